@@ -1,0 +1,1 @@
+"""The science of activation transport: tensors in, numbers out."""

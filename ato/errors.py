@@ -1,0 +1,90 @@
+"""The error tree: every failure a user can cause or meet, each a sentence with what, where and the cure.
+
+AtoError
+├── InputError               the request cannot be carried out as it was made
+│   ├── SettingsError        a setting is unknown, of the wrong type or contradicts another
+│   ├── ModelError           unknown model, unsupported family, failed self-check
+│   ├── LayerError           a layer beyond the model, a leap past the last layer
+│   ├── CorpusError          missing, empty, not UTF-8, fewer documents than folds
+│   ├── SAEError             missing or unreadable SAE, wrong width or site
+│   └── MismatchError        an artefact of another model, collection or tokenizer
+├── DataError                stored or computed data that must not be used
+│   ├── NonFiniteError       NaN or infinity where a number was due
+│   ├── DamagedFileError     truncated or altered file
+│   ├── SchemaVersionError   a warehouse written with another schema
+│   └── QualityError         a data-quality expectation failed
+└── UnavailableError         something outside is missing: package, network
+    └── DiskFullError        no space left to write
+"""
+
+
+class AtoError(Exception):
+    """Base of all errors with a message for the user: ``what (where): cure``, on one line.
+
+    Args:
+        what: what went wrong, a clause without a full stop.
+        where: file, layer, table, document or setting concerned.
+        cure: what the user can do about it.
+    """
+
+    def __init__(self, what: str, *, where: object = None, cure: str | None = None):
+        self.what, self.where, self.cure = what, where, cure
+        text = what if where is None else f"{what} ({where})"
+        text = text if cure is None else f"{text}: {cure}"
+        super().__init__(" ".join(text.split()))
+
+
+class InputError(AtoError):
+    """The request cannot be carried out as it was made."""
+
+
+class SettingsError(InputError):
+    """A setting is unknown, of the wrong type or contradicts another."""
+
+
+class ModelError(InputError):
+    """Unknown model, unsupported family or failed self-check."""
+
+
+class LayerError(InputError):
+    """A layer beyond the model or a leap past its last layer."""
+
+
+class CorpusError(InputError):
+    """A corpus that is missing, empty, not UTF-8 or has fewer documents than folds."""
+
+
+class SAEError(InputError):
+    """A missing or unreadable SAE, or one of the wrong width or site."""
+
+
+class MismatchError(InputError):
+    """An artefact that belongs to another model, collection or tokenizer."""
+
+
+class DataError(AtoError):
+    """Stored or computed data that must not be used."""
+
+
+class NonFiniteError(DataError):
+    """NaN or infinity where a number was due."""
+
+
+class DamagedFileError(DataError):
+    """A truncated or altered file."""
+
+
+class SchemaVersionError(DataError):
+    """A warehouse written with another schema version."""
+
+
+class QualityError(DataError):
+    """A data-quality expectation failed."""
+
+
+class UnavailableError(AtoError):
+    """Something outside is missing: a package, the network."""
+
+
+class DiskFullError(UnavailableError):
+    """No space left to write."""

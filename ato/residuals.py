@@ -1,0 +1,179 @@
+"""Residual blocks and sources: the one abstraction that every statistic reads, stored or live."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from ato.errors import LayerError, NonFiniteError
+
+
+@cache
+def group_names(n_folds: int) -> tuple[str, ...]:
+    """Names of the token groups that statistics are kept for: the train folds, then ``val`` and ``test``."""
+    return (*(f"train-{fold}" for fold in range(n_folds)), "val", "test")
+
+
+@dataclass(frozen=True)
+class ResidualBlock:
+    """Residuals of n tokens at several layers, with their keys.
+
+    Row i of every array and tensor is the same token. Blocks are the unit of streaming: nothing that reads
+    them may keep more than its own statistics.
+    """
+
+    residuals: dict[int, torch.Tensor]
+    """Layer -> [n, d_model] float32, the stream after that block."""
+    sequence_id: np.ndarray
+    """[n] int64."""
+    position: np.ndarray
+    """[n] int32, from 0 within the sequence."""
+    token_id: np.ndarray
+    """[n] int32."""
+    document: np.ndarray
+    """[n] int64, number of the document within its collection."""
+    group: np.ndarray
+    """[n] int16, index into ``group_names(n_folds)``."""
+
+    @property
+    def n(self) -> int:
+        """Number of tokens."""
+        return len(self.sequence_id)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers present, ascending."""
+        return tuple(sorted(self.residuals))
+
+    def select(self, mask: np.ndarray) -> "ResidualBlock":
+        """The rows where the boolean mask [n] is true."""
+        index = torch.from_numpy(np.flatnonzero(mask))
+        return ResidualBlock(
+            {layer: x[index.to(x.device)] for layer, x in self.residuals.items()},
+            *(a[mask] for a in (self.sequence_id, self.position, self.token_id, self.document, self.group)),
+        )
+
+
+@runtime_checkable
+class ResidualSource(Protocol):
+    """Anything that yields residual blocks, in an order that is the same on every pass."""
+
+    layers: tuple[int, ...]
+    d_model: int
+    n_folds: int
+
+    def blocks(
+        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+    ) -> Iterator[ResidualBlock]:
+        """Blocks of the given layers (default all) and splits (default all of train, val, test)."""
+        ...
+
+
+class Consumer(Protocol):
+    """Anything that takes blocks: moments, scores, writers."""
+
+    def update(self, block: ResidualBlock) -> object:
+        """Take one block into account."""
+        ...
+
+
+def in_splits(group: np.ndarray, splits: Collection[str] | None, n_folds: int) -> np.ndarray:
+    """Mask [n] of the rows whose group belongs to one of the splits (all rows when splits is None)."""
+    if splits is None:
+        return np.ones(len(group), dtype=bool)
+    wanted = [i for i, name in enumerate(group_names(n_folds)) if name.split("-")[0] in splits]
+    return np.isin(group, wanted)
+
+
+def check_finite(block: ResidualBlock) -> None:
+    """Raise NonFiniteError that names layer, sequence and position of the first NaN or infinity."""
+    for layer, x in block.residuals.items():
+        # A sum is finite unless some entry is not (float64 cannot overflow here): one pass, no mask.
+        if torch.isfinite(x.sum(dtype=torch.float64)):
+            continue
+        row = int((~torch.isfinite(x)).any(dim=1).nonzero()[0])
+        raise NonFiniteError(
+            f"residual is NaN or infinite at layer {layer}",
+            where=f"sequence {block.sequence_id[row]}, position {block.position[row]}",
+            cure="run the model in float32 (--set model.dtype=float32) or leave the sequence out",
+        )
+
+
+def share_pass(
+    source: ResidualSource,
+    consumers: Sequence[Consumer],
+    *,
+    layers: Sequence[int] | None = None,
+    splits: Collection[str] | None = None,
+    on_block: Callable[[ResidualBlock], None] | None = None,
+) -> int:
+    """Feed every block of one pass to all consumers; returns the number of tokens seen.
+
+    Raises:
+        NonFiniteError: a residual is NaN or infinite; no consumer has seen that block.
+    """
+    rows = 0
+    for block in source.blocks(layers, splits):
+        check_finite(block)
+        for consumer in consumers:
+            consumer.update(block)
+        rows += block.n
+        if on_block is not None:
+            on_block(block)
+    return rows
+
+
+class MemorySource:
+    """A residual source over arrays in memory, for notebooks and tests.
+
+    Args:
+        residuals: layer -> [n, d].
+        document: [n] document numbers; default one document.
+        group: [n] indices into ``group_names(n_folds)``; default all in the first train fold.
+        block_rows: rows a block.
+    """
+
+    def __init__(
+        self,
+        residuals: dict[int, torch.Tensor],
+        *,
+        document: np.ndarray | None = None,
+        group: np.ndarray | None = None,
+        n_folds: int = 5,
+        block_rows: int = 4096,
+    ):
+        self.layers = tuple(sorted(residuals))
+        self.d_model = residuals[self.layers[0]].shape[1]
+        self.n_folds = n_folds
+        self._block_rows = block_rows
+        n = len(residuals[self.layers[0]])
+        document = np.zeros(n, dtype=np.int64) if document is None else np.asarray(document, dtype=np.int64)
+        self._all = ResidualBlock(
+            {layer: torch.as_tensor(x, dtype=torch.float32) for layer, x in residuals.items()},
+            sequence_id=document,
+            position=np.arange(n, dtype=np.int32),
+            token_id=np.zeros(n, dtype=np.int32),
+            document=document,
+            group=np.zeros(n, dtype=np.int16) if group is None else np.asarray(group, dtype=np.int16),
+        )
+
+    def blocks(
+        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+    ) -> Iterator[ResidualBlock]:
+        """Consecutive blocks of ``block_rows`` rows."""
+        wanted = self.layers if layers is None else tuple(layers)
+        if missing := sorted(set(wanted) - set(self.layers)):
+            raise LayerError(f"layers {missing} are not in this source", cure=f"choose from {list(self.layers)}")
+        for start in range(0, self._all.n, self._block_rows):
+            rows = np.zeros(self._all.n, dtype=bool)
+            rows[start : start + self._block_rows] = True
+            rows &= in_splits(self._all.group, splits, self.n_folds)
+            if rows.any():
+                block = self._all.select(rows)
+                yield ResidualBlock(
+                    {layer: block.residuals[layer] for layer in wanted},
+                    block.sequence_id, block.position, block.token_id, block.document, block.group,
+                )

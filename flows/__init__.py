@@ -1,0 +1,1 @@
+"""Prefect flows, settings, profiles and the ``ato`` command."""

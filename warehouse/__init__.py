@@ -1,0 +1,1 @@
+"""Tables, partitions, catalog, SQL, quality and registry of the platform."""
