@@ -1,7 +1,7 @@
 """Residual blocks and sources: the one abstraction that every statistic reads, stored or live."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol, runtime_checkable
 
@@ -48,6 +48,21 @@ class ResidualBlock:
         """Layers present, ascending."""
         return tuple(sorted(self.residuals))
 
+    @classmethod
+    def join(cls, blocks: Sequence["ResidualBlock"]) -> "ResidualBlock":
+        """The rows of several blocks with the same layers, in order."""
+        return cls(
+            {layer: torch.cat([b.residuals[layer] for b in blocks]) for layer in blocks[0].layers},
+            *(
+                np.concatenate([getattr(b, name) for b in blocks])
+                for name in ("sequence_id", "position", "token_id", "document", "group")
+            ),
+        )
+
+    def at(self, layers: Sequence[int]) -> "ResidualBlock":
+        """The same rows at some of the layers."""
+        return replace(self, residuals={layer: self.residuals[layer] for layer in layers})
+
     def select(self, mask: np.ndarray) -> "ResidualBlock":
         """The rows where the boolean mask [n] is true."""
         index = torch.from_numpy(np.flatnonzero(mask))
@@ -91,10 +106,13 @@ def in_splits(group: np.ndarray, splits: Collection[str] | None, n_folds: int) -
 def check_finite(block: ResidualBlock) -> None:
     """Raise NonFiniteError that names layer, sequence and position of the first NaN or infinity."""
     for layer, x in block.residuals.items():
-        # A sum is finite unless some entry is not (float64 cannot overflow here): one pass, no mask.
-        if torch.isfinite(x.sum(dtype=torch.float64)):
+        # A sum is finite unless some entry is not, or it overflowed: the mask is made only then.
+        if torch.isfinite(x.sum()):
             continue
-        row = int((~torch.isfinite(x)).any(dim=1).nonzero()[0])
+        bad = (~torch.isfinite(x)).any(dim=1).nonzero()
+        if not len(bad):
+            continue
+        row = int(bad[0])
         raise NonFiniteError(
             f"residual is NaN or infinite at layer {layer}",
             where=f"sequence {block.sequence_id[row]}, position {block.position[row]}",
@@ -172,8 +190,4 @@ class MemorySource:
             rows[start : start + self._block_rows] = True
             rows &= in_splits(self._all.group, splits, self.n_folds)
             if rows.any():
-                block = self._all.select(rows)
-                yield ResidualBlock(
-                    {layer: block.residuals[layer] for layer in wanted},
-                    block.sequence_id, block.position, block.token_id, block.document, block.group,
-                )
+                yield self._all.select(rows).at(wanted)

@@ -65,6 +65,8 @@ _pair = (
     Column("target_layer", int32, "layer L + leap that is predicted", minimum=1),
 )
 
+_evaluation = Column("evaluation", string, "key of the evaluation: pair, SAE and the settings of scoring")
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
@@ -255,6 +257,7 @@ TABLES: dict[str, Table] = {
             "how well one operator predicts one target feature where the SAE says it is active",
             (
                 _collection,
+                _evaluation,
                 Column("operator", string, "key of the operator"),
                 Column("sae", string, "key of the SAE at the target layer"),
                 *_pair,
@@ -279,7 +282,7 @@ TABLES: dict[str, Table] = {
                 Column("mean_squared_log_ratio", float64, "mean of log(|a_hat| / |a|) squared", nullable=True, minimum=0),
                 Column("verdict", string, "transported, synthesised or undetermined, from the interval of r2"),
             ),
-            ("collection", "operator", "sae", "feature_id"),
+            ("collection", "evaluation", "operator", "sae", "feature_id"),
             ("collection", "sae"),
         ),
         Table(
@@ -287,6 +290,7 @@ TABLES: dict[str, Table] = {
             "one rank of one pair: what the best map of that rank reaches against its ceiling",
             (
                 _collection,
+                _evaluation,
                 *_pair,
                 Column("rank", int32, "rank r", minimum=1),
                 Column("d_kept", int32, "target directions above the relative cut: the d in (1/d) sum rho^2", minimum=1),
@@ -303,7 +307,7 @@ TABLES: dict[str, Table] = {
                 Column("ceiling_paper", float64, "ceiling on the training sample", nullable=True, minimum=0, maximum=1),
                 Column("efficiency_paper", float64, "r2_svd_paper / ceiling_paper", nullable=True),
             ),
-            ("collection", "source_layer", "target_layer", "rank"),
+            ("collection", "evaluation", "source_layer", "target_layer", "rank"),
             ("collection",),
         ),
         Table(
@@ -311,12 +315,13 @@ TABLES: dict[str, Table] = {
             "one canonical mode of one pair",
             (
                 _collection,
+                _evaluation,
                 *_pair,
                 Column("mode", int32, "number of the mode, from 1, by descending train correlation", minimum=1),
                 Column("rho_in_sample", float64, "canonical correlation on train", minimum=0, maximum=1),
                 Column("rho_held_out", float64, "correlation of the same two directions on test", nullable=True, minimum=-1, maximum=1),
             ),
-            ("collection", "source_layer", "target_layer", "mode"),
+            ("collection", "evaluation", "source_layer", "target_layer", "mode"),
             ("collection",),
         ),
         Table(
@@ -324,6 +329,7 @@ TABLES: dict[str, Table] = {
             "one pair's linear transport subspace by each named definition",
             (
                 _collection,
+                _evaluation,
                 *_pair,
                 Column("d_kept", int32, "target directions above the relative cut", minimum=1),
                 Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
@@ -337,7 +343,7 @@ TABLES: dict[str, Table] = {
                 Column("lts_rank_95_paper", int32, "smallest rank with 95 % of the in-sample full-rank ceiling", minimum=1),
                 Column("lts_rank_99_paper", int32, "smallest rank with 99 % of the in-sample full-rank ceiling", minimum=1),
             ),
-            ("collection", "source_layer", "target_layer"),
+            ("collection", "evaluation", "source_layer", "target_layer"),
             ("collection",),
         ),
         Table(

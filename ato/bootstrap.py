@@ -1,0 +1,180 @@
+"""Sums per document, and the 95 % intervals that resampling documents gives.
+
+Tokens of one document are correlated, so a bootstrap over tokens gives intervals that are far too narrow. Every
+score here is a function of sums over documents; resampling documents is then a product of multinomial weights
+with those sums, and no token is touched twice.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ato.errors import InputError
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+
+_CHUNK_NUMBERS = 4_000_000
+"""Numbers a chunk of resamples may hold at once (32 MB in float64)."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Rows of a block brought into runs of one document each."""
+
+    documents: np.ndarray
+    """[s] int64, the distinct documents, ascending if the rows had to be sorted."""
+    lengths: list[int]
+    """Rows of each document."""
+    order: np.ndarray | None
+    """[n] permutation that brings the rows together; None where they already are."""
+
+    @classmethod
+    def of(cls, document: np.ndarray) -> "Segments":
+        """Segments of rows with document numbers [n]; rows are sorted only if a document is scattered."""
+        document = np.asarray(document)
+        order = None
+        starts = _run_starts(document)
+        if len(starts) > len(np.unique(document[starts])):
+            order = np.argsort(document, kind="stable")
+            document = document[order]
+            starts = _run_starts(document)
+        return cls(document[starts].astype(np.int64), np.diff(starts, append=len(document)).tolist(), order)
+
+    def arrange(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows [n, ...] in the order of the segments."""
+        return rows if self.order is None else rows[torch.from_numpy(self.order).to(rows.device)]
+
+    def sums(self, rows: torch.Tensor) -> np.ndarray:
+        """Sum of arranged rows [n, ...] per document: [s, ...] float64."""
+        if rows.device.type == "cpu":
+            # Many short sums: NumPy makes each in place, where torch would wake its threads for each.
+            bounds = np.cumsum(self.lengths)[:-1]
+            return np.stack([part.sum(0) for part in np.split(rows.numpy(), bounds)]).astype(np.float64)
+        return torch.stack([part.sum(0) for part in rows.split(self.lengths)]).cpu().double().numpy()
+
+
+def _run_starts(document: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.append(True, document[1:] != document[:-1])) if len(document) else np.zeros(0, dtype=int)
+
+
+class DocumentSums:
+    """Named float64 sums with one row a document, in a table that grows with the documents and not with the tokens."""
+
+    def __init__(self) -> None:
+        self._row_of: dict[int, int] = {}
+        self._tables: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def add(self, documents: np.ndarray, sums: Mapping[str, np.ndarray]) -> None:
+        """Add sums [s, ...] to the rows of distinct documents [s]; every call gives the same names."""
+        rows = [self._row_of.setdefault(number, len(self._row_of)) for number in documents.tolist()]
+        for name, values in sums.items():
+            table = self._tables.get(name)
+            if table is None or len(table) < len(self):
+                # Doubling keeps the cost of growing linear in the number of documents.
+                grown = np.zeros((max(2 * len(self), 16), *values.shape[1:]))
+                if table is not None:
+                    grown[: len(table)] = table
+                self._tables[name] = table = grown
+            table[rows] += values
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name -> [documents, ...], ordered by document number, so that the order of blocks changes no resample."""
+        numbers = sorted(self._row_of)
+        rows = [self._row_of[number] for number in numbers]
+        return {name: table[rows] for name, table in self._tables.items()}
+
+    def __add__(self, other: "DocumentSums") -> "DocumentSums":
+        merged = DocumentSums()
+        for part in (self, other):
+            if len(part):
+                merged.add(np.array(sorted(part._row_of)), part.arrays())
+        return merged
+
+
+def resampled_sums(statistics: Mapping[str, np.ndarray], n_boot: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
+    """Sums [b, ...] over documents drawn with replacement, in chunks of b resamples that bound the memory.
+
+    Args:
+        statistics: name -> [documents, ...] sums per document.
+        n_boot: number of resamples in all.
+        seed: of the draws; the chunks change nothing.
+    """
+    n_documents = len(next(iter(statistics.values())))
+    flat = {name: values.reshape(n_documents, -1) for name, values in statistics.items()}
+    width = 2 * n_documents + sum(values.shape[1] for values in flat.values())
+    chunk = max(1, _CHUNK_NUMBERS // max(width, 1))
+    rng = np.random.default_rng(seed)
+    for start in range(0, n_boot, chunk):
+        b = min(chunk, n_boot - start)
+        drawn = rng.integers(n_documents, size=(b, n_documents)) + np.arange(b)[:, None] * n_documents
+        weights = np.bincount(drawn.ravel(), minlength=b * n_documents).reshape(b, n_documents).astype(np.float64)
+        yield {name: (weights @ values).reshape(b, *statistics[name].shape[1:]) for name, values in flat.items()}
+
+
+def document_bootstrap(
+    statistics: np.ndarray | Mapping[str, np.ndarray],
+    estimator: Callable[..., np.ndarray],
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Percentile interval (95 %) of an estimate that is a function of sums over documents.
+
+    Documents are drawn with replacement (multinomial weights) and the estimate is made from the weighted sums;
+    the limits are the 2.5th and 97.5th percentile of the estimates, widened where needed to hold the estimate from
+    all documents, since resampling adds to the bias that an estimator has. Resamples in which an estimate is not
+    finite (no variance left) are left out of its limits.
+
+    Args:
+        statistics: [documents, ...] sums per document, or a mapping of names to such arrays.
+        estimator: takes what ``statistics`` is, with resamples [b, ...] in place of documents, and returns
+            estimates [b, ...].
+        n_boot: number of resamples.
+        seed: of the draws; equal seeds give equal limits.
+
+    Returns:
+        (low, high), each of the shape of one estimate, NaN where no resample gave one; (None, None) with fewer
+        than two documents, since one document says nothing about the spread between documents.
+
+    Raises:
+        InputError: fewer than 40 resamples, from which no 2.5th percentile can be read.
+    """
+    if n_boot < 40:
+        raise InputError(f"{n_boot} resamples give no 95 % interval", cure="take n_boot of 40 or more, 1000 by default")
+    single = not isinstance(statistics, Mapping)
+    named = {"": np.asarray(statistics)} if single else statistics
+    named = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}  # type: ignore[union-attr]
+    if len(next(iter(named.values()))) < 2:
+        return None, None
+    estimates = np.concatenate(
+        [np.asarray(estimator(sums[""] if single else sums)) for sums in resampled_sums(named, n_boot, seed)]
+    )
+    low, high = percentile_limits(estimates)
+    total = {name: values.sum(0, keepdims=True) for name, values in named.items()}
+    point = np.asarray(estimator(total[""] if single else total))[0]
+    known = np.isfinite(point)
+    return np.where(known, np.minimum(low, point), low), np.where(known, np.maximum(high, point), high)
+
+
+def percentile_limits(estimates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper 95 % limit over the first axis of estimates [b, ...]; values that are not finite are left out."""
+    flat = estimates.reshape(len(estimates), -1)
+    probabilities = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    limits = np.full((2, flat.shape[1]), np.nan)
+    finite = np.isfinite(flat)
+    whole = finite.all(0)
+    limits[:, whole] = np.quantile(flat[:, whole], probabilities, axis=0)
+    for column in np.flatnonzero(~whole & finite.any(0)):
+        limits[:, column] = np.quantile(flat[finite[:, column], column], probabilities)
+    low, high = limits.reshape(2, *estimates.shape[1:])
+    return low, high
+
+
+def number_or_none(value: float) -> float | None:
+    """A float, or None (NULL in a table) where it is not finite."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,254 @@
+"""Fitting transport operators, from rows or from moments, with the strength chosen by cross-validation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ato.cross_validation import contiguous_folds, cross_validated_r2, document_folds
+from ato.errors import DataError, InputError, SettingsError
+from ato.moments import Moments
+from ato.operators import TransportOperator
+from ato.parallel import run_all
+from ato.rows import as_rows
+from ato.solvers import Spectrum, decompose, output_root, reduced_rank, ridge
+
+METHODS = ("ridge", "linear", "ridge_to_identity", "rrr", "svd", "identity", "identity+bias", "mean")
+
+STUDY_ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0, 2000.0, 5000.0, 10000.0)
+"""The ridge strengths of the study."""
+ALPHAS = (0.01, *STUDY_ALPHAS, 1e5, 1e6)
+"""Default strengths: the study's, extended on both sides."""
+
+DOUBLE_WORK = 4e9
+"""Up to this many multiplications, rows given as float32 are multiplied in float64: it takes no time that matters."""
+FEW_ROWS = 10
+"""So are fewer rows a dimension than this: small strengths then magnify the rounding of the products."""
+SLICE_ROWS = 65536
+"""Rows handed to the moments at a time."""
+
+Rows = np.ndarray | torch.Tensor
+
+
+class _Identity(Protocol):
+    @property
+    def model(self) -> str: ...
+    @property
+    def weights_hash(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class OperatorFit:
+    """A fitted operator and how its strength was chosen."""
+
+    operator: TransportOperator
+    alpha: float | None
+    """Chosen strength; None for the baselines."""
+    alphas: np.ndarray
+    """[a] strengths tried."""
+    cv_scores: np.ndarray | None
+    """[a, folds] held-out R2, uniform average over dimensions; None where there was nothing to cross-validate."""
+    alpha_at_edge: bool
+    """The chosen strength is the smallest or largest of several: extend the grid."""
+    n_train: int
+    kept_rank: int | None
+    """Source directions above rounding; None for the baselines."""
+    r2_cv: float | None
+    """Mean over folds of the held-out R2 at the chosen strength."""
+
+
+def fit_operator(
+    X: Rows,
+    Y: Rows,
+    method: str = "ridge",
+    alphas: Sequence[float] | None = None,
+    cv_folds: int = 5,
+    folds: np.ndarray | None = None,
+    documents: np.ndarray | None = None,
+    rank: int | None = None,
+    output_weight: str = "whitened",
+    decoder: Rows | None = None,
+) -> OperatorFit:
+    """Fit y_hat = T x + b on rows, the strength chosen by exact cross-validation (SCIENCE 2 and 3).
+
+    Args:
+        X: source rows [n, d_in], NumPy or torch.
+        Y: target rows [n, d_out].
+        method: ``ridge``; ``linear`` (alpha 0, pseudo-inverse); ``ridge_to_identity`` (ridge on y - x); ``rrr``
+            (reduced-rank ridge); ``svd`` (ridge truncated by SVD, the study's); ``identity``; ``identity+bias``;
+            ``mean``.
+        alphas: strengths on the sum of squares, scikit-learn's scale; default ``ALPHAS``.
+        cv_folds: number of folds: consecutive as scikit-learn's ``KFold``, or of whole documents.
+        folds: [n] fold numbers instead.
+        documents: [n] document of each row: no document is split between folds.
+        rank: for ``rrr`` and ``svd``; default full.
+        output_weight: metric of ``rrr``: ``whitened``, ``raw`` or ``features``.
+        decoder: SAE decoder rows [features, d_out] for ``features``.
+
+    Returns:
+        The fit; ``cv_scores`` equal those of ``GridSearchCV(Ridge())`` on the same folds.
+
+    Raises:
+        SettingsError: unknown method or weight, impossible rank, folds or strengths.
+        InputError: shapes do not fit.
+        DataError: no rows; NonFiniteError (one of them) for NaN or infinity.
+    """
+    if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
+        shapes = f"{tuple(X.shape)} and {tuple(Y.shape)}"
+        raise InputError("X and Y must be [n, d_in] and [n, d_out]", where=shapes)
+    if not len(X) or not X.shape[1] or not Y.shape[1]:
+        raise DataError("no rows to fit on", where=f"X {tuple(X.shape)}, Y {tuple(Y.shape)}")
+    _check_settings(method, alphas, rank, X.shape[1], Y.shape[1])
+    codes = _fold_codes(len(X), cv_folds, folds, documents, needed=len(_strengths(method, alphas)) > 1)
+    double = len(X) * (X.shape[1] + Y.shape[1]) ** 2 <= DOUBLE_WORK or len(X) < FEW_ROWS * X.shape[1]
+    moments = Moments([(0, 1)], n_folds=int(codes.max()) + 1, precision="float64" if double else "auto")
+    for start in range(0, len(X), SLICE_ROWS):
+        rows = slice(start, start + SLICE_ROWS)
+        moments.update({0: X[rows], 1: Y[rows]}, fold=codes[rows])
+    fit = fit_operator_from_moments(moments, 0, 1, method, alphas, rank, output_weight, decoder)
+    return replace(fit, operator=replace(fit.operator, source_layer=None, target_layer=None))
+
+
+def fit_operator_from_moments(
+    moments: Moments,
+    source: int,
+    target: int,
+    method: str = "ridge",
+    alphas: Sequence[float] | None = None,
+    rank: int | None = None,
+    output_weight: str = "whitened",
+    decoder: Rows | None = None,
+    identity: _Identity | None = None,
+    collection: str | None = None,
+) -> OperatorFit:
+    """Fit an operator on all train folds of the moments, cross-validated over them.
+
+    Go through the targets of one source before the next source: its factorisations are kept and shared.
+
+    Args:
+        moments: of residual rows; groups ``val`` and ``test`` are not looked at.
+        source, target: layers, a pair of the moments.
+        method, alphas, rank, output_weight, decoder: as in ``fit_operator``.
+        identity: model the residuals come from (``model`` and ``weights_hash`` are kept with the operator).
+        collection: key of the collection the residuals come from.
+
+    Raises:
+        LayerError: the moments lack the pair.
+        DataError: no train rows, or several strengths and rows in one fold only.
+        SettingsError, InputError: as ``fit_operator``.
+    """
+    moments.check_pair(source, target)
+    n, mean_x, _ = moments.variation(source, moments.train_folds)
+    _, mean_y, _ = moments.variation(target, moments.train_folds)
+    _check_settings(method, alphas, rank, len(mean_x), len(mean_y))
+    strengths = _strengths(method, alphas)
+    scores = None
+    if len(strengths) and (len(strengths) > 1 or len(moments.train_folds) > 1):
+        scores = cross_validated_r2(moments, source, target, strengths, of_update=method == "ridge_to_identity")
+    best = 0 if scores is None else int(np.argmax(scores.mean(axis=1)))
+    alpha = float(strengths[best]) if len(strengths) else None
+    solve = partial(_matrix, moments, source, target, method, alpha, rank, output_weight, decoder)
+    matrix, kept_rank, limit = run_all([solve])[0]
+    operator = TransportOperator(
+        matrix,
+        mean_y - matrix @ mean_x if method != "identity" else np.zeros(len(mean_y)),
+        "ridge" if method == "svd" else method,
+        source_layer=source,
+        target_layer=target,
+        alpha=alpha,
+        rank=limit,
+        output_weight=output_weight if method == "rrr" else None,
+        x_mean=mean_x,
+        y_mean=mean_y,
+        model=getattr(identity, "model", None),
+        weights_hash=getattr(identity, "weights_hash", None),
+        collection=collection,
+    )
+    return OperatorFit(
+        operator.truncated(rank or min(matrix.shape)) if method == "svd" else operator,
+        alpha,
+        strengths,
+        scores,
+        len(strengths) > 1 and alpha in (strengths.min(), strengths.max()),
+        n,
+        kept_rank,
+        None if scores is None else float(scores[best].mean()),
+    )
+
+
+def _matrix(
+    moments: Moments,
+    source: int,
+    target: int,
+    method: str,
+    alpha: float | None,
+    rank: int | None,
+    output_weight: str,
+    decoder: Rows | None,
+) -> tuple[np.ndarray, int | None, int | None]:
+    """T [d_out, d_in], the source directions kept and a bound of T's rank."""
+    d_in, d_out = moments.d[source], moments.d[target]
+    if alpha is None:
+        if method == "mean":
+            return np.zeros((d_out, d_in)), None, 0
+        return np.eye(d_in), None, None
+    train = moments.train_folds
+    spectrum: Spectrum = moments.derived.get(
+        ("train", source), lambda: decompose(moments.scatter(source, train)[2], moments.epsilon)
+    )
+    sxy = moments.cross(source, target, train)
+    if method == "ridge_to_identity":
+        weights = np.eye(d_in) + ridge(spectrum, sxy - moments.scatter(source, train)[2], alpha)
+        return weights.T, spectrum.kept_rank, d_in
+    limit = min(spectrum.kept_rank, d_out)
+    if method != "rrr":
+        return ridge(spectrum, sxy, alpha).T, spectrum.kept_rank, limit
+    rows = None if decoder is None else as_rows(decoder).cpu().numpy().astype(np.float64)
+    root, inverse_root = output_root(output_weight, moments.scatter(target, train)[2], moments.epsilon, rows)
+    solution = reduced_rank(spectrum, sxy, alpha, root, inverse_root)
+    return solution.weights(rank or d_out).T, spectrum.kept_rank, min(limit, rank or d_out)
+
+
+def _check_settings(method: str, alphas: Sequence[float] | None, rank: int | None, d_in: int, d_out: int) -> None:
+    if method not in METHODS:
+        raise SettingsError(f"unknown method {method!r}", cure=f"choose from {list(METHODS)}")
+    if "identity" in method and d_in != d_out:
+        raise SettingsError(f"{method} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
+    if rank is not None and method not in ("rrr", "svd"):
+        raise SettingsError(f"rank has no effect on {method}", cure="choose rrr or svd")
+    if rank is not None and not 1 <= rank <= min(d_in, d_out):
+        raise SettingsError(f"rank {rank} is impossible here", cure=f"choose 1 to {min(d_in, d_out)}")
+    _strengths(method, alphas)
+
+
+def _strengths(method: str, alphas: Sequence[float] | None) -> np.ndarray:
+    """Strengths to try: none for the baselines."""
+    if method in ("identity", "identity+bias", "mean"):
+        return np.zeros(0)
+    if method == "linear":
+        return np.zeros(1)
+    strengths = np.atleast_1d(np.asarray(ALPHAS if alphas is None else alphas, dtype=np.float64))
+    if strengths.ndim != 1 or not len(strengths) or not np.isfinite(strengths).all() or strengths.min() < 0:
+        raise SettingsError("alphas must be non-negative numbers, at least one", where=f"alphas={alphas}")
+    return strengths
+
+
+def _fold_codes(
+    n: int, cv_folds: int, folds: np.ndarray | None, documents: np.ndarray | None, *, needed: bool
+) -> np.ndarray:
+    """Fold numbers [n] from 0."""
+    if folds is not None and documents is not None:
+        raise SettingsError("folds and documents both given", cure="give one of them")
+    given = folds if folds is not None else documents
+    if given is not None and np.shape(given) != (n,):
+        raise InputError(f"folds and documents must be [{n}]", where=f"shape {np.shape(given)}")
+    if folds is not None:
+        return np.unique(np.asarray(folds), return_inverse=True)[1]
+    if documents is not None:
+        return document_folds(np.asarray(documents), cv_folds)
+    if n < cv_folds and not needed:
+        return np.zeros(n, dtype=np.int64)
+    return contiguous_folds(n, cv_folds)

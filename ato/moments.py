@@ -1,0 +1,299 @@
+"""Moments: the additive sufficient statistics of layer pairs, from which every linear question is answered."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ato.derived import Derived
+from ato.errors import DamagedFileError, DataError, LayerError, MismatchError, SettingsError
+from ato.pair_moments import PairMoments
+from ato.parallel import run_all
+from ato.products import accumulate, centred, product, total
+from ato.residuals import ResidualBlock, group_names
+from ato.rows import checked_codes, checked_rows
+from ato.tensor_files import read_tensors, write_tensors
+
+BUFFER_ROWS = 8192
+"""Rows gathered before they are multiplied, and rows of one product at most."""
+DOUBLE_WIDTH = 256
+"""Up to this width products are made in float64: they never bound a run there."""
+__all__ = ["Moments", "PairMoments"]
+
+
+class Moments:
+    """Counts, sums and scatter matrices of chosen layer pairs for every token group, streamed and mergeable.
+
+    Rows have a fixed pilot mean subtracted, are multiplied in float32 (in float64 when they are float64, or narrow)
+    and summed in float64; uncentred float32 products of residual streams lose every digit (transport-mathematics 3.1,
+    Chan, Golub and LeVeque 1983). Each layer's own product is made once, whatever the number of pairs.
+
+    Args:
+        pairs: (source layer, target layer); the two differ.
+        n_folds: number of train folds; the groups are ``group_names(n_folds)``.
+        pilot_mean: layer -> [d], offset to subtract before products; default the mean of the first rows seen.
+        precision: "float32" or "float64" products, or "auto" as described above.
+
+    Raises:
+        SettingsError: no pair, a pair of one layer with itself, fewer than one fold or an unknown precision.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[int, int]],
+        *,
+        n_folds: int = 5,
+        pilot_mean: dict[int, np.ndarray] | None = None,
+        precision: str = "auto",
+    ):
+        if not pairs or any(source == target for source, target in pairs):
+            raise SettingsError("moments need pairs of two different layers", where=list(pairs))
+        if n_folds < 1:
+            raise SettingsError("moments need at least one train fold", where=f"n_folds={n_folds}")
+        if precision not in ("auto", "float32", "float64"):
+            raise SettingsError(f"unknown precision {precision!r}", cure="choose auto, float32 or float64")
+        self.pairs = tuple(dict.fromkeys((int(source), int(target)) for source, target in pairs))
+        self.layers = tuple(sorted({layer for pair in self.pairs for layer in pair}))
+        self.n_folds = n_folds
+        self.groups = group_names(n_folds)
+        self.d: dict[int, int] = {}  # widths, known from the first update on
+        self._precision = precision
+        self.epsilon = float(np.finfo(np.float64).eps)
+        # Rounded to float32, so that subtracting it from float32 rows close to it is exact.
+        self._pilot: dict[int, np.ndarray] = {
+            layer: np.asarray(mean, np.float32).astype(np.float64) for layer, mean in (pilot_mean or {}).items()
+        }
+        self._n = np.zeros(len(self.groups), dtype=np.int64)
+        # Sums about the pilot, float64, where the rows are: (layer, group) -> [d] and [d, d]; pairs -> [d_in, d_out].
+        self._sum: dict[tuple[int, int], torch.Tensor] = {}
+        self._gram: dict[tuple[int, int], torch.Tensor] = {}
+        self._cross: dict[tuple[int, int, int], torch.Tensor] = {}
+        self._pending: list[tuple[dict[int, torch.Tensor], np.ndarray]] = []
+        self.derived = Derived()
+
+    def update(
+        self,
+        residuals: Mapping[int, np.ndarray | torch.Tensor] | ResidualBlock,
+        group: np.ndarray | None = None,
+        *,
+        fold: np.ndarray | int | None = None,
+    ) -> "Moments":
+        """Take rows into account.
+
+        Args:
+            residuals: layer -> [n, d] tensor or array, or a block (which brings its groups).
+            group: [n] indices into ``group_names(n_folds)``.
+            fold: instead of groups, [n] numbers of train folds, or one for all rows.
+
+        Raises:
+            LayerError: a layer of the pairs is missing.
+            InputError: shapes or group numbers do not fit.
+            NonFiniteError: a residual is NaN or infinite; the rows are not counted.
+        """
+        if isinstance(residuals, ResidualBlock):
+            group = residuals.group if group is None and fold is None else group
+            residuals = residuals.residuals
+        widths = {layer: len(mean) for layer, mean in self._pilot.items()} | self.d
+        rows = checked_rows(residuals, self.layers, widths)
+        n = len(rows[self.layers[0]])
+        if fold is None:
+            codes = checked_codes(group, n, len(self.groups))
+        else:
+            codes = checked_codes(fold, n, self.n_folds)
+        if not len(codes):
+            return self
+        self.d = {layer: x.shape[1] for layer, x in rows.items()}
+        self.derived.clear()
+        if not self._pending and len(codes) >= BUFFER_ROWS // 2:
+            self._absorb(rows, codes)
+            return self
+        # The caller may reuse its memory, so small blocks are copied until there are enough rows for fast products.
+        self._pending.append(({layer: x.clone() for layer, x in rows.items()}, codes.copy()))
+        if sum(len(pending) for _, pending in self._pending) >= BUFFER_ROWS:
+            self._flush()
+        return self
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        rows = {layer: torch.cat([block[layer] for block, _ in pending]) for layer in self.layers}
+        self._absorb(rows, np.concatenate([codes for _, codes in pending]))
+
+    def _absorb(self, rows: dict[int, torch.Tensor], codes: np.ndarray) -> None:
+        """Multiply rows group by group and add the products."""
+        wide = max(self.d.values()) > DOUBLE_WIDTH and all(x.dtype == torch.float32 for x in rows.values())
+        single = self._precision == "float32" or (self._precision == "auto" and wide)
+        dtype = torch.float32 if single else torch.float64
+        self.epsilon = max(self.epsilon, torch.finfo(dtype).eps)
+        for layer, x in rows.items():
+            if layer not in self._pilot:
+                pilot = x[:BUFFER_ROWS].cpu().numpy().mean(0, dtype=np.float64)
+                self._pilot[layer] = pilot.astype(np.float32).astype(np.float64)
+        for code in np.unique(codes):
+            index = np.flatnonzero(codes == code)
+            for start in range(0, len(index), BUFFER_ROWS):
+                part = index[start : start + BUFFER_ROWS]
+                self._n[code] += len(part)
+                block = {layer: centred(x, part, self._pilot[layer], dtype) for layer, x in rows.items()}
+                self._add_products(block, int(code))
+
+    def _add_products(self, rows: dict[int, torch.Tensor], code: int) -> None:
+        """Each task adds to statistics that no other task touches."""
+
+        def add_cross(source: int, target: int) -> None:
+            x = rows[source]
+            accumulate(self._cross, (source, target, code), product(x, rows[target].to(x.device)))
+
+        def add_auto(layer: int) -> None:
+            x = rows[layer]
+            accumulate(self._sum, (layer, code), product(x.new_ones(len(x), 1), x)[0])
+            accumulate(self._gram, (layer, code), product(x, x))
+
+        # The longer tasks first, so that the cores finish together.
+        tasks = [partial(add_cross, *pair) for pair in self.pairs] + [partial(add_auto, layer) for layer in rows]
+        run_all(tasks)
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """Moments of both sets of rows (Chan's rule; other pilot means are shifted exactly).
+
+        Raises:
+            MismatchError: the two differ in pairs, folds or widths.
+        """
+        if not isinstance(other, Moments):
+            return NotImplemented
+        if set(self.pairs) != set(other.pairs) or self.n_folds != other.n_folds:
+            raise MismatchError("moments of different pairs or folds cannot be added", cure="collect both alike")
+        if self.d and other.d and self.d != other.d:
+            raise MismatchError("moments of different widths cannot be added", where=f"{self.d} and {other.d}")
+        self._flush()
+        other._flush()
+        merged = Moments(self.pairs, n_folds=self.n_folds, precision=self._precision)
+        merged.d = self.d or other.d
+        merged._pilot = {**other._pilot, **self._pilot}
+        merged._n = self._n + other._n
+        merged.epsilon = max(self.epsilon, other.epsilon)
+        for part in (self, other):
+            sums, grams, crosses = part._about(merged._pilot)
+            for mine, theirs in ((merged._sum, sums), (merged._gram, grams), (merged._cross, crosses)):
+                for key, value in theirs.items():
+                    accumulate(mine, key, value)
+        return merged
+
+    def _about(self, pilot: dict[int, np.ndarray]) -> tuple[dict, dict, dict]:
+        """Sums, grams and crosses about another pilot: sum (z+a)(w+b)' = sum zw' + s_z b' + a s_w' + n a b'."""
+        moved = {layer: self._pilot[layer] - pilot[layer] for layer in self._pilot if layer in pilot}
+        if not any(np.any(shift) for shift in moved.values()):
+            return self._sum, self._gram, self._cross
+        shift = {key: torch.from_numpy(moved[key[0]]).to(value.device) for key, value in self._sum.items()}
+        sums = {key: value + self._n[key[1]] * shift[key] for key, value in self._sum.items()}
+
+        def about(product: torch.Tensor, x: tuple[int, int], y: tuple[int, int]) -> torch.Tensor:
+            e_y, s_y = shift[y].to(product.device), sums[y].to(product.device)
+            return product + torch.outer(self._sum[x], e_y) + torch.outer(shift[x], s_y)
+
+        grams = {key: about(value, key, key) for key, value in self._gram.items()}
+        crosses = {(s, t, g): about(value, (s, g), (t, g)) for (s, t, g), value in self._cross.items()}
+        return sums, grams, crosses
+
+    def save(self, path: str | Path) -> None:
+        """Write the moments as safetensors."""
+        self._flush()
+        arrays: dict[str, np.ndarray] = {f"pilot/{layer}": mean for layer, mean in self._pilot.items()}
+        for name, parts in (("sum", self._sum), ("gram", self._gram), ("cross", self._cross)):
+            arrays |= {f"{name}/{'/'.join(map(str, key))}": value.cpu().numpy() for key, value in parts.items()}
+        metadata = {"pairs": self.pairs, "n_folds": self.n_folds, "n": self._n.tolist(), "epsilon": self.epsilon}
+        write_tensors(path, "moments", arrays, {**metadata, "precision": self._precision})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Moments":
+        """Moments from a file written by ``save``.
+
+        Raises:
+            InputError: there is no such file.
+            DamagedFileError: the file is truncated, altered or holds something else.
+        """
+        arrays, metadata = read_tensors(path, "moments")
+        try:
+            pairs = [(source, target) for source, target in metadata["pairs"]]
+            moments = cls(pairs, n_folds=metadata["n_folds"], precision=metadata["precision"])
+            moments._n[:] = metadata["n"]
+            moments.epsilon = metadata["epsilon"]
+            for name, array in arrays.items():
+                part, *numbers = name.split("/")
+                if part == "pilot":
+                    moments._pilot[int(numbers[0])] = array
+                else:
+                    getattr(moments, f"_{part}")[tuple(map(int, numbers))] = torch.from_numpy(array)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise DamagedFileError("incomplete moments", where=path, cure="collect them again") from None
+        if moments._n.any():
+            moments.d = {layer: len(mean) for layer, mean in moments._pilot.items()}
+        return moments
+
+    @property
+    def train_folds(self) -> tuple[str, ...]:
+        """Names of the train folds that have rows."""
+        self._flush()
+        return tuple(name for name, n in zip(self.groups[: self.n_folds], self._n, strict=False) if n)
+
+    def scatter(self, layer: int, groups: Iterable[str]) -> tuple[int, np.ndarray, np.ndarray]:
+        """n, mean [d] and centred scatter sum [d, d] of one layer over the groups.
+
+        Raises:
+            LayerError: the layer belongs to no pair.
+            SettingsError: unknown group.
+            DataError: the groups have no rows.
+        """
+        codes, n = self._present(groups)
+        offset = self._offset(layer, codes)
+        gram = total(self._gram[layer, code] for code in codes)
+        return n, self._pilot[layer] + offset / n, gram - np.outer(offset, offset / n)
+
+    def variation(self, layer: int, groups: Iterable[str]) -> tuple[int, np.ndarray, np.ndarray]:
+        """n, mean [d] and the diagonal [d] of ``scatter`` alone, which costs no matrix. Raises as ``scatter``."""
+        codes, n = self._present(groups)
+        offset = self._offset(layer, codes)
+        squares = total(self._gram[layer, code].diagonal() for code in codes)
+        return n, self._pilot[layer] + offset / n, squares - offset**2 / n
+
+    def cross(self, source: int, target: int, groups: Iterable[str]) -> np.ndarray:
+        """Centred cross scatter sum [d_in, d_out] over the groups. Raises as ``scatter``."""
+        self.check_pair(source, target)
+        codes, n = self._present(groups)
+        x, y = self._offset(source, codes), self._offset(target, codes)
+        return total(self._cross[source, target, code] for code in codes) - np.outer(x, y / n)
+
+    def summary(self, source: int, target: int, groups: Iterable[str]) -> PairMoments:
+        """Moments of one pair pooled over groups, such as ``("train-0", "train-1")``. Raises as ``scatter``."""
+        groups = [self.groups[code] for code in self._codes(groups)]
+        sxy = self.cross(source, target, groups)
+        n, mean_x, sxx = self.scatter(source, groups)
+        _, mean_y, syy = self.scatter(target, groups)
+        return PairMoments(n, mean_x, mean_y, sxx, sxy, syy, self.epsilon)
+
+    def check_pair(self, source: int, target: int) -> None:
+        """Raise LayerError unless these are the moments of this pair."""
+        if (source, target) not in self.pairs:
+            raise LayerError(f"no moments of the pair {source} -> {target}", cure=f"choose from {list(self.pairs)}")
+
+    def _offset(self, layer: int, codes: Iterable[int]) -> np.ndarray:
+        """Sum [d] of one layer's rows about the pilot."""
+        if layer not in self.layers:
+            raise LayerError(f"no moments of layer {layer}", cure=f"choose from {list(self.layers)}")
+        return total(self._sum[layer, code] for code in codes)
+
+    def _codes(self, groups: Iterable[str]) -> list[int]:
+        names = [groups] if isinstance(groups, str) else list(groups)
+        if unknown := [name for name in names if name not in self.groups]:
+            raise SettingsError(f"unknown groups {unknown}", cure=f"choose from {list(self.groups)}")
+        return sorted({self.groups.index(name) for name in names})
+
+    def _present(self, groups: Iterable[str]) -> tuple[list[int], int]:
+        self._flush()
+        codes = [code for code in self._codes(groups) if self._n[code]]
+        if not codes:
+            raise DataError("no rows to take moments of", where=f"groups {groups}", cure="collect more documents")
+        return codes, int(self._n[codes].sum())

@@ -1,0 +1,200 @@
+"""Residuals straight from the running model: a residual source that stores nothing."""
+
+from collections import Counter, abc
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ato.errors import LayerError
+from ato.exclusion import NORM_OUTLIER, ExclusionPolicy
+from ato.models import LanguageModel, pad
+from ato.residuals import ResidualBlock
+from ato.text import Sequence
+
+DEFAULT_BATCH_SIZE = 8
+"""Sequences a batch: on a CPU larger batches are not faster, and 8 of 128 tokens keep memory small."""
+
+
+class LiveSource:
+    """A residual source that runs the model over sequences, a batch at a time.
+
+    Batches hold sequences of one split, longest first, so that a pass over one split runs the very batches of a pass
+    over all. Which tokens are dropped never depends on the layers asked for: the norm rule looks at all layers of the
+    source on the first pass, and its verdicts are remembered.
+
+    Args:
+        model: to run.
+        sequences: of a collection, or of one shard of it.
+        layers: that may be asked for; the norm rule looks at these.
+        n_folds: cross-validation folds within train.
+        batch_size: sequences a batch.
+        policy: which tokens to drop.
+        median_norm: layer -> median norm of the pilot; None leaves the norm rule out.
+        output_device: where blocks are handed out.
+
+    Raises:
+        LayerError: a layer is not in the model, or has no median norm.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        sequences: abc.Iterable[Sequence],
+        layers: abc.Iterable[int],
+        *,
+        n_folds: int,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        policy: ExclusionPolicy | None = None,
+        median_norm: abc.Mapping[int, float] | None = None,
+        output_device: torch.device | str = "cpu",
+    ):
+        self.layers = tuple(sorted(set(layers)))
+        model.check_layers(self.layers)
+        self.d_model = model.d_model
+        self.n_folds = n_folds
+        self.dropped: Counter[str] = Counter()
+        """Tokens of the latest pass that were run but dropped, by reason."""
+        self.tokens_run = 0
+        """Tokens of the latest pass that were run; padding does not count."""
+        self._model = model
+        self._policy = ExclusionPolicy() if policy is None else policy
+        self._median_norm = median_norm if self._policy.max_norm_multiple is not None else None
+        if median_norm is not None and (missing := sorted(set(self.layers) - set(median_norm))):
+            raise LayerError(f"layers {missing} have no median norm", cure="take it from a pilot over the same layers")
+        self._output_device = torch.device(output_device)
+        self._batches = _batches(sequences, n_folds, batch_size)
+        self._special = model.special_token_ids
+        self._outliers: dict[int, np.ndarray] = {}  # batch number -> mask over its tokens
+
+    def blocks(
+        self, layers: abc.Sequence[int] | None = None, splits: abc.Collection[str] | None = None
+    ) -> abc.Iterator[ResidualBlock]:
+        """One block of kept tokens a batch, rows ordered by sequence within the batch and by position.
+
+        Raises:
+            LayerError: a layer is not in this source.
+        """
+        wanted = self.layers if layers is None else tuple(sorted(set(layers)))
+        if missing := sorted(set(wanted) - set(self.layers)):
+            raise LayerError(f"layers {missing} are not in this source", cure=f"choose from {list(self.layers)}")
+        self.dropped, self.tokens_run = Counter(), 0
+        for number, batch in enumerate(self._batches):
+            if splits is None or batch.split in splits:
+                block = self._run(number, batch, wanted)
+                if block.n:
+                    yield block
+
+    def _run(self, number: int, batch: "_Batch", layers: tuple[int, ...]) -> ResidualBlock:
+        ids, lengths = pad([sequence.token_ids for sequence in batch.sequences])
+        judge = self._median_norm is not None and number not in self._outliers
+        streams = self._model.residuals(ids, lengths, self.layers if judge else layers)
+        keys = batch.keys(self.n_folds)
+        keep, dropped = self._policy.keep_tokens(keys.token_id, keys.position, self._special)
+        if self._median_norm is not None:
+            if judge:
+                norms = {layer: _norms(stream, batch.cells(ids.shape[1])) for layer, stream in streams.items()}
+                self._outliers[number] = self._policy.norm_outliers(norms, self._median_norm)
+            if outliers := int((self._outliers[number] & keep).sum()):
+                dropped[NORM_OUTLIER] = outliers
+                keep &= ~self._outliers[number]
+        self.tokens_run += len(keep)
+        self.dropped += dropped
+        cells = torch.from_numpy(batch.cells(ids.shape[1])[keep])
+        return ResidualBlock(
+            {layer: self._rows(streams[layer], cells) for layer in layers},
+            *(column[keep] for column in (keys.sequence_id, keys.position, keys.token_id, keys.document, keys.group)),
+        )
+
+    def _rows(self, stream: Tensor, cells: Tensor) -> Tensor:
+        """The cells of [b, t, d] as float32 rows; gathered before they are widened, to move half the bytes."""
+        rows = stream.flatten(0, 1).index_select(0, cells.to(stream.device))
+        return rows.to(self._output_device, torch.float32)
+
+
+def _norms(stream: Tensor, cells: np.ndarray) -> np.ndarray:
+    """Euclidean norms [n] float64 of the cells of [b, t, d]."""
+    flat = stream.flatten(0, 1)
+    norms = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float32)
+    return norms[torch.from_numpy(cells).to(norms.device)].double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class _Keys:
+    sequence_id: np.ndarray
+    position: np.ndarray
+    token_id: np.ndarray
+    document: np.ndarray
+    group: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Batch:
+    split: str
+    sequences: tuple[Sequence, ...]
+
+    def cells(self, width: int) -> np.ndarray:
+        """Index of every token in the padded batch [b * width], sequence by sequence."""
+        return np.concatenate([i * width + np.arange(len(s.token_ids)) for i, s in enumerate(self.sequences)])
+
+    def keys(self, n_folds: int) -> _Keys:
+        lengths = [len(s.token_ids) for s in self.sequences]
+
+        def repeated(values: list[int], dtype: type) -> np.ndarray:
+            return np.repeat(np.array(values, dtype=dtype), lengths)
+
+        return _Keys(
+            repeated([s.sequence_id for s in self.sequences], np.int64),
+            np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+            np.concatenate([s.token_ids for s in self.sequences]).astype(np.int32),
+            repeated([s.document for s in self.sequences], np.int64),
+            repeated([s.group(n_folds) for s in self.sequences], np.int16),
+        )
+
+
+def _batches(sequences: abc.Iterable[Sequence], n_folds: int, batch_size: int) -> list[_Batch]:
+    by_split: dict[str, list[Sequence]] = {"train": [], "val": [], "test": []}
+    for sequence in sequences:
+        by_split[sequence.split].append(sequence)
+    batches = []
+    for split, members in by_split.items():
+        members.sort(key=lambda s: (-len(s.token_ids), s.sequence_id))
+        batches += [_Batch(split, tuple(members[i : i + batch_size])) for i in range(0, len(members), batch_size)]
+    return batches
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What later passes need to know beforehand, measured on the first shard."""
+
+    median_norm: dict[int, float]
+    """Layer -> median residual norm."""
+    mean: dict[int, np.ndarray]
+    """Layer -> [d] float64 mean residual."""
+    n: int
+    """Tokens looked at."""
+
+
+def measure_pilot(blocks: abc.Iterable[ResidualBlock]) -> Pilot:
+    """Median norm and mean residual per layer, in one pass; keeps norms, not residuals."""
+    norms: dict[int, list[np.ndarray]] = {}
+    sums: dict[int, np.ndarray] = {}
+    n = 0
+    for block in blocks:
+        n += block.n
+        for layer, x in block.residuals.items():
+            norms.setdefault(layer, []).append(torch.linalg.vector_norm(x, dim=1).cpu().numpy())
+            sums[layer] = sums.get(layer, 0.0) + x.sum(dim=0, dtype=torch.float64).cpu().numpy()
+    medians = {layer: float(np.median(np.concatenate(parts))) for layer, parts in norms.items()}
+    return Pilot(medians, {layer: total / n for layer, total in sums.items()}, n)
+
+
+def median_norms(blocks: abc.Iterable[ResidualBlock]) -> dict[int, float]:
+    """Median residual norm per layer."""
+    return measure_pilot(blocks).median_norm
+
+
+def pilot_means(blocks: abc.Iterable[ResidualBlock]) -> dict[int, np.ndarray]:
+    """Mean residual [d] float64 per layer."""
+    return measure_pilot(blocks).mean

@@ -1,0 +1,35 @@
+"""The verdict on a feature: carried linearly, computed in between, or not decided by the data."""
+
+import numpy as np
+
+from ato.errors import SettingsError
+
+TRANSPORTED, SYNTHESISED, UNDETERMINED = "transported", "synthesised", "undetermined"
+
+
+def verdicts(
+    r2_low: np.ndarray, r2_high: np.ndarray, *, transported_above: float = 0.7, synthesised_below: float = 0.3
+) -> np.ndarray:
+    """Verdicts from the interval of r2, never from the point estimate.
+
+    ``transported`` where the whole interval lies at or above ``transported_above``, ``synthesised`` where it lies at
+    or below ``synthesised_below``, else ``undetermined``; so too where there is no interval (NaN).
+
+    Args:
+        r2_low: [n] lower ends of the intervals.
+        r2_high: [n] upper ends.
+
+    Raises:
+        SettingsError: the thresholds are not in order.
+    """
+    if not synthesised_below < transported_above <= 1:
+        raise SettingsError(
+            f"synthesised_below = {synthesised_below} and transported_above = {transported_above} are not in order",
+            cure="choose synthesised_below < transported_above <= 1",
+        )
+    known = np.isfinite(r2_low) & np.isfinite(r2_high)
+    return np.select(
+        [known & (r2_low >= transported_above), known & (r2_high <= synthesised_below)],
+        [TRANSPORTED, SYNTHESISED],
+        default=UNDETERMINED,
+    )

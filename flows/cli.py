@@ -1,0 +1,148 @@
+"""The ``ato`` command: one verb each for running flows, asking questions and checking what is there."""
+
+import atexit
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from rich.console import Console
+
+from ato.errors import AtoError
+from flows.environment import prepare_environment
+
+app = typer.Typer(
+    name="ato",
+    help="Which features of a language model's residual stream are transported linearly from layer to layer?",
+    epilog="Start with: ato run pipeline --profile demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+problems = Console(stderr=True, highlight=False)
+
+FLOWS = ("pipeline", "collect", "saes", "features", "operators", "evaluate")
+FlowName = Literal["pipeline", "collect", "saes", "features", "operators", "evaluate"]
+
+
+@app.callback()
+def ato(debug: Annotated[bool, typer.Option("--debug", help="Show logs and full tracebacks.")] = False) -> None:
+    """Common to all commands."""
+    prepare_environment(debug=debug)
+
+
+@app.command(epilog="Example: ato run pipeline --profile demo --set collect.n_tokens=50000")
+def run(
+    flow: Annotated[FlowName, typer.Argument(help="Which flow; each brings its inputs up to date first.")],
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or a YAML file.")] = "demo",
+    set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")] = None,
+) -> None:
+    """Run a flow; what is already there is not computed again."""
+    from flows.running import run_flow
+    from flows.settings import load_settings
+    from flows.summary import show_summary
+
+    collection = run_flow(flow, load_settings(profile, set_ or []))
+    if flow == "pipeline":
+        show_summary(collection)
+
+
+@app.command(epilog='Example: ato sql "from transport_map order by mean_r2 desc limit 5"')
+def sql(
+    query: Annotated[str | None, typer.Argument(help="One read-only statement; without it a shell opens.")] = None,
+    format_: Annotated[
+        Literal["table", "csv", "json", "parquet"], typer.Option("--format", "-f", help="How the result is written.")
+    ] = "table",
+) -> None:
+    """Ask the warehouse a question in SQL."""
+    from flows.asking import ask, shell
+
+    shell(format_) if query is None else ask(query, format_)
+
+
+@app.command(epilog="Example: ato tables feature_transport")
+def tables(name: Annotated[str | None, typer.Argument(help="A table: prints its columns.")] = None) -> None:
+    """List all tables with row counts and meanings, or the columns of one."""
+    from flows.asking import describe_tables
+
+    describe_tables(name)
+
+
+@app.command(epilog="Example: ato show operators")
+def show(
+    stage: Annotated[
+        Literal["collect", "saes", "features", "operators", "evaluate"] | None,
+        typer.Argument(help="A stage; without it a summary of the latest collection."),
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Key of a collection; default the latest.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the summary as a picture to this file instead.")] = None,
+) -> None:
+    """Show the latest results as tables."""
+    from flows.summary import draw_summary, latest_collection, show_stage, show_summary
+
+    key = collection or latest_collection()
+    if svg is not None:
+        draw_summary(key, svg)
+    elif stage is None:
+        show_summary(key)
+    else:
+        show_stage(stage, key)
+
+
+@app.command(epilog="Example: ato check")
+def check() -> None:
+    """Check every file and every quality expectation; exit 1 on failure."""
+    from flows.checking import check_warehouse
+
+    raise typer.Exit(0 if check_warehouse() else 1)
+
+
+@app.command(epilog="Example: ato doctor")
+def doctor() -> None:
+    """Report what is installed, reachable and writable, and what to do about problems; exit 1 if something is broken."""
+    from flows.doctor import examine
+
+    raise typer.Exit(0 if examine() else 1)
+
+
+def main() -> None:
+    """Entry point: user mistakes are one line; a traceback only with ``--debug``."""
+    if "--debug" in sys.argv:  # wherever it stands
+        sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
+    try:
+        code = app(standalone_mode=False)
+    except AtoError as error:
+        _fail(error, str(error))
+    except KeyboardInterrupt:
+        _fail(None, "interrupted: run the same command again to resume", code=130)
+    except Exception as error:
+        message = getattr(error, "format_message", lambda: "")()
+        if message:  # a usage error of the command line
+            _fail(None, f"{message} See: ato --help", code=2)
+        _fail(error, f"{type(error).__name__}: {' '.join(str(error).split())} (run with --debug for the traceback)")
+    _leave(code or 0)
+
+
+def _fail(error: BaseException | None, message: str, *, code: int = 1) -> None:
+    if "--debug" in sys.argv and error is not None:
+        raise error
+    problems.print("[bold red]error[/]", end=" ")
+    problems.print(message, markup=False, soft_wrap=True)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process after its exit functions, without tearing the interpreter down.
+
+    Prefect's daemon threads outlive the teardown and keep modules alive, of which native libraries then complain.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

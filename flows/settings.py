@@ -1,0 +1,92 @@
+"""All settings of a run, their profiles, and the ``a.b=value`` overrides of the command line."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from ato.errors import SettingsError
+from tasks.settings import CollectSettings, EvaluateSettings, ModelSettings, OperatorSettings, SAESettings, StageSettings
+
+PROFILES = Path(__file__).parent / "profiles"
+
+
+class Settings(StageSettings):
+    """Settings of every stage; a profile is a YAML file of this shape that leaves out what it does not change."""
+
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    collect: CollectSettings = Field(default_factory=CollectSettings)
+    saes: SAESettings = Field(default_factory=SAESettings)
+    operators: OperatorSettings = Field(default_factory=OperatorSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers to read: as set, or all that pairs and SAEs need."""
+        if self.collect.layers is not None:
+            return sorted(set(self.collect.layers))
+        pairs = self.operators.pairs
+        return sorted({*self.saes.layers, *self.saes.paths, *(layer for pair in pairs for layer in pair)})
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that come with the platform."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def load_settings(profile: str = "demo", overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a profile (a name or a YAML file) with ``a.b=value`` overrides; values are read as YAML.
+
+    Raises:
+        SettingsError: unknown profile or setting (naming the nearest), a value of the wrong type.
+    """
+    values = _read_profile(profile)
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        if not equals or not name.strip():
+            raise SettingsError(f"cannot read the override {override!r}", cure="write --set stage.setting=value")
+        *path, last = name.strip().split(".")
+        inner = values
+        for step in path:
+            inner = inner.setdefault(step, {})
+            if not isinstance(inner, dict):
+                raise SettingsError(f"{step} is a value, not a group of settings", where=f"--set {override}")
+        inner[last] = _read_yaml(text, where=f"--set {override}")
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise _one_line(error) from None
+
+
+def _read_profile(profile: str) -> dict[str, Any]:
+    path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
+    if not path.is_file():
+        raise SettingsError(f"no profile {profile!r}", cure=f"use one of {', '.join(profile_names())}, or a .yaml file")
+    values = _read_yaml(path.read_text(encoding="utf-8"), where=path) or {}
+    if not isinstance(values, dict):
+        raise SettingsError("a profile is a mapping of stages to settings", where=path)
+    return values
+
+
+def _read_yaml(text: str, *, where: object) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"not valid YAML: {error}", where=where) from None
+
+
+def _one_line(error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    path = [str(step) for step in first["loc"]]
+    name = ".".join(path)
+    if first["type"] != "extra_forbidden":
+        return SettingsError(f"{name} = {first['input']!r}: {first['msg']}", cure="see `ato run --help`")
+    group: type[BaseModel] = Settings
+    for step in path[:-1]:
+        group = group.model_fields[step].annotation or Settings
+    near = difflib.get_close_matches(path[-1], group.model_fields, n=1)
+    hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"choose from {', '.join(group.model_fields)}"
+    return SettingsError(f"unknown setting {name}", cure=hint)

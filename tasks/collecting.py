@@ -1,0 +1,191 @@
+"""The source that a collection is made with: live shards are stored as they pass, stored shards are replayed."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ato.exclusion import NORM_OUTLIER, ExclusionPolicy
+from ato.residuals import ResidualBlock, check_finite, in_splits
+from ato.sources import LiveSource, median_norms
+from ato.text import Sequence as TokenSequence
+from ato.text import check_folds, make_sequences
+from tasks.settings import CollectSettings
+from tasks.stage import Stage
+from warehouse.corpora import read_documents
+from warehouse.residuals import read_block, write_block
+from warehouse.sequences import read_shard, write_sequences
+from warehouse.store import FileRecord
+
+if TYPE_CHECKING:
+    from ato.models import LanguageModel
+
+
+class CollectingSource:
+    """Yields one block a shard, in shard order, whether the shard is run now or was stored before a crash.
+
+    A shard is done when its record (a small JSON file, published after its data files) exists. Every shard holds
+    sequences of one split only, so that a later pass over one split reads nothing else. The first shard is the
+    pilot: its median norms set the limit above which a token counts as a norm outlier everywhere.
+    """
+
+    def __init__(
+        self, stage: Stage, model: "LanguageModel", settings: CollectSettings, layers: tuple[int, ...], *,
+        on_tokens: Callable[[int], None] = lambda n: None,
+    ):  # fmt: skip
+        self.layers, self.d_model, self.n_folds = layers, model.d_model, settings.n_folds
+        self.tokens_run = 0
+        self._stage, self._model, self._settings, self._on_tokens = stage, model, settings, on_tokens
+        self._warehouse = stage.warehouse
+        self._sequences: list[FileRecord] = []
+        self._records: list[dict[str, Any]] = []
+        self._median_norm: dict[int, float] | None = None
+        self._plan()
+
+    def _plan(self) -> None:
+        """Cut the corpus into sequences and write them, shard by shard, before the model runs at all."""
+        s, skipped = self._settings, Counter[str]()
+        sequences = make_sequences(
+            read_documents(s.corpus, s.text_field), self._model.tokenizer, seq_len=s.seq_len, n_tokens=s.n_tokens,
+            max_sequences_per_document=s.max_sequences_per_document, min_len=s.min_len, split_seed=s.split_seed,
+            n_folds=s.n_folds, prepend_bos=s.prepend_bos, skipped=skipped,
+        )  # fmt: skip
+
+        def written() -> Iterator[TokenSequence]:
+            for number, shard in enumerate(shards_by_split(sequences, s.shard_sequences)):
+                self._sequences.append(write_sequences(self._warehouse, self._stage.key, number, shard))
+                yield from shard
+
+        documents = check_folds(written(), s.n_folds)
+        self._n_documents, self._skipped_documents = sum(documents.values()), dict(skipped)
+
+    def blocks(
+        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+    ) -> Iterator[ResidualBlock]:
+        """All shards in order; layers and splits as in every residual source."""
+        with ThreadPoolExecutor(1, thread_name_prefix="shard-writer") as writer:
+            writing: Future[None] | None = None
+            for number in range(len(self._sequences)):
+                block = self._replay(number)
+                if block is None:
+                    block, record = self._run(number)
+                    if writing is not None:
+                        writing.result()  # one shard in flight: memory stays bounded, a full disk stops the run
+                    writing = writer.submit(self._store, number, block, record)
+                self._on_tokens(sum(self._records[number]["tokens"].values()))
+                block = block.select(in_splits(block.group, splits, self.n_folds)) if splits is not None else block
+                yield block if layers is None else block.at(layers)
+            if writing is not None:
+                writing.result()
+
+    def _run(self, number: int) -> tuple[ResidualBlock, dict[str, Any]]:
+        """Run one shard through the model; returns its kept tokens and its record."""
+        s = self._settings
+        pilot = self._median_norm is None and s.max_norm_multiple is not None
+        policy = ExclusionPolicy(
+            skip_special=s.skip_special, skip_first=s.skip_first,
+            max_norm_multiple=None if pilot else s.max_norm_multiple,
+        )  # fmt: skip
+        sequences = read_shard(self._warehouse, self._sequences[number])
+        source = LiveSource(
+            self._model, sequences, self.layers, n_folds=s.n_folds, batch_size=s.batch_size,
+            policy=policy, median_norm=self._median_norm,
+        )  # fmt: skip
+        block = ResidualBlock.join(list(source.blocks()))
+        check_finite(block)
+        dropped = Counter(source.dropped)
+        if pilot:
+            self._median_norm = median_norms([block])
+            norms = {layer: torch.linalg.vector_norm(x, dim=1).numpy() for layer, x in block.residuals.items()}
+            outlier = ExclusionPolicy(max_norm_multiple=s.max_norm_multiple).norm_outliers(norms, self._median_norm)
+            dropped[NORM_OUTLIER] += int(outlier.sum())
+            block = block.select(~outlier)
+        self.tokens_run += source.tokens_run
+        split = sequences[0].split
+        record = {
+            "tokens": {split: source.tokens_run}, "kept": {split: block.n}, "dropped": dict(dropped),
+            "median_norm": self._median_norm, "files": [],
+        }  # fmt: skip
+        self._records.append(record)
+        return block, record
+
+    def _store(self, number: int, block: ResidualBlock, record: dict[str, Any]) -> None:
+        """Write a shard's data files, then its record."""
+        if self._settings.store_activations:
+            files = write_block(self._warehouse, self._stage.key, number, block)
+            record["files"] = [vars(file) for file in files]
+            text = json.dumps(record)
+            self._warehouse.publish_artifact(lambda path: path.write_text(text), *self._record_path(number))
+
+    def _record_path(self, number: int) -> tuple[str, ...]:
+        return ("collections", self._stage.key, f"shard-{number:05d}.json")
+
+    def _replay(self, number: int) -> ResidualBlock | None:
+        """The block of a shard that an earlier run stored, or None."""
+        path = self._warehouse.artifact_path(*self._record_path(number))
+        if not path.exists():
+            return None
+        record = json.loads(path.read_text())
+        files = [FileRecord(**file) for file in record["files"]]
+        if self._warehouse.damage(files):
+            return None
+        if record["median_norm"] is not None:
+            self._median_norm = {int(layer): norm for layer, norm in record["median_norm"].items()}
+        self._records.append(record)
+        return read_block(self._warehouse, self._stage.key, number, self.layers, self.n_folds)
+
+    def finish(self) -> None:
+        """Hand all written files to the stage; call after the pass."""
+        self._stage.add(*self._sequences)
+        for record in self._records:
+            self._stage.add(*(FileRecord(**file) for file in record["files"]))
+
+    def forget_records(self) -> None:
+        """Remove the shard records: the collection's manifest has taken over."""
+        for number in range(len(self._sequences)):
+            self._warehouse.artifact_path(*self._record_path(number)).unlink(missing_ok=True)
+
+    def facts(self) -> dict[str, Any]:
+        """The counts of this collection, as columns of the table ``collections``."""
+        kept, dropped, tokens = Counter[str](), Counter[str](), Counter[str]()
+        for record in self._records:
+            kept.update(record["kept"])
+            dropped.update(record["dropped"])
+            tokens.update(record["tokens"])
+        norms = self._median_norm or {}
+        return {
+            "n_documents": self._n_documents,
+            "n_sequences": sum(file.rows for file in self._sequences),
+            "n_tokens": tokens.total(),
+            "n_kept": kept.total(),
+            "dropped_by_reason": dict(sorted(dropped.items())),
+            "skipped_documents": dict(sorted(self._skipped_documents.items())),
+            "median_norm": [norms[layer] for layer in self.layers] if norms else [],
+            "fewer_tokens_than_dimensions": kept["train"] < self.d_model,
+        }
+
+
+def shards_by_split(sequences: Iterable[TokenSequence], size: int) -> Iterator[list[TokenSequence]]:
+    """Group a stream of sequences into shards of one split and at most ``size`` sequences; renumbers them in order."""
+    from dataclasses import replace
+
+    waiting: dict[str, list[TokenSequence]] = {"train": [], "val": [], "test": []}
+    number = 0
+
+    def numbered(shard: list[TokenSequence]) -> list[TokenSequence]:
+        nonlocal number
+        number += len(shard)
+        return [replace(q, sequence_id=number - len(shard) + i) for i, q in enumerate(shard)]
+
+    for sequence in sequences:
+        shard = waiting[sequence.split]
+        shard.append(sequence)
+        if len(shard) == size:
+            yield numbered(shard)
+            waiting[sequence.split] = []
+    for shard in waiting.values():
+        if shard:
+            yield numbered(shard)

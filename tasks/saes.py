@@ -1,0 +1,176 @@
+"""Stage ``saes``: sparse autoencoders are trained or loaded for each layer, then judged together on held-out text."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from ato.bootstrap import number_or_none
+from ato.residuals import share_pass
+from ato.sae_files import load_sae, save_sae
+from ato.sae_quality import CERecovered, QualityLimits, Reconstruction, SAEQuality, ce_recovered, splice_losses
+from ato.sae_training import train_sae
+from ato.saes import SharedEncoding, SparseAutoencoder
+from tasks.models import check_layers, language_model
+from tasks.progress import Progress, say
+from tasks.settings import EvaluateSettings, ModelSettings, SAESettings
+from tasks.sources import collection_row, residual_source
+from tasks.stage import Stage
+from warehouse.catalog import rows
+from warehouse.sequences import stored_sequences
+from warehouse.store import Warehouse
+
+JUDGING = {"judge_sequences", "max_fvu", "min_ce_recovered", "max_dead_share"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One SAE: the stage that obtains its weights, and the stage that judges it and names it."""
+
+    layer: int
+    weights: Stage
+    judgement: Stage
+
+    @property
+    def key(self) -> str:
+        """Key of the SAE in all tables."""
+        return self.judgement.key
+
+    @cached_property
+    def sae(self) -> SparseAutoencoder:
+        """The SAE itself."""
+        return load_sae(self.weights.warehouse.artifact_path("saes", self.weights.key))
+
+    def log(self) -> list[dict[str, Any]]:
+        """Rows of its training; none for an SAE that was loaded."""
+        path = self.weights.warehouse.artifact_path("saes", self.weights.key, "training.json")
+        return json.loads(path.read_text()) if path.exists() else []
+
+
+@task(name="saes", cache_policy=NO_CACHE)
+def obtain_saes(collection: str, model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings) -> list[str]:
+    """Train or load the SAE of every layer, judge those that are new in one pass; returns their keys."""
+    warehouse = Warehouse()
+    layers = sorted({*settings.layers, *settings.paths})
+    units = [_unit(warehouse, collection, layer, settings, evaluate) for layer in layers]
+    missing = [unit for unit in units if not unit.judgement.skip()]
+    if missing:
+        row = collection_row(warehouse, collection)
+        check_layers(set(layers), tuple(row["layers"]), where=collection)
+        for unit in missing:
+            if not unit.weights.complete:
+                _obtain_weights(unit, row, model, settings)
+        _judge(missing, row, model, settings, evaluate)
+    return [unit.key for unit in units]
+
+
+def _unit(
+    warehouse: Warehouse, collection: str, layer: int, settings: SAESettings, evaluate: EvaluateSettings
+) -> Unit:
+    if path := settings.paths.get(layer):
+        own: dict[str, Any] = {"layer": layer, "path": path, "weights_hash": load_sae(path).weights_hash}
+        slug = f"loaded-L{layer:02d}"
+    else:
+        own = settings.model_dump(exclude={"layers", "paths", *JUDGING}) | {"layer": layer}
+        slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
+    weights = Stage(warehouse, "sae_weights", slug, settings=own, inputs=[collection], collection=collection)
+    judging = settings.model_dump(include=JUDGING)
+    judging |= {"n_bootstrap": evaluate.n_bootstrap, "bootstrap_seed": evaluate.bootstrap_seed}
+    judgement = Stage(warehouse, "saes", slug, settings=judging, inputs=[weights.key], collection=collection)
+    return Unit(layer, weights, judgement)
+
+
+def _obtain_weights(unit: Unit, row: dict[str, Any], model: ModelSettings, settings: SAESettings) -> None:
+    """Publish the weights, and the log of the training, as artifacts of the weights stage."""
+    stage = unit.weights
+    with stage:
+        if path := settings.paths.get(unit.layer):
+            sae, log = load_sae(path, d_model=row["d_model"]), []
+            say("saes", f"layer {unit.layer}: loaded {sae.architecture} with {sae.d_sae:,} features from {path}")
+        else:
+            source = residual_source(stage.warehouse, row, model)
+            with Progress("saes", settings.n_tokens, f"tokens, layer {unit.layer}") as progress:
+                trained = train_sae(
+                    source, unit.layer, architecture=settings.architecture, d_sae=settings.d_sae, k=settings.k,
+                    n_tokens=settings.n_tokens, batch_size=settings.batch_size, lr=settings.lr, seed=settings.seed,
+                    buffer_rows=settings.buffer_rows, metadata={"model_name": row["model"]},
+                    on_progress=lambda done, total: progress.reach(done),
+                )  # fmt: skip
+            sae, log = trained.sae, trained.log
+
+        def write(folder: Any) -> None:
+            save_sae(sae, folder)
+            (folder / "training.json").write_text(json.dumps(log))
+
+        stage.add(*stage.warehouse.publish_artifact_folder(write, "saes", stage.key))
+
+
+def _judge(
+    units: list[Unit], row: dict[str, Any], model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings
+) -> None:
+    """Reconstruction on all test tokens in one pass; spliced losses on some test sequences, the clean run shared."""
+    warehouse = units[0].weights.warehouse
+    quality = {unit.key: SAEQuality(unit.sae, unit.layer) for unit in units}
+    consumers = [SharedEncoding(unit.sae, unit.layer, [quality[unit.key]]) for unit in units]
+    share_pass(
+        residual_source(warehouse, row, model), consumers, layers=sorted({u.layer for u in units}), splits=["test"]
+    )
+    sequences = spread(stored_sequences(warehouse, row["collection"], splits=["test"]), settings.judge_sequences)
+    lm = language_model(model)
+    median_norm = dict(zip(row["layers"], row["median_norm"]))
+    losses = splice_losses(lm, {u.key: (u.layer, u.sae) for u in units}, sequences, median_norm=median_norm)
+    boot = {"n_boot": evaluate.n_bootstrap, "seed": evaluate.bootstrap_seed}
+    limits = QualityLimits(settings.max_fvu, settings.min_ce_recovered, settings.max_dead_share)
+    for unit in units:
+        with unit.judgement as stage:
+            rebuilt, recovered = quality[unit.key].result(**boot), ce_recovered(losses, unit.key, **boot)
+            sae_row = _row(unit, rebuilt, recovered, limits, settings)
+            stage.write("saes", [sae_row])
+            if log := unit.log():
+                own = {"collection": stage.collection, "sae": unit.key}
+                stage.write("sae_training", [step | own for step in log], sae=unit.key)
+            stage.tokens_run = sum(len(s.token_ids) for s in sequences)
+        trust = "trusted" if sae_row["trusted"] else f"not trusted: {sae_row['distrust_reason']}"
+        say("saes", f"{unit.key}: FVU {rebuilt.fvu:.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
+            f"{recovered.ce_recovered:.3f}, dead {rebuilt.dead_share:.1%}; {trust}")  # fmt: skip
+
+
+def _row(
+    unit: Unit, rebuilt: Reconstruction, recovered: CERecovered, limits: QualityLimits, settings: SAESettings
+) -> dict[str, Any]:
+    trusted, reason = limits.judge(
+        fvu=rebuilt.fvu, dead_share=rebuilt.dead_share, ce_recovered=recovered.ce_recovered
+    )
+    scores = ("fvu", "fvu_low", "fvu_high"), ("ce_recovered", "ce_recovered_low", "ce_recovered_high")
+    return {
+        "collection": unit.weights.collection, "sae": unit.key, "layer": unit.layer,
+        "source": settings.paths.get(unit.layer, "trained"), "architecture": unit.sae.architecture,
+        "d_sae": unit.sae.d_sae, "n_tokens": rebuilt.n_tokens, "n_documents": rebuilt.n_documents, "l0": rebuilt.l0,
+        **{name: number_or_none(getattr(rebuilt, name)) for name in scores[0]},
+        **{name: number_or_none(getattr(recovered, name)) for name in scores[1]},
+        **{name: number_or_none(getattr(recovered, name)) for name in ("ce_clean", "ce_spliced", "ce_zero")},
+        "dead_share": rebuilt.dead_share, "trusted": trusted, "distrust_reason": reason,
+        "path": f"artifacts/saes/{unit.weights.key}", "weights_hash": unit.sae.weights_hash,
+        "neuronpedia_id": unit.sae.metadata.get("neuronpedia_id"),
+    }  # fmt: skip
+
+
+def spread(items: Sequence[Any], n: int) -> list[Any]:
+    """``n`` items evenly spaced over a sequence (all of them if there are no more)."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(n, len(items))).round().astype(int))
+    return [items[i] for i in chosen]
+
+
+def sae_rows(warehouse: Warehouse, keys: list[str]) -> list[dict[str, Any]]:
+    """Rows of the table ``saes``, by layer."""
+    return rows(warehouse, "from saes where list_contains(?, sae) order by layer, sae", [keys])
+
+
+def load_judged_sae(warehouse: Warehouse, row: dict[str, Any]) -> SparseAutoencoder:
+    """The SAE of a row of the table ``saes``."""
+    return load_sae(warehouse.artifact_path(*row["path"].split("/")[1:]))

@@ -1,0 +1,51 @@
+"""Residuals of a finished collection: from the stored activations, or by running the model again where none are stored."""
+
+from typing import Any
+
+from ato.errors import InputError
+from ato.residuals import ResidualSource
+from tasks.models import check_same_model, language_model
+from tasks.settings import ModelSettings
+from warehouse.catalog import rows
+from warehouse.store import Warehouse
+
+
+def collection_row(warehouse: Warehouse, collection: str) -> dict[str, Any]:
+    """The row of a collection in the table ``collections``.
+
+    Raises:
+        InputError: there is no such complete collection.
+    """
+    found = rows(warehouse, "from collections where collection = ?", [collection])
+    if not found:
+        raise InputError(f"no complete collection {collection!r}", where=warehouse.root, cure="run `ato run collect` first")
+    return found[0]
+
+
+def residual_source(warehouse: Warehouse, collection: dict[str, Any], model: ModelSettings) -> ResidualSource:
+    """The residual source of a collection, stored if it was stored, else live with the same tokens left out."""
+    import json
+
+    from warehouse.residuals import StoredSource
+    from warehouse.sequences import stored_sequences
+
+    check_same_model(collection, model)
+    settings = json.loads(collection["settings"])
+    if settings["store_activations"]:
+        return StoredSource(warehouse, collection["collection"])
+    from ato.exclusion import ExclusionPolicy
+    from ato.sources import LiveSource
+
+    policy = ExclusionPolicy(
+        skip_special=settings["skip_special"], skip_first=settings["skip_first"],
+        max_norm_multiple=settings["max_norm_multiple"],
+    )  # fmt: skip
+    return LiveSource(
+        language_model(model),
+        stored_sequences(warehouse, collection["collection"]),
+        tuple(collection["layers"]),
+        n_folds=collection["n_folds"],
+        batch_size=settings["batch_size"],
+        policy=policy,
+        median_norm=dict(zip(collection["layers"], collection["median_norm"])) or None,
+    )

@@ -1,0 +1,60 @@
+"""Settings: profiles, overrides, and messages that name the cure."""
+
+import pytest
+
+from ato.errors import SettingsError
+from flows.settings import Settings, load_settings, profile_names
+from tasks.settings import OperatorSettings
+
+
+def test_every_profile_loads():
+    for name in profile_names():
+        assert isinstance(load_settings(name), Settings)
+
+
+def test_the_demo_profile_spans_at_least_five_sources_and_four_leaps():
+    settings = load_settings("demo")
+    assert len(settings.operators.source_layers) >= 5
+    assert len(settings.operators.leaps) >= 4
+    assert len(settings.operators.pairs) == len(settings.operators.source_layers) * len(settings.operators.leaps)
+    assert len(settings.saes.layers) >= 3
+
+
+def test_layers_are_what_pairs_and_saes_need():
+    settings = Settings(operators=OperatorSettings(source_layers=[2], leaps=[1, 3]), saes={"layers": [4]})
+    assert settings.layers == [2, 3, 4, 5]
+
+
+def test_an_override_changes_one_setting_and_nothing_else():
+    plain, changed = load_settings("demo"), load_settings("demo", ["collect.n_tokens=5000"])
+    assert changed.collect.n_tokens == 5000
+    assert changed.model_dump(exclude={"collect"}) == plain.model_dump(exclude={"collect"})
+
+
+def test_override_values_are_read_as_yaml():
+    settings = load_settings("demo", ["operators.leaps=[1, 2]", "collect.max_norm_multiple=null"])
+    assert settings.operators.leaps == [1, 2]
+    assert settings.collect.max_norm_multiple is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("collect.n_token=5", "did you mean collect.n_tokens?"),
+        ("collect.n_tokens=many", "collect.n_tokens = 'many'"),
+        ("collect", "write --set stage.setting=value"),
+        ("colect.n_tokens=5", "did you mean collect?"),
+        ("operators.leaps=[0]", "operators.leaps.0 = 0"),
+        ("evaluate.synthesised_below=0.9", "must be smaller"),
+    ],
+)
+def test_a_wrong_override_is_one_line_with_a_hint(override, message):
+    with pytest.raises(SettingsError, match=".") as caught:
+        load_settings("demo", [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_profile_lists_the_known_ones():
+    with pytest.raises(SettingsError, match="demo"):
+        load_settings("nonesuch")

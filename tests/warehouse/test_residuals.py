@@ -1,0 +1,180 @@
+"""Stored residuals: bit for bit what was written, shard by shard, and no block from damaged or mixed files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ato.errors import DamagedFileError, InputError, LayerError, NonFiniteError
+from ato.residuals import ResidualSource, group_names, in_splits, share_pass
+from warehouse import residuals
+from warehouse.residuals import StoredSource, read_block, write_block
+
+KEYS = ("sequence_id", "position", "token_id", "document", "group")
+
+
+def assert_same(found, expected):
+    for name in KEYS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+    assert found.layers == expected.layers
+    for layer in expected.layers:
+        assert found.residuals[layer].dtype == torch.float32
+        assert torch.equal(found.residuals[layer].view(torch.int32), expected.residuals[layer].view(torch.int32))
+
+
+@pytest.fixture
+def blocks(make_block):
+    """Three shards of ten sequences, three layers, width 6."""
+    return [make_block(range(10 * s, 10 * s + 10), [1, 4, 7], d=6, seed=s) for s in range(3)]
+
+
+def test_blocks_come_back_bit_for_bit_in_shard_order_on_every_pass(store, blocks, store_collection):
+    extremes = torch.tensor([-0.0, 0.0, 1e-45, -1e-38, 3e18, -3e18])
+    blocks[0].residuals[4][0] = extremes
+    store_collection(store, blocks)
+    source = StoredSource(store.root, "c")
+    assert isinstance(source, ResidualSource)
+    assert (source.layers, source.d_model, source.n_folds) == ((1, 4, 7), 6, 3)
+    assert len(group_names(source.n_folds)) == 5
+    for _ in range(2):
+        found = list(source.blocks())
+        assert len(found) == 3
+        for a, b in zip(found, blocks):
+            assert_same(a, b)
+
+
+def test_norms_are_stored_beside_the_residuals(store, make_block):
+    block = make_block([0, 1], [1], d=6)
+    (record,) = write_block(store, "c", 0, block)
+    stored = pq.ParquetFile(Path(store.root, record.path)).read(["norm"])["norm"].to_numpy()
+    np.testing.assert_allclose(stored, block.residuals[1].double().norm(dim=1).numpy(), rtol=1e-6)
+
+
+def test_writing_a_block_again_gives_the_same_files(store, blocks):
+    assert write_block(store, "c", 0, blocks[0]) == write_block(store, "c", 0, blocks[0])
+
+
+@pytest.mark.parametrize("splits", [["test"], ["val", "train"], ["train", "val", "test"]])
+def test_splits_select_the_same_rows_as_the_mask(store, blocks, store_collection, splits):
+    store_collection(store, blocks)
+    found = list(StoredSource(store, "c").blocks(layers=[7, 1], splits=splits))
+    for a, b in zip(found, blocks):
+        expected = b.select(in_splits(b.group, splits, 3))
+        expected.residuals.pop(4)
+        assert_same(a, expected)
+        assert a.n < b.n or len(splits) == 3
+
+
+def test_shards_without_rows_of_the_splits_are_not_read(store, make_block, store_collection, monkeypatch):
+    # Sequence i has split i mod 5: shard 0 is all test (4, 9), shard 1 has no test row.
+    store_collection(store, [make_block([4, 9], [1, 2], d=6), make_block([0, 1, 5], [1, 2], d=6)])
+    source = StoredSource(store, "c")
+    read, seen = residuals._read, []
+
+    def spy(warehouse, path, columns):
+        if "residual" in columns:
+            seen.append(path.split("/")[-1])
+        return read(warehouse, path, columns)
+
+    monkeypatch.setattr(residuals, "_read", spy)
+    assert [b.n for b in source.blocks(splits=["test"])] == [8]
+    assert set(seen) == {"part-00000.parquet"}
+
+
+def test_residuals_are_read_without_a_copy_from_arrow():
+    values = np.arange(12, dtype=np.float32)
+    column = pa.chunked_array([pa.FixedSizeListArray.from_arrays(pa.array(values), 4)])
+    tensor = residuals._tensor(column)
+    assert tensor.shape == (3, 4)
+    assert tensor.data_ptr() == values.ctypes.data
+
+
+def test_a_shard_can_be_read_before_its_collection_is_complete(store, blocks, store_collection):
+    files = store_collection(store, blocks[:1], quality="failed")
+    assert_same(read_block(store, "c", 0, (1, 4, 7), 3), blocks[0])
+    Path(store.root, files[1].path).unlink()
+    with pytest.raises(DamagedFileError, match="cannot be read"):
+        read_block(store, "c", 0, (1, 4, 7), 3)
+
+
+def test_unknown_collections_layers_and_missing_activations_are_named(store, blocks, store_collection, commit_files):
+    files = store_collection(store, blocks)
+    with pytest.raises(InputError, match=r"no complete collection 'd'.*choose from \['c'\]"):
+        StoredSource(store, "d")
+    with pytest.raises(LayerError, match=r"layers \[2\] are not stored.*choose from \[1, 4, 7\]"):
+        StoredSource(store, "c").blocks(layers=[1, 2])
+    commit_files(store, [f for f in files if f.table_name != "activations"], "collect", "c")
+    with pytest.raises(InputError, match=r"without storing activations.*live"):
+        StoredSource(store, "c")
+
+
+def test_collections_of_failed_quality_cannot_be_read(store, blocks, store_collection):
+    store_collection(store, blocks, quality="failed")
+    with pytest.raises(InputError, match="no complete collection"):
+        StoredSource(store, "c")
+
+
+def test_damaged_files_are_named_before_and_during_a_pass(store, blocks, store_collection):
+    files = [f for f in store_collection(store, blocks) if "layer=4" in f.path]
+    source = StoredSource(store, "c")
+    path = Path(store.root, files[1].path)
+    path.write_bytes(b"\0" * files[1].bytes)
+    passing = source.blocks()
+    assert next(passing).n == 40
+    with pytest.raises(DamagedFileError, match=r"layer=4/part-00001\.parquet.*run the same command again"):
+        next(passing)
+    os.truncate(path, 10)
+    with pytest.raises(DamagedFileError, match=rf"10 bytes found, {files[1].bytes} expected"):
+        StoredSource(store, "c")
+
+
+def test_layers_of_other_tokens_are_refused(store, make_block, store_collection):
+    block = make_block([0, 1], [1, 2], d=6)
+    store_collection(store, [block])
+    shifted = block.select(np.arange(block.n)[::-1] >= 0)
+    shifted.residuals.pop(1)
+    shifted.position[0] += 9
+    write_block(store, "c", 0, shifted)
+    with pytest.raises(DamagedFileError, match="other tokens than the other layers"):
+        list(StoredSource(store, "c").blocks())
+
+
+def test_activations_of_unknown_sequences_are_refused(store, make_block, store_collection):
+    store_collection(store, [make_block([0, 1], [1], d=6)])
+    write_block(store, "c", 0, make_block([0, 9], [1], d=6))
+    with pytest.raises(DamagedFileError, match="not in the collection"):
+        list(StoredSource(store, "c").blocks())
+
+
+def test_nan_is_refused_on_writing_and_found_by_the_pass_on_reading(store, make_block, store_collection):
+    block = make_block([0, 1], [1, 2], d=6)
+    store_collection(store, [block])
+    block.residuals[2][5, 3] = torch.nan
+    with pytest.raises(NonFiniteError, match=r"layer 2 .*sequence 1, position 1"):
+        write_block(store, "c", 0, block)
+    path = Path(store.root, "activations/collection=c/layer=2/part-00000.parquet")
+    table = pq.ParquetFile(path).read()
+    values = block.residuals[2].numpy().reshape(-1)
+    field = table.schema.field("residual")
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values, from_pandas=False), type=field.type)
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    source = StoredSource(store, "c")
+    pq.write_table(table.set_column(4, field, column), path, **options)
+    with pytest.raises(NonFiniteError, match=r"layer 2 .*sequence 1, position 1"):
+        share_pass(source, [])
+
+
+def test_a_pass_that_is_given_up_ends_its_threads(store, blocks, store_collection):
+    import threading
+
+    store_collection(store, blocks)
+    before = threading.active_count()
+    passing = StoredSource(store, "c").blocks()
+    next(passing)
+    passing.close()
+    assert threading.active_count() == before

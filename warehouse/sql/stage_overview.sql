@@ -1,0 +1,24 @@
+-- what each stage has run so far: keys, rows, bytes, seconds and the latest run
+with runs as (
+    select * from stage_runs
+),
+
+final as (
+    select
+        stage,
+        count(*) as n_keys,
+        count(distinct collection) as n_collections,
+        count(*) filter (where quality = 'failed') as n_failed,
+        sum(len(files))::bigint as n_files,
+        sum(rows)::bigint as rows,
+        sum(bytes)::bigint as bytes,
+        sum(tokens_run)::bigint as tokens_run,
+        sum(seconds) as seconds,
+        max(started_at) as last_started_at,
+        arg_max(key, started_at) as last_key
+    from runs
+    group by stage
+)
+
+select * from final
+order by last_started_at, stage

@@ -1,0 +1,229 @@
+"""Great Expectations suites made from the declarations: what every row of a table must obey by itself."""
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_EXAMPLES = 5
+FINITE = "is finite"
+
+VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("sequences", "split"): ("train", "val", "test"),
+    ("feature_transport", "verdict"): ("transported", "synthesised", "undetermined"),
+    ("stage_runs", "quality"): ("passed", "failed"),
+}
+"""(table, column) -> the only values that it may hold."""
+
+_MISSING, _NOT_FINITE = "missing", "not_finite"
+"""Columns of the checked frame that name the columns in which a row is NULL against its declaration, or not finite."""
+_gx_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One expectation and how the rows looked at meet it."""
+
+    table: str
+    expectation: str
+    """What must hold, as words that follow the column's name."""
+    column: str | None
+    n_checked: int
+    n_unexpected: int = 0
+    examples: tuple[Mapping[str, Any], ...] = ()
+    """Keys of up to five offending rows."""
+
+    @property
+    def success(self) -> bool:
+        """Whether no row breaks it."""
+        return self.n_unexpected == 0
+
+    def __add__(self, other: "Finding") -> "Finding":
+        """The same expectation over both sets of rows."""
+        return Finding(
+            self.table,
+            self.expectation,
+            self.column,
+            self.n_checked + other.n_checked,
+            self.n_unexpected + other.n_unexpected,
+            (*self.examples, *other.examples)[:MAX_EXAMPLES],
+        )
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One expectation that a declaration makes of each row."""
+
+    text: str
+    column: str | None
+    kind: str
+    """Class in ``great_expectations.expectations``."""
+    arguments: Mapping[str, Any]
+
+    @property
+    def reads(self) -> set[str]:
+        """Columns of the frame that it reads."""
+        return {v for k, v in self.arguments.items() if k in ("column", "column_A", "column_B")}
+
+
+def promises(table: Table) -> Iterator[Promise]:
+    """All that the declaration promises of single rows.
+
+    Within the declared range, one of the allowed values, ends of an interval in order; not NULL unless declared
+    nullable, and no NaN or infinity in any column of floats, at any depth.
+    """
+    names = {c.name for c in table.columns}
+    for column in table.columns:
+        name, low, high = column.name, column.minimum, column.maximum
+        if column.type is None:
+            continue
+        if low is not None or high is not None:
+            limits = {"column": name, "min_value": low, "max_value": high}
+            yield Promise(_range_text(low, high), name, "ExpectColumnValuesToBeBetween", limits)
+        if values := VALUE_SETS.get((table.name, name)):
+            allowed = {"column": name, "value_set": list(values)}
+            yield Promise(f"is one of {', '.join(values)}", name, "ExpectColumnValuesToBeInSet", allowed)
+        if {f"{name}_low", f"{name}_high"} <= names:
+            ends = {"column_A": f"{name}_high", "column_B": f"{name}_low", "or_equal": True}
+            ends |= {"ignore_row_if": "either_value_is_missing"}
+            text = f"is at most {name}_high"
+            yield Promise(text, f"{name}_low", "ExpectColumnPairValuesAToBeGreaterThanB", ends)
+    for text, marks in (("has a value wherever one is due", _MISSING), (FINITE, _NOT_FINITE)):
+        yield Promise(text, None, "ExpectColumnValuesToBeInSet", {"column": marks, "value_set": [""]})
+
+
+def check_rows(table: Table, rows: pa.Table) -> list[Finding]:
+    """Check rows [n] of a table against its suite in one validation; of columns not given nothing is asked."""
+    given = {*rows.column_names, _MISSING, _NOT_FINITE}
+    wanted = [p for p in promises(table) if p.reads <= given]
+    if rows.num_rows == 0:
+        return [Finding(table.name, p.text, p.column, 0) for p in wanted]
+    key = [name for name in table.key if name in given]
+    with _gx_lock:
+        results = _validate(_frame(table, rows), wanted, key)
+    n = rows.num_rows
+    return [Finding(table.name, p.text, p.column, n, *_unexpected(r, key, n)) for p, r in zip(wanted, results)]
+
+
+def _range_text(minimum: float | None, maximum: float | None) -> str:
+    if maximum is None:
+        return f"is at least {minimum:g}"
+    return f"is at most {maximum:g}" if minimum is None else f"lies in [{minimum:g}, {maximum:g}]"
+
+
+def _frame(table: Table, rows: pa.Table) -> "pd.DataFrame":
+    """The flat columns as pandas, and for each row which columns are NULL where they must not be, or not finite.
+
+    Great Expectations takes NaN for NULL, so that it would not see one in a nullable column; and one expectation for
+    all columns costs a tenth of one a column.
+    """
+    missing, not_finite = (np.full(rows.num_rows, "", dtype=object) for _ in range(2))
+    required = {c.name for c in table.columns if not c.nullable}
+    flat = []
+    for name, column in zip(rows.column_names, rows.columns):
+        array = column.combine_chunks()
+        if array.null_count and name in required:
+            _mark(missing, np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)), name)
+        _mark(not_finite, non_finite_rows(array), name)
+        if not pa.types.is_nested(array.type):
+            flat.append(name)
+    return rows.select(flat).to_pandas().assign(**{_MISSING: missing, _NOT_FINITE: not_finite})
+
+
+def _mark(marks: np.ndarray, places: np.ndarray, name: str) -> None:
+    for place in places:
+        marks[place] += f", {name}" if marks[place] else name
+
+
+def non_finite_rows(array: pa.Array) -> np.ndarray:
+    """Indices of the rows of an Arrow array that hold NaN or infinity, in lists of floats too; NULL is neither."""
+    row_of: np.ndarray | None = None
+    width = 1
+    if pa.types.is_fixed_size_list(array.type):
+        width = array.type.list_size
+        row_of = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False)) if array.null_count else None
+        array = array.flatten()
+    elif pa.types.is_list(array.type):
+        row_of = pc.list_parent_indices(array).to_numpy()
+        array = array.flatten()
+    if not pa.types.is_floating(array.type):
+        return np.empty(0, dtype=np.int64)
+    values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
+    # A finite sum has finite terms: one pass without a mask. A sum that overflows only costs the exact look.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return np.empty(0, dtype=np.int64)
+    places = np.flatnonzero(~np.isfinite(values)) // width
+    return np.unique(places if row_of is None else row_of[places])
+
+
+def _validate(frame: "pd.DataFrame", wanted: list[Promise], key: list[str]) -> list[dict[str, Any]]:
+    """The results of one suite, in order; with the keys of offending rows where it fails.
+
+    Asking for the keys at once would double the time, so only what fails is asked again.
+    """
+    context = _context()
+    import great_expectations as gx
+    from great_expectations import expectations as classes
+
+    asset = context.data_sources.add_or_update_pandas("frames").add_dataframe_asset("frame")
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
+
+    def run(numbers: list[int], result_format: dict[str, Any]) -> dict[int, Any]:
+        chosen = [getattr(classes, wanted[n].kind)(**wanted[n].arguments, meta={"number": n}) for n in numbers]
+        suite = gx.ExpectationSuite("declared", expectations=chosen)
+        results = batch.validate(suite, result_format=result_format).results
+        return {r.expectation_config.meta["number"]: r for r in results if r.expectation_config}
+
+    results = run(list(range(len(wanted))), {"result_format": "BASIC", "partial_unexpected_count": 0})
+    if failed := [n for n, result in results.items() if not result.success]:
+        summary = {"result_format": "SUMMARY", "partial_unexpected_count": MAX_EXAMPLES}
+        results |= run(failed, summary | {"unexpected_index_column_names": key})
+    # With its source goes the frame, which the context would otherwise keep.
+    context.data_sources.delete("frames")
+    return [results[n] for n in range(len(wanted))]
+
+
+@cache
+def _context() -> Any:
+    """One quiet context in memory for the whole process: each makes a temporary folder of its own."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.ERROR)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    return context
+
+
+def _unexpected(result: Any, key: list[str], n_rows: int) -> tuple[int, tuple[Mapping[str, Any], ...]]:
+    """Number of offending rows and up to five of their keys, with the value that offends."""
+    if result.success:
+        return 0, ()
+    if "unexpected_count" not in result.result:
+        return n_rows, ({"error": f"Great Expectations could not evaluate it: {result.exception_info}"},)
+    examples = result.result.get("partial_unexpected_index_list") or []
+    return result.result["unexpected_count"], tuple({k: plain(v) for k, v in e.items()} for e in examples)
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON can hold: numpy scalars as Python's, NaN, NULL and infinity as words."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
