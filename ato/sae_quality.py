@@ -197,6 +197,8 @@ def splice_losses(
 def ce_recovered(losses: SpliceLosses, name: str, n_boot: int = 1000, seed: int = 0) -> CERecovered:
     """(CE zero - CE spliced) / (CE zero - CE clean) of one SAE, CE being the mean over predicted tokens.
 
+    NaN where zeroing the residual does not raise the loss: there is then nothing to recover.
+
     Args:
         name: the SAE, as it was named to ``splice_losses``.
     """
@@ -244,8 +246,8 @@ class QualityLimits:
 
 
 def _recovered(sums: Mapping[str, np.ndarray]) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (sums["zero"] - sums["spliced"]) / (sums["zero"] - sums["clean"])
+    increase = sums["zero"] - sums["clean"]
+    return (sums["zero"] - sums["spliced"]) / np.where(increase > 0, increase, np.nan)
 
 
 def _edits(

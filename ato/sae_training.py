@@ -16,6 +16,17 @@ from ato.shuffle_buffer import ShuffleBuffer
 DEAD_AFTER = 20_000
 """Tokens without activation after which a feature counts as dead and the auxiliary loss revives it."""
 
+_CALIBRATION_ROWS = 512
+_JUMPRELU: dict[str, Any] = {
+    # Inputs have norm sqrt(d_in), so that with decoder rows of length 1 pre-activations start with variance 1, and the
+    # bandwidth is that of their spread. Without gradients to the encoder L0 ends far from its target, or features die.
+    "decoder_init_norm": 1.0,
+    "jumprelu_bandwidth": 2.0,
+    "jumprelu_ste_to_input": True,
+    "jumprelu_sparsity_loss_mode": "quadratic",
+    "l0_coefficient": 3.0,
+}
+
 LogRow = dict[str, float | int | str]
 
 
@@ -91,7 +102,7 @@ def train_sae(
     n_steps = max(1, n_tokens // batch_size)
     batches = ((batch.to(device) - mean.to(device)).mul_(scale) for batch in buffer.batches())
     with _quiet_rng(seed):
-        sae = _new_sae(architecture, len(mean), d_sae, k, n_steps, device, seed)
+        sae = _new_sae(architecture, (buffer.rows[:_CALIBRATION_ROWS] - mean) * scale, d_sae, k, device, seed)
         bfloat16 = precision == "bfloat16" or (precision == "auto" and multiplies_bfloat16(device))
         trainer = _new_trainer(sae, batches, n_steps, batch_size, lr, device, bfloat16)
         log = []
@@ -146,32 +157,27 @@ def _quiet_rng(seed: int) -> Iterator[None]:
         yield
 
 
-def _new_sae(architecture: str, d_in: int, d_sae: int, k: int, n_steps: int, device: str, seed: int) -> Any:
-    """A sae-lens training SAE on inputs of norm sqrt(d_in) and mean 0."""
+def _new_sae(architecture: str, z: torch.Tensor, d_sae: int, k: int, device: str, seed: int) -> Any:
+    """A sae-lens training SAE for inputs like z [n, d_in], of mean 0 and norm sqrt(d_in)."""
     from sae_lens.saes.jumprelu_sae import JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig
     from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
 
-    shape = {"d_in": d_in, "d_sae": d_sae, "device": device}
+    shape: dict[str, Any] = {"d_in": z.shape[1], "d_sae": d_sae, "device": device}
     if architecture == "topk":
         sae: Any = TopKTrainingSAE(TopKTrainingSAEConfig(**shape, k=k))
     else:
-        sae = JumpReLUTrainingSAE(JumpReLUTrainingSAEConfig(**shape, **_jumprelu_settings(k, n_steps)))
+        sae = JumpReLUTrainingSAE(JumpReLUTrainingSAEConfig(**shape, **_JUMPRELU, target_l0=float(k)))
     # Drawn again from a generator of our own: the global one may be shared with another thread's training.
     generator = torch.Generator().manual_seed(seed)
-    directions = torch.nn.functional.normalize(torch.randn(d_sae, d_in, generator=generator), dim=1)
+    directions = torch.nn.functional.normalize(torch.randn(d_sae, z.shape[1], generator=generator), dim=1)
     with torch.no_grad():
         sae.W_dec.copy_(sae.W_dec.norm(dim=1, keepdim=True).mean() * directions)
         sae.W_enc.copy_(sae.W_dec.T)
+        if architecture == "jumprelu":
+            # Adam moves a threshold by lr a step at most: it has to start where k features are active.
+            pre = z.to(device) @ sae.W_enc
+            sae.threshold.fill_(pre.flatten().topk(len(z) * k).values[-1].clamp_min(0).item())
     return sae
-
-
-def _jumprelu_settings(k: int, n_steps: int) -> dict[str, Any]:
-    return {
-        "jumprelu_sparsity_loss_mode": "quadratic",
-        "target_l0": float(k),
-        "l0_coefficient": 1.0,
-        "l0_warm_up_steps": n_steps // 5,
-    }
 
 
 def _new_trainer(

@@ -148,7 +148,7 @@ TABLES: dict[str, Table] = {
                 Column("n_documents", int64, "held-out documents it was judged on", minimum=0),
                 Column("l0", float64, "mean number of active features per token", minimum=0),
                 *_score("fvu", "fraction of variance unexplained: sum |x - x_hat|^2 / sum |x - mean x|^2", maximum=None),
-                *_score("ce_recovered", "share of the zero-ablation loss increase that splicing the SAE avoids"),
+                *_score("ce_recovered", "share of the zero-ablation loss increase that splicing the SAE avoids", maximum=None),
                 Column("ce_clean", float64, "next-token loss of the unedited model", unit="nats", nullable=True),
                 Column("ce_spliced", float64, "next-token loss with the reconstruction spliced in", unit="nats", nullable=True),
                 Column("ce_zero", float64, "next-token loss with the residual zeroed", unit="nats", nullable=True),

@@ -1,0 +1,290 @@
+"""The pipeline as a whole, on a tiny model: what it leaves behind, what it skips, what it refuses."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ato.errors import CorpusError, DataError, DiskFullError, InputError, LayerError, ModelError, NonFiniteError, SAEError
+from ato.operators import load_operator
+from flows.pipeline import pipeline
+from flows.settings import Settings
+from flows.summary import EXAMPLES, draw_summary, show_stage, summary
+from tasks.models import language_model
+from tests.flows.tiny_study import tiny_settings
+from tests.tiny_models import save_tiny_model
+from warehouse import quality
+from warehouse.catalog import connect, rows
+from warehouse.query import run_select
+from warehouse.store import Warehouse
+from warehouse.tables import TABLES
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, prefect_server):
+    """A finished study: its folder, settings and collection key; ATO_WAREHOUSE points at it while the module runs."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(folder / "data" / "warehouse"))
+        settings = tiny_settings(folder)
+        yield folder, settings, pipeline(settings)
+
+
+def changed(settings: Settings, **stages: dict) -> Settings:
+    """The same settings with some values of some stages replaced."""
+    values = settings.model_dump()
+    return Settings.model_validate({name: inner | stages.get(name, {}) for name, inner in values.items()})
+
+
+def test_every_table_has_rows_and_passes_every_check(study):
+    for name in TABLES:
+        assert rows(None, f"select count(*) as n from {name}")[0]["n"] > 0, name
+    assert quality.failures(quality.check_all(Warehouse())) == []
+
+
+def test_the_model_is_run_once_over_each_token_for_all_consumers(study):
+    _, _, collection = study
+    (row,) = rows(None, "select c.n_tokens, r.tokens_run from collections c join stage_runs r on r.key = c.collection")
+    assert row["tokens_run"] == row["n_tokens"]
+    others = rows(None, "select distinct stage from stage_runs where tokens_run > 0 and key != ?", [collection])
+    assert [o["stage"] for o in others] == ["saes"]  # a spliced loss is another question: blocks above the SAE run again
+
+
+def test_a_second_run_computes_and_writes_nothing(study):
+    folder, settings, collection = study
+    files = {p: p.stat().st_mtime_ns for p in (folder / "data" / "warehouse").rglob("*.*") if p.suffix != ".duckdb"}
+    assert pipeline(settings) == collection
+    after = {p: p.stat().st_mtime_ns for p in (folder / "data" / "warehouse").rglob("*.*") if p.suffix != ".duckdb"}
+    assert after == files
+
+
+def test_counts_add_up_over_tables(study):
+    (row,) = rows(None, "select * from collections")
+    assert row["n_kept"] + sum(row["dropped_by_reason"].values()) == row["n_tokens"]
+    assert rows(None, "select sum(n_tokens)::bigint as n from sequences")[0]["n"] == row["n_tokens"]
+    per_layer = rows(None, "select layer, count(*) as n from activations group by layer")
+    assert {r["layer"]: r["n"] for r in per_layer} == dict.fromkeys(row["layers"], row["n_kept"])
+
+
+def test_every_operator_stands_beside_the_identity_and_the_mean_on_the_same_tokens(study):
+    found = rows(None, "select source_layer, target_layer, list(method order by method) as m, count(distinct n_test) as n "
+                       "from operators group by all")  # fmt: skip
+    assert len(found) == 4
+    for pair in found:
+        assert {"identity", "mean", "ridge"} <= set(pair["m"])
+        assert pair["n"] == 1
+
+
+def test_a_feature_with_few_active_tokens_has_null_scores_and_no_verdict(study):
+    few = rows(None, "select distinct r2, skill, verdict from feature_transport where n_active < 30")
+    assert all(row["r2"] is None and row["skill"] is None and row["verdict"] == "undetermined" for row in few)
+
+
+def test_scores_are_those_of_the_operator_file_on_the_stored_residuals(study):
+    (row,) = rows(None, "from operators where method = 'ridge' and source_layer = 0 and leap = 2")
+    operator = load_operator(Warehouse().artifact_path(*row["path"].split("/")[1:]))
+    pairs = connect().sql(
+        "select x.residual as x, y.residual as y from activations x join activations y using (collection, sequence_id, position) "
+        "join sequences s using (collection, sequence_id) where x.layer = 0 and y.layer = 2 and s.split = 'test'"
+    ).fetchnumpy()  # fmt: skip
+    x, y = (np.stack(list(pairs[name])).astype(float) for name in ("x", "y"))
+    sse, sst = ((y - operator(x)) ** 2).sum(0), ((y - y.mean(0)) ** 2).sum(0)
+    assert row["n_test"] == len(x)
+    assert row["r2_test"] == pytest.approx((1 - sse / sst).mean(), abs=1e-5)
+    assert row["r2_weighted"] == pytest.approx(1 - sse.sum() / sst.sum(), abs=1e-5)
+
+
+def test_the_registered_best_version_predicts_the_numbers_of_the_operator(study, monkeypatch):
+    import mlflow
+
+    from warehouse.registry import Registry
+
+    uri = Registry(Warehouse().root).uri
+    (best,) = rows(None, "select path, registry_uri from operators where source_layer = 1 and leap = 1 "
+                         "and registry_uri is not null order by r2_val desc limit 1")  # fmt: skip
+    name = best["registry_uri"].split("/")[1]
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    x = np.random.default_rng(0).standard_normal((7, 16))
+    served = mlflow.pyfunc.load_model(f"models:/{name}@best").predict(x)
+    assert np.array_equal(served, load_operator(Warehouse().artifact_path(*best["path"].split("/")[1:]))(x))
+
+
+def test_another_number_of_tokens_makes_a_collection_beside_the_first(study):
+    _, settings, collection = study
+    second = pipeline(changed(settings, collect={"n_tokens": 6_000}))
+    assert second != collection
+    found = rows(None, "select collection, r2_test from operators where method = 'ridge' and source_layer = 0 and leap = 1")
+    assert {row["collection"] for row in found} == {collection, second}
+
+
+def test_a_run_that_stores_no_activations_gives_the_same_scores(study):
+    _, settings, collection = study
+    live = pipeline(changed(settings, collect={"store_activations": False}))
+    query = "select source_layer, leap, method, r2_test, r2_update from operators where collection = ? order by all"
+    stored, lived = (rows(None, query, [key]) for key in (collection, live))
+    assert len(stored) == len(lived) > 0
+    for a, b in zip(stored, lived):
+        assert a["r2_test"] == pytest.approx(b["r2_test"], abs=1e-5)
+    assert rows(None, "select count(*) as n from activations where collection = ?", [live]) == [{"n": 0}]
+
+
+def test_another_threshold_makes_another_evaluation_and_the_map_shows_the_latest(study):
+    _, settings, collection = study
+    pipeline(changed(settings, evaluate={"min_active": 60}))
+    n = "select count(distinct evaluation) as n from feature_transport where collection = ?"
+    latest = "select count(*) as n from transport_map where is_latest and collection = ? and method = 'ridge'"
+    assert rows(None, n, [collection])[0]["n"] == 2 * rows(None, latest, [collection])[0]["n"]
+
+
+def test_the_summary_its_queries_and_its_picture_work(study, tmp_path, capsys):
+    _, _, collection = study
+    assert len(list(summary(collection))) > 5
+    for query in EXAMPLES:
+        run_select(connect(), query)
+    draw_summary(collection, tmp_path / "summary.svg")
+    assert not {"url(http", "@font-face", "<image"} & set(re.findall(r"url\(http|@font-face|<image", (tmp_path / "summary.svg").read_text()))
+    for stage in ("collect", "saes", "features", "operators", "evaluate"):
+        show_stage(stage, collection)
+    assert "ridge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stages", "error", "message"),
+    [
+        ({"model": {"name": "no-such/model"}}, ModelError, "no-such/model"),
+        ({"operators": {"source_layers": [0, 9]}}, LayerError, "layers 0 to 4"),
+        ({"operators": {"source_layers": [3], "leaps": [1, 4]}}, LayerError, "[7]"),
+        ({"saes": {"layers": [17]}}, LayerError, "17"),
+        ({"saes": {"paths": {2: "/nonexistent/sae"}}}, SAEError, "/nonexistent/sae"),
+        ({"collect": {"corpus": "/nonexistent/corpus.txt"}}, CorpusError, "/nonexistent/corpus.txt"),
+        ({"collect": {"n_folds": 50}}, CorpusError, "too few"),
+        ({"operators": {"rank": 400}}, InputError, "rank"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_leaves_earlier_results_whole(study, stages, error, message):
+    _, settings, _ = study
+    before = rows(None, "select stage, key from stage_runs order by all")
+    with pytest.raises(error) as caught:
+        pipeline(changed(settings, **stages))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    kept = rows(None, "select stage, key from stage_runs order by all")
+    assert [row for row in kept if row in before] == before
+    assert quality.failures(quality.check_all(Warehouse())) == []
+
+
+def test_bad_text_is_named_with_its_file(study, tmp_path):
+    _, settings, _ = study
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "latin.txt").write_bytes("Präsident".encode("latin-1"))
+    for name in ("empty.txt", "latin.txt"):
+        with pytest.raises(CorpusError, match=name):
+            pipeline(changed(settings, collect={"corpus": str(tmp_path / name)}))
+
+
+def test_fewer_tokens_than_dimensions_are_allowed_and_flagged(study, tmp_path):
+    _, settings, _ = study
+    few = {"n_tokens": 900, "seq_len": 9, "min_len": 8, "max_sequences_per_document": 1, "n_folds": 2}
+    save_tiny_model(tmp_path / "wide", n_layers=3, d_model=512)
+    collection = pipeline(changed(
+        settings, model={"name": str(tmp_path / "wide")}, collect=few,
+        operators={"source_layers": [0], "leaps": [1]}, saes={"layers": [1], "batch_size": 64, "buffer_rows": 256},
+        evaluate={"ranks": [1, 8, 512]},
+    ))  # fmt: skip
+    (row,) = rows(None, "from collections where collection = ?", [collection])
+    assert row["fewer_tokens_than_dimensions"]
+    flags = rows(None, "select distinct few_tokens from operators where collection = ?", [collection])
+    assert flags == [{"few_tokens": True}]
+
+
+def test_nan_in_residuals_stops_the_run_and_names_the_token(study, monkeypatch):
+    from ato.models import LanguageModel
+
+    _, settings, _ = study
+    real = LanguageModel.residuals
+
+    def poisoned(self, input_ids, lengths, layers):
+        found = real(self, input_ids, lengths, layers)
+        found[max(found)] = found[max(found)].clone()
+        found[max(found)][0, 3, 1] = float("nan")
+        return found
+
+    language_model(settings.model)  # loaded before its residuals are poisoned: the self-check would refuse it
+    monkeypatch.setattr(LanguageModel, "residuals", poisoned)
+    with pytest.raises(NonFiniteError, match=r"layer 3.*sequence \d+, position 3"):
+        pipeline(changed(settings, collect={"n_tokens": 5_000}))
+
+
+def test_a_cut_file_is_reported_and_rebuilt_by_the_next_run(study):
+    _, settings, collection = study
+    run, *_ = rows(None, "select files from stage_runs where stage = 'features' and collection = ?", [collection])
+    victim = next(f["path"] for f in run["files"] if f["table_name"] == "feature_stats")
+    path = Path(Warehouse().root) / victim
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="damaged file"):
+        run_select(connect(), "select count(*) from feature_stats")
+    assert run_select(connect(), "select count(*) from operators").fetchall()[0][0] > 0
+    assert pipeline(settings) == collection
+    assert path.read_bytes() == whole
+
+
+def test_a_value_replaced_by_nan_fails_the_check_loudly(study, capsys):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from flows.checking import check_warehouse
+
+    _, _, collection = study
+    path = next((Path(Warehouse().root) / "operators" / f"collection={collection}").glob("*.parquet"))
+    whole = path.read_bytes()
+    try:
+        table = pq.ParquetFile(path).read()
+        values = table["r2_test"].to_pylist()
+        values[0] = float("nan")
+        at = table.schema.get_field_index("r2_test")
+        pq.write_table(table.set_column(at, "r2_test", pa.array(values, pa.float64())), path)
+        assert not check_warehouse()
+        out = capsys.readouterr().out
+        assert "FAILED" in out
+        assert "r2_test" in out
+    finally:
+        path.write_bytes(whole)
+    assert check_warehouse()
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_finishes(study, monkeypatch):
+    import errno
+
+    from warehouse import storage
+
+    _, settings, _ = study
+    smaller = changed(settings, collect={"n_tokens": 7_000})
+    sync, left = storage.sync, [9]
+
+    def full(path):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(storage, "sync", full)
+    with pytest.raises(DiskFullError, match="free some space"):
+        pipeline(smaller)
+    monkeypatch.setattr(storage, "sync", sync)
+    assert pipeline(smaller)
+    assert quality.failures(quality.check_all(Warehouse())) == []
+
+
+def test_a_warehouse_of_another_schema_is_refused(study, tmp_path, monkeypatch):
+    _, settings, _ = study
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "warehouse.json").write_text(json.dumps({"schema_version": 999}))
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "w"))
+    with pytest.raises(DataError, match="schema 999"):
+        pipeline(settings)
