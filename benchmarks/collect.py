@@ -1,7 +1,7 @@
 """Collection (exclusion, float32, Parquet, hashes, fsync) against the bare forward pass of the same layers, in one run.
 
-    python benchmarks/collect.py                 # the demo model and layers
-    python benchmarks/collect.py --model MODEL --layers 4 8 12 --tokens 40000
+python benchmarks/collect.py                 # the demo model and layers
+python benchmarks/collect.py --model MODEL --layers 4 8 12 --tokens 40000
 """
 
 import argparse
@@ -74,7 +74,9 @@ def main() -> None:
         )
     )  # fmt: skip
     n_tokens = sum(len(s.token_ids) for s in sequences)
-    print(f"{model.identity.model}, {str(model.dtype).removeprefix('torch.')}, layers {list(layers)}, {n_tokens:,} tokens")
+    print(
+        f"{model.identity.model}, {str(model.dtype).removeprefix('torch.')}, layers {list(layers)}, {n_tokens:,} tokens"
+    )
     bare_pass(model, sequences[: settings.batch_size], layers, settings.batch_size)  # warm up
     ratios = []
     print(f"{'round':>5} {'bare forward, tokens/s':>24} {'collection, tokens/s':>22} {'ratio':>7}")
@@ -84,7 +86,9 @@ def main() -> None:
         ours = seconds(collect)
         ratios.append(bare / ours)
         print(f"{number:>5} {n_tokens / bare:>24,.0f} {n_tokens / ours:>22,.0f} {ratios[-1]:>7.3f}")
-    print(f"median ratio {statistics.median(ratios):.3f} (target {TARGET}: {'met' if statistics.median(ratios) >= TARGET else 'missed'})")
+    print(
+        f"median ratio {statistics.median(ratios):.3f} (target {TARGET}: {'met' if statistics.median(ratios) >= TARGET else 'missed'})"
+    )
 
 
 if __name__ == "__main__":

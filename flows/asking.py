@@ -30,7 +30,9 @@ def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
         print(relation.pl().write_json())
     elif format_ == "parquet":
         if sys.stdout.isatty():
-            raise InputError("Parquet is not for a terminal", cure='redirect it: ato sql --format parquet "..." > out.parquet')
+            raise InputError(
+                "Parquet is not for a terminal", cure='redirect it: ato sql --format parquet "..." > out.parquet'
+            )
         relation.pl().write_parquet(sys.stdout.buffer)
     else:
         show_relation(relation)
@@ -41,7 +43,16 @@ def show_relation(relation: Any, title: str | None = None) -> None:
     rows = relation.limit(MAX_SHOWN_ROWS + 1).fetchall()
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for name, kind in zip(relation.columns, relation.types):
-        numeric = str(kind).split("(")[0] in {"DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "HUGEINT", "DECIMAL", "UBIGINT"}
+        numeric = str(kind).split("(")[0] in {
+            "DOUBLE",
+            "FLOAT",
+            "BIGINT",
+            "INTEGER",
+            "SMALLINT",
+            "HUGEINT",
+            "DECIMAL",
+            "UBIGINT",
+        }
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows[:MAX_SHOWN_ROWS]:
         table.add_row(*map(format_value, row))

@@ -11,7 +11,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from ato.errors import AtoError
+from ato.errors import AtoError, UnavailableError
 from flows.environment import data_folder
 
 PACKAGES = (
@@ -46,7 +46,12 @@ def findings() -> Iterator[Finding]:
     yield "accelerator", *_attempt(_accelerator)
     yield "warehouse", *_attempt(_warehouse)
     free = shutil.disk_usage(_existing(data_folder())).free / 2**30
-    yield "disk", free > FREE_GIB, f"{free:.0f} GiB free", "" if free > FREE_GIB else f"free {FREE_GIB} GiB for the demo"
+    yield (
+        "disk",
+        free > FREE_GIB,
+        f"{free:.0f} GiB free",
+        "" if free > FREE_GIB else f"free {FREE_GIB} GiB for the demo",
+    )
     yield "prefect server", *_server("PREFECT_API_URL", "none set: each command starts its own for the run")
     yield "mlflow server", *_server("MLFLOW_TRACKING_URI", f"none set: {data_folder() / 'mlflow.db'}")
 
@@ -88,9 +93,13 @@ def _accelerator() -> str:
 def _warehouse() -> str:
     from warehouse.stages import manifests
     from warehouse.store import Warehouse
+    from warehouse.tables import SCHEMA_VERSION
 
     warehouse = Warehouse()
-    return f"{warehouse.root}, writable, {len(manifests(warehouse))} complete stages"
+    folder = _existing(Path(warehouse.root)) if warehouse.storage.is_local else None
+    if folder is not None and not os.access(folder, os.W_OK):
+        raise UnavailableError(f"{folder} is not writable", cure="point ATO_WAREHOUSE at a folder of your own")
+    return f"{warehouse.root}, schema {SCHEMA_VERSION}, {len(manifests(warehouse))} stage runs"
 
 
 def _server(variable: str, otherwise: str) -> tuple[bool, str, str]:

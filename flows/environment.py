@@ -1,6 +1,7 @@
 """The environment that every process of the platform runs in: no telemetry, everything below one data folder."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 QUIET = {
@@ -33,6 +34,10 @@ def prepare_environment(*, debug: bool = False) -> None:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "DEBUG"
     if not {"PREFECT_HOME", "PREFECT_API_URL"} & set(os.environ):
         os.environ["PREFECT_HOME"] = str(data_folder() / "prefect")
+        with suppress(
+            OSError
+        ):  # Prefect makes the last folder only; where nothing can be written, `ato doctor` says so
+            data_folder().mkdir(parents=True, exist_ok=True)
 
 
 def data_folder() -> Path:

@@ -1,8 +1,6 @@
 """Running one flow from the command line, on the ephemeral Prefect server or the one that PREFECT_API_URL names."""
 
 import importlib
-import os
-from pathlib import Path
 from typing import Any
 
 from flows.settings import Settings
@@ -10,8 +8,6 @@ from flows.settings import Settings
 
 def run_flow(name: str, settings: Settings) -> Any:
     """Run the flow of that name and return what it returns."""
-    if home := os.environ.get("PREFECT_HOME"):
-        Path(home).mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only, then fails to start
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     flow = getattr(importlib.import_module(f"flows.{name}"), name)

@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from ato.errors import SettingsError
-from tasks.settings import CollectSettings, EvaluateSettings, ModelSettings, OperatorSettings, SAESettings, StageSettings
+from tasks.settings import (
+    CollectSettings,
+    EvaluateSettings,
+    ModelSettings,
+    OperatorSettings,
+    SAESettings,
+    StageSettings,
+)
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -17,11 +24,11 @@ PROFILES = Path(__file__).parent / "profiles"
 class Settings(StageSettings):
     """Settings of every stage; a profile is a YAML file of this shape that leaves out what it does not change."""
 
-    model: ModelSettings = Field(default_factory=ModelSettings)
-    collect: CollectSettings = Field(default_factory=CollectSettings)
-    saes: SAESettings = Field(default_factory=SAESettings)
-    operators: OperatorSettings = Field(default_factory=OperatorSettings)
-    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    model: ModelSettings = ModelSettings()
+    collect: CollectSettings = CollectSettings()
+    saes: SAESettings = SAESettings()
+    operators: OperatorSettings = OperatorSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
 
     @property
     def layers(self) -> list[int]:
@@ -84,9 +91,11 @@ def _one_line(error: ValidationError) -> SettingsError:
     name = ".".join(path)
     if first["type"] != "extra_forbidden":
         return SettingsError(f"{name} = {first['input']!r}: {first['msg']}", cure="see `ato run --help`")
-    group: type[BaseModel] = Settings
+    group: Any = Settings
     for step in path[:-1]:
-        group = group.model_fields[step].annotation or Settings
+        group = group.model_fields[step].annotation
     near = difflib.get_close_matches(path[-1], group.model_fields, n=1)
-    hint = f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"choose from {', '.join(group.model_fields)}"
+    hint = (
+        f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"choose from {', '.join(group.model_fields)}"
+    )
     return SettingsError(f"unknown setting {name}", cure=hint)

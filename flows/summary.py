@@ -21,9 +21,11 @@ WIDTH = 150
 """Columns of a summary that does not go to a terminal."""
 
 EXAMPLES = (
-    "select source_layer, leap, mean_r2, mean_skill from transport_map where method = 'ridge' order by mean_r2 desc limit 5",
-    "select verdict, count(*) as features from feature_transport where method = 'ridge' group by verdict",
-    "select target_layer, leap, rank, efficiency, efficiency_paper from efficiency_curves where rank in (8, 64) order by all",
+    "select source_layer, target_layer, mean_r2, share_transported, share_synthesised from transport_map "
+    "where method = 'ridge' order by mean_r2 desc limit 5",
+    "select target_layer, leap, verdict, count(*) as features from feature_transport where method = 'ridge' group by all order by all",
+    "select rank, avg(efficiency) as efficiency, avg(efficiency_paper) as as_published from efficiency_curves "
+    "where leap = 2 group by rank order by rank",
 )
 """Three queries to try; the README shows them too."""
 
@@ -36,7 +38,9 @@ def latest_collection() -> str:
     """
     found = rows(None, "select collection from collections order by created_at desc limit 1")
     if not found:
-        raise InputError("no collection yet", where=Warehouse().root, cure="start with `ato run pipeline --profile demo`")
+        raise InputError(
+            "no collection yet", where=Warehouse().root, cure="start with `ato run pipeline --profile demo`"
+        )
     return found[0]["collection"]
 
 
@@ -51,19 +55,30 @@ def draw_summary(collection: str, path: Path) -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
     console.print(Group(*summary(collection)))
     template = re.sub(r"@font-face\s*{{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    path.write_text(console.export_svg(title="ato show", code_format=template), encoding="utf-8")
+    path.write_text(console.export_svg(code_format=template), encoding="utf-8")
 
 
 def summary(collection: str) -> Iterator[Any]:
     """The parts of the summary, as rich renderables."""
     yield _collection(collection)
-    yield _saes(collection)
-    yield _transport_map(collection)
-    yield _extremes(collection)
-    yield _efficiency(collection)
+    yield from _titled("Sparse autoencoders on held-out text", _saes(collection))
+    yield from _titled(
+        "Transport map: mean r2 of SAE features under ridge (in brackets: r2 of the residual, no SAE at that target)",
+        _transport_map(collection),
+    )
+    yield from _titled(
+        "Best fitted operator of each pair against the identity: three best, three worst", _extremes(collection)
+    )
+    yield from _titled("Transport efficiency by leap (mean over sources)", _efficiency(collection))
     yield Text(f"\nTables: {Warehouse().root}   list them: ato tables   ask them:")
     for query in EXAMPLES:
         yield Text(f'  ato sql "{query}"', style="cyan", no_wrap=True, overflow="ignore")
+
+
+def _titled(title: str, table: Table) -> Iterator[Any]:
+    """A line of its own, since a table folds its title to its own width."""
+    yield Text(f"\n{title}", style="bold")
+    yield table
 
 
 def _collection(collection: str) -> Text:
@@ -80,10 +95,7 @@ def _collection(collection: str) -> Text:
 
 
 def _saes(collection: str) -> Table:
-    table = Table(
-        "layer", "architecture", "features", "L0", "FVU", "loss recovered", "dead", "trusted",
-        title="Sparse autoencoders on held-out text", title_justify="left", title_style="bold",
-    )  # fmt: skip
+    table = Table("layer", "architecture", "features", "L0", "FVU", "loss recovered", "dead", "trusted")
     for s in rows(None, "from saes where collection = ? order by layer, sae", [collection]):
         table.add_row(
             str(s["layer"]), s["architecture"], f"{s['d_sae']:,}", format_value(s["l0"]), _interval(s, "fvu"),
@@ -104,10 +116,7 @@ def _transport_map(collection: str) -> Table:
         for o in rows(None, "from operators where collection = ? and method = 'ridge'", [collection])
     }
     targets = sorted({target for _, target in plain})
-    table = Table(
-        "source", *(f"→ {t}" for t in targets), title_justify="left", title_style="bold",
-        title="Transport map: mean r2 of SAE features under ridge (in brackets: r2 of the residual, no SAE at that target)",
-    )  # fmt: skip
+    table = Table("source", *(f"→ {t}" for t in targets))
     for source in sorted({source for source, _ in plain}):
         line = []
         for target in targets:
@@ -125,43 +134,40 @@ def _colour(r2: float) -> str:
 
 
 def _extremes(collection: str) -> Table:
-    table = Table(
-        "", "pair", "method", "r2 on test", "identity's r2", "skill", "r2 of the update",
-        title="Best and worst fitted operators, by skill against identity", title_justify="left", title_style="bold",
-    )  # fmt: skip
+    table = Table("", "pair", "method", "r2 on test", "identity's r2", "skill", "r2 of the update")
     found = rows(
         None,
         """
-        select o.*, i.r2_test as identity_r2
-        from operators o join operators i
-          on i.collection = o.collection and i.source_layer = o.source_layer and i.target_layer = o.target_layer
-             and i.method = 'identity' and split_part(i.operator, 'identity-', 2) = split_part(o.operator, o.method || '-', 2)
-        where o.collection = ? and o.method not in ('identity', 'mean') and o.skill is not null
-        order by o.skill desc
+        select * from operator_leaderboard
+        where collection = ? and method not in ('identity', 'mean') and skill is not null
+        qualify row_number() over (partition by source_layer, target_layer order by skill desc, operator) = 1
+        order by skill desc
         """,
         [collection],
     )
     n = min(3, len(found) // 2)
     for name, some in (("best", found[:n]), ("worst", found[len(found) - n :])):
         for o in some:
-            table.add_row(
-                name, f"{o['source_layer']} → {o['target_layer']}", o["method"], _interval(o, "r2_test"),
-                format_value(o["identity_r2"]), _interval(o, "skill"), _interval(o, "r2_update"),
-            )  # fmt: skip
+            pair = f"{o['source_layer']} → {o['target_layer']}"
+            identity, update = format_value(o["r2_test_identity"]), format_value(o["r2_update"])
+            table.add_row(name, pair, o["method"], _interval(o, "r2_test"), identity, _interval(o, "skill"), update)
     return table
 
 
 def _efficiency(collection: str) -> Table:
     """Mean over sources, a row a leap, at a small rank and at full rank."""
-    table = Table(
-        "leap", "pairs", "ceiling [held-out, in-sample]", "efficiency, rank 64", "efficiency, full rank",
-        "as published, rank 64", "as published, full rank", "LTS dim (participation)",
-        title="Transport efficiency by leap (mean over sources)", title_justify="left", title_style="bold",
-    )  # fmt: skip
+    columns = {
+        "ceiling, held out": "ceiling_held_out",
+        "in-sample": "ceiling_in_sample",
+        "efficiency, rank 64": "efficiency_rank_64",
+        "full rank": "efficiency",
+        "as published, rank 64": "efficiency_paper_rank_64",
+        "as published, full rank": "efficiency_paper",
+        "subspace size (participation)": "lts_dim_participation",
+    }
+    table = Table("leap", "pairs", *columns)
     for e in rows(None, "from efficiency_by_leap where collection = ? order by leap", [collection]):
-        bracket = f"[{e['mean_ceiling_held_out']:.3f}, {e['mean_ceiling_in_sample']:.3f}]".replace("[", "\\[")
-        names = ("efficiency_rank_64", "efficiency", "efficiency_paper_rank_64", "efficiency_paper", "lts_dim_participation")
-        table.add_row(str(e["leap"]), str(e["n_pairs"]), bracket, *(format_value(e[f"mean_{name}"]) for name in names))
+        table.add_row(str(e["leap"]), str(e["n_pairs"]), *(format_value(e[f"mean_{c}"]) for c in columns.values()))
     return table
 
 

@@ -46,11 +46,18 @@ def moments_stage(warehouse: Warehouse, collection: str, pairs: Pairs) -> Stage:
     """The stage whose artifact holds the moments of these pairs of a collection."""
     settings = {"pairs": sorted(map(list, pairs))}
     return Stage(
-        warehouse, "moments", f"moments-{len(pairs)}-pairs", settings=settings, inputs=[collection], collection=collection
+        warehouse,
+        "moments",
+        f"moments-{len(pairs)}-pairs",
+        settings=settings,
+        inputs=[collection],
+        collection=collection,
     )
 
 
-def _collection_stage(warehouse: Warehouse, model: ModelSettings, settings: CollectSettings, layers: list[int]) -> Stage:
+def _collection_stage(
+    warehouse: Warehouse, model: ModelSettings, settings: CollectSettings, layers: list[int]
+) -> Stage:
     from ato.devices import choose_device, choose_dtype
     from ato.models import identify
     from warehouse.corpora import corpus_hash
@@ -98,9 +105,15 @@ def _collect(stage: Stage, model: ModelSettings, settings: CollectSettings, laye
     _publish(moments, moments_stage(stage.warehouse, stage.key, pairs))
     source.forget_records()
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in facts["dropped_by_reason"].items())
-    say("collect", f"{stage.key}: {facts['n_tokens']:,} tokens of {facts['n_documents']} documents, dropped {dropped or 'none'}")
+    say(
+        "collect",
+        f"{stage.key}: {facts['n_tokens']:,} tokens of {facts['n_documents']} documents, dropped {dropped or 'none'}",
+    )
     if facts["fewer_tokens_than_dimensions"]:
-        say("collect", f"fewer train tokens than the {lm.d_model} dimensions: fits are flagged, in-sample numbers mean little")
+        say(
+            "collect",
+            f"fewer train tokens than the {lm.d_model} dimensions: fits are flagged, in-sample numbers mean little",
+        )
 
 
 def _publish(moments: Moments, stage: Stage) -> None:

@@ -105,7 +105,7 @@ class CollectingSource:
             block = block.select(~outlier)
         self.tokens_run += source.tokens_run
         split = sequences[0].split
-        record = {
+        record: dict[str, Any] = {
             "tokens": {split: source.tokens_run}, "kept": {split: block.n}, "dropped": dict(dropped),
             "median_norm": self._median_norm, "files": [],
         }  # fmt: skip

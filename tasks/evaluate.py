@@ -105,7 +105,12 @@ def _feature_units(
 def _rank_stage(warehouse: Warehouse, pair: PairStage, settings: EvaluateSettings) -> Stage:
     own = settings.model_dump(include={"ranks", "n_bootstrap", "bootstrap_seed"})
     return Stage(
-        warehouse, "evaluate", f"ranks-{pair.slug}", settings=own, inputs=[pair.stage.key], collection=pair.stage.collection
+        warehouse,
+        "evaluate",
+        f"ranks-{pair.slug}",
+        settings=own,
+        inputs=[pair.stage.key],
+        collection=pair.stage.collection,
     )
 
 
@@ -179,7 +184,9 @@ def _commit_ranks(
     width = min(row["d_model"], modes.d_kept)
     ranks = sorted({min(rank, width) for rank in settings.ranks})
     result = scores.result(ranks, n_boot=settings.n_bootstrap, seed=settings.bootstrap_seed)
-    paper = svd_rank_curve(_ridge(pair, stage.warehouse, moments, operators), moments, pair.source_layer, pair.target_layer, ranks)
+    paper = svd_rank_curve(
+        _ridge(pair, stage.warehouse, moments, operators), moments, pair.source_layer, pair.target_layer, ranks
+    )
     shared = {"collection": stage.collection, "evaluation": stage.key, **pair.columns}
     with stage:
         stage.write("efficiency", [
@@ -204,9 +211,7 @@ def _commit_ranks(
         }])  # fmt: skip
 
 
-def _ridge(
-    pair: PairStage, warehouse: Warehouse, moments: Moments, operators: OperatorSettings
-) -> TransportOperator:
+def _ridge(pair: PairStage, warehouse: Warehouse, moments: Moments, operators: OperatorSettings) -> TransportOperator:
     """The pair's ridge operator, fitted here if the settings leave it out: the study's rank curve truncates it."""
     if "ridge" in operators.methods:
         return _load(warehouse, pair, "ridge")

@@ -86,7 +86,10 @@ def fit_operators(
             for pair in missing:
                 fits[pair] = _fit_pair(pair, moments, settings, row)
                 progress.advance()
-            scores = {pair: PairScores(moments, pair.source_layer, pair.target_layer, _operators(fits[pair])) for pair in missing}
+            scores = {
+                pair: PairScores(moments, pair.source_layer, pair.target_layer, _operators(fits[pair]))
+                for pair in missing
+            }
             source = residual_source(warehouse, row, model)
             share_pass(source, list(scores.values()), splits=["test"])
             for pair in missing:
@@ -105,7 +108,7 @@ def _fit_pair(
     pair: PairStage, moments: Moments, settings: OperatorSettings, row: dict[str, Any]
 ) -> dict[str, OperatorFit]:
     """Every method of one pair; the operators carry the model and collection that they belong to."""
-    fits = {}
+    fits: dict[str, OperatorFit] = {}
     for method in settings.methods:
         fit = fit_operator_from_moments(
             moments, pair.source_layer, pair.target_layer, method,
@@ -189,7 +192,18 @@ def _register(stage: Stage, pair: PairStage, method: str, result: dict[str, Any]
     """One registered model a (model, source layer, leap); its versions are operators, the best by r2_val is ``best``."""
     from warehouse.registry import Registry
 
-    names = ("r2_train", "r2_cv", "r2_val", "r2_test", "r2_weighted", "r2_whitened", "r2_update", "skill", "mse", "cosine")
+    names = (
+        "r2_train",
+        "r2_cv",
+        "r2_val",
+        "r2_test",
+        "r2_weighted",
+        "r2_whitened",
+        "r2_update",
+        "skill",
+        "mse",
+        "cosine",
+    )
     return Registry(stage.warehouse.root).register_operator(
         stage.warehouse.artifact_path(*pair.operator_path(method)),
         result["operator"],

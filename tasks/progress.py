@@ -48,7 +48,9 @@ class Progress:
             self._artifact = UUID(str(create_progress_artifact(0.0, description=f"{self._stage} ({self._unit})")))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.stop()
         if kind is None:
             self._publish()

@@ -39,8 +39,7 @@ def publish_results(collection: str) -> None:
     if table:
         create_table_artifact(table=table, key="transport-map", description=f"Transport map of {collection}")
     create_markdown_artifact(
-        f"Collection `{collection}` is complete. Catalog: `{address}`.\n\n"
-        f"```\nato show --collection {collection}\n```",
+        f"Collection `{collection}` is complete. Catalog: `{address}`.\n\n```\nato show --collection {collection}\n```",
         key="collection",
         description="Where the results are",
     )

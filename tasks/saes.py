@@ -69,9 +69,7 @@ def obtain_saes(collection: str, model: ModelSettings, settings: SAESettings, ev
     return [unit.key for unit in units]
 
 
-def _unit(
-    warehouse: Warehouse, collection: str, layer: int, settings: SAESettings, evaluate: EvaluateSettings
-) -> Unit:
+def _unit(warehouse: Warehouse, collection: str, layer: int, settings: SAESettings, evaluate: EvaluateSettings) -> Unit:
     if path := settings.paths.get(layer):
         own: dict[str, Any] = {"layer": layer, "path": path, "weights_hash": load_sae(path).weights_hash}
         slug = f"loaded-L{layer:02d}"
@@ -143,9 +141,7 @@ def _judge(
 def _row(
     unit: Unit, rebuilt: Reconstruction, recovered: CERecovered, limits: QualityLimits, settings: SAESettings
 ) -> dict[str, Any]:
-    trusted, reason = limits.judge(
-        fvu=rebuilt.fvu, dead_share=rebuilt.dead_share, ce_recovered=recovered.ce_recovered
-    )
+    trusted, reason = limits.judge(fvu=rebuilt.fvu, dead_share=rebuilt.dead_share, ce_recovered=recovered.ce_recovered)
     scores = ("fvu", "fvu_low", "fvu_high"), ("ce_recovered", "ce_recovered_low", "ce_recovered_high")
     return {
         "collection": unit.weights.collection, "sae": unit.key, "layer": unit.layer,

@@ -17,7 +17,9 @@ class ModelSettings(StageSettings):
     name: str = Field("smollm2-135m", description="Embedded model name, hub id, local folder or .gguf file")
     revision: str | None = Field(None, description="Revision of a hub model")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the forward pass")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Precision of the forward pass"
+    )
     attention: Literal["sdpa", "eager"] = Field("sdpa", description="Attention implementation")
     trust_remote_code: bool = Field(False, description="Run code that a hub model ships; only for models you trust")
 
@@ -30,15 +32,21 @@ class CollectSettings(StageSettings):
     n_tokens: int = Field(220_000, ge=1, description="Tokens to run through the model")
     seq_len: int = Field(128, ge=2, description="Longest sequence, in tokens")
     min_len: int = Field(16, ge=2, description="Shorter sequences are left out")
-    max_sequences_per_document: int | None = Field(7, ge=1, description="Windows taken from one document, evenly spaced")
+    max_sequences_per_document: int | None = Field(
+        7, ge=1, description="Windows taken from one document, evenly spaced"
+    )
     layers: list[int] | None = Field(None, description="Layers to read; default: those that pairs and SAEs need")
     n_folds: int = Field(5, ge=2, description="Cross-validation folds inside the train split")
     split_seed: int = Field(0, description="Salt of the document hash that assigns splits and folds")
     skip_special: bool = Field(True, description="Leave special tokens out of statistics")
     skip_first: bool = Field(True, description="Leave position 0 out of statistics: it is a massive-activation sink")
-    max_norm_multiple: float | None = Field(10.0, gt=1, description="Leave out tokens above this multiple of a layer's median norm")
+    max_norm_multiple: float | None = Field(
+        10.0, gt=1, description="Leave out tokens above this multiple of a layer's median norm"
+    )
     prepend_bos: bool = Field(False, description="Put the BOS token before each sequence")
-    store_activations: bool = Field(True, description="Write the activations table; false re-runs the model for each later stage")
+    store_activations: bool = Field(
+        True, description="Write the activations table; false re-runs the model for each later stage"
+    )
     batch_size: int = Field(16, ge=1, description="Sequences in one forward pass")
     shard_sequences: int = Field(64, ge=1, description="Sequences in one shard, the unit of writing and resumption")
 
@@ -47,7 +55,9 @@ class SAESettings(StageSettings):
     """Which sparse autoencoders: trained here, or loaded from a folder or file."""
 
     layers: list[int] = Field([12, 16, 20], description="Layers to train an SAE for")
-    paths: dict[int, str] = Field({}, description="Layer -> folder (sae-lens) or params.npz (Gemma Scope) to load instead")
+    paths: dict[int, str] = Field(
+        {}, description="Layer -> folder (sae-lens) or params.npz (Gemma Scope) to load instead"
+    )
     architecture: Literal["topk", "jumprelu"] = "topk"
     d_sae: int = Field(2048, ge=1, description="Number of features")
     k: int = Field(32, ge=1, description="Active features per token (TopK), target L0 (JumpReLU)")
@@ -73,7 +83,9 @@ class OperatorSettings(StageSettings):
     position_policy: Literal["same"] = "same"
     methods: list[Method] = Field(["ridge", "linear", "rrr", "identity", "mean"], min_length=1)
     alphas: list[Annotated[float, Field(gt=0)]] = Field(
-        [1e-1, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000], min_length=1, description="Strengths tried, on the sum of squares"
+        [1e-1, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
+        min_length=1,
+        description="Strengths tried, on the sum of squares",
     )
     rank: int = Field(64, ge=1, description="Rank of the rrr and svd operators")
     output_weight: Literal["whitened", "raw"] = Field("whitened", description="Metric of reduced-rank regression")
@@ -82,20 +94,27 @@ class OperatorSettings(StageSettings):
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """(source layer, target layer) of every operator."""
-        return [(source, source + leap) for source in sorted(set(self.source_layers)) for leap in sorted(set(self.leaps))]
+        return [
+            (source, source + leap) for source in sorted(set(self.source_layers)) for leap in sorted(set(self.leaps))
+        ]
 
 
 class EvaluateSettings(StageSettings):
     """How operators are judged on held-out tokens."""
 
     ranks: list[Annotated[int, Field(ge=1)]] = Field(
-        [1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 576], description="Ranks of the efficiency curve; larger than d are cut"
+        [1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 576],
+        description="Ranks of the efficiency curve; larger than d are cut",
     )
     n_bootstrap: int = Field(1000, ge=100, description="Bootstrap resamples of the test documents")
     bootstrap_seed: int = 0
     min_active: int = Field(30, ge=2, description="Fewer active tokens: scores are NULL")
-    transported_above: float = Field(0.7, description="Verdict transported: lower end of the interval of r2 at or above")
-    synthesised_below: float = Field(0.3, description="Verdict synthesised: upper end of the interval of r2 at or below")
+    transported_above: float = Field(
+        0.7, description="Verdict transported: lower end of the interval of r2 at or above"
+    )
+    synthesised_below: float = Field(
+        0.3, description="Verdict synthesised: upper end of the interval of r2 at or below"
+    )
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> "EvaluateSettings":

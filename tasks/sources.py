@@ -18,7 +18,9 @@ def collection_row(warehouse: Warehouse, collection: str) -> dict[str, Any]:
     """
     found = rows(warehouse, "from collections where collection = ?", [collection])
     if not found:
-        raise InputError(f"no complete collection {collection!r}", where=warehouse.root, cure="run `ato run collect` first")
+        raise InputError(
+            f"no complete collection {collection!r}", where=warehouse.root, cure="run `ato run collect` first"
+        )
     return found[0]
 
 

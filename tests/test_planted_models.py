@@ -103,9 +103,7 @@ def test_a_feature_moved_by_attention_is_missed_at_its_own_position_and_found_at
     y = np.roll(x, 1, axis=1)  # each position holds what stood at the one before it
     inner = (slice(None), slice(1, None))
     same = fit_operator(x[inner].reshape(-1, width), y[inner].reshape(-1, width), alphas=[1.0], cv_folds=2)
-    previous = fit_operator(
-        x[:, :-1].reshape(-1, width), y[inner].reshape(-1, width), alphas=[1.0, 10.0], cv_folds=2
-    )
+    previous = fit_operator(x[:, :-1].reshape(-1, width), y[inner].reshape(-1, width), alphas=[1.0, 10.0], cv_folds=2)
     held_out = rng.standard_normal((50, length, width))
     moved = np.roll(held_out, 1, axis=1)[inner].reshape(-1, width)
     residual = moved - same.operator(held_out[inner].reshape(-1, width))

@@ -87,7 +87,9 @@ def _all_documents(files: list[Path], text_field: str) -> abc.Iterator[Document]
             found = found or bool(text.strip())
             yield _document(name, text)
     if not found:
-        raise CorpusError("the corpus has no text", where=files[0] if len(files) == 1 else files[0].parent, cure="check the files")
+        raise CorpusError(
+            "the corpus has no text", where=files[0] if len(files) == 1 else files[0].parent, cure="check the files"
+        )
 
 
 def _document(name: str, text: str) -> Document:

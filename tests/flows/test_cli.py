@@ -49,7 +49,7 @@ def test_help_imports_nothing_heavy(tmp_path):
         (("run", "pipeline", "--profile", "nonesuch"), "no profile 'nonesuch'"),
         (("run", "pipeline", "--set", "collect.n_token=5"), "did you mean collect.n_tokens?"),
         (("sql", "select * from nonesuch"), "nonesuch"),
-        (("sql", "drop table operators"), "read-only"),
+        (("sql", "drop table operators"), "only reading statements"),
         (("tables", "nonesuch"), "no table 'nonesuch'"),
         (("show",), "no collection yet"),
     ],
@@ -64,7 +64,10 @@ def test_a_mistake_is_one_line_on_standard_error(arguments, message, tmp_path):
 
 def test_an_empty_warehouse_answers_with_empty_tables(tmp_path):
     assert "feature_transport" in ato("tables", warehouse=tmp_path / "w").stdout
-    assert ato("sql", "select count(*) as n from operators", "--format", "csv", warehouse=tmp_path / "w").stdout == "n\n0\n"
+    assert (
+        ato("sql", "select count(*) as n from operators", "--format", "csv", warehouse=tmp_path / "w").stdout
+        == "n\n0\n"
+    )
     assert ato("check", warehouse=tmp_path / "w").returncode == 0
 
 

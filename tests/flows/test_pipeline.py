@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ato.errors import CorpusError, DataError, DiskFullError, InputError, LayerError, ModelError, NonFiniteError, SAEError
+from ato.errors import (
+    CorpusError,
+    DataError,
+    DiskFullError,
+    InputError,
+    LayerError,
+    ModelError,
+    NonFiniteError,
+    SAEError,
+)
 from ato.operators import load_operator
 from flows.pipeline import pipeline
 from flows.settings import Settings
@@ -51,7 +60,9 @@ def test_the_model_is_run_once_over_each_token_for_all_consumers(study):
     (row,) = rows(None, "select c.n_tokens, r.tokens_run from collections c join stage_runs r on r.key = c.collection")
     assert row["tokens_run"] == row["n_tokens"]
     others = rows(None, "select distinct stage from stage_runs where tokens_run > 0 and key != ?", [collection])
-    assert [o["stage"] for o in others] == ["saes"]  # a spliced loss is another question: blocks above the SAE run again
+    assert [o["stage"] for o in others] == [
+        "saes"
+    ]  # a spliced loss is another question: blocks above the SAE run again
 
 
 def test_a_second_run_computes_and_writes_nothing(study):
@@ -118,7 +129,9 @@ def test_another_number_of_tokens_makes_a_collection_beside_the_first(study):
     _, settings, collection = study
     second = pipeline(changed(settings, collect={"n_tokens": 6_000}))
     assert second != collection
-    found = rows(None, "select collection, r2_test from operators where method = 'ridge' and source_layer = 0 and leap = 1")
+    found = rows(
+        None, "select collection, r2_test from operators where method = 'ridge' and source_layer = 0 and leap = 1"
+    )
     assert {row["collection"] for row in found} == {collection, second}
 
 
@@ -147,7 +160,9 @@ def test_the_summary_its_queries_and_its_picture_work(study, tmp_path, capsys):
     for query in EXAMPLES:
         run_select(connect(), query)
     draw_summary(collection, tmp_path / "summary.svg")
-    assert not {"url(http", "@font-face", "<image"} & set(re.findall(r"url\(http|@font-face|<image", (tmp_path / "summary.svg").read_text()))
+    assert not {"url(http", "@font-face", "<image"} & set(
+        re.findall(r"url\(http|@font-face|<image", (tmp_path / "summary.svg").read_text())
+    )
     for stage in ("collect", "saes", "features", "operators", "evaluate"):
         show_stage(stage, collection)
     assert "ridge" in capsys.readouterr().out

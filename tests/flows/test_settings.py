@@ -49,7 +49,7 @@ def test_override_values_are_read_as_yaml():
     ],
 )
 def test_a_wrong_override_is_one_line_with_a_hint(override, message):
-    with pytest.raises(SettingsError, match=".") as caught:
+    with pytest.raises(SettingsError) as caught:
         load_settings("demo", [override])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ import numpy as np
 from flows.settings import Settings
 from tests.tiny_models import save_tiny_model
 
-WORDS = "the of union states and people government congress year nation law public shall great peace war trade".split()
+WORDS = ("the", "of", "union", "states", "and", "people", "congress", "year", "nation", "law", "peace", "war", "trade")
 
 
 def write_corpus(path: Path, n_documents: int = 60, words: int = 120) -> Path:
