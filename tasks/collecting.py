@@ -4,10 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ato.errors import DataError
 from ato.exclusion import NORM_OUTLIER, ExclusionPolicy
 from ato.residuals import ResidualBlock, check_finite, in_splits
 from ato.sources import LiveSource, median_norms
@@ -94,7 +96,12 @@ class CollectingSource:
             self._model, sequences, self.layers, n_folds=s.n_folds, batch_size=s.batch_size,
             policy=policy, median_norm=self._median_norm,
         )  # fmt: skip
-        block = ResidualBlock.join(list(source.blocks()))
+        blocks = list(source.blocks())
+        if not blocks:
+            raise DataError(
+                "no token of a shard was kept", where=f"shard {number}", cure="loosen the rules that leave tokens out"
+            )
+        block = ResidualBlock.join(blocks)
         check_finite(block)
         dropped = Counter(source.dropped)
         if pilot:
@@ -170,8 +177,6 @@ class CollectingSource:
 
 def shards_by_split(sequences: Iterable[TokenSequence], size: int) -> Iterator[list[TokenSequence]]:
     """Group a stream of sequences into shards of one split and at most ``size`` sequences; renumbers them in order."""
-    from dataclasses import replace
-
     waiting: dict[str, list[TokenSequence]] = {"train": [], "val": [], "test": []}
     number = 0
 

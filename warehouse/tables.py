@@ -230,7 +230,7 @@ TABLES: dict[str, Table] = {
                 Column("operator", string, "key of the operator"),
                 *_pair,
                 Column("position_policy", string, "which source position predicts a target position"),
-                Column("method", string, "ridge, linear, rrr, svd, identity or mean"),
+                Column("method", string, "ridge, linear, ridge_to_identity, rrr, svd, identity or mean"),
                 Column("output_weight", string, "metric of reduced-rank regression", nullable=True),
                 Column("alpha", float64, "ridge strength on the sum of squares", nullable=True, minimum=0),
                 Column("alpha_at_edge", boolean, "true if the chosen strength is the first or last of its grid"),
