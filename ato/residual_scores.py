@@ -36,6 +36,10 @@ class AffineMap(Protocol):
         ...
 
 
+SLICE_ROWS = 2048
+"""Rows scored at a time: what is made on the way stays small, whatever the size of a block."""
+
+
 class PairScores:
     """Accumulates, per document, the errors of several operators of one layer pair.
 
@@ -71,6 +75,9 @@ class PairScores:
             self._constants[f"bias/{name}"] = operator.matrix @ x_mean + operator.bias - y_mean
         self._sums = DocumentSums()
         self._tensors: dict[tuple[str, torch.dtype, torch.device], torch.Tensor] = {}
+        # Made before any block comes: between a block's temporaries they would pin the memory that those leave.
+        for name in self._constants:
+            self._tensor(name, torch.empty(0))
 
     def update(
         self, x: torch.Tensor | ResidualBlock, y: torch.Tensor | None = None, document: np.ndarray | None = None
@@ -85,8 +92,12 @@ class PairScores:
         Products are made in float32 (float64 for float64 rows); sums over documents are float64.
         """
         x, y, document = pair_rows(x, y, document, self.source_layer, self.target_layer)
-        if not len(document):
-            return self
+        for start in range(0, len(document), SLICE_ROWS):
+            part = slice(start, start + SLICE_ROWS)
+            self._update(x[part], y[part], document[part])
+        return self
+
+    def _update(self, x: torch.Tensor, y: torch.Tensor, document: np.ndarray) -> None:
         segments = Segments.of(document)
         x, y = segments.arrange(x), segments.arrange(y)
         x_centred, y_centred = x - self._tensor("x_mean", y), y - self._tensor("y_mean", y)
@@ -97,7 +108,6 @@ class PairScores:
             error = self._error(name, x_centred, y_centred)
             sums |= self._operator_sums(name, error, y, y_norm, segments)
         self._sums.add(segments.documents, sums)
-        return self
 
     def _target_sums(
         self, x: torch.Tensor, y: torch.Tensor, y_centred: torch.Tensor, segments: Segments

@@ -1,16 +1,37 @@
 """Running one flow from the command line, on the ephemeral Prefect server or the one that PREFECT_API_URL names."""
 
 import importlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from flows.settings import Settings
+
+SERVER = "prefect.server.api.server:create_app"
+"""What the command line of an ephemeral Prefect server holds."""
 
 
 def run_flow(name: str, settings: Settings) -> Any:
     """Run the flow of that name and return what it returns."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    for server in orphaned_servers():
+        with suppress(psutil.Error):
+            server.kill()
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     # The heartbeat thread sleeps in steps of a second and is joined at the end of every flow and subflow.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         return flow(settings)
+
+
+def orphaned_servers() -> Iterator[psutil.Process]:
+    """Ephemeral servers on our Prefect folder whose run was killed: they would hold its database for ever."""
+    home = os.environ.get("PREFECT_HOME")
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            adopted = process.ppid() in (0, 1) or process.parent() is None or process.parent().name() == "systemd"
+            if adopted and SERVER in process.cmdline() and process.environ().get("PREFECT_HOME") == home:
+                yield process
