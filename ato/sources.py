@@ -164,37 +164,10 @@ def _batches(sequences: abc.Iterable[Sequence], n_folds: int, batch_size: int) -
     return batches
 
 
-@dataclass(frozen=True)
-class Pilot:
-    """What later passes need to know beforehand, measured on the first shard."""
-
-    median_norm: dict[int, float]
-    """Layer -> median residual norm."""
-    mean: dict[int, np.ndarray]
-    """Layer -> [d] float64 mean residual."""
-    n: int
-    """Tokens looked at."""
-
-
-def measure_pilot(blocks: abc.Iterable[ResidualBlock]) -> Pilot:
-    """Median norm and mean residual per layer, in one pass; keeps norms, not residuals."""
+def median_norms(blocks: abc.Iterable[ResidualBlock]) -> dict[int, float]:
+    """Median residual norm per layer of some blocks (the pilot of a collection); keeps norms, not residuals."""
     norms: dict[int, list[np.ndarray]] = {}
-    sums: dict[int, np.ndarray] = {}
-    n = 0
     for block in blocks:
-        n += block.n
         for layer, x in block.residuals.items():
             norms.setdefault(layer, []).append(torch.linalg.vector_norm(x, dim=1).cpu().numpy())
-            sums[layer] = sums.get(layer, 0.0) + x.sum(dim=0, dtype=torch.float64).cpu().numpy()
-    medians = {layer: float(np.median(np.concatenate(parts))) for layer, parts in norms.items()}
-    return Pilot(medians, {layer: total / n for layer, total in sums.items()}, n)
-
-
-def median_norms(blocks: abc.Iterable[ResidualBlock]) -> dict[int, float]:
-    """Median residual norm per layer."""
-    return measure_pilot(blocks).median_norm
-
-
-def pilot_means(blocks: abc.Iterable[ResidualBlock]) -> dict[int, np.ndarray]:
-    """Mean residual [d] float64 per layer."""
-    return measure_pilot(blocks).mean
+    return {layer: float(np.median(np.concatenate(parts))) for layer, parts in norms.items()}

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -15,7 +14,7 @@ from tasks.settings import ModelSettings
 from tasks.sources import collection_row, residual_source
 from tasks.stage import Stage
 from warehouse.store import Warehouse
-from warehouse.writing import null_where_nan
+from warehouse.writing import null_where, null_where_nan
 
 
 @task(name="features", cache_policy=NO_CACHE)
@@ -49,7 +48,7 @@ def _columns(result: dict[str, np.ndarray], collection: str, row: dict[str, Any]
     for name in ("mean_activation", "std_activation", "max_activation"):
         columns[name] = null_where_nan(result[name])
     for name in ("max_sequence_id", "max_position"):
-        columns[name] = pa.array(result[name], mask=silent)
+        columns[name] = null_where(result[name], silent)
     n = len(silent)
     constants = {"collection": collection, "sae": row["sae"], "layer": row["layer"]}
     return columns | {name: [value] * n for name, value in constants.items()}
