@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--model", default=demo.model.name)
     parser.add_argument("--layers", type=int, nargs="+", default=demo.layers)
     parser.add_argument("--tokens", type=int, default=32_768)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     layers = tuple(sorted(arguments.layers))
     settings = demo.collect.model_copy(update={"n_tokens": arguments.tokens})
