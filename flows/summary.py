@@ -70,9 +70,16 @@ def summary(collection: str) -> Iterator[Any]:
         "Best fitted operator of each pair against the identity: three best, three worst", _extremes(collection)
     )
     yield from _titled("Transport efficiency by leap (mean over sources)", _efficiency(collection))
-    yield Text(f"\nTables: {Warehouse().root}   list them: ato tables   ask them:")
+    yield Text(f"\nTables: {_place(Warehouse())}   list them: ato tables   ask them:")
     for query in EXAMPLES:
         yield Text(f'  ato sql "{query}"', style="cyan", no_wrap=True, overflow="ignore")
+
+
+def _place(warehouse: Warehouse) -> str:
+    """The warehouse as a person here would name it: relative where it lies below the working folder."""
+    here = Path.cwd()
+    local = warehouse.storage.is_local and Path(warehouse.root).is_relative_to(here)
+    return str(Path(warehouse.root).relative_to(here)) if local else warehouse.root
 
 
 def _titled(title: str, table: Table) -> Iterator[Any]:

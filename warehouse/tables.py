@@ -67,6 +67,7 @@ _pair = (
 
 _evaluation = Column("evaluation", string, "key of the evaluation: pair, SAE and the settings of scoring")
 
+# fmt: off
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
@@ -91,18 +92,10 @@ TABLES: dict[str, Table] = {
                 Column("d_model", int32, "width of the residual stream", minimum=1),
                 Column("n_layers", int32, "blocks in the model", minimum=1),
                 Column("layers", pa.list_(int32), "layers whose residuals were read"),
-                Column(
-                    "median_norm",
-                    pa.list_(float64),
-                    "median residual norm per layer on the pilot shard, ordered as layers",
-                ),
+                Column("median_norm", pa.list_(float64), "median residual norm per layer on the pilot shard, ordered as layers"),
                 Column("split_seed", int64, "salt of the document hash that assigns splits"),
                 Column("n_folds", int32, "cross-validation folds inside the train split", minimum=2),
-                Column(
-                    "fewer_tokens_than_dimensions",
-                    boolean,
-                    "true if the train split has fewer kept tokens than d_model",
-                ),
+                Column("fewer_tokens_than_dimensions", boolean, "true if the train split has fewer kept tokens than d_model"),
                 Column("settings", string, "all settings that made this collection (JSON)"),
                 Column("created_at", timestamp, "when the collection was completed", volatile=True),
             ),
@@ -155,22 +148,10 @@ TABLES: dict[str, Table] = {
                 Column("n_tokens", int64, "held-out tokens it was judged on", unit="tokens", minimum=0),
                 Column("n_documents", int64, "held-out documents it was judged on", minimum=0),
                 Column("l0", float64, "mean number of active features per token", minimum=0),
-                *_score(
-                    "fvu", "fraction of variance unexplained: sum |x - x_hat|^2 / sum |x - mean x|^2", maximum=None
-                ),
-                *_score(
-                    "ce_recovered",
-                    "share of the zero-ablation loss increase that splicing the SAE avoids",
-                    maximum=None,
-                ),
+                *_score("fvu", "fraction of variance unexplained: sum |x - x_hat|^2 / sum |x - mean x|^2", maximum=None),
+                *_score("ce_recovered", "share of the zero-ablation loss increase that splicing the SAE avoids", maximum=None),
                 Column("ce_clean", float64, "next-token loss of the unedited model", unit="nats", nullable=True),
-                Column(
-                    "ce_spliced",
-                    float64,
-                    "next-token loss with the reconstruction spliced in",
-                    unit="nats",
-                    nullable=True,
-                ),
+                Column("ce_spliced", float64, "next-token loss with the reconstruction spliced in", unit="nats", nullable=True),
                 Column("ce_zero", float64, "next-token loss with the residual zeroed", unit="nats", nullable=True),
                 Column("dead_share", float64, "share of features that fired on no judged token", minimum=0, maximum=1),
                 Column("trusted", boolean, "false if any quality limit of the settings is missed"),
@@ -241,9 +222,7 @@ TABLES: dict[str, Table] = {
                 Column("n_test_documents", int64, "test documents", minimum=0),
                 Column("few_tokens", boolean, "true if n_train < 10 d_model: in-sample numbers are then optimistic"),
                 Column("r2_train", float64, "R2 on train, uniform mean over dimensions", nullable=True, maximum=1),
-                Column(
-                    "r2_cv", float64, "mean held-out R2 over folds at the chosen strength", nullable=True, maximum=1
-                ),
+                Column("r2_cv", float64, "mean held-out R2 over folds at the chosen strength", nullable=True, maximum=1),
                 Column("r2_val", float64, "R2 on val, uniform mean over dimensions", nullable=True, maximum=1),
                 *_score("r2_test", "R2 on test, uniform mean over dimensions"),
                 *_score("r2_weighted", "1 - sum SSE / sum SST on test"),
@@ -286,9 +265,7 @@ TABLES: dict[str, Table] = {
                 Column("method", string, "method of the operator"),
                 Column("feature_id", int32, "index of the feature in the SAE", minimum=0),
                 Column("sae_trusted", boolean, "false if the SAE misses a quality limit: read the score with care"),
-                Column(
-                    "n_active", int64, "test tokens on which the SAE activates the feature", unit="tokens", minimum=0
-                ),
+                Column("n_active", int64, "test tokens on which the SAE activates the feature", unit="tokens", minimum=0),
                 Column("n_documents", int64, "test documents with an active token", minimum=0),
                 Column("activation_rate", float64, "n_active / test tokens", minimum=0, maximum=1),
                 *_score("r2", "R2 of the decoder-row projection over active test tokens"),
@@ -301,27 +278,16 @@ TABLES: dict[str, Table] = {
                     minimum=0,
                     maximum=1,
                 ),
-                Column(
-                    "skill", float64, "1 - SSE / SSE of the identity, over active test tokens", nullable=True, maximum=1
-                ),
+                Column("skill", float64, "1 - SSE / SSE of the identity, over active test tokens", nullable=True, maximum=1),
                 Column("pearson", float64, "correlation of a and a_hat", nullable=True, minimum=-1, maximum=1),
                 Column("mse", float64, "mean squared error of the projection", nullable=True, minimum=0),
-                Column(
-                    "calibration",
-                    float64,
-                    "cosine: sum a a_hat / sqrt(sum a^2 sum a_hat^2)",
-                    nullable=True,
-                    minimum=-1,
-                    maximum=1,
-                ),
+                Column("calibration", float64, "cosine: sum a a_hat / sqrt(sum a^2 sum a_hat^2)", nullable=True, minimum=-1, maximum=1),
                 Column("rms_ratio", float64, "rms a_hat / rms a", nullable=True, minimum=0),
                 Column("mean_abs_ratio", float64, "mean |a_hat| / mean |a|", nullable=True, minimum=0),
                 Column("mean_ratio", float64, "mean a_hat / mean a", nullable=True),
                 Column("mad_ratio", float64, "mean |a_hat - mean a_hat| / mean |a - mean a|", nullable=True, minimum=0),
                 Column("mean_relative_error", float64, "mean |a_hat - a| / |a|", nullable=True, minimum=0),
-                Column(
-                    "mean_squared_log_ratio", float64, "mean of log(|a_hat| / |a|) squared", nullable=True, minimum=0
-                ),
+                Column("mean_squared_log_ratio", float64, "mean of log(|a_hat| / |a|) squared", nullable=True, minimum=0),
                 Column("verdict", string, "transported, synthesised or undetermined, from the interval of r2"),
             ),
             ("collection", "evaluation", "operator", "sae", "feature_id"),
@@ -335,31 +301,19 @@ TABLES: dict[str, Table] = {
                 _evaluation,
                 *_pair,
                 Column("rank", int32, "rank r", minimum=1),
-                Column(
-                    "d_kept", int32, "target directions above the relative cut: the d in (1/d) sum rho^2", minimum=1
-                ),
+                Column("d_kept", int32, "target directions above the relative cut: the d in (1/d) sum rho^2", minimum=1),
                 Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
                 Column("n_test", int64, "test tokens", unit="tokens", minimum=0),
                 Column("n_over_d", float64, "n_train / d_model", minimum=0),
                 Column("few_tokens", boolean, "true if n_train < 10 d_model"),
                 Column(
-                    "ceiling_in_sample",
-                    float64,
-                    "(1/d) sum of the first r squared canonical correlations on train",
-                    minimum=0,
-                    maximum=1,
+                    "ceiling_in_sample", float64, "(1/d) sum of the first r squared canonical correlations on train", minimum=0, maximum=1
                 ),
                 *_score("ceiling_held_out", "the same, directions from train, correlations re-measured on test"),
                 Column("bracket_wide", boolean, "true if in-sample and held-out ceilings differ by more than 0.05"),
                 *_score("r2_rrr", "whitened R2 on test of the reduced-rank operator in the whitened metric"),
                 *_score("efficiency", "r2_rrr / ceiling_held_out", maximum=None),
-                Column(
-                    "r2_svd_paper",
-                    float64,
-                    "whitened R2 on test of the SVD-truncated ridge operator",
-                    nullable=True,
-                    maximum=1,
-                ),
+                Column("r2_svd_paper", float64, "whitened R2 on test of the SVD-truncated ridge operator", nullable=True, maximum=1),
                 Column("ceiling_paper", float64, "ceiling on the training sample", nullable=True, minimum=0, maximum=1),
                 Column("efficiency_paper", float64, "r2_svd_paper / ceiling_paper", nullable=True),
             ),
@@ -375,14 +329,7 @@ TABLES: dict[str, Table] = {
                 *_pair,
                 Column("mode", int32, "number of the mode, from 1, by descending train correlation", minimum=1),
                 Column("rho_in_sample", float64, "canonical correlation on train", minimum=0, maximum=1),
-                Column(
-                    "rho_held_out",
-                    float64,
-                    "correlation of the same two directions on test",
-                    nullable=True,
-                    minimum=-1,
-                    maximum=1,
-                ),
+                Column("rho_held_out", float64, "correlation of the same two directions on test", nullable=True, minimum=-1, maximum=1),
             ),
             ("collection", "evaluation", "source_layer", "target_layer", "mode"),
             ("collection",),
@@ -397,49 +344,16 @@ TABLES: dict[str, Table] = {
                 Column("d_kept", int32, "target directions above the relative cut", minimum=1),
                 Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
                 Column("few_tokens", boolean, "true if n_train < 10 d_model"),
+                Column("lts_dim_participation", float64, "(sum rho)^2 / sum rho^2 on train: the study's definition", minimum=0),
                 Column(
-                    "lts_dim_participation",
-                    float64,
-                    "(sum rho)^2 / sum rho^2 on train: the study's definition",
-                    minimum=0,
+                    "lts_dim_participation_held_out", float64, "the same with correlations re-measured on test", nullable=True, minimum=0
                 ),
-                Column(
-                    "lts_dim_participation_held_out",
-                    float64,
-                    "the same with correlations re-measured on test",
-                    nullable=True,
-                    minimum=0,
-                ),
-                Column(
-                    "lts_rank_90",
-                    int32,
-                    "smallest rank with 90 % of the held-out full-rank ceiling",
-                    nullable=True,
-                    minimum=1,
-                ),
-                Column(
-                    "lts_rank_95",
-                    int32,
-                    "smallest rank with 95 % of the held-out full-rank ceiling",
-                    nullable=True,
-                    minimum=1,
-                ),
-                Column(
-                    "lts_rank_99",
-                    int32,
-                    "smallest rank with 99 % of the held-out full-rank ceiling",
-                    nullable=True,
-                    minimum=1,
-                ),
-                Column(
-                    "lts_rank_90_paper", int32, "smallest rank with 90 % of the in-sample full-rank ceiling", minimum=1
-                ),
-                Column(
-                    "lts_rank_95_paper", int32, "smallest rank with 95 % of the in-sample full-rank ceiling", minimum=1
-                ),
-                Column(
-                    "lts_rank_99_paper", int32, "smallest rank with 99 % of the in-sample full-rank ceiling", minimum=1
-                ),
+                Column("lts_rank_90", int32, "smallest rank with 90 % of the held-out full-rank ceiling", nullable=True, minimum=1),
+                Column("lts_rank_95", int32, "smallest rank with 95 % of the held-out full-rank ceiling", nullable=True, minimum=1),
+                Column("lts_rank_99", int32, "smallest rank with 99 % of the held-out full-rank ceiling", nullable=True, minimum=1),
+                Column("lts_rank_90_paper", int32, "smallest rank with 90 % of the in-sample full-rank ceiling", minimum=1),
+                Column("lts_rank_95_paper", int32, "smallest rank with 95 % of the in-sample full-rank ceiling", minimum=1),
+                Column("lts_rank_99_paper", int32, "smallest rank with 99 % of the in-sample full-rank ceiling", minimum=1),
             ),
             ("collection", "evaluation", "source_layer", "target_layer"),
             ("collection",),
@@ -473,17 +387,7 @@ TABLES: dict[str, Table] = {
                 Column("settings", string, "its own settings (JSON)"),
                 Column(
                     "files",
-                    pa.list_(
-                        pa.struct(
-                            [
-                                ("path", string),
-                                ("table_name", string),
-                                ("rows", int64),
-                                ("bytes", int64),
-                                ("sha256", string),
-                            ]
-                        )
-                    ),
+                    pa.list_(pa.struct([("path", string), ("table_name", string), ("rows", int64), ("bytes", int64), ("sha256", string)])),
                     "every file it wrote, relative to the warehouse",
                 ),
                 Column("rows", int64, "rows written", minimum=0),
