@@ -16,6 +16,7 @@ SERVER = "prefect.server.api.server:create_app"
 
 def run_flow(name: str, settings: Settings) -> Any:
     """Run the flow of that name and return what it returns."""
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     for server in orphaned_servers():
@@ -24,7 +25,10 @@ def run_flow(name: str, settings: Settings) -> Any:
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     # The heartbeat thread sleeps in steps of a second and is joined at the end of every flow and subflow.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        return flow(settings)
+        try:
+            return flow(settings)
+        finally:
+            APILogWorker.drain_all(timeout=5)  # while the server is still there to take the last lines
 
 
 def orphaned_servers() -> Iterator[psutil.Process]:

@@ -63,5 +63,7 @@ def test_a_failing_run_ends_with_one_line_and_no_traceback(ato, override, messag
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
-    assert message in line
+    *progress, last = done.stderr.strip().splitlines()
+    assert last.startswith("error")
+    assert message in last
+    assert all(line.split()[0] in ("model", "collect") for line in progress)
