@@ -28,13 +28,13 @@ def collect_residuals(model: ModelSettings, settings: CollectSettings, layers: l
     """
     warehouse = Warehouse()
     stage = _collection_stage(warehouse, model, settings, layers)
+    check_layers({layer for pair in pairs for layer in pair}, tuple(layers), where="collect.layers")
     if not stage.skip():
         _collect(stage, model, settings, layers, pairs)
     missing = moments_stage(warehouse, stage.key, pairs)
     if not missing.complete:
         row = collection_row(warehouse, stage.key)
         source = residual_source(warehouse, row, model)
-        check_layers({layer for pair in pairs for layer in pair}, source.layers, where=stage.key)
         moments = Moments(pairs, n_folds=settings.n_folds)
         with Progress("moments", row["n_kept"], "tokens") as progress:
             share_pass(source, [moments], on_block=lambda block: progress.advance(block.n))

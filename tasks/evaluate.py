@@ -74,7 +74,7 @@ def evaluate_operators(
     consumers: list[Consumer] = [shared for shared, _, _ in transports.values()]
     consumers += modes.values()
     source = residual_source(warehouse, row, model)
-    n_test = moments.variation(row["layers"][0], ["test"])[0]
+    n_test = moments.variation(operators.pairs[0][0], ["test"])[0]
     with Progress("evaluate", n_test, "test tokens") as progress:
         share_pass(source, consumers, splits=["test"], on_block=lambda block: progress.advance(block.n))
     with Progress("evaluate", len(missing_units) + len(missing_pairs), "evaluations") as progress:

@@ -154,6 +154,13 @@ def test_another_threshold_makes_another_evaluation_and_the_map_shows_the_latest
     assert rows(None, n, [collection])[0]["n"] == 2 * rows(None, latest, [collection])[0]["n"]
 
 
+def test_an_sae_below_every_pair_is_judged_and_disturbs_no_pair(study):
+    _, settings, _ = study
+    collection = pipeline(changed(settings, saes={"layers": [0, 3]}, operators={"source_layers": [1], "leaps": [2]}))
+    scored = rows(None, "select distinct target_layer from feature_transport where collection = ?", [collection])
+    assert scored == [{"target_layer": 3}]
+
+
 def test_the_summary_its_queries_and_its_picture_work(study, tmp_path, capsys):
     _, _, collection = study
     assert len(list(summary(collection))) > 5
@@ -177,6 +184,7 @@ def test_the_summary_its_queries_and_its_picture_work(study, tmp_path, capsys):
         ({"saes": {"layers": [17]}}, LayerError, "17"),
         ({"saes": {"paths": {2: "/nonexistent/sae"}}}, SAEError, "/nonexistent/sae"),
         ({"collect": {"corpus": "/nonexistent/corpus.txt"}}, CorpusError, "/nonexistent/corpus.txt"),
+        ({"collect": {"layers": [0, 1]}}, LayerError, "layers [2, 3] were not collected"),
         ({"collect": {"n_folds": 50}}, CorpusError, "too few"),
         ({"operators": {"rank": 400}}, InputError, "rank"),
     ],
