@@ -101,7 +101,7 @@ def train_sae(
     scale = math.sqrt(len(mean)) / max((buffer.rows - mean).norm(dim=1).mean().item(), 1e-12)
     n_steps = max(1, n_tokens // batch_size)
     batches = ((batch.to(device) - mean.to(device)).mul_(scale) for batch in buffer.batches())
-    with _quiet_rng(seed):
+    with contextlib.closing(buffer), _quiet_rng(seed):
         sae = _new_sae(architecture, (buffer.rows[:_CALIBRATION_ROWS] - mean) * scale, d_sae, k, device, seed)
         bfloat16 = precision == "bfloat16" or (precision == "auto" and multiplies_bfloat16(device))
         trainer = _new_trainer(sae, batches, n_steps, batch_size, lr, device, bfloat16)

@@ -43,6 +43,10 @@ class ShuffleBuffer:
         hand_out = self._epochs if self.holds_all else self._halves
         return hand_out()
 
+    def close(self) -> None:
+        """Stop reading the source."""
+        self._pieces.close()
+
     def _stream(self) -> Generator[torch.Tensor, None, None]:
         """Train residuals, epoch after epoch."""
         while True:

@@ -128,15 +128,16 @@ class StoredSource:
         return self._stream(shards, splits)
 
     def _stream(self, shards: list[dict[int, str]], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
-        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(_WORKERS) as readers:
+        ahead, readers = ThreadPoolExecutor(1), ThreadPoolExecutor(_WORKERS)
 
-            def start(number: int) -> Future[ResidualBlock | None] | None:
-                if number == len(shards):
-                    return None
-                return ahead.submit(
-                    _read_shard, self._warehouse, shards[number], self._sequences, self.n_folds, splits, readers
-                )
+        def start(number: int) -> Future[ResidualBlock | None] | None:
+            if number == len(shards):
+                return None
+            return ahead.submit(
+                _read_shard, self._warehouse, shards[number], self._sequences, self.n_folds, splits, readers
+            )
 
+        try:
             number, coming = 0, start(0)
             while coming is not None:
                 block = coming.result()
@@ -144,6 +145,11 @@ class StoredSource:
                 coming = start(number)
                 if block is not None:
                     yield block
+        finally:
+            # Not waiting: an abandoned stream is closed by the garbage collector, which may run inside the very lock
+            # of `threading` that joining a thread needs.
+            for pool in (ahead, readers):
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _read_shard(
