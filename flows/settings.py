@@ -10,10 +10,14 @@ from pydantic import ValidationError
 
 from ato.errors import SettingsError
 from tasks.settings import (
+    CausalSettings,
     CollectSettings,
     EvaluateSettings,
+    ExplainSettings,
+    FeatureSettings,
     ModelSettings,
     OperatorSettings,
+    ReportSettings,
     SAESettings,
     StageSettings,
 )
@@ -27,8 +31,12 @@ class Settings(StageSettings):
     model: ModelSettings = ModelSettings()
     collect: CollectSettings = CollectSettings()
     saes: SAESettings = SAESettings()
+    features: FeatureSettings = FeatureSettings()
+    explain: ExplainSettings = ExplainSettings()
     operators: OperatorSettings = OperatorSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    causal: CausalSettings = CausalSettings()
+    report: ReportSettings = ReportSettings()
 
     @property
     def layers(self) -> list[int]:
@@ -36,7 +44,9 @@ class Settings(StageSettings):
         if self.collect.layers is not None:
             return sorted(set(self.collect.layers))
         pairs = self.operators.pairs
-        return sorted({*self.saes.layers, *self.saes.paths, *(layer for pair in pairs for layer in pair)})
+        return sorted(
+            {*self.saes.layers, *self.saes.paths, *self.saes.releases, *(layer for pair in pairs for layer in pair)}
+        )
 
 
 def profile_names() -> list[str]:

@@ -24,6 +24,9 @@ class ModelSettings(StageSettings):
     trust_remote_code: bool = Field(False, description="Run code that a hub model ships; only for models you trust")
 
 
+Site = Literal["resid_post", "mlp_out", "attn_out", "attn_z"]
+
+
 class CollectSettings(StageSettings):
     """Which text, how it is cut, which tokens and layers are kept."""
 
@@ -36,6 +39,11 @@ class CollectSettings(StageSettings):
         7, ge=1, description="Windows taken from one document, evenly spaced"
     )
     layers: list[int] | None = Field(None, description="Layers to read; default: those that pairs and SAEs need")
+    site: Site = Field("resid_post", description="Where in each block residuals are read")
+    attention_layers: list[int] = Field(
+        [], description="Blocks whose attention is kept for the position policy attended; needs model.attention=eager"
+    )
+    attention_top_k: int = Field(4, ge=1, description="Attended positions kept for each token")
     n_folds: int = Field(5, ge=2, description="Cross-validation folds inside the train split")
     split_seed: int = Field(0, description="Salt of the document hash that assigns splits and folds")
     skip_special: bool = Field(True, description="Leave special tokens out of statistics")
@@ -58,6 +66,9 @@ class SAESettings(StageSettings):
     paths: dict[int, str] = Field(
         {}, description="Layer -> folder (sae-lens) or params.npz (Gemma Scope) to load instead"
     )
+    releases: dict[int, str] = Field(
+        {}, description="Layer -> RELEASE:SAE_ID of sae-lens' directory of pretrained SAEs, downloaded once"
+    )
     architecture: Literal["topk", "jumprelu"] = "topk"
     d_sae: int = Field(2048, ge=1, description="Number of features")
     k: int = Field(32, ge=1, description="Active features per token (TopK), target L0 (JumpReLU)")
@@ -72,7 +83,11 @@ class SAESettings(StageSettings):
     max_dead_share: float = Field(0.5, description="An SAE above this is not trusted")
 
 
-Method = Literal["ridge", "linear", "ridge_to_identity", "rrr", "svd", "identity", "mean"]
+Method = Literal[
+    "ridge", "linear", "lasso", "elasticnet", "ridge_to_identity", "rrr", "rrr_features", "svd",
+    "identity", "identity+bias", "permuted", "mean",
+]  # fmt: skip
+PositionPolicy = Annotated[str, Field(pattern=r"^(same|previous|offset:[1-9]\d*|(attended|shuffled)(:[1-9]\d*)?)$")]
 
 
 class OperatorSettings(StageSettings):
@@ -80,15 +95,30 @@ class OperatorSettings(StageSettings):
 
     source_layers: list[int] = Field([8, 10, 12, 14, 16], min_length=1)
     leaps: list[Annotated[int, Field(ge=1)]] = Field([2, 4, 6, 8], min_length=1)
-    position_policy: Literal["same"] = "same"
+    position_policy: PositionPolicy = Field(
+        "same",
+        description="same, previous, offset:m, attended[:k] (by attention, weighted) or its control shuffled[:k]",
+    )
     methods: list[Method] = Field(["ridge", "linear", "rrr", "identity", "mean"], min_length=1)
     alphas: list[Annotated[float, Field(gt=0)]] = Field(
         [1e-1, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
         min_length=1,
         description="Strengths tried, on the sum of squares",
     )
+    l1_alphas: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.01, 0.1, 1, 10, 100], min_length=1, description="Strengths of lasso and elasticnet, on scikit-learn's scale"
+    )
+    l1_ratios: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Shares of the L1 penalty tried by elasticnet"
+    )
     rank: int = Field(64, ge=1, description="Rank of the rrr and svd operators")
     output_weight: Literal["whitened", "raw"] = Field("whitened", description="Metric of reduced-rank regression")
+    train_fractions: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.1, 0.25, 0.5, 0.75, 1.0], description="Shares of the train documents of the scaling study; empty: none"
+    )
+    permutation_null: bool = Field(
+        True, description="Also keep moments with the documents of y shuffled: the chance level of every ceiling"
+    )
     register_operators: bool = Field(True, description="Register fitted operators in MLflow")
 
     @property
@@ -121,3 +151,75 @@ class EvaluateSettings(StageSettings):
         if self.synthesised_below >= self.transported_above:
             raise ValueError("synthesised_below must be smaller than transported_above")
         return self
+
+
+class FeatureSettings(StageSettings):
+    """How the features of an SAE are scored, and which are selected and shown."""
+
+    score: bool = Field(True, description="Score, select and illustrate features; false: activation statistics only")
+    n_tokens: int = Field(120_000, ge=1, description="Train tokens looked at")
+    top_positions: int = Field(100, ge=2, description="Top-activating positions whose token ids give the entropy")
+    candidate_percent: float = Field(
+        15.0, gt=0, le=100, description="Share of features, by pre-score, that are ablated"
+    )
+    top_percent: float = Field(5.0, gt=0, le=100, description="Share of features, by score, that are selected")
+    ablation_sequences: int = Field(4, ge=1, description="Validation sequences a candidate is ablated on")
+    ablation_tokens: int = Field(64, ge=2, description="Tokens of such a sequence, around its strongest activation")
+    n_lens_tokens: int = Field(10, ge=1, description="Tokens of the logit lens, at each end")
+    n_examples: int = Field(10, ge=1, description="Top examples of a selected feature")
+    n_random: int = Field(5, ge=0, description="Random examples")
+    n_quantiles: int = Field(4, ge=0, description="Activation quantiles, one example each")
+    context_before: int = Field(20, ge=0, description="Tokens of an example before its strongest one")
+    context_after: int = Field(10, ge=0, description="Tokens of an example after it")
+    seed: int = 0
+
+
+class ExplainSettings(StageSettings):
+    """Where explanations of features come from, and when they are believed."""
+
+    ids: dict[int, str] = Field(
+        {}, description="Layer -> model/source on Neuronpedia, for SAEs that do not bring their own id"
+    )
+    mode: Literal["bulk", "api"] = Field(
+        "bulk", description="The public dataset's files, or the API feature by feature"
+    )
+    api_url: str = Field("https://www.neuronpedia.org", description="The API; its key is read from NEURONPEDIA_API_KEY")
+    bulk_url: str = Field("https://neuronpedia-datasets.s3.us-east-1.amazonaws.com", description="The public dataset")
+    all_features: bool = Field(False, description="All features instead of the selected ones")
+    min_alignment: float = Field(
+        0.5, ge=0, le=1, description="Share of published top tokens our logit lens must have for a label to be believed"
+    )
+    timeout: float = Field(20.0, gt=0, description="Seconds to wait for an answer")
+    max_attempts: int = Field(6, ge=1, description="Tries of one request, with growing pauses")
+
+
+PositionSet = Annotated[str, Field(pattern=r"^(all|\d+(,\d+)*)$")]
+Intervention = Literal["transport", "bias", "mean", "zero", "identity", "random_rotation"]
+
+
+class CausalSettings(StageSettings):
+    """Which residuals are put back into the running model, where, and on how much text."""
+
+    pairs: list[tuple[int, int]] | None = Field(
+        None, description="(source layer, target layer) pairs; default: all pairs that end at an SAE's layer"
+    )
+    method: Method = Field("ridge", description="Operator that is put to the test")
+    n_sequences: int = Field(100, ge=1, description="Full-length test sequences")
+    positions: list[PositionSet] = Field(
+        ["10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122", "10", "50", "100", "all"],
+        min_length=1, description="Sets of edited positions: the study's three, single ones, all",
+    )  # fmt: skip
+    interventions: list[Intervention] = Field(
+        ["transport", "bias", "mean", "zero", "identity", "random_rotation"], min_length=1
+    )
+    n_features: int = Field(4, ge=0, description="Best features of each target SAE that are also edited one by one")
+    batch_size: int = Field(8, ge=1, description="Sequences in one forward pass")
+    seed: int = 0
+    """Of the random rotation."""
+
+
+class ReportSettings(StageSettings):
+    """What the report shows."""
+
+    png: bool = Field(True, description="Also write each figure as a PNG file")
+    n_example_features: int = Field(12, ge=0, description="Features whose examples are shown")

@@ -1,0 +1,17 @@
+"""The declared tables: name, meaning, columns with type, unit and meaning, keys and partitions.
+
+Writers validate against these declarations, the catalog's views and column comments are made from them, and
+``ato tables`` prints them, so there is one place to read and one to change.
+"""
+
+from warehouse.tables import causal, collecting, evaluation, features, operators, runs, saes
+from warehouse.tables.declaring import Column, Table
+
+__all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
+
+SCHEMA_VERSION = 2
+"""Raised whenever a column changes; a warehouse of another version is refused, never guessed at."""
+
+_ROOMS = (collecting, saes, features, operators, evaluation, causal, runs)
+
+TABLES: dict[str, Table] = {table.name: table for room in _ROOMS for table in room.TABLES}

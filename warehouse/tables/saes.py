@@ -1,0 +1,54 @@
+"""Tables: sparse autoencoders and their training."""
+
+from warehouse.tables.declaring import COLLECTION, LAYER, Column, Table, boolean, float64, int32, int64, score, string
+
+# fmt: off
+TABLES = (
+    Table(
+        "saes",
+        "one sparse autoencoder and how well it reconstructs held-out residuals",
+        (
+            COLLECTION,
+            Column("sae", string, "key of the SAE"),
+            LAYER,
+            Column("site", string, "what it reads: resid_post, mlp_out, attn_out or attn_z"),
+            Column("source", string, "trained, or the path or release it was loaded from"),
+            Column("architecture", string, "topk, jumprelu, standard or gated"),
+            Column("d_sae", int32, "number of features", minimum=1),
+            Column("n_tokens", int64, "held-out tokens it was judged on", unit="tokens", minimum=0),
+            Column("n_documents", int64, "held-out documents it was judged on", minimum=0),
+            Column("l0", float64, "mean number of active features per token", minimum=0),
+            *score("fvu", "fraction of variance unexplained: sum |x - x_hat|^2 / sum |x - mean x|^2", maximum=None),
+            *score("ce_recovered", "share of the zero-ablation loss increase that splicing the SAE avoids", maximum=None),
+            Column("ce_clean", float64, "next-token loss of the unedited model", unit="nats", nullable=True),
+            Column("ce_spliced", float64, "next-token loss with the reconstruction spliced in", unit="nats", nullable=True),
+            Column("ce_zero", float64, "next-token loss with the residual zeroed", unit="nats", nullable=True),
+            Column("dead_share", float64, "share of features that fired on no judged token", minimum=0, maximum=1),
+            Column("trusted", boolean, "false if any quality limit of the settings is missed"),
+            Column("distrust_reason", string, "which limits are missed; NULL when trusted", nullable=True),
+            Column("path", string, "folder of the weights, relative to the warehouse"),
+            Column("weights_hash", string, "SHA-256 of the weights, first 16 hex digits"),
+            Column("neuronpedia_id", string, "model/source id on Neuronpedia", nullable=True),
+        ),
+        ("collection", "sae"),
+        ("collection",),
+    ),
+    Table(
+        "sae_training",
+        "one logged step of an SAE's training",
+        (
+            COLLECTION,
+            Column("sae", string, "key of the SAE"),
+            Column("architecture", string, "topk or jumprelu"),
+            Column("step", int64, "optimiser step", minimum=0),
+            Column("tokens", int64, "tokens seen so far, repeats included", unit="tokens", minimum=0),
+            Column("mse", float64, "mean over tokens of |x - x_hat|^2, in normalised units", minimum=0),
+            Column("fvu", float64, "fraction of variance unexplained on the batch", minimum=0),
+            Column("l0", float64, "mean number of active features per token", minimum=0),
+            Column("dead_share", float64, "share of features that have not fired recently", minimum=0, maximum=1),
+            Column("lr", float64, "learning rate", minimum=0),
+        ),
+        ("collection", "sae", "step"),
+        ("collection", "sae"),
+    ),
+)
