@@ -1,4 +1,4 @@
-"""Exact k-fold cross-validation of ridge from fold moments: no row is read again, no strength is solved for."""
+"""Exact scores on held-out groups from moments, and k-fold cross-validation of ridge: no row is read again."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,20 +12,103 @@ from ato.solvers import Spectrum, decompose, ridge_errors
 
 
 @dataclass(frozen=True)
-class _SourceFold:
-    """What one fold needs of the source layer alone; shared by all targets."""
+class HeldOutRows:
+    """What held-out groups, such as one fold, say about the source layer alone; shared by all targets."""
 
     train: tuple[str, ...]
-    test: str
+    """Groups fitted on."""
+    test: tuple[str, ...]
+    """Groups held out."""
     n_test: int
     shift: np.ndarray
     """[d_in] test mean minus train mean"""
-    spectrum: Spectrum
-    """of Sxx on train"""
     sxx_test: np.ndarray
     """[d_in, d_in] about the train mean"""
+
+    @classmethod
+    def of(cls, moments: Moments, source: int, train: tuple[str, ...], test: tuple[str, ...]) -> "HeldOutRows":
+        """From moments. Raises DataError where either side has no rows."""
+        _, mean, _ = moments.variation(source, train)
+        n_test, mean_test, sxx_test = moments.scatter(source, test)
+        shift = mean_test - mean
+        sxx_test += n_test * np.outer(shift, shift)
+        return cls(train, test, n_test, shift, sxx_test)
+
+
+@dataclass(frozen=True)
+class HeldOutTarget:
+    """What is needed to score maps of one pair on held-out rows, all about the train means."""
+
+    n_train: int
+    sxy: np.ndarray
+    """[d_in, d_out] of the train groups"""
+    syy: np.ndarray
+    """[d_out] of the train groups"""
+    sxy_test: np.ndarray
+    """[d_in, d_out]"""
+    syy_test: np.ndarray
+    """[d_out]"""
+    weights: np.ndarray
+    """[d_out] 1 / SST about the test mean, 0 where that is constant"""
+    constant_score: int
+    """Sum of the scores of the constant dimensions."""
+
+    @classmethod
+    def of(cls, moments: Moments, rows: HeldOutRows, source: int, target: int) -> "HeldOutTarget":
+        """From moments. Raises LayerError where they lack the pair."""
+        sxy, sxy_test = moments.cross(source, target, rows.train), moments.cross(source, target, rows.test)
+        n_train, mean, variation = moments.variation(target, rows.train)
+        _, mean_test, sst = moments.variation(target, rows.test)
+        shift = mean_test - mean
+        sxy_test += np.outer(rows.n_test * rows.shift, shift)
+        syy_test = sst + rows.n_test * shift**2
+        # Rounding can leave a trace of variation where there is none.
+        trace = 1e-28 * (n_train + rows.n_test) * mean**2
+        constant = sst <= np.maximum(8 * moments.epsilon * rows.n_test * shift**2, trace)
+        exact = constant & (variation + syy_test <= trace)
+        weights = np.divide(1.0, sst, where=~constant, out=np.zeros_like(sst))
+        return cls(n_train, sxy, variation, sxy_test, syy_test, weights, int(np.count_nonzero(exact)))
+
+    def r2(self, errors: np.ndarray) -> np.ndarray:
+        """R2, uniform average over dimensions, from weighted sums of squared errors of any shape."""
+        return (np.count_nonzero(self.weights) + self.constant_score - errors) / len(self.weights)
+
+    def r2_of(self, rows: HeldOutRows, weights: np.ndarray) -> float:
+        """R2 of one map B [d_in, d_out] with the intercept mean_y - mean_x B of train."""
+        quadratic = np.einsum("ij,ij->j", weights, rows.sxx_test @ weights - 2 * self.sxy_test)
+        return float(self.r2(self.weights @ (self.syy_test + quadratic)))
+
+
+@dataclass(frozen=True)
+class RidgeRows:
+    """Held-out rows with the eigendecomposition that ridge needs at every strength."""
+
+    rows: HeldOutRows
+    spectrum: Spectrum
+    """of Sxx on train"""
     rotated: np.ndarray
-    """[k, k] the same in the eigenbasis"""
+    """[k, k] Sxx of the test rows in the eigenbasis"""
+
+    @classmethod
+    def of(cls, moments: Moments, source: int, train: tuple[str, ...], test: tuple[str, ...]) -> "RidgeRows":
+        """From moments. Raises DataError where either side has no rows."""
+        rows = HeldOutRows.of(moments, source, train, test)
+        spectrum = decompose(moments.scatter(source, train)[2], moments.epsilon)
+        return cls(rows, spectrum, spectrum.vectors.T @ rows.sxx_test @ spectrum.vectors)
+
+    def r2(
+        self, moments: Moments, source: int, target: int, alphas: np.ndarray, *, of_update: bool = False
+    ) -> np.ndarray:
+        """R2 [alphas] of ridge fitted on the train groups, on the test groups."""
+        held_out = HeldOutTarget.of(moments, self.rows, source, target)
+        sxy, sxy_test, syy_test = held_out.sxy, held_out.sxy_test, held_out.syy_test
+        if of_update:
+            sxy = sxy - moments.scatter(source, self.rows.train)[2]
+            syy_test = syy_test - 2 * sxy_test.diagonal() + self.rows.sxx_test.diagonal()
+            sxy_test = sxy_test - self.rows.sxx_test
+        rotated_xy = self.spectrum.vectors.T @ sxy_test
+        errors = ridge_errors(self.spectrum, sxy, self.rotated, rotated_xy, syy_test, held_out.weights, alphas)
+        return held_out.r2(errors)
 
 
 def contiguous_folds(n: int, n_folds: int) -> np.ndarray:
@@ -81,6 +164,20 @@ def cross_validated_r2(
         LayerError: no such pair.
         DataError: fewer than two train folds have rows.
     """
+    prepared = moments.derived.get(
+        ("folds", source),
+        lambda: run_all([partial(RidgeRows.of, moments, source, *sides) for sides in fold_sides(moments)]),
+    )
+    tasks = [partial(fold.r2, moments, source, target, alphas, of_update=of_update) for fold in prepared]
+    return np.stack(run_all(tasks), axis=1)
+
+
+def fold_sides(moments: Moments) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Groups fitted on and groups held out, for each train fold that has rows.
+
+    Raises:
+        DataError: fewer than two train folds have rows.
+    """
     folds = moments.train_folds
     if len(folds) < 2:
         raise DataError(
@@ -88,44 +185,4 @@ def cross_validated_r2(
             where=f"rows in {list(folds)}",
             cure="collect more documents or give a single alpha",
         )
-    prepared = moments.derived.get(
-        ("folds", source), lambda: run_all([partial(_source_fold, moments, source, fold) for fold in folds])
-    )
-    score = partial(_fold_r2, moments, source=source, target=target, alphas=alphas, of_update=of_update)
-    return np.stack(run_all([partial(score, fold) for fold in prepared]), axis=1)
-
-
-def _source_fold(moments: Moments, source: int, test: str) -> _SourceFold:
-    train = tuple(name for name in moments.train_folds if name != test)
-    _, mean, sxx = moments.scatter(source, train)
-    n_test, mean_test, sxx_test = moments.scatter(source, (test,))
-    shift = mean_test - mean
-    sxx_test += n_test * np.outer(shift, shift)
-    spectrum = decompose(sxx, moments.epsilon)
-    rotated = spectrum.vectors.T @ sxx_test @ spectrum.vectors
-    return _SourceFold(train, test, n_test, shift, spectrum, sxx_test, rotated)
-
-
-def _fold_r2(
-    moments: Moments, fold: _SourceFold, source: int, target: int, alphas: np.ndarray, of_update: bool
-) -> np.ndarray:
-    """R2 [alphas] on one held-out fold."""
-    sxy, sxy_test = moments.cross(source, target, fold.train), moments.cross(source, target, (fold.test,))
-    n_train, mean, variation = moments.variation(target, fold.train)
-    _, mean_test, sst = moments.variation(target, (fold.test,))
-    shift = mean_test - mean
-    sxy_test += np.outer(fold.n_test * fold.shift, shift)
-    syy_test = sst + fold.n_test * shift**2
-
-    # Rounding can leave a trace of variation where there is none.
-    trace = 1e-28 * (n_train + fold.n_test) * mean**2
-    constant = sst <= np.maximum(8 * moments.epsilon * fold.n_test * shift**2, trace)
-    exact = constant & (variation + syy_test <= trace)
-    weights = np.divide(1.0, sst, where=~constant, out=np.zeros_like(sst))
-    if of_update:
-        sxy = sxy - moments.scatter(source, fold.train)[2]
-        syy_test = syy_test - 2 * sxy_test.diagonal() + fold.sxx_test.diagonal()
-        sxy_test = sxy_test - fold.sxx_test
-    rotated_xy = fold.spectrum.vectors.T @ sxy_test
-    errors = ridge_errors(fold.spectrum, sxy, fold.rotated, rotated_xy, syy_test, weights, alphas)
-    return (np.count_nonzero(~constant) + np.count_nonzero(exact) - errors) / len(sst)
+    return [(tuple(name for name in folds if name != held_out), (held_out,)) for held_out in folds]

@@ -1,6 +1,7 @@
 """Where the parts of a causal language model are: body, blocks, final norm, head, for each supported family."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -12,25 +13,35 @@ from ato.errors import ModelError
 
 @dataclass(frozen=True)
 class Layout:
-    """Attribute paths of a family's parts; blocks and final norm are named from the body."""
+    """Attribute paths of a family's parts; blocks and final norm are named from the body, the rest from a block."""
 
     body: str
     blocks: str
     final_norm: str
+    attention: str
+    """Gives its output and its weights."""
+    projection: str
+    """The attention's output projection."""
+    attn_out: str
+    """Gives what attention adds to the stream."""
+    mlp_out: str
+    """Gives what the MLP adds to the stream."""
 
 
-_LLAMA = Layout("model", "layers", "norm")
+_LLAMA = Layout("model", "layers", "norm", "self_attn", "self_attn.o_proj", "self_attn", "mlp")
+# Gemma 2 and 3 normalise what attention and MLP give before they add it.
+_GEMMA = replace(_LLAMA, attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm")
 
 FAMILIES: dict[str, Layout] = {
-    "gpt2": Layout("transformer", "h", "ln_f"),
-    "gpt_neox": Layout("gpt_neox", "layers", "final_layer_norm"),
+    "gpt2": Layout("transformer", "h", "ln_f", "attn", "attn.c_proj", "attn", "mlp"),
+    "gpt_neox": Layout("gpt_neox", "layers", "final_layer_norm", "attention", "attention.dense", "attention", "mlp"),
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
-    "gemma2": _LLAMA,
-    "gemma3_text": _LLAMA,
-    "gemma3": Layout("model.language_model", "layers", "norm"),
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "gemma3": replace(_GEMMA, body="model.language_model"),
 }
 """Model type, as in config.json, -> layout. Pythia is ``gpt_neox``; SmolLM2 is ``llama``."""
 
@@ -47,6 +58,21 @@ class Parts:
     """Hidden state -> logits, before any soft cap."""
     logit_softcap: float | None
     """Gemma 2 squashes its logits into (-cap, cap)."""
+    layout: Layout | None = None
+
+    def inner(self, layer: int, part: str) -> nn.Module:
+        """A part of a block: ``attention``, ``projection``, ``attn_out`` or ``mlp_out`` of the layout.
+
+        Raises:
+            ModelError: this model's blocks have no such part.
+        """
+        try:
+            module: nn.Module = attrgetter(getattr(self.layout, part))(self.blocks[layer])
+        except AttributeError:
+            where = f"{part} of block {layer}, {type(self.blocks[layer]).__name__}"
+            cure = f"use a model of type {', '.join(FAMILIES)}"
+            raise ModelError("the parts of this model's blocks are not known", where=where, cure=cure) from None
+        return module
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Next-token logits [..., vocabulary] of hidden states [..., d] that are behind the final norm."""
@@ -67,6 +93,7 @@ def find_parts(module: nn.Module) -> Parts:
     config: Any = module.config
     model_type = str(config.model_type)
     layouts = [FAMILIES[model_type]] if model_type in FAMILIES else sorted(set(FAMILIES.values()), key=str)
+    found = []
     for layout in layouts:
         try:
             body = attrgetter(layout.body)(module)
@@ -75,9 +102,36 @@ def find_parts(module: nn.Module) -> Parts:
         except AttributeError:
             continue
         if isinstance(blocks, nn.ModuleList) and head is not None:
-            text_config = config.get_text_config()
-            return Parts(body, blocks, final_norm, head, getattr(text_config, "final_logit_softcapping", None))
+            softcap = getattr(config.get_text_config(), "final_logit_softcapping", None)
+            found.append(Parts(body, blocks, final_norm, head, softcap, layout))
+    if found:
+        # Several layouts share body and blocks: the one whose blocks it fits names the sites inside them.
+        return max(found, key=_n_inner)
     raise ModelError(
         f"models of type {model_type} are not supported",
         cure=f"use a model of type {', '.join(FAMILIES)}, or one built like them",
     )
+
+
+def _n_inner(parts: Parts) -> int:
+    """How many of the parts inside blocks are there."""
+    count = 0
+    for part in ("attention", "projection", "attn_out", "mlp_out"):
+        with suppress(ModelError):
+            parts.inner(0, part)
+            count += 1
+    return count
+
+
+def check_config(config: dict[str, Any], name: str, trust_remote_code: bool) -> None:
+    """Refuse a model that cannot be read by its config.json, before its weights, or its code, are loaded.
+
+    Raises:
+        ModelError: an encoder-decoder model, or one with code of its own that is not trusted.
+    """
+    if config.get("is_encoder_decoder"):
+        cure = "use a decoder-only model such as GPT-2, Pythia, Llama, Qwen or Gemma"
+        raise ModelError(f"{config.get('model_type')} is an encoder-decoder model", where=name, cure=cure)
+    if config.get("auto_map") and config.get("model_type") not in FAMILIES and not trust_remote_code:
+        cure = "read its code, then set model.trust_remote_code=true"
+        raise ModelError("the model needs Python code of its own", where=name, cure=cure)

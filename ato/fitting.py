@@ -9,19 +9,34 @@ import numpy as np
 import torch
 
 from ato.cross_validation import contiguous_folds, cross_validated_r2, document_folds
+from ato.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net_path
 from ato.errors import DataError, InputError, SettingsError
 from ato.moments import Moments
 from ato.operators import TransportOperator
 from ato.parallel import run_all
 from ato.rows import as_rows
 from ato.solvers import Spectrum, decompose, output_root, reduced_rank, ridge
+from ato.strengths import (
+    ALPHAS,
+    L1_ALPHAS,
+    L1_METHODS,
+    L1_RATIOS,
+    METHODS,
+    STUDY_ALPHAS,
+    Strengths,
+    strengths_of,
+)
 
-METHODS = ("ridge", "linear", "ridge_to_identity", "rrr", "svd", "identity", "identity+bias", "mean")
-
-STUDY_ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0, 2000.0, 5000.0, 10000.0)
-"""The ridge strengths of the study."""
-ALPHAS = (0.01, *STUDY_ALPHAS, 1e5, 1e6)
-"""Default strengths: the study's, extended on both sides."""
+__all__ = [
+    "ALPHAS",
+    "L1_ALPHAS",
+    "L1_RATIOS",
+    "METHODS",
+    "STUDY_ALPHAS",
+    "OperatorFit",
+    "fit_operator",
+    "fit_operator_from_moments",
+]
 
 DOUBLE_WORK = 4e9
 """Up to this many multiplications, rows given as float32 are multiplied in float64: it takes no time that matters."""
@@ -48,16 +63,23 @@ class OperatorFit:
     alpha: float | None
     """Chosen strength; None for the baselines."""
     alphas: np.ndarray
-    """[a] strengths tried."""
+    """[g] strengths tried; with ``l1_ratios`` the flattened grid, the ratio changing fastest."""
     cv_scores: np.ndarray | None
-    """[a, folds] held-out R2, uniform average over dimensions; None where there was nothing to cross-validate."""
+    """[g, folds] held-out R2, uniform average over dimensions; None where there was nothing to cross-validate."""
     alpha_at_edge: bool
-    """The chosen strength is the smallest or largest of several: extend the grid."""
+    """The chosen alpha is the smallest or largest of several: extend the grid."""
     n_train: int
     kept_rank: int | None
-    """Source directions above rounding; None for the baselines."""
+    """Source directions above rounding; None for baselines, lasso and elastic net, which cut none."""
     r2_cv: float | None
     """Mean over folds of the held-out R2 at the chosen strength."""
+    l1_ratio: float | None = None
+    """Chosen share of the L1 penalty; 1 for lasso, None for other methods."""
+    l1_ratios: np.ndarray | None = None
+    """[g] shares tried, for lasso and elastic net."""
+    duality_gap: float | None = None
+    """Of lasso and elastic net, the largest over outputs, relative to their mean squares; above
+    ``ato.elastic_net.TOLERANCE`` the solver stopped at its last iteration."""
 
 
 def fit_operator(
@@ -71,25 +93,28 @@ def fit_operator(
     rank: int | None = None,
     output_weight: str = "whitened",
     decoder: Rows | None = None,
+    l1_ratios: Sequence[float] | None = None,
 ) -> OperatorFit:
     """Fit y_hat = T x + b on rows, the strength chosen by exact cross-validation (SCIENCE 2 and 3).
 
     Args:
         X: source rows [n, d_in], NumPy or torch.
         Y: target rows [n, d_out].
-        method: ``ridge``; ``linear`` (alpha 0, pseudo-inverse); ``ridge_to_identity`` (ridge on y - x); ``rrr``
-            (reduced-rank ridge); ``svd`` (ridge truncated by SVD, the study's); ``identity``; ``identity+bias``;
-            ``mean``.
-        alphas: strengths on the sum of squares, scikit-learn's scale; default ``ALPHAS``.
+        method: ``ridge``; ``linear`` (alpha 0, pseudo-inverse); ``lasso``; ``elasticnet``; ``ridge_to_identity`` (ridge
+            on y - x); ``rrr`` (reduced-rank ridge); ``svd`` (ridge truncated by SVD, the study's); ``identity``;
+            ``identity+bias``; ``mean``.
+        alphas: strengths on scikit-learn's scale: on the sum of squares, default ``ALPHAS``; on the mean of squares for
+            lasso and elastic net, default ``L1_ALPHAS``.
         cv_folds: number of folds: consecutive as scikit-learn's ``KFold``, or of whole documents.
         folds: [n] fold numbers instead.
         documents: [n] document of each row: no document is split between folds.
         rank: for ``rrr`` and ``svd``; default full.
         output_weight: metric of ``rrr``: ``whitened``, ``raw`` or ``features``.
         decoder: SAE decoder rows [features, d_out] for ``features``.
+        l1_ratios: shares of the L1 penalty for ``elasticnet``, default ``L1_RATIOS``.
 
     Returns:
-        The fit; ``cv_scores`` equal those of ``GridSearchCV(Ridge())`` on the same folds.
+        The fit; ``cv_scores`` equal those of ``GridSearchCV(Ridge())`` or ``ElasticNet()`` on the same folds.
 
     Raises:
         SettingsError: unknown method or weight, impossible rank, folds or strengths.
@@ -101,14 +126,15 @@ def fit_operator(
         raise InputError("X and Y must be [n, d_in] and [n, d_out]", where=shapes)
     if not len(X) or not X.shape[1] or not Y.shape[1]:
         raise DataError("no rows to fit on", where=f"X {tuple(X.shape)}, Y {tuple(Y.shape)}")
-    _check_settings(method, alphas, rank, X.shape[1], Y.shape[1])
-    codes = _fold_codes(len(X), cv_folds, folds, documents, needed=len(_strengths(method, alphas)) > 1)
+    strengths = strengths_of(method, alphas, l1_ratios)
+    _check_shapes(method, rank, X.shape[1], Y.shape[1])
+    codes = _fold_codes(len(X), cv_folds, folds, documents, needed=len(strengths) > 1)
     double = len(X) * (X.shape[1] + Y.shape[1]) ** 2 <= DOUBLE_WORK or len(X) < FEW_ROWS * X.shape[1]
     moments = Moments([(0, 1)], n_folds=int(codes.max()) + 1, precision="float64" if double else "auto")
     for start in range(0, len(X), SLICE_ROWS):
         rows = slice(start, start + SLICE_ROWS)
         moments.update({0: X[rows], 1: Y[rows]}, fold=codes[rows])
-    fit = fit_operator_from_moments(moments, 0, 1, method, alphas, rank, output_weight, decoder)
+    fit = fit_operator_from_moments(moments, 0, 1, method, alphas, rank, output_weight, decoder, l1_ratios=l1_ratios)
     return replace(fit, operator=replace(fit.operator, source_layer=None, target_layer=None))
 
 
@@ -123,6 +149,7 @@ def fit_operator_from_moments(
     decoder: Rows | None = None,
     identity: _Identity | None = None,
     collection: str | None = None,
+    l1_ratios: Sequence[float] | None = None,
 ) -> OperatorFit:
     """Fit an operator on all train folds of the moments, cross-validated over them.
 
@@ -131,8 +158,9 @@ def fit_operator_from_moments(
     Args:
         moments: of residual rows; groups ``val`` and ``test`` are not looked at.
         source, target: layers, a pair of the moments.
-        method, alphas, rank, output_weight, decoder: as in ``fit_operator``.
-        identity: model the residuals come from (``model`` and ``weights_hash`` are kept with the operator).
+        method, alphas, rank, output_weight, decoder, l1_ratios: as in ``fit_operator``.
+        identity: model the residuals come from (its ``model``, ``revision`` and ``weights_hash`` are kept with the
+            operator).
         collection: key of the collection the residuals come from.
 
     Raises:
@@ -143,15 +171,21 @@ def fit_operator_from_moments(
     moments.check_pair(source, target)
     n, mean_x, _ = moments.variation(source, moments.train_folds)
     _, mean_y, _ = moments.variation(target, moments.train_folds)
-    _check_settings(method, alphas, rank, len(mean_x), len(mean_y))
-    strengths = _strengths(method, alphas)
+    strengths = strengths_of(method, alphas, l1_ratios)
+    _check_shapes(method, rank, len(mean_x), len(mean_y))
     scores = None
-    if len(strengths) and (len(strengths) > 1 or len(moments.train_folds) > 1):
-        scores = cross_validated_r2(moments, source, target, strengths, of_update=method == "ridge_to_identity")
+    if len(strengths) > 1 or (len(strengths) and len(moments.train_folds) > 1):
+        scores = _cross_validated(moments, source, target, method, strengths)
     best = 0 if scores is None else int(np.argmax(scores.mean(axis=1)))
-    alpha = float(strengths[best]) if len(strengths) else None
-    solve = partial(_matrix, moments, source, target, method, alpha, rank, output_weight, decoder)
-    matrix, kept_rank, limit = run_all([solve])[0]
+    alpha = float(strengths.alphas[best]) if len(strengths) else None
+    l1_ratio = None if strengths.l1_ratios is None else float(strengths.l1_ratios[best])
+    kept_rank = gap = None
+    if l1_ratio is None:
+        solve = partial(_matrix, moments, source, target, method, alpha, rank, output_weight, decoder)
+        matrix, kept_rank, limit = run_all([solve])[0]
+    else:
+        matrix, gap = run_all([partial(_sparse_matrix, moments, source, target, strengths, best)])[0]
+        limit = min(matrix.shape)
     operator = TransportOperator(
         matrix,
         mean_y - matrix @ mean_x if method != "identity" else np.zeros(len(mean_y)),
@@ -159,24 +193,51 @@ def fit_operator_from_moments(
         source_layer=source,
         target_layer=target,
         alpha=alpha,
+        l1_ratio=l1_ratio,
         rank=limit,
         output_weight=output_weight if method == "rrr" else None,
         x_mean=mean_x,
         y_mean=mean_y,
         model=getattr(identity, "model", None),
+        revision=getattr(identity, "revision", None),
         weights_hash=getattr(identity, "weights_hash", None),
         collection=collection,
     )
     return OperatorFit(
         operator.truncated(rank or min(matrix.shape)) if method == "svd" else operator,
         alpha,
-        strengths,
+        strengths.alphas,
         scores,
-        len(strengths) > 1 and alpha in (strengths.min(), strengths.max()),
+        len(strengths) > 0 and strengths.at_edge(best),
         n,
         kept_rank,
         None if scores is None else float(scores[best].mean()),
+        l1_ratio,
+        strengths.l1_ratios,
+        gap,
     )
+
+
+def _cross_validated(moments: Moments, source: int, target: int, method: str, strengths: Strengths) -> np.ndarray:
+    """Held-out R2 [grid, folds]."""
+    if method in L1_METHODS:
+        return cross_validated_elastic_net(moments, source, target, strengths)
+    return cross_validated_r2(moments, source, target, strengths.alphas, of_update=method == "ridge_to_identity")
+
+
+def _sparse_matrix(
+    moments: Moments, source: int, target: int, strengths: Strengths, point: int
+) -> tuple[np.ndarray, float]:
+    """T [d_out, d_in] of lasso or elastic net at a point of the grid, and its duality gap."""
+    assert strengths.l1_ratios is not None
+    train = moments.train_folds
+    n, _, sxx = moments.scatter(source, train)
+    sxy, (_, _, syy) = moments.cross(source, target, train), moments.variation(target, train)
+    problem = GramProblem.of_source(n, sxx).with_target(n, sxy, syy)
+    # Down the path from the largest alpha: each start is close to its solution.
+    path = strengths.alphas[strengths.alphas >= strengths.alphas[point]]
+    *_, (_, solution) = elastic_net_path(problem, path, float(strengths.l1_ratios[point]))
+    return solution.weights.T, float(solution.gaps.max())
 
 
 def _matrix(
@@ -212,28 +273,13 @@ def _matrix(
     return solution.weights(rank or d_out).T, spectrum.kept_rank, min(limit, rank or d_out)
 
 
-def _check_settings(method: str, alphas: Sequence[float] | None, rank: int | None, d_in: int, d_out: int) -> None:
-    if method not in METHODS:
-        raise SettingsError(f"unknown method {method!r}", cure=f"choose from {list(METHODS)}")
+def _check_shapes(method: str, rank: int | None, d_in: int, d_out: int) -> None:
     if "identity" in method and d_in != d_out:
         raise SettingsError(f"{method} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
     if rank is not None and method not in ("rrr", "svd"):
         raise SettingsError(f"rank has no effect on {method}", cure="choose rrr or svd")
     if rank is not None and not 1 <= rank <= min(d_in, d_out):
         raise SettingsError(f"rank {rank} is impossible here", cure=f"choose 1 to {min(d_in, d_out)}")
-    _strengths(method, alphas)
-
-
-def _strengths(method: str, alphas: Sequence[float] | None) -> np.ndarray:
-    """Strengths to try: none for the baselines."""
-    if method in ("identity", "identity+bias", "mean"):
-        return np.zeros(0)
-    if method == "linear":
-        return np.zeros(1)
-    strengths = np.atleast_1d(np.asarray(ALPHAS if alphas is None else alphas, dtype=np.float64))
-    if strengths.ndim != 1 or not len(strengths) or not np.isfinite(strengths).all() or strengths.min() < 0:
-        raise SettingsError("alphas must be non-negative numbers, at least one", where=f"alphas={alphas}")
-    return strengths
 
 
 def _fold_codes(

@@ -7,15 +7,27 @@ model's own code.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from ato.attention import eager_needed
+from ato.errors import SettingsError
 from ato.families import Parts
 
 Edit = Callable[[Tensor], Tensor]
 """Residual [b, t, d] -> residual [b, t, d]."""
+SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
+"""Where in a block values are read and replaced:
+
+- ``resid_post``: the residual stream after the block;
+- ``mlp_out``, ``attn_out``: what MLP and attention add to the stream, so that the three sum up over a block. In Gemma 2
+  and 3 that is *behind* their post-norms: where TransformerLens has ``hook_mlp_out`` and Gemma Scope its MLP SAEs;
+- ``attn_z``: the heads' outputs side by side, the input of the attention's output projection (Gemma Scope's attention
+  SAEs); its width is heads times head size, which may differ from d_model.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,9 @@ class Pass:
     hidden: Tensor
     """[b, t, d] behind the final norm; not meaningful when the blocks above the last read layer were bypassed."""
     residuals: dict[int, Tensor]
-    """Layer -> [b, t, d], for the layers asked for, edits included."""
+    """Layer -> [b, t, d] at the site, for the layers asked for, edits included."""
+    attention: dict[int, Tensor] = field(default_factory=dict)
+    """Layer -> [b, t, t] float32 attention weights from each token (second axis), averaged over the heads."""
 
 
 def run_blocks(
@@ -38,6 +52,8 @@ def run_blocks(
     start: tuple[int, Tensor] | None = None,
     stop: int | None = None,
     tuple_outputs: bool = False,
+    site: str = "resid_post",
+    attention: Collection[int] = (),
 ) -> Pass:
     """Run the body of the model once.
 
@@ -46,25 +62,33 @@ def run_blocks(
         input_ids: [b, t], padded on the right.
         attention_mask: [b, t], 1 for tokens and 0 for padding.
         read: layers to return.
-        edits: layer -> function that replaces the residual there.
+        edits: layer -> function that replaces the value there.
         start: (layer, residual [b, t, d]): take this as the output of that block, and run only the blocks above.
         stop: last layer to run; default all.
         tuple_outputs: True if this model's blocks return tuples (transformers 4 does for some families).
+        site: where in the blocks ``read`` and ``edits`` apply; see ``SITES``. ``start`` is always ``resid_post``.
+        attention: layers whose attention weights are returned.
+
+    Raises:
+        SettingsError: an unknown site, or attention weights that the model does not make.
+        ModelError: the model's blocks have no such site.
     """
     n_layers = len(parts.blocks)
     first = 0 if start is None else start[0] + 1
     last = n_layers - 1 if stop is None else stop
     idle = [block for i, block in enumerate(parts.blocks) if not first <= i <= last]
     residuals: dict[int, Tensor] = {}
+    weights: dict[int, Tensor] = {}
     with torch.no_grad(), ExitStack() as undo:
         undo.enter_context(_bypassed(idle, tuple_outputs))
         if start is not None:
-            undo.enter_context(_edited(parts.blocks, {start[0]: start[1].to}))
+            undo.enter_context(_edited(parts, {start[0]: start[1].to}, "resid_post"))
         if edits:
-            undo.enter_context(_edited(parts.blocks, edits))
-        undo.enter_context(_read(parts.blocks, read, residuals))
+            undo.enter_context(_edited(parts, edits, site))
+        undo.enter_context(_read(parts, read, site, residuals))
+        undo.enter_context(_attention_read(parts, attention, weights))
         hidden = parts.body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-    return Pass(hidden, residuals)
+    return Pass(hidden, residuals, weights)
 
 
 def stream_of(output: object) -> Tensor:
@@ -73,32 +97,60 @@ def stream_of(output: object) -> Tensor:
 
 
 @contextmanager
-def _hooked(hooks: Iterable[tuple[nn.Module, Callable]]) -> Iterator[None]:
+def _hooked(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
     with ExitStack() as undo:
-        for module, hook in hooks:
-            undo.callback(module.register_forward_hook(hook).remove)
+        for hook in hooks:
+            undo.callback(hook.remove)
         yield
 
 
-def _read(blocks: nn.ModuleList, layers: Collection[int], into: dict[int, Tensor]):
+def _hook(parts: Parts, layer: int, site: str, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    """Call a function of the value [b, t, d] that passes a site; what it returns, unless None, passes on instead."""
+    if site == "attn_z":
+
+        def before(module: nn.Module, args: tuple) -> object:
+            changed = function(args[0])
+            return None if changed is None else (changed, *args[1:])
+
+        return parts.inner(layer, "projection").register_forward_pre_hook(before)
+    if site not in SITES:
+        raise SettingsError(f"unknown site {site!r}", cure=f"choose from {', '.join(SITES)}")
+
+    def after(module: nn.Module, args: object, output: object) -> object:
+        changed = function(stream_of(output))
+        if changed is None:
+            return None
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    module = parts.blocks[layer] if site == "resid_post" else parts.inner(layer, site)
+    return module.register_forward_hook(after)
+
+
+def _read(parts: Parts, layers: Collection[int], site: str, into: dict[int, Tensor]):
+    def keep_at(layer: int) -> Callable[[Tensor], None]:
+        def keep(value: Tensor) -> None:
+            into[layer] = value
+
+        return keep
+
+    return _hooked(_hook(parts, layer, site, keep_at(layer)) for layer in layers)
+
+
+def _edited(parts: Parts, edits: Mapping[int, Edit], site: str):
+    return _hooked(_hook(parts, layer, site, edit) for layer, edit in edits.items())
+
+
+def _attention_read(parts: Parts, layers: Collection[int], into: dict[int, Tensor]):
     def hook_for(layer: int) -> Callable:
         def hook(module: nn.Module, args: object, output: object) -> None:
-            into[layer] = stream_of(output)
+            weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+            if weights is None:
+                raise eager_needed(f"block {layer}")
+            into[layer] = weights.float().mean(1)  # the heads are forgotten at once: [b, heads, t, t] is large
 
         return hook
 
-    return _hooked((blocks[layer], hook_for(layer)) for layer in layers)
-
-
-def _edited(blocks: nn.ModuleList, edits: Mapping[int, Edit]):
-    def hook_for(edit: Edit) -> Callable:
-        def hook(module: nn.Module, args: object, output: object) -> object:
-            stream = edit(stream_of(output))
-            return (stream, *output[1:]) if isinstance(output, tuple) else stream
-
-        return hook
-
-    return _hooked((blocks[layer], hook_for(edit)) for layer, edit in edits.items())
+    return _hooked(parts.inner(layer, "attention").register_forward_hook(hook_for(layer)) for layer in layers)
 
 
 @contextmanager

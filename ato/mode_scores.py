@@ -17,6 +17,9 @@ from ato.errors import DataError, InputError, MismatchError
 from ato.residuals import ResidualBlock
 from ato.rows import as_rows
 
+SATURATED = 0.95
+"""Share of the largest R2 over all ranks at which the curve counts as saturated."""
+
 
 @dataclass(frozen=True)
 class RankScore:
@@ -48,6 +51,8 @@ class ModeResult:
     rho_held_out: np.ndarray
     """[m], about the held-out means; NaN where a variate does not vary."""
     sizes_held_out: SubspaceSizes
+    rank_saturation: int | None
+    """Smallest rank whose ``r2_rrr`` is 95 % of the largest over all ranks; None where no rank has a positive one."""
     ranks: tuple[RankScore, ...]
 
 
@@ -138,7 +143,8 @@ class ModeScores:
             for i, rank in enumerate(ranks)
         ]
         rho = self.rho_held_out
-        return ModeResult(self.n, len(self._sums), rho, subspace_sizes(rho), tuple(scores))
+        every_r2 = self._curves(_total(statistics), range(1, len(rho) + 1))[0, :, 1]
+        return ModeResult(self.n, len(self._sums), rho, subspace_sizes(rho), _saturation(every_r2), tuple(scores))
 
     def _statistics(self) -> dict[str, np.ndarray]:
         """Sums per document that add up: squares and products of u and v about their means over all documents.
@@ -196,6 +202,12 @@ def pair_rows(
     if y is None or document is None or not len(x) == len(y) == len(document):
         raise InputError("x, y and document must be rows of the same tokens", cure="give [n, d_in], [n, d_out] and [n]")
     return as_rows(x), as_rows(y), np.asarray(document)
+
+
+def _saturation(r2: np.ndarray) -> int | None:
+    """Smallest rank, from 1, that reaches 95 % of the largest of the values [m]; None where none is positive."""
+    largest = np.nan_to_num(r2).max(initial=0.0)
+    return int(np.argmax(np.nan_to_num(r2) >= SATURATED * largest)) + 1 if largest > 0 else None
 
 
 def _variates(rows: torch.Tensor, mean: np.ndarray, directions: np.ndarray) -> torch.Tensor:

@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ato.attention import eager_needed
 from ato.devices import choose_device, choose_dtype
 from ato.errors import LayerError, ModelError
-from ato.families import FAMILIES, find_parts
+from ato.families import check_config, find_parts
 from ato.forward import Edit, Pass, run_blocks, stream_of
+from ato.losses import next_token_losses
 from ato.model_files import ModelFiles, ModelIdentity, identify, locate
 from ato.self_check import self_check
 from ato.transformers_loading import loading_options, parsed_once, quiet_transformers
 
 __all__ = ["LanguageModel", "ModelIdentity", "identify", "load_model"]
-
-_HEAD_TOKENS = 512
-"""Tokens whose logits are held at once: 100 MB in float32 for a vocabulary of 50,000."""
 
 
 class LanguageModel:
@@ -97,27 +96,65 @@ class LanguageModel:
                 cure=f"it has layers 0 to {self.n_layers - 1}",
             )
 
-    def residuals(self, input_ids: Tensor, lengths: Tensor | np.ndarray, layers: Iterable[int]) -> dict[int, Tensor]:
-        """Residual stream after the given blocks: layer -> [b, t, d_model], in the model's precision.
+    def check_attention(self, layers: Iterable[int]) -> None:
+        """Raise LayerError or SettingsError unless the attention weights of these layers, if any, can be read."""
+        layers = set(layers)
+        self.check_layers(layers)
+        config: Any = self.module.config
+        if layers and config.get_text_config()._attn_implementation != "eager":
+            raise eager_needed(self.identity.model)
 
-        Blocks above the highest layer are not run, and no logits are computed.
+    def width(self, site: str = "resid_post") -> int:
+        """Width of the values at a site, see ``SITES``: d_model but for ``attn_z``."""
+        if site == "resid_post":
+            return self.d_model
+        probe = self.read(torch.zeros(1, 2, dtype=torch.long), torch.tensor([2]), [0], site=site)
+        return int(probe.residuals[0].shape[-1])
+
+    def residuals(
+        self, input_ids: Tensor, lengths: Tensor | np.ndarray, layers: Iterable[int], site: str = "resid_post"
+    ) -> dict[int, Tensor]:
+        """Layer -> [b, t, d_model] at the site, in the model's precision; see ``read``."""
+        return self.read(input_ids, lengths, layers, site=site).residuals
+
+    def read(
+        self,
+        input_ids: Tensor,
+        lengths: Tensor | np.ndarray,
+        layers: Iterable[int],
+        *,
+        attention: Iterable[int] = (),
+        site: str = "resid_post",
+    ) -> Pass:
+        """Residuals and attention weights of one pass that ends at the highest layer; ``hidden`` is not meaningful.
 
         Args:
             input_ids: [b, t] int64, padded on the right with any valid id.
             lengths: [b], tokens in each row; values beyond a row's length are meaningless.
-            layers: in any order.
+            layers: whose residuals are read.
+            attention: layers whose attention weights are read.
+            site: where in the blocks residuals are read.
 
         Raises:
             LayerError: a layer is not in the model.
+            SettingsError: an unknown site, or attention weights of a model that does not make them.
+            ModelError: the model's blocks have no such site.
         """
-        wanted = sorted(set(layers))
+        wanted, attending = sorted(set(layers)), sorted(set(attention))
         self.check_layers(wanted)
-        if not wanted:
-            return {}
-        return self._run(input_ids, lengths, read=wanted, stop=wanted[-1]).residuals
+        self.check_attention(attending)
+        if not wanted and not attending:
+            return Pass(torch.empty(0), {})
+        stop = max(wanted + attending)
+        return self._run(input_ids, lengths, read=wanted, stop=stop, attention=attending, site=site)
 
     def token_losses(
-        self, input_ids: Tensor, lengths: Tensor | np.ndarray, edit: Edit | None = None, layer: int | None = None
+        self,
+        input_ids: Tensor,
+        lengths: Tensor | np.ndarray,
+        edit: Edit | None = None,
+        layer: int | None = None,
+        site: str = "resid_post",
     ) -> Tensor:
         """Next-token losses [b, t-1] float32, in nats: entry [i, p] is -log p(token p+1 | tokens 0 ... p).
 
@@ -128,16 +165,18 @@ class LanguageModel:
             lengths: [b], tokens in each row.
             edit: function of the residual [b, t, d] at ``layer``, whose result replaces it.
             layer: where to edit.
+            site: where in the block, see ``SITES``.
 
         Raises:
             LayerError: the layer is not in the model.
+            SettingsError: an unknown site.
         """
         if (edit is None) != (layer is None):
             raise LayerError("an edit needs a layer, and a layer an edit", cure="give both or none")
         if edit is None or layer is None:
             return self.losses(self._run(input_ids, lengths).hidden, input_ids, lengths)
         self.check_layers([layer])
-        return self.losses(self._run(input_ids, lengths, edits={layer: edit}).hidden, input_ids, lengths)
+        return self.losses(self._run(input_ids, lengths, edits={layer: edit}, site=site).hidden, input_ids, lengths)
 
     def hidden_from(self, layer: int, residual: Tensor, input_ids: Tensor, lengths: Tensor | np.ndarray) -> Tensor:
         """Hidden states [b, t, d] behind the final norm when the residual after ``layer`` is the given one.
@@ -166,22 +205,10 @@ class LanguageModel:
             return self.parts.logits(hidden)
 
     def losses(self, hidden: Tensor, input_ids: Tensor, lengths: Tensor | np.ndarray) -> Tensor:
-        """Next-token losses [b, t-1] float32 (nats, 0 where padding is predicted) of hidden states [b, t, d_model].
-
-        Logits are made for a few hundred tokens at a time, never for the whole batch.
-        """
-        lengths = torch.as_tensor(lengths, device=self.device)
-        targets = input_ids[:, 1:].to(self.device)
-        real = torch.arange(1, input_ids.shape[1], device=self.device) < lengths[:, None]  # [b, t-1]
-        losses = torch.zeros(targets.shape, dtype=torch.float32, device=self.device)
-        rows, labels = hidden[:, :-1][real], targets[real]
-        pieces = [
-            nn.functional.cross_entropy(self.logits(x).float(), y, reduction="none")
-            for x, y in zip(rows.split(_HEAD_TOKENS), labels.split(_HEAD_TOKENS))
-        ]
-        if pieces:
-            losses[real] = torch.cat(pieces)
-        return losses
+        """Next-token losses [b, t-1] float32 (nats, 0 where padding is predicted) of hidden states [b, t, d_model]."""
+        return next_token_losses(
+            self.logits, hidden, input_ids.to(self.device), torch.as_tensor(lengths).to(self.device)
+        )
 
     def _run(self, input_ids: Tensor, lengths: Tensor | np.ndarray, **options: Any) -> Pass:
         if input_ids.shape[1] > self.context_length:
@@ -251,7 +278,8 @@ def _load(files: ModelFiles, dtype: torch.dtype, attention: str, trust_remote_co
 
     where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     if files.gguf is None:
-        _check_config(files, trust_remote_code)
+        config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+        check_config(config, files.name, trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(files.folder, **where)
     else:
         tokenizer = AutoTokenizer.from_pretrained(files.folder, gguf_file=files.gguf, **where)
@@ -261,17 +289,6 @@ def _load(files: ModelFiles, dtype: torch.dtype, attention: str, trust_remote_co
         files.folder, dtype=dtype, **chosen, **where, **loading_options(files.gguf)
     )
     return module.requires_grad_(False), tokenizer
-
-
-def _check_config(files: ModelFiles, trust_remote_code: bool) -> None:
-    """Refuse what cannot be read before its weights, or its code, are loaded."""
-    config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("is_encoder_decoder"):
-        cure = "use a decoder-only model such as GPT-2, Pythia, Llama, Qwen or Gemma"
-        raise ModelError(f"{config.get('model_type')} is an encoder-decoder model", where=files.name, cure=cure)
-    if config.get("auto_map") and config.get("model_type") not in FAMILIES and not trust_remote_code:
-        cure = "read its code, then set model.trust_remote_code=true"
-        raise ModelError("the model needs Python code of its own", where=files.name, cure=cure)
 
 
 def pad(sequences: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -12,9 +12,10 @@ from ato.errors import DamagedFileError, DataError, LayerError, MismatchError, S
 from ato.pair_moments import PairMoments
 from ato.parallel import run_all
 from ato.products import accumulate, centred, product, total
-from ato.residuals import ResidualBlock, group_names
-from ato.rows import checked_codes, checked_rows
+from ato.residuals import ResidualBlock
+from ato.rows import checked_rows
 from ato.tensor_files import read_tensors, write_tensors
+from ato.token_groups import TokenGroups
 
 BUFFER_ROWS = 8192
 """Rows gathered before they are multiplied, and rows of one product at most."""
@@ -33,11 +34,14 @@ class Moments:
     Args:
         pairs: (source layer, target layer); the two differ.
         n_folds: number of train folds; the groups are ``group_names(n_folds)``.
+        cuts: shares of the train documents that ``train_share`` can be asked for. A fold that one falls into is kept in
+            parts, ``train-0.0`` and on; its own name still stands for all of it.
         pilot_mean: layer -> [d], offset to subtract before products; default the mean of the first rows seen.
         precision: "float32" or "float64" products, or "auto" as described above.
 
     Raises:
-        SettingsError: no pair, a pair of one layer with itself, fewer than one fold or an unknown precision.
+        SettingsError: no pair, a pair of one layer with itself, fewer than one fold, a cut that is no share or an
+            unknown precision.
     """
 
     def __init__(
@@ -45,19 +49,18 @@ class Moments:
         pairs: Sequence[tuple[int, int]],
         *,
         n_folds: int = 5,
+        cuts: Sequence[float] = (),
         pilot_mean: dict[int, np.ndarray] | None = None,
         precision: str = "auto",
     ):
         if not pairs or any(source == target for source, target in pairs):
             raise SettingsError("moments need pairs of two different layers", where=list(pairs))
-        if n_folds < 1:
-            raise SettingsError("moments need at least one train fold", where=f"n_folds={n_folds}")
         if precision not in ("auto", "float32", "float64"):
             raise SettingsError(f"unknown precision {precision!r}", cure="choose auto, float32 or float64")
         self.pairs = tuple(dict.fromkeys((int(source), int(target)) for source, target in pairs))
         self.layers = tuple(sorted({layer for pair in self.pairs for layer in pair}))
-        self.n_folds = n_folds
-        self.groups = group_names(n_folds)
+        self._groups = TokenGroups(n_folds, cuts)
+        self.n_folds, self.cuts, self.groups = n_folds, self._groups.cuts, self._groups.names
         self.d: dict[int, int] = {}  # widths, known from the first update on
         self._precision = precision
         self.epsilon = float(np.finfo(np.float64).eps)
@@ -79,29 +82,28 @@ class Moments:
         group: np.ndarray | None = None,
         *,
         fold: np.ndarray | int | None = None,
+        document: np.ndarray | int | None = None,
     ) -> "Moments":
         """Take rows into account.
 
         Args:
-            residuals: layer -> [n, d] tensor or array, or a block (which brings its groups).
+            residuals: layer -> [n, d] tensor or array, or a block (which brings its groups and documents).
             group: [n] indices into ``group_names(n_folds)``.
             fold: instead of groups, [n] numbers of train folds, or one for all rows.
+            document: [n] document numbers, or one; needed where a cut divides a fold.
 
         Raises:
             LayerError: a layer of the pairs is missing.
-            InputError: shapes or group numbers do not fit.
+            InputError: shapes or group numbers do not fit, or documents are missing.
             NonFiniteError: a residual is NaN or infinite; the rows are not counted.
         """
         if isinstance(residuals, ResidualBlock):
             group = residuals.group if group is None and fold is None else group
+            document = residuals.document if document is None else document
             residuals = residuals.residuals
         widths = {layer: len(mean) for layer, mean in self._pilot.items()} | self.d
         rows = checked_rows(residuals, self.layers, widths)
-        n = len(rows[self.layers[0]])
-        if fold is None:
-            codes = checked_codes(group, n, len(self.groups))
-        else:
-            codes = checked_codes(fold, n, self.n_folds)
+        codes = self._groups.of_rows(len(rows[self.layers[0]]), group=group, fold=fold, document=document)
         if not len(codes):
             return self
         self.d = {layer: x.shape[1] for layer, x in rows.items()}
@@ -110,7 +112,7 @@ class Moments:
             self._absorb(rows, codes)
             return self
         # The caller may reuse its memory, so small blocks are copied until there are enough rows for fast products.
-        self._pending.append(({layer: x.clone() for layer, x in rows.items()}, codes.copy()))
+        self._pending.append(({layer: x.clone() for layer, x in rows.items()}, codes))
         if sum(len(pending) for _, pending in self._pending) >= BUFFER_ROWS:
             self._flush()
         return self
@@ -160,17 +162,17 @@ class Moments:
         """Moments of both sets of rows (Chan's rule; other pilot means are shifted exactly).
 
         Raises:
-            MismatchError: the two differ in pairs, folds or widths.
+            MismatchError: the two differ in pairs, folds, cuts or widths.
         """
         if not isinstance(other, Moments):
             return NotImplemented
-        if set(self.pairs) != set(other.pairs) or self.n_folds != other.n_folds:
+        if set(self.pairs) != set(other.pairs) or (self.n_folds, self.cuts) != (other.n_folds, other.cuts):
             raise MismatchError("moments of different pairs or folds cannot be added", cure="collect both alike")
         if self.d and other.d and self.d != other.d:
             raise MismatchError("moments of different widths cannot be added", where=f"{self.d} and {other.d}")
         self._flush()
         other._flush()
-        merged = Moments(self.pairs, n_folds=self.n_folds, precision=self._precision)
+        merged = Moments(self.pairs, n_folds=self.n_folds, cuts=self.cuts, precision=self._precision)
         merged.d = self.d or other.d
         merged._pilot = {**other._pilot, **self._pilot}
         merged._n = self._n + other._n
@@ -204,8 +206,8 @@ class Moments:
         arrays: dict[str, np.ndarray] = {f"pilot/{layer}": mean for layer, mean in self._pilot.items()}
         for name, parts in (("sum", self._sum), ("gram", self._gram), ("cross", self._cross)):
             arrays |= {f"{name}/{'/'.join(map(str, key))}": value.cpu().numpy() for key, value in parts.items()}
-        metadata = {"pairs": self.pairs, "n_folds": self.n_folds, "n": self._n.tolist(), "epsilon": self.epsilon}
-        write_tensors(path, "moments", arrays, {**metadata, "precision": self._precision})
+        metadata = {"pairs": self.pairs, "n_folds": self.n_folds, "cuts": self.cuts, "precision": self._precision}
+        write_tensors(path, "moments", arrays, {**metadata, "n": self._n.tolist(), "epsilon": self.epsilon})
 
     @classmethod
     def load(cls, path: str | Path) -> "Moments":
@@ -218,7 +220,7 @@ class Moments:
         arrays, metadata = read_tensors(path, "moments")
         try:
             pairs = [(source, target) for source, target in metadata["pairs"]]
-            moments = cls(pairs, n_folds=metadata["n_folds"], precision=metadata["precision"])
+            moments = cls(pairs, **{name: metadata[name] for name in ("n_folds", "cuts", "precision")})
             moments._n[:] = metadata["n"]
             moments.epsilon = metadata["epsilon"]
             for name, array in arrays.items():
@@ -237,7 +239,12 @@ class Moments:
     def train_folds(self) -> tuple[str, ...]:
         """Names of the train folds that have rows."""
         self._flush()
-        return tuple(name for name, n in zip(self.groups[: self.n_folds], self._n, strict=False) if n)
+        folds = (f"train-{fold}" for fold in range(self.n_folds))
+        return tuple(fold for fold in folds if self._n[self._groups.codes(fold)].any())
+
+    def train_share(self, fraction: float) -> tuple[str, ...]:
+        """Names of the groups that hold this share of the train documents; SettingsError unless it is a cut or 1."""
+        return self._groups.train_share(fraction)
 
     def scatter(self, layer: int, groups: Iterable[str]) -> tuple[int, np.ndarray, np.ndarray]:
         """n, mean [d] and centred scatter sum [d, d] of one layer over the groups.
@@ -268,7 +275,7 @@ class Moments:
 
     def summary(self, source: int, target: int, groups: Iterable[str]) -> PairMoments:
         """Moments of one pair pooled over groups, such as ``("train-0", "train-1")``. Raises as ``scatter``."""
-        groups = [self.groups[code] for code in self._codes(groups)]
+        groups = [groups] if isinstance(groups, str) else list(groups)
         sxy = self.cross(source, target, groups)
         n, mean_x, sxx = self.scatter(source, groups)
         _, mean_y, syy = self.scatter(target, groups)
@@ -285,15 +292,9 @@ class Moments:
             raise LayerError(f"no moments of layer {layer}", cure=f"choose from {list(self.layers)}")
         return total(self._sum[layer, code] for code in codes)
 
-    def _codes(self, groups: Iterable[str]) -> list[int]:
-        names = [groups] if isinstance(groups, str) else list(groups)
-        if unknown := [name for name in names if name not in self.groups]:
-            raise SettingsError(f"unknown groups {unknown}", cure=f"choose from {list(self.groups)}")
-        return sorted({self.groups.index(name) for name in names})
-
     def _present(self, groups: Iterable[str]) -> tuple[list[int], int]:
         self._flush()
-        codes = [code for code in self._codes(groups) if self._n[code]]
+        codes = [code for code in self._groups.codes(groups) if self._n[code]]
         if not codes:
             raise DataError("no rows to take moments of", where=f"groups {groups}", cure="collect more documents")
         return codes, int(self._n[codes].sum())

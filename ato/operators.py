@@ -28,11 +28,13 @@ class TransportOperator:
     bias: np.ndarray
     """b [d_out], float64."""
     method: str
-    """ridge, linear, ridge_to_identity, rrr, svd, identity, identity+bias or mean."""
+    """One of ``ato.fitting.METHODS``; ``composed`` for the product of two operators of different methods."""
     source_layer: int | None = None
     target_layer: int | None = None
     alpha: float | None = None
-    """Ridge strength on the sum of squares (scikit-learn's scale)."""
+    """Strength on scikit-learn's scale: on the sum of squares for ridge methods, on the mean for lasso and elasticnet."""
+    l1_ratio: float | None = None
+    """Share of the L1 penalty; 1 for lasso, None for ridge methods and baselines."""
     rank: int | None = None
     """Rank the map is known not to exceed; None for the identity."""
     output_weight: str | None = None
@@ -42,6 +44,8 @@ class TransportOperator:
     y_mean: np.ndarray | None = None
     """[d_out], mean of the train rows at the target."""
     model: str | None = None
+    revision: str | None = None
+    """Revision of the hub model the residuals come from."""
     weights_hash: str | None = None
     collection: str | None = None
     _placed: dict[tuple, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, repr=False, init=False)
@@ -93,6 +97,51 @@ class TransportOperator:
         matrix = (u[:, :rank] * s[:rank]) @ vt[:rank]
         bias = self.y_mean - matrix @ self.x_mean
         return replace(self, matrix=matrix, bias=bias, method="svd", rank=rank, output_weight=None)
+
+    def composed_with(self, second: "TransportOperator") -> "TransportOperator":
+        """This operator followed by ``second``: x -> T2 (T1 x + b1) + b2, from this source to the other's target.
+
+        Where the middle layer holds all that the target takes linearly from the source, it predicts what the direct
+        operator predicts (transport-mathematics, section 3.14).
+
+        Raises:
+            MismatchError: the two do not meet in one layer and width, or belong to different models.
+        """
+        layers = self.target_layer, second.source_layer
+        if self.d_out != second.d_in or (None not in layers and layers[0] != layers[1]):
+            raise MismatchError(
+                f"an operator {self._pair} cannot be followed by one {second._pair}",
+                where=f"widths {self.d_out} and {second.d_in}",
+                cure="compose operators that meet in one layer",
+            )
+        second.check_model(self.weights_hash)
+        ranks = [operator.rank for operator in (self, second) if operator.rank is not None]
+        return TransportOperator(
+            second.matrix @ self.matrix,
+            second.matrix @ self.bias + second.bias,
+            self.method if self.method == second.method else "composed",
+            source_layer=self.source_layer,
+            target_layer=second.target_layer,
+            rank=min(ranks) if ranks else None,
+            x_mean=self.x_mean,
+            y_mean=second.y_mean,
+            model=self.model,
+            revision=self.revision,
+            weights_hash=self.weights_hash,
+            collection=self.collection if self.collection == second.collection else None,
+        )
+
+    @property
+    def _pair(self) -> str:
+        return f"{self.source_layer} -> {self.target_layer}"
+
+    def check_pair(self, source_layer: int, target_layer: int) -> None:
+        """Raise MismatchError unless the operator was fitted for this pair of layers."""
+        if (self.source_layer, self.target_layer) != (source_layer, target_layer):
+            raise MismatchError(
+                f"fitted for {self._pair}, asked for {source_layer} -> {target_layer}",
+                cure="fit an operator for that pair",
+            )
 
     def check_model(self, weights_hash: str | None) -> None:
         """Raise MismatchError unless the operator was fitted on the model with these weights."""

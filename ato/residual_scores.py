@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from ato.bootstrap import DocumentSums, Segments, document_bootstrap
+from ato.bootstrap import DocumentSums, Segments, document_bootstrap, number_or_none
 from ato.errors import DataError, InputError, MismatchError
 from ato.mode_scores import pair_rows
-from ato.residual_formulas import ResidualScore, five_scores, named_scores, varying
+from ato.residual_formulas import SCORES, ResidualScore, five_scores, named_scores, varying
 from ato.residuals import ResidualBlock
 from ato.whitening import RESOLUTION, Whitening, groups_of
 
@@ -188,6 +188,36 @@ class PairScores:
                 cosine=float(np.clip(total[f"rows/{name}"][0, 1] / n, -1, 1)),
             )
         return results
+
+    def difference(
+        self, first: str, second: str, score: str = "r2_weighted", *, n_boot: int = 1000, seed: int = 0
+    ) -> tuple[float | None, float | None, float | None]:
+        """Score of one operator minus that of another with its interval: both see the same resamples.
+
+        Args:
+            first, second: names of operators.
+            score: one of ``SCORES``.
+
+        Returns:
+            The difference and its limits; None where it is not known.
+
+        Raises:
+            DataError: no token was seen.
+        """
+        if not len(self._sums):
+            raise DataError("no token was scored", cure="choose a split that is not empty")
+        names, column = list(self.operators), SCORES.index(score)
+        i, j = names.index(first), names.index(second)
+
+        def estimate(sums: dict[str, np.ndarray]) -> np.ndarray:
+            scores = self._scores(sums)[:, :, column]
+            return scores[:, i] - scores[:, j]
+
+        statistics = self._statistics()
+        point = estimate({name: values.sum(0, keepdims=True) for name, values in statistics.items()})[0]
+        low, high = document_bootstrap(statistics, estimate, n_boot, seed)
+        limits = [None if limit is None else number_or_none(float(limit)) for limit in (low, high)]
+        return number_or_none(point), limits[0], limits[1]
 
     def _statistics(self) -> dict[str, np.ndarray]:
         """Sums per document that add up: squares about the means over all documents, NaN for what does not vary.

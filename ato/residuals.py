@@ -1,14 +1,17 @@
 """Residual blocks and sources: the one abstraction that every statistic reads, stored or live."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
+from ato.attention import Attended
 from ato.errors import LayerError, NonFiniteError
+
+_KEYS = ("sequence_id", "position", "token_id", "document", "group")
 
 
 @cache
@@ -37,6 +40,8 @@ class ResidualBlock:
     """[n] int64, number of the document within its collection."""
     group: np.ndarray
     """[n] int16, index into ``group_names(n_folds)``."""
+    attended: dict[int, Attended] = field(default_factory=dict)
+    """Layer -> the positions that the tokens attend to most in that block, where that was asked for."""
 
     @property
     def n(self) -> int:
@@ -51,12 +56,13 @@ class ResidualBlock:
     @classmethod
     def join(cls, blocks: Sequence["ResidualBlock"]) -> "ResidualBlock":
         """The rows of several blocks with the same layers, in order."""
-        return cls(
-            {layer: torch.cat([b.residuals[layer] for b in blocks]) for layer in blocks[0].layers},
-            *(
-                np.concatenate([getattr(b, name) for b in blocks])
-                for name in ("sequence_id", "position", "token_id", "document", "group")
-            ),
+        if len(blocks) == 1:
+            return blocks[0]
+        return replace(
+            blocks[0],
+            residuals={layer: torch.cat([b.residuals[layer] for b in blocks]) for layer in blocks[0].layers},
+            attended={layer: Attended.join([b.attended[layer] for b in blocks]) for layer in blocks[0].attended},
+            **{name: np.concatenate([getattr(b, name) for b in blocks]) for name in _KEYS},
         )
 
     def at(self, layers: Sequence[int]) -> "ResidualBlock":
@@ -66,9 +72,11 @@ class ResidualBlock:
     def select(self, mask: np.ndarray) -> "ResidualBlock":
         """The rows where the boolean mask [n] is true."""
         index = torch.from_numpy(np.flatnonzero(mask))
-        return ResidualBlock(
-            {layer: x[index.to(x.device)] for layer, x in self.residuals.items()},
-            *(a[mask] for a in (self.sequence_id, self.position, self.token_id, self.document, self.group)),
+        return replace(
+            self,
+            residuals={layer: x[index.to(x.device)] for layer, x in self.residuals.items()},
+            attended={layer: attended.select(mask) for layer, attended in self.attended.items()},
+            **{name: getattr(self, name)[mask] for name in _KEYS},
         )
 
 
@@ -152,6 +160,9 @@ class MemorySource:
         document: [n] document numbers; default one document.
         group: [n] indices into ``group_names(n_folds)``; default all in the first train fold.
         block_rows: rows a block.
+        sequence_id: [n]; default one sequence a document.
+        position: [n]; default numbers all rows.
+        attended: layer -> the attended positions of the n tokens.
     """
 
     def __init__(
@@ -162,6 +173,9 @@ class MemorySource:
         group: np.ndarray | None = None,
         n_folds: int = 5,
         block_rows: int = 4096,
+        sequence_id: np.ndarray | None = None,
+        position: np.ndarray | None = None,
+        attended: dict[int, Attended] | None = None,
     ):
         self.layers = tuple(sorted(residuals))
         self.d_model = residuals[self.layers[0]].shape[1]
@@ -171,11 +185,12 @@ class MemorySource:
         document = np.zeros(n, dtype=np.int64) if document is None else np.asarray(document, dtype=np.int64)
         self._all = ResidualBlock(
             {layer: torch.as_tensor(x, dtype=torch.float32) for layer, x in residuals.items()},
-            sequence_id=document,
-            position=np.arange(n, dtype=np.int32),
+            sequence_id=document if sequence_id is None else np.asarray(sequence_id, dtype=np.int64),
+            position=np.asarray(np.arange(n) if position is None else position, dtype=np.int32),
             token_id=np.zeros(n, dtype=np.int32),
             document=document,
             group=np.zeros(n, dtype=np.int16) if group is None else np.asarray(group, dtype=np.int16),
+            attended=attended or {},
         )
 
     def blocks(

@@ -1,20 +1,15 @@
-"""How good an SAE is on held-out text: variance unexplained, sparsity, dead features, loss recovered, trust."""
+"""How good an SAE is on held-out text: variance unexplained, sparsity, dead features, trust."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ato.bootstrap import DocumentSums, Segments, document_bootstrap
 from ato.errors import MismatchError
-from ato.models import LanguageModel, pad
 from ato.residuals import ResidualBlock
 from ato.saes import ActiveFeatures, SparseAutoencoder
-
-if TYPE_CHECKING:
-    from ato.text import Sequence as TokenSequence
 
 DOCUMENT_GROUPS = 256
 """Rows of the per-document sums at most: documents share a row when their numbers are equal modulo this."""
@@ -117,112 +112,6 @@ def _fvu(sums: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class SpliceLosses:
-    """Next-token losses of sequences, summed over each sequence's predicted tokens, in nats."""
-
-    sequence_id: np.ndarray
-    """[n] int64."""
-    document: np.ndarray
-    """[n] int64."""
-    n_predicted: np.ndarray
-    """[n] int64, tokens predicted."""
-    clean: np.ndarray
-    """[n] of the unedited model."""
-    spliced: dict[str, np.ndarray]
-    """SAE -> [n] with its reconstruction in place of the residual."""
-    zero: dict[int, np.ndarray]
-    """Layer -> [n] with the residual zeroed."""
-    layer: dict[str, int]
-    """SAE -> its layer."""
-
-
-@dataclass(frozen=True)
-class CERecovered:
-    """Share of the zero-ablation loss increase that splicing an SAE avoids, with mean losses in nats per token."""
-
-    ce_recovered: float
-    ce_recovered_low: float
-    ce_recovered_high: float
-    """95 % interval from resampling documents; NaN with fewer than two."""
-    ce_clean: float
-    ce_spliced: float
-    ce_zero: float
-
-
-def splice_losses(
-    model: LanguageModel,
-    saes: Mapping[str, tuple[int, SparseAutoencoder]],
-    sequences: Sequence["TokenSequence"],
-    *,
-    batch_size: int = 8,
-    median_norm: Mapping[int, float] | None = None,
-    max_norm_multiple: float = 10.0,
-) -> SpliceLosses:
-    """Losses with each SAE's reconstruction, or zero, in place of the residual at its layer.
-
-    The layers below are run once per batch and shared by all SAEs and edits; each edit runs the blocks above its
-    layer only. Edited are all positions except the first of a sequence and special tokens, which carry massive
-    activations that no SAE here is trained on, and (where ``median_norm`` is given) tokens whose residual norm
-    exceeds ``max_norm_multiple`` times the layer's median.
-
-    Args:
-        saes: name -> (layer, SAE).
-        sequences: held-out sequences; losses come back in their order.
-        median_norm: layer -> median residual norm.
-    """
-    layers = sorted({layer for layer, _ in saes.values()})
-    names: list[str | int] = ["clean", *saes, *layers]
-    losses = {name: np.zeros(len(sequences)) for name in names}
-    limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
-    by_length = np.argsort([len(s.token_ids) for s in sequences], kind="stable")  # little padding in a batch
-    for start in range(0, len(by_length), batch_size):
-        rows = by_length[start : start + batch_size]
-        input_ids, lengths = (x.to(model.device) for x in pad([sequences[row].token_ids for row in rows]))
-        with torch.inference_mode():
-            residuals = model.residuals(input_ids, lengths, layers)
-            for name, layer, edited in _edits(model, saes, residuals, input_ids, lengths, limits):
-                token_losses = model.losses_from(layer, edited, input_ids, lengths)
-                losses[name][rows] = token_losses.double().sum(1).cpu().numpy()
-    return SpliceLosses(
-        sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
-        document=np.array([s.document for s in sequences], dtype=np.int64),
-        n_predicted=np.array([len(s.token_ids) - 1 for s in sequences], dtype=np.int64),
-        clean=losses["clean"],
-        spliced={name: losses[name] for name in saes},
-        zero={layer: losses[layer] for layer in layers},
-        layer={name: layer for name, (layer, _) in saes.items()},
-    )
-
-
-def ce_recovered(losses: SpliceLosses, name: str, n_boot: int = 1000, seed: int = 0) -> CERecovered:
-    """(CE zero - CE spliced) / (CE zero - CE clean) of one SAE, CE being the mean over predicted tokens.
-
-    NaN where zeroing the residual does not raise the loss: there is then nothing to recover.
-
-    Args:
-        name: the SAE, as it was named to ``splice_losses``.
-    """
-    sums = DocumentSums()
-    segments = Segments.of(losses.document)
-    rows = {
-        "clean": losses.clean, "spliced": losses.spliced[name], "zero": losses.zero[losses.layer[name]],
-    }  # fmt: skip
-    sums.add(
-        segments.documents,
-        {key: segments.sums(segments.arrange(torch.from_numpy(value))) for key, value in rows.items()},
-    )
-    tables = sums.arrays()
-    low, high = document_bootstrap(tables, _recovered, n_boot, seed)
-    n = losses.n_predicted.sum()
-    return CERecovered(
-        ce_recovered=float(_recovered({key: table.sum(0)[None] for key, table in tables.items()})[0]),
-        ce_recovered_low=float("nan") if low is None else float(low),
-        ce_recovered_high=float("nan") if high is None else float(high),
-        **{f"ce_{key}": float(value.sum() / n) for key, value in rows.items()},
-    )
-
-
-@dataclass(frozen=True)
 class QualityLimits:
     """What an SAE must reach for its features' scores to be trusted; None leaves a limit out."""
 
@@ -243,33 +132,3 @@ class QualityLimits:
         if self.max_dead_share is not None and not dead_share <= self.max_dead_share:
             missed.append(f"dead_share {dead_share:.3g} > {self.max_dead_share:g}")
         return not missed, "; ".join(missed) or None
-
-
-def _recovered(sums: Mapping[str, np.ndarray]) -> np.ndarray:
-    increase = sums["zero"] - sums["clean"]
-    return (sums["zero"] - sums["spliced"]) / np.where(increase > 0, increase, np.nan)
-
-
-def _edits(
-    model: LanguageModel,
-    saes: Mapping[str, tuple[int, SparseAutoencoder]],
-    residuals: Mapping[int, torch.Tensor],
-    input_ids: torch.Tensor,
-    lengths: torch.Tensor,
-    limits: Mapping[int, float],
-) -> Iterator[tuple[str | int, int, torch.Tensor]]:
-    """(name of the edit, layer, residual [b, t, d]): clean, each SAE spliced, each layer zeroed."""
-    highest = max(residuals)
-    yield "clean", highest, residuals[highest]
-    position = torch.arange(input_ids.shape[1], device=input_ids.device)
-    editable = (position > 0) & (position < lengths[:, None])
-    special = torch.tensor(sorted(model.special_token_ids), dtype=input_ids.dtype, device=input_ids.device)
-    editable &= ~torch.isin(input_ids, special)
-    for layer, x in residuals.items():
-        mask = editable if layer not in limits else editable & (x.float().norm(dim=-1) <= limits[layer])
-        yield layer, layer, x.masked_fill(mask[..., None], 0.0)
-        for name, (sae_layer, sae) in saes.items():
-            if sae_layer == layer:
-                edited = x.clone()
-                edited[mask] = sae.reconstruct(x[mask]).to(x.dtype)
-                yield name, layer, edited

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from ato.errors import SAEError
+from ato.hooks import SITES, Hook, parse_hook
 from ato.residuals import ResidualBlock
 
 ARCHITECTURES = ("topk", "jumprelu", "standard", "gated")
@@ -97,6 +98,47 @@ class SparseAutoencoder:
     def d_sae(self) -> int:
         """Number of features."""
         return self.W_enc.shape[1]
+
+    @property
+    def hook(self) -> Hook | None:
+        """What it was trained on, from ``hook_name`` of its metadata; None if that is unknown."""
+        return parse_hook(str(self.metadata.get("hook_name") or ""))
+
+    @property
+    def site(self) -> str | None:
+        """``resid_post``, ``mlp_out``, ``attn_out`` or ``attn_z``; None if unknown."""
+        return None if self.hook is None else self.hook.site
+
+    @property
+    def hook_layer(self) -> int | None:
+        """Number of the block that it was trained on; None if unknown."""
+        return None if self.hook is None else self.hook.layer
+
+    def check_place(self, site: str | None = None, layer: int | None = None) -> None:
+        """Refuse to read another place than the one it was trained on, as far as its metadata say.
+
+        Args:
+            site: where it is to read; None leaves the site unchecked.
+            layer: block it is to read; None leaves the layer unchecked.
+
+        Raises:
+            SAEError: another site or layer, or a place that is not read here.
+        """
+        name = self.metadata.get("hook_name")
+        if not name or (site is None and layer is None):
+            return
+        if self.hook is None:
+            raise SAEError(f"the SAE reads {name}", cure=f"use an SAE of one of {', '.join(SITES)}")
+        if site is not None and self.hook.site != site:
+            raise SAEError(
+                f"the SAE reads {self.hook.site} ({name}), here it would read {site}",
+                cure=f"set collect.site={self.hook.site}, or use an SAE of {site}",
+            )
+        if layer is not None and self.hook.layer != layer:
+            raise SAEError(
+                f"the SAE reads layer {self.hook.layer} ({name}), here it would read layer {layer}",
+                cure=f"list it under layer {self.hook.layer}, or use one of layer {layer}",
+            )
 
     @cached_property
     def decoder_norms(self) -> torch.Tensor:

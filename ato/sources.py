@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ato.attention import most_attended
 from ato.errors import LayerError
 from ato.exclusion import NORM_OUTLIER, ExclusionPolicy
 from ato.models import LanguageModel, pad
@@ -33,9 +34,13 @@ class LiveSource:
         policy: which tokens to drop.
         median_norm: layer -> median norm of the pilot; None leaves the norm rule out.
         output_device: where blocks are handed out.
+        attention_layers: blocks of the model whose attention comes along, as ``block.attended``.
+        attention_top_k: positions kept for each token.
+        site: where in the blocks residuals are read, see ``ato.forward.SITES``.
 
     Raises:
         LayerError: a layer is not in the model, or has no median norm.
+        SettingsError: attention of a model that does not give its weights, or an unknown site.
     """
 
     def __init__(
@@ -49,10 +54,15 @@ class LiveSource:
         policy: ExclusionPolicy | None = None,
         median_norm: abc.Mapping[int, float] | None = None,
         output_device: torch.device | str = "cpu",
+        attention_layers: abc.Iterable[int] = (),
+        attention_top_k: int = 4,
+        site: str = "resid_post",
     ):
         self.layers = tuple(sorted(set(layers)))
         model.check_layers(self.layers)
-        self.d_model = model.d_model
+        self.attention_layers = tuple(sorted(set(attention_layers)))
+        model.check_attention(self.attention_layers)
+        self.d_model = model.width(site)
         self.n_folds = n_folds
         self.dropped: Counter[str] = Counter()
         """Tokens of the latest pass that were run but dropped, by reason."""
@@ -64,6 +74,7 @@ class LiveSource:
         if median_norm is not None and (missing := sorted(set(self.layers) - set(median_norm))):
             raise LayerError(f"layers {missing} have no median norm", cure="take it from a pilot over the same layers")
         self._output_device = torch.device(output_device)
+        self._top_k, self._site = attention_top_k, site
         self._batches = _batches(sequences, n_folds, batch_size)
         self._special = model.special_token_ids
         self._outliers: dict[int, np.ndarray] = {}  # batch number -> mask over its tokens
@@ -89,7 +100,10 @@ class LiveSource:
     def _run(self, number: int, batch: "_Batch", layers: tuple[int, ...]) -> ResidualBlock:
         ids, lengths = pad([sequence.token_ids for sequence in batch.sequences])
         judge = self._median_norm is not None and number not in self._outliers
-        streams = self._model.residuals(ids, lengths, self.layers if judge else layers)
+        run = self._model.read(
+            ids, lengths, self.layers if judge else layers, attention=self.attention_layers, site=self._site
+        )
+        streams = run.residuals
         keys = batch.keys(self.n_folds)
         keep, dropped = self._policy.keep_tokens(keys.token_id, keys.position, self._special)
         if self._median_norm is not None:
@@ -102,9 +116,16 @@ class LiveSource:
         self.tokens_run += len(keep)
         self.dropped += dropped
         cells = torch.from_numpy(batch.cells(ids.shape[1])[keep])
+        kept = torch.zeros(ids.shape, dtype=torch.bool)
+        kept.view(-1)[cells] = True
         return ResidualBlock(
             {layer: self._rows(streams[layer], cells) for layer in layers},
-            *(column[keep] for column in (keys.sequence_id, keys.position, keys.token_id, keys.document, keys.group)),
+            keys.sequence_id[keep],
+            keys.position[keep],
+            keys.token_id[keep],
+            keys.document[keep],
+            keys.group[keep],
+            {layer: most_attended(w, cells, kept, self._top_k) for layer, w in run.attention.items()},
         )
 
     def _rows(self, stream: Tensor, cells: Tensor) -> Tensor:

@@ -23,8 +23,10 @@ app = typer.Typer(
 )
 problems = Console(stderr=True, highlight=False)
 
-FLOWS = ("pipeline", "collect", "saes", "features", "operators", "evaluate")
-FlowName = Literal["pipeline", "collect", "saes", "features", "operators", "evaluate"]
+FlowName = Literal[
+    "pipeline", "collect", "saes", "features", "explain", "operators", "evaluate", "causal", "report"
+]  # fmt: skip
+CollectionOption = Annotated[str | None, typer.Option("--collection", help="Key of a collection; default the latest.")]
 
 
 @app.callback()
@@ -37,14 +39,19 @@ def ato(debug: Annotated[bool, typer.Option("--debug", help="Show logs and full 
 def run(
     flow: Annotated[FlowName, typer.Argument(help="Which flow; each brings its inputs up to date first.")],
     profile: Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or a YAML file.")] = "demo",
+    preset: Annotated[list[str] | None, typer.Option("--preset", help="Settings laid over the profile: paper.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")] = None,
 ) -> None:
     """Run a flow; what is already there is not computed again."""
+    from flows.estimate import show_estimate
     from flows.running import run_flow
     from flows.settings import load_settings
     from flows.summary import show_summary
 
-    collection = run_flow(flow, load_settings(profile, set_ or []))
+    settings = load_settings(profile, set_ or [], preset or [])
+    if flow == "pipeline":
+        show_estimate(settings)
+    collection = run_flow(flow, settings)
     if flow == "pipeline":
         show_summary(collection)
 
@@ -73,10 +80,10 @@ def tables(name: Annotated[str | None, typer.Argument(help="A table: prints its 
 @app.command(epilog="Example: ato show operators")
 def show(
     stage: Annotated[
-        Literal["collect", "saes", "features", "operators", "evaluate"] | None,
+        Literal["collect", "saes", "features", "explain", "operators", "evaluate", "causal"] | None,
         typer.Argument(help="A stage; without it a summary of the latest collection."),
     ] = None,
-    collection: Annotated[str | None, typer.Option(help="Key of a collection; default the latest.")] = None,
+    collection: CollectionOption = None,
     svg: Annotated[Path | None, typer.Option(help="Write the summary as a picture to this file instead.")] = None,
 ) -> None:
     """Show the latest results as tables."""
@@ -89,6 +96,33 @@ def show(
         show_summary(key)
     else:
         show_stage(stage, key)
+
+
+@app.command(epilog="Example: ato report --output report.html")
+def report(
+    collection: CollectionOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
+) -> None:
+    """Draw the study's figures from the latest tables: one HTML file that needs nothing else, and a PNG a figure."""
+    from flows.report import make_report
+    from flows.summary import latest_collection
+
+    print(make_report(collection or latest_collection(), output))
+
+
+@app.command(epilog="Example: ato export feature-scores --output feature_ids")
+def export(
+    what: Annotated[Literal["feature-scores"], typer.Argument(help="feature-scores: JSON files in the study's form.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("export"),
+    layer: Annotated[int | None, typer.Option(help="Only the SAEs of this layer.")] = None,
+    collection: CollectionOption = None,
+) -> None:
+    """Write results in the form of another tool."""
+    from flows.export import export_feature_scores
+    from flows.summary import latest_collection
+
+    for path in export_feature_scores(collection or latest_collection(), output, layer):
+        print(path)
 
 
 @app.command(epilog="Example: ato check")

@@ -9,4 +9,4 @@ from tasks.collect import collect_residuals
 @flow(name="collect", flow_run_name="collect {settings.model.name} {settings.collect.corpus}")
 def collect(settings: Settings) -> str:
     """Run the model once over the corpus; returns the collection's key."""
-    return collect_residuals(settings.model, settings.collect, settings.layers, settings.operators.pairs)
+    return collect_residuals(settings.model, settings.collecting, settings.layers, settings.operators)

@@ -20,5 +20,5 @@ def evaluate(
     collection = collection or collect(settings)
     sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
     if pair_keys is None:
-        operators(settings, collection)
+        operators(settings, collection, sae_keys)
     evaluate_operators(collection, sae_keys, settings.model, settings.operators, settings.evaluate)

@@ -9,6 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from ato.errors import SettingsError
+from ato.position_policies import parse_policy
+from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,
     CollectSettings,
@@ -39,6 +41,26 @@ class Settings(StageSettings):
     report: ReportSettings = ReportSettings()
 
     @property
+    def collecting(self) -> CollectSettings:
+        """What to collect: as set, and the attention that the position policy of the operators needs."""
+        policy = parse_policy(self.operators.position_policy)
+        if not policy.needs_attention:
+            return self.collect
+        if self.model.attention != "eager":
+            raise SettingsError(
+                f"position policy {policy.name} needs attention weights", where=f"model.attention={self.model.attention}",
+                cure="--set model.attention=eager",
+            )  # fmt: skip
+        layers = {*self.collect.attention_layers, *(target for _, target in self.operators.pairs)}
+        top_k = max(self.collect.attention_top_k, policy.k)
+        return self.collect.model_copy(update={"attention_layers": sorted(layers), "attention_top_k": top_k})
+
+    @property
+    def can_intervene(self) -> bool:
+        """Whether transported residuals can be put back into the running model."""
+        return self.collect.site == "resid_post" and self.operators.position_policy == "same"
+
+    @property
     def layers(self) -> list[int]:
         """Layers to read: as set, or all that pairs and SAEs need."""
         if self.collect.layers is not None:
@@ -54,13 +76,20 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
-def load_settings(profile: str = "demo", overrides: Sequence[str] = ()) -> Settings:
-    """Settings of a profile (a name or a YAML file) with ``a.b=value`` overrides; values are read as YAML.
+def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets: Sequence[str] = ()) -> Settings:
+    """Settings of a profile, presets laid over it in order, then ``a.b=value`` overrides; values are read as YAML.
+
+    Args:
+        profile: a name or a YAML file.
+        overrides: one setting each.
+        presets: names of groups of settings for several stages.
 
     Raises:
         SettingsError: unknown profile or setting (naming the nearest), a value of the wrong type.
     """
     values = _read_profile(profile)
+    for preset in presets:
+        values = apply_preset(values, preset)
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals or not name.strip():

@@ -62,6 +62,9 @@ def summary(collection: str) -> Iterator[Any]:
     """The parts of the summary, as rich renderables."""
     yield _collection(collection)
     yield from _titled("Sparse autoencoders on held-out text", _saes(collection))
+    features = _features(collection)
+    if features.row_count:
+        yield from _titled("Selected features: the best three of each SAE, by the tokens they promote", features)
     yield from _titled(
         "Transport map: mean r2 of SAE features under ridge (in brackets: r2 of the residual, no SAE at that target)",
         _transport_map(collection),
@@ -70,6 +73,11 @@ def summary(collection: str) -> Iterator[Any]:
         "Best fitted operator of each pair against the identity: three best, three worst", _extremes(collection)
     )
     yield from _titled("Transport efficiency by leap (mean over sources)", _efficiency(collection))
+    causal = _causal(collection)
+    if causal.row_count:
+        yield from _titled(
+            "Causal check: rise of the next-token loss (nats) when five residuals a sequence are replaced", causal
+        )
     yield Text(f"\nTables: {_place(Warehouse())}   list them: ato tables   ask them:")
     for query in EXAMPLES:
         yield Text(f'  ato sql "{query}"', style="cyan", no_wrap=True, overflow="ignore")
@@ -112,15 +120,81 @@ def _saes(collection: str) -> Table:
     return table
 
 
+def _features(collection: str) -> Table:
+    table = Table("layer", "features", "selected", "best three")
+    found = rows(
+        None,
+        """
+        select layer, sae, count(*) as n, count(*) filter (selected) as n_selected,
+            list(feature_id || ' ' || array_to_string(list_transform(top_tokens[:4], lambda t: '«' || t || '»'), ' ')
+                order by rank) filter (rank <= 3) as best
+        from feature_scores where collection = ?
+            and scoring in (select key from stage_runs where stage = 'feature_scores'
+                qualify row_number() over (partition by inputs[1] order by started_at desc) = 1)
+        group by all order by layer, sae
+        """,
+        [collection],
+    )
+    for f in found:
+        best = "".join(c if c.isprintable() else "·" for c in "   ".join(f["best"] or []))
+        table.add_row(str(f["layer"]), f"{f['n']:,}", str(f["n_selected"]), Text(best))
+    return table
+
+
+INTERVENTIONS = ("transport", "identity", "random_rotation", "mean", "bias", "zero")
+
+
+def _causal(collection: str) -> Table:
+    """A row a pair; averaged over the study's three position sets, or else for the first set there is."""
+    found = rows(
+        None,
+        "from causal_summary where collection = ? and feature_id is null and position_set <> 'all' "
+        "order by position_set = 'study' desc, position_set",
+        [collection],
+    )
+    found = [row for row in found if row["position_set"] == found[0]["position_set"]]
+    table = Table("pair", "n", "unedited", *(i.replace("_", " ") for i in INTERVENTIONS))
+    for target, source, method in sorted({(r["target_layer"], r["source_layer"], r["method"]) for r in found}):
+        line = {
+            r["intervention"]: r
+            for r in found
+            if (r["target_layer"], r["source_layer"], r["method"]) == (target, source, method)
+        }
+        first = next(iter(line.values()))
+        effects = [_interval(line[i], "delta_log_ppl", digits=2) if i in line else "–" for i in INTERVENTIONS]
+        table.add_row(f"{source} → {target}", str(first["n_sequences"]), f"{first['log_ppl_none']:.2f}", *effects)
+    return table
+
+
+def _policy(collection: str) -> str | None:
+    """Position policy of the operators that were fitted last."""
+    found = rows(
+        None,
+        "select position_policy from operators as o join stage_runs as r on ends_with(o.operator, r.key) "
+        "where o.collection = ? order by r.started_at desc limit 1",
+        [collection],
+    )
+    return found[0]["position_policy"] if found else None
+
+
 def _transport_map(collection: str) -> Table:
     """Source by target: mean r2 over features where an SAE sits at the target, else the residual's own r2 in brackets."""
+    policy = _policy(collection)
     cells = {
         (m["source_layer"], m["target_layer"]): m
-        for m in rows(None, "from transport_map where collection = ? and is_latest and method = 'ridge'", [collection])
+        for m in rows(
+            None,
+            "from transport_map where collection = ? and is_latest and method = 'ridge' and position_policy = ?",
+            [collection, policy],
+        )
     }
     plain = {
         (o["source_layer"], o["target_layer"]): o["r2_test"]
-        for o in rows(None, "from operators where collection = ? and method = 'ridge'", [collection])
+        for o in rows(
+            None,
+            "from operators where collection = ? and method = 'ridge' and position_policy = ?",
+            [collection, policy],
+        )
     }
     targets = sorted({target for _, target in plain})
     table = Table("source", *(f"→ {t}" for t in targets))
@@ -146,11 +220,12 @@ def _extremes(collection: str) -> Table:
         None,
         """
         select * from operator_leaderboard
-        where collection = ? and method not in ('identity', 'mean') and skill is not null
+        where collection = ? and position_policy = ? and skill is not null
+            and method not in ('identity', 'identity+bias', 'permuted', 'mean')
         qualify row_number() over (partition by source_layer, target_layer order by skill desc, operator) = 1
         order by skill desc
         """,
-        [collection],
+        [collection, _policy(collection)],
     )
     n = min(3, len(found) // 2)
     for name, some in (("best", found[:n]), ("worst", found[len(found) - n :])):
@@ -173,16 +248,20 @@ def _efficiency(collection: str) -> Table:
         "subspace size (participation)": "lts_dim_participation",
     }
     table = Table("leap", "pairs", *columns)
-    for e in rows(None, "from efficiency_by_leap where collection = ? order by leap", [collection]):
+    for e in rows(
+        None,
+        "from efficiency_by_leap where collection = ? and position_policy = ? order by leap",
+        [collection, _policy(collection)],
+    ):
         table.add_row(str(e["leap"]), str(e["n_pairs"]), *(format_value(e[f"mean_{c}"]) for c in columns.values()))
     return table
 
 
-def _interval(row: dict[str, Any], name: str) -> str:
+def _interval(row: dict[str, Any], name: str, digits: int = 3) -> str:
     if row[name] is None:
         return "–"
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]:.3f}" + ("" if low is None else f" [dim]\\[{low:.3f}, {high:.3f}][/]")
+    return f"{row[name]:.{digits}f}" + ("" if low is None else f" [dim]\\[{low:.{digits}f}, {high:.{digits}f}][/]")
 
 
 STAGE_QUERIES = {
@@ -191,8 +270,13 @@ STAGE_QUERIES = {
     "features": """select sae, count(*) as features, count(*) filter (n_active = 0) as dead,
         avg(activation_rate) as mean_rate, max(max_activation) as max_activation
         from feature_stats where collection = '{key}' group by sae order by sae""",
-    "operators": """select source_layer, leap, target_layer, method, alpha, rank, r2_test, r2_weighted, r2_whitened,
+    "operators": """select source_layer, leap, target_layer, position_policy, method, alpha, rank, r2_test, r2_weighted, r2_whitened,
         r2_update, skill, cosine from operators where collection = '{key}' order by all""",
+    "explain": """select sae, feature_id, description, explainer, score, alignment, aligned
+        from explanations where collection = '{key}' order by all""",
+    "causal": """select source_layer, target_layer, method, intervention, position_set, feature_id, n_sequences,
+        delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, kl
+        from causal_summary where collection = '{key}' order by all""",
     "evaluate": "select * exclude (collection) from transport_map where collection = '{key}' order by all",
 }
 

@@ -7,52 +7,40 @@ from pathlib import PurePath
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from ato.moments import Moments
 from ato.residuals import share_pass
 from tasks.collecting import CollectingSource
 from tasks.models import check_layers, language_model
+from tasks.moments import MomentsPass, attention_layers, moments_stage, publish_moments
 from tasks.progress import Progress, say
-from tasks.settings import CollectSettings, ModelSettings
+from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row, residual_source
 from tasks.stage import Stage
 from warehouse.store import Warehouse
 
-Pairs = list[tuple[int, int]]
-
 
 @task(name="collect", cache_policy=NO_CACHE)
-def collect_residuals(model: ModelSettings, settings: CollectSettings, layers: list[int], pairs: Pairs) -> str:
+def collect_residuals(
+    model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings
+) -> str:
     """Run the model over the corpus and keep residuals and moments; returns the collection's key.
 
     A collection that exists is not made again; moments of pairs that it lacks are then read from what is stored.
     """
     warehouse = Warehouse()
     stage = _collection_stage(warehouse, model, settings, layers)
-    check_layers({layer for pair in pairs for layer in pair}, tuple(layers), where="collect.layers")
+    wanted = {layer for pair in operators.pairs for layer in pair}
+    check_layers(wanted, tuple(layers), where="collect.layers")
     if not stage.skip():
-        _collect(stage, model, settings, layers, pairs)
-    missing = moments_stage(warehouse, stage.key, pairs)
+        _collect(stage, model, settings, layers, operators)
+    missing = moments_stage(warehouse, stage.key, operators)
     if not missing.complete:
         row = collection_row(warehouse, stage.key)
-        source = residual_source(warehouse, row, model)
-        moments = Moments(pairs, n_folds=settings.n_folds)
+        source = residual_source(warehouse, row, model, attention_layers(operators))
+        moments = MomentsPass(source, operators)
         with Progress("moments", row["n_kept"], "tokens") as progress:
-            share_pass(source, [moments], on_block=lambda block: progress.advance(block.n))
-        _publish(moments, missing)
+            share_pass(source, [moments], layers=sorted(wanted), on_block=lambda block: progress.advance(block.n))
+        publish_moments(missing, moments.moments)
     return stage.key
-
-
-def moments_stage(warehouse: Warehouse, collection: str, pairs: Pairs) -> Stage:
-    """The stage whose artifact holds the moments of these pairs of a collection."""
-    settings = {"pairs": sorted(map(list, pairs))}
-    return Stage(
-        warehouse,
-        "moments",
-        f"moments-{len(pairs)}-pairs",
-        settings=settings,
-        inputs=[collection],
-        collection=collection,
-    )
 
 
 def _collection_stage(
@@ -82,13 +70,15 @@ def _short(n: int) -> str:
     return f"{n // 1_000_000}m" if n >= 10_000_000 else f"{n // 1000}k" if n >= 1000 else str(n)
 
 
-def _collect(stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], pairs: Pairs) -> None:
+def _collect(
+    stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings
+) -> None:
     """One live pass, shared by the writer of activations and the moments."""
     lm = language_model(model)
     lm.check_layers(layers)
-    moments = Moments(pairs, n_folds=settings.n_folds)
     with stage, Progress("collect", settings.n_tokens, "tokens") as progress:
         source = CollectingSource(stage, lm, settings, tuple(sorted(layers)), on_tokens=progress.advance)
+        moments = MomentsPass(source, operators)
         share_pass(source, [moments])
         source.finish()
         facts = source.facts()
@@ -96,13 +86,13 @@ def _collect(stage: Stage, model: ModelSettings, settings: CollectSettings, laye
         stage.write("collections", [facts | {
             "collection": stage.key, "model": lm.identity.model, "revision": lm.identity.revision,
             "weights_hash": weights_hash, "corpus": settings.corpus, "corpus_hash": corpus_hash,
-            "seq_len": settings.seq_len, "dtype": stage.settings["dtype"], "d_model": lm.d_model,
+            "seq_len": settings.seq_len, "dtype": stage.settings["dtype"],
             "n_layers": lm.n_layers, "layers": source.layers, "split_seed": settings.split_seed,
             "n_folds": settings.n_folds, "settings": json.dumps(stage.settings, sort_keys=True),
             "created_at": datetime.now(UTC),
         }])  # fmt: skip
         stage.tokens_run = source.tokens_run
-    _publish(moments, moments_stage(stage.warehouse, stage.key, pairs))
+    publish_moments(moments_stage(stage.warehouse, stage.key, operators), moments.moments)
     source.forget_records()
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in facts["dropped_by_reason"].items())
     say(
@@ -112,10 +102,5 @@ def _collect(stage: Stage, model: ModelSettings, settings: CollectSettings, laye
     if facts["fewer_tokens_than_dimensions"]:
         say(
             "collect",
-            f"fewer train tokens than the {lm.d_model} dimensions: fits are flagged, in-sample numbers mean little",
+            f"fewer train tokens than the {facts['d_model']} dimensions: fits are flagged, in-sample numbers mean little",
         )
-
-
-def _publish(moments: Moments, stage: Stage) -> None:
-    with stage:
-        stage.add(stage.warehouse.publish_artifact(moments.save, "moments", f"{stage.key}.safetensors"))

@@ -32,13 +32,18 @@ class CollectingSource:
     A shard is done when its record (a small JSON file, published after its data files) exists. Every shard holds
     sequences of one split only, so that a later pass over one split reads nothing else. The first shard is the
     pilot: its median norms set the limit above which a token counts as a norm outlier everywhere.
+
+    Raises:
+        SettingsError: attention of a model that does not give its weights, or an unknown site.
+        LayerError: an attention layer is not in the model.
     """
 
     def __init__(
         self, stage: Stage, model: "LanguageModel", settings: CollectSettings, layers: tuple[int, ...], *,
         on_tokens: Callable[[int], None] = lambda n: None,
     ):  # fmt: skip
-        self.layers, self.d_model, self.n_folds = layers, model.d_model, settings.n_folds
+        model.check_attention(settings.attention_layers)
+        self.layers, self.d_model, self.n_folds = layers, model.width(settings.site), settings.n_folds
         self.tokens_run = 0
         self._stage, self._model, self._settings, self._on_tokens = stage, model, settings, on_tokens
         self._warehouse = stage.warehouse
@@ -94,7 +99,9 @@ class CollectingSource:
         sequences = read_shard(self._warehouse, self._sequences[number])
         source = LiveSource(
             self._model, sequences, self.layers, n_folds=s.n_folds, batch_size=s.batch_size,
-            policy=policy, median_norm=self._median_norm,
+            policy=policy, median_norm=self._median_norm, site=s.site, attention_layers=s.attention_layers,
+            # Some of what the pilot attends to turns out to be outliers: all of it is kept until that is known.
+            attention_top_k=max(s.seq_len, s.attention_top_k) if pilot else s.attention_top_k,
         )  # fmt: skip
         blocks = list(source.blocks())
         if not blocks:
@@ -110,6 +117,11 @@ class CollectingSource:
             outlier = ExclusionPolicy(max_norm_multiple=s.max_norm_multiple).norm_outliers(norms, self._median_norm)
             dropped[NORM_OUTLIER] += int(outlier.sum())
             block = block.select(~outlier)
+            attended = {
+                layer: every.among(block.sequence_id, block.position).top(s.attention_top_k)
+                for layer, every in block.attended.items()
+            }
+            block = replace(block, attended=attended)
         self.tokens_run += source.tokens_run
         split = sequences[0].split
         record: dict[str, Any] = {
@@ -142,7 +154,10 @@ class CollectingSource:
         if record["median_norm"] is not None:
             self._median_norm = {int(layer): norm for layer, norm in record["median_norm"].items()}
         self._records.append(record)
-        return read_block(self._warehouse, self._stage.key, number, self.layers, self.n_folds)
+        return read_block(
+            self._warehouse, self._stage.key, number, self.layers, self.n_folds,
+            sorted(set(self._settings.attention_layers)), self._settings.attention_top_k,
+        )  # fmt: skip
 
     def finish(self) -> None:
         """Hand all written files to the stage; call after the pass."""
@@ -170,6 +185,8 @@ class CollectingSource:
             "n_kept": kept.total(),
             "dropped_by_reason": dict(sorted(dropped.items())),
             "skipped_documents": dict(sorted(self._skipped_documents.items())),
+            "site": self._settings.site,
+            "d_model": self.d_model,
             "median_norm": [norms[layer] for layer in self.layers] if norms else [],
             "fewer_tokens_than_dimensions": kept["train"] < self.d_model,
         }

@@ -1,4 +1,4 @@
-"""Stage ``features``: activation statistics of every feature of every SAE over the test split."""
+"""Stages ``features`` and ``feature_scores``: test-split statistics of every SAE feature; scores, selection, examples."""
 
 from typing import Any
 
@@ -8,13 +8,30 @@ from prefect.cache_policies import NO_CACHE
 
 from ato.feature_stats import FeatureStats
 from ato.residuals import share_pass
+from tasks.feature_scoring import (
+    Scoring,
+    TokenTexts,
+    ablate,
+    announce,
+    example_columns,
+    illustrate,
+    look,
+    score_columns,
+    select,
+)
+from tasks.models import language_model
 from tasks.progress import say
 from tasks.saes import load_judged_sae, sae_rows
-from tasks.settings import ModelSettings
+from tasks.settings import EvaluateSettings, FeatureSettings, ModelSettings
 from tasks.sources import collection_row, residual_source
 from tasks.stage import Stage
+from warehouse.catalog import rows
+from warehouse.sequences import stored_sequences
 from warehouse.store import Warehouse
 from warehouse.writing import null_where, null_where_nan
+
+EDITED_SITE = "resid_post"
+"""Ablation edits the residual stream: SAEs of another site have no causal effect."""
 
 
 @task(name="features", cache_policy=NO_CACHE)
@@ -39,6 +56,72 @@ def measure_features(collection: str, sae_keys: list[str], model: ModelSettings)
             stage.write("feature_stats", _columns(result, collection, row), sae=key)
         active = int((result["n_active"] > 0).sum())
         say("features", f"{key}: {active:,} of {row['d_sae']:,} features active on {n_tokens:,} test tokens")
+
+
+@task(name="score features", cache_policy=NO_CACHE)
+def score_features(
+    collection: str, sae_keys: list[str], model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings
+) -> None:
+    """Score, select and illustrate the features of all SAEs that have no scores under these settings yet.
+
+    Train text gives the components and the examples, validation text the causal effect; the test split is not
+    looked at, so that what is selected has not seen it.
+    """
+    warehouse = Warehouse()
+    stages = {key: _scoring_stage(warehouse, collection, key, settings, evaluate) for key in sae_keys}
+    missing = [key for key, stage in stages.items() if not stage.skip()]
+    if not missing:
+        return
+    row = collection_row(warehouse, collection)
+    source = residual_source(warehouse, row, model)
+    scorings = [Scoring.of(warehouse, found) for found in sae_rows(warehouse, missing)]
+    lm = language_model(model)
+    tokens = look(scorings, source, lm, settings)
+    tokens_run = 0
+    if row["site"] == EDITED_SITE:
+        held_out = stored_sequences(warehouse, collection, splits=["val"])
+        median_norm = dict(zip(row["layers"], row["median_norm"]))
+        tokens_run = ablate(scorings, held_out, lm, median_norm, settings, evaluate)
+    else:
+        say("features", f"no causal effect of features of {row['site']}: only the residual stream is edited")
+    select(scorings, settings)
+    sequences = {q.sequence_id: q for q in stored_sequences(warehouse, collection, splits=["train"])}
+    illustrate(scorings, tokens, source, {number: len(q.token_ids) for number, q in sequences.items()}, settings)
+    texts = TokenTexts(lm.tokenizer)
+    for scoring in scorings:
+        with stages[scoring.key] as stage:
+            keys = {"collection": collection, "scoring": stage.key, "sae": scoring.key, "layer": scoring.layer}
+            scores, examples = score_columns(scoring, texts), example_columns(scoring, sequences, texts)
+            for table, columns in (("feature_scores", scores), ("feature_examples", examples)):
+                constants = {name: [value] * len(columns["feature_id"]) for name, value in keys.items()}
+                stage.write(table, columns | constants, sae=scoring.key)
+            stage.tokens_run = tokens_run
+        announce(scoring, texts)
+
+
+def selected_features(warehouse: Warehouse, collection: str, sae_key: str) -> np.ndarray:
+    """Feature ids [s] int64 that the latest scoring of an SAE selected, best first; empty if there is none."""
+    found = rows(
+        warehouse,
+        """with latest as (
+            select key from stage_runs
+            where stage = 'feature_scores' and quality = 'passed' and collection = ? and list_contains(inputs, ?)
+            order by started_at desc limit 1
+        )
+        select feature_id from feature_scores semi join latest on latest.key = feature_scores.scoring
+        where collection = ? and sae = ? and selected order by rank""",
+        [collection, sae_key, collection, sae_key],
+    )
+    return np.array([row["feature_id"] for row in found], dtype=np.int64)
+
+
+def _scoring_stage(
+    warehouse: Warehouse, collection: str, sae_key: str, settings: FeatureSettings, evaluate: EvaluateSettings
+) -> Stage:
+    own = settings.model_dump(exclude={"score"})
+    own |= {"n_bootstrap": evaluate.n_bootstrap, "bootstrap_seed": evaluate.bootstrap_seed}
+    slug = f"scores-{sae_key[:-9]}"
+    return Stage(warehouse, "feature_scores", slug, settings=own, inputs=[sae_key], collection=collection)
 
 
 def _columns(result: dict[str, np.ndarray], collection: str, row: dict[str, Any]) -> dict[str, Any]:

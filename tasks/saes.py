@@ -11,11 +11,15 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.bootstrap import number_or_none
+from ato.errors import SettingsError
+from ato.hooks import Hook
+from ato.pretrained_saes import load_pretrained, split_release
 from ato.residuals import share_pass
-from ato.sae_files import load_sae, save_sae
-from ato.sae_quality import CERecovered, QualityLimits, Reconstruction, SAEQuality, ce_recovered, splice_losses
+from ato.sae_files import check_sae, load_sae, save_sae
+from ato.sae_quality import QualityLimits, Reconstruction, SAEQuality
 from ato.sae_training import train_sae
 from ato.saes import SharedEncoding, SparseAutoencoder
+from ato.splicing import CERecovered, ce_recovered, splice_losses
 from tasks.models import check_layers, language_model
 from tasks.progress import Progress, say
 from tasks.settings import EvaluateSettings, ModelSettings, SAESettings
@@ -54,9 +58,17 @@ class Unit:
 
 @task(name="saes", cache_policy=NO_CACHE)
 def obtain_saes(collection: str, model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings) -> list[str]:
-    """Train or load the SAE of every layer, judge those that are new in one pass; returns their keys."""
+    """Train or load the SAE of every layer, judge those that are new in one pass; returns their keys.
+
+    Raises:
+        SettingsError: a layer has both a path and a release.
+        SAEError: an SAE that cannot be read, or that reads another width, site or layer than it is to.
+        UnavailableError: a release that is not on this machine, without a network.
+    """
     warehouse = Warehouse()
-    layers = sorted({*settings.layers, *settings.paths})
+    if both := sorted({*settings.paths} & {*settings.releases}):
+        raise SettingsError(f"layers {both} have both a path and a release", where="saes", cure="leave one out")
+    layers = sorted({*settings.layers, *settings.paths, *settings.releases})
     units = [_unit(warehouse, collection, layer, settings, evaluate) for layer in layers]
     missing = [unit for unit in units if not unit.judgement.skip()]
     if missing:
@@ -73,8 +85,11 @@ def _unit(warehouse: Warehouse, collection: str, layer: int, settings: SAESettin
     if path := settings.paths.get(layer):
         own: dict[str, Any] = {"layer": layer, "path": path, "weights_hash": load_sae(path).weights_hash}
         slug = f"loaded-L{layer:02d}"
+    elif release := settings.releases.get(layer):
+        own = {"layer": layer, "release": ":".join(split_release(release))}
+        slug = f"pretrained-L{layer:02d}"
     else:
-        own = settings.model_dump(exclude={"layers", "paths", *JUDGING}) | {"layer": layer}
+        own = settings.model_dump(exclude={"layers", "paths", "releases", *JUDGING}) | {"layer": layer}
         slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
     weights = Stage(warehouse, "sae_weights", slug, settings=own, inputs=[collection], collection=collection)
     judging = settings.model_dump(include=JUDGING)
@@ -87,17 +102,23 @@ def _obtain_weights(unit: Unit, row: dict[str, Any], model: ModelSettings, setti
     """Publish the weights, and the log of the training, as artifacts of the weights stage."""
     stage = unit.weights
     with stage:
+        place = {"d_model": row["d_model"], "site": row["site"], "layer": unit.layer}
+        log: list[dict[str, Any]] = []
         if path := settings.paths.get(unit.layer):
-            sae, log = load_sae(path, d_model=row["d_model"]), []
+            sae = load_sae(path, **place)
             say("saes", f"layer {unit.layer}: loaded {sae.architecture} with {sae.d_sae:,} features from {path}")
+        elif release := settings.releases.get(unit.layer):
+            sae = load_pretrained(*split_release(release))
+            check_sae(sae, where=release, **place)
+            say("saes", f"layer {unit.layer}: fetched {sae.architecture} with {sae.d_sae:,} features, {release}")
         else:
             source = residual_source(stage.warehouse, row, model)
             with Progress("saes", settings.n_tokens, f"tokens, layer {unit.layer}") as progress:
                 trained = train_sae(
                     source, unit.layer, architecture=settings.architecture, d_sae=settings.d_sae, k=settings.k,
                     n_tokens=settings.n_tokens, batch_size=settings.batch_size, lr=settings.lr, seed=settings.seed,
-                    buffer_rows=settings.buffer_rows, metadata={"model_name": row["model"]},
-                    on_progress=lambda done, total: progress.reach(done),
+                    buffer_rows=settings.buffer_rows, on_progress=lambda done, total: progress.reach(done),
+                    metadata={"model_name": row["model"], "hook_name": Hook(row["site"], unit.layer).lens_name},
                 )  # fmt: skip
             sae, log = trained.sae, trained.log
 
@@ -121,13 +142,14 @@ def _judge(
     sequences = spread(stored_sequences(warehouse, row["collection"], splits=["test"]), settings.judge_sequences)
     lm = language_model(model)
     median_norm = dict(zip(row["layers"], row["median_norm"]))
-    losses = splice_losses(lm, {u.key: (u.layer, u.sae) for u in units}, sequences, median_norm=median_norm)
+    spliced = {unit.key: (unit.layer, unit.sae) for unit in units}
+    losses = splice_losses(lm, spliced, sequences, median_norm=median_norm, site=row["site"])
     boot = {"n_boot": evaluate.n_bootstrap, "seed": evaluate.bootstrap_seed}
     limits = QualityLimits(settings.max_fvu, settings.min_ce_recovered, settings.max_dead_share)
     for unit in units:
         with unit.judgement as stage:
             rebuilt, recovered = quality[unit.key].result(**boot), ce_recovered(losses, unit.key, **boot)
-            sae_row = _row(unit, rebuilt, recovered, limits, settings)
+            sae_row = _row(unit, rebuilt, recovered, limits, settings, row["site"])
             stage.write("saes", [sae_row])
             if log := unit.log():
                 own = {"collection": stage.collection, "sae": unit.key}
@@ -139,14 +161,16 @@ def _judge(
 
 
 def _row(
-    unit: Unit, rebuilt: Reconstruction, recovered: CERecovered, limits: QualityLimits, settings: SAESettings
+    unit: Unit, rebuilt: Reconstruction, recovered: CERecovered, limits: QualityLimits, settings: SAESettings, site: str
 ) -> dict[str, Any]:
     trusted, reason = limits.judge(fvu=rebuilt.fvu, dead_share=rebuilt.dead_share, ce_recovered=recovered.ce_recovered)
     scores = ("fvu", "fvu_low", "fvu_high"), ("ce_recovered", "ce_recovered_low", "ce_recovered_high")
     return {
         "collection": unit.weights.collection, "sae": unit.key, "layer": unit.layer,
-        "source": settings.paths.get(unit.layer, "trained"), "architecture": unit.sae.architecture,
-        "d_sae": unit.sae.d_sae, "n_tokens": rebuilt.n_tokens, "n_documents": rebuilt.n_documents, "l0": rebuilt.l0,
+        "site": site, "source": settings.paths.get(unit.layer, settings.releases.get(unit.layer, "trained")),
+        "architecture": unit.sae.architecture,
+        "d_sae": unit.sae.d_sae, "n_tokens": rebuilt.n_tokens,
+        "n_documents": rebuilt.n_documents, "l0": rebuilt.l0,
         **{name: number_or_none(getattr(rebuilt, name)) for name in scores[0]},
         **{name: number_or_none(getattr(recovered, name)) for name in scores[1]},
         **{name: number_or_none(getattr(recovered, name)) for name in ("ce_clean", "ce_spliced", "ce_zero")},

@@ -95,6 +95,7 @@ class OperatorSettings(StageSettings):
 
     source_layers: list[int] = Field([8, 10, 12, 14, 16], min_length=1)
     leaps: list[Annotated[int, Field(ge=1)]] = Field([2, 4, 6, 8], min_length=1)
+    target_layers: list[int] | None = Field(None, description="Keep only the pairs that end here; default: all")
     position_policy: PositionPolicy = Field(
         "same",
         description="same, previous, offset:m, attended[:k] (by attention, weighted) or its control shuffled[:k]",
@@ -124,9 +125,16 @@ class OperatorSettings(StageSettings):
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """(source layer, target layer) of every operator."""
-        return [
+        ends = [
             (source, source + leap) for source in sorted(set(self.source_layers)) for leap in sorted(set(self.leaps))
         ]
+        return [pair for pair in ends if self.target_layers is None or pair[1] in self.target_layers]
+
+    @model_validator(mode="after")
+    def _some_pair(self) -> "OperatorSettings":
+        if not self.pairs:
+            raise ValueError(f"no source layer and leap end at target_layers {self.target_layers}")
+        return self
 
 
 class EvaluateSettings(StageSettings):

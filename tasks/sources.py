@@ -1,5 +1,6 @@
 """Residuals of a finished collection: from the stored activations, or by running the model again where none are stored."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ato.errors import InputError
@@ -24,8 +25,21 @@ def collection_row(warehouse: Warehouse, collection: str) -> dict[str, Any]:
     return found[0]
 
 
-def residual_source(warehouse: Warehouse, collection: dict[str, Any], model: ModelSettings) -> ResidualSource:
-    """The residual source of a collection, stored if it was stored, else live with the same tokens left out."""
+def residual_source(
+    warehouse: Warehouse, collection: dict[str, Any], model: ModelSettings, attention_layers: Iterable[int] = ()
+) -> ResidualSource:
+    """The residual source of a collection, stored if it was stored, else live with the same tokens left out.
+
+    Args:
+        collection: row of ``collections``.
+        model: must be the collection's.
+        attention_layers: blocks of the model whose attention comes along, as ``block.attended``.
+
+    Raises:
+        MismatchError: the collection was made with another model.
+        LayerError: attention of a block that was not collected.
+        SettingsError: live attention of a model that does not give its weights.
+    """
     import json
 
     from warehouse.residuals import StoredSource
@@ -34,7 +48,7 @@ def residual_source(warehouse: Warehouse, collection: dict[str, Any], model: Mod
     check_same_model(collection, model)
     settings = json.loads(collection["settings"])
     if settings["store_activations"]:
-        return StoredSource(warehouse, collection["collection"])
+        return StoredSource(warehouse, collection["collection"], attention_layers)
     from ato.exclusion import ExclusionPolicy
     from ato.sources import LiveSource
 
@@ -50,4 +64,7 @@ def residual_source(warehouse: Warehouse, collection: dict[str, Any], model: Mod
         batch_size=settings["batch_size"],
         policy=policy,
         median_norm=dict(zip(collection["layers"], collection["median_norm"])) or None,
+        attention_layers=attention_layers,
+        attention_top_k=settings["attention_top_k"],
+        site=settings["site"],
     )

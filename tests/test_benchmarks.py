@@ -32,3 +32,9 @@ def test_the_collection_benchmark_prints_its_ratio_to_the_bare_forward_pass(tmp_
 
 def test_the_operator_benchmark_prints_its_ratio_to_scikit_learn(tmp_path):
     assert "scikit-learn" in run("benchmarks/operators.py", "--quick", warehouse=tmp_path / "warehouse")
+
+
+def test_the_study_benchmark_prints_its_ratios_and_its_memory(tmp_path):
+    out = run("benchmarks/study.py", "--quick", warehouse=tmp_path / "warehouse")
+    for part in ("per-feature scores", "elastic net", "largest differences", "peak memory"):
+        assert part in out

@@ -27,14 +27,14 @@ def test_every_make_target_of_the_readme_exists():
 
 
 def test_every_ato_command_of_the_readme_exists():
-    verbs = set(re.findall(r"`?\bato (run|sql|tables|show|check|doctor)\b", README))
-    assert verbs == {"run", "sql", "tables", "show", "check", "doctor"}
+    verbs = set(re.findall(r"[`\n]ato ([a-z]+)\b", README))
+    assert verbs == {"run", "sql", "tables", "show", "report", "export", "check", "doctor"}
     for verb in verbs:
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
 
 
 def test_every_override_of_the_readme_is_a_setting():
-    overrides = re.findall(r"--set (\S+?)`", README)
+    overrides = re.findall(r"--set ([^\s`]+)", README)
     assert overrides
     for override in overrides:
         assert load_settings("demo", [override]) != load_settings("demo")

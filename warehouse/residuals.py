@@ -1,7 +1,8 @@
 """Stored residuals: writes blocks as activations, and streams a collection's activations back, shard by shard."""
 
+import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from ato.attention import Attended
 from ato.errors import DamagedFileError, InputError, LayerError
 from ato.residuals import ResidualBlock, check_finite, in_splits
+from warehouse.attended import COLUMNS, attended_columns, attended_of
 from warehouse.stages import PASSED, REBUILD, manifests
 from warehouse.store import FileRecord, Warehouse
 
@@ -22,7 +25,9 @@ _WORKERS = min(4, os.cpu_count() or 1)
 
 
 def write_block(warehouse: Warehouse, collection: str, shard: int, block: ResidualBlock) -> list[FileRecord]:
-    """Store a block as one activations file a layer; returns the files for the stage's manifest.
+    """Store a block as one activations file a layer, and one of attended positions a layer that has them.
+
+    Returns the files for the stage's manifest.
 
     Args:
         shard: number of the block within its collection; it names the files, so a block written again replaces itself.
@@ -46,9 +51,13 @@ def write_block(warehouse: Warehouse, collection: str, shard: int, block: Residu
         }
         return warehouse.write_rows("activations", columns, f"{shard:05d}", collection=collection, layer=layer)
 
+    def write_attended(layer: int) -> FileRecord:
+        rows = attended_columns(block, layer)
+        return warehouse.write_rows("attended", rows, f"{shard:05d}", collection=collection, layer=layer)
+
     # Encoding, hashing and flushing all leave the interpreter: layers overlap.
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(write, block.layers))
+        return [*pool.map(write, block.layers), *pool.map(write_attended, sorted(block.attended))]
 
 
 @dataclass(frozen=True)
@@ -60,14 +69,35 @@ class _Sequences:
     group: np.ndarray
 
 
-def read_block(warehouse: Warehouse, collection: str, shard: int, layers: Sequence[int], n_folds: int) -> ResidualBlock:
+@dataclass(frozen=True)
+class _Shard:
+    """The files of one shard: layer -> path."""
+
+    activations: dict[int, str]
+    attended: dict[int, str]
+    attention_top_k: int
+
+
+def read_block(
+    warehouse: Warehouse,
+    collection: str,
+    shard: int,
+    layers: Sequence[int],
+    n_folds: int,
+    attention_layers: Sequence[int] = (),
+    attention_top_k: int = 0,
+) -> ResidualBlock:
     """Read one shard of a collection that is still being made; its sequences are in the part of the same number.
 
     Raises:
         DamagedFileError: a file is missing or cannot be read.
     """
     part = f"part-{shard:05d}.parquet"
-    files = {layer: f"activations/collection={collection}/layer={layer}/{part}" for layer in layers}
+    paths = [
+        {layer: f"{table}/collection={collection}/layer={layer}/{part}" for layer in of_table}
+        for table, of_table in (("activations", layers), ("attended", attention_layers))
+    ]
+    files = _Shard(paths[0], paths[1], attention_top_k)
     sequences = _sequences(warehouse, [f"sequences/collection={collection}/{part}"], n_folds)
     with ThreadPoolExecutor(_WORKERS) as readers:
         block = _read_shard(warehouse, files, sequences, n_folds, None, readers)
@@ -84,27 +114,33 @@ class StoredSource:
     Args:
         warehouse: the warehouse, or its root.
         collection: key of a complete collection whose activations were stored.
+        attention_layers: blocks of the model whose attention comes along, as ``block.attended``.
 
     Raises:
         InputError: no such collection, or it was collected without storing activations.
+        LayerError: attention of a block that was not collected.
         DamagedFileError: a file is missing or short.
     """
 
-    def __init__(self, warehouse: Warehouse | str | Path | None, collection: str):
+    def __init__(self, warehouse: Warehouse | str | Path | None, collection: str, attention_layers: Iterable[int] = ()):
         self._warehouse = warehouse if isinstance(warehouse, Warehouse) else Warehouse(warehouse)
         self.collection = collection
         files = _files(self._warehouse, collection)
         for path, problem in self._warehouse.damage(f for of_table in files.values() for f in of_table).items():
             url = self._warehouse.storage.url(path)
             raise DamagedFileError(f"damaged file {url}", where=problem, cure=REBUILD)
-        self._shards: dict[str, dict[int, str]] = {}  # part -> layer -> path
-        for file in files["activations"]:
-            _, _, layer, part = file.path.split("/")
-            self._shards.setdefault(part, {})[int(layer.removeprefix("layer="))] = file.path
-        self.layers: tuple[int, ...] = tuple(sorted({layer for shard in self._shards.values() for layer in shard}))
-        (row,) = _read(self._warehouse, files["collections"][-1].path, ["d_model", "n_folds"]).to_pylist()
+        self._paths = {table: _by_part(files[table]) for table in ("activations", "attended")}
+        self.layers: tuple[int, ...] = _layers(self._paths["activations"])
+        self.attention_layers = tuple(sorted(set(attention_layers)))
+        if missing := sorted(set(self.attention_layers) - set(_layers(self._paths["attended"]))):
+            wanted = ",".join(map(str, self.attention_layers))
+            cure = f"collect with --set collect.attention_layers=[{wanted}] --set model.attention=eager"
+            raise LayerError(f"attention of blocks {missing} was not collected", where=collection, cure=cure)
+        columns = ["d_model", "n_folds", "settings"]
+        (row,) = _read(self._warehouse, files["collections"][-1].path, columns).to_pylist()
         self.d_model: int = row["d_model"]
         self.n_folds: int = row["n_folds"]
+        self._top_k: int = json.loads(row["settings"])["attention_top_k"] if self.attention_layers else 0
         self._sequences = _sequences(self._warehouse, [file.path for file in files["sequences"]], self.n_folds)
 
     def blocks(
@@ -121,13 +157,18 @@ class StoredSource:
             cure = f"choose from {list(self.layers)}"
             raise LayerError(f"layers {missing} are not stored in collection {self.collection}", cure=cure)
         shards = []
-        for part, paths in sorted(self._shards.items()):
-            if lacking := sorted(set(wanted) - paths.keys()):
-                raise DamagedFileError(f"{part} lacks layers {lacking}", where=self.collection, cure=REBUILD)
-            shards.append({layer: paths[layer] for layer in wanted})
+        for part in sorted(self._paths["activations"]):
+            found = []
+            for table, of_table in (("activations", wanted), ("attended", self.attention_layers)):
+                paths = self._paths[table].get(part, {})
+                if lacking := sorted(set(of_table) - paths.keys()):
+                    where = self.collection
+                    raise DamagedFileError(f"{part} lacks {table} of layers {lacking}", where=where, cure=REBUILD)
+                found.append({layer: paths[layer] for layer in of_table})
+            shards.append(_Shard(found[0], found[1], self._top_k))
         return self._stream(shards, splits)
 
-    def _stream(self, shards: list[dict[int, str]], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
+    def _stream(self, shards: list[_Shard], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
         ahead, readers = ThreadPoolExecutor(1), ThreadPoolExecutor(_WORKERS)
 
         def start(number: int) -> Future[ResidualBlock | None] | None:
@@ -154,13 +195,14 @@ class StoredSource:
 
 def _read_shard(
     warehouse: Warehouse,
-    files: dict[int, str],
+    shard: _Shard,
     sequences: _Sequences,
     n_folds: int,
     splits: Collection[str] | None,
     readers: ThreadPoolExecutor,
 ) -> ResidualBlock | None:
     """The block of one shard, given the path of each layer; None, and no residual read, if no row is in the splits."""
+    files = shard.activations
     first = next(iter(files.values()))
     keys = _read(warehouse, first, KEYS)
     sequence_id, position, token_id = (keys[name].to_numpy() for name in KEYS)
@@ -180,8 +222,16 @@ def _read_shard(
             raise DamagedFileError("holds other tokens than the other layers of its shard", where=where, cure=REBUILD)
         return _tensor(table["residual"])
 
+    def read_attended(path: str) -> Attended:
+        attended = attended_of(_read(warehouse, path, COLUMNS), sequence_id, position, shard.attention_top_k)
+        if attended is None:
+            where = warehouse.storage.url(path)
+            raise DamagedFileError("holds other tokens than the activations of its shard", where=where, cure=REBUILD)
+        return attended
+
     residuals = dict(zip(files, readers.map(read, files.values())))
-    block = ResidualBlock(residuals, sequence_id, position, token_id, sequences.document[place], group)
+    attended = dict(zip(shard.attended, readers.map(read_attended, shard.attended.values())))
+    block = ResidualBlock(residuals, sequence_id, position, token_id, sequences.document[place], group, attended)
     return block if rows.all() else block.select(rows)
 
 
@@ -208,7 +258,9 @@ def _sequences(warehouse: Warehouse, paths: Sequence[str], n_folds: int) -> _Seq
 
 def _files(warehouse: Warehouse, collection: str) -> dict[str, list[FileRecord]]:
     """Table -> files, of the collection's complete and passed stages."""
-    found: dict[str, dict[str, FileRecord]] = {"collections": {}, "sequences": {}, "activations": {}}
+    found: dict[str, dict[str, FileRecord]] = {
+        table: {} for table in ("collections", "sequences", "activations", "attended")
+    }
     passed = [run for run in manifests(warehouse) if run.quality == PASSED]
     for file in (file for run in passed for file in run.files):
         if file.table_name in found and file.path.startswith(f"{file.table_name}/collection={collection}/"):
@@ -222,6 +274,19 @@ def _files(warehouse: Warehouse, collection: str) -> dict[str, list[FileRecord]]
             cure="collect it again with activations stored, or read its residuals live from the model",
         )
     return {table: [files[path] for path in sorted(files)] for table, files in found.items()}
+
+
+def _by_part(files: Iterable[FileRecord]) -> dict[str, dict[int, str]]:
+    """Part -> layer -> path."""
+    found: dict[str, dict[int, str]] = {}
+    for file in files:
+        _, _, layer, part = file.path.split("/")
+        found.setdefault(part, {})[int(layer.removeprefix("layer="))] = file.path
+    return found
+
+
+def _layers(paths: dict[str, dict[int, str]]) -> tuple[int, ...]:
+    return tuple(sorted({layer for of_part in paths.values() for layer in of_part}))
 
 
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:

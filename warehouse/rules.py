@@ -168,6 +168,95 @@ RULES: tuple[Rule, ...] = (
         ) + 1e-9""",
     ),
     Rule(
+        "attended",
+        "every source position has a weight and none lies behind the token",
+        "source_positions, weights, position",
+        """select collection, layer, sequence_id, position, source_positions, weights from attended
+        where len(source_positions) <> len(weights) or list_max(source_positions) > position""",
+    ),
+    Rule(
+        "feature_scores",
+        "sae is in saes",
+        "sae",
+        "select distinct f.collection, f.sae from feature_scores as f anti join known_saes using (collection, sae)",
+    ),
+    Rule(
+        "feature_scores",
+        "ranks follow the scores, and what is selected has one",
+        "rank, score, selected",
+        """select collection, scoring, feature_id, rank, score, selected from feature_scores
+        qualify (rank is null) <> (score is null) or (selected and score is null)
+            or score > lag(score) over (partition by collection, scoring order by rank nulls last) + 1e-9""",
+    ),
+    Rule(
+        "feature_examples",
+        "has one activation a token, and the strongest where it says",
+        "tokens, activations, position, start",
+        """select collection, scoring, feature_id, kind, rank from feature_examples
+        where len(tokens) <> len(activations) or position < start or position >= start + len(tokens)
+            or abs(activations[position - start + 1] - activation) > 1e-3 * activation + 1e-6""",
+    ),
+    Rule(
+        "feature_examples",
+        "feature is in feature_scores and selected",
+        "scoring, feature_id",
+        """select distinct e.collection, e.scoring, e.feature_id from feature_examples as e
+        anti join (from known_feature_scores where selected) using (collection, scoring, feature_id)""",
+    ),
+    Rule(
+        "explanations",
+        "sae is in saes, and the feature one of its own",
+        "sae, feature_id",
+        """select distinct e.collection, e.sae, e.feature_id from explanations as e
+        left join known_saes as s using (collection, sae) where s.d_sae is null or e.feature_id >= s.d_sae""",
+    ),
+    Rule(
+        "operator_spectra",
+        "operator is in operators",
+        "operator",
+        """select distinct c.collection, c.operator
+        from operator_spectra as c anti join known_operators using (collection, operator)""",
+    ),
+    Rule(
+        "operator_spectra",
+        "singular values do not rise with the mode",
+        "singular_value, mode",
+        """select collection, operator, mode, singular_value from operator_spectra
+        qualify singular_value > lag(singular_value) over (partition by collection, operator order by mode) * (1 + 1e-9)""",
+    ),
+    Rule(
+        "compositions",
+        "the middle layer lies between source and target",
+        "source_layer, middle_layer, target_layer",
+        """select collection, evaluation, source_layer, middle_layer, target_layer from compositions
+        where middle_layer not between source_layer + 1 and target_layer - 1""",
+    ),
+    Rule(
+        "scaling",
+        "more of the train documents are more tokens",
+        "fraction, n_train",
+        """select collection, evaluation, source_layer, target_layer, method, fraction, n_train from scaling
+        qualify n_train < lag(n_train) over (
+            partition by collection, evaluation, source_layer, target_layer, method order by fraction
+        )""",
+    ),
+    Rule(
+        "causal_perplexity",
+        "operator is in operators",
+        "operator",
+        """select distinct c.collection, c.operator
+        from causal_perplexity as c anti join known_operators using (collection, operator)""",
+    ),
+    Rule(
+        "causal_perplexity",
+        "every intervention has its unedited counterpart on the same sequence",
+        "intervention, sequence_id",
+        """select c.collection, c.evaluation, c.source_layer, c.target_layer, c.intervention, c.sequence_id
+        from causal_perplexity as c
+        anti join (from causal_perplexity where intervention = 'none')
+            using (collection, evaluation, source_layer, target_layer, sequence_id)""",
+    ),
+    Rule(
         "subspaces",
         "ranks for 90, 95 and 99 % are in order",
         "lts_rank_90, lts_rank_95, lts_rank_99, d_kept",

@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 MAX_EXAMPLES = 5
 FINITE = "is finite"
 
+SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
+INTERVENTIONS = (
+    "none", "transport", "bias", "mean", "zero", "identity", "random_rotation", "feature_transport", "feature_zero",
+)  # fmt: skip
+
 VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sequences", "split"): ("train", "val", "test"),
     ("feature_transport", "verdict"): ("transported", "synthesised", "undetermined"),
     ("stage_runs", "quality"): ("passed", "failed"),
+    ("collections", "site"): SITES,
+    ("saes", "site"): SITES,
+    ("feature_examples", "kind"): ("top", "quantile", "random"),
+    ("explanations", "source"): ("neuronpedia", "judge"),
+    ("causal_perplexity", "intervention"): INTERVENTIONS,
+    ("causal_effects", "intervention"): INTERVENTIONS,
 }
 """(table, column) -> the only values that it may hold."""
 

@@ -194,9 +194,10 @@ def test_merged_moments_give_the_same_fit_as_the_whole():
 def test_an_operator_is_bound_to_the_model_and_collection_it_was_fitted_on():
     rows, group = two_targets()
     moments = Moments([(2, 3)]).update(rows, group)
-    identity = SimpleNamespace(model="tiny", weights_hash="abc")
+    identity = SimpleNamespace(model="tiny", revision="v2", weights_hash="abc")
     operator = fit_operator_from_moments(moments, 2, 3, identity=identity, collection="c-1").operator
-    assert (operator.model, operator.weights_hash, operator.collection) == ("tiny", "abc", "c-1")
+    found = (operator.model, operator.revision, operator.weights_hash, operator.collection)
+    assert found == ("tiny", "v2", "abc", "c-1")
 
 
 # --- mistakes ---

@@ -122,6 +122,17 @@ def test_copying_the_source_gives_efficiency_one_at_full_rank():
     assert max(score.ceiling_held_out, score.ceiling_held_out_high, score.r2_rrr, score.r2_rrr_high) <= 1
 
 
+def test_the_curve_saturates_at_the_first_rank_with_95_percent_of_its_largest_value(case):
+    modes, x, y, documents = case
+    result = scored(modes, x, y, documents).result([1], n_boot=40)
+    curve = [reduced_rank_r2(modes, x, y, rank) for rank in range(1, 7)]
+    assert result.rank_saturation == 1 + next(i for i, r2 in enumerate(curve) if r2 >= 0.95 * max(curve))
+    assert 1 < result.rank_saturation < 6
+    draw = np.random.default_rng(5).standard_normal
+    unrelated = scored(CanonicalModes.from_arrays(*draw((2, 100, 8))), *draw((2, 3000, 8)), np.arange(3000) // 10)
+    assert unrelated.result([1], n_boot=40).rank_saturation is None
+
+
 def test_independent_rows_have_no_held_out_ceiling_and_no_positive_r2():
     rng = np.random.default_rng(4)
     draw = lambda n: rng.standard_normal((2, n, 30))  # noqa: E731

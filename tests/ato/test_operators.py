@@ -17,7 +17,7 @@ def operator() -> TransportOperator:
     matrix, x_mean, y_mean = rng.standard_normal((5, 7)), rng.standard_normal(7), rng.standard_normal(5)
     return TransportOperator(
         matrix, y_mean - matrix @ x_mean, "ridge", source_layer=3, target_layer=5, alpha=10.0, rank=5,
-        x_mean=x_mean, y_mean=y_mean, model="tiny", weights_hash="abc", collection="tiny-0",
+        x_mean=x_mean, y_mean=y_mean, model="tiny", revision="main", weights_hash="abc", collection="tiny-0",
     )  # fmt: skip
 
 
@@ -97,6 +97,42 @@ def test_an_operator_refuses_another_model(operator):
     for other in ("abd", None):
         with pytest.raises(MismatchError, match="tiny"):
             operator.check_model(other)
+
+
+def following(operator: TransportOperator, **changes) -> TransportOperator:
+    rng = np.random.default_rng(2)
+    fields = {"source_layer": 5, "target_layer": 9, "rank": 4, "weights_hash": "abc", "y_mean": np.ones(4)} | changes
+    return TransportOperator(rng.standard_normal((4, 5)), rng.standard_normal(4), **{"method": "ridge"} | fields)
+
+
+def test_a_composed_operator_is_one_after_the_other(operator):
+    second = following(operator)
+    x = np.random.default_rng(1).standard_normal((11, 7))
+    both = operator.composed_with(second)
+    assert np.allclose(both(x), second(operator(x)))
+    assert (both.source_layer, both.target_layer, both.rank, both.method) == (3, 9, 4, "ridge")
+    assert (both.model, both.revision, both.weights_hash, both.alpha) == ("tiny", "main", "abc", None)
+    assert np.array_equal(both.x_mean, operator.x_mean)
+    assert np.array_equal(both.y_mean, second.y_mean)
+    assert operator.composed_with(following(operator, method="mean")).method == "composed"
+    identity = TransportOperator(np.eye(7), np.zeros(7), "identity")
+    assert identity.composed_with(identity).rank is None
+
+
+def test_operators_that_do_not_meet_are_not_composed(operator):
+    with pytest.raises(MismatchError, match="3 -> 5 cannot be followed by one 6 -> 9"):
+        operator.composed_with(following(operator, source_layer=6))
+    with pytest.raises(MismatchError, match="widths 5 and 7"):
+        operator.composed_with(operator)
+    with pytest.raises(MismatchError, match="another model"):
+        operator.composed_with(following(operator, weights_hash="abd"))
+
+
+def test_an_operator_refuses_another_pair_of_layers(operator):
+    operator.check_pair(3, 5)
+    for other in ((3, 7), (4, 5), (5, 3)):
+        with pytest.raises(MismatchError, match=f"fitted for 3 -> 5, asked for {other[0]} -> {other[1]}"):
+            operator.check_pair(*other)
 
 
 def test_an_operator_cannot_be_changed(operator):

@@ -266,3 +266,16 @@ def test_uses_that_cannot_be_meant_are_refused():
         PairScores(case.moments, 0, 1, {"narrow": Affine(np.zeros((3, 7)), np.zeros(3))})
     with pytest.raises(MismatchError, match="different operators"):
         PairScores(case.moments, 0, 1, case.operators) + PairScores(case.moments, 0, 1, {})
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_the_difference_of_two_operators_is_that_of_their_scores_and_its_interval_is_paired(score):
+    scores = make_case().pair_scores()
+    first, second, *_ = scores.operators
+    results = scores.result(n_boot=200)
+    value, low, high = scores.difference(first, second, score, n_boot=200)
+    assert value == pytest.approx(getattr(results[first], score) - getattr(results[second], score), abs=1e-12)
+    assert low <= value <= high
+    widths = [getattr(r, f"{score}_high") - getattr(r, f"{score}_low") for r in (results[first], results[second])]
+    assert high - low <= sum(widths) + 1e-12
+    assert scores.difference(first, first, score, n_boot=50) == (0.0, 0.0, 0.0)

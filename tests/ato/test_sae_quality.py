@@ -7,8 +7,9 @@ import torch
 from ato.errors import MismatchError
 from ato.models import LanguageModel, load_model
 from ato.residuals import MemorySource, ResidualBlock, share_pass
-from ato.sae_quality import QualityLimits, SAEQuality, SpliceLosses, ce_recovered, splice_losses
+from ato.sae_quality import QualityLimits, SAEQuality
 from ato.saes import ActiveFeatures, SparseAutoencoder
+from ato.splicing import SpliceLosses, ce_recovered, splice_losses
 from ato.text import Sequence
 from tests.tiny_models import save_tiny_model
 
@@ -141,6 +142,26 @@ def test_losses_are_those_of_the_edited_model_one_sequence_at_a_time(model, sequ
         lengths = torch.tensor([ids.shape[1]])
         assert found.clean[row] == pytest.approx(model.token_losses(ids, lengths).sum().item(), rel=1e-5)
         expected = model.token_losses(ids, lengths, splice, layer).sum().item()
+        assert found.spliced["sae"][row] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("site", ["mlp_out", "attn_out", "attn_z"])
+def test_at_other_sites_losses_are_those_of_the_model_edited_there(model, sequences, site):
+    d, layer = model.width(site), 1
+    saes = {"exact": (layer, identity_sae(d)), "dead": (layer, dead_sae(d)), "sae": (layer, random_sae(d))}
+    found = splice_losses(model, saes, sequences, batch_size=2, site=site)
+    np.testing.assert_allclose(found.spliced["exact"], found.clean, rtol=1e-5)
+    np.testing.assert_allclose(found.spliced["dead"], found.zero[layer], rtol=1e-6)
+    assert (np.abs(found.zero[layer] - found.clean) > 1e-4).all()
+
+    def splice(x: torch.Tensor) -> torch.Tensor:
+        edited = x.clone()
+        edited[:, 1:] = saes["sae"][1].reconstruct(x[:, 1:].flatten(0, 1)).view_as(x[:, 1:])
+        return edited
+
+    for row, sequence in enumerate(sequences):
+        ids = torch.tensor(sequence.token_ids, dtype=torch.long)[None]
+        expected = model.token_losses(ids, torch.tensor([ids.shape[1]]), splice, layer, site=site).sum().item()
         assert found.spliced["sae"][row] == pytest.approx(expected, rel=1e-4)
 
 

@@ -106,6 +106,28 @@ def test_gemma_scope_npz_is_a_jumprelu_sae_that_does_not_subtract_its_bias(tmp_p
         assert torch.equal(loaded.encode(x), sae.encode(x))
 
 
+def test_the_sparsity_in_the_path_of_a_gemma_scope_file_is_kept(tmp_path):
+    sae = random_sae("jumprelu")
+    folder = tmp_path / "layer_6" / "width_16k" / "average_l0_70"
+    folder.mkdir(parents=True)
+    names = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")
+    np.savez(folder / "params.npz", **{name: getattr(sae, name).numpy() for name in names})
+    assert load_sae(folder).metadata == {"l0": 70.0}
+
+
+def test_an_sae_of_attention_heads_is_read_where_the_heads_are_strung_together(tmp_path, x):
+    from sae_lens import SAE
+
+    config = lens_sae("standard").cfg.to_dict()
+    config["metadata"] |= {"hook_name": "blocks.3.attn.hook_z"}
+    theirs = SAE.from_dict(config | {"reshape_activations": "hook_z"})
+    theirs.load_state_dict(lens_sae("standard").state_dict())
+    theirs.save_model(tmp_path)
+    ours = load_sae(tmp_path, d_model=D_IN, site="attn_z", layer=3)
+    expected = theirs.encode(x.view(-1, 4, D_IN // 4)).detach()
+    torch.testing.assert_close(ours.encode(x), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_an_activation_at_its_threshold_is_not_active():
     eye = torch.eye(2)
     sae = SparseAutoencoder("jumprelu", eye, torch.zeros(2), eye, torch.zeros(2), threshold=torch.tensor([1.0, 0.5]))

@@ -37,6 +37,12 @@ def tiny_settings(folder: Path, **changes: dict[str, Any]) -> Settings:
             "judge_sequences": 6,
         },
         "operators": {"source_layers": [0, 1], "leaps": [1, 2], "rank": 4, "alphas": [0.1, 1.0, 10.0]},
+        "features": {
+            "n_tokens": 4_000, "top_positions": 20, "candidate_percent": 40, "top_percent": 10,
+            "ablation_sequences": 2, "ablation_tokens": 16, "n_examples": 3, "n_random": 2, "n_quantiles": 2,
+        },
         "evaluate": {"ranks": [1, 4, 16], "n_bootstrap": 100},
+        "causal": {"positions": ["3,7", "5", "all"], "n_sequences": 6, "n_features": 1, "batch_size": 4},
     }  # fmt: skip
-    return Settings.model_validate({name: values | changes.get(name, {}) for name, values in stages.items()})
+    names = [*stages, *(name for name in changes if name not in stages)]
+    return Settings.model_validate({name: stages.get(name, {}) | changes.get(name, {}) for name in names})

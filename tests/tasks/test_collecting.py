@@ -1,12 +1,28 @@
-"""Shards: one split each, in the order of the stream, nothing lost."""
+"""Shards: one split each, in the order of the stream, nothing lost; attention and sites, stored, replayed and live."""
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ato.errors import LayerError, SettingsError
+from ato.models import LanguageModel, load_model
+from ato.residuals import ResidualBlock
 from ato.text import Sequence
-from tasks.collecting import shards_by_split
+from tasks.collecting import CollectingSource, shards_by_split
 from tasks.saes import spread
+from tasks.settings import CollectSettings, ModelSettings
+from tasks.sources import residual_source
+from tests.flows.tiny_study import write_corpus
+from tests.tiny_models import save_tiny_model
+from warehouse.residuals import StoredSource
+from warehouse.stages import commit
+from warehouse.store import Warehouse
 
 
 def sequence(number: int, split: str) -> Sequence:
@@ -33,3 +49,136 @@ def test_spread_takes_distinct_items_over_the_whole_range(n_items, n):
     assert chosen == sorted(set(chosen))
     assert chosen[0] == 0
     assert n == 1 or chosen[-1] == n_items - 1
+
+
+LAYERS = (1, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    save_tiny_model(folder / "model")
+    write_corpus(folder / "corpus.jsonl", n_documents=40, words=20)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> LanguageModel:
+    return load_model(folder / "model", device="cpu", dtype="float32", attention="eager")
+
+
+def settings(folder, **changes) -> CollectSettings:
+    own = {
+        "corpus": str(folder / "corpus.jsonl"), "n_tokens": 3_000, "seq_len": 24, "min_len": 8, "n_folds": 3,
+        "shard_sequences": 8, "batch_size": 4, "max_norm_multiple": 1.15, "attention_layers": [2, 3],
+        "attention_top_k": 3,
+    }  # fmt: skip
+    return CollectSettings(**own | changes)
+
+
+def collecting(warehouse, model, own: CollectSettings) -> tuple[CollectingSource, list]:
+    """The source of a collection with the key c, and the list its files are handed to."""
+    files = []
+    stage = SimpleNamespace(warehouse=warehouse, key="c", add=lambda *more: files.extend(more))
+    return CollectingSource(stage, model, own, LAYERS), files
+
+
+def complete(source: CollectingSource, files: list, model, own: CollectSettings) -> dict:
+    """Commit a collection after its pass; returns its row."""
+    source.finish()
+    row = source.facts() | {
+        "collection": "c", "model": model.identity.model, "revision": None,
+        "weights_hash": model.identity.weights_hash, "corpus": own.corpus, "corpus_hash": "00", "seq_len": own.seq_len,
+        "dtype": "float32", "n_layers": model.n_layers, "layers": list(LAYERS), "split_seed": 0,
+        "n_folds": own.n_folds, "settings": json.dumps(own.model_dump()), "created_at": datetime(2026, 1, 2, tzinfo=UTC),
+    }  # fmt: skip
+    warehouse = source._warehouse
+    files.append(warehouse.write_rows("collections", [row], "c", collection="c"))
+    commit(
+        warehouse, "collect", "c", collection="c", files=files, settings={}, seconds=1.0,
+        started_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    return row
+
+
+def assert_equal(found: list, expected: list) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a.sequence_id, b.sequence_id)
+        np.testing.assert_array_equal(a.position, b.position)
+        assert all(torch.equal(a.residuals[layer], b.residuals[layer]) for layer in LAYERS)
+        assert a.attended.keys() == b.attended.keys() == {2, 3}
+        for layer in (2, 3):
+            np.testing.assert_array_equal(a.attended[layer].positions, b.attended[layer].positions)
+            np.testing.assert_array_equal(a.attended[layer].weights, b.attended[layer].weights)
+
+
+def test_stored_attention_is_that_of_the_pass_and_that_of_a_live_source(tmp_path, folder, model):
+    warehouse, own = Warehouse(tmp_path), settings(folder)
+    source, files = collecting(warehouse, model, own)
+    blocks = list(source.blocks())
+    row = complete(source, files, model, own)
+    assert row["dropped_by_reason"]["norm_outlier"] > 100
+    assert_equal(list(StoredSource(warehouse, "c", [2, 3]).blocks()), blocks)
+    of_test = list(StoredSource(warehouse, "c", [3]).blocks(splits=["test"]))
+    assert {int(g) for block in of_test for g in block.group} == {4}
+    assert all(block.attended.keys() == {3} for block in of_test)
+    assert not any(block.attended for block in StoredSource(warehouse, "c").blocks())
+
+    named = ModelSettings(name=str(folder / "model"), dtype="float32", device="cpu", attention="eager")
+    live_row = row | {"settings": json.dumps(own.model_dump() | {"store_activations": False})}
+    live = residual_source(warehouse, live_row, named, attention_layers=[2, 3])
+    stored = residual_source(warehouse, row, named, attention_layers=[2, 3])
+    assert isinstance(stored, StoredSource)
+    found = [
+        {(s, p): (block.attended[2].positions[i], block.attended[2].weights[i])
+         for block in one.blocks() for i, (s, p) in enumerate(zip(block.sequence_id, block.position))}
+        for one in (stored, live)
+    ]  # fmt: skip
+    assert found[0].keys() == found[1].keys()
+    for token, (positions, weights) in found[0].items():
+        np.testing.assert_array_equal(positions, found[1][token][0])
+        np.testing.assert_allclose(weights, found[1][token][1], rtol=1e-4, atol=1e-6)
+    with pytest.raises(LayerError, match=r"attention of blocks \[1\] was not collected.*attention_layers=\[1\]"):
+        residual_source(warehouse, row, named, attention_layers=[1])
+
+
+def test_a_killed_collection_replays_its_attention_and_runs_what_is_missing_again(tmp_path, folder, model):
+    warehouse, own = Warehouse(tmp_path), settings(folder)
+    first, _ = collecting(warehouse, model, own)
+    blocks = list(first.blocks())
+    replayed, _ = collecting(warehouse, model, own)
+    assert_equal(list(replayed.blocks()), blocks)
+    assert replayed.tokens_run == 0
+    (tmp_path / "attended/collection=c/layer=3/part-00001.parquet").unlink()
+    mended, files = collecting(warehouse, model, own)
+    assert_equal(list(mended.blocks()), blocks)
+    assert 0 < mended.tokens_run < first.tokens_run / 2
+    mended.finish()
+    assert sum(file.table_name == "attended" for file in files) == 2 * len(blocks)
+
+
+def test_a_collection_records_its_site_and_the_width_there(tmp_path, folder, model):
+    own = settings(folder, site="mlp_out", attention_layers=[], max_norm_multiple=None)
+    source, files = collecting(Warehouse(tmp_path), model, own)
+    block, *_ = source.blocks()
+    assert not block.attended
+    row = complete(source, files, model, own)
+    assert (row["site"], row["d_model"]) == ("mlp_out", 32)
+    live_row = row | {"settings": json.dumps(own.model_dump() | {"store_activations": False})}
+    named = ModelSettings(name=str(folder / "model"), dtype="float32", device="cpu", attention="eager")
+    live = next(residual_source(Warehouse(tmp_path), live_row, named).blocks())
+    stored = ResidualBlock.join(list(StoredSource(Warehouse(tmp_path), "c").blocks()))
+    at = np.flatnonzero((stored.sequence_id == live.sequence_id[0]) & (stored.position == live.position[0]))
+    torch.testing.assert_close(live.residuals[3][:1], stored.residuals[3][at], rtol=1e-3, atol=1e-5)
+    plain, _ = collecting(Warehouse(tmp_path / "other"), model, settings(folder, max_norm_multiple=None))
+    assert not torch.allclose(next(plain.blocks()).residuals[1], block.residuals[1])
+    assert plain.facts()["site"] == "resid_post"
+
+
+def test_attention_without_eager_stops_a_collection_before_it_writes_anything(tmp_path, folder):
+    model = load_model(folder / "model", device="cpu", dtype="float32")
+    with pytest.raises(SettingsError, match=r"--set model\.attention=eager"):
+        collecting(Warehouse(tmp_path), model, settings(folder))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(LayerError, match=r"layers \[9\] are not in the model"):
+        collecting(Warehouse(tmp_path), model, settings(folder, attention_layers=[9]))

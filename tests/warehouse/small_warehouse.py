@@ -25,6 +25,7 @@ def row(table: str, **values: Any) -> dict[str, Any]:
     """A row of a table: the given values, NULL where allowed, else the least value that the declaration allows."""
     filled = {c.name: None if c.nullable else _least(c.type, c.minimum) for c in TABLES[table].columns if c.type}
     known = {"collection": COLLECTION, "sae": SAE, "method": "ridge", "position_policy": "same", "split": "train"}
+    known |= {"site": "resid_post", "kind": "top", "source": "neuronpedia", "intervention": "none"}
     return filled | {name: value for name, value in known.items() if name in filled and value is not None} | values
 
 
@@ -74,6 +75,17 @@ def activation_columns(x: np.ndarray) -> dict[str, Any]:
     }
 
 
+def attended_rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows of ``attended``: what two tokens of the first sequence attend to in block 4."""
+    own = {"layer": 4, "sequence_id": 0}
+    return {
+        "attended": [
+            row("attended", **own, position=p, source_positions=list(range(p, 0, -1)), weights=[0.5] * p)
+            for p in (1, 2)
+        ]
+    }
+
+
 def analysis_rows() -> dict[str, list[dict[str, Any]]]:
     """Rows of the tables behind the operators: one pair 2 -> 4, one SAE at layer 4, three features."""
     pair = {"source_layer": 2, "leap": 2, "target_layer": 4}
@@ -88,6 +100,13 @@ def analysis_rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "operators": [row("operators", operator="ridge-2-4", **pair, **score, rank=D_MODEL)],
         "operator_cv": [row("operator_cv", operator="ridge-2-4", **pair, alpha=1.0, fold=i, r2=0.5) for i in range(2)],
+        "operator_spectra": [
+            row("operator_spectra", operator="ridge-2-4", **pair, mode=m, singular_value=1 / m) for m in (1, 2)
+        ],
+        "compositions": [row("compositions", **shares, middle_layer=3, r2_direct=0.8, r2_composed=0.7)],
+        "scaling": [
+            row("scaling", **shares, fraction=share, n_train=int(10 * share), r2=share / 2) for share in (0.5, 1.0)
+        ],
         "feature_transport": [
             row(
                 "feature_transport", operator="ridge-2-4", feature_id=i, **shares, r2=r2, r2_low=low, r2_high=r2,
@@ -113,6 +132,49 @@ def analysis_rows() -> dict[str, list[dict[str, Any]]]:
     }  # fmt: skip
 
 
+def feature_rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows about the features of the SAE at layer 4: scores, one example, one explanation."""
+    own = {"scoring": "scores-1", "layer": 4}
+    scores = [
+        row(
+            "feature_scores", **own, feature_id=i, n_tokens=10, n_active=i, activation_rate=i / 10, score=score,
+            rank=rank, selected=rank == 1, top_tokens=[" a", " b"], top_logits=[2.0, 1.0],
+        )
+        for i, (score, rank) in enumerate([(None, None), (0.5, 2), (0.9, 1)])
+    ]  # fmt: skip
+    example = row(
+        "feature_examples", **own, feature_id=2, sequence_id=3, position=2, start=1, activation=3.0,
+        tokens=[" a", " b", " c"], activations=[0.0, 3.0, 1.0],
+    )  # fmt: skip
+    explanation = row(
+        "explanations", layer=4, feature_id=2, explanation_id="e1", description="the letter b", alignment=1.0,
+        aligned=True,
+    )  # fmt: skip
+    return {"feature_scores": scores, "feature_examples": [example], "explanations": [explanation]}
+
+
+def causal_rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows of two sequences under two interventions, and what these cost."""
+    own = {"evaluation": "causal-1", "source_layer": 2, "leap": 2, "target_layer": 4, "operator": "ridge-2-4"}
+    losses = [
+        row(
+            "causal_perplexity", **own, intervention=name, positions=where, sequence_id=sequence, document=sequence,
+            log_ppl=loss + sequence, n_edited=edited, kl=kl, log_ppl_edited_onwards=loss if edited else None,
+        )
+        for name, where, loss, edited, kl in (("none", "", 3.0, 0, None), ("transport", "1,2", 3.5, 2, 0.2))
+        for sequence in (2, 3)
+    ]  # fmt: skip
+    own.pop("operator")
+    effects = [
+        row(
+            "causal_effects", **own, intervention=name, positions=where, n_sequences=2, n_documents=2, log_ppl=loss,
+            delta_log_ppl=loss - 5.5, delta_log_ppl_low=loss - 5.6, delta_log_ppl_high=loss - 5.4,
+        )
+        for name, where, loss in (("none", "", 5.5), ("transport", "1,2", 6.0))
+    ]  # fmt: skip
+    return {"causal_perplexity": losses, "causal_effects": effects}
+
+
 def write(warehouse: Warehouse, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[FileRecord]:
     """Write rows a table, in one file for each value of its partition columns behind the collection."""
     files = []
@@ -136,7 +198,7 @@ def commit_stage(
     warehouse: Warehouse, stage: str, files: Sequence[FileRecord], *, key: str | None = None, quality: str = PASSED
 ) -> None:
     """Write the manifest of a stage whose key is ``<stage>-1``, one minute after the one before it."""
-    order = ("collect", "saes", "features", "operators", "evaluate").index(stage)
+    order = ("collect", "saes", "features", "feature_scores", "explain", "operators", "evaluate", "causal").index(stage)
     commit(
         warehouse, stage, key or f"{stage}-1", collection=COLLECTION, settings={}, files=files, quality=quality,
         started_at=STARTED + timedelta(minutes=order), seconds=2.0,
@@ -146,14 +208,20 @@ def commit_stage(
 def build(root: Path) -> Warehouse:
     """The whole small warehouse, all stages committed."""
     warehouse = Warehouse(root)
-    rows = analysis_rows()
+    rows = analysis_rows() | feature_rows() | causal_rows()
     stages = {
         "saes": ("saes", "sae_training"),
         "features": ("feature_stats",),
-        "operators": ("operators", "operator_cv"),
-        "evaluate": ("feature_transport", "efficiency", "canonical_correlations", "subspaces"),
-    }
-    commit_stage(warehouse, "collect", write(warehouse, collect_rows()) + write_activations(warehouse))
+        "feature_scores": ("feature_scores", "feature_examples"),
+        "explain": ("explanations",),
+        "operators": ("operators", "operator_cv", "operator_spectra"),
+        "evaluate": (
+            "feature_transport", "efficiency", "canonical_correlations", "subspaces", "compositions", "scaling",
+        ),
+        "causal": ("causal_perplexity", "causal_effects"),
+    }  # fmt: skip
+    collected = write(warehouse, collect_rows()) + write_activations(warehouse) + write(warehouse, attended_rows())
+    commit_stage(warehouse, "collect", collected)
     for stage, tables in stages.items():
         commit_stage(warehouse, stage, write(warehouse, {t: rows[t] for t in tables}))
     return warehouse

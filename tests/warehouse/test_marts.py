@@ -37,7 +37,7 @@ def warehouse_of(root, **tables):
 
 
 def test_there_are_marts():
-    assert len(MARTS) >= 7
+    assert len(MARTS) >= 15
 
 
 @pytest.mark.parametrize("mart", sorted(MARTS))
@@ -192,10 +192,11 @@ def test_stage_overview_adds_up_the_manifests(tmp_path):
     warehouse = build(tmp_path)
     commit_stage(warehouse, "saes", [], key="saes-2", quality="failed")
     found = {f["stage"]: f for f in rows(warehouse, "from stage_overview")}
-    assert list(found) == ["collect", "saes", "features", "operators", "evaluate"]
+    stages = ["collect", "saes", "features", "feature_scores", "explain", "operators", "evaluate", "causal"]
+    assert list(found) == stages
     assert (found["saes"]["n_keys"], found["saes"]["n_failed"], found["saes"]["seconds"]) == (2, 1, 4.0)
-    # One collection, four sequences, two layers of twelve activations, in four files.
-    assert (found["collect"]["rows"], found["collect"]["n_files"], found["collect"]["last_key"]) == (29, 4, "collect-1")
+    # One collection, four sequences, two layers of twelve activations, two rows of attention, in five files.
+    assert (found["collect"]["rows"], found["collect"]["n_files"], found["collect"]["last_key"]) == (31, 5, "collect-1")
 
 
 def test_collection_overview_sums_the_splits_and_counts_what_was_made(tmp_path):
@@ -212,3 +213,229 @@ def test_collection_overview_shows_a_collection_of_which_nothing_was_made_yet(tm
     commit_stage(warehouse, "collect", write(warehouse, collect_rows()))
     (found,) = rows(warehouse, "from collection_overview")
     assert (found["n_saes"], found["n_operators"], found["best_r2_test"]) == (0, 0, None)
+
+
+def scores(feature_id, **values):
+    values = {"scoring": "features-1", "layer": 4, "selected": False, **values}
+    return row("feature_scores", feature_id=feature_id, **values)
+
+
+def write_twice(root, table, old, new):
+    """A warehouse whose rows of a table come from two runs, the second of them later."""
+    warehouse = Warehouse(root)
+    files = [
+        warehouse.write_rows(table, rows_, part, collection=COLLECTION)
+        for part, rows_ in (("a", old), ("b", new))
+    ]  # fmt: skip
+    commit_stage(warehouse, "operators", files[:1])
+    commit_stage(warehouse, "evaluate", files[1:])
+    return warehouse
+
+
+def test_the_latest_evaluation_is_the_one_that_started_last_for_each_thing_that_is_judged(tmp_path):
+    old = [efficiency(8, 0.1, evaluation="operators-1"), efficiency(8, 0.1, evaluation="operators-1", target_layer=6)]
+    new = [efficiency(8, 0.5), efficiency(8, 0.4, position_policy="previous")]
+    warehouse = write_twice(tmp_path, "efficiency", old, new)
+    found = rows(
+        warehouse, "select target_layer, position_policy, evaluation, is_latest from latest_evaluations order by all"
+    )
+    assert [tuple(f.values()) for f in found] == [
+        (4, "previous", "evaluate-1", True),
+        (4, "same", "evaluate-1", True),
+        (4, "same", "operators-1", False),
+        (6, "same", "operators-1", True),
+    ]
+
+
+def test_an_evaluation_without_a_manifest_is_older_than_any_other(tmp_path):
+    warehouse = warehouse_of(
+        tmp_path, scaling=[row("scaling", evaluation=e, **PAIR, fraction=1.0) for e in ("evaluate-1", "unknown")]
+    )
+    found = rows(warehouse, "select evaluation, evaluated_at is null as unknown, is_latest from latest_evaluations")
+    assert sorted(tuple(f.values()) for f in found) == [("evaluate-1", False, True), ("unknown", True, False)]
+
+
+def test_transport_map_averages_the_selected_features_apart_and_never_mixes_position_policies(tmp_path):
+    warehouse = warehouse_of(
+        tmp_path,
+        operators=[operator(), operator("ridge-previous", position_policy="previous")],
+        feature_transport=[
+            transport(0, None), transport(1, 0.9, low=0.8, high=1.0), transport(2, 0.3, low=0.2, high=0.4),
+            transport(1, 0.1, operator="ridge-previous", position_policy="previous"),
+        ],
+        feature_scores=[scores(0, selected=True), scores(1, selected=True), scores(2)],
+    )  # fmt: skip
+    same, other = rows(warehouse, "from transport_map order by position_policy desc")
+    assert (same["n_features_selected"], same["mean_r2_selected"]) == (1, 0.9)
+    assert (same["mean_r2_selected_low"], same["mean_r2_selected_high"]) == (0.8, 1.0)
+    assert same["mean_r2"] == pytest.approx(0.6)
+    assert (same["mean_r2_low"], same["mean_r2_high"]) == pytest.approx((0.5, 0.7))
+    assert (other["position_policy"], other["mean_r2"]) == ("previous", 0.1)
+
+
+def test_features_are_selected_by_the_latest_scoring(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    shared = {"operators": [operator()], "feature_transport": [transport(1, 0.9), transport(2, 0.3)]}
+    commit_stage(warehouse, "evaluate", write(warehouse, shared))
+    for stage, chosen in (("features", 1), ("explain", 2)):
+        table = [scores(i, scoring=f"{stage}-1", selected=i == chosen) for i in (1, 2)]
+        file = warehouse.write_rows("feature_scores", table, stage, collection=COLLECTION, sae=SAE)
+        commit_stage(warehouse, stage, [file])
+    (found,) = rows(warehouse, "from transport_map")
+    assert (found["n_features_selected"], found["mean_r2_selected"]) == (1, 0.3)
+    assert rows(warehouse, "select feature_id from feature_catalog where selected") == [{"feature_id": 2}]
+
+
+def test_feature_depth_gives_the_distribution_of_all_scored_and_of_the_selected_features(tmp_path):
+    values = [0.1, 0.2, 0.3, 0.4, 0.9]
+    warehouse = warehouse_of(
+        tmp_path,
+        operators=[operator(r2_val=0.5), operator("ridge-worse", r2_val=0.4)],
+        feature_transport=[
+            *(transport(i, r2, low=r2 - 0.1, high=r2 + 0.1, n_active=10) for i, r2 in enumerate(values)),
+            transport(5, None),
+            transport(0, -1.0, operator="ridge-worse"),
+        ],
+        feature_scores=[scores(i, selected=i >= 3) for i in range(6)],
+    )
+    everything, selected = rows(warehouse, "from feature_depth order by features")
+    assert (everything["features"], everything["operator"], everything["n_features"]) == ("all", "ridge-2-4", 5)
+    assert everything["n_active"] == 50
+    assert everything["mean_r2"] == pytest.approx(0.38)
+    assert (everything["mean_r2_low"], everything["mean_r2_high"]) == pytest.approx((0.28, 0.48))
+    quantiles = [everything[f"r2_q{q}"] for q in ("05", "25", "50", "75", "95")]
+    assert quantiles == pytest.approx([0.12, 0.2, 0.3, 0.4, 0.8])
+    assert (selected["n_features"], selected["mean_r2"]) == (2, pytest.approx(0.65))
+
+
+def test_efficiency_curves_show_the_bracket_and_what_lies_above_chance(tmp_path):
+    curve = [efficiency(4, 0.75, r2_rrr=0.6, ceiling_held_out=0.8, ceiling_in_sample=1.0, ceiling_null=0.25)]
+    (found,) = rows(warehouse_of(tmp_path, efficiency=curve), "from efficiency_curves")
+    assert (found["efficiency_against_in_sample"], found["efficiency"]) == (0.6, 0.75)
+    assert found["ceiling_above_null"] == 0.75
+
+
+def test_scaling_curves_relate_each_share_to_the_one_before_and_to_all_of_the_data(tmp_path):
+    old = [row("scaling", evaluation="operators-1", **PAIR, fraction=1.0, r2=0.1)]
+    new = [
+        row("scaling", evaluation="evaluate-1", **PAIR, fraction=f, r2=r2)
+        for f, r2 in ((0.5, 0.6), (1.0, 0.8), (0.1, None))
+    ]
+    found = rows(write_twice(tmp_path, "scaling", old, new), "from scaling_curves")
+    assert [f["fraction"] for f in found] == [0.1, 0.5, 1.0]
+    assert [f["r2_gain"] for f in found] == [None, None, pytest.approx(0.2)]
+    assert [f["share_of_full_r2"] for f in found] == [None, pytest.approx(0.75), 1.0]
+
+
+def test_composition_overview_says_what_is_kept_and_whether_the_loss_is_sure(tmp_path):
+    def composed(middle, low):
+        return row(
+            "compositions", evaluation="evaluate-1", source_layer=1, leap=4, target_layer=5, middle_layer=middle,
+            r2_direct=0.8, r2_composed=0.6, r2_lost=0.2, r2_lost_low=low, r2_lost_high=0.3,
+        )  # fmt: skip
+
+    found = rows(
+        warehouse_of(tmp_path, compositions=[composed(2, 0.1), composed(3, -0.1)]), "from composition_overview"
+    )
+    assert [(f["middle_layer"], f["loses_surely"]) for f in found] == [(2, True), (3, False)]
+    assert found[0]["share_kept"] == pytest.approx(0.75)
+
+
+def test_spectra_overview_of_a_rotation_and_of_a_projection(tmp_path):
+    def modes(name, values):
+        return [
+            row(
+                "operator_spectra", operator=name, **PAIR, mode=i + 1, singular_value=s, eigenvalue_real=re,
+                eigenvalue_imag=im,
+            )
+            for i, (s, re, im) in enumerate(values)
+        ]  # fmt: skip
+
+    rotation = modes("rotation", [(2.0, 0.0, 2.0), (2.0, 0.0, -2.0)])
+    projection = modes("projection", [(3.0, 3.0, 0.0), (0.0, 0.0, 0.0)])
+    tall = modes("tall", [(1.0, None, None)])
+    warehouse = warehouse_of(tmp_path, operator_spectra=[*rotation, *projection, *tall])
+    found = {f["operator"]: f for f in rows(warehouse, "from spectra_overview")}
+    turned, cut = found["rotation"], found["projection"]
+    assert (turned["stable_rank"], turned["participation"], turned["spectral_radius"]) == pytest.approx((2, 2, 2))
+    assert (turned["entropy_rank"], turned["frobenius_norm"]) == pytest.approx((2, 8**0.5))
+    assert (turned["share_complex"], turned["n_growing"], turned["modes_for_90_percent"]) == (1.0, 2, 2)
+    assert (cut["stable_rank"], cut["participation"], cut["entropy_rank"]) == pytest.approx((1, 1, 1))
+    assert (cut["share_complex"], cut["modes_for_90_percent"]) == (0.0, 1)
+    assert (found["tall"]["share_complex"], found["tall"]["spectral_radius"]) == (None, None)
+
+
+def effect(intervention, positions, delta, **values):
+    values = {"evaluation": "evaluate-1", **PAIR, "n_sequences": 4, "n_documents": 2, **values}
+    return row(
+        "causal_effects", intervention=intervention, positions=positions, log_ppl=3 + delta, delta_log_ppl=delta,
+        delta_log_ppl_low=delta - 0.1, delta_log_ppl_high=delta + 0.1, **values,
+    )  # fmt: skip
+
+
+def test_causal_summary_averages_the_studys_three_sets_and_keeps_the_others_apart(tmp_path):
+    sets = {"10,50,70,100,120": 0.1, "11,51,71,101,121": 0.2, "12,52,72,102,122": 0.6, "all": 5.0}
+    effects = [effect("zero", positions, delta) for positions, delta in sets.items()]
+    warehouse = warehouse_of(tmp_path, causal_effects=[effect("none", "", 0.0), *effects])
+    found = {f["position_set"]: f for f in rows(warehouse, "from causal_summary where intervention = 'zero'")}
+    assert set(found) == {"study", *sets}
+    study = found["study"]
+    assert (study["n_sets"], study["n_sequences"], study["log_ppl_none"]) == (3, 4, 3.0)
+    assert study["delta_log_ppl"] == pytest.approx(0.3)
+    assert (study["delta_log_ppl_low"], study["delta_log_ppl_high"]) == pytest.approx((0.2, 0.4))
+    assert found["all"]["delta_log_ppl"] == 5.0
+
+
+def test_causal_summary_has_no_study_average_of_fewer_than_three_sets(tmp_path):
+    effects = [effect("zero", "10,50,70,100,120", 0.1), effect("zero", "11,51,71,101,121", 0.2)]
+    found = rows(warehouse_of(tmp_path, causal_effects=effects), "select position_set from causal_summary order by all")
+    assert [f["position_set"] for f in found] == ["10,50,70,100,120", "11,51,71,101,121"]
+
+
+def test_causal_summary_keeps_single_features_apart_from_whole_residuals(tmp_path):
+    effects = [effect("zero", "all", 5.0), effect("feature_zero", "active", 0.1, feature_id=7)]
+    found = rows(warehouse_of(tmp_path, causal_effects=effects), "from causal_summary order by feature_id nulls first")
+    assert [(f["intervention"], f["feature_id"], f["n_sets"]) for f in found] == [
+        ("zero", None, 1),
+        ("feature_zero", 7, 1),
+    ]
+
+
+def test_feature_catalog_joins_scores_best_explanation_and_verdicts_of_each_leap(tmp_path):
+    def explanation(name, **values):
+        return row("explanations", layer=4, feature_id=1, explanation_id=name, description=name, **values)
+
+    far = {"source_layer": 1, "leap": 3, "target_layer": 4}
+    warehouse = warehouse_of(
+        tmp_path,
+        operators=[operator(), operator("ridge-1-4", **far)],
+        feature_stats=[row("feature_stats", layer=4, feature_id=i, n_active=i, activation_rate=i / 10) for i in (0, 1)],
+        feature_scores=[scores(1, selected=True, rank=1, score=0.9, top_tokens=[" a"], top_logits=[1.0])],
+        explanations=[
+            explanation("doubtful", score=0.9, aligned=False, alignment=0.1),
+            explanation("believed", score=0.4, aligned=True, alignment=0.9),
+        ],
+        feature_transport=[
+            transport(1, 0.9, verdict="transported"),
+            transport(1, 0.1, verdict="synthesised", operator="ridge-1-4", **far),
+        ],
+    )
+    found = rows(warehouse, "from feature_catalog")
+    assert [f["feature_id"] for f in found] == [1, 0]
+    known, unknown = found
+    assert (known["explanation"], known["n_explanations"], known["aligned"]) == ("believed", 2, True)
+    assert known["verdict_by_leap"] == {2: "transported", 3: "synthesised"}
+    assert (known["transported_leap"], known["stops_at_leap"], known["top_tokens"]) == (2, 3, [" a"])
+    assert (unknown["selected"], unknown["score"], unknown["n_explanations"]) == (False, None, 0)
+    assert unknown["verdict_by_leap"] is None
+
+
+def test_explanation_overview_counts_what_is_explained_and_what_is_believed(tmp_path):
+    (found,) = rows(build(tmp_path), "from explanation_overview")
+    assert (found["n_features"], found["n_explained"], found["n_selected"], found["n_selected_explained"]) == (
+        3,
+        1,
+        1,
+        1,
+    )
+    assert (found["n_checked"], found["n_aligned"], found["mean_alignment"]) == (1, 1, 1.0)

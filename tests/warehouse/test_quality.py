@@ -16,8 +16,10 @@ from tests.warehouse.small_warehouse import (
     activation_columns,
     analysis_rows,
     build,
+    causal_rows,
     collect_rows,
     commit_stage,
+    feature_rows,
     residuals,
     row,
     write,
@@ -74,7 +76,7 @@ def put(table, name, row_number, value):
 def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
     seen = []
     found = check_all(build(tmp_path), on_file=lambda file: seen.append(file.path))
-    assert len(seen) == len(set(seen)) == 13
+    assert len(seen) == len(set(seen)) == 22
     assert failures(found) == []
     # Nothing that is promised goes unchecked: some row was looked at for every rule and table.
     looked_at = {(r["table_name"], r["expectation"]) for r in found if r["n_checked"]}
@@ -117,11 +119,47 @@ FAULTS = {
         "does not rise with the mode", "rho_in_sample, mode",
     ),
     "trust": ("saes", 0, {"trusted": False}, "is trusted or says why not", "trusted, distrust_reason"),
-    "duplicate": ("operator_cv", 1, {"fold": 0}, "key is unique", "collection, operator, alpha, fold"),
+    "duplicate": ("operator_cv", 1, {"fold": 0}, "key is unique", "collection, operator, alpha, l1_ratio, fold"),
     "pair": ("subspaces", 0, {"leap": 3}, "target_layer is source_layer + leap", "source_layer, leap, target_layer"),
     "subspace": (
         "subspaces", 0, {"lts_rank_90": 3},
         "ranks for 90, 95 and 99 % are in order", "lts_rank_90, lts_rank_95, lts_rank_99, d_kept",
+    ),
+    "selected without a score": (
+        "feature_scores", 0, {"selected": True},
+        "ranks follow the scores, and what is selected has one", "rank, score, selected",
+    ),
+    "rank against score": (
+        "feature_scores", 1, {"score": 0.95},
+        "ranks follow the scores, and what is selected has one", "rank, score, selected",
+    ),
+    "example": (
+        "feature_examples", 0, {"activation": 2.0},
+        "has one activation a token, and the strongest where it says", "tokens, activations, position, start",
+    ),
+    "example of nothing": (
+        "feature_examples", 0, {"feature_id": 1},
+        "feature is in feature_scores and selected", "scoring, feature_id",
+    ),
+    "spectrum": (
+        "operator_spectra", 1, {"singular_value": 2.0},
+        "singular values do not rise with the mode", "singular_value, mode",
+    ),
+    "middle": (
+        "compositions", 0, {"middle_layer": 4},
+        "the middle layer lies between source and target", "source_layer, middle_layer, target_layer",
+    ),
+    "scaling": (
+        "scaling", 1, {"n_train": 4}, "more of the train documents are more tokens", "fraction, n_train",
+    ),
+    "unpaired sequence": (
+        "causal_perplexity", 3, {"sequence_id": 1},
+        "every intervention has its unedited counterpart on the same sequence", "intervention, sequence_id",
+    ),
+    "intervention": (
+        "causal_effects", 1, {"intervention": "noise", "feature_id": 1},
+        "is one of none, transport, bias, mean, zero, identity, random_rotation, feature_transport, feature_zero",
+        "intervention",
     ),
 }  # fmt: skip
 
@@ -135,7 +173,7 @@ def base(tmp_path_factory):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_one_row_fails_one_expectation_and_names_the_row(fault, base, tmp_path):
     table, number, change, expectation, column = FAULTS[fault]
-    rows = analysis_rows()[table]
+    rows = (analysis_rows() | feature_rows() | causal_rows())[table]
     rows[number] |= change
     # Written into the complete warehouse under a name of its own: what keys refer to is there.
     part = {name: rows[0][name] for name in TABLES[table].partition[1:]}

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from ato.attention import Attended
 from ato.errors import DamagedFileError, InputError, LayerError, NonFiniteError
 from ato.residuals import ResidualSource, group_names, in_splits, share_pass
+from tests.warehouse import conftest
 from warehouse import residuals
 from warehouse.residuals import StoredSource, read_block, write_block
 
@@ -168,6 +171,66 @@ def test_nan_is_refused_on_writing_and_found_by_the_pass_on_reading(store, make_
     pq.write_table(table.set_column(4, field, column), path, **options)
     with pytest.raises(NonFiniteError, match=r"layer 2 .*sequence 1, position 1"):
         share_pass(source, [])
+
+
+def attended(block, k=3, seed=0):
+    """Attended positions of ragged number, from none to k."""
+    rng = np.random.default_rng(seed)
+    there = np.arange(k) < rng.integers(0, k + 1, block.n)[:, None]
+    weights = -np.sort(-rng.random((block.n, k)), axis=1)
+    positions = rng.integers(0, 4, (block.n, k))
+    return Attended(np.where(there, positions, -1).astype(np.int32), np.where(there, weights, 0).astype(np.float32))
+
+
+def with_attention(block):
+    return replace(block, attended={4: attended(block), 7: attended(block, seed=1)})
+
+
+def store_attention(store, blocks, store_collection, monkeypatch):
+    row = conftest.collection_row(6, [1, 4, 7]) | {"settings": '{"attention_top_k": 3}'}
+    monkeypatch.setattr(conftest, "collection_row", lambda d, layers: row)
+    return store_collection(store, blocks)
+
+
+def test_attended_positions_come_back_beside_their_tokens(store, blocks, store_collection, monkeypatch):
+    # Rows of a block need not be in the order of their keys.
+    order = np.random.default_rng(0).permutation(blocks[0].n)
+    mixed = [replace(
+        b, residuals={layer: x[order] for layer, x in b.residuals.items()},
+        **{name: getattr(b, name)[order] for name in KEYS},
+    ) for b in blocks]  # fmt: skip
+    written = [with_attention(block) for block in mixed]
+    files = store_attention(store, written, store_collection, monkeypatch)
+    assert sum(f.table_name == "attended" for f in files) == 6
+    source = StoredSource(store, "c", [7, 4])
+    assert source.attention_layers == (4, 7)
+    for splits in (None, ["test", "val"]):
+        for found, block in zip(source.blocks([1], splits), written, strict=True):
+            expected = block.select(in_splits(block.group, splits, 3))
+            assert found.layers == (1,)
+            for layer in (4, 7):
+                np.testing.assert_array_equal(found.attended[layer].positions, expected.attended[layer].positions)
+                np.testing.assert_array_equal(found.attended[layer].weights, expected.attended[layer].weights)
+                assert found.attended[layer].positions.dtype == np.int32
+                assert found.attended[layer].weights.dtype == np.float32
+    replayed = read_block(store, "c", 0, (1, 4, 7), 3, (4,), 3)
+    assert_same(replayed, written[0])
+    np.testing.assert_array_equal(replayed.attended[4].positions, written[0].attended[4].positions)
+
+
+def test_attention_that_was_not_collected_or_is_of_other_tokens_is_refused(
+    store, blocks, store_collection, monkeypatch
+):
+    written = [with_attention(block) for block in blocks]
+    store_attention(store, written, store_collection, monkeypatch)
+    with pytest.raises(LayerError, match=r"attention of blocks \[1\] was not collected \(c\): .*=\[1,4\] .*=eager"):
+        StoredSource(store, "c", [1, 4])
+    fewer = written[0].select(np.arange(written[0].n) > 0)
+    write_block(store, "c", 0, replace(fewer, residuals={}, attended={4: fewer.attended[4]}))
+    with pytest.raises(DamagedFileError, match=r"attended/.*layer=4/part-00000.*bytes"):
+        StoredSource(store, "c", [4])
+    with pytest.raises(DamagedFileError, match="holds other tokens than the activations"):
+        read_block(store, "c", 0, (1,), 3, (4,), 3)
 
 
 def test_a_pass_that_is_given_up_ends_its_threads(store, blocks, store_collection):

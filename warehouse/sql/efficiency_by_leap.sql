@@ -1,18 +1,12 @@
 -- ceiling, transport and efficiency averaged over the pairs of one leap, at the largest rank of the grid and over the grid
-with run_times as (
-    select key as evaluation, max(started_at) as evaluated_at
-    from stage_runs
-    group by key
-),
-
-ranks as (
+with ranks as (
     select e.*
     from efficiency as e
-    left join run_times as t using (evaluation)
-    qualify dense_rank() over (
-        partition by e.collection, e.source_layer, e.target_layer
-        order by t.evaluated_at desc nulls last, e.evaluation
-    ) = 1
+    inner join latest_evaluations as l
+        on l.kind = 'efficiency' and l.collection = e.collection and l.evaluation = e.evaluation
+        and l.source_layer = e.source_layer and l.target_layer = e.target_layer
+        and l.position_policy = e.position_policy
+    where l.is_latest
 ),
 
 spaces as (
@@ -24,7 +18,8 @@ spaces as (
         lts_dim_participation,
         lts_rank_90,
         lts_rank_95,
-        lts_rank_99
+        lts_rank_99,
+        lts_rank_null
     from subspaces
 ),
 
@@ -33,9 +28,10 @@ saturation as (
         collection,
         source_layer,
         target_layer,
+        position_policy,
         min(rank) filter (where efficiency >= 0.95 * best_efficiency) as saturation_rank
     from (
-        select *, max(efficiency) over (partition by collection, source_layer, target_layer) as best_efficiency
+        select *, max(efficiency) over (partition by collection, source_layer, target_layer, position_policy) as best_efficiency
         from ranks
     )
     group by all
@@ -48,9 +44,11 @@ per_pair as (
         leap,
         source_layer,
         target_layer,
+        position_policy,
         max(rank) as largest_rank,
         arg_max(ceiling_in_sample, rank) as ceiling_in_sample,
         arg_max_null(ceiling_held_out, rank) as ceiling_held_out,
+        arg_max_null(ceiling_null, rank) as ceiling_null,
         arg_max_null(r2_rrr, rank) as r2_rrr,
         arg_max_null(efficiency, rank) as efficiency,
         arg_max_null(efficiency_paper, rank) as efficiency_paper,
@@ -67,11 +65,13 @@ per_pair as (
 final as (
     select
         p.collection,
+        p.position_policy,
         p.leap,
         count(*) as n_pairs,
         avg(p.largest_rank) as mean_largest_rank,
         avg(p.ceiling_in_sample) as mean_ceiling_in_sample,
         avg(p.ceiling_held_out) as mean_ceiling_held_out,
+        avg(p.ceiling_null) as mean_ceiling_null,
         avg(p.r2_rrr) as mean_r2_rrr,
         avg(p.efficiency) as mean_efficiency,
         avg(p.efficiency_paper) as mean_efficiency_paper,
@@ -84,13 +84,14 @@ final as (
         avg(s.lts_rank_90) as mean_lts_rank_90,
         avg(s.lts_rank_95) as mean_lts_rank_95,
         avg(s.lts_rank_99) as mean_lts_rank_99,
+        avg(s.lts_rank_null) as mean_lts_rank_null,
         count(*) filter (where p.bracket_wide) as n_pairs_bracket_wide,
         count(*) filter (where p.few_tokens) as n_pairs_few_tokens
     from per_pair as p
-    left join saturation as u using (collection, source_layer, target_layer)
+    left join saturation as u using (collection, source_layer, target_layer, position_policy)
     left join spaces as s using (collection, evaluation, source_layer, target_layer)
-    group by p.collection, p.leap
+    group by p.collection, p.position_policy, p.leap
 )
 
 select * from final
-order by collection, leap
+order by collection, position_policy, leap

@@ -1,12 +1,11 @@
--- transport efficiency of every rank of every pair, with what the rank adds to the one before it on the grid
+-- transport efficiency of every rank of every pair: its bracket, the chance level, and the curve as published
 with ranks as (
     select * from efficiency
 ),
 
-run_times as (
-    select key as evaluation, max(started_at) as evaluated_at
-    from stage_runs
-    group by key
+evaluations as (
+    select * from latest_evaluations
+    where kind = 'efficiency'
 ),
 
 final as (
@@ -14,16 +13,18 @@ final as (
         r.*,
         rank / d_kept as rank_share,
         ceiling_in_sample - ceiling_held_out as bracket_width,
+        -- The two ends of the bracket: the ceiling known only from data it was not chosen on, and the optimistic one.
+        r2_rrr / nullif(ceiling_in_sample, 0) as efficiency_against_in_sample,
+        ceiling_in_sample - ceiling_null as ceiling_above_null,
         ceiling_held_out - lag(ceiling_held_out, 1, 0) over curve as ceiling_gain,
         r2_rrr - lag(r2_rrr, 1, 0) over curve as r2_gain,
-        row_number() over (
-            partition by r.collection, r.source_layer, r.target_layer, r.rank
-            order by t.evaluated_at desc nulls last, r.evaluation
-        ) = 1 as is_latest
+        e.is_latest
     from ranks as r
-    left join run_times as t using (evaluation)
-    window curve as (partition by r.collection, r.evaluation, r.source_layer, r.target_layer order by r.rank)
+    inner join evaluations as e using (collection, evaluation, source_layer, target_layer, position_policy)
+    window curve as (
+        partition by r.collection, r.evaluation, r.source_layer, r.target_layer, r.position_policy order by r.rank
+    )
 )
 
 select * from final
-order by collection, source_layer, target_layer, evaluation, rank
+order by collection, source_layer, target_layer, position_policy, evaluation, rank

@@ -8,12 +8,6 @@ with chosen_operators as (
     ) = 1
 ),
 
-run_times as (
-    select key as evaluation, max(started_at) as evaluated_at
-    from stage_runs
-    group by key
-),
-
 scores as (
     select
         f.collection,
@@ -36,11 +30,10 @@ scores as (
         f.verdict
     from feature_transport as f
     inner join chosen_operators as o using (collection, operator)
-    left join run_times as t using (evaluation)
-    qualify row_number() over (
-        partition by f.collection, f.sae, f.feature_id, f.operator
-        order by t.evaluated_at desc nulls last, f.evaluation
-    ) = 1
+    inner join latest_evaluations as l
+        on l.kind = 'feature_transport' and l.collection = f.collection and l.evaluation = f.evaluation
+        and l.sae = f.sae and l.operator = f.operator
+    where l.is_latest
 ),
 
 chained as (

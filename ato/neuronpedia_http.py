@@ -1,0 +1,169 @@
+"""Requests that survive a busy server: back-off with jitter, checked bodies, one clear line when nobody answers."""
+
+import random
+import re
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ato.errors import DamagedFileError, SettingsError, UnavailableError
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_SECONDS = 5.0
+"""Longest wait for a connection: without a network a run must go on soon."""
+UNREACHABLE_ATTEMPTS = 2
+RETRIED = frozenset({429, 500, 502, 503, 504})
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+LONGEST_ASKED_PAUSE = 300.0
+"""A server that asks for more patience than this (seconds) is given up."""
+
+Check = Callable[[bytes], object]
+"""Raises ValueError, EOFError or OSError for a body that is not whole."""
+
+
+class _TryAgain(Exception):
+    """A failure that may pass, and how often and when to try again."""
+
+    def __init__(self, failure: Exception, *, pause: float | None = None, attempts: int = sys.maxsize):
+        super().__init__(str(failure))
+        self.failure, self.pause, self.attempts = failure, pause, attempts
+
+
+class Fetcher:
+    """An HTTP client of one server.
+
+    429, 500, 502, 503, 504, broken connections and damaged bodies are tried again, up to ``max_attempts`` requests in
+    all, after a random pause between 0 and min(60 s, 1 s * 2^n) ("full jitter"; Brooker, 2015), or what the server's
+    ``Retry-After`` asks for. Redirects are not followed: a key must not reach another server.
+
+    Args:
+        base_url: ``https://server``; requests are paths below it.
+        key: sent as ``x-api-key``; it appears in no error, log or cache.
+        timeout: seconds to wait for each answer.
+        max_attempts: requests in all.
+        sleep: how to wait, replaced by tests.
+        jitter: uniform numbers in [0, 1), replaced by tests.
+
+    Raises:
+        SettingsError: the address or the key cannot be used.
+    """
+
+    def __init__(
+        self, base_url: str, *, key: str | None = None, timeout: float = 20.0, max_attempts: int = 6,
+        sleep: Callable[[float], object] = time.sleep, jitter: Callable[[], float] = random.random,
+    ):  # fmt: skip
+        self.base_url = base_url.rstrip("/")
+        if not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", self.base_url):
+            raise SettingsError(f"{base_url!r} is no web address", cure="write https://server")
+        key = (key or "").strip()
+        if not re.fullmatch(r"[\x21-\x7e]*", key):
+            # The HTTP library would quote the key in its own complaint.
+            raise SettingsError("the API key holds characters that no key has", cure="set NEURONPEDIA_API_KEY again")
+        self._key, self._timeout = key, timeout
+        self._max_attempts, self._sleep, self._jitter = max_attempts, sleep, jitter
+
+    @cached_property
+    def _client(self) -> "httpx.Client":
+        """Made when first needed: loading the certificates takes a while."""
+        import httpx
+
+        try:
+            return httpx.Client(
+                headers={"x-api-key": self._key} if self._key else {},
+                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS)),
+            )
+        except (ImportError, ValueError, OSError) as error:
+            raise UnavailableError(f"no connection can be made: {error}", cure="check the proxy variables") from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    def fetch(self, path: str, *, params: dict[str, str] | None = None, json: Any = None, check: Check) -> bytes | None:
+        """The body of an answer that passed ``check``; None if the server says there is no such thing (404).
+
+        Args:
+            path: below the base address, with a leading slash.
+            params: query.
+            json: body of a POST; without it the request is a GET.
+
+        Raises:
+            UnavailableError: no connection, no sound answer in ``max_attempts`` requests, or a refusal.
+            DamagedFileError: every answer was damaged.
+        """
+        for attempt in range(1, self._max_attempts + 1):
+            try:
+                return self._request(path, params, json, check)
+            except _TryAgain as again:
+                if attempt >= min(again.attempts, self._max_attempts):
+                    raise again.failure from None
+                backoff = self._jitter() * min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
+                self._sleep(backoff if again.pause is None else again.pause)
+        raise SettingsError("max_attempts is 0", cure="allow at least one request")
+
+    def _request(self, path: str, params: dict[str, str] | None, json: Any, check: Check) -> bytes | None:
+        """One request; raises _TryAgain for what may pass."""
+        import httpx
+
+        try:
+            response = self._client.request(
+                "GET" if json is None else "POST", self.base_url + path, params=params, json=json
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            what = f"cannot be reached ({_reason(error)})"
+            unreachable = UnavailableError(what, where=self.base_url, cure="check the network connection")
+            raise _TryAgain(unreachable, attempts=UNREACHABLE_ATTEMPTS) from None
+        except httpx.TransportError as error:
+            raise _TryAgain(self._gave_up(f"the connection broke ({type(error).__name__})", path)) from None
+        if response.status_code == 404:
+            return None
+        if response.status_code in RETRIED:
+            raise _TryAgain(self._gave_up(f"answered {response.status_code}", path), pause=self._asked_pause(response))
+        if response.status_code != 200:
+            raise self._refusal(response.status_code, path)
+        try:
+            check(response.content)
+        except (ValueError, EOFError, OSError) as error:
+            what = f"the file came damaged every time, {self._max_attempts} requests in all ({_reason(error)})"
+            damaged = DamagedFileError(what, where=self.base_url + path, cure="try again later")
+            raise _TryAgain(damaged) from None
+        return response.content
+
+    def _gave_up(self, what: str, path: str) -> UnavailableError:
+        return UnavailableError(
+            f"{what}, {self._max_attempts} requests in all", where=self.base_url + path, cure="try again later"
+        )
+
+    def _refusal(self, status: int, path: str) -> UnavailableError:
+        keyless = status in (401, 403)
+        cure = "set NEURONPEDIA_API_KEY to a valid key" if keyless else "check explain.api_url and explain.bulk_url"
+        return UnavailableError(f"refused the request with {status}", where=self.base_url + path, cure=cure)
+
+    def _asked_pause(self, response: "httpx.Response") -> float | None:
+        """Seconds that ``Retry-After`` asks for, a number or a date; None without one that can be read."""
+        text = response.headers.get("retry-after", "").strip()
+        try:
+            if text.isdigit():
+                seconds = float(text)
+            else:
+                seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+        if seconds > LONGEST_ASKED_PAUSE:
+            raise UnavailableError(
+                f"asks to wait {seconds:.0f} seconds",
+                where=self.base_url,
+                cure="run again later, or set explain.mode=bulk",
+            )
+        return max(seconds, 0.0)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__

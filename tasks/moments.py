@@ -1,0 +1,110 @@
+"""The moments of a study: those of its pairs under its position policy, and those of chance, from one pass."""
+
+from dataclasses import dataclass
+
+from ato.errors import SettingsError
+from ato.moments import Moments
+from ato.pairing import PairedSource, PermutedSource
+from ato.position_policies import parse_policy, permuted_key, source_key
+from ato.residuals import ResidualBlock, ResidualSource
+from tasks.settings import ModelSettings, OperatorSettings
+from tasks.sources import residual_source
+from tasks.stage import Stage
+from warehouse.store import Warehouse
+
+
+@dataclass(frozen=True)
+class StudyMoments:
+    """Moments of all pairs."""
+
+    own: Moments
+    """Under the keys that ``ato.pairing`` gives to the paired rows; all splits."""
+    permuted: Moments | None
+    """Train rows with the documents of y shuffled against x, positions kept; None where the settings leave it out."""
+
+    def permuted_pair(self, source: int, target: int) -> tuple[Moments, tuple[int, int]]:
+        """The moments of chance, and the keys of one pair in them."""
+        if self.permuted is None:
+            raise SettingsError(
+                "the moments hold no shuffled documents", cure="set operators.permutation_null=true and run again"
+            )
+        return self.permuted, (permuted_key(source), target)
+
+
+class MomentsPass:
+    """A consumer that gathers the moments of a study from the blocks of a source.
+
+    Args:
+        source: whose blocks it will be given.
+        settings: name the pairs, the policy, the shares of the train documents, and whether chance is measured.
+    """
+
+    def __init__(self, source: ResidualSource, settings: OperatorSettings):
+        policy = parse_policy(settings.position_policy)
+        self._paired = PairedSource(source, settings.pairs, policy)
+        self._shuffled = PermutedSource(source, settings.pairs)
+        keyed = [(source_key(*pair, policy), pair[1]) for pair in settings.pairs]
+        cuts = [fraction for fraction in settings.train_fractions if fraction < 1]
+        own = Moments(keyed, n_folds=source.n_folds, cuts=cuts)
+        shuffled = [(permuted_key(source), target) for source, target in settings.pairs]
+        self.moments = StudyMoments(own, Moments(shuffled, n_folds=1) if _needs_chance(settings) else None)
+
+    def update(self, block: ResidualBlock) -> "MomentsPass":
+        """Take a block of all layers into account."""
+        self.moments.own.update(self._paired.pair(block))
+        if self.moments.permuted is not None:
+            train = block.group < self._paired.n_folds
+            if train.any():
+                shuffled = self._shuffled.pair(block if train.all() else block.select(train))
+                self.moments.permuted.update(shuffled.residuals, fold=0)
+        return self
+
+
+def _needs_chance(settings: OperatorSettings) -> bool:
+    return settings.permutation_null or "permuted" in settings.methods
+
+
+def moments_stage(warehouse: Warehouse, collection: str, settings: OperatorSettings) -> Stage:
+    """The stage whose artifacts are the moments that these settings need of a collection."""
+    own = {
+        "pairs": sorted(map(list, settings.pairs)), "position_policy": settings.position_policy,
+        "train_fractions": sorted(settings.train_fractions), "permutation_null": _needs_chance(settings),
+    }  # fmt: skip
+    slug = f"moments-{len(settings.pairs)}-pairs"
+    return Stage(warehouse, "moments", slug, settings=own, inputs=[collection], collection=collection)
+
+
+def publish_moments(stage: Stage, moments: StudyMoments) -> None:
+    """Write and commit the artifacts of a moments stage."""
+    with stage:
+        stage.add(stage.warehouse.publish_artifact(moments.own.save, *_path(stage)))
+        if moments.permuted is not None:
+            stage.add(stage.warehouse.publish_artifact(moments.permuted.save, *_path(stage, "-permuted")))
+
+
+def load_moments(warehouse: Warehouse, collection: str, settings: OperatorSettings) -> StudyMoments:
+    """The moments that ``publish_moments`` wrote for these settings."""
+    stage = moments_stage(warehouse, collection, settings)
+    own = Moments.load(warehouse.artifact_path(*_path(stage)))
+    permuted = warehouse.artifact_path(*_path(stage, "-permuted")) if _needs_chance(settings) else None
+    return StudyMoments(own, None if permuted is None else Moments.load(permuted))
+
+
+def _path(stage: Stage, suffix: str = "") -> tuple[str, str]:
+    return ("moments", f"{stage.key}{suffix}.safetensors")
+
+
+def attention_layers(settings: OperatorSettings) -> list[int]:
+    """Blocks whose attention the position policy needs."""
+    needed = parse_policy(settings.position_policy).needs_attention
+    return sorted({target for _, target in settings.pairs}) if needed else []
+
+
+def paired_source(warehouse: Warehouse, row: dict, model: ModelSettings, settings: OperatorSettings) -> ResidualSource:
+    """The residuals of a collection as pairs of source and target rows.
+
+    Args:
+        row: of the table ``collections``.
+    """
+    source = residual_source(warehouse, row, model, attention_layers(settings))
+    return PairedSource(source, settings.pairs, settings.position_policy)

@@ -1,0 +1,103 @@
+"""How figures look and how they become bytes: one palette, SVG for the page, PNG for files, equal rows to equal bytes."""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+"""Okabe and Ito's palette, told apart with any colour vision."""
+INK = "#1a1c1f"
+"""Lines and words; on the page they take the colour of its text, light or dark."""
+MUTED = "#8a8f98"
+WIDTH = 8.6
+"""Width of every figure, in inches."""
+DPI = 144
+
+Draw = Callable[["Figure", list[dict[str, Any]]], None]
+
+
+@contextmanager
+def _style(key: str) -> Iterator[None]:
+    """matplotlib's settings within: nothing of the user's own configuration, ids that depend on the figure only."""
+    import matplotlib
+
+    own: dict[Any, Any] = {
+        "svg.hashsalt": key, "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 9.0,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9.5, "axes.titleweight": "bold",
+        "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "text.color": INK,
+        "xtick.color": INK, "ytick.color": INK, "axes.grid": True, "grid.color": MUTED, "grid.alpha": 0.25,
+        "legend.frameon": False, "lines.linewidth": 1.6, "axes.unicode_minus": True,
+    }  # fmt: skip
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(own)
+        yield
+
+
+def _figure(draw: Draw, rows: list[dict[str, Any]]) -> "Figure":
+    # No pyplot: it keeps figures in a global list and picks a backend that may need a screen.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    draw(figure, rows)
+    return figure
+
+
+def svg(key: str, draw: Draw, rows: list[dict[str, Any]]) -> str:
+    """A figure as an SVG element for a page: no background, words in the page's colour, ids that start with the key."""
+    stream = io.BytesIO()
+    with _style(key):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        _figure(draw, rows).savefig(stream, format="svg", transparent=True, metadata=nothing)
+    return _for_page(stream.getvalue().decode(), key)
+
+
+def png(key: str, draw: Draw, rows: list[dict[str, Any]]) -> bytes:
+    """A figure as a PNG file on white."""
+    stream = io.BytesIO()
+    with _style(key):
+        _figure(draw, rows).savefig(stream, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _for_page(text: str, key: str) -> str:
+    """Strip what only a file of its own needs (names of schemas, metadata, sizes) and keep its ids apart from others."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    head, rest = text.split(">", 1)
+    (box,) = re.findall(r'viewBox="[^"]*"', head)
+    rest = re.sub(r"<style.*?</style>|font-family: [^;\"]*;? ?", "", rest, flags=re.DOTALL)  # the page's style decides
+    rest = rest.replace("xlink:href", "href").replace(INK, "currentColor")
+    rest = re.sub(r'\bid="', f'id="{key}-', rest)
+    rest = re.sub(r'(href="|url\()#', rf"\1#{key}-", rest)
+    rest = re.sub(r"\n\s*", "\n", rest)
+    return f'<svg {box} aria-hidden="true" focusable="false">{rest.strip()}'
+
+
+def ink_on(red: float, green: float, blue: float) -> str:
+    """Black or white, whichever is read more easily on a colour with channels in [0, 1]."""
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#ffffff"
+
+
+def interval_bars(axes: Any, x: Any, rows: list[dict[str, Any]], name: str, colour: str, **options: Any) -> None:
+    """Points of the column ``name`` with bars from ``name_low`` to ``name_high`` where there is an interval."""
+    values = [row[name] for row in rows]
+    below = [_distance(row[name], row[f"{name}_low"]) for row in rows]
+    above = [_distance(row[f"{name}_high"], row[name]) for row in rows]
+    axes.errorbar(x, values, yerr=[below, above], color=colour, capsize=2.5, elinewidth=1.0, **options)
+
+
+def _distance(high: float | None, low: float | None) -> float:
+    return max(high - low, 0.0) if high is not None and low is not None else 0.0
+
+
+def grid_shape(n: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of n small figures."""
+    width = max(1, min(n, columns))
+    return -(-n // width), width

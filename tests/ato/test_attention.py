@@ -1,0 +1,105 @@
+"""Attention: the positions a token attends to, and a head in a real model that moves a feature."""
+
+import numpy as np
+import pytest
+import torch
+
+from ato.attention import most_attended
+from ato.models import LanguageModel, load_model
+from ato.pairing import PairedSource, source_key
+from ato.sources import LiveSource
+from ato.text import Sequence
+from tests.tiny_models import save_tiny_model
+
+
+def test_most_attended_positions_are_the_largest_kept_weights():
+    rng = np.random.default_rng(0)
+    b, t = 3, 7
+    weights = np.tril(rng.random((b, t, t)))
+    kept = rng.random((b, t)) < 0.7
+    cells = np.flatnonzero(kept)
+    found = most_attended(torch.tensor(weights), torch.from_numpy(cells), torch.from_numpy(kept), 9)
+    assert found.positions.shape == (len(cells), 9)
+    for row, cell in enumerate(cells):
+        i, j = divmod(cell, t)
+        candidates = [p for p in range(j + 1) if kept[i, p]]
+        candidates.sort(key=lambda p: -weights[i, j, p])
+        assert found.positions[row].tolist() == candidates + [-1] * (9 - len(candidates))
+        np.testing.assert_allclose(found.weights[row, : len(candidates)], weights[i, j, candidates], rtol=1e-6)
+        assert (found.weights[row, len(candidates) :] == 0).all()
+
+
+def test_dropping_tokens_later_leaves_the_attended_positions_of_dropping_them_at_once():
+    rng = np.random.default_rng(1)
+    weights, kept = torch.tensor(np.tril(rng.random((4, 9, 9)))), rng.random((4, 9)) < 0.8
+    fewer = kept & (rng.random((4, 9)) < 0.6)
+
+    def attended(mask, k):
+        return most_attended(weights, torch.from_numpy(np.flatnonzero(mask)), torch.from_numpy(mask), k)
+
+    sequence, position = np.divmod(np.flatnonzero(fewer), 9)
+    late = attended(kept, 9).select(fewer[kept]).among(sequence, position).top(3)
+    at_once = attended(fewer, 3)
+    np.testing.assert_array_equal(late.positions, at_once.positions)
+    np.testing.assert_array_equal(late.weights, at_once.weights)
+
+
+@pytest.fixture(scope="module")
+def mover(tmp_path_factory) -> LanguageModel:
+    """A llama whose block 1 attends to the token before and moves the first half of its stream to the second half.
+
+    Keys are one constant vector, queries the same turned by one position of the rotary embedding, which is largest
+    where the key stands one position earlier. Embeddings have equal norms, so that the norm before attention is linear.
+    """
+    folder = tmp_path_factory.mktemp("mover")
+    model = load_model(save_tiny_model(folder), device="cpu", dtype="float32", attention="eager")
+    d, half = model.d_model, model.d_model // 2
+    generator = torch.Generator().manual_seed(0)
+    embedding = model.module.get_input_embeddings().weight.data
+    embedding.zero_()
+    embedding[:, :half] = torch.nn.functional.normalize(torch.randn(len(embedding), half, generator=generator)) * 6
+    for number, block in enumerate(model.blocks):
+        block.mlp.down_proj.weight.data.zero_()
+        block.self_attn.o_proj.weight.data.zero_()
+        if number == 1:
+            attend_to_the_token_before(block.self_attn)
+            # Heads read the first half of the normed stream; two query heads share each value head, one of them writes.
+            block.self_attn.v_proj.weight.data = torch.eye(half, d)
+            for value_head in range(2):
+                rows = slice(half + 8 * value_head, half + 8 * value_head + 8)
+                columns = slice(16 * value_head, 16 * value_head + 8)
+                block.self_attn.o_proj.weight.data[rows, columns] = torch.eye(8)
+    return model
+
+
+def attend_to_the_token_before(attention: torch.nn.Module) -> None:
+    key, query = torch.zeros(8), torch.zeros(8)
+    angle = 10000.0 ** (-torch.arange(4) / 4)  # of one position, per pair of coordinates (i, i + 4)
+    key[:4] = 1
+    query[:4], query[4:] = torch.cos(angle), -torch.sin(angle)
+    for projection, vector, heads in ((attention.k_proj, key, 2), (attention.q_proj, query, 4)):
+        projection.weight.data.zero_()
+        projection.bias = torch.nn.Parameter(30 * vector.repeat(heads), requires_grad=False)
+
+
+def test_in_a_real_model_a_feature_moved_by_a_previous_token_head_is_found_under_attended_and_previous(mover):
+    rng = np.random.default_rng(0)
+    sequences = [
+        Sequence(i, f"{i:016x}", i, *[("train", i % 2), ("test", None)][i % 5 == 4], 0, ids.astype(np.int32), "")
+        for i, ids in enumerate(rng.integers(3, 259, (40, 24)))
+    ]
+    live = LiveSource(mover, sequences, [0, 1], n_folds=2, attention_layers=[1], attention_top_k=2)
+    moved = {}
+    for policy in ("same", "previous", "attended", "attended:2", "shuffled"):
+        key = source_key(0, 1, policy)
+        blocks = [b for b in PairedSource(live, [(0, 1)], policy).blocks() if b.position.min() >= 1]
+        x = torch.cat([b.residuals[key][:, :16] for b in blocks]).double().numpy()
+        y = torch.cat([b.residuals[1][:, 16:] for b in blocks]).double().numpy()  # the half that attention writes
+        late = np.concatenate([b.position for b in blocks]) >= 2  # the token before the first kept one is not kept
+        x, y = x[late] - x[late].mean(0), y[late] - y[late].mean(0)
+        train = np.arange(len(x)) < len(x) // 2
+        errors = y[~train] - x[~train] @ np.linalg.lstsq(x[train], y[train])[0]
+        moved[policy] = 1 - (errors**2).sum() / (y[~train] ** 2).sum()
+    assert min(moved["previous"], moved["attended"], moved["attended:2"]) > 0.999
+    assert abs(moved["same"]) < 0.15
+    assert moved["shuffled"] < 0.15

@@ -1,0 +1,219 @@
+"""Published SAEs through sae-lens: converted to the same function, refused by name at once, never waited for offline.
+
+The download itself is replaced by SAEs that sae-lens makes and saves here.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ato import pretrained_saes
+from ato.errors import DamagedFileError, SAEError, UnavailableError
+from ato.pretrained_saes import from_sae_lens, load_pretrained, split_release, with_centring_folded
+from ato.sae_files import load_sae, save_sae
+from ato.saes import SparseAutoencoder
+from tests.ato.test_saes import D_IN, D_SAE, lens_sae, random_sae
+
+RELEASE, SAE_ID = "gemma-scope-2b-pt-res-canonical", "layer_6/width_16k/canonical"
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    return torch.randn(64, D_IN, generator=torch.Generator().manual_seed(9)) * 2 + 1
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """A function that puts an SAE of sae-lens, saved and loaded once, where the download would come from."""
+
+    def publish(sae, **metadata) -> None:
+        from sae_lens import SAE
+
+        for name, value in metadata.items():
+            sae.cfg.metadata[name] = value
+        sae.save_model(tmp_path / "published")
+        monkeypatch.setattr(
+            pretrained_saes, "_from_pretrained", lambda release, sae_id: SAE.load_from_disk(tmp_path / "published")
+        )
+
+    return publish
+
+
+@pytest.mark.parametrize("architecture", ["topk", "jumprelu", "standard", "gated"])
+@pytest.mark.parametrize("apply_b_dec_to_input", [True, False])
+def test_a_published_sae_is_the_same_function_as_in_sae_lens(published, x, architecture, apply_b_dec_to_input):
+    theirs = lens_sae(architecture, apply_b_dec_to_input)
+    published(theirs, hook_name="blocks.6.hook_resid_post")
+    ours = load_pretrained(RELEASE, SAE_ID)
+    torch.testing.assert_close(ours.encode(x), theirs.encode(x).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.reconstruct(x), theirs(x).detach(), rtol=1e-4, atol=1e-4)
+    assert (ours.site, ours.hook_layer) == ("resid_post", 6)
+
+
+def test_metadata_say_what_the_directory_knows_and_survive_saving(published, tmp_path, x):
+    published(lens_sae("jumprelu"), hook_name="blocks.6.hook_resid_post", neuronpedia_id=None)
+    ours = load_pretrained(RELEASE, SAE_ID)
+    expected = {
+        "release": RELEASE, "sae_id": SAE_ID, "neuronpedia_id": "gemma-2-2b/6-gemmascope-res-16k", "l0": 70.0,
+        "hook_name": "blocks.6.hook_resid_post",
+    }  # fmt: skip
+    assert expected.items() <= ours.metadata.items()
+    again = load_sae(save_sae(ours, tmp_path / "saved"), site="resid_post", layer=6)
+    assert expected.items() <= again.metadata.items()
+    assert torch.equal(again.encode(x), ours.encode(x))
+
+
+def test_topk_with_rescaling_by_decoder_norm_is_folded(x):
+    from sae_lens import SAE
+
+    theirs = lens_sae("topk")
+    theirs.cfg.rescale_acts_by_decoder_norm = True
+    theirs = SAE.from_dict(theirs.cfg.to_dict())
+    theirs.load_state_dict(lens_sae("topk").state_dict())
+    ours = from_sae_lens(theirs)
+    torch.testing.assert_close(ours.encode(x), theirs.encode(x).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.reconstruct(x), theirs(x).detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_becomes_float32(x):
+    theirs = lens_sae("standard").to(torch.bfloat16)
+    ours = from_sae_lens(theirs)
+    assert ours.W_enc.dtype == torch.float32
+    assert torch.equal(ours.W_dec, theirs.W_dec.float())
+
+
+@pytest.mark.parametrize("apply_b_dec_to_input", [True, False])
+def test_centring_folded_into_the_encoder_is_centring_of_the_residuals(x, apply_b_dec_to_input):
+    sae = random_sae("jumprelu", apply_b_dec_to_input=apply_b_dec_to_input)
+    folded = with_centring_folded(sae)
+    centred = x - x.mean(1, keepdim=True)
+    torch.testing.assert_close(folded.pre_activations(x), sae.pre_activations(centred), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded.pre_activations(x + 100), folded.pre_activations(x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*This SAE has non-empty:UserWarning")
+def test_an_sae_of_a_model_with_centred_weights_takes_the_residuals_of_the_published_model(published, x):
+    theirs = lens_sae("standard")
+    published(
+        theirs, model_from_pretrained_kwargs={"center_writing_weights": True}, hook_name="blocks.8.hook_resid_pre"
+    )
+    ours = load_pretrained("gpt2-small-res-jb", "blocks.8.hook_resid_pre")
+    expected = theirs.encode(x - x.mean(1, keepdim=True)).detach()
+    torch.testing.assert_close(ours.encode(x), expected, rtol=1e-4, atol=1e-4)
+    # What enters block 8 is what block 7 leaves behind.
+    assert (ours.site, ours.hook_layer, ours.metadata["neuronpedia_id"]) == ("resid_post", 7, "gpt2-small/8-res-jb")
+
+
+def test_normalisation_outside_the_weights_and_broken_weights_are_refused(published):
+    theirs = lens_sae("standard")
+    theirs.cfg.normalize_activations = "expected_average_only_in"
+    published(theirs)
+    with pytest.raises(SAEError, match="normalised by 'expected_average_only_in'"):
+        load_pretrained(RELEASE, SAE_ID)
+    theirs = lens_sae("standard")
+    theirs.W_dec.data[0, 0] = torch.inf
+    published(theirs)
+    with pytest.raises(DamagedFileError, match="W_dec holds NaN or infinity"):
+        load_pretrained(RELEASE, SAE_ID)
+
+
+def test_a_transcoder_is_refused(published):
+    from sae_lens import SAE
+
+    config = {
+        "architecture": "transcoder", "d_in": D_IN, "d_out": D_IN, "d_sae": D_SAE, "apply_b_dec_to_input": False,
+        "device": "cpu", "dtype": "float32",
+    }  # fmt: skip
+    published(SAE.from_dict(config))
+    with pytest.raises(SAEError, match="architecture 'transcoder' is not supported"):
+        load_pretrained(RELEASE, SAE_ID)
+
+
+@pytest.mark.parametrize(
+    ("release", "sae_id", "near"),
+    [
+        ("gemma-scope-2b-pt-res-canonicl", SAE_ID, RELEASE),
+        (RELEASE, "layer_6/width_16/canonical", SAE_ID),
+        ("gpt2-small-res-jp", "blocks.8.hook_resid_pre", "gpt2-small-res-jb"),
+        ("ZZZ", "x", "did you mean"),
+    ],
+)
+def test_an_unknown_name_is_refused_before_any_download_and_names_the_nearest(monkeypatch, release, sae_id, near):
+    monkeypatch.setattr(pretrained_saes, "_downloaded", lambda *_: pytest.fail("asked for a download"))
+    with pytest.raises(SAEError) as caught:
+        load_pretrained(release, sae_id)
+    assert near in caught.value.cure
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_one_question_is_asked_and_one_line_said(monkeypatch):
+    tries = []
+
+    def absent(release: str, sae_id: str) -> None:
+        from huggingface_hub import is_offline_mode
+
+        tries.append(is_offline_mode())
+        raise FileNotFoundError("not in the cache")
+
+    def no_network(self, *args: object, **options: object) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(pretrained_saes, "_from_pretrained", absent)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_network)
+    with pytest.raises(UnavailableError, match="the hub cannot be reached") as caught:
+        load_pretrained(RELEASE, SAE_ID)
+    assert tries == [True]  # the cache only: the client's own retries take half a minute
+    assert "\n" not in str(caught.value)
+    assert f"{RELEASE}:{SAE_ID}" in str(caught.value)
+
+
+def test_what_is_not_in_the_cache_is_downloaded_and_a_broken_download_can_be_resumed(monkeypatch):
+    from huggingface_hub import constants
+
+    before, answers = constants.HF_HUB_OFFLINE, [FileNotFoundError("cache"), None]
+
+    def answer(release: str, sae_id: str) -> object:
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        assert before == constants.HF_HUB_OFFLINE
+        return lens_sae("standard")
+
+    monkeypatch.setattr(pretrained_saes, "_from_pretrained", answer)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    assert isinstance(load_pretrained(RELEASE, SAE_ID), SparseAutoencoder)
+    answers[:] = [FileNotFoundError("cache"), ConnectionResetError("cut")]
+    with pytest.raises(UnavailableError, match="run again to resume it"):
+        load_pretrained(RELEASE, SAE_ID)
+
+
+def test_a_release_and_an_id_are_parted_at_the_first_colon():
+    assert split_release(f"{RELEASE}:{SAE_ID}") == (RELEASE, SAE_ID)
+    for text in ("", RELEASE, f"{RELEASE}:", ":x"):
+        with pytest.raises(SAEError, match="is not RELEASE:SAE_ID"):
+            split_release(text)
+
+
+@pytest.mark.parametrize(
+    ("hook_name", "site", "layer", "says"),
+    [
+        ("blocks.6.hook_resid_post", "mlp_out", 6, r"reads resid_post \(blocks.6.hook_resid_post\).*mlp_out"),
+        ("blocks.6.hook_mlp_out", "resid_post", 6, "reads mlp_out.*collect.site=mlp_out"),
+        ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*read layer 7 .*: list it under layer 6"),
+        ("blocks.6.hook_resid_pre", "resid_post", 6, "reads layer 5"),
+        ("blocks.6.ln2.hook_normalized", "resid_post", 6, "reads blocks.6.ln2.hook_normalized"),
+    ],
+)
+def test_an_sae_of_another_site_or_layer_is_refused_in_one_line(tmp_path, hook_name, site, layer, says):
+    sae = replace(random_sae("topk"), metadata={"hook_name": hook_name})
+    folder = save_sae(sae, tmp_path)
+    with pytest.raises(SAEError, match=says) as caught:
+        load_sae(folder, d_model=D_IN, site=site, layer=layer)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_sae_that_does_not_say_where_it_reads_is_not_refused(tmp_path):
+    sae = load_sae(save_sae(random_sae("topk"), tmp_path), site="mlp_out", layer=3)
+    assert (sae.site, sae.hook_layer) == (None, None)

@@ -1,0 +1,251 @@
+"""The causal check end to end on a tiny study: which rows land in the tables, and that the model itself gives them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ato.errors import DataError, LayerError, MismatchError, SettingsError
+from ato.operators import TransportOperator
+from ato.text import Sequence
+from flows.settings import Settings
+from tasks.causal import best_features, measure_causal
+from tasks.models import language_model
+from tasks.pairs import PairStage, pair_stages
+from tasks.settings import CausalSettings
+from tasks.sources import collection_row
+from tasks.stage import Stage
+from tests.flows.tiny_study import tiny_settings
+from tests.tasks.scored_study import add_sae, random_sae
+from tests.warehouse.small_warehouse import COLLECTION, STARTED, row
+from warehouse.catalog import rows
+from warehouse.sequences import stored_sequences, write_sequences
+from warehouse.stages import PASSED, commit, manifests
+from warehouse.store import Warehouse
+
+pytestmark = pytest.mark.slow
+
+D, SEQ_LEN = 16, 32
+FIVE = "3,9,14,20,25"
+PAIRS = [(0, 2), (1, 2), (1, 3)]
+"""Those of the tiny study that end at the layers 2 and 3 of its SAEs."""
+
+
+def put_operator(warehouse: Warehouse, pair: PairStage, weights_hash: str) -> TransportOperator:
+    """An operator near the identity, as the stage ``operators`` leaves it."""
+    rng = np.random.default_rng(pair.source_layer)
+    operator = TransportOperator(
+        np.eye(D) + 0.1 * rng.normal(size=(D, D)), rng.normal(size=D), "ridge", *pair.layers,
+        y_mean=rng.normal(size=D), weights_hash=weights_hash,
+    )  # fmt: skip
+    stage = pair.stage
+    stage.add(warehouse.publish_artifact(operator.save, *pair.operator_path("ridge")))
+    stage.write("operators", [row("operators", operator=pair.operator_key("ridge"), **pair.columns, rank=D)])
+    commit_unchecked(warehouse, stage)
+    return operator
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Settings, SAE keys and operators; the warehouse is the one of the environment meanwhile."""
+    folder: Path = tmp_path_factory.mktemp("causal")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(folder / "warehouse"))
+        settings = tiny_settings(folder)
+        own = language_model(settings.model).identity.weights_hash
+        put_collection(Warehouse(), settings, own)
+        causal = CausalSettings(n_sequences=6, positions=[FIVE, "10", "all"], n_features=2, batch_size=4)
+        settings = settings.model_copy(update={"causal": causal})
+        warehouse = Warehouse()
+        keys = [add_sae(warehouse, COLLECTION, layer, random_sae(layer)) for layer in (2, 3)]
+        for key, layer in zip(keys, (2, 3), strict=True):
+            put_feature_stats(warehouse, key, layer)
+        operators = {
+            pair.layers: put_operator(warehouse, pair, own)
+            for pair in pair_stages(warehouse, COLLECTION, settings.operators, settings.evaluate)
+        }
+        measure(settings, keys)
+        yield settings, keys, operators
+
+
+def put_collection(warehouse: Warehouse, settings: Settings, weights_hash: str) -> None:
+    """Test sequences of random tokens, two a document, every fifth too short; residuals are not stored."""
+    rng = np.random.default_rng(0)
+    sequences = [
+        Sequence(i, f"{i // 2:016x}", i // 2, "test", None, 0, rng.integers(3, 259, 20 if i % 5 == 4 else SEQ_LEN), "")
+        for i in range(20)
+    ]
+    collection = row(
+        "collections", collection=COLLECTION, weights_hash=weights_hash, layers=[0, 1, 2, 3], median_norm=[1e6] * 4,
+        seq_len=SEQ_LEN, d_model=D, n_layers=5, n_folds=3, site="resid_post",
+        settings=settings.collect.model_dump_json(),
+    )  # fmt: skip
+    files = [
+        write_sequences(warehouse, COLLECTION, 0, sequences),
+        warehouse.write_rows("collections", [collection], COLLECTION, collection=COLLECTION),
+    ]
+    commit(
+        warehouse, "collect", COLLECTION, collection=COLLECTION, settings={}, files=files, quality=PASSED,
+        started_at=STARTED, seconds=1.0,
+    )  # fmt: skip
+
+
+def put_feature_stats(warehouse: Warehouse, key: str, layer: int) -> None:
+    """Feature 5 is the most active one, 3 never is."""
+    counts = {0: 4, 3: 0, 5: 9, 7: 4}
+    stage = Stage(warehouse, "features", f"stats-{layer}", settings={}, inputs=[key], collection=COLLECTION)
+    stats = [
+        row("feature_stats", layer=layer, feature_id=f, n_tokens=10, n_active=n, activation_rate=n / 10)
+        for f, n in counts.items()
+    ]
+    stage.write("feature_stats", [s | {"sae": key} for s in stats], sae=key)
+    commit_unchecked(warehouse, stage)
+
+
+def commit_unchecked(warehouse: Warehouse, stage: Stage) -> None:
+    """The manifest of a stage, without the checks of its tables."""
+    commit(
+        warehouse, stage.name, stage.key, collection=COLLECTION, inputs=stage.inputs, settings=stage.settings,
+        files=stage.files, quality=PASSED, started_at=STARTED, seconds=1.0,
+    )  # fmt: skip
+
+
+def measure(settings: Settings, keys: list[str], **changes: object) -> None:
+    causal = settings.causal.model_copy(update=changes)
+    measure_causal.fn(COLLECTION, keys, settings.model, settings.operators, settings.evaluate, causal)
+
+
+def measured() -> set[str]:
+    return {run.key for run in manifests(Warehouse()) if run.stage == "causal" and run.quality == "passed"}
+
+
+def test_every_pair_has_every_edit_of_every_full_length_sequence(study):
+    held_out = stored_sequences(Warehouse(), COLLECTION, splits=["test"])
+    full = {s.sequence_id for s in held_out if len(s.token_ids) == SEQ_LEN}
+    assert 6 <= len(full) < len(held_out)
+    whole = [(name, p) for name in study[0].causal.interventions for p in study[0].causal.positions]
+    expected = {("none", "", None), *((*edit, None) for edit in whole)}
+    expected |= {(name, "active", f) for name in ("feature_transport", "feature_zero") for f in (5, 0)}
+    for source, target in PAIRS:
+        found = rows(
+            None,
+            "select distinct intervention, positions, feature_id, sequence_id from causal_perplexity "
+            "where source_layer = ? and target_layer = ?", [source, target],
+        )  # fmt: skip
+        assert {(r["intervention"], r["positions"], r["feature_id"]) for r in found} == expected
+        assert len(found) == 6 * len(expected)
+        assert {r["sequence_id"] for r in found} <= full
+
+
+def test_rows_are_the_losses_of_the_edited_model(study):
+    settings, _, operators = study
+    model = language_model(settings.model)
+    sequences = {s.sequence_id: s for s in stored_sequences(Warehouse(), COLLECTION)}
+    positions = [3, 9, 14, 20, 25]
+    found = rows(None, "from causal_perplexity where intervention in ('transport', 'zero') and positions = ?", [FIVE])
+    assert len(found) == 2 * 6 * len(PAIRS)
+    for r in found:
+        ids = torch.tensor(sequences[r["sequence_id"]].token_ids, dtype=torch.long)[None]
+        lengths = torch.tensor([SEQ_LEN])
+        x = model.residuals(ids, lengths, [r["source_layer"]])[r["source_layer"]]
+        y_hat = operators[r["source_layer"], r["target_layer"]](x) * (r["intervention"] == "transport")
+
+        def edit(y: torch.Tensor, y_hat: torch.Tensor = y_hat) -> torch.Tensor:
+            return torch.cat([y_hat[:, i : i + 1] if i in positions else y[:, i : i + 1] for i in range(SEQ_LEN)], 1)
+
+        losses = model.token_losses(ids, lengths, edit, r["target_layer"])[0].double()
+        assert r["log_ppl"] == pytest.approx(losses.mean().item(), rel=1e-5)
+        assert r["log_ppl_edited_onwards"] == pytest.approx(losses[3:].mean().item(), rel=1e-5)
+        assert (r["n_edited"], r["operator"][:5]) == (5, "ridge")
+        assert r["document"] == sequences[r["sequence_id"]].document
+
+
+def test_what_no_edit_touches_is_null_and_all_spares_what_the_collection_leaves_out(study):
+    for r in rows(None, "from causal_perplexity"):
+        nothing = r["n_edited"] == 0
+        assert (r["kl"] is None) == (r["log_ppl_edited_onwards"] is None) == nothing
+        assert nothing or r["intervention"] != "none"
+    n_edited = rows(None, "select distinct n_edited from causal_perplexity where positions = 'all'")
+    assert [r["n_edited"] for r in n_edited] == [SEQ_LEN - 1]
+
+
+def test_effects_are_the_paired_means_of_the_rows(study):
+    paired = rows(None, """
+        select e.evaluation, e.intervention, e.positions, e.feature_id, count(*) as n_sequences,
+            count(distinct e.document) as n_documents, avg(e.log_ppl) as log_ppl,
+            avg(e.log_ppl - u.log_ppl) as delta_log_ppl, avg(e.kl) as kl
+        from causal_perplexity as e
+        join causal_perplexity as u using (evaluation, sequence_id)
+        where u.intervention = 'none' and e.n_edited > 0 group by all
+    """)  # fmt: skip
+    names = ("evaluation", "intervention", "positions", "feature_id")
+    effects = {tuple(r[name] for name in names): r for r in rows(None, "from causal_effects")}
+    for truth in paired:
+        found = effects[tuple(truth.pop(name) for name in names)]
+        for name, value in truth.items():
+            assert found[name] == pytest.approx(value, abs=1e-9)
+        assert found["delta_log_ppl_low"] <= found["delta_log_ppl"] <= found["delta_log_ppl_high"]
+    unedited = [r for r in effects.values() if r["intervention"] == "none"]
+    assert len(unedited) == 2 * len(PAIRS)
+    assert {(r["delta_log_ppl"], r["kl"]) for r in unedited} == {(None, None)}
+    assert all(r["log_ppl_low"] <= r["log_ppl"] <= r["log_ppl_high"] for r in unedited)
+
+
+def test_what_is_measured_is_not_measured_again_and_a_change_measures_only_what_depends_on_it(study):
+    settings, keys, _ = study
+    before = measured()
+    assert len(before) == 2 * len(PAIRS)
+    measure(settings, keys, batch_size=3)
+    assert measured() == before
+    measure(settings, keys, n_features=1)
+    features = measured() - before
+    assert len(features) == len(PAIRS)
+    assert all(key.startswith("features-") for key in features)
+    measure(settings, [], pairs=[(0, 1)], n_features=0)
+    assert [key[:18] for key in measured() - before - features] == ["residuals-l00-k01-"]
+    measure(settings, keys, positions=["10"], interventions=["zero"], n_features=0)
+    assert len(measured() - before - features) == 1 + len(PAIRS)
+
+
+def test_features_are_the_most_active_ones_until_some_are_selected(study, monkeypatch):
+    _, keys, _ = study
+    assert best_features(Warehouse(), COLLECTION, keys[0], 3) == [5, 0, 7]
+    assert best_features(Warehouse(), COLLECTION, keys[0], 0) == []
+    monkeypatch.setattr("tasks.causal.selected_features", lambda *_: np.array([9, 4, 1]))
+    assert best_features(Warehouse(), COLLECTION, keys[0], 2) == [9, 4]
+
+
+def test_no_pair_at_an_saes_layer_measures_nothing(study, capsys):
+    settings, _, _ = study
+    before = measured()
+    measure(settings, [])
+    assert measured() == before
+    assert "causal.pairs" in capsys.readouterr().err
+
+
+def test_what_cannot_be_put_back_is_refused_with_the_cure(study, monkeypatch):
+    settings, keys, _ = study
+    with pytest.raises(SettingsError, match=r"rrr_features.*operators\.methods"):
+        measure(settings, keys, method="rrr_features")
+    with pytest.raises(LayerError, match=r"\(0, 4\).*source_layers"):
+        measure(settings, keys, pairs=[(0, 4)])
+    with pytest.raises(DataError, match=r"position 31.*causal\.positions"):
+        measure(settings, keys, positions=["10,31"])
+    operators = settings.operators.model_copy(update={"position_policy": "previous"})
+    with pytest.raises(SettingsError, match=r"previous.*position_policy=same"):
+        measure(settings.model_copy(update={"operators": operators}), keys)
+    monkeypatch.setattr("tasks.causal.collection_row", lambda *of: collection_row(*of) | {"site": "mlp_out"})
+    with pytest.raises(MismatchError, match=r"mlp_out.*site=resid_post"):
+        measure(settings, keys)
+
+
+def test_an_operator_of_another_model_or_pair_is_refused(study, monkeypatch):
+    settings, keys, operators = study
+    other = dict(vars(operators[0, 2]))
+    other.pop("_placed")
+    for change, message in (({"weights_hash": "0000"}, "another model"), ({"source_layer": 1}, "asked for 0 -> 2")):
+        wrong = TransportOperator(**other | change)
+        monkeypatch.setattr(PairStage, "load", lambda self, method, wrong=wrong: wrong)
+        with pytest.raises(MismatchError, match=message):
+            measure(settings, keys, n_sequences=2, pairs=[(0, 2)])

@@ -1,0 +1,186 @@
+"""Scoring of features end to end on a tiny study: what lands in the tables, and what it was made from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ato.ablation import ablation_effects
+from ato.errors import InputError
+from flows.settings import Settings
+from tasks.features import score_features, selected_features
+from tasks.models import language_model
+from tasks.saes import load_judged_sae, sae_rows, spread
+from tasks.sources import collection_row, residual_source
+from tests.tasks.scored_study import D_SAE, FEATURES, add_sae, collected, random_sae
+from warehouse.catalog import rows
+from warehouse.sequences import stored_sequences
+from warehouse.stages import manifests
+from warehouse.store import Warehouse
+
+SILENT = 3
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Settings, collection and SAE keys of a scored study; the warehouse is the one of the environment meanwhile."""
+    folder: Path = tmp_path_factory.mktemp("scored")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(folder / "warehouse"))
+        settings, collection = collected(folder)
+        keys = [add_sae(Warehouse(), collection, layer, random_sae(layer)) for layer in (2, 3)]
+        score(settings, collection, keys)
+        yield settings, collection, keys
+
+
+def score(settings: Settings, collection: str, keys: list[str], **changes: object) -> None:
+    features = settings.features.model_copy(update=changes)
+    score_features.fn(collection, keys, settings.model, features, settings.evaluate)
+
+
+def of_sae(table: str, key: str) -> list[dict]:
+    order = "feature_id" if table == "feature_scores" else "feature_id, kind, rank"
+    return rows(None, f"from {table} where sae = ? order by {order}", [key])
+
+
+def scorings() -> list[str]:
+    return [run.key for run in manifests(Warehouse()) if run.stage == "feature_scores" and run.quality == "passed"]
+
+
+def test_every_feature_has_a_row_with_the_components_of_its_first_train_tokens(study):
+    settings, collection, keys = study
+    source = residual_source(Warehouse(), collection_row(Warehouse(), collection), settings.model)
+    for key, layer in zip(keys, (2, 3), strict=True):
+        found = of_sae("feature_scores", key)
+        x = np.concatenate([b.residuals[layer].numpy() for b in source.blocks([layer], ["train"])])[:3_000]
+        dense = random_sae(layer).encode(torch.from_numpy(x)).numpy()
+        assert [row["feature_id"] for row in found] == list(range(D_SAE))
+        assert {row["n_tokens"] for row in found} == {3_000}
+        assert [row["n_active"] for row in found] == (dense > 0).sum(0).tolist()
+        assert max(row["n_top"] for row in found) == FEATURES["top_positions"]
+        assert all(len(row["top_tokens"]) == len(row["bottom_logits"]) == 3 for row in found)
+
+
+def test_candidates_and_selected_features_are_the_best_shares(study):
+    for key in study[2]:
+        found = of_sae("feature_scores", key)
+        candidates = [row for row in found if row["candidate"]]
+        assert len(candidates) == int(0.5 * D_SAE)
+        assert min(row["pre_score"] for row in candidates) >= max(
+            row["pre_score"] for row in found if not row["candidate"] and row["pre_score"] is not None
+        )
+        assert {row["feature_id"] for row in found if row["score"] is not None} <= {r["feature_id"] for r in candidates}
+        selected = sorted((row for row in found if row["selected"]), key=lambda row: -row["score"])
+        assert len(selected) == int(0.2 * D_SAE)
+        assert [row["rank"] for row in selected] == list(range(1, len(selected) + 1))
+        chosen = selected_features(Warehouse(), study[1], key)
+        assert chosen.tolist() == [row["feature_id"] for row in selected]
+
+
+def test_a_feature_that_never_fired_has_no_score_and_is_not_selected(study):
+    for key in study[2]:
+        silent = of_sae("feature_scores", key)[SILENT]
+        names = ("mean_activation", "token_entropy", "redundancy", "redundant_with", "pre_score", "causal_effect",
+                 "score", "rank")  # fmt: skip
+        assert [silent[name] for name in names] == [None] * len(names)
+        assert (silent["n_active"], silent["deadness"], silent["candidate"], silent["selected"]) == (
+            0,
+            1.0,
+            False,
+            False,
+        )
+        assert silent["focus_z"] is not None
+
+
+def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
+    settings, collection, (key, _) = study
+    warehouse = Warehouse()
+    found = of_sae("feature_scores", key)
+    candidates = np.array([row["feature_id"] for row in found if row["candidate"]])
+    row = collection_row(warehouse, collection)
+    expected = ablation_effects(
+        language_model(settings.model),
+        {key: (2, load_judged_sae(warehouse, sae_rows(warehouse, [key])[0]), candidates)},
+        spread(stored_sequences(warehouse, collection, splits=["val"]), 64),
+        n_sequences=2, n_tokens=8, median_norm=dict(zip(row["layers"], row["median_norm"])), n_boot=100,
+    )[key]  # fmt: skip
+    by_id = {row["feature_id"]: row for row in found}
+    for i, f in enumerate(candidates):
+        assert by_id[f]["n_ablated"] == expected.n_tokens[i] > 0
+        assert by_id[f]["n_ablated_documents"] == expected.n_documents[i]
+        assert by_id[f]["causal_effect"] == pytest.approx(expected.effect[i], abs=1e-5)
+        assert by_id[f]["causal_effect_low"] == pytest.approx(expected.low[i], abs=1e-5)
+    assert all(row["causal_effect"] is None and row["n_ablated"] == 0 for row in found if not row["candidate"])
+
+
+def test_examples_are_train_text_of_the_selected_features(study):
+    _, collection, keys = study
+    train = {q.sequence_id: q for q in stored_sequences(Warehouse(), collection, splits=["train"])}
+    for key in keys:
+        found = of_sae("feature_examples", key)
+        assert {row["feature_id"] for row in found} == set(selected_features(Warehouse(), collection, key).tolist())
+        counts = {kind: sum(row["kind"] == kind for row in found) for kind in ("top", "random", "quantile")}
+        n = int(0.2 * D_SAE)
+        assert counts == {"top": 3 * n, "random": 2 * n, "quantile": 2 * n}
+        scores = of_sae("feature_scores", key)
+        for row in found:
+            text = "".join(row["tokens"])
+            assert text == train[row["sequence_id"]].text[row["start"] : row["start"] + len(text)]
+            assert row["activations"][row["position"] - row["start"]] == pytest.approx(row["activation"], rel=1e-5)
+            assert len(row["tokens"]) == len(row["activations"]) <= 4 + 1 + 3
+            if row["kind"] == "top" and row["rank"] == 1:
+                assert row["activation"] == pytest.approx(scores[row["feature_id"]]["max_activation"])
+
+
+def test_the_test_split_is_never_read(study, monkeypatch):
+    settings, collection, keys = study
+    asked = []
+    import tasks.features
+    from warehouse.residuals import StoredSource
+
+    blocks = StoredSource.blocks
+    monkeypatch.setattr(
+        StoredSource,
+        "blocks",
+        lambda self, layers=None, splits=None: asked.append(splits) or blocks(self, layers, splits),
+    )
+    sequences = tasks.features.stored_sequences
+    monkeypatch.setattr(
+        tasks.features, "stored_sequences", lambda w, c, splits: asked.append(splits) or sequences(w, c, splits)
+    )
+    score(settings, collection, keys[:1], n_tokens=500)
+    assert {split for splits in asked for split in splits} == {"train", "val"}
+
+
+def test_complete_scores_are_skipped_and_each_setting_makes_new_ones(study):
+    settings, collection, keys = study
+    before = scorings()
+    score(settings, collection, keys)
+    assert scorings() == before
+    score(settings, collection, keys[:1], top_percent=50.0)
+    assert len(scorings()) == len(before) + 1
+    assert len(selected_features(Warehouse(), collection, keys[0])) == D_SAE // 2
+    assert len(selected_features(Warehouse(), collection, keys[1])) == int(0.2 * D_SAE)
+
+
+def test_an_sae_without_scores_has_no_selected_features(study):
+    assert selected_features(Warehouse(), study[1], "nothing").tolist() == []
+    with pytest.raises(InputError, match="no complete collection"):
+        collection_row(Warehouse(), "nothing")
+
+
+def test_features_of_another_site_are_scored_without_a_causal_effect(study, capsys):
+    settings, collection, keys = study
+    row = collection_row(Warehouse(), collection)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.features.collection_row", lambda *_: row | {"site": "mlp_out"})
+        score(settings, collection, keys[:1], seed=1)
+    key = scorings()[-1]
+    found = rows(None, "from feature_scores where scoring = ?", [key])
+    assert all(row["causal_effect"] is None and row["n_ablated"] == 0 for row in found)
+    assert sum(row["score"] is not None for row in found) == D_SAE // 2
+    assert sum(row["selected"] for row in found) == int(0.2 * D_SAE)
+    assert "no causal effect of features of mlp_out" in capsys.readouterr().err

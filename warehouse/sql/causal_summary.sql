@@ -1,0 +1,62 @@
+-- what putting residuals back costs, a set of edited positions a row; `study` is the average of the study's three sets
+with unedited as (
+    select collection, evaluation, source_layer, target_layer, method, avg(log_ppl) as log_ppl_none
+    from causal_effects
+    where intervention = 'none'
+    group by all
+),
+
+effects as (
+    select e.*, u.log_ppl_none
+    from causal_effects as e
+    inner join latest_evaluations as l
+        on l.kind = 'causal_effects' and l.collection = e.collection and l.evaluation = e.evaluation
+        and l.source_layer = e.source_layer and l.target_layer = e.target_layer
+        and l.method = e.method and l.part = e.positions
+    left join unedited as u
+        on u.collection = e.collection and u.evaluation = e.evaluation and u.source_layer = e.source_layer
+        and u.target_layer = e.target_layer and u.method = e.method
+    where l.is_latest and e.intervention <> 'none'
+),
+
+position_sets as (
+    select positions as position_set, * from effects
+    union all
+    select 'study' as position_set, * from effects
+    where positions in ('10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122')
+),
+
+final as (
+    select
+        collection,
+        source_layer,
+        leap,
+        target_layer,
+        method,
+        intervention,
+        position_set,
+        feature_id,
+        count(distinct positions) as n_sets,
+        min(n_sequences) as n_sequences,
+        min(n_documents) as n_documents,
+        avg(log_ppl_none) as log_ppl_none,
+        -- The three sets edit the same sequences: the average of their intervals is no narrower than that of the average.
+        avg(log_ppl) as log_ppl,
+        avg(log_ppl_low) as log_ppl_low,
+        avg(log_ppl_high) as log_ppl_high,
+        avg(delta_log_ppl) as delta_log_ppl,
+        avg(delta_log_ppl_low) as delta_log_ppl_low,
+        avg(delta_log_ppl_high) as delta_log_ppl_high,
+        avg(delta_edited_onwards) as delta_edited_onwards,
+        avg(delta_edited_onwards_low) as delta_edited_onwards_low,
+        avg(delta_edited_onwards_high) as delta_edited_onwards_high,
+        avg(kl) as kl,
+        avg(kl_low) as kl_low,
+        avg(kl_high) as kl_high
+    from position_sets
+    group by all
+    having position_set <> 'study' or count(distinct positions) = 3
+)
+
+select * from final
+order by collection, target_layer, source_layer, method, position_set, intervention, feature_id

@@ -1,0 +1,96 @@
+-- one feature of one SAE with all that is known of it: scores, words it promotes, explanation, verdicts by leap
+with stats as (
+    select * from feature_stats
+),
+
+scores as (
+    select s.*
+    from feature_scores as s
+    inner join latest_evaluations as l
+        on l.kind = 'feature_scores' and l.collection = s.collection and l.evaluation = s.scoring and l.sae = s.sae
+    where l.is_latest
+),
+
+best_explanation as (
+    select *
+    from explanations
+    qualify row_number() over (
+        partition by collection, sae, feature_id
+        order by aligned desc nulls last, score desc nulls last, source, explanation_id
+    ) = 1
+),
+
+explanation_counts as (
+    select collection, sae, feature_id, count(*) as n_explanations
+    from explanations
+    group by all
+),
+
+-- By the ridge operator at the same position, as in the study.
+carried as (
+    select
+        collection,
+        sae,
+        feature_id,
+        map_from_entries(list((leap, r2) order by leap)) as r2_by_leap,
+        map_from_entries(list((leap, verdict) order by leap)) as verdict_by_leap,
+        max(transported_leap) as transported_leap,
+        max(stops_at_leap) as stops_at_leap
+    from feature_profile
+    where method = 'ridge' and position_policy = 'same'
+    group by all
+),
+
+identified as (
+    select collection, sae, layer, feature_id from stats
+    union
+    select collection, sae, layer, feature_id from scores
+),
+
+final as (
+    select
+        i.collection,
+        i.sae,
+        i.layer,
+        i.feature_id,
+        coalesce(s.selected, false) as selected,
+        s.rank,
+        s.score,
+        s.pre_score,
+        s.candidate,
+        s.token_entropy,
+        s.focus_z,
+        s.focus_entropy,
+        s.redundancy,
+        s.redundant_with,
+        s.deadness,
+        s.causal_effect,
+        s.causal_effect_low,
+        s.causal_effect_high,
+        s.n_ablated,
+        s.top_tokens,
+        s.bottom_tokens,
+        t.n_active,
+        t.activation_rate,
+        t.mean_activation,
+        t.max_activation,
+        coalesce(n.n_explanations, 0) as n_explanations,
+        e.description as explanation,
+        e.source as explanation_source,
+        e.score as explanation_score,
+        e.alignment,
+        e.aligned,
+        c.r2_by_leap,
+        c.verdict_by_leap,
+        c.transported_leap,
+        c.stops_at_leap
+    from identified as i
+    left join stats as t using (collection, sae, feature_id)
+    left join scores as s using (collection, sae, feature_id)
+    left join best_explanation as e using (collection, sae, feature_id)
+    left join explanation_counts as n using (collection, sae, feature_id)
+    left join carried as c using (collection, sae, feature_id)
+)
+
+select * from final
+order by collection, layer, sae, rank nulls last, feature_id

@@ -1,0 +1,55 @@
+-- every evaluation and what it judged; the one that started last counts, others are kept and marked
+with run_times as (
+    select key as evaluation, max(started_at) as evaluated_at
+    from stage_runs
+    group by key
+),
+
+judged as (
+    select distinct
+        collection, 'feature_transport' as kind, evaluation, sae, operator,
+        source_layer, target_layer, position_policy, method, null::varchar as part
+    from feature_transport
+    union all
+    select distinct
+        collection, 'efficiency', evaluation, null, null,
+        source_layer, target_layer, position_policy, null, null
+    from efficiency
+    union all
+    select distinct
+        collection, 'compositions', evaluation, null, null,
+        source_layer, target_layer, position_policy, method, 'over ' || middle_layer
+    from compositions
+    union all
+    select distinct
+        collection, 'scaling', evaluation, null, null,
+        source_layer, target_layer, position_policy, method, null
+    from scaling
+    union all
+    select distinct
+        collection, 'causal_effects', evaluation, null, null,
+        source_layer, target_layer, null, method, positions
+    from causal_effects
+    where intervention <> 'none'
+    union all
+    select distinct
+        collection, 'feature_scores', scoring, sae, null,
+        null, layer, null, null, null
+    from feature_scores
+),
+
+final as (
+    select
+        j.*,
+        t.evaluated_at,
+        row_number() over (
+            partition by
+                j.collection, j.kind, j.sae, j.operator, j.source_layer, j.target_layer, j.position_policy, j.method, j.part
+            order by t.evaluated_at desc nulls last, j.evaluation
+        ) = 1 as is_latest
+    from judged as j
+    left join run_times as t using (evaluation)
+)
+
+select * from final
+order by collection, kind, sae, operator, source_layer, target_layer, position_policy, method, part, evaluation
