@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from ato.bootstrap import DocumentSums, document_bootstrap
 from ato.errors import MismatchError
 from ato.feature_stats import DocumentsOfFeatures
 from ato.operators import TransportOperator
+from ato.parallel import run_all
 from ato.residuals import ResidualBlock
 from ato.saes import ActiveFeatures, SparseAutoencoder
 from ato.token_sample import TokenSample
@@ -21,7 +23,7 @@ SAMPLED_TOKENS = 256
 """Active tokens a feature of which the mean absolute deviations are taken."""
 SMALLEST = 1e-6
 """Magnitudes below this count as this in relative errors and logarithms."""
-_CHUNK_FEATURES = 1024
+_CHUNK_FEATURES = 256
 
 # sampled_addmm is the one operation used here; the warning is about the sparse interface as a whole.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -152,9 +154,9 @@ class FeatureTransport:
         judged = n_active >= max(min_active, 2)
         low, high = self._intervals(tables, n_boot, seed)
         has_interval = judged & (n_documents >= 2)
-        columns = {}
+        columns, deviations = {}, self._sample.deviations()
         for row, (name, (source, _)) in enumerate(self._operators.items()):
-            scores = self._scores(tables, row, self._sources.index(source))
+            scores = self._scores(tables, row, self._sources.index(source), deviations)
             scores["r2_low"], scores["r2_high"] = (np.where(has_interval, x[row], np.nan) for x in (low, high))
             for score in scores.values():
                 score[~(judged & np.isfinite(score))] = np.nan
@@ -186,20 +188,25 @@ class FeatureTransport:
         """Limits of r2, [operators, d_sae] each; chunks of features see the same resamples."""
         low = np.full((len(self._operators), self._sae.d_sae), np.nan)
         high = low.copy()
-        for start in range(0, self._sae.d_sae, _CHUNK_FEATURES):
-            part = slice(start, start + _CHUNK_FEATURES)
+
+        def judge(part: slice) -> None:
             chunk = {name: table[..., part] for name, table in tables.items()}
             limits = document_bootstrap(chunk, _r2, n_boot, seed)
             if limits[0] is not None:
                 low[:, part], high[:, part] = limits
+
+        starts = range(0, self._sae.d_sae, _CHUNK_FEATURES)
+        run_all([partial(judge, slice(start, start + _CHUNK_FEATURES)) for start in starts])
         return low, high
 
-    def _scores(self, tables: Mapping[str, np.ndarray], row: int, source_row: int) -> dict[str, np.ndarray]:
+    def _scores(
+        self, tables: Mapping[str, np.ndarray], row: int, source_row: int, deviations: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Point estimates of one operator, in units of the residual stream (b_dec added back where it matters)."""
         n, a, aa = (tables[name].sum(0) for name in ("n", "a", "aa"))
         sse = tables["sse"].sum(0)[row]
         p, pp, ap = (self._totals[name][row] for name in ("p", "pp", "ap"))
-        shift, abs_deviation = self._shift, self._sample.deviations()
+        shift = self._shift
         raw_aa = aa + 2 * shift * a + n * shift**2
         raw_pp = pp + 2 * shift * p + n * shift**2
         raw_ap = ap + shift * (a + p) + n * shift**2
@@ -214,7 +221,7 @@ class FeatureTransport:
                 "rms_ratio": np.sqrt(np.maximum(raw_pp, 0) / raw_aa),
                 "mean_abs_ratio": self._totals["abs_p"][row] / self._abs_a,
                 "mean_ratio": (p + n * shift) / (a + n * shift),
-                "mad_ratio": abs_deviation[1 + row] / abs_deviation[0],
+                "mad_ratio": deviations[1 + row] / deviations[0],
                 "mean_relative_error": self._totals["relative"][row] / n,
                 "mean_squared_log_ratio": self._totals["log"][row] / n,
             }

@@ -48,15 +48,20 @@ class PairScores:
             anything is squared.
         source_layer, target_layer: the pair.
         operators: name -> operator from source to target.
+        whitened: False leaves ``r2_whitened`` unknown, which saves half of the work.
 
     Raises:
         LayerError: the moments lack a layer.
         InputError: an operator of another shape.
     """
 
-    def __init__(self, moments: "Moments", source_layer: int, target_layer: int, operators: Mapping[str, AffineMap]):
+    def __init__(
+        self, moments: "Moments", source_layer: int, target_layer: int, operators: Mapping[str, AffineMap], *,
+        whitened: bool = True,
+    ):  # fmt: skip
         source, self._whitening = (Whitening.of_layer(moments, layer) for layer in (source_layer, target_layer))
         self.source_layer, self.target_layer, self.operators = source_layer, target_layer, dict(operators)
+        self._whitened = whitened
         self._d_in, self._d_out = len(source.mean), len(self._whitening.mean)
         for name, operator in self.operators.items():
             if operator.matrix.shape != (self._d_out, self._d_in):
@@ -113,7 +118,7 @@ class PairScores:
         self, x: torch.Tensor, y: torch.Tensor, y_centred: torch.Tensor, segments: Segments
     ) -> dict[str, np.ndarray]:
         """What every operator's scores share: sums of y and of y - x, their squares, and the whitened square."""
-        white = y_centred @ self._tensor("whitening", y)
+        white = y_centred @ self._tensor("whitening", y) if self._whitened else y_centred[:, :1]
         sums = {
             "y": segments.sums(y_centred),
             "yy": segments.sums(y_centred * y_centred),
@@ -136,7 +141,7 @@ class PairScores:
     def _operator_sums(
         self, name: str, error: torch.Tensor, y: torch.Tensor, y_norm: torch.Tensor, segments: Segments
     ) -> dict[str, np.ndarray]:
-        white = error @ self._tensor("whitening", y)
+        white = error @ self._tensor("whitening", y) if self._whitened else error[:, :1]
         y_hat = y - error
         norms = torch.linalg.vector_norm(y_hat, dim=1) * y_norm
         cosine = torch.where(norms > 0, torch.linalg.vecdot(y, y_hat) / norms, 0.0)
@@ -233,7 +238,7 @@ class PairScores:
         statistics = {name: values for name, values in sums.items() if "/" in name} | {
             "n": n,
             "sst": _about_mean(n, sums["y"], sums["yy"], rounding),
-            "white": white * _one_or_nan(white.sum() > 1e-6 * sums["white"].sum()),
+            "white": white * _one_or_nan(self._whitened and white.sum() > 1e-6 * sums["white"].sum()),
         }
         if self._d_in == self._d_out:
             statistics["sst_update"] = _about_mean(n, sums["u"], sums["uu"], rounding)
@@ -256,7 +261,7 @@ def _about_mean(n: np.ndarray, sums: np.ndarray, squares: np.ndarray, rounding: 
     return about * _one_or_nan(about.sum(0) > np.maximum(1e-6 * squares.sum(0), rounding))
 
 
-def _one_or_nan(known: np.ndarray) -> np.ndarray:
+def _one_or_nan(known: np.ndarray | bool) -> np.ndarray:
     return np.where(known, 1.0, np.nan)
 
 

@@ -20,7 +20,7 @@ from tasks.progress import Progress, say
 from tasks.saes import load_judged_sae, sae_rows, spread
 from tasks.settings import CausalSettings, EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
-from tasks.stage import Stage
+from tasks.stage import Stage, checked_together
 from warehouse.catalog import rows
 from warehouse.sequences import stored_sequences
 from warehouse.store import Warehouse
@@ -178,8 +178,9 @@ def _measure(
             lm, edits, sequences, batch_size=settings.batch_size, policy=policy,
             median_norm=dict(zip(row["layers"], row["median_norm"])), on_sequence=progress.advance,
         )  # fmt: skip
-    for i, of in enumerate(plans.values()):
-        _commit(of, losses, i, row["seq_len"], evaluate, settings)
+    with checked_together():
+        for i, of in enumerate(plans.values()):
+            _commit(of, losses, i, row["seq_len"], evaluate, settings)
 
 
 def _edits(

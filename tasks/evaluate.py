@@ -16,7 +16,7 @@ from tasks.progress import Progress, say
 from tasks.rank_evaluation import RankEvaluation
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
-from tasks.stage import Stage
+from tasks.stage import Stage, checked_together
 from warehouse.store import Warehouse
 
 
@@ -64,6 +64,6 @@ def evaluate_operators(
     n_test = moments.own.variation(operators.pairs[0][1], ["test"])[0]
     with Progress("evaluate", n_test, "test tokens") as progress:
         share_pass(source, consumers, splits=["test"], on_block=lambda block: progress.advance(block.n))
-    with Progress("evaluate", len(missing), "evaluations") as progress:
+    with Progress("evaluate", len(missing), "evaluations") as progress, checked_together():
         for evaluation in evaluations:
             evaluation.commit(progress.advance)

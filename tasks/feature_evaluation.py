@@ -12,6 +12,7 @@ from ato.residuals import Consumer
 from ato.saes import SharedEncoding, SparseAutoencoder
 from tasks.moments import StudyMoments
 from tasks.pairs import PairStage
+from tasks.progress import say
 from tasks.saes import load_judged_sae, sae_rows
 from tasks.settings import EvaluateSettings
 from tasks.stage import Stage
@@ -111,6 +112,11 @@ class FeatureEvaluation:
                 tables.append(columns | {name: np.full(n, value) for name, value in constants.items()})
             joined = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
             stage.write("feature_transport", _missing_as_null(joined), sae=unit.sae)
+        if np.isnan(joined["r2"]).all():
+            say(
+                "evaluate",
+                f"{pair.slug}: no feature of {unit.sae} is active on {self._settings.min_active} test tokens: its scores are NULL",
+            )
 
 
 def _missing_as_null(columns: dict[str, Any]) -> dict[str, Any]:

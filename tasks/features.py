@@ -24,7 +24,7 @@ from tasks.progress import say
 from tasks.saes import load_judged_sae, sae_rows
 from tasks.settings import EvaluateSettings, FeatureSettings, ModelSettings
 from tasks.sources import collection_row, residual_source
-from tasks.stage import Stage
+from tasks.stage import Stage, checked_together
 from warehouse.catalog import rows
 from warehouse.sequences import stored_sequences
 from warehouse.store import Warehouse
@@ -50,12 +50,13 @@ def measure_features(collection: str, sae_keys: list[str], model: ModelSettings)
     source = residual_source(warehouse, collection_row(warehouse, collection), model)
     layers = sorted({row["layer"] for row in found.values()})
     n_tokens = share_pass(source, list(stats.values()), layers=layers, splits=["test"])
-    for key, row in found.items():
-        with stages[key] as stage:
-            result = stats[key].result()
-            stage.write("feature_stats", _columns(result, collection, row), sae=key)
-        active = int((result["n_active"] > 0).sum())
-        say("features", f"{key}: {active:,} of {row['d_sae']:,} features active on {n_tokens:,} test tokens")
+    with checked_together():
+        for key, row in found.items():
+            with stages[key] as stage:
+                result = stats[key].result()
+                stage.write("feature_stats", _columns(result, collection, row), sae=key)
+            active = int((result["n_active"] > 0).sum())
+            say("features", f"{key}: {active:,} of {row['d_sae']:,} features active on {n_tokens:,} test tokens")
 
 
 @task(name="score features", cache_policy=NO_CACHE)
@@ -88,15 +89,16 @@ def score_features(
     sequences = {q.sequence_id: q for q in stored_sequences(warehouse, collection, splits=["train"])}
     illustrate(scorings, tokens, source, {number: len(q.token_ids) for number, q in sequences.items()}, settings)
     texts = TokenTexts(lm.tokenizer)
-    for scoring in scorings:
-        with stages[scoring.key] as stage:
-            keys = {"collection": collection, "scoring": stage.key, "sae": scoring.key, "layer": scoring.layer}
-            scores, examples = score_columns(scoring, texts), example_columns(scoring, sequences, texts)
-            for table, columns in (("feature_scores", scores), ("feature_examples", examples)):
-                constants = {name: [value] * len(columns["feature_id"]) for name, value in keys.items()}
-                stage.write(table, columns | constants, sae=scoring.key)
-            stage.tokens_run = tokens_run
-        announce(scoring, texts)
+    with checked_together():
+        for scoring in scorings:
+            with stages[scoring.key] as stage:
+                keys = {"collection": collection, "scoring": stage.key, "sae": scoring.key, "layer": scoring.layer}
+                scores, examples = score_columns(scoring, texts), example_columns(scoring, sequences, texts)
+                for table, columns in (("feature_scores", scores), ("feature_examples", examples)):
+                    constants = {name: [value] * len(columns["feature_id"]) for name, value in keys.items()}
+                    stage.write(table, columns | constants, sae=scoring.key)
+                stage.tokens_run = tokens_run
+            announce(scoring, texts)
 
 
 def selected_features(warehouse: Warehouse, collection: str, sae_key: str) -> np.ndarray:

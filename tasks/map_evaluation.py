@@ -75,7 +75,7 @@ class MapEvaluation:
             if self._composed[layers]:
                 operators["direct"] = pair.load(str(self._method))
                 operators |= {f"over {middle}": operator for middle, operator in self._composed[layers].items()}
-            self._scores[layers] = PairScores(moments.own, *pair.keys, operators)
+            self._scores[layers] = PairScores(moments.own, *pair.keys, operators, whitened=False)
         return list(self._scores.values())
 
     def _compose(self, layers: tuple[int, int], middle: int) -> TransportOperator:

@@ -1,12 +1,16 @@
 """Stage ``operators``: every method for every pair of layers is fitted, scored on test tokens and registered."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.fitting import OperatorFit, fit_operator_from_moments
+from ato.parallel import run_all
 from ato.residual_scores import PairScores
 from ato.residuals import share_pass
 from tasks.models import check_layers
@@ -16,7 +20,7 @@ from tasks.pairs import FOR_FEATURES, PairStage, feature_pair_stages, pair_stage
 from tasks.progress import Progress, say
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
-from tasks.stage import Stage
+from tasks.stage import Stage, checked_together
 from warehouse.store import Warehouse
 
 RANKED = ("rrr", "svd")
@@ -41,7 +45,9 @@ def fit_operators(
         with Progress("operators", 2 * len(missing), "pairs") as progress:
             fits: dict[str, dict[str, OperatorFit]] = {}
             for pair in sorted(missing, key=lambda pair: pair.layers):  # the factorisations of a source are shared
-                fits[pair.stage.key] = {method: _fit(pair, method, moments, settings, row) for method in pair.methods}
+                own = fits[pair.stage.key] = {}
+                for method in pair.methods:
+                    own[method] = _fit(pair, method, own, moments, settings, row)
                 progress.advance()
             scores = {
                 pair.stage.key: PairScores(
@@ -50,19 +56,21 @@ def fit_operators(
                 for pair in missing
             }
             share_pass(paired_source(warehouse, row, model, settings), list(scores.values()), splits=["test"])
-            for pair in missing:
-                key = pair.stage.key
-                _commit(pair, fits[key], scores[key], moments, settings, evaluate, row)
-                progress.advance()
+            with checked_together():
+                for pair in missing:
+                    key = pair.stage.key
+                    _commit(pair, fits[key], scores[key], moments, settings, evaluate, row)
+                    progress.advance()
     return [pair.stage.key for pair in pairs]
 
 
 def _fit(
-    pair: PairStage, method: str, moments: StudyMoments, settings: OperatorSettings, row: dict[str, Any]
-) -> OperatorFit:
-    """One method of one pair; the operator carries the model and collection that it belongs to."""
+    pair: PairStage, method: str, others: Mapping[str, OperatorFit], moments: StudyMoments,
+    settings: OperatorSettings, row: dict[str, Any],
+) -> OperatorFit:  # fmt: skip
+    """One method of one pair, the others' fits at hand; the operator carries the model and collection it belongs to."""
     if method == "permuted":
-        fit = _fit_permuted(pair, moments, settings)
+        fit = _fit_permuted(pair, others.get("ridge"), moments, settings)
     else:
         options: dict[str, Any] = {"alphas": settings.alphas, "output_weight": settings.output_weight}
         if method in ("lasso", "elasticnet"):
@@ -81,12 +89,14 @@ def _fit(
     return replace(fit, operator=operator)
 
 
-def _fit_permuted(pair: PairStage, moments: StudyMoments, settings: OperatorSettings) -> OperatorFit:
+def _fit_permuted(
+    pair: PairStage, suited: OperatorFit | None, moments: StudyMoments, settings: OperatorSettings
+) -> OperatorFit:
     """Ridge on pairs whose documents were shuffled, with the strength that suits the true pairs.
 
     What such an operator explains of the true pairs is what position alone explains.
     """
-    suited = fit_operator_from_moments(moments.own, *pair.keys, "ridge", alphas=settings.alphas)
+    suited = suited or fit_operator_from_moments(moments.own, *pair.keys, "ridge", alphas=settings.alphas)
     permuted, keys = moments.permuted_pair(*pair.layers)
     fit = fit_operator_from_moments(permuted, *keys, "ridge", alphas=[float(suited.alpha or 0)])
     return replace(fit, operator=replace(fit.operator, method="permuted"), r2_cv=None, cv_scores=None)
@@ -99,7 +109,8 @@ def _commit(
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
     results = scores.result(n_boot=evaluate.n_bootstrap, seed=evaluate.bootstrap_seed)
     with pair.stage as stage:
-        rows, strengths, spectra = [], [], []
+        spectra = run_all([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
+        rows, strengths = [], []
         for method, fit in fits.items():
             file = stage.warehouse.publish_artifact(fit.operator.save, *pair.operator_path(method))
             stage.add(file)
@@ -109,12 +120,11 @@ def _commit(
                 result["registry_uri"] = _register(stage, pair, method, result, row)
             rows.append(result)
             strengths += cv_rows(pair, method, fit)
-            spectra += spectrum_rows(pair, method, fit.operator)
         stage.write("operators", rows)
         if strengths:
             stage.write("operator_cv", strengths)
-        if spectra:
-            stage.write("operator_spectra", spectra)
+        if any(spectra):
+            stage.write("operator_spectra", list(chain.from_iterable(spectra)))
 
 
 def _register(stage: Stage, pair: PairStage, method: str, result: dict[str, Any], row: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from tasks.models import check_layers, language_model
 from tasks.progress import Progress, say
 from tasks.settings import EvaluateSettings, ModelSettings, SAESettings
 from tasks.sources import collection_row, residual_source
-from tasks.stage import Stage
+from tasks.stage import Stage, checked_together
 from warehouse.catalog import rows
 from warehouse.sequences import stored_sequences
 from warehouse.store import Warehouse
@@ -146,18 +146,19 @@ def _judge(
     losses = splice_losses(lm, spliced, sequences, median_norm=median_norm, site=row["site"])
     boot = {"n_boot": evaluate.n_bootstrap, "seed": evaluate.bootstrap_seed}
     limits = QualityLimits(settings.max_fvu, settings.min_ce_recovered, settings.max_dead_share)
-    for unit in units:
-        with unit.judgement as stage:
-            rebuilt, recovered = quality[unit.key].result(**boot), ce_recovered(losses, unit.key, **boot)
-            sae_row = _row(unit, rebuilt, recovered, limits, settings, row["site"])
-            stage.write("saes", [sae_row])
-            if log := unit.log():
-                own = {"collection": stage.collection, "sae": unit.key}
-                stage.write("sae_training", [step | own for step in log], sae=unit.key)
-            stage.tokens_run = sum(len(s.token_ids) for s in sequences)
-        trust = "trusted" if sae_row["trusted"] else f"not trusted: {sae_row['distrust_reason']}"
-        say("saes", f"{unit.key}: FVU {rebuilt.fvu:.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
-            f"{recovered.ce_recovered:.3f}, dead {rebuilt.dead_share:.1%}; {trust}")  # fmt: skip
+    with checked_together():
+        for unit in units:
+            with unit.judgement as stage:
+                rebuilt, recovered = quality[unit.key].result(**boot), ce_recovered(losses, unit.key, **boot)
+                sae_row = _row(unit, rebuilt, recovered, limits, settings, row["site"])
+                stage.write("saes", [sae_row])
+                if log := unit.log():
+                    own = {"collection": stage.collection, "sae": unit.key}
+                    stage.write("sae_training", [step | own for step in log], sae=unit.key)
+                stage.tokens_run = sum(len(s.token_ids) for s in sequences)
+            trust = "trusted" if sae_row["trusted"] else f"not trusted: {sae_row['distrust_reason']}"
+            say("saes", f"{unit.key}: FVU {rebuilt.fvu:.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
+                f"{recovered.ce_recovered:.3f}, dead {rebuilt.dead_share:.1%}; {trust}")  # fmt: skip
 
 
 def _row(

@@ -1,6 +1,9 @@
 """One content-addressed unit of work: skipped when complete, checked and committed when done."""
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,21 +66,54 @@ class Stage:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.commit()
+        self._seconds = time.monotonic() - self._clock
+        if kind is not None:
+            return
+        waiting = _waiting.get()
+        if waiting is None:
+            _commit([self])
+        else:
+            waiting.append(self)
 
-    def commit(self) -> None:
-        """Check what was written, write the results of the checks and, last of all, the manifest."""
-        from warehouse import quality
-
-        checks = quality.check_stage(self.warehouse, self.name, self.key, self.collection, self.files)
-        failed = quality.failures(checks)
-        self.write("quality_results", checks, part=f"{self.name}-{self.key}")
+    def _write_manifest(self, quality: str) -> None:
         stages.commit(
             self.warehouse, self.name, self.key, collection=self.collection, inputs=self.inputs,
-            settings=self.settings, files=self.files, tokens_run=self.tokens_run,
-            quality=stages.FAILED if failed else stages.PASSED, flow_run_id=flow_run.id,
-            started_at=self._started, seconds=time.monotonic() - self._clock,
+            settings=self.settings, files=self.files, tokens_run=self.tokens_run, quality=quality,
+            flow_run_id=flow_run.id, started_at=self._started, seconds=self._seconds,
         )  # fmt: skip
-        if failed:
-            raise quality.quality_error(failed)
+
+
+_waiting: ContextVar[list[Stage] | None] = ContextVar("waiting", default=None)
+
+
+@contextmanager
+def checked_together() -> Iterator[None]:
+    """Stages of one collection that end inside are checked at its end, each table once, and committed one by one.
+
+    A validation takes its time whatever the number of rows: for many small stages it would take most of theirs. If an
+    expectation fails, none of these stages is committed as passed.
+    """
+    token = _waiting.set([])
+    try:
+        yield
+        finished = _waiting.get()
+    finally:
+        _waiting.reset(token)
+    if finished:
+        _commit(finished)
+
+
+def _commit(finished: Sequence[Stage]) -> None:
+    """Check what was written, write the results of the checks and, last of all, the manifests."""
+    from warehouse import quality
+
+    first = finished[0]
+    files = [file for stage in finished for file in stage.files]
+    keys = [(stage.name, stage.key) for stage in finished]
+    checks = quality.check_stages(first.warehouse, keys, first.collection, files)
+    failed = quality.failures(checks)
+    first.write("quality_results", checks, part=f"{first.name}-{first.key}")
+    for stage in finished:
+        stage._write_manifest(stages.FAILED if failed else stages.PASSED)
+    if failed:
+        raise quality.quality_error(failed)

@@ -41,7 +41,9 @@ def test_the_table_names_every_flow():
 def test_the_command_of_the_table_runs_and_fills_its_tables(command, tables, profile):
     name, *options = shlex.split(command)
     given = dict(zip(options[::2], options[1::2]))
-    if "--profile" in given:  # models that must be downloaded: their settings are valid, the flow is run on the tiny one
+    if (
+        "--profile" in given
+    ):  # models that must be downloaded: their settings are valid, the flow is run on the tiny one
         assert given["--profile"] in profile_names()
         load_settings(given["--profile"])
     settings = load_settings(

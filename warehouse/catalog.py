@@ -1,6 +1,7 @@
 """The catalog: one DuckDB view a table over the files of complete stages, then the marts; nothing is copied."""
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,7 @@ from warehouse.tables import TABLES, Column, Table
 
 __all__ = ["connect", "create_marts", "create_views", "duckdb_type", "publish", "rows", "run_select"]
 
+_WORD = re.compile(r"\w+")
 PUBLISHED = "warehouse.duckdb"
 UNFILTERED = ("stage_runs", "quality_results")
 """Tables that also show the stages whose quality failed: they are where one reads why."""
@@ -72,15 +74,19 @@ def connect(root: str | Path | Warehouse | None = None, *, read_only: bool = Tru
         InputError: a mart's SQL file does not fit the tables.
     """
     warehouse = root if isinstance(root, Warehouse) else Warehouse(root)
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}  # never reach the network
-    )
-    if isinstance(warehouse.storage, ObjectStorage):
-        connection.register_filesystem(warehouse.storage.filesystem)
+    connection = _open(warehouse)
     create_views(connection, warehouse)
     if read_only:
         connection.execute(f"set allowed_directories = [{_text(warehouse.root)}]")
         connection.execute("set enable_external_access = false; set lock_configuration = true")
+    return connection
+
+
+def _open(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
+    """A connection without views that never reaches the network for an extension."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    if isinstance(warehouse.storage, ObjectStorage):
+        connection.register_filesystem(warehouse.storage.filesystem)
     return connection
 
 
@@ -101,12 +107,19 @@ def publish(root: str | Path | Warehouse | None = None) -> str:
 
 def create_views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     """Create the views of all tables with their comments, the view ``catalog``, then the marts."""
-    contents = _contents(warehouse)
-    script = [statement for table in TABLES.values() for statement in _table_view(warehouse, table, contents)]
+    _create_tables(connection, warehouse, TABLES.values())
+    create_marts(connection, _marts_folder())
+    connection.execute(";\n".join(_catalog_view(connection)))
+
+
+def _create_tables(
+    connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, tables: Iterable[Table], *, comments: bool = True
+) -> None:
+    tables = list(tables)
+    contents = _contents(warehouse, {table.name for table in tables})
+    script = [s for table in tables for s in _table_view(warehouse, table, contents, comments=comments)]
     # One transaction: each statement of its own would be flushed to the disk when the catalog is published.
     connection.execute(";\n".join(["begin", *script, "commit"]))
-    create_marts(connection, resources.files("warehouse").joinpath("sql"))
-    connection.execute(";\n".join(_catalog_view(connection)))
 
 
 def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
@@ -116,13 +129,28 @@ def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequenc
         InputError: wrong SQL.
         DamagedFileError: a table that it reads has a missing or short file.
     """
-    with connect(warehouse) as connection, running():
+    warehouse = warehouse if isinstance(warehouse, Warehouse) else Warehouse(warehouse)
+    marts = _mart_texts(_marts_folder())
+    named = _closure(sql, marts)
+    with _open(warehouse) as connection, running():
+        tables = [table for table in TABLES.values() if table.name in named]
+        _create_tables(connection, warehouse, tables, comments=False)
+        _create_marts(connection, {mart: text for mart, text in marts.items() if mart in named}, comments=False)
         return connection.sql(sql, params=list(parameters)).to_arrow_table().to_pylist(maps_as_pydicts="strict")
 
 
-def _contents(warehouse: Warehouse) -> dict[str, _Contents]:
+def _closure(sql: str, marts: Mapping[str, str]) -> set[str]:
+    """Every word of a statement and of the marts that it names, and those name: all that it can read is among them."""
+    words, new = set[str](), set(_WORD.findall(sql))
+    while new:
+        words |= new
+        new = {word for mart in new & marts.keys() for word in _WORD.findall(marts[mart])} - words
+    return words
+
+
+def _contents(warehouse: Warehouse, tables: Iterable[str]) -> dict[str, _Contents]:
     """Table -> its files, and the first thing wrong with them."""
-    contents = {name: _Contents() for name in TABLES}
+    contents = {name: _Contents() for name in tables}
     runs, unreadable = manifests_and_damage(warehouse)
     visible = [f for run in runs for f in run.files if f.table_name in contents and _is_visible(run, f.table_name)]
     problems = warehouse.damage(visible)
@@ -131,7 +159,8 @@ def _contents(warehouse: Warehouse) -> dict[str, _Contents]:
         of_table.paths.append(file.path)
         if file.path in problems and of_table.problem is None:
             of_table.problem = _damaged(warehouse, file.path, problems[file.path])
-    contents["stage_runs"].paths = sorted(manifest_path(run.stage, run.key) for run in runs)
+    if "stage_runs" in contents:
+        contents["stage_runs"].paths = sorted(manifest_path(run.stage, run.key) for run in runs)
     if unreadable:
         # Nobody knows which tables the lost manifest fed: an answer without its rows would be silently wrong.
         for of_table in contents.values():
@@ -147,7 +176,7 @@ def _damaged(warehouse: Warehouse, path: str, problem: str) -> str:
     return str(DamagedFileError(f"damaged file {warehouse.storage.url(path)}", where=problem, cure=REBUILD))
 
 
-def _table_view(warehouse: Warehouse, table: Table, contents: dict[str, _Contents]) -> Iterable[str]:
+def _table_view(warehouse: Warehouse, table: Table, contents: dict[str, _Contents], *, comments: bool) -> Iterable[str]:
     paths, problem = contents[table.name].paths, contents[table.name].problem
     residual = _residual_type(warehouse, paths) if table.name == "activations" and problem is None else "FLOAT[]"
     types = {c.name: residual if c.type is None else duckdb_type(c.type) for c in table.columns}
@@ -161,6 +190,8 @@ def _table_view(warehouse: Warehouse, table: Table, contents: dict[str, _Content
         hive = ", ".join(f"{_name(name)}: {types[name]}" for name in table.partition)
         source = f"read_parquet([{files}], hive_partitioning = true, hive_types = {{{hive}}})"
     yield f"create view {_name(table.name)} as select {columns} from {source}"
+    if not comments:
+        return
     yield f"comment on view {_name(table.name)} is {_text('one row: ' + table.meaning)}"
     for column in table.columns:
         yield f"comment on column {_name(table.name)}.{_name(column.name)} is {_text(_comment(column))}"
@@ -204,7 +235,7 @@ def _declared_type(column: Column) -> str:
     return "FLOAT[d_model]" if column.type is None else duckdb_type(column.type)
 
 
-def create_marts(connection: duckdb.DuckDBPyConnection, folder: object) -> None:
+def create_marts(connection: duckdb.DuckDBPyConnection, folder: Any) -> None:
     """Create one view for each ``<mart>.sql`` of a folder: one select, its first comment line is its meaning.
 
     Marts may read other marts, whatever the order of their names.
@@ -212,8 +243,21 @@ def create_marts(connection: duckdb.DuckDBPyConnection, folder: object) -> None:
     Raises:
         InputError: a file is not one select, is named like a table, or does not fit the tables.
     """
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)  # type: ignore[attr-defined]
-    waiting = {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+    _create_marts(connection, _mart_texts(folder))
+
+
+def _marts_folder() -> Any:
+    return resources.files("warehouse").joinpath("sql")
+
+
+def _mart_texts(folder: Any) -> dict[str, str]:
+    """Mart -> its SQL."""
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+
+
+def _create_marts(connection: duckdb.DuckDBPyConnection, texts: Mapping[str, str], *, comments: bool = True) -> None:
+    waiting = dict(texts)
     while waiting:
         failed: dict[str, Exception] = {}
         for mart, sql in waiting.items():
@@ -226,7 +270,7 @@ def create_marts(connection: duckdb.DuckDBPyConnection, folder: object) -> None:
                 failed[mart] = error
                 continue
             first = sql.lstrip().splitlines()[0]
-            if first.startswith("--"):
+            if comments and first.startswith("--"):
                 connection.execute(f"comment on view {_name(mart)} is {_text(first.removeprefix('--').strip())}")
         if len(failed) == len(waiting):
             mart, reason = next(iter(failed.items()))

@@ -27,15 +27,27 @@ _WHOLE = "warehouse"
 
 
 def check_stage(warehouse: Warehouse, stage: str, key: str, collection: str, files: Sequence[FileRecord]) -> list[Row]:
-    """Check what a stage has just written: one row for ``quality_results`` an expectation, passed or failed.
+    """Check what one stage has just written, see ``check_stages``."""
+    return check_stages(warehouse, [(stage, key)], collection, files)
+
+
+def check_stages(
+    warehouse: Warehouse, keys: Sequence[tuple[str, str]], collection: str, files: Sequence[FileRecord]
+) -> list[Row]:
+    """Check what stages have just written: one row for ``quality_results`` an expectation, passed or failed.
 
     Every row of every table is checked, but of activations the first rows of each file (200,000 in all). Keys may
     refer to rows in ``files`` or in complete stages. Raises nothing for a failed expectation: see ``failures`` and
     ``quality_error``.
+
+    Args:
+        keys: (stage, key) of each; the results stand under the first.
+        collection: that all of them belong to.
+        files: what they wrote.
     """
     runs, _ = manifests_and_damage(warehouse)
-    earlier = _sound(warehouse, [run for run in runs if (run.stage, run.key) != (stage, key)], collection)
-    return [_row(finding, stage, key, collection) for finding in _check_tables(warehouse, files, earlier)]
+    earlier = _sound(warehouse, [run for run in runs if (run.stage, run.key) not in set(keys)], collection)
+    return [_row(finding, *keys[0], collection) for finding in _check_tables(warehouse, files, earlier)]
 
 
 def check_all(warehouse: Warehouse, on_file: Callable[[FileRecord], None] | None = None) -> list[Row]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -143,13 +144,19 @@ def _read(warehouse: Warehouse, path: str) -> StageRun | None:
     if data is None:
         return None
     try:
-        # ParquetFile, not read_table: the latter would add the hive partition of the path as a dictionary column.
-        row = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False).to_pylist()[0]
-        row["files"] = tuple(FileRecord(**file) for file in row["files"])
-        row["inputs"] = tuple(row["inputs"])
-        return StageRun(stage=path.split("/")[1].removeprefix("stage="), **row)
+        return _parse(path, data)
     except (pa.ArrowException, IndexError, KeyError, TypeError, OSError) as error:
         raise DamagedFileError("manifest cannot be read", where=warehouse.storage.url(path), cure=REBUILD) from error
+
+
+@lru_cache(maxsize=4096)
+def _parse(path: str, data: bytes) -> StageRun:
+    """The manifest in these bytes; kept, since every look at the warehouse reads all manifests."""
+    # ParquetFile, not read_table: the latter would add the hive partition of the path as a dictionary column.
+    row = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False).to_pylist()[0]
+    row["files"] = tuple(FileRecord(**file) for file in row["files"])
+    row["inputs"] = tuple(row["inputs"])
+    return StageRun(stage=path.split("/")[1].removeprefix("stage="), **row)
 
 
 def stage_problem(warehouse: Warehouse, stage: str, key: str) -> str | None:

@@ -105,7 +105,9 @@ def _check_names(table: Table, values: Mapping[str, Any], partition: Mapping[str
         )
     declared = {c.name for c in table.columns}
     if unknown := sorted(values.keys() - declared):
-        raise DataError(f"unknown columns {unknown}", where=f"table {table.name}", cure="declare them in warehouse/tables")
+        raise DataError(
+            f"unknown columns {unknown}", where=f"table {table.name}", cure="declare them in warehouse/tables"
+        )
     if missing := sorted(declared - values.keys() - partition.keys()):
         raise DataError(
             f"missing columns {missing}", where=f"table {table.name}", cure="write None where there is no value"

@@ -279,3 +279,15 @@ def test_the_difference_of_two_operators_is_that_of_their_scores_and_its_interva
     widths = [getattr(r, f"{score}_high") - getattr(r, f"{score}_low") for r in (results[first], results[second])]
     assert high - low <= sum(widths) + 1e-12
     assert scores.difference(first, first, score, n_boot=50) == (0.0, 0.0, 0.0)
+
+
+def test_leaving_the_whitened_score_out_changes_no_other():
+    case = make_case()
+    whole, part = case.pair_scores(), PairScores(case.moments, 0, 1, case.operators, whitened=False)
+    rows = np.arange(N_TRAIN, len(case.x))
+    part.update(*(torch.tensor(a[rows], dtype=torch.float64) for a in (case.x, case.y)), case.documents[rows])
+    for name, score in part.result(n_boot=50).items():
+        full = whole.result(n_boot=50)[name]
+        assert score.r2_whitened is None
+        assert score.r2 == pytest.approx(full.r2, abs=1e-12)
+        assert (score.skill_low, score.skill_high) == pytest.approx((full.skill_low, full.skill_high), abs=1e-12)

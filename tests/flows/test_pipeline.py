@@ -18,6 +18,7 @@ from ato.errors import (
     SAEError,
 )
 from ato.operators import load_operator
+from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.settings import Settings
 from flows.summary import EXAMPLES, draw_summary, show_stage, summary
@@ -50,7 +51,7 @@ def changed(settings: Settings, **stages: dict) -> Settings:
 
 
 def test_every_table_has_rows_and_passes_every_check(study):
-    for name in TABLES:
+    for name in TABLES.keys() - {"attended", "explanations"}:  # for other position policies, and published SAEs
         assert rows(None, f"select count(*) as n from {name}")[0]["n"] > 0, name
     assert quality.failures(quality.check_all(Warehouse())) == []
 
@@ -60,9 +61,8 @@ def test_the_model_is_run_once_over_each_token_for_all_consumers(study):
     (row,) = rows(None, "select c.n_tokens, r.tokens_run from collections c join stage_runs r on r.key = c.collection")
     assert row["tokens_run"] == row["n_tokens"]
     others = rows(None, "select distinct stage from stage_runs where tokens_run > 0 and key != ?", [collection])
-    assert [o["stage"] for o in others] == [
-        "saes"
-    ]  # a spliced loss is another question: blocks above the SAE run again
+    # An SAE spliced in, a feature ablated, a residual replaced: other questions, asked of the blocks above the edit.
+    assert sorted(o["stage"] for o in others) == ["causal", "feature_scores", "saes"]
 
 
 def test_a_second_run_computes_and_writes_nothing(study):
@@ -154,6 +154,45 @@ def test_another_threshold_makes_another_evaluation_and_the_map_shows_the_latest
     assert rows(None, n, [collection])[0]["n"] == 2 * rows(None, latest, [collection])[0]["n"]
 
 
+def test_the_identity_scores_the_same_whether_it_is_judged_before_or_after_a_trained_operator(study):
+    _, settings, collection = study
+    scores = "select feature_id, source_layer, target_layer, sae, r2, r2_low, skill, pearson, mse, verdict from feature_transport"
+    judged = []
+    for methods in (["identity", "ridge"], ["ridge", "identity"]):
+        evaluate(changed(settings, operators={"methods": methods}), collection, None, None)
+        (latest, *_) = rows(
+            None, "select inputs[1] as pair from stage_runs where stage = 'evaluate' order by started_at desc"
+        )
+        keys = "select key from stage_runs where stage = 'operators' and json_extract(settings, '$.methods')::json = ?::json"
+        pairs = [row["key"] for row in rows(None, keys, [json.dumps(methods)])]
+        assert latest["pair"] in pairs
+        judged.append(
+            {
+                method: rows(
+                    None, f"{scores} where method = ? and list_contains(?, split_part(operator, method || '-', 2)) order by all",
+                    [method, pairs],
+                )
+                for method in methods
+            }
+        )  # fmt: skip
+    first, second = judged
+    assert len(first["identity"]) > 0
+    assert first["identity"] == second["identity"]
+    assert first["ridge"] == second["ridge"]
+    assert first["identity"] != first["ridge"]
+
+
+def test_where_no_feature_is_active_often_enough_scores_are_null_and_it_is_said(study, capsys):
+    _, settings, collection = study
+    evaluate(changed(settings, evaluate={"min_active": 100_000}), collection, None, None)
+    assert "is active on 100000 test tokens: its scores are NULL" in capsys.readouterr().err.replace("\n", " ")
+    (found,) = rows(
+        None, "select count(*) as n, count(mean_r2) as averages from transport_map where n_features_scored = 0"
+    )
+    assert found["n"] > 0
+    assert found["averages"] == 0
+
+
 def test_an_sae_below_every_pair_is_judged_and_disturbs_no_pair(study):
     _, settings, _ = study
     collection = pipeline(changed(settings, saes={"layers": [0, 3]}, operators={"source_layers": [1], "leaps": [2]}))
@@ -229,16 +268,17 @@ def test_nan_in_residuals_stops_the_run_and_names_the_token(study, monkeypatch):
     from ato.models import LanguageModel
 
     _, settings, _ = study
-    real = LanguageModel.residuals
+    real = LanguageModel.read
 
-    def poisoned(self, input_ids, lengths, layers):
-        found = real(self, input_ids, lengths, layers)
-        found[max(found)] = found[max(found)].clone()
-        found[max(found)][0, 3, 1] = float("nan")
-        return found
+    def poisoned(self, *arguments, **options):
+        run = real(self, *arguments, **options)
+        top = max(run.residuals)
+        run.residuals[top] = run.residuals[top].clone()
+        run.residuals[top][0, 3, 1] = float("nan")
+        return run
 
     language_model(settings.model)  # loaded before its residuals are poisoned: the self-check would refuse it
-    monkeypatch.setattr(LanguageModel, "residuals", poisoned)
+    monkeypatch.setattr(LanguageModel, "read", poisoned)
     with pytest.raises(NonFiniteError, match=r"layer 3.*sequence \d+, position 3"):
         pipeline(changed(settings, collect={"n_tokens": 5_000}))
 

@@ -12,7 +12,7 @@ TABLES = (
         (
             COLLECTION,
             Column("stage", string, "stage that wrote the rows"),
-            Column("key", string, "key of the stage run"),
+            Column("key", string, "key of the stage run; of the first where several were checked together"),
             Column("table_name", string, "table checked"),
             Column("expectation", string, "what must hold"),
             Column("column_name", string, "column or columns concerned", nullable=True),
