@@ -23,6 +23,7 @@ check: $(VENV)/.installed  ## quality expectations over the whole warehouse
 bench: $(VENV)/.installed  ## ratios against peers and physical limits
 	$(BIN)/python benchmarks/operators.py
 	$(BIN)/python benchmarks/collect.py
+	$(BIN)/python benchmarks/study.py
 
 install: $(VENV)/.installed
 

@@ -266,9 +266,16 @@ def _causal(settings: Settings, shape: ModelShape) -> StageEstimate:
     if pairs is None:
         pairs = [(source, target) for source, target in settings.operators.pairs if target in widths]
     tokens = causal.n_sequences * settings.collect.seq_len
+    # Mean, zero and random rotation know nothing of the source: they are run once for all pairs of a target.
+    shared = sum(name in ("mean", "zero", "random_rotation") for name in causal.interventions)
     edits = len(causal.interventions) * len(causal.positions) + 2 * causal.n_features
-    below = sum(shape.forward_flops(target + 1) for target in {target for _, target in pairs})
-    above = sum(shape.forward_flops(shape.n_layers - target - 1, logits=True) * edits for _, target in pairs)
+    targets = {target for _, target in pairs}
+    below = shape.forward_flops(max(targets, default=-1) + 1)
+    above = sum(
+        shape.forward_flops(shape.n_layers - target - 1, logits=True)
+        * (shared * len(causal.positions) + sum(t == target for _, t in pairs) * (edits - shared * len(causal.positions)))
+        for target in targets
+    )
     rows = causal.n_sequences * (edits + 1) * len(pairs)
     kept = 4 * causal.batch_size * settings.collect.seq_len * shape.d_model * (edits + 2)
     return StageEstimate(

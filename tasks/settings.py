@@ -6,9 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class StageSettings(BaseModel):
-    """Base of all settings: unknown names are refused, values cannot be changed after validation."""
+    """Base of all settings: unknown names are refused, values cannot be changed after validation.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Defaults are validated too: 1 and 1.0 would give two keys for one setting.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class ModelSettings(StageSettings):

@@ -14,7 +14,7 @@ from warehouse.catalog import rows
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SECTION = README.split("## The published study, piece by piece")[1].split("\n## ")[0]
-COMMANDS = re.findall(r"^\| .+? \| `ato run (.+?)` \| (.*?) \|$", SECTION, re.MULTILINE)
+COMMANDS = re.findall(r"^\| .+? \| `ato run (.+?)` \|(.*?)\|$", SECTION, re.MULTILINE)
 COMMANDS.append((re.findall(r"`ato run (evaluate --set operators.position_policy=\S+)`", SECTION)[0], ""))
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]

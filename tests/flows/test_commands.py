@@ -66,4 +66,4 @@ def test_a_failing_run_ends_with_one_line_and_no_traceback(ato, override, messag
     *progress, last = done.stderr.strip().splitlines()
     assert last.startswith("error")
     assert message in last
-    assert all(line.split()[0] in ("model", "collect") for line in progress)
+    assert all(line.split()[0] in ("estimate", "model", "collect") for line in progress)

@@ -22,7 +22,8 @@ from warehouse import storage
 from flows.settings import Settings
 from tasks.collect import collect_residuals
 from tasks.saes import obtain_saes
-from tasks.features import measure_features
+from tasks.features import measure_features, score_features
+from tasks.causal import measure_causal
 from tasks.operators import fit_operators
 from tasks.evaluate import evaluate_operators
 
@@ -39,11 +40,13 @@ def replace_or_die(source, target):
 storage.os.replace = replace_or_die
 s = Settings.model_validate_json(sys.argv[1])
 # The stages as plain functions: what survives a crash does not depend on Prefect.
-key = collect_residuals.fn(s.model, s.collect, s.layers, s.operators.pairs)
+key = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
 saes = obtain_saes.fn(key, s.model, s.saes, s.evaluate)
 measure_features.fn(key, saes, s.model)
-fit_operators.fn(key, s.model, s.operators, s.evaluate)
+score_features.fn(key, saes, s.model, s.features, s.evaluate)
+fit_operators.fn(key, saes, s.model, s.operators, s.evaluate)
 evaluate_operators.fn(key, saes, s.model, s.operators, s.evaluate)
+measure_causal.fn(key, saes, s.model, s.operators, s.evaluate, s.causal)
 print("PUBLISHED", int(sys.argv[2]) - left)
 """
 

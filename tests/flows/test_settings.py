@@ -58,3 +58,9 @@ def test_a_wrong_override_is_one_line_with_a_hint(override, message):
 def test_an_unknown_profile_lists_the_known_ones():
     with pytest.raises(SettingsError, match="demo"):
         load_settings("nonesuch")
+
+
+def test_settings_are_the_same_whether_they_were_left_out_or_written_down():
+    written = Settings.model_validate(load_settings("demo").model_dump(mode="json"))
+    assert written.model_dump_json() == load_settings("demo").model_dump_json()
+    assert Settings.model_validate_json(Settings().model_dump_json()).model_dump_json() == Settings().model_dump_json()
