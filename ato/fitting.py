@@ -95,7 +95,7 @@ def fit_operator(
     decoder: Rows | None = None,
     l1_ratios: Sequence[float] | None = None,
 ) -> OperatorFit:
-    """Fit y_hat = T x + b on rows, the strength chosen by exact cross-validation (SCIENCE 2 and 3).
+    """Fit y_hat = T x + b on rows, the strength chosen by exact cross-validation.
 
     Args:
         X: source rows [n, d_in], NumPy or torch.

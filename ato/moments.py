@@ -28,7 +28,7 @@ class Moments:
     """Counts, sums and scatter matrices of chosen layer pairs for every token group, streamed and mergeable.
 
     Rows have a fixed pilot mean subtracted, are multiplied in float32 (in float64 when they are float64, or narrow)
-    and summed in float64; uncentred float32 products of residual streams lose every digit (transport-mathematics 3.1,
+    and summed in float64; uncentred float32 products of residual streams lose every digit (pairwise merging:
     Chan, Golub and LeVeque 1983). Each layer's own product is made once, whatever the number of pairs.
 
     Args:

@@ -83,7 +83,7 @@ class TransportOperator:
         """The study's rank constraint T_r = U_r S_r V_r' (truncated SVD of T), with the bias re-fitted on train.
 
         The truncation is optimal for T in raw coordinates, not for predictions; method ``rrr`` gives the best map of a
-        rank (transport-mathematics, section 1).
+        rank.
 
         Raises:
             SettingsError: the rank is not between 1 and the smaller width, or the operator has no train means.
@@ -102,7 +102,7 @@ class TransportOperator:
         """This operator followed by ``second``: x -> T2 (T1 x + b1) + b2, from this source to the other's target.
 
         Where the middle layer holds all that the target takes linearly from the source, it predicts what the direct
-        operator predicts (transport-mathematics, section 3.14).
+        operator predicts.
 
         Raises:
             MismatchError: the two do not meet in one layer and width, or belong to different models.

@@ -193,7 +193,7 @@ class PermutedSource(_Derived):
     has: each is matched with one of another document, and none is used twice. Tokens without a partner (the partner is
     shorter, its token was dropped, or one document has most of the block) are dropped and counted. Train folds mix;
     splits do not. Rows are {target layer: y, permuted_key(source layer): x} with the keys of the target token.
-    (transport-mathematics 3.10: the position-matched null.)
+    This is the position-matched null.
 
     Args:
         source: of tokens, a ``PairedSource`` too; then the source layers are its keys.

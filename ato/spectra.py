@@ -18,7 +18,7 @@ class OperatorSpectrum:
 
 
 def operator_spectrum(operator: TransportOperator) -> OperatorSpectrum:
-    """Singular values, and for equal widths eigenvalues, of T (transport-mathematics, section 3.14).
+    """Singular values, and for equal widths eigenvalues, of T.
 
     Of a conjugate pair the eigenvalue with the positive imaginary part comes first.
     """

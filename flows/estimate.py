@@ -4,18 +4,23 @@ Sizes are exact but for what depends on the text (documents that are short, toke
 floating-point operations of each stage over this machine's measured rate, and mean "minutes, hours or days".
 """
 
-import re
 import time
 from dataclasses import dataclass
 
 from ato.errors import ModelError
 from ato.model_shapes import ModelShape, model_shape
 from flows.settings import Settings
+from flows.sizes import (
+    TEST,
+    TRAIN,
+    activation_bytes,
+    chance_products,
+    kept_tokens,
+    moments_bytes,
+    own_products,
+    sae_widths,
+)
 
-TRAIN, VAL, TEST = 0.6, 0.2, 0.2
-"""Shares of the documents, see SCIENCE 1."""
-ACTIVATION_KEYS = 20
-"""Bytes of an activation beside its residual: sequence, position, token and norm, stored plain."""
 SEQUENCE_BYTES = 8
 """Bytes of a token in the table of sequences: its id and its text, compressed."""
 SCORE_BYTES = 160
@@ -24,12 +29,16 @@ LOSS_BYTES = 40
 MOMENT_ROWS = 8192
 """Rows that moments gather before they are multiplied."""
 HEAD_TOKENS = 512
-MODEL_EFFICIENCY = 0.6
-"""Share of a matrix product's rate that a forward pass reaches: attention, norms and small batches take the rest."""
+FORWARD_EFFICIENCY = {True: 2.0, False: 0.6}
+"""Rate of a forward pass over that of a float32 product, in half precision and not: attention and norms take a part."""
+TRAINING_EFFICIENCY = {True: 1.7, False: 0.5}
+"""The same of SAE training, whose products are in half precision wherever the model's are."""
 SOLVE_EFFICIENCY = 0.12
 """The same for float64 decompositions against a float32 product: half for the precision, the rest for their shape."""
 ELEMENTWISE_EFFICIENCY = 0.5
-"""The same for SAE training and scoring: choosing the active features is bound by memory."""
+"""The same for encoding: choosing the active features is bound by memory."""
+SCORE_OPERATIONS = 5e7
+"""Operations behind one score of one feature: its sums, and a thousand resamples of its documents."""
 EIGEN = 10
 """Operations of a symmetric eigendecomposition, in d^3."""
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
@@ -120,60 +129,17 @@ def measured_rate(device: str = "auto") -> float:
     return 2.0 * n**3 * done / (time.perf_counter() - started)
 
 
-def n_groups(settings: Settings) -> int:
-    """Token groups that moments are kept for: folds, val and test, and the parts that the scaling study cuts folds into."""
-    folds = settings.collect.n_folds
-    cuts = {fraction for fraction in settings.operators.train_fractions if fraction < 1}
-    return folds + 2 + sum(abs(cut * folds - round(cut * folds)) > 1e-9 for cut in cuts)
+def _half(settings: Settings) -> bool:
+    """Whether the model runs in half precision."""
+    import torch
+
+    from ato.devices import choose_device, choose_dtype
+
+    return choose_dtype(settings.model.dtype, choose_device(settings.model.device)) != torch.float32
 
 
-def moments_bytes(settings: Settings, d: int) -> int:
-    """Bytes of the moments: a d x d float64 matrix for each kind of row and each pair, in each group, and those of chance."""
-    return 8 * d * d * (_own_products(settings) * n_groups(settings) + _chance_products(settings))
-
-
-def _own_products(settings: Settings) -> int:
-    """Matrices that one group's moments hold: a product of rows with themselves, or of a pair's two."""
-    pairs, policy = settings.operators.pairs, settings.operators.position_policy
-    sources, targets = {source for source, _ in pairs}, {target for _, target in pairs}
-    if policy == "same":
-        return len(sources | targets) + len(pairs)
-    # A source's rows are those that its targets point to: others for each pair where attention does the pointing.
-    return (len(pairs) if policy.startswith(("attended", "shuffled")) else len(sources)) + len(targets) + len(pairs)
-
-
-def _chance_products(settings: Settings) -> int:
-    """The same of the moments with documents shuffled, which are kept for the whole train split only."""
-    operators = settings.operators
-    if not operators.permutation_null and "permuted" not in operators.methods:
-        return 0
-    return sum(len({pair[end] for pair in operators.pairs}) for end in (0, 1)) + len(operators.pairs)
-
-
-def kept_tokens(settings: Settings) -> int:
-    """Tokens whose residuals are kept, if all sequences are full."""
-    collect = settings.collect
-    return collect.n_tokens - (collect.n_tokens // collect.seq_len if collect.skip_first else 0)
-
-
-def activation_bytes(settings: Settings, d: int) -> int:
-    """Bytes of the activations table: float32 residuals with their keys, for every kept token and layer."""
-    if not settings.collect.store_activations:
-        return 0
-    return kept_tokens(settings) * len(settings.layers) * (4 * d + ACTIVATION_KEYS)
-
-
-def sae_widths(settings: Settings) -> dict[int, int]:
-    """Layer -> number of features of its SAE; what a release's name does not tell is taken to be the default width."""
-    saes = settings.saes
-    widths = dict.fromkeys([*saes.layers, *saes.paths], saes.d_sae)
-    for layer, release in saes.releases.items():
-        named = re.search(r"width_(\d+)([km])", release)
-        if named:
-            widths[layer] = int(named[1]) * (1024 if named[2] == "k" else 1024**2)
-        else:
-            widths[layer] = 24_576 if release.startswith("gpt2-small-res-jb") else saes.d_sae
-    return widths
+def _forward(settings: Settings) -> float:
+    return FORWARD_EFFICIENCY[_half(settings)]
 
 
 def _model_bytes(settings: Settings, shape: ModelShape) -> int:
@@ -185,9 +151,9 @@ def _model_bytes(settings: Settings, shape: ModelShape) -> int:
 def _collect(settings: Settings, shape: ModelShape) -> StageEstimate:
     tokens, layers, d = settings.collect.n_tokens, settings.layers, shape.d_model
     moments = moments_bytes(settings, d)
-    products = d * d * (_own_products(settings) + TRAIN * _chance_products(settings))
+    products = d * d * (own_products(settings) + TRAIN * chance_products(settings))
     return StageEstimate(
-        flops=tokens * (shape.forward_flops(max(layers) + 1) / MODEL_EFFICIENCY + 2 * products),
+        flops=tokens * (shape.forward_flops(max(layers) + 1) / _forward(settings) + 2 * products),
         memory_bytes=_model_bytes(settings, shape) + moments + 8 * MOMENT_ROWS * len(layers) * d,
         disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
     )
@@ -201,7 +167,9 @@ def _saes(settings: Settings, shape: ModelShape) -> StageEstimate:
     largest = max(widths.values(), default=0)
     training = 16 * 2 * d * largest + 4 * d * saes.buffer_rows if saes.layers else 8 * d * largest
     return StageEstimate(
-        flops=(trained + encoded) / ELEMENTWISE_EFFICIENCY + judged * len(widths) / MODEL_EFFICIENCY,
+        flops=trained / TRAINING_EFFICIENCY[_half(settings)]
+        + encoded / ELEMENTWISE_EFFICIENCY
+        + judged * len(widths) / _forward(settings),
         memory_bytes=_model_bytes(settings, shape) + training,
         disk_bytes=sum(4 * (2 * d * width + d + 2 * width) for width in widths.values()),
     )
@@ -219,7 +187,7 @@ def _features(settings: Settings, shape: ModelShape) -> StageEstimate:
         above = shape.forward_flops(shape.n_layers - layer - 1, logits=True)
         # Encoding, correlations of all features with all others, the logit lens, the ablations.
         flops += 2 * looked_at * width * (d + width) / ELEMENTWISE_EFFICIENCY
-        flops += 2 * d * width * shape.vocabulary + ablated * above / MODEL_EFFICIENCY
+        flops += 2 * d * width * shape.vocabulary + ablated * above / _forward(settings)
     correlations = 8 * largest * largest if features.score else 0
     return StageEstimate(
         flops, _model_bytes(settings, shape) + 8 * d * largest + correlations, 400 * sum(widths.values())
@@ -253,6 +221,7 @@ def _evaluate(settings: Settings, shape: ModelShape) -> StageEstimate:
     decompositions = len(operators.pairs) * 4 * EIGEN * d**3 / SOLVE_EFFICIENCY
     products = tokens * (len(operators.pairs) * 8 * d * d + len(judged) * methods * 2 * d * d)
     scored = sum(widths.values()) * 2 * d * tokens / ELEMENTWISE_EFFICIENCY
+    scored += features * SCORE_OPERATIONS * settings.evaluate.n_bootstrap / 1000
     return StageEstimate(
         flops=decompositions + products + scored,
         memory_bytes=moments_bytes(settings, d) + 8 * features * 8,
@@ -273,13 +242,16 @@ def _causal(settings: Settings, shape: ModelShape) -> StageEstimate:
     below = shape.forward_flops(max(targets, default=-1) + 1)
     above = sum(
         shape.forward_flops(shape.n_layers - target - 1, logits=True)
-        * (shared * len(causal.positions) + sum(t == target for _, t in pairs) * (edits - shared * len(causal.positions)))
+        * (
+            shared * len(causal.positions)
+            + sum(t == target for _, t in pairs) * (edits - shared * len(causal.positions))
+        )
         for target in targets
     )
     rows = causal.n_sequences * (edits + 1) * len(pairs)
     kept = 4 * causal.batch_size * settings.collect.seq_len * shape.d_model * (edits + 2)
     return StageEstimate(
-        flops=tokens * (below + above) / MODEL_EFFICIENCY,
+        flops=tokens * (below + above) / _forward(settings),
         memory_bytes=_model_bytes(settings, shape) + kept,
         disk_bytes=rows * LOSS_BYTES,
     )

@@ -8,15 +8,12 @@ from ato.fitting import fit_operator
 from ato.model_shapes import KNOWN, ModelShape, model_shape
 from flows import estimate as module
 from flows.estimate import (
-    activation_bytes,
     estimate,
-    kept_tokens,
     measured_rate,
-    moments_bytes,
-    n_groups,
     show_estimate,
 )
 from flows.settings import Settings, load_settings
+from flows.sizes import activation_bytes, kept_tokens, moments_bytes, n_groups
 from tests.flows.tiny_study import tiny_settings, write_corpus
 from tests.tiny_models import save_tiny_model
 

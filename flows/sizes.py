@@ -1,0 +1,66 @@
+"""What a study holds: rows, groups, matrices and bytes, from its settings and the width of the model."""
+
+import re
+
+from flows.settings import Settings
+
+TRAIN, VAL, TEST = 0.6, 0.2, 0.2
+"""Shares of the documents."""
+ACTIVATION_KEYS = 20
+"""Bytes of an activation beside its residual: sequence, position, token and norm, stored plain."""
+
+
+def n_groups(settings: Settings) -> int:
+    """Token groups that moments are kept for: folds, val and test, and the parts that the scaling study cuts folds into."""
+    folds = settings.collect.n_folds
+    cuts = {fraction for fraction in settings.operators.train_fractions if fraction < 1}
+    return folds + 2 + sum(abs(cut * folds - round(cut * folds)) > 1e-9 for cut in cuts)
+
+
+def moments_bytes(settings: Settings, d: int) -> int:
+    """Bytes of the moments: a d x d float64 matrix for each kind of row and each pair, in each group, and those of chance."""
+    return 8 * d * d * (own_products(settings) * n_groups(settings) + chance_products(settings))
+
+
+def own_products(settings: Settings) -> int:
+    """Matrices that one group's moments hold: a product of rows with themselves, or of a pair's two."""
+    pairs, policy = settings.operators.pairs, settings.operators.position_policy
+    sources, targets = {source for source, _ in pairs}, {target for _, target in pairs}
+    if policy == "same":
+        return len(sources | targets) + len(pairs)
+    # A source's rows are those that its targets point to: others for each pair where attention does the pointing.
+    return (len(pairs) if policy.startswith(("attended", "shuffled")) else len(sources)) + len(targets) + len(pairs)
+
+
+def chance_products(settings: Settings) -> int:
+    """The same of the moments with documents shuffled, which are kept for the whole train split only."""
+    operators = settings.operators
+    if not operators.permutation_null and "permuted" not in operators.methods:
+        return 0
+    return sum(len({pair[end] for pair in operators.pairs}) for end in (0, 1)) + len(operators.pairs)
+
+
+def kept_tokens(settings: Settings) -> int:
+    """Tokens whose residuals are kept, if all sequences are full."""
+    collect = settings.collect
+    return collect.n_tokens - (collect.n_tokens // collect.seq_len if collect.skip_first else 0)
+
+
+def activation_bytes(settings: Settings, d: int) -> int:
+    """Bytes of the activations table: float32 residuals with their keys, for every kept token and layer."""
+    if not settings.collect.store_activations:
+        return 0
+    return kept_tokens(settings) * len(settings.layers) * (4 * d + ACTIVATION_KEYS)
+
+
+def sae_widths(settings: Settings) -> dict[int, int]:
+    """Layer -> number of features of its SAE; what a release's name does not tell is taken to be the default width."""
+    saes = settings.saes
+    widths = dict.fromkeys([*saes.layers, *saes.paths], saes.d_sae)
+    for layer, release in saes.releases.items():
+        named = re.search(r"width_(\d+)([km])", release)
+        if named:
+            widths[layer] = int(named[1]) * (1024 if named[2] == "k" else 1024**2)
+        else:
+            widths[layer] = 24_576 if release.startswith("gpt2-small-res-jb") else saes.d_sae
+    return widths
