@@ -1,12 +1,12 @@
 """How well operators predict each SAE feature of the target layer on the tokens where the SAE activates it."""
 
-import warnings
 from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 import torch
 
+from ato.active_projections import ActiveProjections
 from ato.bootstrap import DocumentSums, document_bootstrap
 from ato.errors import MismatchError
 from ato.feature_stats import DocumentsOfFeatures
@@ -24,9 +24,6 @@ SAMPLED_TOKENS = 256
 SMALLEST = 1e-6
 """Magnitudes below this count as this in relative errors and logarithms."""
 _CHUNK_FEATURES = 256
-
-# sampled_addmm is the one operation used here; the warning is about the sparse interface as a whole.
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 class FeatureTransport:
@@ -61,9 +58,7 @@ class FeatureTransport:
     ):
         self._sae, self._target, self._operators, self._dtype = sae, target_layer, dict(operators), dtype
         self._sources = sorted({source for source, _ in self._operators.values()})
-        # decoder rows as columns: [d, d_sae]
-        self._directions = sae.decoder_directions.to(dtype).T.contiguous()
-        self._bias = sae.b_dec.to(dtype)
+        self._projections = ActiveProjections(sae, self._operators, dtype)
         self._shift = (sae.b_dec.double() @ sae.decoder_directions.T.double()).cpu().numpy()
         self.n_tokens = 0
         self._documents = DocumentsOfFeatures(sae.d_sae)
@@ -83,15 +78,14 @@ class FeatureTransport:
             return self
         layout = _Layout.of(active, block.document, self._sae.d_sae)
         self._documents.update(layout.document, layout.feature)
-        a = self._project(y, active)
+        a = self._projections.of_residuals(y, active)
         shift = self._shift[layout.feature]
         self._abs_a += layout.per_feature(np.abs(a + shift))
         for row, source in enumerate(self._sources):
-            self._identity_sse[row] += layout.per_feature((a - self._project(block.residuals[source], active)) ** 2)
+            kept = self._projections.of_residuals(block.residuals[source], active)
+            self._identity_sse[row] += layout.per_feature((a - kept) ** 2)
         sse, projections = [], [a]
-        for row, (source, operator) in enumerate(self._operators.values()):
-            predicted = operator(block.residuals[source].to(self._dtype))
-            a_hat = self._project(predicted, active)
+        for row, a_hat in enumerate(self._projections.of_predictions(block, active).values()):
             squared_error = (a_hat - a) ** 2
             sse.append(layout.per_group(squared_error))
             projections.append(a_hat)
@@ -170,19 +164,6 @@ class FeatureTransport:
                 "verdict": verdicts(scores["r2_low"], scores["r2_high"], **limits),
             }
         return columns
-
-    def _project(self, rows: torch.Tensor, active: ActiveFeatures) -> np.ndarray:
-        """(rows - b_dec) . u [m] of the active (token, feature) pairs only, as float64.
-
-        A product with all of the decoder would compute 1 / activation rate times as much.
-        """
-        rows = rows.to(self._directions) - self._bias
-        starts = torch.searchsorted(active.token, torch.arange(active.n + 1, device=rows.device))
-        zeros = torch.zeros(len(active.token), dtype=self._dtype, device=rows.device)
-        pairs = torch.sparse_csr_tensor(
-            starts, active.feature, zeros, (active.n, self._sae.d_sae), check_invariants=False
-        )
-        return torch.sparse.sampled_addmm(pairs, rows, self._directions, beta=0.0).values().cpu().double().numpy()
 
     def _intervals(self, tables: Mapping[str, np.ndarray], n_boot: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Limits of r2, [operators, d_sae] each; chunks of features see the same resamples."""
