@@ -21,6 +21,8 @@ from flows.sizes import (
     sae_widths,
 )
 
+RUNTIME_BYTES = 2_500_000_000
+"""Libraries, and what stages have freed but the allocator keeps; it also keeps about as much as the largest stage holds."""
 SEQUENCE_BYTES = 8
 """Bytes of a token in the table of sequences: its id and its text, compressed."""
 SCORE_BYTES = 160
@@ -87,7 +89,7 @@ def estimate(settings: Settings, *, flops_per_second: float | None = None) -> Es
     }
     return Estimate(
         seconds=sum(stage.flops for stage in stages.values()) / rate,
-        memory_bytes=max(stage.memory_bytes for stage in stages.values()),
+        memory_bytes=RUNTIME_BYTES + 2 * max(stage.memory_bytes for stage in stages.values()),
         disk_bytes=sum(stage.disk_bytes for stage in stages.values()),
         by_stage=stages,
     )

@@ -19,7 +19,7 @@ from warehouse.tables import TABLES, Table
 Row = dict[str, Any]
 """One row of the table ``quality_results``."""
 
-SAMPLE_ROWS = 200_000
+SAMPLE_ROWS = 50_000
 """Activations looked at in one check, and rows that one validation takes at a time of any other table."""
 SAMPLE_RESIDUAL_BYTES = 32 << 20
 """Residuals looked at in the check of a stage; ``check_all`` reads them all."""
@@ -36,7 +36,7 @@ def check_stages(
 ) -> list[Row]:
     """Check what stages have just written: one row for ``quality_results`` an expectation, passed or failed.
 
-    Every row of every table is checked, but of activations the first rows of each file (200,000 in all). Keys may
+    Every row of every table is checked, but of activations the first rows of each file (50,000 in all). Keys may
     refer to rows in ``files`` or in complete stages. Raises nothing for a failed expectation: see ``failures`` and
     ``quality_error``.
 

@@ -131,7 +131,7 @@ def test_time_is_inverse_to_the_rate_and_the_whole_is_the_sum_of_its_stages():
     assert slow.seconds == pytest.approx(4 * fast.seconds)
     assert slow.seconds == pytest.approx(sum(stage.flops for stage in slow.by_stage.values()) / GIGAFLOP)
     assert slow.disk_bytes == sum(stage.disk_bytes for stage in slow.by_stage.values())
-    assert slow.memory_bytes == max(stage.memory_bytes for stage in slow.by_stage.values())
+    assert slow.memory_bytes > 2 * max(stage.memory_bytes for stage in slow.by_stage.values())
 
 
 @pytest.mark.parametrize(
