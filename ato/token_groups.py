@@ -12,6 +12,7 @@ import numpy as np
 from ato.errors import InputError, SettingsError
 from ato.residuals import group_names
 from ato.rows import checked_codes
+from ato.scramble import uniforms
 
 ON_BOUNDARY = 1e-9
 """Cuts closer than this to the boundary of a fold, in folds, divide nothing."""
@@ -125,8 +126,5 @@ class TokenGroups:
 
 
 def document_place(document: np.ndarray) -> np.ndarray:
-    """Place [n] in [0, 1) of documents in the order within their fold: SplitMix64 (Steele et al. 2014) of their numbers."""
-    bits = np.asarray(document).astype(np.int64).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((bits ^ (bits >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    """Place [n] in [0, 1) of documents in the order within their fold, scrambled from their numbers."""
+    return uniforms(np.asarray(document).astype(np.int64))

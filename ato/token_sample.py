@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ato.scramble import scramble
+
 
 class TokenSample:
     """Up to ``size`` active tokens of every feature with some values each: all of them where there are no more.
@@ -34,7 +36,7 @@ class TokenSample:
             position: [m] positions of the tokens.
             values: [n_values, m].
         """
-        priority = _scramble((sequence.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64))
+        priority = scramble((sequence.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64))
         self._append(feature, priority, values)
 
     def merge(self, other: "TokenSample") -> None:
@@ -71,11 +73,3 @@ class TokenSample:
         last = np.flatnonzero(rank == self.size - 1)
         self._limit[feature[last]] = self._priority[np.searchsorted(self._feature, feature[last], side="right") - 1]
         self._compacted = len(self._feature)
-
-
-def _scramble(key: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): a bijection whose output looks random."""
-    key = key + np.uint64(0x9E3779B97F4A7C15)
-    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return key ^ (key >> np.uint64(31))

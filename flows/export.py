@@ -58,14 +58,11 @@ def _latest_scorings(warehouse: Warehouse, collection: str) -> list[dict[str, An
     """The latest scoring of every SAE of a collection with what is known of the SAE, by layer."""
     return rows(
         warehouse,
-        """with scorings as (
-            select distinct collection, sae, scoring from feature_scores where collection = ?
-        )
-        select s.*, scorings.scoring, r.settings
-        from scorings
+        """select s.*, l.evaluation as scoring, r.settings
+        from latest_evaluations as l
         inner join saes as s using (collection, sae)
-        inner join stage_runs as r on r.stage = 'feature_scores' and r.key = scorings.scoring
-        qualify row_number() over (partition by s.sae order by r.started_at desc) = 1
+        inner join stage_runs as r on r.stage = l.kind and r.key = l.evaluation
+        where l.kind = 'feature_scores' and l.is_latest and l.collection = ?
         order by s.layer, s.sae""",
         [collection],
     )

@@ -128,9 +128,9 @@ def _features(collection: str) -> Table:
         select layer, sae, count(*) as n, count(*) filter (selected) as n_selected,
             list(feature_id || ' ' || array_to_string(list_transform(top_tokens[:4], lambda t: '«' || t || '»'), ' ')
                 order by rank) filter (rank <= 3) as best
-        from feature_scores where collection = ?
-            and scoring in (select key from stage_runs where stage = 'feature_scores'
-                qualify row_number() over (partition by inputs[1] order by started_at desc) = 1)
+        from feature_scores as f
+        semi join latest_evaluations as l on l.kind = 'feature_scores' and l.is_latest and l.evaluation = f.scoring
+        where collection = ?
         group by all order by layer, sae
         """,
         [collection],

@@ -101,15 +101,10 @@ def _latest_scoring(warehouse: Warehouse, collection: str, sae: str) -> list[dic
     """The features of an SAE by number, as its latest scoring left them; empty without one."""
     return rows(
         warehouse,
-        """with latest as (
-            select key from stage_runs
-            where stage = 'feature_scores' and quality = 'passed' and collection = ? and list_contains(inputs, ?)
-            order by started_at desc limit 1
-        )
-        select scoring, feature_id, selected, top_tokens
-        from feature_scores semi join latest on latest.key = scoring
+        """select scoring, feature_id, selected, top_tokens from feature_scores as f
+        semi join latest_evaluations as l on l.kind = 'feature_scores' and l.is_latest and l.evaluation = f.scoring
         where collection = ? and sae = ? order by feature_id""",
-        [collection, sae, collection, sae],
+        [collection, sae],
     )
 
 

@@ -105,14 +105,10 @@ def selected_features(warehouse: Warehouse, collection: str, sae_key: str) -> np
     """Feature ids [s] int64 that the latest scoring of an SAE selected, best first; empty if there is none."""
     found = rows(
         warehouse,
-        """with latest as (
-            select key from stage_runs
-            where stage = 'feature_scores' and quality = 'passed' and collection = ? and list_contains(inputs, ?)
-            order by started_at desc limit 1
-        )
-        select feature_id from feature_scores semi join latest on latest.key = feature_scores.scoring
+        """select feature_id from feature_scores as f
+        semi join latest_evaluations as l on l.kind = 'feature_scores' and l.is_latest and l.evaluation = f.scoring
         where collection = ? and sae = ? and selected order by rank""",
-        [collection, sae_key, collection, sae_key],
+        [collection, sae_key],
     )
     return np.array([row["feature_id"] for row in found], dtype=np.int64)
 

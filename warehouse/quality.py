@@ -19,8 +19,10 @@ from warehouse.tables import TABLES, Table
 Row = dict[str, Any]
 """One row of the table ``quality_results``."""
 
-SAMPLE_ROWS = 50_000
-"""Activations looked at in one check, and rows that one validation takes at a time of any other table."""
+SAMPLE_ROWS = 200_000
+"""Activations looked at in one check."""
+CHUNK_ROWS = 50_000
+"""Rows of any other table that one validation takes at a time."""
 SAMPLE_RESIDUAL_BYTES = 32 << 20
 """Residuals looked at in the check of a stage; ``check_all`` reads them all."""
 _WHOLE = "warehouse"
@@ -36,7 +38,7 @@ def check_stages(
 ) -> list[Row]:
     """Check what stages have just written: one row for ``quality_results`` an expectation, passed or failed.
 
-    Every row of every table is checked, but of activations the first rows of each file (50,000 in all). Keys may
+    Every row of every table is checked, but of activations the first rows of each file (200,000 in all). Keys may
     refer to rows in ``files`` or in complete stages. Raises nothing for a failed expectation: see ``failures`` and
     ``quality_error``.
 
@@ -162,9 +164,9 @@ def _chunks(warehouse: Warehouse, table: Table, files: Sequence[FileRecord]) -> 
     waiting: list[pa.Table] = []
     for file in files:
         with pq.ParquetFile(warehouse.storage.open(file.path)) as parquet:
-            for batch in parquet.iter_batches(SAMPLE_ROWS):
+            for batch in parquet.iter_batches(CHUNK_ROWS):
                 waiting.append(_with_partition(table, file.path, pa.Table.from_batches([batch])))
-                if sum(t.num_rows for t in waiting) >= SAMPLE_ROWS:
+                if sum(t.num_rows for t in waiting) >= CHUNK_ROWS:
                     yield pa.concat_tables(waiting)
                     waiting = []
     if waiting:

@@ -172,8 +172,3 @@ def stage_problem(warehouse: Warehouse, stage: str, key: str) -> str | None:
     for path, problem in warehouse.damage(run.files).items():
         return f"{path}: {problem}"
     return None
-
-
-def is_complete(warehouse: Warehouse, stage: str, key: str) -> bool:
-    """Whether the manifest is there, its quality passed, and every file present with its recorded size."""
-    return stage_problem(warehouse, stage, key) is None

@@ -9,7 +9,6 @@ from ato.errors import DamagedFileError, InputError
 from warehouse.stages import (
     FAILED,
     canonical_json,
-    is_complete,
     manifest,
     manifest_path,
     manifests,
@@ -50,10 +49,10 @@ def test_settings_without_a_canonical_form_are_refused(value):
 def test_stage_is_complete_only_once_its_manifest_is_written(store, training_rows, commit_files):
     assert stage_problem(store, "saes", "saes-1") == "never completed"
     file = store.write_rows("sae_training", training_rows(), "saes-1", collection="c", sae="s")
-    assert not is_complete(store, "saes", "saes-1")
+    assert stage_problem(store, "saes", "saes-1") is not None
     commit_files(store, [file])
-    assert is_complete(store, "saes", "saes-1")
-    assert not is_complete(store, "saes", "saes-2")
+    assert stage_problem(store, "saes", "saes-1") is None
+    assert stage_problem(store, "saes", "saes-2") is not None
 
 
 def test_manifest_comes_back_as_it_was_committed(store, committed):
@@ -78,7 +77,7 @@ def test_missing_and_short_files_make_a_stage_incomplete_and_are_named(store, co
     path.unlink()
     assert stage_problem(store, "saes", "saes-1") == f"{file.path}: missing, {file.bytes} bytes expected"
     path.write_bytes(content)
-    assert is_complete(store, "saes", "saes-1")
+    assert stage_problem(store, "saes", "saes-1") is None
 
 
 def test_failed_quality_is_not_complete(store, committed, commit_files):
