@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check install bench clean
+.PHONY: run test test-platform check install bench clean
 
 run: $(VENV)/.installed  ## the whole transport study on the embedded model
 	@$(BIN)/ato run pipeline --profile demo
@@ -17,13 +17,14 @@ test: $(VENV)/.installed  ## style, types, layers and tests
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+test-platform: $(VENV)/.installed  ## servers, workers and a browser: needs Debian's chromium, fonts-dejavu and postgresql
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m platform
+
 check: $(VENV)/.installed  ## quality expectations over the whole warehouse
 	@$(BIN)/ato check
 
 bench: $(VENV)/.installed  ## ratios against peers and physical limits
-	$(BIN)/python benchmarks/operators.py
-	$(BIN)/python benchmarks/collect.py
-	$(BIN)/python benchmarks/study.py
+	@$(BIN)/python -m benchmarks
 
 install: $(VENV)/.installed
 

@@ -142,20 +142,20 @@ class _Text:
 
     def __init__(self, model: LanguageModel, token_ids: list[np.ndarray], layers: list[int], batch_size: int):
         self._model, self._ids = model, token_ids
-        self._residuals: dict[int, list[torch.Tensor]] = {layer: [torch.empty(0)] * len(token_ids) for layer in layers}
-        self._clean: list[torch.Tensor] = [torch.empty(0)] * len(token_ids)
+        shape = len(token_ids), max(map(len, token_ids), default=1)
+        self._clean = torch.zeros(shape[0], shape[1] - 1, device=model.device)
+        self._residuals = {
+            layer: torch.zeros(*shape, model.d_model, dtype=model.dtype, device=model.device) for layer in layers
+        }
         by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
         for start in range(0, len(by_length), batch_size):
             rows = by_length[start : start + batch_size]
             ids, lengths = (x.to(model.device) for x in pad([token_ids[row] for row in rows]))
             with torch.inference_mode():
                 streams = model.residuals(ids, lengths, layers)
-                losses = model.losses_from(layers[-1], streams[layers[-1]], ids, lengths)
-            for i, row in enumerate(rows):
-                n = len(token_ids[row])
-                self._clean[row] = losses[i, : n - 1].clone()
+                self._clean[rows, : ids.shape[1] - 1] = model.losses_from(layers[-1], streams[layers[-1]], ids, lengths)
                 for layer in layers:
-                    self._residuals[layer][row] = streams[layer][i, :n].clone()
+                    self._residuals[layer][rows, : ids.shape[1]] = streams[layer]
 
     def firings(self, layer: int, sae: SparseAutoencoder, candidates: np.ndarray, limit: float | None) -> _Firings:
         """Where candidates are active on tokens that may be edited and that something is predicted from."""
@@ -163,8 +163,8 @@ class _Text:
         slot_of[candidates] = np.arange(len(candidates))
         special = sorted(self._model.special_token_ids)
         found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
-        for row, (ids, x) in enumerate(zip(self._ids, self._residuals[layer], strict=True)):
-            x = x.to(sae.W_dec)
+        for row, (ids, padded) in enumerate(zip(self._ids, self._residuals[layer], strict=True)):
+            x = padded[: len(ids)].to(sae.W_dec)
             active = sae.active(x)
             token, slot = active.token.cpu().numpy(), slot_of[active.feature.cpu().numpy()]
             editable = (np.arange(len(ids)) > 0) & (np.arange(len(ids)) < len(ids) - 1) & ~np.isin(ids, special)
@@ -181,16 +181,17 @@ class _Text:
         """Sum of edited minus clean losses of each window, one pass for all."""
         device = self._model.device
         ids, lengths = (x.to(device) for x in pad([self._ids[w.row][: w.end] for w in windows]))
-        edited = torch.zeros(*ids.shape, self._model.d_model, dtype=self._model.dtype, device=device)
-        counted = torch.zeros(ids.shape[0], ids.shape[1] - 1, dtype=torch.bool, device=device)
-        clean = torch.zeros(counted.shape, device=device)
-        for i, window in enumerate(windows):
-            x = self._residuals[layer][window.row][: window.end].to(torch.float32, copy=True)
-            value = torch.as_tensor(window.values, dtype=torch.float32, device=device)
-            x[torch.as_tensor(window.positions, device=device)] -= value[:, None] * directions[i].to(x)
-            edited[i, : window.end] = x.to(edited.dtype)
-            counted[i, int(window.positions[0]) : window.end - 1] = True
-            clean[i, : window.end - 1] = self._clean[window.row][: window.end - 1]
+        rows = torch.tensor([w.row for w in windows], device=device)
+        first = torch.tensor([int(w.positions[0]) for w in windows], device=device)[:, None]
+        position = torch.arange(ids.shape[1] - 1, device=device)
+        counted = (position >= first) & (position < lengths[:, None] - 1)
+        # Where and how much of its direction is taken out of each window, all at once.
+        window = torch.from_numpy(np.repeat(np.arange(len(windows)), [len(w.positions) for w in windows])).to(device)
+        place = torch.from_numpy(np.concatenate([w.positions for w in windows])).to(device)
+        value = torch.from_numpy(np.concatenate([w.values for w in windows])).to(device, torch.float32)
+        residual = self._residuals[layer][rows, : ids.shape[1]].to(torch.float32, copy=True)
+        residual[window, place] -= value[:, None] * directions.to(residual)[window]
+        edited, clean = residual.to(self._model.dtype), self._clean[rows, : ids.shape[1] - 1]
         with torch.inference_mode():
             hidden = self._model.hidden_from(layer, edited, ids, lengths)
             logits = self._model.logits(hidden[:, :-1][counted]).float()

@@ -163,16 +163,18 @@ def document_bootstrap(
 
 def percentile_limits(estimates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper 95 % limit over the first axis of estimates [b, ...]; values that are not finite are left out."""
-    flat = estimates.reshape(len(estimates), -1)
-    probabilities = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    limits = np.full((2, flat.shape[1]), np.nan)
-    finite = np.isfinite(flat)
-    whole = finite.all(0)
-    limits[:, whole] = np.quantile(flat[:, whole], probabilities, axis=0)
-    for column in np.flatnonzero(~whole & finite.any(0)):
-        limits[:, column] = np.quantile(flat[finite[:, column], column], probabilities)
-    low, high = limits.reshape(2, *estimates.shape[1:])
-    return low, high
+    # Sorting rows that lie together in memory is ten times as fast as np.quantile over the first axis.
+    ordered = np.array(estimates.reshape(len(estimates), -1).T, dtype=np.float64, order="C")
+    ordered[~np.isfinite(ordered)] = np.nan
+    ordered.sort(axis=1)  # NaN last
+    last = np.isfinite(ordered).sum(1) - 1
+    rows, limits = np.arange(len(ordered)), []
+    for probability in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
+        place = probability * np.maximum(last, 0)
+        below = place.astype(np.int64)
+        left, right = ordered[rows, below], ordered[rows, np.minimum(below + 1, np.maximum(last, 0))]
+        limits.append((left + (right - left) * (place - below)).reshape(estimates.shape[1:]))
+    return limits[0], limits[1]
 
 
 def number_or_none(value: float) -> float | None:

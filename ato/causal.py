@@ -173,25 +173,22 @@ class _Unedited:
             losses.append(-log_p.gather(1, input_ids[1:][rows, None])[:, 0])
             probability.append(p)
             negentropy.append(torch.linalg.vecdot(p, log_p))
-        return cls(model, input_ids, _numbers(losses), torch.cat(probability), torch.cat(negentropy))
+        values = torch.cat(losses).double().cpu().numpy()
+        return cls(model, input_ids, values, torch.cat(probability), torch.cat(negentropy))
 
-    def compare(self, hidden: Tensor, first: int) -> tuple[np.ndarray, float]:
-        """Losses [t-1-first] and mean KL(unedited || edited), from edited hidden states [t, d_model], from a position on.
+    def compare(self, hidden: Tensor, first: int) -> Tensor:
+        """Losses and then KL(unedited || edited) [2, t-1-first] float64 of predictions made from a position on.
 
-        Raises:
-            NonFiniteError: the edited model gives no number.
+        Args:
+            hidden: [t, d_model], edited, behind the final norm.
+            first: that position.
         """
         labels, probability = self.input_ids[first + 1 :], self.probability[first:]
         losses, cross = [], []
         for rows, log_q in _log_probabilities(self.model, hidden[first:-1]):
             losses.append(-log_q.gather(1, labels[rows, None])[:, 0])
             cross.append(torch.linalg.vecdot(probability[rows], log_q))
-        values = _numbers(losses)
-        kl = (self.negentropy[first:] - torch.cat(cross)).double().mean().item()
-        if not np.isfinite(kl) or not np.isfinite(values).all():
-            raise NonFiniteError("an edited residual drives the model to NaN or infinity",
-                                 cure="run the model in bfloat16 or float32 (model.dtype)")  # fmt: skip
-        return values, max(kl, 0.0)  # below 0 by rounding only
+        return torch.stack([torch.cat(losses), self.negentropy[first:] - torch.cat(cross)]).double()
 
 
 class _Study:
@@ -241,8 +238,14 @@ class _Study:
         residuals = torch.stack([edited for _, _, edited in stack])
         b, t, _ = residuals.shape
         hidden = self._model.hidden_from(layer, residuals, unedited.input_ids.expand(b, t), np.full(b, t))
-        for (result, first, _), own in zip(stack, hidden):
-            losses, result.kl[row] = unedited.compare(own, first)
+        compared = [unedited.compare(own, first) for (_, first, _), own in zip(stack, hidden)]
+        numbers = torch.cat(compared, dim=1).cpu().numpy()  # one copy from the device for the whole stack
+        if not np.isfinite(numbers).all():
+            raise NonFiniteError("an edited residual drives the model to NaN or infinity",
+                                 cure="run the model in bfloat16 or float32 (model.dtype)")  # fmt: skip
+        ends = np.cumsum([own.shape[1] for own in compared])
+        for (result, first, _), (losses, kl) in zip(stack, np.split(numbers, ends[:-1], axis=1)):
+            result.kl[row] = max(kl.mean(), 0.0)  # below 0 by rounding only
             result.log_ppl[row] = (unedited.losses[:first].sum() + losses.sum()) / (t - 1)
             result.log_ppl_edited_onwards[row] = losses.mean()
             result.clean_edited_onwards[row] = unedited.losses[first:].mean()
@@ -259,7 +262,3 @@ def _log_probabilities(model: LanguageModel, hidden: Tensor) -> Iterator[tuple[s
                 slice(start + row, start + min(row + cached, len(logits))),
                 logits[row : row + cached].float().log_softmax(1),
             )
-
-
-def _numbers(pieces: list[Tensor]) -> np.ndarray:
-    return torch.cat(pieces).double().cpu().numpy()

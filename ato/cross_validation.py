@@ -1,7 +1,9 @@
 """Exact scores on held-out groups from moments, and k-fold cross-validation of ridge: no row is read again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -164,12 +166,22 @@ def cross_validated_r2(
         LayerError: no such pair.
         DataError: fewer than two train folds have rows.
     """
-    prepared = moments.derived.get(
-        ("folds", source),
-        lambda: run_all([partial(RidgeRows.of, moments, source, *sides) for sides in fold_sides(moments)]),
-    )
+
+    def prepare() -> list[RidgeRows]:
+        folds = [partial(RidgeRows.of, moments, source, *sides) for sides in fold_sides(moments)]
+        # The decomposition that the refit needs is made beside those of the folds, while a core would be idle.
+        tasks: list[Callable[[], Any]] = [*folds, partial(train_spectrum, moments, source)]
+        return run_all(tasks)[:-1]
+
+    prepared = moments.derived.get(("folds", source), prepare)
     tasks = [partial(fold.r2, moments, source, target, alphas, of_update=of_update) for fold in prepared]
     return np.stack(run_all(tasks), axis=1)
+
+
+def train_spectrum(moments: Moments, source: int) -> Spectrum:
+    """Eigendecomposition of Sxx on all train folds, made once for all targets of a source."""
+    train = moments.train_folds
+    return moments.derived.get(("train", source), lambda: decompose(moments.scatter(source, train)[2], moments.epsilon))
 
 
 def fold_sides(moments: Moments) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -29,11 +29,13 @@ def feature_scores_from_moments(
     """
     summary = moments.summary(source, target, groups)
     u = np.asarray(directions, dtype=np.float64)
-    v = u @ operator.matrix  # [F, d_source], what the operator reads for each feature
     total = _quadratic(u, summary.syy, u)
-    errors = total - 2 * _quadratic(v, summary.sxy, u) + _quadratic(v, summary.sxx, v)
+    # The scatter of errors once, not a product with the features for each of its terms: features outnumber d.
+    cross = operator.matrix @ summary.sxy
+    scatter = summary.syy - cross - cross.T + operator.matrix @ summary.sxx @ operator.matrix.T
     offset = u @ (summary.mean_y - operator.matrix @ summary.mean_x - operator.bias)
-    return 1 - (np.maximum(errors, 0) + summary.n * offset**2) / _or_nan(total, summary.syy)
+    errors = np.maximum(_quadratic(u, scatter, u), 0) + summary.n * offset**2
+    return 1 - errors / _or_nan(total, summary.syy)
 
 
 def feature_ceiling(

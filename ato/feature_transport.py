@@ -1,20 +1,23 @@
 """How well operators predict each SAE feature of the target layer on the tokens where the SAE activates it."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
-from ato.active_projections import ActiveProjections
-from ato.bootstrap import DocumentSums, document_bootstrap
+from ato.active_projections import ActiveProjections, Projections
+from ato.bootstrap import document_bootstrap
 from ato.errors import MismatchError
 from ato.feature_stats import DocumentsOfFeatures
 from ato.operators import TransportOperator
 from ato.parallel import run_all
 from ato.residuals import ResidualBlock
 from ato.saes import ActiveFeatures, SparseAutoencoder
-from ato.token_sample import TokenSample
+from ato.token_sample import Candidates, TokenSample
 from ato.verdicts import verdicts
 
 DOCUMENT_GROUPS = 256
@@ -24,6 +27,8 @@ SAMPLED_TOKENS = 256
 SMALLEST = 1e-6
 """Magnitudes below this count as this in relative errors and logarithms."""
 _CHUNK_FEATURES = 256
+_PART_PAIRS = 8192
+"""Active pairs of a block that are worth a thread of their own."""
 
 
 class FeatureTransport:
@@ -57,45 +62,87 @@ class FeatureTransport:
         dtype: torch.dtype = torch.float32,
     ):
         self._sae, self._target, self._operators, self._dtype = sae, target_layer, dict(operators), dtype
-        self._sources = sorted({source for source, _ in self._operators.values()})
-        self._projections = ActiveProjections(sae, self._operators, dtype)
-        self._shift = (sae.b_dec.double() @ sae.decoder_directions.T.double()).cpu().numpy()
+        self._projections = ActiveProjections(sae, target_layer, self._operators, dtype)
+        self._shift = sae.b_dec.double() @ sae.decoder_directions.T.double()
         self.n_tokens = 0
         self._documents = DocumentsOfFeatures(sae.d_sae)
-        self._sums = DocumentSums()
         width, n_operators = sae.d_sae, len(self._operators)
-        self._identity_sse = np.zeros((len(self._sources), width))
-        self._abs_a = np.zeros(width)
-        self._totals = {name: np.zeros((n_operators, width)) for name in _TOTALS}
+        self._sums = {name: self._zeros(*shape, width) for name, shape in self._shapes(DOCUMENT_GROUPS).items()}
         self._sample = TokenSample(width, 1 + n_operators, SAMPLED_TOKENS)
+
+    def _shapes(self, n_groups: int) -> dict[str, tuple[int, ...]]:
+        """Names of the sums and their shapes, less the axis of features; the first four are of groups of documents."""
+        operators, sources = len(self._operators), len(self._projections.sources)
+        of_groups = dict.fromkeys(("n", "a", "aa"), (n_groups,)) | {"sse": (operators, n_groups)}
+        return of_groups | dict.fromkeys(_TOTALS, (operators,)) | {"identity_sse": (sources,), "abs_a": ()}
+
+    def _zeros(self, *shape: int) -> torch.Tensor:
+        """Sums on the device of the SAE; on CPU, pages of them that stay zero take no memory."""
+        return torch.from_numpy(np.zeros(shape)).to(self._sae.W_dec.device)
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "FeatureTransport":
         """Take a block into account; ``active`` is the encoding of its target residuals if the caller has it."""
-        y = block.residuals[self._target]
-        active = self._sae.active(y) if active is None else active
+        active = self._sae.active(block.residuals[self._target]) if active is None else active
         self.n_tokens += active.n
         if len(active.token) == 0:
             return self
-        layout = _Layout.of(active, block.document, self._sae.d_sae)
-        self._documents.update(layout.document, layout.feature)
-        a = self._projections.of_residuals(y, active)
-        shift = self._shift[layout.feature]
-        self._abs_a += layout.per_feature(np.abs(a + shift))
-        for row, source in enumerate(self._sources):
-            kept = self._projections.of_residuals(block.residuals[source], active)
-            self._identity_sse[row] += layout.per_feature((a - kept) ** 2)
-        sse, projections = [], [a]
-        for row, a_hat in enumerate(self._projections.of_predictions(block, active).values()):
-            squared_error = (a_hat - a) ** 2
-            sse.append(layout.per_group(squared_error))
-            projections.append(a_hat)
-            for name, values in _contributions(a, a_hat, squared_error, shift).items():
-                self._totals[name][row] += layout.per_feature(values)
-        token = active.token.cpu().numpy()
-        self._sample.update(layout.feature, block.sequence_id[token], block.position[token], np.stack(projections))
-        sums = {"n": layout.per_group(), "a": layout.per_group(a), "aa": layout.per_group(a**2)}
-        self._sums.add(layout.groups, sums | {"sse": np.stack(sse, axis=1)})
+        # On CPU each core takes some of the tokens; what they find is added in order, so that results never differ.
+        n_parts = min(torch.get_num_threads(), 1 + len(active.token) // _PART_PAIRS)
+        parts = active.split(n_parts if active.token.device.type == "cpu" else 1)
+        for part in run_all([partial(self._part, block, rows, own) for rows, own in parts]):
+            self._documents.merge(part.documents)
+            self._sample.add(part.candidates)
+            with _one_openmp_thread():
+                for name, sums in part.sums.items():
+                    whole = self._sums[name]
+                    whole.index_add_(-2, part.groups, sums) if name in _OF_GROUPS else whole.add_(sums)
         return self
+
+    def _part(self, block: ResidualBlock, rows: slice, active: ActiveFeatures) -> "_Part":
+        """What some rows of a block add; changes nothing."""
+        with _one_openmp_thread():
+            layers = self._target, *self._projections.sources
+            found = self._projections.of_rows({layer: block.residuals[layer][rows] for layer in layers}, active)
+            groups, group = np.unique(block.document[rows] % DOCUMENT_GROUPS, return_inverse=True)
+            sums = self._part_sums(found, active, len(groups), torch.from_numpy(group))
+            token, feature = active.token.cpu().numpy(), active.feature.cpu().numpy()
+            document, sequence, position = (
+                keys[rows][token] for keys in (block.document, block.sequence_id, block.position)
+            )
+            documents = DocumentsOfFeatures(self._sae.d_sae)
+            documents.update(document, feature)
+            candidates = self._sample.sift(feature, sequence, position, found.stacked.cpu().numpy())
+        return _Part(torch.from_numpy(groups).to(active.feature.device), sums, documents, candidates)
+
+    def _part_sums(
+        self, found: Projections, active: ActiveFeatures, n_groups: int, group: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Sums of ``_shapes`` over active pairs; the groups [tokens] are numbered from 0."""
+        feature, a = active.feature, found.true
+        code = group.to(feature.device)[active.token] * self._sae.d_sae + feature
+        shift = self._shift[feature].to(a)
+        abs_a = (a + shift).abs_()
+        floor_a = abs_a.clamp_min(SMALLEST)
+        sums = {name: self._zeros(*shape, self._sae.d_sae) for name, shape in self._shapes(n_groups).items()}
+        for name, values in (("n", torch.ones_like(a)), ("a", a), ("aa", a * a)):
+            _add(sums[name], code, values)
+        _add(sums["abs_a"], feature, abs_a)
+        for row, kept in enumerate(found.kept):
+            _add(sums["identity_sse"][row], feature, (a - kept).square_())
+        for row, p in enumerate(found.predicted):
+            error, abs_p = p - a, (p + shift).abs_()
+            _add(sums["sse"][row], code, error * error)
+            contributions = {
+                "p": p,
+                "pp": p * p,
+                "ap": p * a,
+                "abs_p": abs_p,
+                "relative": error.abs_().div_(floor_a),
+                "log": abs_p.clamp_min(SMALLEST).div_(floor_a).log_().square_(),
+            }
+            for name, values in contributions.items():
+                _add(sums[name][row], feature, values)
+        return sums
 
     def __add__(self, other: "FeatureTransport") -> "FeatureTransport":
         """Scores over both streams.
@@ -108,15 +155,12 @@ class FeatureTransport:
         ) != list(other._operators):
             raise MismatchError("feature scores of different SAEs or operators cannot be added")
         total = FeatureTransport(self._sae, self._target, self._operators, dtype=self._dtype)
-        total._sums = self._sums + other._sums
         for part in (self, other):
             total.n_tokens += part.n_tokens
             total._documents.merge(part._documents)
-            total._identity_sse += part._identity_sse
-            total._abs_a += part._abs_a
-            for name, values in part._totals.items():
-                total._totals[name] += values
             total._sample.merge(part._sample)
+            for name, sums in part._sums.items():
+                total._sums[name] += sums
         return total
 
     def result(
@@ -138,19 +182,16 @@ class FeatureTransport:
             SettingsError: verdict thresholds out of order.
             InputError: fewer than 40 resamples.
         """
-        tables = self._sums.arrays()
-        if not tables:
-            empty = np.zeros((0, self._sae.d_sae))
-            tables = {"n": empty, "a": empty, "aa": empty}
-            tables["sse"] = np.zeros((0, len(self._operators), self._sae.d_sae))
+        sums = self._all_sums()
         n_documents = self._documents.counts()
-        n_active = tables["n"].sum(0).astype(np.int64)
+        n_active = sums["n"].astype(np.int64)
         judged = n_active >= max(min_active, 2)
-        low, high = self._intervals(tables, n_boot, seed)
+        low, high = self._intervals(n_boot, seed)
         has_interval = judged & (n_documents >= 2)
-        columns, deviations = {}, self._sample.deviations()
+        columns: dict[str, dict[str, np.ndarray]] = {}
+        deviations = self._sample.deviations()
         for row, (name, (source, _)) in enumerate(self._operators.items()):
-            scores = self._scores(tables, row, self._sources.index(source), deviations)
+            scores = self._scores(sums, row, self._projections.sources.index(source), deviations)
             scores["r2_low"], scores["r2_high"] = (np.where(has_interval, x[row], np.nan) for x in (low, high))
             for score in scores.values():
                 score[~(judged & np.isfinite(score))] = np.nan
@@ -165,13 +206,20 @@ class FeatureTransport:
             }
         return columns
 
-    def _intervals(self, tables: Mapping[str, np.ndarray], n_boot: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def _all_sums(self) -> dict[str, np.ndarray]:
+        """Sums over all documents: n, a, aa and abs_a [d_sae], the others [operators or sources, d_sae]."""
+        sums = {name: table.sum(-2) if name in _OF_GROUPS else table for name, table in self._sums.items()}
+        return {name: values.cpu().numpy() for name, values in sums.items()}
+
+    def _intervals(self, n_boot: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Limits of r2, [operators, d_sae] each; chunks of features see the same resamples."""
         low = np.full((len(self._operators), self._sae.d_sae), np.nan)
         high = low.copy()
+        seen = (self._sums["n"].sum(1) > 0).nonzero()[:, 0]
 
         def judge(part: slice) -> None:
-            chunk = {name: table[..., part] for name, table in tables.items()}
+            chunk = {name: self._sums[name][..., seen, part].cpu().numpy() for name in _OF_GROUPS}
+            chunk["sse"] = chunk["sse"].swapaxes(0, 1)
             limits = document_bootstrap(chunk, _r2, n_boot, seed)
             if limits[0] is not None:
                 low[:, part], high[:, part] = limits
@@ -181,13 +229,12 @@ class FeatureTransport:
         return low, high
 
     def _scores(
-        self, tables: Mapping[str, np.ndarray], row: int, source_row: int, deviations: np.ndarray
+        self, sums: Mapping[str, np.ndarray], row: int, source_row: int, deviations: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Point estimates of one operator, in units of the residual stream (b_dec added back where it matters)."""
-        n, a, aa = (tables[name].sum(0) for name in ("n", "a", "aa"))
-        sse = tables["sse"].sum(0)[row]
-        p, pp, ap = (self._totals[name][row] for name in ("p", "pp", "ap"))
-        shift = self._shift
+        n, a, aa, sse = sums["n"], sums["a"], sums["aa"], sums["sse"][row]
+        p, pp, ap = (sums[name][row] for name in ("p", "pp", "ap"))
+        shift = self._shift.cpu().numpy()
         raw_aa = aa + 2 * shift * a + n * shift**2
         raw_pp = pp + 2 * shift * p + n * shift**2
         raw_ap = ap + shift * (a + p) + n * shift**2
@@ -195,56 +242,52 @@ class FeatureTransport:
             covariance, var_a, var_p = ap - a * p / n, _scatter(n, a, aa), _scatter(n, p, pp)
             return {
                 "r2": 1 - sse / var_a,
-                "skill": 1 - sse / _positive(self._identity_sse[source_row]),
+                "skill": 1 - sse / _positive(sums["identity_sse"][source_row]),
                 "pearson": np.clip(covariance / np.sqrt(var_a * var_p), -1, 1),
                 "mse": sse / n,
                 "calibration": np.clip(raw_ap / np.sqrt(raw_aa * raw_pp), -1, 1),
                 "rms_ratio": np.sqrt(np.maximum(raw_pp, 0) / raw_aa),
-                "mean_abs_ratio": self._totals["abs_p"][row] / self._abs_a,
+                "mean_abs_ratio": sums["abs_p"][row] / sums["abs_a"],
                 "mean_ratio": (p + n * shift) / (a + n * shift),
                 "mad_ratio": deviations[1 + row] / deviations[0],
-                "mean_relative_error": self._totals["relative"][row] / n,
-                "mean_squared_log_ratio": self._totals["log"][row] / n,
+                "mean_relative_error": sums["relative"][row] / n,
+                "mean_squared_log_ratio": sums["log"][row] / n,
             }
 
 
+_OF_GROUPS = ("n", "a", "aa", "sse")
+"""What is summed over the active tokens of each feature and group of documents; sse for every operator."""
 _TOTALS = ("p", "pp", "ap", "abs_p", "relative", "log")
+"""What is summed over those of each feature for every operator; p is its prediction of a."""
 
 
-def _contributions(a: np.ndarray, p: np.ndarray, squared_error: np.ndarray, shift: np.ndarray) -> dict[str, np.ndarray]:
-    """What each active token adds to the totals ``_TOTALS``; a and p (the prediction) are without their shift."""
-    abs_a, abs_p = np.abs(a + shift), np.abs(p + shift)
-    floor_a, floor_p = np.maximum(abs_a, SMALLEST), np.maximum(abs_p, SMALLEST)
-    return {
-        "p": p,
-        "pp": p**2,
-        "ap": a * p,
-        "abs_p": abs_p,
-        "relative": np.sqrt(squared_error) / floor_a,
-        "log": np.log(floor_p / floor_a) ** 2,
-    }
+@dataclass(frozen=True)
+class _Part:
+    """What some rows of a block add to a ``FeatureTransport``."""
+
+    groups: torch.Tensor
+    """Groups of documents that the rows belong to, ascending."""
+    sums: dict[str, torch.Tensor]
+    documents: DocumentsOfFeatures
+    candidates: Candidates
 
 
-class _Layout:
-    """Where the active pairs of a block belong: feature, document and group of documents of each."""
+@cache
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
 
-    def __init__(self, feature: np.ndarray, document: np.ndarray, d_sae: int):
-        self.feature, self.document, self._d_sae = feature, document, d_sae
-        self.groups, group_code = np.unique(document % DOCUMENT_GROUPS, return_inverse=True)
-        self._code = group_code * d_sae + feature
 
-    @classmethod
-    def of(cls, active: ActiveFeatures, document: np.ndarray, d_sae: int) -> "_Layout":
-        return cls(active.feature.cpu().numpy(), document[active.token.cpu().numpy()], d_sae)
+@contextmanager
+def _one_openmp_thread() -> Iterator[None]:
+    """torch works on the calling thread alone: where tasks fill all cores, its own threads would wait for one another."""
+    torch.get_num_threads()  # a new thread sets its number when it first asks for it
+    with _openmp().limit(limits=1):
+        yield
 
-    def per_feature(self, values: np.ndarray) -> np.ndarray:
-        """Sums [d_sae]."""
-        return np.bincount(self.feature, values, minlength=self._d_sae)
 
-    def per_group(self, values: np.ndarray | None = None) -> np.ndarray:
-        """Sums, or counts, [groups, d_sae]."""
-        size = len(self.groups) * self._d_sae
-        return np.bincount(self._code, values, minlength=size).reshape(len(self.groups), -1)
+def _add(sums: torch.Tensor, index: torch.Tensor, values: torch.Tensor) -> None:
+    """Add values [m] to the flattened float64 sums at index [m]."""
+    sums.view(-1).scatter_add_(0, index, values.double())
 
 
 def _r2(sums: dict[str, np.ndarray]) -> np.ndarray:

@@ -8,14 +8,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ato.cross_validation import contiguous_folds, cross_validated_r2, document_folds
+from ato.cross_validation import contiguous_folds, cross_validated_r2, document_folds, train_spectrum
 from ato.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net_path
 from ato.errors import DataError, InputError, SettingsError
 from ato.moments import Moments
 from ato.operators import TransportOperator
 from ato.parallel import run_all
 from ato.rows import as_rows
-from ato.solvers import Spectrum, decompose, output_root, reduced_rank, ridge
+from ato.solvers import output_root, reduced_rank, ridge
 from ato.strengths import (
     ALPHAS,
     L1_ALPHAS,
@@ -130,7 +130,10 @@ def fit_operator(
     _check_shapes(method, rank, X.shape[1], Y.shape[1])
     codes = _fold_codes(len(X), cv_folds, folds, documents, needed=len(strengths) > 1)
     double = len(X) * (X.shape[1] + Y.shape[1]) ** 2 <= DOUBLE_WORK or len(X) < FEW_ROWS * X.shape[1]
-    moments = Moments([(0, 1)], n_folds=int(codes.max()) + 1, precision="float64" if double else "auto")
+    moments = Moments(
+        [(0, 1)], n_folds=int(codes.max()) + 1, precision="float64" if double else "auto",
+        squares_only=[] if method == "rrr" else [1],
+    )  # fmt: skip
     for start in range(0, len(X), SLICE_ROWS):
         rows = slice(start, start + SLICE_ROWS)
         moments.update({0: X[rows], 1: Y[rows]}, fold=codes[rows])
@@ -257,9 +260,7 @@ def _matrix(
             return np.zeros((d_out, d_in)), None, 0
         return np.eye(d_in), None, None
     train = moments.train_folds
-    spectrum: Spectrum = moments.derived.get(
-        ("train", source), lambda: decompose(moments.scatter(source, train)[2], moments.epsilon)
-    )
+    spectrum = train_spectrum(moments, source)
     sxy = moments.cross(source, target, train)
     if method == "ridge_to_identity":
         weights = np.eye(d_in) + ridge(spectrum, sxy - moments.scatter(source, train)[2], alpha)

@@ -19,6 +19,8 @@ from ato.families import Parts
 
 Edit = Callable[[Tensor], Tensor]
 """Residual [b, t, d] -> residual [b, t, d]."""
+Keep = Callable[[int, Tensor], Tensor]
+"""What is kept of the value [b, t, d] read at a layer, said while it is still in the cache."""
 SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
 """Where in a block values are read and replaced:
 
@@ -45,7 +47,7 @@ class Pass:
 def run_blocks(
     parts: Parts,
     input_ids: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     *,
     read: Collection[int] = (),
     edits: Mapping[int, Edit] | None = None,
@@ -54,13 +56,14 @@ def run_blocks(
     tuple_outputs: bool = False,
     site: str = "resid_post",
     attention: Collection[int] = (),
+    keep: Keep | None = None,
 ) -> Pass:
     """Run the body of the model once.
 
     Args:
         parts: of the model.
         input_ids: [b, t], padded on the right.
-        attention_mask: [b, t], 1 for tokens and 0 for padding.
+        attention_mask: [b, t], 1 for tokens and 0 for padding; None where there is no padding.
         read: layers to return.
         edits: layer -> function that replaces the value there.
         start: (layer, residual [b, t, d]): take this as the output of that block, and run only the blocks above.
@@ -68,6 +71,7 @@ def run_blocks(
         tuple_outputs: True if this model's blocks return tuples (transformers 4 does for some families).
         site: where in the blocks ``read`` and ``edits`` apply; see ``SITES``. ``start`` is always ``resid_post``.
         attention: layers whose attention weights are returned.
+        keep: makes what is returned of each value that is read; default the value itself.
 
     Raises:
         SettingsError: an unknown site, or attention weights that the model does not make.
@@ -85,7 +89,7 @@ def run_blocks(
             undo.enter_context(_edited(parts, {start[0]: start[1].to}, "resid_post"))
         if edits:
             undo.enter_context(_edited(parts, edits, site))
-        undo.enter_context(_read(parts, read, site, residuals))
+        undo.enter_context(_read(parts, read, site, residuals, keep))
         undo.enter_context(_attention_read(parts, attention, weights))
         hidden = parts.body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
     return Pass(hidden, residuals, weights)
@@ -126,14 +130,14 @@ def _hook(parts: Parts, layer: int, site: str, function: Callable[[Tensor], Tens
     return module.register_forward_hook(after)
 
 
-def _read(parts: Parts, layers: Collection[int], site: str, into: dict[int, Tensor]):
-    def keep_at(layer: int) -> Callable[[Tensor], None]:
-        def keep(value: Tensor) -> None:
-            into[layer] = value
+def _read(parts: Parts, layers: Collection[int], site: str, into: dict[int, Tensor], keep: Keep | None):
+    def read_at(layer: int) -> Callable[[Tensor], None]:
+        def read(value: Tensor) -> None:
+            into[layer] = value if keep is None else keep(layer, value)
 
-        return keep
+        return read
 
-    return _hooked(_hook(parts, layer, site, keep_at(layer)) for layer in layers)
+    return _hooked(_hook(parts, layer, site, read_at(layer)) for layer in layers)
 
 
 def _edited(parts: Parts, edits: Mapping[int, Edit], site: str):

@@ -10,6 +10,8 @@ from ato.errors import InputError
 
 _CHUNK_LOGITS = 32_000_000
 """Logits held at once: 128 MB."""
+_CACHED_LOGITS = 1 << 20
+"""Logits of which a processor takes all the statistics at once, while they are in its cache."""
 _PIECE = 16_384
 """Rows of the unembedding that are widened to float32 at once: a large one is never held twice."""
 
@@ -67,15 +69,19 @@ def logit_lens(
         for chunk in directions.detach().split(rows):
             x = chunk.to(head.device, torch.float32)
             logits = torch.cat([x @ piece.float().T for piece in head.split(_PIECE)], dim=1)  # [rows, v]
-            variance, mean = torch.var_mean(logits, dim=1, correction=0)
-            top, bottom = logits.topk(k, dim=1), logits.topk(k, dim=1, largest=False)
-            z = (logits.amax(1) - mean) / torch.where(variance > 0, variance, torch.nan).sqrt()
-            log_p = logits.sub_(logits.logsumexp(1, keepdim=True))
-            entropy = -(log_p.exp() * log_p).sum(1)
-            parts.append(
-                [t.cpu().numpy() for t in (z, entropy, top.indices, top.values, bottom.indices, bottom.values)]
-            )
+            cached = max(1, _CACHED_LOGITS // len(head)) if logits.is_cpu else len(logits)
+            parts += [_statistics(part, k) for part in logits.split(cached)]
             if on_chunk is not None:
                 on_chunk(sum(len(part[0]) for part in parts))
     focus_z, focus_entropy, *ends = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return LogitLens(focus_z.astype(np.float64), np.maximum(focus_entropy.astype(np.float64), 0.0), *ends)
+
+
+def _statistics(logits: torch.Tensor, k: int) -> list[np.ndarray]:
+    """Columns of ``LogitLens`` in their order for the logits [f, v] of some directions."""
+    variance, mean = torch.var_mean(logits, dim=1, correction=0)
+    top, bottom = logits.topk(k, dim=1), logits.topk(k, dim=1, largest=False)
+    z = (logits.amax(1) - mean) / torch.where(variance > 0, variance, torch.nan).sqrt()
+    log_p = logits.log_softmax(1)
+    entropy = -torch.linalg.vecdot(log_p.exp(), log_p)
+    return [t.cpu().numpy() for t in (z, entropy, top.indices, top.values, bottom.indices, bottom.values)]

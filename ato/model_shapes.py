@@ -42,8 +42,9 @@ KNOWN: dict[str, ModelShape] = {
     "EleutherAI/pythia-160m-deduped": ModelShape(12, 768, 50_304, 162_322_944, tied=False),
     "google/gemma-2-2b": ModelShape(26, 2304, 256_000, 2_614_341_888),
     "google/gemma-2-9b": ModelShape(42, 3584, 256_000, 9_241_705_984),
+    "google/gemma-2-27b": ModelShape(46, 4608, 256_000, 27_227_128_320),
 }
-"""Models of the profiles, so that an estimate needs no download."""
+"""Models of the profiles and of docs/scale-out.md, so that an estimate needs no download."""
 
 
 _UNEMBEDDINGS = ("lm_head.weight", "embed_out.weight")

@@ -14,7 +14,7 @@ from ato.attention import eager_needed
 from ato.devices import choose_device, choose_dtype
 from ato.errors import LayerError, ModelError
 from ato.families import check_config, find_parts
-from ato.forward import Edit, Pass, run_blocks, stream_of
+from ato.forward import Edit, Keep, Pass, run_blocks, stream_of
 from ato.losses import next_token_losses
 from ato.model_files import ModelFiles, ModelIdentity, identify, locate
 from ato.self_check import self_check
@@ -26,8 +26,8 @@ __all__ = ["LanguageModel", "ModelIdentity", "identify", "load_model"]
 class LanguageModel:
     """A causal language model with its tokenizer; made by ``load_model``.
 
-    Sequences are padded on the right and described by their lengths. A model is used by one thread at a time: calls
-    from several threads wait for each other, since a pass installs hooks.
+    Sequences are padded on the right and described by their lengths. Calls from several threads wait for each other,
+    since a pass installs hooks.
     """
 
     def __init__(self, identity: ModelIdentity, module: nn.Module, tokenizer: Any):
@@ -125,6 +125,7 @@ class LanguageModel:
         *,
         attention: Iterable[int] = (),
         site: str = "resid_post",
+        keep: Keep | None = None,
     ) -> Pass:
         """Residuals and attention weights of one pass that ends at the highest layer; ``hidden`` is not meaningful.
 
@@ -134,6 +135,7 @@ class LanguageModel:
             layers: whose residuals are read.
             attention: layers whose attention weights are read.
             site: where in the blocks residuals are read.
+            keep: makes what is returned of each residual; default the residual itself.
 
         Raises:
             LayerError: a layer is not in the model.
@@ -146,7 +148,7 @@ class LanguageModel:
         if not wanted and not attending:
             return Pass(torch.empty(0), {})
         stop = max(wanted + attending)
-        return self._run(input_ids, lengths, read=wanted, stop=stop, attention=attending, site=site)
+        return self._run(input_ids, lengths, read=wanted, stop=stop, attention=attending, site=site, keep=keep)
 
     def token_losses(
         self,
@@ -212,13 +214,11 @@ class LanguageModel:
 
     def _run(self, input_ids: Tensor, lengths: Tensor | np.ndarray, **options: Any) -> Pass:
         if input_ids.shape[1] > self.context_length:
-            raise ModelError(
-                f"sequences of {input_ids.shape[1]} tokens exceed the model's context of {self.context_length}",
-                where=self.identity.model,
-                cure="make the sequences shorter",
-            )
-        lengths = torch.as_tensor(lengths, device=self.device)
-        mask = (torch.arange(input_ids.shape[1], device=self.device) < lengths[:, None]).long()
+            problem = f"sequences of {input_ids.shape[1]} tokens exceed the model's context of {self.context_length}"
+            raise ModelError(problem, where=self.identity.model, cure="make the sequences shorter")
+        lengths, mask = torch.as_tensor(lengths), None
+        if (lengths < input_ids.shape[1]).any():  # without padding, and so without a mask, attention is faster
+            mask = (torch.arange(input_ids.shape[1], device=lengths.device) < lengths[:, None]).long().to(self.device)
         with self._lock:
             return run_blocks(self.parts, input_ids.to(self.device), mask, tuple_outputs=self._tuple_outputs, **options)
 
@@ -237,7 +237,7 @@ def load_model(
     Args:
         spec: ``smollm2-135m`` (embedded), a ``.gguf`` file, a local folder or a hub id.
         revision: branch, tag or commit on the hub.
-        device: ``auto``, or a torch device.
+        device: ``auto``, or a torch device; of several, the first.
         dtype: ``auto`` (bfloat16 where the hardware multiplies it, else float32), or a precision.
         attention: ``sdpa`` (eager for families without it), or ``eager`` where attention weights are wanted.
         trust_remote_code: run the Python code that the model's repository brings along.
@@ -247,12 +247,12 @@ def load_model(
         UnavailableError: the device, or the package of the embedded model, is missing.
         DamagedFileError: the embedded model is not the published file.
     """
-    chosen_device = choose_device(device)
-    chosen_dtype = choose_dtype(dtype, chosen_device)
+    place = choose_device(device)
+    precision = choose_dtype(dtype, place)
     files = locate(spec, revision)
     try:
         with quiet_transformers(), parsed_once():
-            module, tokenizer = _load(files, chosen_dtype, attention, trust_remote_code)
+            module, tokenizer = _load(files, precision, attention, trust_remote_code)
     except ModelError:
         raise
     except Exception as error:  # transformers raises whatever its parsers and checks raise.
@@ -262,7 +262,7 @@ def load_model(
             where=files.name,
             cure="check that the files are complete and of a causal language model",
         ) from error
-    model = LanguageModel(files.identity(), module.to(chosen_device), tokenizer)
+    model = LanguageModel(files.identity(), module.to(place), tokenizer)
     if len(tokenizer) > model.vocabulary_size:
         raise ModelError(
             f"the tokenizer has {len(tokenizer)} tokens and the model {model.vocabulary_size}",

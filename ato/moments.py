@@ -3,24 +3,24 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ato.derived import Derived
 from ato.errors import DamagedFileError, DataError, LayerError, MismatchError, SettingsError
+from ato.group_buffers import GroupBuffers
 from ato.pair_moments import PairMoments
 from ato.parallel import run_all
-from ato.products import accumulate, centred, product, total
+from ato.products import add_cross_product, add_own_product, total
 from ato.residuals import ResidualBlock
 from ato.rows import checked_rows
 from ato.tensor_files import read_tensors, write_tensors
 from ato.token_groups import TokenGroups
 
-BUFFER_ROWS = 8192
-"""Rows gathered before they are multiplied, and rows of one product at most."""
-DOUBLE_WIDTH = 256
-"""Up to this width products are made in float64: they never bound a run there."""
+PRODUCT_ROWS, GATHERED_ROWS = 2048, 12288
+"""Rows of a group that are gathered before they are multiplied, and rows that all groups may hold together."""
 __all__ = ["Moments", "PairMoments"]
 
 
@@ -38,6 +38,7 @@ class Moments:
             parts, ``train-0.0`` and on; its own name still stands for all of it.
         pilot_mean: layer -> [d], offset to subtract before products; default the mean of the first rows seen.
         precision: "float32" or "float64" products, or "auto" as described above.
+        squares_only: layers of whose own products the diagonal is enough, as of targets that nobody whitens.
 
     Raises:
         SettingsError: no pair, a pair of one layer with itself, fewer than one fold, a cut that is no share or an
@@ -52,6 +53,7 @@ class Moments:
         cuts: Sequence[float] = (),
         pilot_mean: dict[int, np.ndarray] | None = None,
         precision: str = "auto",
+        squares_only: Iterable[int] = (),
     ):
         if not pairs or any(source == target for source, target in pairs):
             raise SettingsError("moments need pairs of two different layers", where=list(pairs))
@@ -62,18 +64,25 @@ class Moments:
         self._groups = TokenGroups(n_folds, cuts)
         self.n_folds, self.cuts, self.groups = n_folds, self._groups.cuts, self._groups.names
         self.d: dict[int, int] = {}  # widths, known from the first update on
-        self._precision = precision
+        self._precision, self._squares_only = precision, frozenset(squares_only)
         self.epsilon = float(np.finfo(np.float64).eps)
         # Rounded to float32, so that subtracting it from float32 rows close to it is exact.
         self._pilot: dict[int, np.ndarray] = {
             layer: np.asarray(mean, np.float32).astype(np.float64) for layer, mean in (pilot_mean or {}).items()
         }
+        self._kind: dict[str, Any] = {
+            "n_folds": n_folds,
+            "cuts": self.cuts,
+            "squares_only": tuple(sorted(set(squares_only))),
+        }
         self._n = np.zeros(len(self.groups), dtype=np.int64)
-        # Sums about the pilot, float64, where the rows are: (layer, group) -> [d] and [d, d]; pairs -> [d_in, d_out].
+        # Sums about the pilot, float64, where the rows are: (layer, group) -> [d] and [d, d] (or its diagonal); pairs ->
+        # [d_in, d_out].
         self._sum: dict[tuple[int, int], torch.Tensor] = {}
         self._gram: dict[tuple[int, int], torch.Tensor] = {}
         self._cross: dict[tuple[int, int, int], torch.Tensor] = {}
-        self._pending: list[tuple[dict[int, torch.Tensor], np.ndarray]] = []
+        capacity = min(PRODUCT_ROWS, GATHERED_ROWS // len(self.groups) + 1)
+        self._buffers = GroupBuffers(capacity, self._pilot, precision, self._add_products)
         self.derived = Derived()
 
     def update(
@@ -83,6 +92,7 @@ class Moments:
         *,
         fold: np.ndarray | int | None = None,
         document: np.ndarray | int | None = None,
+        rows: Mapping[int, np.ndarray] | None = None,
     ) -> "Moments":
         """Take rows into account.
 
@@ -91,6 +101,8 @@ class Moments:
             group: [n] indices into ``group_names(n_folds)``.
             fold: instead of groups, [n] numbers of train folds, or one for all rows.
             document: [n] document numbers, or one; needed where a cut divides a fold.
+            rows: layer -> [n] which of the layer's residuals [m, d] the n rows are, each in any order; default all of
+                them. They are gathered on the way to their products, without a copy in between.
 
         Raises:
             LayerError: a layer of the pairs is missing.
@@ -102,61 +114,44 @@ class Moments:
             document = residuals.document if document is None else document
             residuals = residuals.residuals
         widths = {layer: len(mean) for layer, mean in self._pilot.items()} | self.d
-        rows = checked_rows(residuals, self.layers, widths)
-        codes = self._groups.of_rows(len(rows[self.layers[0]]), group=group, fold=fold, document=document)
-        if not len(codes):
+        residuals = checked_rows(residuals, self.layers, widths, rows)
+        picked = rows or {}
+        n = len(picked.get(self.layers[0], residuals[self.layers[0]]))
+        codes = self._groups.of_rows(n, group=group, fold=fold, document=document)
+        if not n:
             return self
-        self.d = {layer: x.shape[1] for layer, x in rows.items()}
+        self.d = {layer: x.shape[1] for layer, x in residuals.items()}
         self.derived.clear()
-        if not self._pending and len(codes) >= BUFFER_ROWS // 2:
-            self._absorb(rows, codes)
-            return self
-        # The caller may reuse its memory, so small blocks are copied until there are enough rows for fast products.
-        self._pending.append(({layer: x.clone() for layer, x in rows.items()}, codes))
-        if sum(len(pending) for _, pending in self._pending) >= BUFFER_ROWS:
-            self._flush()
+        self._buffers.add(residuals, picked, codes)
         return self
 
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        pending, self._pending = self._pending, []
-        rows = {layer: torch.cat([block[layer] for block, _ in pending]) for layer in self.layers}
-        self._absorb(rows, np.concatenate([codes for _, codes in pending]))
-
-    def _absorb(self, rows: dict[int, torch.Tensor], codes: np.ndarray) -> None:
-        """Multiply rows group by group and add the products."""
-        wide = max(self.d.values()) > DOUBLE_WIDTH and all(x.dtype == torch.float32 for x in rows.values())
-        single = self._precision == "float32" or (self._precision == "auto" and wide)
-        dtype = torch.float32 if single else torch.float64
-        self.epsilon = max(self.epsilon, torch.finfo(dtype).eps)
-        for layer, x in rows.items():
-            if layer not in self._pilot:
-                pilot = x[:BUFFER_ROWS].cpu().numpy().mean(0, dtype=np.float64)
-                self._pilot[layer] = pilot.astype(np.float32).astype(np.float64)
-        for code in np.unique(codes):
-            index = np.flatnonzero(codes == code)
-            for start in range(0, len(index), BUFFER_ROWS):
-                part = index[start : start + BUFFER_ROWS]
-                self._n[code] += len(part)
-                block = {layer: centred(x, part, self._pilot[layer], dtype) for layer, x in rows.items()}
-                self._add_products(block, int(code))
-
-    def _add_products(self, rows: dict[int, torch.Tensor], code: int) -> None:
+    def _add_products(self, code: int, rows: dict[int, torch.Tensor]) -> None:
         """Each task adds to statistics that no other task touches."""
 
-        def add_cross(source: int, target: int) -> None:
-            x = rows[source]
-            accumulate(self._cross, (source, target, code), product(x, rows[target].to(x.device)))
+        def room(parts: dict, key: tuple[int, ...], *shape: int) -> torch.Tensor:
+            if key not in parts:
+                parts[key] = torch.zeros(shape, dtype=torch.float64, device=rows[key[0]].device)
+            return parts[key]
 
-        def add_auto(layer: int) -> None:
-            x = rows[layer]
-            accumulate(self._sum, (layer, code), product(x.new_ones(len(x), 1), x)[0])
-            accumulate(self._gram, (layer, code), product(x, x))
-
-        # The longer tasks first, so that the cores finish together.
-        tasks = [partial(add_cross, *pair) for pair in self.pairs] + [partial(add_auto, layer) for layer in rows]
-        run_all(tasks)
+        first = rows[self.layers[0]]
+        self._n[code] += len(first)
+        self.epsilon = max(self.epsilon, torch.finfo(first.dtype).eps)
+        own, cross = [], []
+        for layer, x in rows.items():
+            d = self.d[layer]
+            gram = room(self._gram, (layer, code), *([d] if layer in self._squares_only else [d, d]))
+            own.append(partial(add_own_product, x, room(self._sum, (layer, code), d), gram))
+        # A task a pair would leave cores idle where there are few pairs.
+        parts = -(-2 * torch.get_num_threads() // len(self.pairs)) if first.is_cpu else 1
+        for source, target in self.pairs:
+            x, y = rows[source], rows[target]
+            both = room(self._cross, (source, target, code), self.d[source], self.d[target])
+            width = -(-self.d[target] // parts)
+            for columns in (slice(start, start + width) for start in range(0, self.d[target], width)):
+                cross.append(partial(add_cross_product, x, y[:, columns], both[:, columns]))
+        # The longer tasks first, so that the cores finish together. An accelerator has a queue of its own.
+        tasks = cross + own if parts == 1 else own + cross
+        _ = run_all(tasks) if first.is_cpu else [task() for task in tasks]
 
     def __add__(self, other: "Moments") -> "Moments":
         """Moments of both sets of rows (Chan's rule; other pilot means are shifted exactly).
@@ -166,22 +161,22 @@ class Moments:
         """
         if not isinstance(other, Moments):
             return NotImplemented
-        if set(self.pairs) != set(other.pairs) or (self.n_folds, self.cuts) != (other.n_folds, other.cuts):
+        if set(self.pairs) != set(other.pairs) or self._kind != other._kind:
             raise MismatchError("moments of different pairs or folds cannot be added", cure="collect both alike")
         if self.d and other.d and self.d != other.d:
             raise MismatchError("moments of different widths cannot be added", where=f"{self.d} and {other.d}")
-        self._flush()
-        other._flush()
-        merged = Moments(self.pairs, n_folds=self.n_folds, cuts=self.cuts, precision=self._precision)
+        self._buffers.flush()
+        other._buffers.flush()
+        merged = Moments(self.pairs, **self._kind, precision=self._precision)
         merged.d = self.d or other.d
-        merged._pilot = {**other._pilot, **self._pilot}
+        merged._pilot |= {**other._pilot, **self._pilot}
         merged._n = self._n + other._n
         merged.epsilon = max(self.epsilon, other.epsilon)
         for part in (self, other):
             sums, grams, crosses = part._about(merged._pilot)
             for mine, theirs in ((merged._sum, sums), (merged._gram, grams), (merged._cross, crosses)):
                 for key, value in theirs.items():
-                    accumulate(mine, key, value)
+                    mine[key] = value.clone() if key not in mine else mine[key] + value.to(mine[key].device)
         return merged
 
     def _about(self, pilot: dict[int, np.ndarray]) -> tuple[dict, dict, dict]:
@@ -194,7 +189,8 @@ class Moments:
 
         def about(product: torch.Tensor, x: tuple[int, int], y: tuple[int, int]) -> torch.Tensor:
             e_y, s_y = shift[y].to(product.device), sums[y].to(product.device)
-            return product + torch.outer(self._sum[x], e_y) + torch.outer(shift[x], s_y)
+            times = torch.outer if product.ndim == 2 else torch.mul  # the diagonal of that
+            return product + times(self._sum[x], e_y) + times(shift[x], s_y)
 
         grams = {key: about(value, key, key) for key, value in self._gram.items()}
         crosses = {(s, t, g): about(value, (s, g), (t, g)) for (s, t, g), value in self._cross.items()}
@@ -202,11 +198,11 @@ class Moments:
 
     def save(self, path: str | Path) -> None:
         """Write the moments as safetensors."""
-        self._flush()
+        self._buffers.flush()
         arrays: dict[str, np.ndarray] = {f"pilot/{layer}": mean for layer, mean in self._pilot.items()}
         for name, parts in (("sum", self._sum), ("gram", self._gram), ("cross", self._cross)):
             arrays |= {f"{name}/{'/'.join(map(str, key))}": value.cpu().numpy() for key, value in parts.items()}
-        metadata = {"pairs": self.pairs, "n_folds": self.n_folds, "cuts": self.cuts, "precision": self._precision}
+        metadata = {"pairs": self.pairs, **self._kind, "precision": self._precision}
         write_tensors(path, "moments", arrays, {**metadata, "n": self._n.tolist(), "epsilon": self.epsilon})
 
     @classmethod
@@ -220,7 +216,8 @@ class Moments:
         arrays, metadata = read_tensors(path, "moments")
         try:
             pairs = [(source, target) for source, target in metadata["pairs"]]
-            moments = cls(pairs, **{name: metadata[name] for name in ("n_folds", "cuts", "precision")})
+            kind = {name: metadata[name] for name in ("n_folds", "cuts", "precision")}
+            moments = cls(pairs, **kind, squares_only=metadata.get("squares_only", ()))
             moments._n[:] = metadata["n"]
             moments.epsilon = metadata["epsilon"]
             for name, array in arrays.items():
@@ -238,7 +235,7 @@ class Moments:
     @property
     def train_folds(self) -> tuple[str, ...]:
         """Names of the train folds that have rows."""
-        self._flush()
+        self._buffers.flush()
         folds = (f"train-{fold}" for fold in range(self.n_folds))
         return tuple(fold for fold in folds if self._n[self._groups.codes(fold)].any())
 
@@ -250,12 +247,14 @@ class Moments:
         """n, mean [d] and centred scatter sum [d, d] of one layer over the groups.
 
         Raises:
-            LayerError: the layer belongs to no pair.
+            LayerError: the layer belongs to no pair, or only its squares were kept.
             SettingsError: unknown group.
             DataError: the groups have no rows.
         """
         codes, n = self._present(groups)
         offset = self._offset(layer, codes)
+        if layer in self._squares_only:
+            raise LayerError(f"of layer {layer} only squares were kept", cure="gather moments without squares_only")
         gram = total(self._gram[layer, code] for code in codes)
         return n, self._pilot[layer] + offset / n, gram - np.outer(offset, offset / n)
 
@@ -263,7 +262,8 @@ class Moments:
         """n, mean [d] and the diagonal [d] of ``scatter`` alone, which costs no matrix. Raises as ``scatter``."""
         codes, n = self._present(groups)
         offset = self._offset(layer, codes)
-        squares = total(self._gram[layer, code].diagonal() for code in codes)
+        grams = (self._gram[layer, code] for code in codes)
+        squares = total(gram if gram.ndim == 1 else gram.diagonal() for gram in grams)
         return n, self._pilot[layer] + offset / n, squares - offset**2 / n
 
     def cross(self, source: int, target: int, groups: Iterable[str]) -> np.ndarray:
@@ -293,7 +293,7 @@ class Moments:
         return total(self._sum[layer, code] for code in codes)
 
     def _present(self, groups: Iterable[str]) -> tuple[list[int], int]:
-        self._flush()
+        self._buffers.flush()
         codes = [code for code in self._groups.codes(groups) if self._n[code]]
         if not codes:
             raise DataError("no rows to take moments of", where=f"groups {groups}", cure="collect more documents")

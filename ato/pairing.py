@@ -224,13 +224,19 @@ class PermutedSource(_Derived):
         if waiting:
             yield ResidualBlock.join(waiting)
 
-    def _make(self, block: ResidualBlock, wanted: Sequence[int]) -> ResidualBlock:
+    def matched(self, block: ResidualBlock) -> tuple[np.ndarray, np.ndarray]:
+        """Rows [m] of the block that have a partner, and the rows [m] of their partners."""
         partner = self._partners(block)
         rows = TokenIndex(block.sequence_id, block.position).rows(partner, block.position)
-        rows = np.where(partner >= 0, rows, -1)
-        targets = block.at([layer for layer in wanted if layer not in self._inputs])
-        made = targets.select(rows >= 0)
-        index = torch.from_numpy(rows[rows >= 0])
+        targets = np.flatnonzero((partner >= 0) & (rows >= 0))
+        return targets, rows[targets]
+
+    def _make(self, block: ResidualBlock, wanted: Sequence[int]) -> ResidualBlock:
+        tokens, partners = self.matched(block)
+        matched = np.zeros(block.n, dtype=bool)
+        matched[tokens] = True
+        made = block.at([layer for layer in wanted if layer not in self._inputs]).select(matched)
+        index = torch.from_numpy(partners)
         sources = {key: block.residuals[self._inputs[key][0]] for key in wanted if key in self._inputs}
         x = {key: value.index_select(0, index.to(value.device)) for key, value in sources.items()}
         return replace(made, residuals=made.residuals | x)

@@ -4,29 +4,33 @@ On the CPU everything goes through NumPy: its BLAS sees that x'x is symmetric an
 the rate of torch), and its element-wise passes do not wake a second thread pool.
 """
 
-from collections.abc import Hashable, Iterable, MutableMapping
-from typing import TypeVar
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
-Key = TypeVar("Key", bound=Hashable)
+CACHED_ROWS = 128
+"""Rows taken and centred at a time, while they are in the cache."""
 
 
-def centred(x: torch.Tensor, index: np.ndarray, offset: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Rows of x [n, d] at an ascending index, less an offset [d], in the given precision.
+def taken(x: torch.Tensor, index: np.ndarray | None) -> torch.Tensor:
+    """Rows of x [n, d] at an index, or all of them, in memory of their own."""
+    return x.clone() if index is None else x.index_select(0, torch.from_numpy(index).to(x.device))
+
+
+def write_centred(x: torch.Tensor, index: np.ndarray, offset: np.ndarray, out: torch.Tensor) -> None:
+    """Write rows of x [n, d] at an index [m], less an offset [d], into out [m, d], of any precision.
 
     The offset is subtracted in the wider of the two precisions: a mean of 300 sd leaves float32 too few digits.
     """
-    first, last = int(index[0]), int(index[-1])
-    consecutive = last - first + 1 == len(index)
-    wide = torch.promote_types(x.dtype, dtype)
+    wide = torch.promote_types(x.dtype, out.dtype)
     if not x.is_cpu:
-        part = x[first : last + 1] if consecutive else x[torch.from_numpy(index).to(x.device)]
-        return (part - torch.from_numpy(offset).to(x.device, wide)).to(dtype)
-    rows = x.numpy()[first : last + 1] if consecutive else x.numpy().take(index, axis=0)
-    difference = np.subtract(rows, offset.astype(np.float64 if wide == torch.float64 else np.float32))
-    return torch.from_numpy(difference.astype(np.float64 if dtype == torch.float64 else np.float32, copy=False))
+        torch.sub(taken(x, index), torch.from_numpy(offset).to(x.device, wide), out=out)
+        return
+    rows, room, less = x.numpy(), out.numpy(), offset.astype(np.float64 if wide == torch.float64 else np.float32)
+    for start in range(0, len(index), CACHED_ROWS):
+        part = slice(start, start + CACHED_ROWS)
+        np.subtract(rows.take(index[part], axis=0), less, out=room[part], casting="same_kind")
 
 
 def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -41,14 +45,29 @@ def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         torch.set_float32_matmul_precision(before)
 
 
-def accumulate(parts: MutableMapping[Key, torch.Tensor], key: Key, value: torch.Tensor) -> None:
-    """parts[key] += value, in float64."""
-    if key not in parts:
-        parts[key] = torch.from_numpy(value.numpy().astype(np.float64)) if value.is_cpu else value.double().clone()
-    elif value.is_cpu and parts[key].is_cpu:
-        np.add(parts[key].numpy(), value.numpy(), out=parts[key].numpy())
+def product_of_rows(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """x matrix of [n, d] and [d, m], in their own precision."""
+    return torch.from_numpy(x.numpy() @ matrix.numpy()) if x.is_cpu else x @ matrix
+
+
+def add_own_product(x: torch.Tensor, sums: torch.Tensor, gram: torch.Tensor) -> None:
+    """Add the column sums of x [n, d] to sums [d], and x'x to gram [d, d], or its diagonal to gram [d]."""
+    ones = x.new_ones(len(x), 1)
+    _accumulate(sums, product(ones, x)[0])
+    _accumulate(gram, product(x, x) if gram.ndim == 2 else product(ones, x * x)[0])
+
+
+def add_cross_product(x: torch.Tensor, y: torch.Tensor, cross: torch.Tensor) -> None:
+    """Add x'y of [n, d_x] and [n, d_y] to cross [d_x, d_y], on the device of x."""
+    _accumulate(cross, product(x, y.to(x.device)))
+
+
+def _accumulate(sums: torch.Tensor, value: torch.Tensor) -> None:
+    """sums += value, in float64."""
+    if value.is_cpu:
+        np.add(sums.numpy(), value.numpy(), out=sums.numpy())
     else:
-        parts[key] += value.to(parts[key].device)
+        sums += value
 
 
 def total(parts: Iterable[torch.Tensor]) -> np.ndarray:

@@ -6,14 +6,19 @@ whitened norm, its difference to the source) is computed once, and each operator
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
 from ato.bootstrap import DocumentSums, Segments, document_bootstrap, number_or_none
+from ato.error_sums import Target, error_sums
 from ato.errors import DataError, InputError, MismatchError
 from ato.mode_scores import pair_rows
+from ato.pair_moments import PairMoments
+from ato.parallel import run_all
+from ato.products import product_of_rows
 from ato.residual_formulas import SCORES, ResidualScore, five_scores, named_scores, varying
 from ato.residuals import ResidualBlock
 from ato.whitening import RESOLUTION, Whitening, groups_of
@@ -107,18 +112,24 @@ class PairScores:
         x, y = segments.arrange(x), segments.arrange(y)
         x_centred, y_centred = x - self._tensor("x_mean", y), y - self._tensor("y_mean", y)
         sums = {"n": np.array(segments.lengths, dtype=np.float64)}
-        sums |= self._target_sums(x, y, y_centred, segments)
-        y_norm = torch.linalg.vector_norm(y, dim=1)
-        for name in self.operators:
-            error = self._error(name, x_centred, y_centred)
-            sums |= self._operator_sums(name, error, y, y_norm, segments)
+        white = product_of_rows(y_centred, self._tensor("whitening", y)) if self._whitened else None
+        sums |= self._target_sums(x, y, y_centred, white, segments)
+        target = Target(segments, x_centred, y, y_centred, torch.linalg.vector_norm(y, dim=1), white)
+        arguments = [
+            (self._tensor(f"matrix/{name}", y) if operator.matrix.any() else None, self._tensor(f"bias/{name}", y))
+            for name, operator in self.operators.items()
+        ]
+        whitening = self._tensor("whitening", y)
+        tasks = [partial(error_sums, target, matrix, bias, whitening) for matrix, bias in arguments]
+        for name, (sse, rows) in zip(self.operators, run_all(tasks), strict=True):
+            sums |= {f"sse/{name}": sse, f"rows/{name}": rows}
         self._sums.add(segments.documents, sums)
 
     def _target_sums(
-        self, x: torch.Tensor, y: torch.Tensor, y_centred: torch.Tensor, segments: Segments
+        self, x: torch.Tensor, y: torch.Tensor, y_centred: torch.Tensor, white: torch.Tensor | None, segments: Segments
     ) -> dict[str, np.ndarray]:
         """What every operator's scores share: sums of y and of y - x, their squares, and the whitened square."""
-        white = y_centred @ self._tensor("whitening", y) if self._whitened else y_centred[:, :1]
+        white = y_centred[:, :1] if white is None else white
         sums = {
             "y": segments.sums(y_centred),
             "yy": segments.sums(y_centred * y_centred),
@@ -130,23 +141,6 @@ class PairScores:
             update -= self._tensor("update_mean", y)
             sums |= {"u": segments.sums(update), "uu": segments.sums(update * update)}
         return sums
-
-    def _error(self, name: str, x_centred: torch.Tensor, y_centred: torch.Tensor) -> torch.Tensor:
-        """y - y_hat, [n, d_out], without forming either far from zero."""
-        if not self.operators[name].matrix.any():
-            return y_centred - self._tensor(f"bias/{name}", y_centred)
-        matrix = self._tensor(f"matrix/{name}", y_centred)
-        return torch.addmm(y_centred, x_centred, matrix, alpha=-1).sub_(self._tensor(f"bias/{name}", y_centred))
-
-    def _operator_sums(
-        self, name: str, error: torch.Tensor, y: torch.Tensor, y_norm: torch.Tensor, segments: Segments
-    ) -> dict[str, np.ndarray]:
-        white = error @ self._tensor("whitening", y) if self._whitened else error[:, :1]
-        y_hat = y - error
-        norms = torch.linalg.vector_norm(y_hat, dim=1) * y_norm
-        cosine = torch.where(norms > 0, torch.linalg.vecdot(y, y_hat) / norms, 0.0)
-        rows = torch.stack([torch.linalg.vecdot(white, white), cosine], dim=1).double()
-        return {f"sse/{name}": segments.sums(error * error), f"rows/{name}": segments.sums(rows)}
 
     def _tensor(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """A constant in the type and on the device of the rows, converted once."""
@@ -287,8 +281,13 @@ def residual_scores_from_moments(
         LayerError: no such pair.
         DataError: the group is empty.
     """
-    pair = moments.summary(source, target, groups_of(moments, group))
-    white = Whitening.of_layer(moments, target).matrix
+    names, white = groups_of(moments, group), Whitening.of_layer(moments, target).matrix
+
+    def make() -> tuple[PairMoments, float]:
+        pair = moments.summary(source, target, names)
+        return pair, float(np.sum((pair.syy @ white) * white))
+
+    pair, white_squares = moments.derived.get(("scored", source, target, *names), make)  # shared by all operators
     matrix, n = operator.matrix, pair.n
     cross = matrix @ pair.sxy
     scatter = pair.syy - cross - cross.T + matrix @ pair.sxx @ matrix.T
@@ -297,7 +296,7 @@ def residual_scores_from_moments(
     sse_white = np.sum((scatter @ white) * white) + n * np.sum((mean_error @ white) ** 2)
     y_squares, rounding = np.diagonal(pair.syy), n * (RESOLUTION * np.abs(pair.mean_y)) ** 2
     sst = varying(y_squares, rounding)
-    sst_white = varying(np.sum((pair.syy @ white) * white), 0)
+    sst_white = varying(np.array(white_squares), 0)
     sst_update, identity = np.full_like(sst, np.nan), np.array(np.nan)
     if matrix.shape[0] == matrix.shape[1]:
         both = y_squares + np.diagonal(pair.sxx)

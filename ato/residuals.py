@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ class ResidualBlock:
     """[n] int16, index into ``group_names(n_folds)``."""
     attended: dict[int, Attended] = field(default_factory=dict)
     """Layer -> the positions that the tokens attend to most in that block, where that was asked for."""
+    _norm: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def n(self) -> int:
@@ -53,17 +54,32 @@ class ResidualBlock:
         """Layers present, ascending."""
         return tuple(sorted(self.residuals))
 
+    def norm(self, layer: int) -> torch.Tensor:
+        """Euclidean norms [n] float32 of the rows of a layer, on its device; taken once, and to be left as they are."""
+        if layer not in self._norm:
+            self._norm[layer] = torch.linalg.vector_norm(self.residuals[layer].float(), dim=1)
+        return self._norm[layer]
+
+    def to(self, device: torch.device | str) -> "ResidualBlock":
+        """The same rows with their residuals on a device."""
+        if all(x.device == torch.device(device) for x in self.residuals.values()):
+            return self
+        return replace(self, residuals={layer: x.to(device) for layer, x in self.residuals.items()})
+
     @classmethod
     def join(cls, blocks: Sequence["ResidualBlock"]) -> "ResidualBlock":
         """The rows of several blocks with the same layers, in order."""
         if len(blocks) == 1:
             return blocks[0]
-        return replace(
-            blocks[0],
-            residuals={layer: torch.cat([b.residuals[layer] for b in blocks]) for layer in blocks[0].layers},
-            attended={layer: Attended.join([b.attended[layer] for b in blocks]) for layer in blocks[0].attended},
-            **{name: np.concatenate([getattr(b, name) for b in blocks]) for name in _KEYS},
-        )
+        residuals = {layer: torch.cat([b.residuals[layer] for b in blocks]) for layer in blocks[0].layers}
+        return cls.join_keys(blocks, residuals)
+
+    @classmethod
+    def join_keys(cls, blocks: Sequence["ResidualBlock"], residuals: dict[int, torch.Tensor]) -> "ResidualBlock":
+        """The keys of several blocks, in order, over residuals that are joined already."""
+        attended = {layer: Attended.join([b.attended[layer] for b in blocks]) for layer in blocks[0].attended}
+        keys: dict[str, Any] = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in _KEYS}
+        return cls(residuals=residuals, attended=attended, **keys)
 
     def at(self, layers: Sequence[int]) -> "ResidualBlock":
         """The same rows at some of the layers."""
@@ -113,10 +129,12 @@ def in_splits(group: np.ndarray, splits: Collection[str] | None, n_folds: int) -
 
 def check_finite(block: ResidualBlock) -> None:
     """Raise NonFiniteError that names layer, sequence and position of the first NaN or infinity."""
+    # A norm is finite unless some entry is not, or its square overflowed: masks are made only then. Asked of all layers
+    # at once, since an accelerator is waited for with each answer.
+    finite = [torch.isfinite(block.norm(layer)).all() for layer in block.residuals]
+    if not finite or torch.stack(finite).all():
+        return
     for layer, x in block.residuals.items():
-        # A sum is finite unless some entry is not, or it overflowed: the mask is made only then.
-        if torch.isfinite(x.sum()):
-            continue
         bad = (~torch.isfinite(x)).any(dim=1).nonzero()
         if not len(bad):
             continue

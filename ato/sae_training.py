@@ -1,4 +1,4 @@
-"""Training sparse autoencoders with sae-lens on a stream of residuals, in bounded memory."""
+"""Training sparse autoencoders on a stream of residuals, in bounded memory: TopK here, JumpReLU with sae-lens."""
 
 import contextlib
 import math
@@ -8,19 +8,22 @@ from typing import Any, Literal
 
 import torch
 
+from ato.devices import choose_device, choose_dtype
 from ato.errors import NonFiniteError, SettingsError
 from ato.residuals import ResidualSource
 from ato.saes import SparseAutoencoder
 from ato.shuffle_buffer import ShuffleBuffer
+from ato.topk_training import Schedule, TopKTrainer
 
 DEAD_AFTER = 20_000
 """Tokens without activation after which a feature counts as dead and the auxiliary loss revives it."""
 
 _CALIBRATION_ROWS = 512
+_TOPK_NORM = 0.1
+"""Length of the decoder rows that a TopK SAE starts with, as sae-lens has it."""
 _JUMPRELU: dict[str, Any] = {
     # Inputs have norm sqrt(d_in), so that with decoder rows of length 1 pre-activations start with variance 1, and the
     # bandwidth is that of their spread. Without gradients to the encoder L0 ends far from its target, or features die.
-    "decoder_init_norm": 1.0,
     "jumprelu_bandwidth": 2.0,
     "jumprelu_ste_to_input": True,
     "jumprelu_sparsity_loss_mode": "quadratic",
@@ -56,14 +59,14 @@ def train_sae(
     lr: float = 3e-3,
     seed: int = 0,
     buffer_rows: int = 131_072,
-    device: str = "cpu",
+    device: str = "auto",
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
     log_every: int = 50,
     metadata: Mapping[str, Any] | None = None,
     on_step: Callable[[LogRow], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainedSAE:
-    """Train an SAE on the train split of a source with sae-lens.
+    """Train an SAE on the train split of a source, with the losses and the optimizer of sae-lens.
 
     Residuals are centred by their mean and scaled to a mean norm of sqrt(d_in), both estimated on the first filling
     of the shuffle buffer; the SAE starts with a decoder bias equal to that mean. Both are folded into the weights in
@@ -81,8 +84,8 @@ def train_sae(
         batch_size: tokens a step.
         lr: peak learning rate of Adam.
         seed: of the initial weights and the order of tokens.
-        buffer_rows: tokens in the shuffle buffer: the memory is buffer_rows x d_in x 4 bytes.
-        device: where to train.
+        buffer_rows: tokens in the shuffle buffer: the memory is buffer_rows x d_in x 4 bytes, where it trains.
+        device: where to train; auto takes cuda where there is one, else the CPU.
         precision: of the matrix products; auto takes bfloat16 where the processor multiplies it natively (about
             three times as fast, and no worse in variance explained), else float32. The weights are float32.
         log_every: steps between two rows of the log.
@@ -96,22 +99,29 @@ def train_sae(
         NonFiniteError: residuals with NaN, or a training that diverged.
     """
     _check(architecture, d_sae=d_sae, k=k, n_tokens=n_tokens, batch_size=batch_size, log_every=log_every)
-    buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed)
+    place = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
+    buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=place)
     mean = buffer.rows.mean(0)
     scale = math.sqrt(len(mean)) / max((buffer.rows - mean).norm(dim=1).mean().item(), 1e-12)
     n_steps = max(1, n_tokens // batch_size)
-    batches = ((batch.to(device) - mean.to(device)).mul_(scale) for batch in buffer.batches())
-    with contextlib.closing(buffer), _quiet_rng(seed):
-        sae = _new_sae(architecture, (buffer.rows[:_CALIBRATION_ROWS] - mean) * scale, d_sae, k, device, seed)
-        bfloat16 = precision == "bfloat16" or (precision == "auto" and multiplies_bfloat16(device))
-        trainer = _new_trainer(sae, batches, n_steps, batch_size, lr, device, bfloat16)
-        log = []
+    batches = ((batch - mean).mul_(scale) for batch in buffer.batches())
+    schedule, dtype = Schedule(n_steps, batch_size, lr, DEAD_AFTER), choose_dtype(precision, place)
+    with contextlib.closing(buffer):
+        directions = _directions(d_sae, len(mean), seed).to(place)
+        if architecture == "topk":
+            trainer: Any = TopKTrainer(_TOPK_NORM * directions, k, schedule, dtype)
+        else:
+            first = (buffer.rows[:_CALIBRATION_ROWS] - mean) * scale
+            trainer = _JumpReLUTrainer(directions, first, k, schedule, dtype, batches)
+        log: list[LogRow] = []
         for step in range(1, n_steps + 1):
-            lr_now = trainer.optimizer.param_groups[0]["lr"]
             output = trainer.step(next(batches))
-            trainer.n_training_steps += 1
             if step % log_every == 0 or step in (1, n_steps):
-                log.append({"architecture": architecture, "step": step, **_measure(output, trainer), "lr": lr_now})
+                measured = _measure(output, trainer.dead_neurons)
+                log.append({
+                    "architecture": architecture, "step": step, "tokens": step * batch_size, **measured,
+                    "lr": schedule.lr_after(step - 1),
+                })  # fmt: skip
                 _check_finite(log[-1], layer)
                 if on_step is not None:
                     on_step(log[-1])
@@ -120,15 +130,9 @@ def train_sae(
     record = {"hook_name": f"blocks.{layer}.hook_resid_post", **(metadata or {})}
     n_seen = n_steps * batch_size
     epochs = n_seen / len(buffer.rows) if buffer.holds_all else float(buffer.epochs or math.nan)
-    return TrainedSAE(_fold(architecture, sae, k, mean, scale, record), log, n_seen, epochs)
-
-
-def multiplies_bfloat16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 natively; emulated, it is slower than float32."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(native is not None and native())
+    return TrainedSAE(
+        _fold(architecture, getattr(trainer, "sae", trainer), k, mean.cpu(), scale, record), log, n_seen, epochs
+    )
 
 
 def _check(architecture: str, *, d_sae: int, k: int, **positive: int) -> None:
@@ -148,70 +152,75 @@ def _check_finite(row: LogRow, layer: int) -> None:
         )
 
 
-@contextlib.contextmanager
-def _quiet_rng(seed: int) -> Iterator[None]:
-    """sae-lens draws initial weights from the global generators: leave their state as it was."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+def _directions(d_sae: int, d_in: int, seed: int) -> torch.Tensor:
+    """Random decoder rows [d_sae, d_in] of length 1, the same on every device."""
+    drawn = torch.randn(d_sae, d_in, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(drawn, dim=1)
 
 
-def _new_sae(architecture: str, z: torch.Tensor, d_sae: int, k: int, device: str, seed: int) -> Any:
-    """A sae-lens training SAE for inputs like z [n, d_in], of mean 0 and norm sqrt(d_in)."""
-    from sae_lens.saes.jumprelu_sae import JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig
-    from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
+class _JumpReLUTrainer:
+    """sae-lens' trainer of a JumpReLU SAE, for inputs like z [n, d_in] of mean 0 and norm sqrt(d_in)."""
 
-    shape: dict[str, Any] = {"d_in": z.shape[1], "d_sae": d_sae, "device": device}
-    if architecture == "topk":
-        sae: Any = TopKTrainingSAE(TopKTrainingSAEConfig(**shape, k=k))
-    else:
-        sae = JumpReLUTrainingSAE(JumpReLUTrainingSAEConfig(**shape, **_JUMPRELU, target_l0=float(k)))
-    # Drawn again from a generator of our own: the global one may be shared with another thread's training.
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.nn.functional.normalize(torch.randn(d_sae, z.shape[1], generator=generator), dim=1)
-    with torch.no_grad():
-        sae.W_dec.copy_(sae.W_dec.norm(dim=1, keepdim=True).mean() * directions)
-        sae.W_enc.copy_(sae.W_dec.T)
-        if architecture == "jumprelu":
+    def __init__(
+        self, directions: torch.Tensor, z: torch.Tensor, k: int, schedule: Schedule, dtype: torch.dtype,
+        batches: Iterator[torch.Tensor],
+    ):  # fmt: skip
+        from sae_lens.saes.jumprelu_sae import JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig
+        from sae_lens.training.sae_trainer import SAETrainer
+
+        d_sae, d_in = directions.shape
+        shape: dict[str, Any] = {"d_in": d_in, "d_sae": d_sae, "device": str(z.device)}
+        # sae-lens draws weights, all replaced here, from the global generators: their state stays as it was.
+        with torch.random.fork_rng(devices=[z.device] if z.is_cuda else []):
+            self.sae = JumpReLUTrainingSAE(JumpReLUTrainingSAEConfig(**shape, **_JUMPRELU, target_l0=float(k)))
+        with torch.no_grad():
+            self.sae.W_dec.copy_(directions)
+            self.sae.W_enc.copy_(self.sae.W_dec.T)
             # Adam moves a threshold by lr a step at most: it has to start where k features are active.
-            pre = z.to(device) @ sae.W_enc
-            sae.threshold.fill_(pre.flatten().topk(len(z) * k).values[-1].clamp_min(0).item())
-    return sae
+            pre = z @ self.sae.W_enc
+            self.sae.threshold.fill_(pre.flatten().topk(len(z) * k).values[-1].clamp_min(0).item())
+        config = trainer_config(schedule, str(z.device), dtype)
+        self._trainer = SAETrainer(cfg=config, sae=self.sae, data_provider=batches)
+
+    @property
+    def dead_neurons(self) -> torch.Tensor:
+        """[d_sae] bool."""
+        return self._trainer.dead_neurons
+
+    def step(self, batch: torch.Tensor) -> Any:
+        """Change the weights by one batch [b, d_in]."""
+        output = self._trainer.step(batch)
+        self._trainer.n_training_steps += 1
+        return output
 
 
-def _new_trainer(
-    sae: Any, batches: Iterator[torch.Tensor], n_steps: int, batch_size: int, lr: float, device: str, bfloat16: bool
-) -> Any:
+def trainer_config(schedule: Schedule, device: str, dtype: torch.dtype) -> Any:
+    """Settings of sae-lens' trainer for a schedule."""
     from sae_lens.config import SAETrainerConfig
-    from sae_lens.training.sae_trainer import SAETrainer
 
-    warm_up = n_steps // 20
-    config = SAETrainerConfig(
-        total_training_samples=n_steps * batch_size,
-        train_batch_size_samples=batch_size,
-        lr=lr,
-        lr_end=lr / 10,  # None, the default, fails an assertion
-        lr_warm_up_steps=warm_up,
-        lr_decay_steps=min(3 * n_steps // 10, n_steps - warm_up - 1),
-        dead_feature_window=max(1, DEAD_AFTER // batch_size),
+    return SAETrainerConfig(
+        total_training_samples=schedule.n_steps * schedule.batch_size,
+        train_batch_size_samples=schedule.batch_size,
+        lr=schedule.lr,
+        lr_end=schedule.lr / 10,  # None, the default, fails an assertion
+        lr_warm_up_steps=schedule.warm_up,
+        lr_decay_steps=schedule.decay,
+        dead_feature_window=schedule.dead_steps,
         device=device,
-        autocast=bfloat16,
+        autocast=dtype == torch.bfloat16,
     )
-    return SAETrainer(cfg=config, sae=sae, data_provider=batches)
 
 
 @torch.no_grad()
-def _measure(output: Any, trainer: Any) -> dict[str, float | int]:
+def _measure(output: Any, dead: torch.Tensor) -> dict[str, float]:
     """Figures of the batch just trained on, in normalised units."""
     x = output.sae_in.float()
     mse = (output.sae_out.float() - x).square().sum(1).mean().item()
     return {
-        "tokens": trainer.n_training_samples,
         "mse": mse,
         "fvu": mse / max((x - x.mean(0)).square().sum(1).mean().item(), 1e-12),
         "l0": (output.feature_acts > 0).sum(1).double().mean().item(),
-        "dead_share": trainer.dead_neurons.double().mean().item(),
+        "dead_share": dead.double().mean().item(),
     }
 
 

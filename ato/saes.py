@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -28,6 +29,19 @@ class ActiveFeatures:
     """[m] int64, index of the feature."""
     value: torch.Tensor
     """[m] float32, activation, positive."""
+
+    def split(self, n_parts: int) -> list[tuple[slice, "ActiveFeatures"]]:
+        """Runs of about equally many tokens: the rows of each, and their features with tokens counted from its first."""
+        if n_parts == 1:
+            return [(slice(0, self.n), self)]
+        cuts = [self.n * part // n_parts for part in range(n_parts + 1)]
+        bounds = torch.searchsorted(self.token, torch.tensor(cuts, device=self.token.device)).tolist()
+        return [
+            (slice(*rows), ActiveFeatures(
+                rows[1] - rows[0], self.token[first:last] - rows[0], self.feature[first:last], self.value[first:last]
+            ))
+            for rows, (first, last) in zip(pairwise(cuts), pairwise(bounds), strict=True)
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

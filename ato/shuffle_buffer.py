@@ -15,18 +15,23 @@ class ShuffleBuffer:
     is handed out in random order and refilled from the source, which is read again when it ends: a token waits in the
     buffer for two refills on average, so a batch mixes tokens of many documents.
 
+    The buffer and its batches are on ``device``; the order of tokens is the same on every device.
+
     Raises:
         CorpusError: the source has no train residuals.
         NonFiniteError: a residual is NaN or infinite.
     """
 
-    def __init__(self, source: ResidualSource, layer: int, *, rows: int, batch_size: int, seed: int):
+    def __init__(
+        self, source: ResidualSource, layer: int, *, rows: int, batch_size: int, seed: int,
+        device: torch.device | str = "cpu",
+    ):  # fmt: skip
         if rows < 2 * batch_size:
             raise SettingsError(
                 f"a shuffle buffer of {rows} rows is too small for batches of {batch_size}",
                 cure=f"set buffer_rows to at least {2 * batch_size}",
             )
-        self._source, self._layer, self._batch_size = source, layer, batch_size
+        self._source, self._layer, self._batch_size, self._device = source, layer, batch_size, device
         self._generator = torch.Generator().manual_seed(seed)
         self._pieces = self._stream()
         self._left: torch.Tensor | None = None
@@ -54,7 +59,7 @@ class ShuffleBuffer:
             for block in self._source.blocks([self._layer], ["train"]):
                 check_finite(block)
                 rows += block.n
-                yield block.residuals[self._layer].detach().to("cpu", torch.float32)
+                yield block.residuals[self._layer].detach().to(self._device, torch.float32)
             if rows == 0:
                 raise CorpusError("no train residuals", where=f"layer {self._layer}", cure="collect more documents")
             self.epochs += 1
@@ -67,7 +72,7 @@ class ShuffleBuffer:
             if self.epochs:
                 break
             if buffer is None:
-                buffer = torch.empty(rows, piece.shape[1])
+                buffer = torch.empty(rows, piece.shape[1], device=self._device)
             taken = min(len(piece), rows - filled)
             buffer[filled : filled + taken] = piece[:taken]
             filled += taken
@@ -79,18 +84,20 @@ class ShuffleBuffer:
         return buffer[:filled].clone() if filled < rows // 2 else buffer[:filled], True
 
     def _epochs(self) -> Iterator[torch.Tensor]:
-        order = torch.empty(0, dtype=torch.int64)
+        order = torch.empty(0, dtype=torch.int64, device=self._device)
         while True:
             while len(order) < self._batch_size:
-                order = torch.cat([order, torch.randperm(len(self._buffer), generator=self._generator)])
+                order = torch.cat([order, self._permutation()])
             yield self._buffer[order[: self._batch_size]]
             order = order[self._batch_size :]
+
+    def _permutation(self) -> torch.Tensor:
+        return torch.randperm(len(self._buffer), generator=self._generator).to(self._device)
 
     def _halves(self) -> Iterator[torch.Tensor]:
         n_batches = len(self._buffer) // 2 // self._batch_size
         while True:
-            order = torch.randperm(len(self._buffer), generator=self._generator)
-            chosen = order[: n_batches * self._batch_size]
+            chosen = self._permutation()[: n_batches * self._batch_size]
             for start in range(0, len(chosen), self._batch_size):
                 yield self._buffer[chosen[start : start + self._batch_size]]
             self._refill(chosen)

@@ -33,7 +33,7 @@ class LiveSource:
         batch_size: sequences a batch.
         policy: which tokens to drop.
         median_norm: layer -> median norm of the pilot; None leaves the norm rule out.
-        output_device: where blocks are handed out.
+        output_device: where blocks are handed out; None leaves them on the model's device.
         attention_layers: blocks of the model whose attention comes along, as ``block.attended``.
         attention_top_k: positions kept for each token.
         site: where in the blocks residuals are read, see ``ato.forward.SITES``.
@@ -53,7 +53,7 @@ class LiveSource:
         batch_size: int = DEFAULT_BATCH_SIZE,
         policy: ExclusionPolicy | None = None,
         median_norm: abc.Mapping[int, float] | None = None,
-        output_device: torch.device | str = "cpu",
+        output_device: torch.device | str | None = "cpu",
         attention_layers: abc.Iterable[int] = (),
         attention_top_k: int = 4,
         site: str = "resid_post",
@@ -73,7 +73,7 @@ class LiveSource:
         self._median_norm = median_norm if self._policy.max_norm_multiple is not None else None
         if median_norm is not None and (missing := sorted(set(self.layers) - set(median_norm))):
             raise LayerError(f"layers {missing} have no median norm", cure="take it from a pilot over the same layers")
-        self._output_device = torch.device(output_device)
+        self._output_device = model.device if output_device is None else torch.device(output_device)
         self._top_k, self._site = attention_top_k, site
         self._batches = _batches(sequences, n_folds, batch_size)
         self._special = model.special_token_ids
@@ -93,52 +93,93 @@ class LiveSource:
         self.dropped, self.tokens_run = Counter(), 0
         for number, batch in enumerate(self._batches):
             if splits is None or batch.split in splits:
-                block = self._run(number, batch, wanted)
+                block = self._run(number, batch, dict.fromkeys(wanted))
                 if block.n:
                     yield block
 
-    def _run(self, number: int, batch: "_Batch", layers: tuple[int, ...]) -> ResidualBlock:
+    def joined(self) -> ResidualBlock:
+        """All blocks as one, as ``ResidualBlock.join`` would make it, but gathered into its memory at once."""
+        self.dropped, self.tokens_run = Counter(), 0
+        n = sum(batch.n_tokens for batch in self._batches)
+        whole = {layer: self._room(n) for layer in self.layers}
+        blocks: list[ResidualBlock] = []
+        taken = 0
+        for number, batch in enumerate(self._batches):
+            blocks.append(self._run(number, batch, {layer: x[taken:] for layer, x in whole.items()}))
+            taken += blocks[-1].n
+        return ResidualBlock.join_keys(blocks, {layer: x[:taken] for layer, x in whole.items()})
+
+    def _room(self, n: int) -> Tensor:
+        return torch.empty(n, self.d_model, dtype=torch.float32, device=self._output_device)
+
+    def _run(self, number: int, batch: "_Batch", room: abc.Mapping[int, Tensor | None]) -> ResidualBlock:
+        """The kept tokens of a batch at the layers of ``room``, at the beginning of the room that there is for each."""
         ids, lengths = pad([sequence.token_ids for sequence in batch.sequences])
-        judge = self._median_norm is not None and number not in self._outliers
-        run = self._model.read(
-            ids, lengths, self.layers if judge else layers, attention=self.attention_layers, site=self._site
-        )
-        streams = run.residuals
-        keys = batch.keys(self.n_folds)
+        keys, cells = batch.keys(self.n_folds), batch.cells(ids.shape[1])
         keep, dropped = self._policy.keep_tokens(keys.token_id, keys.position, self._special)
-        if self._median_norm is not None:
+        judge = self._median_norm is not None and number not in self._outliers
+        if self._median_norm is not None and not judge:
+            _drop(self._outliers[number], keep, dropped)
+        gathered = torch.from_numpy(cells[keep]).to(self._model.device)
+        norms: dict[int, Tensor] = {}
+
+        def rows(layer: int, stream: Tensor) -> Tensor:
+            """Widened only after they were gathered, to move half the bytes."""
+            found = stream.flatten(0, 1).index_select(0, gathered)
+            if layer in room:
+                place = room[layer]
+                found = (self._room(len(found)) if place is None else place[: len(found)]).copy_(found)
             if judge:
-                norms = {layer: _norms(stream, batch.cells(ids.shape[1])) for layer, stream in streams.items()}
-                self._outliers[number] = self._policy.norm_outliers(norms, self._median_norm)
-            if outliers := int((self._outliers[number] & keep).sum()):
-                dropped[NORM_OUTLIER] = outliers
-                keep &= ~self._outliers[number]
+                norms[layer] = torch.linalg.vector_norm(found, dim=1, dtype=torch.float32)
+            return found if layer in room else found[:0]
+
+        run = self._model.read(
+            ids, lengths, self.layers if judge else room, attention=self.attention_layers, site=self._site, keep=rows
+        )
+        residuals = {layer: run.residuals[layer] for layer in room}
+        if judge:
+            outliers = self._judge(norms, keep)
+            self._outliers[number] = outliers
+            if (outliers & keep).any():
+                stay = torch.from_numpy(np.flatnonzero(~outliers[keep]))
+                residuals = {layer: _only(x, stay) for layer, x in residuals.items()}
+            _drop(outliers, keep, dropped)
         self.tokens_run += len(keep)
         self.dropped += dropped
-        cells = torch.from_numpy(batch.cells(ids.shape[1])[keep])
         kept = torch.zeros(ids.shape, dtype=torch.bool)
-        kept.view(-1)[cells] = True
+        kept.view(-1)[torch.from_numpy(cells[keep])] = True
         return ResidualBlock(
-            {layer: self._rows(streams[layer], cells) for layer in layers},
+            residuals,
             keys.sequence_id[keep],
             keys.position[keep],
             keys.token_id[keep],
             keys.document[keep],
             keys.group[keep],
-            {layer: most_attended(w, cells, kept, self._top_k) for layer, w in run.attention.items()},
+            {
+                layer: most_attended(w, torch.from_numpy(cells[keep]), kept, self._top_k)
+                for layer, w in run.attention.items()
+            },
         )
 
-    def _rows(self, stream: Tensor, cells: Tensor) -> Tensor:
-        """The cells of [b, t, d] as float32 rows; gathered before they are widened, to move half the bytes."""
-        rows = stream.flatten(0, 1).index_select(0, cells.to(stream.device))
-        return rows.to(self._output_device, torch.float32)
+    def _judge(self, norms: abc.Mapping[int, Tensor], keep: np.ndarray) -> np.ndarray:
+        """Mask over all tokens of a batch of those whose norms, given for the kept ones, are outliers."""
+        assert self._median_norm is not None
+        table = torch.stack([norms[layer] for layer in self.layers]).cpu().double().numpy()  # waits for a device once
+        outliers = np.zeros(len(keep), dtype=bool)
+        outliers[keep] = self._policy.norm_outliers(dict(zip(self.layers, table)), self._median_norm)
+        return outliers
 
 
-def _norms(stream: Tensor, cells: np.ndarray) -> np.ndarray:
-    """Euclidean norms [n] float64 of the cells of [b, t, d]."""
-    flat = stream.flatten(0, 1)
-    norms = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float32)
-    return norms[torch.from_numpy(cells).to(norms.device)].double().cpu().numpy()
+def _drop(outliers: np.ndarray, keep: np.ndarray, dropped: Counter[str]) -> None:
+    """Take norm outliers out of the tokens kept, and count those that were still there."""
+    if n := int((outliers & keep).sum()):
+        dropped[NORM_OUTLIER] = n
+        keep &= ~outliers
+
+
+def _only(x: Tensor, rows: Tensor) -> Tensor:
+    """The given rows, moved together at the beginning of the same memory."""
+    return x[: len(rows)].copy_(x.index_select(0, rows.to(x.device)))
 
 
 @dataclass(frozen=True)
@@ -154,6 +195,11 @@ class _Keys:
 class _Batch:
     split: str
     sequences: tuple[Sequence, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens, without padding."""
+        return sum(len(s.token_ids) for s in self.sequences)
 
     def cells(self, width: int) -> np.ndarray:
         """Index of every token in the padded batch [b * width], sequence by sequence."""
@@ -189,6 +235,6 @@ def median_norms(blocks: abc.Iterable[ResidualBlock]) -> dict[int, float]:
     """Median residual norm per layer of some blocks (the pilot of a collection); keeps norms, not residuals."""
     norms: dict[int, list[np.ndarray]] = {}
     for block in blocks:
-        for layer, x in block.residuals.items():
-            norms.setdefault(layer, []).append(torch.linalg.vector_norm(x, dim=1).cpu().numpy())
+        for layer in block.residuals:
+            norms.setdefault(layer, []).append(block.norm(layer).cpu().numpy())
     return {layer: float(np.median(np.concatenate(parts))) for layer, parts in norms.items()}

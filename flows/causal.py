@@ -2,25 +2,31 @@
 
 from prefect import flow
 
+from flows.chain import conclude, stage_run
 from flows.collect import collect
 from flows.features import features
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.operators import operators
 from flows.saes import saes
 from flows.settings import Settings
 from tasks.causal import measure_causal
 
 
-@flow(name="causal", flow_run_name="causal {settings.model.name}")
+@flow(name="causal", flow_run_name=run_name)
 def causal(
-    settings: Settings,
+    settings: Settings = DEMO,
     collection: str | None = None,
     sae_keys: list[str] | None = None,
     pair_keys: list[str] | None = None,
+    profile: Profile = FORM,
 ) -> None:
     """Next-token loss and KL divergence under every intervention, on test sequences."""
+    settings = chosen(settings, profile)
     collection = collection or collect(settings)
     sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
     if pair_keys is None:
         features(settings, collection, sae_keys)
         operators(settings, collection, sae_keys)
-    measure_causal(collection, sae_keys, settings.model, settings.operators, settings.evaluate, settings.causal)
+    with stage_run("causal", settings, collection):
+        measure_causal(collection, sae_keys, settings.model, settings.operators, settings.evaluate, settings.causal)
+    conclude("causal", settings, collection)

@@ -30,9 +30,16 @@ CollectionOption = Annotated[str | None, typer.Option("--collection", help="Key 
 
 
 @app.callback()
-def ato(debug: Annotated[bool, typer.Option("--debug", help="Show logs and full tracebacks.")] = False) -> None:
+def ato(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show logs and full tracebacks.")] = False,
+) -> None:
     """Common to all commands."""
     prepare_environment(debug=debug)
+    if context.invoked_subcommand in ("run", "deploy", "doctor"):
+        from flows.up_state import use_running_server
+
+        use_running_server()
 
 
 @app.command(epilog="Example: ato run pipeline --profile demo --set collect.n_tokens=50000")
@@ -41,14 +48,19 @@ def run(
     profile: Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or a YAML file.")] = "demo",
     preset: Annotated[list[str] | None, typer.Option("--preset", help="Settings laid over the profile: paper.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what time, memory and disk it takes.")] = False,
 ) -> None:
     """Run a flow; what is already there is not computed again."""
-    from flows.estimate import show_estimate
-    from flows.running import run_flow
+    from flows.estimate import print_estimate, show_estimate
     from flows.settings import load_settings
-    from flows.summary import show_summary
 
     settings = load_settings(profile, set_ or [], preset or [])
+    if estimate:
+        print_estimate(settings, flow)
+        return
+    from flows.running import run_flow
+    from flows.summary import show_summary
+
     if flow == "pipeline":
         show_estimate(settings)
     collection = run_flow(flow, settings)
@@ -131,6 +143,49 @@ def check() -> None:
     from flows.checking import check_warehouse
 
     raise typer.Exit(0 if check_warehouse() else 1)
+
+
+@app.command(epilog="Example: ato up")
+def up(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Whose settings the forms show at first.")] = "demo",
+    dashboard: Annotated[bool, typer.Option(help="Start the dashboard too, if there is one.")] = True,
+    prefect_port: Annotated[int | None, typer.Option(help="Default 4200, or the next free one.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Default 5000, or the next free one.")] = None,
+    dashboard_port: Annotated[int | None, typer.Option(help="Default 8501, or the next free one.")] = None,
+) -> None:
+    """Run Prefect's server with its pages, workers, MLflow's pages and the dashboard here, until Ctrl-C."""
+    from flows.up import up as start
+
+    start(
+        profile=profile, with_dashboard=dashboard, prefect_port=prefect_port, mlflow_port=mlflow_port,
+        dashboard_port=dashboard_port,
+    )  # fmt: skip
+
+
+@app.command(epilog="Example: ato deploy --profile gpt2")
+def deploy(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Whose settings the forms show at first.")] = "demo",
+) -> None:
+    """Register flows, triggers, schedules and work pools on the running Prefect server; again: what has changed."""
+    from flows.deployments import deploy as register
+
+    register(profile)
+
+
+@app.command(epilog="Example: ato gc --older-than 30d")
+def gc(
+    collection: Annotated[
+        list[str] | None, typer.Option("--collection", help="Also this collection, with all that depends on it.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Also collections that nothing was done on for so long: 12h, 30d, 2w.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this nothing is removed.")] = False,
+) -> None:
+    """Say what killed and failed runs left behind, and with --yes remove it."""
+    from flows.retention import collect_garbage
+
+    collect_garbage(collection or (), older_than, yes=yes)
 
 
 @app.command(epilog="Example: ato doctor")

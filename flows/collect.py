@@ -2,11 +2,17 @@
 
 from prefect import flow
 
+from flows.chain import conclude, stage_run
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.settings import Settings
 from tasks.collect import collect_residuals
 
 
-@flow(name="collect", flow_run_name="collect {settings.model.name} {settings.collect.corpus}")
-def collect(settings: Settings) -> str:
+@flow(name="collect", flow_run_name=run_name)
+def collect(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     """Run the model once over the corpus; returns the collection's key."""
-    return collect_residuals(settings.model, settings.collecting, settings.layers, settings.operators)
+    settings = chosen(settings, profile)
+    with stage_run("collect", settings):
+        collection = collect_residuals(settings.model, settings.collecting, settings.layers, settings.operators)
+    conclude("collect", settings, collection)
+    return collection

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ato.errors import AtoError, UnavailableError
+from flows.deployments import POOLS
 from flows.environment import data_folder
+from flows.up_state import read_state
 
 PACKAGES = (
     "prefect", "torch", "transformers", "sae-lens", "pyarrow", "duckdb", "polars",
@@ -52,8 +54,14 @@ def findings() -> Iterator[Finding]:
         f"{free:.0f} GiB free",
         "" if free > FREE_GIB else f"free {FREE_GIB} GiB for the demo",
     )
-    yield "prefect server", *_server("PREFECT_API_URL", "none set: each command starts its own for the run")
-    yield "mlflow server", *_server("MLFLOW_TRACKING_URI", f"none set: {data_folder() / 'mlflow.db'}")
+    for name, folder in (("data folder", data_folder()), ("prefect folder", _prefect_home())):
+        yield name, *_writable(folder)
+    yield "browser", *_browser()
+    yield "prefect server", *_prefect_server()
+    if os.environ.get("PREFECT_API_URL"):
+        for pool in POOLS:
+            yield f"worker, pool {pool}", *_workers(pool)
+    yield "mlflow server", *_mlflow_server()
 
 
 def _package(name: str) -> tuple[bool, str, str]:
@@ -102,15 +110,69 @@ def _warehouse() -> str:
     return f"{warehouse.root}, schema {SCHEMA_VERSION}, {len(manifests(warehouse))} stage runs"
 
 
-def _server(variable: str, otherwise: str) -> tuple[bool, str, str]:
-    address = os.environ.get(variable, "")
-    if not address.startswith("http"):
-        return True, address or otherwise, ""
+def _writable(folder: Path) -> tuple[bool, str, str]:
+    there = _existing(folder)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return True, f"{folder}, {'writable' if there == folder else 'will be made'}", ""
+    return False, f"{folder} is not writable", "point ATO_WAREHOUSE at a folder of your own"
+
+
+def _prefect_home() -> Path:
+    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+
+
+def _browser() -> tuple[bool, str, str]:
+    """Only a test needs it: none is no fault."""
+    found = shutil.which("chromium") or "no Chromium: only the test of the pages needs it"
+    return True, found, "" if found.startswith("/") else "apt-get install chromium"
+
+
+def _prefect_server() -> tuple[bool, str, str]:
+    address = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+    if not address:
+        return True, "none is running: each command starts its own for the run", "ato up, for schedules and pages"
+    version, fault = _ask(f"{address}/admin/version")
+    if fault:
+        return False, f"{address}: {fault}", "start it with `ato up`, or unset PREFECT_API_URL"
+    ours = metadata.version("prefect")
+    cure = "" if version == ours else f"it is {version}, this program has {ours}: install the same on both"
+    return True, f"{version} at {address}", cure
+
+
+def _workers(pool: str) -> tuple[bool, str, str]:
+    from flows.services import online_workers
+
     try:
-        httpx.get(f"{address.rstrip('/')}/health", timeout=3).raise_for_status()
+        n = online_workers(os.environ["PREFECT_API_URL"].rstrip("/"), pool)
+    except httpx.HTTPStatusError:
+        return False, "the server has no such pool", "ato deploy"
     except httpx.HTTPError as error:
-        return False, f"{address}: {type(error).__name__}", f"start it, or unset {variable}"
-    return True, address, ""
+        return False, type(error).__name__, "see prefect server"
+    return n > 0, f"{n} online", "" if n else f"ato up, or: prefect worker start --pool {pool}"
+
+
+def _mlflow_server() -> tuple[bool, str, str]:
+    state = read_state()
+    address = os.environ.get("MLFLOW_TRACKING_URI") or (state.addresses.get("mlflow", "") if state else "")
+    if not address.startswith("http"):
+        return (
+            True,
+            address or f"none is running: {data_folder() / 'mlflow.db'}",
+            "" if address else "ato up, for pages",
+        )
+    version, fault = _ask(f"{address.rstrip('/')}/version")
+    if fault:
+        return False, f"{address}: {fault}", "start it with `ato up`, or unset MLFLOW_TRACKING_URI"
+    return True, f"{version} at {address}", ""
+
+
+def _ask(url: str) -> tuple[str, str]:
+    """(answer, fault) of a server that says its version; one of them is empty."""
+    try:
+        answer = httpx.get(url, timeout=5).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return "", str(error) or type(error).__name__
+    return answer.text.strip().strip('"'), ""
 
 
 def _existing(path: Path) -> Path:

@@ -2,23 +2,29 @@
 
 from prefect import flow
 
+from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.operators import operators
 from flows.saes import saes
 from flows.settings import Settings
 from tasks.evaluate import evaluate_operators
 
 
-@flow(name="evaluate", flow_run_name="evaluate {settings.model.name}")
+@flow(name="evaluate", flow_run_name=run_name)
 def evaluate(
-    settings: Settings,
+    settings: Settings = DEMO,
     collection: str | None = None,
     sae_keys: list[str] | None = None,
     pair_keys: list[str] | None = None,
+    profile: Profile = FORM,
 ) -> None:
     """Feature transport, efficiency curves and subspaces of all pairs, in one pass over the test tokens."""
+    settings = chosen(settings, profile)
     collection = collection or collect(settings)
     sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
     if pair_keys is None:
         operators(settings, collection, sae_keys)
-    evaluate_operators(collection, sae_keys, settings.model, settings.operators, settings.evaluate)
+    with stage_run("evaluate", settings, collection):
+        evaluate_operators(collection, sae_keys, settings.model, settings.operators, settings.evaluate)
+    conclude("evaluate", settings, collection)

@@ -2,18 +2,28 @@
 
 from prefect import flow
 
+from flows.chain import conclude, stage_run
 from flows.collect import collect
 from flows.features import features
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.saes import saes
 from flows.settings import Settings
 from tasks.explain import explain_features
 
 
-@flow(name="explain", flow_run_name="explain {settings.model.name}")
-def explain(settings: Settings, collection: str | None = None, sae_keys: list[str] | None = None) -> None:
+@flow(name="explain", flow_run_name=run_name)
+def explain(
+    settings: Settings = DEMO,
+    collection: str | None = None,
+    sae_keys: list[str] | None = None,
+    profile: Profile = FORM,
+) -> None:
     """Published explanations of the SAEs' selected features, believed where they fit our own logit lens."""
+    settings = chosen(settings, profile)
     collection = collection or collect(settings)
     if sae_keys is None:
         sae_keys = saes(settings, collection)
         features(settings, collection, sae_keys)
-    explain_features(collection, sae_keys, settings.explain)
+    with stage_run("explain", settings, collection):
+        explain_features(collection, sae_keys, settings.explain)
+    conclude("explain", settings, collection)

@@ -2,17 +2,27 @@
 
 from prefect import flow
 
+from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.saes import saes
 from flows.settings import Settings
 from tasks.features import measure_features, score_features
 
 
-@flow(name="features", flow_run_name="features {settings.model.name}")
-def features(settings: Settings, collection: str | None = None, sae_keys: list[str] | None = None) -> None:
+@flow(name="features", flow_run_name=run_name)
+def features(
+    settings: Settings = DEMO,
+    collection: str | None = None,
+    sae_keys: list[str] | None = None,
+    profile: Profile = FORM,
+) -> None:
     """Activation statistics of the SAEs' features; their quality scores, the selected ones and examples of these."""
+    settings = chosen(settings, profile)
     collection = collection or collect(settings)
     sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
-    measure_features(collection, sae_keys, settings.model)
-    if settings.features.score:
-        score_features(collection, sae_keys, settings.model, settings.features, settings.evaluate)
+    with stage_run("features", settings, collection):
+        measure_features(collection, sae_keys, settings.model)
+        if settings.features.score:
+            score_features(collection, sae_keys, settings.model, settings.features, settings.evaluate)
+    conclude("features", settings, collection)

@@ -2,19 +2,29 @@
 
 from prefect import flow
 
+from flows.chain import conclude, needs_features, stage_run
 from flows.collect import collect
 from flows.features import features
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.saes import saes
 from flows.settings import Settings
 from tasks.operators import fit_operators
-from tasks.pairs import FOR_FEATURES
 
 
-@flow(name="operators", flow_run_name="operators {settings.model.name}")
-def operators(settings: Settings, collection: str | None = None, sae_keys: list[str] | None = None) -> list[str]:
+@flow(name="operators", flow_run_name=run_name)
+def operators(
+    settings: Settings = DEMO,
+    collection: str | None = None,
+    sae_keys: list[str] | None = None,
+    profile: Profile = FORM,
+) -> list[str]:
     """Every method for every pair of layers; returns the keys of the pairs."""
+    settings = chosen(settings, profile)
     collection = collection or collect(settings)
-    if sae_keys is None and FOR_FEATURES in settings.operators.methods:
+    if sae_keys is None and needs_features(settings):
         sae_keys = saes(settings, collection)
         features(settings, collection, sae_keys)
-    return fit_operators(collection, sae_keys or [], settings.model, settings.operators, settings.evaluate)
+    with stage_run("operators", settings, collection):
+        keys = fit_operators(collection, sae_keys or [], settings.model, settings.operators, settings.evaluate)
+    conclude("operators", settings, collection)
+    return keys

@@ -1,20 +1,33 @@
-"""Flow ``report``: one HTML file with the study's figures, from the tables as they are."""
+"""Flow ``report``: best versions, the published catalog, and one HTML file with the study's figures."""
 
-import shutil
 from pathlib import Path
 
 from prefect import flow
 
+from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.settings import Settings
+from tasks.publish import publish_results, show_link
 from tasks.report import write_report
 from tasks.settings import ReportSettings
+from warehouse.store import Warehouse
 
 
-@flow(name="report", flow_run_name="report {settings.model.name}")
-def report(settings: Settings, collection: str | None = None) -> str:
-    """Draw the report of a collection; default: the one that the settings name. Returns the address of the page."""
-    return write_report(collection or collect(settings), settings.report)
+@flow(name="report", flow_run_name=run_name)
+def report(settings: Settings = DEMO, collection: str | None = None, profile: Profile = FORM) -> str:
+    """Publish the results of a collection, default the one that the settings name, and draw its report.
+
+    Returns the address of the page.
+    """
+    settings = chosen(settings, profile)
+    collection = collection or collect(settings)
+    with stage_run("report", settings, collection):
+        publish_results(collection)
+        address = write_report(collection, settings.report)
+    show_link("report", address, "The study's figures on one page")
+    conclude("report", settings, collection)
+    return address
 
 
 def make_report(collection: str, output: Path | None = None) -> str:
@@ -23,5 +36,6 @@ def make_report(collection: str, output: Path | None = None) -> str:
     if output is None:
         return address
     output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(address, output)
+    warehouse = Warehouse()
+    output.write_bytes(warehouse.storage.read(address.removeprefix(f"{warehouse.root}/")) or b"")
     return str(output)

@@ -16,6 +16,7 @@ SERVER = "prefect.server.api.server:create_app"
 
 def run_flow(name: str, settings: Settings) -> Any:
     """Run the flow of that name and return what it returns."""
+    from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -29,6 +30,7 @@ def run_flow(name: str, settings: Settings) -> Any:
             return flow(settings)
         finally:
             APILogWorker.drain_all(timeout=5)  # while the server is still there to take the last lines
+            EventsWorker.drain_all(timeout=5)  # and what other flows wait for
 
 
 def orphaned_servers() -> Iterator[psutil.Process]:

@@ -2,13 +2,19 @@
 
 from prefect import flow
 
+from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.settings import Settings
 from tasks.saes import obtain_saes
 
 
-@flow(name="saes", flow_run_name="saes {settings.model.name}")
-def saes(settings: Settings, collection: str | None = None) -> list[str]:
+@flow(name="saes", flow_run_name=run_name)
+def saes(settings: Settings = DEMO, collection: str | None = None, profile: Profile = FORM) -> list[str]:
     """An SAE for each layer of the settings; returns their keys."""
+    settings = chosen(settings, profile)
     collection = collection or collect(settings)
-    return obtain_saes(collection, settings.model, settings.saes, settings.evaluate)
+    with stage_run("saes", settings, collection):
+        keys = obtain_saes(collection, settings.model, settings.saes, settings.evaluate)
+    conclude("saes", settings, collection)
+    return keys

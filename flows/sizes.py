@@ -1,5 +1,6 @@
 """What a study holds: rows, groups, matrices and bytes, from its settings and the width of the model."""
 
+import math
 import re
 
 from flows.settings import Settings
@@ -8,6 +9,11 @@ TRAIN, VAL, TEST = 0.6, 0.2, 0.2
 """Shares of the documents."""
 ACTIVATION_KEYS = 20
 """Bytes of an activation beside its residual: sequence, position, token and norm, stored plain."""
+
+
+def n_devices(settings: Settings) -> int:
+    """Devices that share the sequences of a collection; later stages run on the first of them."""
+    return settings.model.device.count(",") + 1
 
 
 def n_groups(settings: Settings) -> int:
@@ -60,7 +66,21 @@ def sae_widths(settings: Settings) -> dict[int, int]:
     for layer, release in saes.releases.items():
         named = re.search(r"width_(\d+)([km])", release)
         if named:
-            widths[layer] = int(named[1]) * (1024 if named[2] == "k" else 1024**2)
+            thousands = int(named[1]) * (1 if named[2] == "k" else 1000)
+            widths[layer] = 2 ** round(math.log2(1000 * thousands))  # 131k is 2^17
         else:
             widths[layer] = 24_576 if release.startswith("gpt2-small-res-jb") else saes.d_sae
     return widths
+
+
+def fitted_methods(settings: Settings) -> list[str]:
+    """Methods whose operators are more than a baseline: they are registered, and their spectra are kept."""
+    return [m for m in settings.operators.methods if m not in ("identity", "identity+bias", "permuted", "mean")]
+
+
+def causal_pairs(settings: Settings) -> list[tuple[int, int]]:
+    """Pairs whose operators are put back into the model: as set, or all that end at an SAE's layer."""
+    if settings.causal.pairs is not None:
+        return settings.causal.pairs
+    widths = sae_widths(settings)
+    return [(source, target) for source, target in settings.operators.pairs if target in widths]

@@ -20,7 +20,7 @@ from tasks.progress import Progress, say
 from tasks.saes import load_judged_sae, sae_rows, spread
 from tasks.settings import CausalSettings, EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
-from tasks.stage import Stage, checked_together
+from tasks.stage import Stage, checked_together, one_at_a_time
 from warehouse.catalog import rows
 from warehouse.sequences import stored_sequences
 from warehouse.store import Warehouse
@@ -50,6 +50,7 @@ class CausalUnit:
 
 
 @task(name="causal", cache_policy=NO_CACHE)
+@one_at_a_time
 def measure_causal(
     collection: str,
     sae_keys: list[str],

@@ -9,12 +9,12 @@ from prefect.cache_policies import NO_CACHE
 
 from ato.residuals import share_pass
 from tasks.collecting import CollectingSource
-from tasks.models import check_layers, language_model
+from tasks.models import check_layers, language_model, model_replicas
 from tasks.moments import MomentsPass, attention_layers, moments_stage, publish_moments
 from tasks.progress import Progress, say
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row, residual_source
-from tasks.stage import Stage
+from tasks.stage import Stage, alone
 from warehouse.store import Warehouse
 
 
@@ -30,6 +30,16 @@ def collect_residuals(
     stage = _collection_stage(warehouse, model, settings, layers)
     wanted = {layer for pair in operators.pairs for layer in pair}
     check_layers(wanted, tuple(layers), where="collect.layers")
+    with alone(warehouse, "collect", stage.key):
+        _bring_up_to_date(stage, model, settings, layers, operators)
+    return stage.key
+
+
+def _bring_up_to_date(
+    stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings
+) -> None:
+    """Collect, and gather the moments that are missing."""
+    warehouse, wanted = stage.warehouse, {layer for pair in operators.pairs for layer in pair}
     if not stage.skip():
         _collect(stage, model, settings, layers, operators)
     missing = moments_stage(warehouse, stage.key, operators)
@@ -40,7 +50,6 @@ def collect_residuals(
         with Progress("moments", row["n_kept"], "tokens") as progress:
             share_pass(source, [moments], layers=sorted(wanted), on_block=lambda block: progress.advance(block.n))
         publish_moments(missing, moments.moments)
-    return stage.key
 
 
 def _collection_stage(
@@ -77,7 +86,9 @@ def _collect(
     lm = language_model(model)
     lm.check_layers(layers)
     with stage, Progress("collect", settings.n_tokens, "tokens") as progress:
-        source = CollectingSource(stage, lm, settings, tuple(sorted(layers)), on_tokens=progress.advance)
+        source = CollectingSource(
+            stage, lm, settings, tuple(sorted(layers)), replicas=model_replicas(model), on_tokens=progress.advance
+        )
         moments = MomentsPass(source, operators)
         share_pass(source, [moments])
         source.finish()

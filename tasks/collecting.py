@@ -1,13 +1,12 @@
 """The source that a collection is made with: live shards are stored as they pass, stored shards are replayed."""
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from ato.errors import DataError
 from ato.exclusion import NORM_OUTLIER, ExclusionPolicy
@@ -26,12 +25,25 @@ if TYPE_CHECKING:
     from ato.models import LanguageModel
 
 
+@dataclass(frozen=True)
+class _Shard:
+    """The kept tokens of a shard, its record, and what it cost."""
+
+    block: ResidualBlock
+    record: dict[str, Any]
+    tokens_run: int
+    is_new: bool
+
+
 class CollectingSource:
     """Yields one block a shard, in shard order, whether the shard is run now or was stored before a crash.
 
     A shard is done when its record (a small JSON file, published after its data files) exists. Every shard holds
     sequences of one split only, so that a later pass over one split reads nothing else. The first shard is the
     pilot: its median norms set the limit above which a token counts as a norm outlier everywhere.
+
+    Args:
+        replicas: of the model, on further devices: each runs shards of its own, to the same result.
 
     Raises:
         SettingsError: attention of a model that does not give its weights, or an unknown site.
@@ -40,12 +52,13 @@ class CollectingSource:
 
     def __init__(
         self, stage: Stage, model: "LanguageModel", settings: CollectSettings, layers: tuple[int, ...], *,
-        on_tokens: Callable[[int], None] = lambda n: None,
+        replicas: Sequence["LanguageModel"] = (), on_tokens: Callable[[int], None] = lambda n: None,
     ):  # fmt: skip
         model.check_attention(settings.attention_layers)
         self.layers, self.d_model, self.n_folds = layers, model.width(settings.site), settings.n_folds
         self.tokens_run = 0
-        self._stage, self._model, self._settings, self._on_tokens = stage, model, settings, on_tokens
+        self._models = (model, *replicas)
+        self._stage, self._settings, self._on_tokens = stage, settings, on_tokens
         self._warehouse = stage.warehouse
         self._sequences: list[FileRecord] = []
         self._records: list[dict[str, Any]] = []
@@ -56,7 +69,7 @@ class CollectingSource:
         """Cut the corpus into sequences and write them, shard by shard, before the model runs at all."""
         s, skipped = self._settings, Counter[str]()
         sequences = make_sequences(
-            read_documents(s.corpus, s.text_field), self._model.tokenizer, seq_len=s.seq_len, n_tokens=s.n_tokens,
+            read_documents(s.corpus, s.text_field), self._models[0].tokenizer, seq_len=s.seq_len, n_tokens=s.n_tokens,
             max_sequences_per_document=s.max_sequences_per_document, min_len=s.min_len, split_seed=s.split_seed,
             n_folds=s.n_folds, prepend_bos=s.prepend_bos, skipped=skipped,
         )  # fmt: skip
@@ -75,21 +88,44 @@ class CollectingSource:
         """All shards in order; layers and splits as in every residual source."""
         with ThreadPoolExecutor(1, thread_name_prefix="shard-writer") as writer:
             writing: Future[None] | None = None
-            for number in range(len(self._sequences)):
-                block = self._replay(number)
-                if block is None:
-                    block, record = self._run(number)
+            for number, shard in enumerate(self._shards()):
+                self._records.append(shard.record)
+                self.tokens_run += shard.tokens_run
+                block = shard.block
+                if shard.is_new:
                     if writing is not None:
                         writing.result()  # one shard in flight: memory stays bounded, a full disk stops the run
-                    writing = writer.submit(self._store, number, block, record)
-                self._on_tokens(sum(self._records[number]["tokens"].values()))
+                    writing = writer.submit(self._store, number, block, shard.record)
+                self._on_tokens(sum(shard.record["tokens"].values()))
                 block = block.select(in_splits(block.group, splits, self.n_folds)) if splits is not None else block
                 yield block if layers is None else block.at(layers)
+                del shard, block  # the next shard is made before the loop would let go of this one
             if writing is not None:
                 writing.result()
 
-    def _run(self, number: int) -> tuple[ResidualBlock, dict[str, Any]]:
-        """Run one shard through the model; returns its kept tokens and its record."""
+    def _shards(self) -> Iterator["_Shard"]:
+        """Shards in order. Several models run as many at a time, after the pilot, whose norms the others need."""
+        numbers = iter(range(len(self._sequences)))
+        if len(self._models) == 1:
+            yield from (self._shard(number, self._models[0]) for number in numbers)
+            return
+        yield from (self._shard(number, self._models[0]) for number in islice(numbers, 1))
+        running: deque[Future[_Shard]] = deque()
+        with ThreadPoolExecutor(len(self._models), thread_name_prefix="replica") as pool:
+            for model, number in zip(cycle(self._models), numbers):
+                running.append(pool.submit(self._shard, number, model))
+                if len(running) == len(self._models):
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+
+    def _shard(self, number: int, model: "LanguageModel") -> "_Shard":
+        """One shard, stored before or run now; residuals on the device of the first model."""
+        shard = self._replay(number) or self._run(number, model)
+        return replace(shard, block=shard.block.to(self._models[0].device))
+
+    def _run(self, number: int, model: "LanguageModel") -> "_Shard":
+        """Run one shard through a model; returns its kept tokens and its record."""
         s = self._settings
         pilot = self._median_norm is None and s.max_norm_multiple is not None
         policy = ExclusionPolicy(
@@ -98,38 +134,35 @@ class CollectingSource:
         )  # fmt: skip
         sequences = read_shard(self._warehouse, self._sequences[number])
         source = LiveSource(
-            self._model, sequences, self.layers, n_folds=s.n_folds, batch_size=s.batch_size,
+            model, sequences, self.layers, n_folds=s.n_folds, batch_size=s.batch_size,
             policy=policy, median_norm=self._median_norm, site=s.site, attention_layers=s.attention_layers,
             # Some of what the pilot attends to turns out to be outliers: all of it is kept until that is known.
-            attention_top_k=max(s.seq_len, s.attention_top_k) if pilot else s.attention_top_k,
+            attention_top_k=max(s.seq_len, s.attention_top_k) if pilot else s.attention_top_k, output_device=None,
         )  # fmt: skip
-        blocks = list(source.blocks())
-        if not blocks:
+        block = source.joined()
+        if not block.n:
             raise DataError(
                 "no token of a shard was kept", where=f"shard {number}", cure="loosen the rules that leave tokens out"
             )
-        block = ResidualBlock.join(blocks)
         check_finite(block)
         dropped = Counter(source.dropped)
         if pilot:
             self._median_norm = median_norms([block])
-            norms = {layer: torch.linalg.vector_norm(x, dim=1).numpy() for layer, x in block.residuals.items()}
+            norms = {layer: block.norm(layer).cpu().numpy() for layer in block.layers}
             outlier = ExclusionPolicy(max_norm_multiple=s.max_norm_multiple).norm_outliers(norms, self._median_norm)
             dropped[NORM_OUTLIER] += int(outlier.sum())
-            block = block.select(~outlier)
+            block = block.select(~outlier) if outlier.any() else block
             attended = {
                 layer: every.among(block.sequence_id, block.position).top(s.attention_top_k)
                 for layer, every in block.attended.items()
             }
             block = replace(block, attended=attended)
-        self.tokens_run += source.tokens_run
         split = sequences[0].split
         record: dict[str, Any] = {
             "tokens": {split: source.tokens_run}, "kept": {split: block.n}, "dropped": dict(dropped),
             "median_norm": self._median_norm, "files": [],
         }  # fmt: skip
-        self._records.append(record)
-        return block, record
+        return _Shard(block, record, source.tokens_run, is_new=True)
 
     def _store(self, number: int, block: ResidualBlock, record: dict[str, Any]) -> None:
         """Write a shard's data files, then its record."""
@@ -142,8 +175,8 @@ class CollectingSource:
     def _record_path(self, number: int) -> tuple[str, ...]:
         return ("collections", self._stage.key, f"shard-{number:05d}.json")
 
-    def _replay(self, number: int) -> ResidualBlock | None:
-        """The block of a shard that an earlier run stored, or None."""
+    def _replay(self, number: int) -> "_Shard | None":
+        """A shard that an earlier run stored, or None."""
         path = self._warehouse.artifact_path(*self._record_path(number))
         if not path.exists():
             return None
@@ -153,11 +186,11 @@ class CollectingSource:
             return None
         if record["median_norm"] is not None:
             self._median_norm = {int(layer): norm for layer, norm in record["median_norm"].items()}
-        self._records.append(record)
-        return read_block(
+        block = read_block(
             self._warehouse, self._stage.key, number, self.layers, self.n_folds,
             sorted(set(self._settings.attention_layers)), self._settings.attention_top_k,
         )  # fmt: skip
+        return _Shard(block, record, tokens_run=0, is_new=False)
 
     def finish(self) -> None:
         """Hand all written files to the stage; call after the pass."""
@@ -168,7 +201,7 @@ class CollectingSource:
     def forget_records(self) -> None:
         """Remove the shard records: the collection's manifest has taken over."""
         for number in range(len(self._sequences)):
-            self._warehouse.artifact_path(*self._record_path(number)).unlink(missing_ok=True)
+            self._warehouse.storage.remove("/".join(["artifacts", *self._record_path(number)]))
 
     def facts(self) -> dict[str, Any]:
         """The counts of this collection, as columns of the table ``collections``."""

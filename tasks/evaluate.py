@@ -16,7 +16,7 @@ from tasks.progress import Progress, say
 from tasks.rank_evaluation import RankEvaluation
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
-from tasks.stage import Stage, checked_together
+from tasks.stage import Stage, checked_together, one_at_a_time
 from warehouse.store import Warehouse
 
 
@@ -38,6 +38,7 @@ class Evaluation(Protocol):
 
 
 @task(name="evaluate", cache_policy=NO_CACHE)
+@one_at_a_time
 def evaluate_operators(
     collection: str, sae_keys: list[str], model: ModelSettings, operators: OperatorSettings, settings: EvaluateSettings
 ) -> None:

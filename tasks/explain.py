@@ -17,12 +17,13 @@ from ato.sae_files import CONFIG, read_metadata
 from tasks.progress import Progress, say
 from tasks.saes import sae_rows
 from tasks.settings import ExplainSettings
-from tasks.stage import Stage
+from tasks.stage import Stage, one_at_a_time
 from warehouse.catalog import rows
 from warehouse.store import Warehouse
 
 
 @task(name="explain", cache_policy=NO_CACHE)
+@one_at_a_time
 def explain_features(collection: str, sae_keys: list[str], settings: ExplainSettings) -> None:
     """Fetch the explanations of the selected features of every SAE that has a Neuronpedia id.
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from ato.ablation import AblationEffects, ablation_effects
 from ato.feature_examples import Examples, ExampleTokens, ExampleWindows
@@ -53,9 +54,9 @@ class Scoring:
     windows: ExampleWindows = field(init=False)
 
     @classmethod
-    def of(cls, warehouse: Warehouse, row: Mapping[str, Any]) -> "Scoring":
-        """An empty one for a row of the table ``saes``."""
-        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)))
+    def of(cls, warehouse: Warehouse, row: Mapping[str, Any], place: torch.device) -> "Scoring":
+        """An empty one for a row of the table ``saes``; the SAE reads residuals at this place."""
+        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)).to(place))
 
     def normalised(self) -> dict[str, np.ndarray]:
         """The normalised components, the causal effect among them where it was measured."""

@@ -21,10 +21,10 @@ from tasks.feature_scoring import (
 )
 from tasks.models import language_model
 from tasks.progress import say
-from tasks.saes import load_judged_sae, sae_rows
+from tasks.saes import load_judged_sae, place_of_saes, sae_rows
 from tasks.settings import EvaluateSettings, FeatureSettings, ModelSettings
 from tasks.sources import collection_row, residual_source
-from tasks.stage import Stage, checked_together
+from tasks.stage import Stage, checked_together, one_at_a_time
 from warehouse.catalog import rows
 from warehouse.sequences import stored_sequences
 from warehouse.store import Warehouse
@@ -35,6 +35,7 @@ EDITED_SITE = "resid_post"
 
 
 @task(name="features", cache_policy=NO_CACHE)
+@one_at_a_time
 def measure_features(collection: str, sae_keys: list[str], model: ModelSettings) -> None:
     """One pass over the test split for all SAEs that have no statistics yet."""
     warehouse = Warehouse()
@@ -46,7 +47,8 @@ def measure_features(collection: str, sae_keys: list[str], model: ModelSettings)
     if not missing:
         return
     found = {row["sae"]: row for row in sae_rows(warehouse, missing)}
-    stats = {key: FeatureStats(load_judged_sae(warehouse, row), row["layer"]) for key, row in found.items()}
+    place = place_of_saes(model)
+    stats = {key: FeatureStats(load_judged_sae(warehouse, row).to(place), row["layer"]) for key, row in found.items()}
     source = residual_source(warehouse, collection_row(warehouse, collection), model)
     layers = sorted({row["layer"] for row in found.values()})
     n_tokens = share_pass(source, list(stats.values()), layers=layers, splits=["test"])
@@ -60,6 +62,7 @@ def measure_features(collection: str, sae_keys: list[str], model: ModelSettings)
 
 
 @task(name="score features", cache_policy=NO_CACHE)
+@one_at_a_time
 def score_features(
     collection: str, sae_keys: list[str], model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings
 ) -> None:
@@ -75,7 +78,7 @@ def score_features(
         return
     row = collection_row(warehouse, collection)
     source = residual_source(warehouse, row, model)
-    scorings = [Scoring.of(warehouse, found) for found in sae_rows(warehouse, missing)]
+    scorings = [Scoring.of(warehouse, found, place_of_saes(model)) for found in sae_rows(warehouse, missing)]
     lm = language_model(model)
     tokens = look(scorings, source, lm, settings)
     tokens_run = 0

@@ -1,11 +1,12 @@
 """How a pair's map grows with the amount of data, and whether it is made of shorter ones: ``scaling``, ``compositions``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ato.operators import TransportOperator
+from ato.residual_formulas import ResidualScore
 from ato.residual_scores import PairScores
 from ato.residuals import Consumer
 from ato.scaling import ScalingFit, scaling_fits
@@ -88,15 +89,16 @@ class MapEvaluation:
         for layers, scores in self._scores.items():
             pair, stage = self._pairs[layers], self._stages[layers]
             shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
+            results = scores.result(n_boot=self._settings.n_bootstrap, seed=self._settings.bootstrap_seed)
             with stage:
                 if self._fits[layers]:
-                    stage.write("scaling", [shared | row for row in self._scaling_rows(layers, scores)])
+                    stage.write("scaling", [shared | row for row in self._scaling_rows(layers, results)])
                 if self._composed[layers]:
-                    stage.write("compositions", [shared | row for row in self._composition_rows(layers, scores)])
+                    rows = self._composition_rows(layers, scores, results)
+                    stage.write("compositions", [shared | row for row in rows])
             on_stage()
 
-    def _scaling_rows(self, layers: tuple[int, int], scores: PairScores) -> list[dict[str, Any]]:
-        results = scores.result(n_boot=self._settings.n_bootstrap, seed=self._settings.bootstrap_seed)
+    def _scaling_rows(self, layers: tuple[int, int], results: Mapping[str, ResidualScore]) -> list[dict[str, Any]]:
         rows = []
         for fit in self._fits[layers]:
             score = results[f"share {fit.fraction}"]
@@ -107,9 +109,10 @@ class MapEvaluation:
             })  # fmt: skip
         return rows
 
-    def _composition_rows(self, layers: tuple[int, int], scores: PairScores) -> list[dict[str, Any]]:
+    def _composition_rows(
+        self, layers: tuple[int, int], scores: PairScores, results: Mapping[str, ResidualScore]
+    ) -> list[dict[str, Any]]:
         boot = {"n_boot": self._settings.n_bootstrap, "seed": self._settings.bootstrap_seed}
-        results = scores.result(**boot)
         direct = self._pairs[layers].load(str(self._method))
         rows = []
         for middle, composed in self._composed[layers].items():

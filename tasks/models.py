@@ -1,5 +1,6 @@
 """The language model of this process, loaded once and shared by every task that runs it."""
 
+from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,18 @@ def language_model(settings: ModelSettings) -> "LanguageModel":
         attention=settings.attention,
         trust_remote_code=settings.trust_remote_code,
     )
+
+
+def model_replicas(settings: ModelSettings) -> list["LanguageModel"]:
+    """Copies of the model on the further devices that the settings name; none where they name one."""
+    from ato.devices import choose_devices
+    from ato.models import LanguageModel
+
+    model = language_model(settings)
+    return [
+        LanguageModel(model.identity, deepcopy(model.module).to(device), model.tokenizer)
+        for device in choose_devices(settings.device)[1:]
+    ]
 
 
 def check_same_model(collection: dict, settings: ModelSettings) -> None:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+
 from ato.errors import SettingsError
 from ato.moments import Moments
 from ato.pairing import PairedSource, PermutedSource
@@ -52,12 +55,20 @@ class MomentsPass:
     def update(self, block: ResidualBlock) -> "MomentsPass":
         """Take a block of all layers into account."""
         self.moments.own.update(self._paired.pair(block))
-        if self.moments.permuted is not None:
-            train = block.group < self._paired.n_folds
-            if train.any():
-                shuffled = self._shuffled.pair(block if train.all() else block.select(train))
-                self.moments.permuted.update(shuffled.residuals, fold=0)
+        if self.moments.permuted is not None and (block.group < self._paired.n_folds).any():
+            self._update_permuted(block)
         return self
+
+    def _update_permuted(self, block: ResidualBlock) -> None:
+        tokens, partners = self._shuffled.matched(block)
+        train = block.group[tokens] < self._paired.n_folds
+        residuals: dict[int, torch.Tensor] = {}
+        rows: dict[int, np.ndarray] = {}
+        for source, target in self._shuffled.pairs:
+            residuals |= {permuted_key(source): block.residuals[source], target: block.residuals[target]}
+            rows |= {permuted_key(source): partners[train], target: tokens[train]}
+        assert self.moments.permuted is not None
+        self.moments.permuted.update(residuals, fold=0, rows=rows)
 
 
 def _needs_chance(settings: OperatorSettings) -> bool:

@@ -20,7 +20,7 @@ from tasks.pairs import FOR_FEATURES, PairStage, feature_pair_stages, pair_stage
 from tasks.progress import Progress, say
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
-from tasks.stage import Stage, checked_together
+from tasks.stage import Stage, checked_together, one_at_a_time
 from warehouse.store import Warehouse
 
 RANKED = ("rrr", "svd")
@@ -28,6 +28,7 @@ RANKED = ("rrr", "svd")
 
 
 @task(name="operators", cache_policy=NO_CACHE)
+@one_at_a_time
 def fit_operators(
     collection: str, sae_keys: list[str], model: ModelSettings, settings: OperatorSettings, evaluate: EvaluateSettings
 ) -> list[str]:
@@ -110,11 +111,13 @@ def _commit(
     results = scores.result(n_boot=evaluate.n_bootstrap, seed=evaluate.bootstrap_seed)
     with pair.stage as stage:
         spectra = run_all([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
+        scored = run_all([
+            partial(operator_row, pair, method, fit, results[method], moments.own, row) for method, fit in fits.items()
+        ])  # fmt: skip
         rows, strengths = [], []
-        for method, fit in fits.items():
+        for (method, fit), result in zip(fits.items(), scored, strict=True):
             file = stage.warehouse.publish_artifact(fit.operator.save, *pair.operator_path(method))
             stage.add(file)
-            result = operator_row(pair, method, fit, results[method], moments.own, row)
             result |= {"path": file.path, "registry_uri": None}
             if settings.register_operators and method not in BASELINES:
                 result["registry_uri"] = _register(stage, pair, method, result, row)

@@ -1,11 +1,47 @@
-"""The end of a run: best versions in the registry, the published catalog, and artifacts with the main results."""
+"""What a run leaves to look at: best versions in the registry, the published catalog, and artifacts in Prefect's pages."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from warehouse.catalog import publish, rows
 from warehouse.store import Warehouse
+
+MLFLOW_UI = "ATO_MLFLOW_UI"
+"""Environment variable with the address of MLflow's pages; ``ato up`` sets it for the runs that it starts."""
+MOST_ROWS = 200
+"""Rows of a table artifact; the browser draws all of them at once."""
+
+
+def show_table(stage: str, collection: str, found: Sequence[Mapping[str, Any]]) -> None:
+    """The main table of a stage as an artifact of the run, with the command that asks for all of it."""
+    if not found:
+        return
+    cut = f" First {MOST_ROWS} of {len(found):,} rows." if len(found) > MOST_ROWS else ""
+    create_table_artifact(
+        table=[{name: _shown(value) for name, value in row.items()} for row in found[:MOST_ROWS]],
+        key=stage,
+        description=f"{stage} of `{collection}`.{cut} In a terminal: `ato show {stage} --collection {collection}`",
+    )
+
+
+def _shown(value: Any) -> Any:
+    """A cell: numbers to five digits, all else as text."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    return value if isinstance(value, int | None) else str(value)
+
+
+def show_link(key: str, address: str, description: str) -> None:
+    """An address as an artifact of the run: a link if a browser can follow it from a page, else its text."""
+    if address.startswith(("http://", "https://")):
+        create_link_artifact(link=address, key=key, description=description)
+    else:
+        create_markdown_artifact(f"{description}: `{address}`", key=key, description=description)
 
 
 def _point_at_best(warehouse: Warehouse, collection: str) -> None:
@@ -22,24 +58,18 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
         registry = Registry(warehouse.root)
         for address in addresses:
             registry.update_best(address["name"])
+        if pages := os.environ.get(MLFLOW_UI):
+            show_link("operators-in-mlflow", f"{pages}/#/models", f"{len(addresses)} registered models")
 
 
 @task(name="publish", cache_policy=NO_CACHE)
 def publish_results(collection: str) -> None:
-    """Move the alias ``best``, replace ``warehouse.duckdb`` and show the transport map as a table artifact in Prefect."""
+    """Move the alias ``best``, replace ``warehouse.duckdb`` and say where the results are."""
     warehouse = Warehouse()
     _point_at_best(warehouse, collection)
     address = publish(warehouse)
-    table = rows(
-        warehouse,
-        "select source_layer, target_layer, leap, method, mean_r2, mean_skill, n_features_scored, sae_trusted "
-        "from transport_map where collection = ? and is_latest order by all",
-        [collection],
-    )
-    if table:
-        create_table_artifact(table=table, key="transport-map", description=f"Transport map of {collection}")
     create_markdown_artifact(
-        f"Collection `{collection}` is complete. Catalog: `{address}`.\n\n```\nato show --collection {collection}\n```",
+        f"Results of collection `{collection}`. Catalog: `{address}`.\n\n```\nato show --collection {collection}\n```",
         key="collection",
         description="Where the results are",
     )

@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.bootstrap import number_or_none
+from ato.devices import choose_device
 from ato.errors import SettingsError
 from ato.hooks import Hook
 from ato.pretrained_saes import load_pretrained, split_release
@@ -24,7 +26,7 @@ from tasks.models import check_layers, language_model
 from tasks.progress import Progress, say
 from tasks.settings import EvaluateSettings, ModelSettings, SAESettings
 from tasks.sources import collection_row, residual_source
-from tasks.stage import Stage, checked_together
+from tasks.stage import Stage, checked_together, one_at_a_time
 from warehouse.catalog import rows
 from warehouse.sequences import stored_sequences
 from warehouse.store import Warehouse
@@ -57,6 +59,7 @@ class Unit:
 
 
 @task(name="saes", cache_policy=NO_CACHE)
+@one_at_a_time
 def obtain_saes(collection: str, model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings) -> list[str]:
     """Train or load the SAE of every layer, judge those that are new in one pass; returns their keys.
 
@@ -91,7 +94,8 @@ def _unit(warehouse: Warehouse, collection: str, layer: int, settings: SAESettin
     else:
         own = settings.model_dump(exclude={"layers", "paths", "releases", *JUDGING}) | {"layer": layer}
         slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
-    weights = Stage(warehouse, "sae_weights", slug, settings=own, inputs=[collection], collection=collection)
+    # Version 2: TopK SAEs are trained by ato.topk_training; in bfloat16 their weights differ from those of before.
+    weights = Stage(warehouse, "sae_weights", slug, settings=own, inputs=[collection], collection=collection, version=2)
     judging = settings.model_dump(include=JUDGING)
     judging |= {"n_bootstrap": evaluate.n_bootstrap, "bootstrap_seed": evaluate.bootstrap_seed}
     judgement = Stage(warehouse, "saes", slug, settings=judging, inputs=[weights.key], collection=collection)
@@ -117,7 +121,8 @@ def _obtain_weights(unit: Unit, row: dict[str, Any], model: ModelSettings, setti
                 trained = train_sae(
                     source, unit.layer, architecture=settings.architecture, d_sae=settings.d_sae, k=settings.k,
                     n_tokens=settings.n_tokens, batch_size=settings.batch_size, lr=settings.lr, seed=settings.seed,
-                    buffer_rows=settings.buffer_rows, on_progress=lambda done, total: progress.reach(done),
+                    buffer_rows=settings.buffer_rows, device=model.device,
+                    on_progress=lambda done, total: progress.reach(done),
                     metadata={"model_name": row["model"], "hook_name": Hook(row["site"], unit.layer).lens_name},
                 )  # fmt: skip
             sae, log = trained.sae, trained.log
@@ -134,15 +139,16 @@ def _judge(
 ) -> None:
     """Reconstruction on all test tokens in one pass; spliced losses on some test sequences, the clean run shared."""
     warehouse = units[0].weights.warehouse
-    quality = {unit.key: SAEQuality(unit.sae, unit.layer) for unit in units}
-    consumers = [SharedEncoding(unit.sae, unit.layer, [quality[unit.key]]) for unit in units]
+    placed = {unit.key: unit.sae.to(place_of_saes(model)) for unit in units}
+    quality = {unit.key: SAEQuality(placed[unit.key], unit.layer) for unit in units}
+    consumers = [SharedEncoding(placed[unit.key], unit.layer, [quality[unit.key]]) for unit in units]
     share_pass(
         residual_source(warehouse, row, model), consumers, layers=sorted({u.layer for u in units}), splits=["test"]
     )
     sequences = spread(stored_sequences(warehouse, row["collection"], splits=["test"]), settings.judge_sequences)
     lm = language_model(model)
     median_norm = dict(zip(row["layers"], row["median_norm"]))
-    spliced = {unit.key: (unit.layer, unit.sae) for unit in units}
+    spliced = {unit.key: (unit.layer, unit.sae.to(lm.device)) for unit in units}
     losses = splice_losses(lm, spliced, sequences, median_norm=median_norm, site=row["site"])
     boot = {"n_boot": evaluate.n_bootstrap, "seed": evaluate.bootstrap_seed}
     limits = QualityLimits(settings.max_fvu, settings.min_ce_recovered, settings.max_dead_share)
@@ -190,6 +196,12 @@ def spread(items: Sequence[Any], n: int) -> list[Any]:
 def sae_rows(warehouse: Warehouse, keys: list[str]) -> list[dict[str, Any]]:
     """Rows of the table ``saes``, by layer."""
     return rows(warehouse, "from saes where list_contains(?, sae) order by layer, sae", [keys])
+
+
+def place_of_saes(model: ModelSettings) -> torch.device:
+    """Where SAEs read stored residuals: the model's CUDA device, else the CPU."""
+    device = choose_device(model.device)
+    return device if device.type == "cuda" else torch.device("cpu")
 
 
 def load_judged_sae(warehouse: Warehouse, row: dict[str, Any]) -> SparseAutoencoder:

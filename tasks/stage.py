@@ -1,17 +1,46 @@
 """One content-addressed unit of work: skipped when complete, checked and committed when done."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar, cast
 
+from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
 from tasks.progress import say
-from warehouse import stages
+from warehouse import locks, stages
 from warehouse.store import FileRecord, Warehouse
+
+Work = TypeVar("Work", bound=Callable[..., Any])
+
+
+@contextmanager
+def alone(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
+    """Do a piece of work on a collection while no other process does it; whoever comes second waits, and says for whom.
+
+    Ask whether stages are complete inside the block: the other process may have completed them.
+    """
+
+    def tell(holder: locks.Holder | None) -> None:
+        say(work, f"{collection}: another run is at it ({holder or 'it does not say which'}), waiting for it")
+
+    with locks.held(warehouse, f"{work}-{collection}", tell):
+        yield
+
+
+def one_at_a_time(work: Work) -> Work:
+    """Let a function, whose first argument is a collection, run ``alone`` on it."""
+
+    @wraps(work)
+    def waiting(collection: str, *args: Any, **options: Any) -> Any:
+        with alone(Warehouse(), work.__module__.rpartition(".")[2], collection):
+            return work(collection, *args, **options)
+
+    return cast(Work, waiting)
 
 
 class Stage:
@@ -40,12 +69,11 @@ class Stage:
         self.collection = collection or self.key
         self.files: list[FileRecord] = []
         self.tokens_run = 0
-        self._problem = stages.stage_problem(warehouse, name, self.key)
 
-    @property
+    @cached_property
     def complete(self) -> bool:
-        """True if an earlier run committed this key and its files are whole."""
-        return self._problem is None
+        """True if an earlier run committed this key and its files are whole; looked up once, when first asked."""
+        return stages.stage_problem(self.warehouse, self.name, self.key) is None
 
     def skip(self) -> bool:
         """Say that the stage is skipped if it is complete; returns whether it is."""
@@ -113,7 +141,19 @@ def _commit(finished: Sequence[Stage]) -> None:
     checks = quality.check_stages(first.warehouse, keys, first.collection, files)
     failed = quality.failures(checks)
     first.write("quality_results", checks, part=f"{first.name}-{first.key}")
+    if flow_run.id is not None:
+        _show(first, checks, failed)
     for stage in finished:
         stage._write_manifest(stages.FAILED if failed else stages.PASSED)
     if failed:
         raise quality.quality_error(failed)
+
+
+def _show(first: Stage, checks: Sequence[dict[str, Any]], failed: Sequence[Any]) -> None:
+    """The results of the checks as a table in Prefect, what failed above all else."""
+    columns = ("success", "table_name", "column_name", "expectation", "n_checked", "n_unexpected", "examples")
+    create_table_artifact(
+        table=[{name: row[name] for name in columns} for row in sorted(checks, key=lambda row: row["success"])],
+        key=f"quality-{first.name.replace('_', '-')}",
+        description=f"{first.key}: {len(failed)} of {len(checks)} expectations failed",
+    )

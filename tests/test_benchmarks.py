@@ -7,34 +7,59 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_models import save_tiny_model
+from benchmarks.__main__ import NAMES
+from benchmarks.measurement import growth, rate, speedup, within
+from benchmarks.program import line
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.slow
 
-
-def run(*arguments: str, warehouse: Path) -> str:
-    """Standard output of a benchmark program."""
+def run(*arguments: str, warehouse: Path) -> subprocess.CompletedProcess[str]:
+    """A benchmark program at small sizes."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "ATO_WAREHOUSE": str(warehouse), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-m", *arguments, "--quick"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_the_collection_benchmark_prints_its_ratio_to_the_bare_forward_pass(tmp_path):
-    model = save_tiny_model(tmp_path / "model", n_layers=3)
-    out = run(
-        "benchmarks/collect.py", "--model", str(model), "--layers", "0", "2", "--tokens", "60000", "--rounds", "1",
-        warehouse=tmp_path / "warehouse",
-    )  # fmt: skip
-    assert "median ratio" in out
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(name, tmp_path):
+    done = run(f"benchmarks.{name}", "--no-warehouse", warehouse=tmp_path / "warehouse")
+    assert done.returncode == 0, done.stderr
+    assert "against" in done.stdout
+    assert not (tmp_path / "warehouse").exists()
 
 
-def test_the_operator_benchmark_prints_its_ratio_to_scikit_learn(tmp_path):
-    assert "scikit-learn" in run("benchmarks/operators.py", "--quick", warehouse=tmp_path / "warehouse")
+@pytest.mark.slow
+def test_figures_of_a_run_are_rows_of_the_warehouse_that_sql_reads(tmp_path):
+    from warehouse.catalog import open_catalog
+
+    done = run("benchmarks", "moments", warehouse=tmp_path / "warehouse")
+    assert done.returncode == 0, done.stderr
+    assert "targets met" in done.stdout
+    with open_catalog(tmp_path / "warehouse") as catalog:
+        rows = catalog.execute("select benchmark, quick, ratio, met from benchmark_results where target > 0").fetchall()
+    assert rows
+    assert {(benchmark, quick) for benchmark, quick, *_ in rows} == {("moments", True)}
 
 
-def test_the_study_benchmark_prints_its_ratios_and_its_memory(tmp_path):
-    out = run("benchmarks/study.py", "--quick", warehouse=tmp_path / "warehouse")
-    for part in ("per-feature scores", "elastic net", "largest differences", "peak memory"):
-        assert part in out
+@pytest.mark.parametrize(
+    ("measurement", "ratio", "met"),
+    [
+        (rate("collection", "tokens/s", 90.0, "bare forward", 100.0, at_least=0.9), 0.9, True),
+        (speedup("fit", 2.0, "a loop", 10.0, at_least=6), 5.0, False),
+        (growth("a further leap", "s", 1.0, "the first", 4.0, at_most=0.5), 0.25, True),
+        (within("mart", "s", 1.5, at_most=1), 1.5, False),
+        (speedup("fit", 2.0, "a loop", 10.0), 5.0, None),
+    ],
+)
+def test_a_ratio_says_how_much_better_or_how_much_more(measurement, ratio, met):
+    assert measurement.ratio == pytest.approx(ratio)
+    assert measurement.met is met
+
+
+def test_a_missed_target_is_printed_with_its_reason():
+    missed = speedup("fit", 2.0, "a loop", 10.0, at_least=6, why_missed="memory bound")
+    assert "at least 6: MISSED\n    memory bound" in line(missed)
+    kept = speedup("fit", 1.0, "a loop", 10.0, at_least=6, why_missed="memory bound")
+    assert "memory bound" not in line(kept)

@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_every_make_target_of_the_readme_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"\bmake (\w+)", README))
+    targets = set(re.findall(r"\bmake ([\w-]+)", README))
     assert {"run", "test"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
@@ -28,7 +28,7 @@ def test_every_make_target_of_the_readme_exists():
 
 def test_every_ato_command_of_the_readme_exists():
     verbs = set(re.findall(r"[`\n]ato ([a-z]+)\b", README))
-    assert verbs == {"run", "sql", "tables", "show", "report", "export", "check", "doctor"}
+    assert verbs == {"run", "sql", "tables", "show", "report", "export", "up", "deploy", "gc", "check", "doctor"}
     for verb in verbs:
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
 

@@ -82,11 +82,14 @@ def connect(root: str | Path | Warehouse | None = None, *, read_only: bool = Tru
     return connection
 
 
-def _open(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
-    """A connection without views that never reaches the network for an extension."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+def _open(
+    warehouse: Warehouse, tables: Iterable[str] = TABLES, database: str = ":memory:"
+) -> duckdb.DuckDBPyConnection:
+    """A connection without views, for these tables, that never reaches the network for an extension."""
+    quiet: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    connection = duckdb.connect(database, config=quiet)
     if isinstance(warehouse.storage, ObjectStorage):
-        connection.register_filesystem(warehouse.storage.filesystem)
+        connection.register_filesystem(warehouse.storage.snapshot(tables))
     return connection
 
 
@@ -98,7 +101,7 @@ def publish(root: str | Path | Warehouse | None = None) -> str:
     warehouse = root if isinstance(root, Warehouse) else Warehouse(root)
 
     def write(path: Path) -> None:
-        with duckdb.connect(str(path)) as connection:
+        with _open(warehouse, database=str(path)) as connection:
             create_views(connection, warehouse)
 
     warehouse.storage.publish(PUBLISHED, write)
@@ -132,8 +135,8 @@ def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequenc
     warehouse = warehouse if isinstance(warehouse, Warehouse) else Warehouse(warehouse)
     marts = _mart_texts(_marts_folder())
     named = _closure(sql, marts)
-    with _open(warehouse) as connection, running():
-        tables = [table for table in TABLES.values() if table.name in named]
+    tables = [table for table in TABLES.values() if table.name in named]
+    with _open(warehouse, [table.name for table in tables]) as connection, running():
         _create_tables(connection, warehouse, tables, comments=False)
         _create_marts(connection, {mart: text for mart, text in marts.items() if mart in named}, comments=False)
         return connection.sql(sql, params=list(parameters)).to_arrow_table().to_pylist(maps_as_pydicts="strict")

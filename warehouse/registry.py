@@ -44,9 +44,10 @@ class Registry:
     def __init__(self, warehouse_root: str | Path):
         self.uri = tracking_uri(warehouse_root)
         self._client = open_client(self.uri)
-        artifacts = None if "://" in str(warehouse_root) else Path(warehouse_root).absolute() / "artifacts" / "mlflow"
-        local = self.uri.startswith("sqlite:") and artifacts is not None
-        self._experiment = _experiment(self._client, str(artifacts) if local else None)
+        root = str(warehouse_root) if "://" in str(warehouse_root) else str(Path(warehouse_root).absolute())
+        # A tracking server keeps artifacts where it was told to; a bare database would take the working folder.
+        served = self.uri.startswith("http")
+        self._experiment = _experiment(self._client, None if served else f"{root}/artifacts/mlflow")
         self._names: set[str] = set()
         self._unfinished = {
             run.data.tags[_OPERATOR_TAG]: run
@@ -112,6 +113,36 @@ class Registry:
             self._client.set_registered_model_alias(name, BEST, best.version)
         return f"models:/{name}/{best.version}"
 
+    def versions_of(self, collection: str) -> list[str]:
+        """Addresses of the versions that were fitted to a collection."""
+        return [f"models:/{v.name}/{v.version}" for v in self._search(f"tags.collection = '{collection}'")]
+
+    def forget(self, collection: str) -> None:
+        """Delete the versions that were fitted to a collection, and their files; ``best`` moves to what is left.
+
+        Cut off at any point, it can be done again. MLflow keeps the runs, marked as deleted, until ``mlflow gc``.
+        """
+        from mlflow.entities import ViewType
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        wanted = f"tags.collection = '{collection}'"
+        found = self._search(wanted)
+        for registered in found:
+            self._client.delete_model_version(registered.name, registered.version)
+        for name in {registered.name for registered in found}:
+            if not self._versions(name):
+                self._client.delete_registered_model(name)
+            else:
+                self.update_best(name)
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs([self._experiment], wanted, ViewType.ALL, page_token=token or None)
+            for run in page:
+                get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+                if run.info.lifecycle_stage == "active":
+                    self._client.delete_run(run.info.run_id)
+            token = page.token
+
     def load(self, address: str) -> Any:
         """The operator behind ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS`` as an MLflow pyfunc model.
 
@@ -134,14 +165,18 @@ class Registry:
             raise InputError("cannot load from the registry", where=address, cure=str(error).splitlines()[0]) from error
 
     def _versions(self, name: str, operator_key: str | None = None) -> "list[ModelVersion]":
-        wanted = f"name = '{name}'" + (f" and tags.{_OPERATOR_TAG} = '{operator_key}'" if operator_key else "")
+        return self._search(
+            f"name = '{name}'" + (f" and tags.{_OPERATOR_TAG} = '{operator_key}'" if operator_key else "")
+        )
+
+    def _search(self, wanted: str) -> "list[ModelVersion]":
         found: list[ModelVersion] = []
         token = None
         while True:
             page = self._client.search_model_versions(wanted, page_token=token)
             found += page
             if not (token := page.token):
-                return sorted(found, key=lambda v: int(v.version))
+                return sorted(found, key=lambda v: (v.name, int(v.version)))
 
     def _create_version(self, name: str, run: Any, path: Path, tags: Mapping[str, str]) -> "ModelVersion":
         source = self._store(run, path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ato.errors import SettingsError
+from warehouse.storage import staging_name
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -32,6 +33,14 @@ def tracking_uri(warehouse_root: str | Path) -> str:
             cure="set MLFLOW_TRACKING_URI to a tracking server or to sqlite:///PATH",
         )
     return f"sqlite:///{Path(warehouse_root).absolute().parent / 'mlflow.db'}"
+
+
+def exists(warehouse_root: str | Path) -> bool:
+    """Whether there is a registry for this warehouse; a tracking server is taken to be there."""
+    if "://" in str(warehouse_root) and not os.environ.get("MLFLOW_TRACKING_URI"):
+        return False
+    uri = tracking_uri(warehouse_root)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def open_client(uri: str) -> "MlflowClient":
@@ -58,11 +67,10 @@ def _ensure_database(path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{os.getpid()}.staging")
+    staging = path.with_name(staging_name(path.name))
     with _creating:
         if path.exists():
             return
-        staging.unlink(missing_ok=True)
         try:
             with _without_fsync(staging):
                 MlflowClient(f"sqlite:///{staging}", f"sqlite:///{staging}").search_experiments(max_results=1)

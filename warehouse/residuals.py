@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import torch
 
 from ato.attention import Attended
+from ato.devices import to_host
 from ato.errors import DamagedFileError, InputError, LayerError
 from ato.residuals import ResidualBlock, check_finite, in_splits
+from warehouse.activations import ShardEncoder
 from warehouse.attended import COLUMNS, attended_columns, attended_of
 from warehouse.stages import PASSED, REBUILD, manifests
 from warehouse.store import FileRecord, Warehouse
@@ -37,19 +39,21 @@ def write_block(warehouse: Warehouse, collection: str, shard: int, block: Residu
         DiskFullError: no space left.
     """
 
+    check_finite(block)
+    keys = {name: getattr(block, name) for name in KEYS}
+
+    def columns(layer: int) -> tuple[np.ndarray, np.ndarray]:
+        x = to_host(block.residuals[layer].detach().to(torch.float32).contiguous())  # [n, d]
+        return to_host(block.norm(layer)).numpy(), x.numpy()
+
+    encoder = ShardEncoder(keys, *columns(block.layers[0])) if block.layers else None
+
     def write(layer: int) -> FileRecord:
-        x = block.residuals[layer].detach().to("cpu", torch.float32).contiguous()  # [n, d]
-        norm = torch.linalg.vector_norm(x, dim=1)
-        if not torch.isfinite(norm).all():
-            check_finite(block)
-        columns = {
-            "sequence_id": block.sequence_id,
-            "position": block.position,
-            "token_id": block.token_id,
-            "norm": norm,
-            "residual": x,
-        }
-        return warehouse.write_rows("activations", columns, f"{shard:05d}", collection=collection, layer=layer)
+        assert encoder is not None  # there is a layer
+        parts = encoder.parts(*columns(layer))
+        return warehouse.write_encoded(
+            "activations", parts, block.n, f"{shard:05d}", collection=collection, layer=layer
+        )
 
     def write_attended(layer: int) -> FileRecord:
         rows = attended_columns(block, layer)

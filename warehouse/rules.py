@@ -308,7 +308,8 @@ def check_rules(
     """
     with duckdb.connect(config={"autoinstall_known_extensions": False, "threads": 2}) as connection:
         if isinstance(warehouse.storage, ObjectStorage):
-            connection.register_filesystem(warehouse.storage.filesystem)
+            tables = {f.table_name for f in (*fresh, *known)} - {"artifacts", "activations"}
+            connection.register_filesystem(warehouse.storage.snapshot(sorted(tables)))
         _register(connection, warehouse, fresh, known, activations)
         checked = [t for t in TABLES.values() if any(f.table_name == t.name for f in fresh)]
         return [_check(connection, rule) for table in checked for rule in rules(table)]

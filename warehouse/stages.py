@@ -149,9 +149,12 @@ def _read(warehouse: Warehouse, path: str) -> StageRun | None:
         raise DamagedFileError("manifest cannot be read", where=warehouse.storage.url(path), cure=REBUILD) from error
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def _parse(path: str, data: bytes) -> StageRun:
-    """The manifest in these bytes; kept, since every look at the warehouse reads all manifests."""
+    """The manifest in these bytes; kept, since every look at the warehouse reads all manifests.
+
+    A warehouse with more of them than are kept would parse all of them at each look.
+    """
     # ParquetFile, not read_table: the latter would add the hive partition of the path as a dictionary column.
     row = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False).to_pylist()[0]
     row["files"] = tuple(FileRecord(**file) for file in row["files"])

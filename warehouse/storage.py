@@ -6,9 +6,11 @@ import re
 import shutil
 import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,21 @@ from ato.errors import DiskFullError, InputError
 
 STAGING = ".staging-"
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_PIECE = 1 << 20
+"""Bytes that are hashed and then written while they are still in the cache."""
 _STAGING_NAME = re.compile(rf"{re.escape(STAGING)}(?P<pid>\d+)-(?P<host>[0-9a-f]{{8}})-")
+FOREIGN_SECONDS = 3600
+"""Age from which a staging file of another machine counts as left behind: its processes cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or object, published or not."""
+
+    bytes: int
+    """Its share, where several names (hard links) stand for the same bytes."""
+    modified: float
+    """Seconds since 1970."""
 
 
 def staging_name(name: str) -> str:
@@ -58,6 +74,28 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class HashedParts:
+    """Writes the parts of a file and hashes them on the way: the file need not be read again for its SHA-256."""
+
+    def __init__(self, parts: Iterable[Any]):
+        self._parts = parts
+        self._sha256 = hashlib.sha256()
+
+    def write(self, path: Path) -> None:
+        """Write all parts, each a contiguous buffer, to a local file."""
+        with open(path, "wb") as file:
+            for part in self._parts:
+                view = memoryview(part).cast("B")
+                for start in range(0, len(view), _PIECE):
+                    piece = view[start : start + _PIECE]
+                    self._sha256.update(piece)
+                    file.write(piece)
+
+    def digest(self, path: Path) -> str:
+        """SHA-256 of what was written, in hex."""
+        return self._sha256.hexdigest()
+
+
 class LocalStorage:
     """Files below a local folder; paths are relative to it, with forward slashes."""
 
@@ -85,7 +123,13 @@ class LocalStorage:
         """Publish bytes under a name; errors as in ``publish``."""
         self.publish(path, lambda staging: staging.write_bytes(data))
 
-    def publish(self, path: str, write: Callable[[Path], object], need: int | None = None) -> tuple[int, str]:
+    def publish(
+        self,
+        path: str,
+        write: Callable[[Path], object],
+        need: int | None = None,
+        digest: Callable[[Path], str] = file_sha256,
+    ) -> tuple[int, str]:
         """Publish what ``write`` writes to the staging path it is given; returns bytes and SHA-256.
 
         The staging file lies beside the target, is flushed to the disk and then renamed: a reader meets the whole
@@ -100,14 +144,14 @@ class LocalStorage:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write(staging)
-                size, digest = staging.stat().st_size, file_sha256(staging)
+                size, sha256 = staging.stat().st_size, digest(staging)
                 sync(staging)
                 os.replace(staging, target)
             except BaseException:
                 staging.unlink(missing_ok=True)
                 raise
             sync(target.parent)
-        return size, digest
+        return size, sha256
 
     @contextmanager
     def scratch(self, path: str) -> Iterator[Path]:
@@ -137,21 +181,37 @@ class LocalStorage:
         found = (p for p in base.rglob("*") if not p.name.startswith(STAGING) and p.is_file())
         return sorted(f"{folder}/{p.relative_to(base).as_posix()}" for p in found)
 
-    def clean_staging(self) -> int:
-        """Remove staging files and folders that dead processes of this machine left; returns how many."""
-        removed = 0
-        for folder, folders, files in os.walk(self.root, topdown=False):
-            for name in files + folders:
-                match = _STAGING_NAME.match(name)
-                if match is None or match["host"] != _HOST or _is_running(int(match["pid"])):
-                    continue
-                path = Path(folder, name)
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
-                removed += 1
-        return removed
+    def entries(self, below: str = "") -> dict[str, Entry]:
+        """Every published file (below a folder) with its size and age."""
+        base = Path(self.root)
+        found = {}
+        for folder, folders, files in os.walk(base / below):
+            folders[:] = [name for name in folders if not name.startswith(STAGING)]
+            for path in (Path(folder, name) for name in files if not name.startswith(STAGING)):
+                with suppress(FileNotFoundError):
+                    status = path.stat()
+                    found[path.relative_to(base).as_posix()] = Entry(
+                        status.st_size // max(1, status.st_nlink), status.st_mtime
+                    )
+        return found
+
+    def remove(self, path: str) -> None:
+        """Remove a file, and the folders that it leaves empty below the table's; nothing happens if it is not there."""
+        Path(self.url(path)).unlink(missing_ok=True)
+        steps = path.split("/")[:-1]
+        with suppress(OSError):  # not empty
+            while len(steps) > 2 or (len(steps) == 2 and steps[1].startswith("collection=")):
+                os.rmdir(self.url("/".join(steps)))
+                steps.pop()
+
+    def leftovers(self) -> dict[str, int]:
+        """Staging files and folders that killed processes left, with their bytes; what others write now is not among them."""
+        beside = Path(self.root).parent  # where the registry's database is made
+        found = _left_behind(beside, os.listdir(beside)) if beside.is_dir() else {}
+        for folder, folders, files in os.walk(self.root):
+            found |= _left_behind(Path(folder), folders + files)
+            folders[:] = [name for name in folders if not name.startswith(STAGING)]
+        return found
 
 
 class ObjectStorage:
@@ -163,11 +223,23 @@ class ObjectStorage:
         import fsspec
 
         try:
-            self.filesystem, prefix = fsspec.core.url_to_fs(root)
+            # Without a cache of listings: other processes write here too.
+            self.filesystem, prefix = fsspec.core.url_to_fs(root, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise InputError(f"cannot open the warehouse: {error}", where=root, cure="pip install s3fs") from error
         self._prefix = prefix.rstrip("/")
         self.root = self.filesystem.unstrip_protocol(self._prefix)
+
+    def snapshot(self, folders: Iterable[str]) -> Any:
+        """A filesystem that knows the objects below some folders as of now: opening one asks for nothing but its bytes.
+
+        DuckDB asks for a file's size at every turn, and each answer would be a request to the store.
+        """
+        options = self.filesystem.storage_options | {"use_listings_cache": True, "skip_instance_cache": True}
+        found = type(self.filesystem)(**options)
+        for folder in folders:
+            found.find(self._key(folder))
+        return found
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}"
@@ -191,18 +263,33 @@ class ObjectStorage:
         """Publish bytes under a name with one PUT."""
         self.filesystem.pipe_file(self._key(path), data)
 
-    def publish(self, path: str, write: Callable[[Path], object], need: int | None = None) -> tuple[int, str]:
-        """Publish what ``write`` writes to the temporary file it is given, with one PUT; returns bytes and SHA-256."""
+    def create(self, path: str, data: bytes) -> bool:
+        """Publish bytes under a name that nobody has; False if somebody has it (decided by the store: If-None-Match)."""
+        try:
+            self.filesystem.pipe_file(self._key(path), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def publish(
+        self,
+        path: str,
+        write: Callable[[Path], object],
+        need: int | None = None,
+        digest: Callable[[Path], str] = file_sha256,
+    ) -> tuple[int, str]:
+        """Publish what ``write`` writes to the temporary file it is given, whole; returns bytes and SHA-256."""
         with self.scratch(path) as folder, disk_full_reported(folder, need):
             staging = folder / path.split("/")[-1]
             write(staging)
-            self.put(path, staging.read_bytes())
-            return staging.stat().st_size, file_sha256(staging)
+            # One PUT, or for a large file parts that appear together: either way whole or not at all.
+            self.filesystem.put_file(str(staging), self._key(path))
+            return staging.stat().st_size, digest(staging)
 
     @contextmanager
     def scratch(self, path: str) -> Iterator[Path]:
         """An empty local folder, for files that are then published; removed at the end."""
-        with tempfile.TemporaryDirectory(prefix="ato-") as folder:
+        with tempfile.TemporaryDirectory(prefix=staging_name("ato-")) as folder:
             yield Path(folder)
 
     def sizes(self, paths: Iterable[str]) -> dict[str, int]:
@@ -223,9 +310,24 @@ class ObjectStorage:
         """Paths of all objects below a folder, sorted."""
         return sorted(self._sizes_below([folder]))
 
-    def clean_staging(self) -> int:
-        """Nothing to do: a PUT leaves no staging object."""
-        return 0
+    def entries(self, below: str = "") -> dict[str, Entry]:
+        """Every object (below a folder) with its size and age."""
+        found = {}
+        for key, entry in self.filesystem.find(self._key(below).rstrip("/"), detail=True).items():
+            modified = entry.get("LastModified") or entry.get("created") or entry.get("updated")
+            age = modified.timestamp() if hasattr(modified, "timestamp") else time.time()
+            found[key.removeprefix(self._prefix).lstrip("/")] = Entry(entry["size"], age)
+        return found
+
+    def remove(self, path: str) -> None:
+        """Remove an object; nothing happens if it is not there."""
+        with suppress(FileNotFoundError):
+            self.filesystem.rm_file(self._key(path))
+
+    def leftovers(self) -> dict[str, int]:
+        """Temporary folders of this machine that killed processes left; a PUT leaves nothing in the store itself."""
+        temporary = Path(tempfile.gettempdir())
+        return _left_behind(temporary, os.listdir(temporary))
 
 
 Storage = LocalStorage | ObjectStorage
@@ -237,6 +339,33 @@ def open_storage(root: str | Path) -> Storage:
     if text.startswith("file://"):
         return LocalStorage(text.removeprefix("file://"))
     return ObjectStorage(text) if "://" in text else LocalStorage(root)
+
+
+def remove_leftover(path: str) -> None:
+    """Remove a staging file or folder that ``leftovers`` named."""
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def _left_behind(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """Absolute path -> bytes of what dead processes of this machine left in a folder, and others more than an hour ago."""
+    found = {}
+    for name in names:
+        match = _STAGING_NAME.match(name)
+        if match is None:
+            continue
+        path = folder / name
+        with suppress(FileNotFoundError):
+            if match["host"] == _HOST:
+                dead = not _is_running(int(match["pid"]))
+            else:
+                dead = time.time() - path.stat().st_mtime > FOREIGN_SECONDS
+            if dead:
+                inside = path.rglob("*") if path.is_dir() else [path]
+                found[str(path)] = sum(file.stat().st_size for file in inside if file.is_file())
+    return found
 
 
 def _is_running(pid: int) -> bool:

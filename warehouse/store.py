@@ -4,13 +4,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ato.errors import InputError, SchemaVersionError
-from warehouse.storage import open_storage
+from warehouse.storage import HashedParts, open_storage, staging_name
 from warehouse.tables import SCHEMA_VERSION, TABLES, Table
 from warehouse.writing import Rows, to_table, write_parquet
 
@@ -107,11 +108,21 @@ class Warehouse:
         """
         declaration = declared(table)
         data = to_table(declaration, rows, partition)
-        folders = [f"{name}={_safe(partition[name])}" for name in declaration.partition]
-        path = "/".join([table, *folders, f"part-{_safe(part)}.parquet"])
+        path = _part(declaration, part, partition)
         self._mark()
         size, digest = self.storage.publish(path, lambda p: write_parquet(declaration, data, p), need=data.nbytes)
         return FileRecord(path, table, data.num_rows, size, digest)
+
+    def write_encoded(
+        self, table: str, parts: Sequence[Any], rows: int, part: str, /, **partition: str | int
+    ) -> FileRecord:
+        """Publish a file of a table that is encoded already, given in parts; otherwise as ``write_rows``."""
+        path = _part(declared(table), part, partition)
+        self._mark()
+        file = HashedParts(parts)
+        need = sum(memoryview(one).nbytes for one in parts)
+        size, digest = self.storage.publish(path, file.write, need=need, digest=file.digest)
+        return FileRecord(path, table, rows, size, digest)
 
     def artifact_path(self, *parts: str) -> Path:
         """Local path of a file or folder under ``artifacts/`` (existing or not).
@@ -121,7 +132,7 @@ class Warehouse:
         path = _artifact(parts)
         if self.storage.is_local:
             return Path(self.storage.url(path))
-        self._downloads = self._downloads or tempfile.TemporaryDirectory(prefix="ato-artifacts-")
+        self._downloads = self._downloads or tempfile.TemporaryDirectory(prefix=staging_name("ato-"))
         local = Path(self._downloads.name, path)
         for name in self.storage.names(path) or [path]:
             target = Path(self._downloads.name, name)
@@ -172,9 +183,10 @@ class Warehouse:
         """What is wrong with one file (missing, short); None if it has its recorded size."""
         return self.damage([file]).get(file.path)
 
-    def clean_staging(self) -> int:
-        """Remove what killed processes of this machine left half written; returns the number of files."""
-        return self.storage.clean_staging()
+
+def _part(table: Table, part: str, partition: Mapping[str, str | int]) -> str:
+    folders = [f"{name}={_safe(partition[name])}" for name in table.partition]
+    return "/".join([table.name, *folders, f"part-{_safe(part)}.parquet"])
 
 
 def _artifact(parts: Sequence[str]) -> str:

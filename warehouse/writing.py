@@ -65,18 +65,17 @@ def to_table(table: Table, rows: Rows, partition: Mapping[str, Any]) -> pa.Table
     return data
 
 
-def write_parquet(table: Table, data: pa.Table, path: Path) -> None:
+def write_parquet(table: Table, data: pa.Table, path: Path | pa.NativeFile) -> None:
     """Write a table to a local file: equal tables give equal bytes.
 
     Residuals are stored plain, in one row group and one page: a reader gets them in one piece, half as fast again.
     """
     options: dict[str, Any] = {"compression": "zstd", "row_group_size": 122_880}
     if table.name == "activations":
-        others = [name for name in data.column_names if name != "residual"]
         options = {
             "compression": "none",
             "use_dictionary": False,
-            "write_statistics": others,
+            "write_statistics": [name for name in table.key if name not in table.partition],
             "row_group_size": max(1, data.num_rows),
             "data_page_size": 1 << 30,
         }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ato.bootstrap import DocumentSums, Segments, document_bootstrap, resampled_sums
+from ato.bootstrap import DocumentSums, Segments, document_bootstrap, percentile_limits, resampled_sums
 from ato.errors import InputError
 
 
@@ -111,3 +111,13 @@ def test_document_sums_do_not_depend_on_the_order_of_blocks_and_merge():
     for table in (forward, backward, merged):
         assert len(table) == len(seen)
         np.testing.assert_allclose(table.arrays()["a"], expected[seen], atol=1e-12)
+
+
+def test_limits_are_the_quantiles_of_the_finite_estimates():
+    estimates = np.random.default_rng(4).standard_normal((97, 3, 5))
+    estimates[:40, 1, 2] = np.nan
+    estimates[5, 2, 0] = np.inf
+    estimates[1:, 0, 4] = np.nan
+    limits = percentile_limits(estimates)
+    finite = np.where(np.isfinite(estimates), estimates, np.nan)
+    np.testing.assert_allclose(limits, np.nanquantile(finite, [0.025, 0.975], axis=0), rtol=1e-12)

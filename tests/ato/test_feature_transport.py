@@ -1,11 +1,14 @@
 """Per-feature scores equal plain loops over features; verdicts follow from intervals, never from points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 
+from ato import feature_transport
 from ato.errors import MismatchError, SettingsError
 from ato.feature_moments import feature_ceiling, feature_scores_from_moments
 from ato.feature_transport import FeatureTransport
@@ -124,6 +127,35 @@ def test_a_shared_encoding_gives_the_same_scores():
     expected = case.transport().result(n_boot=40)
     for name, columns in scores.result(n_boot=40).items():
         np.testing.assert_array_equal(columns["r2"], expected[name]["r2"])
+
+
+@pytest.fixture
+def many_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_cores_that_share_the_tokens_of_a_block_change_nothing(many_threads, monkeypatch):
+    expected = Case().transport(block_rows=10_000).result(n_boot=50)
+    monkeypatch.setattr(feature_transport, "_PART_PAIRS", 100)
+    for _ in range(2):
+        for name, columns in Case().transport(block_rows=10_000).result(n_boot=50).items():
+            for column in set(columns) - {"verdict"}:
+                np.testing.assert_allclose(columns[column], expected[name][column], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_scores_of_blocks_on_a_gpu_are_those_on_the_cpu():
+    case = Case()
+    expected = case.transport().result(n_boot=50)
+    scores = FeatureTransport(case.sae.to("cuda"), TARGET, case.operators, dtype=DOUBLE)
+    for block in case.source().blocks():
+        scores.update(replace(block, residuals={layer: x.cuda() for layer, x in block.residuals.items()}))
+    for name, columns in scores.result(n_boot=50).items():
+        for column in set(columns) - {"verdict"}:
+            np.testing.assert_allclose(columns[column], expected[name][column], rtol=1e-6, atol=1e-8)
 
 
 def test_too_few_active_tokens_give_missing_scores_and_no_verdict():

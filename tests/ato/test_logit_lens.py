@@ -19,6 +19,7 @@ def weights(n_features: int = 7, d: int = 5, vocabulary: int = 40) -> tuple[torc
 @pytest.mark.parametrize("held", [1, 100, 10_000])
 def test_focus_and_tokens_are_those_of_the_dense_logits(monkeypatch, held):
     monkeypatch.setattr("ato.logit_lens._CHUNK_LOGITS", held)
+    monkeypatch.setattr("ato.logit_lens._CACHED_LOGITS", held // 3)
     monkeypatch.setattr("ato.logit_lens._PIECE", 17)
     directions, head = weights()
     done = []

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ato import embedded
-from ato.devices import choose_device, choose_dtype
+from ato.devices import choose_device, choose_devices, choose_dtype
 from ato.errors import ModelError, SettingsError, UnavailableError
 from ato.models import identify, load_model, pad
 from tests.tiny_models import byte_tokenizer, save_tiny_model
@@ -251,6 +251,8 @@ def test_an_absent_package_of_the_embedded_model_names_the_cure(monkeypatch):
 
 def test_devices_and_precisions_are_checked_by_name():
     assert choose_device("cpu").type == "cpu"
+    assert [str(device) for device in choose_devices("cpu, cpu")] == ["cpu", "cpu"]
+    assert choose_device("cpu,cpu").type == "cpu"
     with pytest.raises(SettingsError, match="unknown device"):
         choose_device("abacus")
     with pytest.raises(UnavailableError, match="no such device"):

@@ -134,6 +134,58 @@ def test_large_blocks_go_the_same_way_as_small_ones():
     assert largest_difference(gathered(x, y, group).summary(5, 6, GROUPS), two_pass(x, y)) < 1e-10
 
 
+def test_rows_gathered_by_number_are_those_of_a_copy(rows):
+    x, y, group = rows
+    rng = np.random.default_rng(5)
+    for n in (9000, 70):  # more than a product, fewer than a pilot mean
+        of_x, of_y = rng.integers(0, len(x), n), rng.permutation(np.arange(n) % len(y))
+        codes = group[of_y]
+        gathered_by_number = Moments([(5, 6)], n_folds=N_FOLDS).update({5: x, 6: y}, codes, rows={5: of_x, 6: of_y})
+        expected = two_pass(x[of_x], y[of_y])
+        assert largest_difference(gathered_by_number.summary(5, 6, GROUPS), expected) < 1e-10
+    for wrong in ({5: of_x[:5], 6: of_y}, {5: of_x - len(x), 6: of_y}, {5: of_x, 6: of_y + len(y)}):
+        with pytest.raises(InputError):
+            gathered(x, y, group).update({5: x, 6: y}, codes, rows=wrong)
+
+
+def test_groups_of_very_different_sizes_are_each_multiplied_once():
+    x, y = residual_like(9000, 6, 5)
+    group = np.where(np.arange(len(x)) % 1000 == 0, 1, 0)
+    moments = Moments([(5, 6)], n_folds=N_FOLDS)
+    for start in range(0, len(x), 1100):
+        part = slice(start, start + 1100)
+        moments.update({5: x[part], 6: y[part]}, group[part])
+    for number in (0, 1):
+        chosen = group == number
+        assert largest_difference(moments.summary(5, 6, [GROUPS[number]]), two_pass(x[chosen], y[chosen])) < 1e-10
+
+
+def test_rows_of_another_precision_may_follow(rows):
+    x, y, group = rows
+    wide = np.concatenate([x] * 12, axis=1)
+    moments = gathered(wide[:1200], y[:1200], group[:1200])
+    moments.update({5: wide[1200:].astype(np.float64), 6: y[1200:].astype(np.float64)}, group[1200:])
+    assert largest_difference(moments.summary(5, 6, GROUPS), two_pass(wide, y)) < 1e-5
+
+
+def test_squares_alone_are_the_diagonal_and_survive_merging_and_their_file(rows, tmp_path):
+    x, y, group = rows
+    far = {5: np.full(24, 250.0), 6: np.full(17, -250.0)}
+    halves = [
+        gathered(x[part], y[part], group[part], squares_only=[6], pilot_mean=pilot)
+        for part, pilot in ((slice(0, 700), None), (slice(700, None), far))
+    ]
+    (halves[0] + halves[1]).save(tmp_path / "moments.safetensors")
+    moments = Moments.load(tmp_path / "moments.safetensors")
+    expected = two_pass(x, y)
+    np.testing.assert_allclose(moments.variation(6, GROUPS)[2], expected.syy.diagonal(), rtol=1e-9)
+    np.testing.assert_allclose(moments.cross(5, 6, GROUPS), gathered(x, y, group).cross(5, 6, GROUPS), rtol=1e-6)
+    with pytest.raises(LayerError, match="only squares"):
+        moments.scatter(6, GROUPS)
+    with pytest.raises(MismatchError):
+        moments + gathered(x, y, group)
+
+
 def test_a_residual_block_brings_its_groups_and_a_pass_feeds_moments(rows):
     x, y, group = rows
     source = MemorySource(

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from ato.errors import DataError
+from ato.moments import Moments
 from ato.pairing import PairedSource, PermutedSource, permuted_key, source_key
 from ato.residuals import MemorySource
+from tasks.moments import MomentsPass
+from tasks.settings import OperatorSettings
 from tests.planted_pairs import LENGTH, N_FOLDS, PAIR, D, planted, r2, r2_under
 
 
@@ -136,3 +139,20 @@ def test_the_null_of_a_paired_source_permutes_what_the_policy_chose():
     assert permuted_key(key) not in {key, permuted_key(1), 4}
     assert r2(paired, key) > 0.999
     assert abs(r2(permuted, permuted_key(key))) < 0.2
+
+
+def test_the_study_gathers_the_moments_of_the_permuted_rows_without_copying_them():
+    source, _ = position_effect(60, size=1.0)
+    settings = OperatorSettings(source_layers=[1], leaps=[3], train_fractions=[], permutation_null=True)
+    gathered = MomentsPass(source, settings)
+    plain = Moments([(permuted_key(1), 4)], n_folds=1)
+    permuted = PermutedSource(source, [PAIR])
+    for block in source.blocks():
+        gathered.update(block)
+        train = permuted.pair(block.select(block.group < N_FOLDS))
+        plain.update(train.residuals, fold=0)
+    found, keys = gathered.moments.permuted_pair(*PAIR)
+    a, b = found.summary(*keys, ["train-0"]), plain.summary(permuted_key(1), 4, ["train-0"])
+    assert a.n == b.n > 0
+    for name in ("mean_x", "mean_y", "sxx", "sxy", "syy"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-9, atol=1e-9)

@@ -234,3 +234,19 @@ def test_broken_npz_files_are_refused_and_objects_are_never_unpickled(tmp_path):
     file.write_bytes(b"no archive at all")
     with pytest.raises(AtoError):
         load_sae(file)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 5])
+def test_split_activations_are_those_of_the_split_rows(n_parts):
+    rng = np.random.default_rng(0)
+    weights = [torch.tensor(rng.normal(size=shape), dtype=torch.float32) for shape in ((6, 20), 20, (20, 6), 6)]
+    sae = SparseAutoencoder("standard", *weights)
+    x = torch.tensor(rng.normal(size=(13, 6)), dtype=torch.float32)
+    parts = sae.active(x).split(n_parts)
+    assert torch.equal(torch.cat([x[rows] for rows, _ in parts]), x)
+    for rows, part in parts:
+        expected = sae.active(x[rows])
+        assert part.n == expected.n
+        for name in ("token", "feature"):
+            assert torch.equal(getattr(part, name), getattr(expected, name))
+        assert torch.allclose(part.value, expected.value, atol=1e-5)

@@ -9,7 +9,7 @@ import torch
 from ato.errors import LayerError, NonFiniteError
 from ato.exclusion import ExclusionPolicy
 from ato.models import LanguageModel, load_model
-from ato.residuals import ResidualSource, share_pass
+from ato.residuals import ResidualBlock, ResidualSource, share_pass
 from ato.sources import LiveSource, median_norms
 from ato.text import Document, document_id, make_sequences
 from tests.tiny_models import save_tiny_model
@@ -120,6 +120,19 @@ def test_two_passes_give_the_same_bytes_in_the_same_order_whatever_the_order_of_
     for a, b in zip(first, second):
         assert np.array_equal(a.sequence_id, b.sequence_id)
         assert all(torch.equal(a.residuals[layer], b.residuals[layer]) for layer in a.layers)
+
+
+def test_joined_gives_the_rows_and_keys_of_all_blocks_with_outliers_left_out(model, sequences):
+    medians = median_norms(source(model, sequences).blocks())
+    options = {"policy": ExclusionPolicy(max_norm_multiple=1.3), "median_norm": medians}
+    one, other = source(model, sequences, **options), source(model, sequences, **options)
+    expected, found = ResidualBlock.join(list(one.blocks())), other.joined()
+    assert one.dropped == other.dropped
+    assert one.dropped["norm_outlier"] > 0
+    for name in ("sequence_id", "position", "token_id", "document", "group"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert all(torch.equal(found.residuals[layer], expected.residuals[layer]) for layer in (0, 2, 3))
+    assert torch.equal(found.norm(2), torch.linalg.vector_norm(found.residuals[2], dim=1))
 
 
 def test_batches_hold_sequences_of_like_length(model, sequences):

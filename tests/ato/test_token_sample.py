@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ato.scramble import scramble
 from ato.token_sample import TokenSample
 
 
@@ -44,4 +45,19 @@ def test_the_sample_is_spread_over_the_stream_and_memory_is_bounded():
     sample = sample_of([tuple(a[..., i::20] for a in (feature, sequence, position, values)) for i in range(20)], 2, 400)
     # uniform over 0 ... 1999 and 0 ... 99: mean absolute deviation a quarter of the range
     np.testing.assert_allclose(sample.deviations() / [[2000], [100]], 0.25, atol=0.02)
-    assert len(sample._feature) == 2 * 400
+    assert len(sample) == 2 * 400
+
+
+def test_the_tokens_with_the_smallest_priorities_stay_however_unevenly_features_fire():
+    rng = np.random.default_rng(5)
+    n, size = 30_000, 20
+    feature = np.minimum(rng.geometric(0.4, size=n) - 1, 9)
+    sequence, position = np.divmod(rng.permutation(n), 100)
+    values = np.stack([position, sequence]).astype(float)
+    sample = sample_of(
+        [tuple(a[..., i::30] for a in (feature, sequence, position, values)) for i in range(30)], 10, size
+    )
+    priority = scramble((sequence.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64))
+    for f, found in enumerate(sample.deviations().T):
+        own = values[:, feature == f][:, np.argsort(priority[feature == f])[:size]]
+        np.testing.assert_allclose(found, np.abs(own - own.mean(1, keepdims=True)).mean(1), rtol=1e-6)

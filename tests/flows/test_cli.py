@@ -22,7 +22,7 @@ def ato(*arguments: str, warehouse: Path, **environment: str) -> subprocess.Comp
     )
 
 
-COMMANDS = ("run", "sql", "tables", "show", "check", "doctor")
+COMMANDS = ("run", "sql", "tables", "show", "check", "up", "deploy", "gc", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -15,6 +15,7 @@ from ato.models import LanguageModel, load_model
 from ato.residuals import ResidualBlock
 from ato.text import Sequence
 from tasks.collecting import CollectingSource, shards_by_split
+from tasks.models import model_replicas
 from tasks.saes import spread
 from tasks.settings import CollectSettings, ModelSettings
 from tasks.sources import residual_source
@@ -76,11 +77,11 @@ def settings(folder, **changes) -> CollectSettings:
     return CollectSettings(**own | changes)
 
 
-def collecting(warehouse, model, own: CollectSettings) -> tuple[CollectingSource, list]:
+def collecting(warehouse, model, own: CollectSettings, replicas=()) -> tuple[CollectingSource, list]:
     """The source of a collection with the key c, and the list its files are handed to."""
     files = []
     stage = SimpleNamespace(warehouse=warehouse, key="c", add=lambda *more: files.extend(more))
-    return CollectingSource(stage, model, own, LAYERS), files
+    return CollectingSource(stage, model, own, LAYERS, replicas=replicas), files
 
 
 def complete(source: CollectingSource, files: list, model, own: CollectSettings) -> dict:
@@ -155,6 +156,25 @@ def test_a_killed_collection_replays_its_attention_and_runs_what_is_missing_agai
     assert 0 < mended.tokens_run < first.tokens_run / 2
     mended.finish()
     assert sum(file.table_name == "attended" for file in files) == 2 * len(blocks)
+
+
+def test_two_replicas_store_the_same_bytes_in_the_same_order_as_one_model(tmp_path, folder, model):
+    own = settings(folder, attention_layers=[], batch_size=2)
+    replicas = model_replicas(
+        ModelSettings(name=str(folder / "model"), dtype="float32", device="cpu,cpu", attention="eager")
+    )
+    assert len(replicas) == 1
+    blocks, records = [], []
+    for name, further in (("one", []), ("two", replicas)):
+        source, files = collecting(Warehouse(tmp_path / name), model, own, further)
+        blocks.append(list(source.blocks()))
+        source.finish()
+        records.append((files, source.facts(), source.tokens_run))
+    assert len(blocks[0]) > 4
+    assert records[0] == records[1]  # of every file the SHA-256, too
+    for a, b in zip(*blocks, strict=True):
+        assert all(torch.equal(a.residuals[layer], b.residuals[layer]) for layer in LAYERS)
+        np.testing.assert_array_equal(a.sequence_id, b.sequence_id)
 
 
 def test_a_collection_records_its_site_and_the_width_there(tmp_path, folder, model):

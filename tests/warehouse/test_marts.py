@@ -1,11 +1,14 @@
 """The marts: right columns without data, and aggregates that were worked out by hand."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.warehouse.small_warehouse import COLLECTION, SAE, build, collect_rows, commit_stage, row, write
+from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, collect_rows, commit_stage, row, write
 from warehouse.catalog import connect, rows
+from warehouse.quality import check_all, failures
+from warehouse.stages import commit
 from warehouse.store import Warehouse
 
 MARTS = {path.stem: path for path in (Path(__file__).parents[2] / "warehouse" / "sql").glob("*.sql")}
@@ -439,3 +442,55 @@ def test_explanation_overview_counts_what_is_explained_and_what_is_believed(tmp_
         1,
     )
     assert (found["n_checked"], found["n_aligned"], found["mean_alignment"]) == (1, 1, 1.0)
+
+
+def measured(number, ours, ratio=None, **values):
+    """A figure of the benchmark run of that number."""
+    values = {"benchmark": "fitting", "what": "a pair", "unit": "s", "machine": '{"cpu": "x", "cores": 2}', **values}
+    moment = STARTED + timedelta(days=number)
+    return row("benchmark_results", run=f"fitting-{number}", ours=ours, ratio=ratio, measured_at=moment, **values)
+
+
+def write_benchmarks(root, figures):
+    """A warehouse in which each figure was committed as benchmarks commit theirs."""
+    warehouse = Warehouse(root)
+    for figure in figures:
+        file = warehouse.write_rows("benchmark_results", [figure], figure["run"], benchmark=figure["benchmark"])
+        commit(
+            warehouse, "benchmark", figure["run"], collection="benchmarks", settings={}, files=[file],
+            started_at=figure["measured_at"], seconds=1.0,
+        )  # fmt: skip
+    return warehouse
+
+
+def test_benchmark_trend_sets_the_latest_figure_beside_the_one_before_and_the_first(tmp_path):
+    peer = {"against": "a peer", "target": 25.0, "bound": "at least"}
+    runs = [measured(2, 1.5, 30.0, met=True, **peer), measured(0, 4.0, 10.0, met=False, **peer)]
+    runs.append(measured(1, 2.0, 20.0, met=False, **peer))
+    (found,) = rows(write_benchmarks(tmp_path, runs), "from benchmark_trend")
+    assert (found["n_runs"], found["ours"], found["ratio"], found["met"]) == (3, 1.5, 30.0, True)
+    assert (found["measured_at"], found["measured_before"]) == (runs[0]["measured_at"], runs[2]["measured_at"])
+    assert (found["figure_before"], found["figure_first"]) == (20.0, 10.0)
+    assert (found["change"], found["change_since_first"]) == pytest.approx((0.5, 2.0))
+
+
+def test_benchmark_trend_compares_only_equal_sizes_on_one_machine_and_takes_ours_where_there_is_no_ratio(tmp_path):
+    elsewhere = '{"cpu": "y", "cores": 2, "gpu": "z"}'
+    runs = [
+        measured(0, 4.0), measured(1, 3.0), measured(2, 1.0, quick=True), measured(3, 0.5, machine=elsewhere),
+        measured(4, 9.0, unit="MiB"),
+    ]  # fmt: skip
+    found = rows(write_benchmarks(tmp_path, runs), "from benchmark_trend")
+    assert [(f["quick"], f["hardware"], f["unit"], f["ours"]) for f in found] == [
+        (False, "x, 2 cores", "MiB", 9.0), (False, "x, 2 cores", "s", 3.0), (False, "y, 2 cores, z", "s", 0.5),
+        (True, "x, 2 cores", "s", 1.0),
+    ]  # fmt: skip
+    assert [f["change"] for f in found] == [None, -0.25, None, None]
+
+
+def test_runs_of_benchmarks_pass_all_checks_and_are_no_collection(tmp_path):
+    warehouse = write_benchmarks(tmp_path, [measured(0, 4.0), measured(1, 3.0)])
+    assert failures(check_all(warehouse)) == []
+    assert rows(warehouse, "from collection_overview") == []
+    (found,) = rows(warehouse, "from stage_overview")
+    assert (found["stage"], found["n_keys"], found["rows"]) == ("benchmark", 2, 2)

@@ -2,8 +2,6 @@
 
 import errno
 import hashlib
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -225,21 +223,6 @@ def test_root_comes_from_argument_then_environment_then_default(tmp_path, monkey
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "env"))
     assert Warehouse().root == str(tmp_path / "env")
     assert Warehouse(tmp_path / "given").root == str(tmp_path / "given")
-
-
-def test_only_what_dead_processes_left_half_written_is_removed(store, training_rows):
-    record = write_training(store, training_rows())
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    folder = Path(store.root, record.path).parent
-    live = folder / storage.staging_name("part-x.parquet")
-    stale = folder / live.name.replace(live.name.split("-")[1], str(dead.pid), 1)
-    for file in (live, stale):
-        file.write_bytes(b"half")
-    assert store.clean_staging() == 1
-    assert live.exists()
-    assert not stale.exists()
-    assert store.storage.names("sae_training") == [record.path]
 
 
 def test_writers_of_the_same_key_at_once_do_not_corrupt_it(store, training_rows):

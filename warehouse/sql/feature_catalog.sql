@@ -26,19 +26,55 @@ explanation_counts as (
     group by all
 ),
 
--- By the ridge operator at the same position, as in the study.
+chosen_operators as (
+    select collection, operator
+    from operators
+    where method = 'ridge' and position_policy = 'same'
+    qualify row_number() over (
+        partition by collection, source_layer, target_layer
+        order by r2_val desc nulls last, operator
+    ) = 1
+),
+
+judged as (
+    select l.collection, l.evaluation, l.sae, l.operator
+    from latest_evaluations as l
+    semi join chosen_operators as o on o.collection = l.collection and o.operator = l.operator
+    where l.kind = 'feature_transport' and l.is_latest
+),
+
+-- By the ridge operator at the same position, as in the study; what feature_profile says, without a row a source layer.
+carried_by_leap as (
+    select
+        f.collection,
+        f.sae,
+        f.feature_id,
+        list(f.leap) as leaps,
+        list(f.r2) as r2s,
+        list(f.verdict) as verdicts,
+        max(f.leap) as longest_leap,
+        min(f.leap) filter (where f.verdict <> 'transported') as stops_at_leap
+    from feature_transport as f
+    semi join judged as j
+        on j.collection = f.collection and j.evaluation = f.evaluation and j.sae = f.sae and j.operator = f.operator
+    where f.method = 'ridge' and f.position_policy = 'same'
+    group by f.collection, f.sae, f.feature_id
+),
+
+-- Sorting numbers and picking by place takes a third of the time of sorting rows within the aggregate.
 carried as (
     select
         collection,
         sae,
         feature_id,
-        map_from_entries(list((leap, r2) order by leap)) as r2_by_leap,
-        map_from_entries(list((leap, verdict) order by leap)) as verdict_by_leap,
-        max(transported_leap) as transported_leap,
-        max(stops_at_leap) as stops_at_leap
-    from feature_profile
-    where method = 'ridge' and position_policy = 'same'
-    group by all
+        map(list_sort(leaps), list_select(r2s, list_grade_up(leaps))) as r2_by_leap,
+        map(list_sort(leaps), list_select(verdicts, list_grade_up(leaps))) as verdict_by_leap,
+        case
+            when stops_at_leap is null then longest_leap
+            else list_sort(leaps)[list_position(list_sort(leaps), stops_at_leap) - 1]
+        end as transported_leap,
+        stops_at_leap
+    from carried_by_leap
 ),
 
 identified as (

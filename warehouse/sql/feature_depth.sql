@@ -1,10 +1,14 @@
 -- distribution of the per-feature r2 at one target layer and leap, over all scored features and over the selected ones
-with selected_features as (
-    select s.collection, s.sae, s.feature_id
-    from feature_scores as s
-    inner join latest_evaluations as l
-        on l.kind = 'feature_scores' and l.collection = s.collection and l.evaluation = s.scoring and l.sae = s.sae
-    where l.is_latest and s.selected
+with latest_scorings as (
+    select collection, evaluation as scoring, sae from latest_evaluations
+    where kind = 'feature_scores' and is_latest
+),
+
+-- Semi joins give no more rows than they take: DuckDB then knows that these are few, and hashes them and not the others.
+selected_features as (
+    select collection, sae, feature_id
+    from (from feature_scores where selected)
+    semi join latest_scorings using (collection, scoring, sae)
 ),
 
 chosen_operators as (
@@ -16,50 +20,77 @@ chosen_operators as (
     ) = 1
 ),
 
-scored as (
-    select f.*
-    from feature_transport as f
-    semi join chosen_operators as o on o.collection = f.collection and o.operator = f.operator
-    inner join latest_evaluations as l
-        on l.kind = 'feature_transport' and l.collection = f.collection and l.evaluation = f.evaluation
-        and l.sae = f.sae and l.operator = f.operator
-    where l.is_latest and f.r2 is not null
+judged as (
+    select l.*
+    from latest_evaluations as l
+    semi join chosen_operators as o on o.collection = l.collection and o.operator = l.operator
+    where l.kind = 'feature_transport' and l.is_latest
 ),
 
+-- Groups first and what they are afterwards: one join for each operator instead of one for each of its features.
 grouped as (
-    select 'all' as features, * from scored
-    union all
-    select 'selected' as features, s.*
-    from scored as s
-    semi join selected_features as k
-        on k.collection = s.collection and k.sae = s.sae and k.feature_id = s.feature_id
-),
-
-final as (
     select
+        'all' as features,
         collection,
-        features,
+        evaluation,
         sae,
-        target_layer,
-        leap,
-        source_layer,
-        position_policy,
-        method,
         operator,
         count(*) as n_features,
         sum(n_active)::bigint as n_active,
         avg(r2) as mean_r2,
-        -- Ends of the features' own intervals, averaged: at least as wide as the interval of the average.
         avg(r2_low) as mean_r2_low,
         avg(r2_high) as mean_r2_high,
-        quantile_cont(r2, 0.05) as r2_q05,
-        quantile_cont(r2, 0.25) as r2_q25,
-        quantile_cont(r2, 0.50) as r2_q50,
-        quantile_cont(r2, 0.75) as r2_q75,
-        quantile_cont(r2, 0.95) as r2_q95,
+        quantile_cont(r2, [0.05, 0.25, 0.5, 0.75, 0.95]) as r2_quantiles,
         bool_and(sae_trusted) as sae_trusted
-    from grouped
-    group by all
+    from feature_transport
+    where r2 is not null
+    group by collection, evaluation, sae, operator
+    union all
+    select
+        'selected' as features,
+        f.collection,
+        f.evaluation,
+        f.sae,
+        f.operator,
+        count(*) as n_features,
+        sum(f.n_active)::bigint as n_active,
+        avg(f.r2) as mean_r2,
+        avg(f.r2_low) as mean_r2_low,
+        avg(f.r2_high) as mean_r2_high,
+        quantile_cont(f.r2, [0.05, 0.25, 0.5, 0.75, 0.95]) as r2_quantiles,
+        bool_and(f.sae_trusted) as sae_trusted
+    from feature_transport as f
+    semi join selected_features as k
+        on k.collection = f.collection and k.sae = f.sae and k.feature_id = f.feature_id
+    where f.r2 is not null
+    group by f.collection, f.evaluation, f.sae, f.operator
+),
+
+final as (
+    select
+        g.collection,
+        g.features,
+        g.sae,
+        j.target_layer,
+        j.target_layer - j.source_layer as leap,
+        j.source_layer,
+        j.position_policy,
+        j.method,
+        g.operator,
+        g.n_features,
+        g.n_active,
+        g.mean_r2,
+        -- Ends of the features' own intervals, averaged: at least as wide as the interval of the average.
+        g.mean_r2_low,
+        g.mean_r2_high,
+        g.r2_quantiles[1] as r2_q05,
+        g.r2_quantiles[2] as r2_q25,
+        g.r2_quantiles[3] as r2_q50,
+        g.r2_quantiles[4] as r2_q75,
+        g.r2_quantiles[5] as r2_q95,
+        g.sae_trusted
+    from grouped as g
+    inner join judged as j using (collection, evaluation, sae, operator)
 )
 
 select * from final

@@ -1,59 +1,65 @@
 -- how well one operator carries the features of one SAE: averages over the features that could be scored
-with features as (
-    select * from feature_transport
-),
-
-evaluations as (
+with evaluations as (
     select * from latest_evaluations
     where kind = 'feature_transport'
 ),
 
+latest_scorings as (
+    select collection, evaluation as scoring, sae from latest_evaluations
+    where kind = 'feature_scores' and is_latest
+),
+
+-- Semi joins give no more rows than they take: DuckDB then knows that these are few, and hashes them and not the others.
 selected_features as (
-    select s.collection, s.sae, s.feature_id
-    from feature_scores as s
-    inner join latest_evaluations as l
-        on l.kind = 'feature_scores' and l.collection = s.collection and l.evaluation = s.scoring and l.sae = s.sae
-    where l.is_latest and s.selected
+    select collection, sae, feature_id
+    from (from feature_scores where selected)
+    semi join latest_scorings using (collection, scoring, sae)
 ),
 
 operator_settings as (
     select collection, operator, output_weight, rank from operators
 ),
 
+-- Grouped by keys alone, and the selected features apart: joining or hashing more for each feature takes most of the time.
 per_operator as (
+    select
+        collection,
+        evaluation,
+        sae,
+        operator,
+        bool_and(sae_trusted) as sae_trusted,
+        count(*) as n_features,
+        count(r2) as n_features_scored,
+        count(*) - count(r2) as n_features_not_scored,
+        avg(r2) as mean_r2,
+        -- Ends of the features' own intervals, averaged: at least as wide as the interval of the average.
+        avg(r2_low) filter (where r2 is not null) as mean_r2_low,
+        avg(r2_high) filter (where r2 is not null) as mean_r2_high,
+        median(r2) as median_r2,
+        avg(skill) filter (where r2 is not null) as mean_skill,
+        avg(ceiling) filter (where r2 is not null) as mean_ceiling,
+        count(*) filter (where r2 is not null and verdict = 'transported') as n_transported,
+        count(*) filter (where r2 is not null and verdict = 'synthesised') as n_synthesised,
+        count(*) filter (where r2 is not null and verdict = 'undetermined') as n_undetermined
+    from feature_transport
+    group by collection, evaluation, sae, operator
+),
+
+per_operator_selected as (
     select
         f.collection,
         f.evaluation,
         f.sae,
-        f.source_layer,
-        f.leap,
-        f.target_layer,
-        f.position_policy,
-        f.method,
         f.operator,
-        bool_and(f.sae_trusted) as sae_trusted,
-        count(*) as n_features,
-        count(f.r2) as n_features_scored,
-        count(*) - count(f.r2) as n_features_not_scored,
-        avg(f.r2) as mean_r2,
-        -- Ends of the features' own intervals, averaged: at least as wide as the interval of the average.
-        avg(f.r2_low) filter (where f.r2 is not null) as mean_r2_low,
-        avg(f.r2_high) filter (where f.r2 is not null) as mean_r2_high,
-        median(f.r2) as median_r2,
-        count(f.r2) filter (where s.feature_id is not null) as n_features_selected,
-        avg(f.r2) filter (where s.feature_id is not null) as mean_r2_selected,
-        avg(f.r2_low) filter (where f.r2 is not null and s.feature_id is not null) as mean_r2_selected_low,
-        avg(f.r2_high) filter (where f.r2 is not null and s.feature_id is not null) as mean_r2_selected_high,
-        avg(f.skill) filter (where f.r2 is not null) as mean_skill,
-        avg(f.ceiling) filter (where f.r2 is not null) as mean_ceiling,
-        count(*) filter (where f.r2 is not null and f.verdict = 'transported') as n_transported,
-        count(*) filter (where f.r2 is not null and f.verdict = 'synthesised') as n_synthesised,
-        count(*) filter (where f.r2 is not null and f.verdict = 'undetermined') as n_undetermined
-    from features as f
-    left join selected_features as s
+        count(*) as n_features_selected,
+        avg(f.r2) as mean_r2_selected,
+        avg(f.r2_low) as mean_r2_selected_low,
+        avg(f.r2_high) as mean_r2_selected_high
+    from feature_transport as f
+    semi join selected_features as s
         on s.collection = f.collection and s.sae = f.sae and s.feature_id = f.feature_id
-    group by
-        f.collection, f.evaluation, f.sae, f.source_layer, f.leap, f.target_layer, f.position_policy, f.method, f.operator
+    where f.r2 is not null
+    group by f.collection, f.evaluation, f.sae, f.operator
 ),
 
 final as (
@@ -61,11 +67,11 @@ final as (
         m.collection,
         m.sae,
         m.sae_trusted,
-        m.source_layer,
-        m.leap,
-        m.target_layer,
-        m.method,
-        m.position_policy,
+        e.source_layer,
+        e.target_layer - e.source_layer as leap,
+        e.target_layer,
+        e.method,
+        e.position_policy,
         o.output_weight,
         o.rank,
         m.operator,
@@ -78,10 +84,10 @@ final as (
         m.mean_r2_low,
         m.mean_r2_high,
         m.median_r2,
-        m.n_features_selected,
-        m.mean_r2_selected,
-        m.mean_r2_selected_low,
-        m.mean_r2_selected_high,
+        coalesce(s.n_features_selected, 0) as n_features_selected,
+        s.mean_r2_selected,
+        s.mean_r2_selected_low,
+        s.mean_r2_selected_high,
         m.mean_skill,
         m.mean_ceiling,
         m.n_transported / nullif(m.n_features_scored, 0) as share_transported,
@@ -89,7 +95,8 @@ final as (
         m.n_undetermined / nullif(m.n_features_scored, 0) as share_undetermined
     from per_operator as m
     left join operator_settings as o using (collection, operator)
-    inner join evaluations as e using (collection, evaluation, sae, operator, position_policy)
+    left join per_operator_selected as s using (collection, evaluation, sae, operator)
+    inner join evaluations as e using (collection, evaluation, sae, operator)
 )
 
 select * from final

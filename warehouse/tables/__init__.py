@@ -10,7 +10,7 @@ from warehouse.tables.declaring import Column, Table
 __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
 
 SCHEMA_VERSION = 2
-"""Raised whenever a column changes; a warehouse of another version is refused, never guessed at."""
+"""Raised whenever a column changes; a warehouse of another version is refused, never guessed at. A further table changes none."""
 
 _ROOMS = (collecting, saes, features, operators, evaluation, causal, runs)
 

@@ -1,0 +1,198 @@
+"""A warehouse as large as many finished studies: the rows of one are made up, those of all others are links to its files."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from warehouse.stages import commit
+from warehouse.store import FileRecord, Warehouse
+from warehouse.tables import TABLES
+
+SOURCES, TARGETS = (8, 10, 12, 14, 16), (18, 20)
+METHODS = ("ridge", "linear", "rrr", "identity", "mean")
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+D_MODEL, N_SEQUENCES, N_EXPLAINED = 2_048, 4_000, 20
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+
+Study = dict[tuple[str, str], list[FileRecord]]
+"""(stage, key) -> what it wrote."""
+
+
+def write_study(warehouse: Warehouse, n_features: int) -> Study:
+    """One study through the warehouse's own writer: 10 pairs, 50 operators, two SAEs, 50 x ``n_features`` scores."""
+    collection, rng = _collection(0), np.random.default_rng(0)
+
+    def write(table: str, n: int, part: str, **columns: Any) -> FileRecord:
+        extra = {name: columns[name] for name in TABLES[table].partition[1:]}
+        return warehouse.write_rows(table, _rows(table, n, columns), part, collection=collection, **extra)
+
+    study: Study = {("collect", collection): [
+        write("collections", 1, "c", layers=[list(SOURCES + TARGETS)], created_at=[STARTED]),
+        write(
+            "sequences", N_SEQUENCES, "c", sequence_id=np.arange(N_SEQUENCES),
+            document_id=[f"document-{i // 4:011d}" for i in range(N_SEQUENCES)], n_tokens=128,
+            split=[("train", "train", "val", "test")[i // 4 % 4] for i in range(N_SEQUENCES)],
+            token_ids=list(rng.integers(0, 50_000, (N_SEQUENCES, 128), dtype=np.int32)), text="word " * 128,
+        ),
+    ]}  # fmt: skip
+    for target in TARGETS:
+        study |= _sae_stages(write, rng, target, n_features)
+        for source in SOURCES:
+            study |= _pair_stages(write, rng, source, target, n_features)
+    _commit(warehouse, study, 0)
+    return study
+
+
+def add_studies(warehouse: Warehouse, study: Study, numbers: Iterable[int]) -> None:
+    """The same study once more for each number, as a collection of its own whose files are hard links."""
+
+    def add(number: int) -> None:
+        linked = {key: [_linked(warehouse, file, number) for file in files] for key, files in study.items()}
+        _commit(warehouse, linked, number)
+
+    with ThreadPoolExecutor(16) as threads:  # each manifest waits for the disk
+        list(threads.map(add, numbers))
+
+
+def _collection(number: int) -> str:
+    return f"model-corpus-{number:08x}"
+
+
+def _linked(warehouse: Warehouse, file: FileRecord, number: int) -> FileRecord:
+    path = file.path.replace(_collection(0), _collection(number))
+    target = Path(warehouse.root, path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(Path(warehouse.root, file.path), target)
+    return replace(file, path=path)
+
+
+def _commit(warehouse: Warehouse, study: Study, number: int) -> None:
+    for order, ((stage, key), files) in enumerate(study.items()):
+        commit(
+            warehouse, stage, f"{key}-{number}" if number else key, collection=_collection(number),
+            settings={"stage": stage, "setting": list(range(20))}, files=files, seconds=1.0,
+            started_at=STARTED + timedelta(minutes=order),
+        )  # fmt: skip
+
+
+def _rows(table: str, n: int, columns: dict[str, Any]) -> dict[str, Any]:
+    """Columns of ``n`` rows: those given and declared (one value stands for all rows), else NULL or the least allowed."""
+    filled = {c.name: None if c.nullable else _least(c.type, c.minimum) for c in TABLES[table].columns if c.type}
+    return {
+        name: values if isinstance(values, (list, np.ndarray, pa.Array)) and len(values) == n else [values] * n
+        for name, values in (filled | columns).items()
+        if name in filled and name != "collection"
+    }
+
+
+def _least(type_: pa.DataType, minimum: float | None) -> Any:
+    if pa.types.is_string(type_):
+        return ""
+    if pa.types.is_list(type_) or pa.types.is_map(type_):
+        return []
+    if pa.types.is_boolean(type_):
+        return False
+    return float(minimum or 0) if pa.types.is_floating(type_) else int(minimum or 0)
+
+
+def _sae_stages(write: Any, rng: np.random.Generator, layer: int, n: int) -> Study:
+    sae, ids = f"sae-layer{layer:02d}", np.arange(n, dtype=np.int32)
+    own = {"sae": sae, "layer": layer}
+    counts = rng.integers(0, 1_000, n)
+    place = rng.permutation(n)
+    words = [[f"{word}" for word in row] for row in rng.integers(0, 50_000, (n, 10))]
+    explained = ids[place < n // N_EXPLAINED]
+    return {
+        ("saes", f"saes-{layer}"): [write("saes", 1, sae, **own, d_sae=n, trusted=True, l0=32.0)],
+        ("features", f"features-{layer}"): [write(
+            "feature_stats", n, sae, **own, feature_id=ids, n_tokens=10_000, n_active=counts,
+            activation_rate=counts / 1e4, mean_activation=rng.random(n), max_activation=rng.random(n) + 1,
+        )],
+        ("feature_scores", f"scores-{layer}"): [write(
+            "feature_scores", n, sae, **own, scoring=f"scores-{layer}", feature_id=ids, n_active=counts,
+            score=rng.random(n), pre_score=rng.random(n), rank=(place + 1).astype(np.int32),
+            selected=place < n // N_EXPLAINED, top_tokens=words, bottom_tokens=words, token_entropy=rng.random(n),
+            focus_z=rng.random(n), redundancy=rng.random(n), causal_effect=rng.random(n),
+        )],
+        ("explain", f"explain-{layer}"): [write(
+            "explanations", len(explained), sae, **own, feature_id=explained, explanation_id="1", aligned=True,
+            source="neuronpedia", description="words about a subject that is described here", fetched_at=STARTED,
+        )],
+    }  # fmt: skip
+
+
+def _pair_stages(write: Any, rng: np.random.Generator, source: int, target: int, n: int) -> Study:
+    name = f"L{source:02d}-k{target - source:02d}"
+    keys = {"source_layer": source, "leap": target - source, "target_layer": target, "position_policy": "same"}
+    n_operators, m = len(METHODS), len(METHODS) * n
+    operators = [f"{method}-{name}" for method in METHODS]
+    modes = np.arange(1, D_MODEL + 1, dtype=np.int32)
+    falling = rng.random((n_operators, 1)) * modes**-0.5
+    per_mode = [
+        write(
+            "operator_spectra", D_MODEL, f"{operator}", **keys, operator=operator, method=method, mode=modes,
+            singular_value=values, eigenvalue_real=values, eigenvalue_imag=rng.normal(size=D_MODEL),
+        )
+        for operator, method, values in zip(operators, METHODS, falling)
+    ]  # fmt: skip
+    scores = rng.random((n_operators, 3))
+    r2 = np.minimum(rng.normal(0.5, 0.3, m), 1)
+    unscored = rng.random(m) < 0.1
+    measured = {
+        column: pa.array(r2 + shift, mask=unscored)
+        for column, shift in (("r2", 0), ("r2_low", -0.1), ("r2_high", 0.1), ("r2_all_tokens", -0.05), ("skill", -0.2))
+    }
+    others = (
+        "pearson",
+        "mse",
+        "calibration",
+        "rms_ratio",
+        "mean_abs_ratio",
+        "mean_ratio",
+        "mad_ratio",
+        "mean_relative_error",
+    )
+    measured |= {column: pa.array(rng.random(m), mask=unscored) for column in others}
+    verdict = np.select([unscored, r2 > 0.8, r2 < 0.2], ["undetermined", "transported", "synthesised"], "undetermined")
+    curve = np.linspace(0.1, 0.9, len(RANKS))
+    return {
+        ("operators", name): [
+            write(
+                "operators", n_operators, name, **keys, operator=operators, method=list(METHODS), r2_test=scores[:, 0],
+                r2_val=scores[:, 1], r2_weighted=scores[:, 2],
+            ),
+            *per_mode,
+        ],
+        ("evaluate", f"features-{name}"): [write(
+            "feature_transport", m, f"features-{name}", **keys, **measured, evaluation=f"features-{name}",
+            operator=list(np.repeat(operators, n)), method=list(np.repeat(METHODS, n)), sae=f"sae-layer{target:02d}",
+            feature_id=np.tile(np.arange(n, dtype=np.int32), n_operators), sae_trusted=True,
+            n_active=rng.integers(0, 1_000, m), n_documents=rng.integers(0, 100, m), activation_rate=rng.random(m),
+            ceiling=rng.random(m), verdict=verdict.tolist(),
+        )],
+        ("evaluate", f"ranks-{name}"): [
+            write(
+                "efficiency", len(RANKS), f"ranks-{name}", **keys, evaluation=f"ranks-{name}", d_kept=D_MODEL,
+                rank=np.array(RANKS, dtype=np.int32), ceiling_in_sample=curve, ceiling_held_out=curve, r2_rrr=curve,
+                efficiency=curve,
+            ),
+            write("subspaces", 1, f"ranks-{name}", **keys, evaluation=f"ranks-{name}"),
+        ],
+        ("evaluate", f"maps-{name}"): [
+            write("compositions", 3, f"maps-{name}", **keys, evaluation=f"maps-{name}", method="ridge",
+                  middle_layer=np.arange(source + 1, source + 4, dtype=np.int32)),
+            write("scaling", 5, f"maps-{name}", **keys, evaluation=f"maps-{name}", method="ridge",
+                  fraction=np.arange(1, 6) / 5, r2=np.arange(1, 6) / 6),
+        ],
+        ("causal", f"causal-{name}"): [write(
+            "causal_effects", 8, f"causal-{name}", **keys, evaluation=f"causal-{name}", method="ridge",
+            intervention=["none", *["transport"] * 7], positions=["", *map(str, range(7))],
+        )],
+    }  # fmt: skip

@@ -1,0 +1,134 @@
+"""A benchmark as a program: prints its figures as a table, and keeps them as JSON and in the table ``benchmark_results``."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measurement import Measurement
+from flows.environment import prepare_environment
+
+Measure = Callable[[bool], Iterator[Measurement]]
+"""Yields figures; the argument asks for sizes that take seconds instead of minutes."""
+
+
+def run(name: str, measure: Measure, description: str | None) -> int:
+    """Measure and print; exit status 1 if a result of ours is wrong (``measure`` raises AssertionError).
+
+    Args:
+        name: of the benchmark.
+        measure: the work.
+        description: docstring of the program, for ``--help``.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, a few seconds; figures mean little")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--no-warehouse", action="store_true", help="leave the warehouse alone")
+    arguments = parser.parse_args()
+    prepare_environment()
+    started, clock = datetime.now(UTC), time.monotonic()
+    machine = machine_facts()
+    print(f"{name}: {', '.join(f'{key} {value}' for key, value in machine.items() if value)}", flush=True)
+    found, problem = [], None
+    print(header(), flush=True)
+    try:
+        for measurement in measure(arguments.quick):
+            found.append(measurement)
+            print(line(measurement), flush=True)
+    except AssertionError as error:
+        problem = error
+        print(f"WRONG: {error}", file=sys.stderr)
+    rows = [_row(name, m, machine, arguments.quick, started) for m in found]
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, default=str, indent=1) + "\n")
+    if rows and not arguments.no_warehouse and problem is None:
+        keep(name, rows, started, time.monotonic() - clock)
+    return int(problem is not None)
+
+
+def header() -> str:
+    """The head of the table that ``line`` fills."""
+    return f"{'':<84} {'ours':>10} {'reference':>10} {'unit':<9} {'ratio':>8}  target"
+
+
+def line(m: Measurement) -> str:
+    """One figure as a row of text; a reason follows where a target is missed."""
+    what = m.what if m.against is None else f"{m.what}, against {m.against}"
+    reference = "" if m.reference is None else _number(m.reference)
+    ratio = "" if m.ratio is None else f"{m.ratio:.3f}" if m.ratio < 10 else f"{m.ratio:.1f}"
+    text = f"{what:<84} {_number(m.ours):>10} {reference:>10} {m.unit:<9} {ratio:>8}"
+    if m.met is not None:
+        text += f"  {'at least' if m.at_least else 'at most'} {m.target:g}: {'met' if m.met else 'MISSED'}"
+    if m.met is False and m.why_missed:
+        text += f"\n    {m.why_missed}"
+    return text
+
+
+def machine_facts() -> dict[str, Any]:
+    """What the figures were measured on."""
+    import psutil
+    import torch
+
+    cpu = Path("/proc/cpuinfo")
+    named = (
+        [row.split(":")[1].strip() for row in cpu.read_text().splitlines() if "model name" in row]
+        if cpu.exists()
+        else []
+    )
+    cuda = torch.cuda.is_available()
+    return {
+        "cpu": named[0] if named else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}" if cuda else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def keep(name: str, rows: Sequence[dict[str, Any]], started: datetime, taken: float) -> None:
+    """Commit the figures of one run as a stage of the warehouse."""
+    from warehouse import quality, stages
+    from warehouse.store import Warehouse
+
+    warehouse, settings = Warehouse(), {"benchmark": name, "measured_at": started.isoformat()}
+    key = stages.stage_key(f"benchmark-{name}", settings)
+    files = [warehouse.write_rows("benchmark_results", [{"run": key} | row for row in rows], key, benchmark=name)]
+    checks = quality.check_stages(warehouse, [("benchmark", key)], COLLECTION, files)
+    files.append(warehouse.write_rows("quality_results", checks, key, collection=COLLECTION))
+    stages.commit(
+        warehouse, "benchmark", key, collection=COLLECTION, settings=settings, files=files,
+        quality=stages.FAILED if quality.failures(checks) else stages.PASSED, started_at=started, seconds=taken,
+    )  # fmt: skip
+
+
+COLLECTION = "benchmarks"
+"""Stands where other stages name their collection."""
+
+
+def _row(name: str, m: Measurement, machine: dict[str, Any], quick: bool, started: datetime) -> dict[str, Any]:
+    columns = asdict(m)
+    at_least = columns.pop("at_least")
+    bound = None if m.target is None else "at least" if at_least else "at most"
+    return {
+        "benchmark": name, **columns, "bound": bound, "met": m.met, "quick": quick,
+        "machine": json.dumps(machine), "measured_at": started,
+    }  # fmt: skip
+
+
+def _number(value: float) -> str:
+    """Four significant digits, with a suffix for large numbers."""
+    for suffix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if abs(value) >= scale:
+            return f"{value / (1e3 if suffix == 'k' else scale):.4g}{suffix}"
+    return f"{value:.4g}"

@@ -1,0 +1,125 @@
+"""The marts on 1, 10 and 100 million rows of feature_transport, all collections at once and one collection.
+
+Against a limit of one second at 10 million rows, and the main aggregate of ``transport_map`` against polars on the same
+files. The rows are those of one made-up study, and hard links to its files in the folders of other collections.
+``feature_profile`` has a row for each row of feature_transport: all of it is never asked for, so it is measured as the
+profile of one feature and, without a target, of one collection.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.generated_warehouse import METHODS, SOURCES, TARGETS, add_studies, write_study
+from benchmarks.measurement import Measurement, plain, speedup, within
+from benchmarks.program import run
+from benchmarks.timing import median_seconds, seconds, side_by_side
+from warehouse.catalog import connect, rows, run_select
+from warehouse.store import Warehouse
+
+ROW_BY_ROW = "feature_profile"
+ONE = "where collection = 'model-corpus-00000000'"
+ONE_FEATURE = f"{ONE} and sae = 'sae-layer{TARGETS[0]}' and feature_id = 7"
+LIMIT = 1.0
+"""Seconds."""
+WHY_MISSED = {
+    "feature_catalog": "it returns a row a feature, with lists and maps made of a fifth of all rows; joining few operators "
+    "instead of windows over their features, and maps sorted by place, took its processor time to about a half",
+    "explanation_overview": "it counts rows of feature_catalog and waits for the joins of that",
+    "transport_map": "two passes over all rows, one for the selected features, and nearly all of it is reading and "
+    "grouping; grouping by keys alone and hashing the few selected features took its processor time to about two fifths",
+    "feature_depth": "two passes over all rows, one for the selected features, and exact quantiles need all values; "
+    "joining groups instead of rows and one state for all quantiles took its processor time to about a fifth",
+}
+"""By mart."""
+Times = dict[str, float]
+
+
+def measure(quick: bool) -> Iterator[Measurement]:
+    """Figures at each size; the largest is left to the marts that keep to the limit at the one before."""
+    n_features, counts = (200, (1, 2)) if quick else (20_000, (1, 10, 100))
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Path(folder, "warehouse"))
+        study, made = write_study(warehouse, n_features), 1
+        marts = sorted(f.name.removesuffix(".sql") for f in resources.files("warehouse").joinpath("sql").iterdir())
+        marts.remove(ROW_BY_ROW)
+        for count in counts:
+            add_studies(warehouse, study, range(made, count))
+            made, n_rows = count, count * n_features * len(METHODS) * len(SOURCES) * len(TARGETS)
+            size = f"{n_rows / 1e6:g}M rows in {count} collection{'s' * (count > 1)}"
+            yield from _opening(warehouse, size)
+            times = _seconds_of(warehouse, marts)
+            yield from (plain(f"{mart}, {size}", "s", taken) for mart, taken in times.items())
+            if count == counts[1]:
+                yield from _at_the_limit(warehouse, times, marts, size)
+                yield _against_polars(warehouse, size)
+                marts = [mart for mart in marts if times[mart] < LIMIT]
+
+
+def _opening(warehouse: Warehouse, size: str) -> Iterator[Measurement]:
+    """A process parses every manifest once; later connections find them parsed."""
+    yield plain(f"first connection, {size}", "s", seconds(lambda: connect(warehouse))[0])
+    yield plain(f"further connection, {size}", "s", median_seconds(lambda: connect(warehouse)))
+    yield plain(f"one look-up by the program, {size}", "s", median_seconds(lambda: rows(warehouse, "from collections")))
+
+
+def _seconds_of(warehouse: Warehouse, marts: list[str], where: str = "") -> Times:
+    """Time of each mart, all of its rows computed and kept."""
+    connection = connect(warehouse)
+    return {mart: median_seconds(lambda: run_select(connection, f"from {mart} {where}"), rounds=2) for mart in marts}  # noqa: B023
+
+
+def _at_the_limit(warehouse: Warehouse, times: Times, marts: list[str], size: str) -> Iterator[Measurement]:
+    ordered = sorted(times, key=lambda mart: times[mart], reverse=True)
+    for place, mart in zip(("slowest", "second", "third", "fourth"), ordered):
+        what = f"{place} mart ({mart}), all of {size}"
+        yield within(what, "s", times[mart], at_most=LIMIT, why_missed=WHY_MISSED.get(mart, ""))
+    one = _seconds_of(warehouse, [mart for mart in marts if mart not in ("stage_overview", "benchmark_trend")], ONE)
+    slowest = max(one, key=lambda mart: one[mart])
+    yield within(f"slowest mart ({slowest}), one collection of {size}", "s", one[slowest], at_most=LIMIT)
+    profile = _seconds_of(warehouse, [ROW_BY_ROW], ONE_FEATURE)[ROW_BY_ROW]
+    yield within(f"{ROW_BY_ROW} of one feature, {size}", "s", profile, at_most=LIMIT)
+    whole = _seconds_of(warehouse, [ROW_BY_ROW], ONE)[ROW_BY_ROW]
+    yield plain(f"{ROW_BY_ROW}, all rows of one collection of {size}", "s", whole)
+
+
+def _against_polars(warehouse: Warehouse, size: str) -> Measurement:
+    """The averages of ``transport_map`` over all features, from the same files."""
+    import polars as pl
+
+    keys = ["collection", "evaluation", "sae", "operator"]
+    means = ["r2", "r2_low", "r2_high", "skill", "ceiling"]
+
+    def polars() -> pl.DataFrame:
+        scored = pl.scan_parquet(f"{warehouse.root}/feature_transport/**/*.parquet", hive_partitioning=True)
+        averages = [pl.col(name).filter(pl.col("r2").is_not_null()).mean().alias(f"mean_{name}") for name in means]
+        shares = [
+            (pl.col("r2").is_not_null() & (pl.col("verdict") == verdict)).sum().alias(verdict)
+            for verdict in ("transported", "synthesised", "undetermined")
+        ]
+        median = pl.col("r2").median().alias("median_r2")
+        return scored.group_by(keys).agg(pl.len(), *averages, *shares, median).sort(keys).collect()
+
+    aggregate = f"""select {", ".join(keys)}, count(*) as len,
+        {", ".join(f"avg({name}) filter (where r2 is not null) as mean_{name}" for name in means)},
+        count(*) filter (where r2 is not null and verdict = 'transported') as transported,
+        count(*) filter (where r2 is not null and verdict = 'synthesised') as synthesised,
+        count(*) filter (where r2 is not null and verdict = 'undetermined') as undetermined,
+        median(r2) as median_r2 from feature_transport group by all order by all"""
+    connection = connect(warehouse)
+    ours = partial(run_select, connection, aggregate)
+    found, expected = ours().pl(), polars()
+    for name in ("len", "transported", "median_r2", *(f"mean_{name}" for name in means)):
+        apart = np.abs(found[name].to_numpy() - expected[name].to_numpy()).max()
+        assert apart < 1e-9, f"{name} differs by {apart:.1e} from that of polars"
+    mine, theirs = side_by_side(ours, polars)
+    return speedup(f"averages of each operator, {size}", mine, "polars on the same files", theirs)
+
+
+if __name__ == "__main__":
+    sys.exit(run("sql", measure, __doc__))

@@ -1,0 +1,207 @@
+"""``ato up``: the whole platform on this machine, on loopback: servers, workers, pages; until Ctrl-C or SIGTERM."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from ato.errors import InputError, UnavailableError
+from flows.deployments import POOLS, ROOT
+from flows.environment import data_folder
+from flows.running import orphaned_servers
+from flows.services import (
+    Service,
+    choose_port,
+    dashboard,
+    has_dashboard,
+    log_path,
+    mlflow_server,
+    prefect_server,
+    shared_environment,
+    worker,
+)
+from flows.supervisor import Supervisor, end_marked
+from flows.up_state import UpState, only_one
+
+console = Console(highlight=False)
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
+SUBMITTED = ["PENDING", "RUNNING", "CANCELLING"]
+"""States of runs that some process is, or was, at work on."""
+
+
+class Stopped(BaseException):
+    """The user, or the system, wants everything to end."""
+
+
+def up(
+    *, profile: str = "demo", with_dashboard: bool = True, prefect_port: int | None = None,
+    mlflow_port: int | None = None, dashboard_port: int | None = None,
+) -> None:  # fmt: skip
+    """Start everything, register the deployments, print the addresses, and look after it until told to stop.
+
+    Args:
+        profile: whose settings the forms show at first.
+        with_dashboard: whether to start the dashboard, if there is one.
+        prefect_port: default 4200 or the next free one; likewise the others.
+
+    Raises:
+        InputError: an ``ato up`` runs on this data folder already, or a port that was asked for is taken.
+        UnavailableError: a service does not start, or ends again and again.
+    """
+    if address := os.environ.get("PREFECT_API_URL"):
+        raise InputError(
+            "PREFECT_API_URL names another Prefect server", where=address,
+            cure="unset it to run everything here; for one more machine on that server: prefect worker start --pool gpu",
+        )  # fmt: skip
+    for signal_ in ENDINGS:
+        signal.signal(signal_, _stop)
+    asked = {"prefect": prefect_port, "mlflow": mlflow_port, "dashboard": dashboard_port}
+    with only_one() as left_behind:
+        _clear(left_behind)
+        supervisor = None
+        try:
+            services = _services(asked, with_dashboard and has_dashboard())
+            addresses = {service.name: service.address for service in services if service.address}
+            api, token = f"{addresses['prefect']}/api", uuid.uuid4().hex
+            environment = shared_environment(api, addresses["mlflow"], token)
+            supervisor = Supervisor(environment, lambda line: console.print(line, markup=False, soft_wrap=True))
+            state = UpState(os.getpid(), token, addresses)
+            _run(supervisor, services, state, environment, api, profile)
+        except Stopped:
+            console.print("Stopping ...")
+        finally:
+            for signal_ in ENDINGS:
+                signal.signal(signal_, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them running
+            if supervisor is not None:
+                supervisor.stop()
+    console.print("All stopped. Flow runs that were under way go on with the next `ato up`.")
+
+
+def _run(
+    supervisor: Supervisor, services: list[Service], state: UpState, environment: dict[str, str], api: str, profile: str
+) -> NoReturn:
+    """Servers first, then what they are asked to hold, then the workers; then watch."""
+    state.write()  # before anything runs: should this process be killed now, the next one finds what it started
+    console.print(f"Starting {', '.join(service.name for service in services)} ...")
+    supervisor.start(*services)
+    if n := resume_interrupted(api):
+        console.print(f"{n} flow runs were under way when the platform ended: scheduled again.")
+    _child(["deploy", "--profile", profile], environment)
+    supervisor.start(*(worker(pool, api) for pool in POOLS))
+    UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
+    _show(state.addresses)
+    for restarted in supervisor.watch():
+        if restarted:
+            UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
+    raise AssertionError("watching has no end")
+
+
+def _services(asked: dict[str, int | None], with_dashboard: bool) -> list[Service]:
+    """The services with pages, each on a free port."""
+    ports: dict[str, int] = {}
+    for name in ("prefect", "mlflow", *(["dashboard"] if with_dashboard else [])):
+        ports[name] = choose_port(name, asked[name], set(ports.values()))
+    _announce_moved(ports, asked)
+    found = [prefect_server(ports["prefect"]), mlflow_server(ports["mlflow"], _registry())]
+    return found + [dashboard(port) for name, port in ports.items() if name == "dashboard"]
+
+
+def _announce_moved(ports: dict[str, int], asked: dict[str, int | None]) -> None:
+    from flows.services import PORTS
+
+    for name, port in ports.items():
+        if asked[name] is None and port != PORTS[name]:
+            console.print(f"Port {PORTS[name]} is taken: {name} uses {port}.")
+
+
+def _registry() -> str:
+    """Address of the registry's database, which is made whole before a server of MLflow's opens it."""
+    root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
+    local = root if "://" not in root else str(data_folder() / "warehouse")
+    code = "import sys; from warehouse.registry_database import *; uri = tracking_uri(sys.argv[1]); open_client(uri); print(uri)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, local], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise UnavailableError(
+            "MLflow's database cannot be opened", where=data_folder() / "mlflow.db",
+            cure=(done.stderr.strip().splitlines() or ["see `ato doctor`"])[-1],
+        )  # fmt: skip
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _child(arguments: list[str], environment: dict[str, str]) -> None:
+    """Run one of our own commands in a process that is gone afterwards, with all that it imported."""
+    done = subprocess.run([sys.executable, "-m", "flows.cli", *arguments], env=environment, check=False)
+    if done.returncode:
+        raise UnavailableError(f"`ato {' '.join(arguments)}` failed", cure="see the line above")
+
+
+def _clear(left_behind: UpState | None) -> None:
+    """End what an ``ato up`` that was killed has left running: it holds the ports and the databases."""
+    ended = end_marked(left_behind.token) if left_behind else []
+    for server in orphaned_servers():
+        with suppress(psutil.Error):
+            server.kill()
+            ended.append(server.pid)
+    if ended:
+        console.print(
+            f"Ended {len(ended)} processes that an earlier run left behind: {', '.join(map(str, ended))}",
+            soft_wrap=True,
+        )
+
+
+def resume_interrupted(api: str) -> int:
+    """Schedule the deployments' runs again whose processes ended with the platform; returns how many.
+
+    Only before the workers start: until then no run of this server has a process. Stages that such a run had completed
+    are skipped, and the one that it was in goes on after the last complete shard. Runs of subflows are made anew.
+    """
+    state_filter = {"flow_runs": {"state": {"type": {"any_": SUBMITTED}}}}
+    resumed = 0
+    for run in _post(f"{api}/flow_runs/filter", state_filter):
+        again = run["deployment_id"] and run["state_type"] != "CANCELLING"
+        kind, name = ("SCHEDULED", "Resuming") if again else ("CRASHED", "Crashed")
+        state = {"type": kind, "name": name, "message": "its process ended with the platform"}
+        _post(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": False})
+        resumed += bool(again)
+    return resumed
+
+
+def _post(address: str, body: dict[str, Any]) -> Any:
+    """Ask Prefect's server; one whose SQLite database is busy says 503, and means: again in a moment."""
+    for pause in (0.5, 1, 2, 4, 8, 0):
+        answer = httpx.post(address, json=body, timeout=60)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(pause)
+    return answer.raise_for_status().json()
+
+
+def _show(addresses: dict[str, str]) -> None:
+    meaning = {
+        "prefect": "runs, schedules and forms: Deployments > pipeline > Run > Custom run",
+        "mlflow": "the registry of operators",
+        "dashboard": "the results",
+    }
+    table = Table("", "address", "what is there", header_style="bold")
+    for name, address in addresses.items():
+        table.add_row(name, address, meaning[name])
+    console.print(table)
+    console.print(f"Logs: {log_path('prefect').parent}   Stop with Ctrl-C.", soft_wrap=True)
+    console.print(f"Ready {time.strftime('%H:%M:%S')}. `ato run` and `ato doctor` in other terminals find this server.")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped

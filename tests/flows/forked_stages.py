@@ -1,0 +1,222 @@
+"""All stages of a study in processes that are forked from one that has imported everything, and may be made to die.
+
+As a program it reads one JSON request a line and answers it: ``start`` forks a process that runs all stages, ``wait``
+says how it ended.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+SMALL: dict[str, dict[str, Any]] = {
+    "saes": {"layers": [2], "n_tokens": 1_024, "buffer_rows": 512, "judge_sequences": 2},
+    "operators": {"source_layers": [0], "leaps": [1, 2], "methods": ["ridge", "identity"], "train_fractions": []},
+    "features": {"n_tokens": 1_000, "ablation_sequences": 1},
+    "evaluate": {"ranks": [1, 4], "n_bootstrap": 100},
+    "causal": {"positions": ["5"], "n_sequences": 2},
+}
+"""What is left of the tiny study: every stage, and two pairs."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """kill -9 at one moment of a run."""
+
+    moment: str
+    """``half``: a file is half written; ``before`` and ``after`` it gets its name; or the name of a call in ``CALLS``,
+    after which the process dies."""
+    of: str = ""
+    """Which file: a pattern of its path in the warehouse."""
+    count: int = 1
+    """The how manieth time."""
+
+
+class Forks:
+    """Starts runs in forked processes, and waits for them."""
+
+    def __init__(self) -> None:
+        self._program = subprocess.Popen(
+            [sys.executable, "-m", "tests.flows.forked_stages"], cwd=ROOT, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End the program that forks."""
+        self._program.kill()
+        self._program.communicate()
+
+    def start(self, settings: Any, warehouse: Path, log: Path, death: Death | None = None, gate: str = "") -> int:
+        """Start a run; returns its process id.
+
+        Args:
+            log: file that takes all that it prints.
+            gate: path of a file; the model runs only while it exists.
+        """
+        return self._ask({
+            "start": settings.model_dump_json(), "warehouse": str(warehouse), "log": str(log),
+            "death": death and asdict(death), "gate": gate,
+        })  # fmt: skip
+
+    def wait(self, process: int) -> int:
+        """Wait for its end; returns its exit code, or minus the signal that it died of."""
+        return self._ask({"wait": process})
+
+    def run(self, settings: Any, warehouse: Path, log: Path, death: Death | None = None) -> int:
+        """Start a run and wait for it."""
+        return self.wait(self.start(settings, warehouse, log, death))
+
+    def _ask(self, request: dict[str, Any]) -> int:
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        self._program.stdin.write(json.dumps(request) + "\n")
+        self._program.stdin.flush()
+        return int(self._program.stdout.readline())
+
+
+def run_stages(settings: Any) -> str:
+    """All stages as plain functions: what survives a crash does not depend on Prefect. Returns the collection's key."""
+    from tasks.causal import measure_causal
+    from tasks.collect import collect_residuals
+    from tasks.evaluate import evaluate_operators
+    from tasks.features import measure_features, score_features
+    from tasks.operators import fit_operators
+    from tasks.saes import obtain_saes
+    from warehouse.catalog import publish
+
+    s = settings
+    key = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
+    saes = obtain_saes.fn(key, s.model, s.saes, s.evaluate)
+    measure_features.fn(key, saes, s.model)
+    score_features.fn(key, saes, s.model, s.features, s.evaluate)
+    fit_operators.fn(key, saes, s.model, s.operators, s.evaluate)
+    evaluate_operators.fn(key, saes, s.model, s.operators, s.evaluate)
+    measure_causal.fn(key, saes, s.model, s.operators, s.evaluate, s.causal)
+    publish()
+    return key
+
+
+CALLS = {
+    "model": ("ato.models", "LanguageModel", "read"),
+    "run created": ("mlflow.tracking", "MlflowClient", "create_run"),
+    "run logged": ("mlflow.tracking", "MlflowClient", "log_batch"),
+    "version created": ("mlflow.tracking", "MlflowClient", "create_model_version"),
+}
+"""Moments between the writing of files."""
+
+
+def _after(call: tuple[str, str, str], then: Callable[[], None]) -> None:
+    """Do something after each call of a method."""
+    import importlib
+
+    module, name, method = call
+    owner = getattr(importlib.import_module(module), name)
+    real = getattr(owner, method)
+
+    def called(self: Any, *args: Any, **options: Any) -> Any:
+        result = real(self, *args, **options)
+        then()
+        return result
+
+    setattr(owner, method, called)
+
+
+def _arrange(death: Death) -> None:
+    """Prepare this process to die."""
+    from warehouse import storage
+
+    left = death.count
+
+    def die() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if death.moment in CALLS:
+        _after(CALLS[death.moment], die)
+        return
+    publish = storage.LocalStorage.publish
+
+    def publish_or_die(self: Any, path: str, write: Callable, *args: Any, **options: Any) -> Any:
+        if not fnmatch(path, death.of):
+            return publish(self, path, write, *args, **options)
+
+        def write_or_die(staging: Path) -> None:
+            write(staging)
+            if death.moment == "half" and left == 1:
+                os.truncate(staging, staging.stat().st_size // 2)
+            if death.moment != "after":
+                die()
+
+        result = publish(self, path, write_or_die, *args, **options)
+        if death.moment == "after":
+            die()
+        return result
+
+    storage.LocalStorage.publish = publish_or_die  # type: ignore[method-assign]
+
+
+def _child(request: dict[str, Any]) -> None:
+    """Run all stages, print to the log, and leave without returning."""
+    import time
+    import traceback
+
+    code = 1
+    try:
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.environ["ATO_WAREHOUSE"] = request["warehouse"]
+        if request["death"]:
+            _arrange(Death(**request["death"]))
+        if gate := request["gate"]:
+
+            def wait_for_gate() -> None:
+                while not os.path.exists(gate):
+                    time.sleep(0.01)
+
+            _after(CALLS["model"], wait_for_gate)
+        from flows.settings import Settings
+
+        run_stages(Settings.model_validate_json(request["start"]))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Import everything once, then fork on request."""
+    from flows.environment import prepare_environment
+
+    prepare_environment()
+    import sklearn.cluster  # noqa: F401
+
+    import flows.pipeline  # noqa: F401
+    from warehouse import quality, registry  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "start" in request:
+            process = os.fork()
+            if process == 0:
+                _child(request)
+            print(process, flush=True)
+        else:
+            status = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+            print(status, flush=True)
+
+
+if __name__ == "__main__":
+    main()

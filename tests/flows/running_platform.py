@@ -1,0 +1,152 @@
+"""A whole platform of a test's own: ``ato up`` as a child on free ports and a temporary folder, and its API."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from flows.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 400
+"""Seconds after which something that should happen is taken not to; no statement about speed."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Platform:
+    """``ato up`` on a data folder, with forms that show the given settings."""
+
+    def __init__(self, folder: Path, settings: Settings):
+        self.data, self.output = folder / "data", folder / "up.txt"
+        self.profile = folder / "profile.yaml"
+        self.profile.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
+        self.environment.pop("PREFECT_HOME", None)
+        self.environment |= {
+            "ATO_WAREHOUSE": str(self.data / "warehouse"), "COLUMNS": "200",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        }  # fmt: skip
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        self.port = free_port()
+        command = [
+            "up",
+            "--profile",
+            str(self.profile),
+            "--prefect-port",
+            str(self.port),
+            "--mlflow-port",
+            str(free_port()),
+        ]
+        self.output.write_text("")
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", *command],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+        self.wait_for(lambda: "Ready" in self.said() or self.process.poll() is not None, "the platform to be ready")
+        assert self.process.poll() is None, self.said()
+
+    def said(self) -> str:
+        """What it printed."""
+        return self.output.read_text()
+
+    @property
+    def address(self) -> str:
+        """Of Prefect's pages."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def ato(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Another command, as in another terminal."""
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *arguments], cwd=ROOT, env=self.environment, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    def post(self, path: str, **body: Any) -> Any:
+        """Ask Prefect's API; 503 means that its database is busy."""
+        deadline = time.monotonic() + PATIENCE
+        while (answer := httpx.post(f"{self.address}/api/{path}", json=body, timeout=60)).status_code == 503:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(1)
+        return answer.raise_for_status().json()
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """A deployment as the server has it."""
+        return httpx.get(f"{self.address}/api/deployments/name/{name}/{name}", timeout=60).raise_for_status().json()
+
+    def run(self, name: str, **parameters: Any) -> str:
+        """Start a deployment; returns the id of the run."""
+        return self.post(
+            f"deployments/{self.deployment(name)['id']}/create_flow_run",
+            parameters=parameters,
+            state={"type": "SCHEDULED"},
+        )["id"]
+
+    def runs(self, name: str) -> list[dict[str, Any]]:
+        """Runs of a deployment; those of subflows are none."""
+        of = {"id": {"any_": [self.deployment(name)["id"]]}}
+        return self.post("flow_runs/filter", deployments=of, sort="EXPECTED_START_TIME_ASC")
+
+    def finished(self, name: str) -> list[dict[str, Any]]:
+        """Its completed runs; a failed one fails the test with its message."""
+        runs = self.runs(name)
+        for run in runs:
+            assert run["state_type"] not in ("FAILED", "CRASHED"), f"{run['name']}: {run['state']['message']}"
+        return [run for run in runs if run["state_type"] == "COMPLETED"]
+
+    def wait_for(self, happened: Callable[[], Any], what: str) -> Any:
+        """Wait until something is true; returns it."""
+        deadline = time.monotonic() + PATIENCE
+        while not (result := happened()):
+            assert time.monotonic() < deadline, f"waited in vain for {what}; the platform said:\n{self.said()}"
+            time.sleep(0.5)
+        return result
+
+    def stop(self) -> int:
+        """SIGTERM, as a service manager sends it; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that work on the data folder."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("ATO_WAREHOUSE") == str(self.data / "warehouse"):
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return found
+
+
+@contextmanager
+def platform(folder: Path, settings: Settings) -> Iterator[Platform]:
+    """A platform that is started, and stopped at the end whatever happens."""
+    there = Platform(folder, settings)
+    try:
+        there.start()
+        yield there
+    finally:
+        if there.process.poll() is None:
+            there.stop()

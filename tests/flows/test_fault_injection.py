@@ -1,0 +1,155 @@
+"""kill -9 at any moment, and two runs at once: the tables are those of one undisturbed run, byte for byte."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.retention import collect_garbage
+from tests.flows.forked_stages import SMALL, Death, Forks
+from tests.flows.tiny_study import tiny_settings
+from warehouse import quality, retention
+from warehouse.catalog import rows
+from warehouse.stages import manifests
+from warehouse.storage import file_sha256
+from warehouse.store import Warehouse
+from warehouse.tables import TABLES
+
+DEATHS = (
+    Death("half", "warehouse.json"),
+    Death("before", "sequences/*", 2),
+    Death("model", count=2),
+    Death("half", "activations/*"),
+    Death("after", "activations/*", 7),
+    Death("before", "artifacts/collections/*/shard-*"),
+    Death("model", count=4),
+    Death("after", "artifacts/collections/*/shard-*", 2),
+    Death("half", "quality_results/*"),
+    Death("before", "stage_runs/stage=collect/*"),
+    Death("after", "stage_runs/stage=collect/*"),
+    Death("half", "artifacts/moments/*"),
+    Death("before", "stage_runs/stage=moments/*"),
+    Death("half", "artifacts/saes/*.safetensors"),
+    Death("after", "artifacts/saes/*"),
+    Death("after", "stage_runs/stage=sae_weights/*"),
+    Death("after", "stage_runs/stage=saes/*"),
+    Death("before", "feature_stats/*"),
+    Death("half", "feature_scores/*"),
+    Death("after", "feature_examples/*"),
+    Death("after", "quality_results/*"),
+    Death("half", "artifacts/operators/*"),
+    Death("run created"),
+    Death("run logged"),
+    Death("version created", count=2),
+    Death("half", "operators/*"),
+    Death("after", "stage_runs/stage=operators/*", 2),
+    Death("before", "feature_transport/*"),
+    Death("after", "stage_runs/stage=evaluate/*"),
+    Death("half", "causal_perplexity/*"),
+    Death("before", "warehouse.duckdb"),
+)
+VOLATILE = {name for name, table in TABLES.items() if any(column.volatile for column in table.columns)}
+OWN = {"stage_runs", "quality_results"}
+"""Tables about the runs: a resumed run checks what is left of a group of stages, so its checks are counted otherwise."""
+
+
+@pytest.fixture(scope="module")
+def forks():
+    program = Forks()
+    yield program
+    program.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(forks, tmp_path_factory):
+    """Settings, and the warehouse of one run of all stages."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    settings = tiny_settings(folder, **SMALL)
+    assert forks.run(settings, folder / "data" / "warehouse", folder / "log") == 0, (folder / "log").read_text()
+    return settings, Warehouse(folder / "data" / "warehouse")
+
+
+def parts(warehouse: Warehouse) -> dict[str, str]:
+    """SHA-256 of every Parquet file, but of tables that hold clock times."""
+    return {
+        path: file_sha256(Path(warehouse.root, path))
+        for path in warehouse.storage.entries()
+        if path.endswith(".parquet") and path.split("/")[0] not in VOLATILE | OWN
+    }
+
+
+def steady_rows(warehouse: Warehouse, name: str) -> list[dict]:
+    """The rows of a table, but clock times."""
+    steady = [column.name for column in TABLES[name].columns if not column.volatile]
+    return rows(warehouse, f"select {', '.join(steady)} from {name} order by {', '.join(TABLES[name].key)}")
+
+
+def committed(warehouse: Warehouse) -> list[tuple]:
+    """What the manifests promise of tables and artifacts, but files with clock times in them."""
+    found = []
+    for run in manifests(warehouse):
+        files = {f.path: (f.rows, f.sha256) for f in run.files if f.table_name not in VOLATILE | OWN}
+        found.append((run.stage, run.key, run.collection, run.inputs, run.settings, run.quality, files))
+    return sorted(found, key=lambda row: row[:2])
+
+
+def assert_same(warehouse: Warehouse, expected: Warehouse) -> None:
+    assert parts(warehouse) == parts(expected)
+    assert committed(warehouse) == committed(expected)
+    for name in VOLATILE - OWN:
+        assert steady_rows(warehouse, name) == steady_rows(expected, name)
+    assert {
+        path for path in warehouse.storage.entries() if path.startswith("artifacts/") and "/mlflow/" not in path
+    } == {path for path in expected.storage.entries() if path.startswith("artifacts/") and "/mlflow/" not in path}
+
+
+@pytest.mark.slow
+def test_runs_killed_at_thirty_points_end_in_the_bytes_of_an_undisturbed_one(forks, undisturbed, tmp_path, monkeypatch):
+    settings, expected = undisturbed
+    folder, log = tmp_path / "data" / "warehouse", tmp_path / "log"
+    for death in DEATHS:
+        log.unlink(missing_ok=True)
+        assert forks.run(settings, folder, log, death) == -signal.SIGKILL, f"{death} {log.read_text()}"
+    assert forks.run(settings, folder, log) == 0, log.read_text()
+    warehouse = Warehouse(folder)
+    assert warehouse.storage.leftovers()
+    monkeypatch.setenv("ATO_WAREHOUSE", str(folder))
+    collect_garbage(yes=True)
+    assert not [path for path in folder.parent.rglob("*") if ".staging-" in path.name]
+    assert not retention.plan(warehouse).removals
+    assert_same(warehouse, expected)
+    assert not quality.failures(quality.check_all(warehouse))
+
+
+def wait_for(text: str, log: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not log.exists() or text not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text() if log.exists() else "nothing was printed"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first_dies", [False, True])
+def test_a_second_run_of_the_same_key_waits_for_the_first_and_then_skips_or_resumes(
+    forks, undisturbed, tmp_path, first_dies
+):
+    settings, expected = undisturbed
+    folder, gate = tmp_path / "data" / "warehouse", tmp_path / "gate"
+    logs = [tmp_path / "first.log", tmp_path / "second.log"]
+    first = forks.start(settings, folder, logs[0], gate=str(gate))
+    wait_for("loading", logs[0])
+    while not (folder / "locks").exists():
+        time.sleep(0.01)
+    second = forks.start(settings, folder, logs[1])
+    wait_for(f"another run is at it (process {first} on", logs[1])
+    if first_dies:
+        os.kill(first, signal.SIGKILL)
+    gate.touch()
+    assert forks.wait(second) == 0, logs[1].read_text()
+    assert forks.wait(first) == (-signal.SIGKILL if first_dies else 0), logs[0].read_text()
+    assert ("is complete, skipped" in logs[1].read_text().split("waiting for it")[1]) != first_dies
+    assert_same(Warehouse(folder), expected)
+    assert not list((folder / "locks").iterdir())
+    assert not quality.failures(quality.check_all(Warehouse(folder)))

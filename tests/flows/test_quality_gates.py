@@ -1,0 +1,58 @@
+"""Quality gates: failed expectations stop the chain, keep data out of the marts, are shown, and cleared by a fixed run."""
+
+import json
+
+import pytest
+
+from ato.errors import QualityError
+from flows.pipeline import pipeline
+from tasks import operators
+from tests.flows.forked_stages import SMALL
+from tests.flows.tiny_study import tiny_settings
+from warehouse import quality
+from warehouse.catalog import rows
+from warehouse.store import Warehouse
+
+
+def shown(key: str) -> tuple[list[dict], str]:
+    """The rows and the description of a table artifact."""
+    from prefect.artifacts import Artifact
+
+    found = Artifact.get(key)
+    return json.loads(found.data), found.description
+
+
+@pytest.mark.slow
+def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "data" / "warehouse"))
+    settings = tiny_settings(tmp_path, **SMALL)
+    real = operators.operator_row
+
+    def too_good(*args, **options):
+        return real(*args, **options) | {"r2_test": 1.5}
+
+    monkeypatch.setattr(operators, "operator_row", too_good)
+    with pytest.raises(QualityError, match=r"operators\.r2_test.*of 4 break it"):
+        pipeline(settings)
+    assert rows(None, "select count(*) as n from operators") == [{"n": 0}]
+    assert rows(None, "select count(*) as n from transport_map") == [{"n": 0}]
+    assert rows(None, "select count(*) as n from feature_stats")[0]["n"] > 0  # what passed before is there
+    found = rows(None, "select stage, quality, count(*) as n from stage_runs group by all order by stage")
+    assert [row for row in found if row["quality"] == "failed"] == [{"stage": "operators", "quality": "failed", "n": 2}]
+    assert not {"evaluate", "causal"} & {row["stage"] for row in found}
+    table, description = shown("quality-operators")
+    assert (table[0]["success"], table[0]["column_name"], table[-1]["success"]) == (False, "r2_test", True)
+    assert "expectations failed" in description
+    assert quality.failures(quality.check_all(Warehouse()))
+
+    monkeypatch.setattr(operators, "operator_row", real)
+    collection = pipeline(settings)
+    assert rows(None, "select distinct quality from stage_runs where collection = ?", [collection]) == [
+        {"quality": "passed"}
+    ]
+    assert rows(None, "select count(*) as n from operators") == [{"n": 4}]
+    assert rows(None, "select count(*) as n from transport_map")[0]["n"] > 0
+    assert rows(None, "select count(*) as n from quality_results where not success") == [{"n": 0}]
+    table, description = shown("quality-operators")
+    assert all(row["success"] for row in table)
+    assert not quality.failures(quality.check_all(Warehouse()))
