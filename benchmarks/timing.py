@@ -28,13 +28,18 @@ def median_seconds(work: Callable[[], object], rounds: int = 3) -> float:
     return statistics.median(seconds(work)[0] for _ in range(rounds))
 
 
-def side_by_side(*works: Callable[[], object], rounds: int = 3) -> list[float]:
+def side_by_side(
+    *works: Callable[[], object], rounds: int = 3, after_round: Callable[[], object] = lambda: None
+) -> list[float]:
     """Median wall time of each of several pieces of work that take turns, so that a slow moment hits all of them.
 
     The medians are those of the round whose first ratio is the median one: a quotient of two of them is a ratio that
-    was seen, not one of two different moments.
+    was seen, not one of two different moments. What ``after_round`` does, such as removing files, is not timed.
     """
-    times = [[seconds(work)[0] for work in works] for _ in range(rounds)]
+    times = []
+    for _ in range(rounds):
+        times.append([seconds(work)[0] for work in works])
+        after_round()
     return sorted(times, key=lambda taken: taken[0] / taken[-1])[rounds // 2]
 
 

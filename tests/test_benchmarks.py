@@ -26,21 +26,21 @@ def run(*arguments: str, warehouse: Path) -> subprocess.CompletedProcess[str]:
 def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(name, tmp_path):
     done = run(f"benchmarks.{name}", "--no-warehouse", warehouse=tmp_path / "warehouse")
     assert done.returncode == 0, done.stderr
-    assert "against" in done.stdout
+    assert len(done.stdout.splitlines()) > 3  # the machine, the head, and figures
     assert not (tmp_path / "warehouse").exists()
 
 
 @pytest.mark.slow
 def test_figures_of_a_run_are_rows_of_the_warehouse_that_sql_reads(tmp_path):
-    from warehouse.catalog import open_catalog
+    from warehouse.catalog import rows
 
     done = run("benchmarks", "moments", warehouse=tmp_path / "warehouse")
     assert done.returncode == 0, done.stderr
     assert "targets met" in done.stdout
-    with open_catalog(tmp_path / "warehouse") as catalog:
-        rows = catalog.execute("select benchmark, quick, ratio, met from benchmark_results where target > 0").fetchall()
-    assert rows
-    assert {(benchmark, quick) for benchmark, quick, *_ in rows} == {("moments", True)}
+    found = rows(tmp_path / "warehouse", "select benchmark, quick, met from benchmark_results where target > 0")
+    assert found
+    assert {(row["benchmark"], row["quick"]) for row in found} == {("moments", True)}
+    assert all(row["met"] is not None for row in found)
 
 
 @pytest.mark.parametrize(
