@@ -164,11 +164,8 @@ def _figures(study: str, found: Estimate, measured: Times) -> Iterator[Measureme
 def _seconds_of(found: Estimate, measured: Times) -> Times:
     """The estimated seconds of what was measured; a demo's start and report were not."""
     times = {stage: of.seconds for stage, of in found.by_stage.items()}
-    return (
-        times | {"start and report": times["start"] + times["report"]}
-        if "start and report" in measured
-        else {stage: times[stage] for stage in measured}
-    )
+    times["start and report"] = times["start"] + times["report"]
+    return {stage: times[stage] for stage in measured}
 
 
 def _ratio(what: str, unit: str, estimated: float, taken: float, at_most: float) -> Measurement:
