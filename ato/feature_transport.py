@@ -1,20 +1,18 @@
 """How well operators predict each SAE feature of the target layer on the tokens where the SAE activates it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 
 from ato.active_projections import ActiveProjections, Projections
 from ato.bootstrap import document_bootstrap
 from ato.errors import MismatchError
 from ato.feature_stats import DocumentsOfFeatures
 from ato.operators import TransportOperator
-from ato.parallel import run_all
+from ato.parallel import one_openmp_thread, run_all
 from ato.residuals import ResidualBlock
 from ato.saes import ActiveFeatures, SparseAutoencoder
 from ato.token_sample import Candidates, TokenSample
@@ -92,7 +90,7 @@ class FeatureTransport:
         for part in run_all([partial(self._part, block, rows, own) for rows, own in parts]):
             self._documents.merge(part.documents)
             self._sample.add(part.candidates)
-            with _one_openmp_thread():
+            with one_openmp_thread():
                 for name, sums in part.sums.items():
                     whole = self._sums[name]
                     whole.index_add_(-2, part.groups, sums) if name in _OF_GROUPS else whole.add_(sums)
@@ -100,7 +98,7 @@ class FeatureTransport:
 
     def _part(self, block: ResidualBlock, rows: slice, active: ActiveFeatures) -> "_Part":
         """What some rows of a block add; changes nothing."""
-        with _one_openmp_thread():
+        with one_openmp_thread():
             layers = self._target, *self._projections.sources
             found = self._projections.of_rows({layer: block.residuals[layer][rows] for layer in layers}, active)
             groups, group = np.unique(block.document[rows] % DOCUMENT_GROUPS, return_inverse=True)
@@ -270,19 +268,6 @@ class _Part:
     sums: dict[str, torch.Tensor]
     documents: DocumentsOfFeatures
     candidates: Candidates
-
-
-@cache
-def _openmp() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="openmp")
-
-
-@contextmanager
-def _one_openmp_thread() -> Iterator[None]:
-    """torch works on the calling thread alone: where tasks fill all cores, its own threads would wait for one another."""
-    torch.get_num_threads()  # a new thread sets its number when it first asks for it
-    with _openmp().limit(limits=1):
-        yield
 
 
 def _add(sums: torch.Tensor, index: torch.Tensor, values: torch.Tensor) -> None:

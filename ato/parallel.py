@@ -47,6 +47,19 @@ def one_blas_thread() -> Iterator[None]:
                 _Limit.active.__exit__(None, None, None)
 
 
+@contextmanager
+def one_openmp_thread() -> Iterator[None]:
+    """torch works on the calling thread alone: where tasks fill all cores, its own threads would wait for one another."""
+    torch.get_num_threads()  # a new thread sets its number when it first asks for it
+    with _openmp().limit(limits=1):
+        yield
+
+
+@cache
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
+
+
 def run_all(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     """Results of the tasks, in their order. As many run at a time as torch may use threads (``OMP_NUM_THREADS``).
 

@@ -228,8 +228,7 @@ def compare(case: Case, layers: tuple[int, ...], rounds: int) -> Iterator[Measur
     yield rate(
         what, "tokens/s", n / collecting, "the bare forward pass", n / bare, at_least=least, why_missed=(
             "with so many layers, widening, encoding, hashing and flushing take their time from the very cores that run the "
-            "model; one encoding for all layers of a shard, hashing while writing and gathering inside the hook took it "
-            "from 0.65 to what it is"
+            "model; one encoding for all layers of a shard, hashing while writing and gathering inside the hook help"
         ),
     )  # fmt: skip
     yield rate(what, "tokens/s", n / collecting, "output_hidden_states and np.save", n / saving)

@@ -2,7 +2,7 @@
 
 Measures the forward pass against the matrix-product peak of its precision, collection with moments against the forward
 pass, and the memory of both; then says how long the published study would take at the measured rates. Without a CUDA
-device nothing is measured but with ``--quick``, which takes a small model on whatever there is.
+device only their number, 0, is said but with ``--quick``, which takes a small model on whatever there is.
 """
 
 import sys
@@ -26,8 +26,8 @@ SEQUENCE = 256
 
 def measure(quick: bool) -> Iterator[Measurement]:
     """Forward pass, collection, memory, and the projected study."""
+    yield plain("CUDA devices", "devices", torch.cuda.device_count())
     if not quick and not torch.cuda.is_available():
-        print("no CUDA device: nothing to measure")
         return
     prepare_environment()
     model = shaped_model(SMALL if quick else GEMMA_2_2B)

@@ -5,15 +5,18 @@ import json
 import os
 import platform
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.measurement import Measurement
 from flows.environment import prepare_environment
+
+if TYPE_CHECKING:
+    from tasks.stage import Stage
 
 Measure = Callable[[bool], Iterator[Measurement]]
 """Yields figures; the argument asks for sizes that take seconds instead of minutes."""
@@ -35,24 +38,35 @@ def run(name: str, measure: Measure, description: str | None) -> int:
     parser.add_argument("--no-warehouse", action="store_true", help="leave the warehouse alone")
     arguments = parser.parse_args()
     prepare_environment()
-    started, clock = datetime.now(UTC), time.monotonic()
+    started = datetime.now(UTC)
     machine = machine_facts()
     print(f"{name}: {', '.join(f'{key} {value}' for key, value in machine.items() if value)}", flush=True)
-    found, problem = [], None
     print(header(), flush=True)
+    rows: list[dict[str, Any]] = []
     try:
-        for measurement in measure(arguments.quick):
-            found.append(measurement)
-            print(line(measurement), flush=True)
+        with nullcontext() if arguments.no_warehouse else _stage(name, started) as stage:
+            for measurement in measure(arguments.quick):
+                rows.append(_row(name, measurement, machine, arguments.quick, started))
+                print(line(measurement), flush=True)
+            if stage is not None:
+                own = [{"run": stage.key} | row for row in rows]
+                stage.add(stage.warehouse.write_rows("benchmark_results", own, stage.key, benchmark=name))
     except AssertionError as error:
-        problem = error
         print(f"WRONG: {error}", file=sys.stderr)
-    rows = [_row(name, m, machine, arguments.quick, started) for m in found]
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, default=str, indent=1) + "\n")
-    if rows and not arguments.no_warehouse and problem is None:
-        keep(name, rows, started, time.monotonic() - clock)
-    return int(problem is not None)
+        return 1
+    finally:
+        if arguments.json:
+            arguments.json.write_text(json.dumps(rows, default=str, indent=1) + "\n")
+    return 0
+
+
+def _stage(name: str, started: datetime) -> "Stage":
+    """The run of a benchmark as a stage of the warehouse."""
+    from tasks.stage import Stage
+    from warehouse.store import Warehouse
+
+    settings = {"benchmark": name, "measured_at": started.isoformat()}
+    return Stage(Warehouse(), "benchmark", f"benchmark-{name}", settings=settings, inputs=[], collection=COLLECTION)
 
 
 def header() -> str:
@@ -94,22 +108,6 @@ def machine_facts() -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def keep(name: str, rows: Sequence[dict[str, Any]], started: datetime, taken: float) -> None:
-    """Commit the figures of one run as a stage of the warehouse."""
-    from warehouse import quality, stages
-    from warehouse.store import Warehouse
-
-    warehouse, settings = Warehouse(), {"benchmark": name, "measured_at": started.isoformat()}
-    key = stages.stage_key(f"benchmark-{name}", settings)
-    files = [warehouse.write_rows("benchmark_results", [{"run": key} | row for row in rows], key, benchmark=name)]
-    checks = quality.check_stages(warehouse, [("benchmark", key)], COLLECTION, files)
-    files.append(warehouse.write_rows("quality_results", checks, key, collection=COLLECTION))
-    stages.commit(
-        warehouse, "benchmark", key, collection=COLLECTION, settings=settings, files=files,
-        quality=stages.FAILED if quality.failures(checks) else stages.PASSED, started_at=started, seconds=taken,
-    )  # fmt: skip
 
 
 COLLECTION = "benchmarks"

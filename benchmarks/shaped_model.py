@@ -37,7 +37,7 @@ def shaped_model(shape: dict[str, int], *, device: str = "auto", dtype: str = "a
     return LanguageModel(ModelIdentity(name, None, "0" * 16), module.requires_grad_(False), byte_tokenizer())
 
 
-def byte_tokenizer() -> Any:
+def byte_tokenizer(context: int = CONTEXT) -> Any:
     """A fast tokenizer with one token a byte (ids 3 ... 258) after ``<pad>``, ``<bos>`` and ``<eos>``."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -48,5 +48,5 @@ def byte_tokenizer() -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", model_max_length=CONTEXT
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", model_max_length=context
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from ato.errors import DataError
 from flows.chain import conclude, stage_run
 from flows.collect import collect
 from flows.forms import DEMO, FORM, Profile, chosen, run_name
@@ -37,5 +38,8 @@ def make_report(collection: str, output: Path | None = None) -> str:
         return address
     output.parent.mkdir(parents=True, exist_ok=True)
     warehouse = Warehouse()
-    output.write_bytes(warehouse.storage.read(address.removeprefix(f"{warehouse.root}/")) or b"")
+    page = warehouse.storage.read(address.removeprefix(f"{warehouse.root}/"))
+    if page is None:
+        raise DataError("the report was removed while it was copied", where=address, cure="draw it again: ato report")
+    output.write_bytes(page)
     return str(output)

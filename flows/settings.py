@@ -65,10 +65,7 @@ class Settings(StageSettings):
         """Layers to read: as set, or all that pairs and SAEs need."""
         if self.collect.layers is not None:
             return sorted(set(self.collect.layers))
-        pairs = self.operators.pairs
-        return sorted(
-            {*self.saes.layers, *self.saes.paths, *self.saes.releases, *(layer for pair in pairs for layer in pair)}
-        )
+        return sorted({*self.saes.layers, *self.saes.paths, *self.saes.releases, *self.operators.layers})
 
 
 def profile_names() -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ato.model_shapes import ModelShape
+from ato.moments import GATHERED_ROWS
 from flows.machine_rates import SOLVE_FLOPS, MachineRates
 from flows.settings import Settings
 from flows.sizes import (
@@ -29,8 +30,6 @@ SEQUENCE_BYTES = 8
 SCORE_BYTES = 160
 """Bytes of a row of ``feature_transport``: eighteen numbers that hardly compress."""
 LOSS_BYTES = 40
-MOMENT_ROWS = 8192
-"""Rows that moments gather before they are multiplied."""
 HEAD_TOKENS = 512
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
 ADAM_BYTES = 40
@@ -108,7 +107,7 @@ def _collect(settings: Settings, shape: ModelShape) -> StageWork:
     return StageWork(
         forward=tokens * shape.forward_flops(max(layers) + 1) / n_devices(settings),
         product=tokens * 2 * d * d * (own_products(settings) + TRAIN * chance_products(settings)),
-        memory_bytes=_model_bytes(settings, shape) + moments + 8 * MOMENT_ROWS * len(layers) * d,
+        memory_bytes=_model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
         disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
     )
 

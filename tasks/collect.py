@@ -28,8 +28,7 @@ def collect_residuals(
     """
     warehouse = Warehouse()
     stage = _collection_stage(warehouse, model, settings, layers)
-    wanted = {layer for pair in operators.pairs for layer in pair}
-    check_layers(wanted, tuple(layers), where="collect.layers")
+    check_layers(operators.layers, tuple(layers), where="collect.layers")
     with alone(warehouse, "collect", stage.key):
         _bring_up_to_date(stage, model, settings, layers, operators)
     return stage.key
@@ -39,7 +38,7 @@ def _bring_up_to_date(
     stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings
 ) -> None:
     """Collect, and gather the moments that are missing."""
-    warehouse, wanted = stage.warehouse, {layer for pair in operators.pairs for layer in pair}
+    warehouse = stage.warehouse
     if not stage.skip():
         _collect(stage, model, settings, layers, operators)
     missing = moments_stage(warehouse, stage.key, operators)
@@ -48,7 +47,9 @@ def _bring_up_to_date(
         source = residual_source(warehouse, row, model, attention_layers(operators))
         moments = MomentsPass(source, operators)
         with Progress("moments", row["n_kept"], "tokens") as progress:
-            share_pass(source, [moments], layers=sorted(wanted), on_block=lambda block: progress.advance(block.n))
+            share_pass(
+                source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance(block.n)
+            )
         publish_moments(missing, moments.moments)
 
 

@@ -14,6 +14,7 @@ from tasks.moments import StudyMoments, load_moments, paired_source
 from tasks.pairs import feature_pair_stages, pair_stages
 from tasks.progress import Progress, say
 from tasks.rank_evaluation import RankEvaluation
+from tasks.saes import place_of_saes
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
 from tasks.stage import Stage, checked_together, one_at_a_time
@@ -47,7 +48,7 @@ def evaluate_operators(
     pairs = pair_stages(warehouse, collection, operators, settings)
     for_features = feature_pair_stages(warehouse, collection, operators, settings, sae_keys)
     evaluations: list[Evaluation] = [
-        FeatureEvaluation(warehouse, collection, sae_keys, [*pairs, *for_features], settings),
+        FeatureEvaluation(warehouse, collection, sae_keys, [*pairs, *for_features], settings, place_of_saes(model)),
         RankEvaluation(warehouse, pairs, operators, settings),
         MapEvaluation(warehouse, pairs, operators, settings),
     ]
@@ -58,7 +59,7 @@ def evaluate_operators(
     if not missing:
         return
     row = collection_row(warehouse, collection)
-    check_layers({layer for pair in operators.pairs for layer in pair}, tuple(row["layers"]), where=collection)
+    check_layers(operators.layers, tuple(row["layers"]), where=collection)
     moments = load_moments(warehouse, collection, operators)
     consumers = [c for evaluation in evaluations for c in evaluation.consumers(moments, row)]
     source = paired_source(warehouse, row, model, operators)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from ato.feature_moments import feature_ceiling, feature_scores_from_moments
 from ato.feature_transport import FeatureTransport
@@ -36,13 +37,17 @@ class FeatureUnit:
 
 
 class FeatureEvaluation:
-    """Scores of every feature under every operator that ends at its SAE; one encoding an SAE serves them all."""
+    """Scores of every feature under every operator that ends at its SAE; one encoding an SAE serves them all.
+
+    Args:
+        place: device on which the SAEs read residuals.
+    """
 
     def __init__(
         self, warehouse: Warehouse, collection: str, sae_keys: list[str], pairs: Iterable[PairStage],
-        settings: EvaluateSettings,
+        settings: EvaluateSettings, place: torch.device,
     ):  # fmt: skip
-        self._warehouse, self._settings = warehouse, settings
+        self._warehouse, self._settings, self._place = warehouse, settings, place
         own = settings.model_dump(exclude={"ranks"})
         self._units = [
             FeatureUnit(pair, row, Stage(
@@ -67,7 +72,8 @@ class FeatureEvaluation:
         consumers: list[Consumer] = []
         for key in sorted({unit.sae for unit in self._missing}):
             units = [unit for unit in self._missing if unit.sae == key]
-            sae, layer = load_judged_sae(self._warehouse, units[0].row), units[0].pair.target_layer
+            sae = load_judged_sae(self._warehouse, units[0].row).to(self._place)
+            layer = units[0].pair.target_layer
             operators = {
                 unit.pair.operator_key(method): (unit.pair.keys[0], unit.pair.load(method))
                 for unit in units

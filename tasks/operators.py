@@ -41,7 +41,7 @@ def fit_operators(
         else f"fitting {len(settings.methods)} methods for {len(pairs)} pairs")  # fmt: skip
     if missing:
         row = collection_row(warehouse, collection)
-        check_layers({layer for pair in settings.pairs for layer in pair}, tuple(row["layers"]), where=collection)
+        check_layers(settings.layers, tuple(row["layers"]), where=collection)
         moments = load_moments(warehouse, collection, settings)
         with Progress("operators", 2 * len(missing), "pairs") as progress:
             fits: dict[str, dict[str, OperatorFit]] = {}

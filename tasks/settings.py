@@ -133,6 +133,11 @@ class OperatorSettings(StageSettings):
         ]
         return [pair for pair in ends if self.target_layers is None or pair[1] in self.target_layers]
 
+    @property
+    def layers(self) -> set[int]:
+        """Layers that the pairs begin or end at."""
+        return {layer for pair in self.pairs for layer in pair}
+
     @model_validator(mode="after")
     def _some_pair(self) -> "OperatorSettings":
         if not self.pairs:

@@ -141,10 +141,10 @@ def _commit(finished: Sequence[Stage]) -> None:
     checks = quality.check_stages(first.warehouse, keys, first.collection, files)
     failed = quality.failures(checks)
     first.write("quality_results", checks, part=f"{first.name}-{first.key}")
-    if flow_run.id is not None:
-        _show(first, checks, failed)
     for stage in finished:
         stage._write_manifest(stages.FAILED if failed else stages.PASSED)
+    if flow_run.id is not None:  # after the manifests: a server that does not answer costs no finished work
+        _show(first, checks, failed)
     if failed:
         raise quality.quality_error(failed)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import shaped_model
+
 FAMILIES = ("gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3")
-SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>")
 VOCABULARY = 264
 """Rows of the embedding: a few more than the 259 tokens, as in Pythia; some tokenizer classes add one of their own."""
 CONTEXT = 512
@@ -21,17 +22,7 @@ _OUTPUT_PROJECTIONS = ("attn.c_proj", "mlp.c_proj", "attention.dense", "dense_4h
 
 def byte_tokenizer():
     """A fast tokenizer with one token a byte (ids 3 ... 258) after ``<pad>``, ``<bos>`` and ``<eos>``; adds no BOS."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate((*SPECIAL_TOKENS, *alphabet))}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", model_max_length=CONTEXT
-    )
+    return shaped_model.byte_tokenizer(CONTEXT)
 
 
 def _config(family: str, n_layers: int, d_model: int):
