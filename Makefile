@@ -1,11 +1,12 @@
-# Set-up, the demo pipeline, the tests and the benchmarks. Needs Python >= 3.11 and a package index, nothing else.
+# Set-up, the demo pipeline, the tests and the benchmarks. Needs Python >= 3.11 and a package index; test-platform also
+# Debian's chromium, fonts-dejavu and postgresql.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-platform check install bench clean
+.PHONY: run test test-platform test-demo check install bench clean
 
 run: $(VENV)/.installed  ## the whole transport study on the embedded model
 	@$(BIN)/ato run pipeline --profile demo
@@ -14,11 +15,14 @@ test: $(VENV)/.installed  ## style, types, layers and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	$(BIN)/mypy --num-workers 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-platform: $(VENV)/.installed  ## servers, workers and a browser: needs Debian's chromium, fonts-dejavu and postgresql
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m platform
+test-platform: $(VENV)/.installed  ## what starts servers, workers, a browser or PostgreSQL
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "platform and not demo" tests/flows tests/dashboards
+
+test-demo: $(VENV)/.installed  ## the demo started from its form in a browser, then the chain of events: half an hour, pictures in data/pages
+	ATO_TEST_ARTIFACTS=data/pages $(BIN)/python -m pytest -m demo tests/flows
 
 check: $(VENV)/.installed  ## quality expectations over the whole warehouse
 	@$(BIN)/ato check

@@ -172,11 +172,13 @@ class Moments:
         merged._pilot |= {**other._pilot, **self._pilot}
         merged._n = self._n + other._n
         merged.epsilon = max(self.epsilon, other.epsilon)
-        for part in (self, other):
-            sums, grams, crosses = part._about(merged._pilot)
-            for mine, theirs in ((merged._sum, sums), (merged._gram, grams), (merged._cross, crosses)):
-                for key, value in theirs.items():
-                    mine[key] = value.clone() if key not in mine else mine[key] + value.to(mine[key].device)
+        rooms: tuple[dict, ...] = (merged._sum, merged._gram, merged._cross)
+        for room, mine, theirs in zip(rooms, self._about(merged._pilot), other._about(merged._pilot)):
+            for key in mine | theirs:
+                if key in mine and key in theirs:
+                    room[key] = mine[key] + theirs[key].to(mine[key].device)
+                else:
+                    room[key] = (mine if key in mine else theirs)[key].clone()
         return merged
 
     def _about(self, pilot: dict[int, np.ndarray]) -> tuple[dict, dict, dict]:
@@ -206,18 +208,33 @@ class Moments:
         write_tensors(path, "moments", arrays, {**metadata, "n": self._n.tolist(), "epsilon": self.epsilon})
 
     @classmethod
-    def load(cls, path: str | Path) -> "Moments":
+    def load(cls, path: str | Path, pairs: Iterable[tuple[int, int]] | None = None) -> "Moments":
         """Moments from a file written by ``save``.
+
+        Args:
+            path: the file.
+            pairs: those to keep; default all of them.
 
         Raises:
             InputError: there is no such file.
             DamagedFileError: the file is truncated, altered or holds something else.
         """
-        arrays, metadata = read_tensors(path, "moments")
+        chosen = None if pairs is None else set(pairs)
+        layers = {layer for pair in chosen or () for layer in pair}
+
+        def wanted(name: str) -> bool:
+            if chosen is None:
+                return True
+            part, *numbers = name.split("/")
+            key = tuple(map(int, numbers))
+            return key[:2] in chosen if part == "cross" else key[0] in layers
+
+        arrays, metadata = read_tensors(path, "moments", wanted)
         try:
-            pairs = [(source, target) for source, target in metadata["pairs"]]
+            stored = [(source, target) for source, target in metadata["pairs"]]
             kind = {name: metadata[name] for name in ("n_folds", "cuts", "precision")}
-            moments = cls(pairs, **kind, squares_only=metadata.get("squares_only", ()))
+            kept = [pair for pair in stored if chosen is None or pair in chosen]
+            moments = cls(kept, **kind, squares_only=metadata.get("squares_only", ()))
             moments._n[:] = metadata["n"]
             moments.epsilon = metadata["epsilon"]
             for name, array in arrays.items():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,19 @@ import numpy as np
 from ato.errors import DamagedFileError, InputError
 
 
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 over names, shapes, types and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}{array.shape}{array.dtype}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
+class _Digest:
+    """SHA-256 over names, shapes, types and bytes of arrays, taken in the order of their names."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def add(self, name: str, array: np.ndarray) -> None:
+        array = np.ascontiguousarray(array)
+        self._sha256.update(f"{name}{array.shape}{array.dtype}".encode())
+        self._sha256.update(array.data)
+
+    def __str__(self) -> str:
+        return self._sha256.hexdigest()
 
 
 def write_tensors(path: str | Path, kind: str, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
@@ -32,12 +38,22 @@ def write_tensors(path: str | Path, kind: str, arrays: dict[str, np.ndarray], me
     from safetensors.numpy import save_file
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = json.dumps({"kind": kind, "sha256": _digest(contiguous), **metadata}, sort_keys=True)
+    digest = _Digest()
+    for name in sorted(contiguous):
+        digest.add(name, contiguous[name])
+    header = json.dumps({"kind": kind, "sha256": str(digest), **metadata}, sort_keys=True)
     save_file(contiguous, str(path), metadata={"ato": header})
 
 
-def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_tensors(
+    path: str | Path, kind: str, wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and metadata of a file written by ``write_tensors``.
+
+    Args:
+        path: the file.
+        kind: what it is to hold.
+        wanted: which arrays to keep, by name; the others are checked too, but never in memory together.
 
     Raises:
         InputError: there is no such file.
@@ -46,17 +62,21 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], di
     from safetensors import SafetensorError, safe_open
 
     article = "an" if kind[0] in "aeiou" else "a"
+    arrays, digest = {}, _Digest()
     if not Path(path).is_file():
         raise InputError(f"no file that holds {article} {kind}", where=path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("ato", "{}"))
-            # The file object has keys() but cannot be iterated.
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if not isinstance(header, dict) or header.get("kind") != kind:
+                raise DamagedFileError(f"the file does not hold {article} {kind}", where=path)
+            for name in sorted(file.keys()):
+                array = file.get_tensor(name)
+                digest.add(name, array)
+                if wanted(name):
+                    arrays[name] = array
     except (SafetensorError, ValueError, TypeError, OSError) as error:
         raise DamagedFileError(f"not a readable {kind} ({error})", where=path, cure="write it again") from None
-    if not isinstance(header, dict) or header.get("kind") != kind:
-        raise DamagedFileError(f"the file does not hold {article} {kind}", where=path)
-    if header.pop("sha256", None) != _digest(arrays):
+    if header.pop("sha256", None) != str(digest):
         raise DamagedFileError(f"the {kind} was altered after it was written", where=path, cure="write it again")
     return arrays, header

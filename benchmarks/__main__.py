@@ -1,4 +1,4 @@
-"""All benchmarks, each in a process of its own, and one table of the ratios that have targets.
+"""All benchmarks but those that start servers, each in a process of its own, and one table of the ratios that have targets.
 
 python -m benchmarks [--quick] [NAME ...]
 """
@@ -16,18 +16,23 @@ from benchmarks.program import header, line
 from flows.environment import prepare_environment
 
 NAMES = (
-    "moments", "fitting", "scoring", "features", "sae_training", "causal", "collection", "storage", "sql", "pipeline", "estimate", "gpu",
+    "moments", "fitting", "scoring", "features", "sae_training", "causal", "collection", "storage", "sql", "pipeline",
+    "estimate", "gpu",
 )  # fmt: skip
+BY_NAME = ("orchestration", "dashboards")
+"""Start servers and workers: run only where they are asked for."""
 
 
 def main() -> int:
     """Exit status 1 if a program failed; a missed target is printed, not a failure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"some of: {', '.join(NAMES)}; or {', '.join(BY_NAME)}"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes; figures mean little")
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(NAMES):
-        parser.error(f"unknown benchmarks {sorted(unknown)}: choose from {', '.join(NAMES)}")
+    if unknown := set(arguments.names) - {*NAMES, *BY_NAME}:
+        parser.error(f"unknown benchmarks {sorted(unknown)}: choose from {', '.join([*NAMES, *BY_NAME])}")
     prepare_environment()
     rows, failed, started = [], [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

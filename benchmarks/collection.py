@@ -120,12 +120,11 @@ class Collection:
 
     def __init__(self, case: Case, layers: tuple[int, ...]):
         from tasks.collecting import CollectingSource
-        from tasks.stage import Stage
         from warehouse.store import Warehouse
 
         self._folder = tempfile.TemporaryDirectory()
-        stage = Stage(Warehouse(Path(self._folder.name)), "collect", "benchmark", settings={}, inputs=[])
-        self._source = CollectingSource(stage, case.model, case.settings, layers)
+        warehouse = Warehouse(Path(self._folder.name))
+        self._source = CollectingSource(warehouse, "benchmark", case.model, case.settings, layers)
 
     def run(self) -> None:
         """Run the model over all shards and store them."""

@@ -66,7 +66,6 @@ def collect_with_moments(
     from tasks.collecting import CollectingSource
     from tasks.moments import MomentsPass
     from tasks.settings import CollectSettings, OperatorSettings
-    from tasks.stage import Stage
     from warehouse.store import Warehouse
 
     settings = CollectSettings(
@@ -75,8 +74,7 @@ def collect_with_moments(
     operators = OperatorSettings(
         source_layers=list(layers[:-1]), leaps=[layers[1] - layers[0]], target_layers=list(layers)
     )
-    stage = Stage(Warehouse(folder / "warehouse"), "collect", "benchmark", settings={}, inputs=[])
-    source = CollectingSource(stage, model, settings, layers)
+    source = CollectingSource(Warehouse(folder / "warehouse"), "benchmark", model, settings, layers)
     return seconds(partial(share_pass, source, [MomentsPass(source, operators)]))[0]
 
 

@@ -124,7 +124,7 @@ def _times(
     before = os.environ.get("ATO_WAREHOUSE")
     os.environ["ATO_WAREHOUSE"] = str(folder / "warehouse")
     try:
-        return {stage: seconds(work)[0] for stage, work in _work(settings).items() if stage in stages}
+        return {stage: seconds(work)[0] for stage, work in stage_calls(settings).items() if stage in stages}
     finally:
         if before is None:
             del os.environ["ATO_WAREHOUSE"]
@@ -132,7 +132,7 @@ def _times(
             os.environ["ATO_WAREHOUSE"] = before
 
 
-def _work(s: Settings) -> dict[str, Callable[[], Any]]:
+def stage_calls(s: Settings) -> dict[str, Callable[[], Any]]:
     """The tasks of the flows in order; each finds what those before it returned."""
     from tasks.causal import measure_causal
     from tasks.collect import collect_residuals

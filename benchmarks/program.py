@@ -77,9 +77,9 @@ def header() -> str:
 def line(m: Measurement) -> str:
     """One figure as a row of text; a reason follows where a target is missed."""
     what = m.what if m.against is None else f"{m.what}, against {m.against}"
-    reference = "" if m.reference is None else _number(m.reference)
+    reference = "" if m.reference is None else number(m.reference)
     ratio = "" if m.ratio is None else f"{m.ratio:.3f}" if m.ratio < 10 else f"{m.ratio:.1f}"
-    text = f"{what:<84} {_number(m.ours):>10} {reference:>10} {m.unit:<9} {ratio:>8}"
+    text = f"{what:<84} {number(m.ours):>10} {reference:>10} {m.unit:<9} {ratio:>8}"
     if m.met is not None:
         text += f"  {'at least' if m.at_least else 'at most'} {m.target:g}: {'met' if m.met else 'MISSED'}"
     if m.met is False and m.why_missed:
@@ -124,7 +124,7 @@ def _row(name: str, m: Measurement, machine: dict[str, Any], quick: bool, starte
     }  # fmt: skip
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Four significant digits, with a suffix for large numbers."""
     for suffix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e4)):
         if abs(value) >= scale:

@@ -28,13 +28,13 @@ ONE_FEATURE = f"{ONE} and sae = 'sae-layer{TARGETS[0]}' and feature_id = 7"
 LIMIT = 1.0
 """Seconds."""
 WHY_MISSED = {
-    "feature_catalog": "it returns a row a feature, with lists and maps made of a fifth of all rows; joining few operators "
-    "instead of windows over their features, and maps sorted by place, took its processor time to about a half",
+    "feature_catalog": "it returns a row a feature, with lists and maps made of all rows of ridge operators; few operators are "
+    "joined instead of windows over their features, and maps sorted by place",
     "explanation_overview": "it counts rows of feature_catalog and waits for the joins of that",
     "transport_map": "two passes over all rows, one for the selected features, and nearly all of it is reading and "
-    "grouping; grouping by keys alone and hashing the few selected features took its processor time to about two fifths",
+    "grouping, though it groups by keys alone and hashes only the few selected features",
     "feature_depth": "two passes over all rows, one for the selected features, and exact quantiles need all values; "
-    "joining groups instead of rows and one state for all quantiles took its processor time to about a fifth",
+    "though it joins groups instead of rows and has one state for all quantiles",
 }
 """By mart."""
 Times = dict[str, float]

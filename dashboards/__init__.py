@@ -1,1 +1,1 @@
-"""Pages over the warehouse, read-only."""
+"""Pages over the warehouse, read-only: ``streamlit run dashboards/app.py``, or ``ato up``."""

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ato.errors import AtoError, InputError
 from warehouse.catalog import connect
-from warehouse.query import run_select
+from warehouse.query import flat, run_select
 from warehouse.tables import TABLES
 
 MAX_SHOWN_ROWS = 200
@@ -25,7 +25,7 @@ def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
     if relation is None:
         return
     if format_ == "csv":
-        relation.pl().write_csv(sys.stdout)
+        flat(relation).pl().write_csv(sys.stdout)
     elif format_ == "json":
         print(relation.pl().write_json())
     elif format_ == "parquet":

@@ -18,9 +18,11 @@ from prefect.events import emit_event
 from ato.errors import AtoError
 from flows.forms import name_of
 from flows.settings import Settings
-from flows.summary import STAGE_QUERIES
+from flows.summary import STAGE_QUERIES, STAGES_DONE
 from tasks.pairs import FOR_FEATURES, pair_stages
-from tasks.publish import show_table
+from tasks.progress import say
+from tasks.publish import show_results, show_table
+from tasks.telling import tell
 from warehouse.catalog import rows
 from warehouse.store import Warehouse
 
@@ -39,12 +41,15 @@ def stage_run(stage: str, settings: Settings, collection: str | None = None) -> 
         settings: of the run.
         collection: key, where it is known.
     """
+    of = collection or f"{settings.model.name} on {settings.collect.corpus}"
     try:
         with _slot(settings):
             yield
     except AtoError as error:
-        of = collection or f"{settings.model.name} on {settings.collect.corpus}"
         error.args = (f"{stage} of {of}: {error}",)
+        raise
+    except Exception:
+        say(stage, f"{of} failed; when the cause is gone, run it again: what is complete is skipped")
         raise
 
 
@@ -61,12 +66,13 @@ def conclude(stage: str, settings: Settings, collection: str) -> None:
     """Show the stage's result, put the key into the run's name, and tell the flows that wait for this one."""
     if stage in STAGE_QUERIES:
         show_table(stage, collection, rows(None, STAGE_QUERIES[stage].format(key=collection)))
+    if stage == "pipeline":
+        show_results(collection, rows(None, STAGES_DONE, [collection]))
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
-    name = name_of(stage, settings, collection)
-    if context.flow_run.name != name:
-        get_client(sync_client=True).set_flow_run_name(context.flow_run.id, name)
+    # Also where the name stays what it was: it waits for a server that starts anew, so that the events reach it.
+    tell(get_client(sync_client=True).set_flow_run_name, context.flow_run.id, name_of(stage, settings, collection))
     if context.flow_run.parent_task_run_id is None and os.environ.get("PREFECT_API_URL"):
         for event in events_after(stage, settings, collection):
             emit(event, settings, collection)

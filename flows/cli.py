@@ -189,11 +189,15 @@ def gc(
 
 
 @app.command(epilog="Example: ato doctor")
-def doctor() -> None:
+def doctor(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Whose Dask scheduler to look for.")] = "demo",
+    set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")] = None,
+) -> None:
     """Report what is installed, reachable and writable, and what to do about problems; exit 1 if something is broken."""
     from flows.doctor import examine
+    from flows.settings import load_settings
 
-    raise typer.Exit(0 if examine() else 1)
+    raise typer.Exit(0 if examine(load_settings(profile, set_ or [])) else 1)
 
 
 def main() -> None:

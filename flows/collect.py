@@ -3,6 +3,7 @@
 from prefect import flow
 
 from flows.chain import conclude, stage_run
+from flows.fan_out import fan_out
 from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.settings import Settings
 from tasks.collect import collect_residuals
@@ -12,7 +13,7 @@ from tasks.collect import collect_residuals
 def collect(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     """Run the model once over the corpus; returns the collection's key."""
     settings = chosen(settings, profile)
-    with stage_run("collect", settings):
-        collection = collect_residuals(settings.model, settings.collecting, settings.layers, settings.operators)
+    with stage_run("collect", settings), fan_out(settings) as parts:
+        collection = collect_residuals(settings.model, settings.collecting, settings.layers, settings.operators, parts)
     conclude("collect", settings, collection)
     return collection

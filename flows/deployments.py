@@ -75,6 +75,9 @@ class Declared:
         order = ["profile", *(name for name in properties if name != "profile")]
         for position, name in enumerate(order):
             properties[name] = properties[name] | {"position": position, "description": HELP[name]}
+        for group in schema["definitions"].values():
+            for name, field in group.get("properties", {}).items():
+                field["title"] = name  # as profiles, the command line and tables have it
         return schema
 
 
@@ -103,9 +106,12 @@ def deploy(profile: str = "demo") -> None:
     address = check_server()
     from prefect.client.orchestration import get_client
 
+    from flows.recovery import register_automations
+
     table = Table("deployment", "pool", "runs when", "description", header_style="bold")
     with get_client(sync_client=True) as client:
         _register_shared(client)
+        register_automations(client)
         for deployment in declared():
             register(client, deployment, settings)
             table.add_row(

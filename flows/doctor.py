@@ -3,72 +3,83 @@
 import os
 import shutil
 import sys
+import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-import httpx
+from packaging.requirements import Requirement
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ato.errors import AtoError, UnavailableError
-from flows.deployments import POOLS
+from flows.deployments import ROOT
 from flows.environment import data_folder
-from flows.up_state import read_state
+from flows.reachable import Finding, servers
+from flows.settings import Settings
 
-PACKAGES = (
-    "prefect", "torch", "transformers", "sae-lens", "pyarrow", "duckdb", "polars",
-    "scikit-learn", "httpx", "great-expectations", "mlflow", "fastapi", "sqlalchemy",
-)  # fmt: skip
 FREE_GIB = 10
 """Disk that the demo needs, with room to spare."""
+STATES = {True: "[green]ok[/]", False: "[bold red]broken[/]", None: "[dim]none[/]"}
 
-Finding = tuple[str, bool, str, str]
 
-
-def examine() -> bool:
+def examine(settings: Settings) -> bool:
     """Print one line a component; returns False if something that the platform needs is broken."""
     table = Table("component", "state", "found", "what to do", title_justify="left", header_style="bold")
     healthy = True
-    for component, ok, found, cure in findings():
-        healthy &= ok
-        table.add_row(component, "[green]ok[/]" if ok else "[bold red]broken[/]", found, cure)
+    for component, ok, found, cure in findings(settings):
+        healthy &= ok is not False
+        table.add_row(component, STATES[ok], escape(found), escape(cure))
     console = Console()
     (console if console.is_terminal else Console(width=180)).print(table)
     return healthy
 
 
-def findings() -> Iterator[Finding]:
-    """(component, is it usable, what was found, cure) of everything that the platform stands on."""
+def findings(settings: Settings) -> Iterator[Finding]:
+    """(component, is it usable, what was found, cure) of everything that the platform stands on.
+
+    Args:
+        settings: name the Dask scheduler to look for.
+    """
     yield "python", sys.version_info >= (3, 11), sys.version.split()[0], ""
-    for package in PACKAGES:
-        yield package, *_package(package)
+    yield from packages()
     yield "embedded model", *_attempt(_embedded_model)
     yield "embedded text", *_attempt(_embedded_text)
     yield "accelerator", *_attempt(_accelerator)
+    yield "browser", *_browser()
     yield "warehouse", *_attempt(_warehouse)
-    free = shutil.disk_usage(_existing(data_folder())).free / 2**30
-    yield (
-        "disk",
-        free > FREE_GIB,
-        f"{free:.0f} GiB free",
-        "" if free > FREE_GIB else f"free {FREE_GIB} GiB for the demo",
-    )
     for name, folder in (("data folder", data_folder()), ("prefect folder", _prefect_home())):
         yield name, *_writable(folder)
-    yield "browser", *_browser()
-    yield "prefect server", *_prefect_server()
-    if os.environ.get("PREFECT_API_URL"):
-        for pool in POOLS:
-            yield f"worker, pool {pool}", *_workers(pool)
-    yield "mlflow server", *_mlflow_server()
+    free = shutil.disk_usage(_existing(data_folder())).free / 2**30
+    cure = "" if free > FREE_GIB else f"free {FREE_GIB} GiB for the demo"
+    yield "disk", free > FREE_GIB, f"{free:.0f} GiB free", cure
+    yield from servers(settings)
 
 
-def _package(name: str) -> tuple[bool, str, str]:
+def packages() -> Iterator[Finding]:
+    """What ``pyproject.toml`` asks for, the extras too: version, and whether it is in the range."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [Requirement(line) for line in project["dependencies"]]
+    yield from (_package(requirement, "make install") for requirement in needed)
+    seen = {requirement.name for requirement in needed}
+    for extra, lines in project["optional-dependencies"].items():
+        for requirement in map(Requirement, lines if extra != "dev" else ()):
+            if requirement.name not in seen:
+                yield _package(requirement, f"pip install -e '.[{extra}]'", needed=False)
+            seen.add(requirement.name)
+
+
+def _package(requirement: Requirement, cure: str, *, needed: bool = True) -> Finding:
+    name = requirement.name
     try:
-        return True, metadata.version(name), ""
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return False, "not installed", "make install"
+        return name, False if needed else None, "not installed", cure
+    if requirement.specifier.contains(version, prereleases=True):
+        return name, True, version, ""
+    return name, False, f"{version}, needed is {requirement.specifier}", cure
 
 
 def _attempt(look: Callable[[], str]) -> tuple[bool, str, str]:
@@ -104,75 +115,33 @@ def _warehouse() -> str:
     from warehouse.tables import SCHEMA_VERSION
 
     warehouse = Warehouse()
-    folder = _existing(Path(warehouse.root)) if warehouse.storage.is_local else None
-    if folder is not None and not os.access(folder, os.W_OK):
-        raise UnavailableError(f"{folder} is not writable", cure="point ATO_WAREHOUSE at a folder of your own")
-    return f"{warehouse.root}, schema {SCHEMA_VERSION}, {len(manifests(warehouse))} stage runs"
+    if warehouse.storage.is_local:
+        writable, found, cure = _writable(Path(warehouse.root))
+        if not writable:
+            raise UnavailableError(found, cure=cure)
+    return f"{warehouse.root}, writable, schema {SCHEMA_VERSION}, {len(manifests(warehouse))} stage runs"
 
 
 def _writable(folder: Path) -> tuple[bool, str, str]:
+    """Whether a file can be made there: permissions alone do not tell of full disks and file systems that are read-only."""
     there = _existing(folder)
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return True, f"{folder}, {'writable' if there == folder else 'will be made'}", ""
-    return False, f"{folder} is not writable", "point ATO_WAREHOUSE at a folder of your own"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return True, f"{folder}, {'writable' if there == folder else 'will be made'}", ""
+    except OSError as error:
+        return False, f"{folder} cannot be written: {error.strerror}", "point ATO_WAREHOUSE at a folder of your own"
 
 
 def _prefect_home() -> Path:
     return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
 
 
-def _browser() -> tuple[bool, str, str]:
-    """Only a test needs it: none is no fault."""
-    found = shutil.which("chromium") or "no Chromium: only the test of the pages needs it"
-    return True, found, "" if found.startswith("/") else "apt-get install chromium"
-
-
-def _prefect_server() -> tuple[bool, str, str]:
-    address = os.environ.get("PREFECT_API_URL", "").rstrip("/")
-    if not address:
-        return True, "none is running: each command starts its own for the run", "ato up, for schedules and pages"
-    version, fault = _ask(f"{address}/admin/version")
-    if fault:
-        return False, f"{address}: {fault}", "start it with `ato up`, or unset PREFECT_API_URL"
-    ours = metadata.version("prefect")
-    cure = "" if version == ours else f"it is {version}, this program has {ours}: install the same on both"
-    return True, f"{version} at {address}", cure
-
-
-def _workers(pool: str) -> tuple[bool, str, str]:
-    from flows.services import online_workers
-
-    try:
-        n = online_workers(os.environ["PREFECT_API_URL"].rstrip("/"), pool)
-    except httpx.HTTPStatusError:
-        return False, "the server has no such pool", "ato deploy"
-    except httpx.HTTPError as error:
-        return False, type(error).__name__, "see prefect server"
-    return n > 0, f"{n} online", "" if n else f"ato up, or: prefect worker start --pool {pool}"
-
-
-def _mlflow_server() -> tuple[bool, str, str]:
-    state = read_state()
-    address = os.environ.get("MLFLOW_TRACKING_URI") or (state.addresses.get("mlflow", "") if state else "")
-    if not address.startswith("http"):
-        return (
-            True,
-            address or f"none is running: {data_folder() / 'mlflow.db'}",
-            "" if address else "ato up, for pages",
-        )
-    version, fault = _ask(f"{address.rstrip('/')}/version")
-    if fault:
-        return False, f"{address}: {fault}", "start it with `ato up`, or unset MLFLOW_TRACKING_URI"
-    return True, f"{version} at {address}", ""
-
-
-def _ask(url: str) -> tuple[str, str]:
-    """(answer, fault) of a server that says its version; one of them is empty."""
-    try:
-        answer = httpx.get(url, timeout=5).raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return "", str(error) or type(error).__name__
-    return answer.text.strip().strip('"'), ""
+def _browser() -> tuple[bool | None, str, str]:
+    """Only the tests of pages need one."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        return None, "no Chromium: only the tests of the pages need it", "apt-get install chromium"
+    return True, found, ""
 
 
 def _existing(path: Path) -> Path:

@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.fan_out import fan_out
 from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.operators import operators
 from flows.saes import saes
@@ -25,6 +26,6 @@ def evaluate(
     sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
     if pair_keys is None:
         operators(settings, collection, sae_keys)
-    with stage_run("evaluate", settings, collection):
-        evaluate_operators(collection, sae_keys, settings.model, settings.operators, settings.evaluate)
+    with stage_run("evaluate", settings, collection), fan_out(settings) as parts:
+        evaluate_operators(collection, sae_keys, settings.model, settings.operators, settings.evaluate, parts)
     conclude("evaluate", settings, collection)

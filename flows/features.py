@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.fan_out import fan_out
 from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.saes import saes
 from flows.settings import Settings
@@ -21,8 +22,8 @@ def features(
     settings = chosen(settings, profile)
     collection = collection or collect(settings)
     sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
-    with stage_run("features", settings, collection):
-        measure_features(collection, sae_keys, settings.model)
+    with stage_run("features", settings, collection), fan_out(settings) as parts:
+        measure_features(collection, sae_keys, settings.model, parts)
         if settings.features.score:
-            score_features(collection, sae_keys, settings.model, settings.features, settings.evaluate)
+            score_features(collection, sae_keys, settings.model, settings.features, settings.evaluate, parts)
     conclude("features", settings, collection)

@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.chain import conclude, needs_features, stage_run
 from flows.collect import collect
+from flows.fan_out import fan_out
 from flows.features import features
 from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.saes import saes
@@ -24,7 +25,7 @@ def operators(
     if sae_keys is None and needs_features(settings):
         sae_keys = saes(settings, collection)
         features(settings, collection, sae_keys)
-    with stage_run("operators", settings, collection):
-        keys = fit_operators(collection, sae_keys or [], settings.model, settings.operators, settings.evaluate)
+    with stage_run("operators", settings, collection), fan_out(settings) as parts:
+        keys = fit_operators(collection, sae_keys or [], settings.model, settings.operators, settings.evaluate, parts)
     conclude("operators", settings, collection)
     return keys

@@ -8,13 +8,14 @@ from flows.chain import conclude
 from flows.collect import collect
 from flows.evaluate import evaluate
 from flows.explain import explain
+from flows.fan_out import fan_out
 from flows.features import features
 from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.operators import operators
 from flows.report import report
 from flows.saes import saes
 from flows.settings import Settings
-from tasks.progress import say
+from tasks.progress import Progress, say
 
 
 @flow(name="pipeline", flow_run_name=run_name)
@@ -22,17 +23,19 @@ def pipeline(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     """Collect, train, score, explain, fit, judge, intervene, publish and report; returns the collection's key."""
     settings = chosen(settings, profile)
     # This run has a heartbeat of its own; that of each stage would cost up to a second at the stage's end.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        collection = collect(settings)
-        sae_keys = saes(settings, collection)
-        features(settings, collection, sae_keys)
-        explain(settings, collection, sae_keys)
-        pair_keys = operators(settings, collection, sae_keys)
-        evaluate(settings, collection, sae_keys, pair_keys)
+    quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with quick, fan_out(settings), Progress("pipeline", 8, "stages", bar=False) as progress:
+        collection = progress.after(collect(settings))
+        sae_keys = progress.after(saes(settings, collection))
+        progress.after(features(settings, collection, sae_keys))
+        progress.after(explain(settings, collection, sae_keys))
+        pair_keys = progress.after(operators(settings, collection, sae_keys))
+        progress.after(evaluate(settings, collection, sae_keys, pair_keys))
         if settings.can_intervene:
-            causal(settings, collection, sae_keys, pair_keys)
+            progress.after(causal(settings, collection, sae_keys, pair_keys))
         else:
             say("causal", "only residual streams of the same position can be put back: skipped")
-        report(settings, collection)
+            progress.advance()
+        progress.after(report(settings, collection))
     conclude("pipeline", settings, collection)
     return collection

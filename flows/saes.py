@@ -4,6 +4,7 @@ from prefect import flow
 
 from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.fan_out import fan_out
 from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.settings import Settings
 from tasks.saes import obtain_saes
@@ -14,7 +15,7 @@ def saes(settings: Settings = DEMO, collection: str | None = None, profile: Prof
     """An SAE for each layer of the settings; returns their keys."""
     settings = chosen(settings, profile)
     collection = collection or collect(settings)
-    with stage_run("saes", settings, collection):
-        keys = obtain_saes(collection, settings.model, settings.saes, settings.evaluate)
+    with stage_run("saes", settings, collection), fan_out(settings) as parts:
+        keys = obtain_saes(collection, settings.model, settings.saes, settings.evaluate, parts)
     conclude("saes", settings, collection)
     return keys

@@ -66,8 +66,8 @@ def dashboard(port: int) -> Service:
     """The pages over the warehouse."""
     address = f"http://{HOST}:{port}"
     command = (
-        sys.executable, "-m", "streamlit", "run", str(DASHBOARD), "--server.address", HOST, "--server.port", str(port),
-        "--server.headless", "true", "--browser.gatherUsageStats", "false",
+        sys.executable, "-m", "dashboards", "--server.address", HOST, "--server.port", str(port),
+        "--browser.gatherUsageStats", "false",
     )  # fmt: skip
     return Service("dashboard", command, lambda: _answers(f"{address}/_stcore/health"), address)
 
@@ -81,11 +81,16 @@ def worker(pool: str, api: str) -> Service:
     """A worker that runs the flows of one pool, one at a time, each in a process of its own."""
     name = f"worker-{pool}"
     command = (
-        sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", f"ato-{pool}",
+        sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", worker_name(pool),
         "--limit", "1",
     )  # fmt: skip
     environment = {"PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS)}
     return Service(name, command, lambda: _online(api, pool), environment=environment, holds_runs=True)
+
+
+def worker_name(pool: str) -> str:
+    """Of our worker of a pool, as the server and the environment of its runs have it."""
+    return f"ato-{pool}"
 
 
 def online_workers(api: str, pool: str) -> int:
@@ -149,13 +154,14 @@ def log_path(service: str) -> Path:
     return data_folder() / "logs" / f"{service}.log"
 
 
-def shared_environment(api: str, mlflow: str, token: str) -> dict[str, str]:
+def shared_environment(api: str, mlflow: str, token: str, dashboard: str | None = None) -> dict[str, str]:
     """Environment of all services and of the flow runs that workers start.
 
     Args:
         api: of the Prefect server.
         mlflow: address of MLflow's pages.
         token: by which the processes of this ``ato up`` are found again.
+        dashboard: address of the dashboard, if it runs.
     """
     root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
     # Operators of a warehouse on an object store are registered through the server, there being no folder beside it.
@@ -170,5 +176,6 @@ def shared_environment(api: str, mlflow: str, token: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         "ATO_MLFLOW_UI": mlflow,
+        **({"ATO_DASHBOARD": dashboard} if dashboard else {}),
         **{name: os.environ.get(name) or value for name, value in registry.items()},
     }

@@ -16,6 +16,7 @@ from tasks.settings import (
     CollectSettings,
     EvaluateSettings,
     ExplainSettings,
+    FanOutSettings,
     FeatureSettings,
     ModelSettings,
     OperatorSettings,
@@ -39,6 +40,7 @@ class Settings(StageSettings):
     evaluate: EvaluateSettings = EvaluateSettings()
     causal: CausalSettings = CausalSettings()
     report: ReportSettings = ReportSettings()
+    fan_out: FanOutSettings = FanOutSettings()
 
     @property
     def collecting(self) -> CollectSettings:

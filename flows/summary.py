@@ -281,6 +281,12 @@ STAGE_QUERIES = {
 }
 
 
+STAGES_DONE = """select stage, count(*) as parts, sum(seconds) as seconds, sum(bytes)::bigint as bytes,
+    if(bool_and(quality = 'passed'), 'passed', 'failed') as quality
+    from stage_runs where collection = ? group by stage order by min(started_at)"""
+"""What was done on a collection, a row a stage."""
+
+
 def show_stage(stage: str, collection: str) -> None:
     """Print the main table of one stage for one collection."""
     if not rows(None, "from collections where collection = ?", [collection]):

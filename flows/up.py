@@ -8,9 +8,8 @@ import time
 import uuid
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import httpx
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +17,7 @@ from rich.table import Table
 from ato.errors import InputError, UnavailableError
 from flows.deployments import POOLS, ROOT
 from flows.environment import data_folder
+from flows.recovery import LostWorker, lost_worker, resume_all
 from flows.running import orphaned_servers
 from flows.services import (
     Service,
@@ -29,14 +29,13 @@ from flows.services import (
     prefect_server,
     shared_environment,
     worker,
+    worker_name,
 )
 from flows.supervisor import Supervisor, end_marked
 from flows.up_state import UpState, only_one
 
 console = Console(highlight=False)
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
-SUBMITTED = ["PENDING", "RUNNING", "CANCELLING"]
-"""States of runs that some process is, or was, at work on."""
 
 
 class Stopped(BaseException):
@@ -73,7 +72,7 @@ def up(
             services = _services(asked, with_dashboard and has_dashboard())
             addresses = {service.name: service.address for service in services if service.address}
             api, token = f"{addresses['prefect']}/api", uuid.uuid4().hex
-            environment = shared_environment(api, addresses["mlflow"], token)
+            environment = shared_environment(api, addresses["mlflow"], token, addresses.get("dashboard"))
             supervisor = Supervisor(environment, lambda line: console.print(line, markup=False, soft_wrap=True))
             state = UpState(os.getpid(), token, addresses)
             _run(supervisor, services, state, environment, api, profile)
@@ -94,15 +93,20 @@ def _run(
     state.write()  # before anything runs: should this process be killed now, the next one finds what it started
     console.print(f"Starting {', '.join(service.name for service in services)} ...")
     supervisor.start(*services)
-    if n := resume_interrupted(api):
+    if n := resume_all(api):
         console.print(f"{n} flow runs were under way when the platform ended: scheduled again.")
     _child(["deploy", "--profile", profile], environment)
+    pools = {worker(pool, api).name: pool for pool in POOLS}
     supervisor.start(*(worker(pool, api) for pool in POOLS))
     UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
     _show(state.addresses)
+    unreported: list[LostWorker] = []
     for restarted in supervisor.watch():
         if restarted:
             UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
+        lost = [pools[name] for name in restarted if name in pools]
+        unreported += [lost_worker(pool, worker_name(pool), state.token) for pool in lost]
+        unreported = [worker for worker in unreported if not worker.report(api)]
     raise AssertionError("watching has no end")
 
 
@@ -160,33 +164,6 @@ def _clear(left_behind: UpState | None) -> None:
             f"Ended {len(ended)} processes that an earlier run left behind: {', '.join(map(str, ended))}",
             soft_wrap=True,
         )
-
-
-def resume_interrupted(api: str) -> int:
-    """Schedule the deployments' runs again whose processes ended with the platform; returns how many.
-
-    Only before the workers start: until then no run of this server has a process. Stages that such a run had completed
-    are skipped, and the one that it was in goes on after the last complete shard. Runs of subflows are made anew.
-    """
-    state_filter = {"flow_runs": {"state": {"type": {"any_": SUBMITTED}}}}
-    resumed = 0
-    for run in _post(f"{api}/flow_runs/filter", state_filter):
-        again = run["deployment_id"] and run["state_type"] != "CANCELLING"
-        kind, name = ("SCHEDULED", "Resuming") if again else ("CRASHED", "Crashed")
-        state = {"type": kind, "name": name, "message": "its process ended with the platform"}
-        _post(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": False})
-        resumed += bool(again)
-    return resumed
-
-
-def _post(address: str, body: dict[str, Any]) -> Any:
-    """Ask Prefect's server; one whose SQLite database is busy says 503, and means: again in a moment."""
-    for pause in (0.5, 1, 2, 4, 8, 0):
-        answer = httpx.post(address, json=body, timeout=60)
-        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-            break
-        time.sleep(pause)
-    return answer.raise_for_status().json()
 
 
 def _show(addresses: dict[str, str]) -> None:

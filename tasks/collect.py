@@ -7,57 +7,44 @@ from pathlib import PurePath
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from ato.residuals import share_pass
-from tasks.collecting import CollectingSource
-from tasks.models import check_layers, language_model, model_replicas
-from tasks.moments import MomentsPass, attention_layers, moments_stage, publish_moments
-from tasks.progress import Progress, say
+from ato.model_files import identify
+from tasks.collect_parts import collect_shards, share_shards
+from tasks.collecting import facts_of, files_of
+from tasks.collection_plan import forget_parts
+from tasks.models import check_layers
+from tasks.moment_parts import gather_moments, merge_parts
+from tasks.moments import StudyMoments, moments_stage, publish_moments
+from tasks.progress import say
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
-from tasks.sources import collection_row, residual_source
 from tasks.stage import Stage, alone
 from warehouse.store import Warehouse
 
 
 @task(name="collect", cache_policy=NO_CACHE)
 def collect_residuals(
-    model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings
+    model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings, parts: int = 1
 ) -> str:
     """Run the model over the corpus and keep residuals and moments; returns the collection's key.
 
     A collection that exists is not made again; moments of pairs that it lacks are then read from what is stored.
+
+    Args:
+        parts: tasks that share the shards; 1 does all of it here. The activations are the same, byte for byte.
     """
-    warehouse = Warehouse()
-    stage = _collection_stage(warehouse, model, settings, layers)
+    stage = _collection_stage(Warehouse(), model, settings, layers)
     check_layers(operators.layers, tuple(layers), where="collect.layers")
-    with alone(warehouse, "collect", stage.key):
-        _bring_up_to_date(stage, model, settings, layers, operators)
+    with alone(stage.warehouse, "collect", stage.key):
+        if not stage.skip():
+            _collect(stage, model, settings, layers, operators, parts)
+        if not moments_stage(stage.warehouse, stage.key, operators).complete:
+            gather_moments(stage.key, model, settings, operators, parts)
     return stage.key
-
-
-def _bring_up_to_date(
-    stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings
-) -> None:
-    """Collect, and gather the moments that are missing."""
-    warehouse = stage.warehouse
-    if not stage.skip():
-        _collect(stage, model, settings, layers, operators)
-    missing = moments_stage(warehouse, stage.key, operators)
-    if not missing.complete:
-        row = collection_row(warehouse, stage.key)
-        source = residual_source(warehouse, row, model, attention_layers(operators))
-        moments = MomentsPass(source, operators)
-        with Progress("moments", row["n_kept"], "tokens") as progress:
-            share_pass(
-                source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance(block.n)
-            )
-        publish_moments(missing, moments.moments)
 
 
 def _collection_stage(
     warehouse: Warehouse, model: ModelSettings, settings: CollectSettings, layers: list[int]
 ) -> Stage:
     from ato.devices import choose_device, choose_dtype
-    from ato.models import identify
     from warehouse.corpora import corpus_hash
 
     identity = identify(model.name, model.revision)
@@ -81,31 +68,31 @@ def _short(n: int) -> str:
 
 
 def _collect(
-    stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings
-) -> None:
+    stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings,
+    parts: int,
+) -> None:  # fmt: skip
     """One live pass, shared by the writer of activations and the moments."""
-    lm = language_model(model)
-    lm.check_layers(layers)
-    with stage, Progress("collect", settings.n_tokens, "tokens") as progress:
-        source = CollectingSource(
-            stage, lm, settings, tuple(sorted(layers)), replicas=model_replicas(model), on_tokens=progress.advance
-        )
-        moments = MomentsPass(source, operators)
-        share_pass(source, [moments])
-        source.finish()
-        facts = source.facts()
-        weights_hash, corpus_hash = stage.inputs
+    work = (stage.key, model, settings, tuple(sorted(layers)), operators)
+    with stage:
+        made = collect_shards(*work) if parts == 1 else share_shards(*work, parts, stage.settings["dtype"])
+        stage.add(*files_of(made.plan, made.records))
+        facts = facts_of(made.plan, made.records, settings)
+        identity, (weights_hash, corpus_hash) = identify(model.name, model.revision), stage.inputs
         stage.write("collections", [facts | {
-            "collection": stage.key, "model": lm.identity.model, "revision": lm.identity.revision,
+            "collection": stage.key, "model": identity.model, "revision": identity.revision,
             "weights_hash": weights_hash, "corpus": settings.corpus, "corpus_hash": corpus_hash,
             "seq_len": settings.seq_len, "dtype": stage.settings["dtype"],
-            "n_layers": lm.n_layers, "layers": source.layers, "split_seed": settings.split_seed,
+            "layers": sorted(layers), "split_seed": settings.split_seed,
             "n_folds": settings.n_folds, "settings": json.dumps(stage.settings, sort_keys=True),
             "created_at": datetime.now(UTC),
         }])  # fmt: skip
-        stage.tokens_run = source.tokens_run
-    publish_moments(moments_stage(stage.warehouse, stage.key, operators), moments.moments)
-    source.forget_records()
+        stage.tokens_run = made.tokens_run
+    moments = moments_stage(stage.warehouse, stage.key, operators)
+    if isinstance(made.moments, StudyMoments):
+        publish_moments(moments, made.moments)
+    else:
+        merge_parts(moments, made.moments, operators)
+    forget_parts(stage.warehouse, stage.key)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in facts["dropped_by_reason"].items())
     say(
         "collect",

@@ -12,14 +12,11 @@ from ato.errors import DataError
 from ato.exclusion import NORM_OUTLIER, ExclusionPolicy
 from ato.residuals import ResidualBlock, check_finite, in_splits
 from ato.sources import LiveSource, median_norms
-from ato.text import Sequence as TokenSequence
-from ato.text import check_folds, make_sequences
+from tasks.collection_plan import CollectionPlan, make_plan, part_path
 from tasks.settings import CollectSettings
-from tasks.stage import Stage
-from warehouse.corpora import read_documents
 from warehouse.residuals import read_block, write_block
-from warehouse.sequences import read_shard, write_sequences
-from warehouse.store import FileRecord
+from warehouse.sequences import read_shard
+from warehouse.store import FileRecord, Warehouse
 
 if TYPE_CHECKING:
     from ato.models import LanguageModel
@@ -36,14 +33,20 @@ class _Shard:
 
 
 class CollectingSource:
-    """Yields one block a shard, in shard order, whether the shard is run now or was stored before a crash.
+    """Yields one block a shard, in shard order, whether the shard is run now or was stored before.
 
     A shard is done when its record (a small JSON file, published after its data files) exists. Every shard holds
     sequences of one split only, so that a later pass over one split reads nothing else. The first shard is the
     pilot: its median norms set the limit above which a token counts as a norm outlier everywhere.
 
     Args:
+        warehouse: that the collection is written to.
+        collection: its key.
+        layers: to read, ascending.
+        plan: of the collection; default: it is made, and the sequences are written, before the model runs at all.
+        shards: numbers of the shards to yield; default all. Without the pilot the plan must hold its median norms.
         replicas: of the model, on further devices: each runs shards of its own, to the same result.
+        on_tokens: called with the number of tokens of each shard.
 
     Raises:
         SettingsError: attention of a model that does not give its weights, or an unknown site.
@@ -51,36 +54,21 @@ class CollectingSource:
     """
 
     def __init__(
-        self, stage: Stage, model: "LanguageModel", settings: CollectSettings, layers: tuple[int, ...], *,
+        self, warehouse: Warehouse, collection: str, model: "LanguageModel", settings: CollectSettings,
+        layers: tuple[int, ...], *, plan: CollectionPlan | None = None, shards: Sequence[int] | None = None,
         replicas: Sequence["LanguageModel"] = (), on_tokens: Callable[[int], None] = lambda n: None,
     ):  # fmt: skip
         model.check_attention(settings.attention_layers)
         self.layers, self.d_model, self.n_folds = layers, model.width(settings.site), settings.n_folds
         self.tokens_run = 0
+        self.records: list[dict[str, Any]] = []
+        """Of the shards that were yielded: counts by split and by reason, the pilot's median norms, data files."""
         self._models = (model, *replicas)
-        self._stage, self._settings, self._on_tokens = stage, settings, on_tokens
-        self._warehouse = stage.warehouse
-        self._sequences: list[FileRecord] = []
-        self._records: list[dict[str, Any]] = []
-        self._median_norm: dict[int, float] | None = None
-        self._plan()
-
-    def _plan(self) -> None:
-        """Cut the corpus into sequences and write them, shard by shard, before the model runs at all."""
-        s, skipped = self._settings, Counter[str]()
-        sequences = make_sequences(
-            read_documents(s.corpus, s.text_field), self._models[0].tokenizer, seq_len=s.seq_len, n_tokens=s.n_tokens,
-            max_sequences_per_document=s.max_sequences_per_document, min_len=s.min_len, split_seed=s.split_seed,
-            n_folds=s.n_folds, prepend_bos=s.prepend_bos, skipped=skipped,
-        )  # fmt: skip
-
-        def written() -> Iterator[TokenSequence]:
-            for number, shard in enumerate(shards_by_split(sequences, s.shard_sequences)):
-                self._sequences.append(write_sequences(self._warehouse, self._stage.key, number, shard))
-                yield from shard
-
-        documents = check_folds(written(), s.n_folds)
-        self._n_documents, self._skipped_documents = sum(documents.values()), dict(skipped)
+        self._settings, self._on_tokens = settings, on_tokens
+        self._warehouse, self._collection = warehouse, collection
+        self.plan = plan or make_plan(warehouse, collection, model, settings)
+        self._median_norm = self.plan.median_norm
+        self._numbers = range(len(self.plan.sequences)) if shards is None else shards
 
     def blocks(
         self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
@@ -88,8 +76,8 @@ class CollectingSource:
         """All shards in order; layers and splits as in every residual source."""
         with ThreadPoolExecutor(1, thread_name_prefix="shard-writer") as writer:
             writing: Future[None] | None = None
-            for number, shard in enumerate(self._shards()):
-                self._records.append(shard.record)
+            for number, shard in zip(self._numbers, self._shards()):
+                self.records.append(shard.record)
                 self.tokens_run += shard.tokens_run
                 block = shard.block
                 if shard.is_new:
@@ -105,7 +93,7 @@ class CollectingSource:
 
     def _shards(self) -> Iterator["_Shard"]:
         """Shards in order. Several models run as many at a time, after the pilot, whose norms the others need."""
-        numbers = iter(range(len(self._sequences)))
+        numbers = iter(self._numbers)
         if len(self._models) == 1:
             yield from (self._shard(number, self._models[0]) for number in numbers)
             return
@@ -127,15 +115,16 @@ class CollectingSource:
     def _run(self, number: int, model: "LanguageModel") -> "_Shard":
         """Run one shard through a model; returns its kept tokens and its record."""
         s = self._settings
-        pilot = self._median_norm is None and s.max_norm_multiple is not None
+        pilot = number == 0 and s.max_norm_multiple is not None
         policy = ExclusionPolicy(
             skip_special=s.skip_special, skip_first=s.skip_first,
             max_norm_multiple=None if pilot else s.max_norm_multiple,
         )  # fmt: skip
-        sequences = read_shard(self._warehouse, self._sequences[number])
+        sequences = read_shard(self._warehouse, self.plan.sequences[number])
         source = LiveSource(
             model, sequences, self.layers, n_folds=s.n_folds, batch_size=s.batch_size,
-            policy=policy, median_norm=self._median_norm, site=s.site, attention_layers=s.attention_layers,
+            policy=policy, median_norm=None if pilot else self._median_norm, site=s.site,
+            attention_layers=s.attention_layers,
             # Some of what the pilot attends to turns out to be outliers: all of it is kept until that is known.
             attention_top_k=max(s.seq_len, s.attention_top_k) if pilot else s.attention_top_k, output_device=None,
         )  # fmt: skip
@@ -167,13 +156,13 @@ class CollectingSource:
     def _store(self, number: int, block: ResidualBlock, record: dict[str, Any]) -> None:
         """Write a shard's data files, then its record."""
         if self._settings.store_activations:
-            files = write_block(self._warehouse, self._stage.key, number, block)
+            files = write_block(self._warehouse, self._collection, number, block)
             record["files"] = [vars(file) for file in files]
             text = json.dumps(record)
             self._warehouse.publish_artifact(lambda path: path.write_text(text), *self._record_path(number))
 
     def _record_path(self, number: int) -> tuple[str, ...]:
-        return ("collections", self._stage.key, f"shard-{number:05d}.json")
+        return part_path(self._collection, f"shard-{number:05d}.json")
 
     def _replay(self, number: int) -> "_Shard | None":
         """A shard that an earlier run stored, or None."""
@@ -187,60 +176,35 @@ class CollectingSource:
         if record["median_norm"] is not None:
             self._median_norm = {int(layer): norm for layer, norm in record["median_norm"].items()}
         block = read_block(
-            self._warehouse, self._stage.key, number, self.layers, self.n_folds,
+            self._warehouse, self._collection, number, self.layers, self.n_folds,
             sorted(set(self._settings.attention_layers)), self._settings.attention_top_k,
         )  # fmt: skip
         return _Shard(block, record, tokens_run=0, is_new=False)
 
-    def finish(self) -> None:
-        """Hand all written files to the stage; call after the pass."""
-        self._stage.add(*self._sequences)
-        for record in self._records:
-            self._stage.add(*(FileRecord(**file) for file in record["files"]))
 
-    def forget_records(self) -> None:
-        """Remove the shard records: the collection's manifest has taken over."""
-        for number in range(len(self._sequences)):
-            self._warehouse.storage.remove("/".join(["artifacts", *self._record_path(number)]))
-
-    def facts(self) -> dict[str, Any]:
-        """The counts of this collection, as columns of the table ``collections``."""
-        kept, dropped, tokens = Counter[str](), Counter[str](), Counter[str]()
-        for record in self._records:
-            kept.update(record["kept"])
-            dropped.update(record["dropped"])
-            tokens.update(record["tokens"])
-        norms = self._median_norm or {}
-        return {
-            "n_documents": self._n_documents,
-            "n_sequences": sum(file.rows for file in self._sequences),
-            "n_tokens": tokens.total(),
-            "n_kept": kept.total(),
-            "dropped_by_reason": dict(sorted(dropped.items())),
-            "skipped_documents": dict(sorted(self._skipped_documents.items())),
-            "site": self._settings.site,
-            "d_model": self.d_model,
-            "median_norm": [norms[layer] for layer in self.layers] if norms else [],
-            "fewer_tokens_than_dimensions": kept["train"] < self.d_model,
-        }
+def files_of(plan: CollectionPlan, records: Iterable[dict[str, Any]]) -> list[FileRecord]:
+    """All data files of a collection, given the records of its shards."""
+    return [*plan.sequences, *(FileRecord(**file) for record in records for file in record["files"])]
 
 
-def shards_by_split(sequences: Iterable[TokenSequence], size: int) -> Iterator[list[TokenSequence]]:
-    """Group a stream of sequences into shards of one split and at most ``size`` sequences; renumbers them in order."""
-    waiting: dict[str, list[TokenSequence]] = {"train": [], "val": [], "test": []}
-    number = 0
-
-    def numbered(shard: list[TokenSequence]) -> list[TokenSequence]:
-        nonlocal number
-        number += len(shard)
-        return [replace(q, sequence_id=number - len(shard) + i) for i, q in enumerate(shard)]
-
-    for sequence in sequences:
-        shard = waiting[sequence.split]
-        shard.append(sequence)
-        if len(shard) == size:
-            yield numbered(shard)
-            waiting[sequence.split] = []
-    for shard in waiting.values():
-        if shard:
-            yield numbered(shard)
+def facts_of(plan: CollectionPlan, records: Sequence[dict[str, Any]], settings: CollectSettings) -> dict[str, Any]:
+    """The counts of a collection, as columns of the table ``collections``, given the records of its shards in order."""
+    kept, dropped, tokens = Counter[str](), Counter[str](), Counter[str]()
+    for record in records:
+        kept.update(record["kept"])
+        dropped.update(record["dropped"])
+        tokens.update(record["tokens"])
+    norms = records[0]["median_norm"] or {}  # layer -> norm, in the order of the layers
+    return {
+        "n_documents": plan.n_documents,
+        "n_sequences": sum(file.rows for file in plan.sequences),
+        "n_tokens": tokens.total(),
+        "n_kept": kept.total(),
+        "dropped_by_reason": dict(sorted(dropped.items())),
+        "skipped_documents": dict(sorted(plan.skipped_documents.items())),
+        "site": settings.site,
+        "d_model": plan.d_model,
+        "n_layers": plan.n_layers,
+        "median_norm": list(norms.values()),
+        "fewer_tokens_than_dimensions": kept["train"] < plan.d_model,
+    }

@@ -62,9 +62,9 @@ class FeatureEvaluation:
         self._transports: dict[str, tuple[FeatureTransport, SparseAutoencoder]] = {}
 
     @property
-    def stages(self) -> Sequence[Stage]:
-        """One a pair and SAE."""
-        return [unit.stage for unit in self._units]
+    def stages(self) -> Sequence[tuple[int, Stage]]:
+        """Target layer and stage, one a pair and SAE."""
+        return [(unit.pair.target_layer, unit.stage) for unit in self._units]
 
     def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> list[Consumer]:
         """One accumulator an SAE, for all operators that end at its layer."""

@@ -20,6 +20,7 @@ from tasks.feature_scoring import (
     select,
 )
 from tasks.models import language_model
+from tasks.parts import divided, run_parts
 from tasks.progress import say
 from tasks.saes import load_judged_sae, place_of_saes, sae_rows
 from tasks.settings import EvaluateSettings, FeatureSettings, ModelSettings
@@ -36,16 +37,34 @@ EDITED_SITE = "resid_post"
 
 @task(name="features", cache_policy=NO_CACHE)
 @one_at_a_time
-def measure_features(collection: str, sae_keys: list[str], model: ModelSettings) -> None:
-    """One pass over the test split for all SAEs that have no statistics yet."""
+def measure_features(collection: str, sae_keys: list[str], model: ModelSettings, parts: int = 1) -> None:
+    """One pass over the test split for all SAEs that have no statistics yet.
+
+    Args:
+        parts: tasks that share the SAEs, each with a pass of its own; 1 does all of it here.
+    """
     warehouse = Warehouse()
-    stages = {
-        key: Stage(warehouse, "features", f"features-{key[:-9]}", settings={}, inputs=[key], collection=collection)
-        for key in sae_keys
-    }
-    missing = [key for key, stage in stages.items() if not stage.skip()]
-    if not missing:
-        return
+    missing = [key for key in sae_keys if not _statistics_stage(warehouse, collection, key).skip()]
+    if missing and parts > 1:
+        run_parts("features", measure_share, _shares(missing, parts), collection, model)
+    elif missing:
+        _measure(missing, collection, model)
+
+
+@task(name="features, part", cache_policy=NO_CACHE)
+def measure_share(sae_keys: list[str], collection: str, model: ModelSettings) -> None:
+    """Statistics of the features of these SAEs, those left out that an attempt before this one completed."""
+    if missing := [key for key in sae_keys if not _statistics_stage(Warehouse(), collection, key).complete]:
+        _measure(missing, collection, model)
+
+
+def _shares(keys: list[str], parts: int) -> list[list[str]]:
+    return [[keys[i] for i in numbers] for numbers in divided(len(keys), parts)]
+
+
+def _measure(missing: list[str], collection: str, model: ModelSettings) -> None:
+    warehouse = Warehouse()
+    stages = {key: _statistics_stage(warehouse, collection, key) for key in missing}
     found = {row["sae"]: row for row in sae_rows(warehouse, missing)}
     place = place_of_saes(model)
     stats = {key: FeatureStats(load_judged_sae(warehouse, row).to(place), row["layer"]) for key, row in found.items()}
@@ -64,18 +83,40 @@ def measure_features(collection: str, sae_keys: list[str], model: ModelSettings)
 @task(name="score features", cache_policy=NO_CACHE)
 @one_at_a_time
 def score_features(
-    collection: str, sae_keys: list[str], model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings
-) -> None:
+    collection: str, sae_keys: list[str], model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings,
+    parts: int = 1,
+) -> None:  # fmt: skip
     """Score, select and illustrate the features of all SAEs that have no scores under these settings yet.
 
     Train text gives the components and the examples, validation text the causal effect; the test split is not
     looked at, so that what is selected has not seen it.
+
+    Args:
+        parts: tasks that share the SAEs, each with passes of its own; 1 does all of it here.
     """
     warehouse = Warehouse()
-    stages = {key: _scoring_stage(warehouse, collection, key, settings, evaluate) for key in sae_keys}
-    missing = [key for key, stage in stages.items() if not stage.skip()]
-    if not missing:
-        return
+    missing = [key for key in sae_keys if not _scoring_stage(warehouse, collection, key, settings, evaluate).skip()]
+    if missing and parts > 1:
+        run_parts("features", score_share, _shares(missing, parts), collection, model, settings, evaluate)
+    elif missing:
+        _score(missing, collection, model, settings, evaluate)
+
+
+@task(name="score features, part", cache_policy=NO_CACHE)
+def score_share(
+    sae_keys: list[str], collection: str, model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings
+) -> None:
+    """Scores of the features of these SAEs, those left out that an attempt before this one completed."""
+    stages = {key: _scoring_stage(Warehouse(), collection, key, settings, evaluate) for key in sae_keys}
+    if missing := [key for key, stage in stages.items() if not stage.complete]:
+        _score(missing, collection, model, settings, evaluate)
+
+
+def _score(
+    missing: list[str], collection: str, model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings
+) -> None:
+    warehouse = Warehouse()
+    stages = {key: _scoring_stage(warehouse, collection, key, settings, evaluate) for key in missing}
     row = collection_row(warehouse, collection)
     source = residual_source(warehouse, row, model)
     scorings = [Scoring.of(warehouse, found, place_of_saes(model)) for found in sae_rows(warehouse, missing)]
@@ -114,6 +155,11 @@ def selected_features(warehouse: Warehouse, collection: str, sae_key: str) -> np
         [collection, sae_key],
     )
     return np.array([row["feature_id"] for row in found], dtype=np.int64)
+
+
+def _statistics_stage(warehouse: Warehouse, collection: str, sae_key: str) -> Stage:
+    slug = f"features-{sae_key[:-9]}"
+    return Stage(warehouse, "features", slug, settings={}, inputs=[sae_key], collection=collection)
 
 
 def _scoring_stage(

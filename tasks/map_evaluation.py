@@ -1,6 +1,6 @@
 """How a pair's map grows with the amount of data, and whether it is made of shorter ones: ``scaling``, ``compositions``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,17 @@ from warehouse.store import Warehouse
 
 
 class MapEvaluation:
-    """Scaling and composition of every pair, scored together on the test tokens."""
+    """Scaling and composition of every pair that ends at one of the targets, scored together on the test tokens.
+
+    Args:
+        pairs: all of the study: halves of compositions end elsewhere.
+        targets: layers.
+    """
 
     def __init__(
-        self, warehouse: Warehouse, pairs: Sequence[PairStage], operators: OperatorSettings, settings: EvaluateSettings
-    ):
+        self, warehouse: Warehouse, pairs: Sequence[PairStage], operators: OperatorSettings, settings: EvaluateSettings,
+        targets: Collection[int],
+    ):  # fmt: skip
         self._operators, self._settings = operators, settings
         self._pairs = {pair.layers: pair for pair in pairs}
         fitted = [method for method in operators.methods if method not in BASELINES]
@@ -37,16 +43,16 @@ class MapEvaluation:
                 collection=pair.stage.collection,
             )
             for layers, pair in self._pairs.items()
-            if operators.train_fractions or self._middles(layers)
+            if layers[1] in targets and (operators.train_fractions or self._middles(layers))
         }  # fmt: skip
         self._fits: dict[tuple[int, int], list[ScalingFit]] = {}
         self._composed: dict[tuple[int, int], dict[int, TransportOperator]] = {}
         self._scores: dict[tuple[int, int], PairScores] = {}
 
     @property
-    def stages(self) -> Sequence[Stage]:
-        """One a pair that has anything to tell."""
-        return list(self._stages.values())
+    def stages(self) -> Sequence[tuple[int, Stage]]:
+        """Target layer and stage, one a pair that has anything to tell."""
+        return [(target, stage) for (_, target), stage in self._stages.items()]
 
     def _middles(self, layers: tuple[int, int]) -> list[int]:
         """Layers between source and target over which two fitted operators lead; they compose for equal positions only."""

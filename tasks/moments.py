@@ -1,5 +1,6 @@
 """The moments of a study: those of its pairs under its position policy, and those of chance, from one pass."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from ato.residuals import ResidualBlock, ResidualSource
 from tasks.settings import ModelSettings, OperatorSettings
 from tasks.sources import residual_source
 from tasks.stage import Stage
-from warehouse.store import Warehouse
+from warehouse.store import FileRecord, Warehouse
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class MomentsPass:
         cuts = [fraction for fraction in settings.train_fractions if fraction < 1]
         own = Moments(keyed, n_folds=source.n_folds, cuts=cuts)
         shuffled = [(permuted_key(source), target) for source, target in settings.pairs]
-        self.moments = StudyMoments(own, Moments(shuffled, n_folds=1) if _needs_chance(settings) else None)
+        self.moments = StudyMoments(own, Moments(shuffled, n_folds=1) if needs_chance(settings) else None)
 
     def update(self, block: ResidualBlock) -> "MomentsPass":
         """Take a block of all layers into account."""
@@ -71,7 +72,8 @@ class MomentsPass:
         self.moments.permuted.update(residuals, fold=0, rows=rows)
 
 
-def _needs_chance(settings: OperatorSettings) -> bool:
+def needs_chance(settings: OperatorSettings) -> bool:
+    """Whether moments of shuffled documents are among those that the settings need."""
     return settings.permutation_null or "permuted" in settings.methods
 
 
@@ -79,7 +81,7 @@ def moments_stage(warehouse: Warehouse, collection: str, settings: OperatorSetti
     """The stage whose artifacts are the moments that these settings need of a collection."""
     own = {
         "pairs": sorted(map(list, settings.pairs)), "position_policy": settings.position_policy,
-        "train_fractions": sorted(settings.train_fractions), "permutation_null": _needs_chance(settings),
+        "train_fractions": sorted(settings.train_fractions), "permutation_null": needs_chance(settings),
     }  # fmt: skip
     slug = f"moments-{len(settings.pairs)}-pairs"
     return Stage(warehouse, "moments", slug, settings=own, inputs=[collection], collection=collection)
@@ -88,17 +90,28 @@ def moments_stage(warehouse: Warehouse, collection: str, settings: OperatorSetti
 def publish_moments(stage: Stage, moments: StudyMoments) -> None:
     """Write and commit the artifacts of a moments stage."""
     with stage:
-        stage.add(stage.warehouse.publish_artifact(moments.own.save, *_path(stage)))
-        if moments.permuted is not None:
-            stage.add(stage.warehouse.publish_artifact(moments.permuted.save, *_path(stage, "-permuted")))
+        stage.add(*write_moments(stage, moments))
 
 
-def load_moments(warehouse: Warehouse, collection: str, settings: OperatorSettings) -> StudyMoments:
-    """The moments that ``publish_moments`` wrote for these settings."""
-    stage = moments_stage(warehouse, collection, settings)
-    own = Moments.load(warehouse.artifact_path(*_path(stage)))
-    permuted = warehouse.artifact_path(*_path(stage, "-permuted")) if _needs_chance(settings) else None
-    return StudyMoments(own, None if permuted is None else Moments.load(permuted))
+def write_moments(stage: Stage, moments: StudyMoments) -> list[FileRecord]:
+    """Write the artifacts of a moments stage, for the process that commits it."""
+    files = [stage.warehouse.publish_artifact(moments.own.save, *_path(stage))]
+    if moments.permuted is not None:
+        files.append(stage.warehouse.publish_artifact(moments.permuted.save, *_path(stage, "-permuted")))
+    return files
+
+
+def load_moments(
+    warehouse: Warehouse, collection: str, settings: OperatorSettings, pairs: Iterable[tuple[int, int]]
+) -> StudyMoments:
+    """The moments of some (source layer, target layer) that ``publish_moments`` wrote for these settings."""
+    stage, policy, pairs = moments_stage(warehouse, collection, settings), settings.position_policy, list(pairs)
+    keyed = [(source_key(*pair, parse_policy(policy)), pair[1]) for pair in pairs]
+    own = Moments.load(warehouse.artifact_path(*_path(stage)), keyed)
+    if not needs_chance(settings):
+        return StudyMoments(own, None)
+    shuffled = [(permuted_key(source), target) for source, target in pairs]
+    return StudyMoments(own, Moments.load(warehouse.artifact_path(*_path(stage, "-permuted")), shuffled))
 
 
 def _path(stage: Stage, suffix: str = "") -> tuple[str, str]:

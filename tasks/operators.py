@@ -1,6 +1,6 @@
 """Stage ``operators``: every method for every pair of layers is fitted, scored on test tokens and registered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -16,7 +16,8 @@ from ato.residuals import share_pass
 from tasks.models import check_layers
 from tasks.moments import StudyMoments, load_moments, paired_source
 from tasks.operator_rows import BASELINES, cv_rows, operator_row, spectrum_rows
-from tasks.pairs import FOR_FEATURES, PairStage, feature_pair_stages, pair_stages
+from tasks.pairs import FOR_FEATURES, PairStage, divided_by_source, feature_pair_stages, pair_stages
+from tasks.parts import run_parts
 from tasks.progress import Progress, say
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from tasks.sources import collection_row
@@ -30,39 +31,74 @@ RANKED = ("rrr", "svd")
 @task(name="operators", cache_policy=NO_CACHE)
 @one_at_a_time
 def fit_operators(
-    collection: str, sae_keys: list[str], model: ModelSettings, settings: OperatorSettings, evaluate: EvaluateSettings
-) -> list[str]:
-    """Fit from moments, score on test tokens in one pass for all pairs, register; returns the keys of the pairs."""
-    warehouse = Warehouse()
-    pairs = pair_stages(warehouse, collection, settings, evaluate)
-    pairs += feature_pair_stages(warehouse, collection, settings, evaluate, sae_keys)
+    collection: str, sae_keys: list[str], model: ModelSettings, settings: OperatorSettings, evaluate: EvaluateSettings,
+    parts: int = 1,
+) -> list[str]:  # fmt: skip
+    """Fit from moments, score on test tokens in one pass for all pairs, register; returns the keys of the pairs.
+
+    Args:
+        parts: tasks that share the pairs, each with a pass of its own; 1 does all of it here.
+    """
+    pairs = _all_pairs(collection, sae_keys, settings, evaluate)
     missing = [pair for pair in pairs if not pair.stage.complete]
     say("operators", f"{len(pairs) - len(missing)} of {len(pairs)} pairs are complete, skipped" if len(missing) < len(pairs)
         else f"fitting {len(settings.methods)} methods for {len(pairs)} pairs")  # fmt: skip
-    if missing:
-        row = collection_row(warehouse, collection)
-        check_layers(settings.layers, tuple(row["layers"]), where=collection)
-        moments = load_moments(warehouse, collection, settings)
-        with Progress("operators", 2 * len(missing), "pairs") as progress:
-            fits: dict[str, dict[str, OperatorFit]] = {}
-            for pair in sorted(missing, key=lambda pair: pair.layers):  # the factorisations of a source are shared
-                own = fits[pair.stage.key] = {}
-                for method in pair.methods:
-                    own[method] = _fit(pair, method, own, moments, settings, row)
-                progress.advance()
-            scores = {
-                pair.stage.key: PairScores(
-                    moments.own, *pair.keys, {method: fit.operator for method, fit in fits[pair.stage.key].items()}
-                )
-                for pair in missing
-            }
-            share_pass(paired_source(warehouse, row, model, settings), list(scores.values()), splits=["test"])
-            with checked_together():
-                for pair in missing:
-                    key = pair.stage.key
-                    _commit(pair, fits[key], scores[key], moments, settings, evaluate, row)
-                    progress.advance()
+    if missing and parts > 1:
+        shares = [[pair.stage.key for pair in share] for share in divided_by_source(missing, parts)]
+        run_parts("operators", fit_share, shares, collection, sae_keys, model, settings, evaluate)
+    elif missing:
+        _fit_pairs(missing, collection, model, settings, evaluate)
     return [pair.stage.key for pair in pairs]
+
+
+@task(name="operators, part", cache_policy=NO_CACHE)
+def fit_share(
+    keys: list[str], collection: str, sae_keys: list[str], model: ModelSettings, settings: OperatorSettings,
+    evaluate: EvaluateSettings,
+) -> None:  # fmt: skip
+    """The pairs with these keys, those left out that an attempt before this one completed."""
+    pairs = _all_pairs(collection, sae_keys, settings, evaluate)
+    if missing := [pair for pair in pairs if pair.stage.key in keys and not pair.stage.complete]:
+        _fit_pairs(missing, collection, model, settings, evaluate)
+
+
+def _all_pairs(
+    collection: str, sae_keys: list[str], settings: OperatorSettings, evaluate: EvaluateSettings
+) -> list[PairStage]:
+    warehouse = Warehouse()
+    pairs = pair_stages(warehouse, collection, settings, evaluate)
+    return pairs + feature_pair_stages(warehouse, collection, settings, evaluate, sae_keys)
+
+
+def _fit_pairs(
+    pairs: Sequence[PairStage], collection: str, model: ModelSettings, settings: OperatorSettings,
+    evaluate: EvaluateSettings,
+) -> None:  # fmt: skip
+    """Fit, score and commit these pairs, with one pass over the test tokens of their layers."""
+    warehouse = Warehouse()
+    row = collection_row(warehouse, collection)
+    check_layers(settings.layers, tuple(row["layers"]), where=collection)
+    moments = load_moments(warehouse, collection, settings, {pair.layers for pair in pairs})
+    with Progress("operators", 2 * len(pairs), "pairs") as progress:
+        fits: dict[str, dict[str, OperatorFit]] = {}
+        for pair in sorted(pairs, key=lambda pair: pair.layers):  # the factorisations of a source are shared
+            own = fits[pair.stage.key] = {}
+            for method in pair.methods:
+                own[method] = _fit(pair, method, own, moments, settings, row)
+            progress.advance()
+        scores = {
+            pair.stage.key: PairScores(
+                moments.own, *pair.keys, {method: fit.operator for method, fit in fits[pair.stage.key].items()}
+            )
+            for pair in pairs
+        }
+        source, layers = paired_source(warehouse, row, model, settings), {key for pair in pairs for key in pair.keys}
+        share_pass(source, list(scores.values()), layers=sorted(layers), splits=["test"])
+        with checked_together():
+            for pair in pairs:
+                key = pair.stage.key
+                _commit(pair, fits[key], scores[key], moments, settings, evaluate, row)
+                progress.advance()
 
 
 def _fit(

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -108,6 +109,24 @@ def feature_pair_stages(
                 )  # fmt: skip
                 stages.append(PairStage(source, target, settings.position_policy, (FOR_FEATURES,), stage, decoder))
     return stages
+
+
+def divided_by_source(pairs: Sequence[PairStage], parts: int) -> list[list[PairStage]]:
+    """Pairs in at most so many shares of about the same size, none of them empty.
+
+    The pairs of a source stay together, since they share its factorisations, unless that would make one share larger by
+    more than a pair. All stages of the same two layers stay together: their operators are versions of one model.
+    """
+    in_order = sorted(pairs, key=lambda pair: pair.layers)
+    ends = [i for i in range(1, len(in_order)) if in_order[i].layers != in_order[i - 1].layers]
+
+    def distance(end: int, wanted: float) -> float:
+        return abs(end - wanted) + (in_order[end].source_layer == in_order[end - 1].source_layer)
+
+    wanted = [len(in_order) * part / parts for part in range(1, parts)]
+    cuts = sorted({min(ends, key=lambda end: distance(end, place)) for place in wanted}) if ends else []
+    bounds = [0, *cuts, len(in_order)]
+    return [in_order[start:stop] for start, stop in pairwise(bounds)]
 
 
 def _slug(source: int, target: int) -> str:

@@ -41,9 +41,9 @@ class RankEvaluation:
         self._scores: dict[str, ModeScores] = {}
 
     @property
-    def stages(self) -> Sequence[Stage]:
-        """One a pair."""
-        return [stage for _, stage in self._stages.values()]
+    def stages(self) -> Sequence[tuple[int, Stage]]:
+        """Target layer and stage, one a pair."""
+        return [(pair.target_layer, stage) for pair, stage in self._stages.values()]
 
     def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> list[Consumer]:
         """Canonical modes from train, re-measured on the test tokens."""

@@ -23,6 +23,7 @@ from ato.sae_training import train_sae
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.splicing import CERecovered, ce_recovered, splice_losses
 from tasks.models import check_layers, language_model
+from tasks.parts import run_parts
 from tasks.progress import Progress, say
 from tasks.settings import EvaluateSettings, ModelSettings, SAESettings
 from tasks.sources import collection_row, residual_source
@@ -60,8 +61,13 @@ class Unit:
 
 @task(name="saes", cache_policy=NO_CACHE)
 @one_at_a_time
-def obtain_saes(collection: str, model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings) -> list[str]:
+def obtain_saes(
+    collection: str, model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings, parts: int = 1
+) -> list[str]:
     """Train or load the SAE of every layer, judge those that are new in one pass; returns their keys.
+
+    Args:
+        parts: more than 1 makes a task of each layer, with a judgement of its own; 1 does all of it here.
 
     Raises:
         SettingsError: a layer has both a path and a release.
@@ -77,11 +83,31 @@ def obtain_saes(collection: str, model: ModelSettings, settings: SAESettings, ev
     if missing:
         row = collection_row(warehouse, collection)
         check_layers(set(layers), tuple(row["layers"]), where=collection)
-        for unit in missing:
-            if not unit.weights.complete:
-                _obtain_weights(unit, row, model, settings)
-        _judge(missing, row, model, settings, evaluate)
+        if parts > 1:
+            run_parts("saes", obtain_sae, [unit.layer for unit in missing], collection, model, settings, evaluate)
+        else:
+            _obtain(missing, row, model, settings, evaluate)
     return [unit.key for unit in units]
+
+
+@task(name="saes, part", cache_policy=NO_CACHE)
+def obtain_sae(
+    layer: int, collection: str, model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings
+) -> None:
+    """Train or load, and judge, the SAE of one layer."""
+    warehouse = Warehouse()
+    unit = _unit(warehouse, collection, layer, settings, evaluate)
+    if not unit.judgement.complete:  # by an attempt before this one
+        _obtain([unit], collection_row(warehouse, collection), model, settings, evaluate)
+
+
+def _obtain(
+    units: list[Unit], row: dict[str, Any], model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings
+) -> None:
+    for unit in units:
+        if not unit.weights.complete:
+            _obtain_weights(unit, row, model, settings)
+    _judge(units, row, model, settings, evaluate)
 
 
 def _unit(warehouse: Warehouse, collection: str, layer: int, settings: SAESettings, evaluate: EvaluateSettings) -> Unit:

@@ -72,14 +72,14 @@ class SAESettings(StageSettings):
     releases: dict[int, str] = Field(
         {}, description="Layer -> RELEASE:SAE_ID of sae-lens' directory of pretrained SAEs, downloaded once"
     )
-    architecture: Literal["topk", "jumprelu"] = "topk"
+    architecture: Literal["topk", "jumprelu"] = Field("topk", description="Activation function of the features")
     d_sae: int = Field(2048, ge=1, description="Number of features")
     k: int = Field(32, ge=1, description="Active features per token (TopK), target L0 (JumpReLU)")
     n_tokens: int = Field(600_000, ge=1, description="Training tokens, repeats included")
-    batch_size: int = Field(1024, ge=1)
-    lr: float = Field(3e-3, gt=0)
+    batch_size: int = Field(1024, ge=1, description="Tokens in one training step")
+    lr: float = Field(3e-3, gt=0, description="Learning rate")
     buffer_rows: int = Field(131_072, ge=1, description="Rows of the shuffle buffer")
-    seed: int = 0
+    seed: int = Field(0, description="Of the first weights and the order of tokens")
     judge_sequences: int = Field(24, ge=1, description="Test sequences for the spliced loss")
     max_fvu: float = Field(0.5, description="An SAE above this is not trusted")
     min_ce_recovered: float = Field(0.5, description="An SAE below this is not trusted")
@@ -96,14 +96,20 @@ PositionPolicy = Annotated[str, Field(pattern=r"^(same|previous|offset:[1-9]\d*|
 class OperatorSettings(StageSettings):
     """Which pairs of layers, which maps, how chosen."""
 
-    source_layers: list[int] = Field([8, 10, 12, 14, 16], min_length=1)
-    leaps: list[Annotated[int, Field(ge=1)]] = Field([2, 4, 6, 8], min_length=1)
+    source_layers: list[int] = Field([8, 10, 12, 14, 16], min_length=1, description="Layers that operators begin at")
+    leaps: list[Annotated[int, Field(ge=1)]] = Field(
+        [2, 4, 6, 8], min_length=1, description="Layers between the source and the target of an operator"
+    )
     target_layers: list[int] | None = Field(None, description="Keep only the pairs that end here; default: all")
     position_policy: PositionPolicy = Field(
         "same",
         description="same, previous, offset:m, attended[:k] (by attention, weighted) or its control shuffled[:k]",
     )
-    methods: list[Method] = Field(["ridge", "linear", "rrr", "identity", "mean"], min_length=1)
+    methods: list[Method] = Field(
+        ["ridge", "linear", "rrr", "identity", "mean"],
+        min_length=1,
+        description="Maps fitted for each pair, and baselines",
+    )
     alphas: list[Annotated[float, Field(gt=0)]] = Field(
         [1e-1, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
         min_length=1,
@@ -153,7 +159,7 @@ class EvaluateSettings(StageSettings):
         description="Ranks of the efficiency curve; larger than d are cut",
     )
     n_bootstrap: int = Field(1000, ge=100, description="Bootstrap resamples of the test documents")
-    bootstrap_seed: int = 0
+    bootstrap_seed: int = Field(0, description="Of the resamples")
     min_active: int = Field(30, ge=2, description="Fewer active tokens: scores are NULL")
     transported_above: float = Field(
         0.7, description="Verdict transported: lower end of the interval of r2 at or above"
@@ -187,7 +193,7 @@ class FeatureSettings(StageSettings):
     n_quantiles: int = Field(4, ge=0, description="Activation quantiles, one example each")
     context_before: int = Field(20, ge=0, description="Tokens of an example before its strongest one")
     context_after: int = Field(10, ge=0, description="Tokens of an example after it")
-    seed: int = 0
+    seed: int = Field(0, description="Of the random examples")
 
 
 class ExplainSettings(StageSettings):
@@ -226,12 +232,12 @@ class CausalSettings(StageSettings):
         min_length=1, description="Sets of edited positions: the study's three, single ones, all",
     )  # fmt: skip
     interventions: list[Intervention] = Field(
-        ["transport", "bias", "mean", "zero", "identity", "random_rotation"], min_length=1
-    )
+        ["transport", "bias", "mean", "zero", "identity", "random_rotation"], min_length=1,
+        description="What takes the place of a residual: the transported one, and controls",
+    )  # fmt: skip
     n_features: int = Field(4, ge=0, description="Best features of each target SAE that are also edited one by one")
     batch_size: int = Field(8, ge=1, description="Sequences in one forward pass")
-    seed: int = 0
-    """Of the random rotation."""
+    seed: int = Field(0, description="Of the random rotation")
 
 
 class ReportSettings(StageSettings):
@@ -239,3 +245,12 @@ class ReportSettings(StageSettings):
 
     png: bool = Field(True, description="Also write each figure as a PNG file")
     n_example_features: int = Field(12, ge=0, description="Features whose examples are shown")
+
+
+class FanOutSettings(StageSettings):
+    """Where the parts of a stage's work run; no result depends on it, and no key."""
+
+    scheduler: str = Field(
+        "", description="A Dask scheduler such as tcp://host:8786; local starts workers here; empty: this process"
+    )
+    workers: int = Field(2, ge=1, description="Worker processes that scheduler=local starts; they share the cores")

@@ -1,12 +1,12 @@
 """Residuals of a finished collection: from the stored activations, or by running the model again where none are stored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ato.errors import InputError
 from ato.residuals import ResidualSource
 from tasks.models import check_same_model, language_model
-from tasks.settings import ModelSettings
+from tasks.settings import CollectSettings, ModelSettings
 from warehouse.catalog import rows
 from warehouse.store import Warehouse
 
@@ -68,3 +68,32 @@ def residual_source(
         attention_top_k=settings["attention_top_k"],
         site=settings["site"],
     )
+
+
+def shard_source(
+    warehouse: Warehouse, collection: dict[str, Any], model: ModelSettings, settings: CollectSettings,
+    attention_layers: Iterable[int] = (), shards: Sequence[int] | None = None,
+) -> ResidualSource:  # fmt: skip
+    """Residuals of a finished collection, a block a shard, as in the pass that made it.
+
+    Args:
+        collection: row of ``collections``.
+        model: must be the collection's.
+        settings: that it was made with.
+        attention_layers: blocks of the model whose attention comes along; they must be among the collected ones.
+        shards: numbers of the shards; default all.
+
+    Raises:
+        MismatchError: the collection was made with another model.
+        LayerError: attention of a block that was not collected.
+    """
+    from tasks.collecting import CollectingSource
+    from tasks.collection_plan import plan_of
+    from warehouse.residuals import StoredSource
+
+    check_same_model(collection, model)
+    key = collection["collection"]
+    if settings.store_activations:
+        return StoredSource(warehouse, key, attention_layers, shards)
+    plan, layers = plan_of(warehouse, collection), tuple(collection["layers"])
+    return CollectingSource(warehouse, key, language_model(model), settings, layers, plan=plan, shards=shards)

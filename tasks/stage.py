@@ -12,6 +12,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
 from tasks.progress import say
+from tasks.telling import tell
 from warehouse import locks, stages
 from warehouse.store import FileRecord, Warehouse
 
@@ -143,7 +144,7 @@ def _commit(finished: Sequence[Stage]) -> None:
     first.write("quality_results", checks, part=f"{first.name}-{first.key}")
     for stage in finished:
         stage._write_manifest(stages.FAILED if failed else stages.PASSED)
-    if flow_run.id is not None:  # after the manifests: a server that does not answer costs no finished work
+    if checks and flow_run.id is not None:  # after the manifests: a server that is away costs no finished work
         _show(first, checks, failed)
     if failed:
         raise quality.quality_error(failed)
@@ -152,7 +153,8 @@ def _commit(finished: Sequence[Stage]) -> None:
 def _show(first: Stage, checks: Sequence[dict[str, Any]], failed: Sequence[Any]) -> None:
     """The results of the checks as a table in Prefect, what failed above all else."""
     columns = ("success", "table_name", "column_name", "expectation", "n_checked", "n_unexpected", "examples")
-    create_table_artifact(
+    tell(
+        create_table_artifact,
         table=[{name: row[name] for name in columns} for row in sorted(checks, key=lambda row: row["success"])],
         key=f"quality-{first.name.replace('_', '-')}",
         description=f"{first.key}: {len(failed)} of {len(checks)} expectations failed",

@@ -10,6 +10,12 @@ for name, value in QUIET.items():
     os.environ.setdefault(name, value)
 
 
+def pytest_collection_modifyitems(items):
+    """Modules with slow tests first: processes that are given one module after the other then end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory):
     """A temporary Prefect server of this test process, with the heartbeat of flows off."""

@@ -1,5 +1,6 @@
 """The benchmarks run and print ratios; how large these are is for people to read, never for a test to assert."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import NAMES
+from benchmarks.__main__ import BY_NAME, NAMES
 from benchmarks.measurement import growth, rate, speedup, within
+from benchmarks.page import section
 from benchmarks.program import line
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +24,7 @@ def run(*arguments: str, warehouse: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *BY_NAME])
 def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(name, tmp_path):
     done = run(f"benchmarks.{name}", "--no-warehouse", warehouse=tmp_path / "warehouse")
     assert done.returncode == 0, done.stderr
@@ -41,6 +43,18 @@ def test_figures_of_a_run_are_rows_of_the_warehouse_that_sql_reads(tmp_path):
     assert found
     assert {(row["benchmark"], row["quick"]) for row in found} == {("moments", True)}
     assert all(row["met"] is not None for row in found)
+
+
+def test_the_page_names_every_figure_with_a_target_and_the_reason_of_a_miss():
+    machine = json.dumps({"cpu": "Z80", "cores": 1, "torch": "2.0+x"})
+    row = {"benchmark": "sql", "unit": "s", "against": "a limit", "bound": "at most", "target": 1.0, "machine": machine}
+    kept = row | {"what": "a mart", "ours": 0.5, "reference": 1.0, "ratio": 0.5, "met": True, "why_missed": "old"}
+    missed = row | {"what": "another", "ours": 2.0, "reference": 1.0, "ratio": 2.0, "met": False, "why_missed": "new"}
+    first, *lines = section([kept, missed])
+    assert first == "The figures with targets: Z80, 1 cores, torch 2.0."
+    assert "| sql | a mart, against a limit | 0.5 s | 1 s | 0.500 | at most 1: met |" in lines
+    assert lines[-1] == "- **another**: new."
+    assert "old" not in "".join(lines)
 
 
 @pytest.mark.parametrize(

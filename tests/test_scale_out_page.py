@@ -50,7 +50,10 @@ def test_operations_and_seconds(plan, shape):
     assert f"| {encoding:.2e} | {encoding / CARDS / FP32:,.0f} s |".replace("e+", "e") in PAGE
     assert f"9 d³ = {9 * d**3 / 1e9:,.0f} GFLOP" in PAGE
     assert f"{forward * tokens / HOST / BF16 / 3600:.1f} hours on eight" in PAGE
-    assert f"take {4 * test / BF16 / 3600:.0f} hours" in PAGE
+    assert f"{test / BF16 / 3600:.1f} hours on one" in PAGE
+    assert f"four passes take {4 * test / BF16 / 3600:.0f} hours" in PAGE
+    assert f"they take {0.1 * 4 * test / BF16 / 3600:.1f} hours" in PAGE
+    assert f"{0.1 * sizes.TRAIN * tokens / d:,.0f} train tokens a dimension" in PAGE
     assert f"cost {4 * test / CARDS / BF16 / 60:.0f} minutes" in PAGE
 
 
@@ -68,7 +71,14 @@ def test_bytes(plan, shape):
     )
     assert f"({HOST * moments / 1e9:.0f} GB)" in PAGE
     assert f"{3 * moments / 25e9:.1f} s; as chains of 64 it would take 63 rounds, {63 * moments / 25e9:.0f} s" in PAGE
-    assert f"| {2 * shape.n_parameters / 1e9:.1f} GB |" in PAGE
+    weights, of_one = 2 * shape.n_parameters, plan.operators.model_copy(update={"target_layers": [10]})
+    assert f"| {weights / 1e9:.1f} GB |" in PAGE
+    assert f"{weights / 1e9:.1f} + {moments / 1e9:.1f} = {(weights + moments) / 1e9:.1f} GB" in PAGE
+    share = sizes.moments_bytes(plan.model_copy(update={"operators": of_one}), d)
+    assert f"need {share / 1e9:.1f} GB for moments" in PAGE
+    merges = [max(1, CARDS // 2 ** (round_ + 1) // HOST) for round_ in range(6)]  # of each round, one after another
+    assert f"take {HOST * moments / 2e9:.0f} s to write" in PAGE
+    assert f"{sum(merges) * 3 * moments / 2e9:.0f} s." in PAGE
     assert f"| {4 * (2 * d * 131_072 + d + 2 * 131_072) / 1e9:.1f} GB |" in PAGE
     assert f"| {8 * 131_072**2 / 1e9:.1f} GB |" in PAGE
     assert f"it is {8 * 16_384**2 / 1e9:.1f} GB" in PAGE

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.query import run_select, running
+from warehouse.query import run_select
+from warehouse.sql_errors import running
 from warehouse.stages import PASSED, REBUILD, StageRun, manifest_path, manifests_and_damage
 from warehouse.storage import ObjectStorage
 from warehouse.store import Warehouse
@@ -57,7 +58,9 @@ def duckdb_type(type_: pa.DataType) -> str:
     return next(name for matches, name in _SCALARS if matches(type_))
 
 
-def connect(root: str | Path | Warehouse | None = None, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(
+    root: str | Path | Warehouse | None = None, *, read_only: bool = True, memory: str | None = None
+) -> duckdb.DuckDBPyConnection:
     """A fresh in-memory DuckDB connection with a view for every table and mart, as of now.
 
     Views read only files that a complete stage lists and whose quality passed. A table with a missing or short file
@@ -68,6 +71,8 @@ def connect(root: str | Path | Warehouse | None = None, *, read_only: bool = Tru
         root: default the environment variable ``ATO_WAREHOUSE``, else ``./data/warehouse``.
         read_only: True switches access outside the warehouse off and locks the settings. What SQL may do inside is
             checked by ``run_select``, through which all SQL of users should go.
+        memory: the most that all statements together may hold (``"2GB"``), nothing of it on the disk; default
+            four fifths of the machine's, and what is more in files below ``.tmp``.
 
     Raises:
         SchemaVersionError: the warehouse was written with other table declarations.
@@ -76,6 +81,8 @@ def connect(root: str | Path | Warehouse | None = None, *, read_only: bool = Tru
     warehouse = root if isinstance(root, Warehouse) else Warehouse(root)
     connection = _open(warehouse)
     create_views(connection, warehouse)
+    if memory is not None:
+        connection.execute(f"set memory_limit = {_text(memory)}; set temp_directory = ''")
     if read_only:
         connection.execute(f"set allowed_directories = [{_text(warehouse.root)}]")
         connection.execute("set enable_external_access = false; set lock_configuration = true")
@@ -184,9 +191,15 @@ def _table_view(warehouse: Warehouse, table: Table, contents: dict[str, _Content
     residual = _residual_type(warehouse, paths) if table.name == "activations" and problem is None else "FLOAT[]"
     types = {c.name: residual if c.type is None else duckdb_type(c.type) for c in table.columns}
     if problem is not None or not paths:
-        columns = ", ".join(f"cast(null as {type_}) as {_name(name)}" for name, type_ in types.items())
-        # The error stands in the FROM clause, so that it is raised whichever columns are asked for.
-        source = "(select 1) where false" if problem is None else f"(select error({_text(problem)}) e) where e is null"
+        # The error stands in the FROM clause, so that it is raised whichever columns are asked for; columns are made of
+        # it, as a comparison with a constant NULL would let DuckDB answer without looking.
+        value = "null" if problem is None else "e"
+        columns = ", ".join(f"cast({value} as {type_}) as {_name(name)}" for name, type_ in types.items())
+        source = (
+            "(select 1) where false"
+            if problem is None
+            else f"(select error({_text(problem)})::varchar e) where e is null"
+        )
     else:
         columns = ", ".join(f"{_name(n)}::{t} as {_name(n)}" if n == "residual" else _name(n) for n, t in types.items())
         files = ", ".join(_text(warehouse.storage.url(path)) for path in paths)

@@ -1,40 +1,78 @@
-"""SQL of users: exactly one reading statement, and errors that fit on one line."""
+"""SQL of users: exactly one reading statement over the tables and marts, within limits of time, memory and rows."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
+from typing import Any
 
 import duckdb
 
-from ato.errors import DamagedFileError, InputError
+from ato.errors import InputError
+from warehouse.sql_errors import running
 
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze\b)?(\s*\([^)]*\))?", re.IGNORECASE)
 _PRAGMA = re.compile(r"\s*pragma\s+(show|show_tables|show_tables_expanded|table_info|version)\b", re.IGNORECASE)
 _ONLY = "give one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
+_ROW_MAKERS = frozenset((
+    "range", "generate_series", "unnest", "repeat", "repeat_row", "histogram", "histogram_values", "json_each", "json_tree",
+    "summary", "duckdb_columns", "duckdb_functions", "duckdb_settings", "duckdb_tables", "duckdb_types", "duckdb_views",
+    "pragma_table_info",
+))  # fmt: skip
+"""Table functions that read no file and change nothing; all others are refused."""
 
 
-def run_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
+def run_select(
+    connection: duckdb.DuckDBPyConnection, sql: str, *, seconds: float | None = None, max_rows: int | None = None
+) -> duckdb.DuckDBPyRelation:
     """Run one reading statement and return its rows as a relation (``.pl()``, ``.df()``, ``.fetchall()``).
 
     The rows are computed here, once, and held in memory; every error arises here. It runs on a cursor of its own, so
     that threads may share the connection.
 
+    Args:
+        connection: of ``warehouse.connect``, which also limits the memory.
+        sql: the statement.
+        seconds: it is stopped after so long.
+        max_rows: rows beyond these are not computed.
+
     Raises:
-        InputError: not exactly one reading statement, or wrong SQL (with DuckDB's hint, such as the nearest column).
+        InputError: not exactly one reading statement, wrong SQL (with the nearest column or table), or over a limit.
         DamagedFileError: a table that it reads has a missing or short file; names the file and the cure.
     """
     cursor = connection.cursor()
-    with running():
-        return cursor.sql(_reading_statement(cursor, sql)).materialize()
+    with running(connection, sql), _at_most(seconds, cursor):
+        found = cursor.sql(_reading_statement(cursor, sql))
+        return (found if max_rows is None else found.limit(max_rows)).materialize()
+
+
+def flat(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The same rows with lists, maps and structures as JSON text, for formats that hold none of these, such as CSV."""
+    columns = []
+    for name, kind in zip(relation.columns, relation.types):
+        quoted = '"' + name.replace('"', '""') + '"'
+        nested = kind.id in ("array", "list", "map", "struct", "union")
+        columns.append(f"to_json({quoted})::varchar as {quoted}" if nested else quoted)
+    return relation.project(", ".join(columns))
 
 
 @contextmanager
-def running() -> Iterator[None]:
-    """Turn DuckDB's errors into InputError and DamagedFileError, each on one line."""
+def _at_most(seconds: float | None, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Interrupt what runs on a cursor when its time is up."""
+    if seconds is None:
+        yield
+        return
+    timer = Timer(seconds, cursor.interrupt)
+    timer.daemon = True
+    timer.start()
     try:
         yield
-    except duckdb.Error as error:
-        raise _one_line(error) from error
+    except duckdb.InterruptException as error:
+        cure = "ask for less: one collection, fewer columns, or a mart in place of its tables"
+        raise InputError(f"stopped after {seconds:g} s", cure=cure) from error
+    finally:
+        timer.cancel()
 
 
 def _reading_statement(cursor: duckdb.DuckDBPyConnection, sql: str) -> str:
@@ -59,22 +97,35 @@ def _check_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
         given = kinds[0].name if kinds else "nothing"
         raise InputError(f"only reading statements are allowed, not {given}", cure=_ONLY)
     body = statements[0].query.rstrip().rstrip(";")
+    _check_sources(cursor, body)
     try:
         # DuckDB binds writing statements at the top level only. Making a relation binds and runs nothing.
-        cursor.sql(f"select * from (\n{body}\n)")
+        cursor.sql(f"select * from ({body}\n)")
     except duckdb.BinderException as error:
         if re.search(r"must be at the top level", str(error)):
             raise InputError("only reading statements are allowed, also within WITH", cure=_ONLY) from error
         raise
 
 
-def _one_line(error: duckdb.Error) -> InputError | DamagedFileError:
-    text = str(error)
-    if found := re.search(r"damaged file .*", text):
-        return DamagedFileError(found[0])
-    if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)) and ".parquet" in text:
-        cure = "run `ato check`, then the command that wrote it again"
-        return DamagedFileError(f"a file cannot be read: {text.splitlines()[0]}", cure=cure)
-    message, *rest = text.split("\n\nLINE ")[0].splitlines() or [type(error).__name__]
-    hint = " ".join(line.strip() for line in rest if line.strip())
-    return InputError(message.strip().rstrip("!."), cure=hint or None)
+def _check_sources(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Refuse rows that come from elsewhere than tables and marts: files (also the warehouse's own) and programs."""
+    [(text,)] = cursor.sql("select json_serialize_sql(?)", params=[query]).fetchall()
+    for node in _nodes(json.loads(text)):
+        kind, name = node.get("type"), None
+        if kind == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in _ROW_MAKERS:
+            name = node["function"]["function_name"]
+        elif kind == "BASE_TABLE" and re.search(r"[./\\]", node["table_name"]):
+            name = node["table_name"]
+        if name is not None:
+            raise InputError(
+                f"no access to files and system functions: {name}", cure="read tables and marts: `show tables`"
+            )
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for branch in tree:
+            yield from _nodes(branch)

@@ -119,6 +119,7 @@ class StoredSource:
         warehouse: the warehouse, or its root.
         collection: key of a complete collection whose activations were stored.
         attention_layers: blocks of the model whose attention comes along, as ``block.attended``.
+        shards: numbers of the shards to yield; default all.
 
     Raises:
         InputError: no such collection, or it was collected without storing activations.
@@ -126,7 +127,10 @@ class StoredSource:
         DamagedFileError: a file is missing or short.
     """
 
-    def __init__(self, warehouse: Warehouse | str | Path | None, collection: str, attention_layers: Iterable[int] = ()):
+    def __init__(
+        self, warehouse: Warehouse | str | Path | None, collection: str, attention_layers: Iterable[int] = (),
+        shards: Sequence[int] | None = None,
+    ):  # fmt: skip
         self._warehouse = warehouse if isinstance(warehouse, Warehouse) else Warehouse(warehouse)
         self.collection = collection
         files = _files(self._warehouse, collection)
@@ -146,6 +150,9 @@ class StoredSource:
         self.n_folds: int = row["n_folds"]
         self._top_k: int = json.loads(row["settings"])["attention_top_k"] if self.attention_layers else 0
         self._sequences = _sequences(self._warehouse, [file.path for file in files["sequences"]], self.n_folds)
+        self._parts = sorted(self._paths["activations"])
+        if shards is not None:
+            self._parts = [part for part in self._parts if _number(part) in shards]
 
     def blocks(
         self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
@@ -161,7 +168,7 @@ class StoredSource:
             cure = f"choose from {list(self.layers)}"
             raise LayerError(f"layers {missing} are not stored in collection {self.collection}", cure=cure)
         shards = []
-        for part in sorted(self._paths["activations"]):
+        for part in self._parts:
             found = []
             for table, of_table in (("activations", wanted), ("attended", self.attention_layers)):
                 paths = self._paths[table].get(part, {})
@@ -287,6 +294,11 @@ def _by_part(files: Iterable[FileRecord]) -> dict[str, dict[int, str]]:
         _, _, layer, part = file.path.split("/")
         found.setdefault(part, {})[int(layer.removeprefix("layer="))] = file.path
     return found
+
+
+def _number(part: str) -> int:
+    """Number of a shard, given the name of its files."""
+    return int(part.removeprefix("part-").removesuffix(".parquet"))
 
 
 def _layers(paths: dict[str, dict[int, str]]) -> tuple[int, ...]:

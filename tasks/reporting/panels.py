@@ -8,7 +8,7 @@ import duckdb
 
 from tasks.reporting.drawing import Draw
 from warehouse.catalog import connect
-from warehouse.query import running
+from warehouse.sql_errors import running
 from warehouse.store import Warehouse
 
 Rows = list[dict[str, Any]]

@@ -236,6 +236,24 @@ def test_saved_moments_come_back_bit_for_bit(rows, tmp_path):
     assert merged.summary(5, 6, GROUPS).n == 3 * len(x)
 
 
+def test_some_pairs_of_saved_moments_come_back_alone_and_damage_to_the_others_is_found(rows, tmp_path):
+    x, y, group = rows
+    path = tmp_path / "moments.safetensors"
+    whole = Moments([(5, 6), (5, 7), (7, 6)], n_folds=N_FOLDS).update({5: x, 6: y, 7: x[:, ::2]}, group)
+    whole.save(path)
+    some = Moments.load(path, [(5, 6)])
+    assert (some.pairs, some.layers, some.d) == (((5, 6),), (5, 6), {5: 24, 6: 17})
+    a, b = some.summary(5, 6, GROUPS), whole.summary(5, 6, GROUPS)
+    assert all(np.array_equal(getattr(a, field), getattr(b, field)) for field in vars(a))
+    with pytest.raises(LayerError, match="no moments of the pair 7 -> 6"):
+        some.check_pair(7, 6)
+    altered = bytearray(path.read_bytes())
+    altered[-5] ^= 1  # of a sum of layer 7
+    path.write_bytes(bytes(altered))
+    with pytest.raises(DamagedFileError, match="altered"):
+        Moments.load(path, [(5, 6)])
+
+
 def test_equal_moments_are_saved_as_equal_bytes(rows, tmp_path):
     for name in ("a", "b"):
         gathered(*rows).save(tmp_path / name)

@@ -1,5 +1,6 @@
 """A whole platform of a test's own: ``ato up`` as a child on free ports and a temporary folder, and its API."""
 
+import json
 import os
 import signal
 import socket
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import httpx
 import psutil
 import yaml
 
+from flows.recovery import MOST_RESTARTS
 from flows.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,8 @@ class Platform:
             str(self.port),
             "--mlflow-port",
             str(free_port()),
+            "--dashboard-port",
+            str(free_port()),
         ]
         self.output.write_text("")
         with self.output.open("ab") as output:
@@ -84,16 +88,23 @@ class Platform:
         )  # fmt: skip
 
     def post(self, path: str, **body: Any) -> Any:
-        """Ask Prefect's API; 503 means that its database is busy."""
+        """Ask Prefect's API."""
+        return self.ask("POST", path, body)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask Prefect's API; 503 means that its database is busy, no answer that it has been killed and comes back."""
         deadline = time.monotonic() + PATIENCE
-        while (answer := httpx.post(f"{self.address}/api/{path}", json=body, timeout=60)).status_code == 503:
-            assert time.monotonic() < deadline, answer.text
+        while True:
+            with suppress(httpx.TransportError):
+                answer = httpx.request(method, f"{self.address}/api/{path}", json=body, timeout=60)
+                if answer.status_code != 503:
+                    return answer.raise_for_status().json() if answer.content else None
+            assert time.monotonic() < deadline, self.said()
             time.sleep(1)
-        return answer.raise_for_status().json()
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment as the server has it."""
-        return httpx.get(f"{self.address}/api/deployments/name/{name}/{name}", timeout=60).raise_for_status().json()
+        return self.ask("GET", f"deployments/name/{name}/{name}")
 
     def run(self, name: str, **parameters: Any) -> str:
         """Start a deployment; returns the id of the run."""
@@ -109,15 +120,18 @@ class Platform:
         return self.post("flow_runs/filter", deployments=of, sort="EXPECTED_START_TIME_ASC")
 
     def finished(self, name: str) -> list[dict[str, Any]]:
-        """Its completed runs; a failed one fails the test with its message."""
+        """Its completed runs; a failed one, or one that has crashed too often, fails the test with its message."""
         runs = self.runs(name)
         for run in runs:
-            assert run["state_type"] not in ("FAILED", "CRASHED"), f"{run['name']}: {run['state']['message']}"
+            over = run["state_type"] == "FAILED" or (
+                run["state_type"] == "CRASHED" and run["run_count"] > MOST_RESTARTS
+            )
+            assert not over, f"{run['name']}: {run['state']['message']}"
         return [run for run in runs if run["state_type"] == "COMPLETED"]
 
-    def wait_for(self, happened: Callable[[], Any], what: str) -> Any:
+    def wait_for(self, happened: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Wait until something is true; returns it."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while not (result := happened()):
             assert time.monotonic() < deadline, f"waited in vain for {what}; the platform said:\n{self.said()}"
             time.sleep(0.5)
@@ -128,15 +142,17 @@ class Platform:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
-    def processes(self) -> list[str]:
-        """Command lines of all processes that work on the data folder."""
-        found = []
+    def pid(self, service: str) -> int:
+        """Process of a service, as `ato up` wrote it down."""
+        return json.loads((self.data / "up.json").read_text())["pids"][service]
+
+    def processes(self, **marks: str) -> list[psutil.Process]:
+        """All processes that work on the data folder, and have these environment variables."""
+        found, marks = [], {"ATO_WAREHOUSE": str(self.data / "warehouse")} | marks
         for process in psutil.process_iter():
-            try:
-                if process.environ().get("ATO_WAREHOUSE") == str(self.data / "warehouse"):
-                    found.append(" ".join(process.cmdline()))
-            except psutil.Error:
-                continue
+            with suppress(psutil.Error):
+                if marks.items() <= process.environ().items():
+                    found.append(process)
         return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
 
 ROOT = Path(__file__).parents[2]
@@ -19,18 +20,18 @@ pytestmark = pytest.mark.slow
 def ato(tmp_path_factory):
     """A function that runs ``ato`` with a profile of the tiny study and a warehouse of its own."""
     folder = tmp_path_factory.mktemp("commands")
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings(folder).model_dump(mode="json")))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings(folder, **SMALL).model_dump(mode="json")))
     environment = {name: value for name, value in os.environ.items() if name not in ("PREFECT_HOME", "PREFECT_API_URL")}
     environment |= {"ATO_WAREHOUSE": str(folder / "data" / "warehouse"), "OMP_NUM_THREADS": "1"}
 
-    def run(*arguments: str) -> subprocess.CompletedProcess:
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess:
         command = [
             sys.executable,
             "-m",
             "flows.cli",
             *(a.replace("TINY", str(folder / "tiny.yaml")) for a in arguments),
         ]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=False)
 
     return run
 
@@ -46,20 +47,23 @@ def test_a_study_runs_shows_answers_and_checks(ato):
     assert "loading" not in again.stderr
     assert again.stdout == done.stdout
     assert "ridge" in ato("show", "operators").stdout
-    assert ato("sql", "select count(*) as n from operators", "--format", "csv").stdout == "n\n20\n"
+    assert ato("sql", "select count(*) as n from operators", "--format", "csv").stdout == "n\n4\n"
     assert ato("check").returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("override", "message", "own_server"),
     [
-        ("model.name=no-such/model", "no-such/model"),
-        ("operators.leaps=[40]", "layers"),
-        ("collect.corpus=nowhere.txt", "nowhere.txt"),
+        ("model.name=no-such/model", "no-such/model", False),
+        ("operators.leaps=[40]", "layers", False),
+        ("collect.corpus=nowhere.txt", "nowhere.txt", True),
     ],
 )
-def test_a_failing_run_ends_with_one_line_and_no_traceback(ato, override, message):
-    done = ato("run", "pipeline", "--profile", "TINY", "--set", override)
+def test_a_failing_run_ends_with_one_line_and_no_traceback(ato, prefect_server, override, message, own_server):
+    from prefect.settings import PREFECT_API_URL
+
+    server = {} if own_server else {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    done = ato("run", "pipeline", "--profile", "TINY", "--set", override, **server)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -102,6 +102,24 @@ def test_the_form_shows_the_profile_first_and_explains_every_parameter():
         assert "required" not in deployment.form or not deployment.form["required"]
 
 
+def test_the_form_calls_every_setting_by_its_own_name_and_explains_it():
+    groups = DEPLOYMENTS["pipeline"].form["definitions"]
+    assert {name for group in groups.values() for name in group["properties"]} >= {"n_tokens", "d_sae", "leaps"}
+    for group in groups.values():
+        assert group["description"]
+        for name, field in group["properties"].items():
+            assert field["title"] == name
+            assert field.get("description") or "$ref" in str(field), name
+
+
+def test_a_failure_that_nobody_foresaw_is_said_to_be_of_a_stage_and_a_collection(monkeypatch):
+    said = []
+    monkeypatch.setattr(chain, "say", lambda *words: said.append(" ".join(words)))
+    with pytest.raises(ZeroDivisionError), chain.stage_run("operators", DEMO, "key-1"):
+        raise ZeroDivisionError
+    assert said[0].startswith("operators key-1 failed")
+
+
 def test_a_profile_takes_the_place_of_the_settings_and_none_leaves_them():
     assert set(typing.get_args(Profile)) == {FORM, *profile_names()}
     own = Settings.model_validate({"collect": {"n_tokens": 5}})

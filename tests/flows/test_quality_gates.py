@@ -1,10 +1,15 @@
 """Quality gates: failed expectations stop the chain, keep data out of the marts, are shown, and cleared by a fixed run."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from ato.errors import QualityError
+from flows import chain
+from flows.collect import collect
+from flows.operators import operators as fit_alone
 from flows.pipeline import pipeline
 from tasks import operators
 from tests.flows.forked_stages import SMALL
@@ -14,12 +19,12 @@ from warehouse.catalog import rows
 from warehouse.store import Warehouse
 
 
-def shown(key: str) -> tuple[list[dict], str]:
-    """The rows and the description of a table artifact."""
+def shown(key: str, read: Callable[[str], Any] = json.loads) -> tuple[Any, str]:
+    """What an artifact shows, a table's rows if not said otherwise, and its description."""
     from prefect.artifacts import Artifact
 
     found = Artifact.get(key)
-    return json.loads(found.data), found.description
+    return read(found.data), found.description
 
 
 @pytest.mark.slow
@@ -45,7 +50,17 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     assert "expectations failed" in description
     assert quality.failures(quality.check_all(Warehouse()))
 
+    told: list[str] = []
+    monkeypatch.setattr(chain, "emit", lambda event, *_: told.append(event))
+    monkeypatch.setenv("PREFECT_API_URL", "http://a-server-with-triggers/api")  # as in a run that a worker started
+    with pytest.raises(QualityError, match=r"operators of .*: .*operators\.r2_test"):
+        fit_alone(settings)
+    assert told == [], "no event, so nothing follows"
     monkeypatch.setattr(operators, "operator_row", real)
+    collection = collect(settings)
+    told.clear()
+    fit_alone(settings, collection)
+    assert told == ["ato.operators.complete", chain.BOTH], "the fixed run goes on with the chain"
     collection = pipeline(settings)
     assert rows(None, "select distinct quality from stage_runs where collection = ?", [collection]) == [
         {"quality": "passed"}
@@ -56,3 +71,8 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     table, description = shown("quality-operators")
     assert all(row["success"] for row in table)
     assert not quality.failures(quality.check_all(Warehouse()))
+    summary, of = shown("pipeline", read=str)
+    assert of == f"Results of {collection}"
+    assert "| operators | 2 |" in summary
+    assert "| failed |" not in summary
+    assert f"reports/{collection}/report.html" in summary

@@ -2,9 +2,12 @@
 
 import os
 import signal
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
+from flows.recovery import SILENCE
 from flows.up_state import UpState
 from tests.flows.running_platform import Platform
 from tests.flows.tiny_study import tiny_settings
@@ -24,15 +27,29 @@ def there(tmp_path):
         found.stop()
 
 
-def test_it_is_killed_goes_on_and_leads_one_collection_to_the_report_by_events_and_the_clock(there):
+def test_whatever_is_killed_one_collection_leads_to_the_report_by_events_and_the_clock_starts_runs(there):
     settings = there.deployment("collect")["parameters"]["settings"]
     run = there.run("collect")
-    _kill_while_running(there, run)
+    there.wait_for(lambda: _running(there, "collect"), "the run to begin")
+    for process in there.processes(PREFECT__FLOW_RUN_ID=run):
+        process.kill()
+    there.wait_for(lambda: _running(there, "collect", attempt=2), "the killed run to go on by itself")
+    os.kill(there.process.pid, signal.SIGKILL)  # nothing of it can clean up
+    there.process.wait()
     there.start()
     assert "processes that an earlier run left behind" in there.said()
     assert "1 flow runs were under way" in there.said()
-    (collected,) = there.wait_for(lambda: there.finished("collect"), "the killed run to go on")
-    assert collected["id"] == run
+    (collected,) = there.wait_for(lambda: there.finished("collect"), "the run to go on with the new platform")
+    assert (collected["id"], collected["run_count"]) == (run, 3)
+
+    there.wait_for(lambda: _running(there, "saes"), "saes to begin")
+    os.kill(there.pid("worker-gpu"), signal.SIGKILL)
+    (trained,) = there.wait_for(lambda: there.finished("saes"), "the run of a killed worker to go on")
+    assert trained["run_count"] == 2
+
+    there.wait_for(lambda: _running(there, "features"), "features to begin")
+    os.kill(there.pid("prefect"), signal.SIGKILL)
+    there.wait_for(lambda: there.finished("features"), "the run to outlive the server, or to go on")
 
     key = collected["name"].split()[-1]
     for name in FOLLOWERS:
@@ -44,10 +61,13 @@ def test_it_is_killed_goes_on_and_leads_one_collection_to_the_report_by_events_a
         assert len(there.runs(name)) == 1, name
     assert not there.runs("pipeline")
 
+    silent = _silence(there, "report")
     _each_minute(there, "explain")
     there.wait_for(
         lambda: [run for run in there.finished("explain") if run["auto_scheduled"]], "a run that the clock started"
     )
+
+    there.wait_for(lambda: silent in [run["id"] for run in there.finished("report")], "a run gone silent to go on")
 
     second = there.ato("up")
     assert second.returncode == 1
@@ -61,25 +81,37 @@ def test_it_is_killed_goes_on_and_leads_one_collection_to_the_report_by_events_a
     assert not (there.data / "up.json").exists()
 
 
-def _kill_while_running(there: Platform, run: str) -> None:
-    """-9 to `ato up` itself while a flow run is at work: nothing of it can clean up."""
-    import httpx
+def _running(there: Platform, name: str, attempt: int = 1) -> bool:
+    return any(run["state_type"] == "RUNNING" and run["run_count"] == attempt for run in there.runs(name))
 
-    def running() -> bool:
-        return httpx.get(f"{there.address}/api/flow_runs/{run}", timeout=60).json()["state_type"] == "RUNNING"
 
-    there.wait_for(running, "the run to begin")
-    os.kill(there.process.pid, signal.SIGKILL)
-    there.process.wait()
+def _silence(there: Platform, name: str) -> str:
+    """A run that has one heartbeat and no process: machine and worker are gone; ten seconds instead of ten minutes."""
+    _silent_after(there, 10)
+    run = there.post(f"deployments/{there.deployment(name)['id']}/create_flow_run", state={"type": "RUNNING"})
+    tags = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in run["tags"]]
+    there.ask("POST", "events", [{
+        "event": "prefect.flow-run.heartbeat", "id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(),
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"}, "related": tags,
+    }])  # fmt: skip
+    there.wait_for(
+        lambda: there.ask("GET", f"flow_runs/{run['id']}")["state_type"] != "RUNNING", "silence to be noticed"
+    )
+    _silent_after(there, SILENCE.total_seconds())
+    return run["id"]
+
+
+def _silent_after(there: Platform, seconds: float) -> None:
+    (rule,) = there.post("automations/filter", automations={"name": {"any_": ["ato silent runs have crashed"]}})
+    changed = {name: rule[name] for name in ("name", "description", "enabled", "trigger", "actions")}
+    changed["trigger"]["within"] = seconds
+    there.ask("PUT", f"automations/{rule['id']}", changed)
 
 
 def _each_minute(there: Platform, name: str) -> None:
-    import httpx
-
     (schedule,) = there.deployment(name)["schedules"]
     change = {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}}
-    address = f"{there.address}/api/deployments/{there.deployment(name)['id']}/schedules/{schedule['id']}"
-    httpx.patch(address, json=change, timeout=60).raise_for_status()
+    there.ask("PATCH", f"deployments/{there.deployment(name)['id']}/schedules/{schedule['id']}", change)
 
 
 def test_the_state_of_a_killed_one_is_read_back(tmp_path, monkeypatch):

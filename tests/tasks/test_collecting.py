@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, load_model
 from ato.residuals import ResidualBlock
 from ato.text import Sequence
-from tasks.collecting import CollectingSource, shards_by_split
+from tasks.collecting import CollectingSource, facts_of, files_of
+from tasks.collection_plan import shards_by_split
 from tasks.models import model_replicas
 from tasks.saes import spread
 from tasks.settings import CollectSettings, ModelSettings
@@ -77,20 +77,18 @@ def settings(folder, **changes) -> CollectSettings:
     return CollectSettings(**own | changes)
 
 
-def collecting(warehouse, model, own: CollectSettings, replicas=()) -> tuple[CollectingSource, list]:
-    """The source of a collection with the key c, and the list its files are handed to."""
-    files = []
-    stage = SimpleNamespace(warehouse=warehouse, key="c", add=lambda *more: files.extend(more))
-    return CollectingSource(stage, model, own, LAYERS, replicas=replicas), files
+def collecting(warehouse, model, own: CollectSettings, replicas=()) -> CollectingSource:
+    """The source of a collection with the key c."""
+    return CollectingSource(warehouse, "c", model, own, LAYERS, replicas=replicas)
 
 
-def complete(source: CollectingSource, files: list, model, own: CollectSettings) -> dict:
+def complete(source: CollectingSource, model, own: CollectSettings) -> dict:
     """Commit a collection after its pass; returns its row."""
-    source.finish()
-    row = source.facts() | {
+    files = files_of(source.plan, source.records)
+    row = facts_of(source.plan, source.records, own) | {
         "collection": "c", "model": model.identity.model, "revision": None,
         "weights_hash": model.identity.weights_hash, "corpus": own.corpus, "corpus_hash": "00", "seq_len": own.seq_len,
-        "dtype": "float32", "n_layers": model.n_layers, "layers": list(LAYERS), "split_seed": 0,
+        "dtype": "float32", "layers": list(LAYERS), "split_seed": 0,
         "n_folds": own.n_folds, "settings": json.dumps(own.model_dump()), "created_at": datetime(2026, 1, 2, tzinfo=UTC),
     }  # fmt: skip
     warehouse = source._warehouse
@@ -115,9 +113,9 @@ def assert_equal(found: list, expected: list) -> None:
 
 def test_stored_attention_is_that_of_the_pass_and_that_of_a_live_source(tmp_path, folder, model):
     warehouse, own = Warehouse(tmp_path), settings(folder)
-    source, files = collecting(warehouse, model, own)
+    source = collecting(warehouse, model, own)
     blocks = list(source.blocks())
-    row = complete(source, files, model, own)
+    row = complete(source, model, own)
     assert row["dropped_by_reason"]["norm_outlier"] > 100
     assert_equal(list(StoredSource(warehouse, "c", [2, 3]).blocks()), blocks)
     of_test = list(StoredSource(warehouse, "c", [3]).blocks(splits=["test"]))
@@ -145,16 +143,16 @@ def test_stored_attention_is_that_of_the_pass_and_that_of_a_live_source(tmp_path
 
 def test_a_killed_collection_replays_its_attention_and_runs_what_is_missing_again(tmp_path, folder, model):
     warehouse, own = Warehouse(tmp_path), settings(folder)
-    first, _ = collecting(warehouse, model, own)
+    first = collecting(warehouse, model, own)
     blocks = list(first.blocks())
-    replayed, _ = collecting(warehouse, model, own)
+    replayed = collecting(warehouse, model, own)
     assert_equal(list(replayed.blocks()), blocks)
     assert replayed.tokens_run == 0
     (tmp_path / "attended/collection=c/layer=3/part-00001.parquet").unlink()
-    mended, files = collecting(warehouse, model, own)
+    mended = collecting(warehouse, model, own)
     assert_equal(list(mended.blocks()), blocks)
     assert 0 < mended.tokens_run < first.tokens_run / 2
-    mended.finish()
+    files = files_of(mended.plan, mended.records)
     assert sum(file.table_name == "attended" for file in files) == 2 * len(blocks)
 
 
@@ -166,10 +164,9 @@ def test_two_replicas_store_the_same_bytes_in_the_same_order_as_one_model(tmp_pa
     assert len(replicas) == 1
     blocks, records = [], []
     for name, further in (("one", []), ("two", replicas)):
-        source, files = collecting(Warehouse(tmp_path / name), model, own, further)
+        source = collecting(Warehouse(tmp_path / name), model, own, further)
         blocks.append(list(source.blocks()))
-        source.finish()
-        records.append((files, source.facts(), source.tokens_run))
+        records.append((source.plan, source.records, source.tokens_run))
     assert len(blocks[0]) > 4
     assert records[0] == records[1]  # of every file the SHA-256, too
     for a, b in zip(*blocks, strict=True):
@@ -179,10 +176,10 @@ def test_two_replicas_store_the_same_bytes_in_the_same_order_as_one_model(tmp_pa
 
 def test_a_collection_records_its_site_and_the_width_there(tmp_path, folder, model):
     own = settings(folder, site="mlp_out", attention_layers=[], max_norm_multiple=None)
-    source, files = collecting(Warehouse(tmp_path), model, own)
+    source = collecting(Warehouse(tmp_path), model, own)
     block, *_ = source.blocks()
     assert not block.attended
-    row = complete(source, files, model, own)
+    row = complete(source, model, own)
     assert (row["site"], row["d_model"]) == ("mlp_out", 32)
     live_row = row | {"settings": json.dumps(own.model_dump() | {"store_activations": False})}
     named = ModelSettings(name=str(folder / "model"), dtype="float32", device="cpu", attention="eager")
@@ -190,9 +187,8 @@ def test_a_collection_records_its_site_and_the_width_there(tmp_path, folder, mod
     stored = ResidualBlock.join(list(StoredSource(Warehouse(tmp_path), "c").blocks()))
     at = np.flatnonzero((stored.sequence_id == live.sequence_id[0]) & (stored.position == live.position[0]))
     torch.testing.assert_close(live.residuals[3][:1], stored.residuals[3][at], rtol=1e-3, atol=1e-5)
-    plain, _ = collecting(Warehouse(tmp_path / "other"), model, settings(folder, max_norm_multiple=None))
+    plain = collecting(Warehouse(tmp_path / "other"), model, settings(folder, max_norm_multiple=None))
     assert not torch.allclose(next(plain.blocks()).residuals[1], block.residuals[1])
-    assert plain.facts()["site"] == "resid_post"
 
 
 def test_attention_without_eager_stops_a_collection_before_it_writes_anything(tmp_path, folder):

@@ -175,14 +175,14 @@ def causal_rows() -> dict[str, list[dict[str, Any]]]:
     return {"causal_perplexity": losses, "causal_effects": effects}
 
 
-def write(warehouse: Warehouse, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[FileRecord]:
+def write(warehouse: Warehouse, tables: Mapping[str, Sequence[Mapping[str, Any]]], part: str = "k") -> list[FileRecord]:
     """Write rows a table, in one file for each value of its partition columns behind the collection."""
     files = []
     for name, rows in tables.items():
         extra = TABLES[name].partition[1:]
         for values in sorted({tuple(r[e] for e in extra) for r in rows}):
-            part = [r for r in rows if tuple(r[e] for e in extra) == values]
-            files.append(warehouse.write_rows(name, part, "k", collection=COLLECTION, **dict(zip(extra, values))))
+            own = [r for r in rows if tuple(r[e] for e in extra) == values]
+            files.append(warehouse.write_rows(name, own, part, collection=COLLECTION, **dict(zip(extra, values))))
     return files
 
 

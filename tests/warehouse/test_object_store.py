@@ -44,7 +44,7 @@ def bucket():
 def study(bucket, tmp_path_factory):
     """The tiny study in the bucket: its settings and the collection's key."""
     folder = tmp_path_factory.mktemp("study")
-    settings = tiny_settings(folder, **SMALL)
+    settings = tiny_settings(folder, **SMALL, collect={"n_tokens": 4_000, "n_folds": 2})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # whatever lands beside the store would land here
         patch.setenv("ATO_WAREHOUSE", f"{bucket}/prefix")
@@ -54,19 +54,20 @@ def study(bucket, tmp_path_factory):
 
 def test_tables_in_a_bucket_are_those_of_a_local_folder(study, monkeypatch, tmp_path):
     settings, collection, _ = study
-    remote = Warehouse()
     found = {}
     for name, table in TABLES.items():
         if name not in ("stage_runs", "quality_results"):
             steady = [column.name for column in table.columns if not column.volatile]
             found[name] = f"select {', '.join(steady)} from {name} order by {', '.join(table.key)}"
-    answers = {name: rows(remote, sql) for name, sql in found.items()}
+    remote = connect()
+    answers = {name: remote.sql(sql).to_arrow_table().to_pylist() for name, sql in found.items()}
     assert len(answers["operators"]) == 4
     assert {row["registry_uri"] is None for row in answers["operators"]} == {True, False}
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "data" / "warehouse"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert run_stages(settings) == collection
-    assert {name: rows(None, sql) for name, sql in found.items()} == answers
+    local = connect()
+    assert {name: local.sql(sql).to_arrow_table().to_pylist() for name, sql in found.items()} == answers
 
 
 def test_nothing_but_the_registrys_database_lies_beside_the_store(study):

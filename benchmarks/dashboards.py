@@ -1,0 +1,107 @@
+"""The dashboard on a study of 50 operators x 16,384 features: how long each page takes, and what the browser is sent.
+
+A fresh server, a fresh headless Chromium: the first page counts from asking for its address to its last chart, the others
+from the click in the menu, each twice: at first its SQL runs, then the answers are remembered. Bytes are those of the
+page's own messages; the program of the pages, which a browser keeps, is not among them. Without Chromium or playwright the
+pages run without a browser: no drawing, no bytes.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from ato.errors import InputError
+from benchmarks.generated_warehouse import write_study
+from benchmarks.measurement import Measurement, plain, within
+from benchmarks.program import run
+from benchmarks.timing import seconds
+from dashboards.browser import browser, served
+from warehouse.store import Warehouse
+
+FIRST_LIMIT, LIMIT, BYTES_LIMIT = 2.0, 1.0, 1_000_000
+"""Seconds until the first page stands, and each further one; bytes of a page."""
+TIMEOUT = 60
+DRAWN = """title => {
+    const app = document.querySelector('[data-testid="stApp"]'), heading = document.querySelector('h1');
+    return heading?.innerText === title && app?.dataset.testScriptState === 'notRunning'
+        && !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]');
+}"""
+"""Whether a page stands: its script has ended, and each chart has come."""
+SCRIPT = """import importlib
+import streamlit as st
+from dashboards.address import choose_collection
+choose_collection(st)
+importlib.import_module("dashboards.{name}").page()"""
+
+
+def measure(quick: bool) -> Iterator[Measurement]:
+    """Seconds and bytes of each page."""
+    n_features = 200 if quick else 16_384
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "warehouse")
+        write_study(Warehouse(root), n_features)
+        size = f"50 operators x {n_features:,} features"
+        with ExitStack() as open_things:
+            open_things.enter_context(patch.dict(os.environ, ATO_WAREHOUSE=str(root)))
+            try:
+                chromium = open_things.enter_context(browser())
+            except InputError:
+                yield from _without_browser(size)
+                return
+            address = open_things.enter_context(served(Path(folder, "server.log")))
+            yield from _in_browser(chromium, address, size)
+
+
+def _in_browser(chromium: Any, address: str, size: str) -> Iterator[Measurement]:
+    page, received = chromium.new_page(viewport={"width": 1280, "height": 1000}), [0]
+
+    def count(frame: str | bytes) -> None:
+        received[0] += len(frame)
+
+    page.on("websocket", lambda socket: socket.on("framereceived", count))
+    for place, (name, title) in enumerate(_titles().items()):
+        received[0] = 0
+        taken = seconds(lambda: _visit(page, name, title, address if place == 0 else None))[0]  # noqa: B023
+        what = f"first page ({name}) of a fresh server" if place == 0 else f"page {name}, first visit"
+        yield within(f"{what}, {size}", "s", taken, at_most=FIRST_LIMIT if place == 0 else LIMIT)
+        yield within(f"page {name}, sent to the browser, {size}", "bytes", received[0], at_most=BYTES_LIMIT)
+    for name, title in _titles().items():
+        taken = seconds(lambda: _visit(page, name, title, None))[0]  # noqa: B023
+        yield plain(f"page {name}, further visit, {size}", "s", taken)
+
+
+def _visit(page: Any, name: str, title: str, address: str | None) -> None:
+    """Go to a page, by its address or by the menu, and wait until it stands."""
+    if address is not None:
+        page.goto(address, wait_until="commit")
+    else:
+        page.locator('[data-testid="stTopNavLink"]', has_text=title).first.click()
+    page.wait_for_function(DRAWN, arg=title, timeout=TIMEOUT * 1000)
+    assert not page.locator('[data-testid="stException"]').count(), f"page {name} fails"
+
+
+def _without_browser(size: str) -> Iterator[Measurement]:
+    from streamlit.testing.v1 import AppTest
+
+    for place, name in enumerate(_titles()):
+        app = AppTest.from_string(SCRIPT.format(name=name), default_timeout=TIMEOUT)
+        taken = seconds(app.run)[0]
+        assert not app.exception, f"page {name} fails"
+        what = f"first page ({name})" if place == 0 else f"page {name}, first visit"
+        yield within(f"{what}, no browser, {size}", "s", taken, at_most=FIRST_LIMIT if place == 0 else LIMIT)
+
+
+def _titles() -> dict[str, str]:
+    """Page -> its title."""
+    from dashboards.navigation import PAGES
+
+    return {name: title for name, (title, _) in PAGES.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(run("dashboards", measure, __doc__))

@@ -1,0 +1,41 @@
+"""Serve the pages, with the warehouse opened before the first visitor comes: ``python -m dashboards [OPTION ...]``.
+
+Options are those of ``streamlit run``, such as ``--server.port 8501``.
+"""
+
+import importlib
+import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+from ato.errors import AtoError
+
+
+def main() -> None:
+    """Serve until stopped."""
+    from streamlit.web import cli
+
+    Thread(target=_warm, daemon=True).start()
+    sys.argv = ["streamlit", "run", str(Path(__file__).with_name("app.py")), *sys.argv[1:]]
+    cli.main()
+
+
+def _warm() -> None:
+    """Load pages and what draws them, and open the warehouse; an error of it is shown to the visitor, who tries the same."""
+    import altair as alt
+    import pandas as pd
+
+    from dashboards.navigation import PAGES
+    from dashboards.reading import ask, snapshot
+
+    alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x="x:Q").to_dict()
+    with suppress(AtoError):
+        ask("from collections limit 0")
+        for name in PAGES:
+            importlib.import_module(f"dashboards.{name}")
+        snapshot(importlib.import_module("dashboards.sql_bench").MEMORY)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The dashboard's entry: its pages, the collection they are about, and errors on one line."""
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # streamlit puts this file's folder there, not the one above
+
+from ato.errors import AtoError
+from dashboards.address import choose_collection
+from dashboards.navigation import pages
+
+st.set_page_config(
+    page_title="Activation transport", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide"
+)
+current = st.navigation(list(pages().values()), position="top")
+title, chosen = st.columns([3, 2], vertical_alignment="bottom")
+title.title(current.title, anchor=False)
+try:
+    choose_collection(chosen)
+    current.run()
+except AtoError as error:
+    st.error(str(error))

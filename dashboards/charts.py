@@ -1,0 +1,66 @@
+"""What all charts share: colours that any eye tells apart, axes with names and units, and intervals."""
+
+from typing import Any
+
+import altair as alt
+
+CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+"""Okabe and Ito's palette; readable on white and on black."""
+VERDICTS = {"transported": "#0072B2", "undetermined": "#999999", "synthesised": "#E69F00"}
+METHODS = {
+    "ridge": "#0072B2", "rrr": "#009E73", "linear": "#56B4E9", "identity": "#E69F00", "identity+bias": "#D55E00",
+    "mean": "#999999", "permuted": "#CC79A7",
+}  # fmt: skip
+"""A method has one colour on all pages; others take what is left of the palette."""
+
+
+def coloured(field: str, colours: dict[str, str], title: str) -> alt.Color:
+    """Colours by name; names that are not listed get colours of their own."""
+    return alt.Color(f"{field}:N", title=title, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
+
+
+def with_intervals(
+    rows: Any, *, x: Any, y: str, y_title: str, colour: Any = None, line: bool = True, tooltip: list[Any] | None = None,
+    zero: bool = False,
+) -> alt.LayerChart:  # fmt: skip
+    """Points (and a line) with their 95 % intervals: columns ``y``, ``y_low`` and ``y_high``; NULL is not drawn.
+
+    A frame without the columns of the interval gives points (and a line) alone.
+
+    Args:
+        rows: a data frame.
+        x: encoding of the horizontal axis.
+        y: column.
+        y_title: name and unit of the vertical axis.
+        colour: encoding of the colour.
+        line: whether the points are joined.
+        tooltip: what hovering shows.
+        zero: whether the axis must hold 0.
+    """
+    encoded: dict[str, Any] = {"x": x} | ({} if colour is None else {"color": colour})
+    base = alt.Chart(rows).encode(**encoded, tooltip=tooltip or alt.Undefined)
+    vertical = alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(zero=zero))
+    layers = [base.mark_point(filled=True, size=45, opacity=1).encode(y=vertical)]
+    if f"{y}_low" in rows.columns:
+        ends = base.mark_rule(strokeWidth=1.5, opacity=0.7)
+        layers.insert(0, ends.encode(y=alt.Y(f"{y}_low:Q", title=y_title), y2=f"{y}_high:Q"))
+    if line:
+        layers.append(base.mark_line().encode(y=vertical))
+    return alt.LayerChart(layer=layers)
+
+
+def number(field: str, title: str, format: str = ".3f") -> alt.Tooltip:
+    """A number that hovering shows."""
+    return alt.Tooltip(f"{field}:Q", title=title, format=format)
+
+
+def numbered(field: str, title: str, n: int) -> alt.Color:
+    """Colours of layers, leaps and the like: the palette while it lasts, a sequence of as many colours beyond."""
+    scale = alt.Scale(range=list(CATEGORIES)) if n <= len(CATEGORIES) else alt.Scale(scheme="viridis")
+    return alt.Color(f"{field}:N", title=title, scale=scale, legend=alt.Legend(orient="top"))
+
+
+def whole(field: str, title: str) -> alt.X:
+    """A horizontal axis of whole numbers."""
+    scale = alt.Scale(zero=False, nice=False, padding=14)
+    return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickMinStep=1, format="d"))

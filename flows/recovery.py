@@ -1,0 +1,163 @@
+"""Runs that die go again by themselves: automations that ``ato deploy`` registers, and what ``ato up`` adds to them.
+
+The server learns of a run that died from its worker, or, if that died too, from the silence of the run; it then
+schedules the same run again. A run goes on after the last complete shard: what stages had committed is skipped.
+A server that was itself started again less than five minutes after a run's last change of state takes up to fifteen
+minutes to react to the next one: Prefect waits so long for the events that it may have missed.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events import AutomationCore
+
+MOST_RESTARTS = 3
+"""Of one run, after crashes: what always crashes must not go on for ever."""
+PAUSE = timedelta(seconds=10)
+"""Between a crash and the next attempt."""
+SILENCE = timedelta(minutes=10)
+"""A run without a sign of life for so long has crashed; Prefect's default is a heartbeat each three minutes."""
+TAG = "prefect.tag.ato"
+"""What the server calls the tag of our deployments and their runs."""
+UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")
+"""States of runs that some process is, or was, at work on."""
+
+
+def automations() -> Iterator["AutomationCore"]:
+    """The two rules of the server, whatever worker a run was on."""
+    from prefect.client.schemas.objects import StateType
+    from prefect.events import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
+
+    ours = ResourceSpecification({"prefect.resource.id": TAG, "prefect.resource.role": "tag"})
+    counts = [str(n) for n in range(1, MOST_RESTARTS + 1)]
+    yield AutomationCore(
+        name="ato crashed runs go again",
+        description=f"The same run, at most {MOST_RESTARTS} times; complete stages and shards are skipped",
+        # Some seconds after the last that was heard of it: a worker says twice that a run has crashed.
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.Crashed"},
+            expect={"prefect.flow-run.*"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*", "prefect.run-count": counts}),
+            match_related=ours,
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=PAUSE,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED, name="Resuming", message="its process died; it goes on where it was"
+            )
+        ],
+    )
+    yield AutomationCore(
+        name="ato silent runs have crashed",
+        description=f"No heartbeat for {SILENCE.seconds // 60} minutes: machine, worker and run are gone",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.*"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=ours,
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=SILENCE,
+        ),
+        actions=[
+            ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message="no sign of life from its process")
+        ],
+    )
+
+
+def register_automations(client: "SyncPrefectClient") -> None:
+    """Create or replace the rules; one that was switched off in the pages stays off."""
+    for automation in automations():
+        there = client.read_automations_by_name(automation.name)
+        if there:
+            client.update_automation(there[0].id, automation.model_copy(update={"enabled": there[0].enabled}))
+        else:
+            client.create_automation(automation)
+
+
+def resume_all(api: str) -> int:
+    """Schedule the deployments' runs again whose processes ended with the platform; returns how many.
+
+    Only before the workers start: until then no run of this server has a process. Runs of subflows are made anew.
+    """
+    resumed = 0
+    for run in _runs(api):
+        if run["state_type"] == "CANCELLING":
+            _set_state(api, run, "CANCELLED", "Cancelled")
+        elif run["deployment_id"] is None:
+            _set_state(api, run, "CRASHED", "Crashed")
+        else:
+            _set_state(api, run, "SCHEDULED", "Resuming")
+            resumed += 1
+    return resumed
+
+
+@dataclass(frozen=True)
+class LostWorker:
+    """A worker of this machine that died, and the runs whose processes it left behind, which are ended."""
+
+    pool: str
+    run_ids: frozenset[str]
+
+    def report(self, api: str) -> bool:
+        """Schedule its runs again, if they have not gone too often, and the pool's pending ones; False: no server answers."""
+        try:
+            for run in _runs(api):
+                if run["work_pool_name"] == self.pool and run["state_type"] == "PENDING":
+                    _set_state(api, run, "SCHEDULED", "Resuming")
+                elif run["id"] in self.run_ids:
+                    again = run["run_count"] <= MOST_RESTARTS
+                    _set_state(api, run, *(("SCHEDULED", "Resuming") if again else ("CRASHED", "Crashed")))
+        except httpx.HTTPError:
+            return False
+        return True
+
+
+def lost_worker(pool: str, worker: str, token: str) -> LostWorker:
+    """End the flow runs of a worker that died: the one that takes its place must not work beside them.
+
+    Args:
+        pool: of the worker.
+        worker: its name, which Prefect puts into the environment of the runs.
+        token: of the ``ato up`` that started it.
+    """
+    run_ids = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            environment = process.environ()
+            if environment.get("PREFECT__WORKER_NAME") == worker and environment.get("ATO_UP") == token:
+                run_ids.add(environment.get("PREFECT__FLOW_RUN_ID", ""))
+                process.kill()
+    return LostWorker(pool, frozenset(run_ids - {""}))
+
+
+def _runs(api: str) -> list[dict[str, Any]]:
+    return _post(f"{api}/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": list(UNDER_WAY)}}}})
+
+
+def _set_state(api: str, run: dict[str, Any], kind: str, name: str) -> None:
+    state = {"type": kind, "name": name, "message": "its process ended with the platform"}
+    _post(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": False})
+
+
+def _post(address: str, body: dict[str, Any]) -> Any:
+    """Ask Prefect's server; one whose SQLite database is busy says 503, and means: again in a moment."""
+    for pause in (0.5, 1, 2, 4, 8, 0):
+        answer = httpx.post(address, json=body, timeout=60)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(pause)
+    return answer.raise_for_status().json()

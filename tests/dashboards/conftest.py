@@ -1,0 +1,33 @@
+"""Warehouses for the pages: an empty one, and a small one in which every page has something to show."""
+
+import pytest
+import streamlit as st
+
+from tests.dashboards.whole_study import build_whole_study
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """Pages remember answers for half a minute: another test has another warehouse."""
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture(scope="session")
+def study_root(tmp_path_factory):
+    """Folder of the small study; nobody writes to it."""
+    return build_whole_study(tmp_path_factory.mktemp("study")).root
+
+
+@pytest.fixture
+def study(study_root, monkeypatch):
+    """The small study is the warehouse of the pages; its folder."""
+    monkeypatch.setenv("ATO_WAREHOUSE", str(study_root))
+    return study_root
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """An empty warehouse is that of the pages; its folder."""
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
+    return tmp_path / "warehouse"

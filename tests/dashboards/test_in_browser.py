@@ -1,0 +1,137 @@
+"""All pages in a real browser, by clicks, on a phone and in the dark; nothing is asked of anybody outside.
+
+The warehouse is the small study, or the one that ATO_TEST_WAREHOUSE names. Pictures are kept in the folder that
+ATO_TEST_ARTIFACTS names, else in the test's own folder.
+"""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from dashboards.browser import browser, served, settled
+from dashboards.navigation import PAGES
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
+PROBES = re.compile(r"/_stcore/(health|host-config)")
+"""Streamlit asks for these below a deep address first, and finds them at the root."""
+ROW_MARKER = {"x": 16, "y": 52}
+"""Where the first row of a table is selected."""
+
+
+@pytest.fixture(scope="module")
+def address(study_root, tmp_path_factory):
+    """Of the pages over the warehouse."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", os.environ.get("ATO_TEST_WAREHOUSE", str(study_root)))
+        with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
+            yield found
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for all tests."""
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def visit(chromium, address, tmp_path):
+    """Opens a page of a size and colour scheme; in the end asserts that no page complained or asked anybody outside."""
+    outside, complaints, opened = [], [], []
+
+    def told(message):
+        if message.type == "error" and not PROBES.search(message.location.get("url", "")):
+            complaints.append(f"{message.text} {message.location}")
+
+    def make(path="", width=1280, height=1000, **options):
+        page = chromium.new_page(viewport={"width": width, "height": height}, **options)
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: outside.append(request.url) if foreign(request.url) else None)
+        page.on("console", told)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.append(page)
+        page.goto(f"{address}/{path}")
+        settled(page)
+        return page
+
+    def foreign(url):
+        return not url.startswith((address, address.replace("http:", "ws:"), "data:", "blob:"))
+
+    yield make
+    for page in opened:
+        page.close()
+    assert not outside, "pages ask nobody outside"
+    assert not complaints
+
+
+def keep(page, name, tmp_path):
+    """Keep a picture of a page, and assert that it shows no error."""
+    folder = Path(os.environ.get("ATO_TEST_ARTIFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.get_by_test_id("stAlertContentError").count() == 0
+
+
+def title(page):
+    """The page's title."""
+    return page.locator("[data-testid=stMain] h1").inner_text()
+
+
+def parameters(page):
+    """What the address says the page is about."""
+    return {name: values[0] for name, values in parse_qs(urlparse(page.url).query).items()}
+
+
+def test_each_page_is_reached_by_the_navigation_and_shows_pictures(visit, tmp_path):
+    page = visit()
+    for name, (label, _) in PAGES.items():
+        page.get_by_test_id("stTopNavLink").filter(has_text=re.compile(rf"{label}$")).click()
+        page.wait_for_function(
+            "title => document.querySelector('[data-testid=stMain] h1')?.innerText === title", arg=label
+        )
+        settled(page)
+        keep(page, f"page-{name}", tmp_path)
+        assert page.get_by_test_id("stVegaLiteChart").or_(page.get_by_test_id("stDataFrame")).count() > 0
+
+
+def test_clicks_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql(visit, tmp_path):
+    page = visit("transport")
+    cell = page.locator("[data-testid=stVegaLiteChart] path[aria-roledescription='rect mark']").last
+    cell.click(force=True)
+    page.wait_for_url("**/operators?**")
+    settled(page)
+    chosen = parameters(page)
+    assert int(chosen["source_layer"]) < int(chosen["target_layer"])
+    assert chosen["collection"]
+    keep(page, "click-operator", tmp_path)
+    table = page.locator(".st-key-features-of-the-operator [data-testid=stDataFrame]")
+    table.scroll_into_view_if_needed()
+    table.click(position=ROW_MARKER)
+    page.wait_for_url("**/features?**")
+    settled(page)
+    assert parameters(page)["feature_id"].isdigit()
+    keep(page, "click-feature", tmp_path)
+    page.get_by_test_id("stExpander").filter(has_text="SQL").first.click()
+    page.get_by_role("link", name="Open in the SQL page").first.click()
+    page.wait_for_url("**/sql_bench?**")
+    settled(page)
+    assert "select" in parameters(page)["sql"]
+    assert parameters(page)["sql"] in page.locator("textarea").first.input_value()
+    keep(page, "click-sql", tmp_path)
+    page.go_back()
+    page.wait_for_url("**/features?**")
+    settled(page)
+    assert title(page) == PAGES["features"][0], "the browser's way back leads back"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, tmp_path, name):
+    page = visit("" if name == next(iter(PAGES)) else name, width=400, height=860, color_scheme="dark")
+    keep(page, f"phone-{name}", tmp_path)
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, "nothing hangs out"
+    shades = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", shades)[:3])) < 64

@@ -1,0 +1,35 @@
+"""The README's pictures: what is missing is said on one line."""
+
+import sys
+
+import pytest
+
+from ato.errors import InputError
+from dashboards.browser import served
+from dashboards.pictures import main
+
+
+def test_without_chromium_the_cure_is_named_on_one_line(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("dashboards.pictures.FEATURE", "select 'c', 'sae', 1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["pictures", str(tmp_path)])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    assert "no Chromium" in str(raised.value)
+    assert "apt-get install" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_warehouse_has_no_feature_to_show(empty, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pictures", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"no feature to show .*make run"):
+        main()
+
+
+def test_a_server_that_ends_at_once_is_told_with_its_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("dashboards.browser.sys.executable", "/bin/false")
+    with (
+        pytest.raises(InputError, match=r"server ended with 1: read .*dashboard\.log"),
+        served(tmp_path / "dashboard.log"),
+    ):
+        pass

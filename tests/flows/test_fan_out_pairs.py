@@ -1,0 +1,210 @@
+"""Dask: SAEs, features, pairs and target layers in parts give what one process gives; a part that fails costs itself."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from ato.errors import DamagedFileError, UnavailableError
+from flows.chain import stage_run
+from flows.fan_out import fan_out
+from flows.pipeline import pipeline
+from flows.settings import Settings
+from tasks import evaluate, features, operators, saes
+from tasks.collect import collect_residuals
+from tasks.pairs import divided_by_source
+from tasks.parts import divided_by_size, run_parts
+from tests.flows.forked_stages import run_stages
+from tests.flows.test_fault_injection import committed, parts
+from tests.flows.tiny_study import tiny_settings
+from warehouse.catalog import rows
+from warehouse.registry import BEST, Registry
+from warehouse.stages import manifests
+from warehouse.store import Warehouse
+
+LOCAL = {"scheduler": "local", "workers": 2}
+WORK = (
+    (saes, "_judge"), (features, "share_pass"), (features, "look"), (operators, "_commit"), (evaluate, "share_pass"),
+)  # fmt: skip
+"""What each stage calls on its way. None of them is named by a task itself, which would take it along to a worker."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Here as on the workers: rounding may depend on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Settings, key, the warehouse of one process, and a copy of it from when there was nothing but the collection."""
+    folder = tmp_path_factory.mktemp("study")
+    alone, collected = folder / "alone" / "warehouse", folder / "collected" / "warehouse"
+    settings = tiny_settings(
+        folder,
+        operators={"methods": ["ridge", "identity", "rrr_features"]},
+        causal={"positions": ["5"], "n_sequences": 2},
+        report={"png": False, "n_example_features": 0},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(alone))
+        collect_residuals.fn(settings.model, settings.collecting, settings.layers, settings.operators)
+        shutil.copytree(alone, collected)
+        collection = run_stages(settings)
+    return SimpleNamespace(settings=settings, collection=collection, alone=alone, collected=collected)
+
+
+@pytest.mark.slow
+def test_a_pipeline_on_two_workers_leaves_the_bytes_of_one_process(study, prefect_server, monkeypatch):
+    monkeypatch.setenv("ATO_WAREHOUSE", str(study.collected))
+    settings = Settings.model_validate(study.settings.model_dump() | {"fan_out": LOCAL})
+    with monkeypatch.context() as patch:
+        for module, name in WORK:
+            patch.setattr(module, name, not_here)
+        assert pipeline(settings) == study.collection
+    found, expected = Warehouse(study.collected), Warehouse(study.alone)
+    assert parts(found) == parts(expected)
+    assert committed(found) == committed(expected)
+    assert_each_operator_has_one_version_and_the_best_is_named(found)
+
+    before = files(study.collected)
+    with monkeypatch.context() as patch:
+        for module, name in WORK:
+            patch.setattr(module, name, not_here)
+        assert pipeline(study.settings) == study.collection  # what workers completed is complete for one process too
+    assert files(study.collected) == before
+
+
+def not_here(*arguments: Any) -> None:
+    raise AssertionError("this process was to leave the work to the workers")
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.suffix != ".duckdb"}
+
+
+def assert_each_operator_has_one_version_and_the_best_is_named(warehouse: Warehouse) -> None:
+    registry = Registry(warehouse.root)
+    registered = rows(warehouse, "select operator, registry_uri, r2_val from operators where registry_uri is not null")
+    assert len(registered) == 7  # ridge of four pairs; rrr_features of the three that end at an SAE
+    of_name: dict[str, list[dict[str, Any]]] = {}
+    for row in registered:
+        of_name.setdefault(row["registry_uri"].split("/")[1], []).append(row)
+    for name, own in of_name.items():
+        versions = {f"models:/{name}/{v.version}": v.tags["operator"] for v in registry._versions(name)}
+        assert versions == {row["registry_uri"]: row["operator"] for row in own}
+        best = registry._client.get_model_version_by_alias(name, BEST)
+        assert best.tags["operator"] == max(own, key=lambda row: row["r2_val"])["operator"]
+
+
+@flow
+def evaluate_in_parts(settings: Settings, collection: str, sae_keys: list[str], n: int) -> None:
+    """In threads of this process: the flow's own task runner."""
+    with stage_run("evaluate", settings, collection):
+        evaluate.evaluate_operators(
+            collection, sae_keys, settings.model, settings.operators, settings.evaluate, parts=n
+        )
+
+
+@pytest.mark.slow
+def test_a_part_that_fails_is_named_and_the_others_are_kept_for_the_next_run(study, prefect_server, monkeypatch):
+    monkeypatch.setenv("ATO_WAREHOUSE", str(study.alone))
+    changed = study.settings.evaluate.model_copy(update={"ranks": [1, 2]})
+    settings = study.settings.model_copy(update={"evaluate": changed})
+    sae_keys = [run.key for run in manifests(Warehouse()) if run.stage == "saes"]
+    complete = {run.key for run in manifests(Warehouse())}
+    judged: list[set[int]] = []
+    real = evaluate._judge
+
+    def judge_but_of_3(evaluations, missing, *arguments):
+        if 3 in missing:
+            raise DamagedFileError("a file of layer 3 is cut", where="part-00007", cure="restore it")
+        judged.append(set(missing))
+        real(evaluations, missing, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "_judge", judge_but_of_3)
+        with pytest.raises(DamagedFileError, match=rf"^evaluate of {study.collection}: a file .*part-00007.*restore"):
+            evaluate_in_parts(settings, study.collection, sae_keys, 3)
+    assert sorted(map(sorted, judged)) == [[1], [2]]
+
+    def new_targets() -> list[int]:
+        new = [run for run in manifests(Warehouse()) if run.key not in complete]
+        assert {run.quality for run in new} == {"passed"}
+        found = rows(None, "select distinct target_layer from efficiency where list_contains(?, evaluation) order by 1",
+                     [[run.key for run in new]])  # fmt: skip
+        return [row["target_layer"] for row in found]
+
+    assert new_targets() == [1, 2]
+    judged.clear()
+    monkeypatch.setattr(
+        evaluate, "_judge", lambda _, missing, *rest: judged.append(set(missing)) or real(_, missing, *rest)
+    )
+    evaluate_in_parts(settings, study.collection, sae_keys, 3)
+    assert judged == [{3}]
+    assert new_targets() == [1, 2, 3]
+
+
+@task(cache_policy=NO_CACHE)
+def die(keys: list[str]) -> None:
+    os._exit(1)
+
+
+@flow
+def doomed(settings: Settings) -> None:
+    with stage_run("operators", settings, "a-collection"), fan_out(settings):
+        run_parts("operators", die, [["l00-k01-0123abcd"]])
+
+
+@pytest.mark.slow
+def test_workers_that_die_are_reported_with_stage_collection_keys_and_cure(prefect_server, monkeypatch, tmp_path):
+    import dask
+
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path))
+    settings = Settings.model_validate({"fan_out": LOCAL | {"workers": 1}})
+    message = r"^operators of a-collection: Dask workers died .*l00-k01-0123abcd.*: run the same command again"
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(UnavailableError, match=message),
+    ):
+        doomed(settings)
+
+
+def pairs(layers: list[tuple[int, int]]) -> list[Any]:
+    return [SimpleNamespace(layers=both, source_layer=both[0]) for both in layers]
+
+
+def test_pairs_are_divided_evenly_and_sources_stay_together_where_that_costs_at_most_a_pair():
+    grid = [(source, source + leap) for source in range(6) for leap in (1, 2, 3, 4)]
+    for layers in (grid, grid[:7], grid + grid[:5]):  # the last: two stages of the same two layers
+        for n in range(1, 9):
+            shares = [[pair.layers for pair in share] for share in divided_by_source(pairs(layers), n)]
+            assert [both for share in shares for both in share] == sorted(layers)
+            assert 1 <= len(shares) <= n
+            assert all(shares)
+            assert sum(len(set(share)) for share in shares) == len(set(layers))  # the same two layers are never apart
+            if len(set(layers)) == len(layers):
+                assert max(map(len, shares)) <= len(layers) / n + 2
+    for n in (2, 3, 6):
+        assert sum(len({source for source, _ in share}) for share in (
+            [pair.layers for pair in own] for own in divided_by_source(pairs(grid), n)
+        )) == 6  # fmt: skip
+    assert [len(share) for share in divided_by_source(pairs(grid[:20]), 2)] == [10, 10]
+
+
+def test_layers_are_divided_by_what_there_is_to_do():
+    assert divided_by_size({}, 3) == []
+    assert divided_by_size({1: 1, 2: 6, 3: 3}, 2) == [[2], [3, 1]]
+    assert divided_by_size({1: 1, 2: 6, 3: 3}, 9) == [[2], [3], [1]]
