@@ -11,6 +11,8 @@ from dashboards.reading import ask
 
 SHOWN_ROWS = 1000
 """Rows of a panel's own table; the SQL page gives all."""
+OPENED = False
+"""Whether panels show their statements at first."""
 
 
 def panel(
@@ -22,7 +24,7 @@ def panel(
     that fails (a damaged file, say) has its error in place of its picture; the rest of the page stands.
 
     Args:
-        title: of the picture.
+        title: of the picture; no two on a page have the same.
         sql: the statement; it runs as it stands in ``ato sql``.
         draw: draws the rows.
         note: how to read it: what the axes are, their units, what n and an interval are.
@@ -33,10 +35,12 @@ def panel(
         rows = _drawn(sql, draw, empty)
         if note:
             st.caption(note)
-        with st.expander("SQL"):
-            st.code(sql, language="sql", wrap_lines=True)
-            link("Open in the SQL page", "sql_bench", sql=sql)
-            st.dataframe(rows.head(SHOWN_ROWS), hide_index=True)
+        # Sent on request only: a page has a dozen of these tables, and the browser draws hidden ones too.
+        with st.expander("SQL", expanded=OPENED, key=f"SQL of {title}", on_change="rerun") as statement:
+            if statement.open:
+                st.code(sql, language="sql", wrap_lines=True)
+                link("Open in the SQL page", "sql_bench", sql=sql)
+                st.dataframe(rows.head(SHOWN_ROWS), hide_index=True)
 
 
 def _drawn(sql: str, draw: Callable[[pl.DataFrame], None], empty: str) -> pl.DataFrame:

@@ -13,6 +13,12 @@ def _nothing_remembered():
     st.cache_resource.clear()
 
 
+@pytest.fixture(autouse=True)
+def _all_statements_are_shown(monkeypatch):
+    """As if a reader had opened the statement of every panel."""
+    monkeypatch.setattr("dashboards.panels.OPENED", True)
+
+
 @pytest.fixture(scope="session")
 def study_root(tmp_path_factory):
     """Folder of the small study; nobody writes to it."""
