@@ -21,7 +21,7 @@ test: $(VENV)/.installed  ## style, types, layers and tests
 test-platform: $(VENV)/.installed  ## what starts servers, workers, a browser or PostgreSQL
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "platform and not demo" tests/flows tests/dashboards
 
-test-demo: $(VENV)/.installed  ## the demo started from its form in a browser, then the chain of events: a quarter of an hour, pictures in data/pages
+test-demo: $(VENV)/.installed  ## the demo started from its form in a browser, then the chain of events: twenty minutes, pictures in data/pages
 	ATO_TEST_ARTIFACTS=data $(BIN)/python -m pytest -m demo tests/flows
 
 check: $(VENV)/.installed  ## quality expectations over the whole warehouse
