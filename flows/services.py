@@ -1,6 +1,5 @@
 """The programs that ``ato up`` runs, each on loopback: command, address, and how to see that it works."""
 
-import importlib.util
 import os
 import socket
 import sys
@@ -16,7 +15,6 @@ from flows.environment import data_folder
 
 HOST = "127.0.0.1"
 PORTS = {"prefect": 4200, "mlflow": 5000, "dashboard": 8501}
-DASHBOARD = ROOT / "dashboards" / "app.py"
 POLL_SECONDS = 3
 """How often a worker looks for runs: the time that each link of a chain of events waits at most."""
 
@@ -70,11 +68,6 @@ def dashboard(port: int) -> Service:
         "--browser.gatherUsageStats", "false",
     )  # fmt: skip
     return Service("dashboard", command, lambda: _answers(f"{address}/_stcore/health"), address)
-
-
-def has_dashboard() -> bool:
-    """Whether there is a dashboard and what draws it."""
-    return DASHBOARD.is_file() and importlib.util.find_spec("streamlit") is not None
 
 
 def worker(pool: str, api: str) -> Service:

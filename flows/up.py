@@ -23,7 +23,6 @@ from flows.services import (
     Service,
     choose_port,
     dashboard,
-    has_dashboard,
     log_path,
     mlflow_server,
     prefect_server,
@@ -50,7 +49,7 @@ def up(
 
     Args:
         profile: whose settings the forms show at first.
-        with_dashboard: whether to start the dashboard, if there is one.
+        with_dashboard: whether to start the dashboard.
         prefect_port: default 4200 or the next free one; likewise the others.
 
     Raises:
@@ -69,7 +68,7 @@ def up(
         _clear(left_behind)
         supervisor = None
         try:
-            services = _services(asked, with_dashboard and has_dashboard())
+            services = _services(asked, with_dashboard)
             addresses = {service.name: service.address for service in services if service.address}
             api, token = f"{addresses['prefect']}/api", uuid.uuid4().hex
             environment = shared_environment(api, addresses["mlflow"], token, addresses.get("dashboard"))
