@@ -50,7 +50,7 @@ class CausalUnit:
 
 
 @task(name="causal", cache_policy=NO_CACHE)
-@one_at_a_time
+@one_at_a_time("causal")
 def measure_causal(
     collection: str,
     sae_keys: list[str],

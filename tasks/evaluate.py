@@ -42,7 +42,7 @@ class Evaluation(Protocol):
 
 
 @task(name="evaluate", cache_policy=NO_CACHE)
-@one_at_a_time
+@one_at_a_time("evaluate")
 def evaluate_operators(
     collection: str, sae_keys: list[str], model: ModelSettings, operators: OperatorSettings, settings: EvaluateSettings,
     parts: int = 1,

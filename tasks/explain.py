@@ -23,7 +23,7 @@ from warehouse.store import Warehouse
 
 
 @task(name="explain", cache_policy=NO_CACHE)
-@one_at_a_time
+@one_at_a_time("explain")
 def explain_features(collection: str, sae_keys: list[str], settings: ExplainSettings) -> None:
     """Fetch the explanations of the selected features of every SAE that has a Neuronpedia id.
 

@@ -36,7 +36,7 @@ EDITED_SITE = "resid_post"
 
 
 @task(name="features", cache_policy=NO_CACHE)
-@one_at_a_time
+@one_at_a_time("features")
 def measure_features(collection: str, sae_keys: list[str], model: ModelSettings, parts: int = 1) -> None:
     """One pass over the test split for all SAEs that have no statistics yet.
 
@@ -81,7 +81,7 @@ def _measure(missing: list[str], collection: str, model: ModelSettings) -> None:
 
 
 @task(name="score features", cache_policy=NO_CACHE)
-@one_at_a_time
+@one_at_a_time("features")
 def score_features(
     collection: str, sae_keys: list[str], model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings,
     parts: int = 1,

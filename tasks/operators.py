@@ -29,7 +29,7 @@ RANKED = ("rrr", "svd")
 
 
 @task(name="operators", cache_policy=NO_CACHE)
-@one_at_a_time
+@one_at_a_time("operators")
 def fit_operators(
     collection: str, sae_keys: list[str], model: ModelSettings, settings: OperatorSettings, evaluate: EvaluateSettings,
     parts: int = 1,

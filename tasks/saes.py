@@ -60,7 +60,7 @@ class Unit:
 
 
 @task(name="saes", cache_policy=NO_CACHE)
-@one_at_a_time
+@one_at_a_time("saes")
 def obtain_saes(
     collection: str, model: ModelSettings, settings: SAESettings, evaluate: EvaluateSettings, parts: int = 1
 ) -> list[str]:

@@ -33,15 +33,18 @@ def alone(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
         yield
 
 
-def one_at_a_time(work: Work) -> Work:
-    """Let a function, whose first argument is a collection, run ``alone`` on it."""
+def one_at_a_time(name: str) -> Callable[[Work], Work]:
+    """Let a function, whose first argument is a collection, run ``alone`` on it, under a lock of that name."""
 
-    @wraps(work)
-    def waiting(collection: str, *args: Any, **options: Any) -> Any:
-        with alone(Warehouse(), work.__module__.rpartition(".")[2], collection):
-            return work(collection, *args, **options)
+    def decorate(work: Work) -> Work:
+        @wraps(work)
+        def waiting(collection: str, *args: Any, **options: Any) -> Any:
+            with alone(Warehouse(), name, collection):
+                return work(collection, *args, **options)
 
-    return cast(Work, waiting)
+        return cast(Work, waiting)
+
+    return decorate
 
 
 class Stage:
