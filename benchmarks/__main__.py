@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.measurement import Measurement
 from benchmarks.program import header, line
-from flows.environment import prepare_environment
+from flows.engine.environment import prepare_environment
 
 NAMES = (
     "moments", "fitting", "scoring", "features", "sae_training", "causal", "collection", "storage", "sql", "pipeline",

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ato.causal import causal_losses
-from ato.forward import stream_of
-from ato.interventions import INTERVENTIONS, NO_EDIT, Edit, PositionSet, ResidualEdits
+from ato.causal.interventions import INTERVENTIONS, NO_EDIT, Edit, PositionSet, ResidualEdits
+from ato.causal.losses import causal_losses
 from ato.models import LanguageModel, load_model
+from ato.models.forward import stream_of
 from ato.operators import TransportOperator
 from ato.text import Sequence
 from benchmarks.measurement import Measurement, rate, speedup

@@ -66,9 +66,9 @@ def loaded_model(quick: bool) -> Any:
 
 def make_case(quick: bool, n_tokens: int, folder: Path) -> Case:
     """Sequences of words drawn at random, in documents; what they say does not matter to the cost."""
-    from ato.text import make_sequences
+    from ato.text.sequences import make_sequences
     from flows.settings import load_settings
-    from warehouse.corpora import read_documents
+    from warehouse.datasets.corpora import read_documents
 
     draw = random.Random(0)
     words = ["state", "union", "peace", "people", "the", "of", "and", "law", "year", "nation", "war", "commerce"]
@@ -119,8 +119,8 @@ class Collection:
     """A collection in a folder of its own whose text is cut into sequences already: a pass is all that is left."""
 
     def __init__(self, case: Case, layers: tuple[int, ...]):
-        from tasks.collecting import CollectingSource
-        from warehouse.store import Warehouse
+        from tasks.collect.shard_source import CollectingSource
+        from warehouse.storage.warehouse import Warehouse
 
         self._folder = tempfile.TemporaryDirectory()
         warehouse = Warehouse(Path(self._folder.name))
@@ -256,7 +256,7 @@ def beside_sae_lens(case: Case, layer: int, rounds: int) -> Iterator[Measurement
 
 def collect_all(n_tokens: str) -> None:
     """What ``peak_memory`` runs."""
-    from flows.environment import prepare_environment
+    from flows.engine.environment import prepare_environment
 
     prepare_environment()
     with tempfile.TemporaryDirectory() as folder:

@@ -20,8 +20,8 @@ from benchmarks.generated_warehouse import write_study
 from benchmarks.measurement import Measurement, plain, within
 from benchmarks.program import run
 from benchmarks.timing import seconds
-from dashboards.browser import browser, served
-from warehouse.store import Warehouse
+from dashboards.screenshots.browser import browser, served
+from warehouse.storage.warehouse import Warehouse
 
 FIRST_LIMIT, LIMIT, BYTES_LIMIT = 2.0, 1.0, 1_000_000
 """Seconds until the first page stands, and each further one; bytes of a page."""
@@ -34,9 +34,9 @@ DRAWN = """title => {
 """Whether a page stands: its script has ended, and each chart has come."""
 SCRIPT = """import importlib
 import streamlit as st
-from dashboards.address import choose_collection
+from dashboards.ui.address import choose_collection
 choose_collection(st)
-importlib.import_module("dashboards.{name}").page()"""
+importlib.import_module("{module}").page()"""
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
@@ -91,8 +91,10 @@ def _visit(page: Any, name: str, title: str, address: str | None) -> None:
 def _without_browser(size: str) -> Iterator[Measurement]:
     from streamlit.testing.v1 import AppTest
 
-    for place, name in enumerate(_titles()):
-        app = AppTest.from_string(SCRIPT.format(name=name), default_timeout=TIMEOUT)
+    from dashboards.ui.navigation import PAGES
+
+    for place, (name, page) in enumerate(PAGES.items()):
+        app = AppTest.from_string(SCRIPT.format(module=page.module), default_timeout=TIMEOUT)
         taken = seconds(app.run)[0]
         assert not app.exception, f"page {name} fails"
         what = f"first page ({name})" if place == 0 else f"page {name}, first visit"
@@ -101,9 +103,9 @@ def _without_browser(size: str) -> Iterator[Measurement]:
 
 def _titles() -> dict[str, str]:
     """Page -> its title."""
-    from dashboards.navigation import PAGES
+    from dashboards.ui.navigation import PAGES
 
-    return {name: title for name, (title, _) in PAGES.items()}
+    return {name: page.title for name, page in PAGES.items()}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The demo is read from the warehouse, if its run is there complete: `ato run pipeline --profile demo` into a new
 warehouse, then this, both on the idle machine. A small study is run here, in a warehouse of its own and a process of
-its own. The last figures are the constants of flows/estimate.py that would make the estimate exact.
+its own. The last figures are the constants of flows/estimates/estimate.py that would make the estimate exact.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any
 from benchmarks.measurement import Measurement, plain, rate
 from benchmarks.program import run
 from benchmarks.timing import peak_memory, seconds
-from flows.estimate import FIXED_SECONDS, SLOWDOWN, Estimate, estimate
-from flows.machine_rates import MachineRates
+from flows.estimates.estimate import FIXED_SECONDS, SLOWDOWN, Estimate, estimate
+from flows.estimates.machine_rates import MachineRates
 from flows.settings import Settings, load_settings, profile_names
 
 STAGES = {
@@ -78,10 +78,10 @@ def run_study(folder: str) -> None:
     os.environ |= {"ATO_WAREHOUSE": f"{folder}/warehouse", "PREFECT_HOME": f"{folder}/prefect"}
     for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
         os.environ.pop(name, None)
-    from flows.environment import prepare_environment
+    from flows.engine.environment import prepare_environment
 
     prepare_environment()
-    from flows.running import run_flow
+    from flows.engine.running import run_flow
 
     run_flow("pipeline", load_settings("demo", SMALL))
 
@@ -112,8 +112,8 @@ def disk_bytes(warehouse: Path, settings: Settings) -> int:
 
 def _stage_rows(warehouse: Path, settings: Settings) -> list[dict[str, Any]]:
     """Stages of the collection of these settings that were last run; none if any of them was run with other settings."""
-    from warehouse.catalog import rows
-    from warehouse.store import Warehouse
+    from warehouse.catalog.catalog import rows
+    from warehouse.storage.warehouse import Warehouse
 
     if not (warehouse / "stage_runs").is_dir():
         return []

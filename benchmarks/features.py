@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ato.ablation import ablation_effects
-from ato.feature_quality import FeatureQuality, QualityComponents
-from ato.forward import stream_of
-from ato.logit_lens import LogitLens, logit_lens
+from ato.causal.ablation import ablation_effects
+from ato.features.logit_lens import LogitLens, logit_lens
+from ato.features.quality import FeatureQuality, QualityComponents
 from ato.models import LanguageModel, load_model
+from ato.models.forward import stream_of
 from ato.residuals import ResidualBlock, share_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.text import Sequence as TokenSequence

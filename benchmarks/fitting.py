@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from ato.devices import choose_device
-from ato.elastic_net import SCORE_TOLERANCE
-from ato.fitting import OperatorFit, fit_operator, fit_operator_from_moments
 from ato.moments import Moments
-from ato.strengths import L1_ALPHAS, L1_RATIOS, STUDY_ALPHAS
+from ato.numerics.devices import choose_device
+from ato.operators.elastic_net import SCORE_TOLERANCE
+from ato.operators.fitting import OperatorFit, fit_operator, fit_operator_from_moments
+from ato.operators.methods import L1_ALPHAS, L1_RATIOS, STUDY_ALPHAS
 from benchmarks.measurement import Measurement, growth, speedup
 from benchmarks.program import run
 from benchmarks.rows import residual_like_rows

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from warehouse.stages import commit
-from warehouse.store import FileRecord, Warehouse
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES
 
 SOURCES, TARGETS = (8, 10, 12, 14, 16), (18, 20)

@@ -18,7 +18,7 @@ from benchmarks.measurement import Measurement, plain, rate
 from benchmarks.program import run
 from benchmarks.shaped_model import GEMMA_2_2B, SMALL, shaped_model
 from benchmarks.timing import median_seconds, seconds
-from flows.environment import prepare_environment
+from flows.engine.environment import prepare_environment
 
 SEQUENCE = 256
 """Tokens a sequence, as in the published study."""
@@ -63,10 +63,10 @@ def collect_with_moments(
 ) -> float:  # fmt: skip
     """Seconds of a collection that stores its layers and gathers the moments of neighbouring pairs."""
     from ato.residuals import share_pass
-    from tasks.collecting import CollectingSource
-    from tasks.moments import MomentsPass
+    from tasks.collect.moments import MomentsPass
+    from tasks.collect.shard_source import CollectingSource
     from tasks.settings import CollectSettings, OperatorSettings
-    from warehouse.store import Warehouse
+    from warehouse.storage.warehouse import Warehouse
 
     settings = CollectSettings(
         corpus=str(_corpus(folder / "corpus.jsonl", 2 * n_tokens)), n_tokens=n_tokens, seq_len=SEQUENCE, batch_size=batch,
@@ -90,7 +90,7 @@ def _corpus(path: Path, n_bytes: int) -> Path:
 
 def projected_hours() -> float:
     """Estimated time of the profile gemma-2-2b on this machine."""
-    from flows.estimate import estimate
+    from flows.estimates.estimate import estimate
     from flows.settings import load_settings
 
     return estimate(load_settings("gemma-2-2b")).seconds / 3600

@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from ato.devices import choose_device
 from ato.moments import Moments
-from ato.parallel import run_all
+from ato.numerics.devices import choose_device
+from ato.numerics.parallel import run_all
 from ato.residuals import ResidualBlock
 from benchmarks.measurement import Measurement, growth, rate, speedup
 from benchmarks.program import run
@@ -95,7 +95,7 @@ class Stream:
 
     def with_chance(self) -> tuple[Moments, Moments]:
         """The same and those of chance, as the study gathers them."""
-        from tasks.moments import MomentsPass
+        from tasks.collect.moments import MomentsPass
         from tasks.settings import OperatorSettings
 
         settings = OperatorSettings(

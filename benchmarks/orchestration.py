@@ -116,9 +116,9 @@ def gathered(study: str, workers: int) -> tuple[float, list[str]]:
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
 
-    from flows.fan_out import fan_out
-    from tasks.collect import collect_residuals
-    from warehouse.store import Warehouse
+    from flows.engine.fan_out import fan_out
+    from tasks.collect.task import collect_residuals
+    from warehouse.storage.warehouse import Warehouse
 
     s = Settings.model_validate_json(study)
     if workers:
@@ -141,7 +141,7 @@ def gathered(study: str, workers: int) -> tuple[float, list[str]]:
 
 def import_stage(number: int) -> None:
     """Import what a worker needs."""
-    import tasks.moment_parts  # noqa: F401
+    import tasks.collect.moment_parts  # noqa: F401
 
 
 def _wide_study(folder: Path) -> dict[str, dict[str, Any]]:
@@ -191,7 +191,7 @@ def seconds_of_tasks(n: int, runner: str) -> float:
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
 
-    from flows.fan_out import fan_out
+    from flows.engine.fan_out import fan_out
 
     settings = Settings.model_validate({"fan_out": {"scheduler": "local" if runner == "Dask" else ""}})
     mapped = task(unchanged, cache_policy=NO_CACHE)

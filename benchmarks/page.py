@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.__main__ import BY_NAME, NAMES
 from benchmarks.program import number
-from flows.environment import prepare_environment
-from warehouse.catalog import rows
+from flows.engine.environment import prepare_environment
+from warehouse.catalog.catalog import rows
 
 LATEST = """select * from benchmark_results
 where target is not null and not quick

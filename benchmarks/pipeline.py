@@ -29,7 +29,7 @@ ALL = ("collect", "saes", "features", "feature scores", "operators", "evaluate",
 
 def measure(quick: bool) -> Iterator[Measurement]:
     """Studies of 1, 4 and 16 times the tokens, then small ones of more layers and of more leaps; quick: some stages only."""
-    from tasks.progress import terminal
+    from tasks.engine.progress import terminal
 
     terminal.quiet = True
     stages: tuple[str, ...]
@@ -134,13 +134,13 @@ def _times(
 
 def stage_calls(s: Settings) -> dict[str, Callable[[], Any]]:
     """The tasks of the flows in order; each finds what those before it returned."""
-    from tasks.causal import measure_causal
-    from tasks.collect import collect_residuals
-    from tasks.evaluate import evaluate_operators
-    from tasks.features import measure_features, score_features
-    from tasks.operators import fit_operators
-    from tasks.report import write_report
-    from tasks.saes import obtain_saes
+    from tasks.causal.task import measure_causal
+    from tasks.collect.task import collect_residuals
+    from tasks.evaluate.task import evaluate_operators
+    from tasks.features.task import measure_features, score_features
+    from tasks.operators.task import fit_operators
+    from tasks.report.task import write_report
+    from tasks.saes.task import obtain_saes
 
     made: dict[str, Any] = {"saes": []}
 

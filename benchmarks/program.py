@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measurement import Measurement
-from flows.environment import prepare_environment
+from flows.engine.environment import prepare_environment
 
 if TYPE_CHECKING:
-    from tasks.stage import Stage
+    from tasks.engine.stage import Stage
 
 Measure = Callable[[bool], Iterator[Measurement]]
 """Yields figures; the argument asks for sizes that take seconds instead of minutes."""
@@ -62,8 +62,8 @@ def run(name: str, measure: Measure, description: str | None) -> int:
 
 def _stage(name: str, started: datetime) -> "Stage":
     """The run of a benchmark as a stage of the warehouse."""
-    from tasks.stage import Stage
-    from warehouse.store import Warehouse
+    from tasks.engine.stage import Stage
+    from warehouse.storage.warehouse import Warehouse
 
     settings = {"benchmark": name, "measured_at": started.isoformat()}
     return Stage(Warehouse(), "benchmark", f"benchmark-{name}", settings=settings, inputs=[], collection=COLLECTION)

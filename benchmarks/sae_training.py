@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
-from ato.devices import choose_device, choose_dtype
+from ato.numerics.devices import choose_device, choose_dtype
 from ato.residuals import MemorySource
-from ato.sae_training import train_sae, trainer_config
-from ato.topk_training import Schedule, TopKTrainer
+from ato.saes.training.jumprelu import trainer_config
+from ato.saes.training.schedule import Schedule
+from ato.saes.training.topk import TopKTrainer
+from ato.saes.training.trainer import train_sae
 from benchmarks.measurement import Measurement, rate, speedup
 from benchmarks.program import run
 from benchmarks.rows import residual_like_rows

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ato.bootstrap import document_bootstrap
-from ato.devices import choose_device
-from ato.feature_transport import FeatureTransport
-from ato.fitting import fit_operator
+from ato.evaluation.feature_transport import FeatureTransport
+from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.devices import choose_device
 from ato.operators import TransportOperator
+from ato.operators.fitting import fit_operator
 from ato.residuals import ResidualBlock, share_pass
 from ato.saes import ActiveFeatures, SharedEncoding, SparseAutoencoder
 from benchmarks.measurement import Measurement, growth, speedup

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from ato.devices import choose_device, choose_dtype
 from ato.models import LanguageModel, ModelIdentity
+from ato.numerics.devices import choose_device, choose_dtype
 
 CONTEXT = 1024
 GEMMA_2_2B = {

@@ -19,8 +19,9 @@ from benchmarks.generated_warehouse import METHODS, SOURCES, TARGETS, add_studie
 from benchmarks.measurement import Measurement, plain, speedup, within
 from benchmarks.program import run
 from benchmarks.timing import median_seconds, seconds, side_by_side
-from warehouse.catalog import connect, rows, run_select
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.query import run_select
+from warehouse.storage.warehouse import Warehouse
 
 ROW_BY_ROW = "feature_profile"
 ONE = "where collection = 'model-corpus-00000000'"

@@ -71,9 +71,9 @@ def write_raw(block, folder: Path) -> None:
 
 def measure(quick: bool) -> Iterator[Measurement]:
     """Yield the figures."""
-    from warehouse.residuals import read_block, write_block
-    from warehouse.sequences import write_sequences
-    from warehouse.store import Warehouse
+    from warehouse.datasets.sequences import write_sequences
+    from warehouse.datasets.stored_source import read_block, write_block
+    from warehouse.storage.warehouse import Warehouse
 
     n, d, n_layers, rounds = (1_024, 64, 3, 1) if quick else (8_192, 576, 6, 5)
     block = make_block(n, d, n_layers)

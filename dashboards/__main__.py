@@ -26,15 +26,15 @@ def _warm() -> None:
     import altair as alt
     import pandas as pd
 
-    from dashboards.navigation import PAGES
-    from dashboards.reading import ask, snapshot
+    from dashboards.ui.navigation import PAGES
+    from dashboards.ui.reading import ask, snapshot
 
     alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x="x:Q").to_dict()
     with suppress(AtoError):
         ask("from collections limit 0")
-        for name in PAGES:
-            importlib.import_module(f"dashboards.{name}")
-        snapshot(importlib.import_module("dashboards.sql_bench").MEMORY)
+        for page in PAGES.values():
+            importlib.import_module(page.module)
+        snapshot(importlib.import_module("dashboards.pages.sql").MEMORY)
 
 
 if __name__ == "__main__":

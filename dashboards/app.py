@@ -8,8 +8,8 @@ import streamlit as st
 sys.path.insert(0, str(Path(__file__).parents[1]))  # streamlit puts this file's folder there, not the one above
 
 from ato.errors import AtoError
-from dashboards.address import choose_collection
-from dashboards.navigation import pages
+from dashboards.ui.address import choose_collection
+from dashboards.ui.navigation import pages
 
 st.set_page_config(
     page_title="Activation transport", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide"

@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, stage_run
 from flows.features import features
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.operators import operators
 from flows.saes import saes
 from flows.settings import Settings
-from tasks.causal import measure_causal
+from tasks.causal.task import measure_causal
 
 
 @flow(name="causal", flow_run_name=run_name)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ato.errors import AtoError
-from flows.environment import prepare_environment
+from flows.engine.environment import prepare_environment
 
 app = typer.Typer(
     name="ato",
@@ -37,7 +37,7 @@ def ato(
     """Common to all commands."""
     prepare_environment(debug=debug)
     if context.invoked_subcommand in ("run", "deploy", "doctor"):
-        from flows.up_state import use_running_server
+        from flows.local.state import use_running_server
 
         use_running_server()
 
@@ -51,15 +51,15 @@ def run(
     estimate: Annotated[bool, typer.Option("--estimate", help="Only say what time, memory and disk it takes.")] = False,
 ) -> None:
     """Run a flow; what is already there is not computed again."""
-    from flows.estimate import print_estimate, show_estimate
+    from flows.estimates.estimate import print_estimate, show_estimate
     from flows.settings import load_settings
 
     settings = load_settings(profile, set_ or [], preset or [])
     if estimate:
         print_estimate(settings, flow)
         return
-    from flows.running import run_flow
-    from flows.summary import show_summary
+    from flows.commands.show import show_summary
+    from flows.engine.running import run_flow
 
     if flow == "pipeline":
         show_estimate(settings)
@@ -76,7 +76,7 @@ def sql(
     ] = "table",
 ) -> None:
     """Ask the warehouse a question in SQL."""
-    from flows.asking import ask, shell
+    from flows.commands.sql import ask, shell
 
     shell(format_) if query is None else ask(query, format_)
 
@@ -84,7 +84,7 @@ def sql(
 @app.command(epilog="Example: ato tables feature_transport")
 def tables(name: Annotated[str | None, typer.Argument(help="A table: prints its columns.")] = None) -> None:
     """List all tables with row counts and meanings, or the columns of one."""
-    from flows.asking import describe_tables
+    from flows.commands.tables import describe_tables
 
     describe_tables(name)
 
@@ -99,7 +99,7 @@ def show(
     svg: Annotated[Path | None, typer.Option(help="Write the summary as a picture to this file instead.")] = None,
 ) -> None:
     """Show the latest results as tables."""
-    from flows.summary import draw_summary, latest_collection, show_stage, show_summary
+    from flows.commands.show import draw_summary, latest_collection, show_stage, show_summary
 
     key = collection or latest_collection()
     if svg is not None:
@@ -116,8 +116,8 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
 ) -> None:
     """Draw the study's figures from the latest tables: one HTML file that needs nothing else, and a PNG a figure."""
+    from flows.commands.show import latest_collection
     from flows.report import make_report
-    from flows.summary import latest_collection
 
     print(make_report(collection or latest_collection(), output))
 
@@ -130,8 +130,8 @@ def export(
     collection: CollectionOption = None,
 ) -> None:
     """Write results in the form of another tool."""
-    from flows.export import export_feature_scores
-    from flows.summary import latest_collection
+    from flows.commands.export import export_feature_scores
+    from flows.commands.show import latest_collection
 
     for path in export_feature_scores(collection or latest_collection(), output, layer):
         print(path)
@@ -140,7 +140,7 @@ def export(
 @app.command(epilog="Example: ato check")
 def check() -> None:
     """Check every file and every quality expectation; exit 1 on failure."""
-    from flows.checking import check_warehouse
+    from flows.commands.check import check_warehouse
 
     raise typer.Exit(0 if check_warehouse() else 1)
 
@@ -154,7 +154,7 @@ def up(
     dashboard_port: Annotated[int | None, typer.Option(help="Default 8501, or the next free one.")] = None,
 ) -> None:
     """Run Prefect's server with its pages, workers, MLflow's pages and the dashboard here, until Ctrl-C."""
-    from flows.up import up as start
+    from flows.local.up import up as start
 
     start(
         profile=profile, with_dashboard=dashboard, prefect_port=prefect_port, mlflow_port=mlflow_port,
@@ -167,7 +167,7 @@ def deploy(
     profile: Annotated[str, typer.Option("--profile", "-p", help="Whose settings the forms show at first.")] = "demo",
 ) -> None:
     """Register flows, triggers, schedules and work pools on the running Prefect server; again: what has changed."""
-    from flows.deployments import deploy as register
+    from flows.local.deployments import deploy as register
 
     register(profile)
 
@@ -183,7 +183,7 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this nothing is removed.")] = False,
 ) -> None:
     """Say what killed and failed runs left behind, and with --yes remove it."""
-    from flows.retention import collect_garbage
+    from flows.commands.gc import collect_garbage
 
     collect_garbage(collection or (), older_than, yes=yes)
 
@@ -194,7 +194,7 @@ def doctor(
     set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")] = None,
 ) -> None:
     """Report what is installed, reachable and writable, and what to do about problems; exit 1 if something is broken."""
-    from flows.doctor import examine
+    from flows.commands.doctor import examine
     from flows.settings import load_settings
 
     raise typer.Exit(0 if examine(load_settings(profile, set_ or [])) else 1)

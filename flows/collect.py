@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows.chain import conclude, stage_run
-from flows.fan_out import fan_out
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.fan_out import fan_out
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
-from tasks.collect import collect_residuals
+from tasks.collect.task import collect_residuals
 
 
 @flow(name="collect", flow_run_name=run_name)

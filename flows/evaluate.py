@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows.chain import conclude, stage_run
 from flows.collect import collect
-from flows.fan_out import fan_out
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.fan_out import fan_out
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, stage_run
 from flows.operators import operators
 from flows.saes import saes
 from flows.settings import Settings
-from tasks.evaluate import evaluate_operators
+from tasks.evaluate.task import evaluate_operators
 
 
 @flow(name="evaluate", flow_run_name=run_name)

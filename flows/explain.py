@@ -2,13 +2,13 @@
 
 from prefect import flow
 
-from flows.chain import conclude, stage_run
 from flows.collect import collect
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, stage_run
 from flows.features import features
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.saes import saes
 from flows.settings import Settings
-from tasks.explain import explain_features
+from tasks.explain.task import explain_features
 
 
 @flow(name="explain", flow_run_name=run_name)

@@ -2,13 +2,13 @@
 
 from prefect import flow
 
-from flows.chain import conclude, stage_run
 from flows.collect import collect
-from flows.fan_out import fan_out
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.fan_out import fan_out
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, stage_run
 from flows.saes import saes
 from flows.settings import Settings
-from tasks.features import measure_features, score_features
+from tasks.features.task import measure_features, score_features
 
 
 @flow(name="features", flow_run_name=run_name)

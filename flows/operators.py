@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from flows.chain import conclude, needs_features, stage_run
 from flows.collect import collect
-from flows.fan_out import fan_out
+from flows.engine.fan_out import fan_out
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, needs_features, stage_run
 from flows.features import features
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.saes import saes
 from flows.settings import Settings
-from tasks.operators import fit_operators
+from tasks.operators.task import fit_operators
 
 
 @flow(name="operators", flow_run_name=run_name)

@@ -4,18 +4,18 @@ from prefect import flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.causal import causal
-from flows.chain import conclude
 from flows.collect import collect
+from flows.engine.fan_out import fan_out
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude
 from flows.evaluate import evaluate
 from flows.explain import explain
-from flows.fan_out import fan_out
 from flows.features import features
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.operators import operators
 from flows.report import report
 from flows.saes import saes
 from flows.settings import Settings
-from tasks.progress import Progress, say
+from tasks.engine.progress import Progress, say
 
 
 @flow(name="pipeline", flow_run_name=run_name)

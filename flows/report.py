@@ -5,14 +5,14 @@ from pathlib import Path
 from prefect import flow
 
 from ato.errors import DataError
-from flows.chain import conclude, stage_run
 from flows.collect import collect
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
-from tasks.publish import publish_results, show_link
-from tasks.report import write_report
+from tasks.report.publish import publish_results, show_link
+from tasks.report.task import write_report
 from tasks.settings import ReportSettings
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 
 @flow(name="report", flow_run_name=run_name)

@@ -2,12 +2,12 @@
 
 from prefect import flow
 
-from flows.chain import conclude, stage_run
 from flows.collect import collect
-from flows.fan_out import fan_out
-from flows.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.fan_out import fan_out
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
-from tasks.saes import obtain_saes
+from tasks.saes.task import obtain_saes
 
 
 @flow(name="saes", flow_run_name=run_name)

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from ato.errors import SettingsError
-from ato.position_policies import parse_policy
+from ato.residuals.position_policies import parse_policy
 from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,

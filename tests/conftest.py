@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from flows.environment import QUIET
+from flows.engine.environment import QUIET
 
 for name, value in QUIET.items():
     os.environ.setdefault(name, value)

@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 
-from ato.attention import Attended
-from ato.fitting import fit_operator_from_moments
 from ato.moments import Moments
-from ato.pairing import PairedSource, source_key
+from ato.operators.fitting import fit_operator_from_moments
 from ato.residuals import MemorySource, ResidualSource, share_pass
+from ato.residuals.attended import Attended
+from ato.residuals.pairing import PairedSource
+from ato.residuals.position_policies import source_key
 
 D, N_FOLDS, LENGTH = 6, 3, 20
 PAIR = (1, 4)

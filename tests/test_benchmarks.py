@@ -34,7 +34,7 @@ def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(name, tmp_
 
 @pytest.mark.slow
 def test_figures_of_a_run_are_rows_of_the_warehouse_that_sql_reads(tmp_path):
-    from warehouse.catalog import rows
+    from warehouse.catalog.catalog import rows
 
     done = run("benchmarks", "moments", warehouse=tmp_path / "warehouse")
     assert done.returncode == 0, done.stderr

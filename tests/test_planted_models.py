@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from ato.ceilings import CanonicalModes
 from ato.errors import CorpusError
-from ato.exclusion import ExclusionPolicy
-from ato.fitting import fit_operator, fit_operator_from_moments
-from ato.mode_scores import ModeScores
+from ato.evaluation.ceilings import CanonicalModes
+from ato.evaluation.held_out_ceilings import ModeScores
+from ato.evaluation.residual_scores import PairScores
 from ato.models import load_model, pad
 from ato.moments import Moments
-from ato.residual_scores import PairScores
-from ato.residuals import MemorySource, group_names, share_pass
-from ato.sources import LiveSource, median_norms
-from ato.text import Document, Sequence, check_folds, document_id, make_sequences
+from ato.operators.fitting import fit_operator, fit_operator_from_moments
+from ato.residuals import MemorySource, share_pass
+from ato.residuals.exclusion import ExclusionPolicy
+from ato.residuals.live import LiveSource, median_norms
+from ato.text import Document, Sequence
+from ato.text.documents import document_id
+from ato.text.sequences import check_folds, make_sequences
+from ato.text.splits import group_names
 from tests.tiny_models import plant_linear_blocks, save_identity_model, save_tiny_model
 
 N_FOLDS = 2

@@ -8,11 +8,11 @@ import yaml
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.commands.show import EXAMPLES
 from flows.settings import Settings, load_settings
-from flows.summary import EXAMPLES
-from warehouse.catalog import connect
-from warehouse.query import run_select
-from warehouse.tables_page import tables_page
+from warehouse.catalog.catalog import connect
+from warehouse.catalog.query import run_select
+from warehouse.catalog.tables_page import tables_page
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,5 +59,5 @@ def test_the_picture_of_the_readme_needs_nothing_from_elsewhere():
 
 def test_the_page_of_tables_is_the_one_that_the_declarations_give():
     assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == tables_page(), (
-        "run: python -m warehouse.tables_page > docs/tables.md"
+        "run: python -m warehouse.catalog.tables_page > docs/tables.md"
     )

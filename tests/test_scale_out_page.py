@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ato.model_shapes import KNOWN
-from flows import sizes
+from ato.models.shapes import KNOWN
+from flows.estimates import sizes
 from flows.settings import Settings
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scale-out.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import yaml
 
 from flows.settings import load_settings, profile_names
 from tests.flows.tiny_study import tiny_settings
-from warehouse.catalog import rows
+from warehouse.catalog.catalog import rows
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SECTION = README.split("## The published study, piece by piece")[1].split("\n## ")[0]

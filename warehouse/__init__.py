@@ -1,7 +1,7 @@
 """Tables, partitions, catalog, SQL, quality and registry of the platform."""
 
-from warehouse.catalog import connect, publish
-from warehouse.query import run_select
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect, publish
+from warehouse.catalog.query import run_select
+from warehouse.storage.warehouse import Warehouse
 
 __all__ = ["Warehouse", "connect", "publish", "run_select"]

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import ato
-from ato.ablation import ablation_effects
-from ato.bootstrap import document_bootstrap
+from ato.causal.ablation import ablation_effects
 from ato.errors import InputError
 from ato.models import LanguageModel
+from ato.numerics.bootstrap import document_bootstrap
 from ato.saes import SparseAutoencoder
 from ato.text import Sequence
 from tests.tiny_models import save_identity_model, save_tiny_model

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ato import active_projections
-from ato.active_projections import ActiveProjections
+from ato.evaluation import active_projections
+from ato.evaluation.active_projections import ActiveProjections
 from ato.operators import TransportOperator
 from ato.saes import SparseAutoencoder
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ato.alignment import normalise_token, published_l0, token_alignment, variant_difference
+from ato.neuronpedia.alignment import normalise_token, published_l0, token_alignment, variant_difference
 
 CANONICAL = "gemma-2-2b/6-gemmascope-res-16k"
 VARIANT = "gemma-2-2b/12-gemmascope-res-16k__l0-176"

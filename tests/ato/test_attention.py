@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ato.attention import most_attended
 from ato.models import LanguageModel, load_model
-from ato.pairing import PairedSource, source_key
-from ato.sources import LiveSource
+from ato.residuals.attended import most_attended
+from ato.residuals.live import LiveSource
+from ato.residuals.pairing import PairedSource
+from ato.residuals.position_policies import source_key
 from ato.text import Sequence
 from tests.tiny_models import save_tiny_model
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ato.bootstrap import DocumentSums, Segments, document_bootstrap, percentile_limits, resampled_sums
 from ato.errors import InputError
+from ato.numerics.bootstrap import document_bootstrap, percentile_limits, resampled_sums
+from ato.numerics.document_sums import DocumentSums, Segments
 
 
 def r2_of_sums(sums):
@@ -49,7 +50,7 @@ def test_resampled_sums_are_the_sums_of_documents_drawn_with_replacement():
 def test_chunks_that_bound_the_memory_change_no_interval(monkeypatch):
     values = np.random.default_rng(1).standard_normal((9, 4))
     whole = document_bootstrap(values, lambda sums: sums / 9, seed=5)
-    monkeypatch.setattr("ato.bootstrap._CHUNK_NUMBERS", 100)
+    monkeypatch.setattr("ato.numerics.bootstrap._CHUNK_NUMBERS", 100)
     np.testing.assert_allclose(document_bootstrap(values, lambda sums: sums / 9, seed=5), whole, atol=1e-12)
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from ato.bootstrap import document_bootstrap
-from ato.causal import CausalLosses, EditLosses, causal_losses, full_length_sequences
-from ato.causal_effects import causal_effects
+from ato.causal.effects import causal_effects
+from ato.causal.interventions import NO_EDIT, Edit, FeatureEdits, PositionSet, ResidualEdits
+from ato.causal.losses import CausalLosses, EditLosses, causal_losses, full_length_sequences
 from ato.errors import DataError, InputError, NonFiniteError
-from ato.exclusion import ExclusionPolicy
-from ato.interventions import NO_EDIT, Edit, FeatureEdits, PositionSet, ResidualEdits
 from ato.models import LanguageModel, load_model
+from ato.numerics.bootstrap import document_bootstrap
 from ato.operators import TransportOperator
+from ato.residuals.exclusion import ExclusionPolicy
 from ato.saes import SparseAutoencoder
 from ato.text import Sequence
 from tests.tiny_models import plant_linear_blocks, save_identity_model, save_tiny_model

@@ -5,10 +5,10 @@ import pytest
 import scipy.linalg
 import torch
 
-from ato.ceilings import CanonicalModes, ceiling, lts_rank_null, subspace_sizes
 from ato.errors import DataError, InputError, NonFiniteError
+from ato.evaluation.ceilings import CanonicalModes, ceiling, lts_rank_null, subspace_sizes
 from ato.moments import Moments
-from ato.whitening import Whitening
+from ato.moments.whitening import Whitening
 
 
 def planted(rng, n, rho, d_in, d_out):

@@ -6,8 +6,8 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit
 
-from ato.cross_validation import contiguous_folds, document_folds
-from ato.fitting import fit_operator
+from ato.operators.cross_validation import contiguous_folds, document_folds
+from ato.operators.fitting import fit_operator
 
 STRENGTHS = [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0]
 
@@ -68,7 +68,7 @@ def test_float32_and_torch_rows_give_the_same_fit():
 
 
 def test_float32_products_of_wide_rows_keep_scores_within_1e_6_of_scikit_learn(monkeypatch):
-    monkeypatch.setattr("ato.fitting.DOUBLE_WORK", 0)
+    monkeypatch.setattr("ato.operators.fitting.DOUBLE_WORK", 0)
     x, y = correlated(3000, 264, 10, noise=3.0)
     x = (x + 5 * np.random.default_rng(1).standard_normal(x.shape)).astype(np.float32)
     y = y.astype(np.float32)

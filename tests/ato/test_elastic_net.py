@@ -5,11 +5,11 @@ import pytest
 from sklearn.linear_model import ElasticNet, Lasso
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
-from ato.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net, elastic_net_path
 from ato.errors import DataError, SettingsError
-from ato.fitting import fit_operator, fit_operator_from_moments
 from ato.moments import Moments
-from ato.strengths import strengths_of
+from ato.operators.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net, elastic_net_path
+from ato.operators.fitting import fit_operator, fit_operator_from_moments
+from ato.operators.methods import strengths_of
 
 # The oracle is asked for more digits than its own gap can resolve.
 pytestmark = pytest.mark.filterwarnings("ignore:Objective did not converge")

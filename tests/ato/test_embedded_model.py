@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ato import embedded
-from ato.embedded import model_file
 from ato.errors import DamagedFileError
+from ato.io import embedded
+from ato.io.embedded import model_file
 from ato.models import LanguageModel, identify, load_model, pad
-from ato.sources import LiveSource, median_norms
-from ato.text import make_sequences
-from warehouse.corpora import read_documents
+from ato.residuals.live import LiveSource, median_norms
+from ato.text.sequences import make_sequences
+from warehouse.datasets.corpora import read_documents
 
 pytestmark = pytest.mark.slow
 

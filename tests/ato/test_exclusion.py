@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ato.exclusion import ExclusionPolicy
+from ato.residuals.exclusion import ExclusionPolicy
 
 IDS = np.array([1, 7, 2, 8, 9, 7])
 POSITIONS = np.array([0, 1, 2, 3, 0, 1])

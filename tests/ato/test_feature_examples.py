@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ato.errors import InputError, MismatchError
-from ato.feature_examples import ExampleTokens, ExampleWindows
+from ato.features.examples import ExampleTokens, ExampleWindows
 from ato.residuals import ResidualBlock
 from ato.saes import SparseAutoencoder
 

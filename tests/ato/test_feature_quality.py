@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ato.errors import InputError, MismatchError
-from ato.feature_quality import FeatureQuality
-from ato.feature_ranking import (
+from ato.features.quality import FeatureQuality
+from ato.features.ranking import (
     PRE_WEIGHTS,
     WEIGHTS,
     best_features,
@@ -15,10 +15,10 @@ from ato.feature_ranking import (
     normalised_components,
     rank_features,
 )
-from ato.feature_tokens import KeptTokens
-from ato.first_tokens import FirstTokens
-from ato.redundancy import CoActivations
+from ato.features.redundancy import CoActivations
+from ato.features.token_samples import KeptTokens
 from ato.residuals import MemorySource, ResidualBlock
+from ato.residuals.memory import FirstTokens
 from ato.saes import ActiveFeatures, SparseAutoencoder
 
 LAYER, D_SAE, N = 3, 20, 400
@@ -96,7 +96,7 @@ def test_redundancy_is_the_largest_correlation_of_corrcoef_with_another_feature(
 
 @pytest.mark.parametrize("tile", [1, 3, 512])
 def test_constant_and_duplicate_features_have_no_and_full_redundancy(monkeypatch, tile):
-    monkeypatch.setattr("ato.redundancy._TILE", tile)
+    monkeypatch.setattr("ato.features.redundancy._TILE", tile)
     rng = np.random.default_rng(0)
     dense = np.maximum(rng.normal(size=(60, 6)), 0).astype(np.float32)
     dense[:, 1] = 0.3  # always on, always equal

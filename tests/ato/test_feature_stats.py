@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ato.errors import MismatchError
-from ato.feature_stats import FeatureStats
+from ato.features.stats import FeatureStats
 from ato.residuals import ResidualBlock
 from ato.saes import SparseAutoencoder
 

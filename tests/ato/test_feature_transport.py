@@ -8,15 +8,15 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 
-from ato import feature_transport
 from ato.errors import MismatchError, SettingsError
-from ato.feature_moments import feature_ceiling, feature_scores_from_moments
-from ato.feature_transport import FeatureTransport
+from ato.evaluation import feature_transport
+from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments
+from ato.evaluation.feature_transport import FeatureTransport
+from ato.evaluation.verdicts import verdicts
 from ato.moments import Moments
 from ato.operators import TransportOperator
 from ato.residuals import MemorySource, share_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
-from ato.verdicts import verdicts
 
 SOURCE, TARGET = 2, 5
 DOUBLE = torch.float64

@@ -7,8 +7,9 @@ import pytest
 from sklearn.linear_model import LinearRegression, Ridge
 
 from ato.errors import DataError, InputError, LayerError, NonFiniteError, SettingsError
-from ato.fitting import ALPHAS, METHODS, fit_operator, fit_operator_from_moments
 from ato.moments import Moments
+from ato.operators.fitting import fit_operator, fit_operator_from_moments
+from ato.operators.methods import ALPHAS, METHODS
 
 
 def correlated(n: int, d_in: int, d_out: int, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -29,8 +30,8 @@ def test_constant_and_duplicate_source_columns_change_nothing():
 
 
 def test_duplicate_columns_in_float32_do_not_blow_up(monkeypatch):
-    monkeypatch.setattr("ato.fitting.DOUBLE_WORK", 0)
-    monkeypatch.setattr("ato.fitting.FEW_ROWS", 0)
+    monkeypatch.setattr("ato.operators.fitting.DOUBLE_WORK", 0)
+    monkeypatch.setattr("ato.operators.fitting.FEW_ROWS", 0)
     x, y = (rows.astype(np.float32) for rows in correlated(400, 260, 5, noise=5.0))
     fit = fit_operator(np.hstack([x, x[:, :8]]), y, alphas=[1e-6, 1e-2])
     assert fit.kept_rank == 260
@@ -163,11 +164,11 @@ def test_held_out_groups_do_not_touch_the_fit():
 
 
 def test_targets_of_one_source_share_its_factorisations(monkeypatch):
-    import ato.cross_validation
-    import ato.fitting
+    import ato.operators.cross_validation
+    import ato.operators.fitting
 
     calls = []
-    for module in (ato.cross_validation,):
+    for module in (ato.operators.cross_validation,):
         original = module.decompose
         monkeypatch.setattr(module, "decompose", lambda *a, original=original: calls.append(1) or original(*a))
     rows, group = two_targets()

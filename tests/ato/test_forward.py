@@ -6,7 +6,7 @@ import torch
 
 from ato.errors import LayerError, ModelError
 from ato.models import LanguageModel, load_model, pad
-from ato.self_check import self_check
+from ato.models.self_check import self_check
 from tests.tiny_models import FAMILIES, plant_linear_blocks, save_identity_model, save_tiny_model
 
 LENGTHS = [24, 17, 5]

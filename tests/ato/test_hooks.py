@@ -2,7 +2,7 @@
 
 import pytest
 
-from ato.hooks import SITES, Hook, parse_hook
+from ato.models.sites import SITES, Hook, parse_hook
 
 
 @pytest.mark.parametrize(

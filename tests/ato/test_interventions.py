@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ato.errors import SAEError, SettingsError
-from ato.interventions import (
+from ato.causal.interventions import (
     FEATURE_INTERVENTIONS,
     INTERVENTIONS,
     Edit,
@@ -14,6 +13,7 @@ from ato.interventions import (
     ResidualEdits,
     random_rotation,
 )
+from ato.errors import SAEError, SettingsError
 from ato.operators import TransportOperator
 from ato.saes import SparseAutoencoder
 

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import entropy
 
 from ato.errors import InputError
-from ato.logit_lens import logit_lens
+from ato.features.logit_lens import logit_lens
 
 
 def weights(n_features: int = 7, d: int = 5, vocabulary: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,9 +18,9 @@ def weights(n_features: int = 7, d: int = 5, vocabulary: int = 40) -> tuple[torc
 
 @pytest.mark.parametrize("held", [1, 100, 10_000])
 def test_focus_and_tokens_are_those_of_the_dense_logits(monkeypatch, held):
-    monkeypatch.setattr("ato.logit_lens._CHUNK_LOGITS", held)
-    monkeypatch.setattr("ato.logit_lens._CACHED_LOGITS", held // 3)
-    monkeypatch.setattr("ato.logit_lens._PIECE", 17)
+    monkeypatch.setattr("ato.features.logit_lens._CHUNK_LOGITS", held)
+    monkeypatch.setattr("ato.features.logit_lens._CACHED_LOGITS", held // 3)
+    monkeypatch.setattr("ato.features.logit_lens._PIECE", 17)
     directions, head = weights()
     done = []
     lens = logit_lens(directions, head, 4, on_chunk=done.append)

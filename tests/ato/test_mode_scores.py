@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ato.bootstrap import percentile_limits
-from ato.ceilings import CanonicalModes, remeasured_correlations
 from ato.errors import DataError, InputError, MismatchError
-from ato.fitting import fit_operator_from_moments
-from ato.mode_scores import ModeScores
+from ato.evaluation.ceilings import CanonicalModes, remeasured_correlations
+from ato.evaluation.held_out_ceilings import ModeScores
+from ato.evaluation.residual_scores import residual_scores_from_moments
 from ato.moments import Moments
-from ato.residual_scores import residual_scores_from_moments
+from ato.numerics.bootstrap import percentile_limits
+from ato.operators.fitting import fit_operator_from_moments
 from ato.residuals import MemorySource, share_pass
 
 RHO = np.array([0.95, 0.8, 0.5, 0.2])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ato import embedded
-from ato.devices import choose_device, choose_devices, choose_dtype
 from ato.errors import ModelError, SettingsError, UnavailableError
+from ato.io import embedded
 from ato.models import identify, load_model, pad
+from ato.numerics.devices import choose_device, choose_devices, choose_dtype
 from tests.tiny_models import byte_tokenizer, save_tiny_model
 
 
@@ -155,7 +155,7 @@ def test_a_cached_hub_model_is_used_without_asking_the_hub(folder, tmp_path, no_
 
 @pytest.mark.parametrize("spec", ["./nowhere", "/nowhere/at/all", "a/b/c", "missing.gguf", "two words"])
 def test_a_missing_file_is_refused_without_asking_the_hub(spec, monkeypatch):
-    monkeypatch.setattr("ato.model_files._from_hub", lambda *args: pytest.fail("asked the hub"))
+    monkeypatch.setattr("ato.models.files._from_hub", lambda *args: pytest.fail("asked the hub"))
     with pytest.raises(ModelError, match="there is no such"):
         load(spec)
 

@@ -16,7 +16,8 @@ from ato.errors import (
     SettingsError,
 )
 from ato.moments import Moments, PairMoments
-from ato.residuals import MemorySource, group_names, share_pass
+from ato.residuals import MemorySource, share_pass
+from ato.text.splits import group_names
 
 N_FOLDS = 3
 GROUPS = group_names(N_FOLDS)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ato.errors import AtoError, DamagedFileError, DiskFullError, InputError, SettingsError, UnavailableError
-from ato.neuronpedia import BATCH_SIZE, Neuronpedia
-from ato.neuronpedia_cache import AnswerCache
-from ato.neuronpedia_rows import SourceId, explanation_from, feature_from, without_duplicates
+from ato.io.response_cache import AnswerCache
+from ato.neuronpedia.client import BATCH_SIZE, Neuronpedia
+from ato.neuronpedia.records import SourceId, explanation_from, feature_from, without_duplicates
 from tests.neuronpedia_server import (
     MODEL,
     NEURONPEDIA_ID,
@@ -262,7 +262,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing_behind(tmp_path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ato.neuronpedia_cache.os.replace", full)
+    monkeypatch.setattr("ato.io.response_cache.os.replace", full)
     with pytest.raises(DiskFullError, match="no space left"):
         AnswerCache(tmp_path).put("request", b"body")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

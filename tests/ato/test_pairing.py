@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ato.attention import Attended
 from ato.errors import DataError, LayerError, NonFiniteError, SettingsError
 from ato.moments import Moments
-from ato.pairing import PairedSource, parse_policy, source_key
 from ato.residuals import MemorySource, ResidualSource, share_pass
+from ato.residuals.attended import Attended
+from ato.residuals.pairing import PairedSource
+from ato.residuals.position_policies import parse_policy, source_key
 from tests.planted_pairs import LENGTH, N_FOLDS, PAIR, one_kept, planted, r2_under, two_kept
 
 MOVES = {

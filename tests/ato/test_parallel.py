@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from ato.parallel import one_blas_thread, run_all
+from ato.numerics.parallel import one_blas_thread, run_all
 
 
 def blas_threads() -> list[int]:

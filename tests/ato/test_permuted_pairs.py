@@ -8,9 +8,10 @@ import torch
 
 from ato.errors import DataError
 from ato.moments import Moments
-from ato.pairing import PairedSource, PermutedSource, permuted_key, source_key
 from ato.residuals import MemorySource
-from tasks.moments import MomentsPass
+from ato.residuals.pairing import PairedSource, PermutedSource
+from ato.residuals.position_policies import permuted_key, source_key
+from tasks.collect.moments import MomentsPass
 from tasks.settings import OperatorSettings
 from tests.planted_pairs import LENGTH, N_FOLDS, PAIR, D, planted, r2, r2_under
 

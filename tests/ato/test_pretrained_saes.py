@@ -8,11 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ato import pretrained_saes
 from ato.errors import DamagedFileError, SAEError, UnavailableError
-from ato.pretrained_saes import from_sae_lens, load_pretrained, split_release, with_centring_folded
-from ato.sae_files import load_sae, save_sae
-from ato.saes import SparseAutoencoder
+from ato.saes import SparseAutoencoder, load_sae, pretrained, save_sae
+from ato.saes.pretrained import from_sae_lens, load_pretrained, split_release, with_centring_folded
 from tests.ato.test_saes import D_IN, D_SAE, lens_sae, random_sae
 
 RELEASE, SAE_ID = "gemma-scope-2b-pt-res-canonical", "layer_6/width_16k/canonical"
@@ -34,7 +32,7 @@ def published(monkeypatch, tmp_path):
             sae.cfg.metadata[name] = value
         sae.save_model(tmp_path / "published")
         monkeypatch.setattr(
-            pretrained_saes, "_from_pretrained", lambda release, sae_id: SAE.load_from_disk(tmp_path / "published")
+            pretrained, "_from_pretrained", lambda release, sae_id: SAE.load_from_disk(tmp_path / "published")
         )
 
     return publish
@@ -140,7 +138,7 @@ def test_a_transcoder_is_refused(published):
     ],
 )
 def test_an_unknown_name_is_refused_before_any_download_and_names_the_nearest(monkeypatch, release, sae_id, near):
-    monkeypatch.setattr(pretrained_saes, "_downloaded", lambda *_: pytest.fail("asked for a download"))
+    monkeypatch.setattr(pretrained, "_downloaded", lambda *_: pytest.fail("asked for a download"))
     with pytest.raises(SAEError) as caught:
         load_pretrained(release, sae_id)
     assert near in caught.value.cure
@@ -159,7 +157,7 @@ def test_without_a_network_one_question_is_asked_and_one_line_said(monkeypatch):
     def no_network(self, *args: object, **options: object) -> None:
         raise ConnectionError("no route")
 
-    monkeypatch.setattr(pretrained_saes, "_from_pretrained", absent)
+    monkeypatch.setattr(pretrained, "_from_pretrained", absent)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_network)
     with pytest.raises(UnavailableError, match="the hub cannot be reached") as caught:
         load_pretrained(RELEASE, SAE_ID)
@@ -180,7 +178,7 @@ def test_what_is_not_in_the_cache_is_downloaded_and_a_broken_download_can_be_res
         assert before == constants.HF_HUB_OFFLINE
         return lens_sae("standard")
 
-    monkeypatch.setattr(pretrained_saes, "_from_pretrained", answer)
+    monkeypatch.setattr(pretrained, "_from_pretrained", answer)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
     assert isinstance(load_pretrained(RELEASE, SAE_ID), SparseAutoencoder)
     answers[:] = [FileNotFoundError("cache"), ConnectionResetError("cut")]

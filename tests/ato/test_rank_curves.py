@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ato.ceilings import CanonicalModes
 from ato.errors import InputError
+from ato.evaluation.ceilings import CanonicalModes
+from ato.evaluation.residual_scores import residual_scores_from_moments
+from ato.evaluation.svd_rank_curve import svd_rank_curve
 from ato.moments import Moments
-from ato.rank_curves import svd_rank_curve
-from ato.residual_scores import residual_scores_from_moments
 
 N_TRAIN = 400
 

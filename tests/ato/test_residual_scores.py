@@ -10,9 +10,9 @@ from sklearn.metrics import mean_squared_error, r2_score
 from sklearn.metrics.pairwise import paired_cosine_distances
 
 from ato.errors import DataError, InputError, MismatchError
+from ato.evaluation.residual_formulas import SCORES
+from ato.evaluation.residual_scores import PairScores, residual_scores_from_moments
 from ato.moments import Moments
-from ato.residual_formulas import SCORES
-from ato.residual_scores import PairScores, residual_scores_from_moments
 from ato.residuals import MemorySource, share_pass
 
 N_TRAIN, N_TEST, D = 500, 300, 7

@@ -7,9 +7,9 @@ import torch
 from ato.errors import MismatchError
 from ato.models import LanguageModel, load_model
 from ato.residuals import MemorySource, ResidualBlock, share_pass
-from ato.sae_quality import QualityLimits, SAEQuality
 from ato.saes import ActiveFeatures, SparseAutoencoder
-from ato.splicing import SpliceLosses, ce_recovered, splice_losses
+from ato.saes.quality import QualityLimits, SAEQuality
+from ato.saes.splicing import SpliceLosses, ce_recovered, splice_losses
 from ato.text import Sequence
 from tests.tiny_models import save_tiny_model
 

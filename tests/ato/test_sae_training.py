@@ -6,10 +6,10 @@ import torch
 
 from ato.errors import CorpusError, NonFiniteError, SettingsError
 from ato.residuals import MemorySource, share_pass
-from ato.sae_quality import Reconstruction, SAEQuality
-from ato.sae_training import TrainedSAE, train_sae
 from ato.saes import SparseAutoencoder
-from ato.shuffle_buffer import ShuffleBuffer
+from ato.saes.quality import Reconstruction, SAEQuality
+from ato.saes.training.shuffle_buffer import ShuffleBuffer
+from ato.saes.training.trainer import TrainedSAE, train_sae
 from warehouse.tables import TABLES
 
 LAYER, D, N_DIRECTIONS, ACTIVE = 4, 16, 24, 2
@@ -135,7 +135,7 @@ def test_jumprelu_learns_thresholds_near_the_wanted_sparsity():
 def test_a_trained_sae_survives_saving_and_loading_by_sae_lens(trained, tmp_path):
     from sae_lens import SAE
 
-    from ato.sae_files import save_sae
+    from ato.saes import save_sae
 
     x = torch.tensor(planted()[0][:50], dtype=torch.float32)
     theirs = SAE.load_from_disk(save_sae(trained.sae, tmp_path))

@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ato.errors import AtoError, DamagedFileError, SAEError
-from ato.sae_files import load_sae, save_sae
-from ato.saes import SparseAutoencoder
+from ato.saes import SparseAutoencoder, load_sae, save_sae
 
 D_IN, D_SAE, K = 12, 40, 5
 

@@ -6,9 +6,9 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score
 
 from ato.errors import DataError, LayerError, SettingsError
-from ato.fitting import fit_operator_from_moments
 from ato.moments import Moments
-from ato.scaling import scaling_fits
+from ato.operators.fitting import fit_operator_from_moments
+from ato.operators.scaling import scaling_fits
 
 FRACTIONS = (0.1, 0.25, 0.6, 1.0)
 ALPHAS = [0.1, 10.0, 1000.0]

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ato.errors import LayerError, ModelError, SettingsError
-from ato.exclusion import ExclusionPolicy
-from ato.families import Layout, find_parts
-from ato.forward import SITES
 from ato.models import LanguageModel, load_model, pad
-from ato.sources import LiveSource, median_norms
+from ato.models.families import Layout, find_parts
+from ato.models.sites import SITES
+from ato.residuals.exclusion import ExclusionPolicy
+from ato.residuals.live import LiveSource, median_norms
 from ato.text import Sequence
 from tests.tiny_models import FAMILIES, byte_tokenizer, plant_linear_blocks, save_tiny_model
 

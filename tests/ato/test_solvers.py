@@ -6,7 +6,7 @@ from scipy.linalg import subspace_angles
 from sklearn.linear_model import Ridge
 
 from ato.errors import InputError, SettingsError
-from ato.solvers import decompose, output_root, reduced_rank, ridge, ridge_errors
+from ato.operators.solvers import decompose, output_root, reduced_rank, ridge, ridge_errors
 
 EPSILON = float(np.finfo(np.float64).eps)
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from ato.errors import LayerError, NonFiniteError
-from ato.exclusion import ExclusionPolicy
 from ato.models import LanguageModel, load_model
 from ato.residuals import ResidualBlock, ResidualSource, share_pass
-from ato.sources import LiveSource, median_norms
-from ato.text import Document, document_id, make_sequences
+from ato.residuals.exclusion import ExclusionPolicy
+from ato.residuals.live import LiveSource, median_norms
+from ato.text import Document
+from ato.text.documents import document_id
+from ato.text.sequences import make_sequences
 from tests.tiny_models import save_tiny_model
 
 KEEP_ALL = ExclusionPolicy(skip_special=False, skip_first=False, max_norm_multiple=None)

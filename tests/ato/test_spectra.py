@@ -3,7 +3,7 @@
 import numpy as np
 
 from ato.operators import TransportOperator
-from ato.spectra import operator_spectrum
+from ato.operators.spectra import operator_spectrum
 
 
 def spectrum_of(matrix: np.ndarray):

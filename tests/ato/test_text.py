@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from ato.errors import CorpusError, SettingsError
-from ato.residuals import group_names
-from ato.text import Document, assign_split, check_folds, document_id, make_sequences, window_starts
+from ato.text import Document
+from ato.text.documents import document_id
+from ato.text.sequences import check_folds, make_sequences, window_starts
+from ato.text.splits import assign_split, group_names
 from tests.tiny_models import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()

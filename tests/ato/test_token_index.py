@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ato.token_index import TokenIndex
+from ato.residuals.token_index import TokenIndex
 
 
 def test_every_token_is_found_in_its_row_and_no_neighbour_is_taken_for_it():

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ato.scramble import scramble
-from ato.token_sample import TokenSample
+from ato.features.token_priorities import TokenSample
+from ato.numerics.counter_rng import scramble
 
 
 def tokens(n: int, n_features: int, seed: int = 0):

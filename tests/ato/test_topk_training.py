@@ -5,8 +5,9 @@ import torch
 from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
 from sae_lens.training.sae_trainer import SAETrainer
 
-from ato.sae_training import trainer_config
-from ato.topk_training import Schedule, TopKTrainer
+from ato.saes.training.jumprelu import trainer_config
+from ato.saes.training.schedule import Schedule
+from ato.saes.training.topk import TopKTrainer
 
 D, D_SAE, BATCH = 12, 64, 96
 

@@ -16,7 +16,7 @@ def _nothing_remembered():
 @pytest.fixture(autouse=True)
 def _all_statements_are_shown(monkeypatch):
     """As if a reader had opened the statement of every panel."""
-    monkeypatch.setattr("dashboards.panels.OPENED", True)
+    monkeypatch.setattr("dashboards.ui.panels.OPENED", True)
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from streamlit.util import calc_hash
 
 import dashboards
 import warehouse
-from dashboards.navigation import PAGES
-from dashboards.panels import SHOWN_ROWS
+from dashboards.ui.navigation import PAGES
+from dashboards.ui.panels import SHOWN_ROWS
 
 APP = Path(dashboards.__file__).with_name("app.py")
 

@@ -6,12 +6,12 @@ from shutil import copytree
 import duckdb
 import pytest
 
-from dashboards.navigation import PAGES
-from dashboards.reading import filled, literal
+from dashboards.ui.navigation import PAGES
+from dashboards.ui.reading import filled, literal
 from tests.dashboards.pages import open_page, panels
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows, commit_stage, write
-from warehouse.stages import commit
-from warehouse.store import Warehouse
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import Warehouse
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "sql_bench"])

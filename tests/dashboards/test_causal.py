@@ -7,7 +7,7 @@ from tests.dashboards.pages import check_numbers, open_page, panels
 from tests.dashboards.whole_study import ABLATED
 from tests.tasks.reported_study import COST, SAES
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from dashboards.browser import browser, served, settled
-from dashboards.navigation import PAGES
+from dashboards.screenshots.browser import browser, served, settled
+from dashboards.ui.navigation import PAGES
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 PROBES = re.compile(r"/_stcore/(health|host-config)")
@@ -88,7 +88,7 @@ def parameters(page):
 
 def test_each_page_is_reached_by_the_navigation_and_shows_pictures(visit, tmp_path):
     page = visit()
-    for name, (label, _) in PAGES.items():
+    for name, (label, *_) in PAGES.items():
         page.get_by_test_id("stTopNavLink").filter(has_text=re.compile(rf"{label}$")).click()
         page.wait_for_function(
             "title => document.querySelector('[data-testid=stMain] h1')?.innerText === title", arg=label

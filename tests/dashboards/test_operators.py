@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import streamlit as st
 
-import dashboards.operators_features
+import dashboards.pages.operators.features
 from ato.operators import TransportOperator
-from dashboards.operators_features import ORDERS
+from dashboards.pages.operators.features import ORDERS
 from tests.dashboards.pages import check_numbers, open_page, panels
 from tests.dashboards.whole_study import UNSCORED, build_whole_study
 from tests.tasks.reported_study import N_FEATURES, SAES, SELECTED, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import COLLECTION, D_MODEL, STARTED, collect_rows, commit_stage, row, write
-from warehouse.stages import commit
-from warehouse.store import Warehouse
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import Warehouse
 
 PANELS = (
     "Scores of the residual, beside the baselines", "Strength", "Amount of data", "Rank and ceiling", "Transport efficiency",
@@ -185,7 +185,7 @@ def test_a_selected_row_leads_to_its_feature(study, monkeypatch):
         return {"selection": {"rows": [1] if key else []}}
 
     monkeypatch.setattr(st, "dataframe", dataframe)
-    monkeypatch.setattr(dashboards.operators_features, "go", lambda name, **address: led.append((name, address)))
+    monkeypatch.setattr(dashboards.pages.operators.features, "go", lambda name, **address: led.append((name, address)))
     open_page("operators", operator="ridge-1-4")
     assert led == [("features", {"sae": SAES[4], "feature_id": max(SELECTED) - 1})]
 

@@ -5,7 +5,7 @@ import pytest
 import warehouse
 from tests.dashboards.pages import check_numbers, open_page, panels
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, commit_stage, row, write
-from warehouse.stages import commit
+from warehouse.storage.manifests import commit
 
 
 def test_each_number_is_the_one_of_its_sql(study):

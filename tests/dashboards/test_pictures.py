@@ -5,12 +5,12 @@ import sys
 import pytest
 
 from ato.errors import InputError
-from dashboards.browser import served
-from dashboards.pictures import main
+from dashboards.screenshots.browser import served
+from dashboards.screenshots.pictures import main
 
 
 def test_without_chromium_the_cure_is_named_on_one_line(study, tmp_path, monkeypatch):
-    monkeypatch.setattr("dashboards.pictures.FEATURE", "select 'c', 'sae', 1")
+    monkeypatch.setattr("dashboards.screenshots.pictures.FEATURE", "select 'c', 'sae', 1")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["pictures", str(tmp_path)])
     with pytest.raises(SystemExit) as raised:
@@ -27,7 +27,7 @@ def test_an_empty_warehouse_has_no_feature_to_show(empty, tmp_path, monkeypatch)
 
 
 def test_a_server_that_ends_at_once_is_told_with_its_log(tmp_path, monkeypatch):
-    monkeypatch.setattr("dashboards.browser.sys.executable", "/bin/false")
+    monkeypatch.setattr("dashboards.screenshots.browser.sys.executable", "/bin/false")
     with (
         pytest.raises(InputError, match=r"server ended with 1: read .*dashboard\.log"),
         served(tmp_path / "dashboard.log"),

@@ -3,11 +3,11 @@
 import polars as pl
 import pytest
 
-from dashboards.saes import STEPS
+from dashboards.pages.saes import STEPS
 from tests.dashboards.pages import check_numbers, open_page, panels
 from tests.tasks.reported_study import N_FEATURES, SAES
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 
 def test_each_number_equals_the_one_of_its_sql(study):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from dashboards import snapshot
-from dashboards.snapshot import Live
+from dashboards.ui import snapshot
+from dashboards.ui.snapshot import Live
 from tests.warehouse.small_warehouse import commit_stage
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import polars as pl
 import pytest
 import streamlit as st
 
-import dashboards.transport
-from dashboards.transport import ADDRESS, MEASURES
+import dashboards.pages.transport.page
+from dashboards.pages.transport.page import ADDRESS, MEASURES
 from tests.dashboards.pages import check_numbers, open_page, panels
 from tests.dashboards.whole_study import build_whole_study
 from tests.tasks.reported_study import N_FEATURES, PAIRS, SAES, SELECTED, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 OTHER = "sae-layer04-cccc0000"
 PANELS = ("Source x target", "By leap", "By depth", "Verdicts by leap", "Spread of r2 by leap", "In one step or in two")
@@ -117,7 +117,7 @@ def test_a_click_on_a_cell_leads_to_its_operator(study, monkeypatch):
     led = []
     picked = {"selection": {"cell": [{"source_layer": 1, "target_layer": 4}]}}
     monkeypatch.setattr(st, "altair_chart", lambda *args, key=None, **more: picked if key == "map" else None)
-    monkeypatch.setattr(dashboards.transport, "go", lambda name, **address: led.append((name, address)))
+    monkeypatch.setattr(dashboards.pages.transport.page, "go", lambda name, **address: led.append((name, address)))
     open_page("transport", method="identity")
     (name, address), *_ = led
     assert name == "operators"

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import attended_rows, commit_stage, row, write, write_activations
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 N_STEPS = 5
 STOPPING, UNSCORED = N_FEATURES, N_FEATURES + 1

@@ -83,13 +83,13 @@ class Forks:
 
 def run_stages(settings: Any) -> str:
     """All stages as plain functions: what survives a crash does not depend on Prefect. Returns the collection's key."""
-    from tasks.causal import measure_causal
-    from tasks.collect import collect_residuals
-    from tasks.evaluate import evaluate_operators
-    from tasks.features import measure_features, score_features
-    from tasks.operators import fit_operators
-    from tasks.saes import obtain_saes
-    from warehouse.catalog import publish
+    from tasks.causal.task import measure_causal
+    from tasks.collect.task import collect_residuals
+    from tasks.evaluate.task import evaluate_operators
+    from tasks.features.task import measure_features, score_features
+    from tasks.operators.task import fit_operators
+    from tasks.saes.task import obtain_saes
+    from warehouse.catalog.catalog import publish
 
     s = settings
     key = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
@@ -130,7 +130,7 @@ def _after(call: tuple[str, str, str], then: Callable[[], None]) -> None:
 
 def _arrange(death: Death) -> None:
     """Prepare this process to die."""
-    from warehouse import storage
+    from warehouse.storage import backends
 
     left = death.count
 
@@ -143,7 +143,7 @@ def _arrange(death: Death) -> None:
     if death.moment in CALLS:
         _after(CALLS[death.moment], die)
         return
-    publish = storage.LocalStorage.publish
+    publish = backends.LocalStorage.publish
 
     def publish_or_die(self: Any, path: str, write: Callable, *args: Any, **options: Any) -> Any:
         if not fnmatch(path, death.of):
@@ -161,7 +161,7 @@ def _arrange(death: Death) -> None:
             die()
         return result
 
-    storage.LocalStorage.publish = publish_or_die  # type: ignore[method-assign]
+    backends.LocalStorage.publish = publish_or_die  # type: ignore[method-assign]
 
 
 def _child(request: dict[str, Any]) -> None:
@@ -198,13 +198,13 @@ def _child(request: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import everything once, then fork on request."""
-    from flows.environment import prepare_environment
+    from flows.engine.environment import prepare_environment
 
     prepare_environment()
     import sklearn.cluster  # noqa: F401
 
     import flows.pipeline  # noqa: F401
-    from warehouse import quality, registry  # noqa: F401
+    from warehouse.registry import registry  # noqa: F401
 
     for line in sys.stdin:
         request = json.loads(line)

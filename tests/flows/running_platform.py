@@ -16,7 +16,7 @@ import httpx
 import psutil
 import yaml
 
-from flows.recovery import MOST_RESTARTS
+from flows.local.recovery import MOST_RESTARTS
 from flows.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from ato.errors import AtoError, LayerError
-from flows import chain
 from flows.cli import FlowName
-from flows.deployments import POOLS, ROOT, check_server, declared, occasions
-from flows.forms import DEMO, FORM, HELP, Profile, chosen, name_of
+from flows.engine import stage_run
+from flows.engine.forms import DEMO, FORM, HELP, Profile, chosen, name_of
+from flows.local.deployments import POOLS, ROOT, check_server, declared, occasions
 from flows.settings import Settings, load_settings, profile_names
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in declared()}
@@ -29,10 +29,10 @@ def starts(event: str, **labels: str) -> set[str]:
 def chain_from(settings: Settings, both_there: bool) -> list[set[str]]:
     """Flows started by each event of a study with these settings."""
     labels = {
-        "ato.operators-follow": "features" if chain.needs_features(settings) else "collect",
+        "ato.operators-follow": "features" if stage_run.needs_features(settings) else "collect",
         "ato.can-intervene": "yes" if settings.can_intervene else "no",
     }
-    events = [f"ato.{name}.complete" for name in DEPLOYMENTS] + ([chain.BOTH] if both_there else [])
+    events = [f"ato.{name}.complete" for name in DEPLOYMENTS] + ([stage_run.BOTH] if both_there else [])
     return [starts(event, **labels) for event in events]
 
 
@@ -51,8 +51,8 @@ def test_a_collection_starts_saes_and_operators_and_those_lead_to_evaluate_causa
     assert starts("ato.saes.complete", **plain) == {"features"}
     assert starts("ato.features.complete", **plain) == {"explain"}
     assert starts("ato.features.complete", **for_features) == {"explain", "operators"}
-    assert starts(chain.BOTH, **{"ato.can-intervene": "yes"}) == {"evaluate", "causal"}
-    assert starts(chain.BOTH, **{"ato.can-intervene": "no"}) == {"evaluate"}
+    assert starts(stage_run.BOTH, **{"ato.can-intervene": "yes"}) == {"evaluate", "causal"}
+    assert starts(stage_run.BOTH, **{"ato.can-intervene": "no"}) == {"evaluate"}
     assert starts("ato.evaluate.complete") == starts("ato.causal.complete") == {"report"}
 
 
@@ -68,14 +68,14 @@ def test_only_whichever_of_features_and_operators_comes_last_says_that_both_are_
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
     plain = Settings.model_validate({"operators": {"methods": ["ridge"]}})
     for_features = Settings.model_validate({"operators": {"methods": ["ridge", "rrr_features"]}})
-    assert chain.events_after("operators", plain, "c") == ["ato.operators.complete"]  # features are not there yet
-    assert chain.events_after("features", plain, "c") == ["ato.features.complete"]  # operators are not there yet
-    assert chain.events_after("features", for_features, "c") == ["ato.features.complete"]  # operators come after
-    assert chain.events_after("operators", for_features, "c") == ["ato.operators.complete", chain.BOTH]
-    monkeypatch.setattr(chain, "_scored", lambda collection: True)
-    assert chain.events_after("operators", plain, "c")[-1] == chain.BOTH
-    monkeypatch.setattr(chain, "pair_stages", lambda *_: [])
-    assert chain.events_after("features", plain, "c")[-1] == chain.BOTH
+    assert stage_run.events_after("operators", plain, "c") == ["ato.operators.complete"]  # features are not there yet
+    assert stage_run.events_after("features", plain, "c") == ["ato.features.complete"]  # operators are not there yet
+    assert stage_run.events_after("features", for_features, "c") == ["ato.features.complete"]  # operators come after
+    assert stage_run.events_after("operators", for_features, "c") == ["ato.operators.complete", stage_run.BOTH]
+    monkeypatch.setattr(stage_run, "_scored", lambda collection: True)
+    assert stage_run.events_after("operators", plain, "c")[-1] == stage_run.BOTH
+    monkeypatch.setattr(stage_run, "pair_stages", lambda *_: [])
+    assert stage_run.events_after("features", plain, "c")[-1] == stage_run.BOTH
 
 
 def test_the_page_of_the_documents_says_what_the_file_declares():
@@ -114,8 +114,8 @@ def test_the_form_calls_every_setting_by_its_own_name_and_explains_it():
 
 def test_a_failure_that_nobody_foresaw_is_said_to_be_of_a_stage_and_a_collection(monkeypatch):
     said = []
-    monkeypatch.setattr(chain, "say", lambda *words: said.append(" ".join(words)))
-    with pytest.raises(ZeroDivisionError), chain.stage_run("operators", DEMO, "key-1"):
+    monkeypatch.setattr(stage_run, "say", lambda *words: said.append(" ".join(words)))
+    with pytest.raises(ZeroDivisionError), stage_run.stage_run("operators", DEMO, "key-1"):
         raise ZeroDivisionError
     assert said[0].startswith("operators key-1 failed")
 
@@ -133,7 +133,7 @@ def test_a_run_is_named_by_flow_model_layers_and_key():
 
 
 def test_a_failure_names_stage_collection_and_cure():
-    with pytest.raises(LayerError) as caught, chain.stage_run("operators", DEMO, "key-1"):
+    with pytest.raises(LayerError) as caught, stage_run.stage_run("operators", DEMO, "key-1"):
         raise LayerError("no layer 99", where="operators.leaps", cure="choose smaller leaps")
     assert str(caught.value) == "operators of key-1: no layer 99 (operators.leaps): choose smaller leaps"
 
@@ -144,10 +144,10 @@ def test_a_failure_names_stage_collection_and_cure():
 def test_work_on_an_accelerator_takes_a_slot_of_the_server_that_shares_it_out(device, server, slots, monkeypatch):
     taken = []
     monkeypatch.setenv("PREFECT_API_URL", server)
-    monkeypatch.setattr("ato.devices.choose_device", lambda name: device)
-    monkeypatch.setattr(chain, "concurrency", lambda name, strict: nullcontext(taken.append(name)))
-    with chain.stage_run("collect", DEMO):
-        assert taken == [chain.ACCELERATOR] * slots
+    monkeypatch.setattr("ato.numerics.devices.choose_device", lambda name: device)
+    monkeypatch.setattr(stage_run, "concurrency", lambda name, strict: nullcontext(taken.append(name)))
+    with stage_run.stage_run("collect", DEMO):
+        assert taken == [stage_run.ACCELERATOR] * slots
 
 
 @pytest.mark.parametrize("address", ["", "http://127.0.0.1:9/api"])

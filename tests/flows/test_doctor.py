@@ -7,9 +7,9 @@ from importlib import metadata
 
 import pytest
 
-from flows import doctor, reachable
+from flows.commands import doctor, servers
+from flows.local.state import UpState
 from flows.settings import Settings
-from flows.up_state import UpState
 
 NOWHERE = "http://127.0.0.1:9"
 SECRET = "hunter2"
@@ -27,7 +27,7 @@ def data(tmp_path, monkeypatch):
 def found(scheduler: str = "") -> dict[str, tuple]:
     """Component -> state, what was found, cure."""
     settings = Settings.model_validate({"fan_out": {"scheduler": scheduler}})
-    return {component: rest for component, *rest in reachable.servers(settings)}
+    return {component: rest for component, *rest in servers.servers(settings)}
 
 
 def test_where_nothing_runs_nothing_is_broken():
@@ -70,7 +70,7 @@ def test_the_database_of_a_server_is_named_without_its_password(monkeypatch):
     [("", False, None), ("local", True, True), ("local", False, False), ("tcp://127.0.0.1:9", True, False)],
 )
 def test_the_dask_scheduler_of_the_settings_is_looked_for(scheduler, installed, ok, monkeypatch):
-    monkeypatch.setattr(reachable, "find_spec", lambda name: installed)
+    monkeypatch.setattr(servers, "find_spec", lambda name: installed)
     state, _, cure = found(scheduler)["dask scheduler"]
     assert state is ok
     assert bool(cure) == (ok is not True)

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from ato import embedded
 from ato.errors import ModelError
-from ato.fitting import fit_operator
-from ato.model_shapes import KNOWN, ModelShape, model_shape
+from ato.io import embedded
+from ato.models.shapes import KNOWN, ModelShape, model_shape
+from ato.operators.fitting import fit_operator
 from benchmarks import estimate as checked
-from flows import estimate as module
-from flows import machine_rates
 from flows.cli import app
-from flows.estimate import FIXED_SECONDS, SLOWDOWN, STAGES_OF, estimate, show_estimate, stages_of
-from flows.machine_rates import MachineRates, disk_rate, measure_rates, product_rate
+from flows.estimates import estimate as module
+from flows.estimates import machine_rates
+from flows.estimates.estimate import FIXED_SECONDS, SLOWDOWN, STAGES_OF, estimate, show_estimate, stages_of
+from flows.estimates.machine_rates import MachineRates, disk_rate, measure_rates, product_rate
+from flows.estimates.sizes import activation_bytes, kept_tokens, moments_bytes, n_groups
+from flows.estimates.stage_costs import stage_work
 from flows.settings import Settings, load_settings
-from flows.sizes import activation_bytes, kept_tokens, moments_bytes, n_groups
-from flows.stage_work import stage_work
 from tests.flows.tiny_study import tiny_settings, write_corpus
 from tests.tiny_models import save_tiny_model
 
@@ -69,8 +69,8 @@ def test_a_forward_pass_counts_two_operations_a_weight():
 
 @pytest.mark.slow
 def test_activations_and_moments_of_a_real_run_take_the_disk_that_was_said(tmp_path, monkeypatch):
-    from tasks.collect import collect_residuals
-    from warehouse.catalog import rows
+    from tasks.collect.task import collect_residuals
+    from warehouse.catalog.catalog import rows
 
     d = 64  # wide enough for matrices to outweigh the names in their file
     save_tiny_model(tmp_path / "model", n_layers=5, d_model=d)
@@ -222,7 +222,7 @@ def test_two_devices_take_half_the_passes_of_the_collection_each_and_the_rest_st
 
 
 def test_what_runs_on_an_accelerator_is_measured_there(monkeypatch):
-    monkeypatch.setattr("ato.devices.choose_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr("ato.numerics.devices.choose_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(machine_rates, "product_rate", lambda d, dtype, place: 100.0 if place.type == "cuda" else 9.0)
     monkeypatch.setattr(machine_rates, "host_product_rate", lambda d: 7.0)
     monkeypatch.setattr(machine_rates, "memory_rate", lambda place: 10.0 if place.type == "cuda" else 3.0)
@@ -241,7 +241,7 @@ def test_the_accelerator_itself_is_measured():
 
 def test_people_read_one_line(monkeypatch):
     lines = []
-    monkeypatch.setattr("tasks.progress.say", lambda stage, message: lines.append(f"{stage} {message}"))
+    monkeypatch.setattr("tasks.engine.progress.say", lambda stage, message: lines.append(f"{stage} {message}"))
     monkeypatch.setattr(module, "measure_rates", lambda *_: SLOW)
     show_estimate(load_settings("gemma-2-2b"))
     show_estimate(load_settings("demo", ["model.name=nobody/nothing"]))

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from ato.errors import InputError
-from flows.export import export_feature_scores
-from tasks.features import score_features, selected_features
+from flows.commands.export import export_feature_scores
+from tasks.features.task import score_features, selected_features
 from tests.tasks.scored_study import D_SAE, add_sae, collected, random_sae
-from warehouse.catalog import rows
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.storage.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
 

@@ -17,18 +17,18 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ato.errors import UnavailableError
 from ato.moments import Moments
-from flows import fan_out as module
-from flows.fan_out import fan_out
+from flows.engine import fan_out as module
+from flows.engine.fan_out import fan_out
 from flows.settings import Settings
-from tasks import collecting
-from tasks.collect import collect_residuals
-from tasks.parts import divided, results
+from tasks.collect import shard_source
+from tasks.collect.task import collect_residuals
+from tasks.engine.parallel_parts import divided, results
 from tests.flows.test_fault_injection import parts as parquet_files
 from tests.flows.tiny_study import tiny_settings
-from warehouse import retention
-from warehouse.catalog import rows
-from warehouse.stages import manifests
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.maintenance import retention
+from warehouse.storage.manifests import manifests
+from warehouse.storage.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -130,7 +130,7 @@ def test_two_workers_make_the_collection_of_one_process(
 def test_both_workers_run_the_model_and_this_process_does_not(scheduler, shared, folder):
     from distributed import Client
 
-    from tasks.models import language_model
+    from tasks.engine.model_cache import language_model
 
     language_model.cache_clear()
     settings = tiny_settings(folder, collect={"n_tokens": 9_000})
@@ -157,7 +157,7 @@ def test_workers_go_on_where_a_killed_run_of_one_process_ended(scheduler, shared
     class Killed(BaseException):
         """As good as kill -9: nothing tidies up after it."""
 
-    run, done = collecting.CollectingSource._run, []
+    run, done = shard_source.CollectingSource._run, []
 
     def run_some(self, number, model):
         if len(done) == 4:
@@ -166,7 +166,7 @@ def test_workers_go_on_where_a_killed_run_of_one_process_ended(scheduler, shared
         return run(self, number, model)
 
     with monkeypatch.context() as patch:
-        patch.setattr(collecting.CollectingSource, "_run", run_some)
+        patch.setattr(shard_source.CollectingSource, "_run", run_some)
         with pytest.raises(Killed):
             collect_residuals.fn(settings.model, settings.collecting, settings.layers, settings.operators)
     assert collect(on(scheduler, settings)) == key

@@ -13,21 +13,24 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from ato.errors import DamagedFileError, UnavailableError
-from flows.chain import stage_run
-from flows.fan_out import fan_out
+from flows.engine.fan_out import fan_out
+from flows.engine.stage_run import stage_run
 from flows.pipeline import pipeline
 from flows.settings import Settings
-from tasks import evaluate, features, operators, saes
-from tasks.collect import collect_residuals
-from tasks.pairs import divided_by_source
-from tasks.parts import divided_by_size, run_parts
+from tasks.collect.task import collect_residuals
+from tasks.engine.parallel_parts import divided_by_size, run_parts
+from tasks.evaluate import task as evaluate
+from tasks.features import task as features
+from tasks.operators import task as operators
+from tasks.operators.pairs import divided_by_source
+from tasks.saes import task as saes
 from tests.flows.forked_stages import run_stages
 from tests.flows.test_fault_injection import committed, parts
 from tests.flows.tiny_study import tiny_settings
-from warehouse.catalog import rows
-from warehouse.registry import BEST, Registry
-from warehouse.stages import manifests
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.registry.registry import BEST, Registry
+from warehouse.storage.manifests import manifests
+from warehouse.storage.warehouse import Warehouse
 
 LOCAL = {"scheduler": "local", "workers": 2}
 WORK = (

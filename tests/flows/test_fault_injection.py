@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.retention import collect_garbage
+from flows.commands.gc import collect_garbage
 from tests.flows.forked_stages import SMALL, Death, Forks
 from tests.flows.tiny_study import tiny_settings
-from warehouse import quality, retention
-from warehouse.catalog import rows
-from warehouse.stages import manifests
-from warehouse.storage import file_sha256
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.maintenance import retention
+from warehouse.quality import checks
+from warehouse.storage.backends import file_sha256
+from warehouse.storage.manifests import manifests
+from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 
 DEATHS = (
@@ -101,7 +102,9 @@ def assert_same(warehouse: Warehouse, expected: Warehouse) -> None:
     for name in VOLATILE - OWN:
         assert steady_rows(warehouse, name) == steady_rows(expected, name)
     assert {
-        path for path in warehouse.storage.entries() if path.startswith("artifacts/") and "/mlflow/" not in path
+        path
+        for path in warehouse.storage.entries()
+        if path.startswith("artifacts/") and "/mlflow/" not in path
     } == {path for path in expected.storage.entries() if path.startswith("artifacts/") and "/mlflow/" not in path}
 
 
@@ -120,7 +123,7 @@ def test_runs_killed_at_thirty_points_end_in_the_bytes_of_an_undisturbed_one(for
     assert not [path for path in folder.parent.rglob("*") if ".staging-" in path.name]
     assert not retention.plan(warehouse).removals
     assert_same(warehouse, expected)
-    assert not quality.failures(quality.check_all(warehouse))
+    assert not checks.failures(checks.check_all(warehouse))
 
 
 def wait_for(text: str, log: Path, seconds: float = 60) -> None:
@@ -152,4 +155,4 @@ def test_a_second_run_of_the_same_key_waits_for_the_first_and_then_skips_or_resu
     assert ("is complete, skipped" in logs[1].read_text().split("waiting for it")[1]) != first_dies
     assert_same(Warehouse(folder), expected)
     assert not list((folder / "locks").iterdir())
-    assert not quality.failures(quality.check_all(Warehouse(folder)))
+    assert not checks.failures(checks.check_all(Warehouse(folder)))

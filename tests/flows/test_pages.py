@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.deployments import declared
+from flows.local.deployments import declared
 from flows.settings import load_settings
 from tests.flows.running_platform import Platform, platform
 from tests.flows.tiny_study import tiny_settings

@@ -18,18 +18,18 @@ from ato.errors import (
     SAEError,
 )
 from ato.operators import load_operator
+from flows.commands.show import EXAMPLES, draw_summary, show_stage, summary
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.settings import Settings
-from flows.summary import EXAMPLES, draw_summary, show_stage, summary
-from tasks.models import language_model
+from tasks.engine.model_cache import language_model
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
 from tests.tiny_models import save_tiny_model
-from warehouse import quality
-from warehouse.catalog import connect, rows
-from warehouse.query import run_select
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.query import run_select
+from warehouse.quality import checks
+from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -60,7 +60,7 @@ def test_every_table_has_rows_and_passes_every_check(study):
     # Other position policies, published SAEs and benchmarks have tables of their own.
     for name in TABLES.keys() - {"attended", "explanations", "benchmark_results"}:
         assert rows(None, f"select count(*) as n from {name}")[0]["n"] > 0, name
-    assert quality.failures(quality.check_all(Warehouse())) == []
+    assert checks.failures(checks.check_all(Warehouse())) == []
 
 
 def test_the_model_is_run_once_over_each_token_for_all_consumers(study):
@@ -118,7 +118,7 @@ def test_scores_are_those_of_the_operator_file_on_the_stored_residuals(study):
 def test_the_registered_best_version_predicts_the_numbers_of_the_operator(study, monkeypatch):
     import mlflow
 
-    from warehouse.registry import Registry
+    from warehouse.registry.registry import Registry
 
     uri = Registry(Warehouse().root).uri
     (best,) = rows(None, "select path, registry_uri from operators where source_layer = 1 and leap = 1 "
@@ -310,7 +310,7 @@ def test_a_value_replaced_by_nan_fails_the_check_loudly(study, capsys):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from flows.checking import check_warehouse
+    from flows.commands.check import check_warehouse
 
     _, _, collection = study
     path = next((Path(Warehouse().root) / "operators" / f"collection={collection}").glob("*.parquet"))
@@ -333,11 +333,11 @@ def test_a_value_replaced_by_nan_fails_the_check_loudly(study, capsys):
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(study, monkeypatch):
     import errno
 
-    from warehouse import storage
+    from warehouse.storage import backends
 
     _, settings, _ = study
     smaller = changed(settings, **SMALL, collect={"n_tokens": 7_000})
-    sync, left = storage.sync, [9]
+    sync, left = backends.sync, [9]
 
     def full(path):
         left[0] -= 1
@@ -345,12 +345,12 @@ def test_a_full_disk_is_one_line_and_the_next_run_finishes(study, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(path)
 
-    monkeypatch.setattr(storage, "sync", full)
+    monkeypatch.setattr(backends, "sync", full)
     with pytest.raises(DiskFullError, match="free some space"):
         pipeline(smaller)
-    monkeypatch.setattr(storage, "sync", sync)
+    monkeypatch.setattr(backends, "sync", sync)
     assert pipeline(smaller)
-    assert quality.failures(quality.check_all(Warehouse())) == []
+    assert checks.failures(checks.check_all(Warehouse())) == []
 
 
 def test_a_warehouse_of_another_schema_is_refused(study, tmp_path, monkeypatch):

@@ -4,10 +4,10 @@ import pytest
 import yaml
 
 from ato.errors import SettingsError
-from ato.model_shapes import KNOWN
+from ato.models.shapes import KNOWN
+from flows.estimates.sizes import sae_widths
 from flows.presets import apply_preset, preset_names
 from flows.settings import PROFILES, Settings, load_settings, profile_names
-from flows.sizes import sae_widths
 from tasks.settings import CausalSettings
 
 STUDY = "gemma-2-2b"

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from ato.errors import QualityError
-from flows import chain
 from flows.collect import collect
+from flows.engine import stage_run
 from flows.operators import operators as fit_alone
 from flows.pipeline import pipeline
-from tasks import operators
+from tasks.operators import task as operators
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
-from warehouse import quality
-from warehouse.catalog import rows
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.quality import checks
+from warehouse.storage.warehouse import Warehouse
 
 
 def shown(key: str, read: Callable[[str], Any] = json.loads) -> tuple[Any, str]:
@@ -48,10 +48,10 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     table, description = shown("quality-operators")
     assert (table[0]["success"], table[0]["column_name"], table[-1]["success"]) == (False, "r2_test", True)
     assert "expectations failed" in description
-    assert quality.failures(quality.check_all(Warehouse()))
+    assert checks.failures(checks.check_all(Warehouse()))
 
     told: list[str] = []
-    monkeypatch.setattr(chain, "emit", lambda event, *_: told.append(event))
+    monkeypatch.setattr(stage_run, "emit", lambda event, *_: told.append(event))
     monkeypatch.setenv("PREFECT_API_URL", "http://a-server-with-triggers/api")  # as in a run that a worker started
     with pytest.raises(QualityError, match=r"operators of .*: .*operators\.r2_test"):
         fit_alone(settings)
@@ -60,7 +60,7 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     collection = collect(settings)
     told.clear()
     fit_alone(settings, collection)
-    assert told == ["ato.operators.complete", chain.BOTH], "the fixed run goes on with the chain"
+    assert told == ["ato.operators.complete", stage_run.BOTH], "the fixed run goes on with the chain"
     collection = pipeline(settings)
     assert rows(None, "select distinct quality from stage_runs where collection = ?", [collection]) == [
         {"quality": "passed"}
@@ -70,7 +70,7 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     assert rows(None, "select count(*) as n from quality_results where not success") == [{"n": 0}]
     table, description = shown("quality-operators")
     assert all(row["success"] for row in table)
-    assert not quality.failures(quality.check_all(Warehouse()))
+    assert not checks.failures(checks.check_all(Warehouse()))
     summary, of = shown("pipeline", read=str)
     assert of == f"Results of {collection}"
     assert "| operators | 2 |" in summary

@@ -10,10 +10,10 @@ import httpx
 import psutil
 import pytest
 
-from flows import recovery
-from flows.deployments import ROOT
-from flows.recovery import MOST_RESTARTS, LostWorker, automations, lost_worker, resume_all
-from tasks import telling
+from flows.local import recovery
+from flows.local.deployments import ROOT
+from flows.local.recovery import MOST_RESTARTS, LostWorker, automations, lost_worker, resume_all
+from tasks.engine import server_calls
 
 API = "http://a/api"
 
@@ -123,15 +123,15 @@ def test_a_server_that_is_away_for_a_while_is_told_later_and_one_that_stays_away
     failures, answer, monkeypatch
 ):
     slept: list[float] = []
-    monkeypatch.setattr(telling.time, "sleep", slept.append)
+    monkeypatch.setattr(server_calls.time, "sleep", slept.append)
 
     def call() -> str:
         if len(slept) < failures:
             raise httpx.ConnectError("refused")
         return "yes"
 
-    assert telling.tell(call) == answer
-    assert slept == list(telling.PAUSES[:failures])
+    assert server_calls.tell(call) == answer
+    assert slept == list(server_calls.PAUSES[:failures])
 
 
 @pytest.mark.parametrize(("started_by_a_worker", "attempts"), [(True, 3), (False, 1)])

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from flows.recovery import SILENCE
-from flows.up_state import UpState
+from flows.local.recovery import SILENCE
+from flows.local.state import UpState
 from tests.flows.running_platform import Platform
 from tests.flows.tiny_study import tiny_settings
 
@@ -116,7 +116,7 @@ def _each_minute(there: Platform, name: str) -> None:
 
 def test_the_state_of_a_killed_one_is_read_back(tmp_path, monkeypatch):
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
-    from flows.up_state import read_state
+    from flows.local.state import read_state
 
     assert read_state() is None
     state = UpState(12, "token", {"prefect": "http://127.0.0.1:1"}, {"prefect": 13})

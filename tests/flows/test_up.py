@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 from ato.errors import InputError, UnavailableError
-from flows import services, supervisor
-from flows.services import Service, choose_port, log_path, shared_environment
-from flows.supervisor import Supervisor, end_marked
-from flows.up import up
-from flows.up_state import UpState, only_one, running_api
+from flows.local import services, supervisor
+from flows.local.services import Service, choose_port, log_path, shared_environment
+from flows.local.state import UpState, only_one, running_api
+from flows.local.supervisor import Supervisor, end_marked
+from flows.local.up import up
 
 TOKEN = "token-of-a-test"
 SLEEP = "import time; time.sleep(600)"
@@ -74,7 +74,7 @@ def test_a_taken_default_port_gives_the_next_free_one_and_a_taken_one_that_was_a
 
 
 def test_one_data_folder_has_one_platform_and_the_lock_ends_with_its_process(data):
-    holder = "import sys; from flows.up_state import *\nwith only_one(): UpState(7, 't').write(); print(1, flush=True); sys.stdin.read()"
+    holder = "import sys; from flows.local.state import *\nwith only_one(): UpState(7, 't').write(); print(1, flush=True); sys.stdin.read()"
     process = subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdout.readline()
     with pytest.raises(InputError, match="kill 7"), only_one():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.warehouse.small_warehouse import COLLECTION, collect_rows, commit_stage, row, write
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 SAES = {4: "sae-layer04-aaaa0000", 6: "sae-layer06-bbbb0000"}
 PAIRS = [(source, target) for target, source in product(SAES, range(1, 6)) if source < target]

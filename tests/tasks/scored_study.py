@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ato.sae_files import save_sae
-from ato.saes import SparseAutoencoder
+from ato.saes import SparseAutoencoder, save_sae
 from flows.settings import Settings
-from tasks.collect import collect_residuals
+from tasks.collect.task import collect_residuals
+from tasks.engine.stage import Stage
 from tasks.settings import FeatureSettings
-from tasks.stage import Stage
 from tests.flows.tiny_study import tiny_settings
-from warehouse.store import Warehouse
+from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 
 D_SAE = 24

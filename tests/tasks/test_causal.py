@@ -10,19 +10,19 @@ from ato.errors import DataError, LayerError, MismatchError, SettingsError
 from ato.operators import TransportOperator
 from ato.text import Sequence
 from flows.settings import Settings
-from tasks.causal import best_features, measure_causal
-from tasks.models import language_model
-from tasks.pairs import PairStage, pair_stages
+from tasks.causal.task import best_features, measure_causal
+from tasks.collect.sources import collection_row
+from tasks.engine.model_cache import language_model
+from tasks.engine.stage import Stage
+from tasks.operators.pairs import PairStage, pair_stages
 from tasks.settings import CausalSettings
-from tasks.sources import collection_row
-from tasks.stage import Stage
 from tests.flows.tiny_study import tiny_settings
 from tests.tasks.scored_study import add_sae, random_sae
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, row
-from warehouse.catalog import rows
-from warehouse.sequences import stored_sequences, write_sequences
-from warehouse.stages import PASSED, commit, manifests
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.datasets.sequences import stored_sequences, write_sequences
+from warehouse.storage.manifests import PASSED, commit, manifests
+from warehouse.storage.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -212,7 +212,7 @@ def test_features_are_the_most_active_ones_until_some_are_selected(study, monkey
     _, keys, _ = study
     assert best_features(Warehouse(), COLLECTION, keys[0], 3) == [5, 0, 7]
     assert best_features(Warehouse(), COLLECTION, keys[0], 0) == []
-    monkeypatch.setattr("tasks.causal.selected_features", lambda *_: np.array([9, 4, 1]))
+    monkeypatch.setattr("tasks.causal.task.selected_features", lambda *_: np.array([9, 4, 1]))
     assert best_features(Warehouse(), COLLECTION, keys[0], 2) == [9, 4]
 
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_put_back_is_refused_with_the_cure(study, monkeypatch):
     operators = settings.operators.model_copy(update={"position_policy": "previous"})
     with pytest.raises(SettingsError, match=r"previous.*position_policy=same"):
         measure(settings.model_copy(update={"operators": operators}), keys)
-    monkeypatch.setattr("tasks.causal.collection_row", lambda *of: collection_row(*of) | {"site": "mlp_out"})
+    monkeypatch.setattr("tasks.causal.task.collection_row", lambda *of: collection_row(*of) | {"site": "mlp_out"})
     with pytest.raises(MismatchError, match=r"mlp_out.*site=resid_post"):
         measure(settings, keys)
 

@@ -13,17 +13,17 @@ from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, load_model
 from ato.residuals import ResidualBlock
 from ato.text import Sequence
-from tasks.collecting import CollectingSource, facts_of, files_of
-from tasks.collection_plan import shards_by_split
-from tasks.models import model_replicas
-from tasks.saes import spread
+from tasks.collect.plan import shards_by_split
+from tasks.collect.shard_source import CollectingSource, facts_of, files_of
+from tasks.collect.sources import residual_source
+from tasks.engine.model_cache import model_replicas
+from tasks.saes.task import spread
 from tasks.settings import CollectSettings, ModelSettings
-from tasks.sources import residual_source
 from tests.flows.tiny_study import write_corpus
 from tests.tiny_models import save_tiny_model
-from warehouse.residuals import StoredSource
-from warehouse.stages import commit
-from warehouse.store import Warehouse
+from warehouse.datasets.stored_source import StoredSource
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import Warehouse
 
 
 def sequence(number: int, split: str) -> Sequence:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from ato.errors import DiskFullError, InputError
-from tasks import explain
+from tasks.explain import task as explain
 from tasks.settings import ExplainSettings
 from tests.neuronpedia_server import NEURONPEDIA_ID, Fault, NeuronpediaServer, explanation, feature
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows, row
-from warehouse.catalog import rows
-from warehouse.stages import commit, stage_problem
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.storage.manifests import commit, stage_problem
+from warehouse.storage.warehouse import Warehouse
 
 LABELLED, LOCAL = "pretrained-l04-aaaa0000", "topk-l02-32-bbbb0000"
 LIVE = {0: ["a", "b"], 2: ["c", "d"], 5: ["e", "f"], 7: ["g", "h"]}
@@ -82,14 +82,14 @@ def checked() -> None:
 @pytest.fixture(autouse=True)
 def _bare(request, monkeypatch) -> None:
     if "checked" not in request.fixturenames:
-        monkeypatch.setattr("warehouse.quality.check_stage", lambda *_: [])
-        monkeypatch.setattr("warehouse.catalog.create_marts", lambda *_: None)
+        monkeypatch.setattr("warehouse.quality.checks.check_stage", lambda *_: [])
+        monkeypatch.setattr("warehouse.catalog.catalog.create_marts", lambda *_: None)
 
 
 @pytest.fixture
 def said(monkeypatch) -> list[str]:
     lines: list[str] = []
-    for module in ("tasks.explain", "tasks.stage"):
+    for module in ("tasks.explain.task", "tasks.engine.stage"):
         monkeypatch.setattr(f"{module}.say", lambda stage, message: lines.append(message))
     return lines
 
@@ -237,7 +237,7 @@ def test_a_full_disk_ends_the_run(warehouse, server, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ato.neuronpedia_cache.os.replace", full)
+    monkeypatch.setattr("ato.io.response_cache.os.replace", full)
     with pytest.raises(DiskFullError):
         run(server)
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from ato.errors import InputError
-from tasks.report import report_panels, write_report
-from tasks.reporting.drawing import svg
-from tasks.reporting.findings import findings
-from tasks.reporting.panels import open_scope, spread
+from tasks.report.drawing import svg
+from tasks.report.findings import findings
+from tasks.report.panels import open_scope, spread
+from tasks.report.task import report_panels, write_report
 from tasks.settings import ReportSettings
 from tests.tasks.reported_study import COLLECTION, COST, PAIRS, SAES, SELECTED, build_study, mean_r2
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
-from warehouse.catalog import connect
-from warehouse.query import run_select
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect
+from warehouse.catalog.query import run_select
+from warehouse.storage.warehouse import Warehouse
 
 FIGURES = {"feature-r2", "transport-map", "efficiency", "causal", "scaling", "spectra", "composition"}
 VOID = {"meta", "br", "hr", "img", "link"}

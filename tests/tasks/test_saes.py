@@ -8,16 +8,15 @@ import pytest
 import torch
 
 from ato.errors import SAEError, SettingsError
-from ato.sae_files import load_sae, save_sae
-from ato.saes import SparseAutoencoder
+from ato.saes import SparseAutoencoder, load_sae, save_sae
 from flows.settings import Settings
-from tasks import saes
-from tasks.collect import collect_residuals
+from tasks.collect.task import collect_residuals
+from tasks.saes import task as saes
 from tasks.settings import EvaluateSettings, SAESettings
 from tests.flows.tiny_study import tiny_settings
 from tests.tasks.scored_study import random_sae
-from warehouse.catalog import rows
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.storage.warehouse import Warehouse
 
 EVALUATE = EvaluateSettings(n_bootstrap=100)
 RELEASE = "gemma-scope-2b-pt-res-canonical:layer_2/width_16k/canonical"

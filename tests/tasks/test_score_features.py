@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from ato.ablation import ablation_effects
+from ato.causal.ablation import ablation_effects
 from ato.errors import InputError
 from flows.settings import Settings
-from tasks.features import score_features, selected_features
-from tasks.models import language_model
-from tasks.saes import load_judged_sae, sae_rows, spread
-from tasks.sources import collection_row, residual_source
+from tasks.collect.sources import collection_row, residual_source
+from tasks.engine.model_cache import language_model
+from tasks.features.task import score_features, selected_features
+from tasks.saes.task import load_judged_sae, sae_rows, spread
 from tests.tasks.scored_study import D_SAE, FEATURES, add_sae, collected, random_sae
-from warehouse.catalog import rows
-from warehouse.sequences import stored_sequences
-from warehouse.stages import manifests
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import rows
+from warehouse.datasets.sequences import stored_sequences
+from warehouse.storage.manifests import manifests
+from warehouse.storage.warehouse import Warehouse
 
 SILENT = 3
 
@@ -138,8 +138,9 @@ def test_examples_are_train_text_of_the_selected_features(study):
 def test_the_test_split_is_never_read(study, monkeypatch):
     settings, collection, keys = study
     asked = []
-    import tasks.features
-    from warehouse.residuals import StoredSource
+    import tasks.features.task
+    from warehouse.datasets import sequences
+    from warehouse.datasets.stored_source import StoredSource
 
     blocks = StoredSource.blocks
     monkeypatch.setattr(
@@ -147,9 +148,9 @@ def test_the_test_split_is_never_read(study, monkeypatch):
         "blocks",
         lambda self, layers=None, splits=None: asked.append(splits) or blocks(self, layers, splits),
     )
-    sequences = tasks.features.stored_sequences
+    stored = sequences.stored_sequences
     monkeypatch.setattr(
-        tasks.features, "stored_sequences", lambda w, c, splits: asked.append(splits) or sequences(w, c, splits)
+        tasks.features.task, "stored_sequences", lambda w, c, splits: asked.append(splits) or stored(w, c, splits)
     )
     score(settings, collection, keys[:1], n_tokens=500)
     assert {split for splits in asked for split in splits} == {"train", "val"}
@@ -176,7 +177,7 @@ def test_features_of_another_site_are_scored_without_a_causal_effect(study, caps
     settings, collection, keys = study
     row = collection_row(Warehouse(), collection)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.features.collection_row", lambda *_: row | {"site": "mlp_out"})
+        patch.setattr("tasks.features.task.collection_row", lambda *_: row | {"site": "mlp_out"})
         score(settings, collection, keys[:1], seed=1)
     key = scorings()[-1]
     found = rows(None, "from feature_scores where scoring = ?", [key])

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ato.residuals import ResidualBlock
-from warehouse.residuals import write_block
-from warehouse.stages import commit
-from warehouse.store import Warehouse
+from warehouse.datasets.stored_source import write_block
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import Warehouse
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 N_FOLDS = 3

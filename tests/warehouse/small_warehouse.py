@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from warehouse.stages import PASSED, commit
-from warehouse.store import FileRecord, Warehouse
+from warehouse.storage.manifests import PASSED, commit
+from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES
 
 COLLECTION = "tiny-0123abcd"

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from warehouse import activations
-from warehouse.activations import ShardEncoder
+from warehouse.datasets import activations
+from warehouse.datasets.activations import ShardEncoder
+from warehouse.storage.parquet import to_table, write_parquet
 from warehouse.tables import TABLES
-from warehouse.writing import to_table, write_parquet
 
 
 def shard(n: int, d: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.catalog import connect, create_marts, duckdb_type, publish, rows, run_select
-from warehouse.stages import FAILED, manifest_path
+from warehouse.catalog.catalog import connect, create_marts, duckdb_type, publish, rows
+from warehouse.catalog.query import run_select
+from warehouse.storage.manifests import FAILED, manifest_path
 from warehouse.tables import TABLES
 
 

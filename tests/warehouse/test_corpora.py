@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ato import embedded
 from ato.errors import CorpusError, DamagedFileError, UnavailableError
-from ato.text import document_id
-from warehouse import corpora
-from warehouse.corpora import corpus_hash, read_documents
+from ato.io import embedded
+from ato.text.documents import document_id
+from warehouse.datasets import corpora
+from warehouse.datasets.corpora import corpus_hash, read_documents
 
 TEXTS = [f"document number {i}\r\nwith a sécond line" for i in range(30)]
 

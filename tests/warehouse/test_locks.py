@@ -11,9 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from warehouse import locks
-from warehouse.locks import held, holders
-from warehouse.store import Warehouse
+from warehouse.storage import locks
+from warehouse.storage.locks import held, holders
+from warehouse.storage.warehouse import Warehouse
 
 HOLD = """
 import sys, time

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, collect_rows, commit_stage, row, write
-from warehouse.catalog import connect, rows
-from warehouse.quality import check_all, failures
-from warehouse.stages import commit
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect, rows
+from warehouse.quality.checks import check_all, failures
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import Warehouse
 
 MARTS = {path.stem: path for path in (Path(__file__).parents[2] / "warehouse" / "sql").glob("*.sql")}
 PAIR = {"source_layer": 2, "leap": 2, "target_layer": 4}

@@ -9,13 +9,14 @@ import pytest
 
 from tests.flows.forked_stages import SMALL, run_stages
 from tests.flows.tiny_study import tiny_settings
-from warehouse import quality, retention
-from warehouse.catalog import connect, rows
-from warehouse.locks import held, holders
-from warehouse.query import run_select
-from warehouse.registry import Registry
-from warehouse.stages import manifests
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.query import run_select
+from warehouse.maintenance import retention
+from warehouse.quality import checks
+from warehouse.registry.registry import Registry
+from warehouse.storage.locks import held, holders
+from warehouse.storage.manifests import manifests
+from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 
 pytestmark = pytest.mark.slow
@@ -86,9 +87,10 @@ def test_a_second_run_finds_everything_complete(study):
 
 
 def test_questions_are_answered_and_every_file_is_sound(study, capsys):
-    from flows.asking import ask, describe_tables
-    from flows.checking import check_warehouse
-    from flows.summary import show_stage, show_summary
+    from flows.commands.check import check_warehouse
+    from flows.commands.show import show_stage, show_summary
+    from flows.commands.sql import ask
+    from flows.commands.tables import describe_tables
 
     _, collection, _ = study
     connection = connect()
@@ -156,5 +158,5 @@ def test_a_collection_is_removed_from_the_bucket(study):  # the last test: it ta
     retention.carry_out(warehouse, plan)
     assert manifests(warehouse) == []
     assert set(warehouse.storage.entries()) == {"warehouse.json", "warehouse.duckdb"}
-    assert not quality.failures(quality.check_all(warehouse))
+    assert not checks.failures(checks.check_all(warehouse))
     assert Path(folder, "mlflow.db").exists()

@@ -25,12 +25,12 @@ from tests.warehouse.small_warehouse import (
     write,
     write_activations,
 )
-from warehouse.quality import check_all, check_stage, describe, failures, quality_error
-from warehouse.rules import RULES
-from warehouse.store import Warehouse
-from warehouse.suites import check_rows, non_finite_rows
+from warehouse.quality.checks import check_all, check_stage, describe, failures, quality_error
+from warehouse.quality.rules import RULES
+from warehouse.quality.suites import check_rows, non_finite_rows
+from warehouse.storage.parquet import to_table
+from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
-from warehouse.writing import to_table
 
 PAIR = {"source_layer": 2, "leap": 2, "target_layer": 4}
 

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from ato.errors import InputError
-from warehouse.catalog import connect
-from warehouse.query import flat, run_select
-from warehouse.stages import commit
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect
+from warehouse.catalog.query import flat, run_select
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import Warehouse
 
 ENDLESS = "select count(*) from range(10000000) a, range(10000000) b where hash(a.range + b.range) = 1"
 

@@ -12,8 +12,8 @@ import pytest
 
 from ato.errors import DamagedFileError, InputError, SettingsError
 from ato.operators import TransportOperator, load_operator
-from warehouse.registry import MAX_METRICS, Registry, registered_name
-from warehouse.registry_database import tracking_uri
+from warehouse.registry.database import tracking_uri
+from warehouse.registry.registry import MAX_METRICS, Registry, registered_name
 
 NAME = "ato-tiny-L02-k01"
 
@@ -189,9 +189,7 @@ def test_names_tell_model_layer_and_leap():
 
 
 def test_importing_registry_and_quality_imports_neither_mlflow_nor_great_expectations():
-    code = (
-        "import sys, warehouse.registry, warehouse.quality; print({'mlflow', 'great_expectations'} & set(sys.modules))"
-    )
+    code = "import sys, warehouse.registry.registry, warehouse.quality.checks; print({'mlflow', 'great_expectations'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

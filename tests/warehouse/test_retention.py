@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from ato.errors import InputError
-from flows.retention import age, collect_garbage
-from warehouse import retention, storage
-from warehouse.catalog import connect, publish, rows
-from warehouse.locks import held
-from warehouse.registry import Registry
-from warehouse.stages import manifests
-from warehouse.store import Warehouse
+from flows.commands.gc import age, collect_garbage
+from warehouse.catalog.catalog import connect, publish, rows
+from warehouse.maintenance import retention
+from warehouse.registry.registry import Registry
+from warehouse.storage import backends
+from warehouse.storage.locks import held
+from warehouse.storage.manifests import manifests
+from warehouse.storage.warehouse import Warehouse
 
 OLD = time.time() - 2 * retention.GRACE_SECONDS
 
@@ -68,7 +69,7 @@ def test_staging_of_dead_processes_goes_and_of_live_ones_stays(store, training_r
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     folder = Path(store.root, record.path).parent
-    live = folder / storage.staging_name("part-x.parquet")
+    live = folder / backends.staging_name("part-x.parquet")
     host, rest = live.name.split("-")[2], "0-part-x.parquet"
     stale = folder / f".staging-{dead.pid}-{host}-{rest}"
     young, old = (folder / f".staging-{dead.pid}-{letter * 8}-{rest}" for letter in "ef")  # of other machines

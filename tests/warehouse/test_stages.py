@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.stages import (
+from warehouse.storage.manifests import (
     FAILED,
     canonical_json,
     manifest,

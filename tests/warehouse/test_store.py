@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from ato.errors import DataError, DiskFullError, InputError, NonFiniteError, SchemaVersionError
-from warehouse import storage
-from warehouse.catalog import connect
-from warehouse.store import Warehouse
+from warehouse.catalog.catalog import connect
+from warehouse.storage import backends
+from warehouse.storage.parquet import null_where, null_where_nan
+from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
-from warehouse.writing import null_where, null_where_nan
 
 
 def files_below(warehouse):
@@ -148,7 +148,7 @@ def test_full_disk_is_named_and_leaves_nothing_behind(store, training_rows, monk
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(storage, "sync", full)
+    monkeypatch.setattr(backends, "sync", full)
     with pytest.raises(DiskFullError, match=r"no space left to write \d+ bytes .*part-after.parquet.*: free some"):
         write_training(store, training_rows(), "after")
     assert files_below(store) == before

@@ -4,14 +4,14 @@ Writers validate against these declarations, the catalog's views and column comm
 ``ato tables`` prints them, so there is one place to read and one to change.
 """
 
-from warehouse.tables import causal, collecting, evaluation, features, operators, runs, saes
-from warehouse.tables.declaring import Column, Table
+from warehouse.tables import causal, collect, evaluate, features, operators, runs, saes
+from warehouse.tables.declarations import Column, Table
 
 __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
 
 SCHEMA_VERSION = 2
 """Raised whenever a column changes; a warehouse of another version is refused, never guessed at. A further table changes none."""
 
-_ROOMS = (collecting, saes, features, operators, evaluation, causal, runs)
+_ROOMS = (collect, saes, features, operators, evaluate, causal, runs)
 
 TABLES: dict[str, Table] = {table.name: table for room in _ROOMS for table in room.TABLES}

@@ -1,6 +1,17 @@
 """Tables: what putting residuals back costs the running model."""
 
-from warehouse.tables.declaring import COLLECTION, EVALUATION, PAIR, Column, Table, float64, int32, int64, score, string
+from warehouse.tables.declarations import (
+    COLLECTION,
+    EVALUATION,
+    PAIR,
+    Column,
+    Table,
+    float64,
+    int32,
+    int64,
+    score,
+    string,
+)
 
 # fmt: off
 TABLES = (

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from warehouse.tables.declaring import (
+from warehouse.tables.declarations import (
     COLLECTION,
     LAYER,
     SCORING,

@@ -1,6 +1,6 @@
 """Tables: transport operators, how they were chosen, and what they are made of."""
 
-from warehouse.tables.declaring import (
+from warehouse.tables.declarations import (
     COLLECTION,
     PAIR,
     POLICY,

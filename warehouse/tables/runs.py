@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from warehouse.tables.declaring import COLLECTION, Column, Table, boolean, float64, int64, string, timestamp
+from warehouse.tables.declarations import COLLECTION, Column, Table, boolean, float64, int64, string, timestamp
 
 # fmt: off
 TABLES = (

@@ -1,6 +1,17 @@
 """Tables: sparse autoencoders and their training."""
 
-from warehouse.tables.declaring import COLLECTION, LAYER, Column, Table, boolean, float64, int32, int64, score, string
+from warehouse.tables.declarations import (
+    COLLECTION,
+    LAYER,
+    Column,
+    Table,
+    boolean,
+    float64,
+    int32,
+    int64,
+    score,
+    string,
+)
 
 # fmt: off
 TABLES = (

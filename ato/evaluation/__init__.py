@@ -1,0 +1,1 @@
+"""Operators judged on held-out tokens: residuals, features, ranks and their ceilings."""

@@ -1,0 +1,83 @@
+"""Sums over documents of an operator's errors, as residual-space scores need them, on the host and on an accelerator.
+
+On the host an operator is one task of NumPy on one core: its BLAS is the faster one, and several operators share the
+cores better than the threads of one product do.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ato.numerics.document_sums import Segments
+from ato.numerics.matmul import product_of_rows
+
+
+@dataclass(frozen=True)
+class Target:
+    """Arranged rows of a block that all operators of a pair are scored on."""
+
+    segments: Segments
+    x_centred: torch.Tensor
+    """[n, d_in]"""
+    y: torch.Tensor
+    """[n, d_out]"""
+    y_centred: torch.Tensor
+    """[n, d_out]"""
+    y_norm: torch.Tensor
+    """[n]"""
+    y_white: torch.Tensor | None
+    """[n, k] ``y_centred`` in whitened coordinates; None where they are not asked for."""
+
+
+def error_sums(
+    target: Target, matrix: torch.Tensor | None, bias: torch.Tensor, whitening: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per document, sums of the squared errors [s, d_out], and of whitened squared errors and cosines [s, 2].
+
+    Args:
+        target: the rows.
+        matrix: [d_in, d_out], y_hat of centred rows being x matrix + bias; None if it is all zero.
+        bias: [d_out].
+        whitening: [d_out, k].
+    """
+    error = _error(target, matrix, bias)
+    if target.y_white is None:
+        white = error[:, :1]
+    elif matrix is None:  # that of the target itself, moved
+        white = target.y_white - bias @ whitening
+    else:
+        white = product_of_rows(error, whitening)
+    rows = torch.stack([_dot(white, white), _cosine(target, error)], dim=1).double()
+    squares = np.square(error.numpy(), out=error.numpy()) if error.is_cpu else error * error
+    return target.segments.sums(torch.as_tensor(squares)), target.segments.sums(rows)
+
+
+def _error(target: Target, matrix: torch.Tensor | None, bias: torch.Tensor) -> torch.Tensor:
+    """y - y_hat, [n, d_out], without forming either far from zero."""
+    if matrix is None:
+        return target.y_centred - bias
+    predicted = product_of_rows(target.x_centred, matrix)
+    if predicted.is_cpu:
+        error = predicted.numpy()
+        np.subtract(target.y_centred.numpy(), error, out=error)
+        error -= bias.numpy()
+        return predicted
+    return torch.sub(target.y_centred, predicted, out=predicted).sub_(bias)
+
+
+def _cosine(target: Target, error: torch.Tensor) -> torch.Tensor:
+    if error.is_cpu:
+        y_hat = torch.from_numpy(target.y.numpy() - error.numpy())
+        norms = torch.from_numpy(np.sqrt(_dot(y_hat, y_hat).numpy()) * target.y_norm.numpy())
+    else:
+        y_hat = target.y - error
+        norms = torch.linalg.vector_norm(y_hat, dim=1) * target.y_norm
+    return torch.where(norms > 0, _dot(target.y, y_hat) / norms, 0.0)
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Dot products [n] of rows."""
+    if a.is_cpu:
+        return torch.from_numpy(np.einsum("ij,ij->i", a.numpy(), b.numpy()))
+    return torch.linalg.vecdot(a, b)

@@ -1,0 +1,210 @@
+"""Canonical modes on held-out tokens: one pass gives every rank's ceiling, best operator and efficiency at once.
+
+The whitened reduced-rank operator of rank r predicts canonical variate v_i by rho_i u_i for i <= r and by 0 beyond.
+Per-document sums of u, v and their products therefore hold the held-out correlations and the whitened R2 of the
+operators of all ranks; nothing depends on the number of tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ato.errors import DataError, MismatchError
+from ato.evaluation.ceilings import CanonicalModes, SubspaceSizes, checked_rank, correlation, subspace_sizes
+from ato.numerics.bootstrap import document_bootstrap, number_or_none
+from ato.numerics.document_sums import DocumentSums, Segments
+from ato.residuals.blocks import ResidualBlock
+from ato.residuals.pairing import pair_rows
+
+SATURATED = 0.95
+"""Share of the largest R2 over all ranks at which the curve counts as saturated."""
+
+
+@dataclass(frozen=True)
+class RankScore:
+    """One rank of one pair on held-out tokens; limits are 95 % document-bootstrap limits, None for one document."""
+
+    rank: int
+    ceiling_in_sample: float
+    """(1/d) sum of the first squared correlations on train."""
+    ceiling_held_out: float
+    """The same directions, correlations re-measured on the held-out tokens."""
+    ceiling_held_out_low: float | None
+    ceiling_held_out_high: float | None
+    r2_rrr: float | None
+    """Whitened R2 of the rank-r operator that is optimal in the whitened metric; None without variance to explain."""
+    r2_rrr_low: float | None
+    r2_rrr_high: float | None
+    efficiency: float | None
+    """r2_rrr / ceiling_held_out; None where that ceiling is 0."""
+    efficiency_low: float | None
+    efficiency_high: float | None
+
+
+@dataclass(frozen=True)
+class ModeResult:
+    """All that one pass over held-out tokens says about the canonical modes of a pair."""
+
+    n: int
+    n_documents: int
+    rho_held_out: np.ndarray
+    """[m], about the held-out means; NaN where a variate does not vary."""
+    sizes_held_out: SubspaceSizes
+    rank_saturation: int | None
+    """Smallest rank whose ``r2_rrr`` is 95 % of the largest over all ranks; None where no rank has a positive one."""
+    ranks: tuple[RankScore, ...]
+
+
+class ModeScores:
+    """Accumulates, per document, the sums of canonical variates on held-out tokens.
+
+    Args:
+        modes: directions from train.
+    """
+
+    def __init__(self, modes: CanonicalModes):
+        self.modes = modes
+        self._sums = DocumentSums()
+        self._y_basis = modes.y_whitening.matrix
+
+    def update(
+        self, x: torch.Tensor | ResidualBlock, y: torch.Tensor | None = None, document: np.ndarray | None = None
+    ) -> "ModeScores":
+        """Take rows into account.
+
+        Args:
+            x: [n, d_in] source residuals, or a block that holds both layers of the modes.
+            y: [n, d_out] target residuals.
+            document: [n] document numbers, any integers.
+
+        Products are made in float32 (float64 for float64 rows) on rows less their train means.
+        """
+        x, y, document = pair_rows(x, y, document, self.modes.source_layer, self.modes.target_layer)
+        if not len(document):
+            return self
+        segments = Segments.of(document)
+        u = segments.arrange(_variates(x, self.modes.mean_x, self.modes.x_directions))  # [n, m]
+        v = segments.arrange(_variates(y, self.modes.mean_y, self._y_basis))  # [n, d_kept]
+        sums = {"u": u, "uu": u * u, "uv": u * v[:, : u.shape[1]], "v": v, "vv": v * v}
+        counts = {"n": np.array(segments.lengths, dtype=np.float64)}
+        self._sums.add(segments.documents, counts | {name: segments.sums(rows) for name, rows in sums.items()})
+        return self
+
+    def __add__(self, other: "ModeScores") -> "ModeScores":
+        """Scores over the tokens of both; MismatchError for other modes."""
+        if other.modes is not self.modes and not np.array_equal(other.modes.x_directions, self.modes.x_directions):
+            raise MismatchError("scores of different canonical modes", cure="merge scores of the same modes only")
+        merged = ModeScores(self.modes)
+        merged._sums = self._sums + other._sums
+        return merged
+
+    @property
+    def n(self) -> int:
+        """Tokens seen."""
+        return int(self._statistics()["n"].sum())
+
+    @property
+    def rho_held_out(self) -> np.ndarray:
+        """[m] correlations of the train directions on the tokens seen, about their own means; NaN if not measurable."""
+        return _correlations(_total(self._statistics()))[0]
+
+    def ceiling_held_out(self, rank: int) -> float:
+        """(1/d_kept) sum_{i<=rank} rho_held_out_i^2."""
+        return float(self._curves(_total(self._statistics()), [rank])[0, 0, 0])
+
+    def r2_rrr(self, rank: int) -> float | None:
+        """Whitened R2 of the whitened reduced-rank operator (least squares in the kept directions), over all d_kept."""
+        return number_or_none(self._curves(_total(self._statistics()), [rank])[0, 0, 1])
+
+    def efficiency(self, rank: int) -> float | None:
+        """r2_rrr / ceiling_held_out; None where that ceiling is 0."""
+        return number_or_none(self._curves(_total(self._statistics()), [rank])[0, 0, 2])
+
+    def result(self, ranks: Sequence[int], n_boot: int = 1000, seed: int = 0) -> ModeResult:
+        """Scores of all given ranks with their document-bootstrap intervals.
+
+        Raises:
+            DataError: no token was seen.
+            InputError: a rank below 1, or fewer than 40 resamples.
+        """
+        statistics = self._statistics()
+        point = self._curves(_total(statistics), ranks)[0]  # [ranks, 3]
+        low, high = document_bootstrap(statistics, lambda sums: self._curves(sums, ranks), n_boot, seed)
+
+        def triple(i: int, j: int) -> list[float | None]:
+            value = number_or_none(point[i, j])
+            if value is None or low is None or high is None:
+                return [value, None, None]
+            return [value, number_or_none(low[i, j]), number_or_none(high[i, j])]
+
+        scores = [
+            RankScore(rank, self.modes.ceiling(rank), *triple(i, 0), *triple(i, 1), *triple(i, 2))  # type: ignore[arg-type]
+            for i, rank in enumerate(ranks)
+        ]
+        rho = self.rho_held_out
+        every_r2 = self._curves(_total(statistics), range(1, len(rho) + 1))[0, :, 1]
+        return ModeResult(self.n, len(self._sums), rho, subspace_sizes(rho), _saturation(every_r2), tuple(scores))
+
+    def _statistics(self) -> dict[str, np.ndarray]:
+        """Sums per document that add up: squares and products of u and v about their means over all documents.
+
+        The means are not resampled: their error is of second order in every score, while means of resamples would
+        shift the scores of many modes together.
+        """
+        if not len(self._sums):
+            raise DataError("no held-out token was seen", cure="choose a split that is not empty")
+        sums, rho = self._sums.arrays(), self.modes.rho_in_sample
+        n, u, v = sums["n"][:, None], sums["u"], sums["v"]
+        u_mean, v_mean = u.sum(0) / n.sum(), v.sum(0) / n.sum()
+        vv = sums["vv"] - 2 * v * v_mean + n * v_mean**2
+        v, v_mean = v[:, : len(rho)], v_mean[: len(rho)]
+        return {
+            "n": sums["n"],
+            "uu": sums["uu"] - 2 * u * u_mean + n * u_mean**2,
+            "vv": vv[:, : len(rho)],
+            "uv": sums["uv"] - u * v_mean - v * u_mean + n * u_mean * v_mean,
+            "sst": vv.sum(1),
+            # SSE of the operator of rank 0, and what each mode takes off it.
+            "sse": sums["vv"].sum(1),
+            "explained": 2 * rho * sums["uv"] - rho**2 * sums["uu"],
+        }
+
+    def _curves(self, sums: dict[str, np.ndarray], ranks: Sequence[int]) -> np.ndarray:
+        """Held-out ceiling, whitened R2 and efficiency for sums of ``_statistics`` [b, ...]: [b, ranks, 3]."""
+        gains = np.nan_to_num(_correlations(sums)) ** 2
+        modes = np.array([min(checked_rank(rank), gains.shape[1]) for rank in ranks], dtype=int)
+        ceiling = _cumulative(gains)[:, modes] / self.modes.d_kept
+        sse = sums["sse"][:, None] - _cumulative(sums["explained"])[:, modes]
+        sst = np.where(sums["sst"] > 1e-10 * sums["n"], sums["sst"], np.nan)
+        r2 = 1 - np.maximum(sse, 0) / sst[:, None]  # rounding may leave an exact fit below 0
+        efficiency = np.divide(r2, ceiling, out=np.full_like(r2, np.nan), where=ceiling > 0)
+        return np.stack([ceiling, r2, efficiency], axis=-1)
+
+
+def _saturation(r2: np.ndarray) -> int | None:
+    """Smallest rank, from 1, that reaches 95 % of the largest of the values [m]; None where none is positive."""
+    largest = np.nan_to_num(r2).max(initial=0.0)
+    return int(np.argmax(np.nan_to_num(r2) >= SATURATED * largest)) + 1 if largest > 0 else None
+
+
+def _variates(rows: torch.Tensor, mean: np.ndarray, directions: np.ndarray) -> torch.Tensor:
+    mean_, directions_ = (torch.as_tensor(a.copy(), dtype=rows.dtype, device=rows.device) for a in (mean, directions))
+    return (rows - mean_) @ directions_
+
+
+def _total(statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Sums over all documents, with a leading axis of one."""
+    return {name: values.sum(0, keepdims=True) for name, values in statistics.items()}
+
+
+def _correlations(sums: dict[str, np.ndarray]) -> np.ndarray:
+    """Correlations [b, m] from sums [b, m] of squares and products about the means."""
+    n = sums["n"][:, None]
+    return correlation(sums["uv"] / n, sums["uu"] / n, sums["vv"] / n)
+
+
+def _cumulative(values: np.ndarray) -> np.ndarray:
+    """Sums of the first 0, 1, ..., m columns of [b, m]."""
+    return np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)

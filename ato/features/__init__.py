@@ -1,0 +1,1 @@
+"""Statistics, quality, ranking and examples of SAE features."""

@@ -1,0 +1,1 @@
+"""Files and the network: hashes, tensor files, embedded data, HTTP."""

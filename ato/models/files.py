@@ -1,0 +1,148 @@
+"""From the name of a model to the local files that hold it, and the hash that tells one set of weights from another."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ato.errors import AtoError, ModelError, UnavailableError
+from ato.io import embedded
+from ato.io.hashing import digest_of, file_sha256
+
+_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
+"""Files of a hub repository that a model is loaded from. Pickled weights are not among them."""
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
+_HUB_TIMEOUT = 10.0
+"""Seconds to wait for the hub to answer at all, before any download is tried."""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What an artefact is bound to."""
+
+    model: str
+    """Name, as it was given."""
+    revision: str | None
+    """Commit on the hub; None for local files."""
+    weights_hash: str
+    """SHA-256 over configuration, weights and tokenizer, first 16 hex digits."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on disk."""
+
+    name: str
+    folder: Path
+    gguf: str | None = None
+    """File name within the folder, for a model that is one GGUF file."""
+    revision: str | None = None
+
+    def identity(self) -> ModelIdentity:
+        """Hash the files that make the model what it is."""
+        if self.gguf is not None:
+            digest = file_sha256(self.folder / self.gguf)
+        else:
+            files = [path for pattern in _PATTERNS for path in self.folder.glob(pattern)]
+            digest = digest_of(f"{path.name} {file_sha256(path)}" for path in files)
+        return ModelIdentity(self.name, self.revision, digest[:16])
+
+
+def identify(spec: str | Path, revision: str | None = None) -> ModelIdentity:
+    """The identity of a model, without loading its weights.
+
+    Raises:
+        ModelError: there is no such model here or on the hub.
+        UnavailableError: the package of the embedded model is missing, or a download broke off.
+    """
+    return locate(spec, revision).identity()
+
+
+def locate(spec: str | Path, revision: str | None = None) -> ModelFiles:
+    """Find a model's files, downloading them if they are on the hub and not yet in its cache.
+
+    Args:
+        spec: ``smollm2-135m`` (embedded), a ``.gguf`` file, a local folder or a hub id.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        ModelError: there is no such model here or on the hub, or its files are incomplete.
+        UnavailableError: the package of the embedded model is missing, or a download broke off.
+    """
+    name, path = str(spec), Path(spec).expanduser()
+    if name == embedded.MODEL_NAME:
+        file = embedded.model_file()
+        return ModelFiles(name, file.parent, gguf=file.name)
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError("there is no such GGUF file", where=name, cure="check the path")
+        return ModelFiles(name, path.resolve().parent, gguf=path.name)
+    if path.is_dir():
+        return _checked(ModelFiles(name, path.resolve()))
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+        cure = f"use {embedded.MODEL_NAME}, a .gguf file, a folder or a hub id such as openai-community/gpt2"
+        raise ModelError("there is no such model", where=name, cure=cure)
+    return _from_hub(name, revision)
+
+
+def _checked(files: ModelFiles) -> ModelFiles:
+    """Raise if a folder cannot hold a model, before any library guesses why."""
+    if not (files.folder / "config.json").is_file():
+        raise ModelError("the folder has no config.json", where=files.name, cure="use a folder made by save_pretrained")
+    try:
+        json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:
+        raise ModelError("config.json is not valid JSON", where=files.name, cure="save the model again") from None
+    if not any(files.folder.glob("*.safetensors")):
+        cure = "convert them to safetensors: pickled weights are not read"
+        raise ModelError("the model has no safetensors weights", where=files.name, cure=cure)
+    if not any((files.folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise ModelError("the model has no tokenizer", where=files.name, cure="save its tokenizer into the same folder")
+    return files
+
+
+def _from_hub(name: str, revision: str | None) -> ModelFiles:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def snapshot(local_only: bool) -> ModelFiles:
+        folder = Path(
+            snapshot_download(name, revision=revision, local_files_only=local_only, allow_patterns=list(_PATTERNS))
+        )
+        return _checked(ModelFiles(name, folder, revision=folder.name))
+
+    try:
+        return snapshot(local_only=True)
+    except (OSError, ModelError):
+        pass  # Not in the cache, or only in part.
+    _ask_hub(name, revision)
+    try:
+        return snapshot(local_only=False)
+    except AtoError:
+        raise
+    except (OSError, HfHubHTTPError) as error:
+        raise UnavailableError(
+            "the download from the hub failed", where=name, cure=f"run again to resume it ({type(error).__name__})"
+        ) from error
+
+
+def _ask_hub(name: str, revision: str | None) -> None:
+    """One request without retries: the download itself would retry for half a minute without a network."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT)
+    except GatedRepoError:
+        cure = "accept its licence on the hub and set HF_TOKEN"
+        raise ModelError("the model is gated", where=name, cure=cure) from None
+    except RepositoryNotFoundError:
+        raise ModelError("the hub has no such model", where=name, cure="check the spelling, or set HF_TOKEN") from None
+    except RevisionNotFoundError:
+        raise ModelError(f"the model has no revision {revision}", where=name, cure="check the spelling") from None
+    except Exception as error:  # The hub's client has changed its network library, and with it the exceptions.
+        raise ModelError(
+            f"the model is not on this machine and the hub cannot be reached ({type(error).__name__})",
+            where=name,
+            cure=f"use {embedded.MODEL_NAME}, which is installed with the product, or a local folder",
+        ) from error

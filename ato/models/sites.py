@@ -1,0 +1,75 @@
+"""Names of the places in a model that SAEs read, in TransformerLens' and transformers' words, as (site, layer)."""
+
+import re
+from dataclasses import dataclass
+
+SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
+"""Where in a block values are read and replaced:
+
+- ``resid_post``: the residual stream after the block;
+- ``mlp_out``, ``attn_out``: what MLP and attention add to the stream, so that the three sum up over a block. In Gemma 2
+  and 3 that is *behind* their post-norms: where TransformerLens has ``hook_mlp_out`` and Gemma Scope its MLP SAEs;
+- ``attn_z``: the heads' outputs side by side, the input of the attention's output projection (Gemma Scope's attention
+  SAEs); its width is heads times head size, which may differ from d_model.
+"""
+
+
+__all__ = ["SITES", "Hook", "parse_hook"]
+
+_LENS = {
+    "hook_resid_post": "resid_post",
+    "hook_mlp_out": "mlp_out",
+    "hook_attn_out": "attn_out",
+    "attn.hook_z": "attn_z",
+    "hook_z": "attn_z",
+}
+_MODULES = {
+    "": "resid_post",
+    "mlp": "mlp_out",
+    "post_feedforward_layernorm": "mlp_out",  # of Gemma, the only family that has one
+    "self_attn": "attn_out",
+    "attn": "attn_out",
+    "attention": "attn_out",
+}
+_INPUTS = {
+    "self_attn.o_proj": "attn_z",
+    "attn.c_proj": "attn_z",
+    "attention.dense": "attn_z",
+}
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One place that can be read."""
+
+    site: str
+    """One of ``SITES``, which says what each is."""
+    layer: int
+    """Number of the block, from 0."""
+
+    @property
+    def lens_name(self) -> str:
+        """Its name in TransformerLens."""
+        return f"blocks.{self.layer}.{'attn.hook_z' if self.site == 'attn_z' else f'hook_{self.site}'}"
+
+
+def parse_hook(name: str) -> Hook | None:
+    """The place that a hook's name stands for; None for places that are not read here (embeddings, inside a block).
+
+    ``blocks.5.hook_resid_pre`` is what block 4 leaves behind, so it is ``Hook("resid_post", 4)``.
+
+    Args:
+        name: ``blocks.5.hook_mlp_out`` and the like, or a module's path such as ``model.layers.5.output``,
+            ``model.layers.5.self_attn.o_proj.input``, ``transformer.h.5``.
+    """
+    if lens := re.fullmatch(r"blocks\.(\d+)\.(.+)", name):
+        layer, place = int(lens[1]), lens[2]
+        if place == "hook_resid_pre":
+            return Hook("resid_post", layer - 1) if layer > 0 else None
+        return Hook(_LENS[place], layer) if place in _LENS else None
+    module = re.fullmatch(r"(?:\w+\.)*?(?:layers|h)\.(\d+)((?:\.\w+)*?)(?:\.(input|output))?", name)
+    if module is None:
+        return None
+    places = _INPUTS if module[3] == "input" else _MODULES
+    site = places.get(module[2].removeprefix("."))
+    return None if site is None else Hook(site, int(module[1]))

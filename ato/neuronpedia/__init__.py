@@ -1,0 +1,1 @@
+"""Neuronpedia's explanations: client, bulk export and alignment with our SAEs."""

@@ -1,0 +1,301 @@
+"""Fitting transport operators, from rows or from moments, with the strength chosen by cross-validation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ato.errors import DataError, InputError, SettingsError
+from ato.moments.moments import Moments
+from ato.numerics.parallel import run_all
+from ato.numerics.validation import as_rows
+from ato.operators.cross_validation import contiguous_folds, cross_validated_r2, document_folds, train_spectrum
+from ato.operators.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net_path
+from ato.operators.methods import (
+    ALPHAS,
+    L1_ALPHAS,
+    L1_METHODS,
+    L1_RATIOS,
+    METHODS,
+    STUDY_ALPHAS,
+    Strengths,
+    strengths_of,
+)
+from ato.operators.operator import TransportOperator
+from ato.operators.solvers import output_root, reduced_rank, ridge
+
+__all__ = [
+    "ALPHAS",
+    "L1_ALPHAS",
+    "L1_RATIOS",
+    "METHODS",
+    "STUDY_ALPHAS",
+    "OperatorFit",
+    "fit_operator",
+    "fit_operator_from_moments",
+]
+
+DOUBLE_WORK = 4e9
+"""Up to this many multiplications, rows given as float32 are multiplied in float64: it takes no time that matters."""
+FEW_ROWS = 10
+"""So are fewer rows a dimension than this: small strengths then magnify the rounding of the products."""
+SLICE_ROWS = 65536
+"""Rows handed to the moments at a time."""
+
+Rows = np.ndarray | torch.Tensor
+
+
+class _Identity(Protocol):
+    @property
+    def model(self) -> str: ...
+    @property
+    def weights_hash(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class OperatorFit:
+    """A fitted operator and how its strength was chosen."""
+
+    operator: TransportOperator
+    alpha: float | None
+    """Chosen strength; None for the baselines."""
+    alphas: np.ndarray
+    """[g] strengths tried; with ``l1_ratios`` the flattened grid, the ratio changing fastest."""
+    cv_scores: np.ndarray | None
+    """[g, folds] held-out R2, uniform average over dimensions; None where there was nothing to cross-validate."""
+    alpha_at_edge: bool
+    """The chosen alpha is the smallest or largest of several: extend the grid."""
+    n_train: int
+    kept_rank: int | None
+    """Source directions above rounding; None for baselines, lasso and elastic net, which cut none."""
+    r2_cv: float | None
+    """Mean over folds of the held-out R2 at the chosen strength."""
+    l1_ratio: float | None = None
+    """Chosen share of the L1 penalty; 1 for lasso, None for other methods."""
+    l1_ratios: np.ndarray | None = None
+    """[g] shares tried, for lasso and elastic net."""
+    duality_gap: float | None = None
+    """Of lasso and elastic net, the largest over outputs, relative to their mean squares; above
+    ``ato.operators.elastic_net.TOLERANCE`` the solver stopped at its last iteration."""
+
+
+def fit_operator(
+    X: Rows,
+    Y: Rows,
+    method: str = "ridge",
+    alphas: Sequence[float] | None = None,
+    cv_folds: int = 5,
+    folds: np.ndarray | None = None,
+    documents: np.ndarray | None = None,
+    rank: int | None = None,
+    output_weight: str = "whitened",
+    decoder: Rows | None = None,
+    l1_ratios: Sequence[float] | None = None,
+) -> OperatorFit:
+    """Fit y_hat = T x + b on rows, the strength chosen by exact cross-validation.
+
+    Args:
+        X: source rows [n, d_in], NumPy or torch.
+        Y: target rows [n, d_out].
+        method: ``ridge``; ``linear`` (alpha 0, pseudo-inverse); ``lasso``; ``elasticnet``; ``ridge_to_identity`` (ridge
+            on y - x); ``rrr`` (reduced-rank ridge); ``svd`` (ridge truncated by SVD, the study's); ``identity``;
+            ``identity+bias``; ``mean``.
+        alphas: strengths on scikit-learn's scale: on the sum of squares, default ``ALPHAS``; on the mean of squares for
+            lasso and elastic net, default ``L1_ALPHAS``.
+        cv_folds: number of folds: consecutive as scikit-learn's ``KFold``, or of whole documents.
+        folds: [n] fold numbers instead.
+        documents: [n] document of each row: no document is split between folds.
+        rank: for ``rrr`` and ``svd``; default full.
+        output_weight: metric of ``rrr``: ``whitened``, ``raw`` or ``features``.
+        decoder: SAE decoder rows [features, d_out] for ``features``.
+        l1_ratios: shares of the L1 penalty for ``elasticnet``, default ``L1_RATIOS``.
+
+    Returns:
+        The fit; ``cv_scores`` equal those of ``GridSearchCV(Ridge())`` or ``ElasticNet()`` on the same folds.
+
+    Raises:
+        SettingsError: unknown method or weight, impossible rank, folds or strengths.
+        InputError: shapes do not fit.
+        DataError: no rows; NonFiniteError (one of them) for NaN or infinity.
+    """
+    if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
+        shapes = f"{tuple(X.shape)} and {tuple(Y.shape)}"
+        raise InputError("X and Y must be [n, d_in] and [n, d_out]", where=shapes)
+    if not len(X) or not X.shape[1] or not Y.shape[1]:
+        raise DataError("no rows to fit on", where=f"X {tuple(X.shape)}, Y {tuple(Y.shape)}")
+    strengths = strengths_of(method, alphas, l1_ratios)
+    _check_shapes(method, rank, X.shape[1], Y.shape[1])
+    codes = _fold_codes(len(X), cv_folds, folds, documents, needed=len(strengths) > 1)
+    double = len(X) * (X.shape[1] + Y.shape[1]) ** 2 <= DOUBLE_WORK or len(X) < FEW_ROWS * X.shape[1]
+    moments = Moments(
+        [(0, 1)], n_folds=int(codes.max()) + 1, precision="float64" if double else "auto",
+        squares_only=[] if method == "rrr" else [1],
+    )  # fmt: skip
+    for start in range(0, len(X), SLICE_ROWS):
+        rows = slice(start, start + SLICE_ROWS)
+        moments.update({0: X[rows], 1: Y[rows]}, fold=codes[rows])
+    fit = fit_operator_from_moments(moments, 0, 1, method, alphas, rank, output_weight, decoder, l1_ratios=l1_ratios)
+    return replace(fit, operator=replace(fit.operator, source_layer=None, target_layer=None))
+
+
+def fit_operator_from_moments(
+    moments: Moments,
+    source: int,
+    target: int,
+    method: str = "ridge",
+    alphas: Sequence[float] | None = None,
+    rank: int | None = None,
+    output_weight: str = "whitened",
+    decoder: Rows | None = None,
+    identity: _Identity | None = None,
+    collection: str | None = None,
+    l1_ratios: Sequence[float] | None = None,
+) -> OperatorFit:
+    """Fit an operator on all train folds of the moments, cross-validated over them.
+
+    Go through the targets of one source before the next source: its factorisations are kept and shared.
+
+    Args:
+        moments: of residual rows; groups ``val`` and ``test`` are not looked at.
+        source, target: layers, a pair of the moments.
+        method, alphas, rank, output_weight, decoder, l1_ratios: as in ``fit_operator``.
+        identity: model the residuals come from (its ``model``, ``revision`` and ``weights_hash`` are kept with the
+            operator).
+        collection: key of the collection the residuals come from.
+
+    Raises:
+        LayerError: the moments lack the pair.
+        DataError: no train rows, or several strengths and rows in one fold only.
+        SettingsError, InputError: as ``fit_operator``.
+    """
+    moments.check_pair(source, target)
+    n, mean_x, _ = moments.variation(source, moments.train_folds)
+    _, mean_y, _ = moments.variation(target, moments.train_folds)
+    strengths = strengths_of(method, alphas, l1_ratios)
+    _check_shapes(method, rank, len(mean_x), len(mean_y))
+    scores = None
+    if len(strengths) > 1 or (len(strengths) and len(moments.train_folds) > 1):
+        scores = _cross_validated(moments, source, target, method, strengths)
+    best = 0 if scores is None else int(np.argmax(scores.mean(axis=1)))
+    alpha = float(strengths.alphas[best]) if len(strengths) else None
+    l1_ratio = None if strengths.l1_ratios is None else float(strengths.l1_ratios[best])
+    kept_rank = gap = None
+    if l1_ratio is None:
+        solve = partial(_matrix, moments, source, target, method, alpha, rank, output_weight, decoder)
+        matrix, kept_rank, limit = run_all([solve])[0]
+    else:
+        matrix, gap = run_all([partial(_sparse_matrix, moments, source, target, strengths, best)])[0]
+        limit = min(matrix.shape)
+    operator = TransportOperator(
+        matrix,
+        mean_y - matrix @ mean_x if method != "identity" else np.zeros(len(mean_y)),
+        "ridge" if method == "svd" else method,
+        source_layer=source,
+        target_layer=target,
+        alpha=alpha,
+        l1_ratio=l1_ratio,
+        rank=limit,
+        output_weight=output_weight if method == "rrr" else None,
+        x_mean=mean_x,
+        y_mean=mean_y,
+        model=getattr(identity, "model", None),
+        revision=getattr(identity, "revision", None),
+        weights_hash=getattr(identity, "weights_hash", None),
+        collection=collection,
+    )
+    return OperatorFit(
+        operator.truncated(rank or min(matrix.shape)) if method == "svd" else operator,
+        alpha,
+        strengths.alphas,
+        scores,
+        len(strengths) > 0 and strengths.at_edge(best),
+        n,
+        kept_rank,
+        None if scores is None else float(scores[best].mean()),
+        l1_ratio,
+        strengths.l1_ratios,
+        gap,
+    )
+
+
+def _cross_validated(moments: Moments, source: int, target: int, method: str, strengths: Strengths) -> np.ndarray:
+    """Held-out R2 [grid, folds]."""
+    if method in L1_METHODS:
+        return cross_validated_elastic_net(moments, source, target, strengths)
+    return cross_validated_r2(moments, source, target, strengths.alphas, of_update=method == "ridge_to_identity")
+
+
+def _sparse_matrix(
+    moments: Moments, source: int, target: int, strengths: Strengths, point: int
+) -> tuple[np.ndarray, float]:
+    """T [d_out, d_in] of lasso or elastic net at a point of the grid, and its duality gap."""
+    assert strengths.l1_ratios is not None
+    train = moments.train_folds
+    n, _, sxx = moments.scatter(source, train)
+    sxy, (_, _, syy) = moments.cross(source, target, train), moments.variation(target, train)
+    problem = GramProblem.of_source(n, sxx).with_target(n, sxy, syy)
+    # Down the path from the largest alpha: each start is close to its solution.
+    path = strengths.alphas[strengths.alphas >= strengths.alphas[point]]
+    *_, (_, solution) = elastic_net_path(problem, path, float(strengths.l1_ratios[point]))
+    return solution.weights.T, float(solution.gaps.max())
+
+
+def _matrix(
+    moments: Moments,
+    source: int,
+    target: int,
+    method: str,
+    alpha: float | None,
+    rank: int | None,
+    output_weight: str,
+    decoder: Rows | None,
+) -> tuple[np.ndarray, int | None, int | None]:
+    """T [d_out, d_in], the source directions kept and a bound of T's rank."""
+    d_in, d_out = moments.d[source], moments.d[target]
+    if alpha is None:
+        if method == "mean":
+            return np.zeros((d_out, d_in)), None, 0
+        return np.eye(d_in), None, None
+    train = moments.train_folds
+    spectrum = train_spectrum(moments, source)
+    sxy = moments.cross(source, target, train)
+    if method == "ridge_to_identity":
+        weights = np.eye(d_in) + ridge(spectrum, sxy - moments.scatter(source, train)[2], alpha)
+        return weights.T, spectrum.kept_rank, d_in
+    limit = min(spectrum.kept_rank, d_out)
+    if method != "rrr":
+        return ridge(spectrum, sxy, alpha).T, spectrum.kept_rank, limit
+    rows = None if decoder is None else as_rows(decoder).cpu().numpy().astype(np.float64)
+    root, inverse_root = output_root(output_weight, moments.scatter(target, train)[2], moments.epsilon, rows)
+    solution = reduced_rank(spectrum, sxy, alpha, root, inverse_root)
+    return solution.weights(rank or d_out).T, spectrum.kept_rank, min(limit, rank or d_out)
+
+
+def _check_shapes(method: str, rank: int | None, d_in: int, d_out: int) -> None:
+    if "identity" in method and d_in != d_out:
+        raise SettingsError(f"{method} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
+    if rank is not None and method not in ("rrr", "svd"):
+        raise SettingsError(f"rank has no effect on {method}", cure="choose rrr or svd")
+    if rank is not None and not 1 <= rank <= min(d_in, d_out):
+        raise SettingsError(f"rank {rank} is impossible here", cure=f"choose 1 to {min(d_in, d_out)}")
+
+
+def _fold_codes(
+    n: int, cv_folds: int, folds: np.ndarray | None, documents: np.ndarray | None, *, needed: bool
+) -> np.ndarray:
+    """Fold numbers [n] from 0."""
+    if folds is not None and documents is not None:
+        raise SettingsError("folds and documents both given", cure="give one of them")
+    given = folds if folds is not None else documents
+    if given is not None and np.shape(given) != (n,):
+        raise InputError(f"folds and documents must be [{n}]", where=f"shape {np.shape(given)}")
+    if folds is not None:
+        return np.unique(np.asarray(folds), return_inverse=True)[1]
+    if documents is not None:
+        return document_folds(np.asarray(documents), cv_folds)
+    if n < cv_folds and not needed:
+        return np.zeros(n, dtype=np.int64)
+    return contiguous_folds(n, cv_folds)

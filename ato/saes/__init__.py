@@ -1,0 +1,15 @@
+"""Sparse autoencoders: encoding, files, pretrained ones, training and quality."""
+
+from ato.saes.autoencoder import ARCHITECTURES, ActiveFeatures, SparseAutoencoder
+from ato.saes.files import load_sae, save_sae
+from ato.saes.shared_encoding import SAEConsumer, SharedEncoding
+
+__all__ = [
+    "ARCHITECTURES",
+    "ActiveFeatures",
+    "SAEConsumer",
+    "SharedEncoding",
+    "SparseAutoencoder",
+    "load_sae",
+    "save_sae",
+]

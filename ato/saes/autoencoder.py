@@ -1,0 +1,236 @@
+"""Sparse autoencoders: one encoder form for the four architectures, dense and sparse activations, unit decoder rows."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from ato.errors import SAEError
+from ato.models.sites import SITES, Hook, parse_hook
+
+ARCHITECTURES = ("topk", "jumprelu", "standard", "gated")
+"""Architectures that can be loaded and applied; ``topk`` and ``jumprelu`` can be trained too."""
+
+
+@dataclass(frozen=True)
+class ActiveFeatures:
+    """The positive activations of some tokens, as triplets ordered by token."""
+
+    n: int
+    """Number of tokens encoded, with or without an active feature."""
+    token: torch.Tensor
+    """[m] int64, row of the token, ascending."""
+    feature: torch.Tensor
+    """[m] int64, index of the feature."""
+    value: torch.Tensor
+    """[m] float32, activation, positive."""
+
+    def split(self, n_parts: int) -> list[tuple[slice, "ActiveFeatures"]]:
+        """Runs of about equally many tokens: the rows of each, and their features with tokens counted from its first."""
+        if n_parts == 1:
+            return [(slice(0, self.n), self)]
+        cuts = [self.n * part // n_parts for part in range(n_parts + 1)]
+        bounds = torch.searchsorted(self.token, torch.tensor(cuts, device=self.token.device)).tolist()
+        return [
+            (slice(*rows), ActiveFeatures(
+                rows[1] - rows[0], self.token[first:last] - rows[0], self.feature[first:last], self.value[first:last]
+            ))
+            for rows, (first, last) in zip(pairwise(cuts), pairwise(bounds), strict=True)
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SparseAutoencoder:
+    """A sparse autoencoder that takes raw residuals.
+
+    ``pre = (x - b_dec) W_enc + b_enc`` (without ``b_dec`` where ``apply_b_dec_to_input`` is false), then
+
+    - standard: ``relu(pre)``;
+    - topk: ``relu`` of the k largest entries of ``pre`` in each row, 0 elsewhere;
+    - jumprelu: ``relu(pre)`` where ``pre > threshold``, 0 elsewhere;
+    - gated: the same as jumprelu. A gated SAE with gate ``z W + b_gate > 0`` and magnitude ``relu(z W e^r + b_mag)``
+      is that function with ``W_enc = W e^r``, ``b_enc = b_mag``, ``threshold = b_mag - e^r b_gate`` (Rajamanoharan
+      et al., 2024, "Jumping ahead", appendix).
+
+    A feature is *active* on a token where its activation is positive: the SAE's own encoder decides, thresholds
+    included. The reconstruction is ``a W_dec + b_dec``.
+
+    Raises:
+        SAEError: unknown architecture, or shapes that do not fit together.
+    """
+
+    architecture: str
+    """One of ``ARCHITECTURES``."""
+    W_enc: torch.Tensor
+    """[d_in, d_sae] float32."""
+    b_enc: torch.Tensor
+    """[d_sae] float32."""
+    W_dec: torch.Tensor
+    """[d_sae, d_in] float32."""
+    b_dec: torch.Tensor
+    """[d_in] float32."""
+    threshold: torch.Tensor | None = None
+    """[d_sae] float32 for jumprelu and gated."""
+    k: int | None = None
+    """Active features a token at most, for topk."""
+    apply_b_dec_to_input: bool = True
+    scaling: float = 1.0
+    """Factor by which the residuals were multiplied in training; it is folded into the weights, kept as a record."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """What the file says about its origin, for example ``neuronpedia_id``, ``model_name`` and ``hook_name``."""
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise SAEError(
+                f"architecture {self.architecture!r} is not supported", cure=f"use one of {', '.join(ARCHITECTURES)}"
+            )
+        if self.W_enc.ndim != 2:
+            raise SAEError(f"W_enc has {self.W_enc.ndim} dimensions where [d_in, d_sae] is due")
+        d_in, d_sae = self.W_enc.shape
+        expected = {"b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+        if self.architecture in ("jumprelu", "gated"):
+            expected["threshold"] = (d_sae,)
+        for name, shape in expected.items():
+            found = getattr(self, name)
+            if found is None or tuple(found.shape) != shape:
+                has = "missing" if found is None else f"of shape {list(found.shape)}"
+                raise SAEError(f"{name} is {has} where {list(shape)} is due: W_enc is {[d_in, d_sae]}")
+        if self.architecture == "topk" and not (self.k and 0 < self.k <= d_sae):
+            raise SAEError(f"k = {self.k} is not between 1 and the {d_sae} features of this topk SAE")
+
+    @property
+    def d_in(self) -> int:
+        """Width of the residuals."""
+        return self.W_enc.shape[0]
+
+    @property
+    def d_sae(self) -> int:
+        """Number of features."""
+        return self.W_enc.shape[1]
+
+    @property
+    def hook(self) -> Hook | None:
+        """What it was trained on, from ``hook_name`` of its metadata; None if that is unknown."""
+        return parse_hook(str(self.metadata.get("hook_name") or ""))
+
+    @property
+    def site(self) -> str | None:
+        """``resid_post``, ``mlp_out``, ``attn_out`` or ``attn_z``; None if unknown."""
+        return None if self.hook is None else self.hook.site
+
+    @property
+    def hook_layer(self) -> int | None:
+        """Number of the block that it was trained on; None if unknown."""
+        return None if self.hook is None else self.hook.layer
+
+    def check_place(self, site: str | None = None, layer: int | None = None) -> None:
+        """Refuse to read another place than the one it was trained on, as far as its metadata say.
+
+        Args:
+            site: where it is to read; None leaves the site unchecked.
+            layer: block it is to read; None leaves the layer unchecked.
+
+        Raises:
+            SAEError: another site or layer, or a place that is not read here.
+        """
+        name = self.metadata.get("hook_name")
+        if not name or (site is None and layer is None):
+            return
+        if self.hook is None:
+            raise SAEError(f"the SAE reads {name}", cure=f"use an SAE of one of {', '.join(SITES)}")
+        if site is not None and self.hook.site != site:
+            raise SAEError(
+                f"the SAE reads {self.hook.site} ({name}), here it would read {site}",
+                cure=f"set collect.site={self.hook.site}, or use an SAE of {site}",
+            )
+        if layer is not None and self.hook.layer != layer:
+            raise SAEError(
+                f"the SAE reads layer {self.hook.layer} ({name}), here it would read layer {layer}",
+                cure=f"list it under layer {self.hook.layer}, or use one of layer {layer}",
+            )
+
+    @cached_property
+    def decoder_norms(self) -> torch.Tensor:
+        """[d_sae] norms of the decoder rows."""
+        return self.W_dec.norm(dim=1)
+
+    @cached_property
+    def decoder_directions(self) -> torch.Tensor:
+        """[d_sae, d_in] decoder rows scaled to length 1; a row of zeros stays a row of zeros."""
+        return self.W_dec / self.decoder_norms.clamp_min(torch.finfo(self.W_dec.dtype).tiny)[:, None]
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 over the architecture and the bytes of all weights, first 16 hex digits."""
+        digest = hashlib.sha256(f"{self.architecture} {self.k} {self.apply_b_dec_to_input}".encode())
+        for weight in (self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.threshold):
+            if weight is not None:
+                digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
+        """``pre`` [n, d_sae] of residuals x [n, d_in], before thresholds and the choice of the largest k."""
+        if x.shape[-1] != self.d_in:
+            raise SAEError(
+                f"residuals are {x.shape[-1]} wide, the SAE reads {self.d_in}", cure="use an SAE of this model"
+            )
+        x = x.to(self.W_enc)
+        return torch.addmm(self.b_enc, x - self.b_dec if self.apply_b_dec_to_input else x, self.W_enc)
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Activations [n, d_sae] of raw residuals x [n, d_in].
+
+        Raises:
+            SAEError: x is not d_in wide.
+        """
+        pre = self.pre_activations(x)
+        if self.architecture == "topk":
+            value, feature = pre.topk(self.k or 0, dim=1, sorted=False)
+            return torch.zeros_like(pre).scatter_(1, feature, value.relu_())
+        return self._gate(pre)
+
+    def active(self, x: torch.Tensor) -> ActiveFeatures:
+        """The positive entries of ``encode(x)`` as triplets; for topk without a dense [n, d_sae] result."""
+        pre = self.pre_activations(x)
+        if self.architecture == "topk":
+            value, feature = pre.topk(self.k or 0, dim=1, sorted=False)
+            token = torch.arange(len(x), device=pre.device)[:, None].expand_as(feature)
+            positive = value > 0
+            return ActiveFeatures(len(x), token[positive], feature[positive], value[positive])
+        activations = self._gate(pre)
+        token, feature = (activations > 0).nonzero(as_tuple=True)
+        return ActiveFeatures(len(x), token, feature, activations[token, feature])
+
+    def decode(self, activations: torch.Tensor) -> torch.Tensor:
+        """Reconstruction [n, d_in] of activations [n, d_sae]."""
+        return torch.addmm(self.b_dec, activations.to(self.W_dec), self.W_dec)
+
+    def decode_active(self, active: ActiveFeatures) -> torch.Tensor:
+        """Reconstruction [n, d_in] from triplets: only the decoder rows of active features are read."""
+        offsets = torch.searchsorted(active.token, torch.arange(active.n, device=active.token.device))
+        summed = torch.nn.functional.embedding_bag(
+            active.feature, self.W_dec, offsets, mode="sum", per_sample_weights=active.value
+        )
+        return summed + self.b_dec
+
+    def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
+        """``decode(encode(x))`` [n, d_in], by way of the active features only."""
+        return self.decode_active(self.active(x))
+
+    def to(self, device: str | torch.device) -> "SparseAutoencoder":
+        """The same SAE on another device."""
+        weights = {name: getattr(self, name).to(device) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+        threshold = None if self.threshold is None else self.threshold.to(device)
+        return SparseAutoencoder(
+            self.architecture, **weights, threshold=threshold, k=self.k,
+            apply_b_dec_to_input=self.apply_b_dec_to_input, scaling=self.scaling, metadata=self.metadata,
+        )  # fmt: skip
+
+    def _gate(self, pre: torch.Tensor) -> torch.Tensor:
+        if self.threshold is None:
+            return pre.relu_()
+        # Multiplying by the mask, not masked_fill: one pass, and NaN stays visible.
+        return pre.relu() * (pre > self.threshold)

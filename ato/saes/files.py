@@ -1,0 +1,277 @@
+"""Reading and writing sparse autoencoders: sae-lens folders and Gemma Scope ``params.npz``, without pickle."""
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ato.errors import DamagedFileError, SAEError
+from ato.models.sites import parse_hook
+from ato.saes.autoencoder import ARCHITECTURES, SparseAutoencoder
+
+CONFIG, WEIGHTS, GEMMA_SCOPE = "cfg.json", "sae_weights.safetensors", "params.npz"
+FORMAT_VERSION = "6.0.0"
+"""First sae-lens version of the written layout; a file without it is read by the older rules."""
+
+_KEYS = {
+    "standard": ("W_enc", "b_enc", "W_dec", "b_dec"),
+    "topk": ("W_enc", "b_enc", "W_dec", "b_dec"),
+    "jumprelu": ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"),
+    "gated": ("W_enc", "W_dec", "b_dec", "b_gate", "r_mag", "b_mag"),
+}
+
+
+def load_sae(
+    path: str | Path, *, d_model: int | None = None, site: str | None = None, layer: int | None = None,
+    device: str = "cpu",
+) -> SparseAutoencoder:  # fmt: skip
+    """Load a sparse autoencoder.
+
+    Args:
+        path: a folder written by sae-lens (``cfg.json`` and ``sae_weights.safetensors``; topk, jumprelu, standard or
+            gated), a folder with Gemma Scope's ``params.npz``, or that file itself.
+        d_model: width of the residuals it is meant for; checked if given.
+        site: where it is to read, ``resid_post`` and so on; checked if given and the file says where it reads.
+        layer: block it is to read; checked in the same way.
+        device: where the weights go, as float32.
+
+    Raises:
+        SAEError: nothing there, an unsupported architecture or normalisation, missing weights, another width,
+            site or layer.
+        DamagedFileError: a truncated or altered file, or weights that are NaN or infinite.
+    """
+    path = Path(path)
+    if path.suffix == ".npz" or (path / GEMMA_SCOPE).is_file():
+        sae = _load_gemma_scope(path if path.suffix == ".npz" else path / GEMMA_SCOPE)
+    else:
+        sae = _load_folder(path)
+    check_sae(sae, where=path, d_model=d_model, site=site, layer=layer)
+    return sae.to(device)
+
+
+def check_sae(
+    sae: SparseAutoencoder, *, where: object, d_model: int | None = None, site: str | None = None,
+    layer: int | None = None,
+) -> None:  # fmt: skip
+    """Refuse an SAE with broken weights, or of another width, site or layer; see ``load_sae``.
+
+    Args:
+        where: file or release that the message names.
+    """
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
+        weight = getattr(sae, name)
+        if weight is not None and not torch.isfinite(weight).all():
+            raise DamagedFileError(f"{name} holds NaN or infinity", where=where, cure="fetch or train the SAE again")
+    try:
+        sae.check_place(site, layer)
+    except SAEError as error:
+        raise SAEError(error.what, where=where, cure=error.cure) from None
+    if d_model is not None and sae.d_in != d_model:
+        raise SAEError(
+            f"the SAE reads residuals of width {sae.d_in}, the model's are {d_model} wide",
+            where=where, cure="use an SAE of this model and of this site",
+        )  # fmt: skip
+
+
+def read_metadata(folder: str | Path) -> dict[str, Any]:
+    """What a folder's configuration says about the SAE's origin, without loading weights; empty if it says nothing."""
+    file = Path(folder, CONFIG)
+    return dict(read_config(file)["metadata"]) if file.is_file() else {}
+
+
+def save_sae(sae: SparseAutoencoder, folder: str | Path) -> Path:
+    """Write an SAE so that ``sae_lens.SAE.load_from_disk`` reads it and gives the same activations.
+
+    Equal SAEs give equal bytes. Returns the folder, made if missing.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = {
+        "architecture": sae.architecture,
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": sae.apply_b_dec_to_input,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {**sae.metadata, "sae_lens_version": FORMAT_VERSION, "folded_scaling": sae.scaling},
+    }
+    if sae.architecture == "topk":
+        config |= {"k": sae.k, "rescale_acts_by_decoder_norm": False}
+    weights = {"W_enc": sae.W_enc, "W_dec": sae.W_dec, "b_dec": sae.b_dec}
+    if sae.architecture == "gated":
+        # The inverse of the folding in _fold_gated, with r_mag = 0.
+        gate = {"r_mag": torch.zeros_like(sae.b_enc), "b_mag": sae.b_enc, "b_gate": sae.b_enc - _threshold(sae)}
+        weights |= gate
+    else:
+        weights["b_enc"] = sae.b_enc
+        if sae.threshold is not None:
+            weights["threshold"] = sae.threshold
+    (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    save_file({k: v.detach().cpu().float().contiguous() for k, v in weights.items()}, folder / WEIGHTS)
+    return folder
+
+
+def nominal_l0(path: str, listed: float | None = None) -> float | None:
+    """The average L0 in a release's path (``.../average_l0_70``), else what the release lists; None if neither."""
+    found = re.search(r"average_l0_(\d+)", path)
+    return float(found[1]) if found else (float(listed) if listed else None)
+
+
+def _load_folder(folder: Path) -> SparseAutoencoder:
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise SAEError(
+                f"no {name} here", where=folder,
+                cure=f"give a folder with {CONFIG} and {WEIGHTS}, or Gemma Scope's {GEMMA_SCOPE}",
+            )  # fmt: skip
+    config = read_config(folder / CONFIG)
+    try:
+        weights = {name: w.float() for name, w in load_file(folder / WEIGHTS).items()}
+    except (SafetensorError, ValueError, OSError) as error:
+        raise DamagedFileError(
+            f"unreadable weights: {error}", where=folder / WEIGHTS, cure="copy or train it again"
+        ) from error
+    return sae_from(config, weights, where=folder)
+
+
+def sae_from(config: dict[str, Any], weights: dict[str, torch.Tensor], *, where: object) -> SparseAutoencoder:
+    """The SAE that sae-lens makes of a configuration (as ``current_config`` returns it) and float32 weights.
+
+    Gates and rescaling by decoder norms are folded into the weights.
+
+    Raises:
+        SAEError: missing weights, shapes that do not fit together or with the configuration.
+    """
+    architecture = config["architecture"]
+    _check_keys(weights, _KEYS[architecture], where)
+    if architecture == "gated":
+        weights = _fold_gated(weights)
+    elif config.get("rescale_acts_by_decoder_norm"):
+        norms = weights["W_dec"].norm(dim=1)
+        weights = weights | {
+            "W_enc": weights["W_enc"] * norms, "b_enc": weights["b_enc"] * norms,
+            "W_dec": weights["W_dec"] / norms[:, None],
+        }  # fmt: skip
+    metadata = dict(config["metadata"])
+    scaling = metadata.pop("folded_scaling", 1.0)
+    try:
+        sae = SparseAutoencoder(
+            architecture,
+            **{name: weights[name].contiguous() for name in ("W_enc", "b_enc", "W_dec", "b_dec")},
+            threshold=weights.get("threshold") if architecture in ("jumprelu", "gated") else None,
+            k=config.get("k"),
+            apply_b_dec_to_input=config.get("apply_b_dec_to_input", True),
+            scaling=scaling,
+            metadata=metadata,
+        )
+    except SAEError as error:
+        raise SAEError(error.what, where=where, cure=error.cure) from None
+    if (sae.d_in, sae.d_sae) != (config.get("d_in"), config.get("d_sae")):
+        raise SAEError(
+            f"{CONFIG} says {config.get('d_in')} x {config.get('d_sae')}, the weights are {sae.d_in} x {sae.d_sae}",
+            where=where, cure="the two belong to different SAEs: copy them again",
+        )  # fmt: skip
+    return sae
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A configuration file in today's terms, see ``current_config``."""
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config = dict(config)
+    except (ValueError, TypeError) as error:
+        raise DamagedFileError(f"not a JSON object: {error}", where=file, cure="copy it again") from error
+    return current_config(config, where=file)
+
+
+def current_config(config: dict[str, Any], *, where: object) -> dict[str, Any]:
+    """A configuration of any version of sae-lens in today's terms; before version 6 it had other names.
+
+    Raises:
+        SAEError: an architecture, normalisation or input that is not supported.
+    """
+    config = dict(config)
+    if "metadata" not in config:
+        kept = ("model_name", "hook_name", "neuronpedia_id", "hook_layer")
+        config["metadata"] = {name: config[name] for name in kept if config.get(name) is not None}
+        activation = config.get("activation_fn_str", config.get("activation_fn", "relu"))
+        if activation == "topk":
+            config |= {"architecture": "topk", "k": (config.get("activation_fn_kwargs") or {}).get("k")}
+        elif activation != "relu":
+            raise SAEError(f"activation function {activation!r} is not supported", where=where, cure="use relu or topk")
+        config.setdefault("architecture", "standard")
+    if config.get("architecture") not in ARCHITECTURES:
+        raise SAEError(
+            f"architecture {config.get('architecture')!r} is not supported",
+            where=where, cure=f"use one of {', '.join(ARCHITECTURES)}",
+        )  # fmt: skip
+    if config.get("normalize_activations") not in (None, "none", False):
+        raise SAEError(
+            f"activations are normalised by {config['normalize_activations']!r} outside the weights",
+            where=where, cure="fold the factor into the weights (sae-lens: fold_activation_norm_scaling_factor)",
+        )  # fmt: skip
+    # sae-lens strings the heads together before it encodes hook_z; the site attn_z is read in that form already.
+    hook = parse_hook(str(config["metadata"].get("hook_name") or ""))
+    if config.get("reshape_activations") not in (None, "none") and (hook is None or hook.site != "attn_z"):
+        raise SAEError("the SAE reads attention heads at a place that is not named", where=where, cure="give hook_name")
+    return config
+
+
+def _load_gemma_scope(file: Path) -> SparseAutoencoder:
+    if not file.is_file():
+        raise SAEError("no such file", where=file)
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            # Some releases write w_enc for W_enc.
+            weights = {
+                "W_" + k[2:] if k.startswith("w_") else k: torch.tensor(data[k], dtype=torch.float32)
+                for k in data.files
+            }
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise DamagedFileError(f"unreadable weights: {error}", where=file, cure="download it again") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        # NumPy refuses arrays of Python objects: reading them would run what the file says.
+        raise SAEError(f"not arrays of numbers: {error}", where=file, cure="use the published params.npz") from error
+    _check_keys(weights, _KEYS["jumprelu"], file)
+    try:
+        chosen = {name: weights[name] for name in _KEYS["jumprelu"]}
+        l0 = nominal_l0(str(file.absolute()))
+        metadata = {} if l0 is None else {"l0": l0}
+        return SparseAutoencoder("jumprelu", **chosen, apply_b_dec_to_input=False, metadata=metadata)  # type: ignore[arg-type]
+    except SAEError as error:
+        raise SAEError(error.what, where=file, cure=error.cure) from None
+
+
+def _check_keys(weights: dict[str, torch.Tensor], keys: tuple[str, ...], file: object) -> None:
+    if missing := [name for name in keys if name not in weights]:
+        raise SAEError(
+            f"weights {', '.join(missing)} are missing, found {', '.join(sorted(weights)) or 'none'}",
+            where=file, cure=f"a file of this kind has {', '.join(keys)}",
+        )  # fmt: skip
+    for name in ("scaling_factor", "finetuning_scaling_factor"):
+        if name in weights and not torch.allclose(weights[name], torch.ones(())):
+            raise SAEError(f"the activations are rescaled by {name}", where=file, cure="multiply it into W_dec")
+
+
+def _fold_gated(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Gate and magnitude as one encoder with a threshold; see SparseAutoencoder."""
+    gain = weights["r_mag"].exp()
+    return {
+        "W_enc": weights["W_enc"] * gain,
+        "b_enc": weights["b_mag"],
+        "W_dec": weights["W_dec"],
+        "b_dec": weights["b_dec"],
+        "threshold": weights["b_mag"] - gain * weights["b_gate"],
+    }
+
+
+def _threshold(sae: SparseAutoencoder) -> torch.Tensor:
+    return torch.zeros_like(sae.b_enc) if sae.threshold is None else sae.threshold

@@ -1,0 +1,190 @@
+"""SAEs that others published, by release and id of sae-lens' directory, as our own ``SparseAutoencoder``."""
+
+import difflib
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ato.errors import SAEError, UnavailableError
+from ato.saes.autoencoder import SparseAutoencoder
+from ato.saes.files import check_sae, current_config, nominal_l0, sae_from
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+
+_HUB_TIMEOUT = 10.0
+"""Seconds to wait for the hub to answer at all: the download itself would retry for half a minute without a network."""
+
+
+def load_pretrained(release: str, sae_id: str) -> SparseAutoencoder:
+    """A published SAE, downloaded once by sae-lens into the hub's cache, as float32 on the CPU.
+
+    Its metadata say ``release``, ``sae_id``, ``hook_name`` and, where known, ``neuronpedia_id`` and ``l0``. Where the
+    SAE was trained on a model with centred writing weights (GPT-2's in TransformerLens), the centring is folded into
+    its encoder, so that it takes the residuals of the model as published.
+
+    Args:
+        release: name of a release, such as ``gemma-scope-2b-pt-res-canonical``.
+        sae_id: id within it, such as ``layer_6/width_16k/canonical``.
+
+    Raises:
+        SAEError: no such release or id (the nearest names are given), or an SAE that is not supported.
+        UnavailableError: it is not on this machine and the hub cannot be reached, or sae-lens is not installed.
+        DamagedFileError: its weights hold NaN or infinity.
+    """
+    where = f"{release}:{sae_id}"
+    entry = _entry(release, sae_id)
+    lens = _downloaded(release, sae_id, str(pretrained_directory()[release]["repo_id"]))
+    sae = from_sae_lens(lens, where=where)
+    kept = {k: v for k, v in sae.metadata.items() if isinstance(v, str | int | float | bool)}
+    l0 = nominal_l0(str(entry.get("path", "")), entry.get("l0"))
+    listed = {"release": release, "sae_id": sae_id, "neuronpedia_id": entry.get("neuronpedia"), "l0": l0}
+    metadata = kept | {name: value for name, value in listed.items() if value is not None}
+    scaling = float(entry.get("norm_scaling_factor") or 1.0)
+    sae = replace(sae, metadata=metadata, scaling=scaling)
+    if (lens.cfg.metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"):
+        sae = with_centring_folded(sae)
+    check_sae(sae, where=where)
+    return sae
+
+
+def from_sae_lens(sae: "SAE", *, where: object = None) -> SparseAutoencoder:
+    """Our form of an SAE object of sae-lens.
+
+    Raises:
+        SAEError: an architecture or normalisation that is not supported; a transcoder is one.
+    """
+    config = current_config(sae.cfg.to_dict(), where=where)
+    weights = dict(sae.state_dict())
+    sae.process_state_dict_for_saving(weights)
+    return sae_from(config, {name: w.detach().float().cpu() for name, w in weights.items()}, where=where)
+
+
+def with_centring_folded(sae: SparseAutoencoder) -> SparseAutoencoder:
+    """An SAE of residuals without their mean over the dimensions, as one that takes them with it.
+
+    With P = I - 11'/d, encoder and bias become P W_enc and b_enc - b_dec (I - P) W_enc (the latter where b_dec is
+    subtracted first), so that the activations on x are those of the given SAE on P x. The reconstruction stays centred.
+    """
+    mean = sae.W_enc.mean(0, keepdim=True)  # (I - P) W_enc = 1 mean
+    shift = sae.b_dec.sum() * mean[0] if sae.apply_b_dec_to_input else torch.zeros_like(sae.b_enc)
+    return replace(sae, W_enc=sae.W_enc - mean, b_enc=sae.b_enc - shift)
+
+
+@cache
+def pretrained_directory() -> dict[str, dict[str, Any]]:
+    """sae-lens' directory, release -> its entry; empty without sae-lens.
+
+    It is read as a file: importing the package takes many seconds, and a wrong name should be refused at once.
+    """
+    import yaml
+
+    package = importlib.util.find_spec("sae_lens")
+    file = Path(next(iter(package.submodule_search_locations or ()), ""), "pretrained_saes.yaml") if package else None
+    if file is None or not file.is_file():
+        return {}
+    with file.open(encoding="utf-8") as stream:
+        return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+
+
+def split_release(text: str) -> tuple[str, str]:
+    """Release and id of ``RELEASE:SAE_ID``.
+
+    Raises:
+        SAEError: the text is not of that form.
+    """
+    release, colon, sae_id = text.partition(":")
+    if not (release.strip() and colon and sae_id.strip()):
+        raise SAEError(f"{text!r} is not RELEASE:SAE_ID", where="saes.releases", cure="write "
+                       "gemma-scope-2b-pt-res-canonical:layer_6/width_16k/canonical")  # fmt: skip
+    return release.strip(), sae_id.strip()
+
+
+def _entry(release: str, sae_id: str) -> dict[str, Any]:
+    """The directory's entry of an SAE."""
+    directory = pretrained_directory()
+    if not directory:
+        raise UnavailableError("sae-lens and its directory are missing", cure="pip install sae-lens")
+    if release not in directory:
+        raise SAEError(
+            f"sae-lens knows no release {release!r}",
+            where=f"{release}:{sae_id}",
+            cure=_did_you_mean(release, directory),
+        )
+    entries = {str(entry["id"]): entry for entry in directory[release]["saes"]}
+    if sae_id not in entries:
+        raise SAEError(
+            f"release {release} has no SAE {sae_id!r}", where=f"{release}:{sae_id}", cure=_did_you_mean(sae_id, entries)
+        )
+    return entries[sae_id]
+
+
+def _did_you_mean(name: str, known: dict[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or sorted(known)[:3]
+    return f"did you mean {' or '.join(near)}?"
+
+
+def _downloaded(release: str, sae_id: str, repository: str) -> "SAE":
+    """The SAE as sae-lens makes it, from the hub's cache if it is there."""
+    where = f"{release}:{sae_id}"
+    try:
+        with _offline():
+            return _from_pretrained(release, sae_id)
+    except (OSError, ValueError):
+        pass  # Not in the cache, or only in part.
+    _ask_hub(repository, where)
+    try:
+        return _from_pretrained(release, sae_id)
+    except OSError as error:  # also everything that the hub's client raises
+        raise UnavailableError(
+            "the download from the hub failed", where=where, cure=f"run again to resume it ({type(error).__name__})"
+        ) from error
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise SAEError(f"sae-lens cannot load it: {error}", where=where, cure="use another SAE") from error
+
+
+def _from_pretrained(release: str, sae_id: str) -> "SAE":
+    from sae_lens import SAE
+
+    with warnings.catch_warnings():
+        # It would say how to load the model so that it fits the SAE; here the SAE is made to fit, or refused.
+        warnings.simplefilter("ignore", UserWarning)
+        return SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32")
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """The hub's client answers from its cache or not at all."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _ask_hub(repository: str, where: str) -> None:
+    """One request without retries."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
+    except GatedRepoError:
+        cure = "accept its licence on the hub and set HF_TOKEN"
+        raise SAEError(f"{repository} is gated", where=where, cure=cure) from None
+    except RepositoryNotFoundError:
+        raise SAEError(f"the hub has no {repository}", where=where, cure="update sae-lens, or set HF_TOKEN") from None
+    except Exception as error:  # The hub's client has changed its network library, and with it the exceptions.
+        raise UnavailableError(
+            f"the SAE is not on this machine and the hub cannot be reached ({type(error).__name__})",
+            where=where, cure="fetch it with a network, or list a local folder under saes.paths",
+        ) from error  # fmt: skip

@@ -1,0 +1,135 @@
+"""How good an SAE is on held-out text: variance unexplained, sparsity, dead features, trust."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ato.errors import MismatchError
+from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.document_sums import DocumentSums, Segments
+from ato.residuals.blocks import ResidualBlock
+from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+
+DOCUMENT_GROUPS = 256
+"""Rows of the per-document sums at most: documents share a row when their numbers are equal modulo this."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How well an SAE reconstructs the residuals it was judged on; NaN where there is nothing to say."""
+
+    n_tokens: int
+    n_documents: int
+    fvu: float
+    """sum |x - x_hat|^2 / sum |x - mean x|^2."""
+    fvu_low: float
+    fvu_high: float
+    """95 % interval from resampling documents; NaN with fewer than two."""
+    l0: float
+    """Mean number of active features per token."""
+    dead_share: float
+    """Share of features that fired on none of the tokens."""
+
+
+class SAEQuality:
+    """Accumulates the reconstruction quality of one SAE.
+
+    Sums are kept per document, since the variance of a resample of documents is about that resample's own mean.
+
+    Args:
+        sae: the SAE.
+        layer: layer whose residuals it reads.
+    """
+
+    def __init__(self, sae: SparseAutoencoder, layer: int):
+        self._sae, self._layer = sae, layer
+        self._sums = DocumentSums()
+        self._documents: set[int] = set()
+        self._n_active = 0
+        self._fired = np.zeros(sae.d_sae, dtype=bool)
+
+    def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "SAEQuality":
+        """Take a block into account; ``active`` is its encoding if the caller has it already."""
+        x = block.residuals[self._layer]
+        active = self._sae.active(x) if active is None else active
+        self._documents.update(np.unique(block.document).tolist())
+        self._n_active += len(active.feature)
+        self._fired[active.feature.unique().cpu().numpy()] = True
+        x = x.to(self._sae.W_dec)
+        errors = (x - self._sae.decode_active(active)).double().square().sum(1)
+        # b_dec is near the mean: about it, squares do not cancel when the mean is subtracted in the end.
+        centred = (x - self._sae.b_dec).double()
+        segments = Segments.of(block.document % DOCUMENT_GROUPS)
+        parts = {
+            "n": torch.ones(len(x), dtype=torch.float64, device=x.device),
+            "errors": errors,
+            "squares": centred.square().sum(1),
+            "total": centred,
+        }
+        self._sums.add(
+            segments.documents, {name: segments.sums(segments.arrange(rows)) for name, rows in parts.items()}
+        )
+        return self
+
+    def __add__(self, other: "SAEQuality") -> "SAEQuality":
+        """Quality over both streams.
+
+        Raises:
+            MismatchError: they are of different SAEs or layers.
+        """
+        if (self._sae.weights_hash, self._layer) != (other._sae.weights_hash, other._layer):
+            raise MismatchError("qualities of different SAEs cannot be added", cure="add those of one SAE")
+        total = SAEQuality(self._sae, self._layer)
+        total._sums = self._sums + other._sums
+        total._documents = self._documents | other._documents
+        total._n_active = self._n_active + other._n_active
+        total._fired = self._fired | other._fired
+        return total
+
+    def result(self, n_boot: int = 1000, seed: int = 0) -> Reconstruction:
+        """The quality over all tokens seen, with the interval from resampling documents."""
+        tables = self._sums.arrays()
+        n = int(tables["n"].sum()) if tables else 0
+        if n == 0:
+            return Reconstruction(0, 0, *(float("nan"),) * 4, dead_share=1.0)
+        low, high = document_bootstrap(tables, _fvu, n_boot, seed)
+        return Reconstruction(
+            n_tokens=n,
+            n_documents=len(self._documents),
+            fvu=float(_fvu({name: table.sum(0)[None] for name, table in tables.items()})[0]),
+            fvu_low=float("nan") if low is None else float(low),
+            fvu_high=float("nan") if high is None else float(high),
+            l0=self._n_active / n,
+            dead_share=float(1 - self._fired.mean()),
+        )
+
+
+def _fvu(sums: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Fraction of variance unexplained [b] from sums [b, ...]."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return sums["errors"] / (sums["squares"] - np.square(sums["total"]).sum(-1) / sums["n"])
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """What an SAE must reach for its features' scores to be trusted; None leaves a limit out."""
+
+    max_fvu: float | None = 0.5
+    min_ce_recovered: float | None = 0.7
+    max_dead_share: float | None = 0.5
+
+    def judge(self, *, fvu: float, dead_share: float, ce_recovered: float | None = None) -> tuple[bool, str | None]:
+        """Whether every limit is kept, and if not which are missed, as one clause for the table ``saes``.
+
+        A value that is not a number misses its limit; a ``ce_recovered`` of None was not measured and misses none.
+        """
+        missed = []
+        if self.max_fvu is not None and not fvu <= self.max_fvu:
+            missed.append(f"fvu {fvu:.3g} > {self.max_fvu:g}")
+        if self.min_ce_recovered is not None and ce_recovered is not None and not ce_recovered >= self.min_ce_recovered:
+            missed.append(f"ce_recovered {ce_recovered:.3g} < {self.min_ce_recovered:g}")
+        if self.max_dead_share is not None and not dead_share <= self.max_dead_share:
+            missed.append(f"dead_share {dead_share:.3g} > {self.max_dead_share:g}")
+        return not missed, "; ".join(missed) or None

@@ -1,0 +1,6 @@
+"""Text: documents, splits by document, and sequences of tokens."""
+
+from ato.text.documents import Document
+from ato.text.sequences import Sequence
+
+__all__ = ["Document", "Sequence"]

@@ -1,0 +1,159 @@
+"""From documents to sequences of tokens: windows, the budget, and the assignment to train, val and test."""
+
+from collections import Counter, abc
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ato.errors import CorpusError, SettingsError
+from ato.text.documents import Document
+from ato.text.splits import assign_split
+
+_BATCH_DOCUMENTS = 8
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Consecutive tokens of one document."""
+
+    sequence_id: int
+    """Number within the collection."""
+    document_id: str
+    document: int
+    """Number of the document within the collection, counting documents that gave a sequence."""
+    split: str
+    """train, val or test."""
+    fold: int | None
+    """Cross-validation fold within train; None elsewhere."""
+    start: int
+    """Offset of the window in the document, in tokens."""
+    token_ids: np.ndarray
+    """[n] int32, with the BOS token in front if the model wants one."""
+    text: str
+    """The decoded window, without that BOS."""
+
+    def group(self, n_folds: int) -> int:
+        """Index of the sequence's group in ``group_names(n_folds)``."""
+        if self.split == "train":
+            assert self.fold is not None
+            return self.fold
+        return n_folds + (self.split == "test")
+
+
+def make_sequences(
+    documents: abc.Iterable[Document],
+    tokenizer: Any,
+    *,
+    seq_len: int,
+    n_tokens: int | None,
+    max_sequences_per_document: int | None,
+    min_len: int,
+    split_seed: int,
+    n_folds: int,
+    prepend_bos: bool = False,
+    skipped: Counter[str] | None = None,
+) -> abc.Iterator[Sequence]:
+    """Cut documents into sequences, in the order the documents come.
+
+    A document gives as many whole windows as it holds and the limit allows, each in the middle of an equal part of
+    the document, never overlapping; one that is shorter than a window gives itself.
+
+    Args:
+        documents: read as far as the budget reaches.
+        tokenizer: a transformers tokenizer.
+        seq_len: tokens in a whole sequence, BOS included.
+        n_tokens: budget; the stream ends before the sequence that would exceed it. None for no limit.
+        max_sequences_per_document: so that few long documents do not use up the budget. None for no limit.
+        min_len: shorter documents, in tokens without BOS, are skipped.
+        split_seed: salt of the split.
+        n_folds: cross-validation folds within train.
+        prepend_bos: put the tokenizer's BOS token before every sequence.
+        skipped: counts documents left out, by reason (duplicate, empty, too_short), as the stream is read.
+
+    Raises:
+        SettingsError: lengths contradict each other, or the tokenizer has no BOS token to prepend.
+    """
+    prefix = _bos(tokenizer) if prepend_bos else []
+    width = seq_len - len(prefix)
+    if not 1 <= min_len <= width:
+        cure = f"choose min_len between 1 and {max(width, 1)}"
+        raise SettingsError(f"min_len {min_len} does not fit seq_len {seq_len}", where="sequences", cure=cure)
+    skipped = Counter() if skipped is None else skipped
+    left = float("inf") if n_tokens is None else n_tokens
+    sequence_id = 0
+    number = 0
+    for document, ids in _tokenised(_distinct(documents, skipped), tokenizer):
+        if len(ids) < min_len:
+            skipped["too_short"] += 1
+            continue
+        split, fold = assign_split(document.document_id, split_seed, n_folds)
+        for start in window_starts(len(ids), width, max_sequences_per_document):
+            window = ids[start : start + width]
+            left -= len(prefix) + len(window)
+            if left < 0:
+                return
+            text = tokenizer.decode(window, clean_up_tokenization_spaces=False)
+            token_ids = np.array(prefix + window, dtype=np.int32)
+            yield Sequence(sequence_id, document.document_id, number, split, fold, start, token_ids, text)
+            sequence_id += 1
+        number += 1
+
+
+def window_starts(n_tokens: int, width: int, limit: int | None) -> list[int]:
+    """Starts of the windows of a document: at most ``limit``, evenly spaced, not overlapping.
+
+    Window i of k lies in the middle of the i-th of k equal parts; a document shorter than ``width`` has one, at 0.
+    """
+    count = n_tokens // width if limit is None else min(limit, n_tokens // width)
+    if n_tokens < width:
+        return [0]
+    return [((2 * i + 1) * n_tokens - count * width) // (2 * count) for i in range(count)]
+
+
+def check_folds(sequences: abc.Iterable[Sequence], n_folds: int) -> dict[str, int]:
+    """Documents per group (``train-0`` ... ``val``, ``test``).
+
+    Raises:
+        CorpusError: a group has no document, so that something could be neither fitted nor tested.
+    """
+    documents = {sequence.document_id: sequence.group(n_folds) for sequence in sequences}
+    names = [*(f"train-{fold}" for fold in range(n_folds)), "val", "test"]
+    found = Counter(documents.values())
+    counts = {name: found[i] for i, name in enumerate(names)}
+    if 0 in counts.values():
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise CorpusError(
+            f"{len(documents)} documents are too few for {n_folds} folds, val and test",
+            where=f"documents per group: {listed}",
+            cure="use more documents, fewer sequences per document, fewer folds, or another split seed",
+        )
+    return counts
+
+
+def _bos(tokenizer: Any) -> list[int]:
+    if tokenizer.bos_token_id is None:
+        cure = "set prepend_bos to false"
+        raise SettingsError("the tokenizer has no BOS token to prepend", where="sequences", cure=cure)
+    return [tokenizer.bos_token_id]
+
+
+def _distinct(documents: abc.Iterable[Document], skipped: Counter[str]) -> abc.Iterator[Document]:
+    seen: set[str] = set()
+    for document in documents:
+        if not document.text.strip():
+            skipped["empty"] += 1
+        elif document.document_id in seen:
+            skipped["duplicate"] += 1
+        else:
+            seen.add(document.document_id)
+            yield document
+
+
+def _tokenised(documents: abc.Iterator[Document], tokenizer: Any) -> abc.Iterator[tuple[Document, list[int]]]:
+    while batch := list(islice(documents, _BATCH_DOCUMENTS)):
+        texts = [document.text for document in batch]
+        # verbose=False: whole documents may exceed the model's context, the windows never do.
+        encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        yield from zip(batch, encoded["input_ids"])

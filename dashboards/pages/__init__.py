@@ -1,0 +1,1 @@
+"""The pages, each a module or a package of its own."""

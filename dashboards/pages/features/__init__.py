@@ -1,0 +1,1 @@
+"""Search for features, and one feature in full."""

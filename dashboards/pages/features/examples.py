@@ -1,0 +1,83 @@
+"""Texts in which one feature is active, each token coloured by how strongly."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.navigation import link
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+
+KINDS = {"top": "Strongest", "quantile": "By quantile", "random": "Random"}
+"""Kind of an example -> its tab."""
+COLOUR = "230, 159, 0"
+WEAKEST, STRONGEST = 0.12, 0.6
+"""Opacity of the least and of the largest activation: visible, and the text stays readable, on white and on black."""
+WHITESPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
+
+
+def examples(about: dict[str, Any]) -> None:
+    """The examples of each kind in a tab of their own."""
+    panel(
+        "Activating examples", filled(EXAMPLES, **about), lambda rows: _tabs(rows, about["collection"]),
+        note="The deeper the colour, the larger the activation, up to the largest one shown; hover over a token for its value. The "
+        "underlined token made the example. `·` is a space and `↵` a line break in a coloured token. Examples by quantile show "
+        "weak activations too. All are from the text that the scores are measured on, not from the test split alone.",
+        empty="There are no examples: `ato run features` keeps them for the selected features.",
+    )  # fmt: skip
+
+
+def _tabs(rows: pl.DataFrame, collection: str) -> None:
+    kinds = [kind for kind in KINDS if kind in rows["kind"]]
+    for tab, kind in zip(st.tabs([KINDS[kind] for kind in kinds]), kinds):
+        with tab:
+            for row in rows.filter(rows["kind"] == kind).iter_rows(named=True):
+                st.html(coloured(row["tokens"], row["activations"], row["largest"], row["position"] - row["start"]))
+                quantile = "" if row["quantile"] is None else f", up to quantile {row['quantile']:g}"
+                link(
+                    f"{row['activation']:.3f}{quantile}, at position {row['position']} of sequence {row['sequence_id']}",
+                    "sql_bench", sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
+                )  # fmt: skip
+
+
+def coloured(tokens: Sequence[str], activations: Sequence[float], largest: float, centre: int) -> str:
+    """A window of text as HTML.
+
+    Args:
+        tokens: the window; any text, it is escaped.
+        activations: of the feature at each token; 0 has no colour.
+        largest: activation of the deepest colour.
+        centre: place of the token that is underlined.
+    """
+    spans = []
+    for place, (token, activation) in enumerate(zip(tokens, activations)):
+        style = "text-decoration:underline;text-underline-offset:3px;" if place == centre else ""
+        if activation > 0:
+            opacity = WEAKEST + (STRONGEST - WEAKEST) * min(activation / largest, 1)
+            text = html.escape(token.translate(WHITESPACE))
+            style += f"border-radius:3px;background-color:rgba({COLOUR},{opacity:.3f})"
+            spans.append(f'<span style="{style}" title="{activation:.3f}">{text}</span>')
+        else:
+            text = html.escape(token.replace("\n", "↵"))
+            spans.append(f'<span style="{style}">{text}</span>' if style else text)
+    return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.7">{"".join(spans)}</div>'
+
+
+EXAMPLES = """with latest as (
+    select evaluation as scoring
+    from latest_evaluations
+    where collection = $collection and sae = $sae and kind = 'feature_scores' and is_latest
+)
+
+select kind, rank, quantile, sequence_id, position, activation, start, tokens, activations,
+    max(list_max(activations)) over () as largest
+from feature_examples
+semi join latest using (scoring)
+where collection = $collection and sae = $sae and feature_id = $feature_id
+order by kind, rank"""
+SEQUENCE = """select sequence_id, document_id, split, start, n_tokens, text
+from sequences
+where collection = $collection and sequence_id = $sequence_id"""

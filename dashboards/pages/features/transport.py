@@ -1,0 +1,130 @@
+"""One feature read from every source layer: how far back it is still transported, by which operator."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.address import choose
+from dashboards.ui.charts import CATEGORIES, METHODS, coloured, number
+from dashboards.ui.navigation import go
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import ask, filled
+
+LEAST_R2 = -1.0
+"""Where the vertical axis ends at the latest; baselines can lie far below."""
+GREY = "#888888"
+
+
+def transport(about: dict[str, Any]) -> None:
+    """r2 along all leaps, where each method stops, and a row for every operator that leads to its page."""
+    policies = ask(filled(POLICIES, **about))["position_policy"].to_list()
+    policy = choose("Source position", "position_policy", policies) if len(policies) > 1 else (*policies, "same")[0]
+    panel(
+        "Where does it stop being transported?", filled(PROFILE, position_policy=policy, **about), _profile,
+        note="r2 of the prediction along the feature's direction, over the test tokens on which it is active: 1 is perfect, 0 no better "
+        "than the mean; bars are 95 % intervals (documents resampled). `identity` takes the source residual itself, `mean` the "
+        "mean of the train tokens. Ceiling: what the best linear map could reach, on all test tokens. Skill: 1 - error / error of the "
+        f"identity. A method stops at the first leap where the feature is not transported. Values below {LEAST_R2:g} stand at the "
+        "lower edge. A click on a row's first field opens the operator.",
+        empty="No operator that leads to this SAE's layer has been judged: `ato run evaluate` does it.",
+    )  # fmt: skip
+
+
+def _profile(rows: pl.DataFrame) -> None:
+    _stops(rows)
+    if rows["r2"].null_count() == rows.height:
+        st.info(f"Active on {max(rows['n_active']):,} test tokens at most: too few for an r2 of its own, not scored.")
+    else:
+        st.altair_chart(_chart(rows), alt="Lines: r2 of the feature by leap, with intervals, a line for each method")
+    columns = [
+        "source_layer",
+        "leap",
+        "method",
+        "verdict",
+        "r2",
+        "r2_low",
+        "r2_high",
+        "skill",
+        "ceiling",
+        "n_active",
+        "operator",
+    ]
+    clicked = st.dataframe(
+        rows.select(columns), hide_index=True, key="judged", on_select="rerun", selection_mode="single-row", height=300,
+        placeholder="not scored", column_config={
+            "source_layer": st.column_config.NumberColumn("source layer", format="%d"),
+            "n_active": st.column_config.NumberColumn("active test tokens"),
+        } | {name: st.column_config.NumberColumn(name, format="%.3f") for name in ("r2", "r2_low", "r2_high", "skill", "ceiling")},
+    )  # fmt: skip
+    for place in clicked["selection"]["rows"]:
+        row = rows.row(place, named=True)
+        go(
+            "operators",
+            **{name: row[name] for name in ("source_layer", "target_layer", "method", "position_policy", "operator")},
+        )
+
+
+def _stops(rows: pl.DataFrame) -> None:
+    """A tile a trained method: up to which leap it transports the feature, and where and as what it stops."""
+    with st.container(horizontal=True):
+        for row in rows.unique("method", keep="first", maintain_order=True).iter_rows(named=True):
+            if row["method"] not in ("mean", "permuted"):
+                at, far = row["stops_at_leap"], row["transported_leap"]
+                st.metric(
+                    row["method"], f"to leap {far}" if far is not None else "at no leap", width="content",
+                    delta="does not stop" if at is None else f"stops at leap {at}: {row['stops_as']}",
+                    delta_color="off", delta_arrow="off", help="Up to which leap it is transported without a gap",
+                )  # fmt: skip
+
+
+def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
+    main = "ridge" if "ridge" in rows["method"] else rows["method"][0]
+    own = rows.filter(rows["method"] == main)
+    others = [name for name in rows["method"].unique(maintain_order=True) if name not in METHODS]
+    named = {method: colour for method, colour in METHODS.items() if method in rows["method"]}
+    free = [colour for colour in CATEGORIES if colour not in named.values()]
+    named |= dict(zip(others, [*free, *CATEGORIES]))
+    legend = alt.Legend(orient="top", columns=3, title=None)
+    leaps = sorted(set(rows["leap"]))
+    lowest = max(LEAST_R2, min(0.0, *rows["r2_low"].drop_nulls(), *rows["r2"].drop_nulls()))
+    x = alt.X(
+        "leap:Q",
+        title="leap (layers)",
+        axis=alt.Axis(values=leaps, format="d"),
+        scale=alt.Scale(nice=False, zero=False, padding=25),
+    )
+    scale = alt.Scale(domain=[lowest, 1], clamp=True, nice=False)
+    y = alt.Y("r2:Q", title="r2 on active test tokens", scale=scale)
+    low = alt.Y("r2_low:Q", title="r2 on active test tokens", scale=scale)
+    base = alt.Chart(rows).encode(
+        x=x, color=coloured("method", named, "method").legend(legend), tooltip=[
+            "method", "source_layer", "leap", number("r2", "r2"), number("r2_low", "95 % from"), number("r2_high", "to"),
+            number("ceiling", "ceiling"), "verdict", alt.Tooltip("n_active:Q", title="active test tokens", format=","),
+        ],
+    )  # fmt: skip
+    ceiling = alt.Chart(own).encode(x=x, y=alt.Y("ceiling:Q", title="r2 on active test tokens", scale=scale))
+    layers = [
+        ceiling.mark_line(strokeDash=[6, 4], color=GREY),
+        alt.Chart(own.head(1)).mark_text(align="left", dy=-8, color=GREY).encode(x=x, y=ceiling.encoding.y, text=alt.value("ceiling")),
+        base.mark_line(opacity=0.8).encode(y=y),
+        base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=low, y2="r2_high:Q"),
+        base.mark_point(filled=True, size=50, opacity=1).encode(y=y, shape=alt.Shape("method:N", legend=legend)),
+    ]  # fmt: skip
+    if not (stop := own.filter(own["leap"] == own["stops_at_leap"])).is_empty():
+        at = alt.Chart(stop).encode(x=x)
+        said = at.mark_text(align="left", dx=4, color=GREY).encode(y=alt.value(8), text=alt.value(f"{main} stops"))
+        layers = [at.mark_rule(strokeDash=[2, 3], color=GREY), said, *layers]
+    return alt.layer(*layers, height=420)
+
+
+POLICIES = """select distinct position_policy
+from operators
+where collection = $collection and target_layer = $layer
+order by position_policy = 'same' desc, position_policy"""
+PROFILE = """select method, leap, source_layer, target_layer, position_policy, operator, n_active, r2, r2_low, r2_high, ceiling, skill,
+    verdict, transported_from, transported_leap, stops_at_leap, stops_as
+from feature_profile
+where collection = $collection and sae = $sae and feature_id = $feature_id and position_policy = $position_policy
+order by method <> 'ridge', method, leap"""

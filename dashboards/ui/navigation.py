@@ -1,0 +1,70 @@
+"""Which pages there are, and links from one to another that carry what they are about."""
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+
+class Page(NamedTuple):
+    """One page of the dashboard."""
+
+    title: str
+    icon: str
+    module: str
+    """Imported when the page is first visited; it has a function ``page``."""
+
+
+PAGES = {
+    "overview": Page("Overview", ":material/dashboard:", "dashboards.pages.overview"),
+    "transport": Page("Transport map", ":material/grid_on:", "dashboards.pages.transport.page"),
+    "operators": Page("Operators", ":material/conversion_path:", "dashboards.pages.operators.page"),
+    "features": Page("Features", ":material/search:", "dashboards.pages.features.page"),
+    "causal": Page("Causal", ":material/experiment:", "dashboards.pages.causal.page"),
+    "saes": Page("SAEs", ":material/filter_alt:", "dashboards.pages.saes"),
+    "sql_bench": Page("SQL", ":material/database:", "dashboards.pages.sql"),
+}
+"""Pages by their address; the first is where one arrives."""
+
+
+def pages() -> dict[str, Any]:
+    """The pages by name, in order."""
+    return {name: _page(name) for name in PAGES}
+
+
+def link(label: str, name: str, **address: object) -> None:
+    """A link to another page, about the given things; the collection goes along.
+
+    Args:
+        label: what the link says.
+        name: of the page.
+        address: parameters of its address, as its widgets name them; None is left out.
+    """
+    st.page_link(_page(name), label=label, icon=PAGES[name].icon, query_params=_parameters(address))
+
+
+def go(name: str, **address: object) -> None:
+    """Leave for another page, about the given things; the collection goes along."""
+    st.switch_page(_page(name), query_params=_parameters(address))
+
+
+def _parameters(address: dict[str, object]) -> dict[str, str]:
+    collection = st.session_state.get("collection")
+    known = {"collection": collection} | address
+    return {key: str(value) for key, value in known.items() if value is not None}
+
+
+def _page(name: str) -> Any:
+    page = PAGES[name]
+    return st.Page(_draw(name), title=page.title, icon=page.icon, url_path=name, default=name == next(iter(PAGES)))
+
+
+def _draw(name: str) -> Callable[[], None]:
+    """The page's function; its module is imported when the page is first visited."""
+
+    def page() -> None:
+        importlib.import_module(PAGES[name].module).page()
+
+    return partial(page)

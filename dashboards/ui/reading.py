@@ -1,0 +1,67 @@
+"""Reading the warehouse for the pages: answers that all sessions share, and statements with their values filled in."""
+
+import os
+import re
+from datetime import datetime
+
+import duckdb
+import polars as pl
+import streamlit as st
+
+import warehouse
+from dashboards.ui.snapshot import Live, Snapshot
+
+REMEMBERED = 400
+"""Results of questions kept in memory; they are aggregates and small."""
+
+
+def snapshot(memory: str | None = None) -> Snapshot:
+    """The warehouse as it is, on a connection of all sessions.
+
+    Args:
+        memory: the most that statements may hold; the connection is then another one.
+    """
+    return _live(os.environ.get("ATO_WAREHOUSE"), memory).current()
+
+
+@st.cache_resource(show_spinner=False)
+def _live(root: str | None, memory: str | None) -> Live:
+    return Live(root, memory)
+
+
+def ask(sql: str) -> pl.DataFrame:
+    """The rows of one reading statement.
+
+    Raises:
+        InputError: wrong SQL.
+        DamagedFileError: a table that it reads has a missing or short file.
+    """
+    now = snapshot()
+    return _answer(sql, now.taken_at, now.connection)
+
+
+@st.cache_data(max_entries=REMEMBERED, show_spinner=False)
+def _answer(sql: str, taken_at: datetime, _connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    return warehouse.run_select(_connection, sql).pl()
+
+
+def filled(sql: str, **values: object) -> str:
+    """SQL with its ``$name`` placeholders replaced by literals: a statement that runs as it stands anywhere.
+
+    >>> filled("select * from operators where collection = $collection and leap = $leap", collection="it's", leap=2)
+    "select * from operators where collection = 'it''s' and leap = 2"
+    """
+    return re.sub(r"\$(\w+)", lambda found: literal(values[found[1]]), sql)
+
+
+def literal(value: object) -> str:
+    """A value as an SQL literal; a list or tuple as one in parentheses."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(literal, value)) or 'null'})"
+    return "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,31 @@
+"""``ato check``: every file and every expectation, with a verdict that cannot be overlooked."""
+
+from rich.console import Console
+
+from warehouse.quality import checks
+from warehouse.storage.warehouse import Warehouse
+
+
+def check_warehouse() -> bool:
+    """Check the whole warehouse, print what failed, and say whether all is well."""
+    console = Console(highlight=False, soft_wrap=True)
+    warehouse = Warehouse()
+    results = checks.check_all(warehouse)
+    failed = checks.failures(results)
+    for result in failed:
+        column = f".{result['column_name']}" if result["column_name"] else ""
+        console.print(
+            f"[bold red]FAILED[/] {result['stage']} {result['key']}: {result['table_name']}{column}: {result['expectation']}"
+            f" ({result['n_unexpected']:,} of {result['n_checked']:,})"
+        )
+        if result["examples"]:
+            console.print(f"       {result['examples']}", markup=False)
+    n_tables = len({result["table_name"] for result in results})
+    if failed:
+        console.print(f"[bold red]{len(failed)} of {len(results)} checks failed[/] in {warehouse.root}")
+        console.print("Cure: delete the files named above and run the same flow again; it rebuilds what is missing.")
+    elif results:
+        console.print(f"[bold green]all {len(results)} checks passed[/] on {n_tables} tables in {warehouse.root}")
+    else:
+        console.print(f"nothing to check: {warehouse.root} is empty; start with `ato run pipeline`")
+    return not failed

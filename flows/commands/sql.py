@@ -1,0 +1,108 @@
+"""Questions to the warehouse: one SQL statement, a shell, and the list of tables."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ato.errors import AtoError, InputError
+from warehouse.catalog.catalog import connect
+from warehouse.catalog.query import flat, run_select
+
+MAX_SHOWN_ROWS = 200
+"""Rows that the terminal shows; csv, json and parquet write all."""
+
+
+def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
+    """Run one read-only statement and write its result to standard output.
+
+    Raises:
+        InputError: the statement is not read-only or not valid SQL.
+    """
+    relation = run_select(connection or connect(), query)
+    if relation is None:
+        return
+    if format_ == "csv":
+        flat(relation).pl().write_csv(sys.stdout)
+    elif format_ == "json":
+        print(relation.pl().write_json())
+    elif format_ == "parquet":
+        if sys.stdout.isatty():
+            raise InputError(
+                "Parquet is not for a terminal", cure='redirect it: ato sql --format parquet "..." > out.parquet'
+            )
+        relation.pl().write_parquet(sys.stdout.buffer)
+    else:
+        show_relation(relation)
+
+
+def show_relation(relation: Any, title: str | None = None) -> None:
+    """A relation as a terminal table; long results are cut, and say so."""
+    rows = relation.limit(MAX_SHOWN_ROWS + 1).fetchall()
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for name, kind in zip(relation.columns, relation.types):
+        numeric = str(kind).split("(")[0] in {
+            "DOUBLE",
+            "FLOAT",
+            "BIGINT",
+            "INTEGER",
+            "SMALLINT",
+            "HUGEINT",
+            "DECIMAL",
+            "UBIGINT",
+        }
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows[:MAX_SHOWN_ROWS]:
+        table.add_row(*map(format_value, row))
+    console = Console()
+    if not console.is_terminal:  # piped output is not folded to an assumed width
+        console = Console(width=max(160, 22 * len(relation.columns)))
+    console.print(table)
+    if len(rows) > MAX_SHOWN_ROWS:
+        console.print(f"(first {MAX_SHOWN_ROWS} rows; --format csv writes all)")
+
+
+def format_value(value: object) -> str:
+    """A value as people read it: four significant digits, a dash for NULL."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e4 else f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    text = str(value)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def shell(format_: str = "table") -> None:
+    """Read statements from standard input, each ended by a semicolon, until end of file or ``exit``."""
+    connection = connect()
+    interactive = sys.stdin.isatty()
+    if interactive:
+        import readline  # noqa: F401  (gives input() its history and editing)
+
+        print("End a statement with ;   `show tables;` lists what there is   exit or Ctrl-D leaves")
+    waiting = ""
+    while True:
+        try:
+            line = input(("ato> " if not waiting else "...> ") if interactive else "")
+        except EOFError:
+            break
+        if not waiting and line.strip().rstrip(";") in {"exit", "quit"}:
+            return
+        waiting = f"{waiting}\n{line}".strip()
+        if waiting.endswith(";"):
+            _answer(waiting, format_, connection)
+            waiting = ""
+    if waiting:
+        _answer(waiting, format_, connection)
+
+
+def _answer(statement: str, format_: str, connection: Any) -> None:
+    try:
+        ask(statement, format_, connection=connection)
+    except AtoError as error:
+        print(f"error {error}", file=sys.stderr)

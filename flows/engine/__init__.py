@@ -1,0 +1,1 @@
+"""What every flow stands on: its run, its form, its fan-out, its environment."""

@@ -1,0 +1,241 @@
+"""What each stage of a study has to do and to hold: operations, bytes and seconds, from its settings and the model's shape.
+
+Counted is what cannot be avoided: operations of the products, numbers read and written once. How much longer a stage
+takes is ``flows.estimates.estimate``'s to say. Text decides the rest: short documents and dropped tokens make all of it less.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ato.models.shapes import ModelShape
+from ato.moments.moments import GATHERED_ROWS
+from flows.estimates.machine_rates import SOLVE_FLOPS, MachineRates
+from flows.estimates.sizes import (
+    TEST,
+    TRAIN,
+    activation_bytes,
+    causal_pairs,
+    chance_products,
+    fitted_methods,
+    kept_tokens,
+    moments_bytes,
+    n_devices,
+    own_products,
+    sae_widths,
+)
+from flows.settings import Settings
+
+SEQUENCE_BYTES = 8
+"""Bytes of a token in the table of sequences: its id and its text, compressed."""
+SCORE_BYTES = 160
+"""Bytes of a row of ``feature_transport``: eighteen numbers that hardly compress."""
+LOSS_BYTES = 40
+HEAD_TOKENS = 512
+BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
+ADAM_BYTES = 40
+"""Bytes of a weight that a step of Adam reads and writes: the weight, its gradient twice, two moments."""
+PASSED = 8
+"""Bytes of a float32 number that is read and written once."""
+RESAMPLED = 32
+"""Bytes of one resample of one score: two float64 sums, their quotient, and its place among the others."""
+REGISTER_SECONDS = 0.06
+"""A registered operator: a few dozen rows in MLflow's database."""
+SPECTRUM = 5 * SOLVE_FLOPS
+"""Operations in d^3 of an operator's singular values and eigenvalues: a matrix that is not symmetric takes five times."""
+CANONICAL = 4 * SOLVE_FLOPS
+"""The same of canonical modes: two whitenings, and a singular value decomposition with vectors."""
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """What one stage has to do, by the rate that it goes at, and what it holds and leaves."""
+
+    forward: float = 0
+    """FLOPs in the model's precision on its device, the first of several: forward passes, SAE training."""
+    product: float = 0
+    """FLOPs of float32 products on the device."""
+    host_product: float = 0
+    """FLOPs of float32 products on the processor."""
+    solve: float = 0
+    """FLOPs of float64 decompositions on the processor."""
+    loaded: float = 0
+    """Bytes of weights read and hashed."""
+    moved: float = 0
+    """Bytes read and written by what is no product, on the processor."""
+    device_moved: float = 0
+    """The same on the device."""
+    seconds: float = 0
+    """Of waiting for others, such as the registry."""
+    memory_bytes: int = 0
+    """Held at once, beside libraries."""
+    disk_bytes: int = 0
+    """Left in the warehouse."""
+
+    @property
+    def flops(self) -> float:
+        """All floating-point operations."""
+        return self.forward + self.product + self.host_product + self.solve
+
+    def ideal_seconds(self, rates: MachineRates) -> float:
+        """Time of the work if every part of it reached its rate, one after the other."""
+        return (
+            self.forward / rates.forward
+            + self.product / rates.product
+            + self.host_product / rates.host_product
+            + self.solve / rates.solve
+            + self.moved / rates.memory
+            + self.device_moved / rates.device_memory
+            + (self.disk_bytes + self.loaded) / rates.disk
+        )
+
+
+def _model_bytes(settings: Settings, shape: ModelShape) -> int:
+    batch = settings.collect.batch_size * settings.collect.seq_len
+    weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
+    return weights + 4 * (8 * batch * shape.d_model + HEAD_TOKENS * shape.vocabulary)
+
+
+def _start(settings: Settings, shape: ModelShape) -> StageWork:
+    """Loading the model: its weights are hashed, and converted to the precision that it runs in."""
+    weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
+    return StageWork(loaded=weights, moved=PASSED * shape.n_parameters, memory_bytes=_model_bytes(settings, shape))
+
+
+def _collect(settings: Settings, shape: ModelShape) -> StageWork:
+    tokens, layers, d = settings.collect.n_tokens, settings.layers, shape.d_model
+    moments = moments_bytes(settings, d)
+    return StageWork(
+        forward=tokens * shape.forward_flops(max(layers) + 1) / n_devices(settings),
+        product=tokens * 2 * d * d * (own_products(settings) + TRAIN * chance_products(settings)),
+        memory_bytes=_model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
+        disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
+    )
+
+
+def _saes(settings: Settings, shape: ModelShape) -> StageWork:
+    saes, d, widths = settings.saes, shape.d_model, sae_widths(settings)
+    trained = [widths[layer] for layer in saes.layers if not {layer} & {*saes.paths, *saes.releases}]
+    costs = [_training_cost(settings, d, width) for width in trained]
+    # Clean once; for each SAE with its reconstruction, and with zeros, in its layer's place.
+    judged = saes.judge_sequences * settings.collect.seq_len if widths else 0
+    passes = shape.forward_flops(shape.n_layers, logits=True) + sum(
+        2 * shape.forward_flops(shape.n_layers - layer - 1, logits=True) for layer in widths
+    )
+    largest = max(widths.values(), default=0)
+    training = 16 * 2 * d * largest + 4 * d * saes.buffer_rows if saes.layers else 8 * d * largest
+    return StageWork(
+        forward=saes.n_tokens * sum(flops for flops, _ in costs) + judged * passes,
+        host_product=TEST * kept_tokens(settings) * sum(4 * d * width for width in widths.values()),
+        device_moved=saes.n_tokens * sum(moved for _, moved in costs)
+        + judged * (1 + 2 * len(widths)) * PASSED * shape.vocabulary,
+        memory_bytes=_model_bytes(settings, shape) + training,
+        disk_bytes=sum(4 * (2 * d * width + d + 2 * width) for width in widths.values()),
+    )
+
+
+def _training_cost(settings: Settings, d: int, width: int) -> tuple[float, float]:
+    """FLOPs, and bytes moved, of one token in the training of an SAE."""
+    saes = settings.saes
+    weights = 2 * d * width
+    updated = ADAM_BYTES * weights / saes.batch_size
+    if saes.architecture != "topk":
+        return 6 * weights, updated + 8 * PASSED * width
+    # Only the encoder is dense; active features are gathered once forwards and three times backwards.
+    return weights, updated + 4 * PASSED * width + 4 * 4 * saes.k * d
+
+
+def _features(settings: Settings, shape: ModelShape) -> StageWork:
+    features, d, widths = settings.features, shape.d_model, sae_widths(settings)
+    host = sum(2 * d * width * TEST * kept_tokens(settings) for width in widths.values())
+    forward, moved, device_moved, largest = 0.0, 0.0, 0.0, max(widths.values(), default=0)
+    for layer, width in widths.items() if features.score else ():
+        looked_at = min(features.n_tokens, int(TRAIN * kept_tokens(settings)))
+        ablated = features.candidate_percent / 100 * width * features.ablation_sequences * features.ablation_tokens
+        # Encoding and the logit lens, products of the features active together; then the ablations.
+        host += 2 * d * width * (looked_at + shape.vocabulary)
+        forward += ablated * shape.forward_flops(shape.n_layers - layer - 1, logits=True)
+        moved += looked_at * settings.saes.k**2 * PASSED
+        device_moved += ablated * PASSED * shape.vocabulary
+    correlations = 8 * largest * largest if features.score else 0
+    return StageWork(
+        forward=forward,
+        host_product=host,
+        moved=moved,
+        device_moved=device_moved,
+        memory_bytes=_model_bytes(settings, shape) + 8 * d * largest + correlations,
+        disk_bytes=400 * sum(widths.values()),
+    )
+
+
+def _operators(settings: Settings, shape: ModelShape) -> StageWork:
+    operators, d, pairs = settings.operators, shape.d_model, settings.operators.pairs
+    folds, n = settings.collect.n_folds, len(settings.operators.pairs)
+    sources, targets = ({pair[end] for pair in pairs} for end in (0, 1))
+    fitted = fitted_methods(settings)
+    reduced = [method for method in fitted if method.startswith("rrr")]
+    # Each source is decomposed once a fold, once in all and once for chance, each target once for its whitening.
+    cube = SOLVE_FLOPS * (len(sources) * (folds + 2) + (len(targets) if reduced else 0))
+    # A fold takes three products of matrices whatever the strengths, a fit two, its scores on train and val twelve.
+    cube += n * (6 * folds * len(fitted) + len(operators.methods) * (4 + 24))
+    cube += n * (len(fitted) * SPECTRUM + len(reduced) * (SOLVE_FLOPS + 10))
+    grid = {"lasso": len(operators.l1_alphas), "elasticnet": len(operators.l1_alphas) * len(operators.l1_ratios)}
+    cube += sum(n * folds * strengths * 100 for method, strengths in grid.items() if method in operators.methods)
+    registered = n * len(fitted) * operators.register_operators
+    return StageWork(
+        host_product=TEST * kept_tokens(settings) * n * len(operators.methods) * 4 * d * d,
+        solve=cube * d**3,
+        seconds=registered * REGISTER_SECONDS,
+        memory_bytes=moments_bytes(settings, d) + 8 * d * d * (n * len(operators.methods) + len(sources)),
+        disk_bytes=8 * d * d * n * len(operators.methods),
+    )
+
+
+def _evaluate(settings: Settings, shape: ModelShape) -> StageWork:
+    operators, d, widths = settings.operators, shape.d_model, sae_widths(settings)
+    tokens, methods, n = TEST * kept_tokens(settings), len(operators.methods), len(operators.pairs)
+    shares, sources = len(operators.train_fractions), len({source for source, _ in operators.pairs})
+    judged = [widths[target] for _, target in operators.pairs if target in widths]
+    features = sum(judged) * methods
+    # Canonical modes, true and of chance, and the study's rank curve; a decomposition for each share of the data.
+    cube = n * 3 * CANONICAL + sources * shares * (SOLVE_FLOPS + 4) + n * shares * 10
+    # Of an active feature, the decoder row is multiplied with the residual once for each operator.
+    gathered = tokens * settings.saes.k * 4 * d * len(judged) * methods
+    return StageWork(
+        host_product=tokens * (n * (4 + 2 * shares) * d * d + sum(2 * d * width for width in widths.values()))
+        + features * 8 * d * d,
+        solve=cube * d**3,
+        moved=gathered + features * settings.evaluate.n_bootstrap * RESAMPLED,
+        memory_bytes=moments_bytes(settings, d) + 8 * features * 8,
+        disk_bytes=features * SCORE_BYTES + n * 8 * 5 * d,
+    )
+
+
+def _causal(settings: Settings, shape: ModelShape) -> StageWork:
+    causal, pairs = settings.causal, causal_pairs(settings)
+    tokens, sets = causal.n_sequences * settings.collect.seq_len, len(causal.positions)
+    # Mean, zero and random rotation know nothing of the source: they are run once for all pairs of a target.
+    shared = sum(name in ("mean", "zero", "random_rotation") for name in causal.interventions) * sets
+    edits = len(causal.interventions) * sets + 2 * causal.n_features
+    targets = [target for _, target in pairs]
+    passes = {target: shared + targets.count(target) * (edits - shared) for target in set(targets)}
+    below = shape.forward_flops(max(targets, default=-1) + 1)
+    above = sum(n * shape.forward_flops(shape.n_layers - layer - 1, logits=True) for layer, n in passes.items())
+    kept = 4 * causal.batch_size * settings.collect.seq_len * shape.d_model * (edits + 2)
+    return StageWork(
+        forward=tokens * (below + above),
+        device_moved=tokens * sum(passes.values()) * PASSED * shape.vocabulary,
+        memory_bytes=_model_bytes(settings, shape) + kept,
+        disk_bytes=causal.n_sequences * (edits + 1) * len(pairs) * LOSS_BYTES,
+    )
+
+
+STAGES: dict[str, Callable[[Settings, ModelShape], StageWork]] = {
+    "start": _start, "collect": _collect, "saes": _saes, "features": _features,
+    "operators": _operators, "evaluate": _evaluate, "causal": _causal,
+}  # fmt: skip
+"""Stages in their order; ``start`` is the process, the Prefect server and the model."""
+
+
+def stage_work(settings: Settings, shape: ModelShape, stage: str) -> StageWork:
+    """What one stage of these settings takes; nothing for ``report``, whose time is the same whatever the study."""
+    return STAGES[stage](settings, shape) if stage in STAGES else StageWork()

@@ -1,0 +1,1 @@
+"""`ato up`: servers, workers and deployments on this machine."""

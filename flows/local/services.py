@@ -1,0 +1,174 @@
+"""The programs that ``ato up`` runs, each on loopback: command, address, and how to see that it works."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from ato.errors import InputError
+from flows.engine.environment import data_folder
+from flows.local.deployments import ROOT
+
+HOST = "127.0.0.1"
+PORTS = {"prefect": 4200, "mlflow": 5000, "dashboard": 8501}
+POLL_SECONDS = 3
+"""How often a worker looks for runs: the time that each link of a chain of events waits at most."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One program."""
+
+    name: str
+    """Of its log file, and in messages."""
+    command: tuple[str, ...]
+    healthy: Callable[[], bool]
+    """Whether it does its work now."""
+    address: str | None = None
+    """Of its pages."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Laid over that of ``ato up``."""
+    holds_runs: bool = False
+    """Whether flow runs are its children: they end with it, and go on where they were at the next start."""
+
+
+def prefect_server(port: int) -> Service:
+    """The Prefect server with its pages; its database lies in PREFECT_HOME."""
+    address = f"http://{HOST}:{port}"
+    # The pages ask the address that these variables give, whatever the command line says.
+    environment = {
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_UI_API_URL": f"{address}/api",
+    }
+    command = (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port))
+    return Service("prefect", command, lambda: _answers(f"{address}/api/health"), address, environment)
+
+
+def mlflow_server(port: int, database: str) -> Service:
+    """MLflow's pages over the registry's database, with one worker: by default it starts fifteen processes."""
+    address = f"http://{HOST}:{port}"
+    command = (
+        sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
+        "--backend-store-uri", database, "--artifacts-destination", str(data_folder() / "mlflow-artifacts"),
+    )  # fmt: skip
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Service("mlflow", command, lambda: _answers(f"{address}/health"), address, environment)
+
+
+def dashboard(port: int) -> Service:
+    """The pages over the warehouse."""
+    address = f"http://{HOST}:{port}"
+    command = (
+        sys.executable, "-m", "dashboards", "--server.address", HOST, "--server.port", str(port),
+        "--browser.gatherUsageStats", "false",
+    )  # fmt: skip
+    return Service("dashboard", command, lambda: _answers(f"{address}/_stcore/health"), address)
+
+
+def worker(pool: str, api: str) -> Service:
+    """A worker that runs the flows of one pool, one at a time, each in a process of its own."""
+    name = f"worker-{pool}"
+    command = (
+        sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", worker_name(pool),
+        "--limit", "1",
+    )  # fmt: skip
+    environment = {"PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS)}
+    return Service(name, command, lambda: _online(api, pool), environment=environment, holds_runs=True)
+
+
+def worker_name(pool: str) -> str:
+    """Of our worker of a pool, as the server and the environment of its runs have it."""
+    return f"ato-{pool}"
+
+
+def online_workers(api: str, pool: str) -> int:
+    """How many workers of a pool have been heard of lately.
+
+    Raises:
+        httpx.HTTPError: the server does not answer, or has no such pool.
+    """
+    answer = httpx.post(f"{api}/work_pools/{pool}/workers/filter", json={}, timeout=10)
+    answer.raise_for_status()
+    return sum(worker["status"] == "ONLINE" for worker in answer.json())
+
+
+def _online(api: str, pool: str) -> bool:
+    try:
+        return online_workers(api, pool) > 0
+    except httpx.HTTPError:
+        return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def choose_port(service: str, asked: int | None, taken: set[int]) -> int:
+    """The port that was asked for, else the service's own or the next free one above it.
+
+    Args:
+        service: whose default to start from.
+        asked: by the user.
+        taken: ports given to other services already.
+
+    Raises:
+        InputError: the port that was asked for is taken, or none is free.
+    """
+    if asked is not None:
+        if asked in taken or not _free(asked):
+            raise InputError(f"port {asked} is taken", where=service, cure="choose another, or leave the option out")
+        return asked
+    for port in range(PORTS[service], PORTS[service] + 100):
+        if port not in taken and _free(port):
+            return port
+    raise InputError(f"no free port from {PORTS[service]} on", where=service, cure=f"name one with --{service}-port")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left is free
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def log_path(service: str) -> Path:
+    """Where a service's output is kept."""
+    return data_folder() / "logs" / f"{service}.log"
+
+
+def shared_environment(api: str, mlflow: str, token: str, dashboard: str | None = None) -> dict[str, str]:
+    """Environment of all services and of the flow runs that workers start.
+
+    Args:
+        api: of the Prefect server.
+        mlflow: address of MLflow's pages.
+        token: by which the processes of this ``ato up`` are found again.
+        dashboard: address of the dashboard, if it runs.
+    """
+    root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
+    # Operators of a warehouse on an object store are registered through the server, there being no folder beside it.
+    registry = {"MLFLOW_TRACKING_URI": mlflow} if "://" in root else {}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return dict(os.environ) | {
+        "ATO_UP": token,
+        "ATO_WAREHOUSE": root if "://" in root else str(Path(root).resolve()),
+        "PREFECT_HOME": os.environ.get("PREFECT_HOME") or str(data_folder() / "prefect"),
+        "PREFECT_API_URL": api,
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+        "ATO_MLFLOW_UI": mlflow,
+        **({"ATO_DASHBOARD": dashboard} if dashboard else {}),
+        **{name: os.environ.get(name) or value for name, value in registry.items()},
+    }

@@ -1,0 +1,93 @@
+"""What ``ato up`` writes down for other terminals: its process, its addresses; and the lock that says it is running."""
+
+import fcntl
+import json
+import os
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ato.errors import InputError
+from flows.engine.environment import data_folder
+
+STATE, LOCK = "up.json", "up.lock"
+
+
+@dataclass(frozen=True)
+class UpState:
+    """A running ``ato up``, as ``data/up.json`` holds it."""
+
+    pid: int
+    token: str
+    """Environment variable ``ATO_UP`` of every process that it started."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Service -> address of its pages."""
+    pids: dict[str, int] = field(default_factory=dict)
+    """Service -> process."""
+
+    def write(self) -> None:
+        """Replace the file at once, so that no reader sees half of it."""
+        staging = state_path().with_suffix(f".{os.getpid()}")
+        staging.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        os.replace(staging, state_path())
+
+
+def state_path() -> Path:
+    """The file, beside a local warehouse."""
+    return data_folder() / STATE
+
+
+def read_state() -> UpState | None:
+    """The state that was written last; None if the last ``ato up`` ended in order, or there was none."""
+    try:
+        values: dict[str, Any] = json.loads(state_path().read_text())
+        return UpState(**values)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+@contextmanager
+def only_one() -> Iterator[UpState | None]:
+    """Hold the data folder for one ``ato up``; gives the state that a killed one left behind, if any.
+
+    The lock is the kernel's: it ends with its process, however that ends.
+
+    Raises:
+        InputError: another one holds it.
+    """
+    data_folder().mkdir(parents=True, exist_ok=True)
+    with (data_folder() / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            state = read_state()
+            pid = state.pid if state else "unknown"
+            pages = ", ".join(state.addresses.values()) if state else ""
+            raise InputError(
+                f"`ato up` is already running on this data folder as process {pid}", where=pages or data_folder(),
+                cure=f"use that one, or stop it with: kill {pid}",
+            ) from None  # fmt: skip
+        yield read_state()
+        state_path().unlink(missing_ok=True)
+
+
+def running_api() -> str | None:
+    """Address of the API of the Prefect server that ``ato up`` runs on our data folder; None if none answers."""
+    state = read_state()
+    if state is None or "prefect" not in state.addresses:
+        return None
+    api = f"{state.addresses['prefect']}/api"
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=3):
+            return api
+    except OSError:
+        return None
+
+
+def use_running_server() -> None:
+    """Let Prefect use the server of a running ``ato up``, unless PREFECT_API_URL names one; before Prefect is imported."""
+    if not os.environ.get("PREFECT_API_URL") and (api := running_api()):
+        os.environ["PREFECT_API_URL"] = api

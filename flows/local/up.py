@@ -1,0 +1,183 @@
+"""``ato up``: the whole platform on this machine, on loopback: servers, workers, pages; until Ctrl-C or SIGTERM."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from ato.errors import InputError, UnavailableError
+from flows.engine.environment import data_folder
+from flows.engine.running import orphaned_servers
+from flows.local.deployments import POOLS, ROOT
+from flows.local.recovery import LostWorker, lost_worker, resume_all
+from flows.local.services import (
+    Service,
+    choose_port,
+    dashboard,
+    log_path,
+    mlflow_server,
+    prefect_server,
+    shared_environment,
+    worker,
+    worker_name,
+)
+from flows.local.state import UpState, only_one
+from flows.local.supervisor import Supervisor, end_marked
+
+console = Console(highlight=False)
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """The user, or the system, wants everything to end."""
+
+
+def up(
+    *, profile: str = "demo", with_dashboard: bool = True, prefect_port: int | None = None,
+    mlflow_port: int | None = None, dashboard_port: int | None = None,
+) -> None:  # fmt: skip
+    """Start everything, register the deployments, print the addresses, and look after it until told to stop.
+
+    Args:
+        profile: whose settings the forms show at first.
+        with_dashboard: whether to start the dashboard.
+        prefect_port: default 4200 or the next free one; likewise the others.
+
+    Raises:
+        InputError: an ``ato up`` runs on this data folder already, or a port that was asked for is taken.
+        UnavailableError: a service does not start, or ends again and again.
+    """
+    if address := os.environ.get("PREFECT_API_URL"):
+        raise InputError(
+            "PREFECT_API_URL names another Prefect server", where=address,
+            cure="unset it to run everything here; for one more machine on that server: prefect worker start --pool gpu",
+        )  # fmt: skip
+    for signal_ in ENDINGS:
+        signal.signal(signal_, _stop)
+    asked = {"prefect": prefect_port, "mlflow": mlflow_port, "dashboard": dashboard_port}
+    with only_one() as left_behind:
+        _clear(left_behind)
+        supervisor = None
+        try:
+            services = _services(asked, with_dashboard)
+            addresses = {service.name: service.address for service in services if service.address}
+            api, token = f"{addresses['prefect']}/api", uuid.uuid4().hex
+            environment = shared_environment(api, addresses["mlflow"], token, addresses.get("dashboard"))
+            supervisor = Supervisor(environment, lambda line: console.print(line, markup=False, soft_wrap=True))
+            state = UpState(os.getpid(), token, addresses)
+            _run(supervisor, services, state, environment, api, profile)
+        except Stopped:
+            console.print("Stopping ...")
+        finally:
+            for signal_ in ENDINGS:
+                signal.signal(signal_, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them running
+            if supervisor is not None:
+                supervisor.stop()
+    console.print("All stopped. Flow runs that were under way go on with the next `ato up`.")
+
+
+def _run(
+    supervisor: Supervisor, services: list[Service], state: UpState, environment: dict[str, str], api: str, profile: str
+) -> NoReturn:
+    """Servers first, then what they are asked to hold, then the workers; then watch."""
+    state.write()  # before anything runs: should this process be killed now, the next one finds what it started
+    console.print(f"Starting {', '.join(service.name for service in services)} ...")
+    supervisor.start(*services)
+    if n := resume_all(api):
+        console.print(f"{n} flow runs were under way when the platform ended: scheduled again.")
+    _child(["deploy", "--profile", profile], environment)
+    pools = {worker(pool, api).name: pool for pool in POOLS}
+    supervisor.start(*(worker(pool, api) for pool in POOLS))
+    UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
+    _show(state.addresses)
+    unreported: list[LostWorker] = []
+    for restarted in supervisor.watch():
+        if restarted:
+            UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
+        lost = [pools[name] for name in restarted if name in pools]
+        unreported += [lost_worker(pool, worker_name(pool), state.token) for pool in lost]
+        unreported = [worker for worker in unreported if not worker.report(api)]
+    raise AssertionError("watching has no end")
+
+
+def _services(asked: dict[str, int | None], with_dashboard: bool) -> list[Service]:
+    """The services with pages, each on a free port."""
+    ports: dict[str, int] = {}
+    for name in ("prefect", "mlflow", *(["dashboard"] if with_dashboard else [])):
+        ports[name] = choose_port(name, asked[name], set(ports.values()))
+    _announce_moved(ports, asked)
+    found = [prefect_server(ports["prefect"]), mlflow_server(ports["mlflow"], _registry())]
+    return found + [dashboard(port) for name, port in ports.items() if name == "dashboard"]
+
+
+def _announce_moved(ports: dict[str, int], asked: dict[str, int | None]) -> None:
+    from flows.local.services import PORTS
+
+    for name, port in ports.items():
+        if asked[name] is None and port != PORTS[name]:
+            console.print(f"Port {PORTS[name]} is taken: {name} uses {port}.")
+
+
+def _registry() -> str:
+    """Address of the registry's database, which is made whole before a server of MLflow's opens it."""
+    root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
+    local = root if "://" not in root else str(data_folder() / "warehouse")
+    code = "import sys; from warehouse.registry.database import *; uri = tracking_uri(sys.argv[1]); open_client(uri); print(uri)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, local], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise UnavailableError(
+            "MLflow's database cannot be opened", where=data_folder() / "mlflow.db",
+            cure=(done.stderr.strip().splitlines() or ["see `ato doctor`"])[-1],
+        )  # fmt: skip
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _child(arguments: list[str], environment: dict[str, str]) -> None:
+    """Run one of our own commands in a process that is gone afterwards, with all that it imported."""
+    done = subprocess.run([sys.executable, "-m", "flows.cli", *arguments], env=environment, check=False)
+    if done.returncode:
+        raise UnavailableError(f"`ato {' '.join(arguments)}` failed", cure="see the line above")
+
+
+def _clear(left_behind: UpState | None) -> None:
+    """End what an ``ato up`` that was killed has left running: it holds the ports and the databases."""
+    ended = end_marked(left_behind.token) if left_behind else []
+    for server in orphaned_servers():
+        with suppress(psutil.Error):
+            server.kill()
+            ended.append(server.pid)
+    if ended:
+        console.print(
+            f"Ended {len(ended)} processes that an earlier run left behind: {', '.join(map(str, ended))}",
+            soft_wrap=True,
+        )
+
+
+def _show(addresses: dict[str, str]) -> None:
+    meaning = {
+        "prefect": "runs, schedules and forms: Deployments > pipeline > Run > Custom run",
+        "mlflow": "the registry of operators",
+        "dashboard": "the results",
+    }
+    table = Table("", "address", "what is there", header_style="bold")
+    for name, address in addresses.items():
+        table.add_row(name, address, meaning[name])
+    console.print(table)
+    console.print(f"Logs: {log_path('prefect').parent}   Stop with Ctrl-C.", soft_wrap=True)
+    console.print(f"Ready {time.strftime('%H:%M:%S')}. `ato run` and `ato doctor` in other terminals find this server.")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped

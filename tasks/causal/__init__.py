@@ -1,0 +1,1 @@
+"""Stage `causal`: transported residuals put back into the running model."""

@@ -1,0 +1,1 @@
+"""Stage `collect`: text to sequences, activations and moments."""

@@ -1,0 +1,134 @@
+"""Moments gathered in parts by several workers and merged as a tree; what travels is the numbers of shards.
+
+A part is a run of shards. Its moments lie beside the records of the collection until the merged ones are published,
+so a run that was killed finds the parts that it had, and ``ato gc`` removes those of a collection that is complete.
+"""
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from ato.moments import Moments
+from ato.residuals import ResidualSource, share_pass
+from tasks.collect.moments import (
+    MomentsPass,
+    StudyMoments,
+    attention_layers,
+    moments_stage,
+    needs_chance,
+    publish_moments,
+    write_moments,
+)
+from tasks.collect.plan import forget_parts, part_path, plan_of
+from tasks.collect.sources import collection_row, shard_source
+from tasks.engine.parallel_parts import divided, run_parts
+from tasks.engine.progress import Progress
+from tasks.engine.stage import Stage
+from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
+from warehouse.storage.warehouse import FileRecord, Warehouse
+
+
+def gather_moments(
+    collection: str, model: ModelSettings, settings: CollectSettings, operators: OperatorSettings, parts: int = 1
+) -> None:
+    """The moments stage of a complete collection, from one pass over its shards, or from one of each part.
+
+    The result of several parts is that of one to the rounding of the products (float64 for residuals of up to 256
+    dimensions, float32 beyond): rows are centred and multiplied in other groups. It depends on the number of parts, not
+    on which worker did which, or when.
+
+    Args:
+        parts: tasks that share the shards; 1 does all of it here.
+    """
+    warehouse = Warehouse()
+    stage, row = moments_stage(warehouse, collection, operators), collection_row(warehouse, collection)
+    if parts > 1:
+        shards = divided(len(plan_of(warehouse, row).sequences), parts)
+        run_parts("moments", gather_part, shards, collection, model, settings, operators)
+        merge_parts(stage, shards, operators)
+        return
+    source = shard_source(warehouse, row, model, settings, attention_layers(operators))
+    moments = MomentsPass(source, operators)
+    with Progress("moments", row["n_kept"], "tokens") as progress:
+        share_pass(source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance(block.n))
+    publish_moments(stage, moments.moments)
+
+
+@task(name="moments, part", cache_policy=NO_CACHE)
+def gather_part(
+    shards: range, collection: str, model: ModelSettings, settings: CollectSettings, operators: OperatorSettings
+) -> None:
+    """The moments of some shards of a complete collection, unless they are there."""
+    warehouse = Warehouse()
+    if is_gathered(warehouse, collection, operators, shards):
+        return
+    row = collection_row(warehouse, collection)
+    source = shard_source(warehouse, row, model, settings, attention_layers(operators), shards)
+    with Progress("moments", len(shards), "shards") as progress:
+        moments = gather(source, operators, progress)
+    keep(warehouse, collection, operators, shards, moments)
+
+
+def gather(source: ResidualSource, operators: OperatorSettings, progress: Progress) -> StudyMoments:
+    """The moments of the shards that a source yields."""
+    moments = MomentsPass(source, operators)
+    share_pass(source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance())
+    return moments.moments
+
+
+def keep(
+    warehouse: Warehouse, collection: str, operators: OperatorSettings, shards: range, moments: StudyMoments
+) -> None:
+    """Keep the moments of some shards for ``merge_parts``; those of the pairs come last: then ``is_gathered``."""
+    if moments.permuted is not None:
+        warehouse.publish_artifact(moments.permuted.save, *_path(collection, operators, shards, "-permuted"))
+    warehouse.publish_artifact(moments.own.save, *_path(collection, operators, shards))
+
+
+def is_gathered(warehouse: Warehouse, collection: str, operators: OperatorSettings, shards: range) -> bool:
+    """Whether the moments of these shards are there, as a part of their own."""
+    return bool(warehouse.storage.sizes(["/".join(["artifacts", *_path(collection, operators, shards)])]))
+
+
+def merge_parts(stage: Stage, shards: Sequence[range], operators: OperatorSettings) -> None:
+    """Merge the moments of consecutive runs of shards two by two, in rounds, and commit the result as the stage."""
+    collection = stage.collection
+    while len(shards) > 2:
+        merged = list(zip(shards[::2], shards[1::2]))
+        run_parts("merge", merge_part, merged, collection, operators)
+        shards = [range(left.start, right.stop) for left, right in merged] + list(shards[2 * len(merged) :])
+    with stage:
+        (files,) = run_parts("merge", write_merged, [tuple(shards)], collection, operators)
+        stage.add(*files)
+    forget_parts(stage.warehouse, collection, f"{stage.key}-")
+
+
+@task(name="merge moments", cache_policy=NO_CACHE)
+def merge_part(shards: tuple[range, range], collection: str, operators: OperatorSettings) -> None:
+    """The moments of two runs of shards become those of one."""
+    whole = range(shards[0].start, shards[1].stop)
+    if not is_gathered(Warehouse(), collection, operators, whole):
+        keep(Warehouse(), collection, operators, whole, _merged(shards, collection, operators))
+
+
+@task(name="write merged moments", cache_policy=NO_CACHE)
+def write_merged(shards: Sequence[range], collection: str, operators: OperatorSettings) -> list[FileRecord]:
+    """The moments of all shards, given the last one or two runs of them, as the files of their stage."""
+    stage = moments_stage(Warehouse(), collection, operators)
+    return write_moments(stage, _merged(shards, collection, operators))
+
+
+def _merged(shards: Sequence[range], collection: str, operators: OperatorSettings) -> StudyMoments:
+    warehouse = Warehouse()
+
+    def merged(suffix: str = "") -> Moments:
+        first, *others = (warehouse.artifact_path(*_path(collection, operators, part, suffix)) for part in shards)
+        return sum((Moments.load(other) for other in others), Moments.load(first))
+
+    return StudyMoments(merged(), merged("-permuted") if needs_chance(operators) else None)
+
+
+def _path(collection: str, operators: OperatorSettings, shards: range, suffix: str = "") -> tuple[str, ...]:
+    key = moments_stage(Warehouse(), collection, operators).key
+    return part_path(collection, f"{key}-{shards.start:05d}-{shards.stop:05d}{suffix}.safetensors")

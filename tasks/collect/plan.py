@@ -1,0 +1,118 @@
+"""The plan of a collection: its corpus cut into sequences, written shard by shard before the model runs at all."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ato.text import Sequence as TokenSequence
+from ato.text.sequences import check_folds, make_sequences
+from tasks.settings import CollectSettings
+from warehouse.datasets.corpora import read_documents
+from warehouse.datasets.sequences import write_sequences
+from warehouse.storage.manifests import manifest
+from warehouse.storage.warehouse import FileRecord, Warehouse
+
+if TYPE_CHECKING:
+    from ato.models import LanguageModel
+
+
+@dataclass(frozen=True)
+class CollectionPlan:
+    """What is known of a collection before the model has run, and what its first shard, the pilot, finds out."""
+
+    sequences: list[FileRecord]
+    """One file a shard, in order."""
+    n_documents: int
+    skipped_documents: dict[str, int]
+    """Reason -> documents that gave no sequence."""
+    d_model: int
+    n_layers: int
+    median_norm: dict[int, float] | None = None
+    """Layer -> median norm in the pilot; None before it was run, or where norms leave out no token."""
+
+    def save(self, warehouse: Warehouse, collection: str) -> None:
+        """Publish the plan for the processes that share the work."""
+        text = json.dumps(asdict(self))
+        warehouse.publish_artifact(lambda path: path.write_text(text), *part_path(collection, "plan.json"))
+
+    @classmethod
+    def load(cls, warehouse: Warehouse, collection: str) -> "CollectionPlan":
+        """The plan that ``save`` published."""
+        values = json.loads(warehouse.artifact_path(*part_path(collection, "plan.json")).read_text())
+        values["sequences"] = [FileRecord(**file) for file in values["sequences"]]
+        if norms := values["median_norm"]:
+            values["median_norm"] = {int(layer): norm for layer, norm in norms.items()}
+        return cls(**values)
+
+
+def part_path(collection: str, name: str) -> tuple[str, str, str]:
+    """Where parts of what is being made of a collection lie; all of them go once it is complete."""
+    return ("collections", collection, name)
+
+
+def forget_parts(warehouse: Warehouse, collection: str, start: str = "") -> None:
+    """Remove what shards and parts left for one another, whose names start so: manifests have taken over."""
+    folder = f"artifacts/collections/{collection}"
+    for path in warehouse.storage.names(folder):
+        if path.startswith(f"{folder}/{start}"):
+            warehouse.storage.remove(path)
+
+
+def make_plan(
+    warehouse: Warehouse, collection: str, model: "LanguageModel", settings: CollectSettings
+) -> CollectionPlan:
+    """Cut the corpus into sequences and write them.
+
+    Raises:
+        CorpusError: the corpus cannot be read, or a split or fold gets no document.
+        DiskFullError: no space left.
+    """
+    s, skipped = settings, Counter[str]()
+    sequences = make_sequences(
+        read_documents(s.corpus, s.text_field), model.tokenizer, seq_len=s.seq_len, n_tokens=s.n_tokens,
+        max_sequences_per_document=s.max_sequences_per_document, min_len=s.min_len, split_seed=s.split_seed,
+        n_folds=s.n_folds, prepend_bos=s.prepend_bos, skipped=skipped,
+    )  # fmt: skip
+    files: list[FileRecord] = []
+
+    def written() -> Iterator[TokenSequence]:
+        for number, shard in enumerate(shards_by_split(sequences, s.shard_sequences)):
+            files.append(write_sequences(warehouse, collection, number, shard))
+            yield from shard
+
+    documents = check_folds(written(), s.n_folds)
+    return CollectionPlan(files, sum(documents.values()), dict(skipped), model.width(s.site), model.n_layers)
+
+
+def plan_of(warehouse: Warehouse, row: dict[str, Any]) -> CollectionPlan:
+    """The plan of a complete collection, given its row in the table ``collections``."""
+    run = manifest(warehouse, "collect", row["collection"])
+    assert run is not None  # it is complete
+    return CollectionPlan(
+        [file for file in run.files if file.table_name == "sequences"],
+        row["n_documents"], dict(row["skipped_documents"]), row["d_model"], row["n_layers"],
+        dict(zip(row["layers"], row["median_norm"])) or None,
+    )  # fmt: skip
+
+
+def shards_by_split(sequences: Iterable[TokenSequence], size: int) -> Iterator[list[TokenSequence]]:
+    """Group a stream of sequences into shards of one split and at most ``size`` sequences; renumbers them in order."""
+    waiting: dict[str, list[TokenSequence]] = {"train": [], "val": [], "test": []}
+    number = 0
+
+    def numbered(shard: list[TokenSequence]) -> list[TokenSequence]:
+        nonlocal number
+        number += len(shard)
+        return [replace(q, sequence_id=number - len(shard) + i) for i, q in enumerate(shard)]
+
+    for sequence in sequences:
+        shard = waiting[sequence.split]
+        shard.append(sequence)
+        if len(shard) == size:
+            yield numbered(shard)
+            waiting[sequence.split] = []
+    for shard in waiting.values():
+        if shard:
+            yield numbered(shard)

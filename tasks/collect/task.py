@@ -1,0 +1,105 @@
+"""Stage ``collect``: corpus to sequences, activations and moments, the model run once over each token."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import PurePath
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from ato.models import identify
+from tasks.collect.moment_parts import gather_moments, merge_parts
+from tasks.collect.moments import StudyMoments, moments_stage, publish_moments
+from tasks.collect.parts import collect_shards, share_shards
+from tasks.collect.plan import forget_parts
+from tasks.collect.shard_source import facts_of, files_of
+from tasks.engine.model_cache import check_layers
+from tasks.engine.progress import say
+from tasks.engine.stage import Stage, alone
+from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
+from warehouse.storage.warehouse import Warehouse
+
+
+@task(name="collect", cache_policy=NO_CACHE)
+def collect_residuals(
+    model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings, parts: int = 1
+) -> str:
+    """Run the model over the corpus and keep residuals and moments; returns the collection's key.
+
+    A collection that exists is not made again; moments of pairs that it lacks are then read from what is stored.
+
+    Args:
+        parts: tasks that share the shards; 1 does all of it here. The activations are the same, byte for byte.
+    """
+    stage = _collection_stage(Warehouse(), model, settings, layers)
+    check_layers(operators.layers, tuple(layers), where="collect.layers")
+    with alone(stage.warehouse, "collect", stage.key):
+        if not stage.skip():
+            _collect(stage, model, settings, layers, operators, parts)
+        if not moments_stage(stage.warehouse, stage.key, operators).complete:
+            gather_moments(stage.key, model, settings, operators, parts)
+    return stage.key
+
+
+def _collection_stage(
+    warehouse: Warehouse, model: ModelSettings, settings: CollectSettings, layers: list[int]
+) -> Stage:
+    from ato.numerics.devices import choose_device, choose_dtype
+    from warehouse.datasets.corpora import corpus_hash
+
+    identity = identify(model.name, model.revision)
+    dtype = choose_dtype(model.dtype, choose_device(model.device))
+    own = settings.model_dump() | {
+        "layers": sorted(layers),
+        "model": identity.model,
+        "dtype": str(dtype).removeprefix("torch."),
+        "attention": model.attention,
+    }
+    corpus = PurePath(settings.corpus.removeprefix("hub:")).stem or "corpus"
+    slug = f"{PurePath(model.name).name}-{corpus}-{_short(settings.n_tokens)}"
+    return Stage(
+        warehouse, "collect", slug,
+        settings=own, inputs=[identity.weights_hash, corpus_hash(settings.corpus, settings.text_field)],
+    )  # fmt: skip
+
+
+def _short(n: int) -> str:
+    return f"{n // 1_000_000}m" if n >= 10_000_000 else f"{n // 1000}k" if n >= 1000 else str(n)
+
+
+def _collect(
+    stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings,
+    parts: int,
+) -> None:  # fmt: skip
+    """One live pass, shared by the writer of activations and the moments."""
+    work = (stage.key, model, settings, tuple(sorted(layers)), operators)
+    with stage:
+        made = collect_shards(*work) if parts == 1 else share_shards(*work, parts, stage.settings["dtype"])
+        stage.add(*files_of(made.plan, made.records))
+        facts = facts_of(made.plan, made.records, settings)
+        identity, (weights_hash, corpus_hash) = identify(model.name, model.revision), stage.inputs
+        stage.write("collections", [facts | {
+            "collection": stage.key, "model": identity.model, "revision": identity.revision,
+            "weights_hash": weights_hash, "corpus": settings.corpus, "corpus_hash": corpus_hash,
+            "seq_len": settings.seq_len, "dtype": stage.settings["dtype"],
+            "layers": sorted(layers), "split_seed": settings.split_seed,
+            "n_folds": settings.n_folds, "settings": json.dumps(stage.settings, sort_keys=True),
+            "created_at": datetime.now(UTC),
+        }])  # fmt: skip
+        stage.tokens_run = made.tokens_run
+    moments = moments_stage(stage.warehouse, stage.key, operators)
+    if isinstance(made.moments, StudyMoments):
+        publish_moments(moments, made.moments)
+    else:
+        merge_parts(moments, made.moments, operators)
+    forget_parts(stage.warehouse, stage.key)
+    dropped = ", ".join(f"{n:,} {reason}" for reason, n in facts["dropped_by_reason"].items())
+    say(
+        "collect",
+        f"{stage.key}: {facts['n_tokens']:,} tokens of {facts['n_documents']} documents, dropped {dropped or 'none'}",
+    )
+    if facts["fewer_tokens_than_dimensions"]:
+        say(
+            "collect",
+            f"fewer train tokens than the {facts['d_model']} dimensions: fits are flagged, in-sample numbers mean little",
+        )

@@ -1,0 +1,64 @@
+"""The language model of this process, loaded once and shared by every task that runs it."""
+
+from copy import deepcopy
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ato.errors import LayerError, MismatchError
+from tasks.engine.progress import say
+from tasks.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from ato.models import LanguageModel
+
+
+@lru_cache(maxsize=1)
+def language_model(settings: ModelSettings) -> "LanguageModel":
+    """Load the model of the settings, self-check included; later calls with equal settings return the same object."""
+    from ato.models import load_model
+
+    say("model", f"loading {settings.name}")
+    return load_model(
+        settings.name,
+        revision=settings.revision,
+        device=settings.device,
+        dtype=settings.dtype,
+        attention=settings.attention,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def model_replicas(settings: ModelSettings) -> list["LanguageModel"]:
+    """Copies of the model on the further devices that the settings name; none where they name one."""
+    from ato.models import LanguageModel
+    from ato.numerics.devices import choose_devices
+
+    model = language_model(settings)
+    return [
+        LanguageModel(model.identity, deepcopy(model.module).to(device), model.tokenizer)
+        for device in choose_devices(settings.device)[1:]
+    ]
+
+
+def check_same_model(collection: dict, settings: ModelSettings) -> None:
+    """Raise MismatchError unless the settings name the model that a collection was made with."""
+    from ato.models import identify
+
+    found = identify(settings.name, settings.revision)
+    if found.weights_hash != collection["weights_hash"]:
+        raise MismatchError(
+            f"the collection was made with model {collection['model']} ({collection['weights_hash']}), "
+            f"the settings name {found.model} ({found.weights_hash})",
+            where=collection["collection"],
+            cure="use the profile that made the collection, or collect again",
+        )
+
+
+def check_layers(wanted: set[int], layers: tuple[int, ...], *, where: str) -> None:
+    """Raise LayerError naming the layers that a collection lacks."""
+    if missing := sorted(wanted - set(layers)):
+        raise LayerError(
+            f"layers {missing} were not collected (collected: {list(layers)})",
+            where=where,
+            cure="choose other layers, leaps or SAE layers, or run `ato run collect` with these settings",
+        )

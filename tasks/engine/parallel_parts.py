@@ -1,0 +1,65 @@
+"""Parts of a stage's work that run at the same time, as tasks of the flow's task runner."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from textwrap import shorten
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.futures import PrefectFuture, as_completed
+
+from ato.errors import UnavailableError
+from tasks.engine.progress import Progress
+
+Name = TypeVar("Name")
+
+
+def divided(n: int, parts: int) -> list[range]:
+    """``range(n)`` cut into at most so many consecutive ranges, none of them empty, whose lengths differ by one at most."""
+    parts = min(n, parts)
+    bounds = [n * part // parts for part in range(parts + 1)] if parts else []
+    return [range(start, stop) for start, stop in pairwise(bounds)]
+
+
+def divided_by_size(sizes: Mapping[Name, float], parts: int) -> list[list[Name]]:
+    """Names in at most so many shares, none of them empty: the largest first, each to the share that has least."""
+    shares: list[list[Name]] = [[] for _ in range(min(len(sizes), parts))]
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        min(shares, key=lambda share: sum(sizes[own] for own in share)).append(name)
+    return shares
+
+
+def results(futures: Sequence[PrefectFuture[Any]], on_done: Callable[[], None] = lambda: None) -> list[Any]:
+    """Results of submitted tasks, in their order, once all have ended: nothing goes on under a lock that is given back.
+
+    Args:
+        on_done: called as each of them ends.
+
+    Raises:
+        Exception: that of the first task that failed.
+    """
+    for _ in as_completed(list(futures)):
+        on_done()
+    return [future.result() for future in futures]
+
+
+def run_parts(stage: str, part: Task[..., Any], shares: Sequence[Any], *arguments: Any) -> list[Any]:
+    """Results of a task that is submitted for each share (its first argument, keys or layers), once all have ended.
+
+    Raises:
+        UnavailableError: all processes that worked on a share died, one after the other, or the cluster did.
+        Exception: that of the first task that failed.
+    """
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    with Progress(stage, len(shares), "parts") as progress:
+        futures: list[Any] = [part.submit(share, *arguments) for share in shares]
+        try:
+            return results(futures, progress.advance)
+        except (KilledWorker, FutureCancelledError):
+            lost = [share for share, future in zip(shares, futures) if future.wrapped_future.status != "finished"]
+            raise UnavailableError(
+                f"Dask workers died at a part of {stage}", where=shorten("; ".join(map(str, lost)), 200),
+                cure="run the same command again, it does what is missing; if memory ran out, with fewer workers",
+            ) from None  # fmt: skip

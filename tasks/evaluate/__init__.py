@@ -1,0 +1,1 @@
+"""Stage `evaluate`: feature transport, efficiency, scaling."""

@@ -1,0 +1,130 @@
+"""What rank a pair's map needs: efficiency against its ceilings, canonical correlations and subspace sizes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ato.evaluation.ceilings import CanonicalModes, lts_rank_null
+from ato.evaluation.held_out_ceilings import ModeResult, ModeScores, RankScore
+from ato.evaluation.svd_rank_curve import svd_rank_curve
+from ato.operators import TransportOperator
+from ato.operators.fitting import fit_operator_from_moments
+from ato.residuals import Consumer
+from tasks.collect.moments import StudyMoments
+from tasks.engine.stage import Stage
+from tasks.operators.pairs import PairStage
+from tasks.settings import EvaluateSettings, OperatorSettings
+from warehouse.storage.parquet import null_where_nan
+from warehouse.storage.warehouse import Warehouse
+
+WIDE_BRACKET = 0.05
+"""A ceiling whose in-sample and held-out ends differ by more is flagged: it is not known well enough."""
+
+
+class RankEvaluation:
+    """Efficiency curve, canonical correlations and subspace sizes of every pair, published and corrected side by side."""
+
+    def __init__(
+        self, warehouse: Warehouse, pairs: Iterable[PairStage], operators: OperatorSettings, settings: EvaluateSettings
+    ):
+        self._operators, self._settings = operators, settings
+        own = settings.model_dump(include={"ranks", "n_bootstrap", "bootstrap_seed"})
+        own["permutation_null"] = operators.permutation_null
+        self._stages = {
+            pair.stage.key: (pair, Stage(
+                warehouse, "evaluate", f"ranks-{pair.slug}", settings=own,
+                inputs=[pair.stage.key], collection=pair.stage.collection,
+            ))
+            for pair in pairs
+        }  # fmt: skip
+        self._scores: dict[str, ModeScores] = {}
+
+    @property
+    def stages(self) -> Sequence[tuple[int, Stage]]:
+        """Target layer and stage, one a pair."""
+        return [(pair.target_layer, stage) for pair, stage in self._stages.values()]
+
+    def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> list[Consumer]:
+        """Canonical modes from train, re-measured on the test tokens."""
+        self._moments, self._row = moments, row
+        self._scores = {
+            key: ModeScores(CanonicalModes.from_moments(moments.own, *pair.keys))
+            for key, (pair, stage) in self._stages.items()
+            if not stage.complete
+        }
+        return list(self._scores.values())
+
+    def commit(self, on_stage: Callable[[], None]) -> None:
+        """Write the three tables of each pair."""
+        for key, scores in self._scores.items():
+            self._commit_pair(*self._stages[key], scores)
+            on_stage()
+
+    def _commit_pair(self, pair: PairStage, stage: Stage, scores: ModeScores) -> None:
+        s, modes = self._settings, scores.modes
+        ranks = sorted({min(rank, modes.d_kept, self._row["d_model"]) for rank in s.ranks})
+        result = scores.result(ranks, n_boot=s.n_bootstrap, seed=s.bootstrap_seed)
+        paper = svd_rank_curve(self._ridge(pair), self._moments.own, *pair.keys, ranks)
+        null = self._null(pair)
+        shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
+        n_modes = len(modes.rho_in_sample)
+        with stage:
+            stage.write("efficiency", [
+                self._efficiency_row(score, paper[score.rank], modes, result, null) | shared for score in result.ranks
+            ])  # fmt: skip
+            rho_null = np.full(n_modes, np.nan)
+            if null is not None:
+                rho_null[: len(null.rho_in_sample)] = null.rho_in_sample[:n_modes]
+            stage.write("canonical_correlations", {name: [value] * n_modes for name, value in shared.items()} | {
+                "mode": np.arange(1, n_modes + 1),
+                "rho_in_sample": modes.rho_in_sample,
+                "rho_held_out": null_where_nan(result.rho_held_out),
+                "rho_null": null_where_nan(rho_null),
+            })  # fmt: skip
+            stage.write("subspaces", [self._subspace_row(modes, result, null) | shared])
+
+    def _ridge(self, pair: PairStage) -> TransportOperator:
+        """The pair's ridge operator, fitted here if the settings leave it out: the study's rank curve truncates it."""
+        if "ridge" in pair.methods:
+            return pair.load("ridge")
+        return fit_operator_from_moments(self._moments.own, *pair.keys, "ridge", alphas=self._operators.alphas).operator
+
+    def _null(self, pair: PairStage) -> CanonicalModes | None:
+        """The canonical modes of chance: documents of y shuffled against x."""
+        if self._moments.permuted is None:
+            return None
+        permuted, keys = self._moments.permuted_pair(*pair.layers)
+        return CanonicalModes.from_moments(permuted, *keys)
+
+    def _efficiency_row(
+        self, score: RankScore, r2_svd: float | None, modes: CanonicalModes, result: ModeResult,
+        null: CanonicalModes | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        scores = (
+            f"{name}{end}" for name in ("ceiling_held_out", "r2_rrr", "efficiency") for end in ("", "_low", "_high")
+        )
+        in_sample, d_model = score.ceiling_in_sample, self._row["d_model"]
+        return {name: getattr(score, name) for name in ("ceiling_in_sample", *scores)} | {
+            "rank": score.rank, "d_kept": modes.d_kept, "n_train": modes.n, "n_test": result.n,
+            "n_over_d": modes.n / d_model, "few_tokens": modes.n < 10 * d_model,
+            "ceiling_null": None if null is None else null.ceiling(min(score.rank, null.d_kept)),
+            "bracket_wide": in_sample - score.ceiling_held_out > WIDE_BRACKET,
+            "r2_svd_paper": r2_svd, "ceiling_paper": in_sample,
+            "efficiency_paper": None if r2_svd is None or in_sample == 0 else r2_svd / in_sample,
+        }  # fmt: skip
+
+    def _subspace_row(self, modes: CanonicalModes, result: ModeResult, null: CanonicalModes | None) -> dict[str, Any]:
+        held_out, in_sample = result.sizes_held_out, modes.sizes
+        measurable = bool(np.nansum(result.rho_held_out**2) > 0)
+        return {
+            "d_kept": modes.d_kept, "n_train": modes.n, "few_tokens": modes.n < 10 * self._row["d_model"],
+            "lts_dim_participation": in_sample.participation,
+            "lts_dim_participation_held_out": held_out.participation if measurable else None,
+            "lts_dim_participation_squared": in_sample.participation_squared,
+            "lts_dim_entropy": in_sample.entropy,
+            **{f"lts_rank_{n}": getattr(held_out, f"rank_{n}") if measurable else None for n in (90, 95, 99)},
+            **{f"lts_rank_{n}_paper": getattr(in_sample, f"rank_{n}") for n in (90, 95, 99)},
+            "lts_rank_null": None if null is None else lts_rank_null(modes.rho_in_sample, null.rho_in_sample),
+            "lts_rank_saturation": result.rank_saturation,
+        }  # fmt: skip

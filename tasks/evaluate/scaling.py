@@ -1,0 +1,145 @@
+"""How a pair's map grows with the amount of data, and whether it is made of shorter ones: ``scaling``, ``compositions``."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ato.evaluation.residual_formulas import ResidualScore
+from ato.evaluation.residual_scores import PairScores
+from ato.operators import TransportOperator
+from ato.operators.scaling import ScalingFit, scaling_fits
+from ato.residuals import Consumer
+from tasks.collect.moments import StudyMoments
+from tasks.engine.stage import Stage
+from tasks.operators.pairs import PairStage
+from tasks.operators.rows import BASELINES
+from tasks.settings import EvaluateSettings, OperatorSettings
+from warehouse.storage.warehouse import Warehouse
+
+
+class MapEvaluation:
+    """Scaling and composition of every pair that ends at one of the targets, scored together on the test tokens.
+
+    Args:
+        pairs: all of the study: halves of compositions end elsewhere.
+        targets: layers.
+    """
+
+    def __init__(
+        self, warehouse: Warehouse, pairs: Sequence[PairStage], operators: OperatorSettings, settings: EvaluateSettings,
+        targets: Collection[int],
+    ):  # fmt: skip
+        self._operators, self._settings = operators, settings
+        self._pairs = {pair.layers: pair for pair in pairs}
+        fitted = [method for method in operators.methods if method not in BASELINES]
+        self._method = "ridge" if "ridge" in fitted else fitted[0] if fitted else None
+        own = settings.model_dump(include={"n_bootstrap", "bootstrap_seed"})
+        own |= {"train_fractions": operators.train_fractions, "method": self._method}
+        self._stages = {
+            layers: Stage(
+                warehouse, "evaluate", f"map-{pair.slug}", settings=own,
+                inputs=[pair.stage.key, *(key for middle in self._middles(layers) for key in self._halves(layers, middle))],
+                collection=pair.stage.collection,
+            )
+            for layers, pair in self._pairs.items()
+            if layers[1] in targets and (operators.train_fractions or self._middles(layers))
+        }  # fmt: skip
+        self._fits: dict[tuple[int, int], list[ScalingFit]] = {}
+        self._composed: dict[tuple[int, int], dict[int, TransportOperator]] = {}
+        self._scores: dict[tuple[int, int], PairScores] = {}
+
+    @property
+    def stages(self) -> Sequence[tuple[int, Stage]]:
+        """Target layer and stage, one a pair that has anything to tell."""
+        return [(target, stage) for (_, target), stage in self._stages.items()]
+
+    def _middles(self, layers: tuple[int, int]) -> list[int]:
+        """Layers between source and target over which two fitted operators lead; they compose for equal positions only."""
+        if self._method is None or self._operators.position_policy != "same":
+            return []
+        source, target = layers
+        return [m for s, m in self._pairs if s == source and (m, target) in self._pairs]
+
+    def _halves(self, layers: tuple[int, int], middle: int) -> list[str]:
+        source, target = layers
+        return [self._pairs[half].stage.key for half in ((source, middle), (middle, target))]
+
+    def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> list[Consumer]:
+        """One accumulator a pair: its operators of all shares of the data, the direct one and the composed ones."""
+        for layers, stage in self._stages.items():
+            if stage.complete:
+                continue
+            pair = self._pairs[layers]
+            self._fits[layers] = [
+                fit
+                for fractions in [self._operators.train_fractions]
+                if fractions
+                for fit in scaling_fits(moments.own, *pair.keys, fractions, "ridge", self._operators.alphas)
+            ]
+            operators = {f"share {fit.fraction}": fit.operator for fit in self._fits[layers]}
+            self._composed[layers] = {middle: self._compose(layers, middle) for middle in self._middles(layers)}
+            if self._composed[layers]:
+                operators["direct"] = pair.load(str(self._method))
+                operators |= {f"over {middle}": operator for middle, operator in self._composed[layers].items()}
+            self._scores[layers] = PairScores(moments.own, *pair.keys, operators, whitened=False)
+        return list(self._scores.values())
+
+    def _compose(self, layers: tuple[int, int], middle: int) -> TransportOperator:
+        source, target = layers
+        first, second = self._pairs[source, middle], self._pairs[middle, target]
+        return first.load(str(self._method)).composed_with(second.load(str(self._method)))
+
+    def commit(self, on_stage: Callable[[], None]) -> None:
+        """Write the two tables of each pair."""
+        for layers, scores in self._scores.items():
+            pair, stage = self._pairs[layers], self._stages[layers]
+            shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
+            results = scores.result(n_boot=self._settings.n_bootstrap, seed=self._settings.bootstrap_seed)
+            with stage:
+                if self._fits[layers]:
+                    stage.write("scaling", [shared | row for row in self._scaling_rows(layers, results)])
+                if self._composed[layers]:
+                    rows = self._composition_rows(layers, scores, results)
+                    stage.write("compositions", [shared | row for row in rows])
+            on_stage()
+
+    def _scaling_rows(self, layers: tuple[int, int], results: Mapping[str, ResidualScore]) -> list[dict[str, Any]]:
+        rows = []
+        for fit in self._fits[layers]:
+            score = results[f"share {fit.fraction}"]
+            rows.append({
+                "method": "ridge", "fraction": fit.fraction, "n_train": fit.n_train, "alpha": fit.alpha,
+                "r2_val": fit.r2_val, "n_test": score.n, "n_test_documents": score.n_documents,
+                **_with_interval("r2", score, "r2"), **_with_interval("r2_weighted", score, "r2_weighted"),
+            })  # fmt: skip
+        return rows
+
+    def _composition_rows(
+        self, layers: tuple[int, int], scores: PairScores, results: Mapping[str, ResidualScore]
+    ) -> list[dict[str, Any]]:
+        boot = {"n_boot": self._settings.n_bootstrap, "seed": self._settings.bootstrap_seed}
+        direct = self._pairs[layers].load(str(self._method))
+        rows = []
+        for middle, composed in self._composed[layers].items():
+            lost = scores.difference("direct", f"over {middle}", "r2_weighted", **boot)
+            score = results[f"over {middle}"]
+            rows.append({
+                "middle_layer": middle, "method": self._method, "n_test": score.n,
+                "n_test_documents": score.n_documents,
+                **_with_interval("r2_direct", results["direct"], "r2_weighted"),
+                **_with_interval("r2_composed", score, "r2_weighted"),
+                **dict(zip(("r2_lost", "r2_lost_low", "r2_lost_high"), lost)),
+                "relative_distance": _distance(direct.matrix, composed.matrix),
+            })  # fmt: skip
+        return rows
+
+
+def _with_interval(column: str, score: Any, name: str) -> dict[str, float | None]:
+    return {f"{column}{end}": getattr(score, f"{name}{end}") for end in ("", "_low", "_high")}
+
+
+def _distance(direct: np.ndarray, composed: np.ndarray) -> float:
+    """Frobenius distance as a share of the first matrix's norm; 0 for two matrices of zeros."""
+    norm = float(np.linalg.norm(direct))
+    return float(np.linalg.norm(direct - composed)) / norm if norm else float(composed.any())

@@ -1,0 +1,1 @@
+"""Stage `explain`: published explanations of the selected features."""

@@ -1,0 +1,1 @@
+"""Stage `features`: statistics, scores, selection and examples."""

@@ -1,0 +1,1 @@
+"""Stage `operators`: operators fitted, scored and registered."""

@@ -1,0 +1,141 @@
+"""The pairs of layers of a study: which operators each has, where they lie, and the stage they are committed under."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ato.operators import TransportOperator, load_operator
+from ato.residuals.position_policies import parse_policy, source_key
+from tasks.engine.stage import Stage
+from tasks.features.task import selected_features
+from tasks.saes.task import load_judged_sae, sae_rows
+from tasks.settings import EvaluateSettings, OperatorSettings
+from warehouse.storage.warehouse import Warehouse
+
+FOR_FEATURES = "rrr_features"
+"""The method that is optimal for the selected features of an SAE: it has a stage of its own, since it reads that SAE."""
+ELSEWHERE = {"source_layers", "leaps", "target_layers", "register_operators", "train_fractions", "permutation_null"}
+"""Settings that change nothing in the operators of one pair."""
+
+
+@dataclass(frozen=True)
+class PairStage:
+    """One pair of layers with its stage: the unit that is skipped or committed."""
+
+    source_layer: int
+    target_layer: int
+    position_policy: str
+    methods: tuple[str, ...]
+    stage: Stage
+    decoder: np.ndarray | None = None
+    """[features, d] decoder directions of the selected features, for the method that is optimal for them."""
+
+    def operator_key(self, method: str) -> str:
+        """Key of the pair's operator fitted by a method."""
+        return f"{method}-{self.stage.key}"
+
+    def operator_path(self, method: str) -> tuple[str, ...]:
+        """Where the operator's file lies among the artifacts."""
+        return ("operators", self.stage.key, f"{method}.safetensors")
+
+    def load(self, method: str) -> TransportOperator:
+        """The operator that a method gave."""
+        return load_operator(self.stage.warehouse.artifact_path(*self.operator_path(method)))
+
+    @property
+    def layers(self) -> tuple[int, int]:
+        """(source, target)."""
+        return self.source_layer, self.target_layer
+
+    @property
+    def keys(self) -> tuple[int, int]:
+        """(source, target) under which moments and blocks hold the paired rows, see ``ato.residuals.pairing``."""
+        return source_key(*self.layers, parse_policy(self.position_policy)), self.target_layer
+
+    @property
+    def slug(self) -> str:
+        """Readable name of the pair."""
+        return f"L{self.source_layer:02d}-k{self.target_layer - self.source_layer:02d}"
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The pair as columns of a table."""
+        leap = self.target_layer - self.source_layer
+        return {"source_layer": self.source_layer, "leap": leap, "target_layer": self.target_layer}
+
+    @property
+    def policy_columns(self) -> dict[str, int | str]:
+        """The pair and its position policy as columns of a table."""
+        return {**self.columns, "position_policy": self.position_policy}
+
+
+def pair_stages(
+    warehouse: Warehouse, collection: str, settings: OperatorSettings, evaluate: EvaluateSettings
+) -> list[PairStage]:
+    """The stage of every pair that the settings name, for all methods that need no SAE."""
+    methods = tuple(method for method in settings.methods if method != FOR_FEATURES)
+    return [
+        PairStage(source, target, settings.position_policy, methods, Stage(
+            warehouse, "operators", _slug(source, target), settings=_own(settings, evaluate, methods, source, target),
+            inputs=[collection], collection=collection,
+        ))
+        for source, target in settings.pairs
+    ] if methods else []  # fmt: skip
+
+
+def feature_pair_stages(
+    warehouse: Warehouse, collection: str, settings: OperatorSettings, evaluate: EvaluateSettings,
+    sae_keys: Sequence[str],
+) -> list[PairStage]:  # fmt: skip
+    """The stage of every pair and SAE at its target layer, for the method that is optimal for the selected features."""
+    if FOR_FEATURES not in settings.methods:
+        return []
+    stages = []
+    for sae in sae_rows(warehouse, list(sae_keys)):
+        chosen = selected_features(warehouse, collection, sae["sae"])
+        if not len(chosen):
+            continue
+        decoder = load_judged_sae(warehouse, sae).decoder_directions[np.sort(chosen)].double().cpu().numpy()
+        features = hashlib.sha256(np.sort(chosen).astype(np.int64).tobytes()).hexdigest()[:16]
+        for source, target in settings.pairs:
+            if target == sae["layer"]:
+                own = _own(settings, evaluate, (FOR_FEATURES,), source, target) | {"features": features}
+                stage = Stage(
+                    warehouse, "operators", f"{_slug(source, target)}-features", settings=own,
+                    inputs=[collection, sae["sae"]], collection=collection,
+                )  # fmt: skip
+                stages.append(PairStage(source, target, settings.position_policy, (FOR_FEATURES,), stage, decoder))
+    return stages
+
+
+def divided_by_source(pairs: Sequence[PairStage], parts: int) -> list[list[PairStage]]:
+    """Pairs in at most so many shares of about the same size, none of them empty.
+
+    The pairs of a source stay together, since they share its factorisations, unless that would make one share larger by
+    more than a pair. All stages of the same two layers stay together: their operators are versions of one model.
+    """
+    in_order = sorted(pairs, key=lambda pair: pair.layers)
+    ends = [i for i in range(1, len(in_order)) if in_order[i].layers != in_order[i - 1].layers]
+
+    def distance(end: int, wanted: float) -> float:
+        return abs(end - wanted) + (in_order[end].source_layer == in_order[end - 1].source_layer)
+
+    wanted = [len(in_order) * part / parts for part in range(1, parts)]
+    cuts = sorted({min(ends, key=lambda end: distance(end, place)) for place in wanted}) if ends else []
+    bounds = [0, *cuts, len(in_order)]
+    return [in_order[start:stop] for start, stop in pairwise(bounds)]
+
+
+def _slug(source: int, target: int) -> str:
+    return f"L{source:02d}-k{target - source:02d}"
+
+
+def _own(
+    settings: OperatorSettings, evaluate: EvaluateSettings, methods: Sequence[str], source: int, target: int
+) -> dict:
+    own = settings.model_dump(exclude=ELSEWHERE) | {"methods": list(methods)}
+    own |= {"n_bootstrap": evaluate.n_bootstrap, "bootstrap_seed": evaluate.bootstrap_seed}
+    return own | {"source_layer": source, "target_layer": target}

@@ -1,0 +1,73 @@
+"""Fitted operators as rows of the tables ``operators``, ``operator_cv`` and ``operator_spectra``."""
+
+from typing import Any
+
+from ato.evaluation.residual_formulas import SCORES, ResidualScore
+from ato.evaluation.residual_scores import residual_scores_from_moments
+from ato.moments import Moments
+from ato.operators import TransportOperator
+from ato.operators.fitting import OperatorFit
+from ato.operators.spectra import operator_spectrum
+from tasks.operators.pairs import PairStage
+
+BASELINES = ("identity", "identity+bias", "mean", "permuted")
+"""Methods that nobody would deploy: they stand beside the others in every table, and not in the registry."""
+
+
+def operator_row(
+    pair: PairStage, method: str, fit: OperatorFit, score: ResidualScore, moments: Moments, row: dict[str, Any]
+) -> dict[str, Any]:
+    """The row of one operator but its file and its address in the registry.
+
+    Args:
+        score: on the test tokens.
+        moments: of the study's pairs, under the keys of the pair's position policy.
+        row: of the collection.
+    """
+    operator = fit.operator
+    by_split = {split: residual_scores_from_moments(operator, moments, *pair.keys, split) for split in ("train", "val")}
+    intervals = {f"{name}{end}": getattr(score, f"{name}{end}") for name in SCORES for end in ("", "_low", "_high")}
+    for end in ("", "_low", "_high"):
+        intervals[f"r2_test{end}"] = intervals.pop(f"r2{end}")
+    n_paired = moments.variation(pair.target_layer, moments.groups)[0]
+    return {
+        "collection": row["collection"], "operator": pair.operator_key(method), **pair.policy_columns,
+        "method": method, "output_weight": operator.output_weight, "alpha": operator.alpha, "l1_ratio": fit.l1_ratio,
+        "alpha_at_edge": fit.alpha_at_edge, "rank": operator.rank, "kept_rank": fit.kept_rank,
+        "n_train": fit.n_train, "n_test": score.n, "n_test_documents": score.n_documents,
+        "n_unpaired": row["n_kept"] - n_paired, "few_tokens": fit.n_train < 10 * row["d_model"], "r2_cv": fit.r2_cv,
+        "r2_train": by_split["train"].r2, "r2_val": by_split["val"].r2,
+        **intervals, "mse": score.mse, "cosine": score.cosine,
+    }  # fmt: skip
+
+
+def cv_rows(pair: PairStage, method: str, fit: OperatorFit) -> list[dict[str, Any]]:
+    """A row a strength and fold; none for an operator without a choice to make."""
+    if fit.cv_scores is None:
+        return []
+    ratios = [None] * len(fit.alphas) if fit.l1_ratios is None else fit.l1_ratios.tolist()
+    return [
+        {
+            "collection": pair.stage.collection, "operator": pair.operator_key(method), **pair.columns,
+            "method": method, "alpha": alpha, "l1_ratio": ratio, "fold": fold, "r2": float(r2),
+        }
+        for alpha, ratio, folds in zip(fit.alphas.tolist(), ratios, fit.cv_scores)
+        for fold, r2 in enumerate(folds)
+    ]  # fmt: skip
+
+
+def spectrum_rows(pair: PairStage, method: str, operator: TransportOperator) -> list[dict[str, Any]]:
+    """A row a mode; none for baselines, whose spectrum says nothing."""
+    if method in BASELINES:
+        return []
+    spectrum = operator_spectrum(operator)
+    values = spectrum.eigenvalues
+    return [
+        {
+            "collection": pair.stage.collection, "operator": pair.operator_key(method), **pair.policy_columns,
+            "method": method, "mode": i + 1, "singular_value": float(singular),
+            "eigenvalue_real": None if values is None else float(values[i].real),
+            "eigenvalue_imag": None if values is None else float(values[i].imag),
+        }
+        for i, singular in enumerate(spectrum.singular_values)
+    ]  # fmt: skip

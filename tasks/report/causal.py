@@ -1,0 +1,89 @@
+"""Figure 5 of the study: log-perplexity of the model when the residual at the target layer is replaced."""
+
+from typing import TYPE_CHECKING
+
+from tasks.report.drawing import COLOURS, INK, WIDTH, grid_shape
+from tasks.report.panels import Panel, Rows, Scope, absent, extent, spread, text, with_interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INTERVENTIONS = ("transport", "identity", "mean", "bias", "random_rotation", "zero")
+PAIRS = 6
+
+
+def position_set(scope: Scope) -> str | None:
+    """The edited positions that the report is about: the study's three sets averaged, else the first set there is."""
+    found = scope.ask(
+        f"select position_set from causal_summary where {scope.of_collection} and intervention <> 'none' "
+        "and feature_id is null group by position_set order by position_set = 'study' desc, count(*) desc, position_set limit 1"
+    )
+    return found[0]["position_set"] if found else None
+
+
+def panels(scope: Scope) -> list[Panel]:
+    """What each intervention costs, a small figure a pair."""
+    key, title = "causal", "Log-perplexity under interventions (Fig. 5)"
+    positions = position_set(scope)
+    pairs = spread([tuple(pair.values()) for pair in scope.ask(
+        f"select distinct target_layer, source_layer from causal_summary where {scope.of_collection}"
+    )], PAIRS)  # fmt: skip
+    wanted = ", ".join(f"({target}, {source})" for target, source in pairs) or "(null, null)"
+    sql = f"""select source_layer, target_layer, method, intervention, position_set, n_sets, n_sequences, n_documents,
+    log_ppl_none, log_ppl, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high,
+    delta_edited_onwards, delta_edited_onwards_low, delta_edited_onwards_high, kl, kl_low, kl_high
+from causal_summary
+where {scope.of_collection} and position_set = {text(positions or "")} and feature_id is null and intervention <> 'none'
+    and (target_layer, source_layer) in ({wanted})
+order by target_layer, source_layer, intervention"""
+    rows = scope.ask(sql)
+    if not rows:
+        return [absent(key, title, sql, "no intervention has been run yet: run the flow causal")]
+    first = [
+        r for r in rows if (r["target_layer"], r["source_layer"]) == (rows[0]["target_layer"], rows[0]["source_layer"])
+    ]
+    seen = "; ".join(f"{r['intervention'].replace('_', ' ')} {with_interval(r, 'delta_log_ppl', 3)}" for r in first)
+    where = (
+        "averaged over the study's three sets of five positions" if positions == "study" else f"positions {positions}"
+    )
+    return [Panel(
+        key, title, sql, rows, draw=_draw,
+        caption=f"Rise of the mean next-token loss over the whole sequence (nats, logarithmic beyond 0.01) above the unedited "
+        f"model on the same sequences, {where}; bars are paired 95 % intervals by document"
+        + (" (the three sets' averaged)" if positions == "study" else "")
+        + ". In a title: source → target layer and the unedited model's log-perplexity. The numbers below also hold the loss "
+        "from the first edited position on, and the KL divergence.",
+        n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator {rows[0]['method']}",
+        alt=f"Rise of log-perplexity for {first[0]['source_layer']} to {first[0]['target_layer']}, in nats: {seen}.",
+    )]  # fmt: skip
+
+
+def _draw(figure: "Figure", rows: Rows) -> None:
+    pairs = sorted({(row["target_layer"], row["source_layer"]) for row in rows})
+    found = {row["intervention"] for row in rows}
+    names = [name for name in INTERVENTIONS if name in found] + sorted(found - set(INTERVENTIONS))
+    height, width = grid_shape(len(pairs), 3)
+    figure.set_size_inches(WIDTH, 0.5 + (0.9 + 0.22 * len(names)) * height)
+    grid = figure.subplots(height, width, sharey=True, sharex=True, squeeze=False)
+    for axes, (target, source) in zip(grid.flat, pairs):
+        some = {r["intervention"]: r for r in rows if (r["target_layer"], r["source_layer"]) == (target, source)}
+        for place, name in enumerate(names):
+            row = some.get(name)
+            if row is None or row["delta_log_ppl"] is None:
+                continue
+            value, low, high = (row[f"delta_log_ppl{end}"] for end in ("", "_low", "_high"))
+            colour = COLOURS[2] if name == "transport" else COLOURS[0]
+            axes.plot(value, place, "o", ms=4.5, color=colour)
+            axes.hlines(place, value if low is None else low, value if high is None else high, color=colour, lw=1.8)
+        unedited = next(iter(some.values()))["log_ppl_none"]
+        axes.set_title(f"{source} → {target}" + ("" if unedited is None else f"  (unedited {unedited:.3f})"))
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_xscale("symlog", linthresh=0.01)
+        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        axes.tick_params(axis="x", labelsize=7)
+    grid[0, 0].invert_yaxis()
+    for i, axes in enumerate(grid.flat):
+        axes.set_visible(i < len(pairs))
+        if i + width >= len(pairs):
+            axes.set_xlabel("rise of log-perplexity (nats)")
+            axes.tick_params(labelbottom=True)

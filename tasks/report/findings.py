@@ -1,0 +1,142 @@
+"""What the tables say about the study's claims: yes, no or not known, each with its numbers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+
+from ato.numerics.bootstrap import document_bootstrap
+from tasks.report.causal import position_set
+from tasks.report.panels import Rows, Scope, text, with_interval
+
+STUDY_SETS = "'10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122'"
+RIVALS = ("bias", "mean", "zero", "random_rotation")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim and what this collection says about it."""
+
+    claim: str
+    answer: str
+    """yes, no or not known."""
+    evidence: str
+    sql: str
+
+
+def findings(scope: Scope) -> list[Finding]:
+    """All claims that can be put to the tables of a collection."""
+    return [_residual_by_leap(scope), _features_by_leap(scope), _features_by_depth(scope), *_costs(scope)]
+
+
+def _residual_by_leap(scope: Scope) -> Finding:
+    sql = f"""select source_layer, leap, r2_test, r2_test_low, r2_test_high from operators
+where {scope.where} and r2_test is not null
+qualify row_number() over (partition by source_layer, leap order by r2_val desc nulls last, operator) = 1
+order by source_layer, leap"""
+    return _falls("Residual r² falls with the leap, from every source", scope.ask(sql), "source_layer", "r2_test", sql)
+
+
+def _features_by_leap(scope: Scope) -> Finding:
+    sql = f"""select target_layer, sae, leap, mean_r2, mean_r2_low, mean_r2_high, n_features from feature_depth
+where {scope.where} and features = (select max(features) from feature_depth where {scope.where})
+order by target_layer, sae, leap"""
+    return _falls(
+        "Mean per-feature r² falls with the leap, at every target", scope.ask(sql), "target_layer", "mean_r2", sql
+    )
+
+
+def _falls(claim: str, rows: Rows, layer: str, score: str, sql: str) -> Finding:
+    """Whether a score falls from each leap to the next, for each layer that has several leaps."""
+    lines, falling, total = [], 0, 0
+    for number, some in _groups(rows, lambda r: r[layer]):
+        if len(some) < 2:
+            continue
+        monotone = all(later[score] < earlier[score] for earlier, later in pairwise(some))
+        falling, total = falling + monotone, total + 1
+        first, last = some[0], some[-1]
+        lines.append(
+            f"layer {number}: {with_interval(first, score)} at leap {first['leap']} to {with_interval(last, score)} at leap "
+            f"{last['leap']}{'' if monotone else ', not at every step'}"
+        )
+    answer = "not known" if not total else "yes" if falling == total else "no"
+    counted = f"at every step for {falling} of {total} layers; " if total else "no layer has two leaps yet"
+    return Finding(claim, answer, counted + "; ".join(lines), sql)
+
+
+def _features_by_depth(scope: Scope) -> Finding:
+    sql = f"""select leap, target_layer, sae, mean_r2, mean_r2_low, mean_r2_high, n_features from feature_depth
+where {scope.where} and features = (select max(features) from feature_depth where {scope.where})
+order by leap, target_layer, sae"""
+    lines, falling, total = [], 0, 0
+    for leap, some in _groups(scope.ask(sql), lambda r: r["leap"]):
+        shallow, deep = some[0], some[-1]
+        if shallow["target_layer"] == deep["target_layer"]:
+            continue
+        falling, total = falling + (deep["mean_r2"] < shallow["mean_r2"]), total + 1
+        lines.append(
+            f"leap {leap}: {with_interval(shallow, 'mean_r2')} at layer {shallow['target_layer']}, "
+            f"{with_interval(deep, 'mean_r2')} at layer {deep['target_layer']}"
+        )
+    answer = "not known" if not total else "yes" if falling == total else "no"
+    counted = f"for {falling} of {total} leaps; " if total else "no leap reaches two target layers with an SAE yet"
+    claim = "Features of the deepest target are carried less than those of the shallowest, at equal leap"
+    return Finding(claim, answer, counted + "; ".join(lines), sql)
+
+
+def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[Any, Rows]]:
+    return ((value, list(some)) for value, some in groupby(rows, key=key))
+
+
+def _costs(scope: Scope) -> Iterator[Finding]:
+    """Transport against each of its rivals, paired on the same sequences and positions."""
+    chosen = position_set(scope)
+    sets = STUDY_SETS if chosen == "study" else text(chosen or "")
+    for rival in RIVALS:
+        name = rival.replace("_", " ")
+        sql = f"""select t.source_layer, t.target_layer, t.document, count(*) as n, sum(t.log_ppl - r.log_ppl) as difference
+from causal_perplexity as t
+inner join causal_perplexity as r
+    using (collection, evaluation, source_layer, target_layer, method, positions, sequence_id)
+inner join latest_evaluations as l
+    on l.kind = 'causal_effects' and l.collection = t.collection and l.evaluation = t.evaluation and l.part = t.positions
+    and l.source_layer = t.source_layer and l.target_layer = t.target_layer and l.method = t.method
+where l.is_latest and t.{scope.of_collection} and t.intervention = 'transport' and r.intervention = '{rival}'
+    and t.feature_id is null and r.feature_id is null and t.positions in ({sets})
+group by all
+order by t.target_layer, t.source_layer, t.document"""
+        yield _cost(f"Transport costs less perplexity than {name}", scope.ask(sql), sql)
+
+
+def _cost(claim: str, rows: Rows, sql: str) -> Finding:
+    if not rows:
+        return Finding(claim, "not known", "no such pair of interventions has been run yet", sql)
+    mean, low, high = _paired_mean(rows)
+    pairs = [_paired_mean(some) for _, some in _groups(rows, lambda r: (r["target_layer"], r["source_layer"]))]
+    less = sum(high is not None and high < 0 for _, _, high in pairs)
+    more = sum(low is not None and low > 0 for _, low, _ in pairs)
+    interval = "" if low is None else f" [{low:+.4f}, {high:+.4f}]"
+    answer = (
+        "not known" if high is None else "yes" if high < 0 else "no" if low is not None and low > 0 else "not known"
+    )
+    n = sum(row["n"] for row in rows)
+    return Finding(
+        claim, answer,
+        f"{mean:+.4f}{interval} nats a token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
+        f"{len({row['document'] for row in rows}):,} documents); surely less for {less} pairs, surely more for {more}, "
+        f"undecided for {len(pairs) - less - more}",
+        sql,
+    )  # fmt: skip
+
+
+def _paired_mean(rows: Rows) -> tuple[float, float | None, float | None]:
+    """Mean difference a sequence with its 95 % interval; documents are resampled, with all their sequences and pairs."""
+    documents = sorted({row["document"] for row in rows})
+    sums = np.zeros((len(documents), 2))
+    for row in rows:
+        sums[documents.index(row["document"])] += row["difference"], row["n"]
+    limits = document_bootstrap(sums, lambda s: s[..., 0] / s[..., 1])
+    low, high = (None if end is None else float(end) for end in limits)
+    return float(sums[:, 0].sum() / sums[:, 1].sum()), low, high

@@ -1,0 +1,123 @@
+"""A panel of the report: one question asked of the tables in SQL, its rows, and how they are shown."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from tasks.report.drawing import Draw
+from warehouse.catalog.catalog import connect
+from warehouse.catalog.sql_errors import running
+from warehouse.storage.warehouse import Warehouse
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure (or block of text) of the report with what is needed to check it."""
+
+    key: str
+    """Anchor on the page and name of its PNG file."""
+    title: str
+    sql: str
+    """The statement that gives ``rows``; it runs as it stands in ``ato sql``."""
+    rows: Rows
+    caption: str
+    """How to read it: what the axes are, what an interval is."""
+    n: str
+    """What it is made of, in numbers."""
+    alt: str
+    """What one sees, in words, for those who do not."""
+    draw: Draw | None = None
+    body: str = ""
+    """HTML in place of a figure."""
+    absent: str = ""
+    """Why there is nothing to show; empty if there is."""
+
+
+def absent(key: str, title: str, sql: str, reason: str) -> Panel:
+    """A panel without rows: one line says what would fill it."""
+    return Panel(key, title, sql, [], "", "", "", absent=reason)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the figures are about: one collection, and the operators that are shown."""
+
+    connection: duckdb.DuckDBPyConnection
+    collection: str
+    method: str
+    """``ridge``, the study's method, where it was fitted."""
+    position_policy: str
+
+    @property
+    def where(self) -> str:
+        """Condition on collection, method and policy."""
+        return f"{self.of_collection} and method = {text(self.method)} and {self.of_policy}"
+
+    def conditions(self, alias: str) -> str:
+        """``where`` for the columns of one of several joined tables."""
+        return " and ".join(f"{alias}.{condition}" for condition in self.where.split(" and "))
+
+    @property
+    def of_collection(self) -> str:
+        """Condition on the collection."""
+        return f"collection = {text(self.collection)}"
+
+    @property
+    def of_policy(self) -> str:
+        """Condition on the position policy."""
+        return f"position_policy = {text(self.position_policy)}"
+
+    def ask(self, sql: str) -> Rows:
+        """The rows of a select."""
+        with running():
+            return self.connection.sql(sql).to_arrow_table().to_pylist(maps_as_pydicts="strict")
+
+
+def open_scope(warehouse: Warehouse, collection: str) -> Scope:
+    """The scope of a collection: ridge at the same position where there is one, else what has the most operators."""
+    connection = connect(warehouse)
+    scope = Scope(connection, collection, "ridge", "same")
+    found = scope.ask(
+        f"select method, position_policy from operators where {scope.of_collection} "
+        "and method not in ('identity', 'mean') group by method, position_policy order by position_policy = 'same' desc, "
+        "method = 'ridge' desc, count(*) desc, method, position_policy limit 1"
+    )
+    return Scope(connection, collection, **found[0]) if found else scope
+
+
+def text(value: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def spread(values: Iterable[Any], n: int) -> list[Any]:
+    """At most n of the distinct values, in order, evenly spread and with both ends."""
+    found = sorted(set(values))
+    if len(found) <= n:
+        return found
+    return [found[round(i * (len(found) - 1) / (n - 1))] for i in range(n)] if n > 1 else found[:1]
+
+
+def extent(rows: Sequence[dict[str, Any]], name: str) -> str:
+    """Smallest to largest value of a column of counts: ``120`` or ``80 to 120``."""
+    values = [row[name] for row in rows if row[name] is not None]
+    if not values:
+        return "no"
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number for the page; a dash where it was not measured."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(row: dict[str, Any], name: str, digits: int = 2) -> str:
+    """A score with its interval: ``0.81 [0.78, 0.84]``."""
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    bounds = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return number(row[name], digits) + bounds

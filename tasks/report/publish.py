@@ -1,0 +1,102 @@
+"""What a run leaves to look at: best versions in the registry, the published catalog, and artifacts in Prefect's pages."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.engine.server_calls import tell
+from warehouse.catalog.catalog import publish, rows
+from warehouse.storage.warehouse import Warehouse
+
+MLFLOW_UI = "ATO_MLFLOW_UI"
+"""Environment variable with the address of MLflow's pages; ``ato up`` sets it for the runs that it starts."""
+DASHBOARD = "ATO_DASHBOARD"
+"""The same of the dashboard."""
+MOST_COLUMNS = 10
+"""Of a table with one row; a wider one is turned on its side."""
+MOST_ROWS = 200
+"""Rows of a table artifact; the browser draws all of them at once."""
+
+
+def show_table(stage: str, collection: str, found: Sequence[Mapping[str, Any]]) -> None:
+    """The main table of a stage as an artifact of the run, with the command that asks for all of it."""
+    if not found:
+        return
+    if len(found) == 1 and len(found[0]) > MOST_COLUMNS:
+        found = [{"what": name, "value": str(value)} for name, value in found[0].items()]
+    cut = f" First {MOST_ROWS} of {len(found):,} rows." if len(found) > MOST_ROWS else ""
+    tell(
+        create_table_artifact,
+        table=[{name: _shown(value) for name, value in row.items()} for row in found[:MOST_ROWS]],
+        key=stage,
+        description=f"{stage} of `{collection}`.{cut} In a terminal: `ato show {stage} --collection {collection}`",
+    )
+
+
+def _shown(value: Any) -> Any:
+    """A cell: numbers to five digits, all else as text."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    return value if isinstance(value, int | None) else str(value)
+
+
+def show_link(key: str, address: str, description: str) -> None:
+    """An address as an artifact of the run: a link if a browser can follow it from a page, else its text."""
+    if address.startswith(("http://", "https://")):
+        tell(create_link_artifact, link=address, key=key, description=description)
+    else:
+        tell(create_markdown_artifact, f"{description}: `{address}`", key=key, description=description)
+
+
+def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
+    """What a run of all stages did, a row a stage, and where its results are, as one artifact."""
+    lines = ["| stage | parts | seconds | MB written | quality |", "|---|---|---|---|---|"]
+    for row in stages:
+        size = row["bytes"] / 1e6
+        lines.append(f"| {row['stage']} | {row['parts']} | {row['seconds']:.1f} | {size:.1f} | {row['quality']} |")
+    lines += ["", *(f"- {line}" for line in _places(collection))]
+    tell(create_markdown_artifact, "\n".join(lines), key="pipeline", description=f"Results of {collection}")
+
+
+def _places(collection: str) -> Iterator[str]:
+    """Where the results of a collection are looked at."""
+    warehouse = Warehouse()
+    if address := os.environ.get(DASHBOARD):
+        yield f"[Dashboard]({address})"
+    if address := os.environ.get(MLFLOW_UI):
+        yield f"[Registry of operators]({address}/#/models)"
+    yield f"Report: `{warehouse.root}/artifacts/reports/{collection}/report.html`"
+    yield f"Catalog: `{warehouse.root}/warehouse.duckdb`"
+    yield f"In a terminal: `ato show --collection {collection}`"
+
+
+def _point_at_best(warehouse: Warehouse, collection: str) -> None:
+    """Move the alias ``best`` of every registered model of the collection to its best version."""
+    addresses = rows(
+        warehouse,
+        "select distinct split_part(registry_uri, '/', 2) as name from operators "
+        "where collection = ? and registry_uri is not null order by name",
+        [collection],
+    )
+    if addresses:
+        from warehouse.registry.registry import Registry
+
+        registry = Registry(warehouse.root)
+        for address in addresses:
+            registry.update_best(address["name"])
+        if pages := os.environ.get(MLFLOW_UI):
+            show_link("operators-in-mlflow", f"{pages}/#/models", f"{len(addresses)} registered models")
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish_results(collection: str) -> None:
+    """Move the alias ``best``, replace ``warehouse.duckdb`` and say where the results are."""
+    warehouse = Warehouse()
+    _point_at_best(warehouse, collection)
+    publish(warehouse)
+    places = "\n".join(f"- {line}" for line in _places(collection))
+    tell(create_markdown_artifact, places, key="collection", description=f"Where the results of {collection} are")

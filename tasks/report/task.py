@@ -1,0 +1,91 @@
+"""Stage ``report``: the study's figures as one HTML file and as PNG files, drawn from the latest tables.
+
+A report is derived from tables and from nothing else: it has no key of its own. Beside it lies a stamp of the stages it
+was drawn from, and it is drawn again when that stamp would be another.
+"""
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from ato.errors import InputError
+from tasks.engine.progress import say
+from tasks.report import causal, efficiency, features, operators, transport
+from tasks.report.drawing import png
+from tasks.report.findings import findings
+from tasks.report.overview import head
+from tasks.report.page import page
+from tasks.report.panels import Panel, Scope, open_scope
+from tasks.settings import ReportSettings
+from warehouse.catalog.catalog import rows
+from warehouse.storage.warehouse import Warehouse
+
+PAGE, STAMP = "report.html", "stamp.txt"
+VERSION = 1
+"""Raised whenever the drawing changes, so that older reports are drawn again."""
+
+
+@task(name="report", cache_policy=NO_CACHE)
+def write_report(collection: str, settings: ReportSettings) -> str:
+    """Write ``artifacts/reports/<collection>/report.html`` and a PNG file a figure; returns the page's address.
+
+    Equal tables give equal bytes. Figures whose tables are empty are a line that says what would fill them.
+
+    Raises:
+        InputError: no such collection.
+        DamagedFileError: a table that a figure reads has a missing or short file.
+    """
+    warehouse = Warehouse()
+    stamp = _stamp(warehouse, collection, settings)
+    folder = ("reports", collection)
+    paths = [f"artifacts/reports/{collection}/{name}" for name in (PAGE, STAMP)]
+    address = warehouse.storage.url(paths[0])
+    if warehouse.storage.sizes(paths[:1]) and warehouse.storage.read(paths[1]) == stamp.encode():
+        say("report", f"nothing new to draw, skipped: {address}")
+        return address
+    scope = open_scope(warehouse, collection)
+    with scope.connection:
+        if not scope.ask(f"select collection from collections where {scope.of_collection}"):
+            raise InputError(f"no collection {collection!r}", cure='ato sql "select collection from collections"')
+        shown = report_panels(scope, settings)
+        text = page(f"Transport study: {collection}", head(scope), findings(scope), shown)
+    drawn = [panel for panel in shown if panel.draw is not None and not panel.absent] if settings.png else []
+    warehouse.publish_artifact_folder(partial(_fill, text, drawn), *folder)
+    warehouse.publish_artifact(lambda path: path.write_text(stamp), *folder, STAMP)
+    absent = sum(bool(panel.absent) for panel in shown)
+    say("report", f"{len(shown) - absent} of {len(shown)} figures: {address}")
+    return address
+
+
+def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> str:
+    """What the report depends on: the stages of the collection, the settings and the program."""
+    runs = rows(
+        warehouse,
+        "select stage, key, epoch_us(started_at) as started_at, quality from stage_runs where collection = ? order by all",
+        [collection],
+    )
+    text = json.dumps([VERSION, settings.model_dump(), runs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
+    """All panels of the report, in the study's order."""
+    return [
+        *transport.panels(scope),
+        *efficiency.panels(scope),
+        *causal.panels(scope),
+        *operators.panels(scope),
+        *features.panels(scope, settings.n_example_features),
+    ]
+
+
+def _fill(text: str, drawn: list[Panel], folder: Path) -> None:
+    """Write the page and the pictures into an empty folder."""
+    for panel in drawn:
+        assert panel.draw is not None
+        (folder / f"{panel.key}.png").write_bytes(png(panel.key, panel.draw, panel.rows))
+    (folder / PAGE).write_text(text, encoding="utf-8")

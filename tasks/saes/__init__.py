@@ -1,0 +1,1 @@
+"""Stage `saes`: autoencoders trained or loaded, and judged."""

@@ -1,0 +1,1 @@
+"""Corpora, sequences and activations as stored."""

@@ -1,0 +1,56 @@
+"""The table ``sequences``: written shard by shard before the model runs, read back by whoever runs it again."""
+
+import io
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ato.errors import DamagedFileError
+from ato.text import Sequence as TokenSequence
+from warehouse.catalog.catalog import connect
+from warehouse.storage.manifests import REBUILD
+from warehouse.storage.warehouse import FileRecord, Warehouse
+
+COLUMNS = ("sequence_id", "document_id", "document", "split", "fold", "start", "token_ids", "text")
+
+
+def write_sequences(
+    warehouse: Warehouse, collection: str, shard: int, sequences: Sequence[TokenSequence]
+) -> FileRecord:
+    """Write the sequences of one shard as one file."""
+    rows = {name: [getattr(q, name) for q in sequences] for name in COLUMNS if name != "token_ids"}
+    rows["token_ids"] = [np.asarray(q.token_ids, dtype=np.int32) for q in sequences]
+    rows["n_tokens"] = [len(q.token_ids) for q in sequences]
+    return warehouse.write_rows("sequences", rows, f"{shard:05d}", collection=collection)
+
+
+def read_shard(warehouse: Warehouse, file: FileRecord) -> list[TokenSequence]:
+    """The sequences of one shard, in order.
+
+    Raises:
+        DamagedFileError: the file is missing or cut.
+    """
+    data = warehouse.storage.read(file.path)
+    try:
+        table = pq.ParquetFile(io.BytesIO(data or b"")).read(list(COLUMNS))
+    except pa.ArrowException as error:
+        where = warehouse.storage.url(file.path)
+        raise DamagedFileError("sequences cannot be read", where=where, cure=REBUILD) from error
+    return [_sequence(row) for row in table.to_pylist()]
+
+
+def stored_sequences(
+    warehouse: Warehouse, collection: str, splits: Collection[str] = ("train", "val", "test")
+) -> list[TokenSequence]:
+    """All sequences of a complete collection in the given splits, in order."""
+    found = connect(warehouse).sql(
+        f"select {', '.join(COLUMNS)} from sequences where collection = ? and list_contains(?, split) order by sequence_id",
+        params=[collection, list(splits)],
+    )
+    return [_sequence(dict(zip(COLUMNS, row))) for row in found.fetchall()]
+
+
+def _sequence(row: dict) -> TokenSequence:
+    return TokenSequence(**row | {"token_ids": np.asarray(row["token_ids"], dtype=np.int32)})

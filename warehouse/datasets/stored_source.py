@@ -1,0 +1,314 @@
+"""Stored residuals: writes blocks as activations, and streams a collection's activations back, shard by shard."""
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from ato.errors import DamagedFileError, InputError, LayerError
+from ato.numerics.devices import to_host
+from ato.residuals import ResidualBlock
+from ato.residuals.attended import Attended
+from ato.residuals.blocks import check_finite
+from ato.text.splits import in_splits
+from warehouse.datasets.activations import ShardEncoder
+from warehouse.datasets.attended import COLUMNS, attended_columns, attended_of
+from warehouse.storage.manifests import PASSED, REBUILD, manifests
+from warehouse.storage.warehouse import FileRecord, Warehouse
+
+KEYS = ["sequence_id", "position", "token_id"]
+_WORKERS = min(4, os.cpu_count() or 1)
+
+
+def write_block(warehouse: Warehouse, collection: str, shard: int, block: ResidualBlock) -> list[FileRecord]:
+    """Store a block as one activations file a layer, and one of attended positions a layer that has them.
+
+    Returns the files for the stage's manifest.
+
+    Args:
+        shard: number of the block within its collection; it names the files, so a block written again replaces itself.
+
+    Raises:
+        NonFiniteError: a residual is NaN or infinite; names layer, sequence and position.
+        DiskFullError: no space left.
+    """
+
+    check_finite(block)
+    keys = {name: getattr(block, name) for name in KEYS}
+
+    def columns(layer: int) -> tuple[np.ndarray, np.ndarray]:
+        x = to_host(block.residuals[layer].detach().to(torch.float32).contiguous())  # [n, d]
+        return to_host(block.norm(layer)).numpy(), x.numpy()
+
+    encoder = ShardEncoder(keys, *columns(block.layers[0])) if block.layers else None
+
+    def write(layer: int) -> FileRecord:
+        assert encoder is not None  # there is a layer
+        parts = encoder.parts(*columns(layer))
+        return warehouse.write_encoded(
+            "activations", parts, block.n, f"{shard:05d}", collection=collection, layer=layer
+        )
+
+    def write_attended(layer: int) -> FileRecord:
+        rows = attended_columns(block, layer)
+        return warehouse.write_rows("attended", rows, f"{shard:05d}", collection=collection, layer=layer)
+
+    # Encoding, hashing and flushing all leave the interpreter: layers overlap.
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return [*pool.map(write, block.layers), *pool.map(write_attended, sorted(block.attended))]
+
+
+@dataclass(frozen=True)
+class _Sequences:
+    """What residuals need to know of their sequences: three arrays, ascending by sequence id."""
+
+    sequence_id: np.ndarray
+    document: np.ndarray
+    group: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """The files of one shard: layer -> path."""
+
+    activations: dict[int, str]
+    attended: dict[int, str]
+    attention_top_k: int
+
+
+def read_block(
+    warehouse: Warehouse,
+    collection: str,
+    shard: int,
+    layers: Sequence[int],
+    n_folds: int,
+    attention_layers: Sequence[int] = (),
+    attention_top_k: int = 0,
+) -> ResidualBlock:
+    """Read one shard of a collection that is still being made; its sequences are in the part of the same number.
+
+    Raises:
+        DamagedFileError: a file is missing or cannot be read.
+    """
+    part = f"part-{shard:05d}.parquet"
+    paths = [
+        {layer: f"{table}/collection={collection}/layer={layer}/{part}" for layer in of_table}
+        for table, of_table in (("activations", layers), ("attended", attention_layers))
+    ]
+    files = _Shard(paths[0], paths[1], attention_top_k)
+    sequences = _sequences(warehouse, [f"sequences/collection={collection}/{part}"], n_folds)
+    with ThreadPoolExecutor(_WORKERS) as readers:
+        block = _read_shard(warehouse, files, sequences, n_folds, None, readers)
+    assert block is not None  # None is for shards without a row of the splits
+    return block
+
+
+class StoredSource:
+    """The activations of a collection as a residual source, in the order of its shards.
+
+    At most two shards are in memory: the one that is being consumed and the next, which a thread reads ahead. The
+    tensors are views of what was read; treat them as read-only.
+
+    Args:
+        warehouse: the warehouse, or its root.
+        collection: key of a complete collection whose activations were stored.
+        attention_layers: blocks of the model whose attention comes along, as ``block.attended``.
+        shards: numbers of the shards to yield; default all.
+
+    Raises:
+        InputError: no such collection, or it was collected without storing activations.
+        LayerError: attention of a block that was not collected.
+        DamagedFileError: a file is missing or short.
+    """
+
+    def __init__(
+        self, warehouse: Warehouse | str | Path | None, collection: str, attention_layers: Iterable[int] = (),
+        shards: Sequence[int] | None = None,
+    ):  # fmt: skip
+        self._warehouse = warehouse if isinstance(warehouse, Warehouse) else Warehouse(warehouse)
+        self.collection = collection
+        files = _files(self._warehouse, collection)
+        for path, problem in self._warehouse.damage(f for of_table in files.values() for f in of_table).items():
+            url = self._warehouse.storage.url(path)
+            raise DamagedFileError(f"damaged file {url}", where=problem, cure=REBUILD)
+        self._paths = {table: _by_part(files[table]) for table in ("activations", "attended")}
+        self.layers: tuple[int, ...] = _layers(self._paths["activations"])
+        self.attention_layers = tuple(sorted(set(attention_layers)))
+        if missing := sorted(set(self.attention_layers) - set(_layers(self._paths["attended"]))):
+            wanted = ",".join(map(str, self.attention_layers))
+            cure = f"collect with --set collect.attention_layers=[{wanted}] --set model.attention=eager"
+            raise LayerError(f"attention of blocks {missing} was not collected", where=collection, cure=cure)
+        columns = ["d_model", "n_folds", "settings"]
+        (row,) = _read(self._warehouse, files["collections"][-1].path, columns).to_pylist()
+        self.d_model: int = row["d_model"]
+        self.n_folds: int = row["n_folds"]
+        self._top_k: int = json.loads(row["settings"])["attention_top_k"] if self.attention_layers else 0
+        self._sequences = _sequences(self._warehouse, [file.path for file in files["sequences"]], self.n_folds)
+        self._parts = sorted(self._paths["activations"])
+        if shards is not None:
+            self._parts = [part for part in self._parts if _number(part) in shards]
+
+    def blocks(
+        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+    ) -> Iterator[ResidualBlock]:
+        """One block a shard, of the given layers and splits; shards without a row of the splits are passed over.
+
+        Raises:
+            LayerError: a layer that is not stored.
+            DamagedFileError: a file cannot be read, or the layers of a shard do not hold the same tokens.
+        """
+        wanted = self.layers if layers is None else tuple(layers)
+        if missing := sorted(set(wanted) - set(self.layers)):
+            cure = f"choose from {list(self.layers)}"
+            raise LayerError(f"layers {missing} are not stored in collection {self.collection}", cure=cure)
+        shards = []
+        for part in self._parts:
+            found = []
+            for table, of_table in (("activations", wanted), ("attended", self.attention_layers)):
+                paths = self._paths[table].get(part, {})
+                if lacking := sorted(set(of_table) - paths.keys()):
+                    where = self.collection
+                    raise DamagedFileError(f"{part} lacks {table} of layers {lacking}", where=where, cure=REBUILD)
+                found.append({layer: paths[layer] for layer in of_table})
+            shards.append(_Shard(found[0], found[1], self._top_k))
+        return self._stream(shards, splits)
+
+    def _stream(self, shards: list[_Shard], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
+        ahead, readers = ThreadPoolExecutor(1), ThreadPoolExecutor(_WORKERS)
+
+        def start(number: int) -> Future[ResidualBlock | None] | None:
+            if number == len(shards):
+                return None
+            return ahead.submit(
+                _read_shard, self._warehouse, shards[number], self._sequences, self.n_folds, splits, readers
+            )
+
+        try:
+            number, coming = 0, start(0)
+            while coming is not None:
+                block = coming.result()
+                number += 1
+                coming = start(number)
+                if block is not None:
+                    yield block
+        finally:
+            # Not waiting: an abandoned stream is closed by the garbage collector, which may run inside the very lock
+            # of `threading` that joining a thread needs.
+            for pool in (ahead, readers):
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_shard(
+    warehouse: Warehouse,
+    shard: _Shard,
+    sequences: _Sequences,
+    n_folds: int,
+    splits: Collection[str] | None,
+    readers: ThreadPoolExecutor,
+) -> ResidualBlock | None:
+    """The block of one shard, given the path of each layer; None, and no residual read, if no row is in the splits."""
+    files = shard.activations
+    first = next(iter(files.values()))
+    keys = _read(warehouse, first, KEYS)
+    sequence_id, position, token_id = (keys[name].to_numpy() for name in KEYS)
+    place = np.searchsorted(sequences.sequence_id, sequence_id).clip(max=len(sequences.sequence_id) - 1)
+    if (sequences.sequence_id[place] != sequence_id).any():
+        where = warehouse.storage.url(first)
+        raise DamagedFileError("activations of sequences that are not in the collection", where=where, cure=REBUILD)
+    group = sequences.group[place]
+    rows = in_splits(group, splits, n_folds)
+    if splits is not None and not rows.any():
+        return None
+
+    def read(path: str) -> torch.Tensor:
+        table = _read(warehouse, path, [*KEYS, "residual"])
+        if not table.select(KEYS).equals(keys):
+            where = warehouse.storage.url(path)
+            raise DamagedFileError("holds other tokens than the other layers of its shard", where=where, cure=REBUILD)
+        return _tensor(table["residual"])
+
+    def read_attended(path: str) -> Attended:
+        attended = attended_of(_read(warehouse, path, COLUMNS), sequence_id, position, shard.attention_top_k)
+        if attended is None:
+            where = warehouse.storage.url(path)
+            raise DamagedFileError("holds other tokens than the activations of its shard", where=where, cure=REBUILD)
+        return attended
+
+    residuals = dict(zip(files, readers.map(read, files.values())))
+    attended = dict(zip(shard.attended, readers.map(read_attended, shard.attended.values())))
+    block = ResidualBlock(residuals, sequence_id, position, token_id, sequences.document[place], group, attended)
+    return block if rows.all() else block.select(rows)
+
+
+def _read(warehouse: Warehouse, path: str, columns: list[str]) -> pa.Table:
+    try:
+        # Threads pay off across files only: one column holds nearly all bytes of a file.
+        with pq.ParquetFile(warehouse.storage.open(path), memory_map=True) as parquet:
+            return parquet.read(columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        where = f"{warehouse.storage.url(path)}, {error}"
+        raise DamagedFileError("file cannot be read", where=where, cure=REBUILD) from error
+
+
+def _sequences(warehouse: Warehouse, paths: Sequence[str], n_folds: int) -> _Sequences:
+    table = pa.concat_tables(_read(warehouse, path, ["sequence_id", "document", "split", "fold"]) for path in paths)
+    table = table.sort_by("sequence_id")
+    fold = pc.fill_null(table["fold"], -1).to_numpy()
+    split = [pc.equal(table["split"], name).to_numpy() for name in ("train", "val", "test")]
+    group = np.select(split, [fold, n_folds, n_folds + 1], default=-1).astype(np.int16)
+    if (group < 0).any() or (fold >= n_folds).any():
+        raise DamagedFileError("a sequence has neither split nor fold", where=paths[0], cure=REBUILD)
+    return _Sequences(table["sequence_id"].to_numpy(), table["document"].to_numpy(), group)
+
+
+def _files(warehouse: Warehouse, collection: str) -> dict[str, list[FileRecord]]:
+    """Table -> files, of the collection's complete and passed stages."""
+    found: dict[str, dict[str, FileRecord]] = {
+        table: {} for table in ("collections", "sequences", "activations", "attended")
+    }
+    passed = [run for run in manifests(warehouse) if run.quality == PASSED]
+    for file in (file for run in passed for file in run.files):
+        if file.table_name in found and file.path.startswith(f"{file.table_name}/collection={collection}/"):
+            found[file.table_name][file.path] = file
+    if not found["collections"] or not found["sequences"]:
+        known = sorted({run.collection for run in passed})
+        raise InputError(f"no complete collection {collection!r}", where=warehouse.root, cure=f"choose from {known}")
+    if not found["activations"]:
+        raise InputError(
+            f"collection {collection} was collected without storing activations",
+            cure="collect it again with activations stored, or read its residuals live from the model",
+        )
+    return {table: [files[path] for path in sorted(files)] for table, files in found.items()}
+
+
+def _by_part(files: Iterable[FileRecord]) -> dict[str, dict[int, str]]:
+    """Part -> layer -> path."""
+    found: dict[str, dict[int, str]] = {}
+    for file in files:
+        _, _, layer, part = file.path.split("/")
+        found.setdefault(part, {})[int(layer.removeprefix("layer="))] = file.path
+    return found
+
+
+def _number(part: str) -> int:
+    """Number of a shard, given the name of its files."""
+    return int(part.removeprefix("part-").removesuffix(".parquet"))
+
+
+def _layers(paths: dict[str, dict[int, str]]) -> tuple[int, ...]:
+    return tuple(sorted({layer for of_part in paths.values() for layer in of_part}))
+
+
+def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
+    """A column of residuals as a tensor [n, d] float32, without a copy when it is in one piece."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    from_dlpack: Callable[[pa.Array], torch.Tensor] = torch.from_dlpack
+    return from_dlpack(array.flatten()).view(len(array), array.type.list_size)

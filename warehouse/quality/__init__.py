@@ -1,0 +1,1 @@
+"""Quality expectations on what was written."""

@@ -1,0 +1,1 @@
+"""Operators as versions of registered models in MLflow's database."""

@@ -1,0 +1,1 @@
+"""Where tables lie: local or object storage, atomic writing, locks, manifests."""
