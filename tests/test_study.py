@@ -51,5 +51,5 @@ def test_the_command_of_the_table_runs_and_fills_its_tables(command, tables, pro
     )
     getattr(importlib.import_module(f"flows.{name}"), name)(settings)
     for table in re.findall(r"`(\w+)`", tables):
-        if table != "explanations":  # the tiny SAEs are on no Neuronpedia; tests/tasks/test_explain.py fills it
+        if table != "explanations":  # the tiny SAEs are on no Neuronpedia; tests/tasks/explain/test_task.py fills it
             assert rows(None, f"select count(*) as n from {table}")[0]["n"] > 0, table

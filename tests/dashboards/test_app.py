@@ -8,7 +8,7 @@ import pytest
 
 from dashboards.ui.navigation import PAGES
 from dashboards.ui.reading import filled, literal
-from tests.dashboards.pages import open_page, panels
+from tests.dashboards.opened_pages import open_page, panels
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows, commit_stage, write
 from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse

@@ -102,9 +102,7 @@ def assert_same(warehouse: Warehouse, expected: Warehouse) -> None:
     for name in VOLATILE - OWN:
         assert steady_rows(warehouse, name) == steady_rows(expected, name)
     assert {
-        path
-        for path in warehouse.storage.entries()
-        if path.startswith("artifacts/") and "/mlflow/" not in path
+        path for path in warehouse.storage.entries() if path.startswith("artifacts/") and "/mlflow/" not in path
     } == {path for path in expected.storage.entries() if path.startswith("artifacts/") and "/mlflow/" not in path}
 
 

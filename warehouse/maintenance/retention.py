@@ -77,9 +77,7 @@ def plan(warehouse: Warehouse, collections: Collection[str] = (), older_than: ti
     runs, unreadable = manifests_and_damage(warehouse)
     if unreadable:
         cure = "run the command that wrote it again, or remove this file"
-        raise DamagedFileError(
-            "manifest cannot be read", where=warehouse.storage.url(unreadable[0]), cure=cure
-        )
+        raise DamagedFileError("manifest cannot be read", where=warehouse.storage.url(unreadable[0]), cure=cure)
     entries = warehouse.storage.entries()
     committed = {run.collection for run in runs}
     unfinished = {key for key in map(_collection_of, entries) if key} - committed

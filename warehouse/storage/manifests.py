@@ -119,9 +119,7 @@ def manifests(warehouse: Warehouse) -> list[StageRun]:
     """
     runs, unreadable = manifests_and_damage(warehouse)
     if unreadable:
-        raise DamagedFileError(
-            "manifest cannot be read", where=warehouse.storage.url(unreadable[0]), cure=REBUILD
-        )
+        raise DamagedFileError("manifest cannot be read", where=warehouse.storage.url(unreadable[0]), cure=REBUILD)
     return runs
 
 
@@ -148,9 +146,7 @@ def _read(warehouse: Warehouse, path: str) -> StageRun | None:
     try:
         return _parse(path, data)
     except (pa.ArrowException, IndexError, KeyError, TypeError, OSError) as error:
-        raise DamagedFileError(
-            "manifest cannot be read", where=warehouse.storage.url(path), cure=REBUILD
-        ) from error
+        raise DamagedFileError("manifest cannot be read", where=warehouse.storage.url(path), cure=REBUILD) from error
 
 
 @lru_cache(maxsize=65_536)

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from tests.dashboards.pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.dashboards.whole_study import ABLATED
 from tests.tasks.reported_study import COST, SAES
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write

@@ -10,7 +10,7 @@ import streamlit as st
 import dashboards.pages.operators.features
 from ato.operators import TransportOperator
 from dashboards.pages.operators.features import ORDERS
-from tests.dashboards.pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.dashboards.whole_study import UNSCORED, build_whole_study
 from tests.tasks.reported_study import N_FEATURES, SAES, SELECTED, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import COLLECTION, D_MODEL, STARTED, collect_rows, commit_stage, row, write

@@ -3,7 +3,7 @@
 import pytest
 
 import warehouse
-from tests.dashboards.pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, commit_stage, row, write
 from warehouse.storage.manifests import commit
 

@@ -11,7 +11,7 @@ import torch
 from ato.errors import DamagedFileError, SAEError, UnavailableError
 from ato.saes import SparseAutoencoder, load_sae, pretrained, save_sae
 from ato.saes.pretrained import from_sae_lens, load_pretrained, split_release, with_centring_folded
-from tests.ato.test_saes import D_IN, D_SAE, lens_sae, random_sae
+from tests.ato.saes.test_autoencoder import D_IN, D_SAE, lens_sae, random_sae
 
 RELEASE, SAE_ID = "gemma-scope-2b-pt-res-canonical", "layer_6/width_16k/canonical"
 

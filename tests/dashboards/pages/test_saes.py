@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from dashboards.pages.saes import STEPS
-from tests.dashboards.pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.tasks.reported_study import N_FEATURES, SAES
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
 from warehouse.storage.warehouse import Warehouse

@@ -6,7 +6,7 @@ import streamlit as st
 
 import dashboards.pages.transport.page
 from dashboards.pages.transport.page import ADDRESS, MEASURES
-from tests.dashboards.pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.dashboards.whole_study import build_whole_study
 from tests.tasks.reported_study import N_FEATURES, PAIRS, SAES, SELECTED, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write

@@ -8,7 +8,7 @@ from ato.errors import InputError, MismatchError, SettingsError
 from ato.moments import Moments
 from ato.residuals import MemorySource, share_pass
 from ato.text.splits import group_names
-from tests.ato.test_moments import GROUPS, N_FOLDS, largest_difference, two_pass
+from tests.ato.moments.test_moments import GROUPS, N_FOLDS, largest_difference, two_pass
 
 CUTS = (0.1, 1 / 3, 0.4, 0.5, 1.0)
 DOCUMENTS = 400

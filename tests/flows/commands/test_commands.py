@@ -11,7 +11,7 @@ import yaml
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.slow
 

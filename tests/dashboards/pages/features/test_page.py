@@ -5,7 +5,7 @@ import pytest
 import warehouse
 from dashboards.pages.features.examples import coloured
 from dashboards.pages.features.search import Search, statement
-from tests.dashboards.pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.dashboards.whole_study import ABLATED, STOPPING, UNSCORED
 from tests.tasks.reported_study import COLLECTION, N_FEATURES, SAES, SELECTED
 
