@@ -16,9 +16,19 @@ from benchmarks.program import header, line
 from flows.engine.environment import prepare_environment
 
 NAMES = (
-    "moments", "fitting", "scoring", "features", "sae_training", "causal", "collection", "storage", "sql", "pipeline",
-    "estimate", "gpu",
-)  # fmt: skip
+    "moments",
+    "fitting",
+    "scoring",
+    "features",
+    "sae_training",
+    "causal",
+    "collection",
+    "storage",
+    "sql",
+    "pipeline",
+    "estimate",
+    "gpu",
+)
 BY_NAME = ("orchestration", "dashboards")
 """Start servers and workers: run only where they are asked for."""
 

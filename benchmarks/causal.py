@@ -46,18 +46,23 @@ def measure(quick: bool) -> Iterator[Measurement]:
     causal_losses(model, [first], text[:1])  # both ways once untimed: the first passes are slower
     one_at_a_time(model, first, text[:1])
     ours, peer = side_by_side(
-        lambda: causal_losses(model, [plan], text, batch_size=BATCH), lambda: one_at_a_time(model, plan, text),
+        lambda: causal_losses(model, [plan], text, batch_size=BATCH),
+        lambda: one_at_a_time(model, plan, text),
         rounds=rounds,
-    )  # fmt: skip
+    )
     what = (
         f"{len(INTERVENTIONS) + 1} interventions at layer {plan.layer} of {model.n_layers}, {len(positions)} position "
         f"sets, {n} sequences, {str(model.dtype).removeprefix('torch.')}"
     )
     yield speedup(
-        what, ours, "the whole model per intervention", peer, at_least=3.0,
+        what,
+        ours,
+        "the whole model per intervention",
+        peer,
+        at_least=3.0,
         why_missed="half of the time is the blocks above the edit, a third the logits of every edited token, the rest "
         "softmax and KL; stacking more edits or making logits of several edits at once gained nothing (measured)",
-    )  # fmt: skip
+    )
     blocks, _ = seconds(lambda: blocks_above(model, plan, text))
     edits = n * len(plan.names)
     yield rate("edits of a sequence", "edits/s", edits / ours, "the blocks above the edit alone", edits / blocks)

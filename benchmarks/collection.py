@@ -79,10 +79,15 @@ def make_case(quick: bool, n_tokens: int, folder: Path) -> Case:
     settings = load_settings("demo").collect.model_copy(update={"corpus": str(corpus), "n_tokens": n_tokens})
     model = loaded_model(quick)
     sequences = make_sequences(
-        read_documents(settings.corpus, settings.text_field), model.tokenizer, seq_len=settings.seq_len,
-        n_tokens=n_tokens, max_sequences_per_document=settings.max_sequences_per_document,
-        min_len=settings.min_len, split_seed=settings.split_seed, n_folds=settings.n_folds,
-    )  # fmt: skip
+        read_documents(settings.corpus, settings.text_field),
+        model.tokenizer,
+        seq_len=settings.seq_len,
+        n_tokens=n_tokens,
+        max_sequences_per_document=settings.max_sequences_per_document,
+        min_len=settings.min_len,
+        split_seed=settings.split_seed,
+        n_folds=settings.n_folds,
+    )
     return Case(model, settings, list(sequences))
 
 
@@ -147,9 +152,11 @@ def save_hidden_states(case: Case, layers: tuple[int, ...], folder: Path) -> Non
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
         with torch.no_grad():
             states = case.model.parts.body(
-                input_ids=ids.to(case.model.device), attention_mask=mask.long().to(case.model.device),
-                use_cache=False, output_hidden_states=True,
-            ).hidden_states  # fmt: skip
+                input_ids=ids.to(case.model.device),
+                attention_mask=mask.long().to(case.model.device),
+                use_cache=False,
+                output_hidden_states=True,
+            ).hidden_states
         for layer in layers:
             np.save(folder / f"{layer}-{number}.npy", states[layer + 1].float().cpu().numpy()[mask.numpy()])
 
@@ -171,11 +178,21 @@ def cache_with_sae_lens(case: Case, layer: int, folder: Path) -> None:
     (name,) = (name for name, module in case.model.module.named_modules() if module is case.model.blocks[layer])
     size, full = case.settings.seq_len, full_sequences(case)
     config = CacheActivationsRunnerConfig(
-        dataset_path="", model_name="", model_class_name="AutoModelForCausalLM", model_batch_size=case.settings.batch_size,
-        hook_name=name, d_in=case.model.d_model, training_tokens=len(full) * size, context_size=size,
-        new_cached_activations_path=str(folder / "sae-lens"), shuffle=False, device=str(case.model.device),
-        buffer_size_gb=1.001 * len(full) * size * case.model.d_model * 4 / 1e9, prepend_bos=False, streaming=False,
-    )  # fmt: skip
+        dataset_path="",
+        model_name="",
+        model_class_name="AutoModelForCausalLM",
+        model_batch_size=case.settings.batch_size,
+        hook_name=name,
+        d_in=case.model.d_model,
+        training_tokens=len(full) * size,
+        context_size=size,
+        new_cached_activations_path=str(folder / "sae-lens"),
+        shuffle=False,
+        device=str(case.model.device),
+        buffer_size_gb=1.001 * len(full) * size * case.model.d_model * 4 / 1e9,
+        prepend_bos=False,
+        streaming=False,
+    )
     proxy = HookedProxyLM(case.model.module, case.model.tokenizer, hook_names=[name])
     with patch("sae_lens.cache_activations_runner.load_model", return_value=proxy):  # it loads by name only
         CacheActivationsRunner(config, override_dataset=Dataset.from_dict({"input_ids": full})).run()
@@ -200,10 +217,18 @@ def measure(quick: bool) -> Iterator[Measurement]:
     if not quick:
         few, many = (peak_memory("benchmarks.collection:collect_all", n) for n in MEMORY_TOKENS)
         what = f"peak memory of collecting {n_layers} layers, {MEMORY_TOKENS[1]:,} tokens"
-        yield growth(what, "MiB", many, f"{MEMORY_TOKENS[0]:,} tokens", few, at_most=1.1, why_missed=(
-            "buffers are of the size of a shard, and the smaller run has no full shards of every split; what the "
-            "allocator keeps of them was not traced further"
-        ))  # fmt: skip
+        yield growth(
+            what,
+            "MiB",
+            many,
+            f"{MEMORY_TOKENS[0]:,} tokens",
+            few,
+            at_most=1.1,
+            why_missed=(
+                "buffers are of the size of a shard, and the smaller run has no full shards of every split; what the "
+                "allocator keeps of them was not traced further"
+            ),
+        )
 
 
 def compare(case: Case, layers: tuple[int, ...], rounds: int) -> Iterator[Measurement]:
@@ -219,17 +244,26 @@ def compare(case: Case, layers: tuple[int, ...], rounds: int) -> Iterator[Measur
                 path.unlink()
 
         collecting, saving, bare = side_by_side(
-            lambda: next(waiting).run(), lambda: save_hidden_states(case, layers, Path(folder)),
-            lambda: bare_pass(case, layers), rounds=rounds, after_round=remove,
-        )  # fmt: skip
+            lambda: next(waiting).run(),
+            lambda: save_hidden_states(case, layers, Path(folder)),
+            lambda: bare_pass(case, layers),
+            rounds=rounds,
+            after_round=remove,
+        )
     what = f"collection, {len(layers)} of {case.model.n_layers} layers, {n:,} tokens"
     least = 0.9 if len(layers) == case.model.n_layers else None
     yield rate(
-        what, "tokens/s", n / collecting, "the bare forward pass", n / bare, at_least=least, why_missed=(
+        what,
+        "tokens/s",
+        n / collecting,
+        "the bare forward pass",
+        n / bare,
+        at_least=least,
+        why_missed=(
             "with so many layers, widening, encoding, hashing and flushing take their time from the very cores that run the "
             "model; one encoding for all layers of a shard, hashing while writing and gathering inside the hook help"
         ),
-    )  # fmt: skip
+    )
     yield rate(what, "tokens/s", n / collecting, "output_hidden_states and np.save", n / saving)
     yield plain(what, "B/s", written[-1] / collecting)
 
@@ -249,9 +283,12 @@ def beside_sae_lens(case: Case, layer: int, rounds: int) -> Iterator[Measurement
     for collection in collections:
         collection.remove()
     yield rate(
-        f"collection, layer {layer}", "tokens/s", case.n_tokens / collecting,
-        "sae-lens' CacheActivationsRunner", full / caching,
-    )  # fmt: skip
+        f"collection, layer {layer}",
+        "tokens/s",
+        case.n_tokens / collecting,
+        "sae-lens' CacheActivationsRunner",
+        full / caching,
+    )
 
 
 def collect_all(n_tokens: str) -> None:

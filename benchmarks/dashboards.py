@@ -69,9 +69,12 @@ def _in_browser(chromium: Any, address: str, size: str) -> Iterator[Measurement]
         taken = seconds(lambda: _visit(page, name, title, address if place == 0 else None))[0]  # noqa: B023
         what = f"first page ({name}) of a fresh server" if place == 0 else f"page {name}, first visit"
         yield within(
-            f"{what}, {size}", "s", taken, at_most=FIRST_LIMIT if place == 0 else LIMIT,
+            f"{what}, {size}",
+            "s",
+            taken,
+            at_most=FIRST_LIMIT if place == 0 else LIMIT,
             why_missed="about half of it is the browser's, which draws each chart: compare the further visits, without SQL",
-        )  # fmt: skip
+        )
         yield within(f"page {name}, sent to the browser, {size}", "bytes", received[0], at_most=BYTES_LIMIT)
     for name, title in _titles().items():
         taken = seconds(lambda: _visit(page, name, title, None))[0]  # noqa: B023

@@ -30,9 +30,16 @@ STAGES = {
 }
 """Stage of the estimate -> the stages of the warehouse that it commits."""
 SMALL = (
-    "collect.n_tokens=24000", "saes.layers=[12]", "saes.d_sae=1024", "saes.n_tokens=60000", "features.n_tokens=10000",
-    "features.candidate_percent=5", "operators.source_layers=[8, 10]", "operators.leaps=[2, 4]", "causal.n_sequences=4",
-)  # fmt: skip
+    "collect.n_tokens=24000",
+    "saes.layers=[12]",
+    "saes.d_sae=1024",
+    "saes.n_tokens=60000",
+    "features.n_tokens=10000",
+    "features.candidate_percent=5",
+    "operators.source_layers=[8, 10]",
+    "operators.leaps=[2, 4]",
+    "causal.n_sequences=4",
+)
 """The demo with so little of everything that it takes little more than what is the same for all studies."""
 TOTAL_WITHIN, STAGE_WITHIN = 1.5, 2.0
 Times = dict[str, float]
@@ -137,10 +144,16 @@ def _own_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     saes = {name: value for name, value in every["saes"].items() if name != "layers"}
     operators.pop("methods")  # each pair names its own: not every method is for every pair
     return {
-        "collect": collect, "moments": operators, "sae_weights": saes, "saes": saes | judged, "features": {},
-        "feature_scores": every["features"] | judged, "operators": operators, "evaluate": operators,
+        "collect": collect,
+        "moments": operators,
+        "sae_weights": saes,
+        "saes": saes | judged,
+        "features": {},
+        "feature_scores": every["features"] | judged,
+        "operators": operators,
+        "evaluate": operators,
         "causal": every["causal"] | judged,
-    }  # fmt: skip
+    }
 
 
 def _agree(row: dict[str, Any], wanted: dict[str, Any]) -> bool:

@@ -60,9 +60,13 @@ class Stream:
             token = np.arange(start, min(start + BLOCK_ROWS, self._n))
             document, position = np.divmod(token, DOCUMENT_ROWS)
             yield ResidualBlock(
-                {0: torch.from_numpy(self._rows[token % len(self._rows)])}, document, position.astype(np.int32),
-                (token * 7919 % 997).astype(np.int32), document, np.zeros(len(token), dtype=np.int16),
-            )  # fmt: skip
+                {0: torch.from_numpy(self._rows[token % len(self._rows)])},
+                document,
+                position.astype(np.int32),
+                (token * 7919 % 997).astype(np.int32),
+                document,
+                np.zeros(len(token), dtype=np.int16),
+            )
 
 
 def random_sae(rows: np.ndarray, width: int, k: int) -> SparseAutoencoder:
@@ -167,7 +171,7 @@ def ablation(quick: bool) -> Iterator[Measurement]:
     def ours() -> np.ndarray:
         return ablation_effects(
             model, {"sae": (layer, sae, candidates)}, text, n_sequences=ABLATED_IN, n_tokens=WINDOW
-        )["sae"].effect  # fmt: skip
+        )["sae"].effect
 
     ours()
     taken, found = seconds(ours)

@@ -43,31 +43,63 @@ def write_study(warehouse: Warehouse, n_features: int) -> Study:
         extra = {name: columns[name] for name in TABLES[table].partition[1:]}
         return warehouse.write_rows(table, _rows(table, n, columns), part, collection=collection, **extra)
 
-    study: Study = {("collect", collection): [
-        write(
-            "collections", 1, "c", layers=[list(SOURCES + TARGETS)], created_at=STARTED, model="a model of two billion",
-            corpus="a corpus", n_documents=N_SEQUENCES // 4, n_sequences=N_SEQUENCES, n_tokens=N_SEQUENCES * 128,
-            n_kept=N_SEQUENCES * 127, dropped_by_reason=[[("first_position", N_SEQUENCES)]], d_model=D_MODEL, n_layers=26,
-            seq_len=128, dtype="bfloat16", site="resid_post", settings="{}",
-            median_norm=[list(np.linspace(50, 300, len(SOURCES + TARGETS)))],
-        ),
-        write(
-            "sequences", N_SEQUENCES, "c", sequence_id=np.arange(N_SEQUENCES),
-            document=np.arange(N_SEQUENCES) // 4, document_id=[f"document-{i // 4:011d}" for i in range(N_SEQUENCES)], n_tokens=128,
-            split=[("train", "train", "val", "test")[i // 4 % 4] for i in range(N_SEQUENCES)],
-            token_ids=list(rng.integers(0, 50_000, (N_SEQUENCES, 128), dtype=np.int32)), text="word " * 128,
-        ),
-    ]}  # fmt: skip
+    study: Study = {
+        ("collect", collection): [
+            write(
+                "collections",
+                1,
+                "c",
+                layers=[list(SOURCES + TARGETS)],
+                created_at=STARTED,
+                model="a model of two billion",
+                corpus="a corpus",
+                n_documents=N_SEQUENCES // 4,
+                n_sequences=N_SEQUENCES,
+                n_tokens=N_SEQUENCES * 128,
+                n_kept=N_SEQUENCES * 127,
+                dropped_by_reason=[[("first_position", N_SEQUENCES)]],
+                d_model=D_MODEL,
+                n_layers=26,
+                seq_len=128,
+                dtype="bfloat16",
+                site="resid_post",
+                settings="{}",
+                median_norm=[list(np.linspace(50, 300, len(SOURCES + TARGETS)))],
+            ),
+            write(
+                "sequences",
+                N_SEQUENCES,
+                "c",
+                sequence_id=np.arange(N_SEQUENCES),
+                document=np.arange(N_SEQUENCES) // 4,
+                document_id=[f"document-{i // 4:011d}" for i in range(N_SEQUENCES)],
+                n_tokens=128,
+                split=[("train", "train", "val", "test")[i // 4 % 4] for i in range(N_SEQUENCES)],
+                token_ids=list(rng.integers(0, 50_000, (N_SEQUENCES, 128), dtype=np.int32)),
+                text="word " * 128,
+            ),
+        ]
+    }
     for target in TARGETS:
         study |= _sae_stages(write, rng, target, n_features)
         for source in SOURCES:
             study |= _pair_stages(write, rng, source, target, n_features)
     for stage, key in study:
-        study[stage, key].append(write(
-            "quality_results", N_CHECKS, f"{stage}-{key}", stage=stage, key=key, table_name=stage, n_checked=n_features,
-            expectation=[f"expectation {i}" for i in range(N_CHECKS)], success=[i > 0 for i in range(N_CHECKS)],
-            n_unexpected=[int(i == 0) for i in range(N_CHECKS)], examples='[{"feature_id": 7}]',
-        ))  # fmt: skip
+        study[stage, key].append(
+            write(
+                "quality_results",
+                N_CHECKS,
+                f"{stage}-{key}",
+                stage=stage,
+                key=key,
+                table_name=stage,
+                n_checked=n_features,
+                expectation=[f"expectation {i}" for i in range(N_CHECKS)],
+                success=[i > 0 for i in range(N_CHECKS)],
+                n_unexpected=[int(i == 0) for i in range(N_CHECKS)],
+                examples='[{"feature_id": 7}]',
+            )
+        )
     _commit(warehouse, study, 0)
     for run in range(N_BENCHMARK_RUNS):
         _write_benchmarks(warehouse, rng, run)
@@ -100,10 +132,15 @@ def _linked(warehouse: Warehouse, file: FileRecord, number: int) -> FileRecord:
 def _commit(warehouse: Warehouse, study: Study, number: int) -> None:
     for order, ((stage, key), files) in enumerate(study.items()):
         commit(
-            warehouse, stage, f"{key}-{number}" if number else key, collection=_collection(number),
-            settings={"stage": stage, "setting": list(range(20))}, files=files, seconds=1.0,
+            warehouse,
+            stage,
+            f"{key}-{number}" if number else key,
+            collection=_collection(number),
+            settings={"stage": stage, "setting": list(range(20))},
+            files=files,
+            seconds=1.0,
             started_at=STARTED + timedelta(minutes=order),
-        )  # fmt: skip
+        )
 
 
 def _write_benchmarks(warehouse: Warehouse, rng: np.random.Generator, run: int) -> None:
@@ -112,15 +149,36 @@ def _write_benchmarks(warehouse: Warehouse, rng: np.random.Generator, run: int) 
     for benchmark in BENCHMARKS:
         key = f"benchmark-{benchmark}-{run}"
         ours, what = rng.random(n) + 1, [f"figure {i}" for i in range(n)]
-        columns = _rows("benchmark_results", n, {
-            "run": key, "benchmark": benchmark, "what": what, "unit": "s", "ours": ours, "against": "a peer", "reference": 2.0,
-            "ratio": 2 / ours, "target": 1.0, "bound": "at least", "met": list(2 / ours >= 1), "measured_at": measured, "machine": "{}",
-        })  # fmt: skip
+        columns = _rows(
+            "benchmark_results",
+            n,
+            {
+                "run": key,
+                "benchmark": benchmark,
+                "what": what,
+                "unit": "s",
+                "ours": ours,
+                "against": "a peer",
+                "reference": 2.0,
+                "ratio": 2 / ours,
+                "target": 1.0,
+                "bound": "at least",
+                "met": list(2 / ours >= 1),
+                "measured_at": measured,
+                "machine": "{}",
+            },
+        )
         file = warehouse.write_rows("benchmark_results", columns, key, benchmark=benchmark)
         commit(
-            warehouse, "benchmark", key, collection="benchmarks", settings={"benchmark": benchmark}, files=[file],
-            seconds=1.0, started_at=measured,
-        )  # fmt: skip
+            warehouse,
+            "benchmark",
+            key,
+            collection="benchmarks",
+            settings={"benchmark": benchmark},
+            files=[file],
+            seconds=1.0,
+            started_at=measured,
+        )
 
 
 def _rows(table: str, n: int, columns: dict[str, Any]) -> dict[str, Any]:
@@ -156,40 +214,114 @@ def _sae_stages(write: Any, rng: np.random.Generator, layer: int, n: int) -> Stu
     return {
         ("saes", f"saes-{layer}"): [
             write(
-                "saes", 1, sae, **own, d_sae=n, trusted=True, l0=32.0, architecture="topk", source="trained", site="resid_post",
-                n_tokens=10_000, n_documents=250, fvu=0.2, fvu_low=0.19, fvu_high=0.21, ce_recovered=0.98, dead_share=0.01,
-                ce_recovered_low=0.97, ce_recovered_high=0.99, ce_clean=3.0, ce_spliced=3.2, ce_zero=13.0,
+                "saes",
+                1,
+                sae,
+                **own,
+                d_sae=n,
+                trusted=True,
+                l0=32.0,
+                architecture="topk",
+                source="trained",
+                site="resid_post",
+                n_tokens=10_000,
+                n_documents=250,
+                fvu=0.2,
+                fvu_low=0.19,
+                fvu_high=0.21,
+                ce_recovered=0.98,
+                dead_share=0.01,
+                ce_recovered_low=0.97,
+                ce_recovered_high=0.99,
+                ce_clean=3.0,
+                ce_spliced=3.2,
+                ce_zero=13.0,
             ),
             write(
-                "sae_training", N_TRAINING_STEPS, sae, sae=sae, architecture="topk", step=steps, tokens=steps * 1024,
-                mse=1_000 * np.exp(-curve), fvu=np.exp(-curve), l0=32.0, dead_share=0.01, lr=1e-3,
+                "sae_training",
+                N_TRAINING_STEPS,
+                sae,
+                sae=sae,
+                architecture="topk",
+                step=steps,
+                tokens=steps * 1024,
+                mse=1_000 * np.exp(-curve),
+                fvu=np.exp(-curve),
+                l0=32.0,
+                dead_share=0.01,
+                lr=1e-3,
             ),
         ],
-        ("features", f"features-{layer}"): [write(
-            "feature_stats", n, sae, **own, feature_id=ids, n_tokens=10_000, n_active=counts,
-            activation_rate=counts / 1e4, mean_activation=rng.random(n), max_activation=rng.random(n) + 1,
-        )],
+        ("features", f"features-{layer}"): [
+            write(
+                "feature_stats",
+                n,
+                sae,
+                **own,
+                feature_id=ids,
+                n_tokens=10_000,
+                n_active=counts,
+                activation_rate=counts / 1e4,
+                mean_activation=rng.random(n),
+                max_activation=rng.random(n) + 1,
+            )
+        ],
         ("feature_scores", f"scores-{layer}"): [
             write(
-                "feature_scores", n, sae, **own, scoring=f"scores-{layer}", feature_id=ids, n_active=counts,
-                activation_rate=counts / 1e4, mean_activation=rng.random(n), max_activation=rng.random(n) + 1,
-                score=rng.random(n), pre_score=rng.random(n), rank=(place + 1).astype(np.int32),
-                selected=place < n // N_EXPLAINED, top_tokens=words, bottom_tokens=words, token_entropy=rng.random(n),
-                top_logits=list(rng.random((n, 10))), bottom_logits=list(-rng.random((n, 10))),
-                focus_z=rng.random(n), redundancy=rng.random(n), causal_effect=rng.random(n),
+                "feature_scores",
+                n,
+                sae,
+                **own,
+                scoring=f"scores-{layer}",
+                feature_id=ids,
+                n_active=counts,
+                activation_rate=counts / 1e4,
+                mean_activation=rng.random(n),
+                max_activation=rng.random(n) + 1,
+                score=rng.random(n),
+                pre_score=rng.random(n),
+                rank=(place + 1).astype(np.int32),
+                selected=place < n // N_EXPLAINED,
+                top_tokens=words,
+                bottom_tokens=words,
+                token_entropy=rng.random(n),
+                top_logits=list(rng.random((n, 10))),
+                bottom_logits=list(-rng.random((n, 10))),
+                focus_z=rng.random(n),
+                redundancy=rng.random(n),
+                causal_effect=rng.random(n),
             ),
             write(
-                "feature_examples", len(shown), sae, **own, scoring=f"scores-{layer}", feature_id=shown, kind="top",
+                "feature_examples",
+                len(shown),
+                sae,
+                **own,
+                scoring=f"scores-{layer}",
+                feature_id=shown,
+                kind="top",
                 rank=np.tile(np.arange(1, N_EXAMPLES + 1, dtype=np.int32), len(explained)),
-                sequence_id=rng.integers(0, N_SEQUENCES, len(shown)), position=WINDOW // 2, activation=rng.random(len(shown)),
-                tokens=windows, activations=list(rng.random((len(shown), WINDOW), dtype=np.float32)),
+                sequence_id=rng.integers(0, N_SEQUENCES, len(shown)),
+                position=WINDOW // 2,
+                activation=rng.random(len(shown)),
+                tokens=windows,
+                activations=list(rng.random((len(shown), WINDOW), dtype=np.float32)),
             ),
         ],
-        ("explain", f"explain-{layer}"): [write(
-            "explanations", len(explained), sae, **own, feature_id=explained, explanation_id="1", aligned=True,
-            source="neuronpedia", description="words about a subject that is described here", fetched_at=STARTED,
-        )],
-    }  # fmt: skip
+        ("explain", f"explain-{layer}"): [
+            write(
+                "explanations",
+                len(explained),
+                sae,
+                **own,
+                feature_id=explained,
+                explanation_id="1",
+                aligned=True,
+                source="neuronpedia",
+                description="words about a subject that is described here",
+                fetched_at=STARTED,
+            )
+        ],
+    }
 
 
 def _pair_stages(write: Any, rng: np.random.Generator, source: int, target: int, n: int) -> Study:
@@ -201,11 +333,19 @@ def _pair_stages(write: Any, rng: np.random.Generator, source: int, target: int,
     falling = rng.random((n_operators, 1)) * modes**-0.5
     per_mode = [
         write(
-            "operator_spectra", D_MODEL, f"{operator}", **keys, operator=operator, method=method, mode=modes,
-            singular_value=values, eigenvalue_real=values, eigenvalue_imag=rng.normal(size=D_MODEL),
+            "operator_spectra",
+            D_MODEL,
+            f"{operator}",
+            **keys,
+            operator=operator,
+            method=method,
+            mode=modes,
+            singular_value=values,
+            eigenvalue_real=values,
+            eigenvalue_imag=rng.normal(size=D_MODEL),
         )
         for operator, method, values in zip(operators, METHODS, falling)
-    ]  # fmt: skip
+    ]
     scores = rng.random((n_operators, 3))
     intervals = {
         f"{column}_{end}": scores[:, i] + shift
@@ -234,45 +374,111 @@ def _pair_stages(write: Any, rng: np.random.Generator, source: int, target: int,
     return {
         ("operators", name): [
             write(
-                "operators", n_operators, name, **keys, operator=operators, method=list(METHODS), r2_test=scores[:, 0],
-                r2_val=scores[:, 0], r2_train=scores[:, 0], skill=scores[:, 1], r2_weighted=scores[:, 2], alpha=100.0,
-                n_train=400_000, n_test=100_000, n_test_documents=250, path=f"artifacts/operators/{name}.safetensors",
+                "operators",
+                n_operators,
+                name,
+                **keys,
+                operator=operators,
+                method=list(METHODS),
+                r2_test=scores[:, 0],
+                r2_val=scores[:, 0],
+                r2_train=scores[:, 0],
+                skill=scores[:, 1],
+                r2_weighted=scores[:, 2],
+                alpha=100.0,
+                n_train=400_000,
+                n_test=100_000,
+                n_test_documents=250,
+                path=f"artifacts/operators/{name}.safetensors",
                 **{end: np.minimum(values, 1) for end, values in intervals.items()},
             ),
             write(
-                "operator_cv", len(ALPHAS) * N_FOLDS, name, **keys, operator=operators[0], method=METHODS[0],
-                alpha=np.repeat(ALPHAS, N_FOLDS), fold=np.tile(np.arange(N_FOLDS, dtype=np.int32), len(ALPHAS)),
+                "operator_cv",
+                len(ALPHAS) * N_FOLDS,
+                name,
+                **keys,
+                operator=operators[0],
+                method=METHODS[0],
+                alpha=np.repeat(ALPHAS, N_FOLDS),
+                fold=np.tile(np.arange(N_FOLDS, dtype=np.int32), len(ALPHAS)),
                 r2=0.6 - 0.01 * rng.random(len(ALPHAS) * N_FOLDS),
             ),
             *per_mode,
         ],
-        ("evaluate", f"features-{name}"): [write(
-            "feature_transport", m, f"features-{name}", **keys, **measured, evaluation=f"features-{name}",
-            operator=list(np.repeat(operators, n)), method=list(np.repeat(METHODS, n)), sae=f"sae-layer{target:02d}",
-            feature_id=np.tile(np.arange(n, dtype=np.int32), n_operators), sae_trusted=True,
-            n_active=rng.integers(0, 1_000, m), n_documents=rng.integers(0, 100, m), activation_rate=rng.random(m),
-            ceiling=rng.random(m), verdict=verdict.tolist(),
-        )],
+        ("evaluate", f"features-{name}"): [
+            write(
+                "feature_transport",
+                m,
+                f"features-{name}",
+                **keys,
+                **measured,
+                evaluation=f"features-{name}",
+                operator=list(np.repeat(operators, n)),
+                method=list(np.repeat(METHODS, n)),
+                sae=f"sae-layer{target:02d}",
+                feature_id=np.tile(np.arange(n, dtype=np.int32), n_operators),
+                sae_trusted=True,
+                n_active=rng.integers(0, 1_000, m),
+                n_documents=rng.integers(0, 100, m),
+                activation_rate=rng.random(m),
+                ceiling=rng.random(m),
+                verdict=verdict.tolist(),
+            )
+        ],
         ("evaluate", f"ranks-{name}"): [
             write(
-                "efficiency", len(RANKS), f"ranks-{name}", **keys, evaluation=f"ranks-{name}", d_kept=D_MODEL,
-                rank=np.array(RANKS, dtype=np.int32), ceiling_in_sample=curve, ceiling_held_out=curve, r2_rrr=curve,
-                efficiency=curve, ceiling_null=curve / 10, n_train=400_000, n_test=100_000, n_over_d=200.0,
+                "efficiency",
+                len(RANKS),
+                f"ranks-{name}",
+                **keys,
+                evaluation=f"ranks-{name}",
+                d_kept=D_MODEL,
+                rank=np.array(RANKS, dtype=np.int32),
+                ceiling_in_sample=curve,
+                ceiling_held_out=curve,
+                r2_rrr=curve,
+                efficiency=curve,
+                ceiling_null=curve / 10,
+                n_train=400_000,
+                n_test=100_000,
+                n_over_d=200.0,
             ),
             write("subspaces", 1, f"ranks-{name}", **keys, evaluation=f"ranks-{name}"),
             write(
-                "canonical_correlations", D_MODEL, f"ranks-{name}", **keys, evaluation=f"ranks-{name}", mode=modes,
-                rho_in_sample=modes**-0.2, rho_held_out=modes**-0.25, rho_null=modes**-0.5 / 10,
+                "canonical_correlations",
+                D_MODEL,
+                f"ranks-{name}",
+                **keys,
+                evaluation=f"ranks-{name}",
+                mode=modes,
+                rho_in_sample=modes**-0.2,
+                rho_held_out=modes**-0.25,
+                rho_null=modes**-0.5 / 10,
             ),
         ],
         ("evaluate", f"maps-{name}"): [
-            write("compositions", 3, f"maps-{name}", **keys, evaluation=f"maps-{name}", method="ridge",
-                  middle_layer=np.arange(source + 1, source + 4, dtype=np.int32)),
-            write("scaling", 5, f"maps-{name}", **keys, evaluation=f"maps-{name}", method="ridge",
-                  fraction=np.arange(1, 6) / 5, r2=np.arange(1, 6) / 6),
+            write(
+                "compositions",
+                3,
+                f"maps-{name}",
+                **keys,
+                evaluation=f"maps-{name}",
+                method="ridge",
+                middle_layer=np.arange(source + 1, source + 4, dtype=np.int32),
+            ),
+            write(
+                "scaling",
+                5,
+                f"maps-{name}",
+                **keys,
+                evaluation=f"maps-{name}",
+                method="ridge",
+                fraction=np.arange(1, 6) / 5,
+                r2=np.arange(1, 6) / 6,
+            ),
         ],
         ("causal", f"causal-{name}"): _causal_files(write, rng, name, keys),
-    }  # fmt: skip
+    }
 
 
 def _causal_files(write: Any, rng: np.random.Generator, name: str, keys: dict[str, Any]) -> list[FileRecord]:
@@ -289,12 +495,29 @@ def _causal_files(write: Any, rng: np.random.Generator, name: str, keys: dict[st
     sequences = np.tile(np.arange(N_EDITED), n)
     return [
         write(
-            "causal_effects", n, part, **own, **ends, intervention=interventions, positions=positions,
-            n_sequences=N_EDITED, n_documents=N_EDITED // 4,
+            "causal_effects",
+            n,
+            part,
+            **own,
+            **ends,
+            intervention=interventions,
+            positions=positions,
+            n_sequences=N_EDITED,
+            n_documents=N_EDITED // 4,
         ),
         write(
-            "causal_perplexity", m, part, **own, operator=f"ridge-{name}", intervention=list(np.repeat(interventions, N_EDITED)),
-            positions=list(np.repeat(positions, N_EDITED)), sequence_id=sequences, document=sequences // 4, n_edited=5,
-            log_ppl=3 + rng.random(m), log_ppl_edited_onwards=3 + rng.random(m), kl=rng.random(m),
+            "causal_perplexity",
+            m,
+            part,
+            **own,
+            operator=f"ridge-{name}",
+            intervention=list(np.repeat(interventions, N_EDITED)),
+            positions=list(np.repeat(positions, N_EDITED)),
+            sequence_id=sequences,
+            document=sequences // 4,
+            n_edited=5,
+            log_ppl=3 + rng.random(m),
+            log_ppl_edited_onwards=3 + rng.random(m),
+            kl=rng.random(m),
         ),
-    ]  # fmt: skip
+    ]

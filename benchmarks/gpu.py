@@ -50,17 +50,19 @@ def measure(quick: bool) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         taken = collect_with_moments(model, layers, n_tokens, batch, Path(folder))
     yield rate(
-        f"collection with moments, {where}, {len(layers)} layers", "tokens/s", n_tokens / taken,
-        "the bare forward pass", n_tokens / bare, at_least=None if quick else 0.9,
-    )  # fmt: skip
+        f"collection with moments, {where}, {len(layers)} layers",
+        "tokens/s",
+        n_tokens / taken,
+        "the bare forward pass",
+        n_tokens / bare,
+        at_least=None if quick else 0.9,
+    )
     if torch.cuda.is_available():
         yield plain("memory taken on the device", "GiB", torch.cuda.max_memory_allocated() / 2**30)
     yield plain("the published study on this machine, projected", "h", projected_hours())
 
 
-def collect_with_moments(
-    model, layers: tuple[int, ...], n_tokens: int, batch: int, folder: Path
-) -> float:  # fmt: skip
+def collect_with_moments(model, layers: tuple[int, ...], n_tokens: int, batch: int, folder: Path) -> float:
     """Seconds of a collection that stores its layers and gathers the moments of neighbouring pairs."""
     from ato.residuals import share_pass
     from tasks.collect.moments import MomentsPass
@@ -69,8 +71,11 @@ def collect_with_moments(
     from warehouse.storage.warehouse import Warehouse
 
     settings = CollectSettings(
-        corpus=str(_corpus(folder / "corpus.jsonl", 2 * n_tokens)), n_tokens=n_tokens, seq_len=SEQUENCE, batch_size=batch,
-    )  # fmt: skip
+        corpus=str(_corpus(folder / "corpus.jsonl", 2 * n_tokens)),
+        n_tokens=n_tokens,
+        seq_len=SEQUENCE,
+        batch_size=batch,
+    )
     operators = OperatorSettings(
         source_layers=list(layers[:-1]), leaps=[layers[1] - layers[0]], target_layers=list(layers)
     )

@@ -30,9 +30,15 @@ class Measurement:
 
 
 def rate(
-    what: str, unit: str, ours: float, against: str, reference: float, *, at_least: float | None = None,
+    what: str,
+    unit: str,
+    ours: float,
+    against: str,
+    reference: float,
+    *,
+    at_least: float | None = None,
     why_missed: str = "",
-) -> Measurement:  # fmt: skip
+) -> Measurement:
     """A rate (tokens/s, bytes/s, FLOP/s) as a part of another."""
     return Measurement(what, unit, ours, against, reference, ours / reference, at_least, True, why_missed)
 
@@ -45,9 +51,15 @@ def speedup(
 
 
 def growth(
-    what: str, unit: str, ours: float, against: str, reference: float, *, at_most: float | None = None,
+    what: str,
+    unit: str,
+    ours: float,
+    against: str,
+    reference: float,
+    *,
+    at_most: float | None = None,
     why_missed: str = "",
-) -> Measurement:  # fmt: skip
+) -> Measurement:
     """Cost over that of a smaller or an earlier piece of the same work."""
     return Measurement(what, unit, ours, against, reference, ours / reference, at_most, False, why_missed)
 

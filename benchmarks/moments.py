@@ -82,9 +82,13 @@ class Stream:
             group = np.full(n, N_FOLDS + split - 1) if split in (1, 2) else document % N_FOLDS
             rows = slice((number % 2) * n, (number % 2 + 1) * n)
             yield ResidualBlock(
-                {layer: x[rows] for layer, x in self._rows.items()}, document, (token % LENGTH).astype(np.int32),
-                np.zeros(n, dtype=np.int32), document, group.astype(np.int16),
-            )  # fmt: skip
+                {layer: x[rows] for layer, x in self._rows.items()},
+                document,
+                (token % LENGTH).astype(np.int32),
+                np.zeros(n, dtype=np.int32),
+                document,
+                group.astype(np.int16),
+            )
 
     def moments(self) -> Moments:
         """The moments of the stream."""
@@ -99,9 +103,11 @@ class Stream:
         from tasks.settings import OperatorSettings
 
         settings = OperatorSettings(
-            source_layers=list(self.shape.sources), leaps=list(self.shape.leaps), train_fractions=[*CUTS, 1.0],
+            source_layers=list(self.shape.sources),
+            leaps=list(self.shape.leaps),
+            train_fractions=[*CUTS, 1.0],
             permutation_null=True,
-        )  # fmt: skip
+        )
         both = MomentsPass(self, settings)
         for block in self.blocks():
             both.update(block)

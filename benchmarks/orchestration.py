@@ -63,9 +63,14 @@ def _study(folder: Path) -> Iterator[Measurement]:
         deployed = there.run("pipeline")
     what = f"the study as a deployment, {settings.collect.n_tokens:,} tokens"
     yield growth(
-        what, "s", deployed.whole, "bare calls of its stages", bare, at_most=1.15,
+        what,
+        "s",
+        deployed.whole,
+        "bare calls of its stages",
+        bare,
+        at_most=1.15,
         why_missed="a short study: what a run costs besides its stages, below, is the same for a long one",
-    )  # fmt: skip
+    )
     yield plain("of it waiting for the worker to look", "s", deployed.waiting)
     yield plain("of it the worker's start of a process, and its imports", "s", deployed.starting)
     yield plain("of it the flow beyond its stages: states, artifacts, subflows", "s", deployed.running - calls)
@@ -101,10 +106,14 @@ def _moments(folder: Path) -> Measurement:
     assert found[1] == found[2], "moments depend on which worker gathered which part"
     what = f"moments of {TOKENS:,} stored tokens, 12 pairs, d = {WIDTH}, on 2 Dask workers"
     return speedup(
-        what, seconds[2], "on 1, as many parts", seconds[1], at_least=1.7,
+        what,
+        seconds[2],
+        "on 1, as many parts",
+        seconds[1],
+        at_least=1.7,
         why_missed="one worker keeps more than one core busy, since it reads the next shard beside its products; and starting "
         "the stage, merging, checking and writing take the same seconds either way",
-    )  # fmt: skip
+    )
 
 
 def gathered(study: str, workers: int) -> tuple[float, list[str]]:
@@ -158,11 +167,14 @@ def _wide_study(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         "model": {"name": str(folder / "model"), "dtype": "float32"},
         "collect": {
-            "corpus": str(folder / "corpus.jsonl"), "n_tokens": TOKENS, "layers": list(range(BLOCKS)),
-            "max_sequences_per_document": 4, "max_norm_multiple": None,
+            "corpus": str(folder / "corpus.jsonl"),
+            "n_tokens": TOKENS,
+            "layers": list(range(BLOCKS)),
+            "max_sequences_per_document": 4,
+            "max_norm_multiple": None,
         },
         "saes": {"layers": []},
-    }  # fmt: skip
+    }
 
 
 def _many_tasks(folder: Path, n: int, runners: list[str]) -> Iterator[Measurement]:

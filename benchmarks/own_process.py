@@ -37,9 +37,13 @@ def call(data: Path, function: str, *arguments: Any, **variables: str) -> Any:
     """
     request = json.dumps([*function.split(":"), *arguments])
     done = subprocess.run(
-        [sys.executable, "-c", _CALL, request], cwd=ROOT, env=environment(data, **variables), capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", _CALL, request],
+        cwd=ROOT,
+        env=environment(data, **variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         said = done.stderr.split("nanobind: ")[0]  # what DuckDB leaves behind at the exit of a process
         raise RuntimeError(f"{function} failed: {said[-2000:]}")

@@ -86,7 +86,7 @@ def _embedded_base() -> dict[str, dict[str, Any]]:
         "operators": {"source_layers": [10, 12], "leaps": [2, 4]},
         "features": {"ablation_sequences": 1, "ablation_tokens": 16, "candidate_percent": 5},
         "causal": {"n_sequences": 2, "positions": ["10,50,70,100,120", "all"], "n_features": 1},
-    }  # fmt: skip
+    }
 
 
 def _small_base(folder: Path) -> dict[str, dict[str, Any]]:
@@ -103,20 +103,25 @@ def _small_base(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         "model": {"name": str(folder / "model"), "dtype": "float32"},
         "collect": {
-            "corpus": str(folder / "corpus.jsonl"), "seq_len": 32, "min_len": 8, "n_folds": 2, "layers": [0, 1, 2, 3, 4],
-            "max_sequences_per_document": 6, "max_norm_multiple": None,
+            "corpus": str(folder / "corpus.jsonl"),
+            "seq_len": 32,
+            "min_len": 8,
+            "n_folds": 2,
+            "layers": [0, 1, 2, 3, 4],
+            "max_sequences_per_document": 6,
+            "max_norm_multiple": None,
         },
         "saes": {"layers": [2], "d_sae": 64, "k": 4, "batch_size": 256, "judge_sequences": 2},
         "operators": {"source_layers": [0, 1], "leaps": [1, 2], "train_fractions": [], "register_operators": False},
         "features": {"ablation_sequences": 1, "ablation_tokens": 8, "candidate_percent": 5},
         "evaluate": {"n_bootstrap": 100, "ranks": [4]},
         "causal": {"n_sequences": 2, "positions": ["3"], "n_features": 1},
-    }  # fmt: skip
+    }
 
 
 def _times(
     base: dict[str, dict[str, Any]], folder: Path, changes: dict[str, dict[str, Any]], stages: tuple[str, ...]
-) -> Times:  # fmt: skip
+) -> Times:
     """Seconds of each stage of a study in a new warehouse."""
     settings = Settings.model_validate(
         {name: {**base.get(name, {}), **changes.get(name, {})} for name in {**base, **changes}}

@@ -119,9 +119,14 @@ def _row(name: str, m: Measurement, machine: dict[str, Any], quick: bool, starte
     at_least = columns.pop("at_least")
     bound = None if m.target is None else "at least" if at_least else "at most"
     return {
-        "benchmark": name, **columns, "bound": bound, "met": m.met, "quick": quick,
-        "machine": json.dumps(machine), "measured_at": started,
-    }  # fmt: skip
+        "benchmark": name,
+        **columns,
+        "bound": bound,
+        "met": m.met,
+        "quick": quick,
+        "machine": json.dumps(machine),
+        "measured_at": started,
+    }
 
 
 def number(value: float) -> str:

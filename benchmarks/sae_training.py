@@ -42,9 +42,16 @@ def measure(quick: bool) -> Iterator[Measurement]:
 
     def ours() -> None:
         train_sae(
-            source, 0, d_sae=width, k=k, n_tokens=steps * BATCH, batch_size=BATCH, lr=LR, device=str(place),
+            source,
+            0,
+            d_sae=width,
+            k=k,
+            n_tokens=steps * BATCH,
+            batch_size=BATCH,
+            lr=LR,
+            device=str(place),
             buffer_rows=8 * BATCH,
-        )  # fmt: skip
+        )
 
     def theirs() -> None:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):

@@ -119,11 +119,18 @@ def _against_loops(
         apart = np.max((np.abs(found[name] - expected[name]) / scale)[enough])
         assert apart < LARGEST_DIFFERENCE, f"{name} differs from the plain loop by {apart:.1e}"
     what = f"per-feature scores with intervals, {sizes}"
-    yield speedup(what, ours, "the plain loop, no intervals", dense, at_least=50, why_missed=(
-        "the loop is bound by how fast the processor reads its arrays again for each feature: a last cache that holds them "
-        "makes it several times as fast as it is beside other work; of ours most is sparse products, bootstrap and sample, "
-        "each of which was made faster: sorted once, operators folded, one product for all resamples"
-    ))  # fmt: skip
+    yield speedup(
+        what,
+        ours,
+        "the plain loop, no intervals",
+        dense,
+        at_least=50,
+        why_missed=(
+            "the loop is bound by how fast the processor reads its arrays again for each feature: a last cache that holds them "
+            "makes it several times as fast as it is beside other work; of ours most is sparse products, bootstrap and sample, "
+            "each of which was made faster: sorted once, operators folded, one product for all resamples"
+        ),
+    )
     yield speedup(what, ours, "a loop that takes active tokens first, no intervals", masked)
 
 
@@ -234,11 +241,16 @@ def _intervals(quick: bool) -> Measurement:
     def peer() -> np.ndarray:
         found = [
             bootstrap(
-                (sums["y"][:, f], sums["n"][:, f]), ratio, paired=True, vectorized=True, n_resamples=N_BOOT,
-                method="percentile", rng=np.random.default_rng(1),
+                (sums["y"][:, f], sums["n"][:, f]),
+                ratio,
+                paired=True,
+                vectorized=True,
+                n_resamples=N_BOOT,
+                method="percentile",
+                rng=np.random.default_rng(1),
             ).confidence_interval
             for f in range(n_peer)
-        ]  # fmt: skip
+        ]
         return np.array(found).T
 
     theirs, limits = seconds(peer)
@@ -247,9 +259,11 @@ def _intervals(quick: bool) -> Measurement:
     apart = np.abs(found - limits).max() / (limits[1] - limits[0]).min()
     assert apart < 0.2, f"limits differ from SciPy's by {apart:.2f} of the interval"
     return speedup(
-        f"95 % intervals of a feature, {N_BOOT} resamples of {n_documents} documents", ours / n_features,
-        "scipy.stats.bootstrap", theirs / n_peer,
-    )  # fmt: skip
+        f"95 % intervals of a feature, {N_BOOT} resamples of {n_documents} documents",
+        ours / n_features,
+        "scipy.stats.bootstrap",
+        theirs / n_peer,
+    )
 
 
 def score(n: str, d: str, width: str, k: str) -> None:

@@ -9,14 +9,24 @@ from ato.numerics.devices import choose_device, choose_dtype
 
 CONTEXT = 1024
 GEMMA_2_2B = {
-    "hidden_size": 2304, "num_hidden_layers": 26, "intermediate_size": 9216, "num_attention_heads": 8,
-    "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 256_000,
-}  # fmt: skip
+    "hidden_size": 2304,
+    "num_hidden_layers": 26,
+    "intermediate_size": 9216,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "vocab_size": 256_000,
+}
 """google/gemma-2-2b."""
 SMALL = {
-    "hidden_size": 64, "num_hidden_layers": 6, "intermediate_size": 256, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 512,
-}  # fmt: skip
+    "hidden_size": 64,
+    "num_hidden_layers": 6,
+    "intermediate_size": 256,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 512,
+}
 
 
 def shaped_model(shape: dict[str, int], *, device: str = "auto", dtype: str = "auto") -> LanguageModel:

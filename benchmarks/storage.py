@@ -29,8 +29,12 @@ def make_block(n: int, d: int, n_layers: int) -> "object":
     generator = torch.Generator().manual_seed(0)
     return ResidualBlock(
         {layer: torch.randn(n, d, generator=generator) for layer in range(n_layers)},
-        token // 128, (token % 128).astype(np.int32), token.astype(np.int32), token // 128, np.zeros(n, np.int16),
-    )  # fmt: skip
+        token // 128,
+        (token % 128).astype(np.int32),
+        token.astype(np.int32),
+        token // 128,
+        np.zeros(n, np.int16),
+    )
 
 
 def flush(path: Path) -> None:

@@ -23,9 +23,7 @@ app = typer.Typer(
 )
 problems = Console(stderr=True, highlight=False)
 
-FlowName = Literal[
-    "pipeline", "collect", "saes", "features", "explain", "operators", "evaluate", "causal", "report"
-]  # fmt: skip
+FlowName = Literal["pipeline", "collect", "saes", "features", "explain", "operators", "evaluate", "causal", "report"]
 CollectionOption = Annotated[str | None, typer.Option("--collection", help="Key of a collection; default the latest.")]
 
 
@@ -157,9 +155,12 @@ def up(
     from flows.local.up import up as start
 
     start(
-        profile=profile, with_dashboard=dashboard, prefect_port=prefect_port, mlflow_port=mlflow_port,
+        profile=profile,
+        with_dashboard=dashboard,
+        prefect_port=prefect_port,
+        mlflow_port=mlflow_port,
         dashboard_port=dashboard_port,
-    )  # fmt: skip
+    )
 
 
 @app.command(epilog="Example: ato deploy --profile gpt2")

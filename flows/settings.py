@@ -50,9 +50,10 @@ class Settings(StageSettings):
             return self.collect
         if self.model.attention != "eager":
             raise SettingsError(
-                f"position policy {policy.name} needs attention weights", where=f"model.attention={self.model.attention}",
+                f"position policy {policy.name} needs attention weights",
+                where=f"model.attention={self.model.attention}",
                 cure="--set model.attention=eager",
-            )  # fmt: skip
+            )
         layers = {*self.collect.attention_layers, *(target for _, target in self.operators.pairs)}
         top_k = max(self.collect.attention_top_k, policy.k)
         return self.collect.model_copy(update={"attention_layers": sorted(layers), "attention_top_k": top_k})

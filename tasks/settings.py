@@ -87,9 +87,19 @@ class SAESettings(StageSettings):
 
 
 Method = Literal[
-    "ridge", "linear", "lasso", "elasticnet", "ridge_to_identity", "rrr", "rrr_features", "svd",
-    "identity", "identity+bias", "permuted", "mean",
-]  # fmt: skip
+    "ridge",
+    "linear",
+    "lasso",
+    "elasticnet",
+    "ridge_to_identity",
+    "rrr",
+    "rrr_features",
+    "svd",
+    "identity",
+    "identity+bias",
+    "permuted",
+    "mean",
+]
 PositionPolicy = Annotated[str, Field(pattern=r"^(same|previous|offset:[1-9]\d*|(attended|shuffled)(:[1-9]\d*)?)$")]
 
 
@@ -229,12 +239,14 @@ class CausalSettings(StageSettings):
     n_sequences: int = Field(100, ge=1, description="Full-length test sequences")
     positions: list[PositionSet] = Field(
         ["10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122", "10", "50", "100", "all"],
-        min_length=1, description="Sets of edited positions: the study's three, single ones, all",
-    )  # fmt: skip
+        min_length=1,
+        description="Sets of edited positions: the study's three, single ones, all",
+    )
     interventions: list[Intervention] = Field(
-        ["transport", "bias", "mean", "zero", "identity", "random_rotation"], min_length=1,
+        ["transport", "bias", "mean", "zero", "identity", "random_rotation"],
+        min_length=1,
         description="What takes the place of a residual: the transported one, and controls",
-    )  # fmt: skip
+    )
     n_features: int = Field(4, ge=0, description="Best features of each target SAE that are also edited one by one")
     batch_size: int = Field(8, ge=1, description="Sequences in one forward pass")
     seed: int = Field(0, description="Of the random rotation")

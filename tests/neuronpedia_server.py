@@ -34,11 +34,14 @@ TOO_MANY = Fault(
     429,
     json.dumps(
         {
-            "endpoint": "/api", "limitPerWindow": 25_000, "requestWindow": "60 m", "remainingRequests": 0,
+            "endpoint": "/api",
+            "limitPerWindow": 25_000,
+            "requestWindow": "60 m",
+            "remainingRequests": 0,
             "error": "too many requests",
         }
     ).encode(),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,31 @@ class Request:
 def explanation(index: int | str | None, description: str | None, **changes: Any) -> dict[str, Any]:
     """A line of ``explanations/``."""
     return {
-        "id": f"id-{index}-{description}", "modelId": MODEL, "layer": SOURCE, "index": index,
-        "description": description, "authorId": "author", "typeName": "np_acts-logits-general",
-        "explanationModelName": "writer", "createdAt": "2025-01-01",
-    } | changes  # fmt: skip
+        "id": f"id-{index}-{description}",
+        "modelId": MODEL,
+        "layer": SOURCE,
+        "index": index,
+        "description": description,
+        "authorId": "author",
+        "typeName": "np_acts-logits-general",
+        "explanationModelName": "writer",
+        "createdAt": "2025-01-01",
+    } | changes
 
 
 def feature(index: int | str, pos_str: list[str], explanations: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
     """An answer of the API about one feature, without most of its fields."""
     return {
-        "modelId": MODEL, "layer": SOURCE, "index": str(index), "pos_str": pos_str,
-        "pos_values": [1.0] * len(pos_str), "neg_str": [], "frac_nonzero": 0.01, "activations": [],
+        "modelId": MODEL,
+        "layer": SOURCE,
+        "index": str(index),
+        "pos_str": pos_str,
+        "pos_values": [1.0] * len(pos_str),
+        "neg_str": [],
+        "frac_nonzero": 0.01,
+        "activations": [],
         "explanations": list(explanations),
-    }  # fmt: skip
+    }
 
 
 def packed(rows: Iterable[Mapping[str, Any]]) -> bytes:

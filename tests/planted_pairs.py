@@ -40,10 +40,13 @@ def planted(n_documents=60, move=None, seed=0, k=3):
 
     return MemorySource(
         {1: torch.from_numpy(flat(x)), 4: torch.from_numpy(flat(y))},
-        document=each(np.arange(n_documents)), group=each(group), n_folds=N_FOLDS,
-        block_rows=10 * (LENGTH - 1), position=np.tile(np.arange(LENGTH)[rows], n_documents),
+        document=each(np.arange(n_documents)),
+        group=each(group),
+        n_folds=N_FOLDS,
+        block_rows=10 * (LENGTH - 1),
+        position=np.tile(np.arange(LENGTH)[rows], n_documents),
         attended={4: Attended(flat(positions), flat(weights))},
-    )  # fmt: skip
+    )
 
 
 def two_kept(rng, j):

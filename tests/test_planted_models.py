@@ -125,8 +125,10 @@ def test_an_activation_sink_makes_a_high_r2_that_leaving_it_out_takes_away():
     group = (np.arange(n) // 200) % (N_FOLDS + 2)
     source = MemorySource(
         {0: torch.from_numpy(x).float(), 1: torch.from_numpy(y).float()},
-        document=np.arange(n) // 200, group=group, n_folds=N_FOLDS,
-    )  # fmt: skip
+        document=np.arange(n) // 200,
+        group=group,
+        n_folds=N_FOLDS,
+    )
     norms = {layer: r.norm(dim=1).numpy() for layer, r in ((0, torch.from_numpy(x)), (1, torch.from_numpy(y)))}
     outliers = ExclusionPolicy().norm_outliers(norms, median_norms(source.blocks()))
     assert (outliers == sink).all()
@@ -147,10 +149,18 @@ def test_duplicate_documents_never_stand_on_two_sides_of_a_split(tmp_path):
     model = load_model(save_tiny_model(tmp_path, n_layers=1, d_model=WIDTH), device="cpu", dtype="float32")
     texts = [f"document {i} " * 8 for i in range(80)]
     documents = [Document(document_id(t), str(i), t) for i, t in enumerate(texts + texts[:40])]
-    cut = list(make_sequences(
-        documents, model.tokenizer, seq_len=16, n_tokens=None, max_sequences_per_document=3,
-        min_len=8, split_seed=0, n_folds=N_FOLDS,
-    ))  # fmt: skip
+    cut = list(
+        make_sequences(
+            documents,
+            model.tokenizer,
+            seq_len=16,
+            n_tokens=None,
+            max_sequences_per_document=3,
+            min_len=8,
+            split_seed=0,
+            n_folds=N_FOLDS,
+        )
+    )
     sides: dict[str, set[str]] = {}
     for sequence in cut:
         sides.setdefault(sequence.document_id, set()).add(sequence.split)

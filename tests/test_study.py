@@ -33,8 +33,16 @@ def profile(tmp_path_factory):
 def test_the_table_names_every_flow():
     assert len(COMMANDS) == 13
     assert {command.split()[0] for command, _ in COMMANDS} == {
-        "collect", "saes", "features", "explain", "operators", "evaluate", "causal", "pipeline", "report",
-    }  # fmt: skip
+        "collect",
+        "saes",
+        "features",
+        "explain",
+        "operators",
+        "evaluate",
+        "causal",
+        "pipeline",
+        "report",
+    }
 
 
 @pytest.mark.parametrize(("command", "tables"), COMMANDS, ids=[command for command, _ in COMMANDS])

@@ -31,13 +31,24 @@ def _config(family: str, n_layers: int, d_model: int):
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     if family == "gpt2":
         return transformers.GPT2Config(
-            vocab_size=VOCABULARY, n_embd=d_model, n_layer=n_layers, n_head=4, n_positions=CONTEXT,
-            initializer_range=0.2, **ids,
-        )  # fmt: skip
+            vocab_size=VOCABULARY,
+            n_embd=d_model,
+            n_layer=n_layers,
+            n_head=4,
+            n_positions=CONTEXT,
+            initializer_range=0.2,
+            **ids,
+        )
     common = {
-        "vocab_size": VOCABULARY, "hidden_size": d_model, "intermediate_size": 2 * d_model, "num_attention_heads": 4,
-        "num_hidden_layers": n_layers, "max_position_embeddings": CONTEXT, "initializer_range": 0.2, **ids,
-    }  # fmt: skip
+        "vocab_size": VOCABULARY,
+        "hidden_size": d_model,
+        "intermediate_size": 2 * d_model,
+        "num_attention_heads": 4,
+        "num_hidden_layers": n_layers,
+        "max_position_embeddings": CONTEXT,
+        "initializer_range": 0.2,
+        **ids,
+    }
     if family == "gpt_neox":
         return transformers.GPTNeoXConfig(**common)
     grouped = common | {"num_key_value_heads": 2}

@@ -128,8 +128,11 @@ class ResidualEdits:
         means = (o.y_mean for o in self.operators.values() if o.y_mean is not None)
         self._mean = next(means, None)
         if "mean" in interventions and self._mean is None:
-            raise SettingsError("no operator keeps the train mean of its target", where=f"layer {layer}",
-                                cure="fit the operators again, or leave out the intervention mean")  # fmt: skip
+            raise SettingsError(
+                "no operator keeps the train mean of its target",
+                where=f"layer {layer}",
+                cure="fit the operators again, or leave out the intervention mean",
+            )
 
     @property
     def layers(self) -> set[int]:
@@ -158,10 +161,8 @@ class ResidualEdits:
     def _variants(self) -> list[tuple[str, int | None]]:
         """(intervention, source layer), shared ones once."""
         return [
-            (name, source)
-            for name in self._interventions
-            for source in ([None] if name in SHARED else self.operators)
-        ]  # fmt: skip
+            (name, source) for name in self._interventions for source in ([None] if name in SHARED else self.operators)
+        ]
 
     def _replacement(self, intervention: str, source: int | None, residuals: Mapping[int, Tensor]) -> Tensor:
         """What stands in for y, broadcastable to [t, d]."""
@@ -242,4 +243,4 @@ class FeatureEdits:
             (name, source)
             for name in self._interventions
             for source in ([None] if name == "feature_zero" else self.operators)
-        ]  # fmt: skip
+        ]

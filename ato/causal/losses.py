@@ -194,9 +194,7 @@ class _Unedited:
 class _Study:
     """The tables of a measurement while it fills them, sequence by sequence."""
 
-    def __init__(
-        self, model: LanguageModel, plans: Sequence[ResidualEdits | FeatureEdits], n: int, batch_size: int
-    ):  # fmt: skip
+    def __init__(self, model: LanguageModel, plans: Sequence[ResidualEdits | FeatureEdits], n: int, batch_size: int):
         self._model, self._plans, self._batch_size = model, plans, batch_size
         self.log_ppl = np.zeros(n)
         self.results: list[dict[Edit, EditLosses]] = [
@@ -241,8 +239,10 @@ class _Study:
         compared = [unedited.compare(own, first) for (_, first, _), own in zip(stack, hidden)]
         numbers = torch.cat(compared, dim=1).cpu().numpy()  # one copy from the device for the whole stack
         if not np.isfinite(numbers).all():
-            raise NonFiniteError("an edited residual drives the model to NaN or infinity",
-                                 cure="run the model in bfloat16 or float32 (model.dtype)")  # fmt: skip
+            raise NonFiniteError(
+                "an edited residual drives the model to NaN or infinity",
+                cure="run the model in bfloat16 or float32 (model.dtype)",
+            )
         ends = np.cumsum([own.shape[1] for own in compared])
         for (result, first, _), (losses, kl) in zip(stack, np.split(numbers, ends[:-1], axis=1)):
             result.kl[row] = max(kl.mean(), 0.0)  # below 0 by rounding only

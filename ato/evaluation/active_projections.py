@@ -59,9 +59,12 @@ class ActiveProjections:
     """
 
     def __init__(
-        self, sae: SparseAutoencoder, target_layer: int, operators: Mapping[str, tuple[int, TransportOperator]],
+        self,
+        sae: SparseAutoencoder,
+        target_layer: int,
+        operators: Mapping[str, tuple[int, TransportOperator]],
         dtype: torch.dtype,
-    ):  # fmt: skip
+    ):
         self._target, self._operators = target_layer, list(operators.values())
         self._rows = sae.decoder_directions.to(dtype)
         self._bias = sae.b_dec.to(dtype)

@@ -49,9 +49,14 @@ class PairScores:
     """
 
     def __init__(
-        self, moments: "Moments", source_layer: int, target_layer: int, operators: Mapping[str, AffineMap], *,
+        self,
+        moments: "Moments",
+        source_layer: int,
+        target_layer: int,
+        operators: Mapping[str, AffineMap],
+        *,
         whitened: bool = True,
-    ):  # fmt: skip
+    ):
         source, self._whitening = (Whitening.of_layer(moments, layer) for layer in (source_layer, target_layer))
         self.source_layer, self.target_layer, self.operators = source_layer, target_layer, dict(operators)
         self._whitened = whitened

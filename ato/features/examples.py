@@ -52,9 +52,15 @@ class ExampleTokens:
     """
 
     def __init__(
-        self, sae: SparseAutoencoder, layer: int, n_top: int = 10, n_random: int = 5, n_quantiles: int = 4,
-        *, seed: int = 0,
-    ):  # fmt: skip
+        self,
+        sae: SparseAutoencoder,
+        layer: int,
+        n_top: int = 10,
+        n_random: int = 5,
+        n_quantiles: int = 4,
+        *,
+        seed: int = 0,
+    ):
         self._sae, self._layer = sae, layer
         self._counts, self._seed = (n_top, n_random, n_quantiles), seed
         self._top = KeptTokens(sae.d_sae, n_top, one_per_sequence=True)
@@ -96,8 +102,10 @@ class ExampleTokens:
             )
         _, n_random, n_quantiles = self._counts
         top, sample = self._top.result(), self._sample.result()
-        parts = [_rows(top, np.isin(top.feature, features), "top"),
-                 _rows(sample, np.isin(sample.feature, features) & (sample.rank < n_random), "random")]  # fmt: skip
+        parts = [
+            _rows(top, np.isin(top.feature, features), "top"),
+            _rows(sample, np.isin(sample.feature, features) & (sample.rank < n_random), "random"),
+        ]
         if n_quantiles:
             parts.append(_quantiles(sample, np.isin(sample.feature, features), n_quantiles))
         columns = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
@@ -109,9 +117,13 @@ def _rows(tokens: FeatureTokens, mask: np.ndarray, kind: str) -> tuple[np.ndarra
     n = int(mask.sum())
     keys = (a[mask].astype(np.int64) for a in (tokens.sequence_id, tokens.position))
     return (
-        tokens.feature[mask].astype(np.int64), np.full(n, kind, dtype="<U8"), tokens.rank[mask] + 1, np.full(n, np.nan),
-        *keys, tokens.value[mask].astype(np.float64),
-    )  # fmt: skip
+        tokens.feature[mask].astype(np.int64),
+        np.full(n, kind, dtype="<U8"),
+        tokens.rank[mask] + 1,
+        np.full(n, np.nan),
+        *keys,
+        tokens.value[mask].astype(np.float64),
+    )
 
 
 def _quantiles(sample: FeatureTokens, mask: np.ndarray, n_quantiles: int) -> tuple[np.ndarray, ...]:
@@ -128,9 +140,14 @@ def _quantiles(sample: FeatureTokens, mask: np.ndarray, n_quantiles: int) -> tup
     feature, band, rows = feature[chosen], band[chosen], rows[chosen]
     number = np.arange(len(rows)) - np.searchsorted(feature, feature)  # bands that no token fell into have no number
     return (
-        feature, np.full(len(rows), "quantile", dtype="<U8"), number + 1, (band + 1) / n_quantiles,
-        sample.sequence_id[rows], sample.position[rows].astype(np.int64), sample.value[rows].astype(np.float64),
-    )  # fmt: skip
+        feature,
+        np.full(len(rows), "quantile", dtype="<U8"),
+        number + 1,
+        (band + 1) / n_quantiles,
+        sample.sequence_id[rows],
+        sample.position[rows].astype(np.int64),
+        sample.value[rows].astype(np.float64),
+    )
 
 
 class ExampleWindows:
@@ -148,9 +165,15 @@ class ExampleWindows:
     """
 
     def __init__(
-        self, sae: SparseAutoencoder, layer: int, examples: Examples, lengths: Mapping[int, int],
-        *, before: int = 20, after: int = 10,
-    ):  # fmt: skip
+        self,
+        sae: SparseAutoencoder,
+        layer: int,
+        examples: Examples,
+        lengths: Mapping[int, int],
+        *,
+        before: int = 20,
+        after: int = 10,
+    ):
         self._sae, self._layer, self._examples = sae, layer, examples
         length = np.array([lengths[int(s)] for s in examples.sequence_id], dtype=np.int64)
         self.start = np.maximum(examples.position - before, 0)

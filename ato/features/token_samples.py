@@ -11,9 +11,13 @@ from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures
 
 _COLUMNS = {
-    "feature": np.int32, "priority": np.uint64, "sequence_id": np.int64, "position": np.int32, "token_id": np.int32,
+    "feature": np.int32,
+    "priority": np.uint64,
+    "sequence_id": np.int64,
+    "position": np.int32,
+    "token_id": np.int32,
     "value": np.float32,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,14 @@ class KeptTokens:
     """
 
     def __init__(
-        self, n_features: int, size: int, order: Literal["strongest", "random"] = "strongest",
-        *, one_per_sequence: bool = False, seed: int = 0,
-    ):  # fmt: skip
+        self,
+        n_features: int,
+        size: int,
+        order: Literal["strongest", "random"] = "strongest",
+        *,
+        one_per_sequence: bool = False,
+        seed: int = 0,
+    ):
         self._rule = (n_features, size, order, one_per_sequence, seed)
         self.n_features, self.size, self._order, self._one_per_sequence, self._seed = self._rule
         self._salt = scramble(np.array([seed], dtype=np.int64).astype(np.uint64))

@@ -55,9 +55,15 @@ class Fetcher:
     """
 
     def __init__(
-        self, base_url: str, *, key: str | None = None, timeout: float = 20.0, max_attempts: int = 6,
-        sleep: Callable[[float], object] = time.sleep, jitter: Callable[[], float] = random.random,
-    ):  # fmt: skip
+        self,
+        base_url: str,
+        *,
+        key: str | None = None,
+        timeout: float = 20.0,
+        max_attempts: int = 6,
+        sleep: Callable[[float], object] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ):
         self.base_url = base_url.rstrip("/")
         if not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", self.base_url):
             raise SettingsError(f"{base_url!r} is no web address", cure="write https://server")

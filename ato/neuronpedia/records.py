@@ -91,9 +91,15 @@ def explanation_from(row: Mapping[str, Any], source: SourceId) -> Explanation | 
     description, type_name, explainer = map(_text, (description, row.get("typeName"), row.get("explanationModelName")))
     identity = json.dumps([source.model, source.source, feature_id, type_name, explainer, description])
     return Explanation(
-        feature_id, str(row.get("id") or hashlib.sha256(identity.encode()).hexdigest()[:16]), description or "",
-        type_name, explainer, score, score_type, str(row.get("createdAt") or ""),
-    )  # fmt: skip
+        feature_id,
+        str(row.get("id") or hashlib.sha256(identity.encode()).hexdigest()[:16]),
+        description or "",
+        type_name,
+        explainer,
+        score,
+        score_type,
+        str(row.get("createdAt") or ""),
+    )
 
 
 def without_duplicates(explanations: Iterable[Explanation]) -> tuple[Explanation, ...]:

@@ -131,9 +131,11 @@ def fit_operator(
     codes = _fold_codes(len(X), cv_folds, folds, documents, needed=len(strengths) > 1)
     double = len(X) * (X.shape[1] + Y.shape[1]) ** 2 <= DOUBLE_WORK or len(X) < FEW_ROWS * X.shape[1]
     moments = Moments(
-        [(0, 1)], n_folds=int(codes.max()) + 1, precision="float64" if double else "auto",
+        [(0, 1)],
+        n_folds=int(codes.max()) + 1,
+        precision="float64" if double else "auto",
         squares_only=[] if method == "rrr" else [1],
-    )  # fmt: skip
+    )
     for start in range(0, len(X), SLICE_ROWS):
         rows = slice(start, start + SLICE_ROWS)
         moments.update({0: X[rows], 1: Y[rows]}, fold=codes[rows])

@@ -35,11 +35,17 @@ class ActiveFeatures:
         cuts = [self.n * part // n_parts for part in range(n_parts + 1)]
         bounds = torch.searchsorted(self.token, torch.tensor(cuts, device=self.token.device)).tolist()
         return [
-            (slice(*rows), ActiveFeatures(
-                rows[1] - rows[0], self.token[first:last] - rows[0], self.feature[first:last], self.value[first:last]
-            ))
+            (
+                slice(*rows),
+                ActiveFeatures(
+                    rows[1] - rows[0],
+                    self.token[first:last] - rows[0],
+                    self.feature[first:last],
+                    self.value[first:last],
+                ),
+            )
             for rows, (first, last) in zip(pairwise(cuts), pairwise(bounds), strict=True)
-        ]  # fmt: skip
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,9 +231,14 @@ class SparseAutoencoder:
         weights = {name: getattr(self, name).to(device) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
         threshold = None if self.threshold is None else self.threshold.to(device)
         return SparseAutoencoder(
-            self.architecture, **weights, threshold=threshold, k=self.k,
-            apply_b_dec_to_input=self.apply_b_dec_to_input, scaling=self.scaling, metadata=self.metadata,
-        )  # fmt: skip
+            self.architecture,
+            **weights,
+            threshold=threshold,
+            k=self.k,
+            apply_b_dec_to_input=self.apply_b_dec_to_input,
+            scaling=self.scaling,
+            metadata=self.metadata,
+        )
 
     def _gate(self, pre: torch.Tensor) -> torch.Tensor:
         if self.threshold is None:

@@ -28,9 +28,13 @@ _KEYS = {
 
 
 def load_sae(
-    path: str | Path, *, d_model: int | None = None, site: str | None = None, layer: int | None = None,
+    path: str | Path,
+    *,
+    d_model: int | None = None,
+    site: str | None = None,
+    layer: int | None = None,
     device: str = "cpu",
-) -> SparseAutoencoder:  # fmt: skip
+) -> SparseAutoencoder:
     """Load a sparse autoencoder.
 
     Args:
@@ -56,9 +60,13 @@ def load_sae(
 
 
 def check_sae(
-    sae: SparseAutoencoder, *, where: object, d_model: int | None = None, site: str | None = None,
+    sae: SparseAutoencoder,
+    *,
+    where: object,
+    d_model: int | None = None,
+    site: str | None = None,
     layer: int | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Refuse an SAE with broken weights, or of another width, site or layer; see ``load_sae``.
 
     Args:
@@ -75,8 +83,9 @@ def check_sae(
     if d_model is not None and sae.d_in != d_model:
         raise SAEError(
             f"the SAE reads residuals of width {sae.d_in}, the model's are {d_model} wide",
-            where=where, cure="use an SAE of this model and of this site",
-        )  # fmt: skip
+            where=where,
+            cure="use an SAE of this model and of this site",
+        )
 
 
 def read_metadata(folder: str | Path) -> dict[str, Any]:
@@ -129,9 +138,10 @@ def _load_folder(folder: Path) -> SparseAutoencoder:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise SAEError(
-                f"no {name} here", where=folder,
+                f"no {name} here",
+                where=folder,
                 cure=f"give a folder with {CONFIG} and {WEIGHTS}, or Gemma Scope's {GEMMA_SCOPE}",
-            )  # fmt: skip
+            )
     config = read_config(folder / CONFIG)
     try:
         weights = {name: w.float() for name, w in load_file(folder / WEIGHTS).items()}
@@ -157,9 +167,10 @@ def sae_from(config: dict[str, Any], weights: dict[str, torch.Tensor], *, where:
     elif config.get("rescale_acts_by_decoder_norm"):
         norms = weights["W_dec"].norm(dim=1)
         weights = weights | {
-            "W_enc": weights["W_enc"] * norms, "b_enc": weights["b_enc"] * norms,
+            "W_enc": weights["W_enc"] * norms,
+            "b_enc": weights["b_enc"] * norms,
             "W_dec": weights["W_dec"] / norms[:, None],
-        }  # fmt: skip
+        }
     metadata = dict(config["metadata"])
     scaling = metadata.pop("folded_scaling", 1.0)
     try:
@@ -177,8 +188,9 @@ def sae_from(config: dict[str, Any], weights: dict[str, torch.Tensor], *, where:
     if (sae.d_in, sae.d_sae) != (config.get("d_in"), config.get("d_sae")):
         raise SAEError(
             f"{CONFIG} says {config.get('d_in')} x {config.get('d_sae')}, the weights are {sae.d_in} x {sae.d_sae}",
-            where=where, cure="the two belong to different SAEs: copy them again",
-        )  # fmt: skip
+            where=where,
+            cure="the two belong to different SAEs: copy them again",
+        )
     return sae
 
 
@@ -211,13 +223,15 @@ def current_config(config: dict[str, Any], *, where: object) -> dict[str, Any]:
     if config.get("architecture") not in ARCHITECTURES:
         raise SAEError(
             f"architecture {config.get('architecture')!r} is not supported",
-            where=where, cure=f"use one of {', '.join(ARCHITECTURES)}",
-        )  # fmt: skip
+            where=where,
+            cure=f"use one of {', '.join(ARCHITECTURES)}",
+        )
     if config.get("normalize_activations") not in (None, "none", False):
         raise SAEError(
             f"activations are normalised by {config['normalize_activations']!r} outside the weights",
-            where=where, cure="fold the factor into the weights (sae-lens: fold_activation_norm_scaling_factor)",
-        )  # fmt: skip
+            where=where,
+            cure="fold the factor into the weights (sae-lens: fold_activation_norm_scaling_factor)",
+        )
     # sae-lens strings the heads together before it encodes hook_z; the site attn_z is read in that form already.
     hook = parse_hook(str(config["metadata"].get("hook_name") or ""))
     if config.get("reshape_activations") not in (None, "none") and (hook is None or hook.site != "attn_z"):
@@ -254,8 +268,9 @@ def _check_keys(weights: dict[str, torch.Tensor], keys: tuple[str, ...], file: o
     if missing := [name for name in keys if name not in weights]:
         raise SAEError(
             f"weights {', '.join(missing)} are missing, found {', '.join(sorted(weights)) or 'none'}",
-            where=file, cure=f"a file of this kind has {', '.join(keys)}",
-        )  # fmt: skip
+            where=file,
+            cure=f"a file of this kind has {', '.join(keys)}",
+        )
     for name in ("scaling_factor", "finetuning_scaling_factor"):
         if name in weights and not torch.allclose(weights[name], torch.ones(())):
             raise SAEError(f"the activations are rescaled by {name}", where=file, cure="multiply it into W_dec")

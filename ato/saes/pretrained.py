@@ -102,8 +102,11 @@ def split_release(text: str) -> tuple[str, str]:
     """
     release, colon, sae_id = text.partition(":")
     if not (release.strip() and colon and sae_id.strip()):
-        raise SAEError(f"{text!r} is not RELEASE:SAE_ID", where="saes.releases", cure="write "
-                       "gemma-scope-2b-pt-res-canonical:layer_6/width_16k/canonical")  # fmt: skip
+        raise SAEError(
+            f"{text!r} is not RELEASE:SAE_ID",
+            where="saes.releases",
+            cure="write gemma-scope-2b-pt-res-canonical:layer_6/width_16k/canonical",
+        )
     return release.strip(), sae_id.strip()
 
 
@@ -186,5 +189,6 @@ def _ask_hub(repository: str, where: str) -> None:
     except Exception as error:  # The hub's client has changed its network library, and with it the exceptions.
         raise UnavailableError(
             f"the SAE is not on this machine and the hub cannot be reached ({type(error).__name__})",
-            where=where, cure="fetch it with a network, or list a local folder under saes.paths",
-        ) from error  # fmt: skip
+            where=where,
+            cure="fetch it with a network, or list a local folder under saes.paths",
+        ) from error

@@ -107,8 +107,10 @@ def ce_recovered(losses: SpliceLosses, name: str, n_boot: int = 1000, seed: int 
     sums = DocumentSums()
     segments = Segments.of(losses.document)
     rows = {
-        "clean": losses.clean, "spliced": losses.spliced[name], "zero": losses.zero[losses.layer[name]],
-    }  # fmt: skip
+        "clean": losses.clean,
+        "spliced": losses.spliced[name],
+        "zero": losses.zero[losses.layer[name]],
+    }
     sums.add(
         segments.documents,
         {key: segments.sums(segments.arrange(torch.from_numpy(value))) for key, value in rows.items()},

@@ -21,10 +21,15 @@ def page() -> None:
     """Draw the page."""
     key = collection()
     _links()
-    panel("This collection", filled(COLLECTION, collection=key), _numbers, note=(
-        "Tokens are kept for statistics unless a rule drops them, for a reason given below; documents are split into "
-        "train, val and test."
-    ))  # fmt: skip
+    panel(
+        "This collection",
+        filled(COLLECTION, collection=key),
+        _numbers,
+        note=(
+            "Tokens are kept for statistics unless a rule drops them, for a reason given below; documents are split into "
+            "train, val and test."
+        ),
+    )
     left, right = st.columns(2)
     with left:
         panel(
@@ -34,25 +39,42 @@ def page() -> None:
             note="Of all tokens that the model read.",
         )
     with right:
-        panel("Disk use", filled(DISK, collection=key), _disk, note=(
-            f"The {LARGEST} largest, of all files of finished stages; artifacts are weights, moments and operators, which no "
-            "table holds."
-        ))  # fmt: skip
-    panel("Stages", filled(STAGES, collection=key, flow_runs=_flow_runs()), _stages, note=(
-        "In the order of a study. A run is one piece of a stage, such as one pair of layers, and is kept until its settings "
-        "change. Failed: a check of what it wrote does not hold, so no table shows its rows. sae_weights stays empty where "
-        "SAEs are loaded, explain where nobody asked for explanations."
-    ))  # fmt: skip
-    panel("Quality", filled(QUALITY, collection=key), _quality, empty="Nothing has been checked yet.", note=(
-        "Each expectation, over all runs that checked it; failed ones first, with keys of rows that break it."
-    ))  # fmt: skip
+        panel(
+            "Disk use",
+            filled(DISK, collection=key),
+            _disk,
+            note=(
+                f"The {LARGEST} largest, of all files of finished stages; artifacts are weights, moments and operators, which no "
+                "table holds."
+            ),
+        )
+    panel(
+        "Stages",
+        filled(STAGES, collection=key, flow_runs=_flow_runs()),
+        _stages,
+        note=(
+            "In the order of a study. A run is one piece of a stage, such as one pair of layers, and is kept until its settings "
+            "change. Failed: a check of what it wrote does not hold, so no table shows its rows. sae_weights stays empty where "
+            "SAEs are loaded, explain where nobody asked for explanations."
+        ),
+    )
+    panel(
+        "Quality",
+        filled(QUALITY, collection=key),
+        _quality,
+        empty="Nothing has been checked yet.",
+        note=("Each expectation, over all runs that checked it; failed ones first, with keys of rows that break it."),
+    )
     panel("Latest runs", filled(RUNS, collection=key, flow_runs=_flow_runs()), _runs, note="The last hundred.")
     panel("All collections", COLLECTIONS, _collections, note="The latest first.")
     panel(
-        "Benchmarks", BENCHMARKS, _benchmarks, empty="No benchmark has run: `python -m benchmarks` measures all.",
+        "Benchmarks",
+        BENCHMARKS,
+        _benchmarks,
+        empty="No benchmark has run: `python -m benchmarks` measures all.",
         note="Figures that have a target, missed ones first: change is that of the figure against the run before it on the "
         "same machine. Runs at small sizes are left out where there are others.",
-    )  # fmt: skip
+    )
 
 
 def _links() -> None:
@@ -84,9 +106,13 @@ def _numbers(rows: pl.DataFrame) -> None:
     )
     with st.container(horizontal=True):
         for label, name in (
-            ("Documents", "n_documents"), ("Tokens", "n_tokens"), ("Tokens kept", "n_kept"), ("SAEs", "n_saes"),
-            ("Pairs of layers", "n_pairs"), ("Operators", "n_operators"),
-        ):  # fmt: skip
+            ("Documents", "n_documents"),
+            ("Tokens", "n_tokens"),
+            ("Tokens kept", "n_kept"),
+            ("SAEs", "n_saes"),
+            ("Pairs of layers", "n_pairs"),
+            ("Operators", "n_operators"),
+        ):
             st.metric(label, f"{row[name]:,}", width="content")
     if row["fewer_tokens_than_dimensions"]:
         st.warning("The train split has fewer kept tokens than the residual has dimensions: maps fit it exactly.")
@@ -94,9 +120,14 @@ def _numbers(rows: pl.DataFrame) -> None:
 
 def _tokens(rows: pl.DataFrame) -> None:
     base = alt.Chart(rows).encode(
-        x=alt.X("tokens:Q", title="tokens"), y=alt.Y("what:N", title=None, sort=None),
-        tooltip=[alt.Tooltip("what:N", title="tokens"), number("tokens", "number", ",d"), number("share", "share", ".2%")],
-    )  # fmt: skip
+        x=alt.X("tokens:Q", title="tokens"),
+        y=alt.Y("what:N", title=None, sort=None),
+        tooltip=[
+            alt.Tooltip("what:N", title="tokens"),
+            number("tokens", "number", ",d"),
+            number("share", "share", ".2%"),
+        ],
+    )
     # The number stands above the bar's start: a bar may be too short to see, or to hold it.
     chart = base.mark_bar(height=8, yOffset=8) + base.mark_text(align="left", yOffset=-6, color="#808080").encode(
         x=alt.value(2), text=alt.Text("tokens:Q", format=",d")
@@ -105,24 +136,37 @@ def _tokens(rows: pl.DataFrame) -> None:
 
 
 def _disk(rows: pl.DataFrame) -> None:
-    chart = alt.Chart(rows.head(LARGEST)).mark_bar().encode(
-        x=alt.X("megabytes:Q", title="MB"), y=alt.Y("table_name:N", title=None, sort="-x", axis=alt.Axis(labelOverlap=False)),
-        color=alt.Color("stage:N", title="written by", legend=alt.Legend(orient="bottom", columns=4)),
-        tooltip=[
-            alt.Tooltip("table_name:N", title="table"), alt.Tooltip("stage:N", title="written by"),
-            number("megabytes", "MB", ",.2f"), number("n_files", "files", ",d"), number("rows", "rows", ",d"),
-        ],
-    )  # fmt: skip
+    chart = (
+        alt.Chart(rows.head(LARGEST))
+        .mark_bar()
+        .encode(
+            x=alt.X("megabytes:Q", title="MB"),
+            y=alt.Y("table_name:N", title=None, sort="-x", axis=alt.Axis(labelOverlap=False)),
+            color=alt.Color("stage:N", title="written by", legend=alt.Legend(orient="bottom", columns=4)),
+            tooltip=[
+                alt.Tooltip("table_name:N", title="table"),
+                alt.Tooltip("stage:N", title="written by"),
+                number("megabytes", "MB", ",.2f"),
+                number("n_files", "files", ",d"),
+                number("rows", "rows", ",d"),
+            ],
+        )
+    )
     st.altair_chart(chart.properties(height=HEIGHT), alt="Megabytes of each table, by the stage that wrote them")
 
 
 def _stages(rows: pl.DataFrame) -> None:
     st.dataframe(
-        rows, hide_index=True, height="content",
-        column_config=COMMON | {
-            "state": st.column_config.TextColumn("state", pinned=True), "n_runs": "runs", "n_failed": "failed",
+        rows,
+        hide_index=True,
+        height="content",
+        column_config=COMMON
+        | {
+            "state": st.column_config.TextColumn("state", pinned=True),
+            "n_runs": "runs",
+            "n_failed": "failed",
         },
-    )  # fmt: skip
+    )
 
 
 def _runs(rows: pl.DataFrame) -> None:
@@ -140,26 +184,30 @@ def _quality(rows: pl.DataFrame) -> None:
 
 def _collections(rows: pl.DataFrame) -> None:
     st.dataframe(
-        rows, hide_index=True,
+        rows,
+        hide_index=True,
         column_config={
             "created_at": st.column_config.DatetimeColumn("created", format="distance"),
             "share_dropped": st.column_config.NumberColumn("dropped", format="percent"),
             "bytes": st.column_config.NumberColumn("bytes", format="bytes"),
             "best_r2_test": st.column_config.NumberColumn("best r2 on test", format="%.3f"),
         },
-    )  # fmt: skip
+    )
 
 
 def _benchmarks(rows: pl.DataFrame) -> None:
     st.dataframe(
-        rows, hide_index=True, height=300,
+        rows,
+        hide_index=True,
+        height=300,
         column_config={
-            "ratio": st.column_config.NumberColumn(format="%.3g"), "target": st.column_config.NumberColumn(format="%.3g"),
+            "ratio": st.column_config.NumberColumn(format="%.3g"),
+            "target": st.column_config.NumberColumn(format="%.3g"),
             "ours": st.column_config.NumberColumn(format="%.3g"),
             "change": st.column_config.NumberColumn("change", format="percent"),
             "measured_at": st.column_config.DatetimeColumn("measured", format="distance"),
         },
-    )  # fmt: skip
+    )
 
 
 COMMON = {

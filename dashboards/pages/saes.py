@@ -13,9 +13,11 @@ from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
 CURVES = {
-    "fvu": "FVU, on the batch", "l0": "active features a token", "dead_share": "share that has not fired lately",
+    "fvu": "FVU, on the batch",
+    "l0": "active features a token",
+    "dead_share": "share that has not fired lately",
     "lr": "learning rate",
-}  # fmt: skip
+}
 STEPS = 200
 """Logged steps of each SAE that a curve is drawn from."""
 
@@ -30,23 +32,31 @@ def page() -> None:
         panel("Sparsity against error", filled(QUALITY, collection=key), _frontier, note=FRONTIER, empty=empty)
     with right:
         panel(
-            "Features that never fire", filled(DEAD, collection=key), _dead, note=NEVER,
+            "Features that never fire",
+            filled(DEAD, collection=key),
+            _dead,
+            note=NEVER,
             empty="The features were not counted yet: `ato run features` does it.",
-        )  # fmt: skip
+        )
     curve = choose("Curve", "curve", list(CURVES), widget="segmented_control") or "fvu"
     panel(
-        "Training", filled(TRAINING, collection=key, steps=STEPS), partial(_training, curve),
+        "Training",
+        filled(TRAINING, collection=key, steps=STEPS),
+        partial(_training, curve),
         note=f"Logged steps of SAEs trained here, at most {STEPS} of each evenly; measured on the training batch of the step.",
         empty="No SAE of this collection was trained here: those that were loaded have no curves.",
-    )  # fmt: skip
+    )
     known = ask(filled(NAMES, collection=key))["sae"].to_list()
     sae = choose("SAE", "sae", known)
     if sae is None:
         return
     panel(
-        "How often features are active", filled(RATES, collection=key, sae=sae), _rates, note=RATE,
+        "How often features are active",
+        filled(RATES, collection=key, sae=sae),
+        _rates,
+        note=RATE,
         empty="The features of this SAE were not counted yet: `ato run features` does it.",
-    )  # fmt: skip
+    )
     link("The features of this SAE", "features", sae=sae)
 
 
@@ -56,30 +66,51 @@ def _quality(rows: pl.DataFrame) -> None:
         partial(st.column_config.NumberColumn, format="%.3f"),
     )
     st.dataframe(
-        rows.drop("site", "n_documents", "label"), hide_index=True,
+        rows.drop("site", "n_documents", "label"),
+        hide_index=True,
         column_config={
-            "d_sae": st.column_config.NumberColumn("features"), "l0": score("L0", format="%.1f"), "fvu": score("FVU"),
-            "fvu_low": score("from"), "fvu_high": score("to"), "ce_recovered": score("loss recovered"),
-            "ce_recovered_low": score("from "), "ce_recovered_high": score("to "), "dead_share": share("dead"),
+            "d_sae": st.column_config.NumberColumn("features"),
+            "l0": score("L0", format="%.1f"),
+            "fvu": score("FVU"),
+            "fvu_low": score("from"),
+            "fvu_high": score("to"),
+            "ce_recovered": score("loss recovered"),
+            "ce_recovered_low": score("from "),
+            "ce_recovered_high": score("to "),
+            "dead_share": share("dead"),
             "n_tokens": st.column_config.NumberColumn("tokens", format="localized"),
-            "trusted": st.column_config.CheckboxColumn("trusted"), "distrust_reason": "why not",
+            "trusted": st.column_config.CheckboxColumn("trusted"),
+            "distrust_reason": "why not",
         },
-    )  # fmt: skip
+    )
 
 
 def _frontier(rows: pl.DataFrame) -> None:
     base = alt.Chart(rows).encode(
-        x=alt.X("l0:Q", title="L0 (active features a token)", scale=alt.Scale(zero=False, padding=30),
-                axis=alt.Axis(format="~g", tickCount=5)),
-        color=alt.Color("trusted:N", title="trusted", scale=alt.Scale(domain=[True, False], range=[CATEGORIES[0], CATEGORIES[1]]),
-                        legend=alt.Legend(orient="bottom")),
+        x=alt.X(
+            "l0:Q",
+            title="L0 (active features a token)",
+            scale=alt.Scale(zero=False, padding=30),
+            axis=alt.Axis(format="~g", tickCount=5),
+        ),
+        color=alt.Color(
+            "trusted:N",
+            title="trusted",
+            scale=alt.Scale(domain=[True, False], range=[CATEGORIES[0], CATEGORIES[1]]),
+            legend=alt.Legend(orient="bottom"),
+        ),
         tooltip=[
-            alt.Tooltip("sae:N"), alt.Tooltip("architecture:N"), number("layer", "layer", "d"), number("l0", "L0", ".1f"),
+            alt.Tooltip("sae:N"),
+            alt.Tooltip("architecture:N"),
+            number("layer", "layer", "d"),
+            number("l0", "L0", ".1f"),
             number("fvu", "FVU"),
-            number("fvu_low", "95 % from"), number("fvu_high", "to"), number("n_tokens", "tokens", ",d"),
+            number("fvu_low", "95 % from"),
+            number("fvu_high", "to"),
+            number("n_tokens", "tokens", ",d"),
             number("n_documents", "documents", "d"),
         ],
-    )  # fmt: skip
+    )
     error = alt.Y("fvu:Q", title="FVU (variance unexplained)", scale=alt.Scale(zero=False, padding=20))
     chart = alt.layer(
         base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("fvu_low:Q"), y2="fvu_high:Q"),
@@ -90,40 +121,83 @@ def _frontier(rows: pl.DataFrame) -> None:
 
 
 def _dead(rows: pl.DataFrame) -> None:
-    bars = alt.Chart(rows).mark_bar().encode(
-        y=alt.Y("sae:N", title=None, sort=None, axis=alt.Axis(labelLimit=180)),
-        x=alt.X("share:Q", title="share of the features", axis=alt.Axis(format="%", tickCount=5), scale=alt.Scale(domain=[0, 1])),
-        color=alt.Color("state:N", title=None, legend=alt.Legend(orient="bottom", columns=1), scale=alt.Scale(
-            domain=["never active", "in fewer than 10 documents", "in 10 documents or more"],
-            range=[CATEGORIES[5], CATEGORIES[1], CATEGORIES[0]],
-        )),
-        order=alt.Order("place:O"),
-        tooltip=[alt.Tooltip("sae:N"), alt.Tooltip("state:N"), number("n_features", "features", ",d"),
-                 number("share", "share", ".2%"), number("n_tokens", "tokens looked at", ",d")],
-    )  # fmt: skip
+    bars = (
+        alt.Chart(rows)
+        .mark_bar()
+        .encode(
+            y=alt.Y("sae:N", title=None, sort=None, axis=alt.Axis(labelLimit=180)),
+            x=alt.X(
+                "share:Q",
+                title="share of the features",
+                axis=alt.Axis(format="%", tickCount=5),
+                scale=alt.Scale(domain=[0, 1]),
+            ),
+            color=alt.Color(
+                "state:N",
+                title=None,
+                legend=alt.Legend(orient="bottom", columns=1),
+                scale=alt.Scale(
+                    domain=["never active", "in fewer than 10 documents", "in 10 documents or more"],
+                    range=[CATEGORIES[5], CATEGORIES[1], CATEGORIES[0]],
+                ),
+            ),
+            order=alt.Order("place:O"),
+            tooltip=[
+                alt.Tooltip("sae:N"),
+                alt.Tooltip("state:N"),
+                number("n_features", "features", ",d"),
+                number("share", "share", ".2%"),
+                number("n_tokens", "tokens looked at", ",d"),
+            ],
+        )
+    )
     st.altair_chart(
         bars.properties(height=alt.Step(34)), alt="Features of each SAE that never fire, rarely fire, or fire"
     )
 
 
 def _training(curve: str, rows: pl.DataFrame) -> None:
-    line = alt.Chart(rows).mark_line(point=alt.OverlayMarkDef(size=18)).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=6)),
-        y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve in ("dead_share", "lr"))),
-        color=alt.Color("sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", columns=2, labelLimit=140)),
-        tooltip=[alt.Tooltip("sae:N"), number("step", "step", ",d"), number("tokens", "tokens", ",d"),
-                 number(curve, CURVES[curve], ".4~g")],
-    )  # fmt: skip
+    line = (
+        alt.Chart(rows)
+        .mark_line(point=alt.OverlayMarkDef(size=18))
+        .encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=6)),
+            y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve in ("dead_share", "lr"))),
+            color=alt.Color(
+                "sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", columns=2, labelLimit=140)
+            ),
+            tooltip=[
+                alt.Tooltip("sae:N"),
+                number("step", "step", ",d"),
+                number("tokens", "tokens", ",d"),
+                number(curve, CURVES[curve], ".4~g"),
+            ],
+        )
+    )
     st.altair_chart(line.properties(height=380), alt=f"{CURVES[curve]} against the training step")
 
 
 def _rates(rows: pl.DataFrame) -> None:
-    bars = alt.Chart(rows).mark_bar(color=CATEGORIES[0]).encode(
-        x=alt.X("rate_from:Q", title="activation rate (share of tokens)", scale=alt.Scale(type="log"),
-                axis=alt.Axis(format="~g", grid=False)),
-        x2="rate_to", y=alt.Y("n_features:Q", title="features"), y2=alt.datum(0),
-        tooltip=[number("rate_from", "from", ".3~g"), number("rate_to", "to", ".3~g"), number("n_features", "features", ",d")],
-    )  # fmt: skip
+    bars = (
+        alt.Chart(rows)
+        .mark_bar(color=CATEGORIES[0])
+        .encode(
+            x=alt.X(
+                "rate_from:Q",
+                title="activation rate (share of tokens)",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(format="~g", grid=False),
+            ),
+            x2="rate_to",
+            y=alt.Y("n_features:Q", title="features"),
+            y2=alt.datum(0),
+            tooltip=[
+                number("rate_from", "from", ".3~g"),
+                number("rate_to", "to", ".3~g"),
+                number("n_features", "features", ",d"),
+            ],
+        )
+    )
     st.altair_chart(bars.properties(height=300), alt="Number of features by activation rate")
     whole = rows.row(0, named=True)
     st.caption(

@@ -67,9 +67,14 @@ def _browser() -> None:
     saved = {f"Example: {question}": sql for question, sql in QUESTIONS.items()}
     saved |= {f"{name}: {meaning}": _select(name, divided) for name, meaning, divided in names.iter_rows()}
     st.selectbox(
-        "Saved statements", list(saved), index=None, key="saved", placeholder="Examples, marts, tables", on_change=_take,
+        "Saved statements",
+        list(saved),
+        index=None,
+        key="saved",
+        placeholder="Examples, marts, tables",
+        on_change=_take,
         args=(saved,),
-    )  # fmt: skip
+    )
     table = choose("Columns of", "table", list(meanings), help="Every table and mart; marts are made of tables.")
     if table is not None:
         st.caption(f"{meanings[table]}.")
@@ -100,9 +105,14 @@ def _result(rows: pl.DataFrame, sql: str) -> None:
     count.markdown(f"First {SHOWN_ROWS:,} rows of more" if more else f"{rows.height:,} row{'s' * (rows.height > 1)}")
     for where, kind in ((csv, "csv"), (parquet, "parquet")):
         where.download_button(
-            "CSV" if kind == "csv" else "Parquet", partial(_file, sql, kind), f"result.{kind}", on_click="ignore",
-            icon=":material/download:", width="stretch", help=f"The whole result, up to {DOWNLOADED_ROWS:,} rows.",
-        )  # fmt: skip
+            "CSV" if kind == "csv" else "Parquet",
+            partial(_file, sql, kind),
+            f"result.{kind}",
+            on_click="ignore",
+            icon=":material/download:",
+            width="stretch",
+            help=f"The whole result, up to {DOWNLOADED_ROWS:,} rows.",
+        )
     table, chart = st.tabs(["Table", "Chart"])
     with table:
         st.dataframe(rows, hide_index=True, height=min(480, 38 + 35 * rows.height))

@@ -58,9 +58,11 @@ def served(log: Path) -> Iterator[str]:
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "dashboards", "--server.port", str(port)], stdout=output, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "dashboards", "--server.port", str(port)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        )  # fmt: skip
+        )
     try:
         _wait(server, address, log)
         yield address

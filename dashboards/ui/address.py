@@ -11,9 +11,16 @@ T = TypeVar("T")
 
 
 def choose(
-    label: str, name: str, options: Sequence[T], *, format: Callable[[T], str] = str, help: str | None = None,
-    where: Any = st, widget: str = "selectbox", stays: bool = False,
-) -> T | None:  # fmt: skip
+    label: str,
+    name: str,
+    options: Sequence[T],
+    *,
+    format: Callable[[T], str] = str,
+    help: str | None = None,
+    where: Any = st,
+    widget: str = "selectbox",
+    stays: bool = False,
+) -> T | None:
     """A choice among options, the first by default, kept in the address as ``?name=``; None if there are none.
 
     Args:
@@ -33,9 +40,15 @@ def choose(
     if widget == "segmented_control":  # which, unlike the others, starts with nothing chosen
         st.session_state.setdefault(name, options[0])
     chosen = getattr(where, widget)(
-        label, list(options), key=name, format_func=format, help=help, on_change=_note, args=(name, format),
+        label,
+        list(options),
+        key=name,
+        format_func=format,
+        help=help,
+        on_change=_note,
+        args=(name, format),
         **({"required": True} if widget == "segmented_control" else {}),
-    )  # fmt: skip
+    )
     if stays and chosen != options[0] and name not in st.query_params:
         _note(name, format)
     return chosen

@@ -8,9 +8,14 @@ CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", 
 """Okabe and Ito's palette; readable on white and on black."""
 VERDICTS = {"transported": "#0072B2", "undetermined": "#999999", "synthesised": "#E69F00"}
 METHODS = {
-    "ridge": "#0072B2", "rrr": "#009E73", "linear": "#56B4E9", "identity": "#E69F00", "identity+bias": "#D55E00",
-    "mean": "#999999", "permuted": "#CC79A7",
-}  # fmt: skip
+    "ridge": "#0072B2",
+    "rrr": "#009E73",
+    "linear": "#56B4E9",
+    "identity": "#E69F00",
+    "identity+bias": "#D55E00",
+    "mean": "#999999",
+    "permuted": "#CC79A7",
+}
 """A method has one colour on all pages; others take what is left of the palette."""
 
 
@@ -20,9 +25,16 @@ def coloured(field: str, colours: dict[str, str], title: str) -> alt.Color:
 
 
 def with_intervals(
-    rows: Any, *, x: Any, y: str, y_title: str, colour: Any = None, line: bool = True, tooltip: list[Any] | None = None,
+    rows: Any,
+    *,
+    x: Any,
+    y: str,
+    y_title: str,
+    colour: Any = None,
+    line: bool = True,
+    tooltip: list[Any] | None = None,
     zero: bool = False,
-) -> alt.LayerChart:  # fmt: skip
+) -> alt.LayerChart:
     """Points (and a line) with their 95 % intervals: columns ``y``, ``y_low`` and ``y_high``; NULL is not drawn.
 
     A frame without the columns of the interval gives points (and a line) alone.

@@ -10,11 +10,29 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 COMPONENTS = (
-    "score", "rank", "pre_score", "candidate", "selected", "n_active", "n_documents_active", "activation_rate",
-    "mean_activation", "max_activation", "n_top", "token_entropy", "focus_z", "focus_entropy", "redundancy",
-    "redundant_with", "deadness", "causal_effect", "causal_effect_low", "causal_effect_high", "n_ablated",
+    "score",
+    "rank",
+    "pre_score",
+    "candidate",
+    "selected",
+    "n_active",
+    "n_documents_active",
+    "activation_rate",
+    "mean_activation",
+    "max_activation",
+    "n_top",
+    "token_entropy",
+    "focus_z",
+    "focus_entropy",
+    "redundancy",
+    "redundant_with",
+    "deadness",
+    "causal_effect",
+    "causal_effect_low",
+    "causal_effect_high",
+    "n_ablated",
     "n_ablated_documents",
-)  # fmt: skip
+)
 """What ``scores`` holds of every feature; null where there is no value."""
 
 
@@ -80,16 +98,27 @@ def _content(warehouse: Warehouse, model: dict[str, Any], scoring: dict[str, Any
         "high_quality_feature_ids": [row["feature_id"] for row in selected],
         "scores": {str(row["feature_id"]): {name: row[name] for name in COMPONENTS} for row in found},
         "meta": {
-            "model_name": model["model"], "model_revision": model["revision"],
-            "model_weights_hash": model["weights_hash"], "collection": scoring["collection"],
-            "corpus": model["corpus"], "corpus_hash": model["corpus_hash"], "sae": scoring["sae"],
-            "sae_path": scoring["source"], "sae_weights_hash": scoring["weights_hash"],
-            "architecture": scoring["architecture"], "d_sae": scoring["d_sae"], "hook_layer": scoring["layer"],
-            "hook_stream": scoring["site"], "scoring": scoring["scoring"], "eval_tokens": found[0]["n_tokens"],
+            "model_name": model["model"],
+            "model_revision": model["revision"],
+            "model_weights_hash": model["weights_hash"],
+            "collection": scoring["collection"],
+            "corpus": model["corpus"],
+            "corpus_hash": model["corpus_hash"],
+            "sae": scoring["sae"],
+            "sae_path": scoring["source"],
+            "sae_weights_hash": scoring["weights_hash"],
+            "architecture": scoring["architecture"],
+            "d_sae": scoring["d_sae"],
+            "hook_layer": scoring["layer"],
+            "hook_stream": scoring["site"],
+            "scoring": scoring["scoring"],
+            "eval_tokens": found[0]["n_tokens"],
             "candidate_features": [
                 row["feature_id"]
-                for row in sorted((r for r in found if r["candidate"]), key=lambda r: (-r["pre_score"], r["feature_id"]))
+                for row in sorted(
+                    (r for r in found if r["candidate"]), key=lambda r: (-r["pre_score"], r["feature_id"])
+                )
             ],
             "settings": json.loads(scoring["settings"]),
         },
-    }  # fmt: skip
+    }

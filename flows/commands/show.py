@@ -114,10 +114,15 @@ def _saes(collection: str) -> Table:
     table = Table("layer", "architecture", "features", "L0", "FVU", "loss recovered", "dead", "trusted")
     for s in rows(None, "from saes where collection = ? order by layer, sae", [collection]):
         table.add_row(
-            str(s["layer"]), s["architecture"], f"{s['d_sae']:,}", format_value(s["l0"]), _interval(s, "fvu"),
-            _interval(s, "ce_recovered"), f"{s['dead_share']:.1%}",
+            str(s["layer"]),
+            s["architecture"],
+            f"{s['d_sae']:,}",
+            format_value(s["l0"]),
+            _interval(s, "fvu"),
+            _interval(s, "ce_recovered"),
+            f"{s['dead_share']:.1%}",
             "yes" if s["trusted"] else f"[red]no[/]: {s['distrust_reason']}",
-        )  # fmt: skip
+        )
     return table
 
 

@@ -86,9 +86,10 @@ def _dask_runner(settings: FanOutSettings) -> Iterator["DaskTaskRunner"]:
             client = runner.client
         except (OSError, ValueError) as error:
             raise UnavailableError(
-                f"the Dask scheduler does not answer ({error})", where=where,
+                f"the Dask scheduler does not answer ({error})",
+                where=where,
                 cure="start one with `dask scheduler`, or use fan_out.scheduler=local",
-            ) from None  # fmt: skip
+            ) from None
         try:
             client.wait_for_workers(1, timeout=SECONDS)
             _check_warehouses(client.run(_prepare_worker))
@@ -115,9 +116,10 @@ def _check_warehouses(roots: dict[str, str]) -> None:
     for worker, root in roots.items():
         if root != own:
             raise UnavailableError(
-                "a Dask worker has another warehouse than this run", where=f"{worker} has {root}, not {own}",
+                "a Dask worker has another warehouse than this run",
+                where=f"{worker} has {root}, not {own}",
                 cure="start workers with the same ATO_WAREHOUSE: an object store, or a folder that all machines share",
-            )  # fmt: skip
+            )
 
 
 @contextmanager
@@ -130,10 +132,16 @@ def _local_cluster(workers: int) -> Iterator[Any]:
     # Encrypted: whoever may talk to a scheduler can run code as its user. Memory is not limited, since a worker above
     # a limit would be killed in the middle of a shard. Bars of several processes would overwrite one another.
     with LocalCluster(
-        n_workers=workers, threads_per_worker=1, memory_limit=0, host="127.0.0.1", dashboard_address="127.0.0.1:0",
+        n_workers=workers,
+        threads_per_worker=1,
+        memory_limit=0,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
         scheduler_kwargs={"dashboard": False},
-        security=True, silence_logs=logging.ERROR, env=own | {"TTY_COMPATIBLE": "0"},
-    ) as cluster:  # fmt: skip
+        security=True,
+        silence_logs=logging.ERROR,
+        env=own | {"TTY_COMPATIBLE": "0"},
+    ) as cluster:
         yield cluster
 
 
@@ -142,6 +150,7 @@ def _check_reachable_from_workers(scheduler: str) -> None:
     if PREFECT_API_URL.value() or urlsplit(scheduler).hostname in _LOOPBACK:
         return
     raise UnavailableError(
-        "Dask workers cannot reach the temporary Prefect server of this run", where=f"fan_out.scheduler={scheduler}",
+        "Dask workers cannot reach the temporary Prefect server of this run",
+        where=f"fan_out.scheduler={scheduler}",
         cure="set PREFECT_API_URL to a server that all machines reach",
-    )  # fmt: skip
+    )

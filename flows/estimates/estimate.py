@@ -19,13 +19,24 @@ from flows.settings import Settings
 RUNTIME_BYTES = 1_700_000_000
 """Libraries, and what stages have freed but the allocator keeps; it also keeps about as much as the largest stage holds."""
 SLOWDOWN = {
-    "collect": 1.4, "saes": 1.4, "features": 2.0, "operators": 1.1, "evaluate": 1.2, "causal": 1.5,
-}  # fmt: skip
+    "collect": 1.4,
+    "saes": 1.4,
+    "features": 2.0,
+    "operators": 1.1,
+    "evaluate": 1.2,
+    "causal": 1.5,
+}
 """Time of a stage's work over its time at the measured rates, in the demo: small products, attention, sorting, tables."""
 FIXED_SECONDS = {
-    "start": 26.0, "collect": 5.0, "saes": 3.0, "features": 4.0, "operators": 6.0, "evaluate": 3.0, "causal": 3.0,
+    "start": 26.0,
+    "collect": 5.0,
+    "saes": 3.0,
+    "features": 4.0,
+    "operators": 6.0,
+    "evaluate": 3.0,
+    "causal": 3.0,
     "report": 13.0,
-}  # fmt: skip
+}
 """Seconds of a stage whatever the study: imports, Prefect's server, quality checks, files. From a study of a few tokens."""
 STAGES_OF = {
     "collect": ("collect",),

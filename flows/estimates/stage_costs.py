@@ -230,9 +230,14 @@ def _causal(settings: Settings, shape: ModelShape) -> StageWork:
 
 
 STAGES: dict[str, Callable[[Settings, ModelShape], StageWork]] = {
-    "start": _start, "collect": _collect, "saes": _saes, "features": _features,
-    "operators": _operators, "evaluate": _evaluate, "causal": _causal,
-}  # fmt: skip
+    "start": _start,
+    "collect": _collect,
+    "saes": _saes,
+    "features": _features,
+    "operators": _operators,
+    "evaluate": _evaluate,
+    "causal": _causal,
+}
 """Stages in their order; ``start`` is the process, the Prefect server and the model."""
 
 

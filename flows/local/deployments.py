@@ -138,9 +138,10 @@ def check_server() -> str:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         raise UnavailableError(
-            "the Prefect server does not answer", where=f"PREFECT_API_URL={address}, {reason}",
+            "the Prefect server does not answer",
+            where=f"PREFECT_API_URL={address}, {reason}",
             cure="start it with `ato up`, or unset PREFECT_API_URL",
-        ) from error  # fmt: skip
+        ) from error
     return address
 
 

@@ -53,9 +53,21 @@ def mlflow_server(port: int, database: str) -> Service:
     """MLflow's pages over the registry's database, with one worker: by default it starts fifteen processes."""
     address = f"http://{HOST}:{port}"
     command = (
-        sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", database, "--artifacts-destination", str(data_folder() / "mlflow-artifacts"),
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        database,
+        "--artifacts-destination",
+        str(data_folder() / "mlflow-artifacts"),
+    )
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return Service("mlflow", command, lambda: _answers(f"{address}/health"), address, environment)
 
@@ -64,9 +76,16 @@ def dashboard(port: int) -> Service:
     """The pages over the warehouse."""
     address = f"http://{HOST}:{port}"
     command = (
-        sys.executable, "-m", "dashboards", "--server.address", HOST, "--server.port", str(port),
-        "--browser.gatherUsageStats", "false",
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "dashboards",
+        "--server.address",
+        HOST,
+        "--server.port",
+        str(port),
+        "--browser.gatherUsageStats",
+        "false",
+    )
     return Service("dashboard", command, lambda: _answers(f"{address}/_stcore/health"), address)
 
 
@@ -74,9 +93,20 @@ def worker(pool: str, api: str) -> Service:
     """A worker that runs the flows of one pool, one at a time, each in a process of its own."""
     name = f"worker-{pool}"
     command = (
-        sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", worker_name(pool),
-        "--limit", "1",
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        pool,
+        "--type",
+        "process",
+        "--name",
+        worker_name(pool),
+        "--limit",
+        "1",
+    )
     environment = {"PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS)}
     return Service(name, command, lambda: _online(api, pool), environment=environment, holds_runs=True)
 

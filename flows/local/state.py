@@ -67,9 +67,10 @@ def only_one() -> Iterator[UpState | None]:
             pid = state.pid if state else "unknown"
             pages = ", ".join(state.addresses.values()) if state else ""
             raise InputError(
-                f"`ato up` is already running on this data folder as process {pid}", where=pages or data_folder(),
+                f"`ato up` is already running on this data folder as process {pid}",
+                where=pages or data_folder(),
                 cure=f"use that one, or stop it with: kill {pid}",
-            ) from None  # fmt: skip
+            ) from None
         yield read_state()
         state_path().unlink(missing_ok=True)
 

@@ -129,9 +129,14 @@ class Supervisor:
             path.replace(path.with_suffix(".log.1"))
         with path.open("ab") as log:  # appended to: the output of flow runs would otherwise be written over
             return subprocess.Popen(
-                service.command, cwd=ROOT, env=self._environment | service.environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                service.command,
+                cwd=ROOT,
+                env=self._environment | service.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _failure(self, service: Service, what: str) -> UnavailableError:
         self._say(tail(log_path(service.name)))

@@ -42,9 +42,13 @@ class Stopped(BaseException):
 
 
 def up(
-    *, profile: str = "demo", with_dashboard: bool = True, prefect_port: int | None = None,
-    mlflow_port: int | None = None, dashboard_port: int | None = None,
-) -> None:  # fmt: skip
+    *,
+    profile: str = "demo",
+    with_dashboard: bool = True,
+    prefect_port: int | None = None,
+    mlflow_port: int | None = None,
+    dashboard_port: int | None = None,
+) -> None:
     """Start everything, register the deployments, print the addresses, and look after it until told to stop.
 
     Args:
@@ -58,9 +62,10 @@ def up(
     """
     if address := os.environ.get("PREFECT_API_URL"):
         raise InputError(
-            "PREFECT_API_URL names another Prefect server", where=address,
+            "PREFECT_API_URL names another Prefect server",
+            where=address,
             cure="unset it to run everything here; for one more machine on that server: prefect worker start --pool gpu",
-        )  # fmt: skip
+        )
     for signal_ in ENDINGS:
         signal.signal(signal_, _stop)
     asked = {"prefect": prefect_port, "mlflow": mlflow_port, "dashboard": dashboard_port}
@@ -138,9 +143,10 @@ def _registry() -> str:
     )
     if done.returncode:
         raise UnavailableError(
-            "MLflow's database cannot be opened", where=data_folder() / "mlflow.db",
+            "MLflow's database cannot be opened",
+            where=data_folder() / "mlflow.db",
             cure=(done.stderr.strip().splitlines() or ["see `ato doctor`"])[-1],
-        )  # fmt: skip
+        )
     return done.stdout.strip().splitlines()[-1]
 
 

@@ -80,8 +80,9 @@ def _check(row: dict[str, Any], operators: OperatorSettings, settings: CausalSet
     if row["site"] != SITE:
         raise MismatchError(
             f"only the residual stream ({SITE}) can be replaced, the collection holds {row['site']}",
-            where=row["collection"], cure=f"collect with collect.site={SITE}, or leave the flow causal out",
-        )  # fmt: skip
+            where=row["collection"],
+            cure=f"collect with collect.site={SITE}, or leave the flow causal out",
+        )
     if operators.position_policy != "same":
         raise SettingsError(
             f"operators of the position policy {operators.position_policy} cannot be put back at the same position",
@@ -89,21 +90,27 @@ def _check(row: dict[str, Any], operators: OperatorSettings, settings: CausalSet
         )
     if settings.method not in operators.methods:
         raise SettingsError(
-            f"no {settings.method} operators are fitted", where="causal.method",
+            f"no {settings.method} operators are fitted",
+            where="causal.method",
             cure=f"choose from {', '.join(operators.methods)}, or add it to operators.methods",
-        )  # fmt: skip
+        )
     if wrong := sorted(set(settings.pairs or ()) - set(operators.pairs)):
         raise LayerError(
-            f"no operator is fitted for the pairs {wrong}", where="causal.pairs",
+            f"no operator is fitted for the pairs {wrong}",
+            where="causal.pairs",
             cure=f"choose from {operators.pairs}, or add to operators.source_layers and operators.leaps",
-        )  # fmt: skip
+        )
     check_layers({layer for pair in settings.pairs or () for layer in pair}, tuple(row["layers"]), where="causal.pairs")
 
 
 def _pairs(
-    warehouse: Warehouse, collection: str, saes: Sequence[dict[str, Any]], operators: OperatorSettings,
-    evaluate: EvaluateSettings, settings: CausalSettings,
-) -> list[PairStage]:  # fmt: skip
+    warehouse: Warehouse,
+    collection: str,
+    saes: Sequence[dict[str, Any]],
+    operators: OperatorSettings,
+    evaluate: EvaluateSettings,
+    settings: CausalSettings,
+) -> list[PairStage]:
     """The pairs of the settings that have an operator of the method: by default those that end at an SAE's layer."""
     found = pair_stages(warehouse, collection, operators, evaluate)
     found += feature_pair_stages(warehouse, collection, operators, evaluate, [sae["sae"] for sae in saes])
@@ -117,18 +124,26 @@ def _pairs(
 
 
 def _units(
-    warehouse: Warehouse, collection: str, pairs: Sequence[PairStage], saes: Sequence[dict[str, Any]],
-    evaluate: EvaluateSettings, settings: CausalSettings,
-) -> list[CausalUnit]:  # fmt: skip
+    warehouse: Warehouse,
+    collection: str,
+    pairs: Sequence[PairStage],
+    saes: Sequence[dict[str, Any]],
+    evaluate: EvaluateSettings,
+    settings: CausalSettings,
+) -> list[CausalUnit]:
     common = settings.model_dump(include={"method", "n_sequences"})
     common |= {"n_bootstrap": evaluate.n_bootstrap, "bootstrap_seed": evaluate.bootstrap_seed}
     own = common | settings.model_dump(include={"positions", "interventions", "seed"})
 
     def stage(pair: PairStage, slug: str, own: dict[str, Any], *inputs: str) -> Stage:
         return Stage(
-            warehouse, "causal", f"{slug}-{pair.slug}", settings=own, inputs=[pair.stage.key, *inputs],
+            warehouse,
+            "causal",
+            f"{slug}-{pair.slug}",
+            settings=own,
+            inputs=[pair.stage.key, *inputs],
             collection=collection,
-        )  # fmt: skip
+        )
 
     units = [CausalUnit(pair, stage(pair, "residuals", own)) for pair in pairs]
     for sae in saes:
@@ -155,9 +170,13 @@ def best_features(warehouse: Warehouse, collection: str, sae: str, n: int) -> li
 
 
 def _measure(
-    warehouse: Warehouse, units: Sequence[CausalUnit], row: dict[str, Any], model: ModelSettings,
-    evaluate: EvaluateSettings, settings: CausalSettings,
-) -> None:  # fmt: skip
+    warehouse: Warehouse,
+    units: Sequence[CausalUnit],
+    row: dict[str, Any],
+    model: ModelSettings,
+    evaluate: EvaluateSettings,
+    settings: CausalSettings,
+) -> None:
     from ato.causal.losses import causal_losses, full_length_sequences
 
     check_same_model(row, model)
@@ -176,18 +195,27 @@ def _measure(
     policy = ExclusionPolicy(rules["skip_special"], rules["skip_first"], rules["max_norm_multiple"])
     with Progress("causal", len(sequences), "sequences") as progress:
         losses = causal_losses(
-            lm, edits, sequences, batch_size=settings.batch_size, policy=policy,
-            median_norm=dict(zip(row["layers"], row["median_norm"])), on_sequence=progress.advance,
-        )  # fmt: skip
+            lm,
+            edits,
+            sequences,
+            batch_size=settings.batch_size,
+            policy=policy,
+            median_norm=dict(zip(row["layers"], row["median_norm"])),
+            on_sequence=progress.advance,
+        )
     with checked_together():
         for i, of in enumerate(plans.values()):
             _commit(of, losses, i, row["seq_len"], evaluate, settings)
 
 
 def _edits(
-    warehouse: Warehouse, units: Sequence[CausalUnit], row: dict[str, Any], settings: CausalSettings,
-    positions: Sequence[PositionSet], device: Any,
-) -> ResidualEdits | FeatureEdits:  # fmt: skip
+    warehouse: Warehouse,
+    units: Sequence[CausalUnit],
+    row: dict[str, Any],
+    settings: CausalSettings,
+    positions: Sequence[PositionSet],
+    device: Any,
+) -> ResidualEdits | FeatureEdits:
     """The edits of one plan, with the operators of its pairs."""
     operators = {unit.pair.source_layer: _operator(unit.pair, settings.method, row) for unit in units}
     layer, sae = units[0].pair.target_layer, units[0].sae
@@ -204,9 +232,13 @@ def _operator(pair: PairStage, method: str, row: dict[str, Any]) -> TransportOpe
 
 
 def _commit(
-    units: Sequence[CausalUnit], losses: "CausalLosses", plan: int, seq_len: int, evaluate: EvaluateSettings,
+    units: Sequence[CausalUnit],
+    losses: "CausalLosses",
+    plan: int,
+    seq_len: int,
+    evaluate: EvaluateSettings,
     settings: CausalSettings,
-) -> None:  # fmt: skip
+) -> None:
     """Write the rows of one plan, pair by pair: what needs no source layer stands in the rows of every pair."""
     from ato.causal.effects import causal_effects
 
@@ -215,14 +247,17 @@ def _commit(
     for unit in units:
         own = [edit for edit in edits if edit.source_layer in (None, unit.pair.source_layer)]
         keys = {
-            "collection": unit.stage.collection, "evaluation": unit.stage.key, **unit.pair.columns,
+            "collection": unit.stage.collection,
+            "evaluation": unit.stage.key,
+            **unit.pair.columns,
             "method": settings.method,
-        }  # fmt: skip
+        }
         with unit.stage as stage:
             operator = {"operator": unit.pair.operator_key(settings.method)}
-            stage.write("causal_perplexity", [
-                keys | operator | row for edit in own for row in _sequences(edit, edits[edit], losses)
-            ])  # fmt: skip
+            stage.write(
+                "causal_perplexity",
+                [keys | operator | row for edit in own for row in _sequences(edit, edits[edit], losses)],
+            )
             stage.write("causal_effects", [keys | _effect(edit, effects[edit]) for edit in own])
             stage.tokens_run = len(losses.log_ppl) * seq_len
     _announce(units, effects)
@@ -235,13 +270,17 @@ def _name(edit: "Edit") -> dict[str, Any]:
 def _sequences(edit: "Edit", of: "EditLosses", losses: "CausalLosses") -> list[dict[str, Any]]:
     """Rows of ``causal_perplexity`` of one edit."""
     return [
-        _name(edit) | {
-            "sequence_id": int(losses.sequence_id[i]), "document": int(losses.document[i]),
-            "n_edited": int(of.n_edited[i]), "log_ppl": float(of.log_ppl[i]),
-            "log_ppl_edited_onwards": number_or_none(of.log_ppl_edited_onwards[i]), "kl": number_or_none(of.kl[i]),
+        _name(edit)
+        | {
+            "sequence_id": int(losses.sequence_id[i]),
+            "document": int(losses.document[i]),
+            "n_edited": int(of.n_edited[i]),
+            "log_ppl": float(of.log_ppl[i]),
+            "log_ppl_edited_onwards": number_or_none(of.log_ppl_edited_onwards[i]),
+            "kl": number_or_none(of.kl[i]),
         }
         for i in range(len(losses.sequence_id))
-    ]  # fmt: skip
+    ]
 
 
 def _effect(edit: "Edit", effect: "Effect") -> dict[str, Any]:

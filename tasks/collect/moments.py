@@ -80,9 +80,11 @@ def needs_chance(settings: OperatorSettings) -> bool:
 def moments_stage(warehouse: Warehouse, collection: str, settings: OperatorSettings) -> Stage:
     """The stage whose artifacts are the moments that these settings need of a collection."""
     own = {
-        "pairs": sorted(map(list, settings.pairs)), "position_policy": settings.position_policy,
-        "train_fractions": sorted(settings.train_fractions), "permutation_null": needs_chance(settings),
-    }  # fmt: skip
+        "pairs": sorted(map(list, settings.pairs)),
+        "position_policy": settings.position_policy,
+        "train_fractions": sorted(settings.train_fractions),
+        "permutation_null": needs_chance(settings),
+    }
     slug = f"moments-{len(settings.pairs)}-pairs"
     return Stage(warehouse, "moments", slug, settings=own, inputs=[collection], collection=collection)
 

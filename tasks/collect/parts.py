@@ -41,9 +41,12 @@ class Collected:
 
 
 def collect_shards(
-    collection: str, model: ModelSettings, settings: CollectSettings, layers: tuple[int, ...],
+    collection: str,
+    model: ModelSettings,
+    settings: CollectSettings,
+    layers: tuple[int, ...],
     operators: OperatorSettings,
-) -> Collected:  # fmt: skip
+) -> Collected:
     """Run all shards here, in order; one stream feeds the writer of activations and the moments."""
     lm = language_model(model)
     lm.check_layers(layers)
@@ -57,9 +60,14 @@ def collect_shards(
 
 
 def share_shards(
-    collection: str, model: ModelSettings, settings: CollectSettings, layers: tuple[int, ...],
-    operators: OperatorSettings, parts: int, dtype: str,
-) -> Collected:  # fmt: skip
+    collection: str,
+    model: ModelSettings,
+    settings: CollectSettings,
+    layers: tuple[int, ...],
+    operators: OperatorSettings,
+    parts: int,
+    dtype: str,
+) -> Collected:
     """Let tasks run the shards, a run of consecutive ones each, after one that makes the plan and runs the pilot.
 
     Args:
@@ -93,9 +101,14 @@ def plan_shards(
 
 @task(name="collect, part", cache_policy=NO_CACHE)
 def collect_part(
-    shards: range, collection: str, model: ModelSettings, settings: CollectSettings, layers: tuple[int, ...],
-    operators: OperatorSettings, dtype: str,
-) -> int:  # fmt: skip
+    shards: range,
+    collection: str,
+    model: ModelSettings,
+    settings: CollectSettings,
+    layers: tuple[int, ...],
+    operators: OperatorSettings,
+    dtype: str,
+) -> int:
     """Run some of the shards, or replay them; keeps their records and moments, and returns the tokens that were run."""
     warehouse = Warehouse()
     if _is_done(warehouse, collection, operators, shards):
@@ -135,7 +148,8 @@ def _model_in(dtype: str, model: ModelSettings) -> "LanguageModel":
     chosen = str(choose_dtype(model.dtype, choose_device(model.device))).removeprefix("torch.")
     if chosen != dtype:
         raise SettingsError(
-            f"this worker would run the model in {chosen}, the flow's process in {dtype}", where="model.dtype=auto",
+            f"this worker would run the model in {chosen}, the flow's process in {dtype}",
+            where="model.dtype=auto",
             cure=f"--set model.dtype={dtype}",
-        )  # fmt: skip
+        )
     return language_model(model)

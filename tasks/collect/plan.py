@@ -71,10 +71,17 @@ def make_plan(
     """
     s, skipped = settings, Counter[str]()
     sequences = make_sequences(
-        read_documents(s.corpus, s.text_field), model.tokenizer, seq_len=s.seq_len, n_tokens=s.n_tokens,
-        max_sequences_per_document=s.max_sequences_per_document, min_len=s.min_len, split_seed=s.split_seed,
-        n_folds=s.n_folds, prepend_bos=s.prepend_bos, skipped=skipped,
-    )  # fmt: skip
+        read_documents(s.corpus, s.text_field),
+        model.tokenizer,
+        seq_len=s.seq_len,
+        n_tokens=s.n_tokens,
+        max_sequences_per_document=s.max_sequences_per_document,
+        min_len=s.min_len,
+        split_seed=s.split_seed,
+        n_folds=s.n_folds,
+        prepend_bos=s.prepend_bos,
+        skipped=skipped,
+    )
     files: list[FileRecord] = []
 
     def written() -> Iterator[TokenSequence]:
@@ -92,9 +99,12 @@ def plan_of(warehouse: Warehouse, row: dict[str, Any]) -> CollectionPlan:
     assert run is not None  # it is complete
     return CollectionPlan(
         [file for file in run.files if file.table_name == "sequences"],
-        row["n_documents"], dict(row["skipped_documents"]), row["d_model"], row["n_layers"],
+        row["n_documents"],
+        dict(row["skipped_documents"]),
+        row["d_model"],
+        row["n_layers"],
         dict(zip(row["layers"], row["median_norm"])) or None,
-    )  # fmt: skip
+    )
 
 
 def shards_by_split(sequences: Iterable[TokenSequence], size: int) -> Iterator[list[TokenSequence]]:

@@ -56,10 +56,18 @@ class CollectingSource:
     """
 
     def __init__(
-        self, warehouse: Warehouse, collection: str, model: "LanguageModel", settings: CollectSettings,
-        layers: tuple[int, ...], *, plan: CollectionPlan | None = None, shards: Sequence[int] | None = None,
-        replicas: Sequence["LanguageModel"] = (), on_tokens: Callable[[int], None] = lambda n: None,
-    ):  # fmt: skip
+        self,
+        warehouse: Warehouse,
+        collection: str,
+        model: "LanguageModel",
+        settings: CollectSettings,
+        layers: tuple[int, ...],
+        *,
+        plan: CollectionPlan | None = None,
+        shards: Sequence[int] | None = None,
+        replicas: Sequence["LanguageModel"] = (),
+        on_tokens: Callable[[int], None] = lambda n: None,
+    ):
         model.check_attention(settings.attention_layers)
         self.layers, self.d_model, self.n_folds = layers, model.width(settings.site), settings.n_folds
         self.tokens_run = 0
@@ -119,17 +127,25 @@ class CollectingSource:
         s = self._settings
         pilot = number == 0 and s.max_norm_multiple is not None
         policy = ExclusionPolicy(
-            skip_special=s.skip_special, skip_first=s.skip_first,
+            skip_special=s.skip_special,
+            skip_first=s.skip_first,
             max_norm_multiple=None if pilot else s.max_norm_multiple,
-        )  # fmt: skip
+        )
         sequences = read_shard(self._warehouse, self.plan.sequences[number])
         source = LiveSource(
-            model, sequences, self.layers, n_folds=s.n_folds, batch_size=s.batch_size,
-            policy=policy, median_norm=None if pilot else self._median_norm, site=s.site,
+            model,
+            sequences,
+            self.layers,
+            n_folds=s.n_folds,
+            batch_size=s.batch_size,
+            policy=policy,
+            median_norm=None if pilot else self._median_norm,
+            site=s.site,
             attention_layers=s.attention_layers,
             # Some of what the pilot attends to turns out to be outliers: all of it is kept until that is known.
-            attention_top_k=max(s.seq_len, s.attention_top_k) if pilot else s.attention_top_k, output_device=None,
-        )  # fmt: skip
+            attention_top_k=max(s.seq_len, s.attention_top_k) if pilot else s.attention_top_k,
+            output_device=None,
+        )
         block = source.joined()
         if not block.n:
             raise DataError(
@@ -150,9 +166,12 @@ class CollectingSource:
             block = replace(block, attended=attended)
         split = sequences[0].split
         record: dict[str, Any] = {
-            "tokens": {split: source.tokens_run}, "kept": {split: block.n}, "dropped": dict(dropped),
-            "median_norm": self._median_norm, "files": [],
-        }  # fmt: skip
+            "tokens": {split: source.tokens_run},
+            "kept": {split: block.n},
+            "dropped": dict(dropped),
+            "median_norm": self._median_norm,
+            "files": [],
+        }
         return _Shard(block, record, source.tokens_run, is_new=True)
 
     def _store(self, number: int, block: ResidualBlock, record: dict[str, Any]) -> None:
@@ -178,9 +197,14 @@ class CollectingSource:
         if record["median_norm"] is not None:
             self._median_norm = {int(layer): norm for layer, norm in record["median_norm"].items()}
         block = read_block(
-            self._warehouse, self._collection, number, self.layers, self.n_folds,
-            sorted(set(self._settings.attention_layers)), self._settings.attention_top_k,
-        )  # fmt: skip
+            self._warehouse,
+            self._collection,
+            number,
+            self.layers,
+            self.n_folds,
+            sorted(set(self._settings.attention_layers)),
+            self._settings.attention_top_k,
+        )
         return _Shard(block, record, tokens_run=0, is_new=False)
 
 

@@ -53,9 +53,10 @@ def residual_source(
     from ato.residuals.live import LiveSource
 
     policy = ExclusionPolicy(
-        skip_special=settings["skip_special"], skip_first=settings["skip_first"],
+        skip_special=settings["skip_special"],
+        skip_first=settings["skip_first"],
         max_norm_multiple=settings["max_norm_multiple"],
-    )  # fmt: skip
+    )
     return LiveSource(
         language_model(model),
         stored_sequences(warehouse, collection["collection"]),
@@ -71,9 +72,13 @@ def residual_source(
 
 
 def shard_source(
-    warehouse: Warehouse, collection: dict[str, Any], model: ModelSettings, settings: CollectSettings,
-    attention_layers: Iterable[int] = (), shards: Sequence[int] | None = None,
-) -> ResidualSource:  # fmt: skip
+    warehouse: Warehouse,
+    collection: dict[str, Any],
+    model: ModelSettings,
+    settings: CollectSettings,
+    attention_layers: Iterable[int] = (),
+    shards: Sequence[int] | None = None,
+) -> ResidualSource:
     """Residuals of a finished collection, a block a shard, as in the pass that made it.
 
     Args:

@@ -58,9 +58,12 @@ def _collection_stage(
     corpus = PurePath(settings.corpus.removeprefix("hub:")).stem or "corpus"
     slug = f"{PurePath(model.name).name}-{corpus}-{_short(settings.n_tokens)}"
     return Stage(
-        warehouse, "collect", slug,
-        settings=own, inputs=[identity.weights_hash, corpus_hash(settings.corpus, settings.text_field)],
-    )  # fmt: skip
+        warehouse,
+        "collect",
+        slug,
+        settings=own,
+        inputs=[identity.weights_hash, corpus_hash(settings.corpus, settings.text_field)],
+    )
 
 
 def _short(n: int) -> str:
@@ -68,9 +71,13 @@ def _short(n: int) -> str:
 
 
 def _collect(
-    stage: Stage, model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings,
+    stage: Stage,
+    model: ModelSettings,
+    settings: CollectSettings,
+    layers: list[int],
+    operators: OperatorSettings,
     parts: int,
-) -> None:  # fmt: skip
+) -> None:
     """One live pass, shared by the writer of activations and the moments."""
     work = (stage.key, model, settings, tuple(sorted(layers)), operators)
     with stage:
@@ -78,14 +85,27 @@ def _collect(
         stage.add(*files_of(made.plan, made.records))
         facts = facts_of(made.plan, made.records, settings)
         identity, (weights_hash, corpus_hash) = identify(model.name, model.revision), stage.inputs
-        stage.write("collections", [facts | {
-            "collection": stage.key, "model": identity.model, "revision": identity.revision,
-            "weights_hash": weights_hash, "corpus": settings.corpus, "corpus_hash": corpus_hash,
-            "seq_len": settings.seq_len, "dtype": stage.settings["dtype"],
-            "layers": sorted(layers), "split_seed": settings.split_seed,
-            "n_folds": settings.n_folds, "settings": json.dumps(stage.settings, sort_keys=True),
-            "created_at": datetime.now(UTC),
-        }])  # fmt: skip
+        stage.write(
+            "collections",
+            [
+                facts
+                | {
+                    "collection": stage.key,
+                    "model": identity.model,
+                    "revision": identity.revision,
+                    "weights_hash": weights_hash,
+                    "corpus": settings.corpus,
+                    "corpus_hash": corpus_hash,
+                    "seq_len": settings.seq_len,
+                    "dtype": stage.settings["dtype"],
+                    "layers": sorted(layers),
+                    "split_seed": settings.split_seed,
+                    "n_folds": settings.n_folds,
+                    "settings": json.dumps(stage.settings, sort_keys=True),
+                    "created_at": datetime.now(UTC),
+                }
+            ],
+        )
         stage.tokens_run = made.tokens_run
     moments = moments_stage(stage.warehouse, stage.key, operators)
     if isinstance(made.moments, StudyMoments):

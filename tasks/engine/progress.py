@@ -50,10 +50,17 @@ class Progress:
         self._artifact: UUID | None = None
         self._updated = 0.0
         self._bar = Bar(
-            TextColumn(f"[bold]{stage:<9}[/]"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            console=terminal, transient=True, disable=not (bar and terminal.is_terminal),
-        )  # fmt: skip
+            TextColumn(f"[bold]{stage:<9}[/]"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=terminal,
+            transient=True,
+            disable=not (bar and terminal.is_terminal),
+        )
 
     def __enter__(self) -> "Progress":
         self._bar.start()

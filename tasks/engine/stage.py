@@ -64,9 +64,16 @@ class Stage:
     """
 
     def __init__(
-        self, warehouse: Warehouse, name: str, slug: str, *,
-        settings: dict[str, Any], inputs: list[str], collection: str | None = None, version: int = 1,
-    ):  # fmt: skip
+        self,
+        warehouse: Warehouse,
+        name: str,
+        slug: str,
+        *,
+        settings: dict[str, Any],
+        inputs: list[str],
+        collection: str | None = None,
+        version: int = 1,
+    ):
         self.warehouse, self.name, self.inputs = warehouse, name, inputs
         self.settings = {**settings, "stage": name, "version": version}
         self.key = manifests.stage_key(slug, self.settings, inputs)
@@ -109,10 +116,19 @@ class Stage:
 
     def _write_manifest(self, quality: str) -> None:
         manifests.commit(
-            self.warehouse, self.name, self.key, collection=self.collection, inputs=self.inputs,
-            settings=self.settings, files=self.files, tokens_run=self.tokens_run, quality=quality,
-            flow_run_id=flow_run.id, started_at=self._started, seconds=self._seconds,
-        )  # fmt: skip
+            self.warehouse,
+            self.name,
+            self.key,
+            collection=self.collection,
+            inputs=self.inputs,
+            settings=self.settings,
+            files=self.files,
+            tokens_run=self.tokens_run,
+            quality=quality,
+            flow_run_id=flow_run.id,
+            started_at=self._started,
+            seconds=self._seconds,
+        )
 
 
 _waiting: ContextVar[list[Stage] | None] = ContextVar("waiting", default=None)

@@ -32,12 +32,19 @@ class RankEvaluation:
         own = settings.model_dump(include={"ranks", "n_bootstrap", "bootstrap_seed"})
         own["permutation_null"] = operators.permutation_null
         self._stages = {
-            pair.stage.key: (pair, Stage(
-                warehouse, "evaluate", f"ranks-{pair.slug}", settings=own,
-                inputs=[pair.stage.key], collection=pair.stage.collection,
-            ))
+            pair.stage.key: (
+                pair,
+                Stage(
+                    warehouse,
+                    "evaluate",
+                    f"ranks-{pair.slug}",
+                    settings=own,
+                    inputs=[pair.stage.key],
+                    collection=pair.stage.collection,
+                ),
+            )
             for pair in pairs
-        }  # fmt: skip
+        }
         self._scores: dict[str, ModeScores] = {}
 
     @property
@@ -70,18 +77,26 @@ class RankEvaluation:
         shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
         n_modes = len(modes.rho_in_sample)
         with stage:
-            stage.write("efficiency", [
-                self._efficiency_row(score, paper[score.rank], modes, result, null) | shared for score in result.ranks
-            ])  # fmt: skip
+            stage.write(
+                "efficiency",
+                [
+                    self._efficiency_row(score, paper[score.rank], modes, result, null) | shared
+                    for score in result.ranks
+                ],
+            )
             rho_null = np.full(n_modes, np.nan)
             if null is not None:
                 rho_null[: len(null.rho_in_sample)] = null.rho_in_sample[:n_modes]
-            stage.write("canonical_correlations", {name: [value] * n_modes for name, value in shared.items()} | {
-                "mode": np.arange(1, n_modes + 1),
-                "rho_in_sample": modes.rho_in_sample,
-                "rho_held_out": null_where_nan(result.rho_held_out),
-                "rho_null": null_where_nan(rho_null),
-            })  # fmt: skip
+            stage.write(
+                "canonical_correlations",
+                {name: [value] * n_modes for name, value in shared.items()}
+                | {
+                    "mode": np.arange(1, n_modes + 1),
+                    "rho_in_sample": modes.rho_in_sample,
+                    "rho_held_out": null_where_nan(result.rho_held_out),
+                    "rho_null": null_where_nan(rho_null),
+                },
+            )
             stage.write("subspaces", [self._subspace_row(modes, result, null) | shared])
 
     def _ridge(self, pair: PairStage) -> TransportOperator:
@@ -98,27 +113,38 @@ class RankEvaluation:
         return CanonicalModes.from_moments(permuted, *keys)
 
     def _efficiency_row(
-        self, score: RankScore, r2_svd: float | None, modes: CanonicalModes, result: ModeResult,
+        self,
+        score: RankScore,
+        r2_svd: float | None,
+        modes: CanonicalModes,
+        result: ModeResult,
         null: CanonicalModes | None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         scores = (
             f"{name}{end}" for name in ("ceiling_held_out", "r2_rrr", "efficiency") for end in ("", "_low", "_high")
         )
         in_sample, d_model = score.ceiling_in_sample, self._row["d_model"]
         return {name: getattr(score, name) for name in ("ceiling_in_sample", *scores)} | {
-            "rank": score.rank, "d_kept": modes.d_kept, "n_train": modes.n, "n_test": result.n,
-            "n_over_d": modes.n / d_model, "few_tokens": modes.n < 10 * d_model,
+            "rank": score.rank,
+            "d_kept": modes.d_kept,
+            "n_train": modes.n,
+            "n_test": result.n,
+            "n_over_d": modes.n / d_model,
+            "few_tokens": modes.n < 10 * d_model,
             "ceiling_null": None if null is None else null.ceiling(min(score.rank, null.d_kept)),
             "bracket_wide": in_sample - score.ceiling_held_out > WIDE_BRACKET,
-            "r2_svd_paper": r2_svd, "ceiling_paper": in_sample,
+            "r2_svd_paper": r2_svd,
+            "ceiling_paper": in_sample,
             "efficiency_paper": None if r2_svd is None or in_sample == 0 else r2_svd / in_sample,
-        }  # fmt: skip
+        }
 
     def _subspace_row(self, modes: CanonicalModes, result: ModeResult, null: CanonicalModes | None) -> dict[str, Any]:
         held_out, in_sample = result.sizes_held_out, modes.sizes
         measurable = bool(np.nansum(result.rho_held_out**2) > 0)
         return {
-            "d_kept": modes.d_kept, "n_train": modes.n, "few_tokens": modes.n < 10 * self._row["d_model"],
+            "d_kept": modes.d_kept,
+            "n_train": modes.n,
+            "few_tokens": modes.n < 10 * self._row["d_model"],
             "lts_dim_participation": in_sample.participation,
             "lts_dim_participation_held_out": held_out.participation if measurable else None,
             "lts_dim_participation_squared": in_sample.participation_squared,
@@ -127,4 +153,4 @@ class RankEvaluation:
             **{f"lts_rank_{n}_paper": getattr(in_sample, f"rank_{n}") for n in (90, 95, 99)},
             "lts_rank_null": None if null is None else lts_rank_null(modes.rho_in_sample, null.rho_in_sample),
             "lts_rank_saturation": result.rank_saturation,
-        }  # fmt: skip
+        }

@@ -44,20 +44,33 @@ class FeatureEvaluation:
     """
 
     def __init__(
-        self, warehouse: Warehouse, collection: str, sae_keys: list[str], pairs: Iterable[PairStage],
-        settings: EvaluateSettings, place: torch.device,
-    ):  # fmt: skip
+        self,
+        warehouse: Warehouse,
+        collection: str,
+        sae_keys: list[str],
+        pairs: Iterable[PairStage],
+        settings: EvaluateSettings,
+        place: torch.device,
+    ):
         self._warehouse, self._settings, self._place = warehouse, settings, place
         own = settings.model_dump(exclude={"ranks"})
         self._units = [
-            FeatureUnit(pair, row, Stage(
-                warehouse, "evaluate", f"features-{pair.slug}", settings=own,
-                inputs=[pair.stage.key, row["sae"]], collection=collection,
-            ))
+            FeatureUnit(
+                pair,
+                row,
+                Stage(
+                    warehouse,
+                    "evaluate",
+                    f"features-{pair.slug}",
+                    settings=own,
+                    inputs=[pair.stage.key, row["sae"]],
+                    collection=collection,
+                ),
+            )
             for row in sae_rows(warehouse, sae_keys)
             for pair in pairs
             if pair.target_layer == row["layer"]
-        ]  # fmt: skip
+        ]
         self._missing = [unit for unit in self._units if not unit.stage.complete]
         self._transports: dict[str, tuple[FeatureTransport, SparseAutoencoder]] = {}
 
@@ -89,9 +102,12 @@ class FeatureEvaluation:
         s = self._settings
         for key, (transport, sae) in self._transports.items():
             results = transport.result(
-                n_boot=s.n_bootstrap, seed=s.bootstrap_seed, min_active=s.min_active,
-                transported_above=s.transported_above, synthesised_below=s.synthesised_below,
-            )  # fmt: skip
+                n_boot=s.n_bootstrap,
+                seed=s.bootstrap_seed,
+                min_active=s.min_active,
+                transported_above=s.transported_above,
+                synthesised_below=s.synthesised_below,
+            )
             directions = sae.decoder_directions.double().cpu().numpy()
             for unit in (unit for unit in self._missing if unit.sae == key):
                 self._commit_unit(unit, results, directions)
@@ -112,9 +128,14 @@ class FeatureEvaluation:
                 columns["ceiling"] = ceiling
                 n = len(columns["feature_id"])
                 constants = {
-                    "collection": stage.collection, "evaluation": stage.key, "operator": pair.operator_key(method),
-                    "sae": unit.sae, **pair.policy_columns, "method": method, "sae_trusted": unit.row["trusted"],
-                }  # fmt: skip
+                    "collection": stage.collection,
+                    "evaluation": stage.key,
+                    "operator": pair.operator_key(method),
+                    "sae": unit.sae,
+                    **pair.policy_columns,
+                    "method": method,
+                    "sae_trusted": unit.row["trusted"],
+                }
                 tables.append(columns | {name: np.full(n, value) for name, value in constants.items()})
             joined = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
             stage.write("feature_transport", _missing_as_null(joined), sae=unit.sae)

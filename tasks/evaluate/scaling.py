@@ -27,9 +27,13 @@ class MapEvaluation:
     """
 
     def __init__(
-        self, warehouse: Warehouse, pairs: Sequence[PairStage], operators: OperatorSettings, settings: EvaluateSettings,
+        self,
+        warehouse: Warehouse,
+        pairs: Sequence[PairStage],
+        operators: OperatorSettings,
+        settings: EvaluateSettings,
         targets: Collection[int],
-    ):  # fmt: skip
+    ):
         self._operators, self._settings = operators, settings
         self._pairs = {pair.layers: pair for pair in pairs}
         fitted = [method for method in operators.methods if method not in BASELINES]
@@ -38,13 +42,19 @@ class MapEvaluation:
         own |= {"train_fractions": operators.train_fractions, "method": self._method}
         self._stages = {
             layers: Stage(
-                warehouse, "evaluate", f"map-{pair.slug}", settings=own,
-                inputs=[pair.stage.key, *(key for middle in self._middles(layers) for key in self._halves(layers, middle))],
+                warehouse,
+                "evaluate",
+                f"map-{pair.slug}",
+                settings=own,
+                inputs=[
+                    pair.stage.key,
+                    *(key for middle in self._middles(layers) for key in self._halves(layers, middle)),
+                ],
                 collection=pair.stage.collection,
             )
             for layers, pair in self._pairs.items()
             if layers[1] in targets and (operators.train_fractions or self._middles(layers))
-        }  # fmt: skip
+        }
         self._fits: dict[tuple[int, int], list[ScalingFit]] = {}
         self._composed: dict[tuple[int, int], dict[int, TransportOperator]] = {}
         self._scores: dict[tuple[int, int], PairScores] = {}
@@ -108,11 +118,19 @@ class MapEvaluation:
         rows = []
         for fit in self._fits[layers]:
             score = results[f"share {fit.fraction}"]
-            rows.append({
-                "method": "ridge", "fraction": fit.fraction, "n_train": fit.n_train, "alpha": fit.alpha,
-                "r2_val": fit.r2_val, "n_test": score.n, "n_test_documents": score.n_documents,
-                **_with_interval("r2", score, "r2"), **_with_interval("r2_weighted", score, "r2_weighted"),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "method": "ridge",
+                    "fraction": fit.fraction,
+                    "n_train": fit.n_train,
+                    "alpha": fit.alpha,
+                    "r2_val": fit.r2_val,
+                    "n_test": score.n,
+                    "n_test_documents": score.n_documents,
+                    **_with_interval("r2", score, "r2"),
+                    **_with_interval("r2_weighted", score, "r2_weighted"),
+                }
+            )
         return rows
 
     def _composition_rows(
@@ -124,14 +142,18 @@ class MapEvaluation:
         for middle, composed in self._composed[layers].items():
             lost = scores.difference("direct", f"over {middle}", "r2_weighted", **boot)
             score = results[f"over {middle}"]
-            rows.append({
-                "middle_layer": middle, "method": self._method, "n_test": score.n,
-                "n_test_documents": score.n_documents,
-                **_with_interval("r2_direct", results["direct"], "r2_weighted"),
-                **_with_interval("r2_composed", score, "r2_weighted"),
-                **dict(zip(("r2_lost", "r2_lost_low", "r2_lost_high"), lost)),
-                "relative_distance": _distance(direct.matrix, composed.matrix),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "middle_layer": middle,
+                    "method": self._method,
+                    "n_test": score.n,
+                    "n_test_documents": score.n_documents,
+                    **_with_interval("r2_direct", results["direct"], "r2_weighted"),
+                    **_with_interval("r2_composed", score, "r2_weighted"),
+                    **dict(zip(("r2_lost", "r2_lost_low", "r2_lost_high"), lost)),
+                    "relative_distance": _distance(direct.matrix, composed.matrix),
+                }
+            )
         return rows
 
 

@@ -44,9 +44,13 @@ class Evaluation(Protocol):
 @task(name="evaluate", cache_policy=NO_CACHE)
 @one_at_a_time("evaluate")
 def evaluate_operators(
-    collection: str, sae_keys: list[str], model: ModelSettings, operators: OperatorSettings, settings: EvaluateSettings,
+    collection: str,
+    sae_keys: list[str],
+    model: ModelSettings,
+    operators: OperatorSettings,
+    settings: EvaluateSettings,
     parts: int = 1,
-) -> None:  # fmt: skip
+) -> None:
     """Judge all pairs and features that have no scores yet, in one pass over the test tokens.
 
     Args:
@@ -67,9 +71,13 @@ def evaluate_operators(
 
 @task(name="evaluate, part", cache_policy=NO_CACHE)
 def evaluate_share(
-    targets: list[int], collection: str, sae_keys: list[str], model: ModelSettings, operators: OperatorSettings,
+    targets: list[int],
+    collection: str,
+    sae_keys: list[str],
+    model: ModelSettings,
+    operators: OperatorSettings,
     settings: EvaluateSettings,
-) -> None:  # fmt: skip
+) -> None:
     """All that ends at these layers: an encoding by their SAEs serves all operators that end there."""
     evaluations = _evaluations(collection, sae_keys, model, operators, settings, set(targets))
     stages = [stage for evaluation in evaluations for stage in evaluation.stages]
@@ -78,9 +86,13 @@ def evaluate_share(
 
 
 def _evaluations(
-    collection: str, sae_keys: list[str], model: ModelSettings, operators: OperatorSettings, settings: EvaluateSettings,
+    collection: str,
+    sae_keys: list[str],
+    model: ModelSettings,
+    operators: OperatorSettings,
+    settings: EvaluateSettings,
     targets: Collection[int],
-) -> list[Evaluation]:  # fmt: skip
+) -> list[Evaluation]:
     """All kinds of evaluation, for the pairs that end at these layers."""
     warehouse = Warehouse()
     pairs = pair_stages(warehouse, collection, operators, settings)
@@ -96,9 +108,12 @@ def _evaluations(
 
 
 def _judge(
-    evaluations: Sequence[Evaluation], missing: Counter[int], collection: str, model: ModelSettings,
+    evaluations: Sequence[Evaluation],
+    missing: Counter[int],
+    collection: str,
+    model: ModelSettings,
     operators: OperatorSettings,
-) -> None:  # fmt: skip
+) -> None:
     """One pass over the test tokens, then the results.
 
     Args:

@@ -38,9 +38,12 @@ def explain_features(collection: str, sae_keys: list[str], settings: ExplainSett
     for text in settings.ids.values():
         SourceId.parse(text)
     with Neuronpedia(
-        cache_folder(warehouse), api_url=settings.api_url, bulk_url=settings.bulk_url, timeout=settings.timeout,
+        cache_folder(warehouse),
+        api_url=settings.api_url,
+        bulk_url=settings.bulk_url,
+        timeout=settings.timeout,
         max_attempts=settings.max_attempts,
-    ) as client:  # fmt: skip
+    ) as client:
         for row in sae_rows(warehouse, sae_keys):
             neuronpedia_id = settings.ids.get(row["layer"]) or row["neuronpedia_id"]
             if neuronpedia_id is None:
@@ -66,29 +69,43 @@ def cache_folder(warehouse: Warehouse) -> Path:
 
 
 def _explain(
-    warehouse: Warehouse, collection: str, row: dict[str, Any], neuronpedia_id: str, client: Neuronpedia,
+    warehouse: Warehouse,
+    collection: str,
+    row: dict[str, Any],
+    neuronpedia_id: str,
+    client: Neuronpedia,
     settings: ExplainSettings,
-) -> None:  # fmt: skip
+) -> None:
     """The stage of one SAE."""
     scored = _latest_scoring(warehouse, collection, row["sae"])
     chosen = [] if settings.all_features else [feature["feature_id"] for feature in scored if feature["selected"]]
     scoring = sorted({feature["scoring"] for feature in scored})
     server = settings.bulk_url if settings.mode == "bulk" else settings.api_url
     stage = Stage(
-        warehouse, "explain", f"explain-{row['sae'][:-9]}", inputs=[row["sae"], *scoring], collection=collection,
+        warehouse,
+        "explain",
+        f"explain-{row['sae'][:-9]}",
+        inputs=[row["sae"], *scoring],
+        collection=collection,
         settings={
-            "neuronpedia_id": neuronpedia_id, "mode": settings.mode, "server": server,
-            "min_alignment": settings.min_alignment, "features": chosen or "all",
+            "neuronpedia_id": neuronpedia_id,
+            "mode": settings.mode,
+            "server": server,
+            "min_alignment": settings.min_alignment,
+            "features": chosen or "all",
         },
-    )  # fmt: skip
+    )
     if stage.skip():
         return
     with stage:
         with Progress("explain", 100, f"% of {neuronpedia_id}") as progress:
             published = client.explained_features(
-                neuronpedia_id, chosen or None, d_sae=row["d_sae"], mode=settings.mode,
+                neuronpedia_id,
+                chosen or None,
+                d_sae=row["d_sae"],
+                mode=settings.mode,
                 on_progress=lambda done, total: progress.reach(100 * done / max(total, 1)),
-            )  # fmt: skip
+            )
         published = [feature for feature in published if feature.feature_id < row["d_sae"]]
         difference = variant_difference(neuronpedia_id, _metadata(warehouse, row))
         top_tokens = {feature["feature_id"]: feature["top_tokens"] for feature in scored}
@@ -125,13 +142,20 @@ def _explanation_rows(
         aligned = None if alignment is None else alignment >= min_alignment
         found += [
             {
-                "feature_id": feature.feature_id, "source": "neuronpedia", "explanation_id": item.explanation_id,
-                "description": item.description, "type_name": item.type_name, "explainer": item.explainer,
-                "score": item.score, "score_type": item.score_type, "alignment": alignment,
-                "aligned": False if another_sae else aligned, "fetched_at": fetched_at,
+                "feature_id": feature.feature_id,
+                "source": "neuronpedia",
+                "explanation_id": item.explanation_id,
+                "description": item.description,
+                "type_name": item.type_name,
+                "explainer": item.explainer,
+                "score": item.score,
+                "score_type": item.score_type,
+                "alignment": alignment,
+                "aligned": False if another_sae else aligned,
+                "fetched_at": fetched_at,
             }
             for item in feature.explanations
-        ]  # fmt: skip
+        ]
     return found
 
 

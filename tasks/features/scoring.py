@@ -67,9 +67,12 @@ class Scoring:
         no_focus = np.full(self.sae.d_sae, np.nan)
         c = self.components
         return normalised_components(
-            token_entropy=c.token_entropy, focus_z=no_focus if self.lens is None else self.lens.focus_z,
-            redundancy=c.redundancy, deadness=c.deadness, causal_effect=causal,
-        )  # fmt: skip
+            token_entropy=c.token_entropy,
+            focus_z=no_focus if self.lens is None else self.lens.focus_z,
+            redundancy=c.redundancy,
+            deadness=c.deadness,
+            causal_effect=causal,
+        )
 
 
 def look(
@@ -102,19 +105,28 @@ def look(
 
 
 def ablate(
-    scorings: list[Scoring], sequences: list[Sequence], model: LanguageModel, median_norm: Mapping[int, float],
-    settings: FeatureSettings, evaluate: EvaluateSettings,
-) -> int:  # fmt: skip
+    scorings: list[Scoring],
+    sequences: list[Sequence],
+    model: LanguageModel,
+    median_norm: Mapping[int, float],
+    settings: FeatureSettings,
+    evaluate: EvaluateSettings,
+) -> int:
     """Causal effects of all candidates on validation text; returns the tokens of it that were run."""
     sequences = spread(sequences, SEQUENCES_LOOKED_AT * settings.ablation_sequences) if sequences else []
     most = sum(len(s.candidates) for s in scorings) * settings.ablation_sequences
     with Progress("features", most, "ablations") as progress:
         effects = ablation_effects(
-            model, {s.key: (s.layer, s.sae, s.candidates) for s in scorings}, sequences,
-            n_sequences=settings.ablation_sequences, n_tokens=settings.ablation_tokens, median_norm=median_norm,
-            n_boot=evaluate.n_bootstrap, seed=evaluate.bootstrap_seed,
+            model,
+            {s.key: (s.layer, s.sae, s.candidates) for s in scorings},
+            sequences,
+            n_sequences=settings.ablation_sequences,
+            n_tokens=settings.ablation_tokens,
+            median_norm=median_norm,
+            n_boot=evaluate.n_bootstrap,
+            seed=evaluate.bootstrap_seed,
             on_rows=lambda done, total: progress.reach(most * done / total),
-        )  # fmt: skip
+        )
     for s in scorings:
         s.effects = effects[s.key]
     return sum(min(len(q.token_ids), 2 * settings.ablation_tokens) for q in sequences)
@@ -127,9 +139,12 @@ def select(scorings: list[Scoring], settings: FeatureSettings) -> None:
 
 
 def illustrate(
-    scorings: list[Scoring], tokens: Mapping[str, ExampleTokens], source: ResidualSource, lengths: Mapping[int, int],
+    scorings: list[Scoring],
+    tokens: Mapping[str, ExampleTokens],
+    source: ResidualSource,
+    lengths: Mapping[int, int],
     settings: FeatureSettings,
-) -> None:  # fmt: skip
+) -> None:
     """Examples of the selected features; their windows are read in a second pass that encodes only them."""
     for s in scorings:
         s.examples = tokens[s.key].choose(s.ranking.selected)
@@ -145,9 +160,12 @@ def pass_over(scorings: list[Scoring], source: ResidualSource, consumers: list[A
     layers = sorted({s.layer for s in scorings})
     with Progress("features", n_tokens, unit) as progress:
         share_pass(
-            FirstTokens(source, n_tokens), consumers, layers=layers, splits=["train"],
+            FirstTokens(source, n_tokens),
+            consumers,
+            layers=layers,
+            splits=["train"],
             on_block=lambda block: progress.advance(block.n),
-        )  # fmt: skip
+        )
 
 
 def score_columns(s: Scoring, texts: "TokenTexts") -> dict[str, Any]:
@@ -156,15 +174,24 @@ def score_columns(s: Scoring, texts: "TokenTexts") -> dict[str, Any]:
     selected, candidate = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     selected[s.ranking.selected], candidate[s.candidates] = True, True
     columns: dict[str, Any] = {
-        "feature_id": np.arange(n, dtype=np.int32), "n_tokens": np.full(n, c.n_tokens), "n_active": c.n_active,
-        "activation_rate": c.activation_rate, "n_documents_active": c.n_documents_active,
-        "mean_activation": null_where_nan(c.mean_activation), "max_activation": null_where_nan(c.max_activation),
-        "n_top": c.n_top, "token_entropy": null_where_nan(c.token_entropy),
-        "redundancy": null_where_nan(c.redundancy), "redundant_with": null_where(c.redundant_with, c.redundant_with < 0),
-        "deadness": c.deadness, "pre_score": null_where_nan(s.pre_score), "candidate": candidate,
-        "score": null_where_nan(s.ranking.score), "rank": null_where(s.ranking.rank, s.ranking.rank == 0),
+        "feature_id": np.arange(n, dtype=np.int32),
+        "n_tokens": np.full(n, c.n_tokens),
+        "n_active": c.n_active,
+        "activation_rate": c.activation_rate,
+        "n_documents_active": c.n_documents_active,
+        "mean_activation": null_where_nan(c.mean_activation),
+        "max_activation": null_where_nan(c.max_activation),
+        "n_top": c.n_top,
+        "token_entropy": null_where_nan(c.token_entropy),
+        "redundancy": null_where_nan(c.redundancy),
+        "redundant_with": null_where(c.redundant_with, c.redundant_with < 0),
+        "deadness": c.deadness,
+        "pre_score": null_where_nan(s.pre_score),
+        "candidate": candidate,
+        "score": null_where_nan(s.ranking.score),
+        "rank": null_where(s.ranking.rank, s.ranking.rank == 0),
         "selected": selected,
-    }  # fmt: skip
+    }
     return columns | _effect_columns(s.effects, n) | _lens_columns(s.lens, n, texts)
 
 
@@ -183,25 +210,32 @@ def _lens_columns(lens: LogitLens | None, n: int, texts: "TokenTexts") -> dict[s
         lists = ("top_tokens", "top_logits", "bottom_tokens", "bottom_logits")
         return {"focus_z": [None] * n, "focus_entropy": [None] * n} | {name: [[]] * n for name in lists}
     return {
-        "focus_z": null_where_nan(lens.focus_z), "focus_entropy": null_where_nan(lens.focus_entropy),
-        "top_tokens": [texts.of(ids) for ids in lens.top_ids], "top_logits": list(lens.top_logits),
-        "bottom_tokens": [texts.of(ids) for ids in lens.bottom_ids], "bottom_logits": list(lens.bottom_logits),
-    }  # fmt: skip
+        "focus_z": null_where_nan(lens.focus_z),
+        "focus_entropy": null_where_nan(lens.focus_entropy),
+        "top_tokens": [texts.of(ids) for ids in lens.top_ids],
+        "top_logits": list(lens.top_logits),
+        "bottom_tokens": [texts.of(ids) for ids in lens.bottom_ids],
+        "bottom_logits": list(lens.bottom_logits),
+    }
 
 
 def example_columns(s: Scoring, sequences: Mapping[int, Sequence], texts: "TokenTexts") -> dict[str, Any]:
     """Columns of ``feature_examples`` beside the keys."""
     e, w = s.examples, s.windows
     return {
-        "feature_id": e.feature_id.astype(np.int32), "kind": e.kind.tolist(), "rank": e.rank.astype(np.int32),
-        "quantile": null_where_nan(e.quantile), "sequence_id": e.sequence_id,
-        "position": e.position.astype(np.int32), "activation": e.activation, "start": w.start.astype(np.int32),
+        "feature_id": e.feature_id.astype(np.int32),
+        "kind": e.kind.tolist(),
+        "rank": e.rank.astype(np.int32),
+        "quantile": null_where_nan(e.quantile),
+        "sequence_id": e.sequence_id,
+        "position": e.position.astype(np.int32),
+        "activation": e.activation,
+        "start": w.start.astype(np.int32),
         "tokens": [
-            texts.of(sequences[int(q)].token_ids[a:b])
-            for q, a, b in zip(e.sequence_id, w.start, w.end, strict=True)
+            texts.of(sequences[int(q)].token_ids[a:b]) for q, a, b in zip(e.sequence_id, w.start, w.end, strict=True)
         ],
         "activations": w.result(),
-    }  # fmt: skip
+    }
 
 
 class TokenTexts:
@@ -224,5 +258,8 @@ def announce(s: Scoring, texts: TokenTexts) -> None:
         for f in s.ranking.selected[:5]
     ]
     listed = f"; best: {', '.join(best)}" if best else ""
-    say("features", f"{s.key}: {len(s.ranking.selected):,} of {s.sae.d_sae:,} features selected "
-        f"on {s.components.n_tokens:,} train tokens{listed}")  # fmt: skip
+    say(
+        "features",
+        f"{s.key}: {len(s.ranking.selected):,} of {s.sae.d_sae:,} features selected "
+        f"on {s.components.n_tokens:,} train tokens{listed}",
+    )

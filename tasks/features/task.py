@@ -83,9 +83,13 @@ def _measure(missing: list[str], collection: str, model: ModelSettings) -> None:
 @task(name="score features", cache_policy=NO_CACHE)
 @one_at_a_time("features")
 def score_features(
-    collection: str, sae_keys: list[str], model: ModelSettings, settings: FeatureSettings, evaluate: EvaluateSettings,
+    collection: str,
+    sae_keys: list[str],
+    model: ModelSettings,
+    settings: FeatureSettings,
+    evaluate: EvaluateSettings,
     parts: int = 1,
-) -> None:  # fmt: skip
+) -> None:
     """Score, select and illustrate the features of all SAEs that have no scores under these settings yet.
 
     Train text gives the components and the examples, validation text the causal effect; the test split is not

@@ -77,19 +77,36 @@ def pair_stages(
 ) -> list[PairStage]:
     """The stage of every pair that the settings name, for all methods that need no SAE."""
     methods = tuple(method for method in settings.methods if method != FOR_FEATURES)
-    return [
-        PairStage(source, target, settings.position_policy, methods, Stage(
-            warehouse, "operators", _slug(source, target), settings=_own(settings, evaluate, methods, source, target),
-            inputs=[collection], collection=collection,
-        ))
-        for source, target in settings.pairs
-    ] if methods else []  # fmt: skip
+    return (
+        [
+            PairStage(
+                source,
+                target,
+                settings.position_policy,
+                methods,
+                Stage(
+                    warehouse,
+                    "operators",
+                    _slug(source, target),
+                    settings=_own(settings, evaluate, methods, source, target),
+                    inputs=[collection],
+                    collection=collection,
+                ),
+            )
+            for source, target in settings.pairs
+        ]
+        if methods
+        else []
+    )
 
 
 def feature_pair_stages(
-    warehouse: Warehouse, collection: str, settings: OperatorSettings, evaluate: EvaluateSettings,
+    warehouse: Warehouse,
+    collection: str,
+    settings: OperatorSettings,
+    evaluate: EvaluateSettings,
     sae_keys: Sequence[str],
-) -> list[PairStage]:  # fmt: skip
+) -> list[PairStage]:
     """The stage of every pair and SAE at its target layer, for the method that is optimal for the selected features."""
     if FOR_FEATURES not in settings.methods:
         return []
@@ -104,9 +121,13 @@ def feature_pair_stages(
             if target == sae["layer"]:
                 own = _own(settings, evaluate, (FOR_FEATURES,), source, target) | {"features": features}
                 stage = Stage(
-                    warehouse, "operators", f"{_slug(source, target)}-features", settings=own,
-                    inputs=[collection, sae["sae"]], collection=collection,
-                )  # fmt: skip
+                    warehouse,
+                    "operators",
+                    f"{_slug(source, target)}-features",
+                    settings=own,
+                    inputs=[collection, sae["sae"]],
+                    collection=collection,
+                )
                 stages.append(PairStage(source, target, settings.position_policy, (FOR_FEATURES,), stage, decoder))
     return stages
 

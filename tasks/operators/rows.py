@@ -31,14 +31,28 @@ def operator_row(
         intervals[f"r2_test{end}"] = intervals.pop(f"r2{end}")
     n_paired = moments.variation(pair.target_layer, moments.groups)[0]
     return {
-        "collection": row["collection"], "operator": pair.operator_key(method), **pair.policy_columns,
-        "method": method, "output_weight": operator.output_weight, "alpha": operator.alpha, "l1_ratio": fit.l1_ratio,
-        "alpha_at_edge": fit.alpha_at_edge, "rank": operator.rank, "kept_rank": fit.kept_rank,
-        "n_train": fit.n_train, "n_test": score.n, "n_test_documents": score.n_documents,
-        "n_unpaired": row["n_kept"] - n_paired, "few_tokens": fit.n_train < 10 * row["d_model"], "r2_cv": fit.r2_cv,
-        "r2_train": by_split["train"].r2, "r2_val": by_split["val"].r2,
-        **intervals, "mse": score.mse, "cosine": score.cosine,
-    }  # fmt: skip
+        "collection": row["collection"],
+        "operator": pair.operator_key(method),
+        **pair.policy_columns,
+        "method": method,
+        "output_weight": operator.output_weight,
+        "alpha": operator.alpha,
+        "l1_ratio": fit.l1_ratio,
+        "alpha_at_edge": fit.alpha_at_edge,
+        "rank": operator.rank,
+        "kept_rank": fit.kept_rank,
+        "n_train": fit.n_train,
+        "n_test": score.n,
+        "n_test_documents": score.n_documents,
+        "n_unpaired": row["n_kept"] - n_paired,
+        "few_tokens": fit.n_train < 10 * row["d_model"],
+        "r2_cv": fit.r2_cv,
+        "r2_train": by_split["train"].r2,
+        "r2_val": by_split["val"].r2,
+        **intervals,
+        "mse": score.mse,
+        "cosine": score.cosine,
+    }
 
 
 def cv_rows(pair: PairStage, method: str, fit: OperatorFit) -> list[dict[str, Any]]:
@@ -48,12 +62,18 @@ def cv_rows(pair: PairStage, method: str, fit: OperatorFit) -> list[dict[str, An
     ratios = [None] * len(fit.alphas) if fit.l1_ratios is None else fit.l1_ratios.tolist()
     return [
         {
-            "collection": pair.stage.collection, "operator": pair.operator_key(method), **pair.columns,
-            "method": method, "alpha": alpha, "l1_ratio": ratio, "fold": fold, "r2": float(r2),
+            "collection": pair.stage.collection,
+            "operator": pair.operator_key(method),
+            **pair.columns,
+            "method": method,
+            "alpha": alpha,
+            "l1_ratio": ratio,
+            "fold": fold,
+            "r2": float(r2),
         }
         for alpha, ratio, folds in zip(fit.alphas.tolist(), ratios, fit.cv_scores)
         for fold, r2 in enumerate(folds)
-    ]  # fmt: skip
+    ]
 
 
 def spectrum_rows(pair: PairStage, method: str, operator: TransportOperator) -> list[dict[str, Any]]:
@@ -64,10 +84,14 @@ def spectrum_rows(pair: PairStage, method: str, operator: TransportOperator) -> 
     values = spectrum.eigenvalues
     return [
         {
-            "collection": pair.stage.collection, "operator": pair.operator_key(method), **pair.policy_columns,
-            "method": method, "mode": i + 1, "singular_value": float(singular),
+            "collection": pair.stage.collection,
+            "operator": pair.operator_key(method),
+            **pair.policy_columns,
+            "method": method,
+            "mode": i + 1,
+            "singular_value": float(singular),
             "eigenvalue_real": None if values is None else float(values[i].real),
             "eigenvalue_imag": None if values is None else float(values[i].imag),
         }
         for i, singular in enumerate(spectrum.singular_values)
-    ]  # fmt: skip
+    ]

@@ -31,9 +31,13 @@ RANKED = ("rrr", "svd")
 @task(name="operators", cache_policy=NO_CACHE)
 @one_at_a_time("operators")
 def fit_operators(
-    collection: str, sae_keys: list[str], model: ModelSettings, settings: OperatorSettings, evaluate: EvaluateSettings,
+    collection: str,
+    sae_keys: list[str],
+    model: ModelSettings,
+    settings: OperatorSettings,
+    evaluate: EvaluateSettings,
     parts: int = 1,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Fit from moments, score on test tokens in one pass for all pairs, register; returns the keys of the pairs.
 
     Args:
@@ -41,8 +45,12 @@ def fit_operators(
     """
     pairs = _all_pairs(collection, sae_keys, settings, evaluate)
     missing = [pair for pair in pairs if not pair.stage.complete]
-    say("operators", f"{len(pairs) - len(missing)} of {len(pairs)} pairs are complete, skipped" if len(missing) < len(pairs)
-        else f"fitting {len(settings.methods)} methods for {len(pairs)} pairs")  # fmt: skip
+    say(
+        "operators",
+        f"{len(pairs) - len(missing)} of {len(pairs)} pairs are complete, skipped"
+        if len(missing) < len(pairs)
+        else f"fitting {len(settings.methods)} methods for {len(pairs)} pairs",
+    )
     if missing and parts > 1:
         shares = [[pair.stage.key for pair in share] for share in divided_by_source(missing, parts)]
         run_parts("operators", fit_share, shares, collection, sae_keys, model, settings, evaluate)
@@ -53,9 +61,13 @@ def fit_operators(
 
 @task(name="operators, part", cache_policy=NO_CACHE)
 def fit_share(
-    keys: list[str], collection: str, sae_keys: list[str], model: ModelSettings, settings: OperatorSettings,
+    keys: list[str],
+    collection: str,
+    sae_keys: list[str],
+    model: ModelSettings,
+    settings: OperatorSettings,
     evaluate: EvaluateSettings,
-) -> None:  # fmt: skip
+) -> None:
     """The pairs with these keys, those left out that an attempt before this one completed."""
     pairs = _all_pairs(collection, sae_keys, settings, evaluate)
     if missing := [pair for pair in pairs if pair.stage.key in keys and not pair.stage.complete]:
@@ -71,9 +83,12 @@ def _all_pairs(
 
 
 def _fit_pairs(
-    pairs: Sequence[PairStage], collection: str, model: ModelSettings, settings: OperatorSettings,
+    pairs: Sequence[PairStage],
+    collection: str,
+    model: ModelSettings,
+    settings: OperatorSettings,
     evaluate: EvaluateSettings,
-) -> None:  # fmt: skip
+) -> None:
     """Fit, score and commit these pairs, with one pass over the test tokens of their layers."""
     warehouse = Warehouse()
     row = collection_row(warehouse, collection)
@@ -102,9 +117,13 @@ def _fit_pairs(
 
 
 def _fit(
-    pair: PairStage, method: str, others: Mapping[str, OperatorFit], moments: StudyMoments,
-    settings: OperatorSettings, row: dict[str, Any],
-) -> OperatorFit:  # fmt: skip
+    pair: PairStage,
+    method: str,
+    others: Mapping[str, OperatorFit],
+    moments: StudyMoments,
+    settings: OperatorSettings,
+    row: dict[str, Any],
+) -> OperatorFit:
     """One method of one pair, the others' fits at hand; the operator carries the model and collection it belongs to."""
     if method == "permuted":
         fit = _fit_permuted(pair, others.get("ridge"), moments, settings)
@@ -120,9 +139,13 @@ def _fit(
         name = "rrr" if method == FOR_FEATURES else method
         fit = fit_operator_from_moments(moments.own, *pair.keys, name, **options)
     operator = replace(
-        fit.operator, source_layer=pair.source_layer, model=row["model"], revision=row["revision"],
-        weights_hash=row["weights_hash"], collection=row["collection"],
-    )  # fmt: skip
+        fit.operator,
+        source_layer=pair.source_layer,
+        model=row["model"],
+        revision=row["revision"],
+        weights_hash=row["weights_hash"],
+        collection=row["collection"],
+    )
     return replace(fit, operator=operator)
 
 
@@ -140,16 +163,24 @@ def _fit_permuted(
 
 
 def _commit(
-    pair: PairStage, fits: dict[str, OperatorFit], scores: PairScores, moments: StudyMoments,
-    settings: OperatorSettings, evaluate: EvaluateSettings, row: dict[str, Any],
-) -> None:  # fmt: skip
+    pair: PairStage,
+    fits: dict[str, OperatorFit],
+    scores: PairScores,
+    moments: StudyMoments,
+    settings: OperatorSettings,
+    evaluate: EvaluateSettings,
+    row: dict[str, Any],
+) -> None:
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
     results = scores.result(n_boot=evaluate.n_bootstrap, seed=evaluate.bootstrap_seed)
     with pair.stage as stage:
         spectra = run_all([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
-        scored = run_all([
-            partial(operator_row, pair, method, fit, results[method], moments.own, row) for method, fit in fits.items()
-        ])  # fmt: skip
+        scored = run_all(
+            [
+                partial(operator_row, pair, method, fit, results[method], moments.own, row)
+                for method, fit in fits.items()
+            ]
+        )
         rows, strengths = [], []
         for (method, fit), result in zip(fits.items(), scored, strict=True):
             file = stage.warehouse.publish_artifact(fit.operator.save, *pair.operator_path(method))
@@ -171,8 +202,17 @@ def _register(stage: Stage, pair: PairStage, method: str, result: dict[str, Any]
     from warehouse.registry.registry import Registry
 
     names = (
-        "r2_train", "r2_cv", "r2_val", "r2_test", "r2_weighted", "r2_whitened", "r2_update", "skill", "mse", "cosine",
-    )  # fmt: skip
+        "r2_train",
+        "r2_cv",
+        "r2_val",
+        "r2_test",
+        "r2_weighted",
+        "r2_whitened",
+        "r2_update",
+        "skill",
+        "mse",
+        "cosine",
+    )
     params = {name: result[name] for name in ("method", "position_policy", "alpha", "l1_ratio", "rank", "collection")}
     return Registry(stage.warehouse.root).register_operator(
         stage.warehouse.artifact_path(*pair.operator_path(method)),

@@ -25,9 +25,15 @@ def panels(scope: Scope) -> list[Panel]:
     """What each intervention costs, a small figure a pair."""
     key, title = "causal", "Log-perplexity under interventions (Fig. 5)"
     positions = position_set(scope)
-    pairs = spread([tuple(pair.values()) for pair in scope.ask(
-        f"select distinct target_layer, source_layer from causal_summary where {scope.of_collection}"
-    )], PAIRS)  # fmt: skip
+    pairs = spread(
+        [
+            tuple(pair.values())
+            for pair in scope.ask(
+                f"select distinct target_layer, source_layer from causal_summary where {scope.of_collection}"
+            )
+        ],
+        PAIRS,
+    )
     wanted = ", ".join(f"({target}, {source})" for target, source in pairs) or "(null, null)"
     sql = f"""select source_layer, target_layer, method, intervention, position_set, n_sets, n_sequences, n_documents,
     log_ppl_none, log_ppl, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high,
@@ -46,16 +52,22 @@ order by target_layer, source_layer, intervention"""
     where = (
         "averaged over the study's three sets of five positions" if positions == "study" else f"positions {positions}"
     )
-    return [Panel(
-        key, title, sql, rows, draw=_draw,
-        caption=f"Rise of the mean next-token loss over the whole sequence (nats, logarithmic beyond 0.01) above the unedited "
-        f"model on the same sequences, {where}; bars are paired 95 % intervals by document"
-        + (" (the three sets' averaged)" if positions == "study" else "")
-        + ". In a title: source → target layer and the unedited model's log-perplexity. The numbers below also hold the loss "
-        "from the first edited position on, and the KL divergence.",
-        n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator {rows[0]['method']}",
-        alt=f"Rise of log-perplexity for {first[0]['source_layer']} to {first[0]['target_layer']}, in nats: {seen}.",
-    )]  # fmt: skip
+    return [
+        Panel(
+            key,
+            title,
+            sql,
+            rows,
+            draw=_draw,
+            caption=f"Rise of the mean next-token loss over the whole sequence (nats, logarithmic beyond 0.01) above the unedited "
+            f"model on the same sequences, {where}; bars are paired 95 % intervals by document"
+            + (" (the three sets' averaged)" if positions == "study" else "")
+            + ". In a title: source → target layer and the unedited model's log-perplexity. The numbers below also hold the loss "
+            "from the first edited position on, and the KL divergence.",
+            n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator {rows[0]['method']}",
+            alt=f"Rise of log-perplexity for {first[0]['source_layer']} to {first[0]['target_layer']}, in nats: {seen}.",
+        )
+    ]
 
 
 def _draw(figure: "Figure", rows: Rows) -> None:

@@ -27,12 +27,27 @@ def _style(key: str) -> Iterator[None]:
     import matplotlib
 
     own: dict[Any, Any] = {
-        "svg.hashsalt": key, "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 9.0,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9.5, "axes.titleweight": "bold",
-        "axes.edgecolor": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "text.color": INK,
-        "xtick.color": INK, "ytick.color": INK, "axes.grid": True, "grid.color": MUTED, "grid.alpha": 0.25,
-        "legend.frameon": False, "lines.linewidth": 1.6, "axes.unicode_minus": True,
-    }  # fmt: skip
+        "svg.hashsalt": key,
+        "svg.fonttype": "none",
+        "font.family": "DejaVu Sans",
+        "font.size": 9.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 9.5,
+        "axes.titleweight": "bold",
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.grid": True,
+        "grid.color": MUTED,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+        "axes.unicode_minus": True,
+    }
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(own)

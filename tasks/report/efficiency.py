@@ -41,19 +41,29 @@ order by leap, rank"""
         for r in last
     )
     wide = sum(row["bracket_wide"] for row in rows)
-    return [Panel(
-        key, f"{title}, target layer {target}", sql, rows, draw=_draw,
-        caption="Top: whitened r² (no unit) that a map of rank r can reach: the band runs from the held-out ceiling to the "
-        "in-sample one, dots are the best map of that rank on test tokens with 95 % intervals by document, the dotted line "
-        "is the ceiling with documents shuffled (chance). Bottom: efficiency, the map's r² over the ceiling: the band runs "
-        "from the in-sample to the held-out ceiling, with 95 % intervals; "
-        "dashed is the published way (truncated SVD of ridge on test over the "
-        "in-sample ceiling), cut off below -0.5. Horizontally the rank r, logarithmic.",
-        n=f"{extent(rows, 'n_train')} train and {extent(rows, 'n_test')} test tokens, {extent(rows, 'd_kept')} kept "
-        f"dimensions; {wide} of {len(rows)} brackets wider than 0.05; position policy {scope.position_policy}"
-        + ("; fewer than 10 train tokens a dimension: in-sample numbers are optimistic" if rows[0]["few_tokens"] else ""),
-        alt=f"Efficiency at the largest rank. {seen}.",
-    )]  # fmt: skip
+    return [
+        Panel(
+            key,
+            f"{title}, target layer {target}",
+            sql,
+            rows,
+            draw=_draw,
+            caption="Top: whitened r² (no unit) that a map of rank r can reach: the band runs from the held-out ceiling to the "
+            "in-sample one, dots are the best map of that rank on test tokens with 95 % intervals by document, the dotted line "
+            "is the ceiling with documents shuffled (chance). Bottom: efficiency, the map's r² over the ceiling: the band runs "
+            "from the in-sample to the held-out ceiling, with 95 % intervals; "
+            "dashed is the published way (truncated SVD of ridge on test over the "
+            "in-sample ceiling), cut off below -0.5. Horizontally the rank r, logarithmic.",
+            n=f"{extent(rows, 'n_train')} train and {extent(rows, 'n_test')} test tokens, {extent(rows, 'd_kept')} kept "
+            f"dimensions; {wide} of {len(rows)} brackets wider than 0.05; position policy {scope.position_policy}"
+            + (
+                "; fewer than 10 train tokens a dimension: in-sample numbers are optimistic"
+                if rows[0]["few_tokens"]
+                else ""
+            ),
+            alt=f"Efficiency at the largest rank. {seen}.",
+        )
+    ]
 
 
 def _draw(figure: "Figure", rows: Rows) -> None:

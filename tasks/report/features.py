@@ -36,22 +36,29 @@ order by b.layer, b.sae, b.rank, e.rank"""
         return absent(key, title, sql, "no feature has been selected yet: run the flow features")
     cards = [_card(list(some)) for _, some in groupby(rows, key=lambda r: (r["layer"], r["sae"], r["feature_id"]))]
     return Panel(
-        key, title, sql, [{k: v for k, v in row.items() if k not in ("tokens", "activations")} for row in rows],
+        key,
+        title,
+        sql,
+        [{k: v for k, v in row.items() if k not in ("tokens", "activations")} for row in rows],
         caption="The best selected features: top-activating windows of held-in text, each token shaded by the feature's activation "
         "there relative to the window's largest (point at a token for its value). Causal effect: rise of the next-token loss in "
         "nats when the feature is subtracted, with its 95 % interval by document.",
         n=f"{len(cards)} features, up to {EXAMPLES} examples each",
-        alt="Text examples of features, tokens shaded by activation.", body="\n".join(cards),
-    )  # fmt: skip
+        alt="Text examples of features, tokens shaded by activation.",
+        body="\n".join(cards),
+    )
 
 
 def _card(rows: Rows) -> str:
     f = rows[0]
     facts = [
-        f"rank {f['rank']}", f"score {number(f['score'])}", f"token entropy {number(f['token_entropy'])} nats",
-        f"focus {number(f['focus_z'], 1)} sd", f"redundancy {number(f['redundancy'])}",
+        f"rank {f['rank']}",
+        f"score {number(f['score'])}",
+        f"token entropy {number(f['token_entropy'])} nats",
+        f"focus {number(f['focus_z'], 1)} sd",
+        f"redundancy {number(f['redundancy'])}",
         f"causal effect {with_interval(f, 'causal_effect', 4)}",
-    ]  # fmt: skip
+    ]
     if f["n_active"] is not None:
         facts.append(f"{f['n_active']:,} active test tokens")
     if f["transported_leap"] is not None:
@@ -104,6 +111,12 @@ order by layer, sae"""
         for r in rows
     )
     return Panel(
-        key, title, sql, rows, caption="A label is believed only where its published top tokens overlap with our own logit lens.",
-        n=f"{sum(r['n_explanations'] for r in rows):,} explanations", alt="Counts of explanations.", body=f"<ul>{lines}</ul>",
-    )  # fmt: skip
+        key,
+        title,
+        sql,
+        rows,
+        caption="A label is believed only where its published top tokens overlap with our own logit lens.",
+        n=f"{sum(r['n_explanations'] for r in rows):,} explanations",
+        alt="Counts of explanations.",
+        body=f"<ul>{lines}</ul>",
+    )

@@ -123,12 +123,13 @@ def _cost(claim: str, rows: Rows, sql: str) -> Finding:
     )
     n = sum(row["n"] for row in rows)
     return Finding(
-        claim, answer,
+        claim,
+        answer,
         f"{mean:+.4f}{interval} nats a token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
         f"{len({row['document'] for row in rows}):,} documents); surely less for {less} pairs, surely more for {more}, "
         f"undecided for {len(pairs) - less - more}",
         sql,
-    )  # fmt: skip
+    )
 
 
 def _paired_mean(rows: Rows) -> tuple[float, float | None, float | None]:

@@ -29,11 +29,13 @@ def _by_pair(rows: Rows) -> list[tuple[str, str, Rows]]:
     """Name, colour and rows of each pair, shortest leap first."""
     pairs = sorted({(row["leap"], row["source_layer"], row["target_layer"]) for row in rows})
     return [
-        (f"{source} → {target}", COLOURS[i % len(COLOURS)], [
-            row for row in rows if (row["source_layer"], row["target_layer"]) == (source, target)
-        ])
+        (
+            f"{source} → {target}",
+            COLOURS[i % len(COLOURS)],
+            [row for row in rows if (row["source_layer"], row["target_layer"]) == (source, target)],
+        )
         for i, (_, source, target) in enumerate(pairs)
-    ]  # fmt: skip
+    ]
 
 
 def _scaling(scope: Scope) -> Panel:
@@ -54,13 +56,17 @@ order by leap, source_layer, fraction"""
         for name, _, some in _by_pair(rows)
     )
     return Panel(
-        key, title, sql, rows, draw=_draw_scaling,
+        key,
+        title,
+        sql,
+        rows,
+        draw=_draw_scaling,
         caption="Residual r² (uniform mean over dimensions, no unit) on the same test documents, of operators fitted on a "
         "growing share of the train documents, the strength chosen on the same validation documents; 95 % intervals by document.",
         n=f"{extent(rows, 'n_train')} train tokens; {extent(rows, 'n_test')} test tokens of "
         f"{extent(rows, 'n_test_documents')} documents; method {scope.method}",
         alt=f"Residual r2 by share of training data. {seen}.",
-    )  # fmt: skip
+    )
 
 
 def _draw_scaling(figure: "Figure", rows: Rows) -> None:
@@ -93,13 +99,17 @@ order by s.leap, s.source_layer, s.mode"""
         for name, _, some in _by_pair(rows)
     )
     return Panel(
-        key, title, sql, rows, draw=_draw_spectra,
+        key,
+        title,
+        sql,
+        rows,
+        draw=_draw_spectra,
         caption="Left: singular values of T by the number of the mode, both axes without unit, vertical logarithmic: 1 keeps a "
         "direction's length. Right: eigenvalues of T in the complex plane; those off the horizontal axis rotate. Dotted: what the "
         "identity has. A spectrum belongs to one fitted matrix and has no sampling interval.",
         n=f"{extent(rows, 'n_modes')} modes an operator, at most {2 * MODES} drawn; method {scope.method}",
         alt=f"Spectra. {seen}.",
-    )  # fmt: skip
+    )
 
 
 def _draw_spectra(figure: "Figure", rows: Rows) -> None:
@@ -140,22 +150,27 @@ limit 24"""
         for r in rows[:6]
     )
     return Panel(
-        key, title, sql, rows, draw=_draw_composition,
+        key,
+        title,
+        sql,
+        rows,
+        draw=_draw_composition,
         caption="Weighted r² (no unit) on test tokens of the operator fitted directly from source to target, and of the product of "
         "the two operators over a middle layer, with 95 % intervals by document. What the product loses is not held linearly by "
         "the middle layer.",
         n=f"{len(rows)} triples of layers; {extent(rows, 'n_test')} test tokens of {extent(rows, 'n_test_documents')} documents; "
         f"method {scope.method}",
         alt=f"Direct against composed operators. {seen}.",
-    )  # fmt: skip
+    )
 
 
 def _draw_composition(figure: "Figure", rows: Rows) -> None:
     figure.set_size_inches(WIDTH, 1.1 + 0.24 * max(len(rows), 3))
     axes: Any = figure.subplots()
     for name, colour, shift, label in (
-        ("r2_direct", COLOURS[0], -0.13, "direct"), ("r2_composed", COLOURS[1], 0.13, "product of two")
-    ):  # fmt: skip
+        ("r2_direct", COLOURS[0], -0.13, "direct"),
+        ("r2_composed", COLOURS[1], 0.13, "product of two"),
+    ):
         places = [i + shift for i in range(len(rows))]
         axes.plot([row[name] for row in rows], places, "o", ms=4, color=colour, label=label)
         known = [(p, row) for p, row in zip(places, rows) if row[f"{name}_low"] is not None]

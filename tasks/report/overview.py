@@ -39,12 +39,19 @@ def _saes(saes: Rows) -> str:
     columns = ("layer", "site", "architecture", "features", "L0", "FVU", "loss recovered", "dead", "tokens", "trusted")
     lines = [
         (
-            s["layer"], s["site"], s["architecture"], f"{s['d_sae']:,}", number(s["l0"], 1), with_interval(s, "fvu"),
-            with_interval(s, "ce_recovered"), f"{s['dead_share']:.1%}", f"{s['n_tokens']:,}",
+            s["layer"],
+            s["site"],
+            s["architecture"],
+            f"{s['d_sae']:,}",
+            number(s["l0"], 1),
+            with_interval(s, "fvu"),
+            with_interval(s, "ce_recovered"),
+            f"{s['dead_share']:.1%}",
+            f"{s['n_tokens']:,}",
             "yes" if s["trusted"] else f"no: {s['distrust_reason']}",
         )
         for s in saes
-    ]  # fmt: skip
+    ]
     return f"<h2>Sparse autoencoders</h2>{html_table(columns, lines)}"
 
 

@@ -35,7 +35,11 @@ order by target_layer, sae, leap"""
         for (layer, _), some in _by_sae(rows)
     ]
     return Panel(
-        key, title, sql, rows, draw=_draw_depth,
+        key,
+        title,
+        sql,
+        rows,
+        draw=_draw_depth,
         caption=f"Distribution over the {which} SAE features of a target layer: dot median, diamond mean with the average "
         "of the features' 95 % document intervals, thick bar the middle half, thin bar 5 to 95 %. Horizontally the leap "
         "(blocks), vertically r² (no unit) on held-out tokens on which the SAE says the feature is active; "
@@ -43,7 +47,7 @@ order by target_layer, sae, leap"""
         n=f"{extent(rows, 'n_features')} features a box, {extent(rows, 'n_active')} active test tokens behind it; "
         f"method {scope.method}, position policy {scope.position_policy}",
         alt="Mean per-feature r2. " + "; ".join(ends) + ".",
-    )  # fmt: skip
+    )
 
 
 def _by_sae(rows: Rows) -> list[tuple[tuple[int, str], Rows]]:
@@ -98,7 +102,11 @@ order by o.source_layer, o.target_layer"""
     best = max(rows, key=lambda r: r["r2_test"] if r["r2_test"] is not None else -1e9)
     worst = min(rows, key=lambda r: r["r2_test"] if r["r2_test"] is not None else 1e9)
     return Panel(
-        key, title, sql, rows, draw=_draw_map,
+        key,
+        title,
+        sql,
+        rows,
+        draw=_draw_map,
         caption="Left: mean r² of the target SAE's features (the selected ones where features were selected) on active "
         "held-out tokens; each target has its own features, so values of one row are not compared across columns. Right: "
         "r² of the residual stream itself, uniform mean over dimensions. Rows are source layers, columns target layers, "
@@ -108,7 +116,7 @@ order by o.source_layer, o.target_layer"""
         alt=f"Heat map of {len(rows)} layer pairs. Residual r2 is largest from {best['source_layer']} to {best['target_layer']} "
         f"({number(best['r2_test'])}) and smallest from {worst['source_layer']} to {worst['target_layer']} "
         f"({number(worst['r2_test'])}).",
-    )  # fmt: skip
+    )
 
 
 def _draw_map(figure: "Figure", rows: Rows) -> None:

@@ -145,12 +145,20 @@ def _obtain_weights(unit: Unit, row: dict[str, Any], model: ModelSettings, setti
             source = residual_source(stage.warehouse, row, model)
             with Progress("saes", settings.n_tokens, f"tokens, layer {unit.layer}") as progress:
                 trained = train_sae(
-                    source, unit.layer, architecture=settings.architecture, d_sae=settings.d_sae, k=settings.k,
-                    n_tokens=settings.n_tokens, batch_size=settings.batch_size, lr=settings.lr, seed=settings.seed,
-                    buffer_rows=settings.buffer_rows, device=model.device,
+                    source,
+                    unit.layer,
+                    architecture=settings.architecture,
+                    d_sae=settings.d_sae,
+                    k=settings.k,
+                    n_tokens=settings.n_tokens,
+                    batch_size=settings.batch_size,
+                    lr=settings.lr,
+                    seed=settings.seed,
+                    buffer_rows=settings.buffer_rows,
+                    device=model.device,
                     on_progress=lambda done, total: progress.reach(done),
                     metadata={"model_name": row["model"], "hook_name": Hook(row["site"], unit.layer).lens_name},
-                )  # fmt: skip
+                )
             sae, log = trained.sae, trained.log
 
         def write(folder: Any) -> None:
@@ -189,8 +197,11 @@ def _judge(
                     stage.write("sae_training", [step | own for step in log], sae=unit.key)
                 stage.tokens_run = sum(len(s.token_ids) for s in sequences)
             trust = "trusted" if sae_row["trusted"] else f"not trusted: {sae_row['distrust_reason']}"
-            say("saes", f"{unit.key}: FVU {rebuilt.fvu:.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
-                f"{recovered.ce_recovered:.3f}, dead {rebuilt.dead_share:.1%}; {trust}")  # fmt: skip
+            say(
+                "saes",
+                f"{unit.key}: FVU {rebuilt.fvu:.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
+                f"{recovered.ce_recovered:.3f}, dead {rebuilt.dead_share:.1%}; {trust}",
+            )
 
 
 def _row(
@@ -199,18 +210,26 @@ def _row(
     trusted, reason = limits.judge(fvu=rebuilt.fvu, dead_share=rebuilt.dead_share, ce_recovered=recovered.ce_recovered)
     scores = ("fvu", "fvu_low", "fvu_high"), ("ce_recovered", "ce_recovered_low", "ce_recovered_high")
     return {
-        "collection": unit.weights.collection, "sae": unit.key, "layer": unit.layer,
-        "site": site, "source": settings.paths.get(unit.layer, settings.releases.get(unit.layer, "trained")),
+        "collection": unit.weights.collection,
+        "sae": unit.key,
+        "layer": unit.layer,
+        "site": site,
+        "source": settings.paths.get(unit.layer, settings.releases.get(unit.layer, "trained")),
         "architecture": unit.sae.architecture,
-        "d_sae": unit.sae.d_sae, "n_tokens": rebuilt.n_tokens,
-        "n_documents": rebuilt.n_documents, "l0": rebuilt.l0,
+        "d_sae": unit.sae.d_sae,
+        "n_tokens": rebuilt.n_tokens,
+        "n_documents": rebuilt.n_documents,
+        "l0": rebuilt.l0,
         **{name: number_or_none(getattr(rebuilt, name)) for name in scores[0]},
         **{name: number_or_none(getattr(recovered, name)) for name in scores[1]},
         **{name: number_or_none(getattr(recovered, name)) for name in ("ce_clean", "ce_spliced", "ce_zero")},
-        "dead_share": rebuilt.dead_share, "trusted": trusted, "distrust_reason": reason,
-        "path": f"artifacts/saes/{unit.weights.key}", "weights_hash": unit.sae.weights_hash,
+        "dead_share": rebuilt.dead_share,
+        "trusted": trusted,
+        "distrust_reason": reason,
+        "path": f"artifacts/saes/{unit.weights.key}",
+        "weights_hash": unit.sae.weights_hash,
         "neuronpedia_id": unit.sae.metadata.get("neuronpedia_id"),
-    }  # fmt: skip
+    }
 
 
 def spread(items: Sequence[Any], n: int) -> list[Any]:

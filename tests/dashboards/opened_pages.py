@@ -109,11 +109,14 @@ def _shown(block: Any) -> Shown:
             "a chart's data are rows of its SQL"
         )
     return Shown(
-        title.value, statement.code[0].value, _frame(statement.dataframe[0].proto.arrow_data.data), tuple(drawn),
+        title.value,
+        statement.code[0].value,
+        _frame(statement.dataframe[0].proto.arrow_data.data),
+        tuple(drawn),
         tuple(leaf.value for leaf in pictures if leaf.type == "metric"),
         " ".join(leaf.value for leaf in pictures if leaf.type == "caption"),
         tuple(leaf.value for leaf in pictures if leaf.type in ("info", "alert")),
-    )  # fmt: skip
+    )
 
 
 def _leaves(block: Any) -> Iterator[Any]:

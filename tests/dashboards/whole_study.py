@@ -19,8 +19,12 @@ def build_whole_study(root: Path) -> Warehouse:
     """Write the study; its collection is ``small_warehouse.COLLECTION``."""
     warehouse = build_study(root)
     stages = {
-        "saes": _training(), "features": _statistics(), "operators": _fitting(), "evaluate": _evaluations(), "causal": _causal()
-    }  # fmt: skip
+        "saes": _training(),
+        "features": _statistics(),
+        "operators": _fitting(),
+        "evaluate": _evaluations(),
+        "causal": _causal(),
+    }
     collected = write_activations(warehouse) + write(warehouse, attended_rows(), "more")
     commit_stage(warehouse, "collect", collected, key="collect-more")
     for stage, tables in stages.items():
@@ -31,15 +35,32 @@ def build_whole_study(root: Path) -> Warehouse:
 def _training() -> dict[str, list[dict[str, Any]]]:
     steps = [
         row(
-            "sae_training", sae=sae, architecture="topk", step=10 * i, tokens=1000 * i, mse=1 / (i + 1), fvu=0.8 / (i + 1),
-            l0=4.0, dead_share=0.1 * i / N_STEPS, lr=1e-3,
+            "sae_training",
+            sae=sae,
+            architecture="topk",
+            step=10 * i,
+            tokens=1000 * i,
+            mse=1 / (i + 1),
+            fvu=0.8 / (i + 1),
+            l0=4.0,
+            dead_share=0.1 * i / N_STEPS,
+            lr=1e-3,
         )
-        for sae in SAES.values() for i in range(N_STEPS)
-    ]  # fmt: skip
+        for sae in SAES.values()
+        for i in range(N_STEPS)
+    ]
     checks = [
-        row("quality_results", stage="saes", key="saes-1", table_name="saes", expectation=name, success=True, n_checked=2)
+        row(
+            "quality_results",
+            stage="saes",
+            key="saes-1",
+            table_name="saes",
+            expectation=name,
+            success=True,
+            n_checked=2,
+        )
         for name in ("keys_are_unique", "no_nan")
-    ]  # fmt: skip
+    ]
     return {"sae_training": steps, "quality_results": checks}
 
 
@@ -47,12 +68,22 @@ def _statistics() -> dict[str, list[dict[str, Any]]]:
     """Feature 0 never fires; the last is the most active."""
     known = [
         row(
-            "feature_stats", sae=sae, layer=layer, feature_id=f, n_tokens=1000, n_active=10 * f, activation_rate=f / 100,
-            n_documents_active=min(f, 20), mean_activation=1.0 + f if f else None, std_activation=0.5 if f else None,
-            max_activation=2.0 + f if f else None, decoder_norm=1.0,
+            "feature_stats",
+            sae=sae,
+            layer=layer,
+            feature_id=f,
+            n_tokens=1000,
+            n_active=10 * f,
+            activation_rate=f / 100,
+            n_documents_active=min(f, 20),
+            mean_activation=1.0 + f if f else None,
+            std_activation=0.5 if f else None,
+            max_activation=2.0 + f if f else None,
+            decoder_norm=1.0,
         )
-        for layer, sae in SAES.items() for f in range(N_FEATURES + 2)
-    ]  # fmt: skip
+        for layer, sae in SAES.items()
+        for f in range(N_FEATURES + 2)
+    ]
     scores = [
         row("feature_scores", scoring="scores-6", sae=SAES[6], layer=6, feature_id=f, n_active=5, top_tokens=[" odd"])
         for f in (STOPPING, UNSCORED)
@@ -63,11 +94,15 @@ def _statistics() -> dict[str, list[dict[str, Any]]]:
 def _fitting() -> dict[str, list[dict[str, Any]]]:
     strengths = [
         row(
-            "operator_cv", operator=f"ridge-{source}-{target}", **pair(source, target), alpha=alpha, fold=fold,
+            "operator_cv",
+            operator=f"ridge-{source}-{target}",
+            **pair(source, target),
+            alpha=alpha,
+            fold=fold,
             r2=mean_r2(source, target) - 0.01 * abs(alpha - 10) / 10 + 0.001 * fold,
         )
         for (source, target), alpha, fold in product(PAIRS, (1.0, 10.0, 100.0), range(3))
-    ]  # fmt: skip
+    ]
     mean = [
         row("operators", operator=f"mean-{s}-{t}", method="mean", **pair(s, t), r2_test=0.0, r2_val=0.0)
         for s, t in PAIRS
@@ -84,29 +119,50 @@ def _evaluations() -> dict[str, list[dict[str, Any]]]:
             carried, verdict = (0.9, "transported") if target - source <= 2 else (0.1, "synthesised")
             features += [
                 row(
-                    "feature_transport", **judged, feature_id=STOPPING, n_active=50, n_documents=20, verdict=verdict,
-                    ceiling=0.95, skill=0.5, **interval("r2", carried),
+                    "feature_transport",
+                    **judged,
+                    feature_id=STOPPING,
+                    n_active=50,
+                    n_documents=20,
+                    verdict=verdict,
+                    ceiling=0.95,
+                    skill=0.5,
+                    **interval("r2", carried),
                 ),
                 row("feature_transport", **judged, feature_id=UNSCORED, n_active=2, verdict="undetermined"),
-            ]  # fmt: skip
+            ]
         # Beside ridge, the operator that changes nothing: the same features, 0.2 worse.
         features += [
             row(
-                "feature_transport", **judged | {"operator": f"identity-{source}-{target}"}, method="identity", feature_id=f,
-                n_active=30 + f, verdict="undetermined", **interval("r2", mean_r2(source, target) - 0.2),
+                "feature_transport",
+                **judged | {"operator": f"identity-{source}-{target}"},
+                method="identity",
+                feature_id=f,
+                n_active=30 + f,
+                verdict="undetermined",
+                **interval("r2", mean_r2(source, target) - 0.2),
             )
             for f in range(N_FEATURES)
-        ]  # fmt: skip
+        ]
         modes += [
             row("canonical_correlations", **own, mode=m, rho_in_sample=0.95**m, rho_held_out=0.9**m, rho_null=0.2)
             for m in range(1, 9)
         ]
         spaces.append(
             row(
-                "subspaces", **own, d_kept=16, n_train=4000, lts_dim_participation=9.0, lts_rank_90=4, lts_rank_95=8,
-                lts_rank_99=16, lts_rank_90_paper=4, lts_rank_95_paper=8, lts_rank_99_paper=16,
+                "subspaces",
+                **own,
+                d_kept=16,
+                n_train=4000,
+                lts_dim_participation=9.0,
+                lts_rank_90=4,
+                lts_rank_95=8,
+                lts_rank_99=16,
+                lts_rank_90_paper=4,
+                lts_rank_95_paper=8,
+                lts_rank_99_paper=16,
             )
-        )  # fmt: skip
+        )
     return {"feature_transport": features, "canonical_correlations": modes, "subspaces": spaces}
 
 
@@ -117,28 +173,49 @@ def _causal() -> dict[str, list[dict[str, Any]]]:
         own = pair(source, target) | {"evaluation": f"causal-{source}-{target}"}
         losses += [
             row(
-                "causal_perplexity", **own, operator=f"ridge-{source}-{target}", intervention="none", positions="",
-                sequence_id=s, document=s // 2, log_ppl=3 + 0.1 * s,
+                "causal_perplexity",
+                **own,
+                operator=f"ridge-{source}-{target}",
+                intervention="none",
+                positions="",
+                sequence_id=s,
+                document=s // 2,
+                log_ppl=3 + 0.1 * s,
             )
             for s in range(10)
-        ]  # fmt: skip
+        ]
         effects += [
             row(
-                "causal_effects", **own, intervention=name, positions="active", feature_id=ABLATED, n_sequences=10,
-                n_documents=5, **interval("log_ppl", 3.45 + cost, 0.2), **interval("delta_log_ppl", cost, cost / 5),
-                **interval("delta_edited_onwards", 2 * cost, cost / 5), **interval("kl", cost / 2, cost / 10),
+                "causal_effects",
+                **own,
+                intervention=name,
+                positions="active",
+                feature_id=ABLATED,
+                n_sequences=10,
+                n_documents=5,
+                **interval("log_ppl", 3.45 + cost, 0.2),
+                **interval("delta_log_ppl", cost, cost / 5),
+                **interval("delta_edited_onwards", 2 * cost, cost / 5),
+                **interval("kl", cost / 2, cost / 10),
             )
             for name, cost in (("feature_transport", 0.001), ("feature_zero", 0.004))
-        ]  # fmt: skip
+        ]
         effects += [
             row(
-                "causal_effects", **own, intervention=name, positions=edited, n_sequences=10, n_documents=5,
-                **interval("log_ppl", 3.45 + cost * share, 0.2), **interval("delta_log_ppl", cost * share, cost / 10),
-                **interval("delta_edited_onwards", 2 * cost * share, cost / 10), **interval("kl", cost * share, cost / 10),
+                "causal_effects",
+                **own,
+                intervention=name,
+                positions=edited,
+                n_sequences=10,
+                n_documents=5,
+                **interval("log_ppl", 3.45 + cost * share, 0.2),
+                **interval("delta_log_ppl", cost * share, cost / 10),
+                **interval("delta_edited_onwards", 2 * cost * share, cost / 10),
+                **interval("kl", cost * share, cost / 10),
             )
             for name, cost in COST.items()
             for edited, share in (("60", 0.2), ("60,61", 0.4), ("all", 10.0))
-        ]  # fmt: skip
+        ]
     return {"causal_perplexity": losses, "causal_effects": effects}
 
 

@@ -44,9 +44,13 @@ class Forks:
 
     def __init__(self) -> None:
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.forked_stages"], cwd=ROOT, text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.flows.forked_stages"],
+            cwd=ROOT,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def close(self) -> None:
         """End the program that forks."""
@@ -60,10 +64,15 @@ class Forks:
             log: file that takes all that it prints.
             gate: path of a file; the model runs only while it exists.
         """
-        return self._ask({
-            "start": settings.model_dump_json(), "warehouse": str(warehouse), "log": str(log),
-            "death": death and asdict(death), "gate": gate,
-        })  # fmt: skip
+        return self._ask(
+            {
+                "start": settings.model_dump_json(),
+                "warehouse": str(warehouse),
+                "log": str(log),
+                "death": death and asdict(death),
+                "gate": gate,
+            }
+        )
 
     def wait(self, process: int) -> int:
         """Wait for its end; returns its exit code, or minus the signal that it died of."""

@@ -41,9 +41,10 @@ class Platform:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
         self.environment.pop("PREFECT_HOME", None)
         self.environment |= {
-            "ATO_WAREHOUSE": str(self.data / "warehouse"), "COLUMNS": "200",
+            "ATO_WAREHOUSE": str(self.data / "warehouse"),
+            "COLUMNS": "200",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        }  # fmt: skip
+        }
 
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
@@ -83,9 +84,13 @@ class Platform:
     def ato(self, *arguments: str) -> subprocess.CompletedProcess:
         """Another command, as in another terminal."""
         return subprocess.run(
-            [sys.executable, "-m", "flows.cli", *arguments], cwd=ROOT, env=self.environment, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def post(self, path: str, **body: Any) -> Any:
         """Ask Prefect's API."""

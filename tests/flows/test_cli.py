@@ -74,8 +74,12 @@ def test_an_empty_warehouse_answers_with_empty_tables(tmp_path):
 def test_the_shell_runs_statements_and_survives_a_wrong_one(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "sql", "--format", "csv"],
-        cwd=ROOT, env=os.environ | {"ATO_WAREHOUSE": str(tmp_path / "w")},
-        input="select 1 as a;\nselect nonsense;\nselect 2 as b;\n", capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"ATO_WAREHOUSE": str(tmp_path / "w")},
+        input="select 1 as a;\nselect nonsense;\nselect 2 as b;\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "a\n1\nb\n2\n"
     assert "nonsense" in done.stderr

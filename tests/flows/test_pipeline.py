@@ -88,8 +88,11 @@ def test_counts_add_up_over_tables(study):
 
 
 def test_every_operator_stands_beside_the_identity_and_the_mean_on_the_same_tokens(study):
-    found = rows(None, "select source_layer, target_layer, list(method order by method) as m, count(distinct n_test) as n "
-                       "from operators group by all")  # fmt: skip
+    found = rows(
+        None,
+        "select source_layer, target_layer, list(method order by method) as m, count(distinct n_test) as n "
+        "from operators group by all",
+    )
     assert len(found) == 4
     for pair in found:
         assert {"identity", "mean", "ridge"} <= set(pair["m"])
@@ -104,10 +107,14 @@ def test_a_feature_with_few_active_tokens_has_null_scores_and_no_verdict(study):
 def test_scores_are_those_of_the_operator_file_on_the_stored_residuals(study):
     (row,) = rows(None, "from operators where method = 'ridge' and source_layer = 0 and leap = 2")
     operator = load_operator(Warehouse().artifact_path(*row["path"].split("/")[1:]))
-    pairs = connect().sql(
-        "select x.residual as x, y.residual as y from activations x join activations y using (collection, sequence_id, position) "
-        "join sequences s using (collection, sequence_id) where x.layer = 0 and y.layer = 2 and s.split = 'test'"
-    ).fetchnumpy()  # fmt: skip
+    pairs = (
+        connect()
+        .sql(
+            "select x.residual as x, y.residual as y from activations x join activations y using (collection, sequence_id, position) "
+            "join sequences s using (collection, sequence_id) where x.layer = 0 and y.layer = 2 and s.split = 'test'"
+        )
+        .fetchnumpy()
+    )
     x, y = (np.stack(list(pairs[name])).astype(float) for name in ("x", "y"))
     sse, sst = ((y - operator(x)) ** 2).sum(0), ((y - y.mean(0)) ** 2).sum(0)
     assert row["n_test"] == len(x)
@@ -121,8 +128,11 @@ def test_the_registered_best_version_predicts_the_numbers_of_the_operator(study,
     from warehouse.registry.registry import Registry
 
     uri = Registry(Warehouse().root).uri
-    (best,) = rows(None, "select path, registry_uri from operators where source_layer = 1 and leap = 1 "
-                         "and registry_uri is not null order by r2_val desc limit 1")  # fmt: skip
+    (best,) = rows(
+        None,
+        "select path, registry_uri from operators where source_layer = 1 and leap = 1 "
+        "and registry_uri is not null order by r2_val desc limit 1",
+    )
     name = best["registry_uri"].split("/")[1]
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -143,8 +153,11 @@ def test_another_number_of_tokens_makes_a_collection_beside_the_first(study):
 
 def test_a_run_that_stores_no_activations_gives_the_same_scores(study):
     _, settings, collection = study
-    live = pipeline(changed(settings, **{name: SMALL[name] for name in ("features", "causal")},
-                            collect={"store_activations": False}))  # fmt: skip
+    live = pipeline(
+        changed(
+            settings, **{name: SMALL[name] for name in ("features", "causal")}, collect={"store_activations": False}
+        )
+    )
     query = "select source_layer, leap, method, r2_test, r2_update from operators where collection = ? order by all"
     stored, lived = (rows(None, query, [key]) for key in (collection, live))
     assert len(stored) == len(lived) > 0
@@ -174,12 +187,13 @@ def test_the_identity_scores_the_same_whether_it_is_judged_before_or_after_a_tra
         judged.append(
             {
                 method: rows(
-                    None, f"{scores} where method = ? and list_contains(?, split_part(operator, method || '-', 2)) order by all",
+                    None,
+                    f"{scores} where method = ? and list_contains(?, split_part(operator, method || '-', 2)) order by all",
                     [method, pairs],
                 )
                 for method in methods
             }
-        )  # fmt: skip
+        )
     first, second = judged
     assert len(first["identity"]) > 0
     assert first["identity"] == second["identity"]
@@ -260,11 +274,18 @@ def test_fewer_tokens_than_dimensions_are_allowed_and_flagged(study, tmp_path):
     _, settings, _ = study
     few = {"n_tokens": 900, "seq_len": 9, "min_len": 8, "max_sequences_per_document": 1, "n_folds": 2}
     save_tiny_model(tmp_path / "wide", n_layers=3, d_model=512)
-    collection = pipeline(changed(
-        settings, model={"name": str(tmp_path / "wide")}, collect=few, features=SMALL["features"], causal=SMALL["causal"],
-        operators={"source_layers": [0], "leaps": [1]}, saes={"layers": [1], "batch_size": 64, "buffer_rows": 256},
-        evaluate={"ranks": [1, 8, 512]},
-    ))  # fmt: skip
+    collection = pipeline(
+        changed(
+            settings,
+            model={"name": str(tmp_path / "wide")},
+            collect=few,
+            features=SMALL["features"],
+            causal=SMALL["causal"],
+            operators={"source_layers": [0], "leaps": [1]},
+            saes={"layers": [1], "batch_size": 64, "buffer_rows": 256},
+            evaluate={"ranks": [1, 8, 512]},
+        )
+    )
     (row,) = rows(None, "from collections where collection = ?", [collection])
     assert row["fewer_tokens_than_dimensions"]
     flags = rows(None, "select distinct few_tokens from operators where collection = ?", [collection])

@@ -61,8 +61,10 @@ def postgres():
     port, place = free_port(), {"user": user, "cwd": folder}
     subprocess.run(
         [binary("initdb"), "-D", folder / "data", "-U", "prefect", "-A", "trust", "-E", "UTF8", "--no-sync"],
-        check=True, capture_output=True, **place,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        **place,
+    )
     options = ("-h", "127.0.0.1", "-p", str(port), "-k", folder, "-c", "fsync=off")
     with (folder.with_suffix(".log")).open("wb") as log:
         server = subprocess.Popen([binary("postgres"), "-D", folder / "data", *options], stderr=log, **place)
@@ -94,10 +96,13 @@ def server(postgres, tmp_path_factory):
     """Environment of a process that uses a Prefect server on that database."""
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     environment = os.environ | {
-        "PREFECT_HOME": str(folder), "PREFECT_API_DATABASE_CONNECTION_URL": postgres,
-        "PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }  # fmt: skip
+        "PREFECT_HOME": str(folder),
+        "PREFECT_API_DATABASE_CONNECTION_URL": postgres,
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start"], env=environment, stdout=log, stderr=log

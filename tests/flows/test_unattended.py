@@ -90,10 +90,19 @@ def _silence(there: Platform, name: str) -> str:
     _silent_after(there, 10)
     run = there.post(f"deployments/{there.deployment(name)['id']}/create_flow_run", state={"type": "RUNNING"})
     tags = [{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in run["tags"]]
-    there.ask("POST", "events", [{
-        "event": "prefect.flow-run.heartbeat", "id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(),
-        "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"}, "related": tags,
-    }])  # fmt: skip
+    there.ask(
+        "POST",
+        "events",
+        [
+            {
+                "event": "prefect.flow-run.heartbeat",
+                "id": str(uuid4()),
+                "occurred": datetime.now(UTC).isoformat(),
+                "resource": {"prefect.resource.id": f"prefect.flow-run.{run['id']}"},
+                "related": tags,
+            }
+        ],
+    )
     there.wait_for(
         lambda: there.ask("GET", f"flow_runs/{run['id']}")["state_type"] != "RUNNING", "silence to be noticed"
     )

@@ -58,40 +58,75 @@ def _operators() -> dict[str, list[dict[str, Any]]]:
         ]
         curves += [
             row(
-                "efficiency", **own, **evaluation, rank=rank, d_kept=16, n_train=4000, n_test=400,
-                ceiling_in_sample=r2 * rank / 16 + 0.04, ceiling_null=0.04 * rank / 16, **interval("ceiling_held_out", r2 * rank / 16),
-                **interval("r2_rrr", 0.95 * r2 * rank / 16, 0.01), **interval("efficiency", 0.95),
-                r2_svd_paper=r2 * rank / 16 - 0.5, ceiling_paper=r2 * rank / 16 + 0.04,
+                "efficiency",
+                **own,
+                **evaluation,
+                rank=rank,
+                d_kept=16,
+                n_train=4000,
+                n_test=400,
+                ceiling_in_sample=r2 * rank / 16 + 0.04,
+                ceiling_null=0.04 * rank / 16,
+                **interval("ceiling_held_out", r2 * rank / 16),
+                **interval("r2_rrr", 0.95 * r2 * rank / 16, 0.01),
+                **interval("efficiency", 0.95),
+                r2_svd_paper=r2 * rank / 16 - 0.5,
+                ceiling_paper=r2 * rank / 16 + 0.04,
                 efficiency_paper=(r2 * rank / 16 - 0.5) / (r2 * rank / 16 + 0.04),
             )
             for rank in (1, 2, 4, 8, 16)
-        ]  # fmt: skip
+        ]
         shares += [
             row(
-                "scaling", **own, **evaluation, fraction=f, n_train=int(4000 * f), n_test=400, n_test_documents=20,
+                "scaling",
+                **own,
+                **evaluation,
+                fraction=f,
+                n_train=int(4000 * f),
+                n_test=400,
+                n_test_documents=20,
                 **interval("r2", r2 * f**0.1),
             )
             for f in (0.1, 0.5, 1.0)
-        ]  # fmt: skip
+        ]
         features += [
             row(
-                "feature_transport", operator=name, sae=SAES[target], **own, **evaluation, feature_id=f, n_active=30 + f,
-                sae_trusted=True, verdict="transported", **interval("r2", r2 + 0.02 * (f - 9.5) / 19),
+                "feature_transport",
+                operator=name,
+                sae=SAES[target],
+                **own,
+                **evaluation,
+                feature_id=f,
+                n_active=30 + f,
+                sae_trusted=True,
+                verdict="transported",
+                **interval("r2", r2 + 0.02 * (f - 9.5) / 19),
             )
             for f in range(N_FEATURES)
-        ]  # fmt: skip
+        ]
     composed = [
         row(
-            "compositions", evaluation="evaluate-1-6", **pair(source, 6), middle_layer=4, n_test=400, n_test_documents=20,
-            **interval("r2_direct", mean_r2(source, 6)), **interval("r2_composed", mean_r2(source, 6) - 0.05),
-            **interval("r2_lost", 0.05), relative_distance=0.3,
+            "compositions",
+            evaluation="evaluate-1-6",
+            **pair(source, 6),
+            middle_layer=4,
+            n_test=400,
+            n_test_documents=20,
+            **interval("r2_direct", mean_r2(source, 6)),
+            **interval("r2_composed", mean_r2(source, 6) - 0.05),
+            **interval("r2_lost", 0.05),
+            relative_distance=0.3,
         )
         for source in (1, 2, 3)
-    ]  # fmt: skip
+    ]
     return {
-        "operators": operators, "operator_spectra": spectra, "efficiency": curves, "scaling": shares,
-        "feature_transport": features, "compositions": composed,
-    }  # fmt: skip
+        "operators": operators,
+        "operator_spectra": spectra,
+        "efficiency": curves,
+        "scaling": shares,
+        "feature_transport": features,
+        "compositions": composed,
+    }
 
 
 def _features() -> dict[str, list[dict[str, Any]]]:
@@ -100,23 +135,47 @@ def _features() -> dict[str, list[dict[str, Any]]]:
         own = {"scoring": f"scores-{layer}", "layer": layer, "sae": sae}
         scores += [
             row(
-                "feature_scores", **own, feature_id=f, n_active=30 + f, score=1 - f / 20, rank=f + 1, selected=f in SELECTED,
-                top_tokens=[" peace", "<b>", " war"], top_logits=[3.0, 2.0, 1.0], token_entropy=1.5, focus_z=6.0, redundancy=0.2,
+                "feature_scores",
+                **own,
+                feature_id=f,
+                n_active=30 + f,
+                score=1 - f / 20,
+                rank=f + 1,
+                selected=f in SELECTED,
+                top_tokens=[" peace", "<b>", " war"],
+                top_logits=[3.0, 2.0, 1.0],
+                token_entropy=1.5,
+                focus_z=6.0,
+                redundancy=0.2,
                 **interval("causal_effect", 0.01, 0.004),
             )
             for f in range(N_FEATURES)
-        ]  # fmt: skip
+        ]
         examples += [
             row(
-                "feature_examples", **own, feature_id=f, rank=rank, sequence_id=3, position=2, activation=3.5,
-                tokens=[" the", " <i>&", " of"], activations=[0.0, 3.5, 1.25],
+                "feature_examples",
+                **own,
+                feature_id=f,
+                rank=rank,
+                sequence_id=3,
+                position=2,
+                activation=3.5,
+                tokens=[" the", " <i>&", " of"],
+                activations=[0.0, 3.5, 1.25],
             )
-            for f in SELECTED for rank in (1, 2)
-        ]  # fmt: skip
+            for f in SELECTED
+            for rank in (1, 2)
+        ]
     explanation = row(
-        "explanations", layer=4, feature_id=0, sae=SAES[4], explanation_id="e1", description="words of peace & war",
-        alignment=0.8, aligned=True,
-    )  # fmt: skip
+        "explanations",
+        layer=4,
+        feature_id=0,
+        sae=SAES[4],
+        explanation_id="e1",
+        description="words of peace & war",
+        alignment=0.8,
+        aligned=True,
+    )
     return {"feature_scores": scores, "feature_examples": examples, "explanations": [explanation]}
 
 
@@ -153,11 +212,16 @@ def _causal() -> dict[str, list[dict[str, Any]]]:
             )
     unedited = [
         row(
-            "causal_effects", evaluation=f"causal-{source}-{target}", **pair(source, target), positions="", log_ppl=3.45,
-            n_sequences=10, n_documents=5,
+            "causal_effects",
+            evaluation=f"causal-{source}-{target}",
+            **pair(source, target),
+            positions="",
+            log_ppl=3.45,
+            n_sequences=10,
+            n_documents=5,
         )
         for source, target in PAIRS
-    ]  # fmt: skip
+    ]
     return {"causal_perplexity": losses, "causal_effects": [*effects, *unedited]}
 
 

@@ -16,10 +16,19 @@ from warehouse.tables import TABLES
 
 D_SAE = 24
 FEATURES = {
-    "n_tokens": 3_000, "top_positions": 20, "candidate_percent": 50.0, "top_percent": 20.0, "ablation_sequences": 2,
-    "ablation_tokens": 8, "n_lens_tokens": 3, "n_examples": 3, "n_random": 2, "n_quantiles": 2, "context_before": 4,
+    "n_tokens": 3_000,
+    "top_positions": 20,
+    "candidate_percent": 50.0,
+    "top_percent": 20.0,
+    "ablation_sequences": 2,
+    "ablation_tokens": 8,
+    "n_lens_tokens": 3,
+    "n_examples": 3,
+    "n_random": 2,
+    "n_quantiles": 2,
+    "context_before": 4,
     "context_after": 3,
-}  # fmt: skip
+}
 
 
 def collected(folder: Path, **collect: object) -> tuple[Settings, str]:
@@ -45,10 +54,21 @@ def add_sae(warehouse: Warehouse, collection: str, layer: int, sae: SparseAutoen
     own = {"weights": sae.weights_hash, "layer": layer}
     stage = Stage(warehouse, "saes", f"random-{layer}", settings=own, inputs=[collection], collection=collection)
     row = {
-        "collection": collection, "sae": stage.key, "layer": layer, "site": "resid_post", "source": "random",
-        "architecture": sae.architecture, "d_sae": sae.d_sae, "n_tokens": 1, "n_documents": 1, "l0": 4.0,
-        "dead_share": 0.0, "trusted": True, "path": f"artifacts/saes/{stage.key}", "weights_hash": sae.weights_hash,
-    }  # fmt: skip
+        "collection": collection,
+        "sae": stage.key,
+        "layer": layer,
+        "site": "resid_post",
+        "source": "random",
+        "architecture": sae.architecture,
+        "d_sae": sae.d_sae,
+        "n_tokens": 1,
+        "n_documents": 1,
+        "l0": 4.0,
+        "dead_share": 0.0,
+        "trusted": True,
+        "path": f"artifacts/saes/{stage.key}",
+        "weights_hash": sae.weights_hash,
+    }
     with stage:
         stage.add(*warehouse.publish_artifact_folder(lambda folder: save_sae(sae, folder), "saes", stage.key))
         stage.write("saes", [{c.name: row.get(c.name) for c in TABLES["saes"].columns}])

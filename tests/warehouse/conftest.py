@@ -56,12 +56,30 @@ def commit_files():
 def collection_row(d_model, layers):
     """A row of ``collections`` with nothing in it but what readers need."""
     return {
-        "model": "m", "site": "resid_post", "revision": None, "weights_hash": "00", "corpus": "x", "corpus_hash": "00", "n_documents": 5,
-        "n_sequences": 5, "n_tokens": 20, "n_kept": 20, "dropped_by_reason": {"special_token": 1},
-        "skipped_documents": {}, "seq_len": 4, "dtype": "float32", "d_model": d_model, "n_layers": 9,
-        "layers": layers, "median_norm": [1.0] * len(layers), "split_seed": 0, "n_folds": N_FOLDS,
-        "fewer_tokens_than_dimensions": False, "settings": "{}", "created_at": NOW,
-    }  # fmt: skip
+        "model": "m",
+        "site": "resid_post",
+        "revision": None,
+        "weights_hash": "00",
+        "corpus": "x",
+        "corpus_hash": "00",
+        "n_documents": 5,
+        "n_sequences": 5,
+        "n_tokens": 20,
+        "n_kept": 20,
+        "dropped_by_reason": {"special_token": 1},
+        "skipped_documents": {},
+        "seq_len": 4,
+        "dtype": "float32",
+        "d_model": d_model,
+        "n_layers": 9,
+        "layers": layers,
+        "median_norm": [1.0] * len(layers),
+        "split_seed": 0,
+        "n_folds": N_FOLDS,
+        "fewer_tokens_than_dimensions": False,
+        "settings": "{}",
+        "created_at": NOW,
+    }
 
 
 def write_sequence_rows(warehouse, collection, n):

@@ -46,15 +46,31 @@ def collect_rows() -> dict[str, list[dict[str, Any]]]:
     documents, splits = (0, 0, 1, 2), ("train", "train", "val", "test")
     sequences = [
         row(
-            "sequences", sequence_id=i, document_id=f"doc{document}", document=document, split=split,
-            fold=0 if split == "train" else None, n_tokens=4, token_ids=list(TOKENS[i]),
+            "sequences",
+            sequence_id=i,
+            document_id=f"doc{document}",
+            document=document,
+            split=split,
+            fold=0 if split == "train" else None,
+            n_tokens=4,
+            token_ids=list(TOKENS[i]),
         )
         for i, (document, split) in enumerate(zip(documents, splits))
-    ]  # fmt: skip
+    ]
     collection = row(
-        "collections", n_documents=3, n_sequences=4, n_tokens=16, n_kept=12, dropped_by_reason={"first_position": 4},
-        layers=list(LAYERS), median_norm=[1.0, 2.0], d_model=D_MODEL, n_layers=6, seq_len=4, n_folds=2,
-    )  # fmt: skip
+        "collections",
+        n_documents=3,
+        n_sequences=4,
+        n_tokens=16,
+        n_kept=12,
+        dropped_by_reason={"first_position": 4},
+        layers=list(LAYERS),
+        median_norm=[1.0, 2.0],
+        d_model=D_MODEL,
+        n_layers=6,
+        seq_len=4,
+        n_folds=2,
+    )
     return {"collections": [collection], "sequences": sequences}
 
 
@@ -109,8 +125,16 @@ def analysis_rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "feature_transport": [
             row(
-                "feature_transport", operator="ridge-2-4", feature_id=i, **shares, r2=r2, r2_low=low, r2_high=r2,
-                verdict=verdict, ceiling=0.9, sae_trusted=True,
+                "feature_transport",
+                operator="ridge-2-4",
+                feature_id=i,
+                **shares,
+                r2=r2,
+                r2_low=low,
+                r2_high=r2,
+                verdict=verdict,
+                ceiling=0.9,
+                sae_trusted=True,
             )
             for i, (r2, low, verdict) in enumerate(
                 [(None, None, "undetermined"), (0.9, 0.8, "transported"), (0.1, -0.2, "synthesised")]
@@ -125,11 +149,18 @@ def analysis_rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "subspaces": [
             row(
-                "subspaces", **shares, d_kept=4, lts_rank_90=1, lts_rank_95=2, lts_rank_99=3,
-                lts_rank_90_paper=1, lts_rank_95_paper=2, lts_rank_99_paper=3,
+                "subspaces",
+                **shares,
+                d_kept=4,
+                lts_rank_90=1,
+                lts_rank_95=2,
+                lts_rank_99=3,
+                lts_rank_90_paper=1,
+                lts_rank_95_paper=2,
+                lts_rank_99_paper=3,
             )
         ],
-    }  # fmt: skip
+    }
 
 
 def feature_rows() -> dict[str, list[dict[str, Any]]]:
@@ -137,19 +168,40 @@ def feature_rows() -> dict[str, list[dict[str, Any]]]:
     own = {"scoring": "scores-1", "layer": 4}
     scores = [
         row(
-            "feature_scores", **own, feature_id=i, n_tokens=10, n_active=i, activation_rate=i / 10, score=score,
-            rank=rank, selected=rank == 1, top_tokens=[" a", " b"], top_logits=[2.0, 1.0],
+            "feature_scores",
+            **own,
+            feature_id=i,
+            n_tokens=10,
+            n_active=i,
+            activation_rate=i / 10,
+            score=score,
+            rank=rank,
+            selected=rank == 1,
+            top_tokens=[" a", " b"],
+            top_logits=[2.0, 1.0],
         )
         for i, (score, rank) in enumerate([(None, None), (0.5, 2), (0.9, 1)])
-    ]  # fmt: skip
+    ]
     example = row(
-        "feature_examples", **own, feature_id=2, sequence_id=3, position=2, start=1, activation=3.0,
-        tokens=[" a", " b", " c"], activations=[0.0, 3.0, 1.0],
-    )  # fmt: skip
+        "feature_examples",
+        **own,
+        feature_id=2,
+        sequence_id=3,
+        position=2,
+        start=1,
+        activation=3.0,
+        tokens=[" a", " b", " c"],
+        activations=[0.0, 3.0, 1.0],
+    )
     explanation = row(
-        "explanations", layer=4, feature_id=2, explanation_id="e1", description="the letter b", alignment=1.0,
+        "explanations",
+        layer=4,
+        feature_id=2,
+        explanation_id="e1",
+        description="the letter b",
+        alignment=1.0,
         aligned=True,
-    )  # fmt: skip
+    )
     return {"feature_scores": scores, "feature_examples": [example], "explanations": [explanation]}
 
 
@@ -158,20 +210,36 @@ def causal_rows() -> dict[str, list[dict[str, Any]]]:
     own = {"evaluation": "causal-1", "source_layer": 2, "leap": 2, "target_layer": 4, "operator": "ridge-2-4"}
     losses = [
         row(
-            "causal_perplexity", **own, intervention=name, positions=where, sequence_id=sequence, document=sequence,
-            log_ppl=loss + sequence, n_edited=edited, kl=kl, log_ppl_edited_onwards=loss if edited else None,
+            "causal_perplexity",
+            **own,
+            intervention=name,
+            positions=where,
+            sequence_id=sequence,
+            document=sequence,
+            log_ppl=loss + sequence,
+            n_edited=edited,
+            kl=kl,
+            log_ppl_edited_onwards=loss if edited else None,
         )
         for name, where, loss, edited, kl in (("none", "", 3.0, 0, None), ("transport", "1,2", 3.5, 2, 0.2))
         for sequence in (2, 3)
-    ]  # fmt: skip
+    ]
     own.pop("operator")
     effects = [
         row(
-            "causal_effects", **own, intervention=name, positions=where, n_sequences=2, n_documents=2, log_ppl=loss,
-            delta_log_ppl=loss - 5.5, delta_log_ppl_low=loss - 5.6, delta_log_ppl_high=loss - 5.4,
+            "causal_effects",
+            **own,
+            intervention=name,
+            positions=where,
+            n_sequences=2,
+            n_documents=2,
+            log_ppl=loss,
+            delta_log_ppl=loss - 5.5,
+            delta_log_ppl_low=loss - 5.6,
+            delta_log_ppl_high=loss - 5.4,
         )
         for name, where, loss in (("none", "", 5.5), ("transport", "1,2", 6.0))
-    ]  # fmt: skip
+    ]
     return {"causal_perplexity": losses, "causal_effects": effects}
 
 
@@ -200,9 +268,16 @@ def commit_stage(
     """Write the manifest of a stage whose key is ``<stage>-1``, one minute after the one before it."""
     order = ("collect", "saes", "features", "feature_scores", "explain", "operators", "evaluate", "causal").index(stage)
     commit(
-        warehouse, stage, key or f"{stage}-1", collection=COLLECTION, settings={}, files=files, quality=quality,
-        started_at=STARTED + timedelta(minutes=order), seconds=2.0,
-    )  # fmt: skip
+        warehouse,
+        stage,
+        key or f"{stage}-1",
+        collection=COLLECTION,
+        settings={},
+        files=files,
+        quality=quality,
+        started_at=STARTED + timedelta(minutes=order),
+        seconds=2.0,
+    )
 
 
 def build(root: Path) -> Warehouse:
@@ -216,10 +291,15 @@ def build(root: Path) -> Warehouse:
         "explain": ("explanations",),
         "operators": ("operators", "operator_cv", "operator_spectra"),
         "evaluate": (
-            "feature_transport", "efficiency", "canonical_correlations", "subspaces", "compositions", "scaling",
+            "feature_transport",
+            "efficiency",
+            "canonical_correlations",
+            "subspaces",
+            "compositions",
+            "scaling",
         ),
         "causal": ("causal_perplexity", "causal_effects"),
-    }  # fmt: skip
+    }
     collected = write(warehouse, collect_rows()) + write_activations(warehouse) + write(warehouse, attended_rows())
     commit_stage(warehouse, "collect", collected)
     for stage, tables in stages.items():

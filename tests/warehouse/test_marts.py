@@ -18,9 +18,16 @@ PAIR = {"source_layer": 2, "leap": 2, "target_layer": 4}
 def transport(feature_id, r2, *, low=None, high=None, verdict="undetermined", operator="ridge-2-4", **values):
     values = {"evaluation": "evaluate-1", **PAIR, **values}
     return row(
-        "feature_transport", operator=operator, feature_id=feature_id, r2=r2, r2_low=low, r2_high=high,
-        verdict=verdict, sae_trusted=True, **values,
-    )  # fmt: skip
+        "feature_transport",
+        operator=operator,
+        feature_id=feature_id,
+        r2=r2,
+        r2_low=low,
+        r2_high=high,
+        verdict=verdict,
+        sae_trusted=True,
+        **values,
+    )
 
 
 def operator(name="ridge-2-4", **values):
@@ -118,8 +125,12 @@ def test_leaderboard_orders_a_pair_by_test_r2_beside_its_baselines(tmp_path):
     ]
     found = rows(warehouse_of(tmp_path, operators=operators), "from operator_leaderboard")
     assert [(f["method"], f["place"]) for f in found] == [
-        ("ridge", 1), ("rrr", 2), ("identity", 3), ("mean", 4), ("ridge", 1),
-    ]  # fmt: skip
+        ("ridge", 1),
+        ("rrr", 2),
+        ("identity", 3),
+        ("mean", 4),
+        ("ridge", 1),
+    ]
     assert found[0]["r2_over_identity"] == pytest.approx(0.2)
     assert (found[0]["r2_test_identity"], found[0]["r2_test_mean"]) == (0.6, -0.01)
     assert [f["beats_identity"] for f in found] == [True, False, False, None, None]
@@ -227,9 +238,8 @@ def write_twice(root, table, old, new):
     """A warehouse whose rows of a table come from two runs, the second of them later."""
     warehouse = Warehouse(root)
     files = [
-        warehouse.write_rows(table, rows_, part, collection=COLLECTION)
-        for part, rows_ in (("a", old), ("b", new))
-    ]  # fmt: skip
+        warehouse.write_rows(table, rows_, part, collection=COLLECTION) for part, rows_ in (("a", old), ("b", new))
+    ]
     commit_stage(warehouse, "operators", files[:1])
     commit_stage(warehouse, "evaluate", files[1:])
     return warehouse
@@ -263,11 +273,13 @@ def test_transport_map_averages_the_selected_features_apart_and_never_mixes_posi
         tmp_path,
         operators=[operator(), operator("ridge-previous", position_policy="previous")],
         feature_transport=[
-            transport(0, None), transport(1, 0.9, low=0.8, high=1.0), transport(2, 0.3, low=0.2, high=0.4),
+            transport(0, None),
+            transport(1, 0.9, low=0.8, high=1.0),
+            transport(2, 0.3, low=0.2, high=0.4),
             transport(1, 0.1, operator="ridge-previous", position_policy="previous"),
         ],
         feature_scores=[scores(0, selected=True), scores(1, selected=True), scores(2)],
-    )  # fmt: skip
+    )
     same, other = rows(warehouse, "from transport_map order by position_policy desc")
     assert (same["n_features_selected"], same["mean_r2_selected"]) == (1, 0.9)
     assert (same["mean_r2_selected_low"], same["mean_r2_selected_high"]) == (0.8, 1.0)
@@ -333,9 +345,18 @@ def test_scaling_curves_relate_each_share_to_the_one_before_and_to_all_of_the_da
 def test_composition_overview_says_what_is_kept_and_whether_the_loss_is_sure(tmp_path):
     def composed(middle, low):
         return row(
-            "compositions", evaluation="evaluate-1", source_layer=1, leap=4, target_layer=5, middle_layer=middle,
-            r2_direct=0.8, r2_composed=0.6, r2_lost=0.2, r2_lost_low=low, r2_lost_high=0.3,
-        )  # fmt: skip
+            "compositions",
+            evaluation="evaluate-1",
+            source_layer=1,
+            leap=4,
+            target_layer=5,
+            middle_layer=middle,
+            r2_direct=0.8,
+            r2_composed=0.6,
+            r2_lost=0.2,
+            r2_lost_low=low,
+            r2_lost_high=0.3,
+        )
 
     found = rows(
         warehouse_of(tmp_path, compositions=[composed(2, 0.1), composed(3, -0.1)]), "from composition_overview"
@@ -348,11 +369,16 @@ def test_spectra_overview_of_a_rotation_and_of_a_projection(tmp_path):
     def modes(name, values):
         return [
             row(
-                "operator_spectra", operator=name, **PAIR, mode=i + 1, singular_value=s, eigenvalue_real=re,
+                "operator_spectra",
+                operator=name,
+                **PAIR,
+                mode=i + 1,
+                singular_value=s,
+                eigenvalue_real=re,
                 eigenvalue_imag=im,
             )
             for i, (s, re, im) in enumerate(values)
-        ]  # fmt: skip
+        ]
 
     rotation = modes("rotation", [(2.0, 0.0, 2.0), (2.0, 0.0, -2.0)])
     projection = modes("projection", [(3.0, 3.0, 0.0), (0.0, 0.0, 0.0)])
@@ -371,9 +397,15 @@ def test_spectra_overview_of_a_rotation_and_of_a_projection(tmp_path):
 def effect(intervention, positions, delta, **values):
     values = {"evaluation": "evaluate-1", **PAIR, "n_sequences": 4, "n_documents": 2, **values}
     return row(
-        "causal_effects", intervention=intervention, positions=positions, log_ppl=3 + delta, delta_log_ppl=delta,
-        delta_log_ppl_low=delta - 0.1, delta_log_ppl_high=delta + 0.1, **values,
-    )  # fmt: skip
+        "causal_effects",
+        intervention=intervention,
+        positions=positions,
+        log_ppl=3 + delta,
+        delta_log_ppl=delta,
+        delta_log_ppl_low=delta - 0.1,
+        delta_log_ppl_high=delta + 0.1,
+        **values,
+    )
 
 
 def test_causal_summary_averages_the_studys_three_sets_and_keeps_the_others_apart(tmp_path):
@@ -457,9 +489,15 @@ def write_benchmarks(root, figures):
     for figure in figures:
         file = warehouse.write_rows("benchmark_results", [figure], figure["run"], benchmark=figure["benchmark"])
         commit(
-            warehouse, "benchmark", figure["run"], collection="benchmarks", settings={}, files=[file],
-            started_at=figure["measured_at"], seconds=1.0,
-        )  # fmt: skip
+            warehouse,
+            "benchmark",
+            figure["run"],
+            collection="benchmarks",
+            settings={},
+            files=[file],
+            started_at=figure["measured_at"],
+            seconds=1.0,
+        )
     return warehouse
 
 
@@ -477,14 +515,19 @@ def test_benchmark_trend_sets_the_latest_figure_beside_the_one_before_and_the_fi
 def test_benchmark_trend_compares_only_equal_sizes_on_one_machine_and_takes_ours_where_there_is_no_ratio(tmp_path):
     elsewhere = '{"cpu": "y", "cores": 2, "gpu": "z"}'
     runs = [
-        measured(0, 4.0), measured(1, 3.0), measured(2, 1.0, quick=True), measured(3, 0.5, machine=elsewhere),
+        measured(0, 4.0),
+        measured(1, 3.0),
+        measured(2, 1.0, quick=True),
+        measured(3, 0.5, machine=elsewhere),
         measured(4, 9.0, unit="MiB"),
-    ]  # fmt: skip
+    ]
     found = rows(write_benchmarks(tmp_path, runs), "from benchmark_trend")
     assert [(f["quick"], f["hardware"], f["unit"], f["ours"]) for f in found] == [
-        (False, "x, 2 cores", "MiB", 9.0), (False, "x, 2 cores", "s", 3.0), (False, "y, 2 cores, z", "s", 0.5),
+        (False, "x, 2 cores", "MiB", 9.0),
+        (False, "x, 2 cores", "s", 3.0),
+        (False, "y, 2 cores, z", "s", 0.5),
         (True, "x, 2 cores", "s", 1.0),
-    ]  # fmt: skip
+    ]
     assert [f["change"] for f in found] == [None, -0.25, None, None]
 
 

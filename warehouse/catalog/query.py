@@ -15,11 +15,27 @@ from warehouse.catalog.sql_errors import running
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze\b)?(\s*\([^)]*\))?", re.IGNORECASE)
 _PRAGMA = re.compile(r"\s*pragma\s+(show|show_tables|show_tables_expanded|table_info|version)\b", re.IGNORECASE)
 _ONLY = "give one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
-_ROW_MAKERS = frozenset((
-    "range", "generate_series", "unnest", "repeat", "repeat_row", "histogram", "histogram_values", "json_each", "json_tree",
-    "summary", "duckdb_columns", "duckdb_functions", "duckdb_settings", "duckdb_tables", "duckdb_types", "duckdb_views",
-    "pragma_table_info",
-))  # fmt: skip
+_ROW_MAKERS = frozenset(
+    (
+        "range",
+        "generate_series",
+        "unnest",
+        "repeat",
+        "repeat_row",
+        "histogram",
+        "histogram_values",
+        "json_each",
+        "json_tree",
+        "summary",
+        "duckdb_columns",
+        "duckdb_functions",
+        "duckdb_settings",
+        "duckdb_tables",
+        "duckdb_types",
+        "duckdb_views",
+        "pragma_table_info",
+    )
+)
 """Table functions that read no file and change nothing; all others are refused."""
 
 

@@ -130,9 +130,12 @@ class StoredSource:
     """
 
     def __init__(
-        self, warehouse: Warehouse | str | Path | None, collection: str, attention_layers: Iterable[int] = (),
+        self,
+        warehouse: Warehouse | str | Path | None,
+        collection: str,
+        attention_layers: Iterable[int] = (),
         shards: Sequence[int] | None = None,
-    ):  # fmt: skip
+    ):
         self._warehouse = warehouse if isinstance(warehouse, Warehouse) else Warehouse(warehouse)
         self.collection = collection
         files = _files(self._warehouse, collection)

@@ -23,8 +23,16 @@ FINITE = "is finite"
 
 SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
 INTERVENTIONS = (
-    "none", "transport", "bias", "mean", "zero", "identity", "random_rotation", "feature_transport", "feature_zero",
-)  # fmt: skip
+    "none",
+    "transport",
+    "bias",
+    "mean",
+    "zero",
+    "identity",
+    "random_rotation",
+    "feature_transport",
+    "feature_zero",
+)
 
 VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sequences", "split"): ("train", "val", "test"),

@@ -95,9 +95,20 @@ def commit(
     ordered = tuple(sorted(files, key=lambda f: f.path))
     rows, size = sum(f.rows for f in ordered), sum(f.bytes for f in ordered)
     run = StageRun(
-        stage, key, collection, tuple(inputs), canonical_json(settings), ordered, rows, size, tokens_run, quality,
-        None if flow_run_id is None else str(flow_run_id), started_at, seconds,
-    )  # fmt: skip
+        stage,
+        key,
+        collection,
+        tuple(inputs),
+        canonical_json(settings),
+        ordered,
+        rows,
+        size,
+        tokens_run,
+        quality,
+        None if flow_run_id is None else str(flow_run_id),
+        started_at,
+        seconds,
+    )
     warehouse.write_rows("stage_runs", [asdict(run)], key, stage=stage)
     return run
 

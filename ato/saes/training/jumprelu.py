@@ -21,9 +21,14 @@ class _JumpReLUTrainer:
     """sae-lens' trainer of a JumpReLU SAE, for inputs like z [n, d_in] of mean 0 and norm sqrt(d_in)."""
 
     def __init__(
-        self, directions: torch.Tensor, z: torch.Tensor, k: int, schedule: Schedule, dtype: torch.dtype,
+        self,
+        directions: torch.Tensor,
+        z: torch.Tensor,
+        k: int,
+        schedule: Schedule,
+        dtype: torch.dtype,
         batches: Iterator[torch.Tensor],
-    ):  # fmt: skip
+    ):
         from sae_lens.saes.jumprelu_sae import JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig
         from sae_lens.training.sae_trainer import SAETrainer
 

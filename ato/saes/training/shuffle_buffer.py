@@ -23,9 +23,15 @@ class ShuffleBuffer:
     """
 
     def __init__(
-        self, source: ResidualSource, layer: int, *, rows: int, batch_size: int, seed: int,
+        self,
+        source: ResidualSource,
+        layer: int,
+        *,
+        rows: int,
+        batch_size: int,
+        seed: int,
         device: torch.device | str = "cpu",
-    ):  # fmt: skip
+    ):
         if rows < 2 * batch_size:
             raise SettingsError(
                 f"a shuffle buffer of {rows} rows is too small for batches of {batch_size}",

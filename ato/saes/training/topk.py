@@ -80,8 +80,11 @@ class TopKTrainer:
         of_pre = _at_features(pull, self.W_dec.T, feature).mul_(acts > 0)
         by_feature = _ByFeature(feature, len(self.W_dec))
         gradients = [
-            by_feature.sum(of_pre, z), by_feature.values_sum(of_pre), by_feature.sum(acts, pull), pull.sum(0),
-        ]  # fmt: skip
+            by_feature.sum(of_pre, z),
+            by_feature.values_sum(of_pre),
+            by_feature.sum(acts, pull),
+            pull.sum(0),
+        ]
         dead = self.dead_neurons.nonzero()[:, 0]
         if len(dead):
             self._add_revival(gradients, dead, z, pre, norms, error)

@@ -112,10 +112,15 @@ def train_sae(
             output = trainer.step(next(batches))
             if step % log_every == 0 or step in (1, n_steps):
                 measured = _measure(output, trainer.dead_neurons)
-                log.append({
-                    "architecture": architecture, "step": step, "tokens": step * batch_size, **measured,
-                    "lr": schedule.lr_after(step - 1),
-                })  # fmt: skip
+                log.append(
+                    {
+                        "architecture": architecture,
+                        "step": step,
+                        "tokens": step * batch_size,
+                        **measured,
+                        "lr": schedule.lr_after(step - 1),
+                    }
+                )
                 _check_finite(log[-1], layer)
                 if on_step is not None:
                     on_step(log[-1])

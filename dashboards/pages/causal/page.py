@@ -18,9 +18,13 @@ MEASURES = {
     "kl": "KL from the unedited model (nats)",
 }
 INTERVENTIONS = {
-    "transport": "#0072B2", "identity": "#E69F00", "mean": "#999999", "bias": "#56B4E9", "random_rotation": "#CC79A7",
+    "transport": "#0072B2",
+    "identity": "#E69F00",
+    "mean": "#999999",
+    "bias": "#56B4E9",
+    "random_rotation": "#CC79A7",
     "zero": "#D55E00",
-}  # fmt: skip
+}
 """An intervention has one colour on this page."""
 EMPTY = "No causal results yet: `ato run causal` makes them."
 TICKS = [-10, -3, -1, -0.3, -0.1, -0.03, -0.01, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
@@ -47,22 +51,29 @@ def page() -> None:
     pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}
     here = f"layer {source} → {target}"
     panel(
-        f"Cost of each intervention, {here}", filled(COSTS, **pair, position_set=edited), partial(_costs, measure),
-        note=f"{WHAT} {SCALE}", empty=EMPTY,
-    )  # fmt: skip
+        f"Cost of each intervention, {here}",
+        filled(COSTS, **pair, position_set=edited),
+        partial(_costs, measure),
+        note=f"{WHAT} {SCALE}",
+        empty=EMPTY,
+    )
     left, right = st.columns(2)
     with left:
         panel(
             f"Cost against the leap, into layer {target}",
             filled(LEAPS, collection=key, target_layer=target, method=method, position_set=edited),
-            partial(_leaps, measure), note=f"Each source layer with a result for these positions. {SCALE}", empty=EMPTY,
-        )  # fmt: skip
+            partial(_leaps, measure),
+            note=f"Each source layer with a result for these positions. {SCALE}",
+            empty=EMPTY,
+        )
     with right:
         panel(
-            f"Cost against how much is edited, {here}", filled(DOSES, **pair), partial(_doses, measure),
+            f"Cost against how much is edited, {here}",
+            filled(DOSES, **pair),
+            partial(_doses, measure),
             note=f"Each set of edited positions, ordered by how many positions of a sequence it replaces. {SCALE}",
             empty=EMPTY,
-        )  # fmt: skip
+        )
     sequences(pair, edited, [name for name in INTERVENTIONS if _has(pair, edited, name)])
     ablations(pair)
 
@@ -74,18 +85,23 @@ def _has(pair: dict[str, object], edited: object, intervention: str) -> bool:
 def _cost(measure: str, channel: type[alt.X] | type[alt.Y], suffix: str = "") -> alt.X | alt.Y:
     """Axis of a cost: linear near 0, logarithmic beyond."""
     return channel(
-        f"{measure}{suffix}:Q", title=MEASURES[measure], axis=alt.Axis(values=TICKS, format="~g"),
+        f"{measure}{suffix}:Q",
+        title=MEASURES[measure],
+        axis=alt.Axis(values=TICKS, format="~g"),
         scale=alt.Scale(type="symlog", constant=LINEAR_BELOW),
-    )  # fmt: skip
+    )
 
 
 def _tooltip(measure: str) -> list[alt.Tooltip]:
     return [
-        alt.Tooltip("intervention:N"), alt.Tooltip("position_set:N", title="edited positions"),
-        number(measure, MEASURES[measure], ".4f"), number(f"{measure}_low", "95 % from", ".4f"),
-        number(f"{measure}_high", "to", ".4f"), number("n_sequences", "sequences", "d"),
+        alt.Tooltip("intervention:N"),
+        alt.Tooltip("position_set:N", title="edited positions"),
+        number(measure, MEASURES[measure], ".4f"),
+        number(f"{measure}_low", "95 % from", ".4f"),
+        number(f"{measure}_high", "to", ".4f"),
+        number("n_sequences", "sequences", "d"),
         number("n_documents", "documents", "d"),
-    ]  # fmt: skip
+    ]
 
 
 def _colour(rows: pl.DataFrame, legend: bool = True) -> alt.Color:

@@ -27,14 +27,20 @@ def sequences(pair: dict[str, object], edited: object, interventions: list[str])
     left, right = st.columns([2, 3])
     with left:
         panel(
-            f"Added loss by sequence, {intervention}", filled(DISTRIBUTION, **values), _distribution, empty=empty,
+            f"Added loss by sequence, {intervention}",
+            filled(DISTRIBUTION, **values),
+            _distribution,
+            empty=empty,
             note="Sequences counted by the loss that the intervention adds to them; left of 0 the model got better.",
-        )  # fmt: skip
+        )
     with right:
         panel(
-            f"Hurt most and least, {intervention}", filled(EXTREMES, **values, shown=SHOWN), _extremes, empty=empty,
+            f"Hurt most and least, {intervention}",
+            filled(EXTREMES, **values, shown=SHOWN),
+            _extremes,
+            empty=empty,
             note="`text` is how the sequence begins. Losses are means over its tokens, in nats; several sets are averaged.",
-        )  # fmt: skip
+        )
 
 
 def ablations(pair: dict[str, object]) -> None:
@@ -52,10 +58,20 @@ def ablations(pair: dict[str, object]) -> None:
 
 def _distribution(rows: pl.DataFrame) -> None:
     axis = alt.X("bin_from:Q", bin="binned", title="added loss (nats a token)", axis=alt.Axis(format="~g", tickCount=6))
-    bars = alt.Chart(rows).mark_bar(color=CATEGORIES[0]).encode(
-        x=axis, x2="bin_to", y=alt.Y("n_sequences:Q", title="sequences", axis=alt.Axis(tickMinStep=1)),
-        tooltip=[number("bin_from", "from", ".4f"), number("bin_to", "to", ".4f"), number("n_sequences", "sequences", "d")],
-    )  # fmt: skip
+    bars = (
+        alt.Chart(rows)
+        .mark_bar(color=CATEGORIES[0])
+        .encode(
+            x=axis,
+            x2="bin_to",
+            y=alt.Y("n_sequences:Q", title="sequences", axis=alt.Axis(tickMinStep=1)),
+            tooltip=[
+                number("bin_from", "from", ".4f"),
+                number("bin_to", "to", ".4f"),
+                number("n_sequences", "sequences", "d"),
+            ],
+        )
+    )
     st.altair_chart(bars.properties(height=320), alt="Number of sequences by added loss")
     whole = rows.row(0, named=True)
     st.caption(f"n = {whole['n_all']} sequences of {whole['n_documents']} documents")
@@ -65,12 +81,16 @@ def _extremes(rows: pl.DataFrame) -> None:
     loss = partial(st.column_config.NumberColumn, format="%.3f")
     st.dataframe(
         rows.select("delta_log_ppl", "text", "log_ppl_none", "log_ppl", "kl", "document", "sequence_id"),
-        hide_index=True, height=400,
+        hide_index=True,
+        height=400,
         column_config={
-            "delta_log_ppl": loss("added loss", format="%.4f"), "log_ppl_none": loss("unedited loss"),
-            "log_ppl": loss("edited loss"), "kl": loss("KL"), "text": st.column_config.TextColumn(width="large"),
+            "delta_log_ppl": loss("added loss", format="%.4f"),
+            "log_ppl_none": loss("unedited loss"),
+            "log_ppl": loss("edited loss"),
+            "kl": loss("KL"),
+            "text": st.column_config.TextColumn(width="large"),
         },
-    )  # fmt: skip
+    )
 
 
 def _ablations(pair: dict[str, object], rows: pl.DataFrame) -> None:
@@ -81,9 +101,13 @@ def _ablations(pair: dict[str, object], rows: pl.DataFrame) -> None:
         for end, title in (("", ""), ("_low", ", from"), ("_high", ", to"))
     }
     clicked = st.dataframe(
-        rows.drop("sae"), hide_index=True, column_config=config, on_select="rerun", selection_mode="single-row",
+        rows.drop("sae"),
+        hide_index=True,
+        column_config=config,
+        on_select="rerun",
+        selection_mode="single-row",
         key="ablated features",
-    )  # fmt: skip
+    )
     if clicked["selection"]["rows"]:
         found = rows.row(clicked["selection"]["rows"][0], named=True)
         go("features", sae=found["sae"], feature_id=found["feature_id"])

@@ -16,25 +16,38 @@ COLOURS = {"feature_transport": "#0072B2", "feature_zero": "#E69F00"}
 def effects(about: dict[str, Any]) -> None:
     """Loss under the feature's edits by leap."""
     panel(
-        "Causal effect", filled(EFFECTS, **about), _effects,
+        "Causal effect",
+        filled(EFFECTS, **about),
+        _effects,
         note="Change of the log-perplexity per token, in nats, when only this feature is replaced by what the operator carries over "
         "(feature_transport) or taken out (feature_zero), where it is active; 95 % intervals over documents. Near 0 for the first and "
         "above 0 for the second: the feature matters, and transport keeps it. By layer and id: SAEs of one layer share these rows.",
         empty="This feature was not edited: `ato run causal` edits the best few of each SAE.",
-    )  # fmt: skip
+    )
 
 
 def _effects(rows: pl.DataFrame) -> None:
     colour = coloured("intervention", COLOURS, "edit").legend(orient="top", title=None)
     chart = with_intervals(
-        rows, x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)), y="delta_log_ppl",
-        y_title="change of log-perplexity (nats)", colour=colour, line=False, zero=True,
+        rows,
+        x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
+        y="delta_log_ppl",
+        y_title="change of log-perplexity (nats)",
+        colour=colour,
+        line=False,
+        zero=True,
         tooltip=[
-            "intervention", "method", "source_layer", number("delta_log_ppl", "change (nats)", ".4f"),
-            number("delta_log_ppl_low", "95 % from", ".4f"), number("delta_log_ppl_high", "to", ".4f"),
-            number("kl", "KL divergence (nats)", ".4f"), "n_sequences", "n_documents",
+            "intervention",
+            "method",
+            "source_layer",
+            number("delta_log_ppl", "change (nats)", ".4f"),
+            number("delta_log_ppl_low", "95 % from", ".4f"),
+            number("delta_log_ppl_high", "to", ".4f"),
+            number("kl", "KL divergence (nats)", ".4f"),
+            "n_sequences",
+            "n_documents",
         ],
-    )  # fmt: skip
+    )
     st.altair_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")
 
 

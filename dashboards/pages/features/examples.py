@@ -22,12 +22,14 @@ WHITESPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
 def examples(about: dict[str, Any]) -> None:
     """The examples of each kind in a tab of their own."""
     panel(
-        "Activating examples", filled(EXAMPLES, **about), lambda rows: _tabs(rows, about["collection"]),
+        "Activating examples",
+        filled(EXAMPLES, **about),
+        lambda rows: _tabs(rows, about["collection"]),
         note="The deeper the colour, the larger the activation, up to the largest one shown; hover over a token for its value. The "
         "underlined token made the example. `·` is a space and `↵` a line break in a coloured token. Examples by quantile show "
         "weak activations too. All are from the text that the scores are measured on, not from the test split alone.",
         empty="There are no examples: `ato run features` keeps them for the selected features.",
-    )  # fmt: skip
+    )
 
 
 def _tabs(rows: pl.DataFrame, collection: str) -> None:
@@ -39,8 +41,9 @@ def _tabs(rows: pl.DataFrame, collection: str) -> None:
                 quantile = "" if row["quantile"] is None else f", up to quantile {row['quantile']:g}"
                 link(
                     f"{row['activation']:.3f}{quantile}, at position {row['position']} of sequence {row['sequence_id']}",
-                    "sql_bench", sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
-                )  # fmt: skip
+                    "sql_bench",
+                    sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
+                )
 
 
 def coloured(tokens: Sequence[str], activations: Sequence[float], largest: float, centre: int) -> str:

@@ -16,10 +16,12 @@ COLOURS = {"promoted": "#0072B2", "suppressed": "#E69F00"}
 def words(about: dict[str, Any]) -> None:
     """Bars of the words with the largest and the least logits."""
     panel(
-        "Logit lens", filled(WORDS, **about), _words,
+        "Logit lens",
+        filled(WORDS, **about),
+        _words,
         note="Logit of each token when the decoder row is read by the unembedding; `·` is a space, `↵` a line break.",
         empty="The words are not known yet: `ato run features` reads them off.",
-    )  # fmt: skip
+    )
 
 
 def _words(rows: pl.DataFrame) -> None:

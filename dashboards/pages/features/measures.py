@@ -19,12 +19,14 @@ SHOWN_NEIGHBOURS = 50
 def measures(about: dict[str, Any]) -> None:
     """The feature's activity, its score with all components, and what is not known of it."""
     panel(
-        f"Feature {about['feature_id']} of {about['sae']}", filled(MEASURES, **about), _measures,
+        f"Feature {about['feature_id']} of {about['sae']}",
+        filled(MEASURES, **about),
+        _measures,
         note="The score weighs low token entropy, vocabulary focus and causal effect against redundancy and deadness, each scaled "
         "over the SAE's features. Vocabulary focus: largest logit of the decoder row, in standard deviations above the mean. Causal "
         "effect: rise of the next-token loss when the feature is taken out, with its 95 % interval over documents; measured "
         "for the best by pre-score only, so that the others have no score.",
-    )  # fmt: skip
+    )
 
 
 def _measures(rows: pl.DataFrame) -> None:
@@ -85,11 +87,13 @@ def _tile(label: str, value: str, help: str | None = None) -> None:
 def explanations(about: dict[str, Any]) -> None:
     """What the feature is said to be about, by whom, and whether that can be about this very feature."""
     panel(
-        "Explanations", filled(EXPLANATIONS, **about), _explanations,
+        "Explanations",
+        filled(EXPLANATIONS, **about),
+        _explanations,
         note="Aligned: enough of the published top tokens are among those that this SAE's feature promotes, so that the label "
         "can be about the same feature.",
         empty="Nobody has explained this feature: `ato run explain` fetches explanations where the SAE is published.",
-    )  # fmt: skip
+    )
 
 
 def _explanations(rows: pl.DataFrame) -> None:
@@ -111,23 +115,30 @@ def _explanations(rows: pl.DataFrame) -> None:
 def neighbours(about: dict[str, Any]) -> None:
     """The features whose activations go most with this one's."""
     panel(
-        "Similar features", filled(NEIGHBOURS, **about), partial(_neighbours, sae=about["sae"]),
+        "Similar features",
+        filled(NEIGHBOURS, **about),
+        partial(_neighbours, sae=about["sae"]),
         note=f"By |correlation| of the activations: the one most like this feature, and those that this one is most like, at most "
         f"{SHOWN_NEIGHBOURS}. A click on a row's first field opens the feature.",
         empty="No feature is known to be like this one: correlations are measured by `ato run features`.",
-    )  # fmt: skip
+    )
 
 
 def _neighbours(rows: pl.DataFrame, sae: str) -> None:
     st.dataframe(
-        rows, hide_index=True, key="neighbours", selection_mode="single-row", on_select=partial(_open, rows, sae),
-        placeholder="not scored", column_config={
+        rows,
+        hide_index=True,
+        key="neighbours",
+        selection_mode="single-row",
+        on_select=partial(_open, rows, sae),
+        placeholder="not scored",
+        column_config={
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "correlation": st.column_config.NumberColumn("|correlation|", format="%.3f"),
             "promotes": st.column_config.ListColumn("promotes"),
             "score": st.column_config.NumberColumn("score", format="%.3f", width=90),
         },
-    )  # fmt: skip
+    )
 
 
 def _open(rows: pl.DataFrame, sae: str) -> None:

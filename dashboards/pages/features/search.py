@@ -52,13 +52,15 @@ def results(search: Search) -> None:
         st.info(f"An id is a number, not {search.text!r}: look in everything else for words.")
         return
     panel(
-        "Features found" if search.text else "Features by score", statement(search), partial(_table, search=search),
+        "Features found" if search.text else "Features by score",
+        statement(search),
+        partial(_table, search=search),
         note=f"At most {SHOWN} rows; a click on a row's first field opens the feature. Exact tokens come first, then by strength: the "
         "largest activation on the token in an example, or the logit of the promoted word; without a search by score, "
         "which only the candidates have (the others are not scored). Verdicts are of the ridge operator at the same position, by leap.",
         empty="No feature fits: try fewer letters, look in everything, or take the filters away. Examples and "
         "promoted words are made by `ato run features`, explanations by `ato run explain`.",
-    )  # fmt: skip
+    )
 
 
 def statement(search: Search) -> str:
@@ -68,11 +70,15 @@ def statement(search: Search) -> str:
     filters = "collection = $collection" + (" and sae = $sae" if search.sae else "")
     of_verdict = search.verdict != ANY
     template = FIND.format(
-        judged=JUDGED.format(filters=filters), filters=filters,
-        matches="\n    union all\n".join(MATCHES[place].format(filters=filters) for place in places) if search.text else ALL,
+        judged=JUDGED.format(filters=filters),
+        filters=filters,
+        matches="\n    union all\n".join(MATCHES[place].format(filters=filters) for place in places)
+        if search.text
+        else ALL,
         at_leap=AT_LEAP.format(filters=filters) if of_verdict else "",
-        kept="\n    semi join at_leap using (sae, feature_id)" * of_verdict + "\n    where f.selected" * search.selected,
-    )  # fmt: skip
+        kept="\n    semi join at_leap using (sae, feature_id)" * of_verdict
+        + "\n    where f.selected" * search.selected,
+    )
     return filled(template, **vars(search), id=int(search.text) if is_id else None)
 
 
@@ -84,8 +90,14 @@ def _table(rows: pl.DataFrame, search: Search) -> None:
     )
     order = ["feature_id", "layer", *why, "promotes", "explanation", "score", "activation_rate", "verdicts", "sae"]
     st.dataframe(
-        rows, hide_index=True, key="found", selection_mode="single-row", on_select=partial(_open, rows),
-        column_order=order, placeholder="not scored", column_config={
+        rows,
+        hide_index=True,
+        key="found",
+        selection_mode="single-row",
+        on_select=partial(_open, rows),
+        column_order=order,
+        placeholder="not scored",
+        column_config={
             "feature_id": st.column_config.NumberColumn("feature", format="%d", width=70),
             "layer": st.column_config.NumberColumn("layer", format="%d", width=60),
             "found_in": st.column_config.TextColumn("found in", width=110),
@@ -97,7 +109,7 @@ def _table(rows: pl.DataFrame, search: Search) -> None:
             "verdicts": st.column_config.ListColumn("leap: verdict", width=330, help="Of the ridge operators"),
             "sae": st.column_config.TextColumn("SAE"),
         },
-    )  # fmt: skip
+    )
 
 
 def _open(rows: pl.DataFrame) -> None:

@@ -22,14 +22,16 @@ def transport(about: dict[str, Any]) -> None:
     policies = ask(filled(POLICIES, **about))["position_policy"].to_list()
     policy = choose("Source position", "position_policy", policies) if len(policies) > 1 else (*policies, "same")[0]
     panel(
-        "Where does it stop being transported?", filled(PROFILE, position_policy=policy, **about), _profile,
+        "Where does it stop being transported?",
+        filled(PROFILE, position_policy=policy, **about),
+        _profile,
         note="r2 of the prediction along the feature's direction, over the test tokens on which it is active: 1 is perfect, 0 no better "
         "than the mean; bars are 95 % intervals (documents resampled). `identity` takes the source residual itself, `mean` the "
         "mean of the train tokens. Ceiling: what the best linear map could reach, on all test tokens. Skill: 1 - error / error of the "
         f"identity. A method stops at the first leap where the feature is not transported. Values below {LEAST_R2:g} stand at the "
         "lower edge. A click on a row's first field opens the operator.",
         empty="No operator that leads to this SAE's layer has been judged: `ato run evaluate` does it.",
-    )  # fmt: skip
+    )
 
 
 def _profile(rows: pl.DataFrame) -> None:
@@ -52,12 +54,22 @@ def _profile(rows: pl.DataFrame) -> None:
         "operator",
     ]
     clicked = st.dataframe(
-        rows.select(columns), hide_index=True, key="judged", on_select="rerun", selection_mode="single-row", height=300,
-        placeholder="not scored", column_config={
+        rows.select(columns),
+        hide_index=True,
+        key="judged",
+        on_select="rerun",
+        selection_mode="single-row",
+        height=300,
+        placeholder="not scored",
+        column_config={
             "source_layer": st.column_config.NumberColumn("source layer", format="%d"),
             "n_active": st.column_config.NumberColumn("active test tokens"),
-        } | {name: st.column_config.NumberColumn(name, format="%.3f") for name in ("r2", "r2_low", "r2_high", "skill", "ceiling")},
-    )  # fmt: skip
+        }
+        | {
+            name: st.column_config.NumberColumn(name, format="%.3f")
+            for name in ("r2", "r2_low", "r2_high", "skill", "ceiling")
+        },
+    )
     for place in clicked["selection"]["rows"]:
         row = rows.row(place, named=True)
         go(
@@ -73,10 +85,14 @@ def _stops(rows: pl.DataFrame) -> None:
             if row["method"] not in ("mean", "permuted"):
                 at, far = row["stops_at_leap"], row["transported_leap"]
                 st.metric(
-                    row["method"], f"to leap {far}" if far is not None else "at no leap", width="content",
+                    row["method"],
+                    f"to leap {far}" if far is not None else "at no leap",
+                    width="content",
                     delta="does not stop" if at is None else f"stops at leap {at}: {row['stops_as']}",
-                    delta_color="off", delta_arrow="off", help="Up to which leap it is transported without a gap",
-                )  # fmt: skip
+                    delta_color="off",
+                    delta_arrow="off",
+                    help="Up to which leap it is transported without a gap",
+                )
 
 
 def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
@@ -99,19 +115,30 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     y = alt.Y("r2:Q", title="r2 on active test tokens", scale=scale)
     low = alt.Y("r2_low:Q", title="r2 on active test tokens", scale=scale)
     base = alt.Chart(rows).encode(
-        x=x, color=coloured("method", named, "method").legend(legend), tooltip=[
-            "method", "source_layer", "leap", number("r2", "r2"), number("r2_low", "95 % from"), number("r2_high", "to"),
-            number("ceiling", "ceiling"), "verdict", alt.Tooltip("n_active:Q", title="active test tokens", format=","),
+        x=x,
+        color=coloured("method", named, "method").legend(legend),
+        tooltip=[
+            "method",
+            "source_layer",
+            "leap",
+            number("r2", "r2"),
+            number("r2_low", "95 % from"),
+            number("r2_high", "to"),
+            number("ceiling", "ceiling"),
+            "verdict",
+            alt.Tooltip("n_active:Q", title="active test tokens", format=","),
         ],
-    )  # fmt: skip
+    )
     ceiling = alt.Chart(own).encode(x=x, y=alt.Y("ceiling:Q", title="r2 on active test tokens", scale=scale))
     layers = [
         ceiling.mark_line(strokeDash=[6, 4], color=GREY),
-        alt.Chart(own.head(1)).mark_text(align="left", dy=-8, color=GREY).encode(x=x, y=ceiling.encoding.y, text=alt.value("ceiling")),
+        alt.Chart(own.head(1))
+        .mark_text(align="left", dy=-8, color=GREY)
+        .encode(x=x, y=ceiling.encoding.y, text=alt.value("ceiling")),
         base.mark_line(opacity=0.8).encode(y=y),
         base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=low, y2="r2_high:Q"),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=y, shape=alt.Shape("method:N", legend=legend)),
-    ]  # fmt: skip
+    ]
     if not (stop := own.filter(own["leap"] == own["stops_at_leap"])).is_empty():
         at = alt.Chart(stop).encode(x=x)
         said = at.mark_text(align="left", dx=4, color=GREY).encode(y=alt.value(8), text=alt.value(f"{main} stops"))

@@ -14,17 +14,22 @@ Curves = dict[str, tuple[str, str]]
 """Column -> name and colour of its line."""
 
 RANK_CURVES: Curves = {
-    "ceiling_in_sample": ("ceiling, in sample", "#56B4E9"), "ceiling_held_out": ("ceiling, held out", "#009E73"),
-    "ceiling_null": ("chance", "#999999"), "r2_svd_paper": ("as published", "#E69F00"), "r2_rrr": ("best map", "#0072B2"),
-}  # fmt: skip
+    "ceiling_in_sample": ("ceiling, in sample", "#56B4E9"),
+    "ceiling_held_out": ("ceiling, held out", "#009E73"),
+    "ceiling_null": ("chance", "#999999"),
+    "r2_svd_paper": ("as published", "#E69F00"),
+    "r2_rrr": ("best map", "#0072B2"),
+}
 EFFICIENCY_CURVES: Curves = {"efficiency_paper": ("as published", "#E69F00"), "efficiency": ("best map", "#0072B2")}
 SPECTRUM_CURVES: Curves = {
     "singular_value": ("singular value", "#0072B2"),
     "modulus": ("eigenvalue, modulus", "#E69F00"),
 }
 CORRELATION_CURVES: Curves = {
-    "rho_in_sample": ("train", "#56B4E9"), "rho_held_out": ("test", "#009E73"), "rho_null": ("chance", "#999999")
-}  # fmt: skip
+    "rho_in_sample": ("train", "#56B4E9"),
+    "rho_held_out": ("test", "#009E73"),
+    "rho_null": ("chance", "#999999"),
+}
 LOWEST, LOWEST_R2 = -1.0, -0.2
 """Efficiencies and whitened r2 below these are drawn there."""
 HEIGHT = 300
@@ -33,66 +38,86 @@ HEIGHT = 300
 def strength(**chosen: object) -> None:
     """Cross-validation: held-out r2 of every strength and fold."""
     panel(
-        "Strength", filled(STRENGTH, **chosen), _strength,
+        "Strength",
+        filled(STRENGTH, **chosen),
+        _strength,
         empty="This operator has no strength to choose, or its method was not cross-validated.",
         note="Held-out r2 of the residual, averaged over dimensions, of each strength alpha: a point is one fold of the train "
         "documents, the line their mean, the dashed rule the chosen strength.",
-    )  # fmt: skip
+    )
 
 
 def scaling(**chosen: object) -> None:
     """How much of the train documents the pair needs."""
     panel(
-        "Amount of data", filled(SCALING, **chosen), _scaling, empty="`ato run evaluate` fits the pair on shares of the train documents.",
+        "Amount of data",
+        filled(SCALING, **chosen),
+        _scaling,
+        empty="`ato run evaluate` fits the pair on shares of the train documents.",
         note="r2 of the residual on the same test tokens after fitting on a share of the train documents, with 95 % intervals "
         "by document. A curve that still rises asks for more text.",
-    )  # fmt: skip
+    )
 
 
 def ranks(**chosen: object) -> None:
     """What a map of each rank reaches, between chance and ceiling."""
     panel(
-        "Rank and ceiling", filled(RANKS, **chosen), _ranks, empty="`ato run evaluate` measures the ranks of the pair.",
+        "Rank and ceiling",
+        filled(RANKS, **chosen),
+        _ranks,
+        empty="`ato run evaluate` measures the ranks of the pair.",
         note="Whitened r2 on test tokens of the best map of each rank, with 95 % intervals by document. No linear map of that rank "
         "can pass the ceiling; the band is between its held-out and its in-sample value. Chance: the same with documents "
         "shuffled. As published: the fitted operator cut by SVD.",
-    )  # fmt: skip
+    )
 
 
 def efficiency(**chosen: object) -> None:
     """Shares of the ceiling that are reached."""
     panel(
-        "Transport efficiency", filled(RANKS, **chosen), _efficiency, empty="`ato run evaluate` measures the ranks of the pair.",
+        "Transport efficiency",
+        filled(RANKS, **chosen),
+        _efficiency,
+        empty="`ato run evaluate` measures the ranks of the pair.",
         note=f"Whitened r2 over the ceiling of the same rank; 1 is all that a linear map can carry. As published: SVD cut over the "
         f"in-sample ceiling. Below {LOWEST:g} a point is drawn at {LOWEST:g}.",
-    )  # fmt: skip
+    )
 
 
 def spectrum(**chosen: object) -> None:
     """Singular values and moduli of eigenvalues of the operator's matrix."""
     panel(
-        "Spectrum", filled(SPECTRUM, **chosen), _spectrum, empty="The identity and the mean have no spectrum worth a curve.",
+        "Spectrum",
+        filled(SPECTRUM, **chosen),
+        _spectrum,
+        empty="The identity and the mean have no spectrum worth a curve.",
         note="Modes of the operator's matrix, largest first, on logarithmic axes; about 300 of them are shown. What is zero to "
         "rounding is left out.",
-    )  # fmt: skip
+    )
 
 
 def modes(**chosen: object) -> None:
     """Canonical correlations of the pair."""
     panel(
-        "Canonical correlations", filled(MODES, **chosen), _modes, empty="`ato run evaluate` measures the correlations of the pair.",
+        "Canonical correlations",
+        filled(MODES, **chosen),
+        _modes,
+        empty="`ato run evaluate` measures the correlations of the pair.",
         note="Correlation of source and target along each canonical direction: on train tokens, of the same directions on test "
         "tokens, and with documents shuffled (chance).",
-    )  # fmt: skip
+    )
 
 
 def spectrum_in_numbers(**chosen: object) -> None:
     """How large, how many-dimensional and how rotating the operator's matrix is."""
     panel(
-        "Spectrum in numbers", filled(SPECTRUM_NUMBERS, **chosen), _numbers, empty="The identity and the mean have no spectrum.",
+        "Spectrum in numbers",
+        filled(SPECTRUM_NUMBERS, **chosen),
+        _numbers,
+        empty="The identity and the mean have no spectrum.",
         note="Stable rank: squared Frobenius norm over the largest squared singular value. Complex eigenvalues come in pairs, "
         "each a plane that the operator rotates; those larger than 1 grow.",
-    )  # fmt: skip
+    )
 
 
 def _strength(rows: pl.DataFrame) -> None:
@@ -103,10 +128,17 @@ def _strength(rows: pl.DataFrame) -> None:
     if rows["l1_ratio"].drop_nulls().n_unique() > 1:
         colour = numbered("l1_ratio", "l1 ratio", rows["l1_ratio"].n_unique())
     base = alt.Chart(rows).encode(
-        x=x, color=colour,
-        tooltip=[number("alpha", "alpha", "~g"), number("l1_ratio", "l1 ratio", "~g"), number("fold", "fold", "d"),
-                 number("r2", "held-out r2", ".4f"), number("mean_r2", "mean of folds", ".4f"), number("n_folds", "folds", "d")],
-    )  # fmt: skip
+        x=x,
+        color=colour,
+        tooltip=[
+            number("alpha", "alpha", "~g"),
+            number("l1_ratio", "l1 ratio", "~g"),
+            number("fold", "fold", "d"),
+            number("r2", "held-out r2", ".4f"),
+            number("mean_r2", "mean of folds", ".4f"),
+            number("n_folds", "folds", "d"),
+        ],
+    )
     chart = alt.layer(
         base.mark_line().encode(y=alt.Y("mean_r2:Q", title="held-out r2", scale=y)),
         base.mark_point(size=30).encode(y=alt.Y("r2:Q", title="held-out r2", scale=y)),
@@ -118,21 +150,32 @@ def _strength(rows: pl.DataFrame) -> None:
 def _scaling(rows: pl.DataFrame) -> None:
     colours = {method: METHODS.get(method, CATEGORIES[4]) for method in rows["method"].unique(maintain_order=True)}
     chart = with_intervals(
-        rows, x=alt.X("n_train:Q", title="train tokens", scale=alt.Scale(type="log", nice=False, padding=14)), y="r2",
-        y_title="r2 on test tokens", colour=coloured("method", colours, "method").legend(orient="top"),
+        rows,
+        x=alt.X("n_train:Q", title="train tokens", scale=alt.Scale(type="log", nice=False, padding=14)),
+        y="r2",
+        y_title="r2 on test tokens",
+        colour=coloured("method", colours, "method").legend(orient="top"),
         tooltip=[
-            "method:N", number("fraction", "share of documents", ".0%"), number("n_train", "train tokens", ",d"),
-            number("r2", "r2"), number("r2_low", "95 % low"), number("r2_high", "95 % high"), number("alpha", "alpha", "~g"),
-            number("n_test", "test tokens", ",d"), number("n_test_documents", "test documents", ",d"),
+            "method:N",
+            number("fraction", "share of documents", ".0%"),
+            number("n_train", "train tokens", ",d"),
+            number("r2", "r2"),
+            number("r2_low", "95 % low"),
+            number("r2_high", "95 % high"),
+            number("alpha", "alpha", "~g"),
+            number("n_test", "test tokens", ",d"),
+            number("n_test_documents", "test documents", ",d"),
         ],
-    )  # fmt: skip
+    )
     st.altair_chart(chart.properties(height=HEIGHT), alt="r2 against the number of train tokens")
 
 
 def _ranks(rows: pl.DataFrame) -> None:
-    band = alt.Chart(rows).mark_area(opacity=0.25, color=CATEGORIES[2]).encode(
-        x=_rank(), y=alt.Y("ceiling_held_out:Q", title="whitened r2"), y2="ceiling_in_sample:Q"
-    )  # fmt: skip
+    band = (
+        alt.Chart(rows)
+        .mark_area(opacity=0.25, color=CATEGORIES[2])
+        .encode(x=_rank(), y=alt.Y("ceiling_held_out:Q", title="whitened r2"), y2="ceiling_in_sample:Q")
+    )
     curves = _by_rank(rows, RANK_CURVES, "whitened r2", LOWEST_R2)
     st.altair_chart(
         alt.layer(band, *curves).properties(height=HEIGHT), alt="Whitened r2 against rank, with its ceiling"
@@ -154,9 +197,15 @@ def _by_rank(rows: pl.DataFrame, curves: Curves, title: str, lowest: float) -> l
     least = min([0.0, *(value for column in curves for value in rows[column].drop_nulls())])
     y, scale = alt.Y("value:Q", title=title), alt.Scale(domainMin=max(lowest, least), clamp=True)
     tooltip: list[Any] = [
-        number("rank", "rank", "d"), "curve:N", number("value", title), number("low", "95 % low"), number("high", "95 % high"),
-        number("d_kept", "of dimensions", "d"), number("n_train", "train tokens", ",d"), number("n_test", "test tokens", ",d"),
-    ]  # fmt: skip
+        number("rank", "rank", "d"),
+        "curve:N",
+        number("value", title),
+        number("low", "95 % low"),
+        number("high", "95 % high"),
+        number("d_kept", "of dimensions", "d"),
+        number("n_train", "train tokens", ",d"),
+        number("n_test", "test tokens", ",d"),
+    ]
     lines = _folded(rows, curves).encode(x=_rank(), y=y.scale(scale), color=_colours(curves), tooltip=tooltip)
     *_, last = curves
     bars = alt.Chart(rows).mark_rule(strokeWidth=1.5, opacity=0.7, color=curves[last][1])
@@ -174,11 +223,18 @@ def _modes(rows: pl.DataFrame) -> None:
 
 
 def _by_mode(rows: pl.DataFrame, curves: Curves, title: str, scale: Literal["log", "linear"]) -> None:
-    chart = _folded(rows, curves).mark_line().encode(
-        x=alt.X("mode:Q", title="mode", scale=alt.Scale(type=scale, nice=False), axis=alt.Axis(format="d", tickCount=6)),
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(type=scale), axis=alt.Axis(format="~g", tickCount=5)),
-        color=_colours(curves), tooltip=[number("mode", "mode", "d"), "curve:N", number("value", title, ".4~g")],
-    )  # fmt: skip
+    chart = (
+        _folded(rows, curves)
+        .mark_line()
+        .encode(
+            x=alt.X(
+                "mode:Q", title="mode", scale=alt.Scale(type=scale, nice=False), axis=alt.Axis(format="d", tickCount=6)
+            ),
+            y=alt.Y("value:Q", title=title, scale=alt.Scale(type=scale), axis=alt.Axis(format="~g", tickCount=5)),
+            color=_colours(curves),
+            tooltip=[number("mode", "mode", "d"), "curve:N", number("value", title, ".4~g")],
+        )
+    )
     st.altair_chart(chart.properties(height=HEIGHT), alt=f"{title} of every mode")
 
 
@@ -198,11 +254,14 @@ def _colours(curves: Curves) -> alt.Color:
 def _numbers(rows: pl.DataFrame) -> None:
     own = rows.row(0, named=True)
     shown = {
-        "modes": ("n_modes", ",d"), "largest singular value": ("largest_singular_value", ".3f"),
-        "largest eigenvalue": ("spectral_radius", ".3f"), "stable rank": ("stable_rank", ".1f"),
-        "modes of 90 % energy": ("modes_for_90_percent", ",d"), "complex eigenvalues": ("share_complex", ".0%"),
+        "modes": ("n_modes", ",d"),
+        "largest singular value": ("largest_singular_value", ".3f"),
+        "largest eigenvalue": ("spectral_radius", ".3f"),
+        "stable rank": ("stable_rank", ".1f"),
+        "modes of 90 % energy": ("modes_for_90_percent", ",d"),
+        "complex eigenvalues": ("share_complex", ".0%"),
         "growing eigenvalues": ("n_growing", ",d"),
-    }  # fmt: skip
+    }
     with st.container(horizontal=True):
         for title, (column, form) in shown.items():
             st.metric(title, "–" if own[column] is None else format(own[column], form), width=140)

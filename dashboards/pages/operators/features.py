@@ -28,16 +28,21 @@ def features(**chosen: Any) -> None:
     sae = next(iter(judged)) if len(judged) == 1 else choose("SAE", "sae", list(judged))
     chosen = chosen | {"sae": sae, "evaluation": judged[sae or ""]}
     panel(
-        "Verdicts", filled(VERDICT_COUNTS, **chosen), _verdicts, empty=NOT_JUDGED,
+        "Verdicts",
+        filled(VERDICT_COUNTS, **chosen),
+        _verdicts,
+        empty=NOT_JUDGED,
         note=f"Features of {sae}. Transported: r2 surely high, so it was there before, linearly; synthesised: r2 surely low, so it "
         "was computed in between; undetermined: neither is sure. Not scored: active on too few test tokens.",
-    )  # fmt: skip
+    )
     panel(
-        "r2 of features by how often they are active", filled(HISTOGRAM, **chosen), _histogram,
+        "r2 of features by how often they are active",
+        filled(HISTOGRAM, **chosen),
+        _histogram,
         empty="No feature is active often enough to be scored.",
         note="A tile counts the scored features of a range of r2 and of activation rate (share of test tokens; logarithmic). "
         "Features with an r2 below -1 are in the lowest row.",
-    )  # fmt: skip
+    )
     _features(chosen)
 
 
@@ -52,16 +57,26 @@ def _verdicts(rows: pl.DataFrame) -> None:
 def _histogram(rows: pl.DataFrame) -> None:
     rate = alt.X("rate_from:Q", title="activation rate (share of test tokens)")
     count = alt.Color("n_features:Q", title="features", scale=alt.Scale(type="log"))
-    chart = alt.Chart(rows).mark_rect().encode(
-        x=rate.scale(type="log", nice=False).axis(format="~g"), x2="rate_to:Q",
-        y=alt.Y("r2_from:Q", title="r2 of the feature", scale=alt.Scale(domain=[-1, 1])), y2="r2_to:Q",
-        color=count.legend(orient="top", gradientLength=180),
-        tooltip=[
-            number("n_features", "features", ",d"), number("n_transported", "transported", ",d"),
-            number("n_synthesised", "synthesised", ",d"), number("r2_from", "r2 from", ".2f"), number("r2_to", "to", ".2f"),
-            number("rate_from", "rate from", ".2~g"), number("rate_to", "to", ".2~g"),
-        ],
-    )  # fmt: skip
+    chart = (
+        alt.Chart(rows)
+        .mark_rect()
+        .encode(
+            x=rate.scale(type="log", nice=False).axis(format="~g"),
+            x2="rate_to:Q",
+            y=alt.Y("r2_from:Q", title="r2 of the feature", scale=alt.Scale(domain=[-1, 1])),
+            y2="r2_to:Q",
+            color=count.legend(orient="top", gradientLength=180),
+            tooltip=[
+                number("n_features", "features", ",d"),
+                number("n_transported", "transported", ",d"),
+                number("n_synthesised", "synthesised", ",d"),
+                number("r2_from", "r2 from", ".2f"),
+                number("r2_to", "to", ".2f"),
+                number("rate_from", "rate from", ".2~g"),
+                number("rate_to", "to", ".2~g"),
+            ],
+        )
+    )
     st.altair_chart(
         chart.properties(height=340), alt="Two-dimensional histogram of the features' r2 and activation rate"
     )
@@ -72,11 +87,13 @@ def _features(chosen: dict[str, Any]) -> None:
     order = choose("Sorted by", "order", list(ORDERS), widget="segmented_control", where=left) or next(iter(ORDERS))
     which = choose("Features", "features", ["selected", "all"], widget="segmented_control", where=right)
     panel(
-        "Features", filled(FEATURES, **chosen, selected=which == "selected") + f"\norder by {ORDERS[order]}, feature_id\nlimit 25", _table,
+        "Features",
+        filled(FEATURES, **chosen, selected=which == "selected") + f"\norder by {ORDERS[order]}, feature_id\nlimit 25",
+        _table,
         empty="No feature of this SAE is selected yet: `ato run features` scores them; or show all.",
         note="Select a row to open the feature. r2 with its 95 % interval by document; skill against leaving the source as it is; "
         "ceiling: the best a linear map could reach, on all test tokens.",
-    )  # fmt: skip
+    )
 
 
 def _table(rows: pl.DataFrame) -> None:
@@ -84,9 +101,13 @@ def _table(rows: pl.DataFrame) -> None:
         "activation_rate": "%.2e"
     }
     found = st.dataframe(
-        rows.drop("sae"), hide_index=True, on_select="rerun", selection_mode="single-row", key="features of the operator",
+        rows.drop("sae"),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="features of the operator",
         column_config={name: st.column_config.NumberColumn(format=form) for name, form in decimals.items()},
-    )  # fmt: skip
+    )
     if found["selection"]["rows"]:
         row = rows.row(found["selection"]["rows"][0], named=True)
         go("features", sae=row["sae"], feature_id=row["feature_id"])

@@ -84,13 +84,14 @@ def _follow_operator(fitted: pl.DataFrame) -> None:
 def _scores(chosen: dict[str, Any]) -> None:
     score = choose("Score", "score", list(SCORES), widget="segmented_control") or next(iter(SCORES))
     panel(
-        "Scores of the residual, beside the baselines", filled(LEADERBOARD, **chosen),
+        "Scores of the residual, beside the baselines",
+        filled(LEADERBOARD, **chosen),
         lambda rows: _draw_scores(rows, score, chosen["operator"]),
         note="On test tokens of the pair, with 95 % intervals by document; the chosen operator is blue. r2: averaged over "
         "dimensions; weighted: large dimensions count more; whitened: every direction counts alike; of the update: of what the "
         "blocks in between add; skill: 1 - squared error / squared error of leaving the source as it is (identity). Below "
         f"{LOWEST:g} a point is drawn at {LOWEST:g}.",
-    )  # fmt: skip
+    )
 
 
 def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
@@ -111,10 +112,14 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
         y=alt.Y("name:N", title=None, sort=rows["name"].to_list(), axis=alt.Axis(labelLimit=220)),
         color=alt.condition(f"datum.operator == '{operator}'", alt.value("#0072B2"), alt.value("#999999")),
         tooltip=[
-            "name:N", number(column, score), number(f"{column}_low", "95 % low"), number(f"{column}_high", "95 % high"),
-            number("n_test", "test tokens", ",d"), number("n_test_documents", "test documents", ",d"),
+            "name:N",
+            number(column, score),
+            number(f"{column}_low", "95 % low"),
+            number(f"{column}_high", "95 % high"),
+            number("n_test", "test tokens", ",d"),
+            number("n_test_documents", "test documents", ",d"),
         ],
-    )  # fmt: skip
+    )
     chart = alt.layer(
         base.mark_rule(strokeWidth=2).encode(
             x=alt.X(f"{column}_low:Q", title=score, scale=scale), x2=f"{column}_high:Q"

@@ -10,17 +10,22 @@ from dashboards.ui.reading import filled
 def origin(**chosen: object) -> None:
     """Registry version, file, model and text, and how to load it in Python."""
     panel(
-        "Where it comes from, and how to load it", filled(ORIGIN, **chosen), _origin,
+        "Where it comes from, and how to load it",
+        filled(ORIGIN, **chosen),
+        _origin,
         note="Baselines are not registered. The file's path is relative to the warehouse.",
-    )  # fmt: skip
+    )
 
 
 def lineage(**chosen: object) -> None:
     """The runs that the operator was made from, the one that fitted it, and those that read it."""
     panel(
-        "Lineage", filled(LINEAGE, **chosen), _lineage, empty="No finished run lists this operator's file.",
+        "Lineage",
+        filled(LINEAGE, **chosen),
+        _lineage,
+        empty="No finished run lists this operator's file.",
         note="A key names a run by its settings and inputs: equal settings give equal keys.",
-    )  # fmt: skip
+    )
 
 
 def _origin(rows: pl.DataFrame) -> None:
@@ -53,12 +58,14 @@ def _snippet(own: dict[str, str]) -> str:
 
 def _lineage(rows: pl.DataFrame) -> None:
     st.dataframe(
-        rows, hide_index=True,
+        rows,
+        hide_index=True,
         column_config={
-            "settings": st.column_config.JsonColumn(width="large"), "seconds": st.column_config.NumberColumn(format="%.1f s"),
+            "settings": st.column_config.JsonColumn(width="large"),
+            "seconds": st.column_config.NumberColumn(format="%.1f s"),
             "started_at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
-    )  # fmt: skip
+    )
 
 
 ORIGIN = """with own as (

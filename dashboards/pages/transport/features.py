@@ -19,31 +19,39 @@ NOT_JUDGED = "No features have been judged for this choice. `ato run evaluate` j
 def verdicts(sql: str) -> None:
     """Shares of the verdicts by leap, a bar a pair; drawn from the statement of the map."""
     panel(
-        "Verdicts by leap", sql, _verdicts, note="A bar is one target layer, named above it; hovering shows n. "
+        "Verdicts by leap",
+        sql,
+        _verdicts,
+        note="A bar is one target layer, named above it; hovering shows n. "
         "Transported: r2 surely high; synthesised: surely low; undetermined: neither is sure.",
-    )  # fmt: skip
+    )
 
 
 def distribution(**chosen: object) -> None:
     """How the r2 of features spreads at each leap, for the operators and SAEs of the map."""
     features = choose("Features", "features", ["all", "selected"], widget="segmented_control")
     panel(
-        "Spread of r2 by leap", filled(SPREAD, **chosen, features=features), _spread, empty=NOT_JUDGED,
+        "Spread of r2 by leap",
+        filled(SPREAD, **chosen, features=features),
+        _spread,
+        empty=NOT_JUDGED,
         note="Of the scored features: the thin line holds 90 %, the thick one the middle half, the dot is the median. Selected "
         "features are those with the best quality scores (`ato run features`). The axis stops at -2; hovering shows more.",
-    )  # fmt: skip
+    )
 
 
 def compositions(**chosen: object) -> None:
     """What is lost where the way is taken in two steps over a middle layer."""
     panel(
-        "In one step or in two", filled(COMPOSITIONS, **chosen), _compositions,
+        "In one step or in two",
+        filled(COMPOSITIONS, **chosen),
+        _compositions,
         empty="No two-step way has been compared for this choice: `ato run evaluate` compares ridge operators whose halves "
         "are fitted too.",
         note="Weighted r2 of the whole residual on test tokens, with 95 % intervals by document: the direct operator against "
         "the product of two shorter ones. What the product lacks, the middle layer does not hold linearly. The 40 ways "
         "that lose most.",
-    )  # fmt: skip
+    )
 
 
 def _verdicts(rows: pl.DataFrame) -> None:
@@ -61,13 +69,19 @@ def _verdicts(rows: pl.DataFrame) -> None:
     )
     axis = alt.Axis(format="%")
     bars = named.mark_bar().encode(
-        **place, y=alt.Y("share:Q", title="share of scored features", axis=axis, scale=alt.Scale(domain=[0, 1])),
-        color=coloured("verdict", VERDICTS, "verdict").legend(orient="top"), order="place:Q",
+        **place,
+        y=alt.Y("share:Q", title="share of scored features", axis=axis, scale=alt.Scale(domain=[0, 1])),
+        color=coloured("verdict", VERDICTS, "verdict").legend(orient="top"),
+        order="place:Q",
         tooltip=[
-            "verdict:N", number("share", "share", ".1%"), number("source_layer", "source layer", "d"),
-            number("target_layer", "target layer", "d"), number("n_features_scored", "features scored", ",d"), "sae:N",
+            "verdict:N",
+            number("share", "share", ".1%"),
+            number("source_layer", "source layer", "d"),
+            number("target_layer", "target layer", "d"),
+            number("n_features_scored", "features scored", ",d"),
+            "sae:N",
         ],
-    )  # fmt: skip
+    )
     layers = [bars]
     if judged.height <= LABELLED:
         head = alt.Chart(judged).mark_text(dy=-7, fontSize=11, color="#808080")
@@ -77,14 +91,18 @@ def _verdicts(rows: pl.DataFrame) -> None:
 
 def _spread(rows: pl.DataFrame) -> None:
     base = alt.Chart(rows).encode(
-        x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)), xOffset=alt.XOffset("target_layer:O"),
+        x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
+        xOffset=alt.XOffset("target_layer:O"),
         color=numbered("target_layer", "target layer", rows["target_layer"].n_unique()),
         tooltip=[
-            number("source_layer", "source layer", "d"), number("target_layer", "target layer", "d"),
-            *[number(f"r2_q{q:02d}", f"{q} % are below") for q in (5, 25, 50, 75, 95)], number("mean_r2", "mean"),
-            number("n_features", "features scored", ",d"), "sae:N",
+            number("source_layer", "source layer", "d"),
+            number("target_layer", "target layer", "d"),
+            *[number(f"r2_q{q:02d}", f"{q} % are below") for q in (5, 25, 50, 75, 95)],
+            number("mean_r2", "mean"),
+            number("n_features", "features scored", ",d"),
+            "sae:N",
         ],
-    )  # fmt: skip
+    )
     least = min([0.0, *rows["r2_q05"]])
     scale = alt.Scale(domain=[max(LOWEST, least), 1], clamp=True, nice=False)
     vertical = {q: alt.Y(f"r2_q{q:02d}:Q", title="r2 of features", scale=scale) for q in (5, 25, 50)}
@@ -100,17 +118,31 @@ def _compositions(rows: pl.DataFrame) -> None:
     steps = {"direct": "#0072B2", "two steps": "#E69F00"}
     both = alt.Chart(rows).transform_fold(["r2_direct", "r2_composed"], ["part", "r2"])
     named = both.transform_calculate(
-        steps="datum.part == 'r2_direct' ? 'direct' : 'two steps'", low="datum[datum.part + '_low']", high="datum[datum.part + '_high']"
-    )  # fmt: skip
+        steps="datum.part == 'r2_direct' ? 'direct' : 'two steps'",
+        low="datum[datum.part + '_low']",
+        high="datum[datum.part + '_high']",
+    )
     base = named.encode(
-        y=alt.Y("way:N", title="source → middle → target layer", sort=rows["way"].to_list(), axis=alt.Axis(labelOverlap=False)),
+        y=alt.Y(
+            "way:N",
+            title="source → middle → target layer",
+            sort=rows["way"].to_list(),
+            axis=alt.Axis(labelOverlap=False),
+        ),
         color=coloured("steps", steps, "").legend(orient="top"),
         tooltip=[
-            "way:N", "steps:N", number("r2", "weighted r2"), number("low", "95 % low"), number("high", "95 % high"),
-            number("r2_lost", "lost by two"), number("r2_lost_low", "lost, 95 % low"), number("r2_lost_high", "lost, 95 % high"),
-            number("n_test", "test tokens", ",d"), number("n_test_documents", "test documents", ",d"),
+            "way:N",
+            "steps:N",
+            number("r2", "weighted r2"),
+            number("low", "95 % low"),
+            number("high", "95 % high"),
+            number("r2_lost", "lost by two"),
+            number("r2_lost_low", "lost, 95 % low"),
+            number("r2_lost_high", "lost, 95 % high"),
+            number("n_test", "test tokens", ",d"),
+            number("n_test_documents", "test documents", ",d"),
         ],
-    )  # fmt: skip
+    )
     chart = alt.layer(
         base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title="weighted r2"), x2="high:Q"),
         base.mark_point(filled=True, size=45, opacity=1).encode(

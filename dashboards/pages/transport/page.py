@@ -41,10 +41,13 @@ def page() -> None:
     chosen = {"collection": key} | _choose_operators(key, fitted, places[1:])
     sql = filled(MAP, **chosen)
     panel(
-        "Source x target", sql, lambda rows: _map(rows, measure), note=f"{MEANINGS[MEASURES[measure]]} Click a cell to open "
+        "Source x target",
+        sql,
+        lambda rows: _map(rows, measure),
+        note=f"{MEANINGS[MEASURES[measure]]} Click a cell to open "
         "its operator. – is not scored: no SAE at the target has been judged. Colours stop at the ends of their scale; "
         "numbers do not.",
-    )  # fmt: skip
+    )
     left, right = st.columns(2)
     with left:
         panel("By leap", sql, lambda rows: _profile(rows, measure, "leap", "target_layer"), note=INTERVALS)
@@ -67,9 +70,12 @@ def _choose_operators(key: str, fitted: pl.DataFrame, places: list[Any]) -> dict
     method = choose("Method", "method", methods, where=places[0])
     policies = fitted.filter(pl.col("method") == method)["position_policy"].unique().sort(descending=True).to_list()
     policy = choose(
-        "Source position", "position_policy", policies, where=places[1],
+        "Source position",
+        "position_policy",
+        policies,
+        where=places[1],
         help="Which source token predicts a target token: the same, the one before, one at an offset, or the most attended.",
-    )  # fmt: skip
+    )
     layers = dict(ask(filled(SAES, collection=key)).iter_rows())
     sae = choose("SAE, where a target has several", "sae", list(layers), where=places[2])
     return {"method": method, "position_policy": policy, "sae": sae, "sae_layer": layers.get(sae or "")}
@@ -125,9 +131,13 @@ def _profile(rows: pl.DataFrame, measure: str, along: str, lines: str) -> None:
         st.info(NOT_JUDGED)
         return
     chart = with_intervals(
-        rows, x=whole(along, titles[along]), y=column, y_title=measure,
-        colour=numbered(lines, titles[lines], rows[lines].n_unique()), tooltip=[*_pair(), *_interval(rows, measure), *_sizes()],
-    )  # fmt: skip
+        rows,
+        x=whole(along, titles[along]),
+        y=column,
+        y_title=measure,
+        colour=numbered(lines, titles[lines], rows[lines].n_unique()),
+        tooltip=[*_pair(), *_interval(rows, measure), *_sizes()],
+    )
     st.altair_chart(
         chart.properties(height=280), alt=f"{measure} against {titles[along]}, a line for each {titles[lines]}"
     )
@@ -149,9 +159,11 @@ def _interval(rows: pl.DataFrame, measure: str) -> list[alt.Tooltip]:
 
 def _sizes() -> list[alt.Tooltip]:
     return [
-        number("n_features_scored", "features scored", ",d"), number("n_features", "of", ",d"),
-        number("n_test", "test tokens", ",d"), number("n_test_documents", "test documents", ",d"),
-    ]  # fmt: skip
+        number("n_features_scored", "features scored", ",d"),
+        number("n_features", "of", ",d"),
+        number("n_test", "test tokens", ",d"),
+        number("n_test_documents", "test documents", ",d"),
+    ]
 
 
 ADDRESS = ("source_layer", "target_layer", "method", "position_policy", "operator", "sae")

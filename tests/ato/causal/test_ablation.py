@@ -156,9 +156,13 @@ def test_special_tokens_and_norm_outliers_are_never_edited(model):
 def test_progress_counts_every_window_once(model):
     heard = []
     ablation_effects(
-        model, {"a": (1, make_sae(), np.arange(4))}, make_sequences(), n_tokens=8, batch_size=3,
+        model,
+        {"a": (1, make_sae(), np.arange(4))},
+        make_sequences(),
+        n_tokens=8,
+        batch_size=3,
         on_rows=lambda done, total: heard.append((done, total)),
-    )  # fmt: skip
+    )
     assert heard[-1][0] == heard[-1][1] > 0
     assert [done for done, _ in heard] == sorted({done for done, _ in heard})
 

@@ -249,9 +249,11 @@ def test_effects_are_paired_means_over_edited_sequences_with_the_document_bootst
     own = losses.edits[0][edit]
     found = causal_effects(losses.with_unedited(0), losses.log_ppl, document, n_boot=200, seed=5)
     truth = {
-        "log_ppl": own.log_ppl, "delta_log_ppl": own.log_ppl - losses.log_ppl,
-        "delta_edited_onwards": own.log_ppl_edited_onwards - own.clean_edited_onwards, "kl": own.kl,
-    }  # fmt: skip
+        "log_ppl": own.log_ppl,
+        "delta_log_ppl": own.log_ppl - losses.log_ppl,
+        "delta_edited_onwards": own.log_ppl_edited_onwards - own.clean_edited_onwards,
+        "kl": own.kl,
+    }
     assert (found[edit].n_sequences, found[edit].n_documents) == (edited.sum(), len(set(document[edited])))
     numbers = np.unique(document)
     for name, values in truth.items():

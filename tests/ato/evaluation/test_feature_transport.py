@@ -43,9 +43,10 @@ class Case:
         centre = self.y.mean(0)
         w_dec = rng.normal(size=(d_sae, d))
         self.sae = SparseAutoencoder(
-            "jumprelu", *(torch.tensor(a, dtype=torch.float32) for a in (w_dec.T, np.zeros(d_sae), w_dec, centre)),
+            "jumprelu",
+            *(torch.tensor(a, dtype=torch.float32) for a in (w_dec.T, np.zeros(d_sae), w_dec, centre)),
             threshold=torch.tensor(rng.uniform(0.5, 4, size=d_sae), dtype=torch.float32),
-        )  # fmt: skip
+        )
         fitted = map_ + 0.05 * rng.normal(size=(d, d))
         self.operators = {
             "linear": (SOURCE, operator(fitted, centre - fitted @ self.x.mean(0))),

@@ -111,8 +111,12 @@ def test_blocks_above_the_highest_layer_and_the_head_are_not_run(model, batch):
     ran = []
     watched = [*enumerate(model.blocks), ("head", model.parts.head)]
     # Attention and MLP lie inside the blocks: whether they ran shows whether the block did its work.
-    hooks = [next(part.children() if name != "head" else iter([part])).register_forward_hook(
-        lambda *_, name=name: ran.append(name)) for name, part in watched]  # fmt: skip
+    hooks = [
+        next(part.children() if name != "head" else iter([part])).register_forward_hook(
+            lambda *_, name=name: ran.append(name)
+        )
+        for name, part in watched
+    ]
     try:
         model.residuals(*batch, [0, 2])
         assert sorted(ran) == [0, 1, 2]

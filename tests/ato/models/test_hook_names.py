@@ -31,11 +31,20 @@ def test_a_name_stands_for_a_site_and_a_layer(name, site, layer):
 @pytest.mark.parametrize(
     "name",
     [
-        "", "hook_embed", "blocks.0.hook_resid_pre", "blocks.3.hook_resid_mid", "blocks.3.ln2.hook_normalized",
-        "blocks.3.mlp.hook_in", "blocks.x.hook_resid_post", "model.layers.3.input", "model.layers.3.mlp.gate_proj",
-        "model.layers.3.pre_feedforward_layernorm.output", "model.layers.3.self_attn.o_proj.output", "model.norm",
+        "",
+        "hook_embed",
+        "blocks.0.hook_resid_pre",
+        "blocks.3.hook_resid_mid",
+        "blocks.3.ln2.hook_normalized",
+        "blocks.3.mlp.hook_in",
+        "blocks.x.hook_resid_post",
+        "model.layers.3.input",
+        "model.layers.3.mlp.gate_proj",
+        "model.layers.3.pre_feedforward_layernorm.output",
+        "model.layers.3.self_attn.o_proj.output",
+        "model.norm",
     ],
-)  # fmt: skip
+)
 def test_other_places_stand_for_nothing(name):
     assert parse_hook(name) is None
 

@@ -191,8 +191,10 @@ def test_a_residual_block_brings_its_groups_and_a_pass_feeds_moments(rows):
     x, y, group = rows
     source = MemorySource(
         {5: torch.from_numpy(x), 6: torch.from_numpy(y), 7: torch.from_numpy(x)},
-        group=group, n_folds=N_FOLDS, block_rows=300,
-    )  # fmt: skip
+        group=group,
+        n_folds=N_FOLDS,
+        block_rows=300,
+    )
     moments = Moments([(5, 6), (5, 7), (6, 7)], n_folds=N_FOLDS)
     assert share_pass(source, [moments]) == len(x)
     test = group == GROUPS.index("test")

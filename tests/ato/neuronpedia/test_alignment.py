@@ -11,10 +11,19 @@ VARIANT = "gemma-2-2b/12-gemmascope-res-16k__l0-176"
 @pytest.mark.parametrize(
     ("token", "expected"),
     [
-        ("▁the", "the"), ("Ġthe", "the"), (" the", "the"), ("the", "the"), ("The", "The"), ("▁▁", " "), ("Ċ", "\n"),
-        ("↵", "\n"), ("ĉ", "\t"), ("a▁b", "a b"), ("", ""),
+        ("▁the", "the"),
+        ("Ġthe", "the"),
+        (" the", "the"),
+        ("the", "the"),
+        ("The", "The"),
+        ("▁▁", " "),
+        ("Ċ", "\n"),
+        ("↵", "\n"),
+        ("ĉ", "\t"),
+        ("a▁b", "a b"),
+        ("", ""),
     ],
-)  # fmt: skip
+)
 def test_a_token_reads_the_same_whatever_the_tokenizer_calls_its_space(token, expected):
     assert normalise_token(token) == expected
 

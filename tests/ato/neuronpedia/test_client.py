@@ -166,7 +166,7 @@ def test_a_passing_fault_is_tried_again(server, client, fault):
         (Fault(200, b'{"cut": '), DamagedFileError, "damaged"),
         (Fault(200, b"[]"), DamagedFileError, "no JSON object"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_that_stays_is_one_line_after_the_last_attempt(server, client, fault, error, says):
     server.faults[PATH] = [fault] * 9
     with pytest.raises(error, match=says) as caught:
@@ -328,9 +328,14 @@ def test_indices_may_be_numbers_or_text_and_rows_of_other_sources_are_left_out()
         explanation_from(explanation(4, "x"), ID).feature_id == explanation_from(explanation("4", "x"), ID).feature_id
     )
     for row in (
-        explanation(4, "x", modelId="other"), explanation(4, "x", layer="5-tiny-res-16k"), explanation("no", "x"),
-        explanation(-1, "x"), explanation(None, "x"), explanation(4, "  "), explanation(4, None),
-    ):  # fmt: skip
+        explanation(4, "x", modelId="other"),
+        explanation(4, "x", layer="5-tiny-res-16k"),
+        explanation("no", "x"),
+        explanation(-1, "x"),
+        explanation(None, "x"),
+        explanation(4, "  "),
+        explanation(4, None),
+    ):
         assert explanation_from(row, ID) is None
     assert feature_from({"index": "x"}, ID) is None
 

@@ -146,8 +146,9 @@ def test_scores_of_solutions_that_are_solved_tightly_equal_grid_search_tightly()
     moments = Moments([(0, 1)], n_folds=4).update({0: x, 1: y}, fold=fold)
     strengths = strengths_of("elasticnet", [0.01, 0.1], [0.3, 0.9])
     scores = cross_validated_elastic_net(moments, 0, 1, strengths, tolerance=1e-14)
-    search = grid_search(x, y, [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(4)],
-                         [0.01, 0.1], [0.3, 0.9])  # fmt: skip
+    search = grid_search(
+        x, y, [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(4)], [0.01, 0.1], [0.3, 0.9]
+    )
     assert np.abs(scores - split_scores(search)).max() < 1e-7
 
 

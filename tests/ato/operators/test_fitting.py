@@ -185,8 +185,10 @@ def test_targets_of_one_source_share_its_factorisations(monkeypatch):
 def test_merged_moments_give_the_same_fit_as_the_whole():
     rows, group = two_targets()
     whole = Moments([(2, 7)]).update(rows, group)
-    halves = [Moments([(2, 7)]).update({k: v[part] for k, v in rows.items()}, group[part])
-              for part in (slice(0, 170), slice(170, None))]  # fmt: skip
+    halves = [
+        Moments([(2, 7)]).update({k: v[part] for k, v in rows.items()}, group[part])
+        for part in (slice(0, 170), slice(170, None))
+    ]
     for merged in (halves[0] + halves[1], halves[1] + halves[0]):
         fit, expected = (fit_operator_from_moments(m, 2, 7, "rrr", rank=3) for m in (merged, whole))
         assert np.allclose(fit.operator.matrix, expected.operator.matrix, atol=1e-10)

@@ -16,9 +16,20 @@ def operator() -> TransportOperator:
     rng = np.random.default_rng(0)
     matrix, x_mean, y_mean = rng.standard_normal((5, 7)), rng.standard_normal(7), rng.standard_normal(5)
     return TransportOperator(
-        matrix, y_mean - matrix @ x_mean, "ridge", source_layer=3, target_layer=5, alpha=10.0, rank=5,
-        x_mean=x_mean, y_mean=y_mean, model="tiny", revision="main", weights_hash="abc", collection="tiny-0",
-    )  # fmt: skip
+        matrix,
+        y_mean - matrix @ x_mean,
+        "ridge",
+        source_layer=3,
+        target_layer=5,
+        alpha=10.0,
+        rank=5,
+        x_mean=x_mean,
+        y_mean=y_mean,
+        model="tiny",
+        revision="main",
+        weights_hash="abc",
+        collection="tiny-0",
+    )
 
 
 def test_calling_it_applies_the_affine_map_and_keeps_the_type(operator):

@@ -86,8 +86,9 @@ def test_test_documents_and_the_order_of_targets_change_nothing(case):
         {2: case.x, 3: spoiled, 5: case.z}, case.group, document=case.document
     )
     scaling_fits(other, 2, 5, FRACTIONS, alphas=ALPHAS)
-    pairs = zip(scaling_fits(other, 2, 3, FRACTIONS, alphas=ALPHAS),
-                scaling_fits(case.moments, 2, 3, FRACTIONS, alphas=ALPHAS))  # fmt: skip
+    pairs = zip(
+        scaling_fits(other, 2, 3, FRACTIONS, alphas=ALPHAS), scaling_fits(case.moments, 2, 3, FRACTIONS, alphas=ALPHAS)
+    )
     for ours, theirs in pairs:
         assert ours.r2_val == pytest.approx(theirs.r2_val, abs=1e-10)
         np.testing.assert_allclose(ours.operator.matrix, theirs.operator.matrix, atol=1e-9)

@@ -82,10 +82,13 @@ def test_rows_do_not_depend_on_their_order_on_block_size_or_on_the_layers_asked_
     whole = next(source.blocks())
     order = np.random.default_rng(1).permutation(whole.n)
     turned = MemorySource(
-        {layer: x[order] for layer, x in whole.residuals.items()}, document=whole.document[order],
-        group=whole.group[order], n_folds=N_FOLDS, position=whole.position[order],
+        {layer: x[order] for layer, x in whole.residuals.items()},
+        document=whole.document[order],
+        group=whole.group[order],
+        n_folds=N_FOLDS,
+        position=whole.position[order],
         attended={4: Attended(whole.attended[4].positions[order], whole.attended[4].weights[order])},
-    )  # fmt: skip
+    )
     for policy in ("offset:2", "attended:2", "shuffled:2"):
         key = source_key(*PAIR, policy)
         straight = next(PairedSource(source, [PAIR], policy).blocks())
@@ -111,9 +114,13 @@ def test_a_token_that_attends_to_no_kept_token_is_dropped():
     block.attended[4].positions[7], block.attended[4].weights[7] = -1, 0
     block.attended[4].positions[8, 0] = 0  # position 0 is not kept; the second position is
     source = MemorySource(
-        block.residuals, document=block.document, group=block.group, n_folds=N_FOLDS, position=block.position,
+        block.residuals,
+        document=block.document,
+        group=block.group,
+        n_folds=N_FOLDS,
+        position=block.position,
         attended=block.attended,
-    )  # fmt: skip
+    )
     for policy, rows in (("attended:2", [7]), ("attended", [7, 8]), ("shuffled", [7, 8])):
         paired = PairedSource(source, [PAIR], policy)
         (found,) = paired.blocks()
@@ -127,9 +134,13 @@ def test_several_pairs_share_one_source_and_attended_keys_tell_targets_apart():
     block = next(source.blocks())
     other = Attended(block.attended[4].positions[:, ::-1].copy(), block.attended[4].weights[:, ::-1].copy())
     both = MemorySource(
-        block.residuals | {6: block.residuals[1]}, document=block.document, group=block.group, n_folds=N_FOLDS,
-        position=block.position, attended=block.attended | {6: other},
-    )  # fmt: skip
+        block.residuals | {6: block.residuals[1]},
+        document=block.document,
+        group=block.group,
+        n_folds=N_FOLDS,
+        position=block.position,
+        attended=block.attended | {6: other},
+    )
     pairs = [(1, 4), (1, 6), (4, 6)]
     shared = PairedSource(both, pairs, "attended:3")
     keys = [source_key(*pair, "attended:3") for pair in pairs]
@@ -148,9 +159,13 @@ def test_a_token_without_a_source_for_one_of_the_targets_is_dropped_for_all():
     other = Attended(block.attended[4].positions.copy(), block.attended[4].weights.copy())
     other.positions[7], other.weights[7] = -1, 0
     source = MemorySource(
-        block.residuals | {6: block.residuals[1]}, document=block.document, group=block.group, n_folds=N_FOLDS,
-        position=block.position, attended={4: block.attended[4], 6: other},
-    )  # fmt: skip
+        block.residuals | {6: block.residuals[1]},
+        document=block.document,
+        group=block.group,
+        n_folds=N_FOLDS,
+        position=block.position,
+        attended={4: block.attended[4], 6: other},
+    )
     paired = PairedSource(source, [PAIR, (1, 6)], "attended")
     assert sum(found.n for found in paired.blocks(layers=[4])) == block.n - 1
     assert paired.unpaired.total() == 1

@@ -27,8 +27,10 @@ def position_effect(n_documents, size, seed=0):
         {layer: torch.from_numpy(v.reshape(-1, D).astype(np.float32)) for layer, v in ((1, x), (4, y))},
         document=np.repeat(np.arange(n_documents), LENGTH),
         group=np.repeat(np.arange(n_documents) % (N_FOLDS + 2), LENGTH),
-        n_folds=N_FOLDS, block_rows=50 * LENGTH, position=np.tile(np.arange(LENGTH), n_documents),
-    ), size * effect  # fmt: skip
+        n_folds=N_FOLDS,
+        block_rows=50 * LENGTH,
+        position=np.tile(np.arange(LENGTH), n_documents),
+    ), size * effect
 
 
 def test_documents_shuffled_explain_exactly_what_position_explains():
@@ -114,9 +116,14 @@ def test_small_blocks_are_joined_before_documents_are_shuffled_alike_on_every_pa
     for rows in (10, 100, 700):  # one sequence, one document, many documents a block
         group = np.sort(np.maximum(group, 2)) if rows < 700 else group
         source = MemorySource(
-            {1: x, 4: x}, document=np.arange(n) // 100, sequence_id=np.arange(n) // 10, position=np.arange(n) % 10,
-            group=group, n_folds=3, block_rows=rows,
-        )  # fmt: skip
+            {1: x, 4: x},
+            document=np.arange(n) // 100,
+            sequence_id=np.arange(n) // 10,
+            position=np.arange(n) % 10,
+            group=group,
+            n_folds=3,
+            block_rows=rows,
+        )
         permuted = PermutedSource(source, [PAIR])
         found = {}
         for splits in (None, ["test"]):

@@ -21,10 +21,16 @@ def random_sae(architecture: str, seed: int = 0, apply_b_dec_to_input: bool = Tr
 
     gated = architecture in ("jumprelu", "gated")
     return SparseAutoencoder(
-        architecture, draw(D_IN, D_SAE), draw(D_SAE), draw(D_SAE, D_IN), draw(D_IN),
-        threshold=draw(D_SAE).abs() if gated else None, k=K if architecture == "topk" else None,
-        apply_b_dec_to_input=apply_b_dec_to_input, metadata={"neuronpedia_id": "tiny/3-res"},
-    )  # fmt: skip
+        architecture,
+        draw(D_IN, D_SAE),
+        draw(D_SAE),
+        draw(D_SAE, D_IN),
+        draw(D_IN),
+        threshold=draw(D_SAE).abs() if gated else None,
+        k=K if architecture == "topk" else None,
+        apply_b_dec_to_input=apply_b_dec_to_input,
+        metadata={"neuronpedia_id": "tiny/3-res"},
+    )
 
 
 def lens_sae(architecture: str, apply_b_dec_to_input: bool = True):
@@ -32,9 +38,15 @@ def lens_sae(architecture: str, apply_b_dec_to_input: bool = True):
     from sae_lens import SAE
 
     config = {
-        "architecture": architecture, "d_in": D_IN, "d_sae": D_SAE, "k": K, "device": "cpu", "dtype": "float32",
-        "apply_b_dec_to_input": apply_b_dec_to_input, "metadata": {"neuronpedia_id": "tiny/3-res"},
-    }  # fmt: skip
+        "architecture": architecture,
+        "d_in": D_IN,
+        "d_sae": D_SAE,
+        "k": K,
+        "device": "cpu",
+        "dtype": "float32",
+        "apply_b_dec_to_input": apply_b_dec_to_input,
+        "metadata": {"neuronpedia_id": "tiny/3-res"},
+    }
     sae = SAE.from_dict(config)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -199,7 +211,7 @@ def truncate(file) -> None:
         (lambda f: edit_weights(f, W_dec=torch.zeros(D_SAE, D_IN + 1)), SAEError, "W_dec"),
         (lambda f: edit_weights(f, b_enc=torch.full((D_SAE,), torch.nan)), DamagedFileError, "b_enc holds NaN"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_folder_is_refused_in_one_line_that_names_the_file(tmp_path, break_it, error, says):
     save_sae(random_sae("topk"), tmp_path)
     break_it(tmp_path)

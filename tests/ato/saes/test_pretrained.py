@@ -53,9 +53,12 @@ def test_metadata_say_what_the_directory_knows_and_survive_saving(published, tmp
     published(lens_sae("jumprelu"), hook_name="blocks.6.hook_resid_post", neuronpedia_id=None)
     ours = load_pretrained(RELEASE, SAE_ID)
     expected = {
-        "release": RELEASE, "sae_id": SAE_ID, "neuronpedia_id": "gemma-2-2b/6-gemmascope-res-16k", "l0": 70.0,
+        "release": RELEASE,
+        "sae_id": SAE_ID,
+        "neuronpedia_id": "gemma-2-2b/6-gemmascope-res-16k",
+        "l0": 70.0,
         "hook_name": "blocks.6.hook_resid_post",
-    }  # fmt: skip
+    }
     assert expected.items() <= ours.metadata.items()
     again = load_sae(save_sae(ours, tmp_path / "saved"), site="resid_post", layer=6)
     assert expected.items() <= again.metadata.items()
@@ -120,9 +123,14 @@ def test_a_transcoder_is_refused(published):
     from sae_lens import SAE
 
     config = {
-        "architecture": "transcoder", "d_in": D_IN, "d_out": D_IN, "d_sae": D_SAE, "apply_b_dec_to_input": False,
-        "device": "cpu", "dtype": "float32",
-    }  # fmt: skip
+        "architecture": "transcoder",
+        "d_in": D_IN,
+        "d_out": D_IN,
+        "d_sae": D_SAE,
+        "apply_b_dec_to_input": False,
+        "device": "cpu",
+        "dtype": "float32",
+    }
     published(SAE.from_dict(config))
     with pytest.raises(SAEError, match="architecture 'transcoder' is not supported"):
         load_pretrained(RELEASE, SAE_ID)

@@ -182,10 +182,14 @@ def test_the_first_position_special_tokens_and_norm_outliers_are_not_edited(mode
 
 def test_ce_recovered_weighs_tokens_and_resamples_documents():
     losses = SpliceLosses(
-        sequence_id=np.arange(4), document=np.array([0, 0, 1, 2]), n_predicted=np.array([10, 10, 20, 40]),
-        clean=np.array([20.0, 20, 40, 80]), spliced={"s": np.array([30.0, 30, 60, 120])},
-        zero={1: np.array([40.0, 40, 80, 160])}, layer={"s": 1},
-    )  # fmt: skip
+        sequence_id=np.arange(4),
+        document=np.array([0, 0, 1, 2]),
+        n_predicted=np.array([10, 10, 20, 40]),
+        clean=np.array([20.0, 20, 40, 80]),
+        spliced={"s": np.array([30.0, 30, 60, 120])},
+        zero={1: np.array([40.0, 40, 80, 160])},
+        layer={"s": 1},
+    )
     found = ce_recovered(losses, "s")
     assert (found.ce_clean, found.ce_spliced, found.ce_zero) == (2, 3, 4)
     # every document recovers one half, so every resample does
@@ -196,9 +200,7 @@ def test_ce_recovered_is_one_for_the_clean_loss_zero_for_the_ablated_and_missing
     clean, zero = np.array([20.0, 30.0]), np.array([50.0, 70.0])
 
     def recovered(spliced: np.ndarray, zero: np.ndarray) -> float:
-        losses = SpliceLosses(
-            np.arange(2), np.arange(2), np.full(2, 10), clean, {"s": spliced}, {1: zero}, {"s": 1}
-        )  # fmt: skip
+        losses = SpliceLosses(np.arange(2), np.arange(2), np.full(2, 10), clean, {"s": spliced}, {1: zero}, {"s": 1})
         return ce_recovered(losses, "s", n_boot=50).ce_recovered
 
     assert recovered(clean, zero) == 1

@@ -26,9 +26,7 @@ def documents(n: int, length: int) -> list[Document]:
 
 
 def sequences(docs, **options):
-    defaults = dict(
-        seq_len=16, n_tokens=None, max_sequences_per_document=None, min_len=4, split_seed=0, n_folds=5
-    )  # fmt: skip
+    defaults = dict(seq_len=16, n_tokens=None, max_sequences_per_document=None, min_len=4, split_seed=0, n_folds=5)
     return list(make_sequences(docs, TOKENIZER, **defaults | options))
 
 

@@ -34,8 +34,12 @@ from warehouse.storage.warehouse import Warehouse
 
 LOCAL = {"scheduler": "local", "workers": 2}
 WORK = (
-    (saes, "_judge"), (features, "share_pass"), (features, "look"), (operators, "_commit"), (evaluate, "share_pass"),
-)  # fmt: skip
+    (saes, "_judge"),
+    (features, "share_pass"),
+    (features, "look"),
+    (operators, "_commit"),
+    (evaluate, "share_pass"),
+)
 """What each stage calls on its way. None of them is named by a task itself, which would take it along to a worker."""
 
 
@@ -146,8 +150,11 @@ def test_a_part_that_fails_is_named_and_the_others_are_kept_for_the_next_run(stu
     def new_targets() -> list[int]:
         new = [run for run in manifests(Warehouse()) if run.key not in complete]
         assert {run.quality for run in new} == {"passed"}
-        found = rows(None, "select distinct target_layer from efficiency where list_contains(?, evaluation) order by 1",
-                     [[run.key for run in new]])  # fmt: skip
+        found = rows(
+            None,
+            "select distinct target_layer from efficiency where list_contains(?, evaluation) order by 1",
+            [[run.key for run in new]],
+        )
         return [row["target_layer"] for row in found]
 
     assert new_targets() == [1, 2]
@@ -201,9 +208,13 @@ def test_pairs_are_divided_evenly_and_sources_stay_together_where_that_costs_at_
             if len(set(layers)) == len(layers):
                 assert max(map(len, shares)) <= len(layers) / n + 2
     for n in (2, 3, 6):
-        assert sum(len({source for source, _ in share}) for share in (
-            [pair.layers for pair in own] for own in divided_by_source(pairs(grid), n)
-        )) == 6  # fmt: skip
+        assert (
+            sum(
+                len({source for source, _ in share})
+                for share in ([pair.layers for pair in own] for own in divided_by_source(pairs(grid), n))
+            )
+            == 6
+        )
     assert [len(share) for share in divided_by_source(pairs(grid[:20]), 2)] == [10, 10]
 
 

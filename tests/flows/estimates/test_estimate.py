@@ -170,10 +170,17 @@ def test_the_forward_passes_of_the_collection_are_counted_by_hand():
 def test_a_flow_is_estimated_as_the_stages_that_it_runs(flow, method, monkeypatch):
     """The flows themselves say which: their tasks note that they were called."""
     tasks = {
-        "collect_residuals": "collect", "obtain_saes": "saes", "measure_features": "features", "fit_operators": "operators",
-        "evaluate_operators": "evaluate", "measure_causal": "causal", "write_report": "report",
-        "score_features": "features", "explain_features": None, "publish_results": None,
-    }  # fmt: skip
+        "collect_residuals": "collect",
+        "obtain_saes": "saes",
+        "measure_features": "features",
+        "fit_operators": "operators",
+        "evaluate_operators": "evaluate",
+        "measure_causal": "causal",
+        "write_report": "report",
+        "score_features": "features",
+        "explain_features": None,
+        "publish_results": None,
+    }
     modules = {name: importlib.import_module(f"flows.{name}") for name in STAGES_OF}
     run: list[str | None] = []
     stand_ins = {name: lambda *_, stage=stage: run.append(stage) or ["key"] for name, stage in tasks.items()}
@@ -195,11 +202,14 @@ def test_residuals_that_cannot_be_put_back_are_not_counted():
 @pytest.mark.parametrize(
     ("override", "stage"),
     [
-        ("collect.n_tokens=440000", "collect"), ("saes.n_tokens=1200000", "saes"), ("features.candidate_percent=50", "features"),
-        ("operators.methods=[ridge, elasticnet]", "operators"), ("operators.leaps=[1, 2, 3, 4, 6, 8]", "evaluate"),
+        ("collect.n_tokens=440000", "collect"),
+        ("saes.n_tokens=1200000", "saes"),
+        ("features.candidate_percent=50", "features"),
+        ("operators.methods=[ridge, elasticnet]", "operators"),
+        ("operators.leaps=[1, 2, 3, 4, 6, 8]", "evaluate"),
         ("causal.n_sequences=500", "causal"),
     ],
-)  # fmt: skip
+)
 def test_more_work_is_estimated_as_more_time(override, stage):
     before, after = (estimate(load_settings("demo", o), rates=SLOW) for o in ([], [override]))
     assert after.by_stage[stage].seconds > before.by_stage[stage].seconds

@@ -21,9 +21,11 @@ DEPLOYMENTS = {deployment.name: deployment for deployment in declared()}
 def starts(event: str, **labels: str) -> set[str]:
     """Flows that an event with these labels starts."""
     return {
-        name for name, deployment in DEPLOYMENTS.items() for trigger in deployment.triggers
+        name
+        for name, deployment in DEPLOYMENTS.items()
+        for trigger in deployment.triggers
         if event in trigger["expect"] and trigger.get("match", {}).items() <= labels.items()
-    }  # fmt: skip
+    }
 
 
 def chain_from(settings: Settings, both_there: bool) -> list[set[str]]:

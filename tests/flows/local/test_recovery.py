@@ -23,10 +23,13 @@ def event(name: str, run_count: int, tag: str = "ato"):
     from prefect.server.events.schemas.events import ReceivedEvent
 
     return ReceivedEvent(
-        event=f"prefect.flow-run.{name}", id=uuid4(), occurred=datetime.now(UTC), received=datetime.now(UTC),
+        event=f"prefect.flow-run.{name}",
+        id=uuid4(),
+        occurred=datetime.now(UTC),
+        received=datetime.now(UTC),
         resource={"prefect.resource.id": f"prefect.flow-run.{uuid4()}", "prefect.run-count": str(run_count)},
         related=[{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}],
-    )  # fmt: skip
+    )
 
 
 def rules() -> list:
@@ -72,9 +75,7 @@ class Server:
 
 def run(name: str, state: str, *, count: int = 1, pool: str | None = "gpu", deployment: str | None = "d") -> dict:
     """A flow run as the server lists it."""
-    return {
-        "id": name, "state_type": state, "run_count": count, "work_pool_name": pool, "deployment_id": deployment
-    }  # fmt: skip
+    return {"id": name, "state_type": state, "run_count": count, "work_pool_name": pool, "deployment_id": deployment}
 
 
 def test_runs_that_ended_with_the_platform_go_on_and_cancelled_ones_do_not(monkeypatch):
@@ -88,9 +89,12 @@ def test_runs_that_ended_with_the_platform_go_on_and_cancelled_ones_do_not(monke
 
 def test_a_lost_workers_runs_go_on_unless_they_crashed_too_often_and_others_are_left_alone(monkeypatch):
     server = Server(
-        run("its", "RUNNING"), run("often", "RUNNING", count=MOST_RESTARTS + 1), run("waits", "PENDING"),
-        run("other", "RUNNING"), run("elsewhere", "PENDING", pool="cpu"),
-    )  # fmt: skip
+        run("its", "RUNNING"),
+        run("often", "RUNNING", count=MOST_RESTARTS + 1),
+        run("waits", "PENDING"),
+        run("other", "RUNNING"),
+        run("elsewhere", "PENDING", pool="cpu"),
+    )
     monkeypatch.setattr(recovery.httpx, "post", server.post)
     lost = LostWorker("gpu", frozenset({"its", "often"}))
     server.away = True

@@ -128,11 +128,13 @@ def test_stopping_leaves_no_process_whatever_its_session_and_whatever_it_ignores
 
 def test_a_service_is_asked_to_end_before_it_is_killed(watched):
     start, _ = watched
-    start.start(program(
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('ended in order')))\n"
-        "print('up', flush=True); time.sleep(600)"
-    ))  # fmt: skip
+    start.start(
+        program(
+            "import signal, sys, time\n"
+            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('ended in order')))\n"
+            "print('up', flush=True); time.sleep(600)"
+        )
+    )
     until(said)
     start.stop()
     assert "ended in order" in said()

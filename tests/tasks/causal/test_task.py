@@ -36,9 +36,13 @@ def put_operator(warehouse: Warehouse, pair: PairStage, weights_hash: str) -> Tr
     """An operator near the identity, as the stage ``operators`` leaves it."""
     rng = np.random.default_rng(pair.source_layer)
     operator = TransportOperator(
-        np.eye(D) + 0.1 * rng.normal(size=(D, D)), rng.normal(size=D), "ridge", *pair.layers,
-        y_mean=rng.normal(size=D), weights_hash=weights_hash,
-    )  # fmt: skip
+        np.eye(D) + 0.1 * rng.normal(size=(D, D)),
+        rng.normal(size=D),
+        "ridge",
+        *pair.layers,
+        y_mean=rng.normal(size=D),
+        weights_hash=weights_hash,
+    )
     stage = pair.stage
     stage.add(warehouse.publish_artifact(operator.save, *pair.operator_path("ridge")))
     stage.write("operators", [row("operators", operator=pair.operator_key("ridge"), **pair.columns, rank=D)])
@@ -77,18 +81,33 @@ def put_collection(warehouse: Warehouse, settings: Settings, weights_hash: str) 
         for i in range(20)
     ]
     collection = row(
-        "collections", collection=COLLECTION, weights_hash=weights_hash, layers=[0, 1, 2, 3], median_norm=[1e6] * 4,
-        seq_len=SEQ_LEN, d_model=D, n_layers=5, n_folds=3, site="resid_post",
+        "collections",
+        collection=COLLECTION,
+        weights_hash=weights_hash,
+        layers=[0, 1, 2, 3],
+        median_norm=[1e6] * 4,
+        seq_len=SEQ_LEN,
+        d_model=D,
+        n_layers=5,
+        n_folds=3,
+        site="resid_post",
         settings=settings.collect.model_dump_json(),
-    )  # fmt: skip
+    )
     files = [
         write_sequences(warehouse, COLLECTION, 0, sequences),
         warehouse.write_rows("collections", [collection], COLLECTION, collection=COLLECTION),
     ]
     commit(
-        warehouse, "collect", COLLECTION, collection=COLLECTION, settings={}, files=files, quality=PASSED,
-        started_at=STARTED, seconds=1.0,
-    )  # fmt: skip
+        warehouse,
+        "collect",
+        COLLECTION,
+        collection=COLLECTION,
+        settings={},
+        files=files,
+        quality=PASSED,
+        started_at=STARTED,
+        seconds=1.0,
+    )
 
 
 def put_feature_stats(warehouse: Warehouse, key: str, layer: int) -> None:
@@ -106,9 +125,17 @@ def put_feature_stats(warehouse: Warehouse, key: str, layer: int) -> None:
 def commit_unchecked(warehouse: Warehouse, stage: Stage) -> None:
     """The manifest of a stage, without the checks of its tables."""
     commit(
-        warehouse, stage.name, stage.key, collection=COLLECTION, inputs=stage.inputs, settings=stage.settings,
-        files=stage.files, quality=PASSED, started_at=STARTED, seconds=1.0,
-    )  # fmt: skip
+        warehouse,
+        stage.name,
+        stage.key,
+        collection=COLLECTION,
+        inputs=stage.inputs,
+        settings=stage.settings,
+        files=stage.files,
+        quality=PASSED,
+        started_at=STARTED,
+        seconds=1.0,
+    )
 
 
 def measure(settings: Settings, keys: list[str], **changes: object) -> None:
@@ -131,8 +158,9 @@ def test_every_pair_has_every_edit_of_every_full_length_sequence(study):
         found = rows(
             None,
             "select distinct intervention, positions, feature_id, sequence_id from causal_perplexity "
-            "where source_layer = ? and target_layer = ?", [source, target],
-        )  # fmt: skip
+            "where source_layer = ? and target_layer = ?",
+            [source, target],
+        )
         assert {(r["intervention"], r["positions"], r["feature_id"]) for r in found} == expected
         assert len(found) == 6 * len(expected)
         assert {r["sequence_id"] for r in found} <= full
@@ -171,14 +199,17 @@ def test_what_no_edit_touches_is_null_and_all_spares_what_the_collection_leaves_
 
 
 def test_effects_are_the_paired_means_of_the_rows(study):
-    paired = rows(None, """
+    paired = rows(
+        None,
+        """
         select e.evaluation, e.intervention, e.positions, e.feature_id, count(*) as n_sequences,
             count(distinct e.document) as n_documents, avg(e.log_ppl) as log_ppl,
             avg(e.log_ppl - u.log_ppl) as delta_log_ppl, avg(e.kl) as kl
         from causal_perplexity as e
         join causal_perplexity as u using (evaluation, sequence_id)
         where u.intervention = 'none' and e.n_edited > 0 group by all
-    """)  # fmt: skip
+    """,
+    )
     names = ("evaluation", "intervention", "positions", "feature_id")
     effects = {tuple(r[name] for name in names): r for r in rows(None, "from causal_effects")}
     for truth in paired:

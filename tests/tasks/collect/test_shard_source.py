@@ -70,10 +70,17 @@ def model(folder) -> LanguageModel:
 
 def settings(folder, **changes) -> CollectSettings:
     own = {
-        "corpus": str(folder / "corpus.jsonl"), "n_tokens": 3_000, "seq_len": 24, "min_len": 8, "n_folds": 3,
-        "shard_sequences": 8, "batch_size": 4, "max_norm_multiple": 1.15, "attention_layers": [2, 3],
+        "corpus": str(folder / "corpus.jsonl"),
+        "n_tokens": 3_000,
+        "seq_len": 24,
+        "min_len": 8,
+        "n_folds": 3,
+        "shard_sequences": 8,
+        "batch_size": 4,
+        "max_norm_multiple": 1.15,
+        "attention_layers": [2, 3],
         "attention_top_k": 3,
-    }  # fmt: skip
+    }
     return CollectSettings(**own | changes)
 
 
@@ -86,17 +93,32 @@ def complete(source: CollectingSource, model, own: CollectSettings) -> dict:
     """Commit a collection after its pass; returns its row."""
     files = files_of(source.plan, source.records)
     row = facts_of(source.plan, source.records, own) | {
-        "collection": "c", "model": model.identity.model, "revision": None,
-        "weights_hash": model.identity.weights_hash, "corpus": own.corpus, "corpus_hash": "00", "seq_len": own.seq_len,
-        "dtype": "float32", "layers": list(LAYERS), "split_seed": 0,
-        "n_folds": own.n_folds, "settings": json.dumps(own.model_dump()), "created_at": datetime(2026, 1, 2, tzinfo=UTC),
-    }  # fmt: skip
+        "collection": "c",
+        "model": model.identity.model,
+        "revision": None,
+        "weights_hash": model.identity.weights_hash,
+        "corpus": own.corpus,
+        "corpus_hash": "00",
+        "seq_len": own.seq_len,
+        "dtype": "float32",
+        "layers": list(LAYERS),
+        "split_seed": 0,
+        "n_folds": own.n_folds,
+        "settings": json.dumps(own.model_dump()),
+        "created_at": datetime(2026, 1, 2, tzinfo=UTC),
+    }
     warehouse = source._warehouse
     files.append(warehouse.write_rows("collections", [row], "c", collection="c"))
     commit(
-        warehouse, "collect", "c", collection="c", files=files, settings={}, seconds=1.0,
+        warehouse,
+        "collect",
+        "c",
+        collection="c",
+        files=files,
+        settings={},
+        seconds=1.0,
         started_at=datetime(2026, 1, 2, tzinfo=UTC),
-    )  # fmt: skip
+    )
     return row
 
 
@@ -129,10 +151,13 @@ def test_stored_attention_is_that_of_the_pass_and_that_of_a_live_source(tmp_path
     stored = residual_source(warehouse, row, named, attention_layers=[2, 3])
     assert isinstance(stored, StoredSource)
     found = [
-        {(s, p): (block.attended[2].positions[i], block.attended[2].weights[i])
-         for block in one.blocks() for i, (s, p) in enumerate(zip(block.sequence_id, block.position))}
+        {
+            (s, p): (block.attended[2].positions[i], block.attended[2].weights[i])
+            for block in one.blocks()
+            for i, (s, p) in enumerate(zip(block.sequence_id, block.position))
+        }
         for one in (stored, live)
-    ]  # fmt: skip
+    ]
     assert found[0].keys() == found[1].keys()
     for token, (positions, weights) in found[0].items():
         np.testing.assert_array_equal(positions, found[1][token][0])

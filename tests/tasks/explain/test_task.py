@@ -37,8 +37,17 @@ def server() -> Iterator[NeuronpediaServer]:
 def save(warehouse: Warehouse, stage: str, key: str, inputs: list[str], minutes: int, **tables: list[dict]) -> None:
     files = [warehouse.write_rows(t, found, key, collection=COLLECTION, **_part(t)) for t, found in tables.items()]
     started = STARTED + timedelta(minutes=minutes)
-    commit(warehouse, stage, key, collection=COLLECTION, settings={}, inputs=inputs, files=files, started_at=started,
-           seconds=1.0)  # fmt: skip
+    commit(
+        warehouse,
+        stage,
+        key,
+        collection=COLLECTION,
+        settings={},
+        inputs=inputs,
+        files=files,
+        started_at=started,
+        seconds=1.0,
+    )
 
 
 def _part(table: str) -> dict[str, str]:
@@ -49,10 +58,19 @@ def score(
     warehouse: Warehouse, key: str, minutes: int, selected: tuple[int, ...], tokens: dict[int, list[str]]
 ) -> None:
     scored = [
-        row("feature_scores", sae=LABELLED, layer=4, scoring=key, feature_id=i, score=1.0 - i / 10, rank=n, selected=i in
-            selected, top_tokens=tokens.get(i, []))
+        row(
+            "feature_scores",
+            sae=LABELLED,
+            layer=4,
+            scoring=key,
+            feature_id=i,
+            score=1.0 - i / 10,
+            rank=n,
+            selected=i in selected,
+            top_tokens=tokens.get(i, []),
+        )
         for n, i in enumerate(range(8), 1)
-    ]  # fmt: skip
+    ]
     save(warehouse, "feature_scores", key, [LABELLED], minutes, feature_scores=scored)
 
 
@@ -64,12 +82,16 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
     save(made, "collect", COLLECTION, [], -1, **collect_rows())
     common = {"d_sae": 8, "trusted": True, "architecture": "topk"}
     save(
-        made, "saes", "saes-1", [], 0,
+        made,
+        "saes",
+        "saes-1",
+        [],
+        0,
         saes=[
             row("saes", sae=LABELLED, layer=4, neuronpedia_id=NEURONPEDIA_ID, path="artifacts/saes/w", **common),
             row("saes", sae=LOCAL, layer=2, path="artifacts/saes/v", **common | {"source": "trained"}),
         ],
-    )  # fmt: skip
+    )
     score(made, "scores-1", 1, (0, 2, 3), {0: ["a", " b"], 2: ["c", "x"], 3: ["y", "z"]})
     return made
 
@@ -109,8 +131,9 @@ def test_selected_features_get_their_explanations_and_an_alignment_each(warehous
     run(server, mode=mode)
     found = [r for r in stored(warehouse) if r["type_name"] != "human"]
     assert [(r["feature_id"], r["description"], r["alignment"], r["aligned"]) for r in found] == [
-        (0, "about 0", 1.0, True), (2, "about 2", 0.5, True),
-    ]  # fmt: skip
+        (0, "about 0", 1.0, True),
+        (2, "about 2", 0.5, True),
+    ]
     assert {(r["sae"], r["layer"], r["source"], r["neuronpedia_id"], r["explainer"]) for r in found} == {
         (LABELLED, 4, "neuronpedia", NEURONPEDIA_ID, "writer")
     }

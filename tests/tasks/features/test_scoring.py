@@ -83,8 +83,16 @@ def test_candidates_and_selected_features_are_the_best_shares(study):
 def test_a_feature_that_never_fired_has_no_score_and_is_not_selected(study):
     for key in study[2]:
         silent = of_sae("feature_scores", key)[SILENT]
-        names = ("mean_activation", "token_entropy", "redundancy", "redundant_with", "pre_score", "causal_effect",
-                 "score", "rank")  # fmt: skip
+        names = (
+            "mean_activation",
+            "token_entropy",
+            "redundancy",
+            "redundant_with",
+            "pre_score",
+            "causal_effect",
+            "score",
+            "rank",
+        )
         assert [silent[name] for name in names] == [None] * len(names)
         assert (silent["n_active"], silent["deadness"], silent["candidate"], silent["selected"]) == (
             0,
@@ -105,8 +113,11 @@ def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
         language_model(settings.model),
         {key: (2, load_judged_sae(warehouse, sae_rows(warehouse, [key])[0]), candidates)},
         spread(stored_sequences(warehouse, collection, splits=["val"]), 64),
-        n_sequences=2, n_tokens=8, median_norm=dict(zip(row["layers"], row["median_norm"])), n_boot=100,
-    )[key]  # fmt: skip
+        n_sequences=2,
+        n_tokens=8,
+        median_norm=dict(zip(row["layers"], row["median_norm"])),
+        n_boot=100,
+    )[key]
     by_id = {row["feature_id"]: row for row in found}
     for i, f in enumerate(candidates):
         assert by_id[f]["n_ablated"] == expected.n_tokens[i] > 0

@@ -172,8 +172,9 @@ def test_a_deviation_is_stated_as_no(tmp_path):
     own = {"evaluation": "evaluate-1", "source_layer": 1, "leap": 1, "target_layer": 2, "positions": "5"}
     losses = [
         row("causal_perplexity", **own, intervention=name, sequence_id=s, document=s, log_ppl=loss + s)
-        for name, loss in (("transport", 2.0), ("zero", 1.0)) for s in range(4)
-    ]  # fmt: skip
+        for name, loss in (("transport", 2.0), ("zero", 1.0))
+        for s in range(4)
+    ]
     effects = [row("causal_effects", **own, intervention=name) for name in ("transport", "zero")]
     tables = {"operators": rising, "causal_perplexity": losses, "causal_effects": effects}
     commit_stage(warehouse, "evaluate", write(warehouse, tables))

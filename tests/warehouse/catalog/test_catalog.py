@@ -62,9 +62,16 @@ def test_only_files_of_complete_passed_stages_are_seen(store, written, training_
     store.write_rows("sae_training", training_rows(), "orphan", collection="c", sae="s")
     failed = store.write_rows("sae_training", training_rows(), "failed", collection="c", sae="s")
     result = {
-        "stage": "saes", "key": "saes-2", "table_name": "sae_training", "expectation": "unique", "column_name": None,
-        "success": False, "n_checked": 3, "n_unexpected": 1, "examples": None,
-    }  # fmt: skip
+        "stage": "saes",
+        "key": "saes-2",
+        "table_name": "sae_training",
+        "expectation": "unique",
+        "column_name": None,
+        "success": False,
+        "n_checked": 3,
+        "n_unexpected": 1,
+        "examples": None,
+    }
     results = store.write_rows("quality_results", [result], "saes-2", collection="c")
     commit_files(store, [failed, results], key="saes-2", quality=FAILED)
     Path(store.root, written.path).with_name(".staging-1-x-part-half.parquet").write_bytes(b"PAR1")
@@ -156,10 +163,16 @@ def test_statements_that_write_are_refused(store, written, sql):
     assert run_select(db, "select count(*) from sae_training").fetchall() == [(3,)]
 
 
-@pytest.mark.parametrize("sql", [
-    "select * from read_text('{outside}')", "from read_csv('{root}/../secret.txt')", "from '{outside}'",
-    "from glob('{outside}')", "select getenv('HOME')",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from read_text('{outside}')",
+        "from read_csv('{root}/../secret.txt')",
+        "from '{outside}'",
+        "from glob('{outside}')",
+        "select getenv('HOME')",
+    ],
+)
 def test_files_outside_the_warehouse_are_out_of_reach(store, written, tmp_path, sql):
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
@@ -173,11 +186,21 @@ def test_settings_of_a_read_only_connection_are_locked(store):
     connect(store, read_only=False).execute("set threads = 1")
 
 
-@pytest.mark.parametrize("sql", [
-    "from sae_training", "describe sae_training", "summarize sae_training", "show tables", "explain from sae_training",
-    "explain analyze select 1;", "pragma table_info('sae_training')", "with t as (select 1 as a) from t -- note",
-    "values (1)", "pivot sae_training on step in (0, 1) using sum(lr)",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "from sae_training",
+        "describe sae_training",
+        "summarize sae_training",
+        "show tables",
+        "explain from sae_training",
+        "explain analyze select 1;",
+        "pragma table_info('sae_training')",
+        "with t as (select 1 as a) from t -- note",
+        "values (1)",
+        "pivot sae_training on step in (0, 1) using sum(lr)",
+    ],
+)
 def test_reading_statements_run(store, written, sql):
     assert run_select(connect(store), sql).fetchall()
 

@@ -17,8 +17,14 @@ ENDLESS = "select count(*) from range(10000000) a, range(10000000) b where hash(
 
 
 ROWS = {
-    "architecture": "topk", "tokens": 64, "mse": 0.5, "fvu": 0.25, "l0": 8.0, "dead_share": 0.0, "lr": 1e-3,
-}  # fmt: skip
+    "architecture": "topk",
+    "tokens": 64,
+    "mse": 0.5,
+    "fvu": 0.25,
+    "l0": 8.0,
+    "dead_share": 0.0,
+    "lr": 1e-3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +48,48 @@ def everything(root):
     return {path: path.stat().st_mtime_ns for path in Path(root).rglob("*")}
 
 
-@pytest.mark.parametrize("sql", [
-    "from read_csv('/etc/passwd')", "from read_text('/etc/passwd')", "from read_blob('{root}/warehouse.json')",
-    "from '/etc/passwd.csv'", "from 'http://127.0.0.1:9/x.parquet'", "from read_parquet('s3://bucket/x')",
-    "from '{root}/warehouse.json'", "from read_text('{root}/warehouse.json')", "from parquet_schema('{file}')",
-    "from '{file}'", "from glob('{root}/**')", "from sniff_csv('{root}/warehouse.json')", "summarize '{file}'",
-    "describe '{file}'", "explain from '{file}'", "explain analyze from read_parquet('{file}')",
-    "select (select count(*) from READ_PARQUET('{file}'))", "with t as (from '{file}') select 1 from t",
-    "from query('select 1')", "from query_table('{file}')", "from json_execute_serialized_sql('{{}}')",
-    "from duckdb_secrets()", "from enable_logging()", "from truncate_duckdb_logs()", "from checkpoint()",
-    "copy sae_training to '{root}/x.csv'", "attach '{root}/x.db'", "install httpfs", "load httpfs",
-    "set memory_limit = '1TB'", "set enable_external_access = true", "pragma temp_directory = '{root}'", "reset threads",
-    "export database '{root}/x'", "import database '{root}'", "use memory", "vacuum",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "from read_csv('/etc/passwd')",
+        "from read_text('/etc/passwd')",
+        "from read_blob('{root}/warehouse.json')",
+        "from '/etc/passwd.csv'",
+        "from 'http://127.0.0.1:9/x.parquet'",
+        "from read_parquet('s3://bucket/x')",
+        "from '{root}/warehouse.json'",
+        "from read_text('{root}/warehouse.json')",
+        "from parquet_schema('{file}')",
+        "from '{file}'",
+        "from glob('{root}/**')",
+        "from sniff_csv('{root}/warehouse.json')",
+        "summarize '{file}'",
+        "describe '{file}'",
+        "explain from '{file}'",
+        "explain analyze from read_parquet('{file}')",
+        "select (select count(*) from READ_PARQUET('{file}'))",
+        "with t as (from '{file}') select 1 from t",
+        "from query('select 1')",
+        "from query_table('{file}')",
+        "from json_execute_serialized_sql('{{}}')",
+        "from duckdb_secrets()",
+        "from enable_logging()",
+        "from truncate_duckdb_logs()",
+        "from checkpoint()",
+        "copy sae_training to '{root}/x.csv'",
+        "attach '{root}/x.db'",
+        "install httpfs",
+        "load httpfs",
+        "set memory_limit = '1TB'",
+        "set enable_external_access = true",
+        "pragma temp_directory = '{root}'",
+        "reset threads",
+        "export database '{root}/x'",
+        "import database '{root}'",
+        "use memory",
+        "vacuum",
+    ],
+)
 def test_neither_files_nor_the_network_nor_settings_are_within_reach(store, db, sql):
     before = everything(store.root)
     with pytest.raises(InputError) as raised:
@@ -63,12 +98,21 @@ def test_neither_files_nor_the_network_nor_settings_are_within_reach(store, db, 
     assert everything(store.root) == before
 
 
-@pytest.mark.parametrize("sql", [
-    "select * from range(3)", "select unnest([1, 2])", "from histogram(sae_training, step)", "from duckdb_columns() limit 1",
-    "with recursive t(n) as (select 1 union all select n + 1 from t where n < 3) from t", "unpivot sae_training on fvu, l0",
-    "from sae_training a join main.sae_training b using (step)", "from memory.main.sae_training", "select 'a/b.csv'",
-    "from sae_training where sae <> '/etc/passwd'",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from range(3)",
+        "select unnest([1, 2])",
+        "from histogram(sae_training, step)",
+        "from duckdb_columns() limit 1",
+        "with recursive t(n) as (select 1 union all select n + 1 from t where n < 3) from t",
+        "unpivot sae_training on fvu, l0",
+        "from sae_training a join main.sae_training b using (step)",
+        "from memory.main.sae_training",
+        "select 'a/b.csv'",
+        "from sae_training where sae <> '/etc/passwd'",
+    ],
+)
 def test_reading_tables_is_not_held_for_reading_files(db, sql):
     assert run_select(db, sql).fetchall()
 
@@ -104,21 +148,38 @@ def test_a_statement_that_needs_too_much_memory_fails_and_leaves_nothing_on_the_
     assert run_select(db, "select count(*) from sae_training").fetchall() == [(3,)]
 
 
-@pytest.mark.parametrize(("sql", "said"), [
-    ("select stepp from sae_training", 'no column "stepp": did you mean "step"?'),
-    ("select t.stepp from sae_training t", 'no column "stepp": did you mean "step"?'),
-    ("select 1\nfrom sae_training\nwhere dead_shar > 0", 'no column "dead_shar" (line 3): did you mean "dead_share"?'),
-    ("with t as (select lr as speed from sae_training) select sped from t", 'no column "sped": did you mean "speed"?'),
-    ('select step from sae_training where architecture = "topk"', "no column \"topk\": if it is text, write 'topk'"),
-    ("select share_transported from sae_training", 'no column "share_transported": it is a column of transport_map'),
-    ("from sae_trainin", 'no table "sae_trainin": did you mean "sae_training"?'),
-    ("from transportmap", 'no table "transportmap": did you mean "transport_map"?'),
-    ("from xyzzy", 'no table "xyzzy": `show tables` lists all'),
-    ("select step,\nfrm sae_training",
-     'no column "step" (line 1): no table that is read there has it: is FROM missing, or the table in it?'),
-    ("select step\nfrom sae_training\nwhere where", 'syntax error at or near "where" (line 3)'),
-    ("selct 1", 'syntax error at or near "selct"'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("select stepp from sae_training", 'no column "stepp": did you mean "step"?'),
+        ("select t.stepp from sae_training t", 'no column "stepp": did you mean "step"?'),
+        (
+            "select 1\nfrom sae_training\nwhere dead_shar > 0",
+            'no column "dead_shar" (line 3): did you mean "dead_share"?',
+        ),
+        (
+            "with t as (select lr as speed from sae_training) select sped from t",
+            'no column "sped": did you mean "speed"?',
+        ),
+        (
+            'select step from sae_training where architecture = "topk"',
+            "no column \"topk\": if it is text, write 'topk'",
+        ),
+        (
+            "select share_transported from sae_training",
+            'no column "share_transported": it is a column of transport_map',
+        ),
+        ("from sae_trainin", 'no table "sae_trainin": did you mean "sae_training"?'),
+        ("from transportmap", 'no table "transportmap": did you mean "transport_map"?'),
+        ("from xyzzy", 'no table "xyzzy": `show tables` lists all'),
+        (
+            "select step,\nfrm sae_training",
+            'no column "step" (line 1): no table that is read there has it: is FROM missing, or the table in it?',
+        ),
+        ("select step\nfrom sae_training\nwhere where", 'syntax error at or near "where" (line 3)'),
+        ("selct 1", 'syntax error at or near "selct"'),
+    ],
+)
 def test_a_wrong_statement_is_answered_with_the_nearest_name_and_its_line(db, sql, said):
     with pytest.raises(InputError) as raised:
         run_select(db, sql)

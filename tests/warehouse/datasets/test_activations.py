@@ -16,8 +16,10 @@ def shard(n: int, d: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray,
     x = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
     token = np.arange(n)
     keys = {
-        "sequence_id": token // 7, "position": (token % 7).astype(np.int32), "token_id": token.astype(np.int32),
-    }  # fmt: skip
+        "sequence_id": token // 7,
+        "position": (token % 7).astype(np.int32),
+        "token_id": token.astype(np.int32),
+    }
     return keys, np.linalg.norm(x, axis=1), x
 
 

@@ -197,10 +197,14 @@ def store_attention(store, blocks, store_collection, monkeypatch):
 def test_attended_positions_come_back_beside_their_tokens(store, blocks, store_collection, monkeypatch):
     # Rows of a block need not be in the order of their keys.
     order = np.random.default_rng(0).permutation(blocks[0].n)
-    mixed = [replace(
-        b, residuals={layer: x[order] for layer, x in b.residuals.items()},
-        **{name: getattr(b, name)[order] for name in KEYS},
-    ) for b in blocks]  # fmt: skip
+    mixed = [
+        replace(
+            b,
+            residuals={layer: x[order] for layer, x in b.residuals.items()},
+            **{name: getattr(b, name)[order] for name in KEYS},
+        )
+        for b in blocks
+    ]
     written = [with_attention(block) for block in mixed]
     files = store_attention(store, written, store_collection, monkeypatch)
     assert sum(f.table_name == "attended" for f in files) == 6

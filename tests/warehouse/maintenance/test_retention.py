@@ -194,9 +194,15 @@ def test_versions_of_a_removed_collection_leave_the_registry_and_best_moves(two_
         file = tmp_path / f"{number}.safetensors"
         save_file({"matrix": torch.eye(2), "bias": torch.zeros(2)}, file)
         registry.register_operator(
-            file, f"o{number}", model="m", source_layer=1, leap=1 + number // 2, params={}, metrics={"r2_val": r2},
+            file,
+            f"o{number}",
+            model="m",
+            source_layer=1,
+            leap=1 + number // 2,
+            params={},
+            metrics={"r2_val": r2},
             tags={"collection": key},
-        )  # fmt: skip
+        )
     registry.update_best("ato-m-L01-k01")
     assert len(retention.plan(two_collections, ["c"]).versions) == 2
     retention.carry_out(two_collections, retention.plan(two_collections, ["c"]))

@@ -96,72 +96,117 @@ def test_results_of_a_stage_can_be_stored_and_have_unique_keys(tmp_path):
 FAULTS = {
     "range": ("feature_transport", 1, {"r2": 1.5, "r2_high": 1.6}, "is at most 1", "r2"),
     "value set": (
-        "feature_transport", 1, {"verdict": "maybe"},
-        "is one of transported, synthesised, undetermined", "verdict",
+        "feature_transport",
+        1,
+        {"verdict": "maybe"},
+        "is one of transported, synthesised, undetermined",
+        "verdict",
     ),
     "interval": ("feature_transport", 1, {"r2_low": 0.95}, "is at most r2_high", "r2_low"),
     "unscored verdict": (
-        "feature_transport", 0, {"verdict": "synthesised"},
-        "without a score the verdict is undetermined", "r2, verdict",
+        "feature_transport",
+        0,
+        {"verdict": "synthesised"},
+        "without a score the verdict is undetermined",
+        "r2, verdict",
     ),
     "rate": (
-        "feature_stats", 2, {"activation_rate": 0.9},
-        "activation_rate is n_active / n_tokens", "n_active, n_tokens, activation_rate",
+        "feature_stats",
+        2,
+        {"activation_rate": 0.9},
+        "activation_rate is n_active / n_tokens",
+        "n_active, n_tokens, activation_rate",
     ),
     "ceiling": (
-        "efficiency", 2, {"ceiling_in_sample": 0.4},
-        "in-sample ceiling does not fall with the rank", "ceiling_in_sample, rank",
+        "efficiency",
+        2,
+        {"ceiling_in_sample": 0.4},
+        "in-sample ceiling does not fall with the rank",
+        "ceiling_in_sample, rank",
     ),
     "ceiling above one": ("efficiency", 2, {"ceiling_in_sample": 1.2}, "lies in [0, 1]", "ceiling_in_sample"),
     "rank": ("efficiency", 2, {"rank": 9}, "rank is at most d_kept", "rank, d_kept"),
     "modes": (
-        "canonical_correlations", 1, {"rho_in_sample": 0.95},
-        "does not rise with the mode", "rho_in_sample, mode",
+        "canonical_correlations",
+        1,
+        {"rho_in_sample": 0.95},
+        "does not rise with the mode",
+        "rho_in_sample, mode",
     ),
     "trust": ("saes", 0, {"trusted": False}, "is trusted or says why not", "trusted, distrust_reason"),
     "duplicate": ("operator_cv", 1, {"fold": 0}, "key is unique", "collection, operator, alpha, l1_ratio, fold"),
     "pair": ("subspaces", 0, {"leap": 3}, "target_layer is source_layer + leap", "source_layer, leap, target_layer"),
     "subspace": (
-        "subspaces", 0, {"lts_rank_90": 3},
-        "ranks for 90, 95 and 99 % are in order", "lts_rank_90, lts_rank_95, lts_rank_99, d_kept",
+        "subspaces",
+        0,
+        {"lts_rank_90": 3},
+        "ranks for 90, 95 and 99 % are in order",
+        "lts_rank_90, lts_rank_95, lts_rank_99, d_kept",
     ),
     "selected without a score": (
-        "feature_scores", 0, {"selected": True},
-        "ranks follow the scores, and what is selected has one", "rank, score, selected",
+        "feature_scores",
+        0,
+        {"selected": True},
+        "ranks follow the scores, and what is selected has one",
+        "rank, score, selected",
     ),
     "rank against score": (
-        "feature_scores", 1, {"score": 0.95},
-        "ranks follow the scores, and what is selected has one", "rank, score, selected",
+        "feature_scores",
+        1,
+        {"score": 0.95},
+        "ranks follow the scores, and what is selected has one",
+        "rank, score, selected",
     ),
     "example": (
-        "feature_examples", 0, {"activation": 2.0},
-        "has one activation a token, and the strongest where it says", "tokens, activations, position, start",
+        "feature_examples",
+        0,
+        {"activation": 2.0},
+        "has one activation a token, and the strongest where it says",
+        "tokens, activations, position, start",
     ),
     "example of nothing": (
-        "feature_examples", 0, {"feature_id": 1},
-        "feature is in feature_scores and selected", "scoring, feature_id",
+        "feature_examples",
+        0,
+        {"feature_id": 1},
+        "feature is in feature_scores and selected",
+        "scoring, feature_id",
     ),
     "spectrum": (
-        "operator_spectra", 1, {"singular_value": 2.0},
-        "singular values do not rise with the mode", "singular_value, mode",
+        "operator_spectra",
+        1,
+        {"singular_value": 2.0},
+        "singular values do not rise with the mode",
+        "singular_value, mode",
     ),
     "middle": (
-        "compositions", 0, {"middle_layer": 4},
-        "the middle layer lies between source and target", "source_layer, middle_layer, target_layer",
+        "compositions",
+        0,
+        {"middle_layer": 4},
+        "the middle layer lies between source and target",
+        "source_layer, middle_layer, target_layer",
     ),
     "scaling": (
-        "scaling", 1, {"n_train": 4}, "more of the train documents are more tokens", "fraction, n_train",
+        "scaling",
+        1,
+        {"n_train": 4},
+        "more of the train documents are more tokens",
+        "fraction, n_train",
     ),
     "unpaired sequence": (
-        "causal_perplexity", 3, {"sequence_id": 1},
-        "every intervention has its unedited counterpart on the same sequence", "intervention, sequence_id",
+        "causal_perplexity",
+        3,
+        {"sequence_id": 1},
+        "every intervention has its unedited counterpart on the same sequence",
+        "intervention, sequence_id",
     ),
     "intervention": (
-        "causal_effects", 1, {"intervention": "noise", "feature_id": 1},
+        "causal_effects",
+        1,
+        {"intervention": "noise", "feature_id": 1},
         "is one of none, transport, bias, mean, zero, identity, random_rotation, feature_transport, feature_zero",
         "intervention",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -386,8 +431,9 @@ def test_failed_stages_and_unreadable_manifests_are_reported(tmp_path):
     Path(warehouse.root, "stage_runs/stage=features/part-features-1.parquet").write_bytes(b"rubbish")
     named = next(json.loads(r["examples"]) for r in failures(check_all(warehouse)) if r["table_name"] == "stage_runs")
     assert [e.get("key") or e["file"] for e in named] == [
-        "stage_runs/stage=features/part-features-1.parquet", "saes-bad",
-    ]  # fmt: skip
+        "stage_runs/stage=features/part-features-1.parquet",
+        "saes-bad",
+    ]
 
 
 def test_an_empty_warehouse_has_nothing_to_fail(tmp_path):

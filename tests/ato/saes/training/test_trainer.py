@@ -112,10 +112,16 @@ def test_log_rows_are_rows_of_the_table_and_reach_the_callbacks():
 @pytest.mark.parametrize(
     "change",
     [
-        {"d_sae": 40}, {"k": 3}, {"n_tokens": 3000}, {"batch_size": 128}, {"lr": 1e-3}, {"buffer_rows": 600},
-        {"architecture": "jumprelu"}, {"precision": "bfloat16"},
+        {"d_sae": 40},
+        {"k": 3},
+        {"n_tokens": 3000},
+        {"batch_size": 128},
+        {"lr": 1e-3},
+        {"buffer_rows": 600},
+        {"architecture": "jumprelu"},
+        {"precision": "bfloat16"},
     ],
-)  # fmt: skip
+)
 def test_every_setting_changes_the_weights(change):
     x, _ = planted(2000)
     few = {"n_tokens": 2560}

@@ -18,10 +18,20 @@ from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse
 
 PANELS = (
-    "Scores of the residual, beside the baselines", "Strength", "Amount of data", "Rank and ceiling", "Transport efficiency",
-    "Spectrum", "Canonical correlations", "Spectrum in numbers", "Verdicts", "r2 of features by how often they are active",
-    "Features", "Where it comes from, and how to load it", "Lineage",
-)  # fmt: skip
+    "Scores of the residual, beside the baselines",
+    "Strength",
+    "Amount of data",
+    "Rank and ceiling",
+    "Transport efficiency",
+    "Spectrum",
+    "Canonical correlations",
+    "Spectrum in numbers",
+    "Verdicts",
+    "r2 of features by how often they are active",
+    "Features",
+    "Where it comes from, and how to load it",
+    "Lineage",
+)
 SCORES = PANELS[0]
 FOLDS, STRENGTHS = range(3), (1.0, 10.0, 100.0)
 RATES, R2S = np.geomspace(1e-4, 0.5, 60), np.linspace(-3, 1, 60)
@@ -37,9 +47,16 @@ def fitted_root(tmp_path_factory):
     own = {"operator": "ridge-l02-k02", **pair(2, 4)}
     operators = [
         row(
-            "operators", **own, alpha=10.0, r2_val=0.1, r2_test=0.1, path=file.path, registry_uri="models:/ato-x/7", few_tokens=True
+            "operators",
+            **own,
+            alpha=10.0,
+            r2_val=0.1,
+            r2_test=0.1,
+            path=file.path,
+            registry_uri="models:/ato-x/7",
+            few_tokens=True,
         )
-    ]  # fmt: skip
+    ]
     strengths = [
         row("operator_cv", **own, alpha=alpha, fold=fold, r2=0.5 - abs(alpha - 10) / 1000 + fold / 100)
         for alpha in STRENGTHS
@@ -47,28 +64,51 @@ def fitted_root(tmp_path_factory):
     ]
     modes = [
         row(
-            "operator_spectra", **own, mode=m, singular_value=1 / m if m <= 500 else 1e-17, eigenvalue_real=0.6 / m,
+            "operator_spectra",
+            **own,
+            mode=m,
+            singular_value=1 / m if m <= 500 else 1e-17,
+            eigenvalue_real=0.6 / m,
             eigenvalue_imag=0.8 / m,
         )
         for m in range(1, MODES + 1)
-    ]  # fmt: skip
+    ]
     judged = [
         row(
-            "feature_transport", **own, evaluation="features-l02-k02", sae=SAES[4], feature_id=f, n_active=int(1e4 * rate),
-            activation_rate=rate, verdict="transported" if r2 > 0.7 else "synthesised", **interval("r2", r2, 0),
+            "feature_transport",
+            **own,
+            evaluation="features-l02-k02",
+            sae=SAES[4],
+            feature_id=f,
+            n_active=int(1e4 * rate),
+            activation_rate=rate,
+            verdict="transported" if r2 > 0.7 else "synthesised",
+            **interval("r2", r2, 0),
         )
         for f, (rate, r2) in enumerate(zip(RATES, R2S))
-    ]  # fmt: skip
+    ]
     tables = {"operators": operators, "operator_cv": strengths, "operator_spectra": modes}
     settings, when = {"alphas": list(STRENGTHS)}, {"collection": COLLECTION, "seconds": 1.0}
     commit(
-        warehouse, "operators", "l02-k02", **when, settings=settings, inputs=[COLLECTION], started_at=STARTED + timedelta(hours=1),
+        warehouse,
+        "operators",
+        "l02-k02",
+        **when,
+        settings=settings,
+        inputs=[COLLECTION],
+        started_at=STARTED + timedelta(hours=1),
         files=[file, *write(warehouse, tables, "fitted")],
-    )  # fmt: skip
+    )
     commit(
-        warehouse, "evaluate", "features-l02-k02", **when, settings={}, inputs=["l02-k02"], started_at=STARTED + timedelta(hours=2),
+        warehouse,
+        "evaluate",
+        "features-l02-k02",
+        **when,
+        settings={},
+        inputs=["l02-k02"],
+        started_at=STARTED + timedelta(hours=2),
         files=write(warehouse, {"feature_transport": judged}, "judged"),
-    )  # fmt: skip
+    )
     return warehouse.root
 
 

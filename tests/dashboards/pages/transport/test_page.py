@@ -25,10 +25,17 @@ def doubled_root(tmp_path_factory):
         "saes": [row("saes", layer=4, sae=OTHER, d_sae=5, trusted=False)],
         "operators": [row("operators", operator="ridge-2-4-wide", **pair(2, 4), r2_val=0.99, r2_test=0.99)],
         "feature_transport": [
-            row("feature_transport", evaluation="evaluate-1-4", **pair(1, 4), feature_id=f, **judged, **interval("r2", 0.25))
+            row(
+                "feature_transport",
+                evaluation="evaluate-1-4",
+                **pair(1, 4),
+                feature_id=f,
+                **judged,
+                **interval("r2", 0.25),
+            )
             for f in range(5)
         ],
-    }  # fmt: skip
+    }
     commit_stage(warehouse, "evaluate", write(warehouse, tables, "doubled"), key="evaluate-doubled")
     return warehouse.root
 
