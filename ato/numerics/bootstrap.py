@@ -6,6 +6,7 @@ with those sums, and no token is touched twice.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,23 @@ LEVEL = 0.95
 
 _CHUNK_NUMBERS = 4_000_000
 """Numbers a chunk of resamples may hold at once (32 MB in float64)."""
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How an interval is made: the number of resamples, and the seed of their draws."""
+
+    n_resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval; None where it cannot be told, as with one document."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 def resampled_sums(statistics: Mapping[str, np.ndarray], n_boot: int, seed: int) -> Iterator[dict[str, np.ndarray]]:

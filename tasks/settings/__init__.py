@@ -1,0 +1,27 @@
+"""The settings of each stage: what a stage's key is made from, what forms show and profiles fill in."""
+
+from tasks.settings.base import StageSettings
+from tasks.settings.causal import CausalSettings
+from tasks.settings.collect import CollectSettings
+from tasks.settings.evaluate import EvaluateSettings
+from tasks.settings.explain import ExplainSettings
+from tasks.settings.fan_out import FanOutSettings
+from tasks.settings.features import FeatureSettings
+from tasks.settings.model import ModelSettings
+from tasks.settings.operators import OperatorSettings
+from tasks.settings.report import ReportSettings
+from tasks.settings.saes import SAESettings
+
+__all__ = [
+    "CausalSettings",
+    "CollectSettings",
+    "EvaluateSettings",
+    "ExplainSettings",
+    "FanOutSettings",
+    "FeatureSettings",
+    "ModelSettings",
+    "OperatorSettings",
+    "ReportSettings",
+    "SAESettings",
+    "StageSettings",
+]

@@ -1,0 +1,83 @@
+"""Settings of stage `operators`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tasks.settings.base import StageSettings
+
+Method = Literal[
+    "ridge",
+    "linear",
+    "lasso",
+    "elasticnet",
+    "ridge_to_identity",
+    "rrr",
+    "rrr_features",
+    "svd",
+    "identity",
+    "identity+bias",
+    "permuted",
+    "mean",
+]
+
+
+PositionPolicy = Annotated[str, Field(pattern=r"^(same|previous|offset:[1-9]\d*|(attended|shuffled)(:[1-9]\d*)?)$")]
+
+
+class OperatorSettings(StageSettings):
+    """Which pairs of layers, which maps, how chosen."""
+
+    source_layers: list[int] = Field([8, 10, 12, 14, 16], min_length=1, description="Layers that operators begin at")
+    leaps: list[Annotated[int, Field(ge=1)]] = Field(
+        [2, 4, 6, 8], min_length=1, description="Layers between the source and the target of an operator"
+    )
+    target_layers: list[int] | None = Field(None, description="Keep only the pairs that end here; default: all")
+    position_policy: PositionPolicy = Field(
+        "same",
+        description="same, previous, offset:m, attended[:k] (by attention, weighted) or its control shuffled[:k]",
+    )
+    methods: list[Method] = Field(
+        ["ridge", "linear", "rrr", "identity", "mean"],
+        min_length=1,
+        description="Maps fitted for each pair, and baselines",
+    )
+    alphas: list[Annotated[float, Field(gt=0)]] = Field(
+        [1e-1, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
+        min_length=1,
+        description="Strengths tried, on the sum of squares",
+    )
+    l1_alphas: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.01, 0.1, 1, 10, 100], min_length=1, description="Strengths of lasso and elasticnet, on scikit-learn's scale"
+    )
+    l1_ratios: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Shares of the L1 penalty tried by elasticnet"
+    )
+    rank: int = Field(64, ge=1, description="Rank of the rrr and svd operators")
+    output_weight: Literal["whitened", "raw"] = Field("whitened", description="Metric of reduced-rank regression")
+    train_fractions: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [0.1, 0.25, 0.5, 0.75, 1.0], description="Shares of the train documents of the scaling study; empty: none"
+    )
+    permutation_null: bool = Field(
+        True, description="Also keep moments with the documents of y shuffled: the chance level of every ceiling"
+    )
+    register_operators: bool = Field(True, description="Register fitted operators in MLflow")
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """(source layer, target layer) of every operator."""
+        ends = [
+            (source, source + leap) for source in sorted(set(self.source_layers)) for leap in sorted(set(self.leaps))
+        ]
+        return [pair for pair in ends if self.target_layers is None or pair[1] in self.target_layers]
+
+    @property
+    def layers(self) -> set[int]:
+        """Layers that the pairs begin or end at."""
+        return {layer for pair in self.pairs for layer in pair}
+
+    @model_validator(mode="after")
+    def _some_pair(self) -> "OperatorSettings":
+        if not self.pairs:
+            raise ValueError(f"no source layer and leap end at target_layers {self.target_layers}")
+        return self
