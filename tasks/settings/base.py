@@ -1,6 +1,10 @@
 """What all settings have in common."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import CoreSchema, core_schema
 
 
 class StageSettings(BaseModel):
@@ -10,3 +14,14 @@ class StageSettings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a string setting as one of the names of a registry: ``Annotated[str, OneOf(names)]``; forms offer them."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        """The schema of ``Literal`` with these names."""
+        return core_schema.literal_schema(list(self.names))
