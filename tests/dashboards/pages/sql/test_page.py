@@ -9,7 +9,7 @@ import pytest
 
 import dashboards
 import warehouse
-from dashboards.pages.sql import QUESTIONS, SHOWN_ROWS, START, _file
+from dashboards.pages.sql.page import QUESTIONS, SHOWN_ROWS, START, _file
 from tests.dashboards.opened_pages import open_page
 
 MAP = "select source_layer, target_layer, method, mean_r2 from transport_map order by all"

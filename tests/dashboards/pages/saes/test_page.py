@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from dashboards.pages.saes import STEPS
+from dashboards.pages.saes.page import STEPS
 from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.tasks.reported_study import N_FEATURES, SAES
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write

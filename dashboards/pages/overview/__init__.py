@@ -1,0 +1,1 @@
+"""What is there: collections, stages, runs, disk and checks."""

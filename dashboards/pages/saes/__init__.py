@@ -1,0 +1,1 @@
+"""Quality of the sparse autoencoders, and how they were trained."""
