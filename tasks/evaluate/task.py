@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from ato.residuals import Consumer, share_pass
+from ato.residuals import Consumer, run_pass
 from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
 from tasks.collect.sources import collection_row
@@ -129,7 +129,7 @@ def _judge(
     source = paired_source(warehouse, row, model, operators)
     n_test = moments.own.variation(pairs[0][1], ["test"])[0]
     with Progress("evaluate", n_test, "test tokens") as progress:
-        share_pass(
+        run_pass(
             source, consumers, layers=sorted(layers), splits=["test"], on_block=lambda block: progress.advance(block.n)
         )
     with Progress("evaluate", missing.total(), "evaluations") as progress, checked_together():

@@ -21,7 +21,7 @@ from ato.features.ranking import (
     rank_features,
 )
 from ato.models import LanguageModel
-from ato.residuals import ResidualSource, share_pass
+from ato.residuals import ResidualSource, run_pass
 from ato.residuals.memory import FirstTokens
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.text import Sequence
@@ -159,7 +159,7 @@ def pass_over(scorings: list[Scoring], source: ResidualSource, consumers: list[A
     """The first tokens of the train split, with a progress bar."""
     layers = sorted({s.layer for s in scorings})
     with Progress("features", n_tokens, unit) as progress:
-        share_pass(
+        run_pass(
             FirstTokens(source, n_tokens),
             consumers,
             layers=layers,

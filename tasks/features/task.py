@@ -7,7 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.features.stats import FeatureStats
-from ato.residuals import share_pass
+from ato.residuals import run_pass
 from tasks.collect.sources import collection_row, residual_source
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import divided, run_parts
@@ -70,7 +70,7 @@ def _measure(missing: list[str], collection: str, model: ModelSettings) -> None:
     stats = {key: FeatureStats(load_judged_sae(warehouse, row).to(place), row["layer"]) for key, row in found.items()}
     source = residual_source(warehouse, collection_row(warehouse, collection), model)
     layers = sorted({row["layer"] for row in found.values()})
-    n_tokens = share_pass(source, list(stats.values()), layers=layers, splits=["test"])
+    n_tokens = run_pass(source, list(stats.values()), layers=layers, splits=["test"])
     with checked_together():
         for key, row in found.items():
             with stages[key] as stage:

@@ -15,7 +15,7 @@ from ato.errors import SettingsError
 from ato.models.sites import Hook
 from ato.numerics.bootstrap import number_or_none
 from ato.numerics.devices import choose_device
-from ato.residuals import share_pass
+from ato.residuals import run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
 from ato.saes.pretrained import load_pretrained, split_release
@@ -176,7 +176,7 @@ def _judge(
     placed = {unit.key: unit.sae.to(place_of_saes(model)) for unit in units}
     quality = {unit.key: SAEQuality(placed[unit.key], unit.layer) for unit in units}
     consumers = [SharedEncoding(placed[unit.key], unit.layer, [quality[unit.key]]) for unit in units]
-    share_pass(
+    run_pass(
         residual_source(warehouse, row, model), consumers, layers=sorted({u.layer for u in units}), splits=["test"]
     )
     sequences = spread(stored_sequences(warehouse, row["collection"], splits=["test"]), settings.judge_sequences)

@@ -6,7 +6,7 @@ import torch
 
 from ato.errors import MismatchError
 from ato.models import LanguageModel, load_model
-from ato.residuals import MemorySource, ResidualBlock, share_pass
+from ato.residuals import MemorySource, ResidualBlock, run_pass
 from ato.saes import ActiveFeatures, SparseAutoencoder
 from ato.saes.quality import QualityLimits, SAEQuality
 from ato.saes.splicing import SpliceLosses, ce_recovered, splice_losses
@@ -43,7 +43,7 @@ def source(n: int = 600, d: int = 8, n_documents: int = 10, seed: int = 0, **opt
 
 def quality(sae: SparseAutoencoder, from_: MemorySource) -> SAEQuality:
     accumulated = SAEQuality(sae, LAYER)
-    share_pass(from_, [accumulated])
+    run_pass(from_, [accumulated])
     return accumulated
 
 
