@@ -15,7 +15,7 @@ import torch
 
 from ato.moments import Moments
 from ato.numerics.devices import choose_device
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.residuals import ResidualBlock
 from benchmarks.measurement import Measurement, growth, rate, speedup
 from benchmarks.program import run
@@ -157,7 +157,7 @@ def peak_flops(shape: Shape) -> float:
                 _ = x.numpy().T @ y.numpy() if device.type == "cpu" else x.T @ y
 
         tasks = [multiply] * cores
-        return max(2 * rows * width**2 * repeats * cores / seconds(partial(run_all, tasks))[0] for _ in range(3))
+        return max(2 * rows * width**2 * repeats * cores / seconds(partial(run_tasks, tasks))[0] for _ in range(3))
 
     large = device.type != "cpu"
     return max(best(8192, 8192, 5) if large else best(1536, 1536, 4), best(2048, shape.d, 20))

@@ -20,7 +20,7 @@ from ato.moments.whitening import RESOLUTION, Whitening, groups_of
 from ato.numerics.bootstrap import document_bootstrap, number_or_none
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.matmul import product_of_rows
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.operators.operator import AffineMap
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.pairing import pair_rows
@@ -114,7 +114,7 @@ class PairScores:
         ]
         whitening = self._tensor("whitening", y)
         tasks = [partial(error_sums, target, matrix, bias, whitening) for matrix, bias in arguments]
-        for name, (sse, rows) in zip(self.operators, run_all(tasks), strict=True):
+        for name, (sse, rows) in zip(self.operators, run_tasks(tasks), strict=True):
             sums |= {f"sse/{name}": sse, f"rows/{name}": rows}
         self._sums.add(segments.documents, sums)
 

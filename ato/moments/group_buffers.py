@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ato.numerics.matmul import taken, write_centred
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 
 PILOT_ROWS = 1024
 """Rows gathered before the pilot mean is taken: that of fewer could be far from what follows."""
@@ -76,7 +76,7 @@ class GroupBuffers:
         waiting = {int(code): np.flatnonzero(codes == code) for code in np.unique(codes)}
         while waiting:
             part = {code: index[: self._capacity - self._filled[code]] for code, index in waiting.items()}
-            run_all([partial(self._write, layer, x, rows.get(layer), part) for layer, x in residuals.items()])
+            run_tasks([partial(self._write, layer, x, rows.get(layer), part) for layer, x in residuals.items()])
             for code, index in part.items():
                 self._filled[code] += len(index)
                 if self._filled[code] == self._capacity:

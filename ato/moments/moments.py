@@ -15,7 +15,7 @@ from ato.moments.pair import PairMoments
 from ato.moments.token_groups import TokenGroups
 from ato.numerics.matmul import add_cross_product, add_own_product, total
 from ato.numerics.memo import Derived
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.numerics.validation import checked_rows
 from ato.residuals.blocks import ResidualBlock
 
@@ -151,7 +151,7 @@ class Moments:
                 cross.append(partial(add_cross_product, x, y[:, columns], both[:, columns]))
         # The longer tasks first, so that the cores finish together. An accelerator has a queue of its own.
         tasks = cross + own if parts == 1 else own + cross
-        _ = run_all(tasks) if first.is_cpu else [task() for task in tasks]
+        _ = run_tasks(tasks) if first.is_cpu else [task() for task in tasks]
 
     def __add__(self, other: "Moments") -> "Moments":
         """Moments of both sets of rows (Chan's rule; other pilot means are shifted exactly).

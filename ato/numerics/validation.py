@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ato.errors import InputError, LayerError, NonFiniteError
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 
 
 def as_rows(x: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ def _all_finite(arrays: Sequence[torch.Tensor]) -> list[bool]:
         return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())
 
     if all(x.is_cpu for x in arrays):
-        return run_all([partial(on_host, x) for x in arrays])
+        return run_tasks([partial(on_host, x) for x in arrays])
     finite = [torch.isfinite(x).all() for x in arrays]
     return torch.stack([one.to(finite[0].device) for one in finite]).tolist()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ato.errors import DataError, SettingsError
 from ato.moments.moments import Moments
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.operators.solvers import Spectrum, decompose, ridge_errors
 
 
@@ -171,11 +171,11 @@ def cross_validated_r2(
         folds = [partial(RidgeRows.of, moments, source, *sides) for sides in fold_sides(moments)]
         # The decomposition that the refit needs is made beside those of the folds, while a core would be idle.
         tasks: list[Callable[[], Any]] = [*folds, partial(train_spectrum, moments, source)]
-        return run_all(tasks)[:-1]
+        return run_tasks(tasks)[:-1]
 
     prepared = moments.derived.get(("folds", source), prepare)
     tasks = [partial(fold.r2, moments, source, target, alphas, of_update=of_update) for fold in prepared]
-    return np.stack(run_all(tasks), axis=1)
+    return np.stack(run_tasks(tasks), axis=1)
 
 
 def train_spectrum(moments: Moments, source: int) -> Spectrum:
