@@ -56,12 +56,12 @@ def test_the_output_projection_of_attn_z_is_what_attention_gives(model, batch):
     assert z.shape[-1] == model.width("attn_z") == 32
     assert model.width() == model.width("mlp_out") == model.d_model
     given = []
-    hook = model.parts.inner(2, "attention").register_forward_hook(lambda m, a, output: given.append(output[0]))
+    hook = model.parts.submodule(2, "attention").register_forward_hook(lambda m, a, output: given.append(output[0]))
     try:
         model.residuals(*batch, [2])
     finally:
         hook.remove()
-    torch.testing.assert_close(model.parts.inner(2, "projection")(z), given[0])
+    torch.testing.assert_close(model.parts.submodule(2, "projection")(z), given[0])
 
 
 def test_heads_wider_than_the_stream_give_a_wider_attn_z(tmp_path, batch):
