@@ -85,7 +85,7 @@ def scaling_fits(
         sxy = moments.cross(source, target, groups)
         if of_update:
             sxy -= moments.scatter(source, groups)[2]
-        weights = ridge(share.spectrum, sxy, strengths[best])
+        weights = ridge(share.eigen, sxy, strengths[best])
         matrix = weights.T + np.eye(len(x_mean)) if of_update else weights.T
         operator = TransportOperator(
             matrix,
@@ -94,7 +94,7 @@ def scaling_fits(
             source_layer=source,
             target_layer=target,
             alpha=float(strengths[best]),
-            rank=min(matrix.shape) if of_update else min(share.spectrum.kept_rank, len(y_mean)),
+            rank=min(matrix.shape) if of_update else min(share.eigen.kept_rank, len(y_mean)),
             x_mean=x_mean,
             y_mean=y_mean,
         )
