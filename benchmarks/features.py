@@ -20,7 +20,7 @@ from ato.models import LanguageModel, load_model
 from ato.models.forward import stream_of
 from ato.residuals import ResidualBlock, run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
-from ato.text import Sequence as TokenSequence
+from ato.text import TokenSequence
 from benchmarks.measurement import Measurement, growth, rate, speedup
 from benchmarks.program import run
 from benchmarks.rows import residual_like_rows

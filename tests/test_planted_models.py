@@ -14,7 +14,7 @@ from ato.operators.fitting import fit_operator, fit_operator_from_moments
 from ato.residuals import MemorySource, run_pass
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource, median_norms
-from ato.text import Document, Sequence
+from ato.text import Document, TokenSequence
 from ato.text.documents import document_id
 from ato.text.sequences import check_folds, make_sequences
 from ato.text.splits import group_names
@@ -24,12 +24,12 @@ N_FOLDS = 2
 WIDTH = 16
 
 
-def sequences_of_random_tokens(n: int = 60, length: int = 24) -> list[Sequence]:
+def sequences_of_random_tokens(n: int = 60, length: int = 24) -> list[TokenSequence]:
     """Sequences of random byte tokens, each a document of its own, dealt to all groups."""
     rng = np.random.default_rng(0)
     groups = [("train", 0), ("train", 1), ("train", 0), ("val", None), ("test", None)]
     return [
-        Sequence(i, f"{i:016x}", i, *groups[i % len(groups)], 0, rng.integers(3, 259, length).astype(np.int32), "")
+        TokenSequence(i, f"{i:016x}", i, *groups[i % len(groups)], 0, rng.integers(3, 259, length).astype(np.int32), "")
         for i in range(n)
     ]
 

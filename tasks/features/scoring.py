@@ -24,7 +24,7 @@ from ato.models import LanguageModel
 from ato.residuals import ResidualSource, run_pass
 from ato.residuals.memory import FirstTokens
 from ato.saes import SharedEncoding, SparseAutoencoder
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tasks.engine.progress import Progress, say
 from tasks.saes.task import load_judged_sae, spread
 from tasks.settings import EvaluateSettings, FeatureSettings
@@ -106,7 +106,7 @@ def look(
 
 def ablate(
     scorings: list[Scoring],
-    sequences: list[Sequence],
+    sequences: list[TokenSequence],
     model: LanguageModel,
     median_norm: Mapping[int, float],
     settings: FeatureSettings,
@@ -219,7 +219,7 @@ def _lens_columns(lens: LogitLens | None, n: int, texts: "TokenTexts") -> dict[s
     }
 
 
-def example_columns(s: Scoring, sequences: Mapping[int, Sequence], texts: "TokenTexts") -> dict[str, Any]:
+def example_columns(s: Scoring, sequences: Mapping[int, TokenSequence], texts: "TokenTexts") -> dict[str, Any]:
     """Columns of ``feature_examples`` beside the keys."""
     e, w = s.examples, s.windows
     return {

@@ -10,7 +10,7 @@ from ato.models.families import Layout, find_parts
 from ato.models.sites import SITES
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource, median_norms
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tests.tiny_models import FAMILIES, byte_tokenizer, plant_linear_blocks, save_tiny_model
 
 LENGTHS = [24, 17, 5]
@@ -36,7 +36,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def sequences(lengths, seed=0):
     rng = np.random.default_rng(seed)
     return [
-        Sequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
+        TokenSequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
         for i, n in enumerate(lengths)
     ]
 
