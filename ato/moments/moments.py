@@ -16,7 +16,7 @@ from ato.moments.token_groups import TokenGroups
 from ato.numerics.matmul import add_cross_product, add_own_product, total
 from ato.numerics.memo import Derived
 from ato.numerics.parallel import run_tasks
-from ato.numerics.validation import checked_rows
+from ato.numerics.validation import validate_residuals
 from ato.residuals.blocks import ResidualBlock
 
 PRODUCT_ROWS, GATHERED_ROWS = 2048, 12288
@@ -114,7 +114,7 @@ class Moments:
             document = residuals.document if document is None else document
             residuals = residuals.residuals
         widths = {layer: len(mean) for layer, mean in self._pilot.items()} | self.d
-        residuals = checked_rows(residuals, self.layers, widths, rows)
+        residuals = validate_residuals(residuals, self.layers, widths, rows)
         picked = rows or {}
         n = len(picked.get(self.layers[0], residuals[self.layers[0]]))
         codes = self._groups.of_rows(n, group=group, fold=fold, document=document)

@@ -11,7 +11,7 @@ import torch
 from ato.errors import DataError, InputError, SettingsError
 from ato.moments.moments import Moments
 from ato.numerics.parallel import run_tasks
-from ato.numerics.validation import as_rows
+from ato.numerics.validation import as_float_tensor
 from ato.operators.cross_validation import (
     contiguous_folds,
     cross_validated_r2,
@@ -275,7 +275,7 @@ def _matrix(
     limit = min(eigen.kept_rank, d_out)
     if method != "rrr":
         return ridge(eigen, sxy, alpha).T, eigen.kept_rank, limit
-    rows = None if decoder is None else as_rows(decoder).cpu().numpy().astype(np.float64)
+    rows = None if decoder is None else as_float_tensor(decoder).cpu().numpy().astype(np.float64)
     root, inverse_root = output_root(output_weight, moments.scatter(target, train)[2], moments.epsilon, rows)
     solution = reduced_rank(eigen, sxy, alpha, root, inverse_root)
     return solution.weights(rank or d_out).T, eigen.kept_rank, min(limit, rank or d_out)
