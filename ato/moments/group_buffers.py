@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ato.numerics.matmul import taken, write_centred
+from ato.numerics.matmul import take_rows, write_centred
 from ato.numerics.parallel import run_tasks
 
 PILOT_ROWS = 1024
@@ -48,7 +48,7 @@ class GroupBuffers:
             self._gather(residuals, rows, codes)
             return
         # The caller may reuse its memory.
-        self._first.append(({layer: taken(x, rows.get(layer)) for layer, x in residuals.items()}, codes))
+        self._first.append(({layer: take_rows(x, rows.get(layer)) for layer, x in residuals.items()}, codes))
         if sum(len(block) for _, block in self._first) >= PILOT_ROWS:
             self._gather_first()
 
@@ -68,7 +68,7 @@ class GroupBuffers:
     def _gather(self, residuals: Mapping[int, torch.Tensor], rows: Mapping[int, np.ndarray], codes: np.ndarray) -> None:
         for layer in residuals.keys() - self._pilot:
             chosen = rows.get(layer, np.arange(len(residuals[layer])))[:PILOT_ROWS]
-            pilot = taken(residuals[layer], chosen).cpu().numpy().mean(0, dtype=np.float64)
+            pilot = take_rows(residuals[layer], chosen).cpu().numpy().mean(0, dtype=np.float64)
             self._pilot[layer] = pilot.astype(np.float32).astype(np.float64)
         if (dtype := self._dtype_of(residuals.values())) != self._dtype:
             self.flush()

@@ -93,12 +93,12 @@ def host_product_rate(d_model: int) -> float:
     """FLOP/s of x'y of rows [n, d], one on each core."""
     import torch
 
-    from ato.numerics.matmul import product
+    from ato.numerics.matmul import cross_gram
     from ato.numerics.parallel import run_tasks
 
     n, cores = _rows(d_model), torch.get_num_threads()
     x, y = (torch.randn(n, d_model) for _ in range(2))
-    seconds = _best_seconds(lambda: run_tasks([partial(product, x, y)] * cores))
+    seconds = _best_seconds(lambda: run_tasks([partial(cross_gram, x, y)] * cores))
     return cores * 2 * n * d_model**2 / seconds
 
 
