@@ -52,8 +52,8 @@ class Shape:
         """Useful operations of moments of so many rows."""
         own = len(self.pairs) * 2 * self.d**2 + self.n_layers * self.d * (self.d + 1)
         sides = len({source for source, _ in self.pairs}) + len({target for _, target in self.pairs})
-        chance = len(self.pairs) * 2 * self.d**2 + sides * self.d * (self.d + 1)
-        return float(rows * own + permuted_rows * chance)
+        null = len(self.pairs) * 2 * self.d**2 + sides * self.d * (self.d + 1)
+        return float(rows * own + permuted_rows * null)
 
 
 class Stream:
@@ -98,7 +98,7 @@ class Stream:
         return finished(moments)
 
     def with_chance(self) -> tuple[Moments, Moments]:
-        """The same and those of chance, as the study gathers them."""
+        """The same and those of the permutation null, as the study gathers them."""
         from tasks.collect.moments import MomentsPass
         from tasks.settings import OperatorSettings
 
