@@ -233,9 +233,9 @@ def test_two_devices_take_half_the_passes_of_the_collection_each_and_the_rest_st
 
 def test_what_runs_on_an_accelerator_is_measured_there(monkeypatch):
     monkeypatch.setattr("ato.numerics.devices.choose_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr(machine_rates, "product_rate", lambda d, dtype, place: 100.0 if place.type == "cuda" else 9.0)
+    monkeypatch.setattr(machine_rates, "product_rate", lambda d, dtype, device: 100.0 if device.type == "cuda" else 9.0)
     monkeypatch.setattr(machine_rates, "host_product_rate", lambda d: 7.0)
-    monkeypatch.setattr(machine_rates, "memory_rate", lambda place: 10.0 if place.type == "cuda" else 3.0)
+    monkeypatch.setattr(machine_rates, "memory_rate", lambda device: 10.0 if device.type == "cuda" else 3.0)
     for name in ("solve_rate", "disk_rate"):
         monkeypatch.setattr(machine_rates, name, lambda *_: 1.0)
     rates = measure_rates(load_settings("demo", ["model.dtype=float32"]), 32)
