@@ -73,3 +73,8 @@ def run_tasks(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
             return [task() for task in tasks]
         with ThreadPoolExecutor(cores) as pool:
             return list(pool.map(lambda task: task(), tasks))
+
+
+def run_task(task: Callable[[], Result]) -> Result:
+    """Result of one task, which BLAS is given as many threads for as ``run_tasks`` gives it."""
+    return run_tasks([task])[0]

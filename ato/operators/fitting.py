@@ -10,7 +10,7 @@ import torch
 
 from ato.errors import DataError, InputError, SettingsError
 from ato.moments.moments import Moments
-from ato.numerics.parallel import run_tasks
+from ato.numerics.parallel import run_task
 from ato.numerics.validation import as_float_tensor
 from ato.operators.cross_validation import (
     contiguous_folds,
@@ -192,9 +192,9 @@ def fit_operator_from_moments(
     kept_rank = gap = None
     if l1_ratio is None:
         solve = partial(_matrix, moments, source, target, method, alpha, rank, output_weight, decoder)
-        matrix, kept_rank, limit = run_tasks([solve])[0]
+        matrix, kept_rank, limit = run_task(solve)
     else:
-        matrix, gap = run_tasks([partial(_sparse_matrix, moments, source, target, strengths, best)])[0]
+        matrix, gap = run_task(partial(_sparse_matrix, moments, source, target, strengths, best))
         limit = min(matrix.shape)
     operator = TransportOperator(
         matrix,
