@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ato.errors import CorpusError, NonFiniteError, SettingsError
-from ato.residuals import MemorySource, share_pass
+from ato.residuals import MemorySource, run_pass
 from ato.saes import SparseAutoencoder
 from ato.saes.quality import Reconstruction, SAEQuality
 from ato.saes.training.shuffle_buffer import ShuffleBuffer
@@ -40,7 +40,7 @@ def train(x: np.ndarray, **settings) -> TrainedSAE:
 
 def held_out(sae: SparseAutoencoder, x: np.ndarray) -> Reconstruction:
     quality = SAEQuality(sae, LAYER)
-    share_pass(source_of(x), [quality], splits=["test"])
+    run_pass(source_of(x), [quality], splits=["test"])
     return quality.result(n_boot=40)
 
 
