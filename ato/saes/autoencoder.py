@@ -215,4 +215,5 @@ class SparseAutoencoder:
 
     def to(self, device: str | torch.device) -> "SparseAutoencoder":
         """The same SAE on another device."""
-        return replace(self, **{name: weight.to(device) for name, weight in self.weights.items()})
+        moved: dict[str, Any] = {name: weight.to(device) for name, weight in self.weights.items()}
+        return replace(self, **moved)

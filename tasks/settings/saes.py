@@ -22,7 +22,7 @@ class SAESettings(StageSettings):
         "topk", description="Architecture: how features become active"
     )
     d_sae: int = Field(2048, ge=1, description="Number of features")
-    k: int = Field(32, ge=1, description="Active features per token: exactly, or on average where thresholds are learned")
+    k: int = Field(32, ge=1, description="Active features per token, exactly or on average")
     n_tokens: int = Field(600_000, ge=1, description="Training tokens, repeats included")
     batch_size: int = Field(1024, ge=1, description="Tokens in one training step")
     lr: float = Field(3e-3, gt=0, description="Learning rate")

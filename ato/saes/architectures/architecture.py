@@ -89,5 +89,6 @@ def register(kind: _Kind) -> _Kind:
 
 def relu_above(pre: Tensor, threshold: Tensor | None) -> Tensor:
     """``relu(pre)`` where ``pre > threshold``, 0 elsewhere."""
+    assert threshold is not None  # SparseAutoencoder checks it
     # Multiplying by the mask, not masked_fill: one pass, and NaN stays visible.
     return pre.relu() * (pre > threshold)
