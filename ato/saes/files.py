@@ -209,10 +209,11 @@ def _settings_of_old(config: dict[str, Any], where: object) -> dict[str, Any]:
     """Architecture and its settings of a configuration before version 6, which gave an activation function."""
     activation = config.get("activation_fn_str", config.get("activation_fn", "relu"))
     kinds = {kind.old_activation: kind for kind in ARCHITECTURES.values() if kind.old_activation is not None}
-    if activation not in kinds:
+    kind = kinds.get(str(activation))
+    if kind is None:
         cure = f"use {' or '.join(kinds)}"
         raise SAEError(f"activation function {activation!r} is not supported", where=where, cure=cure)
-    return kinds[activation].settings_of_old(config)
+    return kind.settings_of_old(config)
 
 
 def _load_gemma_scope(file: Path) -> SparseAutoencoder:
