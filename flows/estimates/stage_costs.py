@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ato.models.shapes import ModelShape
 from ato.moments.moments import GATHERED_ROWS
+from ato.saes.architectures import TRAINABLE
 from flows.estimates.machine_rates import SOLVE_FLOPS, MachineRates
 from flows.estimates.sizes import (
     TEST,
@@ -138,10 +139,9 @@ def _training_cost(settings: Settings, d: int, width: int) -> tuple[float, float
     saes = settings.saes
     weights = 2 * d * width
     updated = ADAM_BYTES * weights / saes.batch_size
-    if saes.architecture != "topk":
-        return 6 * weights, updated + 8 * PASSED * width
-    # Only the encoder is dense; active features are gathered once forwards and three times backwards.
-    return weights, updated + 4 * PASSED * width + 4 * 4 * saes.k * d
+    kind = TRAINABLE[saes.architecture]
+    gathered = 4 * kind.decoder_gathers * saes.k * d
+    return kind.dense_products * weights, updated + kind.dense_passes * PASSED * width + gathered
 
 
 def _features(settings: Settings, shape: ModelShape) -> StageWork:

@@ -1,10 +1,11 @@
 """Settings of stage `saes`."""
 
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from tasks.settings.base import StageSettings
+from ato.saes.architectures import TRAINABLE
+from tasks.settings.base import OneOf, StageSettings
 
 
 class SAESettings(StageSettings):
@@ -17,9 +18,11 @@ class SAESettings(StageSettings):
     releases: dict[int, str] = Field(
         {}, description="Layer -> RELEASE:SAE_ID of sae-lens' directory of pretrained SAEs, downloaded once"
     )
-    architecture: Literal["topk", "jumprelu"] = Field("topk", description="Activation function of the features")
+    architecture: Annotated[str, OneOf(tuple(TRAINABLE))] = Field(
+        "topk", description="Architecture: how features become active"
+    )
     d_sae: int = Field(2048, ge=1, description="Number of features")
-    k: int = Field(32, ge=1, description="Active features per token (TopK), target L0 (JumpReLU)")
+    k: int = Field(32, ge=1, description="Active features per token, exactly or on average")
     n_tokens: int = Field(600_000, ge=1, description="Training tokens, repeats included")
     batch_size: int = Field(1024, ge=1, description="Tokens in one training step")
     lr: float = Field(3e-3, gt=0, description="Learning rate")
