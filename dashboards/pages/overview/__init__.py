@@ -1,1 +1,1 @@
-"""What is there: collections, stages, runs, disk and checks."""
+"""What the warehouse holds, and how it was made."""

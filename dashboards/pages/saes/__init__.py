@@ -1,1 +1,1 @@
-"""Quality of the sparse autoencoders, and how they were trained."""
+"""Sparse autoencoders of a collection: quality and training."""
