@@ -220,6 +220,8 @@ METHODS: dict[str, OperatorMethod] = {
 }
 """Every method, in the order in which they are shown everywhere."""
 
+BASELINES = tuple(method.name for method in METHODS.values() if method.baseline)
+
 DEFAULT_METHODS = ("ridge", "linear", "rrr", "identity", "mean")
 """What a study fits unless its settings say otherwise."""
 

@@ -10,7 +10,7 @@ from dashboards.pages.operators.curves import efficiency, modes, ranks, scaling,
 from dashboards.pages.operators.features import features
 from dashboards.pages.operators.provenance import lineage, origin
 from dashboards.ui.address import choose, collection
-from dashboards.ui.charts import METHODS, number
+from dashboards.ui.charts import in_method_order, number
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
@@ -55,11 +55,10 @@ def _choose_operator(fitted: pl.DataFrame) -> dict[str, Any]:
         "method": "Method",
         "position_policy": "Source position",
     }
-    order = [*METHODS, *fitted["method"]]
     for (column, title), place in zip(titles.items(), places):
         options = fitted[column].unique().sort(descending=column == "position_policy").to_list()
         if column == "method":
-            options.sort(key=order.index)
+            options = in_method_order(options)
         wanted = choose(title, column, options, where=place)
         fitted = fitted.filter(pl.col(column) == wanted)
     if fitted.height == 1:
