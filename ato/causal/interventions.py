@@ -8,17 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ato.causal.intervention_names import FEATURE_INTERVENTIONS, INTERVENTIONS, NONE, SHARED
 from ato.errors import SAEError, SettingsError
 from ato.operators.operator import TransportOperator
 from ato.saes.autoencoder import SparseAutoencoder
 
-NONE = "none"
-INTERVENTIONS = ("transport", "bias", "mean", "zero", "identity", "random_rotation")
-"""Replacements of whole residuals, see ``ResidualEdits``."""
-SHARED = ("mean", "zero", "random_rotation")
-"""Those that need no source layer: made once for all pairs that end at a layer."""
-FEATURE_INTERVENTIONS = ("feature_transport", "feature_zero")
-"""Replacements of one SAE feature's component, see ``FeatureEdits``."""
 ALL, ACTIVE = "all", "active"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ato.moments.moments import Moments
 from ato.numerics.parallel import run_tasks
 from ato.operators.cross_validation import HeldOutRows, HeldOutTarget, fold_sides
-from ato.operators.methods import Strengths
+from ato.operators.strengths import Strengths
 
 TOLERANCE = 1e-10
 """Duality gap relative to the mean square of an output at which it is solved; scikit-learn's default is 1e-4."""

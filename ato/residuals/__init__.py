@@ -1,6 +1,22 @@
 """Residuals as blocks of tokens: sources that yield them, and consumers that share a pass."""
 
-from ato.residuals.blocks import Consumer, ResidualBlock, ResidualSource, run_pass
-from ato.residuals.memory import MemorySource
+from typing import TYPE_CHECKING
+
+from ato.first_use import imported_on_first_use
+
+if TYPE_CHECKING:
+    from ato.residuals.blocks import Consumer, ResidualBlock, ResidualSource, run_pass
+    from ato.residuals.memory import MemorySource
 
 __all__ = ["Consumer", "MemorySource", "ResidualBlock", "ResidualSource", "run_pass"]
+
+__getattr__ = imported_on_first_use(
+    __name__,
+    {
+        "Consumer": "blocks",
+        "MemorySource": "memory",
+        "ResidualBlock": "blocks",
+        "ResidualSource": "blocks",
+        "run_pass": "blocks",
+    },
+)

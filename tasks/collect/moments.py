@@ -74,7 +74,7 @@ class MomentsPass:
 
 def needs_permutation_null(settings: OperatorSettings) -> bool:
     """Whether moments of shuffled documents are among those that the settings need."""
-    return settings.permutation_null or "permuted" in settings.methods
+    return settings.permuted
 
 
 def moments_stage(warehouse: Warehouse, collection: str, settings: OperatorSettings) -> Stage:

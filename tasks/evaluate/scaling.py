@@ -8,12 +8,12 @@ import numpy as np
 from ato.evaluation.residual_formulas import ResidualScore
 from ato.evaluation.residual_scores import PairScores
 from ato.operators import TransportOperator
+from ato.operators.methods import METHODS
 from ato.operators.scaling import ScalingFit, scaling_fits
 from ato.residuals import Consumer
 from tasks.collect.moments import StudyMoments
 from tasks.engine.stage import Stage
 from tasks.operators.pairs import PairStage
-from tasks.operators.rows import BASELINES
 from tasks.settings import EvaluateSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
@@ -36,7 +36,7 @@ class MapEvaluation:
     ):
         self._operators, self._settings = operators, settings
         self._pairs = {pair.layers: pair for pair in pairs}
-        fitted = [method for method in operators.methods if method not in BASELINES]
+        fitted = [method for method in operators.methods if not METHODS[method].baseline]
         self._method = "ridge" if "ridge" in fitted else fitted[0] if fitted else None
         own = settings.model_dump(include={"n_bootstrap", "bootstrap_seed"})
         own |= {"train_fractions": operators.train_fractions, "method": self._method}

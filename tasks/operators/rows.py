@@ -7,11 +7,9 @@ from ato.evaluation.residual_scores import residual_scores_from_moments
 from ato.moments import Moments
 from ato.operators import TransportOperator
 from ato.operators.fitting import OperatorFit
+from ato.operators.methods import METHODS
 from ato.operators.spectra import operator_spectrum
 from tasks.operators.pairs import PairStage
-
-BASELINES = ("identity", "identity+bias", "mean", "permuted")
-"""Methods that nobody would deploy: they stand beside the others in every table, and not in the registry."""
 
 
 def operator_row(
@@ -78,7 +76,7 @@ def cv_rows(pair: PairStage, method: str, fit: OperatorFit) -> list[dict[str, An
 
 def spectrum_rows(pair: PairStage, method: str, operator: TransportOperator) -> list[dict[str, Any]]:
     """A row a mode; none for baselines, whose spectrum says nothing."""
-    if method in BASELINES:
+    if METHODS[method].baseline:
         return []
     spectrum = operator_spectrum(operator)
     values = spectrum.eigenvalues
