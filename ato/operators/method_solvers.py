@@ -62,7 +62,7 @@ class FitProblem:
 
     @property
     def syy(self) -> np.ndarray:
-        """Centred scatter of the target [d_out, d_out]."""
+        """Centred scatter of the target [d_out, d_out]; from rows, only methods with an ``output_weight`` have it."""
         return self.moments.scatter(self.target, self.groups)[2]
 
     @cached_property
