@@ -16,6 +16,7 @@ from ato.numerics.bootstrap import document_bootstrap
 from ato.numerics.parallel import one_openmp_thread, run_tasks
 from ato.operators.operator import TransportOperator
 from ato.residuals.blocks import ResidualBlock
+from ato.residuals.position_policies import Layer
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
 DOCUMENT_GROUPS = 256
@@ -55,7 +56,7 @@ class FeatureTransport:
         self,
         sae: SparseAutoencoder,
         target_layer: int,
-        operators: Mapping[str, tuple[int, TransportOperator]],
+        operators: Mapping[str, tuple[Layer, TransportOperator]],
         *,
         dtype: torch.dtype = torch.float32,
     ):

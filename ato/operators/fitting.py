@@ -31,6 +31,7 @@ from ato.operators.methods import (
 )
 from ato.operators.operator import TransportOperator
 from ato.operators.solvers import output_root, reduced_rank, ridge
+from ato.residuals.position_policies import Layer, layer_number
 
 __all__ = [
     "ALPHAS",
@@ -150,7 +151,7 @@ def fit_operator(
 
 def fit_operator_from_moments(
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     method: str = "ridge",
     alphas: Sequence[float] | None = None,
@@ -200,7 +201,7 @@ def fit_operator_from_moments(
         matrix,
         mean_y - matrix @ mean_x if method != "identity" else np.zeros(len(mean_y)),
         "ridge" if method == "svd" else method,
-        source_layer=source,
+        source_layer=layer_number(source),
         target_layer=target,
         alpha=alpha,
         l1_ratio=l1_ratio,
@@ -228,7 +229,7 @@ def fit_operator_from_moments(
     )
 
 
-def _cross_validated(moments: Moments, source: int, target: int, method: str, strengths: Strengths) -> np.ndarray:
+def _cross_validated(moments: Moments, source: Layer, target: int, method: str, strengths: Strengths) -> np.ndarray:
     """Held-out R2 [grid, folds]."""
     if method in L1_METHODS:
         return cross_validated_elastic_net(moments, source, target, strengths)
@@ -236,7 +237,7 @@ def _cross_validated(moments: Moments, source: int, target: int, method: str, st
 
 
 def _sparse_matrix(
-    moments: Moments, source: int, target: int, strengths: Strengths, point: int
+    moments: Moments, source: Layer, target: int, strengths: Strengths, point: int
 ) -> tuple[np.ndarray, float]:
     """T [d_out, d_in] of lasso or elastic net at a point of the grid, and its duality gap."""
     assert strengths.l1_ratios is not None
@@ -252,7 +253,7 @@ def _sparse_matrix(
 
 def _matrix(
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     method: str,
     alpha: float | None,
