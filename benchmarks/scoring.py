@@ -16,7 +16,7 @@ from ato.numerics.bootstrap import document_bootstrap
 from ato.numerics.devices import choose_device
 from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator
-from ato.residuals import ResidualBlock, run_pass
+from ato.residuals import Layer, ResidualBlock, run_pass
 from ato.saes import ActiveFeatures, SharedEncoding, SparseAutoencoder
 from benchmarks.measurement import Measurement, growth, speedup
 from benchmarks.program import run
@@ -64,7 +64,7 @@ class Stream:
         self.n_folds = 5
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """Blocks of ``BLOCK_ROWS`` test tokens, in documents of ``DOCUMENT_ROWS``."""
         held = len(self._rows[SOURCE])

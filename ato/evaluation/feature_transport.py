@@ -11,11 +11,12 @@ from ato.errors import MismatchError
 from ato.evaluation.active_projections import ActiveProjections, Projections
 from ato.evaluation.verdicts import verdicts
 from ato.features.document_sets import DocumentsOfFeatures
-from ato.features.token_priorities import Candidates, TokenSample
+from ato.features.token_samples import Candidates, TokenSample
 from ato.numerics.bootstrap import document_bootstrap
 from ato.numerics.parallel import one_openmp_thread, run_tasks
 from ato.operators.operator import TransportOperator
 from ato.residuals.blocks import ResidualBlock
+from ato.residuals.position_policies import Layer
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
 DOCUMENT_GROUPS = 256
@@ -55,7 +56,7 @@ class FeatureTransport:
         self,
         sae: SparseAutoencoder,
         target_layer: int,
-        operators: Mapping[str, tuple[int, TransportOperator]],
+        operators: Mapping[str, tuple[Layer, TransportOperator]],
         *,
         dtype: torch.dtype = torch.float32,
     ):
@@ -66,7 +67,9 @@ class FeatureTransport:
         self._documents = DocumentsOfFeatures(sae.d_sae)
         width, n_operators = sae.d_sae, len(self._operators)
         self._sums = {name: self._zeros(*shape, width) for name, shape in self._shapes(DOCUMENT_GROUPS).items()}
-        self._sample = TokenSample(width, 1 + n_operators, SAMPLED_TOKENS)
+        self._sample = TokenSample(
+            width, SAMPLED_TOKENS, "random", n_values=1 + n_operators, with_keys=False, seed=None
+        )
 
     def _shapes(self, n_groups: int) -> dict[str, tuple[int, ...]]:
         """Names of the sums and their shapes, less the axis of features; the first four are of groups of documents."""
@@ -109,7 +112,7 @@ class FeatureTransport:
             )
             documents = DocumentsOfFeatures(self._sae.d_sae)
             documents.update(document, feature)
-            candidates = self._sample.sift(feature, sequence, position, found.stacked.cpu().numpy())
+            candidates = self._sample.sift(feature, found.stacked.cpu().numpy(), sequence, position)
         return _Part(torch.from_numpy(groups).to(active.feature.device), sums, documents, candidates)
 
     def _part_sums(
@@ -153,10 +156,10 @@ class FeatureTransport:
         ) != list(other._operators):
             raise MismatchError("feature scores of different SAEs or operators cannot be added")
         total = FeatureTransport(self._sae, self._target, self._operators, dtype=self._dtype)
+        total._sample = self._sample + other._sample
         for part in (self, other):
             total.n_tokens += part.n_tokens
             total._documents.merge(part._documents)
-            total._sample.merge(part._sample)
             for name, sums in part._sums.items():
                 total._sums[name] += sums
         return total

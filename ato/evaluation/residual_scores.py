@@ -20,10 +20,12 @@ from ato.moments.whitening import RESOLUTION, Whitening, groups_of
 from ato.numerics.bootstrap import document_bootstrap, number_or_none
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.matmul import matmul
+from ato.numerics.memo import Memo
 from ato.numerics.parallel import run_tasks
 from ato.operators.operator import AffineMap
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.pairing import pair_rows
+from ato.residuals.position_policies import Layer
 
 if TYPE_CHECKING:
     from ato.moments.moments import Moments
@@ -51,7 +53,7 @@ class PairScores:
     def __init__(
         self,
         moments: "Moments",
-        source_layer: int,
+        source_layer: Layer,
         target_layer: int,
         operators: Mapping[str, AffineMap],
         *,
@@ -252,10 +254,14 @@ def _one_or_nan(known: np.ndarray | bool) -> np.ndarray:
     return np.where(known, 1.0, np.nan)
 
 
+_SCORED: Memo[tuple[Layer, int, tuple[str, ...]], tuple[PairMoments, float]] = Memo(capacity=2)
+"""(source, target, groups) -> their moments and whitened sum of squares, for train and val of the latest pair."""
+
+
 def residual_scores_from_moments(
     operator: AffineMap,
     moments: "Moments",
-    source: int,
+    source: Layer,
     target: int,
     group: str | Sequence[str] = "test",
 ) -> ResidualScore:
@@ -280,7 +286,7 @@ def residual_scores_from_moments(
         pair = moments.summary(source, target, names)
         return pair, float(np.sum((pair.syy @ white) * white))
 
-    pair, white_squares = moments.derived.get(("scored", source, target, *names), make)  # shared by all operators
+    pair, white_squares = _SCORED.get(moments, (source, target, tuple(names)), make)  # shared by all operators
     matrix, n = operator.matrix, pair.n
     cross = matrix @ pair.sxy
     scatter = pair.syy - cross - cross.T + matrix @ pair.sxx @ matrix.T

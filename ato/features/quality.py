@@ -6,7 +6,7 @@ import numpy as np
 
 from ato.features.redundancy import CoActivations
 from ato.features.stats import FeatureStats
-from ato.features.token_samples import FeatureTokens, KeptTokens, keep_active
+from ato.features.token_samples import FeatureTokens, TokenSample
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
@@ -59,7 +59,7 @@ class FeatureQuality:
     def __init__(self, sae: SparseAutoencoder, layer: int, top_positions: int = 100):
         self._sae, self._layer = sae, layer
         self._stats = FeatureStats(sae, layer)
-        self._top = KeptTokens(sae.d_sae, top_positions)
+        self._top = TokenSample(sae.d_sae, top_positions)
         self._pairs = CoActivations(sae.d_sae)
         self._documents: set[int] = set()
 
@@ -69,7 +69,7 @@ class FeatureQuality:
         self._stats.update(block, active)
         self._pairs.update(active)
         self._documents.update(np.unique(block.document).tolist())
-        keep_active(self._top, block, active)
+        self._top.update(block, active)
         return self
 
     def __add__(self, other: "FeatureQuality") -> "FeatureQuality":

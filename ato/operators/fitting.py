@@ -18,6 +18,7 @@ from ato.operators.method_solvers import FitProblem, Solution
 from ato.operators.methods import METHODS, OperatorMethod, method_named, takers_of
 from ato.operators.operator import TransportOperator
 from ato.operators.strengths import Strength, strengths_of
+from ato.residuals.position_policies import Layer, layer_number
 
 DOUBLE_WORK = 4e9
 """Up to this many multiplications, rows given as float32 are multiplied in float64: it takes no time that matters."""
@@ -129,7 +130,7 @@ def fit_operator(
 
 def fit_operator_from_moments(
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     method: str = "ridge",
     alphas: Sequence[float] | None = None,
@@ -183,7 +184,7 @@ def fit_operator_from_moments(
         solution.matrix,
         mean_y - solution.matrix @ mean_x if solution.bias is None else solution.bias,
         kind.stored_as or kind.name,
-        source_layer=source,
+        source_layer=layer_number(source),
         target_layer=target,
         alpha=strength.alpha,
         l1_ratio=strength.l1_ratio,

@@ -23,6 +23,7 @@ from ato.operators.cross_validation import (
 from ato.operators.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net_path
 from ato.operators.solvers import Eigendecomposition
 from ato.operators.strengths import Strength, Strengths
+from ato.residuals.position_policies import Layer
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class FitProblem:
     """A pair of layers, the rows to fit on, and what the caller chose."""
 
     moments: Moments
-    source: int
+    source: Layer
     target: int
     groups: tuple[str, ...]
     """Groups of rows to fit on."""

@@ -12,12 +12,14 @@ import numpy as np
 
 from ato.errors import SettingsError
 from ato.moments.moments import Moments
+from ato.numerics.memo import Memo
 from ato.numerics.parallel import run_tasks
 from ato.operators.cross_validation import RidgeRows
 from ato.operators.methods import METHODS, method_named
 from ato.operators.operator import TransportOperator
 from ato.operators.solvers import ridge
 from ato.operators.strengths import strengths_of
+from ato.residuals.position_policies import Layer, layer_number
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,12 @@ class ScalingFit:
     """That R2, uniform average over dimensions; constant dimensions count as in ``cross_validated_r2``."""
 
 
+_SHARES: Memo[tuple[Layer, tuple[float, ...]], list[RidgeRows]] = Memo(capacity=1)
+
+
 def scaling_fits(
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     fractions: Sequence[float],
     method: str = "ridge",
@@ -72,8 +77,9 @@ def scaling_fits(
         raise SettingsError(f"{method} needs layers of one width", where=f"{source} -> {target}", cure="choose ridge")
     strengths = strengths_of(method, alphas).alphas
     shares = [moments.train_share(fraction) for fraction in fractions]
-    prepared = moments.derived.get(
-        ("shares", source, *fractions),
+    prepared = _SHARES.get(
+        moments,
+        (source, tuple(fractions)),
         lambda: run_tasks([partial(RidgeRows.of, moments, source, share, ("val",)) for share in shares]),
     )
 
@@ -92,7 +98,7 @@ def scaling_fits(
             matrix,
             y_mean - matrix @ x_mean,
             method,
-            source_layer=source,
+            source_layer=layer_number(source),
             target_layer=target,
             alpha=float(strengths[best]),
             rank=min(matrix.shape) if of_update else min(share.eigen.kept_rank, len(y_mean)),

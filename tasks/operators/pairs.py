@@ -9,7 +9,7 @@ import numpy as np
 
 from ato.operators import TransportOperator, load_operator
 from ato.operators.methods import METHODS
-from ato.residuals.position_policies import parse_policy, source_key
+from ato.residuals.position_policies import Layer, source_key
 from tasks.engine.stage import Stage
 from tasks.features.task import selected_features
 from tasks.saes.task import load_judged_sae, sae_rows
@@ -50,9 +50,9 @@ class PairStage:
         return self.source_layer, self.target_layer
 
     @property
-    def keys(self) -> tuple[int, int]:
+    def keys(self) -> tuple[Layer, int]:
         """(source, target) under which moments and blocks hold the paired rows, see ``ato.residuals.pairing``."""
-        return source_key(*self.layers, parse_policy(self.position_policy)), self.target_layer
+        return source_key(*self.layers, self.position_policy), self.target_layer
 
     @property
     def slug(self) -> str:
