@@ -7,17 +7,9 @@ import numpy as np
 
 from ato.errors import MismatchError
 from ato.numerics.counter_rng import scramble
+from ato.numerics.sums import arrays_of, map_arrays
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures
-
-_COLUMNS = {
-    "feature": np.int32,
-    "priority": np.uint64,
-    "sequence_id": np.int64,
-    "position": np.int32,
-    "token_id": np.int32,
-    "value": np.float32,
-}
 
 
 @dataclass(frozen=True)
@@ -36,6 +28,23 @@ class FeatureTokens:
     """int32."""
     value: np.ndarray
     """float32, the activation."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Tokens with what decides which of them are kept, each [m]."""
+
+    feature: np.ndarray
+    priority: np.ndarray
+    """uint64; the smallest of a feature are kept."""
+    sequence_id: np.ndarray
+    position: np.ndarray
+    token_id: np.ndarray
+    value: np.ndarray
+
+
+_DTYPES = (np.int32, np.uint64, np.int64, np.int32, np.int32, np.float32)
+"""Of ``_Rows``, in their order."""
 
 
 class KeptTokens:
@@ -66,7 +75,7 @@ class KeptTokens:
         self._rule = (n_features, size, order, one_per_sequence, seed)
         self.n_features, self.size, self._order, self._one_per_sequence, self._seed = self._rule
         self._salt = scramble(np.array([seed], dtype=np.int64).astype(np.uint64))
-        self._rows = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
+        self._rows = _Rows(*(np.zeros(0, dtype) for dtype in _DTYPES))
         # A full feature takes a token only up to the largest priority it holds.
         self._limit = np.full(n_features, np.iinfo(np.uint64).max, dtype=np.uint64)
         self._compacted = 0
@@ -87,8 +96,7 @@ class KeptTokens:
         else:
             key = (sequence_id.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64)
             priority = scramble(key ^ self._salt)
-        given = (feature, priority, sequence_id, position, token_id, value)
-        self._append(dict(zip(_COLUMNS, given, strict=True)))
+        self._append(_Rows(feature, priority, sequence_id, position, token_id, value))
         return self
 
     def __add__(self, other: "KeptTokens") -> "KeptTokens":
@@ -106,30 +114,29 @@ class KeptTokens:
 
     def result(self) -> FeatureTokens:
         """The tokens kept."""
-        rank = self._compact()
-        return FeatureTokens(rank=rank, **{name: rows for name, rows in self._rows.items() if name != "priority"})
+        rank, rows = self._compact(), self._rows
+        return FeatureTokens(rows.feature, rank, rows.sequence_id, rows.position, rows.token_id, rows.value)
 
-    def _append(self, rows: dict[str, np.ndarray]) -> None:
-        kept = rows["priority"] <= self._limit[rows["feature"]]
-        self._rows = {
-            name: np.concatenate([held, rows[name][kept].astype(held.dtype)]) for name, held in self._rows.items()
-        }
-        if len(self._rows["feature"]) > 2 * max(self._compacted, self.n_features * self.size // 4):
+    def _append(self, rows: _Rows) -> None:
+        kept = rows.priority <= self._limit[rows.feature]
+        columns = zip(arrays_of(self._rows), arrays_of(rows), strict=True)
+        self._rows = _Rows(*(np.concatenate([held, new[kept].astype(held.dtype)]) for held, new in columns))
+        if len(self._rows.feature) > 2 * max(self._compacted, self.n_features * self.size // 4):
             self._compact()
 
     def _compact(self) -> np.ndarray:
         """Drop what is not kept; returns the rank [m] of what is, in its feature."""
         rows = self._rows
-        order = np.lexsort((rows["position"], rows["sequence_id"], rows["priority"], rows["feature"]))
+        order = np.lexsort((rows.position, rows.sequence_id, rows.priority, rows.feature))
         if self._one_per_sequence:
-            order = order[_first_of_sequence(rows["feature"][order], rows["sequence_id"][order])]
-        feature = rows["feature"][order]
+            order = order[_first_of_sequence(rows.feature[order], rows.sequence_id[order])]
+        feature = rows.feature[order]
         counts = np.bincount(feature, minlength=self.n_features)
         rank = np.arange(len(feature)) - (np.cumsum(counts) - counts)[feature]
         kept = rank < self.size
-        self._rows = {name: column[order[kept]] for name, column in rows.items()}
+        self._rows = map_arrays(lambda column: column[order[kept]], rows)
         last = np.flatnonzero(rank == self.size - 1)
-        self._limit[feature[last]] = rows["priority"][order[last]]
+        self._limit[feature[last]] = rows.priority[order[last]]
         self._compacted = int(kept.sum())
         return rank[kept]
 

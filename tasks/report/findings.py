@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.bootstrap import Estimate, document_bootstrap
 from tasks.report.causal import position_set
 from tasks.report.panels import Rows, Scope, text, with_interval
 
@@ -113,31 +113,34 @@ order by t.target_layer, t.source_layer, t.document"""
 def _cost(claim: str, rows: Rows, sql: str) -> Finding:
     if not rows:
         return Finding(claim, "not known", "no such pair of interventions has been run yet", sql)
-    mean, low, high = _paired_mean(rows)
+    mean = _paired_mean(rows)
     pairs = [_paired_mean(some) for _, some in _groups(rows, lambda r: (r["target_layer"], r["source_layer"]))]
-    less = sum(high is not None and high < 0 for _, _, high in pairs)
-    more = sum(low is not None and low > 0 for _, low, _ in pairs)
-    interval = "" if low is None else f" [{low:+.4f}, {high:+.4f}]"
-    answer = (
-        "not known" if high is None else "yes" if high < 0 else "no" if low is not None and low > 0 else "not known"
-    )
+    less, more = sum(map(_surely_less, pairs)), sum(map(_surely_more, pairs))
+    interval = "" if mean.low is None else f" [{mean.low:+.4f}, {mean.high:+.4f}]"
+    answer = "yes" if _surely_less(mean) else "no" if _surely_more(mean) else "not known"
     n = sum(row["n"] for row in rows)
     return Finding(
         claim,
         answer,
-        f"{mean:+.4f}{interval} nats a token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
+        f"{float(mean):+.4f}{interval} nats a token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
         f"{len({row['document'] for row in rows}):,} documents); surely less for {less} pairs, surely more for {more}, "
         f"undecided for {len(pairs) - less - more}",
         sql,
     )
 
 
-def _paired_mean(rows: Rows) -> tuple[float, float | None, float | None]:
-    """Mean difference a sequence with its 95 % interval; documents are resampled, with all their sequences and pairs."""
+def _surely_less(difference: Estimate) -> bool:
+    return difference.high is not None and difference.high < 0
+
+
+def _surely_more(difference: Estimate) -> bool:
+    return difference.low is not None and difference.low > 0
+
+
+def _paired_mean(rows: Rows) -> Estimate:
+    """Mean difference a sequence; documents are resampled, with all their sequences and pairs."""
     documents = sorted({row["document"] for row in rows})
     sums = np.zeros((len(documents), 2))
     for row in rows:
         sums[documents.index(row["document"])] += row["difference"], row["n"]
-    limits = document_bootstrap(sums, lambda s: s[..., 0] / s[..., 1])
-    low, high = (None if end is None else float(end) for end in limits)
-    return float(sums[:, 0].sum() / sums[:, 1].sum()), low, high
+    return document_bootstrap(sums, lambda s: s[..., 0] / s[..., 1]).item()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ato.errors import CorpusError, NonFiniteError, SettingsError
+from ato.numerics.bootstrap import Bootstrap
 from ato.residuals import MemorySource, share_pass
 from ato.saes import SparseAutoencoder
 from ato.saes.quality import Reconstruction, SAEQuality
@@ -41,7 +42,7 @@ def train(x: np.ndarray, **settings) -> TrainedSAE:
 def held_out(sae: SparseAutoencoder, x: np.ndarray) -> Reconstruction:
     quality = SAEQuality(sae, LAYER)
     share_pass(source_of(x), [quality], splits=["test"])
-    return quality.result(n_boot=40)
+    return quality.result(Bootstrap(40))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def trained() -> TrainedSAE:
 
 def test_planted_directions_are_found_and_explain_held_out_tokens(trained):
     x, directions = planted()
-    assert held_out(trained.sae, x).fvu < 0.1
+    assert held_out(trained.sae, x).fvu.value < 0.1
     cosines = (trained.sae.decoder_directions.numpy() @ directions.T).max(0)
     assert np.median(cosines) > 0.95
 
@@ -84,13 +85,13 @@ def test_shift_and_scale_of_the_residuals_are_folded_into_the_weights(trained):
     expected = 100 * trained.sae.reconstruct(torch.tensor(x, dtype=torch.float32)).double().numpy() + offset
     found = moved.reconstruct(torch.tensor(100 * x + offset, dtype=torch.float32)).double().numpy()
     assert np.median(np.abs(found - expected)) < 5  # of a spread of 100: rounding in training grows, nothing else
-    assert held_out(moved, 100 * x + offset).fvu == pytest.approx(held_out(trained.sae, x).fvu, abs=0.03)
+    assert held_out(moved, 100 * x + offset).fvu.value == pytest.approx(held_out(trained.sae, x).fvu.value, abs=0.03)
     assert moved.scaling == pytest.approx(trained.sae.scaling / 100, rel=1e-3)
 
 
 def test_the_last_logged_variance_unexplained_is_that_of_the_folded_sae(trained):
     x, _ = planted()
-    assert trained.log[-1]["fvu"] == pytest.approx(held_out(trained.sae, x).fvu, abs=0.03)
+    assert trained.log[-1]["fvu"] == pytest.approx(held_out(trained.sae, x).fvu.value, abs=0.03)
     assert trained.log[-1]["l0"] == pytest.approx(held_out(trained.sae, x).l0, abs=0.1)
 
 
@@ -135,7 +136,7 @@ def test_jumprelu_learns_thresholds_near_the_wanted_sparsity():
     assert sae.architecture == "jumprelu"
     assert (sae.threshold >= 0).all()
     assert ACTIVE / 2 < found.l0 < 2 * ACTIVE
-    assert found.fvu < 0.3
+    assert found.fvu.value < 0.3
 
 
 def test_a_trained_sae_survives_saving_and_loading_by_sae_lens(trained, tmp_path):
