@@ -154,7 +154,7 @@ def _commit(
     row: dict[str, Any],
 ) -> None:
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
-    results = scores.result(n_boot=evaluate.n_bootstrap, seed=evaluate.bootstrap_seed)
+    results = scores.result(evaluate.bootstrap)
     with pair.stage as stage:
         spectra = run_tasks([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
         scored = run_tasks(
