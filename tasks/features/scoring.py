@@ -26,8 +26,10 @@ from ato.residuals.memory import FirstTokens
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.text import Sequence
 from tasks.engine.progress import Progress, say
+from tasks.engine.study import Study
 from tasks.saes.task import load_judged_sae, spread
-from tasks.settings import EvaluateSettings, FeatureSettings
+from tasks.settings import FeatureSettings
+from warehouse.catalog.lookups import SAERow
 from warehouse.storage.parquet import null_where, null_where_nan
 from warehouse.storage.warehouse import Warehouse
 
@@ -54,9 +56,9 @@ class Scoring:
     windows: ExampleWindows = field(init=False)
 
     @classmethod
-    def of(cls, warehouse: Warehouse, row: Mapping[str, Any], place: torch.device) -> "Scoring":
-        """An empty one for a row of the table ``saes``; the SAE reads residuals at this place."""
-        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)).to(place))
+    def of(cls, warehouse: Warehouse, row: SAERow, device: torch.device) -> "Scoring":
+        """An empty one for a row of the table ``saes``; the SAE reads residuals on this device."""
+        return cls(row.sae, row.layer, load_judged_sae(warehouse, row).to(device))
 
     def normalised(self) -> dict[str, np.ndarray]:
         """The normalised components, the causal effect among them where it was measured."""
@@ -75,7 +77,7 @@ class Scoring:
         )
 
 
-def look(
+def compute_components(
     scorings: list[Scoring], source: ResidualSource, model: LanguageModel, settings: FeatureSettings
 ) -> dict[str, ExampleTokens]:
     """One pass over the train split for all SAEs, then the logit lens: components, pre-scores and candidates.
@@ -105,12 +107,7 @@ def look(
 
 
 def ablate(
-    scorings: list[Scoring],
-    sequences: list[Sequence],
-    model: LanguageModel,
-    median_norm: Mapping[int, float],
-    settings: FeatureSettings,
-    evaluate: EvaluateSettings,
+    scorings: list[Scoring], sequences: list[Sequence], model: LanguageModel, study: Study, settings: FeatureSettings
 ) -> int:
     """Causal effects of all candidates on validation text; returns the tokens of it that were run."""
     sequences = spread(sequences, SEQUENCES_LOOKED_AT * settings.ablation_sequences) if sequences else []
@@ -122,9 +119,9 @@ def ablate(
             sequences,
             n_sequences=settings.ablation_sequences,
             n_tokens=settings.ablation_tokens,
-            median_norm=median_norm,
-            n_boot=evaluate.n_bootstrap,
-            seed=evaluate.bootstrap_seed,
+            median_norm=study.row.median_norms,
+            n_boot=study.bootstrap.n_resamples,
+            seed=study.bootstrap.seed,
             on_rows=lambda done, total: progress.reach(most * done / total),
         )
     for s in scorings:
@@ -138,7 +135,7 @@ def select(scorings: list[Scoring], settings: FeatureSettings) -> None:
         s.ranking = rank_features(s.normalised(), s.candidates, settings.top_percent)
 
 
-def illustrate(
+def collect_examples(
     scorings: list[Scoring],
     tokens: Mapping[str, ExampleTokens],
     source: ResidualSource,

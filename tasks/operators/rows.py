@@ -4,34 +4,30 @@ from typing import Any
 
 from ato.evaluation.residual_formulas import SCORES, ResidualScore
 from ato.evaluation.residual_scores import residual_scores_from_moments
-from ato.moments import Moments
 from ato.operators import TransportOperator
 from ato.operators.fitting import OperatorFit
 from ato.operators.spectra import operator_spectrum
 from tasks.operators.pairs import PairStage
+from tasks.operators.work import FitWork
 
 BASELINES = ("identity", "identity+bias", "mean", "permuted")
 """Methods that nobody would deploy: they stand beside the others in every table, and not in the registry."""
 
 
-def operator_row(
-    pair: PairStage, method: str, fit: OperatorFit, score: ResidualScore, moments: Moments, row: dict[str, Any]
-) -> dict[str, Any]:
+def operator_row(work: FitWork, pair: PairStage, method: str, fit: OperatorFit, score: ResidualScore) -> dict[str, Any]:
     """The row of one operator but its file and its address in the registry.
 
     Args:
         score: on the test tokens.
-        moments: of the study's pairs, under the keys of the pair's position policy.
-        row: of the collection.
     """
-    operator = fit.operator
+    operator, moments, collection = fit.operator, work.moments.own, work.study.row
     by_split = {split: residual_scores_from_moments(operator, moments, *pair.keys, split) for split in ("train", "val")}
     intervals = {f"{name}{end}": getattr(score, f"{name}{end}") for name in SCORES for end in ("", "_low", "_high")}
     for end in ("", "_low", "_high"):
         intervals[f"r2_test{end}"] = intervals.pop(f"r2{end}")
     n_paired = moments.variation(pair.target_layer, moments.groups)[0]
     return {
-        "collection": row["collection"],
+        "collection": collection.collection,
         "operator": pair.operator_key(method),
         **pair.policy_columns,
         "method": method,
@@ -44,8 +40,8 @@ def operator_row(
         "n_train": fit.n_train,
         "n_test": score.n,
         "n_test_documents": score.n_documents,
-        "n_unpaired": row["n_kept"] - n_paired,
-        "few_tokens": fit.n_train < 10 * row["d_model"],
+        "n_unpaired": collection.n_kept - n_paired,
+        "few_tokens": fit.n_train < 10 * collection.d_model,
         "r2_cv": fit.r2_cv,
         "r2_train": by_split["train"].r2,
         "r2_val": by_split["val"].r2,

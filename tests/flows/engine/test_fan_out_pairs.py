@@ -18,11 +18,11 @@ from flows.engine.stage_run import stage_run
 from flows.pipeline import pipeline
 from flows.settings import Settings
 from tasks.collect.task import collect_residuals
-from tasks.engine.parallel_parts import divided_by_size, run_parts
+from tasks.engine.parallel_parts import run_parts, split_by_size
 from tasks.evaluate import task as evaluate
 from tasks.features import task as features
 from tasks.operators import task as operators
-from tasks.operators.pairs import divided_by_source
+from tasks.operators.pairs import split_by_source
 from tasks.saes import task as saes
 from tests.flows.forked_stages import run_stages
 from tests.flows.test_fault_injection import committed, parts
@@ -36,7 +36,7 @@ LOCAL = {"scheduler": "local", "workers": 2}
 WORK = (
     (saes, "_judge"),
     (features, "share_pass"),
-    (features, "look"),
+    (features, "compute_components"),
     (operators, "_commit"),
     (evaluate, "share_pass"),
 )
@@ -120,9 +120,8 @@ def assert_each_operator_has_one_version_and_the_best_is_named(warehouse: Wareho
 def evaluate_in_parts(settings: Settings, collection: str, sae_keys: list[str], n: int) -> None:
     """In threads of this process: the flow's own task runner."""
     with stage_run("evaluate", settings, collection):
-        evaluate.evaluate_operators(
-            collection, sae_keys, settings.model, settings.operators, settings.evaluate, parts=n
-        )
+        study = settings.study(collection)
+        evaluate.evaluate_operators(study, sae_keys, settings.operators, settings.evaluate, parts=n)
 
 
 @pytest.mark.slow
@@ -200,7 +199,7 @@ def test_pairs_are_divided_evenly_and_sources_stay_together_where_that_costs_at_
     grid = [(source, source + leap) for source in range(6) for leap in (1, 2, 3, 4)]
     for layers in (grid, grid[:7], grid + grid[:5]):  # the last: two stages of the same two layers
         for n in range(1, 9):
-            shares = [[pair.layers for pair in share] for share in divided_by_source(pairs(layers), n)]
+            shares = [[pair.layers for pair in share] for share in split_by_source(pairs(layers), n)]
             assert [both for share in shares for both in share] == sorted(layers)
             assert 1 <= len(shares) <= n
             assert all(shares)
@@ -211,14 +210,14 @@ def test_pairs_are_divided_evenly_and_sources_stay_together_where_that_costs_at_
         assert (
             sum(
                 len({source for source, _ in share})
-                for share in ([pair.layers for pair in own] for own in divided_by_source(pairs(grid), n))
+                for share in ([pair.layers for pair in own] for own in split_by_source(pairs(grid), n))
             )
             == 6
         )
-    assert [len(share) for share in divided_by_source(pairs(grid[:20]), 2)] == [10, 10]
+    assert [len(share) for share in split_by_source(pairs(grid[:20]), 2)] == [10, 10]
 
 
 def test_layers_are_divided_by_what_there_is_to_do():
-    assert divided_by_size({}, 3) == []
-    assert divided_by_size({1: 1, 2: 6, 3: 3}, 2) == [[2], [3, 1]]
-    assert divided_by_size({1: 1, 2: 6, 3: 3}, 9) == [[2], [3], [1]]
+    assert split_by_size({}, 3) == []
+    assert split_by_size({1: 1, 2: 6, 3: 3}, 2) == [[2], [3, 1]]
+    assert split_by_size({1: 1, 2: 6, 3: 3}, 9) == [[2], [3], [1]]
