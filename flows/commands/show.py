@@ -32,20 +32,6 @@ EXAMPLES = (
 """Three queries to try; the README shows them too."""
 
 
-def latest_collection() -> str:
-    """Key of the collection that was completed last.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = rows(None, "select collection from collections order by created_at desc limit 1")
-    if not found:
-        raise InputError(
-            "no collection yet", where=Warehouse().root, cure="start with `ato run pipeline --profile demo`"
-        )
-    return found[0]["collection"]
-
-
 def show_summary(collection: str) -> None:
     """Print the summary of one collection."""
     console = Console(highlight=False)
@@ -135,8 +121,7 @@ def _features(collection: str) -> Table:
         select layer, sae, count(*) as n, count(*) filter (selected) as n_selected,
             list(feature_id || ' ' || array_to_string(list_transform(top_tokens[:4], lambda t: '«' || t || '»'), ' ')
                 order by rank) filter (rank <= 3) as best
-        from feature_scores as f
-        semi join latest_evaluations as l on l.kind = 'feature_scores' and l.is_latest and l.evaluation = f.scoring
+        from latest_feature_scores
         where collection = ?
         group by all order by layer, sae
         """,

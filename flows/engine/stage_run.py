@@ -24,7 +24,6 @@ from tasks.engine.server_calls import tell
 from tasks.operators.pairs import pair_stages
 from tasks.report.publish import show_results, show_table
 from warehouse.catalog.catalog import rows
-from warehouse.storage.warehouse import Warehouse
 
 ACCELERATOR = "accelerator"
 """Global concurrency limit that ``ato deploy`` registers: so many stages use the accelerator at once."""
@@ -84,7 +83,7 @@ def events_after(stage: str, settings: Settings, collection: str) -> list[str]:
     if stage == "operators" and (needs_features(settings) or _scored(collection)):
         return [*own, BOTH]
     if stage == "features" and not needs_features(settings):
-        pairs = pair_stages(Warehouse(), collection, settings.operators, settings.evaluate)
+        pairs = pair_stages(settings.study(collection), settings.operators)
         return [*own, BOTH] if all(pair.stage.complete for pair in pairs) else own
     return own
 

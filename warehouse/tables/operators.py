@@ -6,6 +6,7 @@ from warehouse.tables.declarations import (
     PAIR,
     POLICY,
     Column,
+    Rule,
     Table,
     boolean,
     float64,
@@ -71,6 +72,14 @@ TABLES = (
         ),
         ("collection", "operator", "alpha", "l1_ratio", "fold"),
         ("collection",),
+        rules=(
+            Rule(
+                "operator is in operators",
+                "operator",
+                """select distinct c.collection, c.operator
+                from operator_cv as c anti join known_operators using (collection, operator)""",
+            ),
+        ),
     ),
     Table(
         "operator_spectra",
@@ -88,5 +97,19 @@ TABLES = (
         ),
         ("collection", "operator", "mode"),
         ("collection",),
+        rules=(
+            Rule(
+                "operator is in operators",
+                "operator",
+                """select distinct c.collection, c.operator
+                from operator_spectra as c anti join known_operators using (collection, operator)""",
+            ),
+            Rule(
+                "singular values do not rise with the mode",
+                "singular_value, mode",
+                """select collection, operator, mode, singular_value from operator_spectra
+                qualify singular_value > lag(singular_value) over (partition by collection, operator order by mode) * (1 + 1e-9)""",
+            ),
+        ),
     ),
 )

@@ -4,6 +4,7 @@ from warehouse.tables.declarations import (
     COLLECTION,
     LAYER,
     Column,
+    Rule,
     Table,
     boolean,
     float64,
@@ -43,6 +44,13 @@ TABLES = (
         ),
         ("collection", "sae"),
         ("collection",),
+        rules=(
+            Rule(
+                "is trusted or says why not",
+                "trusted, distrust_reason",
+                "select collection, sae, trusted from saes where trusted <> (distrust_reason is null)",
+            ),
+        ),
     ),
     Table(
         "sae_training",
