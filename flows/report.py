@@ -5,8 +5,8 @@ from pathlib import Path
 from prefect import flow
 
 from ato.errors import DataError
-from flows.collect import collect
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
 from tasks.report.publish import publish_results, show_link
@@ -22,7 +22,7 @@ def report(settings: Settings = DEMO, collection: str | None = None, profile: Pr
     Returns the address of the page.
     """
     settings = chosen(settings, profile)
-    collection = collection or collect(settings)
+    (collection,) = inputs_of("report", settings, collection=collection)
     with stage_run("report", settings, collection):
         publish_results(collection)
         address = write_report(collection, settings.report)

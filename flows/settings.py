@@ -64,6 +64,11 @@ class Settings(StageSettings):
         return self.collect.site == "resid_post" and self.operators.position_policy == "same"
 
     @property
+    def needs_features(self) -> bool:
+        """Whether operators are fitted for selected features, and so after them."""
+        return "rrr_features" in self.operators.methods
+
+    @property
     def layers(self) -> list[int]:
         """Layers to read: as set, or all that pairs and SAEs need."""
         if self.collect.layers is not None:

@@ -1,10 +1,9 @@
-"""What each stage of a study has to do and to hold: operations, bytes and seconds, from its settings and the model's shape.
+"""Work of each stage of a study: operations, bytes and seconds, from its settings and the model's shape.
 
 Counted is what cannot be avoided: operations of the products, numbers read and written once. How much longer a stage
-takes is ``flows.estimates.estimate``'s to say. Text decides the rest: short documents and dropped tokens make all of it less.
+takes is a constant in its ``Cost``. All are upper bounds: short documents and dropped tokens make them smaller.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ato.models.shapes import ModelShape
@@ -95,13 +94,14 @@ def _model_bytes(settings: Settings, shape: ModelShape) -> int:
     return weights + 4 * (8 * batch * shape.d_model + HEAD_TOKENS * shape.vocabulary)
 
 
-def _start(settings: Settings, shape: ModelShape) -> StageWork:
+def start_work(settings: Settings, shape: ModelShape) -> StageWork:
     """Loading the model: its weights are hashed, and converted to the precision that it runs in."""
     weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
     return StageWork(loaded=weights, moved=PASSED * shape.n_parameters, memory_bytes=_model_bytes(settings, shape))
 
 
-def _collect(settings: Settings, shape: ModelShape) -> StageWork:
+def collect_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """The model over all tokens, and the moments of all pairs."""
     tokens, layers, d = settings.collect.n_tokens, settings.layers, shape.d_model
     moments = moments_bytes(settings, d)
     return StageWork(
@@ -112,7 +112,8 @@ def _collect(settings: Settings, shape: ModelShape) -> StageWork:
     )
 
 
-def _saes(settings: Settings, shape: ModelShape) -> StageWork:
+def saes_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Training, and the spliced forward passes that judge."""
     saes, d, widths = settings.saes, shape.d_model, sae_widths(settings)
     trained = [widths[layer] for layer in saes.layers if not {layer} & {*saes.paths, *saes.releases}]
     costs = [_training_cost(settings, d, width) for width in trained]
@@ -144,7 +145,8 @@ def _training_cost(settings: Settings, d: int, width: int) -> tuple[float, float
     return weights, updated + 4 * PASSED * width + 4 * 4 * saes.k * d
 
 
-def _features(settings: Settings, shape: ModelShape) -> StageWork:
+def features_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Encoding the test tokens; if features are scored, the candidates' ablations too."""
     features, d, widths = settings.features, shape.d_model, sae_widths(settings)
     host = sum(2 * d * width * TEST * kept_tokens(settings) for width in widths.values())
     forward, moved, device_moved, largest = 0.0, 0.0, 0.0, max(widths.values(), default=0)
@@ -167,7 +169,8 @@ def _features(settings: Settings, shape: ModelShape) -> StageWork:
     )
 
 
-def _operators(settings: Settings, shape: ModelShape) -> StageWork:
+def operators_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Decompositions of the sources, a fit per method and pair, and scoring on test tokens."""
     operators, d, pairs = settings.operators, shape.d_model, settings.operators.pairs
     folds, n = settings.collect.n_folds, len(settings.operators.pairs)
     sources, targets = ({pair[end] for pair in pairs} for end in (0, 1))
@@ -190,7 +193,8 @@ def _operators(settings: Settings, shape: ModelShape) -> StageWork:
     )
 
 
-def _evaluate(settings: Settings, shape: ModelShape) -> StageWork:
+def evaluate_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Feature scores of every operator, canonical modes, and the amount of data."""
     operators, d, widths = settings.operators, shape.d_model, sae_widths(settings)
     tokens, methods, n = TEST * kept_tokens(settings), len(operators.methods), len(operators.pairs)
     shares, sources = len(operators.train_fractions), len({source for source, _ in operators.pairs})
@@ -210,7 +214,8 @@ def _evaluate(settings: Settings, shape: ModelShape) -> StageWork:
     )
 
 
-def _causal(settings: Settings, shape: ModelShape) -> StageWork:
+def causal_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Forward passes with edited residuals."""
     causal, pairs = settings.causal, causal_pairs(settings)
     tokens, sets = causal.n_sequences * settings.collect.seq_len, len(causal.positions)
     # Mean, zero and random rotation know nothing of the source: they are run once for all pairs of a target.
@@ -227,20 +232,3 @@ def _causal(settings: Settings, shape: ModelShape) -> StageWork:
         memory_bytes=_model_bytes(settings, shape) + kept,
         disk_bytes=causal.n_sequences * (edits + 1) * len(pairs) * LOSS_BYTES,
     )
-
-
-STAGES: dict[str, Callable[[Settings, ModelShape], StageWork]] = {
-    "start": _start,
-    "collect": _collect,
-    "saes": _saes,
-    "features": _features,
-    "operators": _operators,
-    "evaluate": _evaluate,
-    "causal": _causal,
-}
-"""Stages in their order; ``start`` is the process, the Prefect server and the model."""
-
-
-def stage_work(settings: Settings, shape: ModelShape, stage: str) -> StageWork:
-    """What one stage of these settings takes; nothing for ``report``, whose time is the same whatever the study."""
-    return STAGES[stage](settings, shape) if stage in STAGES else StageWork()

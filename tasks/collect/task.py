@@ -15,7 +15,7 @@ from tasks.collect.plan import forget_parts
 from tasks.collect.shard_source import facts_of, files_of
 from tasks.engine.model_cache import check_layers
 from tasks.engine.progress import say
-from tasks.engine.stage import Stage, alone
+from tasks.engine.stage import Stage, exclusive
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
@@ -33,7 +33,7 @@ def collect_residuals(
     """
     stage = _collection_stage(Warehouse(), model, settings, layers)
     check_layers(operators.layers, tuple(layers), where="collect.layers")
-    with alone(stage.warehouse, "collect", stage.key):
+    with exclusive(stage.warehouse, "collect", stage.key):
         if not stage.skip():
             _collect(stage, model, settings, layers, operators, parts)
         if not moments_stage(stage.warehouse, stage.key, operators).complete:

@@ -12,7 +12,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
 from tasks.engine.progress import say
-from tasks.engine.server_calls import tell
+from tasks.engine.server_calls import call_with_retry
 from warehouse.storage import locks, manifests
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
@@ -20,26 +20,26 @@ Work = TypeVar("Work", bound=Callable[..., Any])
 
 
 @contextmanager
-def alone(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
-    """Do a piece of work on a collection while no other process does it; whoever comes second waits, and says for whom.
+def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
+    """Lock a piece of work on a collection against other processes; whoever comes second waits, and says for whom.
 
-    Ask whether stages are complete inside the block: the other process may have completed them.
+    Check inside the block whether stages are complete: the other process may have completed them.
     """
 
-    def tell(holder: locks.Holder | None) -> None:
+    def say_who(holder: locks.Holder | None) -> None:
         say(work, f"{collection}: another run is at it ({holder or 'it does not say which'}), waiting for it")
 
-    with locks.held(warehouse, f"{work}-{collection}", tell):
+    with locks.held(warehouse, f"{work}-{collection}", say_who):
         yield
 
 
 def one_at_a_time(name: str) -> Callable[[Work], Work]:
-    """Let a function, whose first argument is a collection, run ``alone`` on it, under a lock of that name."""
+    """Let a function, whose first argument is a collection, run ``exclusive`` on it, under a lock of that name."""
 
     def decorate(work: Work) -> Work:
         @wraps(work)
         def waiting(collection: str, *args: Any, **options: Any) -> Any:
-            with alone(Warehouse(), name, collection):
+            with exclusive(Warehouse(), name, collection):
                 return work(collection, *args, **options)
 
         return cast(Work, waiting)
@@ -172,7 +172,7 @@ def _commit(finished: Sequence[Stage]) -> None:
 def _show(first: Stage, checks: Sequence[dict[str, Any]], failed: Sequence[Any]) -> None:
     """The results of the checks as a table in Prefect, what failed above all else."""
     columns = ("success", "table_name", "column_name", "expectation", "n_checked", "n_unexpected", "examples")
-    tell(
+    call_with_retry(
         create_table_artifact,
         table=[{name: row[name] for name in columns} for row in sorted(checks, key=lambda row: row["success"])],
         key=f"quality-{first.name.replace('_', '-')}",
