@@ -25,7 +25,8 @@ app = typer.Typer(
 problems = Console(stderr=True, highlight=False)
 
 if TYPE_CHECKING:
-    FlowName = ShownStage = str
+    FlowName = str
+    ShownStage = str
 else:
     FlowName = Literal[tuple(FLOWS)]
     ShownStage = Literal[tuple(name for name, stage in STAGES.items() if stage.query)]

@@ -9,14 +9,11 @@ This module imports nothing heavy: ``ato --help`` reads it. Flows and cost funct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from prefect import Flow
 
-    from ato.models.shapes import ModelShape
-    from flows.estimates.stage_costs import StageWork
     from flows.settings import Settings
 
 
@@ -78,13 +75,7 @@ class Cost:
     slowdown: float = 1.0
     """Time of its work over the time at the measured rates, in the demo: small products, attention, sorting, tables."""
     function: str | None = None
-    """``module:function`` that counts its work from settings and model shape; None: the fixed seconds are all."""
-
-    def work(self, settings: "Settings", shape: "ModelShape") -> "StageWork":
-        """What the stage has to do under these settings."""
-        from flows.estimates.stage_costs import StageWork
-
-        return StageWork() if self.function is None else resolve_name(self.function)(settings, shape)
+    """``module:function`` that counts its work from settings and model shape; None: it takes the fixed seconds only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +121,10 @@ class StageSpec(FlowSpec):
     """What its flow returns, as the parameter of later flows that takes it."""
     commits: tuple[str, ...] = ()
     """Names under which it commits its parts to the warehouse, see ``stage_runs``."""
-    query: str | None = None
-    """Its main table: ``ato show NAME`` and the artifact of its run; ``?`` is the collection."""
-    page: str | None = None
-    """Page of the dashboard with its results, by address."""
+    query: str = ""
+    """Its main table: ``ato show NAME`` and the artifact of its run; ``?`` is the collection. Empty: it has none."""
+    page: str = ""
+    """Address of the dashboard's page with its results. Empty: it has none."""
     cost: Cost | None = None
     """What it takes; None: nobody can say beforehand."""
 
@@ -248,7 +239,6 @@ _STAGES = (
         pool="cpu",
         starts_after=(Trigger(("evaluate",)), Trigger(("causal",))),
         needs=("collect",),
-        page="overview",
         cost=Cost(13.0),
     ),
 )
@@ -285,20 +275,20 @@ def labels(settings: "Settings") -> dict[str, str]:
 
 
 def stages_table() -> str:
-    """All flows as a Markdown table: deployment, pool, events, clock, page and command."""
+    """All flows as a Markdown table: what each does, its work pool, when it starts, its page of the dashboard."""
     lines = [
-        "| deployment | pool | starts after | by the clock (UTC, off at first) | page | in a terminal |",
+        "| flow | what it does | pool | starts after | by the clock (UTC, off at first) | page |",
         "|---|---|---|---|---|---|",
     ]
     for name, spec in FLOWS.items():
         stage = STAGES.get(name)
         cells = (
             f"`{name}`",
+            spec.does,
             f"`{spec.pool}`",
             ", or ".join(map(str, spec.starts_after)),
             f"`{spec.cron}`" if spec.cron else "",
             f"`{stage.page}`" if stage and stage.page else "",
-            f"`ato show {name}`" if stage and stage.query else "",
         )
         lines.append("|" + "".join(f" {cell} |" if cell else " |" for cell in cells))
     return "\n".join(lines)

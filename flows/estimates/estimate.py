@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ato.errors import ModelError
 from ato.models.shapes import model_shape
 from flows.estimates.machine_rates import MachineRates, measure_rates
-from flows.estimates.stage_costs import StageWork, start_work
+from flows.estimates.stage_costs import StageWork, start_work, work_of
 from flows.settings import Settings
 from flows.stages import stages_of
 
@@ -82,7 +82,7 @@ def estimate(settings: Settings, flow: str = "pipeline", *, rates: MachineRates 
     by_stage = {START: _stage_estimate(start_work(settings, shape), START_SECONDS, 1.0, rates)}
     for stage in stages_of(flow, settings):
         if (cost := stage.cost) is not None:
-            work = cost.work(settings, shape)
+            work = work_of(cost, settings, shape)
             by_stage[stage.name] = _stage_estimate(work, cost.fixed_seconds, cost.slowdown, rates)
     return Estimate(by_stage, rates)
 

@@ -5,6 +5,7 @@ takes is a constant in its ``Cost``. All are upper bounds: short documents and d
 """
 
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 from ato.models.shapes import ModelShape
 from ato.moments.moments import GATHERED_ROWS
@@ -23,6 +24,7 @@ from flows.estimates.sizes import (
     sae_widths,
 )
 from flows.settings import Settings
+from flows.stages import Cost
 
 SEQUENCE_BYTES = 8
 """Bytes of a token in the table of sequences: its id and its text, compressed."""
@@ -86,6 +88,11 @@ class StageWork:
             + self.device_moved / rates.device_memory
             + (self.disk_bytes + self.loaded) / rates.disk
         )
+
+
+def work_of(cost: Cost, settings: Settings, shape: ModelShape) -> StageWork:
+    """What a stage of that cost has to do under these settings."""
+    return StageWork() if cost.function is None else resolve_name(cost.function)(settings, shape)
 
 
 def _model_bytes(settings: Settings, shape: ModelShape) -> int:
