@@ -38,7 +38,7 @@ def test_operations_and_seconds(plan, shape):
     assert len(plan.operators.pairs) == 12
     assert len(plan.layers) == 15
     forward = shape.forward_flops(max(plan.layers) + 1)
-    own, chance = sizes.own_products(plan), sizes.chance_products(plan)
+    own, chance = sizes.own_products(plan), sizes.null_products(plan)
     moments = 2 * d * d * (own + sizes.TRAIN * chance)
     encoding = 2 * d * 131_072 * sizes.TEST * sizes.kept_tokens(plan)
     assert f"= {forward / 1e9:.1f} GFLOP a token | {forward * tokens:.2e}".replace("e+", "e") in PAGE
@@ -67,7 +67,7 @@ def test_bytes(plan, shape):
     assert f"is {activations / forward_seconds / 1e9:.0f} GB/s" in PAGE
     assert f"which takes {activations / 16e9 / 3600:.1f} hours" in PAGE
     assert (
-        f"x {sizes.n_groups(plan)} groups + {sizes.chance_products(plan)} of chance) | {moments / 1e9:.1f} GB |" in PAGE
+        f"x {sizes.n_groups(plan)} groups + {sizes.null_products(plan)} of chance) | {moments / 1e9:.1f} GB |" in PAGE
     )
     assert f"({HOST * moments / 1e9:.0f} GB)" in PAGE
     assert f"{3 * moments / 25e9:.1f} s; as chains of 64 it would take 63 rounds, {63 * moments / 25e9:.0f} s" in PAGE

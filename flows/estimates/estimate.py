@@ -157,7 +157,7 @@ def _notes(rates: MachineRates, settings: Settings, flow: str) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Seconds as readable text."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
@@ -166,7 +166,7 @@ def duration(seconds: float) -> str:
 
 
 def size(n: float) -> str:
-    """Bytes for people."""
+    """Bytes as readable text."""
     for unit in ("B", "kB", "MB"):
         if n < 1000:
             return f"{n:.0f} {unit}"
@@ -175,7 +175,7 @@ def size(n: float) -> str:
 
 
 def quantity(n: float, unit: str) -> str:
-    """A number with a prefix."""
+    """A number with an SI prefix."""
     for prefix in ("", "k", "M", "G", "T"):
         if n < 1000:
             return f"{n:.0f} {prefix}{unit}"

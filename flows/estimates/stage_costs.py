@@ -15,11 +15,11 @@ from flows.estimates.sizes import (
     TRAIN,
     activation_bytes,
     causal_pairs,
-    chance_products,
     fitted_methods,
     kept_tokens,
     moments_bytes,
     n_devices,
+    null_products,
     own_products,
     sae_widths,
 )
@@ -34,41 +34,41 @@ LOSS_BYTES = 40
 HEAD_TOKENS = 512
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
 ADAM_BYTES = 40
-"""Bytes of a weight that a step of Adam reads and writes: the weight, its gradient twice, two moments."""
+"""Bytes that a step of Adam reads and writes per weight: the weight, its gradient twice, two moments."""
 PASSED = 8
-"""Bytes of a float32 number that is read and written once."""
+"""Bytes moved when a float32 number is read and written once."""
 RESAMPLED = 32
-"""Bytes of one resample of one score: two float64 sums, their quotient, and its place among the others."""
+"""Bytes moved per bootstrap resample of a score: two float64 sums, their quotient, and sorting it."""
 REGISTER_SECONDS = 0.06
-"""A registered operator: a few dozen rows in MLflow's database."""
+"""Time to register an operator: a few dozen rows in MLflow's database."""
 SPECTRUM = 5 * SOLVE_FLOPS
-"""Operations in d^3 of an operator's singular values and eigenvalues: a matrix that is not symmetric takes five times."""
+"""Operations, in d^3, for an operator's singular values and eigenvalues: not symmetric, so five times as many."""
 CANONICAL = 4 * SOLVE_FLOPS
-"""The same of canonical modes: two whitenings, and a singular value decomposition with vectors."""
+"""The same for canonical modes: two whitenings, and a singular value decomposition with vectors."""
 
 
 @dataclass(frozen=True)
 class StageWork:
-    """What one stage has to do, by the rate that it goes at, and what it holds and leaves."""
+    """Work of one stage by the rate that limits it, memory that it holds, and disk space that it fills."""
 
     forward: float = 0
-    """FLOPs in the model's precision on its device, the first of several: forward passes, SAE training."""
+    """FLOPs in the model's precision on its (first) device: forward passes, SAE training."""
     product: float = 0
     """FLOPs of float32 products on the device."""
     host_product: float = 0
-    """FLOPs of float32 products on the processor."""
+    """FLOPs of float32 products on the CPU."""
     solve: float = 0
-    """FLOPs of float64 decompositions on the processor."""
+    """FLOPs of float64 decompositions on the CPU."""
     loaded: float = 0
     """Bytes of weights read and hashed."""
     moved: float = 0
-    """Bytes read and written by what is no product, on the processor."""
+    """Bytes read and written by element-wise work on the CPU."""
     device_moved: float = 0
     """The same on the device."""
     seconds: float = 0
-    """Of waiting for others, such as the registry."""
+    """Waiting for others, such as the registry."""
     memory_bytes: int = 0
-    """Held at once, beside libraries."""
+    """Held at once, without libraries."""
     disk_bytes: int = 0
     """Left in the warehouse."""
 
@@ -78,7 +78,7 @@ class StageWork:
         return self.forward + self.product + self.host_product + self.solve
 
     def ideal_seconds(self, rates: MachineRates) -> float:
-        """Time of the work if every part of it reached its rate, one after the other."""
+        """Time of the work if every part ran at its rate, one after the other."""
         return (
             self.forward / rates.forward
             + self.product / rates.product
@@ -102,7 +102,7 @@ def _model_bytes(settings: Settings, shape: ModelShape) -> int:
 
 
 def start_work(settings: Settings, shape: ModelShape) -> StageWork:
-    """Loading the model: its weights are hashed, and converted to the precision that it runs in."""
+    """Loading the model: its weights are hashed and converted to the precision of the run."""
     weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
     return StageWork(loaded=weights, moved=PASSED * shape.n_parameters, memory_bytes=_model_bytes(settings, shape))
 
@@ -113,7 +113,7 @@ def collect_work(settings: Settings, shape: ModelShape) -> StageWork:
     moments = moments_bytes(settings, d)
     return StageWork(
         forward=tokens * shape.forward_flops(max(layers) + 1) / n_devices(settings),
-        product=tokens * 2 * d * d * (own_products(settings) + TRAIN * chance_products(settings)),
+        product=tokens * 2 * d * d * (own_products(settings) + TRAIN * null_products(settings)),
         memory_bytes=_model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
         disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
     )
@@ -124,7 +124,7 @@ def saes_work(settings: Settings, shape: ModelShape) -> StageWork:
     saes, d, widths = settings.saes, shape.d_model, sae_widths(settings)
     trained = [widths[layer] for layer in saes.layers if not {layer} & {*saes.paths, *saes.releases}]
     costs = [_training_cost(settings, d, width) for width in trained]
-    # Clean once; for each SAE with its reconstruction, and with zeros, in its layer's place.
+    # Once clean; for each SAE once with its reconstruction and once with zeros in place of the layer.
     judged = saes.judge_sequences * settings.collect.seq_len if widths else 0
     passes = shape.forward_flops(shape.n_layers, logits=True) + sum(
         2 * shape.forward_flops(shape.n_layers - layer - 1, logits=True) for layer in widths
@@ -142,7 +142,7 @@ def saes_work(settings: Settings, shape: ModelShape) -> StageWork:
 
 
 def _training_cost(settings: Settings, d: int, width: int) -> tuple[float, float]:
-    """FLOPs, and bytes moved, of one token in the training of an SAE."""
+    """FLOPs and bytes moved per token of SAE training."""
     saes = settings.saes
     weights = 2 * d * width
     updated = ADAM_BYTES * weights / saes.batch_size
@@ -183,9 +183,9 @@ def operators_work(settings: Settings, shape: ModelShape) -> StageWork:
     sources, targets = ({pair[end] for pair in pairs} for end in (0, 1))
     fitted = fitted_methods(settings)
     reduced = [method for method in fitted if method.startswith("rrr")]
-    # Each source is decomposed once a fold, once in all and once for chance, each target once for its whitening.
+    # Each source is decomposed once per fold, once in all and once for the null; each target once for its whitening.
     cube = SOLVE_FLOPS * (len(sources) * (folds + 2) + (len(targets) if reduced else 0))
-    # A fold takes three products of matrices whatever the strengths, a fit two, its scores on train and val twelve.
+    # A fold takes three matrix products whatever the alphas, a fit two, its scores on train and val twelve.
     cube += n * (6 * folds * len(fitted) + len(operators.methods) * (4 + 24))
     cube += n * (len(fitted) * SPECTRUM + len(reduced) * (SOLVE_FLOPS + 10))
     grid = {"lasso": len(operators.l1_alphas), "elasticnet": len(operators.l1_alphas) * len(operators.l1_ratios)}
@@ -207,9 +207,9 @@ def evaluate_work(settings: Settings, shape: ModelShape) -> StageWork:
     shares, sources = len(operators.train_fractions), len({source for source, _ in operators.pairs})
     judged = [widths[target] for _, target in operators.pairs if target in widths]
     features = sum(judged) * methods
-    # Canonical modes, true and of chance, and the study's rank curve; a decomposition for each share of the data.
+    # Canonical modes, true and null, and the study's rank curve; a decomposition for each share of the data.
     cube = n * 3 * CANONICAL + sources * shares * (SOLVE_FLOPS + 4) + n * shares * 10
-    # Of an active feature, the decoder row is multiplied with the residual once for each operator.
+    # The decoder row of an active feature is multiplied with the residual once for each operator.
     gathered = tokens * settings.saes.k * 4 * d * len(judged) * methods
     return StageWork(
         host_product=tokens * (n * (4 + 2 * shares) * d * d + sum(2 * d * width for width in widths.values()))
@@ -225,7 +225,7 @@ def causal_work(settings: Settings, shape: ModelShape) -> StageWork:
     """Forward passes with edited residuals."""
     causal, pairs = settings.causal, causal_pairs(settings)
     tokens, sets = causal.n_sequences * settings.collect.seq_len, len(causal.positions)
-    # Mean, zero and random rotation know nothing of the source: they are run once for all pairs of a target.
+    # Mean, zero and random rotation do not depend on the source: they run once for all pairs of a target.
     shared = sum(name in ("mean", "zero", "random_rotation") for name in causal.interventions) * sets
     edits = len(causal.interventions) * sets + 2 * causal.n_features
     targets = [target for _, target in pairs]

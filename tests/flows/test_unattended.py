@@ -38,7 +38,7 @@ def test_whatever_is_killed_one_collection_leads_to_the_report_by_events_and_the
     there.process.wait()
     there.start()
     assert "processes that an earlier run left behind" in there.said()
-    assert "1 flow runs were under way" in there.said()
+    assert "1 flow runs were unfinished" in there.said()
     (collected,) = there.wait_for(lambda: there.finished("collect"), "the run to go on with the new platform")
     assert (collected["id"], collected["run_count"]) == (run, 3)
 

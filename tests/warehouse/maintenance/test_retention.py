@@ -230,6 +230,6 @@ def test_command_says_what_would_go_then_does_it_and_what_is_wrong_with_a_reques
     assert {run.collection for run in manifests(two_collections)} == {"d"}
     with pytest.raises(InputError, match="no collection 'x': choose from d"):
         collect_garbage(["x"])
-    with pytest.raises(InputError, match=r"'30' is no age .*12h, 30d, 2w"):
+    with pytest.raises(InputError, match=r"'30' is not an age .*12h, 30d, 2w"):
         collect_garbage(older_than="30")
     assert (age("12h"), age("30d"), age("2w")) == (timedelta(hours=12), timedelta(days=30), timedelta(days=14))
