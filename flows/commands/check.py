@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from warehouse.quality import checks
+from warehouse.storage.manifests import manifests
 from warehouse.storage.warehouse import Warehouse
 
 
@@ -26,7 +27,7 @@ def check_warehouse() -> bool:
         console.print(
             "To repair: delete the files named above and run the same flow again; it rebuilds what is missing."
         )
-    elif results:
+    elif manifests(warehouse):
         console.print(f"[bold green]all {len(results)} checks passed[/] on {n_tables} tables in {warehouse.root}")
     else:
         console.print(f"nothing to check: {warehouse.root} is empty; start with `ato run pipeline`")

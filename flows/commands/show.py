@@ -33,7 +33,8 @@ EXAMPLES = (
 def show_summary(collection: str) -> None:
     """Print the summary of a collection."""
     console = Console(highlight=False)
-    (console if console.is_terminal else Console(width=WIDTH, highlight=False)).print(Group(*summary(collection)))
+    console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
+    console.print(Group(*summary(collection)), crop=False)  # queries are longer than a line
 
 
 def draw_summary(collection: str, path: Path) -> None:
