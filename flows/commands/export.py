@@ -1,4 +1,4 @@
-"""Exports in the forms of other tools: feature scores as the JSON files of the study's repository."""
+"""``ato export``: feature scores as JSON files in the format of the study's repository."""
 
 import json
 from pathlib import Path
@@ -33,23 +33,23 @@ COMPONENTS = (
     "n_ablated",
     "n_ablated_documents",
 )
-"""What ``scores`` holds of every feature; null where there is no value."""
+"""Components of ``scores`` for each feature; null where there is no value."""
 
 
 def export_feature_scores(collection: str, folder: str | Path, layer: int | None = None) -> list[Path]:
-    """Write the latest feature scores of a collection, one file an SAE: ``feature_scores_{layer}.json``.
+    """Write the latest feature scores of a collection, one file per SAE: ``feature_scores_{layer}.json``.
 
     Each holds ``high_quality_feature_ids`` (the selected features, best first), ``scores`` (feature id -> all
-    components) and ``meta`` (settings, model, SAE, tokens looked at, hashes). Where a layer has several SAEs the name
-    goes on with the SAE's key.
+    components) and ``meta`` (settings, model, SAE, number of tokens, hashes). If a layer has several SAEs, the SAE's key
+    is appended to the name.
 
     Args:
         collection: key of the collection.
-        folder: made if it is missing.
+        folder: created if it is missing.
         layer: only the SAEs of this layer.
 
     Raises:
-        InputError: no such collection, or no scores of its features (of that layer).
+        InputError: no such collection, or no feature scores (of that layer).
     """
     warehouse = Warehouse()
     row = collection_row(warehouse, collection)
@@ -73,7 +73,7 @@ def export_feature_scores(collection: str, folder: str | Path, layer: int | None
 
 
 def _latest_scorings(warehouse: Warehouse, collection: str) -> list[dict[str, Any]]:
-    """The latest scoring of every SAE of a collection with what is known of the SAE, by layer."""
+    """The latest scoring of every SAE of a collection, joined with the SAE's row, by layer."""
     return rows(
         warehouse,
         """select s.*, l.evaluation as scoring, r.settings

@@ -11,9 +11,10 @@ from ato.numerics.bootstrap import number_or_none
 from ato.operators import TransportOperator
 from tasks.causal.stages import CausalStage, causal_stages, check_causal
 from tasks.engine.columns import estimate_columns
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import checked_together, one_at_a_time
+from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage
 from tasks.saes.task import load_judged_sae, spread

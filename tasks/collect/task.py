@@ -14,8 +14,9 @@ from tasks.collect.parts import collect_shards, share_shards
 from tasks.collect.plan import forget_parts
 from tasks.collect.shard_source import facts_of, files_of
 from tasks.collect.work import CollectWork
+from tasks.engine.exclusive import exclusive
 from tasks.engine.progress import say
-from tasks.engine.stage import Stage, alone
+from tasks.engine.stage import Stage
 from tasks.engine.study import check_layers
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
@@ -35,7 +36,7 @@ def collect_residuals(
     stage = _collection_stage(Warehouse(), model, settings, layers)
     check_layers(operators.layers, tuple(layers), where="collect.layers")
     work = CollectWork(stage.key, model, settings, tuple(sorted(layers)), operators, stage.settings["dtype"])
-    with alone(stage.warehouse, "collect", stage.key):
+    with exclusive(stage.warehouse, "collect", stage.key):
         if not stage.skip():
             _collect(stage, work, parts)
         if not moments_stage(stage.warehouse, stage.key, operators).complete:

@@ -10,9 +10,10 @@ from prefect.cache_policies import NO_CACHE
 from ato.residuals import Consumer, run_pass
 from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.parallel_parts import run_parts, split_by_size
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import Stage, checked_together, one_at_a_time
+from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.evaluate.efficiency import RankEvaluation
 from tasks.evaluate.feature_transport import FeatureEvaluation

@@ -14,8 +14,8 @@ from ato.neuronpedia.alignment import token_alignment, variant_difference
 from ato.neuronpedia.client import Neuronpedia
 from ato.neuronpedia.records import PublishedFeature, SourceId
 from ato.saes.files import CONFIG, read_metadata
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import one_at_a_time
 from tasks.engine.study import Study
 from tasks.settings import ExplainSettings
 from warehouse.catalog.lookups import SAERow, latest_scores, sae_rows

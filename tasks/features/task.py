@@ -8,10 +8,11 @@ from prefect.cache_policies import NO_CACHE
 from ato.features.stats import ActivationStatistics, FeatureStats
 from ato.residuals import run_pass
 from tasks.collect.sources import residual_source
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import run_parts, split_evenly
 from tasks.engine.progress import say
-from tasks.engine.stage import Stage, checked_together, one_at_a_time
+from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.features.scoring import (
     Scoring,

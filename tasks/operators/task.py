@@ -15,9 +15,10 @@ from ato.operators.fitting import OperatorFit, fit_operator_from_moments
 from ato.operators.methods import METHODS
 from ato.residuals import run_pass
 from tasks.collect.moments import load_moments, paired_source
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.parallel_parts import run_parts
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import checked_together, one_at_a_time
+from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage, feature_pair_stages, pair_stages, split_by_source
 from tasks.operators.rows import cv_rows, operator_row, spectrum_rows

@@ -24,10 +24,11 @@ from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
 from ato.saes.training.trainer import train_sae
 from tasks.collect.sources import residual_source
 from tasks.engine.columns import estimate_columns
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import run_parts
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import Stage, checked_together, one_at_a_time
+from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.settings import ModelSettings, SAESettings
 from warehouse.catalog.lookups import SAERow
