@@ -16,7 +16,7 @@ from tasks.collect.moments import (
     StudyMoments,
     attention_layers,
     moments_stage,
-    needs_chance,
+    needs_permutation_null,
     publish_moments,
     write_moments,
 )
@@ -126,7 +126,7 @@ def _merged(shards: Sequence[range], collection: str, operators: OperatorSetting
         first, *others = (warehouse.artifact_path(*_path(collection, operators, part, suffix)) for part in shards)
         return sum((Moments.load(other) for other in others), Moments.load(first))
 
-    return StudyMoments(merged(), merged("-permuted") if needs_chance(operators) else None)
+    return StudyMoments(merged(), merged("-permuted") if needs_permutation_null(operators) else None)
 
 
 def _path(collection: str, operators: OperatorSettings, shards: range, suffix: str = "") -> tuple[str, ...]:

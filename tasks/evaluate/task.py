@@ -19,7 +19,7 @@ from tasks.evaluate.efficiency import RankEvaluation
 from tasks.evaluate.feature_transport import FeatureEvaluation
 from tasks.evaluate.scaling import MapEvaluation
 from tasks.operators.pairs import feature_pair_stages, pair_stages
-from tasks.saes.task import place_of_saes
+from tasks.saes.task import sae_device
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
@@ -101,7 +101,7 @@ def _evaluations(
         [pair for pair in found if pair.target_layer in targets] for found in (pairs, [*pairs, *for_features])
     )
     return [
-        FeatureEvaluation(warehouse, collection, sae_keys, all_ending, settings, place_of_saes(model)),
+        FeatureEvaluation(warehouse, collection, sae_keys, all_ending, settings, sae_device(model)),
         RankEvaluation(warehouse, ending, operators, settings),
         MapEvaluation(warehouse, pairs, operators, settings, targets),
     ]

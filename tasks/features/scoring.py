@@ -56,9 +56,9 @@ class Scoring:
     windows: ExampleWindows = field(init=False)
 
     @classmethod
-    def of(cls, warehouse: Warehouse, row: Mapping[str, Any], place: torch.device) -> "Scoring":
-        """An empty one for a row of the table ``saes``; the SAE reads residuals at this place."""
-        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)).to(place))
+    def of(cls, warehouse: Warehouse, row: Mapping[str, Any], device: torch.device) -> "Scoring":
+        """An empty one for a row of the table ``saes``; the SAE reads residuals on this device."""
+        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)).to(device))
 
     def normalised(self) -> dict[str, np.ndarray]:
         """The normalised components, the causal effect among them where it was measured."""

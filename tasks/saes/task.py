@@ -174,7 +174,7 @@ def _judge(
 ) -> None:
     """Reconstruction on all test tokens in one pass; spliced losses on some test sequences, the clean run shared."""
     warehouse = units[0].weights.warehouse
-    placed = {unit.key: unit.sae.to(place_of_saes(model)) for unit in units}
+    placed = {unit.key: unit.sae.to(sae_device(model)) for unit in units}
     quality = {unit.key: SAEQuality(placed[unit.key], unit.layer) for unit in units}
     consumers = [SharedEncoding(placed[unit.key], unit.layer, [quality[unit.key]]) for unit in units]
     share_pass(
@@ -244,8 +244,8 @@ def sae_rows(warehouse: Warehouse, keys: list[str]) -> list[dict[str, Any]]:
     return rows(warehouse, "from saes where list_contains(?, sae) order by layer, sae", [keys])
 
 
-def place_of_saes(model: ModelSettings) -> torch.device:
-    """Where SAEs read stored residuals: the model's CUDA device, else the CPU."""
+def sae_device(model: ModelSettings) -> torch.device:
+    """The device on which SAEs read stored residuals: the model's CUDA device, else the CPU."""
     device = choose_device(model.device)
     return device if device.type == "cuda" else torch.device("cpu")
 

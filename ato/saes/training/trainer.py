@@ -93,15 +93,15 @@ def train_sae(
         NonFiniteError: residuals with NaN, or a training that diverged.
     """
     _check(architecture, d_sae=d_sae, k=k, n_tokens=n_tokens, batch_size=batch_size, log_every=log_every)
-    place = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
-    buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=place)
+    chosen = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
+    buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=chosen)
     mean = buffer.rows.mean(0)
     scale = math.sqrt(len(mean)) / max((buffer.rows - mean).norm(dim=1).mean().item(), 1e-12)
     n_steps = max(1, n_tokens // batch_size)
     batches = ((batch - mean).mul_(scale) for batch in buffer.batches())
-    schedule, dtype = Schedule(n_steps, batch_size, lr, DEAD_AFTER), choose_dtype(precision, place)
+    schedule, dtype = Schedule(n_steps, batch_size, lr, DEAD_AFTER), choose_dtype(precision, chosen)
     with contextlib.closing(buffer):
-        directions = _directions(d_sae, len(mean), seed).to(place)
+        directions = _directions(d_sae, len(mean), seed).to(chosen)
         if architecture == "topk":
             trainer: Any = TopKTrainer(_TOPK_NORM * directions, k, schedule, dtype)
         else:
