@@ -40,7 +40,7 @@ class MomentsPass:
 
     Args:
         source: whose blocks it will be given.
-        settings: name the pairs, the policy, the shares of the train documents, and whether there is a permutation null.
+        settings: name the pairs, the policy, the shares of the train documents; ask for the permutation null or not.
     """
 
     def __init__(self, source: ResidualSource, settings: OperatorSettings):
