@@ -28,5 +28,5 @@ def causal(
         features(settings, collection, sae_keys)
         operators(settings, collection, sae_keys)
     with stage_run("causal", settings, collection):
-        measure_causal(collection, sae_keys, settings.model, settings.operators, settings.evaluate, settings.causal)
+        measure_causal(settings.study(collection), sae_keys, settings.operators, settings.causal)
     conclude("causal", settings, collection)

@@ -97,7 +97,8 @@ def show(
     svg: Annotated[Path | None, typer.Option(help="Write the summary as a picture to this file instead.")] = None,
 ) -> None:
     """Show the latest results as tables."""
-    from flows.commands.show import draw_summary, latest_collection, show_stage, show_summary
+    from flows.commands.show import draw_summary, show_stage, show_summary
+    from warehouse.catalog.lookups import latest_collection
 
     key = collection or latest_collection()
     if svg is not None:
@@ -114,8 +115,8 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
 ) -> None:
     """Draw the study's figures from the latest tables: one HTML file that needs nothing else, and a PNG a figure."""
-    from flows.commands.show import latest_collection
     from flows.report import make_report
+    from warehouse.catalog.lookups import latest_collection
 
     print(make_report(collection or latest_collection(), output))
 
@@ -129,7 +130,7 @@ def export(
 ) -> None:
     """Write results in the form of another tool."""
     from flows.commands.export import export_feature_scores
-    from flows.commands.show import latest_collection
+    from warehouse.catalog.lookups import latest_collection
 
     for path in export_feature_scores(collection or latest_collection(), output, layer):
         print(path)

@@ -27,5 +27,5 @@ def evaluate(
     if pair_keys is None:
         operators(settings, collection, sae_keys)
     with stage_run("evaluate", settings, collection), fan_out(settings) as parts:
-        evaluate_operators(collection, sae_keys, settings.model, settings.operators, settings.evaluate, parts)
+        evaluate_operators(settings.study(collection), sae_keys, settings.operators, settings.evaluate, parts)
     conclude("evaluate", settings, collection)

@@ -25,5 +25,5 @@ def explain(
         sae_keys = saes(settings, collection)
         features(settings, collection, sae_keys)
     with stage_run("explain", settings, collection):
-        explain_features(collection, sae_keys, settings.explain)
+        explain_features(settings.study(collection), sae_keys, settings.explain)
     conclude("explain", settings, collection)

@@ -23,7 +23,8 @@ def features(
     collection = collection or collect(settings)
     sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
     with stage_run("features", settings, collection), fan_out(settings) as parts:
-        measure_features(collection, sae_keys, settings.model, parts)
+        study = settings.study(collection)
+        measure_features(study, sae_keys, parts)
         if settings.features.score:
-            score_features(collection, sae_keys, settings.model, settings.features, settings.evaluate, parts)
+            score_features(study, sae_keys, settings.features, parts)
     conclude("features", settings, collection)

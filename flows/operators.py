@@ -26,6 +26,6 @@ def operators(
         sae_keys = saes(settings, collection)
         features(settings, collection, sae_keys)
     with stage_run("operators", settings, collection), fan_out(settings) as parts:
-        keys = fit_operators(collection, sae_keys or [], settings.model, settings.operators, settings.evaluate, parts)
+        keys = fit_operators(settings.study(collection), sae_keys or [], settings.operators, parts)
     conclude("operators", settings, collection)
     return keys

@@ -16,6 +16,6 @@ def saes(settings: Settings = DEMO, collection: str | None = None, profile: Prof
     settings = chosen(settings, profile)
     collection = collection or collect(settings)
     with stage_run("saes", settings, collection), fan_out(settings) as parts:
-        keys = obtain_saes(collection, settings.model, settings.saes, settings.evaluate, parts)
+        keys = obtain_saes(settings.study(collection), settings.saes, parts)
     conclude("saes", settings, collection)
     return keys

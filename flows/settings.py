@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -24,6 +24,9 @@ from tasks.settings import (
     SAESettings,
     StageSettings,
 )
+
+if TYPE_CHECKING:
+    from tasks.engine.study import Study
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -69,6 +72,12 @@ class Settings(StageSettings):
         if self.collect.layers is not None:
             return sorted(set(self.collect.layers))
         return sorted({*self.saes.layers, *self.saes.paths, *self.saes.releases, *self.operators.layers})
+
+    def study(self, collection: str) -> "Study":
+        """The study of a collection, as its stages take it."""
+        from tasks.engine.study import Study
+
+        return Study(collection, self.model, self.evaluate.bootstrap)
 
 
 def profile_names() -> list[str]:

@@ -1,6 +1,7 @@
 """Examples of selected features: which tokens, and windows of text around them with the feature's activations."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -219,8 +220,8 @@ class ExampleWindows:
         same = np.array_equal(self._pair, other._pair) and np.array_equal(self.start, other.start)
         if not same or self._sae.weights_hash != other._sae.weights_hash:
             raise MismatchError("windows of different examples cannot be added", cure="make them from one choice")
-        total = object.__new__(ExampleWindows)
-        total.__dict__.update(self.__dict__, _activations=np.maximum(self._activations, other._activations))
+        total = copy(self)
+        total._activations = np.maximum(self._activations, other._activations)
         return total
 
     def result(self) -> list[np.ndarray]:

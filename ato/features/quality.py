@@ -93,15 +93,15 @@ class FeatureQuality:
         return QualityComponents(
             n_tokens=self._stats.n_tokens,
             n_documents=n_documents,
-            n_active=stats["n_active"],
-            n_documents_active=stats["n_documents_active"],
-            mean_activation=stats["mean_activation"],
-            max_activation=stats["max_activation"],
+            n_active=stats.n_active,
+            n_documents_active=stats.n_documents_active,
+            mean_activation=stats.mean_activation,
+            max_activation=stats.max_activation,
             n_top=n_top,
             token_entropy=entropy,
             redundancy=redundancy.correlation,
             redundant_with=redundancy.feature,
-            deadness=1 - stats["n_documents_active"] / max(n_documents, 1),
+            deadness=1 - stats.n_documents_active / max(n_documents, 1),
         )
 
 

@@ -14,7 +14,7 @@ from ato.moments.moments import Moments
 from ato.numerics.memo import Memo
 from ato.numerics.parallel import run_tasks
 from ato.operators.cross_validation import HeldOutRows, HeldOutTarget, fold_sides
-from ato.operators.methods import Strengths
+from ato.operators.strengths import Strengths
 from ato.residuals.position_policies import Layer
 
 TOLERANCE = 1e-10

@@ -36,7 +36,8 @@ class ResidualBlock:
     """[n] int16, index into ``group_names(n_folds)``."""
     attended: dict[int, Attended] = field(default_factory=dict)
     """Layer -> the positions that the tokens attend to most in that block, where that was asked for."""
-    _norm: dict[Layer, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _norms: dict[Layer, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Cache of ``norm``, by layer."""
 
     @property
     def n(self) -> int:
@@ -50,9 +51,9 @@ class ResidualBlock:
 
     def norm(self, layer: Layer) -> torch.Tensor:
         """Euclidean norms [n] float32 of the rows of a layer, on its device; taken once, and to be left as they are."""
-        if layer not in self._norm:
-            self._norm[layer] = torch.linalg.vector_norm(self.residuals[layer].float(), dim=1)
-        return self._norm[layer]
+        if layer not in self._norms:
+            self._norms[layer] = torch.linalg.vector_norm(self.residuals[layer].float(), dim=1)
+        return self._norms[layer]
 
     def to(self, device: torch.device | str) -> "ResidualBlock":
         """The same rows with their residuals on a device."""

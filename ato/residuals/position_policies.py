@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 
 from ato.errors import SettingsError
 
-_POLICY = re.compile(r"same|previous|offset:(?P<offset>[1-9]\d*)|(?P<kind>attended|shuffled)(:(?P<k>[1-9]\d*))?")
+POLICY_PATTERN = r"^(same|previous|offset:[1-9]\d*|(attended|shuffled)(:[1-9]\d*)?)$"
+"""What the name of a policy looks like."""
 
 
 @total_ordering
@@ -81,15 +82,15 @@ def parse_policy(text: str) -> PositionPolicy:
     Raises:
         SettingsError: no such policy.
     """
-    match = _POLICY.fullmatch(text)
-    if match is None:
+    if not re.fullmatch(POLICY_PATTERN, text):
         cure = "choose same, previous, offset:m, attended, attended:k, shuffled or shuffled:k, with m and k from 1"
         raise SettingsError(f"unknown position policy {text!r}", cure=cure)
-    if text == "same":
-        return PositionPolicy(text, "same")
-    if kind := match["kind"]:
-        return PositionPolicy(text, kind, k=int(match["k"] or 1))
-    return PositionPolicy(text, "offset", offset=int(match["offset"] or 1))
+    kind, _, number = text.partition(":")
+    if kind == "same":
+        return PositionPolicy(text, kind)
+    if kind in ("attended", "shuffled"):
+        return PositionPolicy(text, kind, k=int(number or 1))
+    return PositionPolicy(text, "offset", offset=int(number or 1))
 
 
 def source_key(source: int, target: int, policy: PositionPolicy | str) -> Layer:

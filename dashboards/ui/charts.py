@@ -1,27 +1,51 @@
-"""What all charts share: colours that any eye tells apart, axes with names and units, and intervals."""
+"""What charts share: a colour-blind safe palette, axes with names and units, intervals."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
 
+from ato.operators.methods import METHODS
+
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 """Okabe and Ito's palette; readable on white and on black."""
 VERDICTS = {"transported": "#0072B2", "undetermined": "#999999", "synthesised": "#E69F00"}
-METHODS = {
-    "ridge": "#0072B2",
-    "rrr": "#009E73",
-    "linear": "#56B4E9",
-    "identity": "#E69F00",
-    "identity+bias": "#D55E00",
-    "mean": "#999999",
-    "permuted": "#CC79A7",
-}
-"""A method has one colour on all pages; others take what is left of the palette."""
+"""Verdict as the tables store it -> its colour."""
+VERDICT_MEANINGS = (
+    "Transported: the 95 % interval of r2 lies above the upper threshold (default 0.7). Computed (`synthesised` in the "
+    "tables): it lies below the lower threshold (default 0.3). Undetermined: neither."
+)
+
+
+def method_colours(names: Sequence[str]) -> dict[str, str]:
+    """The colour of each method, which is one on all pages; those without one take what is left of the palette in turn."""
+    colours = {name: METHODS[name].colour for name in names if name in METHODS}
+    named = {name: colour for name, colour in colours.items() if colour is not None}
+    free = [colour for colour in CATEGORIES if colour not in named.values()]
+    named |= dict(zip([name for name in names if name not in named], [*free, *CATEGORIES]))
+    return {name: named[name] for name in in_method_order(named)}
+
+
+def in_method_order(names: Iterable[str]) -> list[str]:
+    """Names of methods in the order of the registry; those that it does not have come last."""
+    order = list(METHODS)
+    return sorted(names, key=lambda name: (order.index(name) if name in METHODS else len(order), name))
 
 
 def coloured(field: str, colours: dict[str, str], title: str) -> alt.Color:
-    """Colours by name; names that are not listed get colours of their own."""
+    """A fixed colour for each listed name; others get colours of their own."""
     return alt.Color(f"{field}:N", title=title, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
+
+
+def verdict_name(verdict: str) -> str:
+    """The term for a stored verdict: the tables say `synthesised` where the field says computed."""
+    return "computed" if verdict == "synthesised" else verdict
+
+
+def verdict_colours() -> alt.Color:
+    """The colour of each verdict, with a legend."""
+    label = "datum.label == 'synthesised' ? 'computed' : datum.label"
+    return coloured("verdict", VERDICTS, "verdict").legend(orient="top", labelExpr=label)
 
 
 def with_intervals(
@@ -45,9 +69,9 @@ def with_intervals(
         y: column.
         y_title: name and unit of the vertical axis.
         colour: encoding of the colour.
-        line: whether the points are joined.
-        tooltip: what hovering shows.
-        zero: whether the axis must hold 0.
+        line: whether to join the points.
+        tooltip: fields shown on hover.
+        zero: whether the axis must include 0.
     """
     encoded: dict[str, Any] = {"x": x} | ({} if colour is None else {"color": colour})
     base = alt.Chart(rows).encode(**encoded, tooltip=tooltip or alt.Undefined)
@@ -62,12 +86,12 @@ def with_intervals(
 
 
 def number(field: str, title: str, format: str = ".3f") -> alt.Tooltip:
-    """A number that hovering shows."""
+    """A number in the tooltip."""
     return alt.Tooltip(f"{field}:Q", title=title, format=format)
 
 
 def numbered(field: str, title: str, n: int) -> alt.Color:
-    """Colours of layers, leaps and the like: the palette while it lasts, a sequence of as many colours beyond."""
+    """Colours of layers or leaps: the palette for up to seven, else a sequential scheme."""
     scale = alt.Scale(range=list(CATEGORIES)) if n <= len(CATEGORIES) else alt.Scale(scheme="viridis")
     return alt.Color(f"{field}:N", title=title, scale=scale, legend=alt.Legend(orient="top"))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ato.errors import InputError
-from tasks.collect.sources import collection_row
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import CollectionRow, collection_row
 from warehouse.storage.warehouse import Warehouse
 
 COMPONENTS = (
@@ -52,7 +52,7 @@ def export_feature_scores(collection: str, folder: str | Path, layer: int | None
         InputError: no such collection, or no scores of its features (of that layer).
     """
     warehouse = Warehouse()
-    model = collection_row(warehouse, collection)
+    row = collection_row(warehouse, collection)
     scorings = [s for s in _latest_scorings(warehouse, collection) if layer in (None, s["layer"])]
     if not scorings:
         raise InputError(
@@ -67,7 +67,7 @@ def export_feature_scores(collection: str, folder: str | Path, layer: int | None
     for scoring in scorings:
         several = layers.count(scoring["layer"]) > 1
         path = folder / f"feature_scores_{scoring['layer']}{'_' + scoring['sae'] if several else ''}.json"
-        path.write_text(json.dumps(_content(warehouse, model, scoring), indent=1), encoding="utf-8")
+        path.write_text(json.dumps(_content(warehouse, row, scoring), indent=1), encoding="utf-8")
         paths.append(path)
     return paths
 
@@ -86,7 +86,7 @@ def _latest_scorings(warehouse: Warehouse, collection: str) -> list[dict[str, An
     )
 
 
-def _content(warehouse: Warehouse, model: dict[str, Any], scoring: dict[str, Any]) -> dict[str, Any]:
+def _content(warehouse: Warehouse, collection: CollectionRow, scoring: dict[str, Any]) -> dict[str, Any]:
     found = rows(
         warehouse,
         f"""select feature_id, n_tokens, {", ".join(COMPONENTS)} from feature_scores
@@ -98,12 +98,12 @@ def _content(warehouse: Warehouse, model: dict[str, Any], scoring: dict[str, Any
         "high_quality_feature_ids": [row["feature_id"] for row in selected],
         "scores": {str(row["feature_id"]): {name: row[name] for name in COMPONENTS} for row in found},
         "meta": {
-            "model_name": model["model"],
-            "model_revision": model["revision"],
-            "model_weights_hash": model["weights_hash"],
+            "model_name": collection.model,
+            "model_revision": collection.revision,
+            "model_weights_hash": collection.weights_hash,
             "collection": scoring["collection"],
-            "corpus": model["corpus"],
-            "corpus_hash": model["corpus_hash"],
+            "corpus": collection.corpus,
+            "corpus_hash": collection.corpus_hash,
             "sae": scoring["sae"],
             "sae_path": scoring["source"],
             "sae_weights_hash": scoring["weights_hash"],

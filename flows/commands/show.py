@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ato.errors import InputError
+from ato.operators.methods import BASELINES
 from flows.commands.sql import format_value, show_relation
 from flows.engine.stage_queries import STAGE_QUERIES
 from warehouse.catalog.catalog import connect, rows
@@ -29,20 +30,6 @@ EXAMPLES = (
     "where leap = 2 group by rank order by rank",
 )
 """Three queries to try; the README shows them too."""
-
-
-def latest_collection() -> str:
-    """Key of the collection that was completed last.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = rows(None, "select collection from collections order by created_at desc limit 1")
-    if not found:
-        raise InputError(
-            "no collection yet", where=Warehouse().root, cure="start with `ato run pipeline --profile demo`"
-        )
-    return found[0]["collection"]
 
 
 def show_summary(collection: str) -> None:
@@ -134,8 +121,7 @@ def _features(collection: str) -> Table:
         select layer, sae, count(*) as n, count(*) filter (selected) as n_selected,
             list(feature_id || ' ' || array_to_string(list_transform(top_tokens[:4], lambda t: '«' || t || '»'), ' ')
                 order by rank) filter (rank <= 3) as best
-        from feature_scores as f
-        semi join latest_evaluations as l on l.kind = 'feature_scores' and l.is_latest and l.evaluation = f.scoring
+        from latest_feature_scores
         where collection = ?
         group by all order by layer, sae
         """,
@@ -227,11 +213,11 @@ def _extremes(collection: str) -> Table:
         """
         select * from operator_leaderboard
         where collection = ? and position_policy = ? and skill is not null
-            and method not in ('identity', 'identity+bias', 'permuted', 'mean')
+            and not list_contains(?, method)
         qualify row_number() over (partition by source_layer, target_layer order by skill desc, operator) = 1
         order by skill desc
         """,
-        [collection, _policy(collection)],
+        [collection, _policy(collection), list(BASELINES)],
     )
     n = min(3, len(found) // 2)
     for name, some in (("best", found[:n]), ("worst", found[len(found) - n :])):

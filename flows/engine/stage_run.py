@@ -21,10 +21,9 @@ from flows.engine.stage_queries import STAGE_QUERIES, STAGES_DONE
 from flows.settings import Settings
 from tasks.engine.progress import say
 from tasks.engine.server_calls import tell
-from tasks.operators.pairs import FOR_FEATURES, pair_stages
+from tasks.operators.pairs import pair_stages
 from tasks.report.publish import show_results, show_table
 from warehouse.catalog.catalog import rows
-from warehouse.storage.warehouse import Warehouse
 
 ACCELERATOR = "accelerator"
 """Global concurrency limit that ``ato deploy`` registers: so many stages use the accelerator at once."""
@@ -84,14 +83,14 @@ def events_after(stage: str, settings: Settings, collection: str) -> list[str]:
     if stage == "operators" and (needs_features(settings) or _scored(collection)):
         return [*own, BOTH]
     if stage == "features" and not needs_features(settings):
-        pairs = pair_stages(Warehouse(), collection, settings.operators, settings.evaluate)
+        pairs = pair_stages(settings.study(collection), settings.operators)
         return [*own, BOTH] if all(pair.stage.complete for pair in pairs) else own
     return own
 
 
 def needs_features(settings: Settings) -> bool:
     """Whether operators are fitted for selected features, and so after them."""
-    return FOR_FEATURES in settings.operators.methods
+    return settings.operators.for_features
 
 
 def _scored(collection: str) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cached_property, wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
@@ -15,6 +15,9 @@ from tasks.engine.progress import say
 from tasks.engine.server_calls import tell
 from warehouse.storage import locks, manifests
 from warehouse.storage.warehouse import FileRecord, Warehouse
+
+if TYPE_CHECKING:
+    from tasks.engine.study import Study
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -34,13 +37,13 @@ def alone(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
 
 
 def one_at_a_time(name: str) -> Callable[[Work], Work]:
-    """Let a function, whose first argument is a collection, run ``alone`` on it, under a lock of that name."""
+    """Let a function, whose first argument is a study, run ``alone`` on its collection, under a lock of that name."""
 
     def decorate(work: Work) -> Work:
         @wraps(work)
-        def waiting(collection: str, *args: Any, **options: Any) -> Any:
-            with alone(Warehouse(), name, collection):
-                return work(collection, *args, **options)
+        def waiting(study: "Study", *args: Any, **options: Any) -> Any:
+            with alone(study.warehouse, name, study.collection):
+                return work(study, *args, **options)
 
         return cast(Work, waiting)
 

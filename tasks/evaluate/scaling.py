@@ -8,14 +8,15 @@ import numpy as np
 from ato.evaluation.residual_formulas import ResidualScore
 from ato.evaluation.residual_scores import PairScores
 from ato.operators import TransportOperator
+from ato.operators.methods import METHODS
 from ato.operators.scaling import ScalingFit, scaling_fits
 from ato.residuals import Consumer
 from tasks.collect.moments import StudyMoments
+from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
+from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage
-from tasks.operators.rows import BASELINES
-from tasks.settings import EvaluateSettings, OperatorSettings
-from warehouse.storage.warehouse import Warehouse
+from tasks.settings import OperatorSettings
 
 
 class MapEvaluation:
@@ -26,32 +27,14 @@ class MapEvaluation:
         targets: layers.
     """
 
-    def __init__(
-        self,
-        warehouse: Warehouse,
-        pairs: Sequence[PairStage],
-        operators: OperatorSettings,
-        settings: EvaluateSettings,
-        targets: Collection[int],
-    ):
-        self._operators, self._settings = operators, settings
+    def __init__(self, study: Study, pairs: Sequence[PairStage], operators: OperatorSettings, targets: Collection[int]):
+        self._study, self._operators = study, operators
         self._pairs = {pair.layers: pair for pair in pairs}
-        fitted = [method for method in operators.methods if method not in BASELINES]
+        fitted = [method for method in operators.methods if not METHODS[method].baseline]
         self._method = "ridge" if "ridge" in fitted else fitted[0] if fitted else None
-        own = settings.model_dump(include={"n_bootstrap", "bootstrap_seed"})
-        own |= {"train_fractions": operators.train_fractions, "method": self._method}
+        own = {"train_fractions": operators.train_fractions, "method": self._method, **study.bootstrap_settings}
         self._stages = {
-            layers: Stage(
-                warehouse,
-                "evaluate",
-                f"map-{pair.slug}",
-                settings=own,
-                inputs=[
-                    pair.stage.key,
-                    *(key for middle in self._middles(layers) for key in self._halves(layers, middle)),
-                ],
-                collection=pair.stage.collection,
-            )
+            layers: study.stage("evaluate", f"map-{pair.slug}", settings=own, inputs=self._inputs(layers))
             for layers, pair in self._pairs.items()
             if layers[1] in targets and (operators.train_fractions or self._middles(layers))
         }
@@ -71,11 +54,15 @@ class MapEvaluation:
         source, target = layers
         return [m for s, m in self._pairs if s == source and (m, target) in self._pairs]
 
+    def _inputs(self, layers: tuple[int, int]) -> list[str]:
+        halves = (key for middle in self._middles(layers) for key in self._halves(layers, middle))
+        return [self._pairs[layers].stage.key, *halves]
+
     def _halves(self, layers: tuple[int, int], middle: int) -> list[str]:
         source, target = layers
         return [self._pairs[half].stage.key for half in ((source, middle), (middle, target))]
 
-    def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> list[Consumer]:
+    def consumers(self, moments: StudyMoments) -> list[Consumer]:
         """One accumulator a pair: its operators of all shares of the data, the direct one and the composed ones."""
         for layers, stage in self._stages.items():
             if stage.complete:
@@ -105,7 +92,7 @@ class MapEvaluation:
         for layers, scores in self._scores.items():
             pair, stage = self._pairs[layers], self._stages[layers]
             shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
-            results = scores.result(n_boot=self._settings.n_bootstrap, seed=self._settings.bootstrap_seed)
+            results = scores.result(self._study.bootstrap)
             with stage:
                 if self._fits[layers]:
                     stage.write("scaling", [shared | row for row in self._scaling_rows(layers, results)])
@@ -127,8 +114,7 @@ class MapEvaluation:
                     "r2_val": fit.r2_val,
                     "n_test": score.n,
                     "n_test_documents": score.n_documents,
-                    **_with_interval("r2", score, "r2"),
-                    **_with_interval("r2_weighted", score, "r2_weighted"),
+                    **estimate_columns(r2=score.r2, r2_weighted=score.r2_weighted),
                 }
             )
         return rows
@@ -136,11 +122,10 @@ class MapEvaluation:
     def _composition_rows(
         self, layers: tuple[int, int], scores: PairScores, results: Mapping[str, ResidualScore]
     ) -> list[dict[str, Any]]:
-        boot = {"n_boot": self._settings.n_bootstrap, "seed": self._settings.bootstrap_seed}
         direct = self._pairs[layers].load(str(self._method))
         rows = []
         for middle, composed in self._composed[layers].items():
-            lost = scores.difference("direct", f"over {middle}", "r2_weighted", **boot)
+            lost = scores.difference("direct", f"over {middle}", "r2_weighted", self._study.bootstrap)
             score = results[f"over {middle}"]
             rows.append(
                 {
@@ -148,17 +133,13 @@ class MapEvaluation:
                     "method": self._method,
                     "n_test": score.n,
                     "n_test_documents": score.n_documents,
-                    **_with_interval("r2_direct", results["direct"], "r2_weighted"),
-                    **_with_interval("r2_composed", score, "r2_weighted"),
-                    **dict(zip(("r2_lost", "r2_lost_low", "r2_lost_high"), lost)),
+                    **estimate_columns(
+                        r2_direct=results["direct"].r2_weighted, r2_composed=score.r2_weighted, r2_lost=lost
+                    ),
                     "relative_distance": _distance(direct.matrix, composed.matrix),
                 }
             )
         return rows
-
-
-def _with_interval(column: str, score: Any, name: str) -> dict[str, float | None]:
-    return {f"{column}{end}": getattr(score, f"{name}{end}") for end in ("", "_low", "_high")}
 
 
 def _distance(direct: np.ndarray, composed: np.ndarray) -> float:

@@ -4,11 +4,7 @@ with stats as (
 ),
 
 scores as (
-    select s.*
-    from feature_scores as s
-    inner join latest_evaluations as l
-        on l.kind = 'feature_scores' and l.collection = s.collection and l.evaluation = s.scoring and l.sae = s.sae
-    where l.is_latest
+    select * from latest_feature_scores
 ),
 
 best_explanation as (

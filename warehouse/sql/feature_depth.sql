@@ -1,14 +1,8 @@
 -- distribution of the per-feature r2 at one target layer and leap, over all scored features and over the selected ones
-with latest_scorings as (
-    select collection, evaluation as scoring, sae from latest_evaluations
-    where kind = 'feature_scores' and is_latest
-),
-
--- Semi joins give no more rows than they take: DuckDB then knows that these are few, and hashes them and not the others.
-selected_features as (
+with selected_features as (
     select collection, sae, feature_id
-    from (from feature_scores where selected)
-    semi join latest_scorings using (collection, scoring, sae)
+    from latest_feature_scores
+    where selected
 ),
 
 chosen_operators as (

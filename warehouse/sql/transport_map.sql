@@ -4,16 +4,10 @@ with evaluations as (
     where kind = 'feature_transport'
 ),
 
-latest_scorings as (
-    select collection, evaluation as scoring, sae from latest_evaluations
-    where kind = 'feature_scores' and is_latest
-),
-
--- Semi joins give no more rows than they take: DuckDB then knows that these are few, and hashes them and not the others.
 selected_features as (
     select collection, sae, feature_id
-    from (from feature_scores where selected)
-    semi join latest_scorings using (collection, scoring, sae)
+    from latest_feature_scores
+    where selected
 ),
 
 operator_settings as (

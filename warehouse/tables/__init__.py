@@ -5,9 +5,9 @@ Writers validate against these declarations, the catalog's views and column comm
 """
 
 from warehouse.tables import causal, collect, evaluate, features, operators, runs, saes
-from warehouse.tables.declarations import Column, Table
+from warehouse.tables.declarations import Column, Rule, Table
 
-__all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
+__all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Rule", "Table"]
 
 SCHEMA_VERSION = 2
 """Raised whenever a column changes; a warehouse of another version is refused, never guessed at. A further table changes none."""

@@ -5,6 +5,7 @@ from warehouse.tables.declarations import (
     EVALUATION,
     PAIR,
     Column,
+    Rule,
     Table,
     float64,
     int32,
@@ -36,6 +37,22 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "method", "intervention", "positions", "feature_id", "sequence_id"),
         ("collection",),
+        rules=(
+            Rule(
+                "operator is in operators",
+                "operator",
+                """select distinct c.collection, c.operator
+                from causal_perplexity as c anti join known_operators using (collection, operator)""",
+            ),
+            Rule(
+                "every intervention has its unedited counterpart on the same sequence",
+                "intervention, sequence_id",
+                """select c.collection, c.evaluation, c.source_layer, c.target_layer, c.intervention, c.sequence_id
+                from causal_perplexity as c
+                anti join (from causal_perplexity where intervention = 'none')
+                    using (collection, evaluation, source_layer, target_layer, sequence_id)""",
+            ),
+        ),
     ),
     Table(
         "causal_effects",

@@ -6,6 +6,7 @@ from warehouse.tables.declarations import (
     COLLECTION,
     LAYER,
     Column,
+    Rule,
     Table,
     boolean,
     float32,
@@ -49,6 +50,34 @@ TABLES = (
         ),
         ("collection",),
         ("collection",),
+        rules=(
+            Rule(
+                "kept and dropped tokens add up to the tokens run",
+                "n_kept, dropped_by_reason, n_tokens",
+                """select collection, n_kept, coalesce(list_sum(map_values(dropped_by_reason)), 0)::bigint as n_dropped,
+                    n_tokens
+                from collections where n_kept + n_dropped <> n_tokens""",
+            ),
+            Rule(
+                "counts are those of its sequences",
+                "n_sequences, n_tokens, n_documents",
+                """select c.collection, c.n_sequences, count(s.sequence_id) as sequences, c.n_tokens,
+                    coalesce(sum(s.n_tokens), 0)::bigint as tokens, c.n_documents, count(distinct s.document_id) as documents
+                from collections as c left join known_sequences as s using (collection)
+                group by c.collection, c.n_sequences, c.n_tokens, c.n_documents
+                having (sequences, tokens, documents) <> (c.n_sequences, c.n_tokens, c.n_documents)""",
+            ),
+            Rule(
+                "every stored layer has one activation a kept token",
+                "n_kept, layers",
+                """select c.collection, c.layer, c.n_kept, coalesce(f.n_rows, 0) as n_rows
+                from (select collection, n_kept, unnest(layers) as layer from collections) as c
+                left join (
+                    select collection, layer, sum(n_rows)::bigint as n_rows from activation_files group by all
+                ) as f using (collection, layer)
+                where c.collection in (select collection from activation_files) and c.n_kept <> coalesce(f.n_rows, 0)""",
+            ),
+        ),
     ),
     Table(
         "sequences",
@@ -67,6 +96,26 @@ TABLES = (
         ),
         ("collection", "sequence_id"),
         ("collection",),
+        rules=(
+            Rule(
+                "no document lies in two splits or folds",
+                "document_id, split, fold",
+                """select collection, document_id, string_agg(distinct split, ', ' order by split) as splits
+                from sequences group by collection, document_id
+                having count(distinct (split, coalesce(fold, -1))) > 1""",
+            ),
+            Rule(
+                "train has a fold, val and test have none",
+                "split, fold",
+                """select collection, sequence_id, split, fold from sequences where (split = 'train') <> (fold is not null)""",
+            ),
+            Rule(
+                "n_tokens is the length of token_ids",
+                "n_tokens, token_ids",
+                """select collection, sequence_id, n_tokens, len(token_ids) as length
+                from sequences where n_tokens <> len(token_ids)""",
+            ),
+        ),
     ),
     Table(
         "activations",
@@ -82,6 +131,21 @@ TABLES = (
         ),
         ("collection", "layer", "sequence_id", "position"),
         ("collection", "layer"),
+        rules=(
+            Rule(
+                "is the token of its sequence at its position",
+                "sequence_id, position, token_id",
+                """select a.collection, a.layer, a.sequence_id, a.position, a.token_id
+                from activations as a left join known_sequences as s using (collection, sequence_id)
+                where s.token_ids[a.position + 1] is distinct from a.token_id""",
+            ),
+            Rule(
+                "norm is the length of the residual",
+                "norm, residual",
+                """select collection, layer, sequence_id, position, norm, residual_norm from activations
+                where residual_norm is not null and not abs(norm - residual_norm) <= 1e-3 * residual_norm + 1e-6""",
+            ),
+        ),
     ),
     Table(
         "attended",
@@ -96,5 +160,13 @@ TABLES = (
         ),
         ("collection", "layer", "sequence_id", "position"),
         ("collection", "layer"),
+        rules=(
+            Rule(
+                "every source position has a weight and none lies behind the token",
+                "source_positions, weights, position",
+                """select collection, layer, sequence_id, position, source_positions, weights from attended
+                where len(source_positions) <> len(weights) or list_max(source_positions) > position""",
+            ),
+        ),
     ),
 )

@@ -27,14 +27,27 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What must hold between rows, or between tables; ``offenders`` is a select of the rows that break it, keys first.
+
+    In it ``<table>`` is the rows under check, and ``known_<table>`` those and all earlier ones of complete stages.
+    """
+
+    expectation: str
+    column: str
+    offenders: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """One table: columns, the unique key of a row, and the hive partition keys (a prefix of the folders)."""
+    """One table: columns, the unique key of a row, hive partition keys (a prefix of the folders), and its own rules."""
 
     name: str
     meaning: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     partition: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
 
     def column(self, name: str) -> Column:
         """The declaration of one column; KeyError for an unknown name."""

@@ -6,6 +6,7 @@ from warehouse.tables.declarations import (
     PAIR,
     POLICY,
     Column,
+    Rule,
     Table,
     boolean,
     float64,
@@ -57,6 +58,29 @@ TABLES = (
         ),
         ("collection", "evaluation", "operator", "sae", "feature_id"),
         ("collection", "sae"),
+        rules=(
+            Rule(
+                "operator is in operators, for the same pair and method",
+                "operator, source_layer, target_layer, method",
+                """select distinct f.collection, f.operator, f.source_layer, f.target_layer, f.method
+                from feature_transport as f
+                anti join known_operators using (collection, operator, source_layer, target_layer, method)""",
+            ),
+            Rule(
+                "sae is in saes, at the target layer",
+                "sae, target_layer",
+                """select distinct f.collection, f.sae, f.target_layer
+                from feature_transport as f
+                anti join known_saes as s
+                    on f.collection = s.collection and f.sae = s.sae and f.target_layer = s.layer""",
+            ),
+            Rule(
+                "without a score the verdict is undetermined",
+                "r2, verdict",
+                """select collection, evaluation, operator, sae, feature_id, verdict
+                from feature_transport where r2 is null and verdict <> 'undetermined'""",
+            ),
+        ),
     ),
     Table(
         "efficiency",
@@ -86,6 +110,21 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "rank"),
         ("collection",),
+        rules=(
+            Rule(
+                "in-sample ceiling does not fall with the rank",
+                "ceiling_in_sample, rank",
+                """select collection, evaluation, source_layer, target_layer, rank, ceiling_in_sample from efficiency
+                qualify ceiling_in_sample < lag(ceiling_in_sample) over (
+                    partition by collection, evaluation, source_layer, target_layer order by rank
+                ) - 1e-9""",
+            ),
+            Rule(
+                "rank is at most d_kept",
+                "rank, d_kept",
+                "select collection, evaluation, source_layer, target_layer, rank, d_kept from efficiency where rank > d_kept",
+            ),
+        ),
     ),
     Table(
         "canonical_correlations",
@@ -102,6 +141,16 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "mode"),
         ("collection",),
+        rules=(
+            Rule(
+                "does not rise with the mode",
+                "rho_in_sample, mode",
+                """select collection, evaluation, source_layer, target_layer, mode, rho_in_sample from canonical_correlations
+                qualify rho_in_sample > lag(rho_in_sample) over (
+                    partition by collection, evaluation, source_layer, target_layer order by mode
+                ) + 1e-9""",
+            ),
+        ),
     ),
     Table(
         "subspaces",
@@ -131,6 +180,16 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "target_layer"),
         ("collection",),
+        rules=(
+            Rule(
+                "ranks for 90, 95 and 99 % are in order",
+                "lts_rank_90, lts_rank_95, lts_rank_99, d_kept",
+                """select collection, evaluation, source_layer, target_layer, lts_rank_90, lts_rank_95, lts_rank_99, d_kept
+                from subspaces where lts_rank_90 > lts_rank_95 or lts_rank_95 > lts_rank_99 or lts_rank_99 > d_kept
+                    or lts_rank_90_paper > lts_rank_95_paper or lts_rank_95_paper > lts_rank_99_paper
+                    or lts_rank_99_paper > d_kept""",
+            ),
+        ),
     ),
     Table(
         "compositions",
@@ -151,6 +210,14 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "middle_layer", "target_layer", "method"),
         ("collection",),
+        rules=(
+            Rule(
+                "the middle layer lies between source and target",
+                "source_layer, middle_layer, target_layer",
+                """select collection, evaluation, source_layer, middle_layer, target_layer from compositions
+                where middle_layer not between source_layer + 1 and target_layer - 1""",
+            ),
+        ),
     ),
     Table(
         "scaling",
@@ -172,5 +239,15 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "method", "fraction"),
         ("collection",),
+        rules=(
+            Rule(
+                "more of the train documents are more tokens",
+                "fraction, n_train",
+                """select collection, evaluation, source_layer, target_layer, method, fraction, n_train from scaling
+                qualify n_train < lag(n_train) over (
+                    partition by collection, evaluation, source_layer, target_layer, method order by fraction
+                )""",
+            ),
+        ),
     ),
 )

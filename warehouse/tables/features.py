@@ -7,6 +7,7 @@ from warehouse.tables.declarations import (
     LAYER,
     SCORING,
     Column,
+    Rule,
     Table,
     boolean,
     float32,
@@ -41,6 +42,19 @@ TABLES = (
         ),
         ("collection", "sae", "feature_id"),
         ("collection", "sae"),
+        rules=(
+            Rule(
+                "activation_rate is n_active / n_tokens",
+                "n_active, n_tokens, activation_rate",
+                """select collection, sae, feature_id, n_active, n_tokens, activation_rate from feature_stats
+                where n_active > n_tokens or abs(activation_rate * n_tokens - n_active) > 1e-6 * n_tokens""",
+            ),
+            Rule(
+                "sae is in saes",
+                "sae",
+                "select distinct f.collection, f.sae from feature_stats as f anti join known_saes using (collection, sae)",
+            ),
+        ),
     ),
     Table(
         "feature_scores",
@@ -79,6 +93,20 @@ TABLES = (
         ),
         ("collection", "scoring", "feature_id"),
         ("collection", "sae"),
+        rules=(
+            Rule(
+                "sae is in saes",
+                "sae",
+                "select distinct f.collection, f.sae from feature_scores as f anti join known_saes using (collection, sae)",
+            ),
+            Rule(
+                "ranks follow the scores, and what is selected has one",
+                "rank, score, selected",
+                """select collection, scoring, feature_id, rank, score, selected from feature_scores
+                qualify (rank is null) <> (score is null) or (selected and score is null)
+                    or score > lag(score) over (partition by collection, scoring order by rank nulls last) + 1e-9""",
+            ),
+        ),
     ),
     Table(
         "feature_examples",
@@ -101,6 +129,21 @@ TABLES = (
         ),
         ("collection", "scoring", "feature_id", "kind", "rank"),
         ("collection", "sae"),
+        rules=(
+            Rule(
+                "has one activation a token, and the strongest where it says",
+                "tokens, activations, position, start",
+                """select collection, scoring, feature_id, kind, rank from feature_examples
+                where len(tokens) <> len(activations) or position < start or position >= start + len(tokens)
+                    or abs(activations[position - start + 1] - activation) > 1e-3 * activation + 1e-6""",
+            ),
+            Rule(
+                "feature is in feature_scores and selected",
+                "scoring, feature_id",
+                """select distinct e.collection, e.scoring, e.feature_id from feature_examples as e
+                anti join (from known_feature_scores where selected) using (collection, scoring, feature_id)""",
+            ),
+        ),
     ),
     Table(
         "explanations",
@@ -124,5 +167,13 @@ TABLES = (
         ),
         ("collection", "sae", "feature_id", "source", "explanation_id"),
         ("collection", "sae"),
+        rules=(
+            Rule(
+                "sae is in saes, and the feature one of its own",
+                "sae, feature_id",
+                """select distinct e.collection, e.sae, e.feature_id from explanations as e
+                left join known_saes as s using (collection, sae) where s.d_sae is null or e.feature_id >= s.d_sae""",
+            ),
+        ),
     ),
 )

@@ -1,10 +1,12 @@
 """Tables: transport operators, how they were chosen, and what they are made of."""
 
+from ato.operators.methods import METHODS
 from warehouse.tables.declarations import (
     COLLECTION,
     PAIR,
     POLICY,
     Column,
+    Rule,
     Table,
     boolean,
     float64,
@@ -13,6 +15,9 @@ from warehouse.tables.declarations import (
     score,
     string,
 )
+
+*_FIRST, _LAST = METHODS
+ANY_METHOD = f"{', '.join(_FIRST)} or {_LAST}"
 
 # fmt: off
 TABLES = (
@@ -24,7 +29,7 @@ TABLES = (
             Column("operator", string, "key of the operator"),
             *PAIR,
             POLICY,
-            Column("method", string, "ridge, linear, lasso, elasticnet, ridge_to_identity, rrr, rrr_features, svd, identity, identity+bias, permuted or mean"),
+            Column("method", string, ANY_METHOD),
             Column("output_weight", string, "metric of reduced-rank regression", nullable=True),
             Column("alpha", float64, "strength: on the sum of squares for ridge methods, on scikit-learn's scale for lasso and elasticnet", nullable=True, minimum=0),
             Column("l1_ratio", float64, "share of the L1 penalty; NULL for ridge methods", nullable=True, minimum=0, maximum=1),
@@ -67,6 +72,14 @@ TABLES = (
         ),
         ("collection", "operator", "alpha", "l1_ratio", "fold"),
         ("collection",),
+        rules=(
+            Rule(
+                "operator is in operators",
+                "operator",
+                """select distinct c.collection, c.operator
+                from operator_cv as c anti join known_operators using (collection, operator)""",
+            ),
+        ),
     ),
     Table(
         "operator_spectra",
@@ -84,5 +97,19 @@ TABLES = (
         ),
         ("collection", "operator", "mode"),
         ("collection",),
+        rules=(
+            Rule(
+                "operator is in operators",
+                "operator",
+                """select distinct c.collection, c.operator
+                from operator_spectra as c anti join known_operators using (collection, operator)""",
+            ),
+            Rule(
+                "singular values do not rise with the mode",
+                "singular_value, mode",
+                """select collection, operator, mode, singular_value from operator_spectra
+                qualify singular_value > lag(singular_value) over (partition by collection, operator order by mode) * (1 + 1e-9)""",
+            ),
+        ),
     ),
 )

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from ato.errors import DiskFullError, InputError
+from ato.numerics.bootstrap import Bootstrap
+from tasks.engine.study import Study
 from tasks.explain import task as explain
-from tasks.settings import ExplainSettings
+from tasks.settings import ExplainSettings, ModelSettings
 from tests.neuronpedia_server import NEURONPEDIA_ID, Fault, NeuronpediaServer, explanation, feature
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows, row
 from warehouse.catalog.catalog import rows
@@ -119,7 +121,8 @@ def said(monkeypatch) -> list[str]:
 def run(server: NeuronpediaServer | str, **settings: Any) -> None:
     url = server if isinstance(server, str) else server.url
     values = {"api_url": url, "bulk_url": url, "max_attempts": 1} | settings
-    explain.explain_features.fn(COLLECTION, [LABELLED, LOCAL], ExplainSettings.model_validate(values))
+    study = Study(COLLECTION, ModelSettings(), Bootstrap())
+    explain.explain_features.fn(study, [LABELLED, LOCAL], ExplainSettings.model_validate(values))
 
 
 def stored(warehouse: Warehouse) -> list[dict[str, Any]]:
