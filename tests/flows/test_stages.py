@@ -15,13 +15,10 @@ from flows.engine.forms import HELP
 from flows.estimates.stage_costs import work_of
 from flows.settings import Settings, load_settings
 from flows.stages import CONDITIONS, FLOWS, PIPELINE, STAGES, joint_triggers, labels, stages_of, stages_table
-from tasks.operators.pairs import FOR_FEATURES
 from warehouse.catalog.catalog import rows
 
 ROOT = Path(__file__).parents[2]
-PLAIN, FOR_SELECTED = (
-    load_settings("demo", [f"operators.methods=[ridge{more}]"]) for more in ("", f", {FOR_FEATURES}")
-)
+PLAIN, FOR_SELECTED = (load_settings("demo", [f"operators.methods=[ridge{more}]"]) for more in ("", ", rrr_features"))
 
 
 def names(flow: str, settings: Settings) -> list[str]:

@@ -1,4 +1,6 @@
-"""Shapes of models: read from a folder, counted from a configuration, or known."""
+"""Shapes of models, told before they are loaded, are those of the loaded models."""
+
+import json
 
 import pytest
 
@@ -40,3 +42,20 @@ def test_a_forward_pass_counts_two_operations_a_weight():
     assert shape.n_block_parameters == (5_000 - 2 * 1_000) // 4
     assert shape.forward_flops(4, logits=True) == 2 * (3_000 + 1_000)
     assert shape.forward_flops(1) == 1_500
+
+
+def test_a_model_within_another_and_an_untied_one_are_read_from_their_configuration(tmp_path):
+    text = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 100}
+    for config, tied in (({"text_config": text}, True), ({**text, "tie_word_embeddings": False}, False)):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert model_shape(str(tmp_path)) == ModelShape(2, 8, 100, 24 * 64 + 800 * (2 - tied), tied)
+
+
+def test_what_is_not_here_and_broken_weights_are_refused_with_their_name(tmp_path):
+    for name in ("nobody/no-such-model", str(tmp_path / "nowhere"), "two words"):
+        with pytest.raises(ModelError, match="shape of the model is not known before it is here"):
+            model_shape(name)
+    (tmp_path / "config.json").write_text('{"n_layer": 1, "n_embd": 8, "vocab_size": 9}')
+    (tmp_path / "model.safetensors").write_bytes(b"1234")
+    with pytest.raises(ModelError, match=r"weights cannot be read \(.*model\.safetensors"):
+        model_shape(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Documents, windows, budgets, splits and folds."""
+"""Windows, budgets and groups of the sequences that documents give."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from ato.errors import CorpusError, SettingsError
 from ato.text import Document
 from ato.text.documents import document_id
 from ato.text.sequences import check_folds, make_sequences, window_starts
-from ato.text.splits import assign_split, group_names
+from ato.text.splits import group_names
 from tests.tiny_models import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
@@ -28,16 +28,6 @@ def documents(n: int, length: int) -> list[Document]:
 def sequences(docs, **options):
     defaults = dict(seq_len=16, n_tokens=None, max_sequences_per_document=None, min_len=4, split_seed=0, n_folds=5)
     return list(make_sequences(docs, TOKENIZER, **defaults | options))
-
-
-def test_a_document_is_named_by_the_hash_of_its_bytes():
-    assert document_id("") == "e3b0c44298fc1c14"  # SHA-256 of nothing
-    assert document_id("\u00e9") != document_id("e\u0301")  # composed and decomposed: other bytes, another document
-
-
-def test_half_a_surrogate_pair_is_refused():
-    with pytest.raises(CorpusError, match="not valid Unicode"):
-        document_id("a\ud800")
 
 
 def test_windows_hold_the_documents_own_tokens_at_their_start():
@@ -116,19 +106,6 @@ def test_the_split_depends_on_the_document_and_the_seed_alone():
     backwards = {s.document_id: (s.split, s.fold) for s in sequences(docs[::-1], seq_len=8)}
     assert forwards == backwards
     assert forwards != {s.document_id: (s.split, s.fold) for s in sequences(docs, split_seed=1)}
-
-
-def test_splits_take_60_20_20_percent_and_folds_equal_parts_independently():
-    ids = [document_id(str(i)) for i in range(20_000)]
-    assigned = Counter(assign_split(i, 3, 4) for i in ids)
-    shares = Counter()
-    for (split, _), count in assigned.items():
-        shares[split] += count
-    for split, share in {"train": 0.6, "val": 0.2, "test": 0.2}.items():
-        assert shares[split] / 20_000 == pytest.approx(share, abs=4 * (share / 20_000) ** 0.5)
-    for fold in range(4):
-        assert assigned["train", fold] / 12_000 == pytest.approx(0.25, abs=0.02)
-    assert all((fold is None) == (split != "train") for split, fold in assigned)
 
 
 def test_group_is_the_index_of_the_groups_name():
