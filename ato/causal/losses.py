@@ -77,13 +77,13 @@ def full_length_sequences(
     if seq_len < needed:
         raise DataError(
             f"sequences of {seq_len} tokens are too short for an edit at position {needed - 2}",
-            cure="choose smaller causal.positions, or collect longer sequences (collect.seq_len)",
+            cure="lower causal.positions or raise collect.seq_len",
         )
     found = [s for s in sequences if len(s.token_ids) == seq_len]
     if not found:
         raise DataError(
             f"no held-out sequence has the full length of {seq_len} tokens",
-            cure="collect more text (collect.n_tokens) or shorter sequences (collect.seq_len)",
+            cure="raise collect.n_tokens or lower collect.seq_len",
         )
     return found
 
@@ -116,7 +116,7 @@ def causal_losses(
         NonFiniteError: an edited model gives NaN or infinity.
     """
     if len({len(s.token_ids) for s in sequences}) != 1:
-        raise InputError("sequences of one length are due", cure="choose them with full_length_sequences")
+        raise InputError("sequences of equal length expected", cure="choose them with full_length_sequences")
     study = _Study(model, plans, len(sequences), batch_size)
     layers = set().union(*(plan.layers for plan in plans))
     top = max((plan.layer for plan in plans), default=model.n_layers - 1)
@@ -240,7 +240,7 @@ class _Study:
         numbers = torch.cat(compared, dim=1).cpu().numpy()  # one copy from the device for the whole stack
         if not np.isfinite(numbers).all():
             raise NonFiniteError(
-                "an edited residual drives the model to NaN or infinity",
+                "an edited residual makes the model output NaN or infinity",
                 cure="run the model in bfloat16 or float32 (model.dtype)",
             )
         ends = np.cumsum([own.shape[1] for own in compared])

@@ -64,9 +64,9 @@ class PairScores:
         for name, operator in self.operators.items():
             if operator.matrix.shape != (self._d_out, self._d_in):
                 raise InputError(
-                    f"operator {name!r} has the shape {operator.matrix.shape}",
+                    f"operator {name!r} has shape {operator.matrix.shape}",
                     where=f"layers {source_layer} -> {target_layer}",
-                    cure=f"score operators of the shape {(self._d_out, self._d_in)} here",
+                    cure=f"expected shape {(self._d_out, self._d_in)}",
                 )
         # Rounded once, so that the bias can be corrected for exactly what is subtracted.
         x_mean, y_mean = (w.mean.astype(np.float32).astype(np.float64) for w in (source, self._whitening))
@@ -162,7 +162,7 @@ class PairScores:
             InputError: fewer than 40 resamples.
         """
         if not len(self._sums):
-            raise DataError("no token was scored", cure="choose a split that is not empty")
+            raise DataError("no tokens were scored", cure="choose a split that is not empty")
         statistics = self._statistics()
         total = {name: values.sum(0, keepdims=True) for name, values in statistics.items()}
         point = self._scores(total)[0]  # [operators, 5]
@@ -197,7 +197,7 @@ class PairScores:
             DataError: no token was seen.
         """
         if not len(self._sums):
-            raise DataError("no token was scored", cure="choose a split that is not empty")
+            raise DataError("no tokens were scored", cure="choose a split that is not empty")
         names, column = list(self.operators), SCORES.index(score)
         i, j = names.index(first), names.index(second)
 

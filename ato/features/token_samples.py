@@ -98,7 +98,7 @@ class KeptTokens:
             MismatchError: they keep different tokens.
         """
         if self._rule != other._rule:
-            raise MismatchError("tokens kept by different rules cannot be added", cure="keep them by one rule")
+            raise MismatchError("token samples with different settings cannot be added", cure="use equal settings")
         total = KeptTokens(*self._rule[:3], one_per_sequence=self._one_per_sequence, seed=self._seed)
         for part in (self, other):
             total._append(part._rows)

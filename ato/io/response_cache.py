@@ -59,5 +59,7 @@ class AnswerCache:
             if staging is not None:
                 Path(staging).unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError("no space left to keep an answer", where=path, cure="free some space") from error
-            raise UnavailableError(f"cannot keep an answer: {error.strerror}", where=path) from error
+                raise DiskFullError(
+                    "no space left for the response cache", where=path, cure="free some space"
+                ) from error
+            raise UnavailableError(f"cannot write the response cache: {error.strerror}", where=path) from error

@@ -84,7 +84,7 @@ def document_bootstrap(
         InputError: fewer than 40 resamples, from which no 2.5th percentile can be read.
     """
     if n_boot < 40:
-        raise InputError(f"{n_boot} resamples give no 95 % interval", cure="take n_boot of 40 or more, 1000 by default")
+        raise InputError(f"{n_boot} resamples are too few for a 95 % interval", cure="use at least 40 (default: 1000)")
     single = not isinstance(statistics, Mapping)
     named = {"": np.asarray(statistics)} if single else statistics
     named = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}  # type: ignore[union-attr]

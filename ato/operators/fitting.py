@@ -278,11 +278,11 @@ def _matrix(
 
 def _check_shapes(method: str, rank: int | None, d_in: int, d_out: int) -> None:
     if "identity" in method and d_in != d_out:
-        raise SettingsError(f"{method} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
+        raise SettingsError(f"{method} needs layers of equal width", where=f"{d_in} and {d_out}", cure="choose ridge")
     if rank is not None and method not in ("rrr", "svd"):
         raise SettingsError(f"rank has no effect on {method}", cure="choose rrr or svd")
     if rank is not None and not 1 <= rank <= min(d_in, d_out):
-        raise SettingsError(f"rank {rank} is impossible here", cure=f"choose 1 to {min(d_in, d_out)}")
+        raise SettingsError(f"invalid rank {rank}", cure=f"choose 1 to {min(d_in, d_out)}")
 
 
 def _fold_codes(
@@ -290,7 +290,7 @@ def _fold_codes(
 ) -> np.ndarray:
     """Fold numbers [n] from 0."""
     if folds is not None and documents is not None:
-        raise SettingsError("folds and documents both given", cure="give one of them")
+        raise SettingsError("both folds and documents given", cure="pass one of them")
     given = folds if folds is not None else documents
     if given is not None and np.shape(given) != (n,):
         raise InputError(f"folds and documents must be [{n}]", where=f"shape {np.shape(given)}")

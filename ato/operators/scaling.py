@@ -64,11 +64,11 @@ def scaling_fits(
         DataError: a share, or the validation split, has no rows.
     """
     if method not in SCALED_METHODS:
-        raise SettingsError(f"no scaling study of {method!r}", cure=f"choose from {list(SCALED_METHODS)}")
+        raise SettingsError(f"no scaling study for {method!r}", cure=f"choose from {list(SCALED_METHODS)}")
     moments.check_pair(source, target)
     of_update = method == "ridge_to_identity"
     if of_update and moments.d and moments.d[source] != moments.d[target]:
-        raise SettingsError(f"{method} needs layers of one width", where=f"{source} -> {target}", cure="choose ridge")
+        raise SettingsError(f"{method} needs layers of equal width", where=f"{source} -> {target}", cure="choose ridge")
     strengths = strengths_of(method, alphas).alphas
     shares = [moments.train_share(fraction) for fraction in fractions]
     prepared = moments.derived.get(

@@ -94,7 +94,7 @@ class SparseAutoencoder:
                 f"architecture {self.architecture!r} is not supported", cure=f"use one of {', '.join(ARCHITECTURES)}"
             )
         if self.W_enc.ndim != 2:
-            raise SAEError(f"W_enc has {self.W_enc.ndim} dimensions where [d_in, d_sae] is due")
+            raise SAEError(f"W_enc has {self.W_enc.ndim} dimensions, expected [d_in, d_sae]")
         d_in, d_sae = self.W_enc.shape
         expected = {"b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
         if self.architecture in ("jumprelu", "gated"):
@@ -103,7 +103,7 @@ class SparseAutoencoder:
             found = getattr(self, name)
             if found is None or tuple(found.shape) != shape:
                 has = "missing" if found is None else f"of shape {list(found.shape)}"
-                raise SAEError(f"{name} is {has} where {list(shape)} is due: W_enc is {[d_in, d_sae]}")
+                raise SAEError(f"{name} is {has}, expected {list(shape)} (W_enc is {[d_in, d_sae]})")
         if self.architecture == "topk" and not (self.k and 0 < self.k <= d_sae):
             raise SAEError(f"k = {self.k} is not between 1 and the {d_sae} features of this topk SAE")
 
@@ -149,12 +149,12 @@ class SparseAutoencoder:
             raise SAEError(f"the SAE reads {name}", cure=f"use an SAE of one of {', '.join(SITES)}")
         if site is not None and self.hook.site != site:
             raise SAEError(
-                f"the SAE reads {self.hook.site} ({name}), here it would read {site}",
+                f"the SAE reads {self.hook.site} ({name}), but is used at {site}",
                 cure=f"set collect.site={self.hook.site}, or use an SAE of {site}",
             )
         if layer is not None and self.hook.layer != layer:
             raise SAEError(
-                f"the SAE reads layer {self.hook.layer} ({name}), here it would read layer {layer}",
+                f"the SAE reads layer {self.hook.layer} ({name}), but is listed under layer {layer}",
                 cure=f"list it under layer {self.hook.layer}, or use one of layer {layer}",
             )
 
@@ -181,7 +181,7 @@ class SparseAutoencoder:
         """``pre`` [n, d_sae] of residuals x [n, d_in], before thresholds and the choice of the largest k."""
         if x.shape[-1] != self.d_in:
             raise SAEError(
-                f"residuals are {x.shape[-1]} wide, the SAE reads {self.d_in}", cure="use an SAE of this model"
+                f"residuals have width {x.shape[-1]}, the SAE expects {self.d_in}", cure="use an SAE of this model"
             )
         x = x.to(self.W_enc)
         return torch.addmm(self.b_enc, x - self.b_dec if self.apply_b_dec_to_input else x, self.W_enc)

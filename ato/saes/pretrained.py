@@ -190,5 +190,5 @@ def _ask_hub(repository: str, where: str) -> None:
         raise UnavailableError(
             f"the SAE is not on this machine and the hub cannot be reached ({type(error).__name__})",
             where=where,
-            cure="fetch it with a network, or list a local folder under saes.paths",
+            cure="download it while online, or list a local folder under saes.paths",
         ) from error

@@ -148,7 +148,7 @@ def _model_in(dtype: str, model: ModelSettings) -> "LanguageModel":
     chosen = str(choose_dtype(model.dtype, choose_device(model.device))).removeprefix("torch.")
     if chosen != dtype:
         raise SettingsError(
-            f"this worker would run the model in {chosen}, the flow's process in {dtype}",
+            f"this worker would run the model in {chosen}, the flow process in {dtype}",
             where="model.dtype=auto",
             cure=f"--set model.dtype={dtype}",
         )

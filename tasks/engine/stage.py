@@ -27,7 +27,7 @@ def alone(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
     """
 
     def tell(holder: locks.Holder | None) -> None:
-        say(work, f"{collection}: another run is at it ({holder or 'it does not say which'}), waiting for it")
+        say(work, f"{collection}: waiting for another run ({holder or 'unknown'})")
 
     with locks.held(warehouse, f"{work}-{collection}", tell):
         yield

@@ -142,7 +142,7 @@ class FeatureEvaluation:
         if np.isnan(joined["r2"]).all():
             say(
                 "evaluate",
-                f"{pair.slug}: no feature of {unit.sae} is active on {self._settings.min_active} test tokens: its scores are NULL",
+                f"{pair.slug}: no feature of {unit.sae} is active on {self._settings.min_active} test tokens, scores are NULL",
             )
 
 

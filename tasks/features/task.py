@@ -132,7 +132,7 @@ def _score(
         median_norm = dict(zip(row["layers"], row["median_norm"]))
         tokens_run = ablate(scorings, held_out, lm, median_norm, settings, evaluate)
     else:
-        say("features", f"no causal effect of features of {row['site']}: only the residual stream is edited")
+        say("features", f"no causal effects for {row['site']}: only the residual stream can be edited")
     select(scorings, settings)
     sequences = {q.sequence_id: q for q in stored_sequences(warehouse, collection, splits=["train"])}
     illustrate(scorings, tokens, source, {number: len(q.token_ids) for number, q in sequences.items()}, settings)

@@ -37,7 +37,7 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
         return real(*args, **options) | {"r2_test": 1.5}
 
     monkeypatch.setattr(operators, "operator_row", too_good)
-    with pytest.raises(QualityError, match=r"operators\.r2_test.*of 4 break it"):
+    with pytest.raises(QualityError, match=r"operators\.r2_test.*of 4 rows fail"):
         pipeline(settings)
     assert rows(None, "select count(*) as n from operators") == [{"n": 0}]
     assert rows(None, "select count(*) as n from transport_map") == [{"n": 0}]

@@ -136,12 +136,12 @@ def train_sae(
 
 def _check(architecture: str, *, d_sae: int, k: int, **positive: int) -> None:
     if architecture not in ("topk", "jumprelu"):
-        raise SettingsError(f"an SAE of architecture {architecture!r} cannot be trained", cure="use topk or jumprelu")
+        raise SettingsError(f"cannot train an SAE of architecture {architecture!r}", cure="use topk or jumprelu")
     if not 0 < k <= d_sae:
         raise SettingsError(f"k = {k} is not between 1 and d_sae = {d_sae}", cure="choose a smaller k")
     for name, value in positive.items():
         if value < 1:
-            raise SettingsError(f"{name} = {value} is not positive")
+            raise SettingsError(f"{name} = {value} must be positive")
 
 
 def _check_finite(row: LogRow, layer: int) -> None:

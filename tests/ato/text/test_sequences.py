@@ -152,7 +152,7 @@ def test_fewer_documents_than_groups_are_refused_with_counts_and_cure():
 
 
 def test_contradicting_lengths_and_a_missing_bos_are_refused():
-    with pytest.raises(SettingsError, match="min_len 17 does not fit seq_len 16"):
+    with pytest.raises(SettingsError, match="min_len 17 must not exceed seq_len 16"):
         sequences([], min_len=17)
     with pytest.raises(SettingsError, match="between 1 and 15"):
         sequences([], min_len=16, prepend_bos=True)

@@ -64,9 +64,9 @@ def test_examples_are_those_of_the_readme(study, question):
 
 WRONG = {
     "select mean_r3 from transport_map": 'no column "mean_r3": did you mean "mean_r2"?',
-    "from read_text('/etc/passwd')": "no access to files",
-    "drop view operators": "only reading statements",
-    "select 1; select 2": "2 SQL statements",
+    "from read_text('/etc/passwd')": "access to files",
+    "drop view operators": "only read-only statements",
+    "select 1; select 2": "expected one SQL statement, got 2",
 }
 
 

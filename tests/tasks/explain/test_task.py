@@ -197,7 +197,7 @@ def test_labels_of_another_variant_are_kept_but_not_believed(warehouse, server, 
     found = stored(warehouse)
     assert len(found) == 3
     assert {r["aligned"] for r in found} == {False}
-    assert any("none believed" in line for line in said)
+    assert any("none trusted" in line for line in said)
 
 
 def test_an_id_from_the_settings_serves_an_sae_without_one(warehouse, server):
