@@ -85,7 +85,7 @@ class LanguageModel:
             raise LayerError(
                 f"the model has no layers {wrong}",
                 where=self.identity.model,
-                cure=f"use 0 to {self.n_layers - 1}",
+                cure=f"use layers 0 to {self.n_layers - 1}",
             )
 
     def check_attention(self, layers: Iterable[int]) -> None:

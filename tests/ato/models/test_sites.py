@@ -118,7 +118,7 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
         lambda: LiveSource(model, sequences([9, 9]), [0], n_folds=2, attention_layers=[1]),
     ):
         with pytest.raises(
-            SettingsError, match=r"does not give its attention weights.*: --set model.attention=eager"
+            SettingsError, match=r"does not return attention weights.*: --set model.attention=eager"
         ) as e:
             ask()
         assert "\n" not in str(e.value)

@@ -209,7 +209,7 @@ def test_a_file_that_is_always_damaged_is_an_error_that_names_it_and_is_not_kept
 
 def test_a_listing_that_is_no_listing_is_a_damaged_file(server, client):
     server.faults["/"] = [Fault(200, b"<html>down</html>")] * 9
-    with pytest.raises(DamagedFileError, match="no listing"):
+    with pytest.raises(DamagedFileError, match="expected a listing"):
         client.explained_features(NEURONPEDIA_ID)
 
 
@@ -270,7 +270,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing_behind(tmp_path, monkeypatch
 
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UnavailableError, match="cannot keep an answer"):
+    with pytest.raises(UnavailableError, match="cannot write the response cache"):
         AnswerCache(tmp_path / "file").put("request", b"body")
 
 
@@ -313,13 +313,13 @@ def test_a_proxy_that_cannot_be_used_is_one_line(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("url", ["", "www.neuronpedia.org", "ftp://x", "https://user:word@host", "http://"])
 def test_an_address_that_is_none_is_refused(tmp_path, url):
-    with pytest.raises(SettingsError, match="no web address"):
+    with pytest.raises(SettingsError, match="invalid address"):
         Neuronpedia(tmp_path, api_url=url)
 
 
 @pytest.mark.parametrize("text", ["", "gemma", "/6-res", "gemma/", "a/b/c", "a/b c"])
 def test_an_id_that_is_not_model_and_source_is_refused(text):
-    with pytest.raises(InputError, match="no Neuronpedia id"):
+    with pytest.raises(InputError, match="not a Neuronpedia id"):
         SourceId.parse(text)
 
 

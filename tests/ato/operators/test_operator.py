@@ -97,9 +97,9 @@ def test_a_truncated_altered_or_foreign_file_is_refused_in_one_line(operator, tm
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
     Moments([(0, 1)]).update({0: np.ones((2, 2)), 1: np.ones((2, 2))}, fold=0).save(path)
-    with pytest.raises(DamagedFileError, match="does not hold an operator"):
+    with pytest.raises(DamagedFileError, match="does not contain an operator"):
         load_operator(path)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no operator file"):
         load_operator(tmp_path / "nowhere")
 
 

@@ -223,7 +223,7 @@ def test_a_broken_folder_is_refused_in_one_line_that_names_the_file(tmp_path, br
 
 def test_an_sae_of_another_width_is_refused(tmp_path, x):
     save_sae(random_sae("topk"), tmp_path)
-    with pytest.raises(SAEError, match="width 12, the model's are 13 wide"):
+    with pytest.raises(SAEError, match="width 12, the model has 13"):
         load_sae(tmp_path, d_model=13)
     with pytest.raises(SAEError, match="12"):
         random_sae("topk").encode(x[:, :-1])

@@ -206,7 +206,7 @@ def test_a_release_and_an_id_are_parted_at_the_first_colon():
     [
         ("blocks.6.hook_resid_post", "mlp_out", 6, r"reads resid_post \(blocks.6.hook_resid_post\).*mlp_out"),
         ("blocks.6.hook_mlp_out", "resid_post", 6, "reads mlp_out.*collect.site=mlp_out"),
-        ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*read layer 7 .*: list it under layer 6"),
+        ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*listed under layer 7 .*: list it under layer 6"),
         ("blocks.6.hook_resid_pre", "resid_post", 6, "reads layer 5"),
         ("blocks.6.ln2.hook_normalized", "resid_post", 6, "reads blocks.6.ln2.hook_normalized"),
     ],
