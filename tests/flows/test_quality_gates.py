@@ -47,7 +47,7 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     assert not {"evaluate", "causal"} & {row["stage"] for row in found}
     table, description = shown("quality-operators")
     assert (table[0]["success"], table[0]["column_name"], table[-1]["success"]) == (False, "r2_test", True)
-    assert "expectations failed" in description
+    assert "checks failed" in description
     assert checks.failures(checks.check_all(Warehouse()))
 
     told: list[str] = []
