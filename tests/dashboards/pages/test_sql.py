@@ -46,7 +46,7 @@ def test_every_saved_statement_runs_and_is_about_the_chosen_collection(study):
     assert len(options) == len(QUESTIONS) + len(
         set(warehouse.connect().sql("select table_name from catalog").pl()["table_name"])
     )
-    mart = next(option for option in options if option.startswith("transport_map: how well"))
+    mart = next(option for option in options if option.startswith("transport_map: "))
     app.selectbox(key="saved").set_value(mart).run()
     collection = app.session_state["collection"]
     assert app.text_area(key="sql").value == f"from transport_map\nwhere collection = '{collection}'"
