@@ -104,7 +104,7 @@ class PairScores:
         for name, operator in self.operators.items():
             if operator.matrix.shape != (d_out, d_in):
                 raise InputError(
-                    f"operator {name!r} has the shape {operator.matrix.shape}",
+                    f"operator {name!r} has shape {operator.matrix.shape}",
                     where=f"layers {source_layer} -> {target_layer}",
                     cure=f"score operators of the shape {(d_out, d_in)} here",
                 )

@@ -98,8 +98,8 @@ class ExampleTokens:
         """
         if len(features) and not 0 <= min(features) <= max(features) < self._sae.d_sae:
             raise InputError(
-                f"features {sorted(features)[-1:]} are not in the SAE",
-                cure=f"it has features 0 to {self._sae.d_sae - 1}",
+                f"the SAE has no feature {max(features)}",
+                cure=f"use features 0 to {self._sae.d_sae - 1}",
             )
         n_top, n_random, n_quantiles = self._counts
         top, sample = self._top.result(), self._sample.result()

@@ -53,7 +53,7 @@ class Moments:
         squares_only: Iterable[Layer] = (),
     ):
         if not pairs or any(source == target for source, target in pairs):
-            raise SettingsError("moments need pairs of two different layers", where=list(pairs))
+            raise SettingsError("source and target layer of a pair must differ", where=list(pairs))
         if precision not in ("auto", "float32", "float64"):
             raise SettingsError(f"unknown precision {precision!r}", cure="choose auto, float32 or float64")
         self.pairs = tuple(dict.fromkeys(pairs))
@@ -127,7 +127,9 @@ class Moments:
         if not isinstance(other, Moments):
             return NotImplemented
         if set(self.pairs) != set(other.pairs) or self._kind != other._kind:
-            raise MismatchError("moments of different pairs or folds cannot be added", cure="collect both alike")
+            raise MismatchError(
+                "moments of different pairs or folds cannot be added", cure="collect both with the same settings"
+            )
         if self.d and other.d and self.d != other.d:
             raise MismatchError("moments of different widths cannot be added", where=f"{self.d} and {other.d}")
         self._buffers.flush()

@@ -74,7 +74,7 @@ def scaling_fits(
     moments.check_pair(source, target)
     of_update = kind.scorer == "update_r2"
     if of_update and moments.d and moments.d[source] != moments.d[target]:
-        raise SettingsError(f"{method} needs layers of one width", where=f"{source} -> {target}", cure="choose ridge")
+        raise SettingsError(f"{method} needs layers of equal width", where=f"{source} -> {target}", cure="choose ridge")
     strengths = strengths_of(method, alphas).alphas
     shares = [moments.train_share(fraction) for fraction in fractions]
     prepared = _SHARES.get(

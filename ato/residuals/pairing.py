@@ -287,7 +287,7 @@ def pair_rows(
     """
     if isinstance(x, ResidualBlock):
         if source_layer is None or target_layer is None:
-            raise InputError("a block was given but not which of its layers to read", cure="give x, y and document")
+            raise InputError("block given without its layers", cure="pass x, y and document")
         return x.residuals[source_layer], x.residuals[target_layer], x.document
     if y is None or document is None or not len(x) == len(y) == len(document):
         raise InputError("x, y and document must be rows of the same tokens", cure="give [n, d_in], [n, d_out] and [n]")

@@ -32,7 +32,7 @@ class StudyMoments:
         """The moments of the permutation null, and the keys of one pair in them."""
         if self.permuted is None:
             raise SettingsError(
-                "the moments hold no shuffled documents", cure="set operators.permutation_null=true and run again"
+                "the moments have no permutation null", cure="set operators.permutation_null=true and run again"
             )
         return self.permuted, (permuted_key(source), target)
 

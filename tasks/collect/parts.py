@@ -123,7 +123,7 @@ def _model_of(work: CollectWork) -> "LanguageModel":
     chosen = str(choose_dtype(model.dtype, choose_device(model.device))).removeprefix("torch.")
     if chosen != dtype:
         raise SettingsError(
-            f"this worker would run the model in {chosen}, the flow's process in {dtype}",
+            f"this worker would run the model in {chosen}, the flow process in {dtype}",
             where="model.dtype=auto",
             cure=f"--set model.dtype={dtype}",
         )

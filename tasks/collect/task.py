@@ -117,5 +117,5 @@ def _collect(stage: Stage, work: CollectWork, parts: int) -> None:
     if facts["fewer_tokens_than_dimensions"]:
         say(
             "collect",
-            f"fewer train tokens than the {facts['d_model']} dimensions: fits are flagged, in-sample numbers mean little",
+            f"fewer train tokens than the {facts['d_model']} dimensions: in-sample numbers are uninformative",
         )

@@ -60,7 +60,7 @@ def run_parts(stage: str, part: Task[..., Any], shares: Sequence[Any], *argument
         except (KilledWorker, FutureCancelledError):
             lost = [share for share, future in zip(shares, futures) if future.wrapped_future.status != "finished"]
             raise UnavailableError(
-                f"Dask workers died at a part of {stage}",
+                f"Dask workers died in a part of {stage}",
                 where=shorten("; ".join(map(str, lost)), 200),
-                cure="run the same command again, it does what is missing; if memory ran out, with fewer workers",
+                cure="run the same command again, it resumes; if memory ran out, use fewer workers",
             ) from None

@@ -146,5 +146,5 @@ def _show(first: Stage, checks: Sequence[dict[str, Any]], failed: Sequence[Any])
         create_table_artifact,
         table=[{name: row[name] for name in columns} for row in sorted(checks, key=lambda row: row["success"])],
         key=f"quality-{first.name.replace('_', '-')}",
-        description=f"{first.key}: {len(failed)} of {len(checks)} expectations failed",
+        description=f"{first.key}: {len(failed)} of {len(checks)} checks failed",
     )

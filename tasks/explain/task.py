@@ -56,7 +56,7 @@ def explain_features(study: Study, sae_keys: list[str], settings: ExplainSetting
             except (DamagedFileError, InputError) as error:  # of a file, or of the id that the SAE brings along
                 say("explain", f"{row.sae}: no explanations: {error}")
             except UnavailableError as error:
-                say("explain", f"Neuronpedia is not available, going on without explanations: {error}")
+                say("explain", f"Neuronpedia is unavailable, continuing without explanations: {error}")
                 return
 
 
@@ -144,7 +144,7 @@ def _announce(sae: str, neuronpedia_id: str, found: list[dict[str, Any]], n_aske
     unchecked = {row["feature_id"] for row in found if row["aligned"] is None}
     text = f"{sae}: {len(found):,} explanations of {len(features):,} of {n_asked:,} features from {neuronpedia_id}"
     if difference is not None:
-        text += f"; none believed: {difference}"
+        text += f"; none trusted: {difference}"
     elif found:
         text += f", {len(aligned):,} features aligned" + (f", {len(unchecked):,} unchecked" if unchecked else "")
     say("explain", text)

@@ -53,7 +53,7 @@ def test_help_imports_nothing_heavy(tmp_path):
         (("run", "pipeline", "--profile", "nonesuch"), "no profile 'nonesuch'"),
         (("run", "pipeline", "--set", "collect.n_token=5"), "did you mean collect.n_tokens?"),
         (("sql", "select * from nonesuch"), "nonesuch"),
-        (("sql", "drop table operators"), "only reading statements"),
+        (("sql", "drop table operators"), "only read-only statements"),
         (("tables", "nonesuch"), "no table 'nonesuch'"),
         (("show",), "no collection yet"),
     ],

@@ -202,7 +202,7 @@ def test_the_identity_scores_the_same_whether_it_is_judged_before_or_after_a_tra
 def test_where_no_feature_is_active_often_enough_scores_are_null_and_it_is_said(study, capsys):
     _, settings, collection = study
     evaluate(changed(settings, evaluate={"min_active": 100_000}), collection, None, None)
-    assert "is active on 100000 test tokens: its scores are NULL" in capsys.readouterr().err.replace("\n", " ")
+    assert "is active on 100000 test tokens, scores are NULL" in capsys.readouterr().err.replace("\n", " ")
     (found,) = rows(
         None, "select count(*) as n, count(mean_r2) as averages from transport_map where n_features_scored = 0"
     )

@@ -21,7 +21,7 @@ judged as (
     where l.kind = 'feature_transport' and l.is_latest
 ),
 
--- Groups first and what they are afterwards: one join for each operator instead of one for each of its features.
+-- Group first, join later: one join for each operator instead of one for each of its features.
 grouped as (
     select
         'all' as features,
@@ -74,7 +74,7 @@ final as (
         g.n_features,
         g.n_active,
         g.mean_r2,
-        -- Ends of the features' own intervals, averaged: at least as wide as the interval of the average.
+        -- Average of the features' own intervals: at least as wide as the interval of the average.
         g.mean_r2_low,
         g.mean_r2_high,
         g.r2_quantiles[1] as r2_q05,

@@ -116,7 +116,7 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
         lambda: LiveSource(model, sequences([9, 9]), [0], n_folds=2, attention_layers=[1]),
     ):
         with pytest.raises(
-            SettingsError, match=r"does not give its attention weights.*: --set model.attention=eager"
+            SettingsError, match=r"does not return attention weights.*: --set model.attention=eager"
         ) as e:
             ask()
         assert "\n" not in str(e.value)
@@ -130,12 +130,10 @@ def test_unknown_sites_and_layers_are_refused(folder, batch):
     model = load_model(folder, device="cpu", dtype="float32", attention="eager")
     with pytest.raises(SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_out, attn_out, attn_z"):
         model.residuals(*batch, [0], site="resid_mid")
-    with pytest.raises(LayerError, match=r"layers \[4\] are not in the model"):
+    with pytest.raises(LayerError, match=r"the model has no layers \[4\]"):
         model.read(*batch, [0], attention=[4])
     plant_linear_blocks(model.blocks, [np.zeros((32, 32))] * 4)
-    with pytest.raises(
-        ModelError, match=r"parts of this model's blocks are not known.*mlp_out of block 0, LinearBlock"
-    ):
+    with pytest.raises(ModelError, match=r"unknown block structure.*mlp_out of block 0, LinearBlock"):
         model.residuals(*batch, [0], site="mlp_out")
 
 

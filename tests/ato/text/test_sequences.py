@@ -122,14 +122,16 @@ def test_enough_documents_are_counted_per_group():
 
 
 def test_fewer_documents_than_groups_are_refused_with_counts_and_cure():
-    with pytest.raises(CorpusError, match=r"3 documents are too few for 5 folds.*train-0 \d.*test \d.*fewer folds"):
+    with pytest.raises(
+        CorpusError, match=r"3 documents are too few for 5 folds.*train-0 \d.*test \d.*lower collect.n_folds"
+    ):
         check_folds(sequences(documents(3, 40)), 5)
     with pytest.raises(CorpusError, match="0 documents"):
         check_folds([], 2)
 
 
 def test_contradicting_lengths_and_a_missing_bos_are_refused():
-    with pytest.raises(SettingsError, match="min_len 17 does not fit seq_len 16"):
+    with pytest.raises(SettingsError, match="min_len 17 must not exceed seq_len 16"):
         sequences([], min_len=17)
     with pytest.raises(SettingsError, match="between 1 and 15"):
         sequences([], min_len=16, prepend_bos=True)

@@ -56,7 +56,7 @@ def test_people_read_one_line(monkeypatch):
     assert len(lines) == 2
     assert "of memory" in lines[0]
     assert "GB of disk" in lines[0]
-    assert "not known before it is here" in lines[1]
+    assert "unknown until the model is downloaded" in lines[1]
 
 
 def test_an_estimate_that_is_asked_for_is_a_table_and_runs_nothing(tmp_path, monkeypatch, capsys):
@@ -71,7 +71,7 @@ def test_an_estimate_that_is_asked_for_is_a_table_and_runs_nothing(tmp_path, mon
 
 
 def test_no_estimate_of_an_unknown_model_is_an_error():
-    with pytest.raises(ModelError, match="not known before it is here"):
+    with pytest.raises(ModelError, match="unknown until the model is downloaded"):
         app(["run", "saes", "--set", "model.name=nobody/nothing", "--estimate"], standalone_mode=False)
 
 

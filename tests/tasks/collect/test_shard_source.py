@@ -231,5 +231,5 @@ def test_attention_without_eager_stops_a_collection_before_it_writes_anything(tm
     with pytest.raises(SettingsError, match=r"--set model\.attention=eager"):
         collecting(Warehouse(tmp_path), model, settings(folder))
     assert not list(tmp_path.iterdir())
-    with pytest.raises(LayerError, match=r"layers \[9\] are not in the model"):
+    with pytest.raises(LayerError, match=r"the model has no layers \[9\]"):
         collecting(Warehouse(tmp_path), model, settings(folder, attention_layers=[9]))

@@ -69,8 +69,8 @@ def test_a_release_is_fetched_once_judged_and_named(study, monkeypatch):
 @pytest.mark.parametrize(
     ("hook_name", "says"),
     [
-        ("blocks.3.hook_resid_post", "reads layer 3.*it would read layer 2"),
-        ("blocks.2.hook_mlp_out", "reads mlp_out.*it would read resid_post.*collect.site=mlp_out"),
+        ("blocks.3.hook_resid_post", "reads layer 3.*listed under layer 2"),
+        ("blocks.2.hook_mlp_out", "reads mlp_out.*used at resid_post.*collect.site=mlp_out"),
         ("hook_embed", "reads hook_embed"),
     ],
 )
@@ -87,7 +87,7 @@ def test_an_sae_of_another_layer_or_site_is_refused_in_one_line(study, monkeypat
 def test_an_sae_of_another_width_is_refused(study, monkeypatch):
     sae = random_sae(0, d=12)
     monkeypatch.setattr(saes, "load_pretrained", lambda *_: sae)
-    with pytest.raises(SAEError, match="width 12, the model's are 16 wide"):
+    with pytest.raises(SAEError, match="width 12, the model has 16"):
         obtain(study, releases={2: f"{RELEASE}-narrow"})
 
 

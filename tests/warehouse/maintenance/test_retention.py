@@ -146,7 +146,7 @@ def test_failed_stages_and_unlisted_files_go_but_what_a_run_may_still_commit_sta
         busy = retention.plan(store)
         assert busy.removals == []
         assert any("while a run is at work (saes-c: process" in note for note in busy.notes)
-        with pytest.raises(InputError, match=r"a run is at work on it \(process \d+ on .*collection c\): wait for it"):
+        with pytest.raises(InputError, match=r"a run is using it \(process \d+ on .*collection c\): wait for it"):
             retention.plan(store, ["c"])
     found = retention.plan(store)
     assert any("collection u is not finished" in note for note in found.notes)
