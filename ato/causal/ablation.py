@@ -203,7 +203,7 @@ def _check(saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]], n_toke
         wrong = [int(f) for f in np.asarray(candidates) if not 0 <= f < sae.d_sae]
         if wrong:
             raise InputError(
-                f"the SAE has no features {wrong[:5]}", where=name, cure=f"use features 0 to {sae.d_sae - 1}"
+                f"the SAE has no feature {wrong[:5]}", where=name, cure=f"use features 0 to {sae.d_sae - 1}"
             )
 
 

@@ -203,7 +203,7 @@ class FeatureEdits:
         interventions: Sequence[str] = FEATURE_INTERVENTIONS,
     ):
         if wrong := sorted(f for f in feature_ids if not 0 <= f < sae.d_sae):
-            raise SAEError(f"the SAE has no features {wrong}", cure=f"use features 0 to {sae.d_sae - 1}")
+            raise SAEError(f"the SAE has no feature {wrong}", cure=f"use features 0 to {sae.d_sae - 1}")
         self.layer, self.operators = layer, dict(sorted(operators.items()))
         self._sae, self._features, self._interventions = sae, list(feature_ids), tuple(interventions)
 

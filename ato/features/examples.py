@@ -219,7 +219,9 @@ class ExampleWindows:
         """
         same = np.array_equal(self._pair, other._pair) and np.array_equal(self.start, other.start)
         if not same or self._sae.weights_hash != other._sae.weights_hash:
-            raise MismatchError("windows of different examples cannot be added", cure="make them from one choice")
+            raise MismatchError(
+                "windows of different examples cannot be added", cure="build them from the same examples"
+            )
         total = copy(self)
         total._activations = np.maximum(self._activations, other._activations)
         return total

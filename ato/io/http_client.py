@@ -85,7 +85,7 @@ class HttpClient:
         key = (key or "").strip()
         if not re.fullmatch(r"[\x21-\x7e]*", key):
             # The HTTP library would quote the key in its own complaint.
-            raise SettingsError("the API key holds characters that no key has", cure=cures.key)
+            raise SettingsError("the API key contains invalid characters", cure=cures.key)
         self._key, self._timeout, self._cures = key, timeout, cures
         self._max_attempts, self._sleep, self._jitter = max_attempts, sleep, jitter
 
@@ -164,7 +164,7 @@ class HttpClient:
 
     def _refusal(self, status: int, path: str) -> UnavailableError:
         cure = self._cures.key if status in (401, 403) else self._cures.address
-        return UnavailableError(f"refused the request with {status}", where=self.base_url + path, cure=cure)
+        return UnavailableError(f"request refused with status {status}", where=self.base_url + path, cure=cure)
 
     def _asked_pause(self, response: "httpx.Response") -> float | None:
         """Seconds that ``Retry-After`` asks for, a number or a date; None without one that can be read."""

@@ -117,7 +117,7 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
     unreachable = ModelError(
         "the model is not on this machine and the hub cannot be reached",
         where=name,
-        cure=f"use {embedded.MODEL_NAME}, which is installed with the product, or a local folder",
+        cure=f"use {embedded.MODEL_NAME} (installed with this package) or a local folder",
     )
     ask_hub(
         name,

@@ -190,7 +190,7 @@ class Moments:
         codes, n = self._present(groups)
         offset = self._offset(layer, codes)
         if layer in self._sums.squares_only:
-            raise LayerError(f"of layer {layer} only squares were kept", cure="gather moments without squares_only")
+            raise LayerError(f"layer {layer} holds squares only", cure="collect moments without squares_only")
         gram = sum_on_host(self._sums.grams[layer, code] for code in codes)
         return n, self._sums.pilot[layer] + offset / n, gram - np.outer(offset, offset / n)
 
@@ -233,5 +233,5 @@ class Moments:
         self._buffers.flush()
         codes = [code for code in self._groups.codes(groups) if self._sums.n[code]]
         if not codes:
-            raise DataError("no rows to take moments of", where=f"groups {groups}", cure="collect more documents")
+            raise DataError("no rows for moments", where=f"groups {groups}", cure="collect more documents")
         return codes, int(self._sums.n[codes].sum())

@@ -227,7 +227,9 @@ def _held_out_r2(kind: OperatorMethod, problem: FitProblem) -> np.ndarray:
 
 def _check_shapes(kind: OperatorMethod, rank: int | None, d_in: int, d_out: int) -> None:
     if kind.one_width and d_in != d_out:
-        raise SettingsError(f"{kind.name} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
+        raise SettingsError(
+            f"{kind.name} needs layers of equal width", where=f"{d_in} and {d_out}", cure="choose ridge"
+        )
     if rank is not None and "rank" not in kind.parameters:
         raise SettingsError(f"rank has no effect on {kind.name}", cure=f"choose {takers_of('rank')}")
     if rank is not None and not 1 <= rank <= min(d_in, d_out):

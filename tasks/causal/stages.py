@@ -36,22 +36,22 @@ def check_causal(study: Study, operators: OperatorSettings, settings: CausalSett
         raise MismatchError(
             f"only the residual stream ({SITE}) can be replaced, the collection holds {study.row.site}",
             where=study.collection,
-            cure=f"collect with collect.site={SITE}, or leave the flow causal out",
+            cure=f"collect with collect.site={SITE}, or skip the flow causal",
         )
     if operators.position_policy != "same":
         raise SettingsError(
-            f"operators of the position policy {operators.position_policy} cannot be put back at the same position",
-            cure="set operators.position_policy=same, or leave the flow causal out",
+            f"operators with position policy {operators.position_policy} cannot be patched in at the same position",
+            cure="set operators.position_policy=same, or skip the flow causal",
         )
     if settings.method not in operators.methods:
         raise SettingsError(
-            f"no {settings.method} operators are fitted",
+            f"no {settings.method} operators",
             where="causal.method",
             cure=f"choose from {', '.join(operators.methods)}, or add it to operators.methods",
         )
     if wrong := sorted(set(settings.pairs or ()) - set(operators.pairs)):
         raise LayerError(
-            f"no operator is fitted for the pairs {wrong}",
+            f"no operators for the pairs {wrong}",
             where="causal.pairs",
             cure=f"choose from {operators.pairs}, or add to operators.source_layers and operators.leaps",
         )

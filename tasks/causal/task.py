@@ -35,7 +35,7 @@ def measure_causal(study: Study, sae_keys: list[str], operators: OperatorSetting
     stages = causal_stages(study, sae_keys, operators, settings)
     missing = [of for of in stages if not of.stage.complete]
     if not stages:
-        say("causal", "no pair of layers ends at the layer of an SAE: name pairs in causal.pairs")
+        say("causal", "no layer pair ends at a layer with an SAE: set causal.pairs")
     elif len(missing) < len(stages):
         say("causal", f"{len(stages) - len(missing)} of {len(stages)} measurements are complete, skipped")
     if missing:

@@ -21,7 +21,7 @@ def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None
     """
 
     def say_who(holder: locks.Holder | None) -> None:
-        say(work, f"{collection}: another run is at it ({holder or 'it does not say which'}), waiting for it")
+        say(work, f"{collection}: waiting for another run ({holder or 'unknown'})")
 
     with locks.held(warehouse, f"{work}-{collection}", say_who):
         yield

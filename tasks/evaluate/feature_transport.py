@@ -116,7 +116,7 @@ class FeatureEvaluation:
         if np.isnan(joined["r2"]).all():
             say(
                 "evaluate",
-                f"{pair.slug}: no feature of {of.sae.sae} is active on {self._settings.min_active} test tokens: its scores are NULL",
+                f"{pair.slug}: no feature of {of.sae.sae} is active on {self._settings.min_active} test tokens, scores are NULL",
             )
 
 

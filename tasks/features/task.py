@@ -113,7 +113,7 @@ def _score(missing: list[str], study: Study, settings: FeatureSettings) -> None:
         held_out = stored_sequences(warehouse, collection, splits=["val"])
         tokens_run = ablate(scorings, held_out, lm, study, settings)
     else:
-        say("features", f"no causal effect of features of {study.row.site}: only the residual stream is edited")
+        say("features", f"no causal effects for {study.row.site}: only the residual stream can be edited")
     select(scorings, settings)
     sequences = {q.sequence_id: q for q in stored_sequences(warehouse, collection, splits=["train"])}
     collect_examples(scorings, tokens, source, {number: len(q.token_ids) for number, q in sequences.items()}, settings)

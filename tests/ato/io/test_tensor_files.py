@@ -54,7 +54,7 @@ def test_an_array_that_was_renamed_reshaped_or_left_out_is_noticed(path, tmp_pat
 
 
 def test_files_of_another_kind_or_none_are_refused_by_their_name(path, tmp_path):
-    with pytest.raises(DamagedFileError, match="does not hold an operator") as caught:
+    with pytest.raises(DamagedFileError, match="does not contain an operator") as caught:
         read_tensors(path, "operator")
     assert str(path) in str(caught.value)
     save_file({"a": np.zeros(2)}, str(tmp_path / "foreign"))
@@ -64,5 +64,5 @@ def test_files_of_another_kind_or_none_are_refused_by_their_name(path, tmp_path)
         (tmp_path / "broken").write_bytes(content)
         with pytest.raises(DamagedFileError, match="not a readable moments"):
             read_tensors(tmp_path / "broken", "moments")
-    with pytest.raises(InputError, match="no file that holds an operator"):
+    with pytest.raises(InputError, match="no an operator"):
         read_tensors(tmp_path / "nowhere", "operator")

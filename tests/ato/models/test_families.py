@@ -47,7 +47,7 @@ def test_an_unsupported_family_is_refused_with_the_supported_ones(tmp_path):
     config = MambaConfig(vocab_size=264, hidden_size=16, state_size=4, num_hidden_layers=1)
     MambaForCausalLM(config).save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"type mamba are not supported.*gpt2, gpt_neox, llama"):
+    with pytest.raises(ModelError, match=r"unsupported model type mamba.*gpt2, gpt_neox, llama"):
         load(tmp_path)
 
 

@@ -69,7 +69,7 @@ def test_a_sequence_beyond_the_context_is_refused(model):
 def test_an_edit_needs_a_layer_and_a_layer_an_edit(model):
     batch = pad([np.arange(3, 20)])
     for half in ({"edit": lambda stream: stream}, {"layer": 1}):
-        with pytest.raises(LayerError, match="give both or none"):
+        with pytest.raises(LayerError, match="pass both or neither"):
             model.token_losses(*batch, **half)
 
 

@@ -48,7 +48,7 @@ def test_work_on_an_accelerator_takes_a_slot_of_the_server_that_shares_it_out(de
         ("operators", "rrr_features", "nothing", True),  # features were brought up to date before
         ("features", "ridge", "nothing", False),
         ("features", "ridge", "operators", True),
-        ("features", "rrr_features", "operators", False),  # operators are fitted again, and say it then
+        ("features", "rrr_features", "operators", False),  # operators again, and say it then
         ("saes", "ridge", "operators", False),
     ],
 )

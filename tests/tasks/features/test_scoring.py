@@ -191,4 +191,4 @@ def test_features_of_another_site_are_scored_without_a_causal_effect(study, caps
     assert all(row["causal_effect"] is None and row["n_ablated"] == 0 for row in found)
     assert sum(row["score"] is not None for row in found) == D_SAE // 2
     assert sum(row["selected"] for row in found) == int(0.2 * D_SAE)
-    assert "no causal effect of features of mlp_out" in capsys.readouterr().err
+    assert "no causal effects for mlp_out" in capsys.readouterr().err
