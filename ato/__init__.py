@@ -39,7 +39,7 @@ _HOME = {
     "parse_policy": "residuals.position_policies",
     "save_sae": "saes.files",
     "scaling_fits": "operators.scaling",
-    "share_pass": "residuals.blocks",
+    "run_pass": "residuals.blocks",
     "train_sae": "saes.training.trainer",
 }
 

@@ -19,7 +19,7 @@ from ato.causal.losses import causal_losses
 from ato.models import LanguageModel, load_model
 from ato.models.forward import stream_of
 from ato.operators import TransportOperator
-from ato.text import Sequence
+from ato.text import TokenSequence
 from benchmarks.measurement import Measurement, rate, speedup
 from benchmarks.program import run
 from benchmarks.shaped_model import SMALL, shaped_model
@@ -68,11 +68,13 @@ def measure(quick: bool) -> Iterator[Measurement]:
     yield rate("edits of a sequence", "edits/s", edits / ours, "the blocks above the edit alone", edits / blocks)
 
 
-def random_text(model: LanguageModel, n: int) -> list[Sequence]:
+def random_text(model: LanguageModel, n: int) -> list[TokenSequence]:
     """Full-length sequences of random tokens: what is measured does not depend on the text."""
     usable = np.setdiff1d(np.arange(3, 259), sorted(model.special_token_ids))
     rng = np.random.default_rng(0)
-    return [Sequence(i, str(i), i, "test", None, 0, rng.choice(usable, SEQ_LEN).astype(np.int32), "") for i in range(n)]
+    return [
+        TokenSequence(i, str(i), i, "test", None, 0, rng.choice(usable, SEQ_LEN).astype(np.int32), "") for i in range(n)
+    ]
 
 
 def mid_depth(model: LanguageModel, positions: tuple[str, ...]) -> ResidualEdits:
@@ -83,14 +85,14 @@ def mid_depth(model: LanguageModel, positions: tuple[str, ...]) -> ResidualEdits
     return ResidualEdits(target, {target - 2: operator}, [PositionSet.parse(text) for text in positions])
 
 
-def compare(model: LanguageModel, plan: ResidualEdits, text: list[Sequence]) -> None:
+def compare(model: LanguageModel, plan: ResidualEdits, text: list[TokenSequence]) -> None:
     """Assert that both ways give the same losses."""
     ours, theirs = causal_losses(model, [plan], text).with_unedited(0), one_at_a_time(model, plan, text)
     apart = max(float(np.abs(ours[edit].log_ppl - theirs[edit]).max()) for edit in theirs)
     assert apart < LARGEST_DIFFERENCE, f"a loss differs by {apart:.1e} nats from that of the whole model"
 
 
-def one_at_a_time(model: LanguageModel, plan: ResidualEdits, text: list[Sequence]) -> dict[Edit, np.ndarray]:
+def one_at_a_time(model: LanguageModel, plan: ResidualEdits, text: list[TokenSequence]) -> dict[Edit, np.ndarray]:
     """Mean losses [n]: a hooked pass of the whole model for each edit, the unedited model once a set of positions."""
     runs: list[tuple[Edit, ResidualEdits | None]] = [
         (edit, ResidualEdits(plan.layer, plan.operators, [PositionSet.parse(edit.positions)], [edit.intervention]))
@@ -131,7 +133,7 @@ def hooked_loss(model: LanguageModel, plan: ResidualEdits, ids: torch.Tensor, ed
     return torch.nn.functional.cross_entropy(logits, ids[0, 1:]).item()
 
 
-def blocks_above(model: LanguageModel, plan: ResidualEdits, text: list[Sequence]) -> None:
+def blocks_above(model: LanguageModel, plan: ResidualEdits, text: list[TokenSequence]) -> None:
     """The blocks above the target layer for as many edits as the plan has, in stacks of ``BATCH``."""
     n = len(plan.names)
     for sequence in text:

@@ -18,9 +18,9 @@ from ato.features.logit_lens import LogitLens, logit_lens
 from ato.features.quality import FeatureQuality, QualityComponents
 from ato.models import LanguageModel, load_model
 from ato.models.forward import stream_of
-from ato.residuals import ResidualBlock, share_pass
+from ato.residuals import ResidualBlock, run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
-from ato.text import Sequence as TokenSequence
+from ato.text import TokenSequence
 from benchmarks.measurement import Measurement, growth, rate, speedup
 from benchmarks.program import run
 from benchmarks.rows import residual_like_rows
@@ -86,7 +86,7 @@ def accumulate(n: float | str, d: int | str, width: int | str, k: int | str) -> 
 def streamed(sae: SparseAutoencoder, source: Stream) -> QualityComponents:
     """Our components, block by block."""
     quality = FeatureQuality(sae, 0, TOP)
-    share_pass(source, [SharedEncoding(sae, 0, [quality])])
+    run_pass(source, [SharedEncoding(sae, 0, [quality])])
     return quality.result()
 
 

@@ -64,7 +64,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
 
 def collect_with_moments(model, layers: tuple[int, ...], n_tokens: int, batch: int, folder: Path) -> float:
     """Seconds of a collection that stores its layers and gathers the moments of neighbouring pairs."""
-    from ato.residuals import share_pass
+    from ato.residuals import run_pass
     from tasks.collect.moments import MomentsPass
     from tasks.collect.shard_source import CollectingSource
     from tasks.settings import CollectSettings, OperatorSettings
@@ -80,7 +80,7 @@ def collect_with_moments(model, layers: tuple[int, ...], n_tokens: int, batch: i
         source_layers=list(layers[:-1]), leaps=[layers[1] - layers[0]], target_layers=list(layers)
     )
     source = CollectingSource(Warehouse(folder / "warehouse"), "benchmark", model, settings, layers)
-    return seconds(partial(share_pass, source, [MomentsPass(source, operators)]))[0]
+    return seconds(partial(run_pass, source, [MomentsPass(source, operators)]))[0]
 
 
 def _corpus(path: Path, n_bytes: int) -> Path:

@@ -15,7 +15,7 @@ import torch
 
 from ato.moments import Moments
 from ato.numerics.devices import choose_device
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.residuals import ResidualBlock
 from benchmarks.measurement import Measurement, growth, rate, speedup
 from benchmarks.program import run
@@ -52,8 +52,8 @@ class Shape:
         """Useful operations of moments of so many rows."""
         own = len(self.pairs) * 2 * self.d**2 + self.n_layers * self.d * (self.d + 1)
         sides = len({source for source, _ in self.pairs}) + len({target for _, target in self.pairs})
-        chance = len(self.pairs) * 2 * self.d**2 + sides * self.d * (self.d + 1)
-        return float(rows * own + permuted_rows * chance)
+        null = len(self.pairs) * 2 * self.d**2 + sides * self.d * (self.d + 1)
+        return float(rows * own + permuted_rows * null)
 
 
 class Stream:
@@ -98,7 +98,7 @@ class Stream:
         return finished(moments)
 
     def with_chance(self) -> tuple[Moments, Moments]:
-        """The same and those of chance, as the study gathers them."""
+        """The same and those of the permutation null, as the study gathers them."""
         from tasks.collect.moments import MomentsPass
         from tasks.settings import OperatorSettings
 
@@ -157,7 +157,7 @@ def peak_flops(shape: Shape) -> float:
                 _ = x.numpy().T @ y.numpy() if device.type == "cpu" else x.T @ y
 
         tasks = [multiply] * cores
-        return max(2 * rows * width**2 * repeats * cores / seconds(partial(run_all, tasks))[0] for _ in range(3))
+        return max(2 * rows * width**2 * repeats * cores / seconds(partial(run_tasks, tasks))[0] for _ in range(3))
 
     large = device.type != "cpu"
     return max(best(8192, 8192, 5) if large else best(1536, 1536, 4), best(2048, shape.d, 20))

@@ -33,11 +33,11 @@ LARGEST_DIFFERENCE = 1e-3
 def measure(quick: bool) -> Iterator[Measurement]:
     """Figures at the width of the embedded model."""
     d, width, k, steps = (64, 256, 8, 6) if quick else (576, 2048, 32, 40)
-    place = choose_device("auto")
-    rows = torch.from_numpy(residual_like_rows(8 * BATCH, d)[0]).to(place)
+    device = choose_device("auto")
+    rows = torch.from_numpy(residual_like_rows(8 * BATCH, d)[0]).to(device)
     z = (rows - rows.mean(0)) * d**0.5 / (rows - rows.mean(0)).norm(dim=1).mean()
     compare(z, width, k)
-    source, dtype = MemorySource({0: rows}), choose_dtype("auto", place)
+    source, dtype = MemorySource({0: rows}), choose_dtype("auto", device)
     schedule = Schedule(steps, BATCH, LR, DEAD_AFTER)
 
     def ours() -> None:
@@ -49,7 +49,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
             n_tokens=steps * BATCH,
             batch_size=BATCH,
             lr=LR,
-            device=str(place),
+            device=str(device),
             buffer_rows=8 * BATCH,
         )
 

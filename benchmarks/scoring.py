@@ -16,7 +16,7 @@ from ato.numerics.bootstrap import document_bootstrap
 from ato.numerics.devices import choose_device
 from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator
-from ato.residuals import ResidualBlock, share_pass
+from ato.residuals import ResidualBlock, run_pass
 from ato.saes import ActiveFeatures, SharedEncoding, SparseAutoencoder
 from benchmarks.measurement import Measurement, growth, speedup
 from benchmarks.program import run
@@ -274,7 +274,7 @@ def score(n: str, d: str, width: str, k: str) -> None:
     operator = fit_operator(x, y, alphas=[100.0]).operator
     sae = sizes.sae(y).to(device)
     scores = FeatureTransport(sae, TARGET, {"ridge": (SOURCE, operator)})
-    share_pass(Stream(x, y, sizes.n, device), [SharedEncoding(sae, TARGET, [scores])])
+    run_pass(Stream(x, y, sizes.n, device), [SharedEncoding(sae, TARGET, [scores])])
     scores.result(n_boot=N_BOOT)
 
 

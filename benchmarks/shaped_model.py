@@ -33,12 +33,12 @@ def shaped_model(shape: dict[str, int], *, device: str = "auto", dtype: str = "a
     """A Gemma 2 with random weights and one token a byte, made where it will run."""
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    place = choose_device(device)
+    torch_device = choose_device(device)
     config = Gemma2Config(**shape, max_position_embeddings=CONTEXT, pad_token_id=0, bos_token_id=1, eos_token_id=2)
     before = torch.get_default_dtype()
-    torch.set_default_dtype(choose_dtype(dtype, place))
+    torch.set_default_dtype(choose_dtype(dtype, torch_device))
     try:
-        with place:
+        with torch_device:
             torch.manual_seed(0)
             module = Gemma2ForCausalLM(config)
     finally:

@@ -125,10 +125,10 @@ def measure(quick: bool) -> Iterator[Measurement]:
 
 def sequences(n: int) -> list:
     """The sequences that the tokens of ``make_block`` belong to."""
-    from ato.text import Sequence
+    from ato.text import TokenSequence
 
     ids = np.arange(128, dtype=np.int32)
-    return [Sequence(i, f"{i:016x}", i, "train", 0, 0, ids, "") for i in range(-(-n // 128))]
+    return [TokenSequence(i, f"{i:016x}", i, "train", 0, 0, ids, "") for i in range(-(-n // 128))]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Serve the pages, with the warehouse opened before the first visitor comes: ``python -m dashboards [OPTION ...]``.
+"""Serve the dashboard and open the warehouse before the first visit: ``python -m dashboards [OPTION ...]``.
 
 Options are those of ``streamlit run``, such as ``--server.port 8501``.
 """
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Load pages and what draws them, and open the warehouse; an error of it is shown to the visitor, who tries the same."""
+    """Import the pages and open the warehouse; an error is left for the first visit to show."""
     import altair as alt
     import pandas as pd
 
@@ -34,7 +34,7 @@ def _warm() -> None:
         ask("from collections limit 0")
         for page in PAGES.values():
             importlib.import_module(page.module)
-        snapshot(importlib.import_module("dashboards.pages.sql").MEMORY)
+        snapshot(importlib.import_module("dashboards.pages.sql.page").MEMORY)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The dashboard's entry: its pages, the collection they are about, and errors on one line."""
+"""The Streamlit app: navigation, choice of the collection, errors on one line."""
 
 import sys
 from pathlib import Path

@@ -5,7 +5,7 @@ import torch
 
 from ato.moments import Moments
 from ato.operators.fitting import fit_operator_from_moments
-from ato.residuals import MemorySource, ResidualSource, share_pass
+from ato.residuals import MemorySource, ResidualSource, run_pass
 from ato.residuals.attended import Attended
 from ato.residuals.pairing import PairedSource
 from ato.residuals.position_policies import source_key
@@ -62,7 +62,7 @@ def one_kept(rng, j):
 def r2(source: ResidualSource, key: int, target: int = 4) -> float:
     """Held-out uniform r2 of a linear map, the statistics in one pass."""
     moments = Moments([(key, target)], n_folds=source.n_folds)
-    share_pass(source, [moments])
+    run_pass(source, [moments])
     operator = fit_operator_from_moments(moments, key, target, method="ridge", alphas=[1e-3, 1.0, 100.0]).operator
     blocks = list(source.blocks(splits=["test"]))
     x, y = (torch.cat([b.residuals[k] for b in blocks]).double().numpy() for k in (key, target))

@@ -11,10 +11,10 @@ from ato.evaluation.residual_scores import PairScores
 from ato.models import load_model, pad
 from ato.moments import Moments
 from ato.operators.fitting import fit_operator, fit_operator_from_moments
-from ato.residuals import MemorySource, share_pass
+from ato.residuals import MemorySource, run_pass
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource, median_norms
-from ato.text import Document, Sequence
+from ato.text import Document, TokenSequence
 from ato.text.documents import document_id
 from ato.text.sequences import check_folds, make_sequences
 from ato.text.splits import group_names
@@ -24,12 +24,12 @@ N_FOLDS = 2
 WIDTH = 16
 
 
-def sequences_of_random_tokens(n: int = 60, length: int = 24) -> list[Sequence]:
+def sequences_of_random_tokens(n: int = 60, length: int = 24) -> list[TokenSequence]:
     """Sequences of random byte tokens, each a document of its own, dealt to all groups."""
     rng = np.random.default_rng(0)
     groups = [("train", 0), ("train", 1), ("train", 0), ("val", None), ("test", None)]
     return [
-        Sequence(i, f"{i:016x}", i, *groups[i % len(groups)], 0, rng.integers(3, 259, length).astype(np.int32), "")
+        TokenSequence(i, f"{i:016x}", i, *groups[i % len(groups)], 0, rng.integers(3, 259, length).astype(np.int32), "")
         for i in range(n)
     ]
 
@@ -56,13 +56,13 @@ def linear_model(tmp_path_factory):
 def test_the_operator_of_a_linear_transformer_is_the_product_of_its_blocks(linear_model, leap):
     model, matrices = linear_model
     moments = Moments([(0, leap)], n_folds=N_FOLDS, precision="float64")
-    share_pass(live_source(model, (0, leap)), [moments])
+    run_pass(live_source(model, (0, leap)), [moments])
     fit = fit_operator_from_moments(moments, 0, leap, "linear")
     truth = np.eye(WIDTH)
     for matrix in matrices[1 : leap + 1]:
         truth = (np.eye(WIDTH) + matrix) @ truth
     scored = PairScores(moments, 0, leap, {"linear": fit.operator})
-    share_pass(live_source(model, (0, leap)), [scored], splits=["test"])
+    run_pass(live_source(model, (0, leap)), [scored], splits=["test"])
     assert np.allclose(fit.operator.matrix, truth, atol=1e-5)
     assert scored.result(n_boot=100)["linear"].r2 == pytest.approx(1, abs=1e-6)
 
@@ -71,11 +71,11 @@ def test_a_model_whose_blocks_add_nothing_is_carried_whole(tmp_path):
     model = load_model(save_identity_model(tmp_path, n_layers=3, d_model=WIDTH), device="cpu", dtype="float32")
     source = live_source(model, (0, 2))
     moments = Moments([(0, 2)], n_folds=N_FOLDS)
-    share_pass(source, [moments])
+    run_pass(source, [moments])
     operators = {m: fit_operator_from_moments(moments, 0, 2, m).operator for m in ("linear", "identity")}
     scores = PairScores(moments, 0, 2, operators)
     modes = ModeScores(CanonicalModes.from_moments(moments, 0, 2))
-    share_pass(source, [scores, modes], splits=["test"])
+    run_pass(source, [scores, modes], splits=["test"])
     results = scores.result(n_boot=100)
     assert results["identity"].r2 == 1
     assert results["linear"].r2 == pytest.approx(1, abs=1e-9)

@@ -13,7 +13,7 @@ from ato.numerics.bootstrap import document_bootstrap
 from ato.saes.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
-    from ato.text.sequences import Sequence as TokenSequence
+    from ato.text.sequences import TokenSequence
 
 
 @dataclass(frozen=True)

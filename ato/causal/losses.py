@@ -19,7 +19,7 @@ from ato.models.language_model import LanguageModel, pad
 from ato.residuals.exclusion import ExclusionPolicy
 
 if TYPE_CHECKING:
-    from ato.text.sequences import Sequence as TokenSequence
+    from ato.text.sequences import TokenSequence
 
 STUDIED_TOKENS = ExclusionPolicy()
 """The tokens that statistics keep by default."""

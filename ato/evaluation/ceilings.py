@@ -57,7 +57,7 @@ def subspace_sizes(rho: np.ndarray) -> SubspaceSizes:
 
 
 def lts_rank_null(rho: np.ndarray, rho_null: np.ndarray) -> int:
-    """Number of correlations above the largest one that chance gives: the subspace size that needs no threshold.
+    """Number of correlations above the largest one of the permutation null: the subspace size that needs no threshold.
 
     Args:
         rho: [m] train correlations.

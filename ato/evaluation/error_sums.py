@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ato.numerics.document_sums import Segments
-from ato.numerics.matmul import product_of_rows
+from ato.numerics.matmul import matmul
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def error_sums(
     elif matrix is None:  # that of the target itself, moved
         white = target.y_white - bias @ whitening
     else:
-        white = product_of_rows(error, whitening)
+        white = matmul(error, whitening)
     rows = torch.stack([_dot(white, white), _cosine(target, error)], dim=1).double()
     squares = np.square(error.numpy(), out=error.numpy()) if error.is_cpu else error * error
     return target.segments.sums(torch.as_tensor(squares)), target.segments.sums(rows)
@@ -57,7 +57,7 @@ def _error(target: Target, matrix: torch.Tensor | None, bias: torch.Tensor) -> t
     """y - y_hat, [n, d_out], without forming either far from zero."""
     if matrix is None:
         return target.y_centred - bias
-    predicted = product_of_rows(target.x_centred, matrix)
+    predicted = matmul(target.x_centred, matrix)
     if predicted.is_cpu:
         error = predicted.numpy()
         np.subtract(target.y_centred.numpy(), error, out=error)

@@ -13,7 +13,7 @@ from ato.evaluation.verdicts import verdicts
 from ato.features.document_sets import DocumentsOfFeatures
 from ato.features.token_priorities import Candidates, TokenSample
 from ato.numerics.bootstrap import document_bootstrap
-from ato.numerics.parallel import one_openmp_thread, run_all
+from ato.numerics.parallel import one_openmp_thread, run_tasks
 from ato.operators.operator import TransportOperator
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
@@ -87,7 +87,7 @@ class FeatureTransport:
         # On CPU each core takes some of the tokens; what they find is added in order, so that results never differ.
         n_parts = min(torch.get_num_threads(), 1 + len(active.token) // _PART_PAIRS)
         parts = active.split(n_parts if active.token.device.type == "cpu" else 1)
-        for part in run_all([partial(self._part, block, rows, own) for rows, own in parts]):
+        for part in run_tasks([partial(self._part, block, rows, own) for rows, own in parts]):
             self._documents.merge(part.documents)
             self._sample.add(part.candidates)
             with one_openmp_thread():
@@ -223,7 +223,7 @@ class FeatureTransport:
                 low[:, part], high[:, part] = limits
 
         starts = range(0, self._sae.d_sae, _CHUNK_FEATURES)
-        run_all([partial(judge, slice(start, start + _CHUNK_FEATURES)) for start in starts])
+        run_tasks([partial(judge, slice(start, start + _CHUNK_FEATURES)) for start in starts])
         return low, high
 
     def _scores(

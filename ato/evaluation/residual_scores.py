@@ -19,8 +19,8 @@ from ato.moments.pair import PairMoments
 from ato.moments.whitening import RESOLUTION, Whitening, groups_of
 from ato.numerics.bootstrap import document_bootstrap, number_or_none
 from ato.numerics.document_sums import DocumentSums, Segments
-from ato.numerics.matmul import product_of_rows
-from ato.numerics.parallel import run_all
+from ato.numerics.matmul import matmul
+from ato.numerics.parallel import run_tasks
 from ato.operators.operator import AffineMap
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.pairing import pair_rows
@@ -105,7 +105,7 @@ class PairScores:
         x, y = segments.arrange(x), segments.arrange(y)
         x_centred, y_centred = x - self._tensor("x_mean", y), y - self._tensor("y_mean", y)
         sums = {"n": np.array(segments.lengths, dtype=np.float64)}
-        white = product_of_rows(y_centred, self._tensor("whitening", y)) if self._whitened else None
+        white = matmul(y_centred, self._tensor("whitening", y)) if self._whitened else None
         sums |= self._target_sums(x, y, y_centred, white, segments)
         target = Target(segments, x_centred, y, y_centred, torch.linalg.vector_norm(y, dim=1), white)
         arguments = [
@@ -114,7 +114,7 @@ class PairScores:
         ]
         whitening = self._tensor("whitening", y)
         tasks = [partial(error_sums, target, matrix, bias, whitening) for matrix, bias in arguments]
-        for name, (sse, rows) in zip(self.operators, run_all(tasks), strict=True):
+        for name, (sse, rows) in zip(self.operators, run_tasks(tasks), strict=True):
             sums |= {f"sse/{name}": sse, f"rows/{name}": rows}
         self._sums.add(segments.documents, sums)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ato.numerics.counter_rng import scramble
+from ato.numerics.counter_rng import splitmix64
 
 Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Features [m], priorities [m] and values [n_values, m] of tokens."""
@@ -49,7 +49,7 @@ class TokenSample:
             position: [m] positions of the tokens.
             values: [n_values, m].
         """
-        priority = scramble((sequence.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64))
+        priority = splitmix64((sequence.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64))
         return self._below_limit(feature, priority, values)
 
     def merge(self, other: "TokenSample") -> None:

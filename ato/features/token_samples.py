@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from ato.errors import MismatchError
-from ato.numerics.counter_rng import scramble
+from ato.numerics.counter_rng import splitmix64
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures
 
@@ -65,7 +65,7 @@ class KeptTokens:
     ):
         self._rule = (n_features, size, order, one_per_sequence, seed)
         self.n_features, self.size, self._order, self._one_per_sequence, self._seed = self._rule
-        self._salt = scramble(np.array([seed], dtype=np.int64).astype(np.uint64))
+        self._salt = splitmix64(np.array([seed], dtype=np.int64).astype(np.uint64))
         self._rows = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
         # A full feature takes a token only up to the largest priority it holds.
         self._limit = np.full(n_features, np.iinfo(np.uint64).max, dtype=np.uint64)
@@ -86,7 +86,7 @@ class KeptTokens:
             priority = np.uint64(0xFFFFFFFF) - value.view(np.uint32).astype(np.uint64)
         else:
             key = (sequence_id.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64)
-            priority = scramble(key ^ self._salt)
+            priority = splitmix64(key ^ self._salt)
         given = (feature, priority, sequence_id, position, token_id, value)
         self._append(dict(zip(_COLUMNS, given, strict=True)))
         return self

@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -35,7 +36,19 @@ class _TryAgain(Exception):
         self.failure, self.pause, self.attempts = failure, pause, attempts
 
 
-class Fetcher:
+@dataclass(frozen=True)
+class Cures:
+    """What the user can do, in the terms of whoever uses the client: variables and settings that concern the server."""
+
+    key: str = "set a valid API key"
+    """About a key that cannot be used, or that the server refuses."""
+    address: str = "check the address"
+    """About requests that the server refuses otherwise."""
+    busy: str = "run again later"
+    """About a server that asks to wait too long."""
+
+
+class HttpClient:
     """An HTTP client of one server.
 
     429, 500, 502, 503, 504, broken connections and damaged bodies are tried again, up to ``max_attempts`` requests in
@@ -47,6 +60,7 @@ class Fetcher:
         key: sent as ``x-api-key``; it appears in no error, log or cache.
         timeout: seconds to wait for each answer.
         max_attempts: requests in all.
+        cures: what error messages advise.
         sleep: how to wait, replaced by tests.
         jitter: uniform numbers in [0, 1), replaced by tests.
 
@@ -61,6 +75,7 @@ class Fetcher:
         key: str | None = None,
         timeout: float = 20.0,
         max_attempts: int = 6,
+        cures: Cures = Cures(),
         sleep: Callable[[float], object] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ):
@@ -70,8 +85,8 @@ class Fetcher:
         key = (key or "").strip()
         if not re.fullmatch(r"[\x21-\x7e]*", key):
             # The HTTP library would quote the key in its own complaint.
-            raise SettingsError("the API key holds characters that no key has", cure="set NEURONPEDIA_API_KEY again")
-        self._key, self._timeout = key, timeout
+            raise SettingsError("the API key holds characters that no key has", cure=cures.key)
+        self._key, self._timeout, self._cures = key, timeout, cures
         self._max_attempts, self._sleep, self._jitter = max_attempts, sleep, jitter
 
     @cached_property
@@ -148,8 +163,7 @@ class Fetcher:
         )
 
     def _refusal(self, status: int, path: str) -> UnavailableError:
-        keyless = status in (401, 403)
-        cure = "set NEURONPEDIA_API_KEY to a valid key" if keyless else "check explain.api_url and explain.bulk_url"
+        cure = self._cures.key if status in (401, 403) else self._cures.address
         return UnavailableError(f"refused the request with {status}", where=self.base_url + path, cure=cure)
 
     def _asked_pause(self, response: "httpx.Response") -> float | None:
@@ -163,11 +177,7 @@ class Fetcher:
         except (ValueError, TypeError):
             return None
         if seconds > LONGEST_ASKED_PAUSE:
-            raise UnavailableError(
-                f"asks to wait {seconds:.0f} seconds",
-                where=self.base_url,
-                cure="run again later, or set explain.mode=bulk",
-            )
+            raise UnavailableError(f"asks to wait {seconds:.0f} seconds", where=self.base_url, cure=self._cures.busy)
         return max(seconds, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Answers kept on disk: one file a request, holding the body and its SHA-256, whole or not at all."""
+"""Responses kept on disk: one file per request, with the body and its SHA-256, written whole or not at all."""
 
 import errno
 import hashlib
@@ -12,27 +12,27 @@ _DIGEST_BYTES = 64
 """The file begins with the body's SHA-256 in hex and a line feed; the body follows."""
 
 
-class AnswerCache:
-    """Bodies of answers, found again by the request that they answer.
+class ResponseCache:
+    """Bodies of responses, found again by the request that they answer.
 
-    A request is told by its text (method, address, body; never headers, so never a key). A file that was cut short or
-    altered does not match its own digest and counts as absent. Safe for several threads and processes: files appear
-    by renaming.
+    A request is identified by its text (method, address, body; never headers, so never a key). A truncated or altered
+    file does not match its own digest and counts as absent. Safe for several threads and processes: files appear by
+    renaming.
 
     Args:
-        folder: where the files go, made when first needed.
+        folder: where the files go; created on first use.
     """
 
     def __init__(self, folder: str | Path):
         self._folder = Path(folder)
 
     def path(self, request: str) -> Path:
-        """Where the answer to a request lies, or would lie."""
+        """The file of the response to a request, whether it exists or not."""
         name = hashlib.sha256(request.encode()).hexdigest()
         return self._folder / name[:2] / name
 
     def get(self, request: str) -> bytes | None:
-        """The body that was kept for a request; None if there is none or its file is damaged."""
+        """The cached body for a request; None if there is none or its file is damaged."""
         try:
             data = self.path(request).read_bytes()
         except OSError:
@@ -41,7 +41,7 @@ class AnswerCache:
         return body if digest == hashlib.sha256(body).hexdigest().encode() else None
 
     def put(self, request: str, body: bytes) -> None:
-        """Keep a body.
+        """Cache a body.
 
         Raises:
             DiskFullError: no space left.
@@ -59,5 +59,5 @@ class AnswerCache:
             if staging is not None:
                 Path(staging).unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError("no space left to keep an answer", where=path, cure="free some space") from error
-            raise UnavailableError(f"cannot keep an answer: {error.strerror}", where=path) from error
+                raise DiskFullError("no space left to cache a response", where=path, cure="free some space") from error
+            raise UnavailableError(f"cannot cache a response: {error.strerror}", where=path) from error

@@ -47,7 +47,7 @@ FAMILIES: dict[str, Layout] = {
 
 
 @dataclass(frozen=True)
-class Parts:
+class ModelParts:
     """The parts of a loaded model that a forward pass is made of."""
 
     body: nn.Module
@@ -60,7 +60,7 @@ class Parts:
     """Gemma 2 squashes its logits into (-cap, cap)."""
     layout: Layout | None = None
 
-    def inner(self, layer: int, part: str) -> nn.Module:
+    def submodule(self, layer: int, part: str) -> nn.Module:
         """A part of a block: ``attention``, ``projection``, ``attn_out`` or ``mlp_out`` of the layout.
 
         Raises:
@@ -82,7 +82,7 @@ class Parts:
         return logits
 
 
-def find_parts(module: nn.Module) -> Parts:
+def find_parts(module: nn.Module) -> ModelParts:
     """Find the parts of a causal language model.
 
     A family that is not in ``FAMILIES`` is tried with the same layouts; the self-check on load decides.
@@ -103,22 +103,22 @@ def find_parts(module: nn.Module) -> Parts:
             continue
         if isinstance(blocks, nn.ModuleList) and head is not None:
             softcap = getattr(config.get_text_config(), "final_logit_softcapping", None)
-            found.append(Parts(body, blocks, final_norm, head, softcap, layout))
+            found.append(ModelParts(body, blocks, final_norm, head, softcap, layout))
     if found:
         # Several layouts share body and blocks: the one whose blocks it fits names the sites inside them.
-        return max(found, key=_n_inner)
+        return max(found, key=_n_submodules)
     raise ModelError(
         f"models of type {model_type} are not supported",
         cure=f"use a model of type {', '.join(FAMILIES)}, or one built like them",
     )
 
 
-def _n_inner(parts: Parts) -> int:
+def _n_submodules(parts: ModelParts) -> int:
     """How many of the parts inside blocks are there."""
     count = 0
     for part in ("attention", "projection", "attn_out", "mlp_out"):
         with suppress(ModelError):
-            parts.inner(0, part)
+            parts.submodule(0, part)
             count += 1
     return count
 

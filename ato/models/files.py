@@ -8,12 +8,11 @@ from pathlib import Path
 from ato.errors import AtoError, ModelError, UnavailableError
 from ato.io import embedded
 from ato.io.hashing import digest_of, file_sha256
+from ato.io.hub import ACCEPT_LICENCE, ask_hub
 
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
 """Files of a hub repository that a model is loaded from. Pickled weights are not among them."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
-_HUB_TIMEOUT = 10.0
-"""Seconds to wait for the hub to answer at all, before any download is tried."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,19 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
         return snapshot(local_only=True)
     except (OSError, ModelError):
         pass  # Not in the cache, or only in part.
-    _ask_hub(name, revision)
+    unreachable = ModelError(
+        "the model is not on this machine and the hub cannot be reached",
+        where=name,
+        cure=f"use {embedded.MODEL_NAME}, which is installed with the product, or a local folder",
+    )
+    ask_hub(
+        name,
+        revision=revision,
+        gated=ModelError("the model is gated", where=name, cure=ACCEPT_LICENCE),
+        missing=ModelError("the hub has no such model", where=name, cure="check the spelling, or set HF_TOKEN"),
+        no_revision=ModelError(f"the model has no revision {revision}", where=name, cure="check the spelling"),
+        unreachable=unreachable,
+    )
     try:
         return snapshot(local_only=False)
     except AtoError:
@@ -123,26 +134,4 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
     except (OSError, HfHubHTTPError) as error:
         raise UnavailableError(
             "the download from the hub failed", where=name, cure=f"run again to resume it ({type(error).__name__})"
-        ) from error
-
-
-def _ask_hub(name: str, revision: str | None) -> None:
-    """One request without retries: the download itself would retry for half a minute without a network."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT)
-    except GatedRepoError:
-        cure = "accept its licence on the hub and set HF_TOKEN"
-        raise ModelError("the model is gated", where=name, cure=cure) from None
-    except RepositoryNotFoundError:
-        raise ModelError("the hub has no such model", where=name, cure="check the spelling, or set HF_TOKEN") from None
-    except RevisionNotFoundError:
-        raise ModelError(f"the model has no revision {revision}", where=name, cure="check the spelling") from None
-    except Exception as error:  # The hub's client has changed its network library, and with it the exceptions.
-        raise ModelError(
-            f"the model is not on this machine and the hub cannot be reached ({type(error).__name__})",
-            where=name,
-            cure=f"use {embedded.MODEL_NAME}, which is installed with the product, or a local folder",
         ) from error

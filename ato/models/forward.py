@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ato.errors import SettingsError
-from ato.models.families import Parts
+from ato.models.families import ModelParts
 from ato.models.sites import SITES
 
 Edit = Callable[[Tensor], Tensor]
@@ -36,7 +36,7 @@ class Pass:
 
 
 def run_blocks(
-    parts: Parts,
+    parts: ModelParts,
     input_ids: Tensor,
     attention_mask: Tensor | None,
     *,
@@ -99,7 +99,7 @@ def _hooked(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
         yield
 
 
-def _hook(parts: Parts, layer: int, site: str, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+def _hook(parts: ModelParts, layer: int, site: str, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
     """Call a function of the value [b, t, d] that passes a site; what it returns, unless None, passes on instead."""
     if site == "attn_z":
 
@@ -107,7 +107,7 @@ def _hook(parts: Parts, layer: int, site: str, function: Callable[[Tensor], Tens
             changed = function(args[0])
             return None if changed is None else (changed, *args[1:])
 
-        return parts.inner(layer, "projection").register_forward_pre_hook(before)
+        return parts.submodule(layer, "projection").register_forward_pre_hook(before)
     if site not in SITES:
         raise SettingsError(f"unknown site {site!r}", cure=f"choose from {', '.join(SITES)}")
 
@@ -117,11 +117,11 @@ def _hook(parts: Parts, layer: int, site: str, function: Callable[[Tensor], Tens
             return None
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
-    module = parts.blocks[layer] if site == "resid_post" else parts.inner(layer, site)
+    module = parts.blocks[layer] if site == "resid_post" else parts.submodule(layer, site)
     return module.register_forward_hook(after)
 
 
-def _read(parts: Parts, layers: Collection[int], site: str, into: dict[int, Tensor], keep: Keep | None):
+def _read(parts: ModelParts, layers: Collection[int], site: str, into: dict[int, Tensor], keep: Keep | None):
     def read_at(layer: int) -> Callable[[Tensor], None]:
         def read(value: Tensor) -> None:
             into[layer] = value if keep is None else keep(layer, value)
@@ -131,11 +131,11 @@ def _read(parts: Parts, layers: Collection[int], site: str, into: dict[int, Tens
     return _hooked(_hook(parts, layer, site, read_at(layer)) for layer in layers)
 
 
-def _edited(parts: Parts, edits: Mapping[int, Edit], site: str):
+def _edited(parts: ModelParts, edits: Mapping[int, Edit], site: str):
     return _hooked(_hook(parts, layer, site, edit) for layer, edit in edits.items())
 
 
-def _attention_read(parts: Parts, layers: Collection[int], into: dict[int, Tensor]):
+def _attention_read(parts: ModelParts, layers: Collection[int], into: dict[int, Tensor]):
     def hook_for(layer: int) -> Callable:
         def hook(module: nn.Module, args: object, output: object) -> None:
             weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
@@ -145,7 +145,7 @@ def _attention_read(parts: Parts, layers: Collection[int], into: dict[int, Tenso
 
         return hook
 
-    return _hooked(parts.inner(layer, "attention").register_forward_hook(hook_for(layer)) for layer in layers)
+    return _hooked(parts.submodule(layer, "attention").register_forward_hook(hook_for(layer)) for layer in layers)
 
 
 @contextmanager

@@ -40,8 +40,8 @@ def load_model(
         UnavailableError: the device, or the package of the embedded model, is missing.
         DamagedFileError: the embedded model is not the published file.
     """
-    place = choose_device(device)
-    precision = choose_dtype(dtype, place)
+    torch_device = choose_device(device)
+    precision = choose_dtype(dtype, torch_device)
     files = locate(spec, revision)
     try:
         with quiet_transformers(), parsed_once():
@@ -55,7 +55,7 @@ def load_model(
             where=files.name,
             cure="check that the files are complete and of a causal language model",
         ) from error
-    model = LanguageModel(files.identity(), module.to(place), tokenizer)
+    model = LanguageModel(files.identity(), module.to(torch_device), tokenizer)
     if len(tokenizer) > model.vocabulary_size:
         raise ModelError(
             f"the tokenizer has {len(tokenizer)} tokens and the model {model.vocabulary_size}",

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from ato.numerics.matmul import taken, write_centred
-from ato.numerics.parallel import run_all
+from ato.numerics.matmul import take_rows, write_centred
+from ato.numerics.parallel import run_tasks
 
 PILOT_ROWS = 1024
 """Rows gathered before the pilot mean is taken: that of fewer could be far from what follows."""
@@ -48,7 +48,7 @@ class GroupBuffers:
             self._gather(residuals, rows, codes)
             return
         # The caller may reuse its memory.
-        self._first.append(({layer: taken(x, rows.get(layer)) for layer, x in residuals.items()}, codes))
+        self._first.append(({layer: take_rows(x, rows.get(layer)) for layer, x in residuals.items()}, codes))
         if sum(len(block) for _, block in self._first) >= PILOT_ROWS:
             self._gather_first()
 
@@ -68,7 +68,7 @@ class GroupBuffers:
     def _gather(self, residuals: Mapping[int, torch.Tensor], rows: Mapping[int, np.ndarray], codes: np.ndarray) -> None:
         for layer in residuals.keys() - self._pilot:
             chosen = rows.get(layer, np.arange(len(residuals[layer])))[:PILOT_ROWS]
-            pilot = taken(residuals[layer], chosen).cpu().numpy().mean(0, dtype=np.float64)
+            pilot = take_rows(residuals[layer], chosen).cpu().numpy().mean(0, dtype=np.float64)
             self._pilot[layer] = pilot.astype(np.float32).astype(np.float64)
         if (dtype := self._dtype_of(residuals.values())) != self._dtype:
             self.flush()
@@ -76,7 +76,7 @@ class GroupBuffers:
         waiting = {int(code): np.flatnonzero(codes == code) for code in np.unique(codes)}
         while waiting:
             part = {code: index[: self._capacity - self._filled[code]] for code, index in waiting.items()}
-            run_all([partial(self._write, layer, x, rows.get(layer), part) for layer, x in residuals.items()])
+            run_tasks([partial(self._write, layer, x, rows.get(layer), part) for layer, x in residuals.items()])
             for code, index in part.items():
                 self._filled[code] += len(index)
                 if self._filled[code] == self._capacity:

@@ -13,10 +13,10 @@ from ato.io.tensor_files import read_tensors, write_tensors
 from ato.moments.group_buffers import GroupBuffers
 from ato.moments.pair import PairMoments
 from ato.moments.token_groups import TokenGroups
-from ato.numerics.matmul import add_cross_product, add_own_product, total
+from ato.numerics.matmul import add_cross_gram, add_sum_and_gram, sum_on_host
 from ato.numerics.memo import Derived
-from ato.numerics.parallel import run_all
-from ato.numerics.validation import checked_rows
+from ato.numerics.parallel import run_tasks
+from ato.numerics.validation import validate_residuals
 from ato.residuals.blocks import ResidualBlock
 
 PRODUCT_ROWS, GATHERED_ROWS = 2048, 12288
@@ -114,7 +114,7 @@ class Moments:
             document = residuals.document if document is None else document
             residuals = residuals.residuals
         widths = {layer: len(mean) for layer, mean in self._pilot.items()} | self.d
-        residuals = checked_rows(residuals, self.layers, widths, rows)
+        residuals = validate_residuals(residuals, self.layers, widths, rows)
         picked = rows or {}
         n = len(picked.get(self.layers[0], residuals[self.layers[0]]))
         codes = self._groups.of_rows(n, group=group, fold=fold, document=document)
@@ -140,7 +140,7 @@ class Moments:
         for layer, x in rows.items():
             d = self.d[layer]
             gram = room(self._gram, (layer, code), *([d] if layer in self._squares_only else [d, d]))
-            own.append(partial(add_own_product, x, room(self._sum, (layer, code), d), gram))
+            own.append(partial(add_sum_and_gram, x, room(self._sum, (layer, code), d), gram))
         # A task a pair would leave cores idle where there are few pairs.
         parts = -(-2 * torch.get_num_threads() // len(self.pairs)) if first.is_cpu else 1
         for source, target in self.pairs:
@@ -148,10 +148,10 @@ class Moments:
             both = room(self._cross, (source, target, code), self.d[source], self.d[target])
             width = -(-self.d[target] // parts)
             for columns in (slice(start, start + width) for start in range(0, self.d[target], width)):
-                cross.append(partial(add_cross_product, x, y[:, columns], both[:, columns]))
+                cross.append(partial(add_cross_gram, x, y[:, columns], both[:, columns]))
         # The longer tasks first, so that the cores finish together. An accelerator has a queue of its own.
         tasks = cross + own if parts == 1 else own + cross
-        _ = run_all(tasks) if first.is_cpu else [task() for task in tasks]
+        _ = run_tasks(tasks) if first.is_cpu else [task() for task in tasks]
 
     def __add__(self, other: "Moments") -> "Moments":
         """Moments of both sets of rows (Chan's rule; other pilot means are shifted exactly).
@@ -272,7 +272,7 @@ class Moments:
         offset = self._offset(layer, codes)
         if layer in self._squares_only:
             raise LayerError(f"of layer {layer} only squares were kept", cure="gather moments without squares_only")
-        gram = total(self._gram[layer, code] for code in codes)
+        gram = sum_on_host(self._gram[layer, code] for code in codes)
         return n, self._pilot[layer] + offset / n, gram - np.outer(offset, offset / n)
 
     def variation(self, layer: int, groups: Iterable[str]) -> tuple[int, np.ndarray, np.ndarray]:
@@ -280,7 +280,7 @@ class Moments:
         codes, n = self._present(groups)
         offset = self._offset(layer, codes)
         grams = (self._gram[layer, code] for code in codes)
-        squares = total(gram if gram.ndim == 1 else gram.diagonal() for gram in grams)
+        squares = sum_on_host(gram if gram.ndim == 1 else gram.diagonal() for gram in grams)
         return n, self._pilot[layer] + offset / n, squares - offset**2 / n
 
     def cross(self, source: int, target: int, groups: Iterable[str]) -> np.ndarray:
@@ -288,7 +288,7 @@ class Moments:
         self.check_pair(source, target)
         codes, n = self._present(groups)
         x, y = self._offset(source, codes), self._offset(target, codes)
-        return total(self._cross[source, target, code] for code in codes) - np.outer(x, y / n)
+        return sum_on_host(self._cross[source, target, code] for code in codes) - np.outer(x, y / n)
 
     def summary(self, source: int, target: int, groups: Iterable[str]) -> PairMoments:
         """Moments of one pair pooled over groups, such as ``("train-0", "train-1")``. Raises as ``scatter``."""
@@ -307,7 +307,7 @@ class Moments:
         """Sum [d] of one layer's rows about the pilot."""
         if layer not in self.layers:
             raise LayerError(f"no moments of layer {layer}", cure=f"choose from {list(self.layers)}")
-        return total(self._sum[layer, code] for code in codes)
+        return sum_on_host(self._sum[layer, code] for code in codes)
 
     def _present(self, groups: Iterable[str]) -> tuple[list[int], int]:
         self._buffers.flush()

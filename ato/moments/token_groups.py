@@ -11,7 +11,7 @@ import numpy as np
 
 from ato.errors import InputError, SettingsError
 from ato.numerics.counter_rng import uniforms
-from ato.numerics.validation import checked_codes
+from ato.numerics.validation import validate_group_numbers
 from ato.text.splits import group_names
 
 ON_BOUNDARY = 1e-9
@@ -102,9 +102,9 @@ class TokenGroups:
             InputError: numbers that do not fit, or no documents for rows of a divided fold.
         """
         if fold is None:
-            codes = checked_codes(group, n, self.n_folds + 2)
+            codes = validate_group_numbers(group, n, self.n_folds + 2)
         else:
-            codes = checked_codes(fold, n, self.n_folds)
+            codes = validate_group_numbers(fold, n, self.n_folds)
         numbers = self._first[codes]
         if divided := [number for number in np.unique(codes) if number < self.n_folds and self._inner[number]]:
             if document is None or np.shape(document) not in ((), (n,)):

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from ato.io.http_client import Fetcher
-from ato.io.response_cache import AnswerCache
+from ato.io.http_client import HttpClient
+from ato.io.response_cache import ResponseCache
 from ato.neuronpedia.records import (
     Explanation,
     PublishedFeature,
@@ -32,12 +32,12 @@ class BulkExport:
     anew is fetched again.
 
     Args:
-        fetcher: client of the bucket; it gets no key.
+        client: of the bucket; it gets no key.
         cache: where the files stay.
     """
 
-    def __init__(self, fetcher: Fetcher, cache: AnswerCache):
-        self._fetcher, self._cache = fetcher, cache
+    def __init__(self, client: HttpClient, cache: ResponseCache):
+        self._client, self._cache = client, cache
 
     def batches(self, source: SourceId, kind: str) -> list[tuple[str, str]]:
         """(key, ETag) of the files of a kind (``explanations`` or ``features``), by number; empty if none are there."""
@@ -45,7 +45,7 @@ class BulkExport:
         found: list[tuple[int, str, str]] = []
         while True:
             params = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
-            body = self._fetcher.fetch("/", params=params, check=_parse_listing)
+            body = self._client.fetch("/", params=params, check=_parse_listing)
             if body is None:
                 return []
             contents, token = _parse_listing(body)
@@ -62,10 +62,10 @@ class BulkExport:
             DamagedFileError: the file came truncated or unreadable every time; it is named.
             UnavailableError: it could not be fetched.
         """
-        request = f"GET {self._fetcher.base_url}/{key} {etag}"
+        request = f"GET {self._client.base_url}/{key} {etag}"
         body = self._cache.get(request)
         if body is None:
-            body = self._fetcher.fetch(f"/{quote(key)}", check=_check_lines)
+            body = self._client.fetch(f"/{quote(key)}", check=_check_lines)
             if body is None:
                 return
             self._cache.put(request, body)

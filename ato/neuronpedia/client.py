@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ato.io.http_client import Fetcher
-from ato.io.response_cache import AnswerCache
+from ato.io.http_client import Cures, HttpClient
+from ato.io.response_cache import ResponseCache
 from ato.neuronpedia.bulk import BulkExport
 from ato.neuronpedia.records import PublishedFeature, SourceId, feature_from
 
@@ -18,6 +18,12 @@ API_URL = "https://www.neuronpedia.org"
 BULK_URL = "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com"
 BATCH_SIZE = 50
 """Features of one batch request."""
+_API_CURES = Cures(
+    key=f"set {KEY_VARIABLE} to a valid key",
+    address="check explain.api_url",
+    busy="run again later, or set explain.mode=bulk",
+)
+_BULK_CURES = Cures(key="check explain.bulk_url", address="check explain.bulk_url")  # it is asked without a key
 _WORKERS = 4
 """Requests under way at once."""
 
@@ -48,24 +54,24 @@ class Neuronpedia:
     Args:
         cache: folder of the answers.
         api_url, bulk_url: servers.
-        options: ``timeout``, ``max_attempts``, ``sleep`` and ``jitter`` of the requests, see ``Fetcher``.
+        options: ``timeout``, ``max_attempts``, ``sleep`` and ``jitter`` of the requests, see ``HttpClient``.
 
     Raises:
         SettingsError: an address or the key cannot be used.
     """
 
     def __init__(self, cache: str | Path, *, api_url: str = API_URL, bulk_url: str = BULK_URL, **options: Any):
-        self._cache = AnswerCache(cache)
-        self._api = Fetcher(api_url, key=os.environ.get(KEY_VARIABLE), **options)
-        self._bulk_fetcher = Fetcher(bulk_url, **options)
-        self._bulk = BulkExport(self._bulk_fetcher, self._cache)
+        self._cache = ResponseCache(cache)
+        self._api = HttpClient(api_url, key=os.environ.get(KEY_VARIABLE), cures=_API_CURES, **options)
+        self._bucket = HttpClient(bulk_url, cures=_BULK_CURES, **options)
+        self._bulk = BulkExport(self._bucket, self._cache)
 
     def __enter__(self) -> "Neuronpedia":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._api.close()
-        self._bulk_fetcher.close()
+        self._bucket.close()
 
     def explained_features(
         self,

@@ -5,7 +5,7 @@ import numpy as np
 _STEP = 0x9E3779B97F4A7C15
 
 
-def scramble(key: np.ndarray) -> np.ndarray:
+def splitmix64(key: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014) of uint64 keys: a bijection that looks random."""
     key = key + np.uint64(_STEP)
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -18,5 +18,5 @@ def uniforms(*keys: np.ndarray | int) -> np.ndarray:
     state = np.zeros((), dtype=np.uint64)
     with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
         for key in keys:
-            state = scramble(np.atleast_1d(state ^ np.asarray(key).astype(np.uint64)))
+            state = splitmix64(np.atleast_1d(state ^ np.asarray(key).astype(np.uint64)))
     return (state >> np.uint64(11)) * 2.0**-53

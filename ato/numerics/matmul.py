@@ -13,7 +13,7 @@ CACHED_ROWS = 128
 """Rows taken and centred at a time, while they are in the cache."""
 
 
-def taken(x: torch.Tensor, index: np.ndarray | None) -> torch.Tensor:
+def take_rows(x: torch.Tensor, index: np.ndarray | None) -> torch.Tensor:
     """Rows of x [n, d] at an index, or all of them, in memory of their own."""
     return x.clone() if index is None else x.index_select(0, torch.from_numpy(index).to(x.device))
 
@@ -25,7 +25,7 @@ def write_centred(x: torch.Tensor, index: np.ndarray, offset: np.ndarray, out: t
     """
     wide = torch.promote_types(x.dtype, out.dtype)
     if not x.is_cpu:
-        torch.sub(taken(x, index), torch.from_numpy(offset).to(x.device, wide), out=out)
+        torch.sub(take_rows(x, index), torch.from_numpy(offset).to(x.device, wide), out=out)
         return
     rows, room, less = x.numpy(), out.numpy(), offset.astype(np.float64 if wide == torch.float64 else np.float32)
     for start in range(0, len(index), CACHED_ROWS):
@@ -33,7 +33,7 @@ def write_centred(x: torch.Tensor, index: np.ndarray, offset: np.ndarray, out: t
         np.subtract(rows.take(index[part], axis=0), less, out=room[part], casting="same_kind")
 
 
-def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def cross_gram(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """x'y of [n, d_x] and [n, d_y] in their own precision, TensorFloat-32 off."""
     if x.is_cpu:
         return torch.from_numpy(x.numpy().T @ y.numpy())
@@ -45,21 +45,21 @@ def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         torch.set_float32_matmul_precision(before)
 
 
-def product_of_rows(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+def matmul(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """x matrix of [n, d] and [d, m], in their own precision."""
     return torch.from_numpy(x.numpy() @ matrix.numpy()) if x.is_cpu else x @ matrix
 
 
-def add_own_product(x: torch.Tensor, sums: torch.Tensor, gram: torch.Tensor) -> None:
+def add_sum_and_gram(x: torch.Tensor, sums: torch.Tensor, gram: torch.Tensor) -> None:
     """Add the column sums of x [n, d] to sums [d], and x'x to gram [d, d], or its diagonal to gram [d]."""
     ones = x.new_ones(len(x), 1)
-    _accumulate(sums, product(ones, x)[0])
-    _accumulate(gram, product(x, x) if gram.ndim == 2 else product(ones, x * x)[0])
+    _accumulate(sums, cross_gram(ones, x)[0])
+    _accumulate(gram, cross_gram(x, x) if gram.ndim == 2 else cross_gram(ones, x * x)[0])
 
 
-def add_cross_product(x: torch.Tensor, y: torch.Tensor, cross: torch.Tensor) -> None:
+def add_cross_gram(x: torch.Tensor, y: torch.Tensor, cross: torch.Tensor) -> None:
     """Add x'y of [n, d_x] and [n, d_y] to cross [d_x, d_y], on the device of x."""
-    _accumulate(cross, product(x, y.to(x.device)))
+    _accumulate(cross, cross_gram(x, y.to(x.device)))
 
 
 def _accumulate(sums: torch.Tensor, value: torch.Tensor) -> None:
@@ -70,7 +70,7 @@ def _accumulate(sums: torch.Tensor, value: torch.Tensor) -> None:
         sums += value
 
 
-def total(parts: Iterable[torch.Tensor]) -> np.ndarray:
+def sum_on_host(parts: Iterable[torch.Tensor]) -> np.ndarray:
     """Sum of the parts on the host, float64, in memory of its own."""
     first, *others = (part.cpu().numpy() for part in parts)
     pooled = np.array(first, dtype=np.float64)

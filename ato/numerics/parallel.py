@@ -60,7 +60,7 @@ def _openmp() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="openmp")
 
 
-def run_all(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+def run_tasks(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     """Results of the tasks, in their order. As many run at a time as torch may use threads (``OMP_NUM_THREADS``).
 
     With more cores than tasks, and more than two, they run one by one, each with all of BLAS's threads.
@@ -73,3 +73,8 @@ def run_all(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
             return [task() for task in tasks]
         with ThreadPoolExecutor(cores) as pool:
             return list(pool.map(lambda task: task(), tasks))
+
+
+def run_task(task: Callable[[], Result]) -> Result:
+    """Result of one task, which BLAS is given as many threads for as ``run_tasks`` gives it."""
+    return run_tasks([task])[0]

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from ato.errors import InputError, LayerError, NonFiniteError
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 
 
-def as_rows(x: np.ndarray | torch.Tensor) -> torch.Tensor:
+def as_float_tensor(x: np.ndarray | torch.Tensor) -> torch.Tensor:
     """The array as a detached float32 or float64 tensor, in its own memory where that is possible."""
     if not isinstance(x, torch.Tensor):
         array = np.ascontiguousarray(x)
@@ -19,7 +19,7 @@ def as_rows(x: np.ndarray | torch.Tensor) -> torch.Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
 
 
-def checked_rows(
+def validate_residuals(
     residuals: Mapping[int, np.ndarray | torch.Tensor],
     layers: Sequence[int],
     widths: dict[int, int],
@@ -37,7 +37,7 @@ def checked_rows(
     found: dict[int, torch.Tensor] = {}
     n = None
     for layer in layers:
-        x = as_rows(residuals[layer])
+        x = as_float_tensor(residuals[layer])
         index = None if rows is None else rows.get(layer)
         length = len(index) if index is not None else x.shape[0] if x.ndim else 0
         n = length if n is None else n
@@ -62,12 +62,12 @@ def _all_finite(arrays: Sequence[torch.Tensor]) -> list[bool]:
         return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())
 
     if all(x.is_cpu for x in arrays):
-        return run_all([partial(on_host, x) for x in arrays])
+        return run_tasks([partial(on_host, x) for x in arrays])
     finite = [torch.isfinite(x).all() for x in arrays]
     return torch.stack([one.to(finite[0].device) for one in finite]).tolist()
 
 
-def checked_codes(codes: np.ndarray | int | None, n: int, limit: int) -> np.ndarray:
+def validate_group_numbers(codes: np.ndarray | int | None, n: int, limit: int) -> np.ndarray:
     """Numbers [n] below the limit, such as groups or folds; one number stands for all rows.
 
     Raises:

@@ -9,8 +9,8 @@ import numpy as np
 
 from ato.errors import DataError, SettingsError
 from ato.moments.moments import Moments
-from ato.numerics.parallel import run_all
-from ato.operators.solvers import Spectrum, decompose, ridge_errors
+from ato.numerics.parallel import run_tasks
+from ato.operators.solvers import Eigendecomposition, decompose, ridge_errors
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class RidgeRows:
     """Held-out rows with the eigendecomposition that ridge needs at every strength."""
 
     rows: HeldOutRows
-    spectrum: Spectrum
+    eigen: Eigendecomposition
     """of Sxx on train"""
     rotated: np.ndarray
     """[k, k] Sxx of the test rows in the eigenbasis"""
@@ -95,8 +95,8 @@ class RidgeRows:
     def of(cls, moments: Moments, source: int, train: tuple[str, ...], test: tuple[str, ...]) -> "RidgeRows":
         """From moments. Raises DataError where either side has no rows."""
         rows = HeldOutRows.of(moments, source, train, test)
-        spectrum = decompose(moments.scatter(source, train)[2], moments.epsilon)
-        return cls(rows, spectrum, spectrum.vectors.T @ rows.sxx_test @ spectrum.vectors)
+        eigen = decompose(moments.scatter(source, train)[2], moments.epsilon)
+        return cls(rows, eigen, eigen.vectors.T @ rows.sxx_test @ eigen.vectors)
 
     def r2(
         self, moments: Moments, source: int, target: int, alphas: np.ndarray, *, of_update: bool = False
@@ -108,8 +108,8 @@ class RidgeRows:
             sxy = sxy - moments.scatter(source, self.rows.train)[2]
             syy_test = syy_test - 2 * sxy_test.diagonal() + self.rows.sxx_test.diagonal()
             sxy_test = sxy_test - self.rows.sxx_test
-        rotated_xy = self.spectrum.vectors.T @ sxy_test
-        errors = ridge_errors(self.spectrum, sxy, self.rotated, rotated_xy, syy_test, held_out.weights, alphas)
+        rotated_xy = self.eigen.vectors.T @ sxy_test
+        errors = ridge_errors(self.eigen, sxy, self.rotated, rotated_xy, syy_test, held_out.weights, alphas)
         return held_out.r2(errors)
 
 
@@ -170,15 +170,15 @@ def cross_validated_r2(
     def prepare() -> list[RidgeRows]:
         folds = [partial(RidgeRows.of, moments, source, *sides) for sides in fold_sides(moments)]
         # The decomposition that the refit needs is made beside those of the folds, while a core would be idle.
-        tasks: list[Callable[[], Any]] = [*folds, partial(train_spectrum, moments, source)]
-        return run_all(tasks)[:-1]
+        tasks: list[Callable[[], Any]] = [*folds, partial(train_eigendecomposition, moments, source)]
+        return run_tasks(tasks)[:-1]
 
     prepared = moments.derived.get(("folds", source), prepare)
     tasks = [partial(fold.r2, moments, source, target, alphas, of_update=of_update) for fold in prepared]
-    return np.stack(run_all(tasks), axis=1)
+    return np.stack(run_tasks(tasks), axis=1)
 
 
-def train_spectrum(moments: Moments, source: int) -> Spectrum:
+def train_eigendecomposition(moments: Moments, source: int) -> Eigendecomposition:
     """Eigendecomposition of Sxx on all train folds, made once for all targets of a source."""
     train = moments.train_folds
     return moments.derived.get(("train", source), lambda: decompose(moments.scatter(source, train)[2], moments.epsilon))

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from ato.moments.moments import Moments
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.operators.cross_validation import HeldOutRows, HeldOutTarget, fold_sides
 from ato.operators.methods import Strengths
 
@@ -141,7 +141,7 @@ def cross_validated_elastic_net(
     assert strengths.l1_ratios is not None
     prepared = moments.derived.get(
         ("l1 folds", source),
-        lambda: run_all([partial(_source_fold, moments, source, *sides) for sides in fold_sides(moments)]),
+        lambda: run_tasks([partial(_source_fold, moments, source, *sides) for sides in fold_sides(moments)]),
     )
     ratios = np.unique(strengths.l1_ratios)
     scores = np.zeros((len(strengths), len(prepared)))
@@ -155,7 +155,7 @@ def cross_validated_elastic_net(
             scores[points & (strengths.alphas == alpha), fold] = held_out.r2_of(rows, solution.weights)
 
     # The smaller the L1 share the longer the path: those first, so that the cores finish together.
-    run_all([partial(follow_path, fold, ratio) for ratio in ratios for fold in range(len(prepared))])
+    run_tasks([partial(follow_path, fold, ratio) for ratio in ratios for fold in range(len(prepared))])
     return scores
 
 

@@ -10,9 +10,14 @@ import torch
 
 from ato.errors import DataError, InputError, SettingsError
 from ato.moments.moments import Moments
-from ato.numerics.parallel import run_all
-from ato.numerics.validation import as_rows
-from ato.operators.cross_validation import contiguous_folds, cross_validated_r2, document_folds, train_spectrum
+from ato.numerics.parallel import run_task
+from ato.numerics.validation import as_float_tensor
+from ato.operators.cross_validation import (
+    contiguous_folds,
+    cross_validated_r2,
+    document_folds,
+    train_eigendecomposition,
+)
 from ato.operators.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net_path
 from ato.operators.methods import (
     ALPHAS,
@@ -187,9 +192,9 @@ def fit_operator_from_moments(
     kept_rank = gap = None
     if l1_ratio is None:
         solve = partial(_matrix, moments, source, target, method, alpha, rank, output_weight, decoder)
-        matrix, kept_rank, limit = run_all([solve])[0]
+        matrix, kept_rank, limit = run_task(solve)
     else:
-        matrix, gap = run_all([partial(_sparse_matrix, moments, source, target, strengths, best)])[0]
+        matrix, gap = run_task(partial(_sparse_matrix, moments, source, target, strengths, best))
         limit = min(matrix.shape)
     operator = TransportOperator(
         matrix,
@@ -262,18 +267,18 @@ def _matrix(
             return np.zeros((d_out, d_in)), None, 0
         return np.eye(d_in), None, None
     train = moments.train_folds
-    spectrum = train_spectrum(moments, source)
+    eigen = train_eigendecomposition(moments, source)
     sxy = moments.cross(source, target, train)
     if method == "ridge_to_identity":
-        weights = np.eye(d_in) + ridge(spectrum, sxy - moments.scatter(source, train)[2], alpha)
-        return weights.T, spectrum.kept_rank, d_in
-    limit = min(spectrum.kept_rank, d_out)
+        weights = np.eye(d_in) + ridge(eigen, sxy - moments.scatter(source, train)[2], alpha)
+        return weights.T, eigen.kept_rank, d_in
+    limit = min(eigen.kept_rank, d_out)
     if method != "rrr":
-        return ridge(spectrum, sxy, alpha).T, spectrum.kept_rank, limit
-    rows = None if decoder is None else as_rows(decoder).cpu().numpy().astype(np.float64)
+        return ridge(eigen, sxy, alpha).T, eigen.kept_rank, limit
+    rows = None if decoder is None else as_float_tensor(decoder).cpu().numpy().astype(np.float64)
     root, inverse_root = output_root(output_weight, moments.scatter(target, train)[2], moments.epsilon, rows)
-    solution = reduced_rank(spectrum, sxy, alpha, root, inverse_root)
-    return solution.weights(rank or d_out).T, spectrum.kept_rank, min(limit, rank or d_out)
+    solution = reduced_rank(eigen, sxy, alpha, root, inverse_root)
+    return solution.weights(rank or d_out).T, eigen.kept_rank, min(limit, rank or d_out)
 
 
 def _check_shapes(method: str, rank: int | None, d_in: int, d_out: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ato.errors import SettingsError
 from ato.moments.moments import Moments
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.operators.cross_validation import RidgeRows
 from ato.operators.methods import strengths_of
 from ato.operators.operator import TransportOperator
@@ -73,7 +73,7 @@ def scaling_fits(
     shares = [moments.train_share(fraction) for fraction in fractions]
     prepared = moments.derived.get(
         ("shares", source, *fractions),
-        lambda: run_all([partial(RidgeRows.of, moments, source, share, ("val",)) for share in shares]),
+        lambda: run_tasks([partial(RidgeRows.of, moments, source, share, ("val",)) for share in shares]),
     )
 
     def fit(fraction: float, share: RidgeRows) -> ScalingFit:
@@ -85,7 +85,7 @@ def scaling_fits(
         sxy = moments.cross(source, target, groups)
         if of_update:
             sxy -= moments.scatter(source, groups)[2]
-        weights = ridge(share.spectrum, sxy, strengths[best])
+        weights = ridge(share.eigen, sxy, strengths[best])
         matrix = weights.T + np.eye(len(x_mean)) if of_update else weights.T
         operator = TransportOperator(
             matrix,
@@ -94,10 +94,10 @@ def scaling_fits(
             source_layer=source,
             target_layer=target,
             alpha=float(strengths[best]),
-            rank=min(matrix.shape) if of_update else min(share.spectrum.kept_rank, len(y_mean)),
+            rank=min(matrix.shape) if of_update else min(share.eigen.kept_rank, len(y_mean)),
             x_mean=x_mean,
             y_mean=y_mean,
         )
         return ScalingFit(float(fraction), operator, n, float(strengths[best]), float(scores[best]))
 
-    return run_all([partial(fit, fraction, share) for fraction, share in zip(fractions, prepared, strict=True)])
+    return run_tasks([partial(fit, fraction, share) for fraction, share in zip(fractions, prepared, strict=True)])

@@ -16,7 +16,7 @@ FEATURE_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Eigendecomposition:
     """Eigendecomposition of a scatter matrix, without the directions that are rounding."""
 
     values: np.ndarray
@@ -46,7 +46,7 @@ class ReducedRank:
         return self.left[:, :rank] @ self.right[:rank]
 
 
-def decompose(scatter: np.ndarray, epsilon: float = float(np.finfo(np.float64).eps)) -> Spectrum:
+def decompose(scatter: np.ndarray, epsilon: float = float(np.finfo(np.float64).eps)) -> Eigendecomposition:
     """Eigendecomposition of a scatter matrix [d, d] with the directions below its rounding dropped.
 
     A direction q is dropped when its eigenvalue is below d * eps64 * (largest), or below the rounding
@@ -61,22 +61,22 @@ def decompose(scatter: np.ndarray, epsilon: float = float(np.finfo(np.float64).e
     machine = len(values) * float(np.finfo(np.float64).eps) * max(values[-1], 0.0)
     reached = 4 * epsilon * (scatter.diagonal() @ vectors**2)
     kept = values > np.maximum(machine, reached)
-    return Spectrum(values[kept], vectors[:, kept])
+    return Eigendecomposition(values[kept], vectors[:, kept])
 
 
-def ridge(spectrum: Spectrum, sxy: np.ndarray, alpha: float) -> np.ndarray:
+def ridge(eigen: Eigendecomposition, sxy: np.ndarray, alpha: float) -> np.ndarray:
     """B = Q (w + alpha)^-1 Q' Sxy, the minimiser of ||Y - XB||^2 + alpha ||B||^2; the pseudo-inverse at alpha = 0.
 
     Args:
-        spectrum: of Sxx.
+        eigen: of Sxx.
         sxy: centred cross scatter [d_in, d_out].
         alpha: strength on the *sum* of squares (scikit-learn's ``Ridge``).
     """
-    return spectrum.vectors @ (spectrum.vectors.T @ sxy / (spectrum.values + alpha)[:, None])
+    return eigen.vectors @ (eigen.vectors.T @ sxy / (eigen.values + alpha)[:, None])
 
 
 def ridge_errors(
-    spectrum: Spectrum,
+    eigen: Eigendecomposition,
     sxy: np.ndarray,
     rotated_xx: np.ndarray,
     rotated_xy: np.ndarray,
@@ -90,7 +90,7 @@ def ridge_errors(
     sum u.Myy - 2 s.diag(G U (Q'Mxy)') + s' (Q'Mxx Q * G U G') s: no product of matrices for each strength.
 
     Args:
-        spectrum: of Sxx of the rows fitted on.
+        eigen: of Sxx of the rows fitted on.
         sxy: their cross scatter [d_in, d_out].
         rotated_xx: Q' Mxx Q [k, k], M being the scatter of the other rows about the means of the rows fitted on.
         rotated_xy: Q' Mxy [k, d_out].
@@ -98,10 +98,10 @@ def ridge_errors(
         weights: u >= 0 [d_out].
         alphas: strengths.
     """
-    gain = spectrum.vectors.T @ sxy * np.sqrt(weights)  # [k, d_out]
+    gain = eigen.vectors.T @ sxy * np.sqrt(weights)  # [k, d_out]
     linear = np.einsum("kj,kj->k", gain, rotated_xy * np.sqrt(weights))
     quadratic = rotated_xx * (gain @ gain.T)
-    shrunk = 1 / (spectrum.values + alphas[:, None])  # [alphas, k]
+    shrunk = 1 / (eigen.values + alphas[:, None])  # [alphas, k]
     return weights @ syy - 2 * shrunk @ linear + np.einsum("ak,ak->a", shrunk @ quadratic, shrunk)
 
 
@@ -126,9 +126,9 @@ def output_root(
     if output_weight == "raw":
         return np.eye(len(syy)), np.eye(len(syy))
     if output_weight == "whitened":
-        spectrum = decompose(syy, epsilon)
-        roots = 1 / np.sqrt(spectrum.values)
-        return spectrum.vectors * roots, (spectrum.vectors / roots).T
+        eigen = decompose(syy, epsilon)
+        roots = 1 / np.sqrt(eigen.values)
+        return eigen.vectors * roots, (eigen.vectors / roots).T
     if decoder is None:
         raise SettingsError("the output weight features needs decoder rows", cure="pass decoder=[features, d_out]")
     if decoder.ndim != 2 or decoder.shape[1] != len(syy):
@@ -139,20 +139,20 @@ def output_root(
 
 
 def reduced_rank(
-    spectrum: Spectrum, sxy: np.ndarray, alpha: float, root: np.ndarray, inverse_root: np.ndarray
+    eigen: Eigendecomposition, sxy: np.ndarray, alpha: float, root: np.ndarray, inverse_root: np.ndarray
 ) -> ReducedRank:
     """Reduced-rank ridge regression in the metric G = A A' at every rank (Izenman 1975; Mukherjee and Zhu 2011).
 
     B_r = B A V_r V_r' A^+ with B the ridge solution and V_r the leading eigenvectors of A' Syx (Sxx + alpha)^-1 Sxy A.
 
     Args:
-        spectrum: of Sxx.
+        eigen: of Sxx.
         sxy: centred cross scatter [d_in, d_out].
         alpha: ridge strength.
         root, inverse_root: from ``output_root``.
     """
-    rotated = spectrum.vectors.T @ (sxy @ root) / np.sqrt(spectrum.values + alpha)[:, None]  # [k, q]
+    rotated = eigen.vectors.T @ (sxy @ root) / np.sqrt(eigen.values + alpha)[:, None]  # [k, q]
     gains, modes = np.linalg.eigh(rotated.T @ rotated)
     gains, modes = np.maximum(gains[::-1], 0), modes[:, ::-1]
-    left = spectrum.vectors @ (rotated @ modes / np.sqrt(spectrum.values + alpha)[:, None])
+    left = eigen.vectors @ (rotated @ modes / np.sqrt(eigen.values + alpha)[:, None])
     return ReducedRank(left, modes.T @ inverse_root, gains)

@@ -131,7 +131,7 @@ def check_finite(block: ResidualBlock) -> None:
         )
 
 
-def share_pass(
+def run_pass(
     source: ResidualSource,
     consumers: Sequence[Consumer],
     *,

@@ -12,7 +12,7 @@ from ato.models.language_model import LanguageModel, pad
 from ato.residuals.attended import most_attended
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.exclusion import NORM_OUTLIER, ExclusionPolicy
-from ato.text.sequences import Sequence
+from ato.text.sequences import TokenSequence
 
 DEFAULT_BATCH_SIZE = 8
 """Sequences a batch: on a CPU larger batches are not faster, and 8 of 128 tokens keep memory small."""
@@ -46,7 +46,7 @@ class LiveSource:
     def __init__(
         self,
         model: LanguageModel,
-        sequences: abc.Iterable[Sequence],
+        sequences: abc.Iterable[TokenSequence],
         layers: abc.Iterable[int],
         *,
         n_folds: int,
@@ -194,7 +194,7 @@ class _Keys:
 @dataclass(frozen=True)
 class _Batch:
     split: str
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[TokenSequence, ...]
 
     @property
     def n_tokens(self) -> int:
@@ -220,8 +220,8 @@ class _Batch:
         )
 
 
-def _batches(sequences: abc.Iterable[Sequence], n_folds: int, batch_size: int) -> list[_Batch]:
-    by_split: dict[str, list[Sequence]] = {"train": [], "val": [], "test": []}
+def _batches(sequences: abc.Iterable[TokenSequence], n_folds: int, batch_size: int) -> list[_Batch]:
+    by_split: dict[str, list[TokenSequence]] = {"train": [], "val": [], "test": []}
     for sequence in sequences:
         by_split[sequence.split].append(sequence)
     batches = []

@@ -13,7 +13,7 @@ import torch
 
 from ato.errors import DataError, InputError, LayerError
 from ato.numerics.counter_rng import uniforms
-from ato.numerics.validation import as_rows
+from ato.numerics.validation import as_float_tensor
 from ato.residuals.blocks import ResidualBlock, ResidualSource, check_finite
 from ato.residuals.position_policies import PositionPolicy, parse_policy, permuted_key, source_key
 from ato.residuals.token_index import TokenIndex
@@ -277,4 +277,4 @@ def pair_rows(
         return x.residuals[source_layer], x.residuals[target_layer], x.document
     if y is None or document is None or not len(x) == len(y) == len(document):
         raise InputError("x, y and document must be rows of the same tokens", cure="give [n, d_in], [n, d_out] and [n]")
-    return as_rows(x), as_rows(y), np.asarray(document)
+    return as_float_tensor(x), as_float_tensor(y), np.asarray(document)

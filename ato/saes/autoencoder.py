@@ -1,7 +1,7 @@
-"""Sparse autoencoders: one encoder form for the four architectures, dense and sparse activations, unit decoder rows."""
+"""Sparse autoencoders: one form for every architecture, dense and sparse activations, unit decoder rows."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -10,9 +10,8 @@ import torch
 
 from ato.errors import SAEError
 from ato.models.sites import SITES, Hook, parse_hook
-
-ARCHITECTURES = ("topk", "jumprelu", "standard", "gated")
-"""Architectures that can be loaded and applied; ``topk`` and ``jumprelu`` can be trained too."""
+from ato.saes.architectures import Architecture, find_architecture
+from ato.saes.architectures.architecture import ENCODER_AND_DECODER
 
 
 @dataclass(frozen=True)
@@ -52,24 +51,17 @@ class ActiveFeatures:
 class SparseAutoencoder:
     """A sparse autoencoder that takes raw residuals.
 
-    ``pre = (x - b_dec) W_enc + b_enc`` (without ``b_dec`` where ``apply_b_dec_to_input`` is false), then
-
-    - standard: ``relu(pre)``;
-    - topk: ``relu`` of the k largest entries of ``pre`` in each row, 0 elsewhere;
-    - jumprelu: ``relu(pre)`` where ``pre > threshold``, 0 elsewhere;
-    - gated: the same as jumprelu. A gated SAE with gate ``z W + b_gate > 0`` and magnitude ``relu(z W e^r + b_mag)``
-      is that function with ``W_enc = W e^r``, ``b_enc = b_mag``, ``threshold = b_mag - e^r b_gate`` (Rajamanoharan
-      et al., 2024, "Jumping ahead", appendix).
-
-    A feature is *active* on a token where its activation is positive: the SAE's own encoder decides, thresholds
-    included. The reconstruction is ``a W_dec + b_dec``.
+    ``pre = (x - b_dec) W_enc + b_enc`` (without ``b_dec`` where ``apply_b_dec_to_input`` is false); the gate of its
+    architecture makes activations ``a`` of it, see ``ato.saes.architectures``; the reconstruction is
+    ``a W_dec + b_dec``. A feature is *active* on a token where its activation is positive: the SAE's own encoder
+    decides, thresholds included.
 
     Raises:
         SAEError: unknown architecture, or shapes that do not fit together.
     """
 
     architecture: str
-    """One of ``ARCHITECTURES``."""
+    """One of ``ato.saes.ARCHITECTURES``."""
     W_enc: torch.Tensor
     """[d_in, d_sae] float32."""
     b_enc: torch.Tensor
@@ -79,9 +71,9 @@ class SparseAutoencoder:
     b_dec: torch.Tensor
     """[d_in] float32."""
     threshold: torch.Tensor | None = None
-    """[d_sae] float32 for jumprelu and gated."""
+    """[d_sae] float32, for architectures that have thresholds."""
     k: int | None = None
-    """Active features a token at most, for topk."""
+    """Most features active per token, for architectures that have such a limit."""
     apply_b_dec_to_input: bool = True
     scaling: float = 1.0
     """Factor by which the residuals were multiplied in training; it is folded into the weights, kept as a record."""
@@ -89,23 +81,31 @@ class SparseAutoencoder:
     """What the file says about its origin, for example ``neuronpedia_id``, ``model_name`` and ``hook_name``."""
 
     def __post_init__(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise SAEError(
-                f"architecture {self.architecture!r} is not supported", cure=f"use one of {', '.join(ARCHITECTURES)}"
-            )
+        kind = self.kind
         if self.W_enc.ndim != 2:
-            raise SAEError(f"W_enc has {self.W_enc.ndim} dimensions where [d_in, d_sae] is due")
+            raise SAEError(f"W_enc has {self.W_enc.ndim} dimensions, expected [d_in, d_sae]")
         d_in, d_sae = self.W_enc.shape
         expected = {"b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
-        if self.architecture in ("jumprelu", "gated"):
+        if kind.has_threshold:
             expected["threshold"] = (d_sae,)
         for name, shape in expected.items():
             found = getattr(self, name)
             if found is None or tuple(found.shape) != shape:
                 has = "missing" if found is None else f"of shape {list(found.shape)}"
-                raise SAEError(f"{name} is {has} where {list(shape)} is due: W_enc is {[d_in, d_sae]}")
-        if self.architecture == "topk" and not (self.k and 0 < self.k <= d_sae):
-            raise SAEError(f"k = {self.k} is not between 1 and the {d_sae} features of this topk SAE")
+                raise SAEError(f"{name} is {has}, expected {list(shape)}: W_enc is {[d_in, d_sae]}")
+        if kind.has_k and not (self.k and 0 < self.k <= d_sae):
+            raise SAEError(f"k = {self.k} is not between 1 and the {d_sae} features of this {kind.name} SAE")
+
+    @property
+    def kind(self) -> Architecture:
+        """What is special to its architecture."""
+        return find_architecture(self.architecture)
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights by name: ``W_enc``, ``b_enc``, ``W_dec``, ``b_dec`` and, where there is one, ``threshold``."""
+        found = {name: getattr(self, name) for name in (*ENCODER_AND_DECODER, "threshold")}
+        return {name: weight for name, weight in found.items() if weight is not None}
 
     @property
     def d_in(self) -> int:
@@ -172,13 +172,12 @@ class SparseAutoencoder:
     def weights_hash(self) -> str:
         """SHA-256 over the architecture and the bytes of all weights, first 16 hex digits."""
         digest = hashlib.sha256(f"{self.architecture} {self.k} {self.apply_b_dec_to_input}".encode())
-        for weight in (self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.threshold):
-            if weight is not None:
-                digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+        for weight in self.weights.values():
+            digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
-        """``pre`` [n, d_sae] of residuals x [n, d_in], before thresholds and the choice of the largest k."""
+        """``pre`` [n, d_sae] of residuals x [n, d_in], before the gate."""
         if x.shape[-1] != self.d_in:
             raise SAEError(
                 f"residuals are {x.shape[-1]} wide, the SAE reads {self.d_in}", cure="use an SAE of this model"
@@ -192,23 +191,11 @@ class SparseAutoencoder:
         Raises:
             SAEError: x is not d_in wide.
         """
-        pre = self.pre_activations(x)
-        if self.architecture == "topk":
-            value, feature = pre.topk(self.k or 0, dim=1, sorted=False)
-            return torch.zeros_like(pre).scatter_(1, feature, value.relu_())
-        return self._gate(pre)
+        return self.kind.gate(self.pre_activations(x), self.threshold, self.k)
 
     def active(self, x: torch.Tensor) -> ActiveFeatures:
-        """The positive entries of ``encode(x)`` as triplets; for topk without a dense [n, d_sae] result."""
-        pre = self.pre_activations(x)
-        if self.architecture == "topk":
-            value, feature = pre.topk(self.k or 0, dim=1, sorted=False)
-            token = torch.arange(len(x), device=pre.device)[:, None].expand_as(feature)
-            positive = value > 0
-            return ActiveFeatures(len(x), token[positive], feature[positive], value[positive])
-        activations = self._gate(pre)
-        token, feature = (activations > 0).nonzero(as_tuple=True)
-        return ActiveFeatures(len(x), token, feature, activations[token, feature])
+        """The positive entries of ``encode(x)`` as triplets."""
+        return ActiveFeatures(len(x), *self.kind.active(self.pre_activations(x), self.threshold, self.k))
 
     def decode(self, activations: torch.Tensor) -> torch.Tensor:
         """Reconstruction [n, d_in] of activations [n, d_sae]."""
@@ -228,20 +215,5 @@ class SparseAutoencoder:
 
     def to(self, device: str | torch.device) -> "SparseAutoencoder":
         """The same SAE on another device."""
-        weights = {name: getattr(self, name).to(device) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
-        threshold = None if self.threshold is None else self.threshold.to(device)
-        return SparseAutoencoder(
-            self.architecture,
-            **weights,
-            threshold=threshold,
-            k=self.k,
-            apply_b_dec_to_input=self.apply_b_dec_to_input,
-            scaling=self.scaling,
-            metadata=self.metadata,
-        )
-
-    def _gate(self, pre: torch.Tensor) -> torch.Tensor:
-        if self.threshold is None:
-            return pre.relu_()
-        # Multiplying by the mask, not masked_fill: one pass, and NaN stays visible.
-        return pre.relu() * (pre > self.threshold)
+        moved: dict[str, Any] = {name: weight.to(device) for name, weight in self.weights.items()}
+        return replace(self, **moved)

@@ -3,6 +3,8 @@
 import json
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from ato.errors import DamagedFileError, SAEError
 from ato.models.sites import parse_hook
-from ato.saes.autoencoder import ARCHITECTURES, SparseAutoencoder
+from ato.saes.architectures import ARCHITECTURES, find_architecture
+from ato.saes.architectures.jumprelu import JumpReLU
+from ato.saes.autoencoder import SparseAutoencoder
 
 CONFIG, WEIGHTS, GEMMA_SCOPE = "cfg.json", "sae_weights.safetensors", "params.npz"
 FORMAT_VERSION = "6.0.0"
 """First sae-lens version of the written layout; a file without it is read by the older rules."""
-
-_KEYS = {
-    "standard": ("W_enc", "b_enc", "W_dec", "b_dec"),
-    "topk": ("W_enc", "b_enc", "W_dec", "b_dec"),
-    "jumprelu": ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"),
-    "gated": ("W_enc", "W_dec", "b_dec", "b_gate", "r_mag", "b_mag"),
-}
 
 
 def load_sae(
@@ -38,8 +35,8 @@ def load_sae(
     """Load a sparse autoencoder.
 
     Args:
-        path: a folder written by sae-lens (``cfg.json`` and ``sae_weights.safetensors``; topk, jumprelu, standard or
-            gated), a folder with Gemma Scope's ``params.npz``, or that file itself.
+        path: a folder written by sae-lens (``cfg.json`` and ``sae_weights.safetensors``; any of
+            ``ato.saes.ARCHITECTURES``), a folder with Gemma Scope's ``params.npz``, or that file itself.
         d_model: width of the residuals it is meant for; checked if given.
         site: where it is to read, ``resid_post`` and so on; checked if given and the file says where it reads.
         layer: block it is to read; checked in the same way.
@@ -72,14 +69,11 @@ def check_sae(
     Args:
         where: file or release that the message names.
     """
-    for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold"):
-        weight = getattr(sae, name)
-        if weight is not None and not torch.isfinite(weight).all():
+    for name, weight in sae.weights.items():
+        if not torch.isfinite(weight).all():
             raise DamagedFileError(f"{name} holds NaN or infinity", where=where, cure="fetch or train the SAE again")
-    try:
+    with _located(where):
         sae.check_place(site, layer)
-    except SAEError as error:
-        raise SAEError(error.what, where=where, cure=error.cure) from None
     if d_model is not None and sae.d_in != d_model:
         raise SAEError(
             f"the SAE reads residuals of width {sae.d_in}, the model's are {d_model} wide",
@@ -111,18 +105,11 @@ def save_sae(sae: SparseAutoencoder, folder: str | Path) -> Path:
         "normalize_activations": "none",
         "reshape_activations": "none",
         "metadata": {**sae.metadata, "sae_lens_version": FORMAT_VERSION, "folded_scaling": sae.scaling},
+        **sae.kind.file_settings,
     }
-    if sae.architecture == "topk":
-        config |= {"k": sae.k, "rescale_acts_by_decoder_norm": False}
-    weights = {"W_enc": sae.W_enc, "W_dec": sae.W_dec, "b_dec": sae.b_dec}
-    if sae.architecture == "gated":
-        # The inverse of the folding in _fold_gated, with r_mag = 0.
-        gate = {"r_mag": torch.zeros_like(sae.b_enc), "b_mag": sae.b_enc, "b_gate": sae.b_enc - _threshold(sae)}
-        weights |= gate
-    else:
-        weights["b_enc"] = sae.b_enc
-        if sae.threshold is not None:
-            weights["threshold"] = sae.threshold
+    if sae.kind.has_k:
+        config["k"] = sae.k
+    weights = sae.kind.unfold(sae.weights)
     (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     save_file({k: v.detach().cpu().float().contiguous() for k, v in weights.items()}, folder / WEIGHTS)
     return folder
@@ -160,31 +147,19 @@ def sae_from(config: dict[str, Any], weights: dict[str, torch.Tensor], *, where:
     Raises:
         SAEError: missing weights, shapes that do not fit together or with the configuration.
     """
-    architecture = config["architecture"]
-    _check_keys(weights, _KEYS[architecture], where)
-    if architecture == "gated":
-        weights = _fold_gated(weights)
-    elif config.get("rescale_acts_by_decoder_norm"):
-        norms = weights["W_dec"].norm(dim=1)
-        weights = weights | {
-            "W_enc": weights["W_enc"] * norms,
-            "b_enc": weights["b_enc"] * norms,
-            "W_dec": weights["W_dec"] / norms[:, None],
-        }
+    kind = find_architecture(config["architecture"])
+    _check_keys(weights, kind.file_keys, where)
     metadata = dict(config["metadata"])
     scaling = metadata.pop("folded_scaling", 1.0)
-    try:
+    with _located(where):
         sae = SparseAutoencoder(
-            architecture,
-            **{name: weights[name].contiguous() for name in ("W_enc", "b_enc", "W_dec", "b_dec")},
-            threshold=weights.get("threshold") if architecture in ("jumprelu", "gated") else None,
+            kind.name,
+            **{name: weight.contiguous() for name, weight in kind.fold(weights, config).items()},
             k=config.get("k"),
             apply_b_dec_to_input=config.get("apply_b_dec_to_input", True),
             scaling=scaling,
             metadata=metadata,
         )
-    except SAEError as error:
-        raise SAEError(error.what, where=where, cure=error.cure) from None
     if (sae.d_in, sae.d_sae) != (config.get("d_in"), config.get("d_sae")):
         raise SAEError(
             f"{CONFIG} says {config.get('d_in')} x {config.get('d_sae')}, the weights are {sae.d_in} x {sae.d_sae}",
@@ -214,18 +189,9 @@ def current_config(config: dict[str, Any], *, where: object) -> dict[str, Any]:
     if "metadata" not in config:
         kept = ("model_name", "hook_name", "neuronpedia_id", "hook_layer")
         config["metadata"] = {name: config[name] for name in kept if config.get(name) is not None}
-        activation = config.get("activation_fn_str", config.get("activation_fn", "relu"))
-        if activation == "topk":
-            config |= {"architecture": "topk", "k": (config.get("activation_fn_kwargs") or {}).get("k")}
-        elif activation != "relu":
-            raise SAEError(f"activation function {activation!r} is not supported", where=where, cure="use relu or topk")
-        config.setdefault("architecture", "standard")
-    if config.get("architecture") not in ARCHITECTURES:
-        raise SAEError(
-            f"architecture {config.get('architecture')!r} is not supported",
-            where=where,
-            cure=f"use one of {', '.join(ARCHITECTURES)}",
-        )
+        config |= _settings_of_old(config, where)
+    with _located(where):
+        find_architecture(config.get("architecture"))
     if config.get("normalize_activations") not in (None, "none", False):
         raise SAEError(
             f"activations are normalised by {config['normalize_activations']!r} outside the weights",
@@ -237,6 +203,17 @@ def current_config(config: dict[str, Any], *, where: object) -> dict[str, Any]:
     if config.get("reshape_activations") not in (None, "none") and (hook is None or hook.site != "attn_z"):
         raise SAEError("the SAE reads attention heads at a place that is not named", where=where, cure="give hook_name")
     return config
+
+
+def _settings_of_old(config: dict[str, Any], where: object) -> dict[str, Any]:
+    """Architecture and its settings of a configuration before version 6, which gave an activation function."""
+    activation = config.get("activation_fn_str", config.get("activation_fn", "relu"))
+    kinds = {kind.old_activation: kind for kind in ARCHITECTURES.values() if kind.old_activation is not None}
+    kind = kinds.get(str(activation))
+    if kind is None:
+        cure = f"use {' or '.join(kinds)}"
+        raise SAEError(f"activation function {activation!r} is not supported", where=where, cure=cure)
+    return kind.settings_of_old(config)
 
 
 def _load_gemma_scope(file: Path) -> SparseAutoencoder:
@@ -254,14 +231,15 @@ def _load_gemma_scope(file: Path) -> SparseAutoencoder:
     except (ValueError, TypeError, AttributeError) as error:
         # NumPy refuses arrays of Python objects: reading them would run what the file says.
         raise SAEError(f"not arrays of numbers: {error}", where=file, cure="use the published params.npz") from error
-    _check_keys(weights, _KEYS["jumprelu"], file)
-    try:
-        chosen = {name: weights[name] for name in _KEYS["jumprelu"]}
-        l0 = nominal_l0(str(file.absolute()))
-        metadata = {} if l0 is None else {"l0": l0}
-        return SparseAutoencoder("jumprelu", **chosen, apply_b_dec_to_input=False, metadata=metadata)  # type: ignore[arg-type]
-    except SAEError as error:
-        raise SAEError(error.what, where=file, cure=error.cure) from None
+    _check_keys(weights, JumpReLU.file_keys, file)
+    l0 = nominal_l0(str(file.absolute()))
+    with _located(file):
+        return SparseAutoencoder(
+            JumpReLU.name,
+            **{name: weights[name] for name in JumpReLU.file_keys},  # type: ignore[arg-type]
+            apply_b_dec_to_input=False,
+            metadata={} if l0 is None else {"l0": l0},
+        )
 
 
 def _check_keys(weights: dict[str, torch.Tensor], keys: tuple[str, ...], file: object) -> None:
@@ -276,17 +254,10 @@ def _check_keys(weights: dict[str, torch.Tensor], keys: tuple[str, ...], file: o
             raise SAEError(f"the activations are rescaled by {name}", where=file, cure="multiply it into W_dec")
 
 
-def _fold_gated(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Gate and magnitude as one encoder with a threshold; see SparseAutoencoder."""
-    gain = weights["r_mag"].exp()
-    return {
-        "W_enc": weights["W_enc"] * gain,
-        "b_enc": weights["b_mag"],
-        "W_dec": weights["W_dec"],
-        "b_dec": weights["b_dec"],
-        "threshold": weights["b_mag"] - gain * weights["b_gate"],
-    }
-
-
-def _threshold(sae: SparseAutoencoder) -> torch.Tensor:
-    return torch.zeros_like(sae.b_enc) if sae.threshold is None else sae.threshold
+@contextmanager
+def _located(where: object) -> Iterator[None]:
+    """Errors of an SAE name the file or release."""
+    try:
+        yield
+    except SAEError as error:
+        raise SAEError(error.what, where=where, cure=error.cure) from None

@@ -3,8 +3,6 @@
 import difflib
 import importlib.util
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ato.errors import SAEError, UnavailableError
+from ato.io.hub import ACCEPT_LICENCE, ask_hub, cache_only
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.files import check_sae, current_config, nominal_l0, sae_from
 
 if TYPE_CHECKING:
     from sae_lens import SAE
-
-_HUB_TIMEOUT = 10.0
-"""Seconds to wait for the hub to answer at all: the download itself would retry for half a minute without a network."""
 
 
 def load_pretrained(release: str, sae_id: str) -> SparseAutoencoder:
@@ -138,11 +134,21 @@ def _downloaded(release: str, sae_id: str, repository: str) -> "SAE":
     """The SAE as sae-lens makes it, from the hub's cache if it is there."""
     where = f"{release}:{sae_id}"
     try:
-        with _offline():
+        with cache_only():
             return _from_pretrained(release, sae_id)
     except (OSError, ValueError):
         pass  # Not in the cache, or only in part.
-    _ask_hub(repository, where)
+    unreachable = UnavailableError(
+        "the SAE is not on this machine and the hub cannot be reached",
+        where=where,
+        cure="fetch it with a network, or list a local folder under saes.paths",
+    )
+    ask_hub(
+        repository,
+        gated=SAEError(f"{repository} is gated", where=where, cure=ACCEPT_LICENCE),
+        missing=SAEError(f"the hub has no {repository}", where=where, cure="update sae-lens, or set HF_TOKEN"),
+        unreachable=unreachable,
+    )
     try:
         return _from_pretrained(release, sae_id)
     except OSError as error:  # also everything that the hub's client raises
@@ -160,35 +166,3 @@ def _from_pretrained(release: str, sae_id: str) -> "SAE":
         # It would say how to load the model so that it fits the SAE; here the SAE is made to fit, or refused.
         warnings.simplefilter("ignore", UserWarning)
         return SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32")
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """The hub's client answers from its cache or not at all."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _ask_hub(repository: str, where: str) -> None:
-    """One request without retries."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    try:
-        HfApi().model_info(repository, timeout=_HUB_TIMEOUT)
-    except GatedRepoError:
-        cure = "accept its licence on the hub and set HF_TOKEN"
-        raise SAEError(f"{repository} is gated", where=where, cure=cure) from None
-    except RepositoryNotFoundError:
-        raise SAEError(f"the hub has no {repository}", where=where, cure="update sae-lens, or set HF_TOKEN") from None
-    except Exception as error:  # The hub's client has changed its network library, and with it the exceptions.
-        raise UnavailableError(
-            f"the SAE is not on this machine and the hub cannot be reached ({type(error).__name__})",
-            where=where,
-            cure="fetch it with a network, or list a local folder under saes.paths",
-        ) from error

@@ -14,7 +14,7 @@ from ato.numerics.document_sums import DocumentSums, Segments
 from ato.saes.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
-    from ato.text.sequences import Sequence as TokenSequence
+    from ato.text.sequences import TokenSequence
 
 
 @dataclass(frozen=True)

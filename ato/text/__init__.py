@@ -1,6 +1,6 @@
 """Text: documents, splits by document, and sequences of tokens."""
 
 from ato.text.documents import Document
-from ato.text.sequences import Sequence
+from ato.text.sequences import TokenSequence
 
-__all__ = ["Document", "Sequence"]
+__all__ = ["Document", "TokenSequence"]

@@ -15,7 +15,7 @@ _BATCH_DOCUMENTS = 8
 
 
 @dataclass(frozen=True)
-class Sequence:
+class TokenSequence:
     """Consecutive tokens of one document."""
 
     sequence_id: int
@@ -54,7 +54,7 @@ def make_sequences(
     n_folds: int,
     prepend_bos: bool = False,
     skipped: Counter[str] | None = None,
-) -> abc.Iterator[Sequence]:
+) -> abc.Iterator[TokenSequence]:
     """Cut documents into sequences, in the order the documents come.
 
     A document gives as many whole windows as it holds and the limit allows, each in the middle of an equal part of
@@ -96,7 +96,7 @@ def make_sequences(
                 return
             text = tokenizer.decode(window, clean_up_tokenization_spaces=False)
             token_ids = np.array(prefix + window, dtype=np.int32)
-            yield Sequence(sequence_id, document.document_id, number, split, fold, start, token_ids, text)
+            yield TokenSequence(sequence_id, document.document_id, number, split, fold, start, token_ids, text)
             sequence_id += 1
         number += 1
 
@@ -112,7 +112,7 @@ def window_starts(n_tokens: int, width: int, limit: int | None) -> list[int]:
     return [((2 * i + 1) * n_tokens - count * width) // (2 * count) for i in range(count)]
 
 
-def check_folds(sequences: abc.Iterable[Sequence], n_folds: int) -> dict[str, int]:
+def check_folds(sequences: abc.Iterable[TokenSequence], n_folds: int) -> dict[str, int]:
     """Documents per group (``train-0`` ... ``val``, ``test``).
 
     Raises:

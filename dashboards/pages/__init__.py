@@ -1,1 +1,4 @@
-"""The pages, each a module or a package of its own."""
+"""The pages, each a package of its own.
+
+None is a module of this folder: Streamlit would take such a module for a page that it finds by itself.
+"""

@@ -1,1 +1,1 @@
-"""Pictures of the pages, taken in a browser."""
+"""Screenshots of the pages."""

@@ -1,4 +1,4 @@
-"""The pages in a headless Chromium: for pictures of them, and for tests."""
+"""The pages in headless Chromium, for screenshots and tests."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ from typing import Any
 from ato.errors import InputError
 
 START_SECONDS = 60
-MISSING = "install what is missing: `apt-get install -y chromium fonts-dejavu` and `pip install -e '.[dev]'`"
+MISSING = "install them: `apt-get install -y chromium fonts-dejavu` and `pip install -e '.[dev]'`"
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """A headless Chromium, as Playwright drives it; it ends with the block.
+    """A headless Chromium driven by Playwright, closed at the end of the block.
 
     Raises:
         InputError: Chromium or Playwright is not installed.
@@ -43,13 +43,13 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def served(log: Path) -> Iterator[str]:
-    """The address of the pages, served on a free port of this machine until the block ends.
+    """Serve the pages on a free loopback port until the block ends; gives their address.
 
     Args:
-        log: what the server says is written here.
+        log: file for the server's output.
 
     Raises:
-        InputError: the server ended, or does not answer in time; names the log.
+        InputError: the server exits or does not answer in time; names the log.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -89,7 +89,7 @@ def _wait(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
 
 
 def settled(page: Any) -> None:
-    """Wait until a page has run and all that it promised to draw is drawn."""
+    """Wait until a page has run and finished drawing."""
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.wait_for_function(
         "document.querySelector('[data-testid=stMain] h1') && !document.querySelector('[data-testid=stSkeleton]')"

@@ -1,4 +1,4 @@
-"""Pictures of two pages for the README, of the warehouse as it is: ``python -m dashboards.screenshots.pictures docs``."""
+"""Screenshots of two pages for the README: ``python -m dashboards.screenshots.pictures FOLDER``."""
 
 import argparse
 import io
@@ -13,17 +13,17 @@ from ato.errors import AtoError, InputError
 from dashboards.screenshots.browser import browser, served, settled
 
 WIDTH, HEIGHT = 1280, 3200
-"""Of the window (pixels): all panels of a page are in sight."""
+"""Size of the window in pixels; every panel of a page fits."""
 MARGIN = 8
-"""What is left around a part of a page (pixels)."""
+"""Margin around a part of a page, in pixels."""
 COLOURS = 256
-"""Of a picture: it stays below 150 kB and reads as well."""
+"""Colours of a picture; keeps it below 150 kB."""
 
 
 def make_pictures(folder: Path) -> list[Path]:
     """Write ``dashboard-transport.png`` and ``dashboard-feature.png``; returns where.
 
-    The feature is the best of those that were selected, have examples, and are transported far and then no more.
+    The feature is the best selected one with examples that is transported far and then stops.
 
     Raises:
         InputError: Chromium is missing, or the warehouse has no such feature.
@@ -53,12 +53,12 @@ def make_pictures(folder: Path) -> list[Path]:
 
 
 def _picture(page: Any, url: str, parts: dict[str, int | None], path: Path) -> Path:
-    """The rows of panels that begin with these titles, one above the other, whole or cut at a height (pixels)."""
+    """Screenshot of the rows of panels that start with these titles, stacked; None: full height, else cut (pixels)."""
     from PIL import Image
 
     page.goto(url)
     settled(page)
-    page.wait_for_timeout(1000)  # charts glide to their place
+    page.wait_for_timeout(1000)  # chart animations
     main = page.get_by_test_id("stMainBlockContainer").bounding_box()
     cuts = []
     for title, height in parts.items():
@@ -78,9 +78,9 @@ def _picture(page: Any, url: str, parts: dict[str, int | None], path: Path) -> P
 
 
 def main() -> None:
-    """Write the pictures and say where."""
+    """Write the pictures and print their paths."""
     parser = argparse.ArgumentParser(prog="python -m dashboards.screenshots.pictures", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("folder", type=Path, help="output folder")
     try:
         for path in make_pictures(parser.parse_args().folder):
             print(f"{path}  {path.stat().st_size / 1e3:.0f} kB")

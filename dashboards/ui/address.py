@@ -1,4 +1,4 @@
-"""What a page is about: choices that live in its address, so that a link shows another person the same."""
+"""Choices kept in a page's address, so that a link reproduces the page."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -21,17 +21,17 @@ def choose(
     widget: str = "selectbox",
     stays: bool = False,
 ) -> T | None:
-    """A choice among options, the first by default, kept in the address as ``?name=``; None if there are none.
+    """A choice among options, kept in the address as ``?name=``; the first by default, None without options.
 
     Args:
-        label: what the field says.
+        label: of the field.
         name: of the parameter, and key of the widget in the session.
-        options: what there is to choose from; a value in the address that is none of them is ignored.
-        format: an option as it is shown and as it stands in the address.
-        help: shown on hovering.
+        options: to choose from; any other value in the address is ignored.
+        format: text of an option, in the field and in the address.
+        help: tooltip.
         where: a column or container.
         widget: ``selectbox``, ``segmented_control`` (for a few short options) or ``radio``.
-        stays: whether the choice outlives a change of the page.
+        stays: whether the choice is kept when the page changes.
     """
     if not options:
         return None
@@ -57,12 +57,12 @@ def choose(
 def typed(
     label: str, name: str, *, start: str = "", where: Any = st, widget: str = "text_input", **options: Any
 ) -> str:
-    """A text, kept in the address as ``?name=``.
+    """A text field, kept in the address as ``?name=``.
 
     Args:
-        label: what the field says.
+        label: of the field.
         name: of the parameter, and key of the widget in the session.
-        start: what stands there at first; not in the address.
+        start: initial text; not put into the address.
         where: a column or container.
         widget: ``text_input`` for a line, ``text_area`` for several.
         options: of the widget.
@@ -74,9 +74,9 @@ def typed(
 
 
 def _follow(name: str, by_text: dict[str, Any], stays: bool) -> None:
-    """Take over what the address says where it has changed since the last look: a link, or the browser's own buttons.
+    """Take over a value from the address if it has changed since the last run: by a link or the browser's buttons.
 
-    Also where the widget is new to the page: streamlit forgets those that were not drawn for a while.
+    Also if the widget is new to the page: streamlit forgets widgets that it has not drawn for a while.
     """
     wanted, seen = st.query_params.get(name), f"address of {name}"
     is_new = name not in st.session_state
@@ -92,20 +92,20 @@ def _follow(name: str, by_text: dict[str, Any], stays: bool) -> None:
 
 
 def _note(name: str, format: Callable[[Any], str]) -> None:
-    """Write a choice of the user's into the address."""
+    """Write the user's choice into the address."""
     st.query_params[name] = st.session_state[f"address of {name}"] = format(st.session_state[name])
 
 
 def choose_collection(where: Any) -> str | None:
-    """The collection that all pages are about, the latest by default; the field stands in ``where``."""
+    """The collection that all pages show, the latest by default; ``where`` is the container of the field."""
     found = ask("select collection from collections order by created_at desc, collection")
     return choose("Collection", "collection", found["collection"].to_list(), where=where, stays=True)
 
 
 def collection() -> str:
-    """Key of the chosen collection; the page ends with a word on how to make one if there is none."""
+    """Key of the chosen collection. If there is none, the page stops and says how to make one."""
     chosen = st.session_state.get("collection")
     if chosen is None:
-        st.info("The warehouse is empty. `make run` (or `ato run pipeline --profile demo`) fills it in some minutes.")
+        st.info("The warehouse is empty: run `make run` or `ato run pipeline --profile demo` (some minutes).")
         st.stop()
     return chosen

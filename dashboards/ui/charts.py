@@ -1,4 +1,4 @@
-"""What all charts share: colours that any eye tells apart, axes with names and units, and intervals."""
+"""What charts share: a colour-blind safe palette, axes with names and units, intervals."""
 
 from typing import Any
 
@@ -7,6 +7,11 @@ import altair as alt
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 """Okabe and Ito's palette; readable on white and on black."""
 VERDICTS = {"transported": "#0072B2", "undetermined": "#999999", "synthesised": "#E69F00"}
+"""Verdict as the tables store it -> its colour."""
+VERDICT_MEANINGS = (
+    "Transported: the 95 % interval of r2 lies above the upper threshold (default 0.7). Computed (`synthesised` in the "
+    "tables): it lies below the lower threshold (default 0.3). Undetermined: neither."
+)
 METHODS = {
     "ridge": "#0072B2",
     "rrr": "#009E73",
@@ -16,12 +21,23 @@ METHODS = {
     "mean": "#999999",
     "permuted": "#CC79A7",
 }
-"""A method has one colour on all pages; others take what is left of the palette."""
+"""A method has the same colour on every page; unlisted methods take the rest of the palette."""
 
 
 def coloured(field: str, colours: dict[str, str], title: str) -> alt.Color:
-    """Colours by name; names that are not listed get colours of their own."""
+    """A fixed colour for each listed name; others get colours of their own."""
     return alt.Color(f"{field}:N", title=title, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
+
+
+def verdict_name(verdict: str) -> str:
+    """The term for a stored verdict: the tables say `synthesised` where the field says computed."""
+    return "computed" if verdict == "synthesised" else verdict
+
+
+def verdict_colours() -> alt.Color:
+    """The colour of each verdict, with a legend."""
+    label = "datum.label == 'synthesised' ? 'computed' : datum.label"
+    return coloured("verdict", VERDICTS, "verdict").legend(orient="top", labelExpr=label)
 
 
 def with_intervals(
@@ -45,9 +61,9 @@ def with_intervals(
         y: column.
         y_title: name and unit of the vertical axis.
         colour: encoding of the colour.
-        line: whether the points are joined.
-        tooltip: what hovering shows.
-        zero: whether the axis must hold 0.
+        line: whether to join the points.
+        tooltip: fields shown on hover.
+        zero: whether the axis must include 0.
     """
     encoded: dict[str, Any] = {"x": x} | ({} if colour is None else {"color": colour})
     base = alt.Chart(rows).encode(**encoded, tooltip=tooltip or alt.Undefined)
@@ -62,12 +78,12 @@ def with_intervals(
 
 
 def number(field: str, title: str, format: str = ".3f") -> alt.Tooltip:
-    """A number that hovering shows."""
+    """A number in the tooltip."""
     return alt.Tooltip(f"{field}:Q", title=title, format=format)
 
 
 def numbered(field: str, title: str, n: int) -> alt.Color:
-    """Colours of layers, leaps and the like: the palette while it lasts, a sequence of as many colours beyond."""
+    """Colours of layers or leaps: the palette for up to seven, else a sequential scheme."""
     scale = alt.Scale(range=list(CATEGORIES)) if n <= len(CATEGORIES) else alt.Scale(scheme="viridis")
     return alt.Color(f"{field}:N", title=title, scale=scale, legend=alt.Legend(orient="top"))
 

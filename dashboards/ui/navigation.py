@@ -1,4 +1,4 @@
-"""Which pages there are, and links from one to another that carry what they are about."""
+"""The pages of the dashboard, and links between them that keep the collection."""
 
 import importlib
 from collections.abc import Callable
@@ -14,19 +14,19 @@ class Page(NamedTuple):
     title: str
     icon: str
     module: str
-    """Imported when the page is first visited; it has a function ``page``."""
+    """Imported on the first visit; has a function ``page``."""
 
 
 PAGES = {
-    "overview": Page("Overview", ":material/dashboard:", "dashboards.pages.overview"),
+    "overview": Page("Overview", ":material/dashboard:", "dashboards.pages.overview.page"),
     "transport": Page("Transport map", ":material/grid_on:", "dashboards.pages.transport.page"),
     "operators": Page("Operators", ":material/conversion_path:", "dashboards.pages.operators.page"),
     "features": Page("Features", ":material/search:", "dashboards.pages.features.page"),
     "causal": Page("Causal", ":material/experiment:", "dashboards.pages.causal.page"),
-    "saes": Page("SAEs", ":material/filter_alt:", "dashboards.pages.saes"),
-    "sql_bench": Page("SQL", ":material/database:", "dashboards.pages.sql"),
+    "saes": Page("SAEs", ":material/filter_alt:", "dashboards.pages.saes.page"),
+    "sql_bench": Page("SQL", ":material/database:", "dashboards.pages.sql.page"),
 }
-"""Pages by their address; the first is where one arrives."""
+"""Pages by address; the first is the landing page."""
 
 
 def pages() -> dict[str, Any]:
@@ -35,18 +35,18 @@ def pages() -> dict[str, Any]:
 
 
 def link(label: str, name: str, **address: object) -> None:
-    """A link to another page, about the given things; the collection goes along.
+    """A link to another page, with the current collection.
 
     Args:
-        label: what the link says.
-        name: of the page.
-        address: parameters of its address, as its widgets name them; None is left out.
+        label: of the link.
+        name: address of the page.
+        address: further parameters, named as the page's widgets; None is left out.
     """
     st.page_link(_page(name), label=label, icon=PAGES[name].icon, query_params=_parameters(address))
 
 
 def go(name: str, **address: object) -> None:
-    """Leave for another page, about the given things; the collection goes along."""
+    """Go to another page; arguments as for ``link``."""
     st.switch_page(_page(name), query_params=_parameters(address))
 
 
@@ -62,7 +62,7 @@ def _page(name: str) -> Any:
 
 
 def _draw(name: str) -> Callable[[], None]:
-    """The page's function; its module is imported when the page is first visited."""
+    """The page's function, which imports the module on the first visit."""
 
     def page() -> None:
         importlib.import_module(PAGES[name].module).page()

@@ -1,4 +1,4 @@
-"""A panel: a title, a picture of the rows of one SQL statement, how to read it, and that statement on request."""
+"""A panel: a title, a chart of the rows of one SQL statement, a note, and the statement on request."""
 
 from collections.abc import Callable
 
@@ -10,25 +10,25 @@ from dashboards.ui.navigation import link
 from dashboards.ui.reading import ask
 
 SHOWN_ROWS = 1000
-"""Rows of a panel's own table; the SQL page gives all."""
+"""Rows in the table below a panel's statement; the SQL page shows more."""
 OPENED = False
-"""Whether panels show their statements at first."""
+"""Whether panels start with their statements shown."""
 
 
 def panel(
-    title: str, sql: str, draw: Callable[[pl.DataFrame], None], *, note: str = "", empty: str = "There is nothing yet."
+    title: str, sql: str, draw: Callable[[pl.DataFrame], None], *, note: str = "", empty: str = "No data yet."
 ) -> None:
-    """Draw the rows of a statement, and show the statement itself on request.
+    """Draw the rows of a statement, and show the statement on request.
 
-    What is drawn is what the statement gives: ``draw`` may arrange rows, never compute further numbers. A statement
-    that fails (a damaged file, say) has its error in place of its picture; the rest of the page stands.
+    ``draw`` may arrange rows but not compute numbers: the chart shows what the statement returns. If the statement fails
+    (a damaged file, say), its error takes the place of the chart; the rest of the page is unaffected.
 
     Args:
-        title: of the picture; no two on a page have the same.
-        sql: the statement; it runs as it stands in ``ato sql``.
+        title: unique on its page.
+        sql: the statement; it runs unchanged in ``ato sql``.
         draw: draws the rows.
-        note: how to read it: what the axes are, their units, what n and an interval are.
-        empty: said in place of the picture if there are no rows: what makes some.
+        note: how to read the chart: axes, units, n, intervals.
+        empty: shown if there are no rows; names the command that makes them.
     """
     with st.container(border=True):
         st.subheader(title, anchor=False)
@@ -44,7 +44,7 @@ def panel(
 
 
 def _drawn(sql: str, draw: Callable[[pl.DataFrame], None], empty: str) -> pl.DataFrame:
-    """Draw the rows of a statement; returns them, none if it failed."""
+    """Draw the rows of a statement and return them; an empty frame if it failed."""
     try:
         rows = ask(sql)
     except AtoError as error:

@@ -1,4 +1,4 @@
-"""Reading the warehouse for the pages: answers that all sessions share, and statements with their values filled in."""
+"""Queries of the pages: results shared by all sessions, and statements with values filled in."""
 
 import os
 import re
@@ -12,14 +12,14 @@ import warehouse
 from dashboards.ui.snapshot import Live, Snapshot
 
 REMEMBERED = 400
-"""Results of questions kept in memory; they are aggregates and small."""
+"""Query results kept in memory; they are small aggregates."""
 
 
 def snapshot(memory: str | None = None) -> Snapshot:
-    """The warehouse as it is, on a connection of all sessions.
+    """The current snapshot of the warehouse, on a connection that all sessions share.
 
     Args:
-        memory: the most that statements may hold; the connection is then another one.
+        memory: memory limit of the statements, such as ``2GB``; each limit has a connection of its own.
     """
     return _live(os.environ.get("ATO_WAREHOUSE"), memory).current()
 
@@ -30,7 +30,7 @@ def _live(root: str | None, memory: str | None) -> Live:
 
 
 def ask(sql: str) -> pl.DataFrame:
-    """The rows of one reading statement.
+    """The rows of one read-only statement.
 
     Raises:
         InputError: wrong SQL.
@@ -46,7 +46,7 @@ def _answer(sql: str, taken_at: datetime, _connection: duckdb.DuckDBPyConnection
 
 
 def filled(sql: str, **values: object) -> str:
-    """SQL with its ``$name`` placeholders replaced by literals: a statement that runs as it stands anywhere.
+    """SQL with its ``$name`` placeholders replaced by literals, so that it runs anywhere.
 
     >>> filled("select * from operators where collection = $collection and leap = $leap", collection="it's", leap=2)
     "select * from operators where collection = 'it''s' and leap = 2"

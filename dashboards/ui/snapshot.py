@@ -1,4 +1,4 @@
-"""The warehouse as it was at a moment, shared by all sessions and made anew where stages have finished since."""
+"""A snapshot of the warehouse that all sessions share, renewed when stages have finished."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,21 +12,21 @@ from ato.errors import AtoError
 from warehouse.storage.backends import Entry
 
 FRESH_SECONDS = 30
-"""So often the manifests of stages are listed, if somebody looks."""
+"""Interval between listings of the manifests while pages are in use."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The warehouse as it was at a moment."""
+    """The warehouse at one moment."""
 
     connection: duckdb.DuckDBPyConnection
     taken_at: datetime
     manifests: dict[str, Entry]
-    """Those of all stages: nothing is new while they are the same."""
+    """Manifests of all stages; the snapshot is current while they are unchanged."""
 
 
 class Live:
-    """Gives the latest snapshot. Who comes after a pause waits for a new one, others have theirs made meanwhile."""
+    """Provides the latest snapshot. A visit after a pause waits for a new one; otherwise it is renewed in the background."""
 
     def __init__(self, root: str | None, memory: str | None):
         """Open the warehouse.
@@ -42,7 +42,7 @@ class Live:
         self._looked = monotonic()
 
     def current(self) -> Snapshot:
-        """The warehouse as of at most some ``FRESH_SECONDS`` ago."""
+        """The snapshot, at most a few ``FRESH_SECONDS`` old."""
         with self._lock:
             pause = monotonic() - self._looked
             if pause > FRESH_SECONDS and (self._renewing is None or not self._renewing.is_alive()):
@@ -59,7 +59,7 @@ class Live:
         try:
             self._snapshot = self._taken(manifests)
         except AtoError:
-            self._looked = float("-inf")  # the next visitor meets the error
+            self._looked = float("-inf")  # the next visit gets the error
 
     def _taken(self, manifests: dict[str, Entry]) -> Snapshot:
         return Snapshot(warehouse.connect(self._root, memory=self._memory), datetime.now(UTC), manifests)

@@ -93,12 +93,12 @@ def host_product_rate(d_model: int) -> float:
     """FLOP/s of x'y of rows [n, d], one on each core."""
     import torch
 
-    from ato.numerics.matmul import product
-    from ato.numerics.parallel import run_all
+    from ato.numerics.matmul import cross_gram
+    from ato.numerics.parallel import run_tasks
 
     n, cores = _rows(d_model), torch.get_num_threads()
     x, y = (torch.randn(n, d_model) for _ in range(2))
-    seconds = _best_seconds(lambda: run_all([partial(product, x, y)] * cores))
+    seconds = _best_seconds(lambda: run_tasks([partial(cross_gram, x, y)] * cores))
     return cores * 2 * n * d_model**2 / seconds
 
 
@@ -112,12 +112,12 @@ def solve_rate(d_model: int) -> float:
     import numpy as np
     import torch
 
-    from ato.numerics.parallel import run_all
+    from ato.numerics.parallel import run_tasks
 
     d, n = min(d_model, SOLVED), torch.get_num_threads()
     rows = np.random.default_rng(0).normal(size=(d, d))
     scatter = rows @ rows.T
-    seconds = _best_seconds(lambda: run_all([partial(np.linalg.eigh, scatter)] * n))
+    seconds = _best_seconds(lambda: run_tasks([partial(np.linalg.eigh, scatter)] * n))
     return n * SOLVE_FLOPS * d**3 / seconds
 
 

@@ -24,8 +24,8 @@ def n_groups(settings: Settings) -> int:
 
 
 def moments_bytes(settings: Settings, d: int) -> int:
-    """Bytes of the moments: a d x d float64 matrix for each kind of row and each pair, in each group, and those of chance."""
-    return 8 * d * d * (own_products(settings) * n_groups(settings) + chance_products(settings))
+    """Bytes of the moments: a d x d float64 matrix for each kind of row and pair, a group and once permuted."""
+    return 8 * d * d * (own_products(settings) * n_groups(settings) + permutation_null_products(settings))
 
 
 def own_products(settings: Settings) -> int:
@@ -38,7 +38,7 @@ def own_products(settings: Settings) -> int:
     return (len(pairs) if policy.startswith(("attended", "shuffled")) else len(sources)) + len(targets) + len(pairs)
 
 
-def chance_products(settings: Settings) -> int:
+def permutation_null_products(settings: Settings) -> int:
     """The same of the moments with documents shuffled, which are kept for the whole train split only."""
     operators = settings.operators
     if not operators.permutation_null and "permuted" not in operators.methods:

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 
 from ato.models.shapes import ModelShape
 from ato.moments.moments import GATHERED_ROWS
+from ato.saes.architectures import TRAINABLE
 from flows.estimates.machine_rates import SOLVE_FLOPS, MachineRates
 from flows.estimates.sizes import (
     TEST,
     TRAIN,
     activation_bytes,
     causal_pairs,
-    chance_products,
     fitted_methods,
     kept_tokens,
     moments_bytes,
     n_devices,
     own_products,
+    permutation_null_products,
     sae_widths,
 )
 from flows.settings import Settings
@@ -106,7 +107,7 @@ def _collect(settings: Settings, shape: ModelShape) -> StageWork:
     moments = moments_bytes(settings, d)
     return StageWork(
         forward=tokens * shape.forward_flops(max(layers) + 1) / n_devices(settings),
-        product=tokens * 2 * d * d * (own_products(settings) + TRAIN * chance_products(settings)),
+        product=tokens * 2 * d * d * (own_products(settings) + TRAIN * permutation_null_products(settings)),
         memory_bytes=_model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
         disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
     )
@@ -138,10 +139,9 @@ def _training_cost(settings: Settings, d: int, width: int) -> tuple[float, float
     saes = settings.saes
     weights = 2 * d * width
     updated = ADAM_BYTES * weights / saes.batch_size
-    if saes.architecture != "topk":
-        return 6 * weights, updated + 8 * PASSED * width
-    # Only the encoder is dense; active features are gathered once forwards and three times backwards.
-    return weights, updated + 4 * PASSED * width + 4 * 4 * saes.k * d
+    kind = TRAINABLE[saes.architecture]
+    gathered = 4 * kind.decoder_gathers * saes.k * d
+    return kind.dense_products * weights, updated + kind.dense_passes * PASSED * width + gathered
 
 
 def _features(settings: Settings, shape: ModelShape) -> StageWork:
@@ -173,7 +173,7 @@ def _operators(settings: Settings, shape: ModelShape) -> StageWork:
     sources, targets = ({pair[end] for pair in pairs} for end in (0, 1))
     fitted = fitted_methods(settings)
     reduced = [method for method in fitted if method.startswith("rrr")]
-    # Each source is decomposed once a fold, once in all and once for chance, each target once for its whitening.
+    # Each source is decomposed once a fold, once in all and once permuted, each target once for its whitening.
     cube = SOLVE_FLOPS * (len(sources) * (folds + 2) + (len(targets) if reduced else 0))
     # A fold takes three products of matrices whatever the strengths, a fit two, its scores on train and val twelve.
     cube += n * (6 * folds * len(fitted) + len(operators.methods) * (4 + 24))
@@ -196,7 +196,7 @@ def _evaluate(settings: Settings, shape: ModelShape) -> StageWork:
     shares, sources = len(operators.train_fractions), len({source for source, _ in operators.pairs})
     judged = [widths[target] for _, target in operators.pairs if target in widths]
     features = sum(judged) * methods
-    # Canonical modes, true and of chance, and the study's rank curve; a decomposition for each share of the data.
+    # Canonical modes, true and permuted, and the study's rank curve; a decomposition for each share of the data.
     cube = n * 3 * CANONICAL + sources * shares * (SOLVE_FLOPS + 4) + n * shares * 10
     # Of an active feature, the decoder row is multiplied with the residual once for each operator.
     gathered = tokens * settings.saes.k * 4 * d * len(judged) * methods

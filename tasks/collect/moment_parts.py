@@ -10,13 +10,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.moments import Moments
-from ato.residuals import ResidualSource, share_pass
+from ato.residuals import ResidualSource, run_pass
 from tasks.collect.moments import (
     MomentsPass,
     StudyMoments,
     attention_layers,
     moments_stage,
-    needs_chance,
+    needs_permutation_null,
     publish_moments,
     write_moments,
 )
@@ -51,7 +51,7 @@ def gather_moments(
     source = shard_source(warehouse, row, model, settings, attention_layers(operators))
     moments = MomentsPass(source, operators)
     with Progress("moments", row["n_kept"], "tokens") as progress:
-        share_pass(source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance(block.n))
+        run_pass(source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance(block.n))
     publish_moments(stage, moments.moments)
 
 
@@ -73,7 +73,7 @@ def gather_part(
 def gather(source: ResidualSource, operators: OperatorSettings, progress: Progress) -> StudyMoments:
     """The moments of the shards that a source yields."""
     moments = MomentsPass(source, operators)
-    share_pass(source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance())
+    run_pass(source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance())
     return moments.moments
 
 
@@ -126,7 +126,7 @@ def _merged(shards: Sequence[range], collection: str, operators: OperatorSetting
         first, *others = (warehouse.artifact_path(*_path(collection, operators, part, suffix)) for part in shards)
         return sum((Moments.load(other) for other in others), Moments.load(first))
 
-    return StudyMoments(merged(), merged("-permuted") if needs_chance(operators) else None)
+    return StudyMoments(merged(), merged("-permuted") if needs_permutation_null(operators) else None)
 
 
 def _path(collection: str, operators: OperatorSettings, shards: range, suffix: str = "") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The moments of a study: those of its pairs under its position policy, and those of chance, from one pass."""
+"""The moments of a study: those of its pairs under its position policy and of the permutation null, from one pass."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class StudyMoments:
     """Train rows with the documents of y shuffled against x, positions kept; None where the settings leave it out."""
 
     def permuted_pair(self, source: int, target: int) -> tuple[Moments, tuple[int, int]]:
-        """The moments of chance, and the keys of one pair in them."""
+        """The moments of the permutation null, and the keys of one pair in them."""
         if self.permuted is None:
             raise SettingsError(
                 "the moments hold no shuffled documents", cure="set operators.permutation_null=true and run again"
@@ -40,7 +40,7 @@ class MomentsPass:
 
     Args:
         source: whose blocks it will be given.
-        settings: name the pairs, the policy, the shares of the train documents, and whether chance is measured.
+        settings: name the pairs, the policy, the shares of the train documents, whether there is a permutation null.
     """
 
     def __init__(self, source: ResidualSource, settings: OperatorSettings):
@@ -51,7 +51,7 @@ class MomentsPass:
         cuts = [fraction for fraction in settings.train_fractions if fraction < 1]
         own = Moments(keyed, n_folds=source.n_folds, cuts=cuts)
         shuffled = [(permuted_key(source), target) for source, target in settings.pairs]
-        self.moments = StudyMoments(own, Moments(shuffled, n_folds=1) if needs_chance(settings) else None)
+        self.moments = StudyMoments(own, Moments(shuffled, n_folds=1) if needs_permutation_null(settings) else None)
 
     def update(self, block: ResidualBlock) -> "MomentsPass":
         """Take a block of all layers into account."""
@@ -72,7 +72,7 @@ class MomentsPass:
         self.moments.permuted.update(residuals, fold=0, rows=rows)
 
 
-def needs_chance(settings: OperatorSettings) -> bool:
+def needs_permutation_null(settings: OperatorSettings) -> bool:
     """Whether moments of shuffled documents are among those that the settings need."""
     return settings.permutation_null or "permuted" in settings.methods
 
@@ -83,7 +83,7 @@ def moments_stage(warehouse: Warehouse, collection: str, settings: OperatorSetti
         "pairs": sorted(map(list, settings.pairs)),
         "position_policy": settings.position_policy,
         "train_fractions": sorted(settings.train_fractions),
-        "permutation_null": needs_chance(settings),
+        "permutation_null": needs_permutation_null(settings),
     }
     slug = f"moments-{len(settings.pairs)}-pairs"
     return Stage(warehouse, "moments", slug, settings=own, inputs=[collection], collection=collection)
@@ -110,7 +110,7 @@ def load_moments(
     stage, policy, pairs = moments_stage(warehouse, collection, settings), settings.position_policy, list(pairs)
     keyed = [(source_key(*pair, parse_policy(policy)), pair[1]) for pair in pairs]
     own = Moments.load(warehouse.artifact_path(*_path(stage)), keyed)
-    if not needs_chance(settings):
+    if not needs_permutation_null(settings):
         return StudyMoments(own, None)
     shuffled = [(permuted_key(source), target) for source, target in pairs]
     return StudyMoments(own, Moments.load(warehouse.artifact_path(*_path(stage, "-permuted")), shuffled))

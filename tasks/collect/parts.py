@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.errors import SettingsError
-from ato.residuals import share_pass
+from ato.residuals import run_pass
 from tasks.collect.moment_parts import gather, is_gathered, keep
 from tasks.collect.moments import MomentsPass, StudyMoments
 from tasks.collect.plan import CollectionPlan, make_plan, part_path
@@ -55,7 +55,7 @@ def collect_shards(
             Warehouse(), collection, lm, settings, layers, replicas=model_replicas(model), on_tokens=progress.advance
         )
         moments = MomentsPass(source, operators)
-        share_pass(source, [moments])
+        run_pass(source, [moments])
     return Collected(source.plan, source.records, source.tokens_run, moments.moments)
 
 

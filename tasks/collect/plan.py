@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ato.text import Sequence as TokenSequence
+from ato.text import TokenSequence
 from ato.text.sequences import check_folds, make_sequences
 from tasks.settings import CollectSettings
 from warehouse.datasets.corpora import read_documents

@@ -106,7 +106,7 @@ class RankEvaluation:
         return fit_operator_from_moments(self._moments.own, *pair.keys, "ridge", alphas=self._operators.alphas).operator
 
     def _null(self, pair: PairStage) -> CanonicalModes | None:
-        """The canonical modes of chance: documents of y shuffled against x."""
+        """The canonical modes of the permutation null: documents of y shuffled against x."""
         if self._moments.permuted is None:
             return None
         permuted, keys = self._moments.permuted_pair(*pair.layers)

@@ -40,7 +40,7 @@ class FeatureEvaluation:
     """Scores of every feature under every operator that ends at its SAE; one encoding an SAE serves them all.
 
     Args:
-        place: device on which the SAEs read residuals.
+        device: device on which the SAEs read residuals.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class FeatureEvaluation:
         sae_keys: list[str],
         pairs: Iterable[PairStage],
         settings: EvaluateSettings,
-        place: torch.device,
+        device: torch.device,
     ):
-        self._warehouse, self._settings, self._place = warehouse, settings, place
+        self._warehouse, self._settings, self._device = warehouse, settings, device
         own = settings.model_dump(exclude={"ranks"})
         self._units = [
             FeatureUnit(
@@ -85,7 +85,7 @@ class FeatureEvaluation:
         consumers: list[Consumer] = []
         for key in sorted({unit.sae for unit in self._missing}):
             units = [unit for unit in self._missing if unit.sae == key]
-            sae = load_judged_sae(self._warehouse, units[0].row).to(self._place)
+            sae = load_judged_sae(self._warehouse, units[0].row).to(self._device)
             layer = units[0].pair.target_layer
             operators = {
                 unit.pair.operator_key(method): (unit.pair.keys[0], unit.pair.load(method))

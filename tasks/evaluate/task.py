@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from ato.residuals import Consumer, share_pass
+from ato.residuals import Consumer, run_pass
 from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
 from tasks.collect.sources import collection_row
@@ -19,7 +19,7 @@ from tasks.evaluate.efficiency import RankEvaluation
 from tasks.evaluate.feature_transport import FeatureEvaluation
 from tasks.evaluate.scaling import MapEvaluation
 from tasks.operators.pairs import feature_pair_stages, pair_stages
-from tasks.saes.task import place_of_saes
+from tasks.saes.task import device_of_saes
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
@@ -101,7 +101,7 @@ def _evaluations(
         [pair for pair in found if pair.target_layer in targets] for found in (pairs, [*pairs, *for_features])
     )
     return [
-        FeatureEvaluation(warehouse, collection, sae_keys, all_ending, settings, place_of_saes(model)),
+        FeatureEvaluation(warehouse, collection, sae_keys, all_ending, settings, device_of_saes(model)),
         RankEvaluation(warehouse, ending, operators, settings),
         MapEvaluation(warehouse, pairs, operators, settings, targets),
     ]
@@ -129,7 +129,7 @@ def _judge(
     source = paired_source(warehouse, row, model, operators)
     n_test = moments.own.variation(pairs[0][1], ["test"])[0]
     with Progress("evaluate", n_test, "test tokens") as progress:
-        share_pass(
+        run_pass(
             source, consumers, layers=sorted(layers), splits=["test"], on_block=lambda block: progress.advance(block.n)
         )
     with Progress("evaluate", missing.total(), "evaluations") as progress, checked_together():

@@ -21,10 +21,10 @@ from ato.features.ranking import (
     rank_features,
 )
 from ato.models import LanguageModel
-from ato.residuals import ResidualSource, share_pass
+from ato.residuals import ResidualSource, run_pass
 from ato.residuals.memory import FirstTokens
 from ato.saes import SharedEncoding, SparseAutoencoder
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tasks.engine.progress import Progress, say
 from tasks.saes.task import load_judged_sae, spread
 from tasks.settings import EvaluateSettings, FeatureSettings
@@ -54,9 +54,9 @@ class Scoring:
     windows: ExampleWindows = field(init=False)
 
     @classmethod
-    def of(cls, warehouse: Warehouse, row: Mapping[str, Any], place: torch.device) -> "Scoring":
-        """An empty one for a row of the table ``saes``; the SAE reads residuals at this place."""
-        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)).to(place))
+    def of(cls, warehouse: Warehouse, row: Mapping[str, Any], device: torch.device) -> "Scoring":
+        """An empty one for a row of the table ``saes``; the SAE reads residuals on this device."""
+        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)).to(device))
 
     def normalised(self) -> dict[str, np.ndarray]:
         """The normalised components, the causal effect among them where it was measured."""
@@ -106,7 +106,7 @@ def look(
 
 def ablate(
     scorings: list[Scoring],
-    sequences: list[Sequence],
+    sequences: list[TokenSequence],
     model: LanguageModel,
     median_norm: Mapping[int, float],
     settings: FeatureSettings,
@@ -159,7 +159,7 @@ def pass_over(scorings: list[Scoring], source: ResidualSource, consumers: list[A
     """The first tokens of the train split, with a progress bar."""
     layers = sorted({s.layer for s in scorings})
     with Progress("features", n_tokens, unit) as progress:
-        share_pass(
+        run_pass(
             FirstTokens(source, n_tokens),
             consumers,
             layers=layers,
@@ -219,7 +219,7 @@ def _lens_columns(lens: LogitLens | None, n: int, texts: "TokenTexts") -> dict[s
     }
 
 
-def example_columns(s: Scoring, sequences: Mapping[int, Sequence], texts: "TokenTexts") -> dict[str, Any]:
+def example_columns(s: Scoring, sequences: Mapping[int, TokenSequence], texts: "TokenTexts") -> dict[str, Any]:
     """Columns of ``feature_examples`` beside the keys."""
     e, w = s.examples, s.windows
     return {

@@ -7,7 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.features.stats import FeatureStats
-from ato.residuals import share_pass
+from ato.residuals import run_pass
 from tasks.collect.sources import collection_row, residual_source
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import divided, run_parts
@@ -24,7 +24,7 @@ from tasks.features.scoring import (
     score_columns,
     select,
 )
-from tasks.saes.task import load_judged_sae, place_of_saes, sae_rows
+from tasks.saes.task import device_of_saes, load_judged_sae, sae_rows
 from tasks.settings import EvaluateSettings, FeatureSettings, ModelSettings
 from warehouse.catalog.catalog import rows
 from warehouse.datasets.sequences import stored_sequences
@@ -66,11 +66,11 @@ def _measure(missing: list[str], collection: str, model: ModelSettings) -> None:
     warehouse = Warehouse()
     stages = {key: _statistics_stage(warehouse, collection, key) for key in missing}
     found = {row["sae"]: row for row in sae_rows(warehouse, missing)}
-    place = place_of_saes(model)
-    stats = {key: FeatureStats(load_judged_sae(warehouse, row).to(place), row["layer"]) for key, row in found.items()}
+    device = device_of_saes(model)
+    stats = {key: FeatureStats(load_judged_sae(warehouse, row).to(device), row["layer"]) for key, row in found.items()}
     source = residual_source(warehouse, collection_row(warehouse, collection), model)
     layers = sorted({row["layer"] for row in found.values()})
-    n_tokens = share_pass(source, list(stats.values()), layers=layers, splits=["test"])
+    n_tokens = run_pass(source, list(stats.values()), layers=layers, splits=["test"])
     with checked_together():
         for key, row in found.items():
             with stages[key] as stage:
@@ -123,7 +123,7 @@ def _score(
     stages = {key: _scoring_stage(warehouse, collection, key, settings, evaluate) for key in missing}
     row = collection_row(warehouse, collection)
     source = residual_source(warehouse, row, model)
-    scorings = [Scoring.of(warehouse, found, place_of_saes(model)) for found in sae_rows(warehouse, missing)]
+    scorings = [Scoring.of(warehouse, found, device_of_saes(model)) for found in sae_rows(warehouse, missing)]
     lm = language_model(model)
     tokens = look(scorings, source, lm, settings)
     tokens_run = 0

@@ -10,9 +10,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from ato.evaluation.residual_scores import PairScores
-from ato.numerics.parallel import run_all
+from ato.numerics.parallel import run_tasks
 from ato.operators.fitting import OperatorFit, fit_operator_from_moments
-from ato.residuals import share_pass
+from ato.residuals import run_pass
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
 from tasks.collect.sources import collection_row
 from tasks.engine.model_cache import check_layers
@@ -108,7 +108,7 @@ def _fit_pairs(
             for pair in pairs
         }
         source, layers = paired_source(warehouse, row, model, settings), {key for pair in pairs for key in pair.keys}
-        share_pass(source, list(scores.values()), layers=sorted(layers), splits=["test"])
+        run_pass(source, list(scores.values()), layers=sorted(layers), splits=["test"])
         with checked_together():
             for pair in pairs:
                 key = pair.stage.key
@@ -174,8 +174,8 @@ def _commit(
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
     results = scores.result(n_boot=evaluate.n_bootstrap, seed=evaluate.bootstrap_seed)
     with pair.stage as stage:
-        spectra = run_all([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
-        scored = run_all(
+        spectra = run_tasks([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
+        scored = run_tasks(
             [
                 partial(operator_row, pair, method, fit, results[method], moments.own, row)
                 for method, fit in fits.items()

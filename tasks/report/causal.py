@@ -1,4 +1,4 @@
-"""Figure 5 of the study: log-perplexity of the model when the residual at the target layer is replaced."""
+"""Figure 5 of the study: log-perplexity when the residual at the target layer is replaced."""
 
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,17 @@ PAIRS = 6
 
 
 def position_set(scope: Scope) -> str | None:
-    """The edited positions that the report is about: the study's three sets averaged, else the first set there is."""
+    """The set of edited positions shown: the study's three sets averaged, else the most common set."""
     found = scope.ask(
-        f"select position_set from causal_summary where {scope.of_collection} and intervention <> 'none' "
-        "and feature_id is null group by position_set order by position_set = 'study' desc, count(*) desc, position_set limit 1"
+        f"select position_set from causal_summary where {scope.of_collection} and intervention <> 'none' and "
+        "feature_id is null group by position_set order by position_set = 'study' desc, count(*) desc, position_set "
+        "limit 1"
     )
     return found[0]["position_set"] if found else None
 
 
 def panels(scope: Scope) -> list[Panel]:
-    """What each intervention costs, a small figure a pair."""
+    """Cost of each intervention, one small chart per pair."""
     key, title = "causal", "Log-perplexity under interventions (Fig. 5)"
     positions = position_set(scope)
     pairs = spread(
@@ -44,7 +45,7 @@ where {scope.of_collection} and position_set = {text(positions or "")} and featu
 order by target_layer, source_layer, intervention"""
     rows = scope.ask(sql)
     if not rows:
-        return [absent(key, title, sql, "no intervention has been run yet: run the flow causal")]
+        return [absent(key, title, sql, "no interventions yet, run `ato run causal`")]
     first = [
         r for r in rows if (r["target_layer"], r["source_layer"]) == (rows[0]["target_layer"], rows[0]["source_layer"])
     ]
@@ -59,12 +60,14 @@ order by target_layer, source_layer, intervention"""
             sql,
             rows,
             draw=_draw,
-            caption=f"Rise of the mean next-token loss over the whole sequence (nats, logarithmic beyond 0.01) above the unedited "
-            f"model on the same sequences, {where}; bars are paired 95 % intervals by document"
-            + (" (the three sets' averaged)" if positions == "study" else "")
-            + ". In a title: source → target layer and the unedited model's log-perplexity. The numbers below also hold the loss "
-            "from the first edited position on, and the KL divergence.",
-            n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator {rows[0]['method']}",
+            caption="Rise of the mean next-token loss over the whole sequence (nats per token, logarithmic beyond "
+            f"0.01) against the unedited model on the same sequences, {where}. Bars are paired 95 % intervals by "
+            "document"
+            + (" (averaged over the three sets)" if positions == "study" else "")
+            + ". Titles: source → target layer and log-perplexity of the unedited model. The numbers below include the "
+            "loss from the first edited position on and the KL divergence.",
+            n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator "
+            f"{rows[0]['method']}",
             alt=f"Rise of log-perplexity for {first[0]['source_layer']} to {first[0]['target_layer']}, in nats: {seen}.",
         )
     ]

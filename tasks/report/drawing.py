@@ -1,4 +1,4 @@
-"""How figures look and how they become bytes: one palette, SVG for the page, PNG for files, equal rows to equal bytes."""
+"""Style and rendering of figures: SVG for the page, PNG for files; equal rows give equal bytes."""
 
 import io
 import re
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-"""Okabe and Ito's palette, told apart with any colour vision."""
+"""Okabe and Ito's colour-blind safe palette."""
 INK = "#1a1c1f"
-"""Lines and words; on the page they take the colour of its text, light or dark."""
+"""Lines and text; replaced on the page by its text colour."""
 MUTED = "#8a8f98"
 WIDTH = 8.6
 """Width of every figure, in inches."""
@@ -23,7 +23,7 @@ Draw = Callable[["Figure", list[dict[str, Any]]], None]
 
 @contextmanager
 def _style(key: str) -> Iterator[None]:
-    """matplotlib's settings within: nothing of the user's own configuration, ids that depend on the figure only."""
+    """matplotlib's settings: none of the user's configuration, ids that depend on the figure only."""
     import matplotlib
 
     own: dict[Any, Any] = {
@@ -64,7 +64,7 @@ def _figure(draw: Draw, rows: list[dict[str, Any]]) -> "Figure":
 
 
 def svg(key: str, draw: Draw, rows: list[dict[str, Any]]) -> str:
-    """A figure as an SVG element for a page: no background, words in the page's colour, ids that start with the key."""
+    """A figure as an SVG element of a page: no background, text in the page's colour, ids prefixed with the key."""
     stream = io.BytesIO()
     with _style(key):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -81,7 +81,7 @@ def png(key: str, draw: Draw, rows: list[dict[str, Any]]) -> bytes:
 
 
 def _for_page(text: str, key: str) -> str:
-    """Strip what only a file of its own needs (names of schemas, metadata, sizes) and keep its ids apart from others."""
+    """Strip what only a standalone file needs (schemas, metadata, sizes) and prefix the ids."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
@@ -96,12 +96,12 @@ def _for_page(text: str, key: str) -> str:
 
 
 def ink_on(red: float, green: float, blue: float) -> str:
-    """Black or white, whichever is read more easily on a colour with channels in [0, 1]."""
+    """Black or white, whichever is more readable on a colour with channels in [0, 1]."""
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#ffffff"
 
 
 def interval_bars(axes: Any, x: Any, rows: list[dict[str, Any]], name: str, colour: str, **options: Any) -> None:
-    """Points of the column ``name`` with bars from ``name_low`` to ``name_high`` where there is an interval."""
+    """Points of the column ``name`` with error bars from ``name_low`` to ``name_high``."""
     values = [row[name] for row in rows]
     below = [_distance(row[name], row[f"{name}_low"]) for row in rows]
     above = [_distance(row[f"{name}_high"], row[name]) for row in rows]
@@ -113,6 +113,6 @@ def _distance(high: float | None, low: float | None) -> float:
 
 
 def grid_shape(n: int, columns: int) -> tuple[int, int]:
-    """Rows and columns of n small figures."""
+    """Rows and columns of a grid of n charts."""
     width = max(1, min(n, columns))
     return -(-n // width), width

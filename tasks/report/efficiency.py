@@ -1,4 +1,4 @@
-"""Figure 4 of the study: transport efficiency against rank, with its bracket, the chance level and the published curve."""
+"""Figure 4 of the study: transport efficiency against rank, with bracket, permutation null and published curve."""
 
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ where {scope.of_collection} and {scope.of_policy} and is_latest
 order by leap, rank"""
     rows = scope.ask(sql)
     if not rows:
-        return [absent(key, title, sql, "no ceiling has been measured yet: run the flow evaluate")]
+        return [absent(key, title, sql, "no ceilings yet, run `ato run evaluate`")]
     last = [max((r for r in rows if r["leap"] == leap), key=lambda r: r["rank"]) for leap in leaps]
     seen = "; ".join(
         f"leap {r['leap']}: efficiency {number(r['efficiency'])} at rank {r['rank']}, as published "
@@ -48,16 +48,16 @@ order by leap, rank"""
             sql,
             rows,
             draw=_draw,
-            caption="Top: whitened r² (no unit) that a map of rank r can reach: the band runs from the held-out ceiling to the "
-            "in-sample one, dots are the best map of that rank on test tokens with 95 % intervals by document, the dotted line "
-            "is the ceiling with documents shuffled (chance). Bottom: efficiency, the map's r² over the ceiling: the band runs "
-            "from the in-sample to the held-out ceiling, with 95 % intervals; "
-            "dashed is the published way (truncated SVD of ridge on test over the "
-            "in-sample ceiling), cut off below -0.5. Horizontally the rank r, logarithmic.",
-            n=f"{extent(rows, 'n_train')} train and {extent(rows, 'n_test')} test tokens, {extent(rows, 'd_kept')} kept "
-            f"dimensions; {wide} of {len(rows)} brackets wider than 0.05; position policy {scope.position_policy}"
+            caption="Top: whitened r² against rank r. The band runs from the held-out to the in-sample ceiling; dots "
+            "are the best map of that rank on test tokens, with 95 % intervals by document; dotted is the permutation "
+            "null (ceiling with documents shuffled). Bottom: transport efficiency, r² of the map over the ceiling. The "
+            "band runs from the in-sample to the held-out ceiling, with 95 % intervals; dashed is the published "
+            "estimate (truncated SVD of ridge on test over the in-sample ceiling), clipped at -0.5. Rank axis is "
+            "logarithmic.",
+            n=f"{extent(rows, 'n_train')} train and {extent(rows, 'n_test')} test tokens, {extent(rows, 'd_kept')} "
+            f"kept dimensions; {wide} of {len(rows)} brackets wider than 0.05; position policy {scope.position_policy}"
             + (
-                "; fewer than 10 train tokens a dimension: in-sample numbers are optimistic"
+                "; fewer than 10 train tokens per dimension: in-sample numbers are optimistic"
                 if rows[0]["few_tokens"]
                 else ""
             ),
@@ -83,13 +83,13 @@ def _draw(figure: "Figure", rows: Rows) -> None:
         )
         top.plot(ranks, held_out, color=COLOURS[0], lw=1.0)
         top.plot(ranks, in_sample, color=COLOURS[0], lw=1.0)
-        top.plot(ranks, column("ceiling_null"), ":", color=MUTED, label="ceiling, documents shuffled")
+        top.plot(ranks, column("ceiling_null"), ":", color=MUTED, label="permutation null")
         top.vlines(ranks, column("r2_rrr_low"), column("r2_rrr_high"), color=COLOURS[1], lw=1.0)
         top.plot(ranks, column("r2_rrr"), "o", ms=3, color=COLOURS[1], label="best map of that rank")
         top.set(title=f"{some[0]['source_layer']} → {some[0]['target_layer']} (leap {leap})", xscale="log")
         low, high = column("efficiency_against_in_sample"), column("efficiency")
         bottom.fill_between(ranks, low, high, color=COLOURS[2], alpha=0.35, lw=0)
-        bottom.plot(ranks, high, "o-", ms=3, color=COLOURS[2], label="efficiency, bracket of its ceiling")
+        bottom.plot(ranks, high, "o-", ms=3, color=COLOURS[2], label="efficiency, bracketed")
         bottom.vlines(ranks, column("efficiency_low"), column("efficiency_high"), color=COLOURS[2], lw=1.0)
         bottom.plot(ranks, column("efficiency_paper"), "--", color=COLOURS[5], label="as published")
         bottom.axhline(1.0, color=MUTED, lw=0.8)

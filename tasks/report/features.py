@@ -1,4 +1,4 @@
-"""Features in words: their best examples with tokens shaded by activation, the words they promote, explanations."""
+"""Features with their top examples, promoted tokens and explanations."""
 
 from html import escape
 from itertools import groupby
@@ -7,11 +7,11 @@ from typing import Any
 from tasks.report.panels import Panel, Rows, Scope, absent, number, with_interval
 
 EXAMPLES = 3
-"""Examples of one feature."""
+"""Examples per feature."""
 
 
 def panels(scope: Scope, n_features: int) -> list[Panel]:
-    """Feature examples and, where there are any, explanations."""
+    """Feature examples and explanations."""
     return [_examples(scope, n_features), _explanations(scope)]
 
 
@@ -33,16 +33,16 @@ left join feature_examples as e
 order by b.layer, b.sae, b.rank, e.rank"""
     rows = scope.ask(sql) if n_features else []
     if not rows:
-        return absent(key, title, sql, "no feature has been selected yet: run the flow features")
+        return absent(key, title, sql, "no features selected yet, run `ato run features`")
     cards = [_card(list(some)) for _, some in groupby(rows, key=lambda r: (r["layer"], r["sae"], r["feature_id"]))]
     return Panel(
         key,
         title,
         sql,
         [{k: v for k, v in row.items() if k not in ("tokens", "activations")} for row in rows],
-        caption="The best selected features: top-activating windows of held-in text, each token shaded by the feature's activation "
-        "there relative to the window's largest (point at a token for its value). Causal effect: rise of the next-token loss in "
-        "nats when the feature is subtracted, with its 95 % interval by document.",
+        caption="The best selected features: top-activating windows of training text, each token shaded by the "
+        "feature's activation relative to the largest in the window (hover for the value). Causal effect: rise of the "
+        "next-token loss in nats when the feature is ablated, with its 95 % interval by document.",
         n=f"{len(cards)} features, up to {EXAMPLES} examples each",
         alt="Text examples of features, tokens shaded by activation.",
         body="\n".join(cards),
@@ -68,7 +68,7 @@ def _card(rows: Rows) -> str:
     if f["explanation"]:
         doubt = {
             True: "",
-            False: " (not aligned with our logit lens: may be another feature)",
+            False: " (not aligned with our logit lens: may describe another feature)",
             None: " (alignment unknown)",
         }
         explained = f"<p>{escape(f['explanation_source'])}: “{escape(f['explanation'])}”{doubt[f['aligned']]}</p>"
@@ -102,7 +102,7 @@ order by layer, sae"""
             key,
             title,
             sql,
-            "no explanations were fetched: the network or a published SAE is missing, or run the flow explain",
+            "no explanations, run `ato run explain` (needs a published SAE and network access)",
         )
     lines = "".join(
         f"<li>layer {r['layer']}: {r['n_explained']:,} features explained ({r['n_selected_explained']:,} of the "
@@ -115,7 +115,7 @@ order by layer, sae"""
         title,
         sql,
         rows,
-        caption="A label is believed only where its published top tokens overlap with our own logit lens.",
+        caption="An explanation is trusted only if its published top tokens overlap with our logit lens.",
         n=f"{sum(r['n_explanations'] for r in rows):,} explanations",
         alt="Counts of explanations.",
         body=f"<ul>{lines}</ul>",

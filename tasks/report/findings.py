@@ -1,4 +1,4 @@
-"""What the tables say about the study's claims: yes, no or not known, each with its numbers."""
+"""The study's claims checked against the tables: yes, no or inconclusive, each with its numbers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from tasks.report.causal import position_set
 from tasks.report.panels import Rows, Scope, text, with_interval
 
 STUDY_SETS = "'10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122'"
-RIVALS = ("bias", "mean", "zero", "random_rotation")
+CONTROLS = ("bias", "mean", "zero", "random_rotation")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim and what this collection says about it."""
+    """One claim and its answer for this collection."""
 
     claim: str
     answer: str
-    """yes, no or not known."""
+    """yes, no or inconclusive."""
     evidence: str
     sql: str
 
 
 def findings(scope: Scope) -> list[Finding]:
-    """All claims that can be put to the tables of a collection."""
+    """Every claim, checked for one collection."""
     return [_residual_by_leap(scope), _features_by_leap(scope), _features_by_depth(scope), *_costs(scope)]
 
 
@@ -58,10 +58,10 @@ def _falls(claim: str, rows: Rows, layer: str, score: str, sql: str) -> Finding:
         falling, total = falling + monotone, total + 1
         first, last = some[0], some[-1]
         lines.append(
-            f"layer {number}: {with_interval(first, score)} at leap {first['leap']} to {with_interval(last, score)} at leap "
-            f"{last['leap']}{'' if monotone else ', not at every step'}"
+            f"layer {number}: {with_interval(first, score)} at leap {first['leap']} to {with_interval(last, score)} at "
+            f"leap {last['leap']}{'' if monotone else ', not at every step'}"
         )
-    answer = "not known" if not total else "yes" if falling == total else "no"
+    answer = "inconclusive" if not total else "yes" if falling == total else "no"
     counted = f"at every step for {falling} of {total} layers; " if total else "no layer has two leaps yet"
     return Finding(claim, answer, counted + "; ".join(lines), sql)
 
@@ -80,9 +80,9 @@ order by leap, target_layer, sae"""
             f"leap {leap}: {with_interval(shallow, 'mean_r2')} at layer {shallow['target_layer']}, "
             f"{with_interval(deep, 'mean_r2')} at layer {deep['target_layer']}"
         )
-    answer = "not known" if not total else "yes" if falling == total else "no"
+    answer = "inconclusive" if not total else "yes" if falling == total else "no"
     counted = f"for {falling} of {total} leaps; " if total else "no leap reaches two target layers with an SAE yet"
-    claim = "Features of the deepest target are carried less than those of the shallowest, at equal leap"
+    claim = "Features of the deepest target are transported less than those of the shallowest, at equal leap"
     return Finding(claim, answer, counted + "; ".join(lines), sql)
 
 
@@ -91,11 +91,11 @@ def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[
 
 
 def _costs(scope: Scope) -> Iterator[Finding]:
-    """Transport against each of its rivals, paired on the same sequences and positions."""
+    """Transport against each control, paired on the same sequences and positions."""
     chosen = position_set(scope)
     sets = STUDY_SETS if chosen == "study" else text(chosen or "")
-    for rival in RIVALS:
-        name = rival.replace("_", " ")
+    for control in CONTROLS:
+        name = control.replace("_", " ")
         sql = f"""select t.source_layer, t.target_layer, t.document, count(*) as n, sum(t.log_ppl - r.log_ppl) as difference
 from causal_perplexity as t
 inner join causal_perplexity as r
@@ -103,7 +103,7 @@ inner join causal_perplexity as r
 inner join latest_evaluations as l
     on l.kind = 'causal_effects' and l.collection = t.collection and l.evaluation = t.evaluation and l.part = t.positions
     and l.source_layer = t.source_layer and l.target_layer = t.target_layer and l.method = t.method
-where l.is_latest and t.{scope.of_collection} and t.intervention = 'transport' and r.intervention = '{rival}'
+where l.is_latest and t.{scope.of_collection} and t.intervention = 'transport' and r.intervention = '{control}'
     and t.feature_id is null and r.feature_id is null and t.positions in ({sets})
 group by all
 order by t.target_layer, t.source_layer, t.document"""
@@ -112,28 +112,34 @@ order by t.target_layer, t.source_layer, t.document"""
 
 def _cost(claim: str, rows: Rows, sql: str) -> Finding:
     if not rows:
-        return Finding(claim, "not known", "no such pair of interventions has been run yet", sql)
+        return Finding(claim, "inconclusive", "these interventions have not been run on the same sequences yet", sql)
     mean, low, high = _paired_mean(rows)
     pairs = [_paired_mean(some) for _, some in _groups(rows, lambda r: (r["target_layer"], r["source_layer"]))]
     less = sum(high is not None and high < 0 for _, _, high in pairs)
     more = sum(low is not None and low > 0 for _, low, _ in pairs)
     interval = "" if low is None else f" [{low:+.4f}, {high:+.4f}]"
     answer = (
-        "not known" if high is None else "yes" if high < 0 else "no" if low is not None and low > 0 else "not known"
+        "inconclusive"
+        if high is None
+        else "yes"
+        if high < 0
+        else "no"
+        if low is not None and low > 0
+        else "inconclusive"
     )
     n = sum(row["n"] for row in rows)
     return Finding(
         claim,
         answer,
-        f"{mean:+.4f}{interval} nats a token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
-        f"{len({row['document'] for row in rows}):,} documents); surely less for {less} pairs, surely more for {more}, "
-        f"undecided for {len(pairs) - less - more}",
+        f"{mean:+.4f}{interval} nats per token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
+        f"{len({row['document'] for row in rows}):,} documents); 95 % interval below 0 for {less} pairs, above 0 for "
+        f"{more}, around 0 for {len(pairs) - less - more}",
         sql,
     )
 
 
 def _paired_mean(rows: Rows) -> tuple[float, float | None, float | None]:
-    """Mean difference a sequence with its 95 % interval; documents are resampled, with all their sequences and pairs."""
+    """Mean difference per sequence and its 95 % interval; resamples documents with all their sequences and pairs."""
     documents = sorted({row["document"] for row in rows})
     sums = np.zeros((len(documents), 2))
     for row in rows:

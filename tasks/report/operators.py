@@ -1,4 +1,4 @@
-"""Figures about the operators themselves: r2 against training data, their spectra, and whether leaps compose."""
+"""Figures of the operators: r2 against training data, spectra, composition."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 PAIRS = 6
 MODES = 150
-"""Modes drawn of one spectrum: evenly spaced, so that wide models do not make a heavy page."""
+"""Modes drawn per spectrum, evenly spaced, to keep the page small for wide models."""
 
 
 def panels(scope: Scope) -> list[Panel]:
@@ -39,7 +39,7 @@ def _by_pair(rows: Rows) -> list[tuple[str, str, Rows]]:
 
 
 def _scaling(scope: Scope) -> Panel:
-    key, title = "scaling", "r² against the share of the training data"
+    key, title = "scaling", "r² against share of training data"
     sql = f"""select source_layer, target_layer, leap, fraction, n_train, alpha, r2, r2_low, r2_high, r2_weighted, r2_weighted_low,
     r2_weighted_high, share_of_full_r2, n_test, n_test_documents
 from scaling_curves
@@ -47,9 +47,7 @@ where {scope.where} and (source_layer, target_layer) in ({_pairs(scope, "scaling
 order by leap, source_layer, fraction"""
     rows = [row for row in scope.ask(sql) if row["r2"] is not None]
     if not rows:
-        return absent(
-            key, title, sql, "no operator has been fitted on shares of the data: set operators.train_fractions"
-        )
+        return absent(key, title, sql, "no operators fitted on shares of the data, set `operators.train_fractions`")
     seen = "; ".join(
         f"{name}: {number(some[0]['r2'], 3)} with {some[0]['fraction']:.0%} and {number(some[-1]['r2'], 3)} with "
         f"{some[-1]['fraction']:.0%}"
@@ -61,8 +59,8 @@ order by leap, source_layer, fraction"""
         sql,
         rows,
         draw=_draw_scaling,
-        caption="Residual r² (uniform mean over dimensions, no unit) on the same test documents, of operators fitted on a "
-        "growing share of the train documents, the strength chosen on the same validation documents; 95 % intervals by document.",
+        caption="Residual r² (mean over dimensions) on the same test documents, of operators fitted on a growing share "
+        "of the train documents; regularisation chosen on the same validation documents. 95 % intervals by document.",
         n=f"{extent(rows, 'n_train')} train tokens; {extent(rows, 'n_test')} test tokens of "
         f"{extent(rows, 'n_test_documents')} documents; method {scope.method}",
         alt=f"Residual r2 by share of training data. {seen}.",
@@ -92,10 +90,10 @@ qualify dense_rank() over (
 order by s.leap, s.source_layer, s.mode"""
     rows = scope.ask(sql)
     if not rows:
-        return absent(key, title, sql, "no spectrum has been written yet: run the flow operators")
+        return absent(key, title, sql, "no spectra yet, run `ato run operators`")
     seen = "; ".join(
-        f"{name}: largest singular value {number(some[0]['singular_value'])}, participation {number(some[0]['participation'], 0)} "
-        f"of {some[0]['n_modes']} modes"
+        f"{name}: largest singular value {number(some[0]['singular_value'])}, participation "
+        f"{number(some[0]['participation'], 0)} of {some[0]['n_modes']} modes"
         for name, _, some in _by_pair(rows)
     )
     return Panel(
@@ -104,10 +102,10 @@ order by s.leap, s.source_layer, s.mode"""
         sql,
         rows,
         draw=_draw_spectra,
-        caption="Left: singular values of T by the number of the mode, both axes without unit, vertical logarithmic: 1 keeps a "
-        "direction's length. Right: eigenvalues of T in the complex plane; those off the horizontal axis rotate. Dotted: what the "
-        "identity has. A spectrum belongs to one fitted matrix and has no sampling interval.",
-        n=f"{extent(rows, 'n_modes')} modes an operator, at most {2 * MODES} drawn; method {scope.method}",
+        caption="Left: singular values of T by mode, logarithmic; 1 preserves length. Right: eigenvalues of T in the "
+        "complex plane; those off the real axis rotate. Dotted: the identity. A spectrum belongs to one fitted matrix "
+        "and has no sampling interval.",
+        n=f"{extent(rows, 'n_modes')} modes per operator, at most {2 * MODES} drawn; method {scope.method}",
         alt=f"Spectra. {seen}.",
     )
 
@@ -133,7 +131,7 @@ def _draw_spectra(figure: "Figure", rows: Rows) -> None:
 
 
 def _composition(scope: Scope) -> Panel:
-    key, title = "composition", "Do two short leaps make the long one?"
+    key, title = "composition", "Direct versus composed operators"
     sql = f"""select source_layer, middle_layer, target_layer, leap, n_test, n_test_documents, r2_direct, r2_direct_low, r2_direct_high,
     r2_composed, r2_composed_low, r2_composed_high, r2_lost, r2_lost_low, r2_lost_high, share_kept, relative_distance
 from composition_overview
@@ -143,7 +141,10 @@ limit 24"""
     rows = scope.ask(sql)
     if not rows:
         return absent(
-            key, title, sql, "no two operators meet at a layer, or none has been compared yet: run the flow evaluate"
+            key,
+            title,
+            sql,
+            "no composed operators yet, run `ato run evaluate` (needs two operators that share a layer)",
         )
     seen = "; ".join(
         f"{r['source_layer']} to {r['target_layer']} over {r['middle_layer']}: lost {with_interval(r, 'r2_lost', 3)}"
@@ -155,12 +156,12 @@ limit 24"""
         sql,
         rows,
         draw=_draw_composition,
-        caption="Weighted r² (no unit) on test tokens of the operator fitted directly from source to target, and of the product of "
-        "the two operators over a middle layer, with 95 % intervals by document. What the product loses is not held linearly by "
-        "the middle layer.",
-        n=f"{len(rows)} triples of layers; {extent(rows, 'n_test')} test tokens of {extent(rows, 'n_test_documents')} documents; "
-        f"method {scope.method}",
-        alt=f"Direct against composed operators. {seen}.",
+        caption="Weighted r² on test tokens of the operator fitted directly from source to target, and of the product "
+        "of the two operators over a middle layer, with 95 % intervals by document. The gap is not linearly "
+        "represented in the middle layer.",
+        n=f"{len(rows)} triples of layers; {extent(rows, 'n_test')} test tokens of {extent(rows, 'n_test_documents')} "
+        f"documents; method {scope.method}",
+        alt=f"Direct versus composed operators. {seen}.",
     )
 
 
@@ -169,7 +170,7 @@ def _draw_composition(figure: "Figure", rows: Rows) -> None:
     axes: Any = figure.subplots()
     for name, colour, shift, label in (
         ("r2_direct", COLOURS[0], -0.13, "direct"),
-        ("r2_composed", COLOURS[1], 0.13, "product of two"),
+        ("r2_composed", COLOURS[1], 0.13, "composed"),
     ):
         places = [i + shift for i in range(len(rows))]
         axes.plot([row[name] for row in rows], places, "o", ms=4, color=colour, label=label)

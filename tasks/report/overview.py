@@ -1,4 +1,4 @@
-"""The report's head: which model read which text, what was kept, the SAEs, and what to be careful about."""
+"""The report's head: model, corpus, tokens kept, SAEs, and caveats."""
 
 from html import escape
 from typing import Any
@@ -21,13 +21,13 @@ def head(scope: Scope) -> str:
     )
     facts = {
         "model": f"{c['model']}{' @ ' + c['revision'] if c['revision'] else ''} (weights {c['weights_hash']}), {c['n_layers']} "
-        f"blocks, d = {c['d_model']}, {c['dtype']}, read at {c['site']}",
+        f"{c['n_layers']} blocks, d = {c['d_model']}, {c['dtype']}, read at {c['site']}",
         "corpus": f"{c['corpus']} ({c['corpus_hash']})",
-        "tokens": f"{c['n_tokens']:,} run in {c['n_sequences']:,} sequences of at most {c['seq_len']} tokens from "
+        "tokens": f"{c['n_tokens']:,} in {c['n_sequences']:,} sequences of at most {c['seq_len']} tokens from "
         f"{c['n_documents']:,} documents; {c['n_kept']:,} kept; dropped: {dropped}",
         "split by document": splits,
         "operators": f"{o['n_operators']:,} for {o['n_pairs']:,} layer pairs; figures show method {scope.method}, position policy "
-        f"{scope.position_policy}",
+        f"position policy {scope.position_policy}",
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
     return f"<dl>{listed}</dl>{_saes(saes)}{_flags(scope, c, saes)}"
@@ -35,7 +35,7 @@ def head(scope: Scope) -> str:
 
 def _saes(saes: Rows) -> str:
     if not saes:
-        return '<p class="absent">No SAE yet: run the flow saes.</p>'
+        return '<p class="absent">No SAEs yet, run <code>ato run saes</code>.</p>'
     columns = ("layer", "site", "architecture", "features", "L0", "FVU", "loss recovered", "dead", "tokens", "trusted")
     lines = [
         (
@@ -56,35 +56,36 @@ def _saes(saes: Rows) -> str:
 
 
 def html_table(columns: Any, lines: Any) -> str:
-    """A table that scrolls sideways where it is too wide."""
+    """An HTML table that scrolls sideways if it is too wide."""
     top = "".join(f"<th>{escape(str(name))}</th>" for name in columns)
     rows = "".join("<tr>" + "".join(f"<td>{escape(str(v))}</td>" for v in line) + "</tr>" for line in lines)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _flags(scope: Scope, c: dict[str, Any], saes: Rows) -> str:
-    """What makes numbers of this collection less trustworthy, one line each."""
+    """Caveats for the numbers of this collection, one line each."""
     (edge,) = scope.ask(
-        "select count(*) filter (where alpha_at_edge) as at_edge, count(*) filter (where few_tokens) as few, count(*) as n "
-        f"from operators where {scope.of_collection}"
+        "select count(*) filter (where alpha_at_edge) as at_edge, count(*) filter (where few_tokens) as few, count(*) "
+        f"as n from operators where {scope.of_collection}"
     )
     (bracket,) = scope.ask(
         "select count(*) filter (where bracket_wide) as wide, count(*) as n from efficiency_curves "
         f"where {scope.of_collection} and is_latest"
     )
     (checks,) = scope.ask(
-        f"select count(*) as n, count(*) filter (where not success) as failed from quality_results where {scope.of_collection}"
+        "select count(*) as n, count(*) filter (where not success) as failed from quality_results where "
+        f"{scope.of_collection}"
     )
     untrusted = sum(not sae["trusted"] for sae in saes)
     flags = [f"{checks['n']:,} quality checks, {checks['failed']:,} failed"]
     if c["fewer_tokens_than_dimensions"]:
-        flags.append("fewer train tokens than dimensions: in-sample numbers mean little")
+        flags.append("fewer train tokens than dimensions: in-sample numbers are uninformative")
     if edge["few"]:
-        flags.append(f"{edge['few']:,} of {edge['n']:,} operators have fewer than 10 train tokens a dimension")
+        flags.append(f"{edge['few']:,} of {edge['n']:,} operators have fewer than 10 train tokens per dimension")
     if edge["at_edge"]:
-        flags.append(f"{edge['at_edge']:,} of {edge['n']:,} operators chose a strength at the edge of its grid")
+        flags.append(f"{edge['at_edge']:,} of {edge['n']:,} operators chose an alpha at the edge of the grid")
     if bracket["wide"]:
-        flags.append(f"{bracket['wide']:,} of {bracket['n']:,} ceilings are not known to within 0.05")
+        flags.append(f"{bracket['wide']:,} of {bracket['n']:,} ceilings have a bracket wider than 0.05")
     if untrusted:
-        flags.append(f"{untrusted} of {len(saes)} SAEs miss a quality limit")
+        flags.append(f"{untrusted} of {len(saes)} SAEs fail a quality threshold")
     return "<h2>Quality</h2><ul>" + "".join(f"<li>{escape(flag)}</li>" for flag in flags) + "</ul>"

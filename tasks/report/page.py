@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: style, pictures and numbers are inside."""
+"""The report as one self-contained HTML file."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from tasks.report.overview import html_table
 from tasks.report.panels import Panel
 
 NUMBERS = 400
-"""Rows shown of one figure's numbers; the SQL beside them gives all."""
+"""Rows shown in one figure's table of numbers; its SQL gives all."""
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1a1c1f;--paper:#fff;--soft:#f4f5f7;--line:#d5d8dd;--muted:#5c626b;--link:#0b5cad;
@@ -46,7 +46,7 @@ def page(title: str, head: str, findings: Sequence[Finding], panels: Sequence[Pa
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
         f"<header><h1>{escape(title)}</h1>{head}</header>"
-        f'<nav aria-label="Figures"><ul><li><a href="#findings">What this shows</a></li>{links}</ul></nav><main>'
+        f'<nav aria-label="Figures"><ul><li><a href="#findings">Findings</a></li>{links}</ul></nav><main>'
         f"{_findings(findings)}{''.join(_section(panel) for panel in panels)}"
         "</main></body></html>\n"
     )
@@ -58,7 +58,7 @@ def _findings(findings: Sequence[Finding]) -> str:
         f'<span class="note">{escape(f.evidence)}</span>{_sql(f.sql)}</li>'
         for f in findings
     )
-    return f'<section id="findings"><h2>What this shows</h2><ul>{lines}</ul></section>'
+    return f'<section id="findings"><h2>Findings</h2><ul>{lines}</ul></section>'
 
 
 def _css_class(answer: str) -> str:
@@ -68,7 +68,7 @@ def _css_class(answer: str) -> str:
 def _section(panel: Panel) -> str:
     top = f'<section id="{panel.key}"><h2>{escape(panel.title)}</h2>'
     if panel.absent:
-        return f'{top}<p class="absent">Nothing to show: {escape(panel.absent)}.</p>{_sql(panel.sql)}</section>'
+        return f'{top}<p class="absent">No data: {escape(panel.absent)}.</p>{_sql(panel.sql)}</section>'
     shown = panel.body
     if panel.draw is not None:
         picture = svg(panel.key, panel.draw, panel.rows)
@@ -82,7 +82,7 @@ def _sql(sql: str) -> str:
 
 
 def _numbers(panel: Panel) -> str:
-    """The rows behind a figure, for those who cannot see it and those who want the intervals."""
+    """The rows behind a figure as a table."""
     lines = [[_shown(value) for value in row.values()] for row in panel.rows[:NUMBERS]]
     more = len(panel.rows) - len(lines)
     note = f'<p class="note">and {more:,} more rows</p>' if more > 0 else ""

@@ -1,4 +1,4 @@
-"""A panel of the report: one question asked of the tables in SQL, its rows, and how they are shown."""
+"""A panel of the report: one SQL statement, its rows, and how they are drawn."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,40 +16,40 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure (or block of text) of the report with what is needed to check it."""
+    """One figure (or block of text) of the report with its SQL and rows."""
 
     key: str
     """Anchor on the page and name of its PNG file."""
     title: str
     sql: str
-    """The statement that gives ``rows``; it runs as it stands in ``ato sql``."""
+    """The statement that returns ``rows``; it runs unchanged in ``ato sql``."""
     rows: Rows
     caption: str
-    """How to read it: what the axes are, what an interval is."""
+    """How to read it: axes, units, intervals."""
     n: str
-    """What it is made of, in numbers."""
+    """Sample sizes."""
     alt: str
-    """What one sees, in words, for those who do not."""
+    """Text alternative to the figure."""
     draw: Draw | None = None
     body: str = ""
     """HTML in place of a figure."""
     absent: str = ""
-    """Why there is nothing to show; empty if there is."""
+    """Why there is no data; empty if there is."""
 
 
 def absent(key: str, title: str, sql: str, reason: str) -> Panel:
-    """A panel without rows: one line says what would fill it."""
+    """A panel without rows; ``reason`` names the command that makes some."""
     return Panel(key, title, sql, [], "", "", "", absent=reason)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What the figures are about: one collection, and the operators that are shown."""
+    """What the figures show: one collection, one method, one position policy."""
 
     connection: duckdb.DuckDBPyConnection
     collection: str
     method: str
-    """``ridge``, the study's method, where it was fitted."""
+    """``ridge``, the study's method, if it was fitted."""
     position_policy: str
 
     @property
@@ -78,13 +78,13 @@ class Scope:
 
 
 def open_scope(warehouse: Warehouse, collection: str) -> Scope:
-    """The scope of a collection: ridge at the same position where there is one, else what has the most operators."""
+    """The scope of a collection: ridge at the same position if fitted, else the choice with the most operators."""
     connection = connect(warehouse)
     scope = Scope(connection, collection, "ridge", "same")
     found = scope.ask(
-        f"select method, position_policy from operators where {scope.of_collection} "
-        "and method not in ('identity', 'mean') group by method, position_policy order by position_policy = 'same' desc, "
-        "method = 'ridge' desc, count(*) desc, method, position_policy limit 1"
+        f"select method, position_policy from operators where {scope.of_collection} and method not in ('identity', "
+        "'mean') group by method, position_policy order by position_policy = 'same' desc, method = 'ridge' desc, "
+        "count(*) desc, method, position_policy limit 1"
     )
     return Scope(connection, collection, **found[0]) if found else scope
 
@@ -95,7 +95,7 @@ def text(value: str) -> str:
 
 
 def spread(values: Iterable[Any], n: int) -> list[Any]:
-    """At most n of the distinct values, in order, evenly spread and with both ends."""
+    """At most n distinct values, sorted and evenly spaced, both ends included."""
     found = sorted(set(values))
     if len(found) <= n:
         return found

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: best versions in the registry, the published catalog, and artifacts in Prefect's pages."""
+"""Results of a run for people: best versions in the registry, the published catalog, Prefect artifacts."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,17 +13,17 @@ from warehouse.catalog.catalog import publish, rows
 from warehouse.storage.warehouse import Warehouse
 
 MLFLOW_UI = "ATO_MLFLOW_UI"
-"""Environment variable with the address of MLflow's pages; ``ato up`` sets it for the runs that it starts."""
+"""Environment variable with the address of the MLflow UI; ``ato up`` sets it for its runs."""
 DASHBOARD = "ATO_DASHBOARD"
-"""The same of the dashboard."""
+"""Environment variable with the address of the dashboard."""
 MOST_COLUMNS = 10
-"""Of a table with one row; a wider one is turned on its side."""
+"""Columns of a one-row table; a wider one is transposed."""
 MOST_ROWS = 200
-"""Rows of a table artifact; the browser draws all of them at once."""
+"""Rows of a table artifact, since the browser draws all of them."""
 
 
 def show_table(stage: str, collection: str, found: Sequence[Mapping[str, Any]]) -> None:
-    """The main table of a stage as an artifact of the run, with the command that asks for all of it."""
+    """Publish the main table of a stage as an artifact, with the command that prints all of it."""
     if not found:
         return
     if len(found) == 1 and len(found[0]) > MOST_COLUMNS:
@@ -38,14 +38,14 @@ def show_table(stage: str, collection: str, found: Sequence[Mapping[str, Any]]) 
 
 
 def _shown(value: Any) -> Any:
-    """A cell: numbers to five digits, all else as text."""
+    """A cell: numbers to five digits, everything else as text."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     return value if isinstance(value, int | None) else str(value)
 
 
 def show_link(key: str, address: str, description: str) -> None:
-    """An address as an artifact of the run: a link if a browser can follow it from a page, else its text."""
+    """Publish an address as an artifact: a link if a browser can open it, else text."""
     if address.startswith(("http://", "https://")):
         tell(create_link_artifact, link=address, key=key, description=description)
     else:
@@ -53,7 +53,7 @@ def show_link(key: str, address: str, description: str) -> None:
 
 
 def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
-    """What a run of all stages did, a row a stage, and where its results are, as one artifact."""
+    """Publish a summary of a full run, one row per stage, with the places of its results."""
     lines = ["| stage | parts | seconds | MB written | quality |", "|---|---|---|---|---|"]
     for row in stages:
         size = row["bytes"] / 1e6
@@ -63,7 +63,7 @@ def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _places(collection: str) -> Iterator[str]:
-    """Where the results of a collection are looked at."""
+    """Where to find the results of a collection."""
     warehouse = Warehouse()
     if address := os.environ.get(DASHBOARD):
         yield f"[Dashboard]({address})"
@@ -78,8 +78,8 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
     """Move the alias ``best`` of every registered model of the collection to its best version."""
     addresses = rows(
         warehouse,
-        "select distinct split_part(registry_uri, '/', 2) as name from operators "
-        "where collection = ? and registry_uri is not null order by name",
+        "select distinct split_part(registry_uri, '/', 2) as name from operators where collection = ? and registry_uri "
+        "is not null order by name",
         [collection],
     )
     if addresses:
@@ -94,7 +94,7 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
 
 @task(name="publish", cache_policy=NO_CACHE)
 def publish_results(collection: str) -> None:
-    """Move the alias ``best``, replace ``warehouse.duckdb`` and say where the results are."""
+    """Move the alias ``best``, replace ``warehouse.duckdb`` and publish where the results are."""
     warehouse = Warehouse()
     _point_at_best(warehouse, collection)
     publish(warehouse)

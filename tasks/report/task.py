@@ -1,7 +1,7 @@
 """Stage ``report``: the study's figures as one HTML file and as PNG files, drawn from the latest tables.
 
-A report is derived from tables and from nothing else: it has no key of its own. Beside it lies a stamp of the stages it
-was drawn from, and it is drawn again when that stamp would be another.
+A report depends on tables only and has no key of its own. A stamp beside it records the stages that it was drawn from;
+it is drawn again when the stamp changes.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 PAGE, STAMP = "report.html", "stamp.txt"
-VERSION = 1
+VERSION = 2
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -33,7 +33,7 @@ VERSION = 1
 def write_report(collection: str, settings: ReportSettings) -> str:
     """Write ``artifacts/reports/<collection>/report.html`` and a PNG file a figure; returns the page's address.
 
-    Equal tables give equal bytes. Figures whose tables are empty are a line that says what would fill them.
+    Equal tables give equal bytes. A figure without data is one line that names the command that makes some.
 
     Raises:
         InputError: no such collection.
@@ -45,7 +45,7 @@ def write_report(collection: str, settings: ReportSettings) -> str:
     paths = [f"artifacts/reports/{collection}/{name}" for name in (PAGE, STAMP)]
     address = warehouse.storage.url(paths[0])
     if warehouse.storage.sizes(paths[:1]) and warehouse.storage.read(paths[1]) == stamp.encode():
-        say("report", f"nothing new to draw, skipped: {address}")
+        say("report", f"up to date, skipped: {address}")
         return address
     scope = open_scope(warehouse, collection)
     with scope.connection:
@@ -65,7 +65,8 @@ def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> s
     """What the report depends on: the stages of the collection, the settings and the program."""
     runs = rows(
         warehouse,
-        "select stage, key, epoch_us(started_at) as started_at, quality from stage_runs where collection = ? order by all",
+        "select stage, key, epoch_us(started_at) as started_at, quality from stage_runs where collection = ? order by "
+        "all",
         [collection],
     )
     text = json.dumps([VERSION, settings.model_dump(), runs], sort_keys=True)

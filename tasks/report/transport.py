@@ -27,11 +27,11 @@ where {scope.where}
 order by target_layer, sae, leap"""
     rows = scope.ask(sql)
     if not rows:
-        return absent(key, title, sql, "no feature has been scored under an operator yet: run the flow evaluate")
+        return absent(key, title, sql, "no features evaluated yet, run `ato run evaluate`")
     which = "selected" if rows[0]["features"] == "selected" else "scored"
     ends = [
-        f"layer {layer}: {number(some[0]['mean_r2'])} at leap {some[0]['leap']}, "
-        f"{number(some[-1]['mean_r2'])} at leap {some[-1]['leap']}"
+        f"layer {layer}: {number(some[0]['mean_r2'])} at leap {some[0]['leap']}, {number(some[-1]['mean_r2'])} at leap "
+        f"{some[-1]['leap']}"
         for (layer, _), some in _by_sae(rows)
     ]
     return Panel(
@@ -40,11 +40,10 @@ order by target_layer, sae, leap"""
         sql,
         rows,
         draw=_draw_depth,
-        caption=f"Distribution over the {which} SAE features of a target layer: dot median, diamond mean with the average "
-        "of the features' 95 % document intervals, thick bar the middle half, thin bar 5 to 95 %. Horizontally the leap "
-        "(blocks), vertically r² (no unit) on held-out tokens on which the SAE says the feature is active; "
-        "the axis ends at -1, the numbers below do not.",
-        n=f"{extent(rows, 'n_features')} features a box, {extent(rows, 'n_active')} active test tokens behind it; "
+        caption=f"Distribution of r² over the {which} SAE features of a target layer: dot median, diamond mean (bars: "
+        "average of the features' 95 % intervals by document), thick bar 25 to 75 %, thin bar 5 to 95 %. r² is on "
+        "held-out tokens where the SAE has the feature active. The axis is clipped at -1; the numbers below are not.",
+        n=f"{extent(rows, 'n_features')} features per box, each on {extent(rows, 'n_active')} active test tokens; "
         f"method {scope.method}, position policy {scope.position_policy}",
         alt="Mean per-feature r2. " + "; ".join(ends) + ".",
     )
@@ -75,7 +74,7 @@ def _draw_depth(figure: "Figure", rows: Rows) -> None:
 
 
 def _finish(grid: Any, used: int, label: str) -> None:
-    """Name the left axes and hide the places that no panel took."""
+    """Label the left axes and hide unused ones."""
     for i, axes in enumerate(grid.flat):
         if i >= used:
             axes.set_visible(False)
@@ -98,7 +97,7 @@ qualify row_number() over (partition by o.source_layer, o.target_layer order by 
 order by o.source_layer, o.target_layer"""
     rows = scope.ask(sql)
     if not rows:
-        return absent(key, title, sql, "no operator has been fitted yet: run the flow operators")
+        return absent(key, title, sql, "no operators yet, run `ato run operators`")
     best = max(rows, key=lambda r: r["r2_test"] if r["r2_test"] is not None else -1e9)
     worst = min(rows, key=lambda r: r["r2_test"] if r["r2_test"] is not None else 1e9)
     return Panel(
@@ -107,15 +106,15 @@ order by o.source_layer, o.target_layer"""
         sql,
         rows,
         draw=_draw_map,
-        caption="Left: mean r² of the target SAE's features (the selected ones where features were selected) on active "
-        "held-out tokens; each target has its own features, so values of one row are not compared across columns. Right: "
-        "r² of the residual stream itself, uniform mean over dimensions. Rows are source layers, columns target layers, "
-        "diagonals equal leaps; colour runs from 0 (dark) to 1 (light). Intervals (95 %, by document) are in the numbers below.",
-        n=f"{len(rows)} operators; {extent([r for r in rows if r['feature_r2'] is not None], 'n_features')} features a cell; "
-        f"{extent(rows, 'n_test')} test tokens of {extent(rows, 'n_test_documents')} documents",
-        alt=f"Heat map of {len(rows)} layer pairs. Residual r2 is largest from {best['source_layer']} to {best['target_layer']} "
-        f"({number(best['r2_test'])}) and smallest from {worst['source_layer']} to {worst['target_layer']} "
-        f"({number(worst['r2_test'])}).",
+        caption="Left: mean r² of the target SAE's features (selected features where available) on active held-out "
+        "tokens; each target has its own features, so do not compare across columns. Right: r² of the residual stream, "
+        "mean over dimensions. Rows are source layers, columns target layers, diagonals equal leaps; colour runs from "
+        "0 (dark) to 1 (light). 95 % intervals by document are in the numbers below.",
+        n=f"{len(rows)} operators; {extent([r for r in rows if r['feature_r2'] is not None], 'n_features')} features "
+        f"per cell; {extent(rows, 'n_test')} test tokens of {extent(rows, 'n_test_documents')} documents",
+        alt=f"Heat map of {len(rows)} layer pairs. Residual r2 is largest from {best['source_layer']} to "
+        f"{best['target_layer']} ({number(best['r2_test'])}) and smallest from {worst['source_layer']} to "
+        f"{worst['target_layer']} ({number(worst['r2_test'])}).",
     )
 
 

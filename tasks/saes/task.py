@@ -15,7 +15,7 @@ from ato.errors import SettingsError
 from ato.models.sites import Hook
 from ato.numerics.bootstrap import number_or_none
 from ato.numerics.devices import choose_device
-from ato.residuals import share_pass
+from ato.residuals import run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
 from ato.saes.pretrained import load_pretrained, split_release
@@ -173,10 +173,10 @@ def _judge(
 ) -> None:
     """Reconstruction on all test tokens in one pass; spliced losses on some test sequences, the clean run shared."""
     warehouse = units[0].weights.warehouse
-    placed = {unit.key: unit.sae.to(place_of_saes(model)) for unit in units}
+    placed = {unit.key: unit.sae.to(device_of_saes(model)) for unit in units}
     quality = {unit.key: SAEQuality(placed[unit.key], unit.layer) for unit in units}
     consumers = [SharedEncoding(placed[unit.key], unit.layer, [quality[unit.key]]) for unit in units]
-    share_pass(
+    run_pass(
         residual_source(warehouse, row, model), consumers, layers=sorted({u.layer for u in units}), splits=["test"]
     )
     sequences = spread(stored_sequences(warehouse, row["collection"], splits=["test"]), settings.judge_sequences)
@@ -243,7 +243,7 @@ def sae_rows(warehouse: Warehouse, keys: list[str]) -> list[dict[str, Any]]:
     return rows(warehouse, "from saes where list_contains(?, sae) order by layer, sae", [keys])
 
 
-def place_of_saes(model: ModelSettings) -> torch.device:
+def device_of_saes(model: ModelSettings) -> torch.device:
     """Where SAEs read stored residuals: the model's CUDA device, else the CPU."""
     device = choose_device(model.device)
     return device if device.type == "cuda" else torch.device("cpu")

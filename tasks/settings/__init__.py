@@ -1,4 +1,4 @@
-"""The settings of each stage: what a stage's key is made from, what forms show and profiles fill in."""
+"""Settings of each stage, one class a module: they make up its key, its form and its part of a profile."""
 
 from tasks.settings.base import StageSettings
 from tasks.settings.causal import CausalSettings

@@ -18,7 +18,7 @@ class StageSettings(BaseModel):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a string setting as one of the names of a registry: ``Annotated[str, OneOf(names)]``; forms offer them."""
+    """A string setting that must be a name of a registry: ``Annotated[str, OneOf(names)]``; forms offer the names."""
 
     names: tuple[str, ...]
 

@@ -14,23 +14,25 @@ Intervention = Literal["transport", "bias", "mean", "zero", "identity", "random_
 
 
 class CausalSettings(StageSettings):
-    """Which residuals are put back into the running model, where, and on how much text."""
+    """Interventions on the running model: which residuals, at which positions, on how much text."""
 
     pairs: list[tuple[int, int]] | None = Field(
-        None, description="(source layer, target layer) pairs; default: all pairs that end at an SAE's layer"
+        None, description="(source layer, target layer) pairs; default: all pairs that end at a layer with an SAE"
     )
-    method: Method = Field("ridge", description="Operator that is put to the test")
-    n_sequences: int = Field(100, ge=1, description="Full-length test sequences")
+    method: Method = Field("ridge", description="Method of the operator under test")
+    n_sequences: int = Field(100, ge=1, description="Number of full-length test sequences")
     positions: list[PositionSet] = Field(
         ["10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122", "10", "50", "100", "all"],
         min_length=1,
-        description="Sets of edited positions: the study's three, single ones, all",
+        description="Sets of edited positions: comma-separated numbers, or all",
     )
     interventions: list[Intervention] = Field(
         ["transport", "bias", "mean", "zero", "identity", "random_rotation"],
         min_length=1,
-        description="What takes the place of a residual: the transported one, and controls",
+        description="Replacements of the residual: the transported one (transport) and controls",
     )
-    n_features: int = Field(4, ge=0, description="Best features of each target SAE that are also edited one by one")
-    batch_size: int = Field(8, ge=1, description="Sequences in one forward pass")
-    seed: int = Field(0, description="Of the random rotation")
+    n_features: int = Field(
+        4, ge=0, description="Number of best features per target SAE that are also edited one by one"
+    )
+    batch_size: int = Field(8, ge=1, description="Sequences per forward pass")
+    seed: int = Field(0, description="Seed of the random rotation")

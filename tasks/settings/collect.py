@@ -10,32 +10,34 @@ Site = Literal["resid_post", "mlp_out", "attn_out", "attn_z"]
 
 
 class CollectSettings(StageSettings):
-    """Which text, how it is cut, which tokens and layers are kept."""
+    """Collection of residuals: corpus, sequences, layers and excluded tokens."""
 
-    corpus: str = Field("sotu", description="sotu, a .txt/.jsonl/.parquet file, a folder, or hub:dataset:config:split")
-    text_field: str = Field("text", description="Field of the text in jsonl, Parquet and hub corpora")
-    n_tokens: int = Field(220_000, ge=1, description="Tokens to run through the model")
-    seq_len: int = Field(128, ge=2, description="Longest sequence, in tokens")
-    min_len: int = Field(16, ge=2, description="Shorter sequences are left out")
+    corpus: str = Field(
+        "sotu", description="Corpus: sotu, a .txt, .jsonl or .parquet file, a folder, or hub:dataset:config:split"
+    )
+    text_field: str = Field("text", description="Name of the text field in JSON lines, Parquet and hub corpora")
+    n_tokens: int = Field(220_000, ge=1, description="Number of tokens to run through the model")
+    seq_len: int = Field(128, ge=2, description="Maximum sequence length, in tokens")
+    min_len: int = Field(16, ge=2, description="Minimum sequence length, in tokens; shorter sequences are dropped")
     max_sequences_per_document: int | None = Field(
-        7, ge=1, description="Windows taken from one document, evenly spaced"
+        7, ge=1, description="Maximum number of sequences per document, evenly spaced"
     )
-    layers: list[int] | None = Field(None, description="Layers to read; default: those that pairs and SAEs need")
-    site: Site = Field("resid_post", description="Where in each block residuals are read")
+    layers: list[int] | None = Field(None, description="Layers to read; default: those that layer pairs and SAEs need")
+    site: Site = Field("resid_post", description="Where in each block to read residuals")
     attention_layers: list[int] = Field(
-        [], description="Blocks whose attention is kept for the position policy attended; needs model.attention=eager"
+        [], description="Blocks whose attention is stored for the position policy attended; needs model.attention=eager"
     )
-    attention_top_k: int = Field(4, ge=1, description="Attended positions kept for each token")
-    n_folds: int = Field(5, ge=2, description="Cross-validation folds inside the train split")
-    split_seed: int = Field(0, description="Salt of the document hash that assigns splits and folds")
-    skip_special: bool = Field(True, description="Leave special tokens out of statistics")
-    skip_first: bool = Field(True, description="Leave position 0 out of statistics: it is a massive-activation sink")
+    attention_top_k: int = Field(4, ge=1, description="Number of attended positions stored per token")
+    n_folds: int = Field(5, ge=2, description="Number of cross-validation folds within the train split")
+    split_seed: int = Field(0, description="Seed of the document hash that assigns splits and folds")
+    skip_special: bool = Field(True, description="Exclude special tokens from statistics")
+    skip_first: bool = Field(
+        True, description="Exclude position 0 from statistics (attention sink with massive activations)"
+    )
     max_norm_multiple: float | None = Field(
-        10.0, gt=1, description="Leave out tokens above this multiple of a layer's median norm"
+        10.0, gt=1, description="Exclude tokens whose norm exceeds this multiple of the layer's median norm"
     )
-    prepend_bos: bool = Field(False, description="Put the BOS token before each sequence")
-    store_activations: bool = Field(
-        True, description="Write the activations table; false re-runs the model for each later stage"
-    )
-    batch_size: int = Field(16, ge=1, description="Sequences in one forward pass")
-    shard_sequences: int = Field(64, ge=1, description="Sequences in one shard, the unit of writing and resumption")
+    prepend_bos: bool = Field(False, description="Prepend the BOS token to each sequence")
+    store_activations: bool = Field(True, description="Store activations; if false, later stages run the model again")
+    batch_size: int = Field(16, ge=1, description="Sequences per forward pass")
+    shard_sequences: int = Field(64, ge=1, description="Sequences per shard, the unit of writing and resumption")

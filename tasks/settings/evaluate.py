@@ -9,20 +9,22 @@ from tasks.settings.base import StageSettings
 
 
 class EvaluateSettings(StageSettings):
-    """How operators are judged on held-out tokens."""
+    """Evaluation of operators on held-out tokens."""
 
     ranks: list[Annotated[int, Field(ge=1)]] = Field(
         [1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 576],
-        description="Ranks of the efficiency curve; larger than d are cut",
+        description="Ranks of the efficiency curve; capped at the model dimension",
     )
-    n_bootstrap: int = Field(1000, ge=100, description="Bootstrap resamples of the test documents")
-    bootstrap_seed: int = Field(0, description="Of the resamples")
-    min_active: int = Field(30, ge=2, description="Fewer active tokens: scores are NULL")
+    n_bootstrap: int = Field(1000, ge=100, description="Number of bootstrap resamples of the test documents")
+    bootstrap_seed: int = Field(0, description="Seed of the bootstrap")
+    min_active: int = Field(
+        30, ge=2, description="Minimum number of active tokens of a scored feature; scores of other features are NULL"
+    )
     transported_above: float = Field(
-        0.7, description="Verdict transported: lower end of the interval of r2 at or above"
+        0.7, description="Verdict transported: lower end of the r2 interval at or above this threshold"
     )
     synthesised_below: float = Field(
-        0.3, description="Verdict synthesised: upper end of the interval of r2 at or below"
+        0.3, description="Verdict synthesised (computed): upper end of the r2 interval at or below this threshold"
     )
 
     @property

@@ -8,11 +8,11 @@ from tasks.settings.base import StageSettings
 
 
 class ModelSettings(StageSettings):
-    """Which language model, and how it is run."""
+    """Language model and how to run it."""
 
-    name: str = Field("smollm2-135m", description="Embedded model name, hub id, local folder or .gguf file")
-    revision: str | None = Field(None, description="Revision of a hub model")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
+    name: str = Field("smollm2-135m", description="Model: embedded name, hub id, local folder or .gguf file")
+    revision: str | None = Field(None, description="Revision of a hub model; default: the latest")
+    device: str = Field("auto", description="Device: auto, cpu, cuda, cuda:1 or mps")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Precision of the forward pass"
     )

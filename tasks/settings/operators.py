@@ -26,40 +26,47 @@ PositionPolicy = Annotated[str, Field(pattern=r"^(same|previous|offset:[1-9]\d*|
 
 
 class OperatorSettings(StageSettings):
-    """Which pairs of layers, which maps, how chosen."""
+    """Transport operators: layer pairs, methods and regularisation."""
 
-    source_layers: list[int] = Field([8, 10, 12, 14, 16], min_length=1, description="Layers that operators begin at")
+    source_layers: list[int] = Field([8, 10, 12, 14, 16], min_length=1, description="Source layers of the operators")
     leaps: list[Annotated[int, Field(ge=1)]] = Field(
-        [2, 4, 6, 8], min_length=1, description="Layers between the source and the target of an operator"
+        [2, 4, 6, 8], min_length=1, description="Distances from source to target layer, in layers"
     )
-    target_layers: list[int] | None = Field(None, description="Keep only the pairs that end here; default: all")
+    target_layers: list[int] | None = Field(
+        None, description="Keep only pairs that end at these layers; default: all pairs"
+    )
     position_policy: PositionPolicy = Field(
         "same",
-        description="same, previous, offset:m, attended[:k] (by attention, weighted) or its control shuffled[:k]",
+        description="Source position: same, previous, offset:m, attended[:k] or its control shuffled[:k]",
     )
     methods: list[Method] = Field(
         ["ridge", "linear", "rrr", "identity", "mean"],
         min_length=1,
-        description="Maps fitted for each pair, and baselines",
+        description="Methods to fit for each pair, baselines included",
     )
     alphas: list[Annotated[float, Field(gt=0)]] = Field(
         [1e-1, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
         min_length=1,
-        description="Strengths tried, on the sum of squares",
+        description="Ridge penalties (alpha) to try, on the sum of squares",
     )
     l1_alphas: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.01, 0.1, 1, 10, 100], min_length=1, description="Strengths of lasso and elasticnet, on scikit-learn's scale"
+        [0.01, 0.1, 1, 10, 100],
+        min_length=1,
+        description="Penalties (alpha) of lasso and elasticnet to try, on scikit-learn's scale",
     )
     l1_ratios: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Shares of the L1 penalty tried by elasticnet"
+        [0.1, 0.3, 0.5, 0.7, 0.9], min_length=1, description="Shares of the L1 penalty that elasticnet tries"
     )
     rank: int = Field(64, ge=1, description="Rank of the rrr and svd operators")
-    output_weight: Literal["whitened", "raw"] = Field("whitened", description="Metric of reduced-rank regression")
+    output_weight: Literal["whitened", "raw"] = Field(
+        "whitened", description="Output metric of reduced-rank regression"
+    )
     train_fractions: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-        [0.1, 0.25, 0.5, 0.75, 1.0], description="Shares of the train documents of the scaling study; empty: none"
+        [0.1, 0.25, 0.5, 0.75, 1.0],
+        description="Shares of the train documents in the scaling study; empty: no scaling study",
     )
     permutation_null: bool = Field(
-        True, description="Also keep moments with the documents of y shuffled: the chance level of every ceiling"
+        True, description="Collect moments with the documents of y shuffled: the permutation null of every ceiling"
     )
     register_operators: bool = Field(True, description="Register fitted operators in MLflow")
 
@@ -79,5 +86,5 @@ class OperatorSettings(StageSettings):
     @model_validator(mode="after")
     def _some_pair(self) -> "OperatorSettings":
         if not self.pairs:
-            raise ValueError(f"no source layer and leap end at target_layers {self.target_layers}")
+            raise ValueError(f"no source layer plus leap ends at target_layers {self.target_layers}")
         return self

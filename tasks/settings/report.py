@@ -6,7 +6,7 @@ from tasks.settings.base import StageSettings
 
 
 class ReportSettings(StageSettings):
-    """What the report shows."""
+    """Contents of the report."""
 
-    png: bool = Field(True, description="Also write each figure as a PNG file")
-    n_example_features: int = Field(12, ge=0, description="Features whose examples are shown")
+    png: bool = Field(True, description="Write each figure as a PNG file too")
+    n_example_features: int = Field(12, ge=0, description="Number of features whose examples are shown")

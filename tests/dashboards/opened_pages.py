@@ -58,6 +58,17 @@ def panels(app: AppTest) -> dict[str, Shown]:
     return {found.title: found for found in map(_shown, _panel_blocks(app.main))}
 
 
+def panel_starting(app: AppTest, title: str) -> Shown:
+    """The only panel whose title begins so."""
+    (found,) = (panel for name, panel in panels(app).items() if name.startswith(title))
+    return found
+
+
+def messages(app: AppTest) -> list[str]:
+    """The texts of all boxes: warnings, then infos, then errors."""
+    return [box.value for kind in ("warning", "info", "error") for box in app.get(kind)]
+
+
 def check_numbers(app: AppTest) -> dict[str, Shown]:
     """Assert that each number shown equals the one that the shown SQL gives; returns the panels.
 

@@ -1,16 +1,12 @@
-"""The frame of all pages: choices that follow the address, errors on one line, SQL that holds what was chosen."""
+"""Every page opens: on an empty warehouse, on a bare collection, and on a whole study; errors are one line."""
 
-from datetime import timedelta
 from shutil import copytree
 
-import duckdb
 import pytest
 
 from dashboards.ui.navigation import PAGES
-from dashboards.ui.reading import filled, literal
 from tests.dashboards.opened_pages import open_page, panels
-from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows, commit_stage, write
-from warehouse.storage.manifests import commit
+from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
 
@@ -49,44 +45,3 @@ def test_a_damaged_file_is_one_line_and_hides_only_what_needs_it(tmp_path, study
     assert file.name in error
     assert "run the same command again" in error
     assert len(app.error) < len(app.subheader)
-
-
-def test_the_collection_follows_the_address_and_stays_from_page_to_page(study):
-    assert open_page("overview").session_state["collection"] == COLLECTION
-    assert open_page("saes", collection=COLLECTION).session_state["collection"] == COLLECTION
-    app = open_page("saes", collection="of another warehouse")
-    assert app.session_state["collection"] == COLLECTION, "a link from elsewhere is no error"
-
-
-def test_an_older_collection_can_be_chosen_by_address(empty):
-    warehouse = Warehouse(empty)
-    for days, name in enumerate(("older", "newer")):
-        rows = [
-            r | {"collection": name, "created_at": STARTED + timedelta(days)} for r in collect_rows()["collections"]
-        ]
-        file = warehouse.write_rows("collections", rows, "k", collection=name)
-        commit(warehouse, "collect", name, collection=name, settings={}, files=[file], started_at=STARTED, seconds=1.0)
-    assert open_page("overview").session_state["collection"] == "newer"
-    app = open_page("overview", collection="older")
-    assert app.session_state["collection"] == "older"
-    app = app.selectbox(key="collection").set_value("newer").run()
-    assert app.query_params["collection"] == "newer", "a choice can be shared by its address"
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["plain", "it's", "''", "'; drop table saes; --", "back\\slash", "new\nline", "$other", 3, -1.5, 1e-9, True, None],
-)
-def test_a_filled_in_value_reads_back_as_itself(value):
-    ((found, beside),) = duckdb.sql(filled("select $value as v, $other as w", value=value, other="b")).fetchall()
-    assert found == (value if not isinstance(value, float) else pytest.approx(value))
-    assert beside == "b", "a value is never taken for a placeholder"
-
-
-def test_lists_fill_an_in_and_an_empty_one_matches_nothing():
-    for values, expected in (([1, 3], [1, 3]), ([], []), (["a'b"], [])):
-        found = duckdb.sql(
-            filled("select * from range(5) as t(i) where i::varchar in $some", some=[str(v) for v in values])
-        )
-        assert [i for (i,) in found.fetchall()] == expected
-    assert literal((1, "a'b")) == "(1, 'a''b')"

@@ -5,16 +5,16 @@ from collections import abc
 from pathlib import Path
 from typing import Any
 
-from ato.errors import AtoError, CorpusError, UnavailableError
+from ato.errors import CorpusError, UnavailableError
 from ato.io import embedded
 from ato.io.hashing import digest_of
+from ato.io.hub import ask_hub
 from ato.text import Document
 from ato.text.documents import document_id
 
 BUCKET_BYTES = 256 * 2**20
 """A local corpus larger than this is read several times, a range of document hashes at a time, to bound memory."""
 _HUB_PREFIX = "hub:"
-_HUB_TIMEOUT = 10.0
 
 
 def read_documents(spec: str, text_field: str = "text") -> abc.Iterator[Document]:
@@ -181,24 +181,14 @@ def _hub_parts(spec: str) -> tuple[str, str | None, str]:
 
 
 def _hub_commit(spec: str) -> str:
-    """Commit of a dataset: one request without retries, so that a missing network shows at once."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        return str(HfApi().dataset_info(_hub_parts(spec)[0], timeout=_HUB_TIMEOUT).sha)
-    except AtoError:
-        raise
-    except RepositoryNotFoundError:
-        raise CorpusError(
-            "the hub has no such dataset", where=spec, cure="check the spelling, or set HF_TOKEN"
-        ) from None
-    except Exception as error:  # The hub's client has changed its network library, and with it the exceptions.
-        raise UnavailableError(
-            f"the hub cannot be reached ({type(error).__name__})",
-            where=spec,
-            cure=f"use {embedded.CORPUS_NAME} or a local corpus",
-        ) from error
+    return ask_hub(
+        _hub_parts(spec)[0],
+        kind="dataset",
+        missing=CorpusError("the hub has no such dataset", where=spec, cure="check the spelling, or set HF_TOKEN"),
+        unreachable=UnavailableError(
+            "the hub cannot be reached", where=spec, cure=f"use {embedded.CORPUS_NAME} or a local corpus"
+        ),
+    )
 
 
 def _hub_documents(spec: str, text_field: str) -> abc.Iterator[Document]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ato.errors import DamagedFileError
-from ato.text import Sequence as TokenSequence
+from ato.text import TokenSequence
 from warehouse.catalog.catalog import connect
 from warehouse.storage.manifests import REBUILD
 from warehouse.storage.warehouse import FileRecord, Warehouse

@@ -24,7 +24,7 @@ TABLES = (
             LAYER,
             Column("site", string, "what it reads: resid_post, mlp_out, attn_out or attn_z"),
             Column("source", string, "trained, or the path or release it was loaded from"),
-            Column("architecture", string, "topk, jumprelu, standard or gated"),
+            Column("architecture", string, "how features become active, such as topk or jumprelu"),
             Column("d_sae", int32, "number of features", minimum=1),
             Column("n_tokens", int64, "held-out tokens it was judged on", unit="tokens", minimum=0),
             Column("n_documents", int64, "held-out documents it was judged on", minimum=0),
@@ -50,7 +50,7 @@ TABLES = (
         (
             COLLECTION,
             Column("sae", string, "key of the SAE"),
-            Column("architecture", string, "topk or jumprelu"),
+            Column("architecture", string, "how features become active, such as topk or jumprelu"),
             Column("step", int64, "optimiser step", minimum=0),
             Column("tokens", int64, "tokens seen so far, repeats included", unit="tokens", minimum=0),
             Column("mse", float64, "mean over tokens of |x - x_hat|^2, in normalised units", minimum=0),

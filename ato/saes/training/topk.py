@@ -61,6 +61,10 @@ class TopKTrainer:
         """[d_in, d_sae]."""
         return self._encoder.T
 
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name, see ``Trainer``."""
+        return {"W_enc": self.W_enc, "b_enc": self.b_enc, "W_dec": self.W_dec, "b_dec": self.b_dec}
+
     @property
     def dead_neurons(self) -> Tensor:
         """[d_sae] bool."""

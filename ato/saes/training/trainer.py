@@ -1,4 +1,4 @@
-"""Training sparse autoencoders on a stream of residuals, in bounded memory: TopK here, JumpReLU with sae-lens."""
+"""Training sparse autoencoders of any trainable architecture on a stream of residuals, in bounded memory."""
 
 import contextlib
 import math
@@ -11,18 +11,17 @@ import torch
 from ato.errors import NonFiniteError, SettingsError
 from ato.numerics.devices import choose_device, choose_dtype
 from ato.residuals.blocks import ResidualSource
+from ato.saes.architectures import TRAINABLE, TrainableArchitecture
 from ato.saes.autoencoder import SparseAutoencoder
-from ato.saes.training.jumprelu import _JumpReLUTrainer
+from ato.saes.training.interface import Trainer, TrainingStart, TrainingStep
 from ato.saes.training.schedule import Schedule
 from ato.saes.training.shuffle_buffer import ShuffleBuffer
-from ato.saes.training.topk import TopKTrainer
 
 DEAD_AFTER = 20_000
 """Tokens without activation after which a feature counts as dead and the auxiliary loss revives it."""
 
-_CALIBRATION_ROWS = 512
-_TOPK_NORM = 0.1
-"""Length of the decoder rows that a TopK SAE starts with, as sae-lens has it."""
+_SAMPLE_ROWS = 512
+"""Rows of ``TrainingStart.sample``."""
 
 LogRow = dict[str, float | int | str]
 
@@ -45,7 +44,7 @@ def train_sae(
     source: ResidualSource,
     layer: int,
     *,
-    architecture: Literal["topk", "jumprelu"] = "topk",
+    architecture: str = "topk",
     d_sae: int = 2048,
     k: int = 32,
     n_tokens: int = 600_000,
@@ -70,10 +69,9 @@ def train_sae(
     Args:
         source: residuals; only the train split is read, again for each epoch unless it fits the buffer.
         layer: layer to train on.
-        architecture: topk keeps k features a token; jumprelu learns a threshold a feature, with a penalty that
-            draws the mean number of active features to k.
+        architecture: one of ``ato.saes.TRAINABLE``, see ``ato.saes.architectures``.
         d_sae: number of features.
-        k: active features a token.
+        k: active features per token: exactly, or in the mean, as the architecture has it.
         n_tokens: tokens to train on, repeats included.
         batch_size: tokens a step.
         lr: peak learning rate of Adam.
@@ -93,20 +91,18 @@ def train_sae(
         NonFiniteError: residuals with NaN, or a training that diverged.
     """
     _check(architecture, d_sae=d_sae, k=k, n_tokens=n_tokens, batch_size=batch_size, log_every=log_every)
-    place = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
-    buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=place)
+    kind = TRAINABLE[architecture]
+    chosen = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
+    buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=chosen)
     mean = buffer.rows.mean(0)
     scale = math.sqrt(len(mean)) / max((buffer.rows - mean).norm(dim=1).mean().item(), 1e-12)
     n_steps = max(1, n_tokens // batch_size)
     batches = ((batch - mean).mul_(scale) for batch in buffer.batches())
-    schedule, dtype = Schedule(n_steps, batch_size, lr, DEAD_AFTER), choose_dtype(precision, place)
+    schedule, dtype = Schedule(n_steps, batch_size, lr, DEAD_AFTER), choose_dtype(precision, chosen)
     with contextlib.closing(buffer):
-        directions = _directions(d_sae, len(mean), seed).to(place)
-        if architecture == "topk":
-            trainer: Any = TopKTrainer(_TOPK_NORM * directions, k, schedule, dtype)
-        else:
-            first = (buffer.rows[:_CALIBRATION_ROWS] - mean) * scale
-            trainer = _JumpReLUTrainer(directions, first, k, schedule, dtype, batches)
+        directions = _directions(d_sae, len(mean), seed).to(chosen)
+        sample = (buffer.rows[:_SAMPLE_ROWS] - mean) * scale
+        trainer = kind.trainer(TrainingStart(directions, sample, k, schedule, dtype, batches))
         log: list[LogRow] = []
         for step in range(1, n_steps + 1):
             output = trainer.step(next(batches))
@@ -129,14 +125,13 @@ def train_sae(
     record = {"hook_name": f"blocks.{layer}.hook_resid_post", **(metadata or {})}
     n_seen = n_steps * batch_size
     epochs = n_seen / len(buffer.rows) if buffer.holds_all else float(buffer.epochs or math.nan)
-    return TrainedSAE(
-        _fold(architecture, getattr(trainer, "sae", trainer), k, mean.cpu(), scale, record), log, n_seen, epochs
-    )
+    return TrainedSAE(_fold(kind, trainer, k, mean.cpu(), scale, record), log, n_seen, epochs)
 
 
 def _check(architecture: str, *, d_sae: int, k: int, **positive: int) -> None:
-    if architecture not in ("topk", "jumprelu"):
-        raise SettingsError(f"an SAE of architecture {architecture!r} cannot be trained", cure="use topk or jumprelu")
+    if architecture not in TRAINABLE:
+        cure = f"use {' or '.join(TRAINABLE)}"
+        raise SettingsError(f"an SAE of architecture {architecture!r} cannot be trained", cure=cure)
     if not 0 < k <= d_sae:
         raise SettingsError(f"k = {k} is not between 1 and d_sae = {d_sae}", cure="choose a smaller k")
     for name, value in positive.items():
@@ -158,7 +153,7 @@ def _directions(d_sae: int, d_in: int, seed: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _measure(output: Any, dead: torch.Tensor) -> dict[str, float]:
+def _measure(output: TrainingStep, dead: torch.Tensor) -> dict[str, float]:
     """Figures of the batch just trained on, in normalised units."""
     x = output.sae_in.float()
     mse = (output.sae_out.float() - x).square().sum(1).mean().item()
@@ -172,25 +167,23 @@ def _measure(output: Any, dead: torch.Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def _fold(
-    architecture: str, trained: Any, k: int, mean: torch.Tensor, scale: float, metadata: dict[str, Any]
+    kind: TrainableArchitecture, trainer: Trainer, k: int, mean: torch.Tensor, scale: float, metadata: dict[str, Any]
 ) -> SparseAutoencoder:
     """The trained SAE on raw residuals: with z = (x - mean) scale, decoder rows brought to length 1.
 
     a = (z - b_dec) W_enc + b_enc times the decoder norm (so topk chooses, in training too), divided by the scale.
     """
-    weights = {name: getattr(trained, name).detach().float().cpu() for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+    weights = {name: weight.detach().float().cpu() for name, weight in trainer.weights().items()}
     norms = weights["W_dec"].norm(dim=1).clamp_min(1e-12)
-    threshold = None
-    if architecture == "jumprelu":
-        threshold = trained.threshold.detach().float().cpu().clamp_min(0) * norms / scale
+    threshold = weights["threshold"].clamp_min(0) * norms / scale if kind.has_threshold else None
     return SparseAutoencoder(
-        architecture,
+        kind.name,
         W_enc=(weights["W_enc"] * norms).contiguous(),
         b_enc=weights["b_enc"] * norms / scale,
         W_dec=weights["W_dec"] / norms[:, None],
         b_dec=mean + weights["b_dec"] / scale,
         threshold=threshold,
-        k=k if architecture == "topk" else None,
+        k=k if kind.has_k else None,
         scaling=scale,
         metadata=metadata,
     )

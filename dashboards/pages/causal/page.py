@@ -1,35 +1,20 @@
-"""Page ``causal``: what putting transported residuals back into the running model costs, beside its controls."""
+"""Page ``causal``: cost of patching transported residuals into the running model, beside its controls."""
 
-from functools import partial
-
-import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.pages.causal.sequences import ablations, sequences
+from dashboards.pages.causal.ablations import ablations
+from dashboards.pages.causal.costs import EMPTY, MEASURES, by_intervention, by_leap, by_positions
+from dashboards.pages.causal.sequences import sequences
 from dashboards.ui.address import choose, collection
-from dashboards.ui.charts import number
-from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
-MEASURES = {
-    "delta_log_ppl": "added loss (nats a token)",
-    "delta_edited_onwards": "added loss from the edit on (nats)",
-    "kl": "KL from the unedited model (nats)",
-}
-INTERVENTIONS = {
-    "transport": "#0072B2",
-    "identity": "#E69F00",
-    "mean": "#999999",
-    "bias": "#56B4E9",
-    "random_rotation": "#CC79A7",
-    "zero": "#D55E00",
-}
-"""An intervention has one colour on this page."""
-EMPTY = "No causal results yet: `ato run causal` makes them."
-TICKS = [-10, -3, -1, -0.3, -0.1, -0.03, -0.01, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
-LINEAR_BELOW = 0.01
-"""The scale of costs is linear up to here (nats) and logarithmic beyond: zeroing costs a thousand times transport."""
+POSITIONS = "Positions replaced in each sequence; `study` averages the study's three sets of five."
+
+
+DONE = """select distinct source_layer, target_layer, method, position_set
+from causal_summary
+where collection = $collection and feature_id is null"""
 
 
 def page() -> None:
@@ -49,165 +34,11 @@ def page() -> None:
     edited = choose("Edited positions", "position_set", sets, where=fields[3], help=POSITIONS)
     measure = choose("Measure", "measure", list(MEASURES), widget="segmented_control") or "delta_log_ppl"
     pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}
-    here = f"layer {source} → {target}"
-    panel(
-        f"Cost of each intervention, {here}",
-        filled(COSTS, **pair, position_set=edited),
-        partial(_costs, measure),
-        note=f"{WHAT} {SCALE}",
-        empty=EMPTY,
-    )
+    by_intervention(pair, edited, measure)
     left, right = st.columns(2)
     with left:
-        panel(
-            f"Cost against the leap, into layer {target}",
-            filled(LEAPS, collection=key, target_layer=target, method=method, position_set=edited),
-            partial(_leaps, measure),
-            note=f"Each source layer with a result for these positions. {SCALE}",
-            empty=EMPTY,
-        )
+        by_leap(pair, edited, measure)
     with right:
-        panel(
-            f"Cost against how much is edited, {here}",
-            filled(DOSES, **pair),
-            partial(_doses, measure),
-            note=f"Each set of edited positions, ordered by how many positions of a sequence it replaces. {SCALE}",
-            empty=EMPTY,
-        )
-    sequences(pair, edited, [name for name in INTERVENTIONS if _has(pair, edited, name)])
+        by_positions(pair, measure)
+    sequences(pair, edited)
     ablations(pair)
-
-
-def _has(pair: dict[str, object], edited: object, intervention: str) -> bool:
-    return intervention in ask(filled(COSTS, **pair, position_set=edited))["intervention"]
-
-
-def _cost(measure: str, channel: type[alt.X] | type[alt.Y], suffix: str = "") -> alt.X | alt.Y:
-    """Axis of a cost: linear near 0, logarithmic beyond."""
-    return channel(
-        f"{measure}{suffix}:Q",
-        title=MEASURES[measure],
-        axis=alt.Axis(values=TICKS, format="~g"),
-        scale=alt.Scale(type="symlog", constant=LINEAR_BELOW),
-    )
-
-
-def _tooltip(measure: str) -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("intervention:N"),
-        alt.Tooltip("position_set:N", title="edited positions"),
-        number(measure, MEASURES[measure], ".4f"),
-        number(f"{measure}_low", "95 % from", ".4f"),
-        number(f"{measure}_high", "to", ".4f"),
-        number("n_sequences", "sequences", "d"),
-        number("n_documents", "documents", "d"),
-    ]
-
-
-def _colour(rows: pl.DataFrame, legend: bool = True) -> alt.Color:
-    names = [name for name in INTERVENTIONS if name in rows["intervention"]]
-    scale = alt.Scale(domain=names, range=[INTERVENTIONS[name] for name in names])
-    return alt.Color(
-        "intervention:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", columns=3) if legend else None
-    )
-
-
-def _counted(rows: pl.DataFrame) -> None:
-    """How many sequences and documents stand behind the picture."""
-    fewest = rows.row(rows["n_sequences"].arg_min() or 0, named=True)
-    st.caption(
-        f"n = {fewest['n_sequences']} sequences of {fewest['n_documents']} documents; whiskers are 95 % intervals of the paired"
-        " difference, by document."
-    )
-
-
-def _measured(rows: pl.DataFrame, measure: str) -> pl.DataFrame | None:
-    """The rows that have the measure; says so where none has."""
-    rows = rows.filter(pl.col(measure).is_not_null())
-    if rows.is_empty():
-        st.info(f"Not measured: {MEASURES[measure]}. Choose another measure.")
-        return None
-    return rows
-
-
-def _costs(measure: str, rows: pl.DataFrame) -> None:
-    known = _measured(rows, measure)
-    if known is None:
-        return
-    order = alt.Y("intervention:N", title=None, sort=alt.EncodingSortField(measure), axis=alt.Axis(labelLimit=200))
-    base = alt.Chart(known).encode(y=order, color=_colour(known, legend=False), tooltip=_tooltip(measure))
-    chart = alt.layer(
-        base.mark_rule(strokeWidth=2).encode(x=_cost(measure, alt.X, "_low"), x2=f"{measure}_high"),
-        base.mark_point(filled=True, size=90, opacity=1).encode(x=_cost(measure, alt.X)),
-        base.mark_text(align="left", dx=8, dy=-8, color=alt.Undefined).encode(
-            x=_cost(measure, alt.X), text=alt.Text(f"{measure}:Q", format=".4f")
-        ),
-    )
-    st.altair_chart(chart.properties(height=alt.Step(38)), alt="Added loss of each intervention with its interval")
-    _counted(known)
-
-
-def _leaps(measure: str, rows: pl.DataFrame) -> None:
-    _lines(measure, rows, alt.X("leap:O", title="leap (blocks)", axis=alt.Axis(labelAngle=0)), "leap")
-
-
-def _doses(measure: str, rows: pl.DataFrame) -> None:
-    axis = alt.Axis(labelAngle=-20, labelLimit=110)
-    x = alt.X(
-        "position_set:N", title="edited positions, fewest first", sort=alt.EncodingSortField("n_edited"), axis=axis
-    )
-    _lines(measure, rows, x, "number of edited positions", number("n_edited", "edited in a sequence", ".1f"))
-
-
-def _lines(measure: str, rows: pl.DataFrame, x: alt.X, what: str, *more: alt.Tooltip) -> None:
-    known = _measured(rows, measure)
-    if known is None:
-        return
-    base = alt.Chart(known).encode(x=x, color=_colour(known), tooltip=[*_tooltip(measure), *more])
-    chart = alt.layer(
-        base.mark_line(opacity=0.6).encode(y=_cost(measure, alt.Y)),
-        base.mark_rule(strokeWidth=1.5).encode(y=_cost(measure, alt.Y, "_low"), y2=f"{measure}_high"),
-        base.mark_point(filled=True, size=50, opacity=1).encode(y=_cost(measure, alt.Y)),
-    )
-    st.altair_chart(chart.properties(height=380), alt=f"Added loss of each intervention against the {what}")
-    _counted(known)
-
-
-WHAT = """The residual at the target layer is replaced: `transport` puts the operator's prediction there, `identity` the
-source's own residual, `mean` the average one, `bias` the operator's constant part, `random_rotation` a rotated
-prediction of the same norm, `zero` nothing. Added loss is against the unedited model on the same sequences."""
-SCALE = f"The scale is linear up to {LINEAR_BELOW} nats and logarithmic beyond."
-POSITIONS = "Which positions of each sequence are replaced; `study` is the average of the study's three sets of five."
-DONE = """select distinct source_layer, target_layer, method, position_set
-from causal_summary
-where collection = $collection and feature_id is null"""
-COSTS = """select
-    intervention, position_set, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, delta_edited_onwards,
-    delta_edited_onwards_low, delta_edited_onwards_high, kl, kl_low, kl_high, log_ppl, log_ppl_none, n_sequences, n_documents
-from causal_summary
-where collection = $collection and source_layer = $source_layer and target_layer = $target_layer and method = $method
-    and position_set = $position_set and feature_id is null
-order by delta_log_ppl"""
-LEAPS = """select
-    source_layer, leap, intervention, position_set, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high,
-    delta_edited_onwards, delta_edited_onwards_low, delta_edited_onwards_high, kl, kl_low, kl_high, n_sequences, n_documents
-from causal_summary
-where collection = $collection and target_layer = $target_layer and method = $method
-    and position_set = $position_set and feature_id is null
-order by intervention, leap"""
-DOSES = """with edited as (
-    select positions, avg(n_edited) as n_edited
-    from causal_perplexity
-    where collection = $collection and source_layer = $source_layer and target_layer = $target_layer
-        and method = $method and feature_id is null
-    group by positions
-)
-
-select
-    intervention, position_set, n_edited, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, delta_edited_onwards,
-    delta_edited_onwards_low, delta_edited_onwards_high, kl, kl_low, kl_high, n_sequences, n_documents
-from causal_summary
-left join edited on positions = position_set
-where collection = $collection and source_layer = $source_layer and target_layer = $target_layer and method = $method
-    and position_set <> 'study' and feature_id is null
-order by n_edited, position_set, intervention"""

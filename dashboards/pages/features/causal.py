@@ -1,4 +1,4 @@
-"""What changing one feature alone does to the model's predictions."""
+"""The effect of intervening on one feature alone."""
 
 from typing import Any
 
@@ -13,20 +13,28 @@ from dashboards.ui.reading import filled
 COLOURS = {"feature_transport": "#0072B2", "feature_zero": "#E69F00"}
 
 
-def effects(about: dict[str, Any]) -> None:
-    """Loss under the feature's edits by leap."""
+EFFECT = """select method, leap, source_layer, intervention, position_set, n_sequences, n_documents, delta_log_ppl, delta_log_ppl_low,
+    delta_log_ppl_high, kl
+from causal_summary
+where collection = $collection and target_layer = $layer and feature_id = $feature_id
+order by method, leap, intervention"""
+
+
+def causal_effect(about: dict[str, Any]) -> None:
+    """Change of the log-perplexity under the feature's interventions, by leap."""
     panel(
         "Causal effect",
-        filled(EFFECTS, **about),
-        _effects,
-        note="Change of the log-perplexity per token, in nats, when only this feature is replaced by what the operator carries over "
-        "(feature_transport) or taken out (feature_zero), where it is active; 95 % intervals over documents. Near 0 for the first and "
-        "above 0 for the second: the feature matters, and transport keeps it. By layer and id: SAEs of one layer share these rows.",
-        empty="This feature was not edited: `ato run causal` edits the best few of each SAE.",
+        filled(EFFECT, **about),
+        _effect,
+        note="Change of the log-perplexity (nats per token) when only this feature is replaced by its transported "
+        "value (feature_transport) or ablated (feature_zero) where it is active; 95 % intervals by document. Near 0 "
+        "for transport and above 0 for ablation: the feature matters, and transport keeps it. Stored by layer and "
+        "feature id, so SAEs of one layer share these rows.",
+        empty="No intervention on this feature: `ato run causal` edits the best few features of each SAE.",
     )
 
 
-def _effects(rows: pl.DataFrame) -> None:
+def _effect(rows: pl.DataFrame) -> None:
     colour = coloured("intervention", COLOURS, "edit").legend(orient="top", title=None)
     chart = with_intervals(
         rows,
@@ -49,10 +57,3 @@ def _effects(rows: pl.DataFrame) -> None:
         ],
     )
     st.altair_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")
-
-
-EFFECTS = """select method, leap, source_layer, intervention, position_set, n_sequences, n_documents, delta_log_ppl, delta_log_ppl_low,
-    delta_log_ppl_high, kl
-from causal_summary
-where collection = $collection and target_layer = $layer and feature_id = $feature_id
-order by method, leap, intervention"""

@@ -1,4 +1,4 @@
-"""Texts in which one feature is active, each token coloured by how strongly."""
+"""Text windows in which one feature is active, tokens coloured by activation."""
 
 import html
 from collections.abc import Sequence
@@ -13,60 +13,13 @@ from dashboards.ui.reading import filled
 
 KINDS = {"top": "Strongest", "quantile": "By quantile", "random": "Random"}
 """Kind of an example -> its tab."""
+
 COLOUR = "230, 159, 0"
+
 WEAKEST, STRONGEST = 0.12, 0.6
-"""Opacity of the least and of the largest activation: visible, and the text stays readable, on white and on black."""
+"""Opacity of the smallest and of the largest activation: visible on white and on black, with readable text."""
+
 WHITESPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
-
-
-def examples(about: dict[str, Any]) -> None:
-    """The examples of each kind in a tab of their own."""
-    panel(
-        "Activating examples",
-        filled(EXAMPLES, **about),
-        lambda rows: _tabs(rows, about["collection"]),
-        note="The deeper the colour, the larger the activation, up to the largest one shown; hover over a token for its value. The "
-        "underlined token made the example. `·` is a space and `↵` a line break in a coloured token. Examples by quantile show "
-        "weak activations too. All are from the text that the scores are measured on, not from the test split alone.",
-        empty="There are no examples: `ato run features` keeps them for the selected features.",
-    )
-
-
-def _tabs(rows: pl.DataFrame, collection: str) -> None:
-    kinds = [kind for kind in KINDS if kind in rows["kind"]]
-    for tab, kind in zip(st.tabs([KINDS[kind] for kind in kinds]), kinds):
-        with tab:
-            for row in rows.filter(rows["kind"] == kind).iter_rows(named=True):
-                st.html(coloured(row["tokens"], row["activations"], row["largest"], row["position"] - row["start"]))
-                quantile = "" if row["quantile"] is None else f", up to quantile {row['quantile']:g}"
-                link(
-                    f"{row['activation']:.3f}{quantile}, at position {row['position']} of sequence {row['sequence_id']}",
-                    "sql_bench",
-                    sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
-                )
-
-
-def coloured(tokens: Sequence[str], activations: Sequence[float], largest: float, centre: int) -> str:
-    """A window of text as HTML.
-
-    Args:
-        tokens: the window; any text, it is escaped.
-        activations: of the feature at each token; 0 has no colour.
-        largest: activation of the deepest colour.
-        centre: place of the token that is underlined.
-    """
-    spans = []
-    for place, (token, activation) in enumerate(zip(tokens, activations)):
-        style = "text-decoration:underline;text-underline-offset:3px;" if place == centre else ""
-        if activation > 0:
-            opacity = WEAKEST + (STRONGEST - WEAKEST) * min(activation / largest, 1)
-            text = html.escape(token.translate(WHITESPACE))
-            style += f"border-radius:3px;background-color:rgba({COLOUR},{opacity:.3f})"
-            spans.append(f'<span style="{style}" title="{activation:.3f}">{text}</span>')
-        else:
-            text = html.escape(token.replace("\n", "↵"))
-            spans.append(f'<span style="{style}">{text}</span>' if style else text)
-    return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.7">{"".join(spans)}</div>'
 
 
 EXAMPLES = """with latest as (
@@ -81,6 +34,66 @@ from feature_examples
 semi join latest using (scoring)
 where collection = $collection and sae = $sae and feature_id = $feature_id
 order by kind, rank"""
+
+
+def examples(about: dict[str, Any]) -> None:
+    """The examples, one tab for each kind."""
+    panel(
+        "Activating examples",
+        filled(EXAMPLES, **about),
+        lambda rows: _tabs(rows, about["collection"]),
+        note="Deeper colour: larger activation, relative to the largest one shown. Hover over a token for its value. "
+        "The underlined token is the peak. `·` is a space and `↵` a line break in a coloured token. Examples by "
+        "quantile include weak activations. All are from the scoring text, not from the test split alone.",
+        empty="No examples: `ato run features` stores them for the selected features.",
+    )
+
+
 SEQUENCE = """select sequence_id, document_id, split, start, n_tokens, text
 from sequences
 where collection = $collection and sequence_id = $sequence_id"""
+
+
+def _tabs(rows: pl.DataFrame, collection: str) -> None:
+    kinds = [kind for kind in KINDS if kind in rows["kind"]]
+    n_bins = rows["quantile"].n_unique() - int(rows["quantile"].null_count() > 0)
+    for tab, kind in zip(st.tabs([KINDS[kind] for kind in kinds]), kinds):
+        with tab:
+            for row in rows.filter(rows["kind"] == kind).iter_rows(named=True):
+                st.html(coloured(row["tokens"], row["activations"], row["largest"], row["position"] - row["start"]))
+                quantile = "" if row["quantile"] is None else f", {_bin(row['quantile'], n_bins)}"
+                link(
+                    f"{row['activation']:.3f}{quantile}, at position {row['position']} of sequence {row['sequence_id']}",
+                    "sql_bench",
+                    sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
+                )
+
+
+def _bin(quantile: float, n_bins: int) -> str:
+    """The name of a bin of activations by its upper quantile."""
+    if n_bins == 4:
+        return f"{('bottom', 'second', 'third', 'top')[round(4 * quantile) - 1]} quartile"
+    return f"bin {round(n_bins * quantile)} of {n_bins} by activation"
+
+
+def coloured(tokens: Sequence[str], activations: Sequence[float], largest: float, centre: int) -> str:
+    """A window of text as HTML.
+
+    Args:
+        tokens: the window; escaped here.
+        activations: of the feature, one for each token; 0 has no colour.
+        largest: activation that gets the deepest colour.
+        centre: index of the underlined token.
+    """
+    spans = []
+    for place, (token, activation) in enumerate(zip(tokens, activations)):
+        style = "text-decoration:underline;text-underline-offset:3px;" if place == centre else ""
+        if activation > 0:
+            opacity = WEAKEST + (STRONGEST - WEAKEST) * min(activation / largest, 1)
+            text = html.escape(token.translate(WHITESPACE))
+            style += f"border-radius:3px;background-color:rgba({COLOUR},{opacity:.3f})"
+            spans.append(f'<span style="{style}" title="{activation:.3f}">{text}</span>')
+        else:
+            text = html.escape(token.replace("\n", "↵"))
+            spans.append(f'<span style="{style}">{text}</span>' if style else text)
+    return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.7">{"".join(spans)}</div>'

@@ -1,4 +1,4 @@
-"""The logit lens of one feature: which words its decoder row promotes and suppresses."""
+"""The logit lens of one feature: tokens that its decoder row promotes and suppresses."""
 
 from typing import Any
 
@@ -6,38 +6,14 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.pages.features.measures import SCORES
+from dashboards.pages.features.latest import LATEST_SCORES
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
 COLOURS = {"promoted": "#0072B2", "suppressed": "#E69F00"}
 
 
-def words(about: dict[str, Any]) -> None:
-    """Bars of the words with the largest and the least logits."""
-    panel(
-        "Logit lens",
-        filled(WORDS, **about),
-        _words,
-        note="Logit of each token when the decoder row is read by the unembedding; `·` is a space, `↵` a line break.",
-        empty="The words are not known yet: `ato run features` reads them off.",
-    )
-
-
-def _words(rows: pl.DataFrame) -> None:
-    for direction, colour in COLOURS.items():
-        shown = rows.filter(rows["direction"] == direction)
-        base = alt.Chart(shown).encode(
-            x=alt.X("logit:Q", title=f"logit, {direction}"),
-            y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=160, labelOverlap=False)),
-            tooltip=[alt.Tooltip("token:N", title="token"), alt.Tooltip("logit:Q", format=".3f")],
-        )
-        if not shown.is_empty():
-            chart = base.mark_bar(color=colour).properties(height=30 + 18 * shown.height)
-            st.altair_chart(chart, alt=f"Bars: logits of the tokens that are {direction}")
-
-
-WORDS = f"""with {SCORES},
+LOGIT_LENS = f"""with {LATEST_SCORES},
 
 lens as (
     select 'promoted' as direction, unnest(top_tokens) as token, unnest(top_logits) as logit, generate_subscripts(top_tokens, 1) as place
@@ -53,3 +29,27 @@ select direction, place, place || '. ' || replace(replace(token, ' ', '·'), chr
 from lens
 where token is not null
 order by direction, place"""
+
+
+def logit_lens(about: dict[str, Any]) -> None:
+    """The tokens with the largest and smallest logits."""
+    panel(
+        "Logit lens",
+        filled(LOGIT_LENS, **about),
+        _logits,
+        note="Logit of each token when the unembedding reads the decoder row. `·` is a space, `↵` a line break.",
+        empty="No logit lens yet: run `ato run features`.",
+    )
+
+
+def _logits(rows: pl.DataFrame) -> None:
+    for direction, colour in COLOURS.items():
+        shown = rows.filter(rows["direction"] == direction)
+        base = alt.Chart(shown).encode(
+            x=alt.X("logit:Q", title=f"logit, {direction}"),
+            y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=160, labelOverlap=False)),
+            tooltip=[alt.Tooltip("token:N", title="token"), alt.Tooltip("logit:Q", format=".3f")],
+        )
+        if not shown.is_empty():
+            chart = base.mark_bar(color=colour).properties(height=30 + 18 * shown.height)
+            st.altair_chart(chart, alt=f"Bars: logits of the tokens that are {direction}")

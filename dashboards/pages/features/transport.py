@@ -1,4 +1,4 @@
-"""One feature read from every source layer: how far back it is still transported, by which operator."""
+"""Transport of one feature from every source layer: how far back it is transported, by which operator."""
 
 from typing import Any
 
@@ -7,37 +7,51 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
-from dashboards.ui.charts import CATEGORIES, METHODS, coloured, number
+from dashboards.ui.charts import CATEGORIES, METHODS, coloured, number, verdict_name
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
 LEAST_R2 = -1.0
-"""Where the vertical axis ends at the latest; baselines can lie far below."""
+"""Lowest possible end of the vertical axis; baselines can lie far below."""
+
 GREY = "#888888"
 
 
+POLICIES = """select distinct position_policy
+from operators
+where collection = $collection and target_layer = $layer
+order by position_policy = 'same' desc, position_policy"""
+
+PROFILE = """select method, leap, source_layer, target_layer, position_policy, operator, n_active, r2, r2_low, r2_high, ceiling, skill,
+    verdict, transported_from, transported_leap, stops_at_leap, stops_as
+from feature_profile
+where collection = $collection and sae = $sae and feature_id = $feature_id and position_policy = $position_policy
+order by method <> 'ridge', method, leap"""
+
+
 def transport(about: dict[str, Any]) -> None:
-    """r2 along all leaps, where each method stops, and a row for every operator that leads to its page."""
+    """r2 by leap for each method, where each method stops, and a table of the operators."""
     policies = ask(filled(POLICIES, **about))["position_policy"].to_list()
     policy = choose("Source position", "position_policy", policies) if len(policies) > 1 else (*policies, "same")[0]
     panel(
         "Where does it stop being transported?",
         filled(PROFILE, position_policy=policy, **about),
         _profile,
-        note="r2 of the prediction along the feature's direction, over the test tokens on which it is active: 1 is perfect, 0 no better "
-        "than the mean; bars are 95 % intervals (documents resampled). `identity` takes the source residual itself, `mean` the "
-        "mean of the train tokens. Ceiling: what the best linear map could reach, on all test tokens. Skill: 1 - error / error of the "
-        f"identity. A method stops at the first leap where the feature is not transported. Values below {LEAST_R2:g} stand at the "
-        "lower edge. A click on a row's first field opens the operator.",
-        empty="No operator that leads to this SAE's layer has been judged: `ato run evaluate` does it.",
+        note="r2 along the feature's direction, over the test tokens where it is active: 1 is perfect, 0 no better "
+        "than the mean; bars are 95 % intervals by document. `identity` takes the source residual itself, `mean` the "
+        "mean of the train tokens. Ceiling: the most a linear map can reach, on all test tokens. Skill: 1 - squared "
+        "error / squared error of the identity map. A method stops at the first leap where the feature is not "
+        f"transported. Verdict `synthesised`: computed in between. Values below {LEAST_R2:g} are drawn at the lower "
+        "edge. Tick a row to open its operator.",
+        empty="No operators into this layer evaluated yet: run `ato run evaluate`.",
     )
 
 
 def _profile(rows: pl.DataFrame) -> None:
     _stops(rows)
     if rows["r2"].null_count() == rows.height:
-        st.info(f"Active on {max(rows['n_active']):,} test tokens at most: too few for an r2 of its own, not scored.")
+        st.info(f"Not scored: active on at most {max(rows['n_active']):,} test tokens, too few for an r2.")
     else:
         st.altair_chart(_chart(rows), alt="Lines: r2 of the feature by leap, with intervals, a line for each method")
     columns = [
@@ -79,7 +93,7 @@ def _profile(rows: pl.DataFrame) -> None:
 
 
 def _stops(rows: pl.DataFrame) -> None:
-    """A tile a trained method: up to which leap it transports the feature, and where and as what it stops."""
+    """One tile per trained method: the leap up to which it transports the feature, and where and how it stops."""
     with st.container(horizontal=True):
         for row in rows.unique("method", keep="first", maintain_order=True).iter_rows(named=True):
             if row["method"] not in ("mean", "permuted"):
@@ -88,10 +102,10 @@ def _stops(rows: pl.DataFrame) -> None:
                     row["method"],
                     f"to leap {far}" if far is not None else "at no leap",
                     width="content",
-                    delta="does not stop" if at is None else f"stops at leap {at}: {row['stops_as']}",
+                    delta="does not stop" if at is None else f"stops at leap {at}: {verdict_name(row['stops_as'])}",
                     delta_color="off",
                     delta_arrow="off",
-                    help="Up to which leap it is transported without a gap",
+                    help="Largest leap up to which it is transported without a gap",
                 )
 
 
@@ -144,14 +158,3 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
         said = at.mark_text(align="left", dx=4, color=GREY).encode(y=alt.value(8), text=alt.value(f"{main} stops"))
         layers = [at.mark_rule(strokeDash=[2, 3], color=GREY), said, *layers]
     return alt.layer(*layers, height=420)
-
-
-POLICIES = """select distinct position_policy
-from operators
-where collection = $collection and target_layer = $layer
-order by position_policy = 'same' desc, position_policy"""
-PROFILE = """select method, leap, source_layer, target_layer, position_policy, operator, n_active, r2, r2_low, r2_high, ceiling, skill,
-    verdict, transported_from, transported_leap, stops_at_leap, stops_as
-from feature_profile
-where collection = $collection and sae = $sae and feature_id = $feature_id and position_policy = $position_policy
-order by method <> 'ridge', method, leap"""

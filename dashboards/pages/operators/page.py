@@ -1,4 +1,4 @@
-"""Page ``operators``: one transport operator beside the others of its pair, how it was fitted, and where it comes from."""
+"""Page ``operators``: one transport operator beside the others of its pair, its fit and its provenance."""
 
 from typing import Any
 
@@ -6,9 +6,11 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.pages.operators.curves import efficiency, modes, ranks, scaling, spectrum, spectrum_in_numbers, strength
 from dashboards.pages.operators.features import features
+from dashboards.pages.operators.fitting import regularisation, scaling
 from dashboards.pages.operators.provenance import lineage, origin
+from dashboards.pages.operators.ranks import efficiency, ranks
+from dashboards.pages.operators.spectra import modes, spectrum, spectrum_in_numbers
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import METHODS, number
 from dashboards.ui.panels import panel
@@ -21,9 +23,16 @@ SCORES = {
     "r2 of the update": "r2_update",
     "skill": "skill",
 }
-"""What residuals are scored by -> its column."""
+"""Score of the residual -> its column."""
+
 LOWEST = -1.0
-"""Scores below it are drawn here."""
+"""Lower scores are drawn at this value."""
+
+
+FITTED = """select operator, source_layer, target_layer, method, position_policy
+from operators
+where collection = $collection
+order by source_layer, target_layer, method, r2_val desc nulls last, operator"""
 
 
 def page() -> None:
@@ -31,11 +40,11 @@ def page() -> None:
     key = collection()
     fitted = ask(filled(FITTED, collection=key))
     if fitted.is_empty():
-        st.info("No operator has been fitted yet. `ato run operators` fits those of every pair of layers.")
+        st.info("No operators yet: run `ato run operators`.")
         return
     chosen = _choose_operator(fitted) | {"collection": key}
     _scores(chosen)
-    for pair in ((strength, scaling), (ranks, efficiency), (spectrum, modes)):
+    for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
         for place, draw in zip(st.columns(2), pair):
             with place:
                 draw(**chosen)
@@ -46,7 +55,7 @@ def page() -> None:
 
 
 def _choose_operator(fitted: pl.DataFrame) -> dict[str, Any]:
-    """The chosen operator's row of ``FITTED``: by pair, method and position; by its key where these leave several."""
+    """The chosen operator's row of ``FITTED``: by pair, method and source position, then by key if several remain."""
     _follow_operator(fitted)
     places = st.columns(4)
     titles = {
@@ -65,13 +74,13 @@ def _choose_operator(fitted: pl.DataFrame) -> dict[str, Any]:
     if fitted.height == 1:
         return fitted.row(0, named=True)
     operator = choose(
-        "Operator", "operator", fitted["operator"].to_list(), help="The method was fitted with several settings."
+        "Operator", "operator", fitted["operator"].to_list(), help="This method was fitted with several settings."
     )
     return fitted.row(by_predicate=pl.col("operator") == operator, named=True)
 
 
 def _follow_operator(fitted: pl.DataFrame) -> None:
-    """Let an address that names an operator name its pair, method and position too; what they say otherwise goes first."""
+    """Complete an address that names an operator; drop the operator if pair, method or position disagree."""
     found = fitted.filter(pl.col("operator") == st.query_params.get("operator", ""))
     for row in found.iter_rows(named=True):
         pair = {name: str(row[name]) for name in ("source_layer", "target_layer", "method", "position_policy")}
@@ -81,16 +90,26 @@ def _follow_operator(fitted: pl.DataFrame) -> None:
     st.query_params.pop("operator", None)
 
 
+LEADERBOARD = """select l.place, operator, if(count(*) over (partition by l.method) > 1, operator, l.method) as name, l.rank, l.alpha,
+    l.alpha_at_edge, l.few_tokens, o.n_test, o.n_test_documents, o.r2_test, o.r2_test_low, o.r2_test_high,
+    o.r2_weighted, o.r2_weighted_low, o.r2_weighted_high, o.r2_whitened, o.r2_whitened_low, o.r2_whitened_high,
+    o.r2_update, o.r2_update_low, o.r2_update_high, o.skill, o.skill_low, o.skill_high, l.r2_over_identity, l.beats_identity
+from operator_leaderboard as l inner join operators as o using (collection, operator)
+where collection = $collection and l.source_layer = $source_layer and l.target_layer = $target_layer
+    and l.position_policy = $position_policy
+order by l.place, operator"""
+
+
 def _scores(chosen: dict[str, Any]) -> None:
     score = choose("Score", "score", list(SCORES), widget="segmented_control") or next(iter(SCORES))
     panel(
-        "Scores of the residual, beside the baselines",
+        "Residual scores against the baselines",
         filled(LEADERBOARD, **chosen),
         lambda rows: _draw_scores(rows, score, chosen["operator"]),
-        note="On test tokens of the pair, with 95 % intervals by document; the chosen operator is blue. r2: averaged over "
-        "dimensions; weighted: large dimensions count more; whitened: every direction counts alike; of the update: of what the "
-        "blocks in between add; skill: 1 - squared error / squared error of leaving the source as it is (identity). Below "
-        f"{LOWEST:g} a point is drawn at {LOWEST:g}.",
+        note="On test tokens of the pair, with 95 % intervals by document; the chosen operator is blue. r2: averaged "
+        "over dimensions. Weighted: by the variance of each dimension. Whitened: every direction counts equally. "
+        "Update: r2 of the change that the blocks in between add. Skill: 1 - squared error / squared error of the "
+        f"identity map. Values below {LOWEST:g} are drawn at {LOWEST:g}.",
     )
 
 
@@ -100,10 +119,11 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
         for title, column in SCORES.items():
             st.metric(title, "not scored" if own[column] is None else f"{own[column]:.3f}", width=140)
     if own["alpha_at_edge"]:
-        st.warning("The chosen strength is at an end of its grid: widen `operators.alphas`.")
+        st.warning("The chosen alpha is at the edge of its grid: widen `operators.alphas`.")
     if own["few_tokens"]:
         st.warning(
-            "Fitted on fewer than ten tokens a dimension: scores on train tokens are too good, and operators unstable."
+            "Fitted on fewer than ten tokens per dimension: in-sample scores are optimistic and the operator is "
+            "unstable."
         )
     column = SCORES[score]
     ends = [value for name in (column, f"{column}_low") for value in rows[name].drop_nulls()]
@@ -134,17 +154,3 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
             name: st.column_config.NumberColumn(format="%.3f") for name in [*SCORES.values(), "r2_over_identity"]
         },
     )
-
-
-FITTED = """select operator, source_layer, target_layer, method, position_policy
-from operators
-where collection = $collection
-order by source_layer, target_layer, method, r2_val desc nulls last, operator"""
-LEADERBOARD = """select l.place, operator, if(count(*) over (partition by l.method) > 1, operator, l.method) as name, l.rank, l.alpha,
-    l.alpha_at_edge, l.few_tokens, o.n_test, o.n_test_documents, o.r2_test, o.r2_test_low, o.r2_test_high,
-    o.r2_weighted, o.r2_weighted_low, o.r2_weighted_high, o.r2_whitened, o.r2_whitened_low, o.r2_whitened_high,
-    o.r2_update, o.r2_update_low, o.r2_update_high, o.skill, o.skill_low, o.skill_high, l.r2_over_identity, l.beats_identity
-from operator_leaderboard as l inner join operators as o using (collection, operator)
-where collection = $collection and l.source_layer = $source_layer and l.target_layer = $target_layer
-    and l.position_policy = $position_policy
-order by l.place, operator"""

@@ -1,4 +1,4 @@
-"""Panels of page ``operators``: what an operator was fitted to, which runs made and read it, and how to load it."""
+"""Panels of the page ``operators``: provenance of an operator, its lineage, and how to load it."""
 
 import polars as pl
 import streamlit as st
@@ -6,25 +6,24 @@ import streamlit as st
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
+ORIGIN = """with own as (
+    select o.operator, o.registry_uri, o.path, o.source_layer, o.target_layer, o.position_policy, o.method, o.alpha,
+        o.l1_ratio, o.rank, o.kept_rank, o.output_weight, o.n_train, o.n_test, o.n_test_documents, o.n_unpaired,
+        c.collection, c.model, c.revision, c.weights_hash, c.corpus, c.site, c.d_model, c.dtype
+    from operators as o inner join collections as c using (collection)
+    where o.collection = $collection and o.operator = $operator
+)
+select what, value
+from (unpivot (select columns(*)::varchar from own) on columns(*) into name what value value)"""
+
 
 def origin(**chosen: object) -> None:
-    """Registry version, file, model and text, and how to load it in Python."""
+    """Registry version, file, model and corpus of an operator, and Python code to load it."""
     panel(
-        "Where it comes from, and how to load it",
+        "Provenance and loading",
         filled(ORIGIN, **chosen),
         _origin,
-        note="Baselines are not registered. The file's path is relative to the warehouse.",
-    )
-
-
-def lineage(**chosen: object) -> None:
-    """The runs that the operator was made from, the one that fitted it, and those that read it."""
-    panel(
-        "Lineage",
-        filled(LINEAGE, **chosen),
-        _lineage,
-        empty="No finished run lists this operator's file.",
-        note="A key names a run by its settings and inputs: equal settings give equal keys.",
+        note="Baselines are not registered. Paths are relative to the warehouse.",
     )
 
 
@@ -41,7 +40,8 @@ def _snippet(own: dict[str, str]) -> str:
         "from warehouse import Warehouse",
         "",
         f"operator = ato.load_operator(Warehouse().artifact_path({folders}))",
-        f"y_hat = operator(x)  # residuals [n, {own['d_model']}] after block {own['source_layer']} -> after block {own['target_layer']}",
+        f"y_hat = operator(x)  # residuals [n, {own['d_model']}] after block {own['source_layer']} -> after block "
+        f"{own['target_layer']}",
     ]
     if "registry_uri" in own:
         lines += [
@@ -56,27 +56,6 @@ def _snippet(own: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _lineage(rows: pl.DataFrame) -> None:
-    st.dataframe(
-        rows,
-        hide_index=True,
-        column_config={
-            "settings": st.column_config.JsonColumn(width="large"),
-            "seconds": st.column_config.NumberColumn(format="%.1f s"),
-            "started_at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
-        },
-    )
-
-
-ORIGIN = """with own as (
-    select o.operator, o.registry_uri, o.path, o.source_layer, o.target_layer, o.position_policy, o.method, o.alpha,
-        o.l1_ratio, o.rank, o.kept_rank, o.output_weight, o.n_train, o.n_test, o.n_test_documents, o.n_unpaired,
-        c.collection, c.model, c.revision, c.weights_hash, c.corpus, c.site, c.d_model, c.dtype
-    from operators as o inner join collections as c using (collection)
-    where o.collection = $collection and o.operator = $operator
-)
-select what, value
-from (unpivot (select columns(*)::varchar from own) on columns(*) into name what value value)"""
 LINEAGE = """with fitted as (
     select r.collection, r.key, r.inputs
     from stage_runs as r inner join operators as o using (collection)
@@ -88,3 +67,26 @@ select case when r.key = f.key then 'fitted by' when list_contains(r.inputs, f.k
 from stage_runs as r inner join fitted as f on r.collection = f.collection
     and (r.key = f.key or list_contains(f.inputs, r.key) or list_contains(r.inputs, f.key))
 order by r.started_at, r.key"""
+
+
+def lineage(**chosen: object) -> None:
+    """The runs an operator was made from, the run that fitted it, and the runs that read it."""
+    panel(
+        "Lineage",
+        filled(LINEAGE, **chosen),
+        _lineage,
+        empty="No completed run lists this operator's file.",
+        note="A key identifies a run by its settings and inputs: equal settings give equal keys.",
+    )
+
+
+def _lineage(rows: pl.DataFrame) -> None:
+    st.dataframe(
+        rows,
+        hide_index=True,
+        column_config={
+            "settings": st.column_config.JsonColumn(width="large"),
+            "seconds": st.column_config.NumberColumn(format="%.1f s"),
+            "started_at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+        },
+    )

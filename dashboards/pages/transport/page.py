@@ -1,4 +1,4 @@
-"""Page ``transport``: how well each pair of layers carries the features of the SAE at its target, and how that fades."""
+"""Page ``transport``: how well each layer pair transports the features of the SAE at its target, by leap and depth."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.pages.transport.features import NOT_JUDGED, compositions, distribution, verdicts
+from dashboards.pages.transport.composition import compositions
+from dashboards.pages.transport.features import NOT_EVALUATED, distribution, verdicts
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import METHODS, number, numbered, whole, with_intervals
 from dashboards.ui.navigation import go
@@ -17,16 +18,65 @@ MEASURES = {
     "mean r2": "mean_r2",
     "median r2": "median_r2",
     "mean r2 of selected features": "mean_r2_selected",
-    "mean skill against identity": "mean_skill",
+    "mean skill against the identity": "mean_skill",
     "share transported": "share_transported",
     "share undetermined": "share_undetermined",
-    "share synthesised": "share_synthesised",
+    "share computed": "share_synthesised",
     "r2 of the whole residual": "r2_test",
 }
-"""What the map can show -> its column."""
+"""Measure of the map -> its column."""
+
 ROOM = 12
-"""Sources or targets up to which a cell has room for its number."""
+"""Number of sources or targets up to which cells show their value."""
+
 WORSE, BETTER = "#D55E00", "#0072B2"
+
+ADDRESS = ("source_layer", "target_layer", "method", "position_policy", "operator", "sae")
+"""Columns of a cell that the page of its operator takes from the address."""
+
+INTERVALS = (
+    "Bars are 95 % intervals from resampling test documents; for a mean over features, the average of the features' "
+    "own intervals. No intervals for medians, skill or shares."
+)
+R2 = (
+    "r2 of a feature: share of the variance of its activation that the operator predicts, on test tokens where the SAE "
+    "has it active; 1 is perfect, 0 no better than the mean."
+)
+SHARES = "Shares are of the scored features."
+MEANINGS = {
+    "mean_r2": R2,
+    "median_r2": R2,
+    "mean_r2_selected": "Mean r2 over the selected features (best quality scores) only.",
+    "mean_skill": "Skill: 1 - squared error / squared error of the identity map; 0 is no better than the identity.",
+    "share_transported": f"Features whose 95 % interval of r2 lies above the upper threshold (default 0.7). {SHARES}",
+    "share_undetermined": f"Features whose 95 % interval of r2 lies neither above nor below the thresholds. {SHARES}",
+    "share_synthesised": f"Features whose 95 % interval of r2 lies below the lower threshold (default 0.3). {SHARES}",
+    "r2_test": "r2 of the whole residual on test tokens, averaged over its dimensions; it needs no SAE.",
+}
+
+
+FITTED = """select distinct method, position_policy
+from operators
+where collection = $collection"""
+
+MAP = """with fitted as (
+    select * from operators
+    where collection = $collection and method = $method and position_policy = $position_policy
+    qualify row_number() over (partition by source_layer, target_layer order by r2_val desc nulls last, operator) = 1
+),
+scored as (
+    select * from transport_map
+    where collection = $collection and method = $method and position_policy = $position_policy and is_latest
+        and coalesce(sae = $sae or target_layer <> $sae_layer, true)
+    qualify row_number() over (partition by operator order by sae_trusted desc, sae) = 1
+)
+select f.source_layer, f.target_layer, f.leap, f.method, f.position_policy, operator, s.sae, f.n_test, f.n_test_documents,
+    s.n_features, s.n_features_scored, s.n_features_selected, s.median_r2, s.mean_r2, s.mean_r2_low, s.mean_r2_high,
+    s.mean_r2_selected, s.mean_r2_selected_low, s.mean_r2_selected_high, round(s.mean_skill, 9) as mean_skill, s.share_transported,
+    s.share_undetermined, s.share_synthesised, f.r2_test, f.r2_test_low, f.r2_test_high
+from fitted as f left join scored as s using (operator)
+order by f.target_layer, f.source_layer"""
+"""The best operator of a method for each pair, and its transport of the features of one SAE per target."""
 
 
 def page() -> None:
@@ -34,7 +84,7 @@ def page() -> None:
     key = collection()
     fitted = ask(filled(FITTED, collection=key))
     if fitted.is_empty():
-        st.info("No operator has been fitted yet. `ato run operators`, then `ato run evaluate`, fill this page.")
+        st.info("No operators yet: run `ato run operators`, then `ato run evaluate`.")
         return
     places = st.columns([3, 2, 2, 3])
     measure = choose("Measure", "measure", list(MEASURES), where=places[0]) or next(iter(MEASURES))
@@ -44,9 +94,8 @@ def page() -> None:
         "Source x target",
         sql,
         lambda rows: _map(rows, measure),
-        note=f"{MEANINGS[MEASURES[measure]]} Click a cell to open "
-        "its operator. – is not scored: no SAE at the target has been judged. Colours stop at the ends of their scale; "
-        "numbers do not.",
+        note=f"{MEANINGS[MEASURES[measure]]} Click a cell to open its operator. – is not scored: no SAE at the target "
+        "has been evaluated. Colours are clipped to the scale.",
     )
     left, right = st.columns(2)
     with left:
@@ -61,8 +110,15 @@ def page() -> None:
     compositions(**chosen)
 
 
+SAES = """select sae, layer
+from saes
+where collection = $collection
+qualify count(*) over (partition by layer) > 1
+order by layer, trusted desc, sae"""
+
+
 def _choose_operators(key: str, fitted: pl.DataFrame, places: list[Any]) -> dict[str, object]:
-    """Which operator stands for a pair, and which SAE for a target: values of the placeholders of ``MAP``."""
+    """The operator of each pair and the SAE of each target, as values of the placeholders of ``MAP``."""
     order = list(METHODS)
     methods = sorted(
         fitted["method"].unique(), key=lambda name: (name not in order, name in order and order.index(name), name)
@@ -74,10 +130,11 @@ def _choose_operators(key: str, fitted: pl.DataFrame, places: list[Any]) -> dict
         "position_policy",
         policies,
         where=places[1],
-        help="Which source token predicts a target token: the same, the one before, one at an offset, or the most attended.",
+        help="Source token that predicts a target token: the same, the previous, one at an offset, or the most "
+        "attended.",
     )
     layers = dict(ask(filled(SAES, collection=key)).iter_rows())
-    sae = choose("SAE, where a target has several", "sae", list(layers), where=places[2])
+    sae = choose("SAE (targets with several)", "sae", list(layers), where=places[2])
     return {"method": method, "position_policy": policy, "sae": sae, "sae_layer": layers.get(sae or "")}
 
 
@@ -119,7 +176,7 @@ def _map(rows: pl.DataFrame, measure: str) -> None:
     picked = found["selection"]["cell"]
     if picked:
         chosen = rows.filter(**{name: picked[0][name] for name in ("source_layer", "target_layer")}).row(0, named=True)
-        # The measure means nothing there; with it, the browser's way back finds the map as it was.
+        # The operators page ignores the measure; the browser's back button restores the map with it.
         go("operators", **{name: chosen[name] for name in ADDRESS}, measure=measure)
 
 
@@ -128,7 +185,7 @@ def _profile(rows: pl.DataFrame, measure: str, along: str, lines: str) -> None:
     titles = {"leap": "leap (layers)", "target_layer": "target layer"}
     rows = rows.filter(pl.col(column).is_not_null())
     if rows.is_empty():
-        st.info(NOT_JUDGED)
+        st.info(NOT_EVALUATED)
         return
     chart = with_intervals(
         rows,
@@ -160,53 +217,7 @@ def _interval(rows: pl.DataFrame, measure: str) -> list[alt.Tooltip]:
 def _sizes() -> list[alt.Tooltip]:
     return [
         number("n_features_scored", "features scored", ",d"),
-        number("n_features", "of", ",d"),
+        number("n_features", "features", ",d"),
         number("n_test", "test tokens", ",d"),
         number("n_test_documents", "test documents", ",d"),
     ]
-
-
-ADDRESS = ("source_layer", "target_layer", "method", "position_policy", "operator", "sae")
-"""What the page of an operator is told of a cell."""
-INTERVALS = (
-    "Bars are 95 % intervals from drawing test documents again; of a mean over features they are the features' own, averaged. "
-    "Medians, skill and shares have none in the tables."
-)
-MEANINGS = {
-    "mean_r2": "r2 of a feature: how much of its strength, on test tokens where the SAE has it active, the operator predicts; 1 "
-    "is all, 0 is no better than its mean.",
-    "median_r2": "r2 of a feature: how much of its strength, on test tokens where the SAE has it active, the operator predicts; "
-    "half of the features are above the median.",
-    "mean_r2_selected": "The mean r2 over the features with the best quality scores only.",
-    "mean_skill": "Skill: 1 - squared error / squared error of leaving the source as it is; 0 is no better than doing nothing.",
-    "share_transported": "Features whose r2 is surely high: they were already there, linearly. Shares are of the scored features.",
-    "share_undetermined": "Features whose r2 is surely neither high nor low. Shares are of the scored features.",
-    "share_synthesised": "Features whose r2 is surely low: computed in between. Shares are of the scored features.",
-    "r2_test": "r2 of the whole residual on test tokens, averaged over its dimensions; it needs no SAE.",
-}
-FITTED = """select distinct method, position_policy
-from operators
-where collection = $collection"""
-SAES = """select sae, layer
-from saes
-where collection = $collection
-qualify count(*) over (partition by layer) > 1
-order by layer, trusted desc, sae"""
-MAP = """with fitted as (
-    select * from operators
-    where collection = $collection and method = $method and position_policy = $position_policy
-    qualify row_number() over (partition by source_layer, target_layer order by r2_val desc nulls last, operator) = 1
-),
-scored as (
-    select * from transport_map
-    where collection = $collection and method = $method and position_policy = $position_policy and is_latest
-        and coalesce(sae = $sae or target_layer <> $sae_layer, true)
-    qualify row_number() over (partition by operator order by sae_trusted desc, sae) = 1
-)
-select f.source_layer, f.target_layer, f.leap, f.method, f.position_policy, operator, s.sae, f.n_test, f.n_test_documents,
-    s.n_features, s.n_features_scored, s.n_features_selected, s.median_r2, s.mean_r2, s.mean_r2_low, s.mean_r2_high,
-    s.mean_r2_selected, s.mean_r2_selected_low, s.mean_r2_selected_high, round(s.mean_skill, 9) as mean_skill, s.share_transported,
-    s.share_undetermined, s.share_synthesised, f.r2_test, f.r2_test_low, f.r2_test_high
-from fitted as f left join scored as s using (operator)
-order by f.target_layer, f.source_layer"""
-"""The best operator of a method for each pair, and how it carries the features of one SAE a target."""

@@ -10,7 +10,7 @@ from ato.errors import InputError
 from ato.models import LanguageModel
 from ato.numerics.bootstrap import document_bootstrap
 from ato.saes import SparseAutoencoder
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tests.tiny_models import save_identity_model, save_tiny_model
 
 D, D_SAE, SILENT = 32, 24, 3
@@ -31,11 +31,11 @@ def make_sae(seed: int = 0, scale: float = 1.0) -> SparseAutoencoder:
     return SparseAutoencoder("topk", *(torch.tensor(p, dtype=torch.float32) for p in parts), k=3)
 
 
-def make_sequences(n: int = 9, longest: int = 20) -> list[Sequence]:
+def make_sequences(n: int = 9, longest: int = 20) -> list[TokenSequence]:
     rng = np.random.default_rng(1)
     lengths = rng.integers(4, longest + 1, size=n)
     return [
-        Sequence(i, f"{i // 2:016x}", i // 2, "val", None, 0, rng.integers(3, 259, size=m).astype(np.int32), "")
+        TokenSequence(i, f"{i // 2:016x}", i // 2, "val", None, 0, rng.integers(3, 259, size=m).astype(np.int32), "")
         for i, m in enumerate(lengths)
     ]
 

@@ -13,7 +13,7 @@ from ato.numerics.bootstrap import document_bootstrap
 from ato.operators import TransportOperator
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.saes import SparseAutoencoder
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tests.tiny_models import plant_linear_blocks, save_identity_model, save_tiny_model
 
 LENGTH = 20
@@ -31,10 +31,10 @@ def llama(tmp_path_factory) -> LanguageModel:
     return load_model(save_tiny_model(tmp_path_factory.mktemp("llama")), device="cpu", dtype="float32")
 
 
-def text(n: int = 3, length: int = LENGTH, seed: int = 0) -> list[Sequence]:
+def text(n: int = 3, length: int = LENGTH, seed: int = 0) -> list[TokenSequence]:
     rng = np.random.default_rng(seed)
     ids = rng.integers(3, 259, (n, length)).astype(np.int32)
-    return [Sequence(70 + i, f"{i:016x}", i // 2, "test", None, 0, ids[i], "") for i in range(n)]
+    return [TokenSequence(70 + i, f"{i:016x}", i // 2, "test", None, 0, ids[i], "") for i in range(n)]
 
 
 def operator(d: int, source: int = 0, target: int = 2) -> TransportOperator:

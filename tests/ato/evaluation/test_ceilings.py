@@ -126,7 +126,7 @@ def test_equal_modes_are_counted_by_every_definition():
     assert found == pytest.approx((5, 5, 5, 5))
 
 
-def test_modes_above_chance_are_counted_against_the_largest_null_correlation():
+def test_modes_above_the_permutation_null_are_counted_against_its_largest_correlation():
     rng = np.random.default_rng(0)
     x, y = planted(rng, 2000, np.array([0.9, 0.6, 0.5]), 20, 20)
     nulls = np.stack([CanonicalModes.from_arrays(x, y[rng.permutation(2000)]).rho_in_sample for _ in range(3)])

@@ -15,7 +15,7 @@ from ato.evaluation.feature_transport import FeatureTransport
 from ato.evaluation.verdicts import verdicts
 from ato.moments import Moments
 from ato.operators import TransportOperator
-from ato.residuals import MemorySource, share_pass
+from ato.residuals import MemorySource, run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
 
 SOURCE, TARGET = 2, 5
@@ -62,7 +62,7 @@ class Case:
 
     def transport(self, dtype: torch.dtype = DOUBLE, **where) -> FeatureTransport:
         scores = FeatureTransport(self.sae, TARGET, self.operators, dtype=dtype)
-        share_pass(self.source(**where), [scores])
+        run_pass(self.source(**where), [scores])
         return scores
 
     def plain(self, name: str, feature: int) -> dict[str, float]:
@@ -124,7 +124,7 @@ def test_block_size_block_order_and_merging_change_nothing():
 def test_a_shared_encoding_gives_the_same_scores():
     case = Case()
     scores = FeatureTransport(case.sae, TARGET, case.operators, dtype=DOUBLE)
-    share_pass(case.source(), [SharedEncoding(case.sae, TARGET, [scores])])
+    run_pass(case.source(), [SharedEncoding(case.sae, TARGET, [scores])])
     expected = case.transport().result(n_boot=40)
     for name, columns in scores.result(n_boot=40).items():
         np.testing.assert_array_equal(columns["r2"], expected[name]["r2"])
@@ -205,7 +205,7 @@ def test_the_right_operator_is_transported_and_the_interval_holds_the_score():
     assert (columns["r2"][known] <= columns["r2_high"][known]).all()
     exact = {"linear": (TARGET, TransportOperator(np.eye(10), np.zeros(10), "linear", TARGET, TARGET))}
     scores = FeatureTransport(case.sae, TARGET, exact, dtype=DOUBLE)
-    share_pass(case.source(), [scores])
+    run_pass(case.source(), [scores])
     columns = scores.result()["linear"]
     enough = columns["n_active"] >= 30
     assert set(columns["verdict"][enough]) == {"transported"}
@@ -228,7 +228,7 @@ def test_independent_layers_are_never_transported(seed):
     fit = np.linalg.lstsq(np.c_[x[:1500], np.ones(1500)], case.y[:1500], rcond=None)[0]
     scores = FeatureTransport(case.sae, TARGET, {"fit": (SOURCE, operator(fit[:-1].T, fit[-1]))})
     residuals = {SOURCE: torch.from_numpy(x[1500:]), TARGET: torch.from_numpy(case.y[1500:])}
-    share_pass(MemorySource(residuals, document=case.document[1500:]), [scores])
+    run_pass(MemorySource(residuals, document=case.document[1500:]), [scores])
     verdict = scores.result()["fit"]["verdict"]
     assert "transported" not in verdict
     assert "synthesised" in verdict
@@ -263,7 +263,7 @@ def test_planted_features_are_told_apart_by_the_operator_and_not_by_the_identity
     ridge = Ridge().fit(*rows_of(source, "train"))
     fit = operator(ridge.coef_, ridge.intercept_)
     scores = FeatureTransport(sae, TARGET, {"ridge": (SOURCE, fit), "identity": (SOURCE, identity(16))})
-    share_pass(source, [scores], splits=["test"])
+    run_pass(source, [scores], splits=["test"])
     columns = scores.result()
     assert roc_auc_score(carried, columns["ridge"]["r2"]) == 1
     assert set(columns["ridge"]["verdict"][carried]) == {"transported"}
@@ -275,7 +275,7 @@ def test_planted_features_are_told_apart_by_the_operator_and_not_by_the_identity
 def test_r2_over_all_tokens_from_moments_equals_the_projections():
     source, sae, _ = planted(n=2000)
     moments = Moments([(SOURCE, TARGET)], n_folds=5)
-    share_pass(source, [moments])
+    run_pass(source, [moments])
     rng = np.random.default_rng(0)
     other = operator(rng.normal(size=(16, 16)) / 4, rng.normal(size=16))
     directions = sae.decoder_directions.double().numpy()
@@ -288,7 +288,7 @@ def test_r2_over_all_tokens_from_moments_equals_the_projections():
 def test_the_feature_ceiling_is_the_held_out_squared_correlation_of_least_squares():
     source, sae, carried = planted(n=2000)
     moments = Moments([(SOURCE, TARGET)], n_folds=5)
-    share_pass(source, [moments])
+    run_pass(source, [moments])
     directions = sae.decoder_directions.double().numpy()
     train, test = rows_of(source, "train"), rows_of(source, "test")
     fit = np.linalg.lstsq(np.c_[train[0], np.ones(len(train[0]))], train[1] @ directions.T, rcond=None)[0]
@@ -306,7 +306,7 @@ def test_the_feature_ceiling_of_independent_layers_is_near_zero():
     residuals = {layer: torch.tensor(rng.normal(size=(n, d)), dtype=torch.float32) for layer in (SOURCE, TARGET)}
     group = np.where(np.arange(n) % 2, 6, np.arange(n) // 2 % 5).astype(np.int16)
     moments = Moments([(SOURCE, TARGET)], n_folds=5)
-    share_pass(MemorySource(residuals, group=group), [moments])
+    run_pass(MemorySource(residuals, group=group), [moments])
     ceiling = feature_ceiling(moments, SOURCE, TARGET, np.eye(d))
     assert ceiling.mean() < 0.01  # in-sample it would be d / n_train = 0.2
 

@@ -11,7 +11,7 @@ from ato.evaluation.residual_scores import residual_scores_from_moments
 from ato.moments import Moments
 from ato.numerics.bootstrap import percentile_limits
 from ato.operators.fitting import fit_operator_from_moments
-from ato.residuals import MemorySource, share_pass
+from ato.residuals import MemorySource, run_pass
 
 RHO = np.array([0.95, 0.8, 0.5, 0.2])
 
@@ -159,10 +159,10 @@ def test_one_pass_over_a_source_reads_the_layers_of_the_modes():
     group = np.where(np.arange(500) < 400, 0, 6)
     source = MemorySource({2: torch.tensor(x), 5: torch.tensor(y)}, group=group, document=np.arange(500) // 9)
     moments = Moments([(2, 5)])
-    share_pass(source, [moments])
+    run_pass(source, [moments])
     modes = CanonicalModes.from_moments(moments, 2, 5)
     scores = ModeScores(modes)
-    assert share_pass(source, [scores], splits=["test"]) == scores.n == 100
+    assert run_pass(source, [scores], splits=["test"]) == scores.n == 100
     rho = remeasured_correlations(modes, x[400:], y[400:])
     np.testing.assert_allclose(scores.rho_held_out, rho, atol=1e-5)
 

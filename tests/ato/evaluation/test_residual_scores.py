@@ -13,7 +13,7 @@ from ato.errors import DataError, InputError, MismatchError
 from ato.evaluation.residual_formulas import SCORES
 from ato.evaluation.residual_scores import PairScores, residual_scores_from_moments
 from ato.moments import Moments
-from ato.residuals import MemorySource, share_pass
+from ato.residuals import MemorySource, run_pass
 
 N_TRAIN, N_TEST, D = 500, 300, 7
 
@@ -246,7 +246,7 @@ def test_one_pass_over_a_source_reads_the_layers_of_the_pair():
     rows = {0: torch.tensor(case.x), 1: torch.tensor(case.y)}
     source = MemorySource(rows, document=case.documents, group=group, block_rows=64)
     scores = PairScores(case.moments, 0, 1, case.operators)
-    assert share_pass(source, [scores], splits=["test"]) == N_TEST
+    assert run_pass(source, [scores], splits=["test"]) == N_TEST
     assert scores.result()["ridge"].r2 == pytest.approx(case.pair_scores().result()["ridge"].r2, abs=1e-5)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ato.features.token_priorities import TokenSample
-from ato.numerics.counter_rng import scramble
+from ato.numerics.counter_rng import splitmix64
 
 
 def tokens(n: int, n_features: int, seed: int = 0):
@@ -57,7 +57,7 @@ def test_the_tokens_with_the_smallest_priorities_stay_however_unevenly_features_
     sample = sample_of(
         [tuple(a[..., i::30] for a in (feature, sequence, position, values)) for i in range(30)], 10, size
     )
-    priority = scramble((sequence.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64))
+    priority = splitmix64((sequence.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64))
     for f, found in enumerate(sample.deviations().T):
         own = values[:, feature == f][:, np.argsort(priority[feature == f])[:size]]
         np.testing.assert_allclose(found, np.abs(own - own.mean(1, keepdims=True)).mean(1), rtol=1e-6)

@@ -10,7 +10,7 @@ from ato.models.families import Layout, find_parts
 from ato.models.sites import SITES
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource, median_norms
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tests.tiny_models import FAMILIES, byte_tokenizer, plant_linear_blocks, save_tiny_model
 
 LENGTHS = [24, 17, 5]
@@ -36,7 +36,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def sequences(lengths, seed=0):
     rng = np.random.default_rng(seed)
     return [
-        Sequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
+        TokenSequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
         for i, n in enumerate(lengths)
     ]
 
@@ -56,12 +56,12 @@ def test_the_output_projection_of_attn_z_is_what_attention_gives(model, batch):
     assert z.shape[-1] == model.width("attn_z") == 32
     assert model.width() == model.width("mlp_out") == model.d_model
     given = []
-    hook = model.parts.inner(2, "attention").register_forward_hook(lambda m, a, output: given.append(output[0]))
+    hook = model.parts.submodule(2, "attention").register_forward_hook(lambda m, a, output: given.append(output[0]))
     try:
         model.residuals(*batch, [2])
     finally:
         hook.remove()
-    torch.testing.assert_close(model.parts.inner(2, "projection")(z), given[0])
+    torch.testing.assert_close(model.parts.submodule(2, "projection")(z), given[0])
 
 
 def test_heads_wider_than_the_stream_give_a_wider_attn_z(tmp_path, batch):

@@ -16,7 +16,7 @@ from ato.errors import (
     SettingsError,
 )
 from ato.moments import Moments, PairMoments
-from ato.residuals import MemorySource, share_pass
+from ato.residuals import MemorySource, run_pass
 from ato.text.splits import group_names
 
 N_FOLDS = 3
@@ -196,7 +196,7 @@ def test_a_residual_block_brings_its_groups_and_a_pass_feeds_moments(rows):
         block_rows=300,
     )
     moments = Moments([(5, 6), (5, 7), (6, 7)], n_folds=N_FOLDS)
-    assert share_pass(source, [moments]) == len(x)
+    assert run_pass(source, [moments]) == len(x)
     test = group == GROUPS.index("test")
     assert largest_difference(moments.summary(5, 6, ["test"]), two_pass(x[test], y[test])) < 1e-10
     assert largest_difference(moments.summary(6, 7, ["test"]), two_pass(y[test], x[test])) < 1e-10

@@ -6,7 +6,7 @@ import torch
 
 from ato.errors import InputError, MismatchError, SettingsError
 from ato.moments import Moments
-from ato.residuals import MemorySource, share_pass
+from ato.residuals import MemorySource, run_pass
 from ato.text.splits import group_names
 from tests.ato.moments.test_moments import GROUPS, N_FOLDS, largest_difference, two_pass
 
@@ -90,7 +90,7 @@ def test_a_block_brings_its_documents_and_one_number_stands_for_all_rows():
         {k: torch.from_numpy(x) for k, x in rows.items()}, group=group, document=document, n_folds=N_FOLDS
     )
     streamed = Moments([(5, 6)], n_folds=N_FOLDS, cuts=CUTS)
-    share_pass(source, [streamed])
+    run_pass(source, [streamed])
     assert streamed.scatter(5, ["train-1.1"])[0] == moments.scatter(5, ["train-1.1"])[0]
     single = Moments([(5, 6)], n_folds=N_FOLDS, cuts=CUTS).update(rows, fold=1, document=77)
     sizes = [single.scatter(5, [name])[0] for name in single.groups if name in one_part(77)]

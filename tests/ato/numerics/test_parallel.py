@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from ato.numerics.parallel import one_blas_thread, run_all
+from ato.numerics.parallel import one_blas_thread, run_tasks
 
 
 def blas_threads() -> list[int]:
@@ -22,15 +22,15 @@ def cores(request, monkeypatch):
 
 def test_results_come_in_the_order_of_the_tasks(cores):
     matrices = [np.full((3, 3), float(i)) for i in range(7)]
-    results = run_all([lambda matrix=matrix: matrix @ matrix for matrix in matrices])
+    results = run_tasks([lambda matrix=matrix: matrix @ matrix for matrix in matrices])
     assert [result[0, 0] for result in results] == [3.0 * i**2 for i in range(7)]
-    assert run_all([]) == []
+    assert run_tasks([]) == []
 
 
 def test_an_error_of_a_task_reaches_the_caller_and_lifts_the_limit(cores):
     before = blas_threads()
     with pytest.raises(ZeroDivisionError):
-        run_all([lambda: 1 // 0, lambda: 1])
+        run_tasks([lambda: 1 // 0, lambda: 1])
     assert blas_threads() == before
 
 
@@ -44,5 +44,5 @@ def test_overlapping_limits_end_with_the_last(monkeypatch):
             meeting.wait(timeout=10)
             return blas_threads()
 
-    assert all(set(threads) == {1} for threads in run_all([limited, limited]))
+    assert all(set(threads) == {1} for threads in run_tasks([limited, limited]))
     assert blas_threads() == before

@@ -22,25 +22,25 @@ def planted():
 
 def test_ridge_equals_scikit_learn_at_every_strength(planted):
     x, y = planted
-    spectrum = decompose(x.T @ x)
+    eigen = decompose(x.T @ x)
     for alpha in (0.01, 1.0, 100.0, 1e5):
         expected = Ridge(alpha=alpha).fit(x, y).coef_
-        assert np.abs(ridge(spectrum, x.T @ y, alpha).T - expected).max() < 1e-10
+        assert np.abs(ridge(eigen, x.T @ y, alpha).T - expected).max() < 1e-10
 
 
 def test_strength_zero_is_the_least_squares_solution_of_smallest_norm(planted):
     x, y = planted
     for rows in (x, x[:7], np.hstack([x, x[:, :5]]), np.hstack([x, np.zeros((400, 1))])):
         expected = np.linalg.lstsq(rows, y[: len(rows)], rcond=None)[0]
-        spectrum = decompose(rows.T @ rows)
-        assert spectrum.kept_rank == np.linalg.matrix_rank(rows)
-        assert np.abs(ridge(spectrum, rows.T @ y[: len(rows)], 0.0) - expected).max() < 1e-8
+        eigen = decompose(rows.T @ rows)
+        assert eigen.kept_rank == np.linalg.matrix_rank(rows)
+        assert np.abs(ridge(eigen, rows.T @ y[: len(rows)], 0.0) - expected).max() < 1e-8
 
 
 def test_a_scatter_of_zeros_keeps_no_direction_and_gives_the_zero_map():
-    spectrum = decompose(np.zeros((3, 3)))
-    assert spectrum.kept_rank == 0
-    assert not ridge(spectrum, np.zeros((3, 2)), 0.0).any()
+    eigen = decompose(np.zeros((3, 3)))
+    assert eigen.kept_rank == 0
+    assert not ridge(eigen, np.zeros((3, 2)), 0.0).any()
 
 
 def test_massive_coordinates_do_not_hide_the_others_behind_float32_rounding():
@@ -55,12 +55,12 @@ def test_massive_coordinates_do_not_hide_the_others_behind_float32_rounding():
 def test_the_quadratic_form_of_errors_equals_the_errors_of_each_solution(planted):
     x, y = planted
     train, test = slice(0, 250), slice(250, 400)
-    spectrum = decompose(x[train].T @ x[train])
+    eigen = decompose(x[train].T @ x[train])
     alphas = np.array([0.0, 1.0, 30.0, 1e4])
     weights = np.random.default_rng(1).uniform(size=9)
-    q = spectrum.vectors
+    q = eigen.vectors
     got = ridge_errors(
-        spectrum,
+        eigen,
         x[train].T @ y[train],
         q.T @ x[test].T @ x[test] @ q,
         q.T @ x[test].T @ y[test],
@@ -68,7 +68,7 @@ def test_the_quadratic_form_of_errors_equals_the_errors_of_each_solution(planted
         weights,
         alphas,
     )
-    solutions = (ridge(spectrum, x[train].T @ y[train], alpha) for alpha in alphas)
+    solutions = (ridge(eigen, x[train].T @ y[train], alpha) for alpha in alphas)
     expected = [((y[test] - x[test] @ weights_of) ** 2).sum(0) @ weights for weights_of in solutions]
     assert np.allclose(got, expected, rtol=1e-10)
 

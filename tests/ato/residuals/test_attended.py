@@ -9,7 +9,7 @@ from ato.residuals.attended import most_attended
 from ato.residuals.live import LiveSource
 from ato.residuals.pairing import PairedSource
 from ato.residuals.position_policies import source_key
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tests.tiny_models import save_tiny_model
 
 
@@ -86,7 +86,7 @@ def attend_to_the_token_before(attention: torch.nn.Module) -> None:
 def test_in_a_real_model_a_feature_moved_by_a_previous_token_head_is_found_under_attended_and_previous(mover):
     rng = np.random.default_rng(0)
     sequences = [
-        Sequence(i, f"{i:016x}", i, *[("train", i % 2), ("test", None)][i % 5 == 4], 0, ids.astype(np.int32), "")
+        TokenSequence(i, f"{i:016x}", i, *[("train", i % 2), ("test", None)][i % 5 == 4], 0, ids.astype(np.int32), "")
         for i, ids in enumerate(rng.integers(3, 259, (40, 24)))
     ]
     live = LiveSource(mover, sequences, [0, 1], n_folds=2, attention_layers=[1], attention_top_k=2)

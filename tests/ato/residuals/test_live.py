@@ -8,7 +8,7 @@ import torch
 
 from ato.errors import LayerError, NonFiniteError
 from ato.models import LanguageModel, load_model
-from ato.residuals import ResidualBlock, ResidualSource, share_pass
+from ato.residuals import ResidualBlock, ResidualSource, run_pass
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource, median_norms
 from ato.text import Document
@@ -171,7 +171,7 @@ def test_an_infinite_residual_is_reported_and_not_dropped(tmp_path, sequences):
     with torch.no_grad():
         model.module.model.embed_tokens.weight[model.tokenizer("a")["input_ids"]] = float("inf")
     with pytest.raises(NonFiniteError, match=r"sequence.*position"):
-        share_pass(source(model, sequences, median_norm=medians), [])
+        run_pass(source(model, sequences, median_norm=medians), [])
 
 
 def test_the_pilot_measures_the_median_norm_of_every_layer(model, sequences):

@@ -6,7 +6,7 @@ import torch
 
 from ato.errors import DataError, LayerError, NonFiniteError, SettingsError
 from ato.moments import Moments
-from ato.residuals import MemorySource, ResidualSource, share_pass
+from ato.residuals import MemorySource, ResidualSource, run_pass
 from ato.residuals.attended import Attended
 from ato.residuals.pairing import PairedSource
 from ato.residuals.position_policies import parse_policy, source_key
@@ -231,7 +231,7 @@ def test_infinite_residuals_are_named_by_their_own_layer():
 def test_moments_under_a_policy_survive_their_file(tmp_path):
     key = source_key(*PAIR, "attended:2")
     moments = Moments([(key, 4)], n_folds=N_FOLDS)
-    share_pass(PairedSource(planted(move=two_kept), [PAIR], "attended:2"), [moments])
+    run_pass(PairedSource(planted(move=two_kept), [PAIR], "attended:2"), [moments])
     moments.save(tmp_path / "moments.safetensors")
     back = Moments.load(tmp_path / "moments.safetensors")
     assert back.pairs == ((key, 4),)

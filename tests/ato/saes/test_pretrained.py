@@ -3,7 +3,7 @@
 The download itself is replaced by SAEs that sae-lens makes and saves here.
 """
 
-from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ import torch
 from ato.errors import DamagedFileError, SAEError, UnavailableError
 from ato.saes import SparseAutoencoder, load_sae, pretrained, save_sae
 from ato.saes.pretrained import from_sae_lens, load_pretrained, split_release, with_centring_folded
-from tests.ato.saes.test_autoencoder import D_IN, D_SAE, lens_sae, random_sae
+from tests.ato.saes.random_saes import D_IN, D_SAE, known_to_sae_lens, lens_sae, random_residuals, random_sae
 
 RELEASE, SAE_ID = "gemma-scope-2b-pt-res-canonical", "layer_6/width_16k/canonical"
 
 
 @pytest.fixture
 def x() -> torch.Tensor:
-    return torch.randn(64, D_IN, generator=torch.Generator().manual_seed(9)) * 2 + 1
+    return random_residuals()
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def published(monkeypatch, tmp_path):
     return publish
 
 
-@pytest.mark.parametrize("architecture", ["topk", "jumprelu", "standard", "gated"])
+@pytest.mark.parametrize("architecture", known_to_sae_lens())
 @pytest.mark.parametrize("apply_b_dec_to_input", [True, False])
 def test_a_published_sae_is_the_same_function_as_in_sae_lens(published, x, architecture, apply_b_dec_to_input):
     theirs = lens_sae(architecture, apply_b_dec_to_input)
@@ -63,18 +63,6 @@ def test_metadata_say_what_the_directory_knows_and_survive_saving(published, tmp
     again = load_sae(save_sae(ours, tmp_path / "saved"), site="resid_post", layer=6)
     assert expected.items() <= again.metadata.items()
     assert torch.equal(again.encode(x), ours.encode(x))
-
-
-def test_topk_with_rescaling_by_decoder_norm_is_folded(x):
-    from sae_lens import SAE
-
-    theirs = lens_sae("topk")
-    theirs.cfg.rescale_acts_by_decoder_norm = True
-    theirs = SAE.from_dict(theirs.cfg.to_dict())
-    theirs.load_state_dict(lens_sae("topk").state_dict())
-    ours = from_sae_lens(theirs)
-    torch.testing.assert_close(ours.encode(x), theirs.encode(x).detach(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(ours.reconstruct(x), theirs(x).detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_half_precision_becomes_float32(x):
@@ -187,7 +175,7 @@ def test_what_is_not_in_the_cache_is_downloaded_and_a_broken_download_can_be_res
         return lens_sae("standard")
 
     monkeypatch.setattr(pretrained, "_from_pretrained", answer)
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: SimpleNamespace(sha="c0ffee"))
     assert isinstance(load_pretrained(RELEASE, SAE_ID), SparseAutoencoder)
     answers[:] = [FileNotFoundError("cache"), ConnectionResetError("cut")]
     with pytest.raises(UnavailableError, match="run again to resume it"):
@@ -199,27 +187,3 @@ def test_a_release_and_an_id_are_parted_at_the_first_colon():
     for text in ("", RELEASE, f"{RELEASE}:", ":x"):
         with pytest.raises(SAEError, match="is not RELEASE:SAE_ID"):
             split_release(text)
-
-
-@pytest.mark.parametrize(
-    ("hook_name", "site", "layer", "says"),
-    [
-        ("blocks.6.hook_resid_post", "mlp_out", 6, r"reads resid_post \(blocks.6.hook_resid_post\).*mlp_out"),
-        ("blocks.6.hook_mlp_out", "resid_post", 6, "reads mlp_out.*collect.site=mlp_out"),
-        ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*read layer 7 .*: list it under layer 6"),
-        ("blocks.6.hook_resid_pre", "resid_post", 6, "reads layer 5"),
-        ("blocks.6.ln2.hook_normalized", "resid_post", 6, "reads blocks.6.ln2.hook_normalized"),
-    ],
-)
-def test_an_sae_of_another_site_or_layer_is_refused_in_one_line(tmp_path, hook_name, site, layer, says):
-    sae = replace(random_sae("topk"), metadata={"hook_name": hook_name})
-    folder = save_sae(sae, tmp_path)
-    with pytest.raises(SAEError, match=says) as caught:
-        load_sae(folder, d_model=D_IN, site=site, layer=layer)
-    assert str(folder) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_an_sae_that_does_not_say_where_it_reads_is_not_refused(tmp_path):
-    sae = load_sae(save_sae(random_sae("topk"), tmp_path), site="mlp_out", layer=3)
-    assert (sae.site, sae.hook_layer) == (None, None)

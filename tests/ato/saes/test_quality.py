@@ -6,11 +6,11 @@ import torch
 
 from ato.errors import MismatchError
 from ato.models import LanguageModel, load_model
-from ato.residuals import MemorySource, ResidualBlock, share_pass
+from ato.residuals import MemorySource, ResidualBlock, run_pass
 from ato.saes import ActiveFeatures, SparseAutoencoder
 from ato.saes.quality import QualityLimits, SAEQuality
 from ato.saes.splicing import SpliceLosses, ce_recovered, splice_losses
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tests.tiny_models import save_tiny_model
 
 LAYER = 1
@@ -43,7 +43,7 @@ def source(n: int = 600, d: int = 8, n_documents: int = 10, seed: int = 0, **opt
 
 def quality(sae: SparseAutoencoder, from_: MemorySource) -> SAEQuality:
     accumulated = SAEQuality(sae, LAYER)
-    share_pass(from_, [accumulated])
+    run_pass(from_, [accumulated])
     return accumulated
 
 
@@ -108,11 +108,11 @@ def model(tmp_path_factory) -> LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def sequences() -> list[Sequence]:
+def sequences() -> list[TokenSequence]:
     rng = np.random.default_rng(0)
     lengths = [20, 9, 14, 20, 6]
     return [
-        Sequence(40 + i, f"{i:016x}", i // 2, "test", None, 0, rng.integers(3, 200, n).astype(np.int32), "")
+        TokenSequence(40 + i, f"{i:016x}", i // 2, "test", None, 0, rng.integers(3, 200, n).astype(np.int32), "")
         for i, n in enumerate(lengths)
     ]
 
@@ -170,7 +170,7 @@ def test_the_first_position_special_tokens_and_norm_outliers_are_not_edited(mode
     special = sorted(model.special_token_ids)[0]
     ids = sequence.token_ids.copy()
     ids[1:] = special
-    only_special = Sequence(0, "0", 0, "test", None, 0, ids, "")
+    only_special = TokenSequence(0, "0", 0, "test", None, 0, ids, "")
     saes = {"dead": (1, dead_sae(model.d_model))}
     found = splice_losses(model, saes, [only_special])
     np.testing.assert_allclose(found.zero[1], found.clean, rtol=1e-6)

@@ -4,8 +4,6 @@ import sys
 
 import pytest
 
-from ato.errors import InputError
-from dashboards.screenshots.browser import served
 from dashboards.screenshots.pictures import main
 
 
@@ -24,12 +22,3 @@ def test_an_empty_warehouse_has_no_feature_to_show(empty, tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "argv", ["pictures", str(tmp_path)])
     with pytest.raises(SystemExit, match=r"no feature to show .*make run"):
         main()
-
-
-def test_a_server_that_ends_at_once_is_told_with_its_log(tmp_path, monkeypatch):
-    monkeypatch.setattr("dashboards.screenshots.browser.sys.executable", "/bin/false")
-    with (
-        pytest.raises(InputError, match=r"server ended with 1: read .*dashboard\.log"),
-        served(tmp_path / "dashboard.log"),
-    ):
-        pass

@@ -35,10 +35,10 @@ from warehouse.storage.warehouse import Warehouse
 LOCAL = {"scheduler": "local", "workers": 2}
 WORK = (
     (saes, "_judge"),
-    (features, "share_pass"),
+    (features, "run_pass"),
     (features, "look"),
     (operators, "_commit"),
-    (evaluate, "share_pass"),
+    (evaluate, "run_pass"),
 )
 """What each stage calls on its way. None of them is named by a task itself, which would take it along to a worker."""
 

@@ -106,7 +106,7 @@ def test_disk_and_memory_of_the_study_are_worked_out_by_hand():
     assert activation_bytes(settings, 2304) == 250_000 * 21 * (4 * 2304 + 20)
     # 21 layers and 20 pairs in 5 folds, val, test and the 4 pieces that 10, 25, 50 and 75 % cut from folds.
     assert n_groups(settings) == 11
-    # Chance: 20 sources, 2 targets and 20 pairs once.
+    # Permutation null: 20 sources, 2 targets and 20 pairs once.
     assert moments_bytes(settings, 2304) == 8 * 2304**2 * (41 * 11 + 42)
     assert estimate(settings, rates=SLOW).memory_bytes > 4 * KNOWN["google/gemma-2-2b"].n_parameters
 
@@ -157,7 +157,7 @@ def test_every_rate_that_is_measured_matters(rate):
 def test_the_forward_passes_of_the_collection_are_counted_by_hand():
     settings, shape = load_settings("demo"), KNOWN[embedded.MODEL_NAME]
     work = stage_work(settings, shape, "collect")
-    # 25 blocks, two operations a weight, 220,000 tokens; 9 layers and 20 pairs, chance on 60 % of the documents.
+    # 25 blocks, two operations a weight, 220,000 tokens; 9 layers and 20 pairs, permuted on 60 % of the documents.
     assert work.forward == 220_000 * 2 * 25 * shape.n_block_parameters
     assert work.product == pytest.approx(220_000 * 2 * 576**2 * (9 + 20 + 0.6 * (5 + 8 + 20)), rel=0.15)
     again = estimate(settings, "collect", rates=SLOW)
@@ -233,9 +233,9 @@ def test_two_devices_take_half_the_passes_of_the_collection_each_and_the_rest_st
 
 def test_what_runs_on_an_accelerator_is_measured_there(monkeypatch):
     monkeypatch.setattr("ato.numerics.devices.choose_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr(machine_rates, "product_rate", lambda d, dtype, place: 100.0 if place.type == "cuda" else 9.0)
+    monkeypatch.setattr(machine_rates, "product_rate", lambda d, dtype, device: 100.0 if device.type == "cuda" else 9.0)
     monkeypatch.setattr(machine_rates, "host_product_rate", lambda d: 7.0)
-    monkeypatch.setattr(machine_rates, "memory_rate", lambda place: 10.0 if place.type == "cuda" else 3.0)
+    monkeypatch.setattr(machine_rates, "memory_rate", lambda device: 10.0 if device.type == "cuda" else 3.0)
     for name in ("solve_rate", "disk_rate"):
         monkeypatch.setattr(machine_rates, name, lambda *_: 1.0)
     rates = measure_rates(load_settings("demo", ["model.dtype=float32"]), 32)

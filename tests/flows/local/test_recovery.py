@@ -142,7 +142,7 @@ def test_a_server_that_is_away_for_a_while_is_told_later_and_one_that_stays_away
 def test_runs_of_a_worker_try_again_where_no_server_answers_yet(started_by_a_worker, attempts):
     code = """if True:
         import httpx, time
-        from tasks import telling
+        from tasks.engine import server_calls
         from prefect.client.orchestration import get_client
         asked, send = [], httpx.HTTPTransport.handle_request
         httpx.HTTPTransport.handle_request = lambda *call: asked.append(call) or send(*call)

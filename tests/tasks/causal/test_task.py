@@ -8,7 +8,7 @@ import torch
 
 from ato.errors import DataError, LayerError, MismatchError, SettingsError
 from ato.operators import TransportOperator
-from ato.text import Sequence
+from ato.text import TokenSequence
 from flows.settings import Settings
 from tasks.causal.task import best_features, measure_causal
 from tasks.collect.sources import collection_row
@@ -77,7 +77,9 @@ def put_collection(warehouse: Warehouse, settings: Settings, weights_hash: str) 
     """Test sequences of random tokens, two a document, every fifth too short; residuals are not stored."""
     rng = np.random.default_rng(0)
     sequences = [
-        Sequence(i, f"{i // 2:016x}", i // 2, "test", None, 0, rng.integers(3, 259, 20 if i % 5 == 4 else SEQ_LEN), "")
+        TokenSequence(
+            i, f"{i // 2:016x}", i // 2, "test", None, 0, rng.integers(3, 259, 20 if i % 5 == 4 else SEQ_LEN), ""
+        )
         for i in range(20)
     ]
     collection = row(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, load_model
 from ato.residuals import ResidualBlock
-from ato.text import Sequence
+from ato.text import TokenSequence
 from tasks.collect.plan import shards_by_split
 from tasks.collect.shard_source import CollectingSource, facts_of, files_of
 from tasks.collect.sources import residual_source
@@ -26,9 +26,9 @@ from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse
 
 
-def sequence(number: int, split: str) -> Sequence:
+def sequence(number: int, split: str) -> TokenSequence:
     fold = 0 if split == "train" else None
-    return Sequence(number, f"{number:016x}", number, split, fold, 0, np.zeros(3, dtype=np.int32), "")
+    return TokenSequence(number, f"{number:016x}", number, split, fold, 0, np.zeros(3, dtype=np.int32), "")
 
 
 @given(st.lists(st.sampled_from(["train", "val", "test"]), max_size=60), st.integers(1, 9))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ato.errors import DamagedFileError, InputError, LayerError, NonFiniteError
-from ato.residuals import ResidualSource, share_pass
+from ato.residuals import ResidualSource, run_pass
 from ato.residuals.attended import Attended
 from ato.text.splits import group_names, in_splits
 from tests.warehouse import conftest
@@ -172,7 +172,7 @@ def test_nan_is_refused_on_writing_and_found_by_the_pass_on_reading(store, make_
     source = StoredSource(store, "c")
     pq.write_table(table.set_column(4, field, column), path, **options)
     with pytest.raises(NonFiniteError, match=r"layer 2 .*sequence 1, position 1"):
-        share_pass(source, [])
+        run_pass(source, [])
 
 
 def attended(block, k=3, seed=0):

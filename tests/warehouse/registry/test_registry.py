@@ -154,7 +154,7 @@ def test_nothing_is_pickled(folder, operator_file):
     register(registry, operator_file, "pickles", model="pickles")
     (run,) = runs_of(registry, "pickles")
     names = {p.name for p in Path(run.info.artifact_uri).rglob("*")}
-    assert "registered_operator.py" in names
+    assert "pyfunc_model.py" in names
     assert not [name for name in names if name.endswith(("pkl", "pickle", "pt", "bin"))]
 
 

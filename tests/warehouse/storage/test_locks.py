@@ -17,8 +17,8 @@ from warehouse.storage.warehouse import Warehouse
 
 HOLD = """
 import sys, time
-from warehouse.locks import held
-from warehouse.store import Warehouse
+from warehouse.storage.locks import held
+from warehouse.storage.warehouse import Warehouse
 with held(Warehouse(sys.argv[1]), "collect-c"):
     print("held", flush=True)
     time.sleep(600)

@@ -5,43 +5,11 @@ import pytest
 import torch
 
 from ato.errors import CorpusError, NonFiniteError, SettingsError
-from ato.residuals import MemorySource, share_pass
-from ato.saes import SparseAutoencoder
-from ato.saes.quality import Reconstruction, SAEQuality
-from ato.saes.training.shuffle_buffer import ShuffleBuffer
+from ato.residuals import MemorySource
+from ato.saes import TRAINABLE
 from ato.saes.training.trainer import TrainedSAE, train_sae
+from tests.ato.saes.training.planted import LAYER, QUICK, D, held_out, planted, source_of, train
 from warehouse.tables import TABLES
-
-LAYER, D, N_DIRECTIONS, ACTIVE = 4, 16, 24, 2
-QUICK = {"d_sae": 32, "k": ACTIVE, "n_tokens": 60_000, "batch_size": 256, "lr": 1e-2, "precision": "float32"}
-
-
-def planted(n: int = 6000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens [n, D] that are sums of two of 24 unit directions (rows of the second array), plus a little noise."""
-    rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(N_DIRECTIONS, D))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    codes = np.zeros((n, N_DIRECTIONS))
-    for _ in range(ACTIVE):
-        codes[np.arange(n), rng.integers(N_DIRECTIONS, size=n)] = rng.uniform(1, 2, size=n)
-    return codes @ directions + 0.01 * rng.normal(size=(n, D)), directions
-
-
-def source_of(x: np.ndarray, **options) -> MemorySource:
-    n = len(x)
-    group = np.where(np.arange(n) % 5 == 4, 6, np.arange(n) % 5).astype(np.int16)
-    residuals = {LAYER: torch.tensor(x, dtype=torch.float32)}
-    return MemorySource(residuals, document=np.arange(n) // 100, group=group, **options)
-
-
-def train(x: np.ndarray, **settings) -> TrainedSAE:
-    return train_sae(source_of(x), LAYER, **(QUICK | settings))
-
-
-def held_out(sae: SparseAutoencoder, x: np.ndarray) -> Reconstruction:
-    quality = SAEQuality(sae, LAYER)
-    share_pass(source_of(x), [quality], splits=["test"])
-    return quality.result(n_boot=40)
 
 
 @pytest.fixture(scope="module")
@@ -128,16 +96,6 @@ def test_every_setting_changes_the_weights(change):
     assert train(x, **(few | change)).sae.weights_hash != train(x, **few).sae.weights_hash
 
 
-def test_jumprelu_learns_thresholds_near_the_wanted_sparsity():
-    x, _ = planted()
-    sae = train(x, architecture="jumprelu", n_tokens=120_000).sae
-    found = held_out(sae, x)
-    assert sae.architecture == "jumprelu"
-    assert (sae.threshold >= 0).all()
-    assert ACTIVE / 2 < found.l0 < 2 * ACTIVE
-    assert found.fvu < 0.3
-
-
 def test_a_trained_sae_survives_saving_and_loading_by_sae_lens(trained, tmp_path):
     from sae_lens import SAE
 
@@ -146,32 +104,6 @@ def test_a_trained_sae_survives_saving_and_loading_by_sae_lens(trained, tmp_path
     x = torch.tensor(planted()[0][:50], dtype=torch.float32)
     theirs = SAE.load_from_disk(save_sae(trained.sae, tmp_path))
     torch.testing.assert_close(theirs(x).detach(), trained.sae.reconstruct(x), rtol=1e-4, atol=1e-4)
-
-
-def test_a_train_split_that_fits_is_permuted_anew_each_epoch():
-    x = np.arange(500.0)[:, None].repeat(2, 1)
-    buffer = ShuffleBuffer(source_of(x, block_rows=64), LAYER, rows=1000, batch_size=100, seed=0)
-    batches = buffer.batches()
-    epochs = [torch.cat([next(batches)[:, 0] for _ in range(4)]) for _ in range(2)]
-    train_rows = [i for i in range(500) if i % 5 != 4]
-    for epoch in epochs:
-        assert sorted(epoch.int().tolist()) == train_rows
-    assert not torch.equal(*epochs)
-
-
-def test_a_larger_split_streams_through_a_bounded_buffer_and_every_token_gets_its_turn():
-    x = np.arange(1000.0)[:, None].repeat(2, 1)
-    buffer = ShuffleBuffer(source_of(x, block_rows=64), LAYER, rows=200, batch_size=20, seed=0)
-    batches = buffer.batches()
-    drawn = torch.cat([next(batches)[:, 0] for _ in range(800)]).int().numpy()  # 20 epochs
-    assert len(buffer.rows) == 200
-    counts = np.bincount(drawn, minlength=1000)
-    assert not counts[4::5].any()  # test rows
-    kept = np.delete(counts, np.s_[4::5])
-    assert kept.min() >= 17
-    assert kept.max() <= 21
-    first = drawn[:20]
-    assert not (np.diff(first) > 0).all()
 
 
 def test_too_little_or_broken_data_and_contradictory_settings_are_refused():
@@ -183,7 +115,7 @@ def test_too_little_or_broken_data_and_contradictory_settings_are_refused():
         train(x, buffer_rows=300)
     with pytest.raises(SettingsError, match="k = 33"):
         train(x, k=33)
-    with pytest.raises(SettingsError, match="topk or jumprelu"):
+    with pytest.raises(SettingsError, match=" or ".join(TRAINABLE)):
         train(x, architecture="gated")
     with pytest.raises(SettingsError, match="n_tokens"):
         train(x, n_tokens=0)

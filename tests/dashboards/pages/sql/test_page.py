@@ -9,7 +9,7 @@ import pytest
 
 import dashboards
 import warehouse
-from dashboards.pages.sql import QUESTIONS, SHOWN_ROWS, START, _file
+from dashboards.pages.sql.page import QUESTIONS, SHOWN_ROWS, START, result_file
 from tests.dashboards.opened_pages import open_page
 
 MAP = "select source_layer, target_layer, method, mean_r2 from transport_map order by all"
@@ -86,14 +86,14 @@ def test_the_browser_gets_a_thousand_rows_and_a_download_all(study):
     app = open_page("sql_bench", sql=sql)
     assert len(shown(app)) == SHOWN_ROWS
     assert any("First 1,000 rows" in text.value for text in app.markdown)
-    assert pl.read_parquet(io.BytesIO(_file(sql, "parquet")))["i"].to_list() == list(range(2500))
-    assert pl.read_csv(_file(sql, "csv"))["i"].to_list() == list(range(2500))
+    assert pl.read_parquet(io.BytesIO(result_file(sql, "parquet")))["i"].to_list() == list(range(2500))
+    assert pl.read_csv(result_file(sql, "csv"))["i"].to_list() == list(range(2500))
 
 
 def test_tables_with_lists_and_maps_can_be_taken_away(study):
     expected = warehouse.run_select(warehouse.connect(), "from collections").pl()
-    assert pl.read_parquet(io.BytesIO(_file("from collections", "parquet"))).equals(expected)
-    assert pl.read_csv(_file("from collections", "csv"))["layers"].to_list() == [
+    assert pl.read_parquet(io.BytesIO(result_file("from collections", "parquet"))).equals(expected)
+    assert pl.read_csv(result_file("from collections", "csv"))["layers"].to_list() == [
         re.sub(r"\s", "", str(layers.to_list())) for layers in expected["layers"]
     ]
 

@@ -1,4 +1,4 @@
-"""Page ``sql_bench``: any reading statement over the tables and marts, its rows, a chart of them, and files to take away."""
+"""Page ``sql_bench``: any read-only statement over tables and marts, its rows as table, chart or file."""
 
 import io
 from datetime import datetime
@@ -17,10 +17,19 @@ from dashboards.ui.reading import ask, filled, snapshot
 from warehouse.catalog.query import flat
 
 SECONDS, MEMORY = 30, "2GB"
-"""What one statement may take, and what those of all visitors may hold together."""
+"""Time limit of one statement, and memory limit of all visitors' statements together."""
+
 SHOWN_ROWS, DOWNLOADED_ROWS = 1_000, 1_000_000
+
 MARKS = ("point", "line", "bar")
+
 NO_COLOUR = "(none)"
+
+
+START = """select kind, table_name, any_value(table_meaning) as meaning, count(*) as n_columns
+from catalog
+group by all
+order by all"""
 
 
 def page() -> None:
@@ -30,10 +39,10 @@ def page() -> None:
         _browser()
     with editor:
         sql = typed("Statement", "sql", start=START, widget="text_area", height=230)
-        st.button("Run", type="primary", icon=":material/play_arrow:", help="or Ctrl+Enter in the statement")
+        st.button("Run", type="primary", icon=":material/play_arrow:", help="Ctrl+Enter in the editor")
         st.caption(
-            f"One reading statement; it may take {SECONDS} s and {MEMORY} of memory and reads nothing but tables and marts. "
-            "The address of this page holds it: share the link."
+            f"One read-only statement over tables and marts, limited to {SECONDS} s and {MEMORY} of memory. "
+            "The page address contains it: share the link."
         )
         rows = _ran(sql)
     if rows is not None:
@@ -41,9 +50,9 @@ def page() -> None:
 
 
 def _ran(sql: str) -> pl.DataFrame | None:
-    """The rows; where there are none to have, a word on why."""
+    """The rows; None, with a message, if there are none to show."""
     if not sql.strip():
-        st.info("Write a statement, or choose a saved one.")
+        st.info("Write a statement or choose a saved one.")
         return None
     now = snapshot(MEMORY)
     try:
@@ -56,122 +65,19 @@ def _ran(sql: str) -> pl.DataFrame | None:
 
 @st.cache_data(max_entries=20, show_spinner=False)
 def _rows(sql: str, taken_at: datetime, _connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """The rows shown, and one more if there are more."""
+    """The rows shown, plus one if there are more."""
     return warehouse.run_select(_connection, sql, seconds=SECONDS, max_rows=SHOWN_ROWS + 1).pl()
 
 
-def _browser() -> None:
-    """Saved statements, and the columns of one table or mart; choosing writes the statement."""
-    names = ask(NAMES)
-    meanings = dict(zip(names["table_name"], names["meaning"]))
-    saved = {f"Example: {question}": sql for question, sql in QUESTIONS.items()}
-    saved |= {f"{name}: {meaning}": _select(name, divided) for name, meaning, divided in names.iter_rows()}
-    st.selectbox(
-        "Saved statements",
-        list(saved),
-        index=None,
-        key="saved",
-        placeholder="Examples, marts, tables",
-        on_change=_take,
-        args=(saved,),
-    )
-    table = choose("Columns of", "table", list(meanings), help="Every table and mart; marts are made of tables.")
-    if table is not None:
-        st.caption(f"{meanings[table]}.")
-        st.dataframe(ask(filled(COLUMNS, table=table)), hide_index=True, height=175)
-
-
-def _select(name: str, by_collection: bool) -> str:
-    chosen = st.session_state.get("collection")
-    if chosen is None or not by_collection:
-        return f"from {name}"
-    return filled(f"from {name}\nwhere collection = $collection", collection=chosen)
-
-
-def _take(saved: dict[str, str]) -> None:
-    """Write the saved statement into the editor and the address."""
-    if st.session_state["saved"] is not None:
-        st.session_state["sql"] = st.query_params["sql"] = saved[st.session_state["saved"]]
-        st.session_state["address of sql"] = st.session_state["sql"]
-        st.session_state["saved"] = None
-
-
-def _result(rows: pl.DataFrame, sql: str) -> None:
-    more, rows = rows.height > SHOWN_ROWS, rows.head(SHOWN_ROWS)
-    if rows.is_empty():
-        st.info(f"No rows. Columns: {', '.join(rows.columns)}.")
-        return
-    count, csv, parquet = st.columns([3, 1, 1], vertical_alignment="center")
-    count.markdown(f"First {SHOWN_ROWS:,} rows of more" if more else f"{rows.height:,} row{'s' * (rows.height > 1)}")
-    for where, kind in ((csv, "csv"), (parquet, "parquet")):
-        where.download_button(
-            "CSV" if kind == "csv" else "Parquet",
-            partial(_file, sql, kind),
-            f"result.{kind}",
-            on_click="ignore",
-            icon=":material/download:",
-            width="stretch",
-            help=f"The whole result, up to {DOWNLOADED_ROWS:,} rows.",
-        )
-    table, chart = st.tabs(["Table", "Chart"])
-    with table:
-        st.dataframe(rows, hide_index=True, height=min(480, 38 + 35 * rows.height))
-    with chart:
-        _chart(rows)
-
-
-def _file(sql: str, kind: str) -> bytes:
-    """The result as the bytes of a file."""
-    relation = warehouse.run_select(snapshot(MEMORY).connection, sql, seconds=SECONDS, max_rows=DOWNLOADED_ROWS)
-    written = io.BytesIO()
-    if kind == "csv":
-        flat(relation).pl().write_csv(written)
-    else:
-        relation.pl().write_parquet(written)
-    return written.getvalue()
-
-
-def _chart(rows: pl.DataFrame) -> None:
-    """A chart of up to three columns, which the reader chooses."""
-    numbers = [name for name, kind in rows.schema.items() if kind.is_numeric()]
-    plain = [name for name, kind in rows.schema.items() if not kind.is_nested()]
-    if not numbers or len(plain) < 2:
-        st.info("A chart needs two columns, one of them numbers.")
-        return
-    places = st.columns(4)
-    x = choose("x", "x", plain, where=places[0])
-    y = choose("y", "y", sorted(numbers, key=lambda name: name == x), where=places[1])
-    colour = choose("Colour", "colour", [NO_COLOUR, *plain], where=places[2])
-    mark = choose("Mark", "mark", MARKS, where=places[3])
-    # Under names of our own: dots and brackets mean something else to the chart.
-    columns = {"x": str(x), "y": str(y)} | ({} if colour == NO_COLOUR else {"colour": str(colour)})
-    drawn = rows.select(pl.col(column).alias(name) for name, column in columns.items())
-    encoded: dict[str, Any] = {"x": alt.X("x", type=_kind(drawn["x"]), title=x), "y": alt.Y("y:Q", title=y)}
-    if "colour" in columns:
-        encoded["color"] = alt.Color("colour", type=_kind(drawn["colour"]), title=colour)
-    hover = [alt.Tooltip("x", type=_kind(drawn["x"]), title=x), alt.Tooltip("y:Q", title=y)]
-    base = alt.Chart(drawn).encode(**encoded, tooltip=hover)
-    marked = {"point": base.mark_point(filled=True), "line": base.mark_line(point=True), "bar": base.mark_bar()}
-    st.altair_chart(marked[str(mark)], alt=f"{y} against {x}, {rows.height} rows")
-
-
-def _kind(column: pl.Series) -> Any:
-    if column.dtype.is_numeric():
-        return "quantitative"
-    return "temporal" if column.dtype.is_temporal() else "nominal"
-
-
-START = """select kind, table_name, any_value(table_meaning) as meaning, count(*) as n_columns
-from catalog
-group by all
-order by all"""
 NAMES = """select table_name, any_value(table_meaning) as meaning, bool_or(column_name = 'collection') as by_collection
 from catalog
 group by kind, table_name
 order by kind, table_name"""
+
 COLUMNS = """select column_name, type, unit, meaning
 from catalog
 where table_name = $table"""
+
 QUESTIONS = {
     "Which pairs are transported best": """select source_layer, target_layer, mean_r2, share_transported, share_synthesised
 from transport_map
@@ -189,3 +95,104 @@ where leap = 2
 group by rank
 order by rank""",
 }
+
+
+def _browser() -> None:
+    """Saved statements, which fill the editor, and the columns of one table or mart."""
+    names = ask(NAMES)
+    meanings = dict(zip(names["table_name"], names["meaning"]))
+    saved = {f"Example: {question}": sql for question, sql in QUESTIONS.items()}
+    saved |= {f"{name}: {meaning}": _select(name, divided) for name, meaning, divided in names.iter_rows()}
+    st.selectbox(
+        "Saved statements",
+        list(saved),
+        index=None,
+        key="saved",
+        placeholder="Examples, marts, tables",
+        on_change=_take,
+        args=(saved,),
+    )
+    table = choose("Columns of", "table", list(meanings), help="All tables and marts (views over tables)")
+    if table is not None:
+        st.caption(f"{meanings[table]}.")
+        st.dataframe(ask(filled(COLUMNS, table=table)), hide_index=True, height=175)
+
+
+def _select(name: str, by_collection: bool) -> str:
+    chosen = st.session_state.get("collection")
+    if chosen is None or not by_collection:
+        return f"from {name}"
+    return filled(f"from {name}\nwhere collection = $collection", collection=chosen)
+
+
+def _take(saved: dict[str, str]) -> None:
+    """Put the saved statement into the editor and the address."""
+    if st.session_state["saved"] is not None:
+        st.session_state["sql"] = st.query_params["sql"] = saved[st.session_state["saved"]]
+        st.session_state["address of sql"] = st.session_state["sql"]
+        st.session_state["saved"] = None
+
+
+def _result(rows: pl.DataFrame, sql: str) -> None:
+    more, rows = rows.height > SHOWN_ROWS, rows.head(SHOWN_ROWS)
+    if rows.is_empty():
+        st.info(f"No rows. Columns: {', '.join(rows.columns)}.")
+        return
+    count, csv, parquet = st.columns([3, 1, 1], vertical_alignment="center")
+    count.markdown(f"First {SHOWN_ROWS:,} rows" if more else f"{rows.height:,} row{'s' * (rows.height > 1)}")
+    for where, kind in ((csv, "csv"), (parquet, "parquet")):
+        where.download_button(
+            "CSV" if kind == "csv" else "Parquet",
+            partial(result_file, sql, kind),
+            f"result.{kind}",
+            on_click="ignore",
+            icon=":material/download:",
+            width="stretch",
+            help=f"The full result, up to {DOWNLOADED_ROWS:,} rows",
+        )
+    table, chart = st.tabs(["Table", "Chart"])
+    with table:
+        st.dataframe(rows, hide_index=True, height=min(480, 38 + 35 * rows.height))
+    with chart:
+        _chart(rows)
+
+
+def result_file(sql: str, kind: str) -> bytes:
+    """The result as a file's bytes; ``kind`` is csv or parquet."""
+    relation = warehouse.run_select(snapshot(MEMORY).connection, sql, seconds=SECONDS, max_rows=DOWNLOADED_ROWS)
+    written = io.BytesIO()
+    if kind == "csv":
+        flat(relation).pl().write_csv(written)
+    else:
+        relation.pl().write_parquet(written)
+    return written.getvalue()
+
+
+def _chart(rows: pl.DataFrame) -> None:
+    """A chart of up to three columns of the reader's choice."""
+    numbers = [name for name, kind in rows.schema.items() if kind.is_numeric()]
+    plain = [name for name, kind in rows.schema.items() if not kind.is_nested()]
+    if not numbers or len(plain) < 2:
+        st.info("A chart needs two columns, one of them numeric.")
+        return
+    places = st.columns(4)
+    x = choose("x", "x", plain, where=places[0])
+    y = choose("y", "y", sorted(numbers, key=lambda name: name == x), where=places[1])
+    colour = choose("Colour", "colour", [NO_COLOUR, *plain], where=places[2])
+    mark = choose("Mark", "mark", MARKS, where=places[3])
+    # Renamed: Vega gives dots and brackets in names a meaning.
+    columns = {"x": str(x), "y": str(y)} | ({} if colour == NO_COLOUR else {"colour": str(colour)})
+    drawn = rows.select(pl.col(column).alias(name) for name, column in columns.items())
+    encoded: dict[str, Any] = {"x": alt.X("x", type=_kind(drawn["x"]), title=x), "y": alt.Y("y:Q", title=y)}
+    if "colour" in columns:
+        encoded["color"] = alt.Color("colour", type=_kind(drawn["colour"]), title=colour)
+    hover = [alt.Tooltip("x", type=_kind(drawn["x"]), title=x), alt.Tooltip("y:Q", title=y)]
+    base = alt.Chart(drawn).encode(**encoded, tooltip=hover)
+    marked = {"point": base.mark_point(filled=True), "line": base.mark_line(point=True), "bar": base.mark_bar()}
+    st.altair_chart(marked[str(mark)], alt=f"{y} against {x}, {rows.height} rows")
+
+
+def _kind(column: pl.Series) -> Any:
+    if column.dtype.is_numeric():
+        return "quantitative"
+    return "temporal" if column.dtype.is_temporal() else "nominal"

@@ -1,0 +1,52 @@
+"""TopK: the k features with the largest pre-activations (Gao et al., 2024, "Scaling and evaluating sparse autoencoders")."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ato.saes.architectures.architecture import TrainableArchitecture, register
+from ato.saes.training.interface import Trainer, TrainingStart
+from ato.saes.training.topk import TopKTrainer
+
+_FIRST_NORM = 0.1
+"""Length of the decoder rows that a training starts with, as sae-lens has it."""
+
+
+@register
+class TopK(TrainableArchitecture):
+    """``relu`` of the k largest entries of ``pre`` in each row, 0 elsewhere."""
+
+    name = "topk"
+    has_k = True
+    file_settings = {"rescale_acts_by_decoder_norm": False}
+    old_activation = "topk"
+    # Only the encoder is dense; active features are gathered once forwards and three times backwards.
+    dense_products, dense_passes, decoder_gathers = 1, 4, 4
+
+    def gate(self, pre: Tensor, threshold: Tensor | None, k: int | None) -> Tensor:
+        value, feature = pre.topk(k or 0, dim=1, sorted=False)
+        return torch.zeros_like(pre).scatter_(1, feature, value.relu_())
+
+    def active(self, pre: Tensor, threshold: Tensor | None, k: int | None) -> tuple[Tensor, Tensor, Tensor]:
+        """As of every architecture, without a dense [n, d_sae] result."""
+        value, feature = pre.topk(k or 0, dim=1, sorted=False)
+        token = torch.arange(len(pre), device=pre.device)[:, None].expand_as(feature)
+        positive = value > 0
+        return token[positive], feature[positive], value[positive]
+
+    def fold(self, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Where the largest are chosen by pre-activation times decoder norm, the norms go into the encoder."""
+        folded = super().fold(weights, config)
+        if config.get("rescale_acts_by_decoder_norm"):
+            norms = folded["W_dec"].norm(dim=1)
+            folded["W_enc"], folded["b_enc"] = folded["W_enc"] * norms, folded["b_enc"] * norms
+            folded["W_dec"] = folded["W_dec"] / norms[:, None]
+        return folded
+
+    def settings_of_old(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return {"architecture": self.name, "k": (config.get("activation_fn_kwargs") or {}).get("k")}
+
+    def trainer(self, start: TrainingStart) -> Trainer:
+        return TopKTrainer(_FIRST_NORM * start.directions, start.k, start.schedule, start.precision)

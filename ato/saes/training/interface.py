@@ -1,0 +1,63 @@
+"""What the training of any architecture starts from, and what its trainer does."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ato.saes.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class TrainingStart:
+    """Where a training starts. Its inputs are normalised: residuals of mean 0 and mean norm sqrt(d_in)."""
+
+    directions: Tensor
+    """[d_sae, d_in] random decoder rows of length 1."""
+    sample: Tensor
+    """[m, d_in] some inputs, to choose first weights by."""
+    k: int
+    """Active features per token: exactly, or in the mean."""
+    schedule: Schedule
+    precision: torch.dtype
+    """Of the matrix products; the weights are float32."""
+    batches: Iterator[Tensor]
+    """The batches [b, d_in] that ``Trainer.step`` will be given; a trainer must not draw from it."""
+
+
+class TrainingStep(Protocol):
+    """One batch and what became of it, before the weights were changed."""
+
+    @property
+    def sae_in(self) -> Tensor:
+        """[b, d_in]."""
+        ...
+
+    @property
+    def sae_out(self) -> Tensor:
+        """[b, d_in]."""
+        ...
+
+    @property
+    def feature_acts(self) -> Tensor:
+        """[b, m] activations, of all features or of those that may be active."""
+        ...
+
+
+class Trainer(Protocol):
+    """Changes the weights of one SAE, batch by batch."""
+
+    @property
+    def dead_neurons(self) -> Tensor:
+        """[d_sae] bool, features that have not been active for as long as the schedule says."""
+        ...
+
+    def step(self, x: Tensor) -> TrainingStep:
+        """Change the weights by one batch [b, d_in]."""
+        ...
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """``W_enc`` [d_in, d_sae], ``b_enc``, ``W_dec``, ``b_dec`` and, where there is one, ``threshold``."""
+        ...

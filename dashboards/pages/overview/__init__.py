@@ -1,0 +1,1 @@
+"""What the warehouse holds, and how it was made."""

@@ -1,0 +1,158 @@
+"""Panels of the page ``overview``: stages, checks, runs and benchmarks."""
+
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+
+COMMON = {
+    "bytes": st.column_config.NumberColumn("bytes", format="bytes"),
+    "rows": st.column_config.NumberColumn("rows", format="localized"),
+    "seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
+    "last_started_at": st.column_config.DatetimeColumn("last started", format="distance"),
+    "started_at": st.column_config.DatetimeColumn("started", format="distance"),
+    "flow_run": st.column_config.LinkColumn("in Prefect", display_text="open"),
+}
+"""Columns that tables of runs share."""
+
+
+STAGES = """with study(place, stage, made_by) as (
+    values
+        (1, 'collect', 'ato run collect'), (2, 'moments', 'ato run operators'), (3, 'sae_weights', 'ato run saes'),
+        (4, 'saes', 'ato run saes'), (5, 'features', 'ato run features'), (6, 'feature_scores', 'ato run features'),
+        (7, 'explain', 'ato run explain'), (8, 'operators', 'ato run operators'), (9, 'evaluate', 'ato run evaluate'),
+        (10, 'causal', 'ato run causal')
+),
+runs as (
+    select stage, count(*) as n_runs, count(*) filter (where quality = 'failed') as n_failed, sum(rows)::bigint as rows,
+        sum(bytes)::bigint as bytes, sum(seconds) as seconds, max(started_at) as last_started_at,
+        arg_max(flow_run_id, started_at) as flow_run_id
+    from stage_runs
+    where collection = $collection
+    group by stage
+)
+select case when n_runs is null then '– not yet run' when n_failed > 0 then '✗ failed' else '✓ complete' end as state,
+    stage, n_runs, n_failed, rows, bytes, seconds, last_started_at, made_by, $flow_runs || flow_run_id as flow_run
+from study
+full join runs using (stage)
+order by place nulls last, stage"""
+
+
+def stages(collection: str, flow_runs: str | None) -> None:
+    """State, size and time of each stage.
+
+    Args:
+        collection: its key.
+        flow_runs: address of a flow run in the Prefect UI, up to the run's id.
+    """
+    panel(
+        "Stages",
+        filled(STAGES, collection=collection, flow_runs=flow_runs),
+        _stages,
+        note="In pipeline order. A run is one part of a stage, such as one pair of layers; it is kept until its "
+        "settings change. Failed: output failed validation and is hidden. sae_weights stays empty where SAEs are "
+        "loaded, explain where no explanations were requested.",
+    )
+
+
+def _stages(rows: pl.DataFrame) -> None:
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height="content",
+        column_config=COMMON
+        | {
+            "state": st.column_config.TextColumn("state", pinned=True),
+            "n_runs": "runs",
+            "n_failed": "failed",
+        },
+    )
+
+
+QUALITY = """select case when bool_and(success) then '✓ passed' else '✗ failed' end as state, stage, table_name, expectation,
+    column_name, count(*) as n_runs, sum(n_checked)::bigint as n_checked, sum(n_unexpected)::bigint as n_unexpected,
+    max(examples) filter (where not success) as examples, count(*) over () as n_expectations,
+    count(*) filter (where not bool_and(success)) over () as n_expectations_failed
+from quality_results
+where collection = $collection
+group by stage, table_name, expectation, column_name
+order by bool_and(success), stage, table_name, expectation, column_name
+limit 300"""
+
+
+def quality(collection: str) -> None:
+    """Every quality check, failed ones first."""
+    panel(
+        "Quality",
+        filled(QUALITY, collection=collection),
+        _quality,
+        empty="No checks have run yet.",
+        note="Each check, over all runs of its stage. Failed checks come first, with keys of offending rows.",
+    )
+
+
+def _quality(rows: pl.DataFrame) -> None:
+    n_failed = int(rows["n_expectations_failed"][0])
+    if n_failed:
+        st.error(f"{n_failed:,} of {rows['n_expectations'][0]:,} checks failed.")
+    else:
+        st.success(f"All {rows['n_expectations'][0]:,} checks passed.")
+    st.dataframe(rows.drop("n_expectations", "n_expectations_failed"), hide_index=True, height=300)
+
+
+RUNS = """select started_at, stage, key, quality, rows, bytes, seconds, $flow_runs || flow_run_id as flow_run
+from stage_runs
+where collection = $collection
+order by started_at desc, key
+limit 100"""
+
+
+def latest_runs(collection: str, flow_runs: str | None) -> None:
+    """The latest runs; arguments as for ``stages``."""
+    panel(
+        "Latest runs",
+        filled(RUNS, collection=collection, flow_runs=flow_runs),
+        _runs,
+        note="The 100 most recent.",
+    )
+
+
+def _runs(rows: pl.DataFrame) -> None:
+    st.dataframe(rows, hide_index=True, height=300, column_config=COMMON)
+
+
+BENCHMARKS = """select case when met then '✓ met' else '✗ missed' end as state, benchmark, what, ours, unit, against, ratio, bound,
+    target, change, n_runs, measured_at, why_missed
+from benchmark_trend
+where target is not null
+qualify not quick or bool_and(quick) over (partition by benchmark)
+order by met, benchmark, what
+limit 300"""
+
+
+def benchmarks() -> None:
+    """Benchmark figures against their targets."""
+    panel(
+        "Benchmarks",
+        BENCHMARKS,
+        _benchmarks,
+        empty="No benchmarks have run: `python -m benchmarks` runs them all.",
+        note="Figures with a target, missed ones first. Change: against the previous run on the same machine. Runs at "
+        "small sizes are shown only where there are no others.",
+    )
+
+
+def _benchmarks(rows: pl.DataFrame) -> None:
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height=300,
+        column_config={
+            "ratio": st.column_config.NumberColumn(format="%.3g"),
+            "target": st.column_config.NumberColumn(format="%.3g"),
+            "ours": st.column_config.NumberColumn(format="%.3g"),
+            "change": st.column_config.NumberColumn("change", format="percent"),
+            "measured_at": st.column_config.DatetimeColumn("measured", format="distance"),
+        },
+    )

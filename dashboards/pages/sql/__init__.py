@@ -1,0 +1,1 @@
+"""One read-only statement, its rows and a chart."""

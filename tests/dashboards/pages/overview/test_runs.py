@@ -1,0 +1,40 @@
+"""Stages in their order, each with its state; failed checks first."""
+
+import warehouse
+from tests.dashboards.opened_pages import check_numbers, open_page, panels
+
+
+def test_stages_stand_in_the_order_of_a_study_each_with_its_state(study):
+    rows = panels(open_page("overview"))["Stages"].rows
+    study_order = [
+        "collect",
+        "moments",
+        "sae_weights",
+        "saes",
+        "features",
+        "feature_scores",
+        "explain",
+        "operators",
+        "evaluate",
+        "causal",
+    ]
+    assert [stage for stage in rows["stage"] if stage in study_order] == study_order
+    runs = warehouse.connect().sql("select distinct stage from stage_runs").pl()["stage"].to_list()
+    for stage, state in zip(rows["stage"], rows["state"]):
+        assert state == ("✓ complete" if stage in runs else "– not yet run"), stage
+
+
+def test_what_failed_stands_first_with_examples_and_its_stage_is_marked(failing, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4201/api")
+    app = open_page("overview")
+    found = check_numbers(app)
+    quality = found["Quality"].rows.to_dicts()
+    assert [(row["state"], row["expectation"], row["examples"]) for row in quality] == [
+        ("✗ failed", "b fails", '[{"sae": "s"}]'),
+        ("✓ passed", "a holds", None),
+    ]
+    stages = {row["stage"]: row for row in found["Stages"].rows.to_dicts()}
+    assert stages["saes"]["state"] == "✗ failed"
+    assert stages["collect"]["state"] == "✓ complete"
+    assert stages["collect"]["flow_run"] == "http://127.0.0.1:4201/runs/flow-run/run-1"
+    assert any("1 of 2 checks failed" in error.value for error in app.error)

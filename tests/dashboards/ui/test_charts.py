@@ -1,0 +1,31 @@
+"""What charts share: intervals where there are some, one colour a name, stored verdicts under their usual term."""
+
+import altair as alt
+import polars as pl
+import pytest
+
+from dashboards.ui.charts import CATEGORIES, VERDICTS, coloured, numbered, verdict_colours, verdict_name, with_intervals
+
+
+@pytest.mark.parametrize(("columns", "marks"), [(("y", "y_low", "y_high"), ["rule", "point"]), (("y",), ["point"])])
+def test_intervals_are_drawn_where_the_frame_has_them(columns, marks):
+    rows = pl.DataFrame({name: [0.5] for name in columns} | {"x": [1]})
+    spec = with_intervals(rows, x=alt.X("x:Q"), y="y", y_title="r2", line=False).to_dict()
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == marks
+
+
+def test_names_keep_their_colours_whatever_is_shown():
+    scale = coloured("method", {"ridge": "#0072B2", "mean": "#999999"}, "method").to_dict()["scale"]
+    assert dict(zip(scale["domain"], scale["range"])) == {"ridge": "#0072B2", "mean": "#999999"}
+
+
+def test_more_layers_than_colours_take_a_sequential_scheme():
+    assert numbered("layer", "layer", len(CATEGORIES)).to_dict()["scale"]["range"] == list(CATEGORIES)
+    assert numbered("layer", "layer", len(CATEGORIES) + 1).to_dict()["scale"] == {"scheme": "viridis"}
+
+
+def test_a_verdict_is_named_by_its_usual_term_and_keeps_its_stored_value():
+    assert [verdict_name(verdict) for verdict in VERDICTS] == ["transported", "undetermined", "computed"]
+    spec = verdict_colours().to_dict()
+    assert spec["scale"]["domain"] == list(VERDICTS)
+    assert "computed" in spec["legend"]["labelExpr"]
