@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ato.operators.spectra import operator_spectrum
     from ato.residuals.blocks import ResidualBlock, ResidualSource, run_pass
     from ato.residuals.exclusion import ExclusionPolicy
-    from ato.residuals.live import LiveSource
+    from ato.residuals.live import LiveSource, median_norms
     from ato.residuals.memory import MemorySource
     from ato.residuals.pairing import PairedSource, PermutedSource
     from ato.residuals.position_policies import PositionPolicy, parse_policy
@@ -75,6 +75,7 @@ else:
         "logit_lens": "features.logit_lens",
         "lts_rank_null": "evaluation.ceilings",
         "make_sequences": "text.sequences",
+        "median_norms": "residuals.live",
         "operator_spectrum": "operators.spectra",
         "parse_policy": "residuals.position_policies",
         "run_pass": "residuals.blocks",
@@ -129,6 +130,7 @@ __all__ = [
     "logit_lens",
     "lts_rank_null",
     "make_sequences",
+    "median_norms",
     "operator_spectrum",
     "parse_policy",
     "run_pass",
