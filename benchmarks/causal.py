@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ato.causal.interventions import INTERVENTIONS, NO_EDIT, Edit, PositionSet, ResidualEdits
+from ato.causal.interventions import INTERVENTIONS, NO_INTERVENTION, Intervention, PositionSet, ResidualEdits
 from ato.causal.losses import causal_losses
 from ato.models import LanguageModel, load_model
 from ato.models.forward import stream_of
@@ -92,14 +92,16 @@ def compare(model: LanguageModel, plan: ResidualEdits, text: list[TokenSequence]
     assert apart < LARGEST_DIFFERENCE, f"a loss differs by {apart:.1e} nats from that of the whole model"
 
 
-def one_at_a_time(model: LanguageModel, plan: ResidualEdits, text: list[TokenSequence]) -> dict[Edit, np.ndarray]:
+def one_at_a_time(
+    model: LanguageModel, plan: ResidualEdits, text: list[TokenSequence]
+) -> dict[Intervention, np.ndarray]:
     """Mean losses [n]: a hooked pass of the whole model for each edit, the unedited model once a set of positions."""
-    runs: list[tuple[Edit, ResidualEdits | None]] = [
-        (edit, ResidualEdits(plan.layer, plan.operators, [PositionSet.parse(edit.positions)], [edit.intervention]))
+    runs: list[tuple[Intervention, ResidualEdits | None]] = [
+        (edit, ResidualEdits(plan.layer, plan.operators, [PositionSet.parse(edit.positions)], [edit.name]))
         for edit in plan.names
     ]
-    runs += [(NO_EDIT, None)] * (len(runs) // len(INTERVENTIONS))
-    losses: dict[Edit, list[float]] = {edit: [] for edit, _ in runs}
+    runs += [(NO_INTERVENTION, None)] * (len(runs) // len(INTERVENTIONS))
+    losses: dict[Intervention, list[float]] = {edit: [] for edit, _ in runs}
     for sequence in text:
         ids = torch.from_numpy(sequence.token_ids).long()[None].to(model.device)
         found = {edit: hooked_loss(model, plan, ids, alone) for edit, alone in runs}

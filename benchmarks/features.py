@@ -18,7 +18,7 @@ from ato.features.logit_lens import LogitLens, logit_lens
 from ato.features.quality import FeatureQuality, QualityComponents
 from ato.models import LanguageModel, load_model
 from ato.models.forward import stream_of
-from ato.residuals import ResidualBlock, run_pass
+from ato.residuals import Layer, ResidualBlock, run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.text import TokenSequence
 from benchmarks.measurement import Measurement, growth, rate, speedup
@@ -53,7 +53,7 @@ class Stream:
         self.d_model, self._rows, self._n = rows.shape[1], rows, n
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """Blocks of ``BLOCK_ROWS`` tokens, in documents of ``DOCUMENT_ROWS``."""
         for start in range(0, self._n, BLOCK_ROWS):

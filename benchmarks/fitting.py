@@ -109,7 +109,7 @@ def strengths(n: int, d: int) -> Iterator[Measurement]:
         return fit_operator_from_moments(moments, 0, 1, alphas=alphas)
 
     def first() -> OperatorFit:
-        moments.derived.clear()
+        moments.version += 1  # as after an update: what was derived is forgotten
         return fit(STUDY_ALPHAS)
 
     fit(STUDY_ALPHAS)

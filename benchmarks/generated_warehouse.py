@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ato.causal.intervention_names import INTERVENTIONS
+from ato.operators.methods import DEFAULT_METHODS as METHODS
 from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES
 
 SOURCES, TARGETS = (8, 10, 12, 14, 16), (18, 20)
-METHODS = ("ridge", "linear", "rrr", "identity", "mean")
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 D_MODEL, N_SEQUENCES, N_EXPLAINED = 2_048, 4_000, 20
 ALPHAS, N_FOLDS = 10.0 ** np.arange(-1, 7), 5
 POSITIONS = ("10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122")
-INTERVENTIONS = ("transport", "bias", "mean", "zero", "identity", "random_rotation")
 N_EDITED = 60
 """Sequences of an intervention."""
 N_TRAINING_STEPS, N_EXAMPLES, WINDOW, N_CHECKS = 400, 12, 21, 10

@@ -16,7 +16,7 @@ import torch
 from ato.moments import Moments
 from ato.numerics.devices import choose_device
 from ato.numerics.parallel import run_tasks
-from ato.residuals import ResidualBlock
+from ato.residuals import Layer, ResidualBlock
 from benchmarks.measurement import Measurement, growth, rate, speedup
 from benchmarks.program import run
 from benchmarks.timing import peak_memory, seconds
@@ -71,7 +71,7 @@ class Stream:
         }
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """Blocks of one split each, as shards are: eight of train, one of val, one of test."""
         n = self.shape.block_rows

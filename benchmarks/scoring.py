@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ato.evaluation.feature_scores import FeatureScores
 from ato.evaluation.feature_transport import FeatureTransport
-from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.bootstrap import Bootstrap, document_bootstrap
 from ato.numerics.devices import choose_device
 from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator
-from ato.residuals import ResidualBlock, run_pass
+from ato.residuals import Layer, ResidualBlock, run_pass
 from ato.saes import ActiveFeatures, SharedEncoding, SparseAutoencoder
 from benchmarks.measurement import Measurement, growth, speedup
 from benchmarks.program import run
@@ -53,6 +54,14 @@ class Sizes:
         return SparseAutoencoder("topk", rows.T.contiguous(), torch.zeros(self.width), rows, centre, k=self.k)
 
 
+@dataclass(frozen=True)
+class RatioSums:
+    """Two sums a document, [documents, features], whose ratio is estimated."""
+
+    y: np.ndarray
+    n: np.ndarray
+
+
 class Stream:
     """A residual source of slices of a few rows, over and over until there are n."""
 
@@ -64,7 +73,7 @@ class Stream:
         self.n_folds = 5
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """Blocks of ``BLOCK_ROWS`` test tokens, in documents of ``DOCUMENT_ROWS``."""
         held = len(self._rows[SOURCE])
@@ -113,10 +122,11 @@ def _against_loops(
     arrays = x, y, sae.encode(rows[TARGET]).cpu().numpy(), sae.decoder_directions.cpu().numpy(), operator
     masked, _ = seconds(lambda: loop_over_features(*arrays, mask_first=True))
     dense, expected = seconds(lambda: loop_over_features(*arrays, mask_first=False))
-    enough = found["n_active"] >= 30
+    enough = found.n_active >= 30
     for name in METRICS:
+        values = found.r2.value if name == "r2" else getattr(found, name)
         scale = np.maximum(np.abs(expected[name]), 1)
-        apart = np.max((np.abs(found[name] - expected[name]) / scale)[enough])
+        apart = np.max((np.abs(values - expected[name]) / scale)[enough])
         assert apart < LARGEST_DIFFERENCE, f"{name} differs from the plain loop by {apart:.1e}"
     what = f"per-feature scores with intervals, {sizes}"
     yield speedup(
@@ -136,12 +146,12 @@ def _against_loops(
 
 def score_features(
     source: Stream, sae: SparseAutoencoder, operators: dict[str, TransportOperator], encoded: list[ActiveFeatures]
-) -> dict[str, dict[str, np.ndarray]]:
-    """Columns of ``feature_transport`` from one pass over tokens encoded before."""
+) -> dict[str, FeatureScores]:
+    """Scores from one pass over tokens encoded before."""
     scores = FeatureTransport(sae, TARGET, {name: (SOURCE, operator) for name, operator in operators.items()})
     for block, active in zip(source.blocks(), encoded, strict=True):
         scores.update(block, active)
-    return scores.result(min_active=2, n_boot=N_BOOT)
+    return scores.result(Bootstrap(N_BOOT), min_active=2)
 
 
 def loop_over_features(
@@ -233,7 +243,7 @@ def _intervals(quick: bool) -> Measurement:
     n_documents, n_features, n_peer = 256, 2_000, 2 if quick else 20
     rng = np.random.default_rng(0)
     size = rng.uniform(50, 150, size=(n_documents, n_features))
-    sums = {"y": size * rng.normal(2, 1, size=size.shape), "n": size}
+    sums = RatioSums(size * rng.normal(2, 1, size=size.shape), size)
 
     def ratio(y: np.ndarray, n: np.ndarray, axis: int = -1) -> np.ndarray:
         return y.sum(axis) / n.sum(axis)
@@ -241,7 +251,7 @@ def _intervals(quick: bool) -> Measurement:
     def peer() -> np.ndarray:
         found = [
             bootstrap(
-                (sums["y"][:, f], sums["n"][:, f]),
+                (sums.y[:, f], sums.n[:, f]),
                 ratio,
                 paired=True,
                 vectorized=True,
@@ -254,9 +264,9 @@ def _intervals(quick: bool) -> Measurement:
         return np.array(found).T
 
     theirs, limits = seconds(peer)
-    ours = median_seconds(lambda: document_bootstrap(sums, lambda s: s["y"] / s["n"], N_BOOT))
-    found = np.stack(document_bootstrap(sums, lambda s: s["y"] / s["n"], N_BOOT))[:, :n_peer]  # type: ignore[arg-type]
-    apart = np.abs(found - limits).max() / (limits[1] - limits[0]).min()
+    ours = median_seconds(lambda: document_bootstrap(sums, lambda s: s.y / s.n, Bootstrap(N_BOOT)))
+    found = document_bootstrap(sums, lambda s: s.y / s.n, Bootstrap(N_BOOT))
+    apart = np.abs(np.stack([found.low, found.high])[:, :n_peer] - limits).max() / (limits[1] - limits[0]).min()
     assert apart < 0.2, f"limits differ from SciPy's by {apart:.2f} of the interval"
     return speedup(
         f"95 % intervals of a feature, {N_BOOT} resamples of {n_documents} documents",
@@ -275,7 +285,7 @@ def score(n: str, d: str, width: str, k: str) -> None:
     sae = sizes.sae(y).to(device)
     scores = FeatureTransport(sae, TARGET, {"ridge": (SOURCE, operator)})
     run_pass(Stream(x, y, sizes.n, device), [SharedEncoding(sae, TARGET, [scores])])
-    scores.result(n_boot=N_BOOT)
+    scores.result(Bootstrap(N_BOOT))
 
 
 if __name__ == "__main__":

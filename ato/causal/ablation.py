@@ -9,7 +9,7 @@ import torch
 
 from ato.errors import InputError
 from ato.models.language_model import LanguageModel, pad
-from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, EstimateArray, document_bootstrap
 from ato.saes.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
@@ -22,11 +22,8 @@ class AblationEffects:
 
     feature_id: np.ndarray
     """[c] int64, as asked for."""
-    effect: np.ndarray
+    effect: EstimateArray
     """[c] mean rise of the loss over the predicted tokens of all windows."""
-    low: np.ndarray
-    high: np.ndarray
-    """[c] 95 % interval from resampling documents; NaN with fewer than two."""
     n_tokens: np.ndarray
     """[c] int64, predicted tokens behind the effect."""
     n_documents: np.ndarray
@@ -74,8 +71,7 @@ def ablation_effects(
     batch_size: int = 16,
     median_norm: Mapping[int, float] | None = None,
     max_norm_multiple: float = 10.0,
-    n_boot: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     on_rows: Callable[[int, int], None] | None = None,
 ) -> dict[str, AblationEffects]:
     """Rise of the next-token loss when ``a_f * d_f`` is subtracted from the residual, feature by feature.
@@ -103,7 +99,6 @@ def ablation_effects(
         n_tokens: tokens of a window.
         batch_size: rows in one pass.
         median_norm: layer -> median residual norm.
-        n_boot: resamples of the documents.
         on_rows: told (rows done, rows in all) after each batch.
 
     Raises:
@@ -117,7 +112,7 @@ def ablation_effects(
     token_ids = [np.asarray(sequence.token_ids[: 2 * n_tokens]) for sequence in sequences]
     document = np.array([sequence.document for sequence in sequences], dtype=np.int64)
     limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
-    text = _Text(model, token_ids, sorted({layer for layer, _, _ in saes.values()}), batch_size)
+    text = _HeldOutText(model, token_ids, sorted({layer for layer, _, _ in saes.values()}), batch_size)
     windows = {}
     for name, (layer, sae, candidates) in saes.items():
         firings = text.firings(layer, sae, candidates, limits.get(layer))
@@ -133,11 +128,11 @@ def ablation_effects(
             done += len(chosen)
             if on_rows is not None:
                 on_rows(done, total)
-        effects[name] = _summarise(candidates, windows[name], rises, document, n_boot, seed)
+        effects[name] = _summarise(candidates, windows[name], rises, document, bootstrap)
     return effects
 
 
-class _Text:
+class _HeldOutText:
     """Held-out text whose residuals and clean losses are known; passes start from there."""
 
     def __init__(self, model: LanguageModel, token_ids: list[np.ndarray], layers: list[int], batch_size: int):
@@ -187,10 +182,10 @@ class _Text:
         counted = (position >= first) & (position < lengths[:, None] - 1)
         # Where and how much of its direction is taken out of each window, all at once.
         window = torch.from_numpy(np.repeat(np.arange(len(windows)), [len(w.positions) for w in windows])).to(device)
-        place = torch.from_numpy(np.concatenate([w.positions for w in windows])).to(device)
+        edited_at = torch.from_numpy(np.concatenate([w.positions for w in windows])).to(device)
         value = torch.from_numpy(np.concatenate([w.values for w in windows])).to(device, torch.float32)
         residual = self._residuals[layer][rows, : ids.shape[1]].to(torch.float32, copy=True)
-        residual[window, place] -= value[:, None] * directions.to(residual)[window]
+        residual[window, edited_at] -= value[:, None] * directions.to(residual)[window]
         edited, clean = residual.to(self._model.dtype), self._clean[rows, : ids.shape[1] - 1]
         with torch.inference_mode():
             hidden = self._model.hidden_from(layer, edited, ids, lengths)
@@ -226,9 +221,9 @@ def _choose_windows(
     turn = _number_in_run(
         np.lexsort((row, -strongest, document[row], slot)), slot * len(document) + _codes(document)[row]
     )
-    place = _number_in_run(np.lexsort((row, -strongest, turn, slot)), slot)
+    rank = _number_in_run(np.lexsort((row, -strongest, turn, slot)), slot)
     windows = []
-    for run in np.flatnonzero(place < n_sequences):
+    for run in np.flatnonzero(rank < n_sequences):
         inside = slice(starts[run], ends[run])
         peak = int(firings.position[inside][firings.value[inside].argmax()])
         length = len(token_ids[row[run]])
@@ -253,25 +248,28 @@ def _number_in_run(order: np.ndarray, group: np.ndarray) -> np.ndarray:
     return number
 
 
+@dataclass(frozen=True)
+class _RiseSums:
+    """Sums per document of each candidate, [documents, c]."""
+
+    rise: np.ndarray
+    n: np.ndarray
+    """Predicted tokens."""
+
+
 def _summarise(
-    candidates: np.ndarray, windows: list[_Window], rises: np.ndarray, document: np.ndarray, n_boot: int, seed: int
+    candidates: np.ndarray, windows: list[_Window], rises: np.ndarray, document: np.ndarray, bootstrap: Bootstrap
 ) -> AblationEffects:
     code = _codes(document)
     shape = (int(code.max(initial=-1)) + 1, len(candidates))
-    sums = {"rise": np.zeros(shape), "n": np.zeros(shape)}
+    sums = _RiseSums(np.zeros(shape), np.zeros(shape))
     for window, rise in zip(windows, rises, strict=True):
-        sums["rise"][code[window.row], window.slot] += rise
-        sums["n"][code[window.row], window.slot] += window.n_predicted
-    n_tokens, n_documents = sums["n"].sum(0).astype(np.int64), (sums["n"] > 0).sum(0)
-    low, high = document_bootstrap(sums, _mean_rise, n_boot, seed) if shape[0] else (None, None)
-    interval = n_documents >= 2
-
-    def limit(values: np.ndarray | None) -> np.ndarray:
-        return np.full(shape[1], np.nan) if values is None else np.where(interval, values, np.nan)
-
-    effect = _mean_rise({name: table.sum(0)[None] for name, table in sums.items()})[0]
-    return AblationEffects(np.asarray(candidates), effect, limit(low), limit(high), n_tokens, n_documents)
+        sums.rise[code[window.row], window.slot] += rise
+        sums.n[code[window.row], window.slot] += window.n_predicted
+    n_tokens, n_documents = sums.n.sum(0).astype(np.int64), (sums.n > 0).sum(0)
+    effect = document_bootstrap(sums, _mean_rise, bootstrap).bounded_where(n_documents >= 2)
+    return AblationEffects(np.asarray(candidates), effect, n_tokens, n_documents)
 
 
-def _mean_rise(sums: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.divide(sums["rise"], sums["n"], out=np.full(sums["n"].shape, np.nan), where=sums["n"] > 0)
+def _mean_rise(sums: _RiseSums) -> np.ndarray:
+    return np.divide(sums.rise, sums.n, out=np.full(sums.n.shape, np.nan), where=sums.n > 0)

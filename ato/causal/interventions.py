@@ -8,17 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ato.causal.intervention_names import FEATURE_INTERVENTIONS, INTERVENTIONS, NONE, SHARED
 from ato.errors import SAEError, SettingsError
 from ato.operators.operator import TransportOperator
 from ato.saes.autoencoder import SparseAutoencoder
 
-NONE = "none"
-INTERVENTIONS = ("transport", "bias", "mean", "zero", "identity", "random_rotation")
-"""Replacements of whole residuals, see ``ResidualEdits``."""
-SHARED = ("mean", "zero", "random_rotation")
-"""Those that need no source layer: made once for all pairs that end at a layer."""
-FEATURE_INTERVENTIONS = ("feature_transport", "feature_zero")
-"""Replacements of one SAE feature's component, see ``FeatureEdits``."""
 ALL, ACTIVE = "all", "active"
 
 
@@ -67,10 +61,11 @@ class PositionSet:
 
 
 @dataclass(frozen=True)
-class Edit:
-    """Name of one way to change a sequence's residuals at the target layer."""
+class Intervention:
+    """One way to change a sequence's residuals at the target layer."""
 
-    intervention: str
+    name: str
+    """One of ``INTERVENTIONS`` or ``FEATURE_INTERVENTIONS``; ``none`` for the unedited model."""
     positions: str
     """Name of the position set; ``active`` for features, empty for none."""
     source_layer: int | None = None
@@ -79,7 +74,7 @@ class Edit:
     """The only feature that is changed; None for whole residuals."""
 
 
-NO_EDIT = Edit(NONE, "")
+NO_INTERVENTION = Intervention(NONE, "")
 
 
 @lru_cache(maxsize=2)
@@ -140,46 +135,46 @@ class ResidualEdits:
         return {self.layer, *self.operators}
 
     @property
-    def names(self) -> list[Edit]:
-        """Every edit, in the order that ``edits`` makes them."""
-        return [Edit(name, p.name, source) for name, source in self._variants() for p in self._positions]
+    def names(self) -> list[Intervention]:
+        """Every intervention, in the order that ``edits`` makes them."""
+        return [Intervention(name, p.name, source) for name, source in self._variants() for p in self._positions]
 
-    def edits(self, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[tuple[Edit, Tensor, Tensor]]:
-        """(name, mask [t] of edited positions, residual [t, d] after the edit) for one sequence.
+    def edits(self, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[tuple[Intervention, Tensor, Tensor]]:
+        """(intervention, mask [t] of edited positions, residual [t, d] after it) for one sequence.
 
         Args:
             residuals: layer -> [t, d].
             editable: [t] bool, the positions that ``all`` stands for.
         """
         y = residuals[self.layer]
-        for intervention, source in self._variants():
-            replacement = self._replacement(intervention, source, residuals)
+        for name, source in self._variants():
+            replacement = self._replacement(name, source, residuals)
             for positions in self._positions:
                 mask = positions.mask(editable)
-                yield Edit(intervention, positions.name, source), mask, torch.where(mask[:, None], replacement, y)
+                yield Intervention(name, positions.name, source), mask, torch.where(mask[:, None], replacement, y)
 
     def _variants(self) -> list[tuple[str, int | None]]:
-        """(intervention, source layer), shared ones once."""
+        """(name, source layer), shared ones once."""
         return [
             (name, source) for name in self._interventions for source in ([None] if name in SHARED else self.operators)
         ]
 
-    def _replacement(self, intervention: str, source: int | None, residuals: Mapping[int, Tensor]) -> Tensor:
+    def _replacement(self, name: str, source: int | None, residuals: Mapping[int, Tensor]) -> Tensor:
         """What stands in for y, broadcastable to [t, d]."""
         y = residuals[self.layer]
-        if intervention == "mean":
+        if name == "mean":
             assert self._mean is not None
             return torch.from_numpy(self._mean).to(y)
-        if intervention == "random_rotation":
+        if name == "random_rotation":
             rotation = random_rotation(y.shape[-1], self._seed).to(y.device)
             return (y.to(rotation.dtype) @ rotation.T).to(y.dtype)
         if source is None:
             return torch.zeros_like(y)
         x = residuals[source]
-        if intervention == "identity":
+        if name == "identity":
             return x
         operator = self.operators[source]
-        return operator(x if intervention == "transport" else torch.zeros_like(x[:1]))
+        return operator(x if name == "transport" else torch.zeros_like(x[:1]))
 
 
 class FeatureEdits:
@@ -218,16 +213,16 @@ class FeatureEdits:
         return {self.layer, *self.operators}
 
     @property
-    def names(self) -> list[Edit]:
-        """Every edit, in the order that ``edits`` makes them."""
-        return [Edit(name, ACTIVE, source, f) for name, source in self._variants() for f in self._features]
+    def names(self) -> list[Intervention]:
+        """Every intervention, in the order that ``edits`` makes them."""
+        return [Intervention(name, ACTIVE, source, f) for name, source in self._variants() for f in self._features]
 
-    def edits(self, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[tuple[Edit, Tensor, Tensor]]:
+    def edits(self, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[tuple[Intervention, Tensor, Tensor]]:
         """As ``ResidualEdits.edits``."""
         y = residuals[self.layer]
         active = self._sae.active(y)
         exact = y.to(torch.promote_types(y.dtype, torch.float32))
-        for intervention, source in self._variants():
+        for name, source in self._variants():
             change = -exact if source is None else self.operators[source](residuals[source].to(exact)) - exact
             for feature in self._features:
                 mask = torch.zeros_like(editable)
@@ -235,10 +230,10 @@ class FeatureEdits:
                 mask &= editable
                 u = self._sae.decoder_directions[feature].to(exact)
                 edited = (exact + (change @ u)[:, None] * u).to(y.dtype)
-                yield Edit(intervention, ACTIVE, source, feature), mask, torch.where(mask[:, None], edited, y)
+                yield Intervention(name, ACTIVE, source, feature), mask, torch.where(mask[:, None], edited, y)
 
     def _variants(self) -> list[tuple[str, int | None]]:
-        """(intervention, source layer); removing a feature needs no source."""
+        """(name, source layer); removing a feature needs no source."""
         return [
             (name, source)
             for name in self._interventions

@@ -7,13 +7,13 @@ the first edited position on, and the losses before it are those of the unedited
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ato.causal.interventions import NO_EDIT, Edit, FeatureEdits, PositionSet, ResidualEdits
+from ato.causal.interventions import NO_INTERVENTION, FeatureEdits, Intervention, PositionSet, ResidualEdits
 from ato.errors import DataError, InputError, NonFiniteError
 from ato.models.language_model import LanguageModel, pad
 from ato.residuals.exclusion import ExclusionPolicy
@@ -31,7 +31,7 @@ _CACHED_NUMBERS = 1 << 20
 
 @dataclass(frozen=True)
 class EditLosses:
-    """What one edit costs on each of n sequences, in nats; NaN where nothing is edited or no token follows."""
+    """What one intervention costs on each of n sequences, in nats; NaN where nothing is edited or no token follows."""
 
     n_edited: np.ndarray
     """[n] int64, positions replaced."""
@@ -47,7 +47,7 @@ class EditLosses:
 
 @dataclass(frozen=True)
 class CausalLosses:
-    """Losses of sequences under all edits, in the order of the sequences."""
+    """Losses of sequences under all interventions, in the order of the sequences."""
 
     sequence_id: np.ndarray
     """[n] int64."""
@@ -55,14 +55,14 @@ class CausalLosses:
     """[n] int64."""
     log_ppl: np.ndarray
     """[n] mean next-token loss of the unedited model, in nats."""
-    edits: tuple[dict[Edit, EditLosses], ...]
+    edits: tuple[dict[Intervention, EditLosses], ...]
     """For each plan of edits, in their order."""
 
-    def with_unedited(self, plan: int) -> dict[Edit, EditLosses]:
-        """The edits of a plan, after ``NO_EDIT`` with the losses of the unedited model."""
+    def with_unedited(self, plan: int) -> dict[Intervention, EditLosses]:
+        """The interventions of a plan, after ``NO_INTERVENTION`` with the losses of the unedited model."""
         nothing = np.full(len(self.log_ppl), np.nan)
         unedited = EditLosses(np.zeros(len(nothing), dtype=np.int64), self.log_ppl, nothing, nothing, nothing)
-        return {NO_EDIT: unedited, **self.edits[plan]}
+        return {NO_INTERVENTION: unedited, **self.edits[plan]}
 
 
 def full_length_sequences(
@@ -116,8 +116,8 @@ def causal_losses(
         NonFiniteError: an edited model gives NaN or infinity.
     """
     if len({len(s.token_ids) for s in sequences}) != 1:
-        raise InputError("sequences of one length are due", cure="choose them with full_length_sequences")
-    study = _Study(model, plans, len(sequences), batch_size)
+        raise InputError("sequences of one length are expected", cure="choose them with full_length_sequences")
+    tables = _LossTables(model, plans, batch_size)
     layers = set().union(*(plan.layers for plan in plans))
     top = max((plan.layer for plan in plans), default=model.n_layers - 1)
     limits = {layer: (policy.max_norm_multiple or np.inf) * norm for layer, norm in (median_norm or {}).items()}
@@ -134,14 +134,14 @@ def causal_losses(
                 editable = {
                     plan.layer: _editable(own[plan.layer], kept, limits.get(plan.layer, np.inf)) for plan in plans
                 }
-                study.measure(start + i, _Unedited.of(model, hidden[i], input_ids[i]), own, editable)
+                tables.measure(_Unedited.of(model, hidden[i], input_ids[i]), own, editable)
                 if on_sequence is not None:
                     on_sequence()
     return CausalLosses(
         sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
         document=np.array([s.document for s in sequences], dtype=np.int64),
-        log_ppl=study.log_ppl,
-        edits=tuple(study.results),
+        log_ppl=np.array(tables.log_ppl),
+        edits=tables.edits(),
     )
 
 
@@ -191,52 +191,79 @@ class _Unedited:
         return torch.stack([torch.cat(losses), self.negentropy[first:] - torch.cat(cross)]).double()
 
 
-class _Study:
-    """The tables of a measurement while it fills them, sequence by sequence."""
+class _SequenceLosses(NamedTuple):
+    """What one intervention costs on one sequence: a row of ``EditLosses``."""
 
-    def __init__(self, model: LanguageModel, plans: Sequence[ResidualEdits | FeatureEdits], n: int, batch_size: int):
+    n_edited: int
+    log_ppl: float
+    log_ppl_edited_onwards: float = np.nan
+    clean_edited_onwards: float = np.nan
+    kl: float = np.nan
+
+
+class _Edited(NamedTuple):
+    """One sequence after an intervention."""
+
+    intervention: Intervention
+    losses: dict[Intervention, _SequenceLosses]
+    """Where its losses go."""
+    n_edited: int
+    first: int
+    """The first edited position; behind the last one where none is edited."""
+    residual: Tensor
+    """[t, d]."""
+
+
+class _LossTables:
+    """Losses under every intervention of some plans, which grow sequence by sequence."""
+
+    def __init__(self, model: LanguageModel, plans: Sequence[ResidualEdits | FeatureEdits], batch_size: int):
         self._model, self._plans, self._batch_size = model, plans, batch_size
-        self.log_ppl = np.zeros(n)
-        self.results: list[dict[Edit, EditLosses]] = [
-            {edit: EditLosses(np.zeros(n, dtype=np.int64), *np.full((4, n), np.nan)) for edit in plan.names}
-            for plan in plans
-        ]
+        self.log_ppl: list[float] = []
+        self._sequences: list[list[dict[Intervention, _SequenceLosses]]] = []
 
-    def measure(
-        self, row: int, unedited: _Unedited, residuals: Mapping[int, Tensor], editable: Mapping[int, Tensor]
-    ) -> None:
-        """Every edit of one sequence, from its residuals [t, d] and the editable positions [t] of each layer."""
-        self.log_ppl[row] = unedited.losses.mean()
+    def edits(self) -> tuple[dict[Intervention, EditLosses], ...]:
+        """The losses of the sequences measured so far, plan by plan."""
+        return tuple(
+            {
+                name: EditLosses(*map(np.array, zip(*(losses[i][name] for losses in self._sequences), strict=True)))
+                for name in plan.names
+            }
+            for i, plan in enumerate(self._plans)
+        )
+
+    def measure(self, unedited: _Unedited, residuals: Mapping[int, Tensor], editable: Mapping[int, Tensor]) -> None:
+        """Every edit of the next sequence, from its residuals [t, d] and the editable positions [t] of each layer."""
+        self.log_ppl.append(unedited.losses.mean())
+        self._sequences.append([{} for _ in self._plans])
         for layer in sorted({plan.layer for plan in self._plans}):
-            stack: list[tuple[EditLosses, int, Tensor]] = []
-            for result, first, edited in self._edits(row, layer, residuals, editable[layer]):
-                if first >= len(unedited.losses):
-                    result.log_ppl[row] = self.log_ppl[row]
+            stack: list[_Edited] = []
+            for edited in self._edited(layer, residuals, editable[layer]):
+                if edited.first >= len(unedited.losses):
+                    edited.losses[edited.intervention] = _SequenceLosses(edited.n_edited, self.log_ppl[-1])
                     continue
-                stack.append((result, first, edited))
+                stack.append(edited)
                 if len(stack) == self._batch_size:
-                    self._run(row, layer, stack, unedited)
+                    self._run(layer, stack, unedited)
                     stack = []
             if stack:
-                self._run(row, layer, stack, unedited)
+                self._run(layer, stack, unedited)
 
-    def _edits(
-        self, row: int, layer: int, residuals: Mapping[int, Tensor], editable: Tensor
-    ) -> Iterator[tuple[EditLosses, int, Tensor]]:
-        """(where its losses go, first edited position, edited residual [t, d]) of each edit at a layer."""
-        for plan, results in zip(self._plans, self.results):
+    def _edited(self, layer: int, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[_Edited]:
+        """The sequence after each edit at a layer."""
+        for plan, losses in zip(self._plans, self._sequences[-1]):
             if plan.layer == layer:
-                for edit, mask, edited in plan.edits(residuals, editable):
+                for intervention, mask, residual in plan.edits(residuals, editable):
                     positions = mask.nonzero()
-                    results[edit].n_edited[row] = len(positions)
-                    yield results[edit], int(positions[0]) if len(positions) else len(mask), edited
+                    first = int(positions[0]) if len(positions) else len(mask)
+                    yield _Edited(intervention, losses, len(positions), first, residual)
 
-    def _run(self, row: int, layer: int, stack: list[tuple[EditLosses, int, Tensor]], unedited: _Unedited) -> None:
+    def _run(self, layer: int, stack: Sequence[_Edited], unedited: _Unedited) -> None:
         """The blocks above the layer, once for all edits of a stack."""
-        residuals = torch.stack([edited for _, _, edited in stack])
+        residuals = torch.stack([edited.residual for edited in stack])
         b, t, _ = residuals.shape
         hidden = self._model.hidden_from(layer, residuals, unedited.input_ids.expand(b, t), np.full(b, t))
-        compared = [unedited.compare(own, first) for (_, first, _), own in zip(stack, hidden)]
+        compared = [unedited.compare(own, edited.first) for edited, own in zip(stack, hidden)]
         numbers = torch.cat(compared, dim=1).cpu().numpy()  # one copy from the device for the whole stack
         if not np.isfinite(numbers).all():
             raise NonFiniteError(
@@ -244,11 +271,15 @@ class _Study:
                 cure="run the model in bfloat16 or float32 (model.dtype)",
             )
         ends = np.cumsum([own.shape[1] for own in compared])
-        for (result, first, _), (losses, kl) in zip(stack, np.split(numbers, ends[:-1], axis=1)):
-            result.kl[row] = max(kl.mean(), 0.0)  # below 0 by rounding only
-            result.log_ppl[row] = (unedited.losses[:first].sum() + losses.sum()) / (t - 1)
-            result.log_ppl_edited_onwards[row] = losses.mean()
-            result.clean_edited_onwards[row] = unedited.losses[first:].mean()
+        for edited, (losses, kl) in zip(stack, np.split(numbers, ends[:-1], axis=1)):
+            before = unedited.losses[: edited.first].sum()
+            edited.losses[edited.intervention] = _SequenceLosses(
+                edited.n_edited,
+                log_ppl=(before + losses.sum()) / (t - 1),
+                log_ppl_edited_onwards=losses.mean(),
+                clean_edited_onwards=unedited.losses[edited.first :].mean(),
+                kl=max(kl.mean(), 0.0),  # below 0 by rounding only
+            )
 
 
 def _log_probabilities(model: LanguageModel, hidden: Tensor) -> Iterator[tuple[slice, Tensor]]:

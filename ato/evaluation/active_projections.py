@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ato.operators.operator import TransportOperator
+from ato.residuals.position_policies import Layer
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
 # sampled_addmm is the one operation used here; the warning is about the sparse interface as a whole.
@@ -62,7 +63,7 @@ class ActiveProjections:
         self,
         sae: SparseAutoencoder,
         target_layer: int,
-        operators: Mapping[str, tuple[int, TransportOperator]],
+        operators: Mapping[str, tuple[Layer, TransportOperator]],
         dtype: torch.dtype,
     ):
         self._target, self._operators = target_layer, list(operators.values())
@@ -78,7 +79,7 @@ class ActiveProjections:
         folds = size * len(self._operators) <= FOLDED_BYTES
         self._folded = [self._fold(u, b_dec, op, means[source]) for source, op in self._operators] if folds else None
 
-    def _mean_of(self, source: int) -> torch.Tensor:
+    def _mean_of(self, source: Layer) -> torch.Tensor:
         operators = [operator for layer, operator in self._operators if layer == source]
         means = [operator.x_mean for operator in operators if operator.x_mean is not None]
         return torch.from_numpy(means[0] if means else np.zeros(operators[0].d_in))
@@ -92,7 +93,7 @@ class ActiveProjections:
             return _Folded(self._rows, constant)
         return _Folded((u @ matrix).to(self._rows), constant)
 
-    def of_rows(self, residuals: Mapping[int, torch.Tensor], active: ActiveFeatures) -> Projections:
+    def of_rows(self, residuals: Mapping[Layer, torch.Tensor], active: ActiveFeatures) -> Projections:
         """Projections of rows [n, d] at the layers of the sources and the target, at the active features of these."""
         feature, m = active.feature, len(active.feature)
         stacked = torch.empty((1 + len(self._operators), m), dtype=self._rows.dtype, device=self._rows.device)

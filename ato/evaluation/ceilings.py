@@ -15,6 +15,7 @@ import torch
 
 from ato.errors import DataError, InputError, NonFiniteError
 from ato.moments.whitening import Whitening, groups_of
+from ato.residuals.position_policies import Layer
 
 if TYPE_CHECKING:
     from ato.moments.moments import Moments
@@ -92,7 +93,7 @@ class CanonicalModes:
     """[d_out, d_kept - m], the directions of y that have no partner in x."""
     p_kept: int
     """Directions of x above the relative cut."""
-    source_layer: int | None = None
+    source_layer: Layer | None = None
     target_layer: int | None = None
 
     @property
@@ -116,7 +117,7 @@ class CanonicalModes:
 
     @classmethod
     def from_whitenings(
-        cls, x: Whitening, y: Whitening, sxy: np.ndarray, source: int | None = None, target: int | None = None
+        cls, x: Whitening, y: Whitening, sxy: np.ndarray, source: Layer | None = None, target: int | None = None
     ) -> "CanonicalModes":
         """Modes from the whitenings of x and y and their centred cross-scatter sum [d_in, d_out].
 
@@ -147,7 +148,7 @@ class CanonicalModes:
 
     @classmethod
     def from_moments(
-        cls, moments: "Moments", source: int, target: int, groups: str | Sequence[str] = "train"
+        cls, moments: "Moments", source: Layer, target: int, groups: str | Sequence[str] = "train"
     ) -> "CanonicalModes":
         """Modes of one layer pair on the named groups (default all train folds).
 

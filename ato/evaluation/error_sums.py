@@ -1,4 +1,4 @@
-"""Sums over documents of an operator's errors, as residual-space scores need them, on the host and on an accelerator.
+"""Sums per document of a target and of operators' errors, as residual-space scores need them, on host and accelerator.
 
 On the host an operator is one task of NumPy on one core: its BLAS is the faster one, and several operators share the
 cores better than the threads of one product do.
@@ -30,10 +30,71 @@ class Target:
     """[n, k] ``y_centred`` in whitened coordinates; None where they are not asked for."""
 
 
-def error_sums(
-    target: Target, matrix: torch.Tensor | None, bias: torch.Tensor, whitening: torch.Tensor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Per document, sums of the squared errors [s, d_out], and of whitened squared errors and cosines [s, 2].
+@dataclass(frozen=True)
+class UpdateSums:
+    """Sums of the update y - x, less its mean on train, where x and y are equally wide."""
+
+    u: np.ndarray
+    """[s, d]"""
+    uu: np.ndarray
+    """[s, d] squares."""
+    identity: np.ndarray
+    """[s] squares of y - x itself, over all dimensions: the errors of the identity."""
+
+
+@dataclass(frozen=True)
+class TargetSums:
+    """Sums of the target y, less its mean on train: what the scores of all operators share."""
+
+    n: np.ndarray
+    """[s] rows."""
+    y: np.ndarray
+    """[s, d_out]"""
+    yy: np.ndarray
+    """[s, d_out] squares."""
+    white: np.ndarray
+    """[s] squares in whitened coordinates, over all of them."""
+    update: UpdateSums | None
+    """None where x has another width."""
+
+
+@dataclass(frozen=True)
+class ErrorSums:
+    """Sums of one operator's errors."""
+
+    squares: np.ndarray
+    """[s, d_out] squared errors."""
+    of_rows: np.ndarray
+    """[s, 2] whitened squared errors over all coordinates, and cosines of y and y_hat."""
+
+
+def target_sums(target: Target, x: torch.Tensor, update_mean: torch.Tensor | None) -> TargetSums:
+    """The sums [s, ...] of a target's s documents.
+
+    Args:
+        target: the rows.
+        x: [n, d_in] arranged source rows.
+        update_mean: [d] what is subtracted from y - x; None where x has another width.
+    """
+    segments, centred = target.segments, target.y_centred
+    white = centred[:, :1] if target.y_white is None else target.y_white
+    of_update = None
+    if update_mean is not None:
+        update = target.y - x
+        identity = segments.sums(torch.linalg.vecdot(update, update).double())
+        update -= update_mean
+        of_update = UpdateSums(segments.sums(update), segments.sums(update * update), identity)
+    return TargetSums(
+        n=np.array(segments.lengths, dtype=np.float64),
+        y=segments.sums(centred),
+        yy=segments.sums(centred * centred),
+        white=segments.sums(torch.linalg.vecdot(white, white).double()),
+        update=of_update,
+    )
+
+
+def error_sums(target: Target, matrix: torch.Tensor | None, bias: torch.Tensor, whitening: torch.Tensor) -> ErrorSums:
+    """The sums [s, ...] of an operator's errors in a target's s documents.
 
     Args:
         target: the rows.
@@ -50,7 +111,7 @@ def error_sums(
         white = matmul(error, whitening)
     rows = torch.stack([_dot(white, white), _cosine(target, error)], dim=1).double()
     squares = np.square(error.numpy(), out=error.numpy()) if error.is_cpu else error * error
-    return target.segments.sums(torch.as_tensor(squares)), target.segments.sums(rows)
+    return ErrorSums(target.segments.sums(torch.as_tensor(squares)), target.segments.sums(rows))
 
 
 def _error(target: Target, matrix: torch.Tensor | None, bias: torch.Tensor) -> torch.Tensor:

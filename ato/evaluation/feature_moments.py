@@ -7,12 +7,13 @@ import numpy as np
 from ato.moments.moments import Moments
 from ato.moments.whitening import Whitening, groups_of
 from ato.operators.operator import TransportOperator
+from ato.residuals.position_policies import Layer
 
 
 def feature_scores_from_moments(
     operator: TransportOperator,
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     directions: np.ndarray,
     groups: Sequence[str] = ("test",),
@@ -40,7 +41,7 @@ def feature_scores_from_moments(
 
 def feature_ceiling(
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     directions: np.ndarray,
     groups: Sequence[str] = ("test",),

@@ -13,8 +13,9 @@ import torch
 
 from ato.errors import DataError, MismatchError
 from ato.evaluation.ceilings import CanonicalModes, SubspaceSizes, checked_rank, correlation, subspace_sizes
-from ato.numerics.bootstrap import document_bootstrap, number_or_none
+from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap, number_or_none
 from ato.numerics.document_sums import DocumentSums, Segments
+from ato.numerics.sums import total
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.pairing import pair_rows
 
@@ -24,23 +25,17 @@ SATURATED = 0.95
 
 @dataclass(frozen=True)
 class RankScore:
-    """One rank of one pair on held-out tokens; limits are 95 % document-bootstrap limits, None for one document."""
+    """One rank of one pair on held-out tokens."""
 
     rank: int
     ceiling_in_sample: float
     """(1/d) sum of the first squared correlations on train."""
-    ceiling_held_out: float
+    ceiling_held_out: Estimate
     """The same directions, correlations re-measured on the held-out tokens."""
-    ceiling_held_out_low: float | None
-    ceiling_held_out_high: float | None
-    r2_rrr: float | None
+    r2_rrr: Estimate
     """Whitened R2 of the rank-r operator that is optimal in the whitened metric; None without variance to explain."""
-    r2_rrr_low: float | None
-    r2_rrr_high: float | None
-    efficiency: float | None
+    efficiency: Estimate
     """r2_rrr / ceiling_held_out; None where that ceiling is 0."""
-    efficiency_low: float | None
-    efficiency_high: float | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +52,38 @@ class ModeResult:
     ranks: tuple[RankScore, ...]
 
 
+@dataclass(frozen=True)
+class _VariateSums:
+    """Sums per document of the canonical variates u [m] of x and v [d_kept] of y, which have partners up to m."""
+
+    n: np.ndarray
+    """Rows."""
+    u: np.ndarray
+    uu: np.ndarray
+    """Squares."""
+    uv: np.ndarray
+    """[documents, m] products of partners."""
+    v: np.ndarray
+    vv: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """Sums per document that scores are made from: squares and products are about the means over all documents."""
+
+    n: np.ndarray
+    uu: np.ndarray
+    vv: np.ndarray
+    """[documents, m], of the v that have a partner."""
+    uv: np.ndarray
+    sst: np.ndarray
+    """[documents] squares of all v."""
+    sse: np.ndarray
+    """[documents] squared errors of the operator of rank 0."""
+    explained: np.ndarray
+    """[documents, m] what each mode takes off them."""
+
+
 class ModeScores:
     """Accumulates, per document, the sums of canonical variates on held-out tokens.
 
@@ -66,7 +93,7 @@ class ModeScores:
 
     def __init__(self, modes: CanonicalModes):
         self.modes = modes
-        self._sums = DocumentSums()
+        self._sums: DocumentSums[_VariateSums] = DocumentSums()
         self._y_basis = modes.y_whitening.matrix
 
     def update(
@@ -87,9 +114,9 @@ class ModeScores:
         segments = Segments.of(document)
         u = segments.arrange(_variates(x, self.modes.mean_x, self.modes.x_directions))  # [n, m]
         v = segments.arrange(_variates(y, self.modes.mean_y, self._y_basis))  # [n, d_kept]
-        sums = {"u": u, "uu": u * u, "uv": u * v[:, : u.shape[1]], "v": v, "vv": v * v}
-        counts = {"n": np.array(segments.lengths, dtype=np.float64)}
-        self._sums.add(segments.documents, counts | {name: segments.sums(rows) for name, rows in sums.items()})
+        rows = (u, u * u, u * v[:, : u.shape[1]], v, v * v)
+        n = np.array(segments.lengths, dtype=np.float64)
+        self._sums.add(segments.documents, _VariateSums(n, *map(segments.sums, rows)))
         return self
 
     def __add__(self, other: "ModeScores") -> "ModeScores":
@@ -103,81 +130,73 @@ class ModeScores:
     @property
     def n(self) -> int:
         """Tokens seen."""
-        return int(self._statistics()["n"].sum())
+        return int(self._statistics().n.sum())
 
     @property
     def rho_held_out(self) -> np.ndarray:
         """[m] correlations of the train directions on the tokens seen, about their own means; NaN if not measurable."""
-        return _correlations(_total(self._statistics()))[0]
+        return _correlations(total(self._statistics()))[0]
 
     def ceiling_held_out(self, rank: int) -> float:
         """(1/d_kept) sum_{i<=rank} rho_held_out_i^2."""
-        return float(self._curves(_total(self._statistics()), [rank])[0, 0, 0])
+        return float(self._curves(total(self._statistics()), [rank])[0, 0, 0])
 
     def r2_rrr(self, rank: int) -> float | None:
         """Whitened R2 of the whitened reduced-rank operator (least squares in the kept directions), over all d_kept."""
-        return number_or_none(self._curves(_total(self._statistics()), [rank])[0, 0, 1])
+        return number_or_none(self._curves(total(self._statistics()), [rank])[0, 0, 1])
 
     def efficiency(self, rank: int) -> float | None:
         """r2_rrr / ceiling_held_out; None where that ceiling is 0."""
-        return number_or_none(self._curves(_total(self._statistics()), [rank])[0, 0, 2])
+        return number_or_none(self._curves(total(self._statistics()), [rank])[0, 0, 2])
 
-    def result(self, ranks: Sequence[int], n_boot: int = 1000, seed: int = 0) -> ModeResult:
-        """Scores of all given ranks with their document-bootstrap intervals.
+    def result(self, ranks: Sequence[int], bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> ModeResult:
+        """Scores of all given ranks with their intervals.
 
         Raises:
             DataError: no token was seen.
-            InputError: a rank below 1, or fewer than 40 resamples.
+            InputError: a rank below 1.
         """
         statistics = self._statistics()
-        point = self._curves(_total(statistics), ranks)[0]  # [ranks, 3]
-        low, high = document_bootstrap(statistics, lambda sums: self._curves(sums, ranks), n_boot, seed)
-
-        def triple(i: int, j: int) -> list[float | None]:
-            value = number_or_none(point[i, j])
-            if value is None or low is None or high is None:
-                return [value, None, None]
-            return [value, number_or_none(low[i, j]), number_or_none(high[i, j])]
-
+        curves = document_bootstrap(statistics, lambda sums: self._curves(sums, ranks), bootstrap)  # [ranks, 3]
+        curves = curves.bounded_where(np.isfinite(curves.value))
         scores = [
-            RankScore(rank, self.modes.ceiling(rank), *triple(i, 0), *triple(i, 1), *triple(i, 2))  # type: ignore[arg-type]
+            RankScore(rank, self.modes.ceiling(rank), curves[i, 0], curves[i, 1], curves[i, 2])
             for i, rank in enumerate(ranks)
         ]
         rho = self.rho_held_out
-        every_r2 = self._curves(_total(statistics), range(1, len(rho) + 1))[0, :, 1]
+        every_r2 = self._curves(total(statistics), range(1, len(rho) + 1))[0, :, 1]
         return ModeResult(self.n, len(self._sums), rho, subspace_sizes(rho), _saturation(every_r2), tuple(scores))
 
-    def _statistics(self) -> dict[str, np.ndarray]:
-        """Sums per document that add up: squares and products of u and v about their means over all documents.
+    def _statistics(self) -> _Statistics:
+        """What scores are made from, over the tokens seen.
 
         The means are not resampled: their error is of second order in every score, while means of resamples would
         shift the scores of many modes together.
         """
         if not len(self._sums):
             raise DataError("no held-out token was seen", cure="choose a split that is not empty")
-        sums, rho = self._sums.arrays(), self.modes.rho_in_sample
-        n, u, v = sums["n"][:, None], sums["u"], sums["v"]
+        sums, rho = self._sums.sums(), self.modes.rho_in_sample
+        n, u, v = sums.n[:, None], sums.u, sums.v
         u_mean, v_mean = u.sum(0) / n.sum(), v.sum(0) / n.sum()
-        vv = sums["vv"] - 2 * v * v_mean + n * v_mean**2
+        vv = sums.vv - 2 * v * v_mean + n * v_mean**2
         v, v_mean = v[:, : len(rho)], v_mean[: len(rho)]
-        return {
-            "n": sums["n"],
-            "uu": sums["uu"] - 2 * u * u_mean + n * u_mean**2,
-            "vv": vv[:, : len(rho)],
-            "uv": sums["uv"] - u * v_mean - v * u_mean + n * u_mean * v_mean,
-            "sst": vv.sum(1),
-            # SSE of the operator of rank 0, and what each mode takes off it.
-            "sse": sums["vv"].sum(1),
-            "explained": 2 * rho * sums["uv"] - rho**2 * sums["uu"],
-        }
+        return _Statistics(
+            n=sums.n,
+            uu=sums.uu - 2 * u * u_mean + n * u_mean**2,
+            vv=vv[:, : len(rho)],
+            uv=sums.uv - u * v_mean - v * u_mean + n * u_mean * v_mean,
+            sst=vv.sum(1),
+            sse=sums.vv.sum(1),
+            explained=2 * rho * sums.uv - rho**2 * sums.uu,
+        )
 
-    def _curves(self, sums: dict[str, np.ndarray], ranks: Sequence[int]) -> np.ndarray:
-        """Held-out ceiling, whitened R2 and efficiency for sums of ``_statistics`` [b, ...]: [b, ranks, 3]."""
+    def _curves(self, sums: _Statistics, ranks: Sequence[int]) -> np.ndarray:
+        """Held-out ceiling, whitened R2 and efficiency from statistics [b, ...]: [b, ranks, 3]."""
         gains = np.nan_to_num(_correlations(sums)) ** 2
         modes = np.array([min(checked_rank(rank), gains.shape[1]) for rank in ranks], dtype=int)
         ceiling = _cumulative(gains)[:, modes] / self.modes.d_kept
-        sse = sums["sse"][:, None] - _cumulative(sums["explained"])[:, modes]
-        sst = np.where(sums["sst"] > 1e-10 * sums["n"], sums["sst"], np.nan)
+        sse = sums.sse[:, None] - _cumulative(sums.explained)[:, modes]
+        sst = np.where(sums.sst > 1e-10 * sums.n, sums.sst, np.nan)
         r2 = 1 - np.maximum(sse, 0) / sst[:, None]  # rounding may leave an exact fit below 0
         efficiency = np.divide(r2, ceiling, out=np.full_like(r2, np.nan), where=ceiling > 0)
         return np.stack([ceiling, r2, efficiency], axis=-1)
@@ -194,15 +213,10 @@ def _variates(rows: torch.Tensor, mean: np.ndarray, directions: np.ndarray) -> t
     return (rows - mean_) @ directions_
 
 
-def _total(statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sums over all documents, with a leading axis of one."""
-    return {name: values.sum(0, keepdims=True) for name, values in statistics.items()}
-
-
-def _correlations(sums: dict[str, np.ndarray]) -> np.ndarray:
-    """Correlations [b, m] from sums [b, m] of squares and products about the means."""
-    n = sums["n"][:, None]
-    return correlation(sums["uv"] / n, sums["uu"] / n, sums["vv"] / n)
+def _correlations(sums: _Statistics) -> np.ndarray:
+    """Correlations [b, m] of partners from statistics [b, ...]."""
+    n = sums.n[:, None]
+    return correlation(sums.uv / n, sums.uu / n, sums.vv / n)
 
 
 def _cumulative(values: np.ndarray) -> np.ndarray:

@@ -4,47 +4,49 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ato.numerics.bootstrap import number_or_none
+from ato.numerics.bootstrap import Estimate
 
 SCORES = ("r2", "r2_weighted", "r2_whitened", "r2_update", "skill")
+"""The estimates of a ``ResidualScore``, in the order of ``five_scores``."""
 
 
 @dataclass(frozen=True)
 class ResidualScore:
-    """Scores of one operator; None where undefined (no variance, other width) or not measured.
-
-    Limits are those of 95 % document-bootstrap intervals, None with fewer than two documents.
-    """
+    """Scores of one operator; None where undefined (no variance, other width) or not measured."""
 
     n: int
     """Tokens scored."""
     n_documents: int | None
-    """Documents scored; None for scores from moments, which do not know them."""
-    r2: float | None
+    """Documents scored; None for scores from moments, which do not know them and have no limits."""
+    r2: Estimate
     """Mean over dimensions of 1 - SSE_d / SST_d, SST about the mean of the tokens scored; dimensions that do not
     vary on them are left out."""
-    r2_low: float | None
-    r2_high: float | None
-    r2_weighted: float | None
+    r2_weighted: Estimate
     """1 - sum SSE / sum SST."""
-    r2_weighted_low: float | None
-    r2_weighted_high: float | None
-    r2_whitened: float | None
+    r2_whitened: Estimate
     """1 - ||(Y - Y_hat) W||^2 / ||(Y - mean) W||^2 with W = S_yy^(-1/2) of train."""
-    r2_whitened_low: float | None
-    r2_whitened_high: float | None
-    r2_update: float | None
+    r2_update: Estimate
     """r2 of predicting y - x by y_hat - x; None if source and target differ in width or do not differ at all."""
-    r2_update_low: float | None
-    r2_update_high: float | None
-    skill: float | None
+    skill: Estimate
     """1 - SSE / SSE of the identity; None under the same conditions."""
-    skill_low: float | None
-    skill_high: float | None
     mse: float
     """Mean squared error per dimension."""
     cosine: float | None
     """Mean cosine of y and y_hat; None for scores from moments."""
+
+
+@dataclass(frozen=True)
+class TargetSquares:
+    """Sums of squares that errors are compared with; NaN where nothing varies."""
+
+    y: np.ndarray
+    """[b, d] squares of y about its mean."""
+    white: np.ndarray
+    """[b] the same in whitened coordinates, summed."""
+    update: np.ndarray
+    """[b, d] squares of y - x about its mean; [b, 1] of NaN where x has another width."""
+    identity: np.ndarray
+    """[b] squared errors of the identity, summed."""
 
 
 def varying(squares: np.ndarray, rounding: np.ndarray | float) -> np.ndarray:
@@ -52,32 +54,22 @@ def varying(squares: np.ndarray, rounding: np.ndarray | float) -> np.ndarray:
     return np.where(squares > rounding, squares, np.nan)
 
 
-def five_scores(
-    sse: np.ndarray,
-    sse_white: np.ndarray,
-    sst: np.ndarray,
-    sst_white: np.ndarray,
-    sst_update: np.ndarray,
-    identity: np.ndarray,
-) -> np.ndarray:
+def five_scores(sse: np.ndarray, sse_white: np.ndarray, squares: TargetSquares) -> np.ndarray:
     """The scores named in ``SCORES``, [b, 5], NaN where undefined.
 
     Args:
         sse: [b, d] squared errors per dimension.
         sse_white: [b] squared errors in whitened coordinates.
-        sst: [b, d] squares of y about its mean; NaN for dimensions that do not vary.
-        sst_white: [b] the same in whitened coordinates, summed.
-        sst_update: [b, d] squares of y - x about its mean; [b, 1] of NaN where x has another width.
-        identity: [b] squared errors of the identity, summed.
+        squares: of the target.
     """
-    total, total_squares = sse.sum(1), np.nansum(sst, axis=1)
+    total, total_squares = sse.sum(1), np.nansum(squares.y, axis=1)
     return np.stack(
         [
-            _mean_over_varying(sse, sst),
+            _mean_over_varying(sse, squares.y),
             1 - total / varying(total_squares, 0),
-            1 - np.maximum(sse_white, 0) / sst_white,
-            _mean_over_varying(sse, np.broadcast_to(sst_update, sse.shape)),
-            1 - total / identity,
+            1 - np.maximum(sse_white, 0) / squares.white,
+            _mean_over_varying(sse, np.broadcast_to(squares.update, sse.shape)),
+            1 - total / squares.identity,
         ],
         axis=1,
     )
@@ -89,13 +81,3 @@ def _mean_over_varying(sse: np.ndarray, sst: np.ndarray) -> np.ndarray:
     shares = np.divide(sse, sst, out=np.zeros_like(sse), where=known).sum(1)
     count = known.sum(1)
     return np.where(count > 0, 1 - shares / np.maximum(count, 1), np.nan)
-
-
-def named_scores(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, float | None]:
-    """Scores [5] and their limits under the field names of ResidualScore; NaN and limits of what is None are None."""
-    named: dict[str, float | None] = {}
-    for i, name in enumerate(SCORES):
-        named[name] = number_or_none(point[i])
-        for end, limits in (("low", low), ("high", high)):
-            named[f"{name}_{end}"] = None if named[name] is None else number_or_none(limits[i])
-    return named

@@ -4,26 +4,28 @@ One accumulator serves all operators of one layer pair: what depends on the targ
 whitened norm, its difference to the source) is computed once, and each operator adds two matrix products.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import torch
 
 from ato.errors import DataError, InputError, MismatchError
-from ato.evaluation.error_sums import Target, error_sums
-from ato.evaluation.residual_formulas import SCORES, ResidualScore, five_scores, named_scores, varying
-from ato.moments.pair import PairMoments
-from ato.moments.whitening import RESOLUTION, Whitening, groups_of
-from ato.numerics.bootstrap import document_bootstrap, number_or_none
+from ato.evaluation.error_sums import ErrorSums, Target, TargetSums, error_sums, target_sums
+from ato.evaluation.residual_formulas import SCORES, ResidualScore, TargetSquares, five_scores, varying
+from ato.moments.whitening import RESOLUTION, Whitening
+from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.matmul import matmul
 from ato.numerics.parallel import run_tasks
+from ato.numerics.sums import arrays_of, map_arrays, total
 from ato.operators.operator import AffineMap
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.pairing import pair_rows
+from ato.residuals.position_policies import Layer
 
 if TYPE_CHECKING:
     from ato.moments.moments import Moments
@@ -31,6 +33,44 @@ if TYPE_CHECKING:
 
 SLICE_ROWS = 2048
 """Rows scored at a time: what is made on the way stays small, whatever the size of a block."""
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+
+@dataclass(frozen=True)
+class _Constants(Generic[Array]):
+    """What rows are compared with: train means, the whitening, and the operators as maps of centred rows."""
+
+    x_mean: Array
+    """[d_in]"""
+    y_mean: Array
+    """[d_out]"""
+    update_mean: Array | None
+    """[d] mean of y - x; None where x has another width."""
+    whitening: Array
+    """[d_out, k]"""
+    matrices: tuple[Array | None, ...]
+    """[d_in, d_out] of each operator; None where it is all zero."""
+    biases: tuple[Array, ...]
+    """[d_out] of each operator."""
+
+
+@dataclass(frozen=True)
+class _PairSums:
+    """Sums per document over the rows seen."""
+
+    target: TargetSums
+    errors: tuple[ErrorSums, ...]
+    """Of each operator."""
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """Sums per document that scores are made from."""
+
+    n: np.ndarray
+    squares: TargetSquares
+    errors: tuple[ErrorSums, ...]
 
 
 class PairScores:
@@ -51,36 +91,38 @@ class PairScores:
     def __init__(
         self,
         moments: "Moments",
-        source_layer: int,
+        source_layer: Layer,
         target_layer: int,
         operators: Mapping[str, AffineMap],
         *,
         whitened: bool = True,
     ):
-        source, self._whitening = (Whitening.of_layer(moments, layer) for layer in (source_layer, target_layer))
+        source, target = (Whitening.of_layer(moments, layer) for layer in (source_layer, target_layer))
         self.source_layer, self.target_layer, self.operators = source_layer, target_layer, dict(operators)
         self._whitened = whitened
-        self._d_in, self._d_out = len(source.mean), len(self._whitening.mean)
+        d_in, d_out = len(source.mean), len(target.mean)
         for name, operator in self.operators.items():
-            if operator.matrix.shape != (self._d_out, self._d_in):
+            if operator.matrix.shape != (d_out, d_in):
                 raise InputError(
                     f"operator {name!r} has the shape {operator.matrix.shape}",
                     where=f"layers {source_layer} -> {target_layer}",
-                    cure=f"score operators of the shape {(self._d_out, self._d_in)} here",
+                    cure=f"score operators of the shape {(d_out, d_in)} here",
                 )
         # Rounded once, so that the bias can be corrected for exactly what is subtracted.
-        x_mean, y_mean = (w.mean.astype(np.float32).astype(np.float64) for w in (source, self._whitening))
-        self._constants = {"x_mean": x_mean, "y_mean": y_mean, "whitening": self._whitening.matrix}
-        if self._d_in == self._d_out:
-            self._constants["update_mean"] = y_mean - x_mean
-        for name, operator in self.operators.items():
-            self._constants[f"matrix/{name}"] = operator.matrix.T
-            self._constants[f"bias/{name}"] = operator.matrix @ x_mean + operator.bias - y_mean
-        self._sums = DocumentSums()
-        self._tensors: dict[tuple[str, torch.dtype, torch.device], torch.Tensor] = {}
+        x_mean, y_mean = (w.mean.astype(np.float32).astype(np.float64) for w in (source, target))
+        maps = self.operators.values()
+        self._constants = _Constants(
+            x_mean=x_mean,
+            y_mean=y_mean,
+            update_mean=y_mean - x_mean if d_in == d_out else None,
+            whitening=target.matrix,
+            matrices=tuple(operator.matrix.T if operator.matrix.any() else None for operator in maps),
+            biases=tuple(operator.matrix @ x_mean + operator.bias - y_mean for operator in maps),
+        )
+        self._sums: DocumentSums[_PairSums] = DocumentSums()
+        self._tensors: dict[tuple[torch.dtype, torch.device], _Constants[torch.Tensor]] = {}
         # Made before any block comes: between a block's temporaries they would pin the memory that those leave.
-        for name in self._constants:
-            self._tensor(name, torch.empty(0))
+        self._like(torch.empty(0))
 
     def update(
         self, x: torch.Tensor | ResidualBlock, y: torch.Tensor | None = None, document: np.ndarray | None = None
@@ -101,45 +143,21 @@ class PairScores:
         return self
 
     def _update(self, x: torch.Tensor, y: torch.Tensor, document: np.ndarray) -> None:
-        segments = Segments.of(document)
+        segments, constants = Segments.of(document), self._like(y)
         x, y = segments.arrange(x), segments.arrange(y)
-        x_centred, y_centred = x - self._tensor("x_mean", y), y - self._tensor("y_mean", y)
-        sums = {"n": np.array(segments.lengths, dtype=np.float64)}
-        white = matmul(y_centred, self._tensor("whitening", y)) if self._whitened else None
-        sums |= self._target_sums(x, y, y_centred, white, segments)
+        x_centred, y_centred = x - constants.x_mean, y - constants.y_mean
+        white = matmul(y_centred, constants.whitening) if self._whitened else None
         target = Target(segments, x_centred, y, y_centred, torch.linalg.vector_norm(y, dim=1), white)
-        arguments = [
-            (self._tensor(f"matrix/{name}", y) if operator.matrix.any() else None, self._tensor(f"bias/{name}", y))
-            for name, operator in self.operators.items()
-        ]
-        whitening = self._tensor("whitening", y)
-        tasks = [partial(error_sums, target, matrix, bias, whitening) for matrix, bias in arguments]
-        for name, (sse, rows) in zip(self.operators, run_tasks(tasks), strict=True):
-            sums |= {f"sse/{name}": sse, f"rows/{name}": rows}
-        self._sums.add(segments.documents, sums)
+        sums = target_sums(target, x, constants.update_mean)
+        maps = zip(constants.matrices, constants.biases, strict=True)
+        errors = run_tasks([partial(error_sums, target, matrix, bias, constants.whitening) for matrix, bias in maps])
+        self._sums.add(segments.documents, _PairSums(sums, tuple(errors)))
 
-    def _target_sums(
-        self, x: torch.Tensor, y: torch.Tensor, y_centred: torch.Tensor, white: torch.Tensor | None, segments: Segments
-    ) -> dict[str, np.ndarray]:
-        """What every operator's scores share: sums of y and of y - x, their squares, and the whitened square."""
-        white = y_centred[:, :1] if white is None else white
-        sums = {
-            "y": segments.sums(y_centred),
-            "yy": segments.sums(y_centred * y_centred),
-            "white": segments.sums(torch.linalg.vecdot(white, white).double()),
-        }
-        if self._d_in == self._d_out:
-            update = y - x
-            sums["identity"] = segments.sums(torch.linalg.vecdot(update, update).double())
-            update -= self._tensor("update_mean", y)
-            sums |= {"u": segments.sums(update), "uu": segments.sums(update * update)}
-        return sums
-
-    def _tensor(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """A constant in the type and on the device of the rows, converted once."""
-        key = name, like.dtype, like.device
+    def _like(self, rows: torch.Tensor) -> _Constants[torch.Tensor]:
+        """The constants in the type and on the device of the rows, converted once."""
+        key = rows.dtype, rows.device
         if key not in self._tensors:
-            self._tensors[key] = torch.as_tensor(self._constants[name].copy(), dtype=like.dtype, device=like.device)
+            self._tensors[key] = _as_tensors(self._constants, *key)
         return self._tensors[key]
 
     def __add__(self, other: "PairScores") -> "PairScores":
@@ -152,93 +170,95 @@ class PairScores:
 
     def _signature(self) -> list[object]:
         """What two accumulators must share to be merged."""
-        return [(name, array.shape, array.tobytes()) for name, array in self._constants.items()]
+        return [list(self.operators), *((array.shape, array.tobytes()) for array in arrays_of(self._constants))]
 
-    def result(self, n_boot: int = 1000, seed: int = 0) -> dict[str, ResidualScore]:
+    def result(self, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> dict[str, ResidualScore]:
         """Name -> scores with intervals; all operators see the same resamples.
 
         Raises:
             DataError: no token was seen.
-            InputError: fewer than 40 resamples.
         """
-        if not len(self._sums):
-            raise DataError("no token was scored", cure="choose a split that is not empty")
         statistics = self._statistics()
-        total = {name: values.sum(0, keepdims=True) for name, values in statistics.items()}
-        point = self._scores(total)[0]  # [operators, 5]
-        low, high = document_bootstrap(statistics, self._scores, n_boot, seed)
-        if low is None or high is None:
-            low = high = np.full_like(point, np.nan)
-        n = total["n"][0]
-        results = {}
-        for i, name in enumerate(self.operators):
+        estimates = document_bootstrap(statistics, self._scores, bootstrap)  # [operators, 5]
+        estimates = estimates.bounded_where(np.isfinite(estimates.value))
+        n, results = statistics.n.sum(), {}
+        for i, (name, errors) in enumerate(zip(self.operators, total(statistics.errors), strict=True)):
             results[name] = ResidualScore(
                 n=int(n),
                 n_documents=len(self._sums),
-                **named_scores(point[i], low[i], high[i]),
-                mse=float(total[f"sse/{name}"].sum() / (n * self._d_out)),
-                cosine=float(np.clip(total[f"rows/{name}"][0, 1] / n, -1, 1)),
+                **{score: estimates[i, j] for j, score in enumerate(SCORES)},
+                mse=float(errors.squares.sum() / (n * errors.squares.size)),
+                cosine=float(np.clip(errors.of_rows[0, 1] / n, -1, 1)),
             )
         return results
 
     def difference(
-        self, first: str, second: str, score: str = "r2_weighted", *, n_boot: int = 1000, seed: int = 0
-    ) -> tuple[float | None, float | None, float | None]:
-        """Score of one operator minus that of another with its interval: both see the same resamples.
+        self, first: str, second: str, score: str = "r2_weighted", bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
+    ) -> Estimate:
+        """Score of one operator minus that of another: both see the same resamples.
 
         Args:
             first, second: names of operators.
             score: one of ``SCORES``.
 
-        Returns:
-            The difference and its limits; None where it is not known.
-
         Raises:
             DataError: no token was seen.
         """
-        if not len(self._sums):
-            raise DataError("no token was scored", cure="choose a split that is not empty")
         names, column = list(self.operators), SCORES.index(score)
         i, j = names.index(first), names.index(second)
 
-        def estimate(sums: dict[str, np.ndarray]) -> np.ndarray:
-            scores = self._scores(sums)[:, :, column]
+        def differences(statistics: _Statistics) -> np.ndarray:
+            scores = self._scores(statistics)[:, :, column]
             return scores[:, i] - scores[:, j]
 
-        statistics = self._statistics()
-        point = estimate({name: values.sum(0, keepdims=True) for name, values in statistics.items()})[0]
-        low, high = document_bootstrap(statistics, estimate, n_boot, seed)
-        limits = [None if limit is None else number_or_none(float(limit)) for limit in (low, high)]
-        return number_or_none(point), limits[0], limits[1]
+        return document_bootstrap(self._statistics(), differences, bootstrap).item()
 
-    def _statistics(self) -> dict[str, np.ndarray]:
+    def _statistics(self) -> _Statistics:
         """Sums per document that add up: squares about the means over all documents, NaN for what does not vary.
 
         The means are not resampled: their error is of second order in every score, while means of resamples would
         shift the scores of all dimensions together.
         """
-        sums = self._sums.arrays()
-        n, y_mean = sums["n"], sums["y"].sum(0) / sums["n"].sum()
-        rounding = n.sum() * (RESOLUTION * np.abs(self._constants["y_mean"])) ** 2
-        center = y_mean @ self._whitening.matrix
-        white = sums["white"] - 2 * sums["y"] @ (self._whitening.matrix @ center) + n * (center @ center)
-        statistics = {name: values for name, values in sums.items() if "/" in name} | {
-            "n": n,
-            "sst": _about_mean(n, sums["y"], sums["yy"], rounding),
-            "white": white * _one_or_nan(self._whitened and white.sum() > 1e-6 * sums["white"].sum()),
-        }
-        if self._d_in == self._d_out:
-            statistics["sst_update"] = _about_mean(n, sums["u"], sums["uu"], rounding)
-            statistics["identity"] = sums["identity"]
-        else:
-            statistics |= {"sst_update": np.full((len(n), 1), np.nan), "identity": np.full(len(n), np.nan)}
-        return statistics
+        if not len(self._sums):
+            raise DataError("no token was scored", cure="choose a split that is not empty")
+        sums, whitening = self._sums.sums(), self._constants.whitening
+        n, y, update = sums.target.n, sums.target.y, sums.target.update
+        rounding = n.sum() * (RESOLUTION * np.abs(self._constants.y_mean)) ** 2
+        center = (y.sum(0) / n.sum()) @ whitening
+        white = sums.target.white - 2 * y @ (whitening @ center) + n * (center @ center)
+        white_varies = self._whitened and white.sum() > 1e-6 * sums.target.white.sum()
+        squares = TargetSquares(
+            y=_about_mean(n, y, sums.target.yy, rounding),
+            white=white * _one_or_nan(white_varies),
+            update=np.full((len(n), 1), np.nan) if update is None else _about_mean(n, update.u, update.uu, rounding),
+            identity=np.full(len(n), np.nan) if update is None else update.identity,
+        )
+        return _Statistics(n, squares, sums.errors)
 
-    def _scores(self, sums: dict[str, np.ndarray]) -> np.ndarray:
-        """The five scores of every operator from sums of ``_statistics`` [b, ...]: [b, operators, 5]."""
-        squares = [varying(sums[name], 0) for name in ("sst", "white", "sst_update", "identity")]
-        scores = [five_scores(sums[f"sse/{name}"], sums[f"rows/{name}"][:, 0], *squares) for name in self.operators]
+    def _scores(self, statistics: _Statistics) -> np.ndarray:
+        """The five scores of every operator from statistics [b, ...]: [b, operators, 5]."""
+        squares = map_arrays(partial(varying, rounding=0), statistics.squares)
+        scores = [five_scores(errors.squares, errors.of_rows[:, 0], squares) for errors in statistics.errors]
         return np.stack(scores, axis=1)
+
+
+def _as_tensors(
+    constants: _Constants[np.ndarray], dtype: torch.dtype, device: torch.device
+) -> _Constants[torch.Tensor]:
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(array.copy(), dtype=dtype, device=device)
+
+    def tensor_or_none(array: np.ndarray | None) -> torch.Tensor | None:
+        return None if array is None else tensor(array)
+
+    return _Constants(
+        x_mean=tensor(constants.x_mean),
+        y_mean=tensor(constants.y_mean),
+        update_mean=tensor_or_none(constants.update_mean),
+        whitening=tensor(constants.whitening),
+        matrices=tuple(map(tensor_or_none, constants.matrices)),
+        biases=tuple(map(tensor, constants.biases)),
+    )
 
 
 def _about_mean(n: np.ndarray, sums: np.ndarray, squares: np.ndarray, rounding: np.ndarray) -> np.ndarray:
@@ -250,54 +270,3 @@ def _about_mean(n: np.ndarray, sums: np.ndarray, squares: np.ndarray, rounding: 
 
 def _one_or_nan(known: np.ndarray | bool) -> np.ndarray:
     return np.where(known, 1.0, np.nan)
-
-
-def residual_scores_from_moments(
-    operator: AffineMap,
-    moments: "Moments",
-    source: int,
-    target: int,
-    group: str | Sequence[str] = "test",
-) -> ResidualScore:
-    """Scores of an operator as quadratic forms of moments: no token is touched, no interval and no cosine is known.
-
-    With error scatter E = S_yy - T S_xy - (T S_xy)' + T S_xx T' and mean error m = mean_y - T mean_x - b,
-    SSE_d = E_dd + n m_d^2; the other scores follow as for tokens.
-
-    Args:
-        operator: the map scored.
-        moments: of a collection that holds the pair; the whitening is that of their train groups.
-        source, target: layers.
-        group: ``"train"`` (all folds), the name of one group, or several names.
-
-    Raises:
-        LayerError: no such pair.
-        DataError: the group is empty.
-    """
-    names, white = groups_of(moments, group), Whitening.of_layer(moments, target).matrix
-
-    def make() -> tuple[PairMoments, float]:
-        pair = moments.summary(source, target, names)
-        return pair, float(np.sum((pair.syy @ white) * white))
-
-    pair, white_squares = moments.derived.get(("scored", source, target, *names), make)  # shared by all operators
-    matrix, n = operator.matrix, pair.n
-    cross = matrix @ pair.sxy
-    scatter = pair.syy - cross - cross.T + matrix @ pair.sxx @ matrix.T
-    mean_error = pair.mean_y - matrix @ pair.mean_x - operator.bias
-    sse = np.maximum(np.diagonal(scatter) + n * mean_error**2, 0)
-    sse_white = np.sum((scatter @ white) * white) + n * np.sum((mean_error @ white) ** 2)
-    y_squares, rounding = np.diagonal(pair.syy), n * (RESOLUTION * np.abs(pair.mean_y)) ** 2
-    sst = varying(y_squares, rounding)
-    sst_white = varying(np.array(white_squares), 0)
-    sst_update, identity = np.full_like(sst, np.nan), np.array(np.nan)
-    if matrix.shape[0] == matrix.shape[1]:
-        both = y_squares + np.diagonal(pair.sxx)
-        squares = both - 2 * np.diagonal(pair.sxy)
-        sst_update = varying(squares, np.maximum(1e-6 * both, rounding))
-        identity = varying(squares.sum() + n * np.sum((pair.mean_y - pair.mean_x) ** 2), 1e-6 * both.sum())
-    scores = five_scores(*(np.asarray(a)[None] for a in (sse, sse_white, sst, sst_white, sst_update, identity)))[0]
-    unknown = np.full_like(scores, np.nan)
-    return ResidualScore(
-        n=n, n_documents=None, **named_scores(scores, unknown, unknown), mse=float(sse.mean() / n), cosine=None
-    )

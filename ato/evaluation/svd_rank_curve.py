@@ -9,6 +9,7 @@ from ato.evaluation.ceilings import checked_rank
 from ato.moments.whitening import Whitening, groups_of
 from ato.numerics.bootstrap import number_or_none
 from ato.operators.operator import AffineMap
+from ato.residuals.position_policies import Layer
 
 if TYPE_CHECKING:
     from ato.moments.moments import Moments
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def svd_rank_curve(
     operator: AffineMap,
     moments: "Moments",
-    source: int,
+    source: Layer,
     target: int,
     ranks: Sequence[int],
     *,

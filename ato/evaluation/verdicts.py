@@ -3,21 +3,19 @@
 import numpy as np
 
 from ato.errors import SettingsError
+from ato.numerics.bootstrap import EstimateArray
 
 TRANSPORTED, SYNTHESISED, UNDETERMINED = "transported", "synthesised", "undetermined"
 
 
-def verdicts(
-    r2_low: np.ndarray, r2_high: np.ndarray, *, transported_above: float = 0.7, synthesised_below: float = 0.3
-) -> np.ndarray:
-    """Verdicts from the interval of r2, never from the point estimate.
+def verdicts(r2: EstimateArray, *, transported_above: float = 0.7, synthesised_below: float = 0.3) -> np.ndarray:
+    """Verdicts [n] from the interval of r2, never from the point estimate.
 
     ``transported`` where the whole interval lies at or above ``transported_above``, ``synthesised`` where it lies at
     or below ``synthesised_below``, else ``undetermined``; so too where there is no interval (NaN).
 
     Args:
-        r2_low: [n] lower ends of the intervals.
-        r2_high: [n] upper ends.
+        r2: of n features.
 
     Raises:
         SettingsError: the thresholds are not in order.
@@ -27,9 +25,9 @@ def verdicts(
             f"synthesised_below = {synthesised_below} and transported_above = {transported_above} are not in order",
             cure="choose synthesised_below < transported_above <= 1",
         )
-    known = np.isfinite(r2_low) & np.isfinite(r2_high)
+    known = np.isfinite(r2.low) & np.isfinite(r2.high)
     return np.select(
-        [known & (r2_low >= transported_above), known & (r2_high <= synthesised_below)],
+        [known & (r2.low >= transported_above), known & (r2.high <= synthesised_below)],
         [TRANSPORTED, SYNTHESISED],
         default=UNDETERMINED,
     )

@@ -1,12 +1,13 @@
 """Examples of selected features: which tokens, and windows of text around them with the feature's activations."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from ato.errors import InputError, MismatchError
-from ato.features.token_samples import FeatureTokens, KeptTokens, keep_active
+from ato.features.token_samples import FeatureTokens, TokenSample
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
@@ -63,15 +64,15 @@ class ExampleTokens:
     ):
         self._sae, self._layer = sae, layer
         self._counts, self._seed = (n_top, n_random, n_quantiles), seed
-        self._top = KeptTokens(sae.d_sae, n_top, one_per_sequence=True)
+        self._top = TokenSample(sae.d_sae, max(n_top, 1), one_per_sequence=True)
         size = max(n_random, _SAMPLE_OF_QUANTILE * n_quantiles, 1)
-        self._sample = KeptTokens(sae.d_sae, size, order="random", seed=seed)
+        self._sample = TokenSample(sae.d_sae, size, order="random", seed=seed)
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "ExampleTokens":
         """Take a block into account; ``active`` is its encoding if the caller has it already."""
         active = self._sae.active(block.residuals[self._layer]) if active is None else active
-        keep_active(self._top, block, active)
-        keep_active(self._sample, block, active)
+        self._top.update(block, active)
+        self._sample.update(block, active)
         return self
 
     def __add__(self, other: "ExampleTokens") -> "ExampleTokens":
@@ -100,10 +101,10 @@ class ExampleTokens:
                 f"features {sorted(features)[-1:]} are not in the SAE",
                 cure=f"it has features 0 to {self._sae.d_sae - 1}",
             )
-        _, n_random, n_quantiles = self._counts
+        n_top, n_random, n_quantiles = self._counts
         top, sample = self._top.result(), self._sample.result()
         parts = [
-            _rows(top, np.isin(top.feature, features), "top"),
+            _rows(top, np.isin(top.feature, features) & (top.rank < n_top), "top"),
             _rows(sample, np.isin(sample.feature, features) & (sample.rank < n_random), "random"),
         ]
         if n_quantiles:
@@ -219,8 +220,8 @@ class ExampleWindows:
         same = np.array_equal(self._pair, other._pair) and np.array_equal(self.start, other.start)
         if not same or self._sae.weights_hash != other._sae.weights_hash:
             raise MismatchError("windows of different examples cannot be added", cure="make them from one choice")
-        total = object.__new__(ExampleWindows)
-        total.__dict__.update(self.__dict__, _activations=np.maximum(self._activations, other._activations))
+        total = copy(self)
+        total._activations = np.maximum(self._activations, other._activations)
         return total
 
     def result(self) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ato.features.redundancy import CoActivations
 from ato.features.stats import FeatureStats
-from ato.features.token_samples import FeatureTokens, KeptTokens, keep_active
+from ato.features.token_samples import FeatureTokens, TokenSample
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
@@ -59,7 +59,7 @@ class FeatureQuality:
     def __init__(self, sae: SparseAutoencoder, layer: int, top_positions: int = 100):
         self._sae, self._layer = sae, layer
         self._stats = FeatureStats(sae, layer)
-        self._top = KeptTokens(sae.d_sae, top_positions)
+        self._top = TokenSample(sae.d_sae, top_positions)
         self._pairs = CoActivations(sae.d_sae)
         self._documents: set[int] = set()
 
@@ -69,7 +69,7 @@ class FeatureQuality:
         self._stats.update(block, active)
         self._pairs.update(active)
         self._documents.update(np.unique(block.document).tolist())
-        keep_active(self._top, block, active)
+        self._top.update(block, active)
         return self
 
     def __add__(self, other: "FeatureQuality") -> "FeatureQuality":
@@ -93,15 +93,15 @@ class FeatureQuality:
         return QualityComponents(
             n_tokens=self._stats.n_tokens,
             n_documents=n_documents,
-            n_active=stats["n_active"],
-            n_documents_active=stats["n_documents_active"],
-            mean_activation=stats["mean_activation"],
-            max_activation=stats["max_activation"],
+            n_active=stats.n_active,
+            n_documents_active=stats.n_documents_active,
+            mean_activation=stats.mean_activation,
+            max_activation=stats.max_activation,
             n_top=n_top,
             token_entropy=entropy,
             redundancy=redundancy.correlation,
             redundant_with=redundancy.feature,
-            deadness=1 - stats["n_documents_active"] / max(n_documents, 1),
+            deadness=1 - stats.n_documents_active / max(n_documents, 1),
         )
 
 

@@ -1,11 +1,41 @@
 """Activation statistics of every feature of an SAE over a stream of tokens."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ato.errors import MismatchError
 from ato.features.document_sets import DocumentsOfFeatures
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+
+
+@dataclass(frozen=True)
+class ActivationStatistics:
+    """Columns of the table ``feature_stats`` beside the keys, each [d_sae].
+
+    Of a feature that was never active, ``mean_activation``, ``std_activation`` and ``max_activation`` are NaN and
+    ``max_sequence_id`` and ``max_position`` are -1: missing, NULL in the table.
+    """
+
+    feature_id: np.ndarray
+    """int32."""
+    n_tokens: np.ndarray
+    """int64, tokens looked at."""
+    n_active: np.ndarray
+    """int64, tokens on which the feature is active."""
+    activation_rate: np.ndarray
+    n_documents_active: np.ndarray
+    """int64."""
+    mean_activation: np.ndarray
+    """Over active tokens."""
+    std_activation: np.ndarray
+    max_activation: np.ndarray
+    max_sequence_id: np.ndarray
+    """int64, where that was."""
+    max_position: np.ndarray
+    """int32."""
+    decoder_norm: np.ndarray
 
 
 class FeatureStats:
@@ -72,28 +102,24 @@ class FeatureStats:
             total._documents.merge(part._documents)
         return total
 
-    def result(self) -> dict[str, np.ndarray]:
-        """Columns of ``feature_stats`` beside the keys, each [d_sae].
-
-        Of a feature that was never active, ``mean_activation``, ``std_activation`` and ``max_activation`` are NaN and
-        ``max_sequence_id`` and ``max_position`` are -1: missing, NULL in the table.
-        """
+    def result(self) -> ActivationStatistics:
+        """The statistics over all tokens seen."""
         count = self._count
         n = np.where(count > 0, count, np.nan)
         mean_shifted = self._sum / n
-        return {
-            "feature_id": np.arange(self._sae.d_sae, dtype=np.int32),
-            "n_tokens": np.full(self._sae.d_sae, self.n_tokens, dtype=np.int64),
-            "n_active": count.copy(),
-            "activation_rate": count / max(self.n_tokens, 1),
-            "n_documents_active": self._documents.counts(),
-            "mean_activation": self._pilot + mean_shifted,
-            "std_activation": np.sqrt(np.maximum(self._squares / n - mean_shifted**2, 0.0)),
-            "max_activation": np.where(count > 0, self._max, np.nan),
-            "max_sequence_id": self._max_sequence.copy(),
-            "max_position": self._max_position.astype(np.int32),
-            "decoder_norm": self._sae.decoder_norms.double().cpu().numpy(),
-        }
+        return ActivationStatistics(
+            feature_id=np.arange(self._sae.d_sae, dtype=np.int32),
+            n_tokens=np.full(self._sae.d_sae, self.n_tokens, dtype=np.int64),
+            n_active=count.copy(),
+            activation_rate=count / max(self.n_tokens, 1),
+            n_documents_active=self._documents.counts(),
+            mean_activation=self._pilot + mean_shifted,
+            std_activation=np.sqrt(np.maximum(self._squares / n - mean_shifted**2, 0.0)),
+            max_activation=np.where(count > 0, self._max, np.nan),
+            max_sequence_id=self._max_sequence.copy(),
+            max_position=self._max_position.astype(np.int32),
+            decoder_norm=self._sae.decoder_norms.double().cpu().numpy(),
+        )
 
     def _set_pilots(self, feature: np.ndarray, value: np.ndarray) -> None:
         present, first = np.unique(feature, return_index=True)

@@ -1,5 +1,6 @@
-"""The best few active tokens of every feature, by activation or at random, whatever the order in which tokens come."""
+"""A few active tokens of every feature, the strongest or random ones, the same whatever the order in which tokens come."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,14 +11,7 @@ from ato.numerics.counter_rng import splitmix64
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures
 
-_COLUMNS = {
-    "feature": np.int32,
-    "priority": np.uint64,
-    "sequence_id": np.int64,
-    "position": np.int32,
-    "token_id": np.int32,
-    "value": np.float32,
-}
+_NO_LIMIT = np.iinfo(np.uint64).max
 
 
 @dataclass(frozen=True)
@@ -38,20 +32,55 @@ class FeatureTokens:
     """float32, the activation."""
 
 
-class KeptTokens:
-    """Up to ``size`` active tokens of every feature, kept from a stream.
+@dataclass(frozen=True)
+class Candidates:
+    """Active tokens that may belong to a sample; entry i of every array is one token of one feature."""
 
-    ``strongest`` keeps the largest activations; of equal ones those first by (sequence, position). ``random`` keeps
-    those with the smallest pseudo-random priority, which is made from seed, sequence and position alone (bottom-k
-    sampling): a uniform sample. Either way the order and the size of blocks change nothing, and the tokens kept of two streams
-    merge to those of both. Memory is n_features x size, whatever the number of tokens.
+    feature: np.ndarray
+    """[m] of the smallest unsigned type: 16 bits are sorted by their digits, five times as fast."""
+    priority: np.ndarray
+    """[m] uint64; the smallest stay."""
+    values: np.ndarray
+    """[n_values, m] float32."""
+    keys: tuple[np.ndarray, ...]
+    """sequence_id, position and token_id, each [m]; empty where they are not kept."""
+
+    @classmethod
+    def gather(cls, parts: Sequence["Candidates"], index: np.ndarray) -> "Candidates":
+        """Those at an index into all parts in order; one array is joined at a time, so that memory stays small."""
+
+        def column(arrays: Iterable[np.ndarray]) -> np.ndarray:
+            return _joined(arrays)[index]
+
+        values = np.empty((len(parts[0].values), len(index)), dtype=np.float32)
+        for row, out in enumerate(values):
+            out[:] = column(part.values[row] for part in parts)
+        keys = tuple(column(key) for key in zip(*(part.keys for part in parts)))
+        return cls(column(part.feature for part in parts), column(part.priority for part in parts), values, keys)
+
+
+def _joined(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    first, *others = arrays
+    return np.concatenate([first, *others]) if others else first
+
+
+class TokenSample:
+    """Up to ``size`` active tokens of every feature, those of the smallest priority in a stream (bottom-k sampling).
+
+    ``strongest`` keeps the largest activations; of equal ones those first by (sequence, position). ``random`` makes
+    priorities from seed, sequence and position alone: a uniform sample. Either way neither the order nor the size of
+    blocks changes what is kept, and two samples add to that of both streams. Memory is n_features x size, whatever the
+    number of tokens.
 
     Args:
         n_features: number of features.
         size: tokens kept a feature.
         order: what decides.
+        n_values: values kept of each token; the first is the activation.
+        with_keys: whether sequence, position and token id are kept too, which ``strongest``, ``one_per_sequence`` and
+            ``result`` need.
         one_per_sequence: keep at most one token of a sequence and feature, the first by that order.
-        seed: of the random order.
+        seed: of the random order; None is the order of no seed.
     """
 
     def __init__(
@@ -60,91 +89,182 @@ class KeptTokens:
         size: int,
         order: Literal["strongest", "random"] = "strongest",
         *,
+        n_values: int = 1,
+        with_keys: bool = True,
         one_per_sequence: bool = False,
-        seed: int = 0,
+        seed: int | None = 0,
     ):
-        self._rule = (n_features, size, order, one_per_sequence, seed)
-        self.n_features, self.size, self._order, self._one_per_sequence, self._seed = self._rule
-        self._salt = splitmix64(np.array([seed], dtype=np.int64).astype(np.uint64))
-        self._rows = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
+        self._rule = (n_features, size, order, n_values, with_keys, one_per_sequence, seed)
+        self.size, self._n_features, self._order, self._one_per_sequence = size, n_features, order, one_per_sequence
+        self._salt = np.uint64(0) if seed is None else splitmix64(np.array([seed], dtype=np.int64).astype(np.uint64))
+        self._index = np.min_scalar_type(max(n_features - 1, 0))
+        keys = (np.int64, np.int32, np.int32) if with_keys else ()
+        self._key_types = tuple(map(np.dtype, keys))
+        self._parts = [
+            Candidates(
+                np.zeros(0, self._index),
+                np.zeros(0, np.uint64),
+                np.zeros((n_values, 0), np.float32),
+                tuple(np.zeros(0, dtype) for dtype in self._key_types),
+            )
+        ]
+        self._counts = np.zeros(n_features, dtype=np.int64)
         # A full feature takes a token only up to the largest priority it holds.
-        self._limit = np.full(n_features, np.iinfo(np.uint64).max, dtype=np.uint64)
-        self._compacted = 0
+        self._limit = np.full(n_features, _NO_LIMIT, dtype=np.uint64)
 
-    def update(
+    def __len__(self) -> int:
+        """Tokens held, those included that will be sorted out."""
+        return int(self._counts.sum())
+
+    def update(self, block: ResidualBlock, active: ActiveFeatures) -> "TokenSample":
+        """Take the active tokens of a block into account."""
+        token = active.token.cpu().numpy()
+        keys = block.sequence_id[token], block.position[token], block.token_id[token]
+        self.add(self.sift(active.feature.cpu().numpy(), active.value.cpu().numpy()[None], *keys))
+        return self
+
+    def sift(
         self,
         feature: np.ndarray,
-        value: np.ndarray,
+        values: np.ndarray,
         sequence_id: np.ndarray,
         position: np.ndarray,
-        token_id: np.ndarray,
-    ) -> "KeptTokens":
-        """Take active tokens into account; every argument is [m], activations are positive float32."""
-        value = value.astype(np.float32)
+        token_id: np.ndarray | None = None,
+    ) -> Candidates:
+        """The active tokens that may belong to the sample; changes nothing, so that several threads may sift at a time.
+
+        Args:
+            feature: [m] features.
+            values: [n_values, m]; the first are activations, positive float32 where the strongest are kept.
+            sequence_id: [m] sequences of the tokens.
+            position: [m] positions of the tokens.
+            token_id: [m]; needed where keys are kept.
+        """
         if self._order == "strongest":
             # Positive floats are ordered as their bit patterns are.
-            priority = np.uint64(0xFFFFFFFF) - value.view(np.uint32).astype(np.uint64)
+            bits = np.ascontiguousarray(values[0], dtype=np.float32).view(np.uint32)
+            priority = np.uint64(0xFFFFFFFF) - bits.astype(np.uint64)
         else:
             key = (sequence_id.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64)
             priority = splitmix64(key ^ self._salt)
-        given = (feature, priority, sequence_id, position, token_id, value)
-        self._append(dict(zip(_COLUMNS, given, strict=True)))
-        return self
+        keys = () if token_id is None else (sequence_id, position, token_id)
+        return self._up_to_limit(Candidates(feature, priority, values, keys))
 
-    def __add__(self, other: "KeptTokens") -> "KeptTokens":
-        """The tokens kept of both streams.
+    def add(self, candidates: Candidates) -> None:
+        """Take sifted tokens into account."""
+        self._parts.append(candidates)
+        self._counts += np.bincount(candidates.feature, minlength=self._n_features)
+        # Sorting out costs as much as what is held: it waits until half of that can go.
+        if len(self) > 2 * np.minimum(self._counts, self.size).sum():
+            self._compact()
+
+    def __add__(self, other: "TokenSample") -> "TokenSample":
+        """The sample of both streams.
 
         Raises:
             MismatchError: they keep different tokens.
         """
         if self._rule != other._rule:
             raise MismatchError("tokens kept by different rules cannot be added", cure="keep them by one rule")
-        total = KeptTokens(*self._rule[:3], one_per_sequence=self._one_per_sequence, seed=self._seed)
-        for part in (self, other):
-            total._append(part._rows)
+        n_features, size, order, n_values, with_keys, one_per_sequence, seed = self._rule
+        total = TokenSample(
+            n_features,
+            size,
+            order,
+            n_values=n_values,
+            with_keys=with_keys,
+            one_per_sequence=one_per_sequence,
+            seed=seed,
+        )
+        for part in (*self._parts, *other._parts):
+            total.add(total._up_to_limit(part))
         return total
 
     def result(self) -> FeatureTokens:
-        """The tokens kept."""
-        rank = self._compact()
-        return FeatureTokens(rank=rank, **{name: rows for name, rows in self._rows.items() if name != "priority"})
+        """The tokens kept, with their keys."""
+        self._compact()
+        (rows,) = self._parts
+        sequence_id, position, token_id = rows.keys
+        order = np.lexsort((position, sequence_id, rows.priority, rows.feature))
+        feature = rows.feature[order].astype(np.int32)
+        rank = np.arange(len(feature)) - (np.cumsum(self._counts) - self._counts)[feature]
+        value = rows.values[0, order]
+        return FeatureTokens(feature, rank, sequence_id[order], position[order], token_id[order], value)
 
-    def _append(self, rows: dict[str, np.ndarray]) -> None:
-        kept = rows["priority"] <= self._limit[rows["feature"]]
-        self._rows = {
-            name: np.concatenate([held, rows[name][kept].astype(held.dtype)]) for name, held in self._rows.items()
-        }
-        if len(self._rows["feature"]) > 2 * max(self._compacted, self.n_features * self.size // 4):
-            self._compact()
+    def deviations(self) -> np.ndarray:
+        """[n_values, n_features] mean absolute deviation of each value from its mean; 0 without tokens."""
+        self._compact()
+        values = self._parts[0].values
+        found = np.zeros((len(values), self._n_features))
+        present = np.flatnonzero(self._counts)
+        if not len(present):
+            return found
+        n = self._counts[present]
+        starts = np.cumsum(n) - n
+        for row, own in zip(found, values, strict=True):
+            means = np.add.reduceat(own, starts, dtype=np.float64) / n
+            row[present] = np.add.reduceat(np.abs(own - np.repeat(means, n)), starts) / n
+        return found
 
-    def _compact(self) -> np.ndarray:
-        """Drop what is not kept; returns the rank [m] of what is, in its feature."""
-        rows = self._rows
-        order = np.lexsort((rows["position"], rows["sequence_id"], rows["priority"], rows["feature"]))
+    def _up_to_limit(self, rows: Candidates) -> Candidates:
+        kept = np.flatnonzero(rows.priority <= self._limit[rows.feature])
+        keys = tuple(key[kept].astype(dtype, copy=False) for key, dtype in zip(rows.keys, self._key_types))
+        feature, values = rows.feature[kept].astype(self._index), rows.values[:, kept].astype(np.float32, copy=False)
+        return Candidates(feature, rows.priority[kept], values, keys)
+
+    def _compact(self) -> None:
+        """Keep what belongs to the sample, in order of features and, within them, of arrival."""
+        feature, priority = (_joined(getattr(part, name) for part in self._parts) for name in ("feature", "priority"))
+        order = np.argsort(feature, kind="stable")
         if self._one_per_sequence:
-            order = order[_first_of_sequence(rows["feature"][order], rows["sequence_id"][order])]
-        feature = rows["feature"][order]
-        counts = np.bincount(feature, minlength=self.n_features)
-        rank = np.arange(len(feature)) - (np.cumsum(counts) - counts)[feature]
-        kept = rank < self.size
-        self._rows = {name: column[order[kept]] for name, column in rows.items()}
-        last = np.flatnonzero(rank == self.size - 1)
-        self._limit[feature[last]] = rows["priority"][order[last]]
-        self._compacted = int(kept.sum())
-        return rank[kept]
+            order = order[self._first_of_sequence(feature, priority)[order]]
+            self._counts = np.bincount(feature[order], minlength=self._n_features)
+        if self._counts.max(initial=0) > self.size:
+            priority = priority[order]
+            self._lower_limits(priority)
+            kept = np.flatnonzero(priority <= np.repeat(self._limit, self._counts))
+            order, priority = order[kept], priority[kept]
+            self._counts = np.minimum(self._counts, self.size)
+            if len(order) > len(self):
+                order = self._without_surplus(feature, priority, order)
+        del feature, priority
+        self._parts = [Candidates.gather(self._parts, order)]
 
+    def _lower_limits(self, priority: np.ndarray) -> None:
+        """Set the limit of every feature that holds too many; priorities come in order of features."""
+        fewest = self.size
+        while fewest < self._counts.max():
+            # Features with similar numbers of tokens are cut together, as rows padded to the same length.
+            chosen = (self._counts > fewest) & (self._counts <= 2 * fewest)
+            counts = self._counts[chosen]
+            rows = np.full((len(counts), counts.max(initial=0)), _NO_LIMIT, dtype=np.uint64)
+            rows[np.arange(rows.shape[1]) < counts[:, None]] = priority[np.repeat(chosen, self._counts)]
+            if len(counts):
+                self._limit[chosen] = np.partition(rows, self.size - 1, axis=1)[:, self.size - 1]
+            fewest *= 2
 
-def _first_of_sequence(feature: np.ndarray, sequence_id: np.ndarray) -> np.ndarray:
-    """Mask [m] of the rows that are the first of their (feature, sequence)."""
-    together = np.lexsort((sequence_id, feature))  # stable: within a pair the rows stay in order
-    f, s = feature[together], sequence_id[together]
-    first = np.zeros(len(f), dtype=bool)
-    first[together[np.flatnonzero(np.append(True, (f[1:] != f[:-1]) | (s[1:] != s[:-1]))[: len(f)])]] = True
-    return first
+    def _without_surplus(self, feature: np.ndarray, priority: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """The order without tokens that are as good as the last one kept, but later by sequence and position."""
+        feature = feature[order]
+        tied = np.flatnonzero(priority == self._limit[feature])
+        n_tied = np.bincount(feature[tied], minlength=self._n_features)
+        places = self.size - (np.bincount(feature, minlength=self._n_features) - n_tied)
+        sequence_id, position = (key[order[tied]] for key in self._sequences_and_positions())
+        tied = tied[np.lexsort((position, sequence_id, feature[tied]))]
+        rank = np.arange(len(tied)) - (np.cumsum(n_tied) - n_tied)[feature[tied]]
+        return np.delete(order, tied[rank >= places[feature[tied]]])
 
+    def _first_of_sequence(self, feature: np.ndarray, priority: np.ndarray) -> np.ndarray:
+        """Mask of the tokens that are the first of their feature and sequence, by priority and then by position."""
+        sequence_id, position = self._sequences_and_positions()
+        order = np.lexsort((position, priority, sequence_id, feature))
+        feature, sequence_id = feature[order], sequence_id[order]
+        another = np.append(True, (feature[1:] != feature[:-1]) | (sequence_id[1:] != sequence_id[:-1]))[: len(order)]
+        first = np.zeros(len(order), dtype=bool)
+        first[order[another]] = True
+        return first
 
-def keep_active(kept: KeptTokens, block: ResidualBlock, active: ActiveFeatures) -> None:
-    """Offer the active tokens of a block to kept tokens."""
-    token = active.token.cpu().numpy()
-    keys = block.sequence_id[token], block.position[token], block.token_id[token]
-    kept.update(active.feature.cpu().numpy(), active.value.cpu().numpy(), *keys)
+    def _sequences_and_positions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of all tokens held, in order of arrival."""
+        sequence_id, position, _ = (_joined(key) for key in zip(*(part.keys for part in self._parts)))
+        return sequence_id, position

@@ -9,6 +9,7 @@ import torch
 
 from ato.numerics.matmul import take_rows, write_centred
 from ato.numerics.parallel import run_tasks
+from ato.residuals.position_policies import Layer
 
 PILOT_ROWS = 1024
 """Rows gathered before the pilot mean is taken: that of fewer could be far from what follows."""
@@ -32,17 +33,17 @@ class GroupBuffers:
     def __init__(
         self,
         capacity: int,
-        pilot: dict[int, np.ndarray],
+        pilot: dict[Layer, np.ndarray],
         precision: str,
-        hand_over: Callable[[int, dict[int, torch.Tensor]], None],
+        hand_over: Callable[[int, dict[Layer, torch.Tensor]], None],
     ):
         self._capacity, self._pilot, self._precision, self._hand_over = capacity, pilot, precision, hand_over
-        self._first: list[tuple[dict[int, torch.Tensor], np.ndarray]] = []  # until there are enough for a pilot mean
-        self._buffers: dict[tuple[int, int], torch.Tensor] = {}  # (group, layer) -> [capacity, d]
+        self._first: list[tuple[dict[Layer, torch.Tensor], np.ndarray]] = []  # until there are enough for a pilot mean
+        self._buffers: dict[tuple[int, Layer], torch.Tensor] = {}  # (group, layer) -> [capacity, d]
         self._filled = Counter[int]()
         self._dtype = torch.float64
 
-    def add(self, residuals: Mapping[int, torch.Tensor], rows: Mapping[int, np.ndarray], codes: np.ndarray) -> None:
+    def add(self, residuals: Mapping[Layer, torch.Tensor], rows: Mapping[Layer, np.ndarray], codes: np.ndarray) -> None:
         """Take n rows that belong to groups [n]: of residuals, layer -> [m, d], those at rows, layer -> [n], or all."""
         if not self._first and (len(codes) >= PILOT_ROWS or not residuals.keys() - self._pilot):
             self._gather(residuals, rows, codes)
@@ -65,7 +66,9 @@ class GroupBuffers:
             residuals = {layer: torch.cat([block[layer] for block, _ in first]) for layer in first[0][0]}
             self._gather(residuals, {}, np.concatenate([codes for _, codes in first]))
 
-    def _gather(self, residuals: Mapping[int, torch.Tensor], rows: Mapping[int, np.ndarray], codes: np.ndarray) -> None:
+    def _gather(
+        self, residuals: Mapping[Layer, torch.Tensor], rows: Mapping[Layer, np.ndarray], codes: np.ndarray
+    ) -> None:
         for layer in residuals.keys() - self._pilot:
             chosen = rows.get(layer, np.arange(len(residuals[layer])))[:PILOT_ROWS]
             pilot = take_rows(residuals[layer], chosen).cpu().numpy().mean(0, dtype=np.float64)
@@ -95,7 +98,7 @@ class GroupBuffers:
         self._hand_over(code, {layer: self._buffers[code, layer][: self._filled[code]] for layer in layers})
         self._filled[code] = 0
 
-    def _write(self, layer: int, x: torch.Tensor, rows: np.ndarray | None, part: Mapping[int, np.ndarray]) -> None:
+    def _write(self, layer: Layer, x: torch.Tensor, rows: np.ndarray | None, part: Mapping[int, np.ndarray]) -> None:
         for code, index in part.items():
             if (code, layer) not in self._buffers:
                 self._buffers[code, layer] = torch.empty(self._capacity, x.shape[1], dtype=self._dtype, device=x.device)

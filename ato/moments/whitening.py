@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ato.numerics.memo import Memo
+from ato.residuals.position_policies import Layer
 from ato.text.splits import group_names
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class Whitening:
         return cls(n, np.asarray(mean, dtype=np.float64), matrix[:, ::-1])
 
     @classmethod
-    def of_layer(cls, moments: "Moments", layer: int, groups: str | Sequence[str] = "train") -> "Whitening":
+    def of_layer(cls, moments: "Moments", layer: Layer, groups: str | Sequence[str] = "train") -> "Whitening":
         """Whitening of a layer, made once and shared by all its pairs.
 
         Raises:
@@ -76,7 +78,10 @@ class Whitening:
             n, mean, scatter = moments.scatter(layer, names)
             return cls.from_scatter(mean, scatter, n, moments.epsilon, RESOLUTION)
 
-        return moments.derived.get(("whitening", layer, *names), make)
+        return _WHITENINGS.get(moments, (layer, tuple(names)), make)
+
+
+_WHITENINGS: Memo[tuple[Layer, tuple[str, ...]], Whitening] = Memo(capacity=4)
 
 
 def groups_of(moments: "Moments", split: str | Sequence[str]) -> list[str]:

@@ -1,16 +1,18 @@
-"""Sums per document, and the 95 % intervals that resampling documents gives.
+"""Estimates with their 95 % intervals, from resampling documents.
 
 Tokens of one document are correlated, so a bootstrap over tokens gives intervals that are far too narrow. Every
 score here is a function of sums over documents; resampling documents is then a product of multinomial weights
 with those sums, and no token is touched twice.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ato.errors import InputError
+from ato.numerics.sums import Sums, arrays_of, map_arrays, total
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -21,48 +23,87 @@ _CHUNK_NUMBERS = 4_000_000
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How an interval is made: the number of resamples, and the seed of their draws."""
+    """How an interval is made: the number of resamples, and the seed of their draws.
+
+    Raises:
+        InputError: fewer than 40 resamples, from which no 2.5th percentile can be read.
+    """
 
     n_resamples: int = 1000
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.n_resamples < 40:
+            raise InputError(
+                f"{self.n_resamples} resamples give no 95 % interval", cure="take 40 or more, 1000 by default"
+            )
+
+
+DEFAULT_BOOTSTRAP = Bootstrap()
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval; None where it cannot be told, as with one document."""
+    """A number with its 95 % interval; None where it is not known, as the limits are from a single document."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
 
+    def __float__(self) -> float:
+        """The value; NaN where it is not known."""
+        return float("nan") if self.value is None else self.value
 
-def resampled_sums(statistics: Mapping[str, np.ndarray], n_boot: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
+
+@dataclass(frozen=True)
+class EstimateArray:
+    """Estimates in arrays of one shape; NaN where a value or a limit is not known."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def __getitem__(self, index: int | tuple[int, ...]) -> Estimate:
+        return Estimate(*(number_or_none(part[index]) for part in (self.value, self.low, self.high)))
+
+    def item(self) -> Estimate:
+        """The only estimate of arrays without axes."""
+        return self[()]
+
+    def bounded_where(self, mask: np.ndarray) -> "EstimateArray":
+        """The same values, with limits only where the mask is true."""
+        return EstimateArray(self.value, np.where(mask, self.low, np.nan), np.where(mask, self.high, np.nan))
+
+
+def resampled_sums(sums: Sums, bootstrap: Bootstrap) -> Iterator[Sums]:
     """Sums [b, ...] over documents drawn with replacement, in chunks of b resamples that bound the memory.
 
     Args:
-        statistics: name -> [documents, ...] sums per document.
-        n_boot: number of resamples in all.
-        seed: of the draws; the chunks change nothing.
+        sums: [documents, ...] sums per document, see ``ato.numerics.sums``.
+        bootstrap: number of resamples in all, and their seed; the chunks change nothing.
     """
-    n_documents = len(next(iter(statistics.values())))
-    flat = {name: values.reshape(n_documents, -1) for name, values in statistics.items()}
-    width = 2 * n_documents + sum(values.shape[1] for values in flat.values())
+    sums = map_arrays(np.ascontiguousarray, sums)
+    arrays = list(arrays_of(sums))
+    n_documents = len(arrays[0])
+    width = 2 * n_documents + sum(array[0].size for array in arrays)
     chunk = max(1, _CHUNK_NUMBERS // max(width, 1))
-    rng = np.random.default_rng(seed)
-    for start in range(0, n_boot, chunk):
-        b = min(chunk, n_boot - start)
+    rng = np.random.default_rng(bootstrap.seed)
+    for start in range(0, bootstrap.n_resamples, chunk):
+        b = min(chunk, bootstrap.n_resamples - start)
         drawn = rng.integers(n_documents, size=(b, n_documents)) + np.arange(b)[:, None] * n_documents
         weights = np.bincount(drawn.ravel(), minlength=b * n_documents).reshape(b, n_documents).astype(np.float64)
-        yield {name: (weights @ values).reshape(b, *statistics[name].shape[1:]) for name, values in flat.items()}
+        yield map_arrays(partial(_weighted, weights), sums)
+
+
+def _weighted(weights: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Sums [b, ...] of an array [documents, ...] with weights [b, documents]."""
+    return (weights @ array.reshape(len(array), -1)).reshape(len(weights), *array.shape[1:])
 
 
 def document_bootstrap(
-    statistics: np.ndarray | Mapping[str, np.ndarray],
-    estimator: Callable[..., np.ndarray],
-    n_boot: int = 1000,
-    seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Percentile interval (95 %) of an estimate that is a function of sums over documents.
+    sums: Sums, estimator: Callable[[Sums], np.ndarray], bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
+) -> EstimateArray:
+    """An estimate that is a function of sums over documents, with its percentile interval (95 %).
 
     Documents are drawn with replacement (multinomial weights) and the estimate is made from the weighted sums;
     the limits are the 2.5th and 97.5th percentile of the estimates, widened where needed to hold the estimate from
@@ -70,34 +111,26 @@ def document_bootstrap(
     finite (no variance left) are left out of its limits.
 
     Args:
-        statistics: [documents, ...] sums per document, or a mapping of names to such arrays.
-        estimator: takes what ``statistics`` is, with resamples [b, ...] in place of documents, and returns
-            estimates [b, ...].
-        n_boot: number of resamples.
-        seed: of the draws; equal seeds give equal limits.
+        sums: [documents, ...] sums per document, one array or a dataclass of them, see
+            ``ato.numerics.sums``.
+        estimator: takes what ``sums`` is, with resamples [b, ...] in place of documents, and returns estimates
+            [b, ...].
+        bootstrap: equal seeds give equal limits.
 
     Returns:
-        (low, high), each of the shape of one estimate, NaN where no resample gave one; (None, None) with fewer
+        Estimates of the shape of one estimate. Limits are NaN where no resample gave one, and everywhere with fewer
         than two documents, since one document says nothing about the spread between documents.
-
-    Raises:
-        InputError: fewer than 40 resamples, from which no 2.5th percentile can be read.
     """
-    if n_boot < 40:
-        raise InputError(f"{n_boot} resamples give no 95 % interval", cure="take n_boot of 40 or more, 1000 by default")
-    single = not isinstance(statistics, Mapping)
-    named = {"": np.asarray(statistics)} if single else statistics
-    named = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}  # type: ignore[union-attr]
-    if len(next(iter(named.values()))) < 2:
-        return None, None
-    estimates = np.concatenate(
-        [np.asarray(estimator(sums[""] if single else sums)) for sums in resampled_sums(named, n_boot, seed)]
-    )
+    sums = map_arrays(partial(np.asarray, dtype=np.float64), sums)
+    value = np.asarray(estimator(total(sums)))[0]
+    if len(next(arrays_of(sums))) < 2:
+        return EstimateArray(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+    estimates = np.concatenate([np.asarray(estimator(resample)) for resample in resampled_sums(sums, bootstrap)])
     low, high = percentile_limits(estimates)
-    total = {name: values.sum(0, keepdims=True) for name, values in named.items()}
-    point = np.asarray(estimator(total[""] if single else total))[0]
-    known = np.isfinite(point)
-    return np.where(known, np.minimum(low, point), low), np.where(known, np.maximum(high, point), high)
+    known = np.isfinite(value)
+    return EstimateArray(
+        value, np.where(known, np.minimum(low, value), low), np.where(known, np.maximum(high, value), high)
+    )
 
 
 def percentile_limits(estimates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,10 +142,10 @@ def percentile_limits(estimates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     last = np.isfinite(ordered).sum(1) - 1
     rows, limits = np.arange(len(ordered)), []
     for probability in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
-        place = probability * np.maximum(last, 0)
-        below = place.astype(np.int64)
+        position = probability * np.maximum(last, 0)
+        below = position.astype(np.int64)
         left, right = ordered[rows, below], ordered[rows, np.minimum(below + 1, np.maximum(last, 0))]
-        limits.append((left + (right - left) * (place - below)).reshape(estimates.shape[1:]))
+        limits.append((left + (right - left) * (position - below)).reshape(estimates.shape[1:]))
     return limits[0], limits[1]
 
 

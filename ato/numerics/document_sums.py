@@ -1,10 +1,13 @@
 """Sums per document: the sufficient statistics that every interval by document is made from."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 import torch
+
+from ato.errors import DataError
+from ato.numerics.sums import Sums, arrays_of, map_arrays
 
 
 @dataclass(frozen=True)
@@ -47,38 +50,53 @@ def _run_starts(document: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.append(True, document[1:] != document[:-1])) if len(document) else np.zeros(0, dtype=int)
 
 
-class DocumentSums:
-    """Named float64 sums with one row a document, in a table that grows with the documents and not with the tokens."""
+class DocumentSums(Generic[Sums]):
+    """Accumulates float64 sums with one row a document: memory grows with the documents and not with the tokens.
+
+    The sums are of one type, see ``ato.numerics.sums``.
+    """
 
     def __init__(self) -> None:
         self._row_of: dict[int, int] = {}
-        self._tables: dict[str, np.ndarray] = {}
+        self._tables: Sums | None = None
 
     def __len__(self) -> int:
         return len(self._row_of)
 
-    def add(self, documents: np.ndarray, sums: Mapping[str, np.ndarray]) -> None:
-        """Add sums [s, ...] to the rows of distinct documents [s]; every call gives the same names."""
+    def add(self, documents: np.ndarray, sums: Sums) -> None:
+        """Add sums [s, ...] to the rows of distinct documents [s]; every call gives the same type."""
         rows = [self._row_of.setdefault(number, len(self._row_of)) for number in documents.tolist()]
-        for name, values in sums.items():
-            table = self._tables.get(name)
-            if table is None or len(table) < len(self):
-                # Doubling keeps the cost of growing linear in the number of documents.
-                grown = np.zeros((max(2 * len(self), 16), *values.shape[1:]))
-                if table is not None:
-                    grown[: len(table)] = table
-                self._tables[name] = table = grown
+        if self._tables is None:
+            self._tables = map_arrays(lambda values: np.zeros((self._capacity, *values.shape[1:])), sums)
+        elif len(next(arrays_of(self._tables))) < len(self):
+            self._tables = map_arrays(self._grown, self._tables)
+        for table, values in zip(arrays_of(self._tables), arrays_of(sums), strict=True):
             table[rows] += values
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Name -> [documents, ...], ordered by document number, so that the order of blocks changes no resample."""
-        numbers = sorted(self._row_of)
-        rows = [self._row_of[number] for number in numbers]
-        return {name: table[rows] for name, table in self._tables.items()}
+    @property
+    def _capacity(self) -> int:
+        """Rows of a new table: doubling keeps the cost of growing linear in the number of documents."""
+        return max(2 * len(self), 16)
 
-    def __add__(self, other: "DocumentSums") -> "DocumentSums":
-        merged = DocumentSums()
+    def _grown(self, table: np.ndarray) -> np.ndarray:
+        grown = np.zeros((self._capacity, *table.shape[1:]))
+        grown[: len(table)] = table
+        return grown
+
+    def sums(self) -> Sums:
+        """The sums [documents, ...], ordered by document number, so that the order of blocks changes no resample.
+
+        Raises:
+            DataError: no document was added.
+        """
+        if self._tables is None:
+            raise DataError("no document was seen", cure="choose a split that is not empty")
+        rows = [self._row_of[number] for number in sorted(self._row_of)]
+        return map_arrays(lambda table: table[rows], self._tables)
+
+    def __add__(self, other: "DocumentSums[Sums]") -> "DocumentSums[Sums]":
+        merged: DocumentSums[Sums] = DocumentSums()
         for part in (self, other):
             if len(part):
-                merged.add(np.array(sorted(part._row_of)), part.arrays())
+                merged.add(np.array(sorted(part._row_of)), part.sums())
         return merged

@@ -1,13 +1,17 @@
 """Checks of rows at the door: shapes, widths, group numbers and finiteness, before any statistic sees them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from ato.errors import InputError, LayerError, NonFiniteError
 from ato.numerics.parallel import run_tasks
+
+Layer = TypeVar("Layer", bound=Hashable)
+"""What residuals are kept under."""
 
 
 def as_float_tensor(x: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -20,11 +24,11 @@ def as_float_tensor(x: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def validate_residuals(
-    residuals: Mapping[int, np.ndarray | torch.Tensor],
-    layers: Sequence[int],
-    widths: dict[int, int],
-    rows: Mapping[int, np.ndarray] | None = None,
-) -> dict[int, torch.Tensor]:
+    residuals: Mapping[Layer, np.ndarray | torch.Tensor],
+    layers: Sequence[Layer],
+    widths: Mapping[Layer, int],
+    rows: Mapping[Layer, np.ndarray] | None = None,
+) -> dict[Layer, torch.Tensor]:
     """Rows [n, d] of the layers as float tensors; with ``rows``, layer -> [k] row numbers, n may differ between layers.
 
     Raises:
@@ -33,8 +37,8 @@ def validate_residuals(
         NonFiniteError: an entry is NaN or infinite.
     """
     if missing := [layer for layer in layers if layer not in residuals]:
-        raise LayerError(f"residuals of layers {missing} are missing", where=f"given {sorted(residuals)}")
-    found: dict[int, torch.Tensor] = {}
+        raise LayerError(f"residuals of layers {missing} are missing", where=f"given {list(residuals)}")
+    found: dict[Layer, torch.Tensor] = {}
     n = None
     for layer in layers:
         x = as_float_tensor(residuals[layer])

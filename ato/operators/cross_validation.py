@@ -9,8 +9,10 @@ import numpy as np
 
 from ato.errors import DataError, SettingsError
 from ato.moments.moments import Moments
+from ato.numerics.memo import Memo
 from ato.numerics.parallel import run_tasks
 from ato.operators.solvers import Eigendecomposition, decompose, ridge_errors
+from ato.residuals.position_policies import Layer
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class HeldOutRows:
     """[d_in, d_in] about the train mean"""
 
     @classmethod
-    def of(cls, moments: Moments, source: int, train: tuple[str, ...], test: tuple[str, ...]) -> "HeldOutRows":
+    def of(cls, moments: Moments, source: Layer, train: tuple[str, ...], test: tuple[str, ...]) -> "HeldOutRows":
         """From moments. Raises DataError where either side has no rows."""
         _, mean, _ = moments.variation(source, train)
         n_test, mean_test, sxx_test = moments.scatter(source, test)
@@ -56,7 +58,7 @@ class HeldOutTarget:
     """Sum of the scores of the constant dimensions."""
 
     @classmethod
-    def of(cls, moments: Moments, rows: HeldOutRows, source: int, target: int) -> "HeldOutTarget":
+    def of(cls, moments: Moments, rows: HeldOutRows, source: Layer, target: int) -> "HeldOutTarget":
         """From moments. Raises LayerError where they lack the pair."""
         sxy, sxy_test = moments.cross(source, target, rows.train), moments.cross(source, target, rows.test)
         n_train, mean, variation = moments.variation(target, rows.train)
@@ -92,14 +94,14 @@ class RidgeRows:
     """[k, k] Sxx of the test rows in the eigenbasis"""
 
     @classmethod
-    def of(cls, moments: Moments, source: int, train: tuple[str, ...], test: tuple[str, ...]) -> "RidgeRows":
+    def of(cls, moments: Moments, source: Layer, train: tuple[str, ...], test: tuple[str, ...]) -> "RidgeRows":
         """From moments. Raises DataError where either side has no rows."""
         rows = HeldOutRows.of(moments, source, train, test)
         eigen = decompose(moments.scatter(source, train)[2], moments.epsilon)
         return cls(rows, eigen, eigen.vectors.T @ rows.sxx_test @ eigen.vectors)
 
     def r2(
-        self, moments: Moments, source: int, target: int, alphas: np.ndarray, *, of_update: bool = False
+        self, moments: Moments, source: Layer, target: int, alphas: np.ndarray, *, of_update: bool = False
     ) -> np.ndarray:
         """R2 [alphas] of ridge fitted on the train groups, on the test groups."""
         held_out = HeldOutTarget.of(moments, self.rows, source, target)
@@ -111,6 +113,11 @@ class RidgeRows:
         rotated_xy = self.eigen.vectors.T @ sxy_test
         errors = ridge_errors(self.eigen, sxy, self.rotated, rotated_xy, syy_test, held_out.weights, alphas)
         return held_out.r2(errors)
+
+
+_FOLDS: Memo[Layer, list[RidgeRows]] = Memo(capacity=1)
+"""Source -> its train folds held out, one after another, for all targets of the latest source."""
+_TRAIN: Memo[Layer, Eigendecomposition] = Memo(capacity=1)
 
 
 def contiguous_folds(n: int, n_folds: int) -> np.ndarray:
@@ -148,7 +155,7 @@ def document_folds(documents: np.ndarray, n_folds: int) -> np.ndarray:
 
 
 def cross_validated_r2(
-    moments: Moments, source: int, target: int, alphas: np.ndarray, *, of_update: bool = False
+    moments: Moments, source: Layer, target: int, alphas: np.ndarray, *, of_update: bool = False
 ) -> np.ndarray:
     """R2 of ridge on each held-out train fold, at every strength: [alphas, folds with rows].
 
@@ -173,15 +180,15 @@ def cross_validated_r2(
         tasks: list[Callable[[], Any]] = [*folds, partial(train_eigendecomposition, moments, source)]
         return run_tasks(tasks)[:-1]
 
-    prepared = moments.derived.get(("folds", source), prepare)
+    prepared = _FOLDS.get(moments, source, prepare)
     tasks = [partial(fold.r2, moments, source, target, alphas, of_update=of_update) for fold in prepared]
     return np.stack(run_tasks(tasks), axis=1)
 
 
-def train_eigendecomposition(moments: Moments, source: int) -> Eigendecomposition:
+def train_eigendecomposition(moments: Moments, source: Layer) -> Eigendecomposition:
     """Eigendecomposition of Sxx on all train folds, made once for all targets of a source."""
     train = moments.train_folds
-    return moments.derived.get(("train", source), lambda: decompose(moments.scatter(source, train)[2], moments.epsilon))
+    return _TRAIN.get(moments, source, lambda: decompose(moments.scatter(source, train)[2], moments.epsilon))
 
 
 def fold_sides(moments: Moments) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -11,9 +11,11 @@ from functools import partial
 import numpy as np
 
 from ato.moments.moments import Moments
+from ato.numerics.memo import Memo
 from ato.numerics.parallel import run_tasks
 from ato.operators.cross_validation import HeldOutRows, HeldOutTarget, fold_sides
-from ato.operators.methods import Strengths
+from ato.operators.strengths import Strengths
+from ato.residuals.position_policies import Layer
 
 TOLERANCE = 1e-10
 """Duality gap relative to the mean square of an output at which it is solved; scikit-learn's default is 1e-4."""
@@ -120,8 +122,11 @@ def elastic_net_path(
         yield alpha, solution
 
 
+_FOLDS: Memo[Layer, list[tuple[HeldOutRows, GramProblem]]] = Memo(capacity=1)
+
+
 def cross_validated_elastic_net(
-    moments: Moments, source: int, target: int, strengths: Strengths, *, tolerance: float = SCORE_TOLERANCE
+    moments: Moments, source: Layer, target: int, strengths: Strengths, *, tolerance: float = SCORE_TOLERANCE
 ) -> np.ndarray:
     """R2 on each held-out train fold at every grid point: [grid, folds with rows].
 
@@ -139,8 +144,9 @@ def cross_validated_elastic_net(
         DataError: fewer than two train folds have rows.
     """
     assert strengths.l1_ratios is not None
-    prepared = moments.derived.get(
-        ("l1 folds", source),
+    prepared = _FOLDS.get(
+        moments,
+        source,
         lambda: run_tasks([partial(_source_fold, moments, source, *sides) for sides in fold_sides(moments)]),
     )
     ratios = np.unique(strengths.l1_ratios)
@@ -160,7 +166,7 @@ def cross_validated_elastic_net(
 
 
 def _source_fold(
-    moments: Moments, source: int, train: tuple[str, ...], test: tuple[str, ...]
+    moments: Moments, source: Layer, train: tuple[str, ...], test: tuple[str, ...]
 ) -> tuple[HeldOutRows, GramProblem]:
     rows = HeldOutRows.of(moments, source, train, test)
     n, _, sxx = moments.scatter(source, train)

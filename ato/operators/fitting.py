@@ -1,6 +1,6 @@
 """Fitting transport operators, from rows or from moments, with the strength chosen by cross-validation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -12,36 +12,13 @@ from ato.errors import DataError, InputError, SettingsError
 from ato.moments.moments import Moments
 from ato.numerics.parallel import run_task
 from ato.numerics.validation import as_float_tensor
-from ato.operators.cross_validation import (
-    contiguous_folds,
-    cross_validated_r2,
-    document_folds,
-    train_eigendecomposition,
-)
-from ato.operators.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net_path
-from ato.operators.methods import (
-    ALPHAS,
-    L1_ALPHAS,
-    L1_METHODS,
-    L1_RATIOS,
-    METHODS,
-    STUDY_ALPHAS,
-    Strengths,
-    strengths_of,
-)
+from ato.operators import method_solvers
+from ato.operators.cross_validation import contiguous_folds, document_folds
+from ato.operators.method_solvers import FitProblem, Solution
+from ato.operators.methods import METHODS, OperatorMethod, method_named, takers_of
 from ato.operators.operator import TransportOperator
-from ato.operators.solvers import output_root, reduced_rank, ridge
-
-__all__ = [
-    "ALPHAS",
-    "L1_ALPHAS",
-    "L1_RATIOS",
-    "METHODS",
-    "STUDY_ALPHAS",
-    "OperatorFit",
-    "fit_operator",
-    "fit_operator_from_moments",
-]
+from ato.operators.strengths import Strength, strengths_of
+from ato.residuals.position_policies import Layer, layer_number
 
 DOUBLE_WORK = 4e9
 """Up to this many multiplications, rows given as float32 are multiplied in float64: it takes no time that matters."""
@@ -105,18 +82,16 @@ def fit_operator(
     Args:
         X: source rows [n, d_in], NumPy or torch.
         Y: target rows [n, d_out].
-        method: ``ridge``; ``linear`` (alpha 0, pseudo-inverse); ``lasso``; ``elasticnet``; ``ridge_to_identity`` (ridge
-            on y - x); ``rrr`` (reduced-rank ridge); ``svd`` (ridge truncated by SVD, the study's); ``identity``;
-            ``identity+bias``; ``mean``.
-        alphas: strengths on scikit-learn's scale: on the sum of squares, default ``ALPHAS``; on the mean of squares for
-            lasso and elastic net, default ``L1_ALPHAS``.
+        method: one of ``ato.operators.methods.METHODS`` that needs rows alone; docs/methods.md lists them.
+        alphas: strengths on scikit-learn's scale: on the mean of squares for lasso and elastic net, on the sum of
+            squares for all others; default: the method's.
         cv_folds: number of folds: consecutive as scikit-learn's ``KFold``, or of whole documents.
         folds: [n] fold numbers instead.
         documents: [n] document of each row: no document is split between folds.
-        rank: for ``rrr`` and ``svd``; default full.
+        rank: of methods that have one; default full.
         output_weight: metric of ``rrr``: ``whitened``, ``raw`` or ``features``.
         decoder: SAE decoder rows [features, d_out] for ``features``.
-        l1_ratios: shares of the L1 penalty for ``elasticnet``, default ``L1_RATIOS``.
+        l1_ratios: shares of the L1 penalty for ``elasticnet``; default: the method's.
 
     Returns:
         The fit; ``cv_scores`` equal those of ``GridSearchCV(Ridge())`` or ``ElasticNet()`` on the same folds.
@@ -131,15 +106,20 @@ def fit_operator(
         raise InputError("X and Y must be [n, d_in] and [n, d_out]", where=shapes)
     if not len(X) or not X.shape[1] or not Y.shape[1]:
         raise DataError("no rows to fit on", where=f"X {tuple(X.shape)}, Y {tuple(Y.shape)}")
+    kind = METHODS.get(method)
+    if kind is None or not kind.fits_rows:
+        wrong = f"unknown method {method!r}" if kind is None else f"{method} cannot be fitted on rows alone"
+        cure = f"choose from {[name for name, other in METHODS.items() if other.fits_rows]}"
+        raise SettingsError(wrong, where=None if kind is None else kind.summary, cure=cure)
     strengths = strengths_of(method, alphas, l1_ratios)
-    _check_shapes(method, rank, X.shape[1], Y.shape[1])
+    _check_shapes(kind, rank, X.shape[1], Y.shape[1])
     codes = _fold_codes(len(X), cv_folds, folds, documents, needed=len(strengths) > 1)
     double = len(X) * (X.shape[1] + Y.shape[1]) ** 2 <= DOUBLE_WORK or len(X) < FEW_ROWS * X.shape[1]
     moments = Moments(
         [(0, 1)],
         n_folds=int(codes.max()) + 1,
         precision="float64" if double else "auto",
-        squares_only=[] if method == "rrr" else [1],
+        squares_only=[] if kind.output_weight else [1],
     )
     for start in range(0, len(X), SLICE_ROWS):
         rows = slice(start, start + SLICE_ROWS)
@@ -150,7 +130,7 @@ def fit_operator(
 
 def fit_operator_from_moments(
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     method: str = "ridge",
     alphas: Sequence[float] | None = None,
@@ -168,7 +148,8 @@ def fit_operator_from_moments(
     Args:
         moments: of residual rows; groups ``val`` and ``test`` are not looked at.
         source, target: layers, a pair of the moments.
-        method, alphas, rank, output_weight, decoder, l1_ratios: as in ``fit_operator``.
+        method: one of ``ato.operators.methods.METHODS``; for ``permuted``, give the moments of permuted rows.
+        alphas, rank, output_weight, decoder, l1_ratios: as in ``fit_operator``.
         identity: model the residuals come from (its ``model``, ``revision`` and ``weights_hash`` are kept with the
             operator).
         collection: key of the collection the residuals come from.
@@ -181,31 +162,34 @@ def fit_operator_from_moments(
     moments.check_pair(source, target)
     n, mean_x, _ = moments.variation(source, moments.train_folds)
     _, mean_y, _ = moments.variation(target, moments.train_folds)
-    strengths = strengths_of(method, alphas, l1_ratios)
-    _check_shapes(method, rank, len(mean_x), len(mean_y))
+    kind, strengths = method_named(method), strengths_of(method, alphas, l1_ratios)
+    _check_shapes(kind, rank, len(mean_x), len(mean_y))
+    problem = FitProblem(
+        moments,
+        source,
+        target,
+        moments.train_folds,
+        strengths,
+        rank=rank,
+        output_weight=output_weight if "output_weight" in kind.parameters else kind.output_weight,
+        decoder=None if decoder is None else as_float_tensor(decoder).cpu().numpy().astype(np.float64),
+    )
     scores = None
     if len(strengths) > 1 or (len(strengths) and len(moments.train_folds) > 1):
-        scores = _cross_validated(moments, source, target, method, strengths)
+        scores = _held_out_r2(kind, problem)
     best = 0 if scores is None else int(np.argmax(scores.mean(axis=1)))
-    alpha = float(strengths.alphas[best]) if len(strengths) else None
-    l1_ratio = None if strengths.l1_ratios is None else float(strengths.l1_ratios[best])
-    kept_rank = gap = None
-    if l1_ratio is None:
-        solve = partial(_matrix, moments, source, target, method, alpha, rank, output_weight, decoder)
-        matrix, kept_rank, limit = run_task(solve)
-    else:
-        matrix, gap = run_task(partial(_sparse_matrix, moments, source, target, strengths, best))
-        limit = min(matrix.shape)
+    strength = strengths[best] if len(strengths) else Strength()
+    solution = run_task(partial(_solver(kind), problem, strength))
     operator = TransportOperator(
-        matrix,
-        mean_y - matrix @ mean_x if method != "identity" else np.zeros(len(mean_y)),
-        "ridge" if method == "svd" else method,
-        source_layer=source,
+        solution.matrix,
+        mean_y - solution.matrix @ mean_x if solution.bias is None else solution.bias,
+        kind.stored_as or kind.name,
+        source_layer=layer_number(source),
         target_layer=target,
-        alpha=alpha,
-        l1_ratio=l1_ratio,
-        rank=limit,
-        output_weight=output_weight if method == "rrr" else None,
+        alpha=strength.alpha,
+        l1_ratio=strength.l1_ratio,
+        rank=solution.rank,
+        output_weight=problem.output_weight,
         x_mean=mean_x,
         y_mean=mean_y,
         model=getattr(identity, "model", None),
@@ -214,78 +198,38 @@ def fit_operator_from_moments(
         collection=collection,
     )
     return OperatorFit(
-        operator.truncated(rank or min(matrix.shape)) if method == "svd" else operator,
-        alpha,
+        operator if solution.truncate_to is None else operator.truncated(solution.truncate_to),
+        strength.alpha,
         strengths.alphas,
         scores,
         len(strengths) > 0 and strengths.at_edge(best),
         n,
-        kept_rank,
+        solution.kept_rank,
         None if scores is None else float(scores[best].mean()),
-        l1_ratio,
+        strength.l1_ratio,
         strengths.l1_ratios,
-        gap,
+        solution.duality_gap,
     )
 
 
-def _cross_validated(moments: Moments, source: int, target: int, method: str, strengths: Strengths) -> np.ndarray:
-    """Held-out R2 [grid, folds]."""
-    if method in L1_METHODS:
-        return cross_validated_elastic_net(moments, source, target, strengths)
-    return cross_validated_r2(moments, source, target, strengths.alphas, of_update=method == "ridge_to_identity")
+def _solver(kind: OperatorMethod) -> Callable[[FitProblem, Strength], Solution]:
+    solver: Callable[[FitProblem, Strength], Solution] = getattr(method_solvers, kind.solver)
+    return solver
 
 
-def _sparse_matrix(
-    moments: Moments, source: int, target: int, strengths: Strengths, point: int
-) -> tuple[np.ndarray, float]:
-    """T [d_out, d_in] of lasso or elastic net at a point of the grid, and its duality gap."""
-    assert strengths.l1_ratios is not None
-    train = moments.train_folds
-    n, _, sxx = moments.scatter(source, train)
-    sxy, (_, _, syy) = moments.cross(source, target, train), moments.variation(target, train)
-    problem = GramProblem.of_source(n, sxx).with_target(n, sxy, syy)
-    # Down the path from the largest alpha: each start is close to its solution.
-    path = strengths.alphas[strengths.alphas >= strengths.alphas[point]]
-    *_, (_, solution) = elastic_net_path(problem, path, float(strengths.l1_ratios[point]))
-    return solution.weights.T, float(solution.gaps.max())
+def _held_out_r2(kind: OperatorMethod, problem: FitProblem) -> np.ndarray:
+    """R2 [grid, folds with rows], by the method's scorer or by its solver."""
+    if kind.scorer is None:
+        return method_solvers.refitted_r2(problem, _solver(kind))
+    scores: np.ndarray = getattr(method_solvers, kind.scorer)(problem)
+    return scores
 
 
-def _matrix(
-    moments: Moments,
-    source: int,
-    target: int,
-    method: str,
-    alpha: float | None,
-    rank: int | None,
-    output_weight: str,
-    decoder: Rows | None,
-) -> tuple[np.ndarray, int | None, int | None]:
-    """T [d_out, d_in], the source directions kept and a bound of T's rank."""
-    d_in, d_out = moments.d[source], moments.d[target]
-    if alpha is None:
-        if method == "mean":
-            return np.zeros((d_out, d_in)), None, 0
-        return np.eye(d_in), None, None
-    train = moments.train_folds
-    eigen = train_eigendecomposition(moments, source)
-    sxy = moments.cross(source, target, train)
-    if method == "ridge_to_identity":
-        weights = np.eye(d_in) + ridge(eigen, sxy - moments.scatter(source, train)[2], alpha)
-        return weights.T, eigen.kept_rank, d_in
-    limit = min(eigen.kept_rank, d_out)
-    if method != "rrr":
-        return ridge(eigen, sxy, alpha).T, eigen.kept_rank, limit
-    rows = None if decoder is None else as_float_tensor(decoder).cpu().numpy().astype(np.float64)
-    root, inverse_root = output_root(output_weight, moments.scatter(target, train)[2], moments.epsilon, rows)
-    solution = reduced_rank(eigen, sxy, alpha, root, inverse_root)
-    return solution.weights(rank or d_out).T, eigen.kept_rank, min(limit, rank or d_out)
-
-
-def _check_shapes(method: str, rank: int | None, d_in: int, d_out: int) -> None:
-    if "identity" in method and d_in != d_out:
-        raise SettingsError(f"{method} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
-    if rank is not None and method not in ("rrr", "svd"):
-        raise SettingsError(f"rank has no effect on {method}", cure="choose rrr or svd")
+def _check_shapes(kind: OperatorMethod, rank: int | None, d_in: int, d_out: int) -> None:
+    if kind.one_width and d_in != d_out:
+        raise SettingsError(f"{kind.name} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
+    if rank is not None and "rank" not in kind.parameters:
+        raise SettingsError(f"rank has no effect on {kind.name}", cure=f"choose {takers_of('rank')}")
     if rank is not None and not 1 <= rank <= min(d_in, d_out):
         raise SettingsError(f"rank {rank} is impossible here", cure=f"choose 1 to {min(d_in, d_out)}")
 

@@ -55,7 +55,9 @@ class TransportOperator:
     """Revision of the hub model the residuals come from."""
     weights_hash: str | None = None
     collection: str | None = None
-    _placed: dict[tuple, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, repr=False, init=False)
+    _placed: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = field(
+        default_factory=dict, repr=False, init=False
+    )
 
     @property
     def d_in(self) -> int:

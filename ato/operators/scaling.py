@@ -12,13 +12,14 @@ import numpy as np
 
 from ato.errors import SettingsError
 from ato.moments.moments import Moments
+from ato.numerics.memo import Memo
 from ato.numerics.parallel import run_tasks
 from ato.operators.cross_validation import RidgeRows
-from ato.operators.methods import strengths_of
+from ato.operators.methods import METHODS, method_named
 from ato.operators.operator import TransportOperator
 from ato.operators.solvers import ridge
-
-SCALED_METHODS = ("ridge", "linear", "ridge_to_identity")
+from ato.operators.strengths import strengths_of
+from ato.residuals.position_policies import Layer, layer_number
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,12 @@ class ScalingFit:
     """That R2, uniform average over dimensions; constant dimensions count as in ``cross_validated_r2``."""
 
 
+_SHARES: Memo[tuple[Layer, tuple[float, ...]], list[RidgeRows]] = Memo(capacity=1)
+
+
 def scaling_fits(
     moments: Moments,
-    source: int,
+    source: Layer,
     target: int,
     fractions: Sequence[float],
     method: str = "ridge",
@@ -52,8 +56,8 @@ def scaling_fits(
         moments: with these fractions among their ``cuts`` (or 1).
         source, target: a pair of the moments.
         fractions: shares of the train documents.
-        method: ``ridge``, ``linear`` or ``ridge_to_identity``.
-        alphas: strengths on the sum of squares; default ``ALPHAS``.
+        method: one that ``scales``: ridge in one form or another.
+        alphas: strengths on the sum of squares; default: the method's.
 
     Returns:
         One fit for each fraction, in their order.
@@ -63,16 +67,19 @@ def scaling_fits(
         SettingsError: another method, impossible strengths, or a fraction that the moments do not hold apart.
         DataError: a share, or the validation split, has no rows.
     """
-    if method not in SCALED_METHODS:
-        raise SettingsError(f"no scaling study of {method!r}", cure=f"choose from {list(SCALED_METHODS)}")
+    kind = method_named(method)
+    if not kind.scales:
+        cure = f"choose from {[name for name, other in METHODS.items() if other.scales]}"
+        raise SettingsError(f"no scaling study of {method!r}", cure=cure)
     moments.check_pair(source, target)
-    of_update = method == "ridge_to_identity"
+    of_update = kind.scorer == "update_r2"
     if of_update and moments.d and moments.d[source] != moments.d[target]:
         raise SettingsError(f"{method} needs layers of one width", where=f"{source} -> {target}", cure="choose ridge")
     strengths = strengths_of(method, alphas).alphas
     shares = [moments.train_share(fraction) for fraction in fractions]
-    prepared = moments.derived.get(
-        ("shares", source, *fractions),
+    prepared = _SHARES.get(
+        moments,
+        (source, tuple(fractions)),
         lambda: run_tasks([partial(RidgeRows.of, moments, source, share, ("val",)) for share in shares]),
     )
 
@@ -91,7 +98,7 @@ def scaling_fits(
             matrix,
             y_mean - matrix @ x_mean,
             method,
-            source_layer=source,
+            source_layer=layer_number(source),
             target_layer=target,
             alpha=float(strengths[best]),
             rank=min(matrix.shape) if of_update else min(share.eigen.kept_rank, len(y_mean)),

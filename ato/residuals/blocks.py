@@ -9,6 +9,7 @@ import torch
 
 from ato.errors import NonFiniteError
 from ato.residuals.attended import Attended
+from ato.residuals.position_policies import Layer
 
 _KEYS = ("sequence_id", "position", "token_id", "document", "group")
 
@@ -21,8 +22,8 @@ class ResidualBlock:
     them may keep more than its own statistics.
     """
 
-    residuals: dict[int, torch.Tensor]
-    """Layer -> [n, d_model] float32, the stream after that block."""
+    residuals: dict[Layer, torch.Tensor]
+    """Layer -> [n, d_model] float32, the stream after that block; a ``SourceKey`` -> x of the tokens chosen for a pair."""
     sequence_id: np.ndarray
     """[n] int64."""
     position: np.ndarray
@@ -35,7 +36,8 @@ class ResidualBlock:
     """[n] int16, index into ``group_names(n_folds)``."""
     attended: dict[int, Attended] = field(default_factory=dict)
     """Layer -> the positions that the tokens attend to most in that block, where that was asked for."""
-    _norm: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _norms: dict[Layer, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Cache of ``norm``, by layer."""
 
     @property
     def n(self) -> int:
@@ -43,15 +45,15 @@ class ResidualBlock:
         return len(self.sequence_id)
 
     @property
-    def layers(self) -> tuple[int, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """Layers present, ascending."""
         return tuple(sorted(self.residuals))
 
-    def norm(self, layer: int) -> torch.Tensor:
+    def norm(self, layer: Layer) -> torch.Tensor:
         """Euclidean norms [n] float32 of the rows of a layer, on its device; taken once, and to be left as they are."""
-        if layer not in self._norm:
-            self._norm[layer] = torch.linalg.vector_norm(self.residuals[layer].float(), dim=1)
-        return self._norm[layer]
+        if layer not in self._norms:
+            self._norms[layer] = torch.linalg.vector_norm(self.residuals[layer].float(), dim=1)
+        return self._norms[layer]
 
     def to(self, device: torch.device | str) -> "ResidualBlock":
         """The same rows with their residuals on a device."""
@@ -68,13 +70,13 @@ class ResidualBlock:
         return cls.join_keys(blocks, residuals)
 
     @classmethod
-    def join_keys(cls, blocks: Sequence["ResidualBlock"], residuals: dict[int, torch.Tensor]) -> "ResidualBlock":
+    def join_keys(cls, blocks: Sequence["ResidualBlock"], residuals: dict[Layer, torch.Tensor]) -> "ResidualBlock":
         """The keys of several blocks, in order, over residuals that are joined already."""
         attended = {layer: Attended.join([b.attended[layer] for b in blocks]) for layer in blocks[0].attended}
         keys: dict[str, Any] = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in _KEYS}
         return cls(residuals=residuals, attended=attended, **keys)
 
-    def at(self, layers: Sequence[int]) -> "ResidualBlock":
+    def at(self, layers: Sequence[Layer]) -> "ResidualBlock":
         """The same rows at some of the layers."""
         return replace(self, residuals={layer: self.residuals[layer] for layer in layers})
 
@@ -93,12 +95,16 @@ class ResidualBlock:
 class ResidualSource(Protocol):
     """Anything that yields residual blocks, in an order that is the same on every pass."""
 
-    layers: tuple[int, ...]
     d_model: int
     n_folds: int
 
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers that may be asked for, ascending."""
+        ...
+
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """Blocks of the given layers (default all) and splits (default all of train, val, test)."""
         ...
@@ -135,7 +141,7 @@ def run_pass(
     source: ResidualSource,
     consumers: Sequence[Consumer],
     *,
-    layers: Sequence[int] | None = None,
+    layers: Sequence[Layer] | None = None,
     splits: Collection[str] | None = None,
     on_block: Callable[[ResidualBlock], None] | None = None,
 ) -> int:

@@ -12,6 +12,7 @@ from ato.models.language_model import LanguageModel, pad
 from ato.residuals.attended import most_attended
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.exclusion import NORM_OUTLIER, ExclusionPolicy
+from ato.residuals.position_policies import Layer, layer_number
 from ato.text.sequences import TokenSequence
 
 DEFAULT_BATCH_SIZE = 8
@@ -80,16 +81,16 @@ class LiveSource:
         self._outliers: dict[int, np.ndarray] = {}  # batch number -> mask over its tokens
 
     def blocks(
-        self, layers: abc.Sequence[int] | None = None, splits: abc.Collection[str] | None = None
+        self, layers: abc.Sequence[Layer] | None = None, splits: abc.Collection[str] | None = None
     ) -> abc.Iterator[ResidualBlock]:
         """One block of kept tokens a batch, rows ordered by sequence within the batch and by position.
 
         Raises:
             LayerError: a layer is not in this source.
         """
-        wanted = self.layers if layers is None else tuple(sorted(set(layers)))
-        if missing := sorted(set(wanted) - set(self.layers)):
+        if missing := sorted(set(layers or ()) - set(self.layers)):
             raise LayerError(f"layers {missing} are not in this source", cure=f"choose from {list(self.layers)}")
+        wanted = [layer for layer in self.layers if layers is None or layer in layers]
         self.dropped, self.tokens_run = Counter(), 0
         for number, batch in enumerate(self._batches):
             if splits is None or batch.split in splits:
@@ -101,7 +102,7 @@ class LiveSource:
         """All blocks as one, as ``ResidualBlock.join`` would make it, but gathered into its memory at once."""
         self.dropped, self.tokens_run = Counter(), 0
         n = sum(batch.n_tokens for batch in self._batches)
-        whole = {layer: self._room(n) for layer in self.layers}
+        whole = {layer: self._empty(n) for layer in self.layers}
         blocks: list[ResidualBlock] = []
         taken = 0
         for number, batch in enumerate(self._batches):
@@ -109,11 +110,11 @@ class LiveSource:
             taken += blocks[-1].n
         return ResidualBlock.join_keys(blocks, {layer: x[:taken] for layer, x in whole.items()})
 
-    def _room(self, n: int) -> Tensor:
+    def _empty(self, n: int) -> Tensor:
         return torch.empty(n, self.d_model, dtype=torch.float32, device=self._output_device)
 
-    def _run(self, number: int, batch: "_Batch", room: abc.Mapping[int, Tensor | None]) -> ResidualBlock:
-        """The kept tokens of a batch at the layers of ``room``, at the beginning of the room that there is for each."""
+    def _run(self, number: int, batch: "_Batch", out: abc.Mapping[int, Tensor | None]) -> ResidualBlock:
+        """The kept tokens of a batch at the layers of ``out``, in the first rows of its tensor where there is one."""
         ids, lengths = pad([sequence.token_ids for sequence in batch.sequences])
         keys, cells = batch.keys(self.n_folds), batch.cells(ids.shape[1])
         keep, dropped = self._policy.keep_tokens(keys.token_id, keys.position, self._special)
@@ -126,17 +127,17 @@ class LiveSource:
         def rows(layer: int, stream: Tensor) -> Tensor:
             """Widened only after they were gathered, to move half the bytes."""
             found = stream.flatten(0, 1).index_select(0, gathered)
-            if layer in room:
-                place = room[layer]
-                found = (self._room(len(found)) if place is None else place[: len(found)]).copy_(found)
+            if layer in out:
+                rows_out = out[layer]
+                found = (self._empty(len(found)) if rows_out is None else rows_out[: len(found)]).copy_(found)
             if judge:
                 norms[layer] = torch.linalg.vector_norm(found, dim=1, dtype=torch.float32)
-            return found if layer in room else found[:0]
+            return found if layer in out else found[:0]
 
         run = self._model.read(
-            ids, lengths, self.layers if judge else room, attention=self.attention_layers, site=self._site, keep=rows
+            ids, lengths, self.layers if judge else out, attention=self.attention_layers, site=self._site, keep=rows
         )
-        residuals = {layer: run.residuals[layer] for layer in room}
+        residuals: dict[Layer, Tensor] = {layer: run.residuals[layer] for layer in out}
         if judge:
             outliers = self._judge(norms, keep)
             self._outliers[number] = outliers
@@ -178,7 +179,7 @@ def _drop(outliers: np.ndarray, keep: np.ndarray, dropped: Counter[str]) -> None
 
 
 def _only(x: Tensor, rows: Tensor) -> Tensor:
-    """The given rows, moved together at the beginning of the same memory."""
+    """The given rows, which take the first rows' memory."""
     return x[: len(rows)].copy_(x.index_select(0, rows.to(x.device)))
 
 
@@ -236,5 +237,5 @@ def median_norms(blocks: abc.Iterable[ResidualBlock]) -> dict[int, float]:
     norms: dict[int, list[np.ndarray]] = {}
     for block in blocks:
         for layer in block.residuals:
-            norms.setdefault(layer, []).append(block.norm(layer).cpu().numpy())
+            norms.setdefault(layer_number(layer), []).append(block.norm(layer).cpu().numpy())
     return {layer: float(np.median(np.concatenate(parts))) for layer, parts in norms.items()}

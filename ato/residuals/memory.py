@@ -1,6 +1,6 @@
-"""The beginning of a residual source: its first n tokens, without reading on."""
+"""Residual sources over what is there already: arrays in memory, and the first tokens of another source."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ import torch
 from ato.errors import LayerError
 from ato.residuals.attended import Attended
 from ato.residuals.blocks import ResidualBlock, ResidualSource
+from ato.residuals.position_policies import Layer
 from ato.text.splits import in_splits
 
 
@@ -24,7 +25,7 @@ class FirstTokens:
         self._source, self._n_tokens = source, n_tokens
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """The first blocks of the source; the last is cut where the tokens are reached."""
         left = self._n_tokens
@@ -50,7 +51,7 @@ class MemorySource:
 
     def __init__(
         self,
-        residuals: dict[int, torch.Tensor],
+        residuals: Mapping[int, torch.Tensor],
         *,
         document: np.ndarray | None = None,
         group: np.ndarray | None = None,
@@ -77,7 +78,7 @@ class MemorySource:
         )
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """Consecutive blocks of ``block_rows`` rows."""
         wanted = self.layers if layers is None else tuple(layers)

@@ -15,11 +15,16 @@ from ato.errors import DataError, InputError, LayerError
 from ato.numerics.counter_rng import uniforms
 from ato.numerics.validation import as_float_tensor
 from ato.residuals.blocks import ResidualBlock, ResidualSource, check_finite
-from ato.residuals.position_policies import PositionPolicy, parse_policy, permuted_key, source_key
+from ato.residuals.position_policies import (
+    Layer,
+    PositionPolicy,
+    SourceKey,
+    parse_policy,
+    permuted_key,
+    source_key,
+)
 from ato.residuals.token_index import TokenIndex
 from ato.text.splits import group_names
-
-__all__ = ["PairedSource", "PermutedSource", "PositionPolicy", "parse_policy", "permuted_key", "source_key"]
 
 _ENOUGH_ROWS = 4096
 """Smaller blocks are joined before documents are shuffled: a batch of the running model holds two or three."""
@@ -44,17 +49,26 @@ class _Chosen:
         return torch.nn.functional.embedding_bag(rows.clamp(min=0), x, mode="sum", per_sample_weights=weights)
 
 
-class _Derived:
-    """A residual source whose blocks are made from those of another."""
+class _Matched:
+    """A residual source whose blocks hold target rows of another source beside the source rows they are matched with.
 
-    def __init__(self, source: ResidualSource, targets: Collection[int], inputs: dict[int, tuple[int, int]]):
+    Args:
+        source: whose blocks it reads.
+        inputs: key that source rows are handed out under -> layer or key that they are read from; other layers are
+            targets and keep theirs.
+        targets: layers of the target rows.
+    """
+
+    _cure = "collect longer sequences, or choose another position policy"
+
+    def __init__(self, source: ResidualSource, inputs: dict[Layer, Layer], targets: Collection[int]):
         self.d_model, self.n_folds = source.d_model, source.n_folds
-        self.layers = tuple(sorted({*targets, *inputs}))
+        self.layers: tuple[Layer, ...] = tuple(sorted({*targets, *inputs}))
         self.unpaired: Counter[str] = Counter()
         """Split -> target tokens without a source token, as of the latest whole pass over that split."""
-        self._source, self._inputs = source, inputs  # key -> (source layer, target layer)
+        self._source, self._inputs = source, inputs
 
-    def _make(self, block: ResidualBlock, wanted: Sequence[int]) -> ResidualBlock:
+    def _make(self, block: ResidualBlock, wanted: Sequence[Layer]) -> ResidualBlock:
         raise NotImplementedError
 
     def pair(self, block: ResidualBlock) -> ResidualBlock:
@@ -62,7 +76,7 @@ class _Derived:
         return self._make(block, self.layers)
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """Blocks of target tokens; layers are target layers and keys.
 
@@ -72,17 +86,17 @@ class _Derived:
         """
         wanted = self.layers if layers is None else tuple(layers)
         if missing := sorted(set(wanted) - set(self.layers)):
-            cure = f"choose from {list(self.layers)}"
-            raise LayerError(f"layers {missing} belong to none of the pairs", cure=cure)
+            cure = f"choose from {', '.join(map(str, self.layers))}"
+            raise LayerError(f"layers {', '.join(map(str, missing))} belong to none of the pairs", cure=cure)
         return self._pass(wanted, splits)
 
-    def _read(self, layers: Sequence[int], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
+    def _read(self, layers: Sequence[Layer], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
         return self._source.blocks(layers, splits)
 
-    def _pass(self, wanted: Sequence[int], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
-        inner = sorted({self._inputs[key][0] if key in self._inputs else key for key in wanted})
+    def _pass(self, wanted: Sequence[Layer], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
+        read = sorted({self._inputs.get(layer, layer) for layer in wanted})
         seen, kept = Counter[str](), Counter[str]()
-        for block in self._read(inner, splits):
+        for block in self._read(read, splits):
             check_finite(block)  # while layers still have their own numbers
             made = self._make(block, wanted)
             seen += self._by_split(block)
@@ -94,15 +108,13 @@ class _Derived:
         for split in seen:
             self.unpaired[split] = seen[split] - kept[split]
 
-    _cure = "collect longer sequences, or choose another position policy"
-
     def _by_split(self, block: ResidualBlock) -> Counter[str]:
         counts = np.bincount(block.group, minlength=self.n_folds + 2)
         names = group_names(self.n_folds)
         return sum((Counter({name.split("-")[0]: int(n)}) for name, n in zip(names, counts) if n), Counter[str]())
 
 
-class PairedSource(_Derived):
+class PairedSource(_Matched):
     """Target tokens beside the source tokens that a position policy chooses.
 
     A block has the rows of the target tokens that have a source token for every pair, with their own keys: residuals
@@ -124,40 +136,42 @@ class PairedSource(_Derived):
     ):
         self.policy = parse_policy(policy) if isinstance(policy, str) else policy
         self.pairs, self.seed = tuple(pairs), seed
-        inputs = {source_key(a, b, self.policy): (a, b) for a, b in self.pairs}
-        super().__init__(source, {target for _, target in self.pairs}, inputs)
+        inputs: dict[Layer, Layer] = {source_key(a, b, self.policy): a for a, b in self.pairs}
+        super().__init__(source, inputs, {target for _, target in self.pairs})
 
     def __str__(self) -> str:
         return f"position policy {self.policy.name}"
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """As in every residual source; see the class."""
         if self.policy.kind == "same":
             return self._source.blocks(self.layers if layers is None else layers, splits)
         return super().blocks(layers, splits)
 
-    def _make(self, block: ResidualBlock, wanted: Sequence[int]) -> ResidualBlock:
+    def _make(self, block: ResidualBlock, wanted: Sequence[Layer]) -> ResidualBlock:
         if self.policy.kind == "same":
             return block.at(wanted)
         chosen = self._choose(block)
         # Over all pairs, whatever layers are asked for: the same tokens on every pass.
         paired = np.logical_and.reduce([(c.rows >= 0).any(axis=1) for c in chosen.values()])
         tokens = np.flatnonzero(paired)
-        targets = block.at([layer for layer in wanted if layer not in self._inputs])
+        targets = block.at([layer for layer in wanted if not isinstance(layer, SourceKey)])
         made = targets if paired.all() else targets.select(paired)
-        inputs = {key: self._inputs[key] for key in wanted if key in self._inputs}
-        x = {key: chosen[target].gather(block.residuals[source], tokens) for key, (source, target) in inputs.items()}
-        return replace(made, residuals=made.residuals | x)
+        residuals = dict(made.residuals)
+        for key in wanted:
+            if isinstance(key, SourceKey):
+                residuals[key] = chosen[key.target].gather(block.residuals[key.source], tokens)
+        return replace(made, residuals=residuals)
 
-    def _choose(self, block: ResidualBlock) -> dict[int, _Chosen]:
-        """Target layer -> the source tokens of all rows."""
+    def _choose(self, block: ResidualBlock) -> dict[int | None, _Chosen]:
+        """Target layer, or None where one choice serves them all, -> the source tokens of all rows."""
         index = TokenIndex(block.sequence_id, block.position)
-        targets = sorted({target for _, target in self.pairs})
         if not self.policy.needs_attention:
             rows = index.rows(block.sequence_id, block.position - self.policy.offset)[:, None]
-            return dict.fromkeys(targets, _Chosen(rows, np.ones(rows.shape, dtype=np.float32)))
+            return {None: _Chosen(rows, np.ones(rows.shape, dtype=np.float32))}
+        targets = sorted({target for _, target in self.pairs})
         if missing := [target for target in targets if target not in block.attended]:
             layers = ",".join(map(str, targets))
             cure = f"collect with --set collect.attention_layers=[{layers}] --set model.attention=eager"
@@ -188,31 +202,31 @@ class PairedSource(_Derived):
         return order[(start[:, None] + picks).clip(max=len(order) - 1)]
 
 
-class PermutedSource(_Derived):
+class PermutedSource(_Matched):
     """Target tokens beside the source tokens of another document at the same position: what position alone explains.
 
-    In each block (small ones are joined) the sequences of a split, ordered by document, are rotated by the largest number that one document
-    has: each is matched with one of another document, and none is used twice. Tokens without a partner (the partner is
-    shorter, its token was dropped, or one document has most of the block) are dropped and counted. Train folds mix;
-    splits do not. Rows are {target layer: y, permuted_key(source layer): x} with the keys of the target token.
-    This is the position-matched null.
+    This is the position-matched permutation null. In each block (small ones are joined) the sequences of a split,
+    ordered by document, are rotated by the largest number that one document has: each is matched with one of another
+    document, and none is used twice. Tokens without a partner (the partner is shorter, its token was dropped, or one
+    document has most of the block) are dropped and counted. Train folds mix; splits do not. Rows are
+    {target layer: y, permuted_key(source layer): x} with the keys of the target token.
 
     Args:
-        source: of tokens, a ``PairedSource`` too; then the source layers are its keys.
-        pairs: (source layer, target layer).
+        source: of tokens; it may be a ``PairedSource``, whose keys then stand for source layers.
+        pairs: (source layer or key, target layer).
         seed: of the order of the documents.
     """
 
     _cure = "collect more documents, or more sequences a shard"
 
-    def __init__(self, source: ResidualSource, pairs: Sequence[tuple[int, int]], *, seed: int = 0):
+    def __init__(self, source: ResidualSource, pairs: Sequence[tuple[Layer, int]], *, seed: int = 0):
         self.pairs, self.seed = tuple(pairs), seed
-        super().__init__(source, {b for _, b in self.pairs}, {permuted_key(a): (a, b) for a, b in self.pairs})
+        super().__init__(source, {permuted_key(a): a for a, _ in self.pairs}, {b for _, b in self.pairs})
 
     def __str__(self) -> str:
         return "documents shuffled, positions kept"
 
-    def _read(self, layers: Sequence[int], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
+    def _read(self, layers: Sequence[Layer], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
         """The source's blocks, small ones joined within their split, so that a pass over one split joins them alike."""
         waiting: list[ResidualBlock] = []
         for block in super()._read(layers, splits):
@@ -233,13 +247,13 @@ class PermutedSource(_Derived):
         targets = np.flatnonzero((partner >= 0) & (rows >= 0))
         return targets, rows[targets]
 
-    def _make(self, block: ResidualBlock, wanted: Sequence[int]) -> ResidualBlock:
+    def _make(self, block: ResidualBlock, wanted: Sequence[Layer]) -> ResidualBlock:
         tokens, partners = self.matched(block)
         matched = np.zeros(block.n, dtype=bool)
         matched[tokens] = True
         made = block.at([layer for layer in wanted if layer not in self._inputs]).select(matched)
         index = torch.from_numpy(partners)
-        sources = {key: block.residuals[self._inputs[key][0]] for key in wanted if key in self._inputs}
+        sources = {key: block.residuals[self._inputs[key]] for key in wanted if key in self._inputs}
         x = {key: value.index_select(0, index.to(value.device)) for key, value in sources.items()}
         return replace(made, residuals=made.residuals | x)
 
@@ -262,7 +276,7 @@ def pair_rows(
     x: torch.Tensor | ResidualBlock,
     y: torch.Tensor | None,
     document: np.ndarray | None,
-    source_layer: int | None,
+    source_layer: Layer | None,
     target_layer: int | None,
 ) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     """Source rows, target rows and document numbers, given as such or as a block that holds both layers.

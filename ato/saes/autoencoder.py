@@ -88,6 +88,8 @@ class SparseAutoencoder:
         expected = {"b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
         if kind.has_threshold:
             expected["threshold"] = (d_sae,)
+        elif self.threshold is not None:
+            raise SAEError(f"a threshold was given, which no {kind.name} SAE has", cure="use jumprelu, or leave it out")
         for name, shape in expected.items():
             found = getattr(self, name)
             if found is None or tuple(found.shape) != shape:

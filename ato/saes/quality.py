@@ -1,13 +1,12 @@
 """How good an SAE is on held-out text: variance unexplained, sparsity, dead features, trust."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ato.errors import MismatchError
-from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
@@ -18,19 +17,30 @@ DOCUMENT_GROUPS = 256
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """How well an SAE reconstructs the residuals it was judged on; NaN where there is nothing to say."""
+    """How well an SAE reconstructs the residuals it was judged on; None or NaN without a token."""
 
     n_tokens: int
     n_documents: int
-    fvu: float
+    fvu: Estimate
     """sum |x - x_hat|^2 / sum |x - mean x|^2."""
-    fvu_low: float
-    fvu_high: float
-    """95 % interval from resampling documents; NaN with fewer than two."""
     l0: float
     """Mean number of active features per token."""
     dead_share: float
     """Share of features that fired on none of the tokens."""
+
+
+@dataclass(frozen=True)
+class _VarianceSums:
+    """Sums per document that the fraction of variance unexplained is made from."""
+
+    n: np.ndarray
+    """Tokens."""
+    errors: np.ndarray
+    """Squared errors, over all dimensions."""
+    squares: np.ndarray
+    """Squares of x - b_dec, over all dimensions."""
+    centred: np.ndarray
+    """[documents, d] x - b_dec."""
 
 
 class SAEQuality:
@@ -45,7 +55,7 @@ class SAEQuality:
 
     def __init__(self, sae: SparseAutoencoder, layer: int):
         self._sae, self._layer = sae, layer
-        self._sums = DocumentSums()
+        self._sums: DocumentSums[_VarianceSums] = DocumentSums()
         self._documents: set[int] = set()
         self._n_active = 0
         self._fired = np.zeros(sae.d_sae, dtype=bool)
@@ -62,15 +72,9 @@ class SAEQuality:
         # b_dec is near the mean: about it, squares do not cancel when the mean is subtracted in the end.
         centred = (x - self._sae.b_dec).double()
         segments = Segments.of(block.document % DOCUMENT_GROUPS)
-        parts = {
-            "n": torch.ones(len(x), dtype=torch.float64, device=x.device),
-            "errors": errors,
-            "squares": centred.square().sum(1),
-            "total": centred,
-        }
-        self._sums.add(
-            segments.documents, {name: segments.sums(segments.arrange(rows)) for name, rows in parts.items()}
-        )
+        ones = torch.ones(len(x), dtype=torch.float64, device=x.device)
+        rows = (ones, errors, centred.square().sum(1), centred)
+        self._sums.add(segments.documents, _VarianceSums(*(segments.sums(segments.arrange(part)) for part in rows)))
         return self
 
     def __add__(self, other: "SAEQuality") -> "SAEQuality":
@@ -88,28 +92,25 @@ class SAEQuality:
         total._fired = self._fired | other._fired
         return total
 
-    def result(self, n_boot: int = 1000, seed: int = 0) -> Reconstruction:
+    def result(self, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Reconstruction:
         """The quality over all tokens seen, with the interval from resampling documents."""
-        tables = self._sums.arrays()
-        n = int(tables["n"].sum()) if tables else 0
-        if n == 0:
-            return Reconstruction(0, 0, *(float("nan"),) * 4, dead_share=1.0)
-        low, high = document_bootstrap(tables, _fvu, n_boot, seed)
+        if not len(self._sums):
+            return Reconstruction(0, 0, Estimate(None), l0=float("nan"), dead_share=1.0)
+        sums = self._sums.sums()
+        n = int(sums.n.sum())
         return Reconstruction(
             n_tokens=n,
             n_documents=len(self._documents),
-            fvu=float(_fvu({name: table.sum(0)[None] for name, table in tables.items()})[0]),
-            fvu_low=float("nan") if low is None else float(low),
-            fvu_high=float("nan") if high is None else float(high),
+            fvu=document_bootstrap(sums, _fvu, bootstrap).item(),
             l0=self._n_active / n,
             dead_share=float(1 - self._fired.mean()),
         )
 
 
-def _fvu(sums: Mapping[str, np.ndarray]) -> np.ndarray:
+def _fvu(sums: _VarianceSums) -> np.ndarray:
     """Fraction of variance unexplained [b] from sums [b, ...]."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return sums["errors"] / (sums["squares"] - np.square(sums["total"]).sum(-1) / sums["n"])
+        return sums.errors / (sums.squares - np.square(sums.centred).sum(-1) / sums.n)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """How much of the model's loss an SAE keeps when its reconstruction is put back into the running model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 
 from ato.models.forward import Edit
 from ato.models.language_model import LanguageModel, pad
-from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
+from ato.numerics.sums import map_arrays
 from ato.saes.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
@@ -41,10 +43,8 @@ class SpliceLosses:
 class CERecovered:
     """Share of the zero-ablation loss increase that splicing an SAE avoids, with mean losses in nats per token."""
 
-    ce_recovered: float
-    ce_recovered_low: float
-    ce_recovered_high: float
-    """95 % interval from resampling documents; NaN with fewer than two."""
+    ce_recovered: Estimate
+    """(CE zero - CE spliced) / (CE zero - CE clean); None where zeroing the residual does not raise the loss."""
     ce_clean: float
     ce_spliced: float
     ce_zero: float
@@ -74,114 +74,105 @@ def splice_losses(
         site: what the SAEs read and what is replaced, see ``ato.models.sites.SITES``.
     """
     layers = sorted({layer for layer, _ in saes.values()})
-    names: list[str | int] = ["clean", *saes, *layers]
-    losses = {name: np.zeros(len(sequences)) for name in names}
+    clean = np.zeros(len(sequences))
+    spliced = {name: np.zeros(len(sequences)) for name in saes}
+    zero = {layer: np.zeros(len(sequences)) for layer in layers}
     limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
     by_length = np.argsort([len(s.token_ids) for s in sequences], kind="stable")  # little padding in a batch
     for start in range(0, len(by_length), batch_size):
         rows = by_length[start : start + batch_size]
         input_ids, lengths = (x.to(model.device) for x in pad([sequences[row].token_ids for row in rows]))
         with torch.inference_mode():
-            edits = _edits(saes, layers, _editable(model, input_ids, lengths), limits)
-            for name, token_losses in _edited_losses(model, edits, input_ids, lengths, site):
-                losses[name][rows] = token_losses.double().sum(1).cpu().numpy()
+            batch = _Batch(model, input_ids, lengths, layers, site)
+            clean[rows] = batch.losses()
+            for layer in layers:
+                zero[layer][rows] = batch.losses(layer, partial(_zeroed, batch.editable, limits.get(layer)))
+            for name, (layer, sae) in saes.items():
+                splice = partial(_spliced, batch.editable, limits.get(layer), sae)
+                spliced[name][rows] = batch.losses(layer, splice)
     return SpliceLosses(
         sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
         document=np.array([s.document for s in sequences], dtype=np.int64),
         n_predicted=np.array([len(s.token_ids) - 1 for s in sequences], dtype=np.int64),
-        clean=losses["clean"],
-        spliced={name: losses[name] for name in saes},
-        zero={layer: losses[layer] for layer in layers},
+        clean=clean,
+        spliced=spliced,
+        zero=zero,
         layer={name: layer for name, (layer, _) in saes.items()},
     )
 
 
-def ce_recovered(losses: SpliceLosses, name: str, n_boot: int = 1000, seed: int = 0) -> CERecovered:
-    """(CE zero - CE spliced) / (CE zero - CE clean) of one SAE, CE being the mean over predicted tokens.
+class _Batch:
+    """Sequences that are run again and again: edits of the residual stream share the blocks below them."""
 
-    NaN where zeroing the residual does not raise the loss: there is then nothing to recover.
+    def __init__(
+        self, model: LanguageModel, input_ids: torch.Tensor, lengths: torch.Tensor, layers: Sequence[int], site: str
+    ):
+        self._model, self._ids, self._lengths, self._site = model, input_ids, lengths, site
+        self._residuals = model.residuals(input_ids, lengths, set(layers)) if site == "resid_post" else None
+        position = torch.arange(input_ids.shape[1], device=input_ids.device)
+        special = torch.tensor(sorted(model.special_token_ids), dtype=input_ids.dtype, device=input_ids.device)
+        self.editable = (position > 0) & (position < lengths[:, None]) & ~torch.isin(input_ids, special)
+        """[b, t], true for tokens that may be edited: neither the first of a sequence nor special nor padding."""
+
+    def losses(self, layer: int | None = None, edit: Edit | None = None) -> np.ndarray:
+        """[b] losses summed over the predicted tokens, with an edit at a layer or without any."""
+        model, ids, lengths = self._model, self._ids, self._lengths
+        if self._residuals is None:
+            losses = model.token_losses(ids, lengths, edit, layer, site=self._site)
+        else:
+            start = max(self._residuals) if layer is None else layer
+            residual = self._residuals[start]
+            losses = model.losses_from(start, residual if edit is None else edit(residual), ids, lengths)
+        return losses.double().sum(1).cpu().numpy()
+
+
+def _zeroed(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
+    return x.masked_fill(_edited_tokens(editable, limit, x)[..., None], 0.0)
+
+
+def _spliced(editable: torch.Tensor, limit: float | None, sae: SparseAutoencoder, x: torch.Tensor) -> torch.Tensor:
+    edited, chosen = x.clone(), _edited_tokens(editable, limit, x)
+    edited[chosen] = sae.reconstruct(x[chosen]).to(x.dtype)
+    return edited
+
+
+def _edited_tokens(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
+    """[b, t], true for editable tokens whose residual in x [b, t, d] is no longer than the limit."""
+    return editable if limit is None else editable & (x.float().norm(dim=-1) <= limit)
+
+
+@dataclass(frozen=True)
+class _SpliceSums:
+    """Losses of one SAE, summed per document."""
+
+    clean: np.ndarray
+    spliced: np.ndarray
+    zero: np.ndarray
+
+
+def ce_recovered(losses: SpliceLosses, name: str, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> CERecovered:
+    """What one SAE recovers, CE being the mean over predicted tokens.
+
+    Where zeroing the residual does not raise the loss there is nothing to recover.
 
     Args:
         name: the SAE, as it was named to ``splice_losses``.
     """
-    sums = DocumentSums()
-    segments = Segments.of(losses.document)
-    rows = {
-        "clean": losses.clean,
-        "spliced": losses.spliced[name],
-        "zero": losses.zero[losses.layer[name]],
-    }
+    own = _SpliceSums(losses.clean, losses.spliced[name], losses.zero[losses.layer[name]])
+    segments, sums = Segments.of(losses.document), DocumentSums[_SpliceSums]()
     sums.add(
         segments.documents,
-        {key: segments.sums(segments.arrange(torch.from_numpy(value))) for key, value in rows.items()},
+        map_arrays(lambda of_sequences: segments.sums(segments.arrange(torch.from_numpy(of_sequences))), own),
     )
-    tables = sums.arrays()
-    low, high = document_bootstrap(tables, _recovered, n_boot, seed)
     n = losses.n_predicted.sum()
     return CERecovered(
-        ce_recovered=float(_recovered({key: table.sum(0)[None] for key, table in tables.items()})[0]),
-        ce_recovered_low=float("nan") if low is None else float(low),
-        ce_recovered_high=float("nan") if high is None else float(high),
-        **{f"ce_{key}": float(value.sum() / n) for key, value in rows.items()},
+        ce_recovered=document_bootstrap(sums.sums(), _recovered, bootstrap).item(),
+        ce_clean=float(own.clean.sum() / n),
+        ce_spliced=float(own.spliced.sum() / n),
+        ce_zero=float(own.zero.sum() / n),
     )
 
 
-def _recovered(sums: Mapping[str, np.ndarray]) -> np.ndarray:
-    increase = sums["zero"] - sums["clean"]
-    return (sums["zero"] - sums["spliced"]) / np.where(increase > 0, increase, np.nan)
-
-
-def _editable(model: LanguageModel, input_ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """[b, t], true for tokens that may be edited: neither the first of a sequence nor special nor padding."""
-    position = torch.arange(input_ids.shape[1], device=input_ids.device)
-    special = torch.tensor(sorted(model.special_token_ids), dtype=input_ids.dtype, device=input_ids.device)
-    return (position > 0) & (position < lengths[:, None]) & ~torch.isin(input_ids, special)
-
-
-def _edits(
-    saes: Mapping[str, tuple[int, SparseAutoencoder]],
-    layers: Sequence[int],
-    editable: torch.Tensor,
-    limits: Mapping[int, float],
-) -> dict[str | int, tuple[int, Edit]]:
-    """Name -> (layer, edit): each layer zeroed under its number, each SAE spliced under its name."""
-
-    def mask(layer: int, x: torch.Tensor) -> torch.Tensor:
-        return editable if layer not in limits else editable & (x.float().norm(dim=-1) <= limits[layer])
-
-    def zeroed(layer: int) -> Edit:
-        return lambda x: x.masked_fill(mask(layer, x)[..., None], 0.0)
-
-    def spliced(layer: int, sae: SparseAutoencoder) -> Edit:
-        def edit(x: torch.Tensor) -> torch.Tensor:
-            edited, chosen = x.clone(), mask(layer, x)
-            edited[chosen] = sae.reconstruct(x[chosen]).to(x.dtype)
-            return edited
-
-        return edit
-
-    edits: dict[str | int, tuple[int, Edit]] = {layer: (layer, zeroed(layer)) for layer in layers}
-    return edits | {name: (layer, spliced(layer, sae)) for name, (layer, sae) in saes.items()}
-
-
-def _edited_losses(
-    model: LanguageModel,
-    edits: Mapping[str | int, tuple[int, Edit]],
-    input_ids: torch.Tensor,
-    lengths: torch.Tensor,
-    site: str,
-) -> Iterator[tuple[str | int, torch.Tensor]]:
-    """(name of the edit, token losses [b, t-1]), ``clean`` first.
-
-    Edits of the residual stream share the blocks below them; elsewhere each edit is a pass of its own.
-    """
-    if site != "resid_post":
-        yield "clean", model.token_losses(input_ids, lengths)
-        for name, (layer, edit) in edits.items():
-            yield name, model.token_losses(input_ids, lengths, edit, layer, site=site)
-        return
-    residuals = model.residuals(input_ids, lengths, {layer for layer, _ in edits.values()})
-    highest = max(residuals)
-    yield "clean", model.losses_from(highest, residuals[highest], input_ids, lengths)
-    for name, (layer, edit) in edits.items():
-        yield name, model.losses_from(layer, edit(residuals[layer]), input_ids, lengths)
+def _recovered(sums: _SpliceSums) -> np.ndarray:
+    increase = sums.zero - sums.clean
+    return (sums.zero - sums.spliced) / np.where(increase > 0, increase, np.nan)

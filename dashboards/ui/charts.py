@@ -1,8 +1,11 @@
 """What charts share: a colour-blind safe palette, axes with names and units, intervals."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
+
+from ato.operators.methods import METHODS
 
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 """Okabe and Ito's palette; readable on white and on black."""
@@ -12,16 +15,21 @@ VERDICT_MEANINGS = (
     "Transported: the 95 % interval of r2 lies above the upper threshold (default 0.7). Computed (`synthesised` in the "
     "tables): it lies below the lower threshold (default 0.3). Undetermined: neither."
 )
-METHODS = {
-    "ridge": "#0072B2",
-    "rrr": "#009E73",
-    "linear": "#56B4E9",
-    "identity": "#E69F00",
-    "identity+bias": "#D55E00",
-    "mean": "#999999",
-    "permuted": "#CC79A7",
-}
-"""A method has the same colour on every page; unlisted methods take the rest of the palette."""
+
+
+def method_colours(names: Sequence[str]) -> dict[str, str]:
+    """The colour of each method, which is one on all pages; those without one take what is left of the palette in turn."""
+    colours = {name: METHODS[name].colour for name in names if name in METHODS}
+    named = {name: colour for name, colour in colours.items() if colour is not None}
+    free = [colour for colour in CATEGORIES if colour not in named.values()]
+    named |= dict(zip([name for name in names if name not in named], [*free, *CATEGORIES]))
+    return {name: named[name] for name in in_method_order(named)}
+
+
+def in_method_order(names: Iterable[str]) -> list[str]:
+    """Names of methods in the order of the registry; those that it does not have come last."""
+    order = list(METHODS)
+    return sorted(names, key=lambda name: (order.index(name) if name in METHODS else len(order), name))
 
 
 def coloured(field: str, colours: dict[str, str], title: str) -> alt.Color:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ato.errors import InputError
+from ato.operators.methods import BASELINES
 from flows.commands.sql import format_value, show_relation
 from flows.engine.stage_queries import STAGE_QUERIES
 from warehouse.catalog.catalog import connect, rows
@@ -227,11 +228,11 @@ def _extremes(collection: str) -> Table:
         """
         select * from operator_leaderboard
         where collection = ? and position_policy = ? and skill is not null
-            and method not in ('identity', 'identity+bias', 'permuted', 'mean')
+            and not list_contains(?, method)
         qualify row_number() over (partition by source_layer, target_layer order by skill desc, operator) = 1
         order by skill desc
         """,
-        [collection, _policy(collection)],
+        [collection, _policy(collection), list(BASELINES)],
     )
     n = min(3, len(found) // 2)
     for name, some in (("best", found[:n]), ("worst", found[len(found) - n :])):

@@ -21,7 +21,7 @@ from flows.engine.stage_queries import STAGE_QUERIES, STAGES_DONE
 from flows.settings import Settings
 from tasks.engine.progress import say
 from tasks.engine.server_calls import tell
-from tasks.operators.pairs import FOR_FEATURES, pair_stages
+from tasks.operators.pairs import pair_stages
 from tasks.report.publish import show_results, show_table
 from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
@@ -91,7 +91,7 @@ def events_after(stage: str, settings: Settings, collection: str) -> list[str]:
 
 def needs_features(settings: Settings) -> bool:
     """Whether operators are fitted for selected features, and so after them."""
-    return FOR_FEATURES in settings.operators.methods
+    return settings.operators.for_features
 
 
 def _scored(collection: str) -> bool:

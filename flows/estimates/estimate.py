@@ -112,7 +112,7 @@ def estimate(settings: Settings, flow: str = "pipeline", *, rates: MachineRates 
 def stages_of(flow: str, settings: Settings) -> list[str]:
     """The stages that a flow runs, in their order, unless they are complete."""
     stages = ["start", *STAGES_OF[flow]]
-    if flow == "operators" and "rrr_features" in settings.operators.methods:
+    if flow == "operators" and settings.operators.for_features:
         stages[2:2] = ["saes", "features"]  # whose decoders it needs
     return [stage for stage in stages if settings.can_intervene or flow != "pipeline" or stage != "causal"]
 

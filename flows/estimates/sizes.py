@@ -3,6 +3,7 @@
 import math
 import re
 
+from ato.operators.methods import METHODS
 from flows.settings import Settings
 
 TRAIN, VAL, TEST = 0.6, 0.2, 0.2
@@ -41,7 +42,7 @@ def own_products(settings: Settings) -> int:
 def permutation_null_products(settings: Settings) -> int:
     """The same of the moments with documents shuffled, which are kept for the whole train split only."""
     operators = settings.operators
-    if not operators.permutation_null and "permuted" not in operators.methods:
+    if not operators.permuted:
         return 0
     return sum(len({pair[end] for pair in operators.pairs}) for end in (0, 1)) + len(operators.pairs)
 
@@ -75,7 +76,7 @@ def sae_widths(settings: Settings) -> dict[int, int]:
 
 def fitted_methods(settings: Settings) -> list[str]:
     """Methods whose operators are more than a baseline: they are registered, and their spectra are kept."""
-    return [m for m in settings.operators.methods if m not in ("identity", "identity+bias", "permuted", "mean")]
+    return [method for method in settings.operators.methods if not METHODS[method].baseline]
 
 
 def causal_pairs(settings: Settings) -> list[tuple[int, int]]:

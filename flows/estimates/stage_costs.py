@@ -7,8 +7,10 @@ takes is ``flows.estimates.estimate``'s to say. Text decides the rest: short doc
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ato.causal.intervention_names import SHARED
 from ato.models.shapes import ModelShape
 from ato.moments.moments import GATHERED_ROWS
+from ato.operators.methods import METHODS, OperatorMethod
 from ato.saes.architectures import TRAINABLE
 from flows.estimates.machine_rates import SOLVE_FLOPS, MachineRates
 from flows.estimates.sizes import (
@@ -171,16 +173,14 @@ def _operators(settings: Settings, shape: ModelShape) -> StageWork:
     operators, d, pairs = settings.operators, shape.d_model, settings.operators.pairs
     folds, n = settings.collect.n_folds, len(settings.operators.pairs)
     sources, targets = ({pair[end] for pair in pairs} for end in (0, 1))
-    fitted = fitted_methods(settings)
-    reduced = [method for method in fitted if method.startswith("rrr")]
-    # Each source is decomposed once a fold, once in all and once permuted, each target once for its whitening.
-    cube = SOLVE_FLOPS * (len(sources) * (folds + 2) + (len(targets) if reduced else 0))
-    # A fold takes three products of matrices whatever the strengths, a fit two, its scores on train and val twelve.
-    cube += n * (6 * folds * len(fitted) + len(operators.methods) * (4 + 24))
-    cube += n * (len(fitted) * SPECTRUM + len(reduced) * (SOLVE_FLOPS + 10))
-    grid = {"lasso": len(operators.l1_alphas), "elasticnet": len(operators.l1_alphas) * len(operators.l1_ratios)}
-    cube += sum(n * folds * strengths * 100 for method, strengths in grid.items() if method in operators.methods)
-    registered = n * len(fitted) * operators.register_operators
+    methods, n_fitted = [METHODS[method] for method in operators.methods], len(fitted_methods(settings))
+    whitened = any(method.output_weight for method in methods)
+    # Each source is decomposed once a fold, once in all and once for chance, each target once for its whitening.
+    cube = SOLVE_FLOPS * (len(sources) * (folds + 2) + (len(targets) if whitened else 0))
+    cube += n * sum(_method_flops(settings, method) for method in methods)
+    # A fit takes two products of matrices, its scores on train and val twelve.
+    cube += n * (len(methods) * (4 + 24) + n_fitted * SPECTRUM)
+    registered = n * n_fitted * operators.register_operators
     return StageWork(
         host_product=TEST * kept_tokens(settings) * n * len(operators.methods) * 4 * d * d,
         solve=cube * d**3,
@@ -188,6 +188,14 @@ def _operators(settings: Settings, shape: ModelShape) -> StageWork:
         memory_bytes=moments_bytes(settings, d) + 8 * d * d * (n * len(operators.methods) + len(sources)),
         disk_bytes=8 * d * d * n * len(operators.methods),
     )
+
+
+def _method_flops(settings: Settings, method: OperatorMethod) -> int:
+    """Operations in d^3 that a method takes of one pair on its own."""
+    cost, options = method.cost, settings.operators.options(method.name)
+    strengths = len(options.get("alphas", ())) * len(options.get("l1_ratios", (1,)))
+    folds = settings.collect.n_folds * (cost.fold + cost.grid_point * strengths)
+    return folds + cost.pair + SOLVE_FLOPS * cost.decompositions
 
 
 def _evaluate(settings: Settings, shape: ModelShape) -> StageWork:
@@ -214,7 +222,7 @@ def _causal(settings: Settings, shape: ModelShape) -> StageWork:
     causal, pairs = settings.causal, causal_pairs(settings)
     tokens, sets = causal.n_sequences * settings.collect.seq_len, len(causal.positions)
     # Mean, zero and random rotation know nothing of the source: they are run once for all pairs of a target.
-    shared = sum(name in ("mean", "zero", "random_rotation") for name in causal.interventions) * sets
+    shared = sum(name in SHARED for name in causal.interventions) * sets
     edits = len(causal.interventions) * sets + 2 * causal.n_features
     targets = [target for _, target in pairs]
     passes = {target: shared + targets.count(target) * (edits - shared) for target in set(targets)}

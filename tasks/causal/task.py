@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -14,6 +14,7 @@ from ato.numerics.bootstrap import number_or_none
 from ato.operators import TransportOperator
 from ato.residuals.exclusion import ExclusionPolicy
 from tasks.collect.sources import collection_row
+from tasks.engine.columns import estimate_columns
 from tasks.engine.model_cache import check_layers, check_same_model, language_model
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together, one_at_a_time
@@ -27,7 +28,7 @@ from warehouse.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from ato.causal.effects import Effect
-    from ato.causal.interventions import Edit
+    from ato.causal.interventions import Intervention
     from ato.causal.losses import CausalLosses, EditLosses
 
 SITE = "resid_post"
@@ -243,7 +244,7 @@ def _commit(
     from ato.causal.effects import causal_effects
 
     edits = losses.with_unedited(plan)
-    effects = causal_effects(edits, losses.log_ppl, losses.document, evaluate.n_bootstrap, evaluate.bootstrap_seed)
+    effects = causal_effects(edits, losses.log_ppl, losses.document, evaluate.bootstrap)
     for unit in units:
         own = [edit for edit in edits if edit.source_layer in (None, unit.pair.source_layer)]
         keys = {
@@ -263,11 +264,11 @@ def _commit(
     _announce(units, effects)
 
 
-def _name(edit: "Edit") -> dict[str, Any]:
-    return {"intervention": edit.intervention, "positions": edit.positions, "feature_id": edit.feature_id}
+def _name(edit: "Intervention") -> dict[str, Any]:
+    return {"intervention": edit.name, "positions": edit.positions, "feature_id": edit.feature_id}
 
 
-def _sequences(edit: "Edit", of: "EditLosses", losses: "CausalLosses") -> list[dict[str, Any]]:
+def _sequences(edit: "Intervention", of: "EditLosses", losses: "CausalLosses") -> list[dict[str, Any]]:
     """Rows of ``causal_perplexity`` of one edit."""
     return [
         _name(edit)
@@ -283,14 +284,22 @@ def _sequences(edit: "Edit", of: "EditLosses", losses: "CausalLosses") -> list[d
     ]
 
 
-def _effect(edit: "Edit", effect: "Effect") -> dict[str, Any]:
+def _effect(edit: "Intervention", effect: "Effect") -> dict[str, Any]:
     """Row of ``causal_effects`` of one edit."""
-    scores = asdict(effect)
-    counts = {name: scores.pop(name) for name in ("n_sequences", "n_documents")}
-    return _name(edit) | counts | {name: number_or_none(score) for name, score in scores.items()}
+    return {
+        **_name(edit),
+        "n_sequences": effect.n_sequences,
+        "n_documents": effect.n_documents,
+        **estimate_columns(
+            log_ppl=effect.log_ppl,
+            delta_log_ppl=effect.delta_log_ppl,
+            delta_edited_onwards=effect.delta_edited_onwards,
+            kl=effect.kl,
+        ),
+    }
 
 
-def _announce(units: Sequence[CausalUnit], effects: Mapping["Edit", "Effect"]) -> None:
+def _announce(units: Sequence[CausalUnit], effects: Mapping["Intervention", "Effect"]) -> None:
     """One line: what each intervention adds to the loss, averaged over the pairs and, if there are any, sets of five."""
     layer = units[0].pair.target_layer
     rises: dict[str, list[float]] = {}
@@ -298,9 +307,9 @@ def _announce(units: Sequence[CausalUnit], effects: Mapping["Edit", "Effect"]) -
     fives = {name for name in names if name.count(",") == 4} or names
     for edit, effect in effects.items():
         if edit.positions in fives and effect.n_sequences and edit.positions:
-            rises.setdefault(edit.intervention, []).append(effect.delta_log_ppl)
+            rises.setdefault(edit.name, []).append(float(effect.delta_log_ppl))
     what = ", ".join(f"{name} {sum(values) / len(values):+.4f}" for name, values in rises.items())
-    unedited = next(iter(effects.values())).log_ppl
+    unedited = float(next(iter(effects.values())).log_ppl)
     about = f"features {list(units[0].features)} of " if units[0].features else ""
     say(
         "causal",

@@ -10,7 +10,7 @@ from ato.errors import SettingsError
 from ato.moments import Moments
 from ato.residuals import ResidualBlock, ResidualSource
 from ato.residuals.pairing import PairedSource, PermutedSource
-from ato.residuals.position_policies import parse_policy, permuted_key, source_key
+from ato.residuals.position_policies import Layer, parse_policy, permuted_key, source_key
 from tasks.collect.sources import residual_source
 from tasks.engine.stage import Stage
 from tasks.settings import ModelSettings, OperatorSettings
@@ -26,7 +26,7 @@ class StudyMoments:
     permuted: Moments | None
     """Train rows with the documents of y shuffled against x, positions kept; None where the settings leave it out."""
 
-    def permuted_pair(self, source: int, target: int) -> tuple[Moments, tuple[int, int]]:
+    def permuted_pair(self, source: int, target: int) -> tuple[Moments, tuple[Layer, int]]:
         """The moments of the permutation null, and the keys of one pair in them."""
         if self.permuted is None:
             raise SettingsError(
@@ -44,7 +44,7 @@ class MomentsPass:
     """
 
     def __init__(self, source: ResidualSource, settings: OperatorSettings):
-        policy = parse_policy(settings.position_policy)
+        policy = settings.position_policy
         self._paired = PairedSource(source, settings.pairs, policy)
         self._shuffled = PermutedSource(source, settings.pairs)
         keyed = [(source_key(*pair, policy), pair[1]) for pair in settings.pairs]
@@ -63,8 +63,8 @@ class MomentsPass:
     def _update_permuted(self, block: ResidualBlock) -> None:
         tokens, partners = self._shuffled.matched(block)
         train = block.group[tokens] < self._paired.n_folds
-        residuals: dict[int, torch.Tensor] = {}
-        rows: dict[int, np.ndarray] = {}
+        residuals: dict[Layer, torch.Tensor] = {}
+        rows: dict[Layer, np.ndarray] = {}
         for source, target in self._shuffled.pairs:
             residuals |= {permuted_key(source): block.residuals[source], target: block.residuals[target]}
             rows |= {permuted_key(source): partners[train], target: tokens[train]}
@@ -74,7 +74,7 @@ class MomentsPass:
 
 def needs_permutation_null(settings: OperatorSettings) -> bool:
     """Whether moments of shuffled documents are among those that the settings need."""
-    return settings.permutation_null or "permuted" in settings.methods
+    return settings.permuted
 
 
 def moments_stage(warehouse: Warehouse, collection: str, settings: OperatorSettings) -> Stage:
@@ -108,7 +108,7 @@ def load_moments(
 ) -> StudyMoments:
     """The moments of some (source layer, target layer) that ``publish_moments`` wrote for these settings."""
     stage, policy, pairs = moments_stage(warehouse, collection, settings), settings.position_policy, list(pairs)
-    keyed = [(source_key(*pair, parse_policy(policy)), pair[1]) for pair in pairs]
+    keyed = [(source_key(*pair, policy), pair[1]) for pair in pairs]
     own = Moments.load(warehouse.artifact_path(*_path(stage)), keyed)
     if not needs_permutation_null(settings):
         return StudyMoments(own, None)

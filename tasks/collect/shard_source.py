@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from ato.errors import DataError
-from ato.residuals import ResidualBlock
+from ato.residuals import Layer, ResidualBlock
 from ato.residuals.blocks import check_finite
 from ato.residuals.exclusion import NORM_OUTLIER, ExclusionPolicy
 from ato.residuals.live import LiveSource, median_norms
@@ -81,7 +81,7 @@ class CollectingSource:
         self._numbers = range(len(self.plan.sequences)) if shards is None else shards
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """All shards in order; layers and splits as in every residual source."""
         with ThreadPoolExecutor(1, thread_name_prefix="shard-writer") as writer:
@@ -155,7 +155,7 @@ class CollectingSource:
         dropped = Counter(source.dropped)
         if pilot:
             self._median_norm = median_norms([block])
-            norms = {layer: block.norm(layer).cpu().numpy() for layer in block.layers}
+            norms = {layer: block.norm(layer).cpu().numpy() for layer in self.layers}
             outlier = ExclusionPolicy(max_norm_multiple=s.max_norm_multiple).norm_outliers(norms, self._median_norm)
             dropped[NORM_OUTLIER] += int(outlier.sum())
             block = block.select(~outlier) if outlier.any() else block

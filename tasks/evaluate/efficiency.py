@@ -12,6 +12,7 @@ from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator_from_moments
 from ato.residuals import Consumer
 from tasks.collect.moments import StudyMoments
+from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
 from tasks.operators.pairs import PairStage
 from tasks.settings import EvaluateSettings, OperatorSettings
@@ -71,7 +72,7 @@ class RankEvaluation:
     def _commit_pair(self, pair: PairStage, stage: Stage, scores: ModeScores) -> None:
         s, modes = self._settings, scores.modes
         ranks = sorted({min(rank, modes.d_kept, self._row["d_model"]) for rank in s.ranks})
-        result = scores.result(ranks, n_boot=s.n_bootstrap, seed=s.bootstrap_seed)
+        result = scores.result(ranks, s.bootstrap)
         paper = svd_rank_curve(self._ridge(pair), self._moments.own, *pair.keys, ranks)
         null = self._null(pair)
         shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
@@ -120,11 +121,10 @@ class RankEvaluation:
         result: ModeResult,
         null: CanonicalModes | None,
     ) -> dict[str, Any]:
-        scores = (
-            f"{name}{end}" for name in ("ceiling_held_out", "r2_rrr", "efficiency") for end in ("", "_low", "_high")
-        )
-        in_sample, d_model = score.ceiling_in_sample, self._row["d_model"]
-        return {name: getattr(score, name) for name in ("ceiling_in_sample", *scores)} | {
+        in_sample, held_out, d_model = score.ceiling_in_sample, score.ceiling_held_out, self._row["d_model"]
+        return {
+            "ceiling_in_sample": in_sample,
+            **estimate_columns(ceiling_held_out=held_out, r2_rrr=score.r2_rrr, efficiency=score.efficiency),
             "rank": score.rank,
             "d_kept": modes.d_kept,
             "n_train": modes.n,
@@ -132,7 +132,7 @@ class RankEvaluation:
             "n_over_d": modes.n / d_model,
             "few_tokens": modes.n < 10 * d_model,
             "ceiling_null": None if null is None else null.ceiling(min(score.rank, null.d_kept)),
-            "bracket_wide": in_sample - score.ceiling_held_out > WIDE_BRACKET,
+            "bracket_wide": in_sample - float(held_out) > WIDE_BRACKET,
             "r2_svd_paper": r2_svd,
             "ceiling_paper": in_sample,
             "efficiency_paper": None if r2_svd is None or in_sample == 0 else r2_svd / in_sample,

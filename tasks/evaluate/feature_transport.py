@@ -8,10 +8,12 @@ import numpy as np
 import torch
 
 from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments
+from ato.evaluation.feature_scores import FeatureScores
 from ato.evaluation.feature_transport import FeatureTransport
 from ato.residuals import Consumer
 from ato.saes import SharedEncoding, SparseAutoencoder
 from tasks.collect.moments import StudyMoments
+from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import say
 from tasks.engine.stage import Stage
 from tasks.operators.pairs import PairStage
@@ -102,8 +104,7 @@ class FeatureEvaluation:
         s = self._settings
         for key, (transport, sae) in self._transports.items():
             results = transport.result(
-                n_boot=s.n_bootstrap,
-                seed=s.bootstrap_seed,
+                s.bootstrap,
                 min_active=s.min_active,
                 transported_above=s.transported_above,
                 synthesised_below=s.synthesised_below,
@@ -113,15 +114,14 @@ class FeatureEvaluation:
                 self._commit_unit(unit, results, directions)
                 on_stage()
 
-    def _commit_unit(
-        self, unit: FeatureUnit, results: dict[str, dict[str, np.ndarray]], directions: np.ndarray
-    ) -> None:
+    def _commit_unit(self, unit: FeatureUnit, results: dict[str, FeatureScores], directions: np.ndarray) -> None:
         pair = unit.pair
         with unit.stage as stage:
             ceiling = feature_ceiling(self._moments, *pair.keys, directions)
             tables = []
             for method in pair.methods:
-                columns: dict[str, Any] = dict(results[pair.operator_key(method)])
+                scores = results[pair.operator_key(method)]
+                columns = vars(scores) | estimate_columns(r2=scores.r2)
                 columns["r2_all_tokens"] = feature_scores_from_moments(
                     pair.load(method), self._moments, *pair.keys, directions
                 )

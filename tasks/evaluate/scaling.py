@@ -8,12 +8,13 @@ import numpy as np
 from ato.evaluation.residual_formulas import ResidualScore
 from ato.evaluation.residual_scores import PairScores
 from ato.operators import TransportOperator
+from ato.operators.methods import METHODS
 from ato.operators.scaling import ScalingFit, scaling_fits
 from ato.residuals import Consumer
 from tasks.collect.moments import StudyMoments
+from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
 from tasks.operators.pairs import PairStage
-from tasks.operators.rows import BASELINES
 from tasks.settings import EvaluateSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
@@ -36,7 +37,7 @@ class MapEvaluation:
     ):
         self._operators, self._settings = operators, settings
         self._pairs = {pair.layers: pair for pair in pairs}
-        fitted = [method for method in operators.methods if method not in BASELINES]
+        fitted = [method for method in operators.methods if not METHODS[method].baseline]
         self._method = "ridge" if "ridge" in fitted else fitted[0] if fitted else None
         own = settings.model_dump(include={"n_bootstrap", "bootstrap_seed"})
         own |= {"train_fractions": operators.train_fractions, "method": self._method}
@@ -105,7 +106,7 @@ class MapEvaluation:
         for layers, scores in self._scores.items():
             pair, stage = self._pairs[layers], self._stages[layers]
             shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
-            results = scores.result(n_boot=self._settings.n_bootstrap, seed=self._settings.bootstrap_seed)
+            results = scores.result(self._settings.bootstrap)
             with stage:
                 if self._fits[layers]:
                     stage.write("scaling", [shared | row for row in self._scaling_rows(layers, results)])
@@ -127,8 +128,7 @@ class MapEvaluation:
                     "r2_val": fit.r2_val,
                     "n_test": score.n,
                     "n_test_documents": score.n_documents,
-                    **_with_interval("r2", score, "r2"),
-                    **_with_interval("r2_weighted", score, "r2_weighted"),
+                    **estimate_columns(r2=score.r2, r2_weighted=score.r2_weighted),
                 }
             )
         return rows
@@ -136,11 +136,10 @@ class MapEvaluation:
     def _composition_rows(
         self, layers: tuple[int, int], scores: PairScores, results: Mapping[str, ResidualScore]
     ) -> list[dict[str, Any]]:
-        boot = {"n_boot": self._settings.n_bootstrap, "seed": self._settings.bootstrap_seed}
         direct = self._pairs[layers].load(str(self._method))
         rows = []
         for middle, composed in self._composed[layers].items():
-            lost = scores.difference("direct", f"over {middle}", "r2_weighted", **boot)
+            lost = scores.difference("direct", f"over {middle}", "r2_weighted", self._settings.bootstrap)
             score = results[f"over {middle}"]
             rows.append(
                 {
@@ -148,17 +147,13 @@ class MapEvaluation:
                     "method": self._method,
                     "n_test": score.n,
                     "n_test_documents": score.n_documents,
-                    **_with_interval("r2_direct", results["direct"], "r2_weighted"),
-                    **_with_interval("r2_composed", score, "r2_weighted"),
-                    **dict(zip(("r2_lost", "r2_lost_low", "r2_lost_high"), lost)),
+                    **estimate_columns(
+                        r2_direct=results["direct"].r2_weighted, r2_composed=score.r2_weighted, r2_lost=lost
+                    ),
                     "relative_distance": _distance(direct.matrix, composed.matrix),
                 }
             )
         return rows
-
-
-def _with_interval(column: str, score: Any, name: str) -> dict[str, float | None]:
-    return {f"{column}{end}": getattr(score, f"{name}{end}") for end in ("", "_low", "_high")}
 
 
 def _distance(direct: np.ndarray, composed: np.ndarray) -> float:

@@ -21,10 +21,12 @@ from ato.features.ranking import (
     rank_features,
 )
 from ato.models import LanguageModel
+from ato.numerics.bootstrap import EstimateArray
 from ato.residuals import ResidualSource, run_pass
 from ato.residuals.memory import FirstTokens
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.text import TokenSequence
+from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import Progress, say
 from tasks.saes.task import load_judged_sae, spread
 from tasks.settings import EvaluateSettings, FeatureSettings
@@ -63,7 +65,7 @@ class Scoring:
         causal = None
         if self.effects is not None:
             causal = np.full(self.sae.d_sae, np.nan)
-            causal[self.effects.feature_id] = self.effects.effect
+            causal[self.effects.feature_id] = self.effects.effect.value
         no_focus = np.full(self.sae.d_sae, np.nan)
         c = self.components
         return normalised_components(
@@ -123,8 +125,7 @@ def ablate(
             n_sequences=settings.ablation_sequences,
             n_tokens=settings.ablation_tokens,
             median_norm=median_norm,
-            n_boot=evaluate.n_bootstrap,
-            seed=evaluate.bootstrap_seed,
+            bootstrap=evaluate.bootstrap,
             on_rows=lambda done, total: progress.reach(most * done / total),
         )
     for s in scorings:
@@ -198,10 +199,10 @@ def score_columns(s: Scoring, texts: "TokenTexts") -> dict[str, Any]:
 def _effect_columns(effects: AblationEffects | None, n: int) -> dict[str, Any]:
     values, counts = np.full((3, n), np.nan), np.zeros((2, n), dtype=np.int64)
     if effects is not None:
-        values[:, effects.feature_id] = effects.effect, effects.low, effects.high
+        values[:, effects.feature_id] = effects.effect.value, effects.effect.low, effects.effect.high
         counts[:, effects.feature_id] = effects.n_tokens, effects.n_documents
-    names = "causal_effect", "causal_effect_low", "causal_effect_high"
-    scores = {name: null_where_nan(row) for name, row in zip(names, values)}
+    columns = estimate_columns(causal_effect=EstimateArray(*values))
+    scores = {name: null_where_nan(column) for name, column in columns.items()}
     return {**scores, "n_ablated": counts[0], "n_ablated_documents": counts[1]}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from ato.features.stats import FeatureStats
+from ato.features.stats import ActivationStatistics, FeatureStats
 from ato.residuals import run_pass
 from tasks.collect.sources import collection_row, residual_source
 from tasks.engine.model_cache import language_model
@@ -76,7 +76,7 @@ def _measure(missing: list[str], collection: str, model: ModelSettings) -> None:
             with stages[key] as stage:
                 result = stats[key].result()
                 stage.write("feature_stats", _columns(result, collection, row), sae=key)
-            active = int((result["n_active"] > 0).sum())
+            active = int((result.n_active > 0).sum())
             say("features", f"{key}: {active:,} of {row['d_sae']:,} features active on {n_tokens:,} test tokens")
 
 
@@ -175,14 +175,14 @@ def _scoring_stage(
     return Stage(warehouse, "feature_scores", slug, settings=own, inputs=[sae_key], collection=collection)
 
 
-def _columns(result: dict[str, np.ndarray], collection: str, row: dict[str, Any]) -> dict[str, Any]:
+def _columns(result: ActivationStatistics, collection: str, row: dict[str, Any]) -> dict[str, Any]:
     """Accumulator columns as table columns: what a silent feature has no value for is NULL."""
-    silent = result["n_active"] == 0
-    columns: dict[str, Any] = dict(result)
+    silent = result.n_active == 0
+    columns = dict(vars(result))
     for name in ("mean_activation", "std_activation", "max_activation"):
-        columns[name] = null_where_nan(result[name])
+        columns[name] = null_where_nan(columns[name])
     for name in ("max_sequence_id", "max_position"):
-        columns[name] = null_where(result[name], silent)
+        columns[name] = null_where(columns[name], silent)
     n = len(silent)
     constants = {"collection": collection, "sae": row["sae"], "layer": row["layer"]}
     return columns | {name: [value] * n for name, value in constants.items()}

@@ -8,15 +8,14 @@ from itertools import pairwise
 import numpy as np
 
 from ato.operators import TransportOperator, load_operator
-from ato.residuals.position_policies import parse_policy, source_key
+from ato.operators.methods import METHODS
+from ato.residuals.position_policies import Layer, source_key
 from tasks.engine.stage import Stage
 from tasks.features.task import selected_features
 from tasks.saes.task import load_judged_sae, sae_rows
 from tasks.settings import EvaluateSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
-FOR_FEATURES = "rrr_features"
-"""The method that is optimal for the selected features of an SAE: it has a stage of its own, since it reads that SAE."""
 ELSEWHERE = {"source_layers", "leaps", "target_layers", "register_operators", "train_fractions", "permutation_null"}
 """Settings that change nothing in the operators of one pair."""
 
@@ -31,7 +30,7 @@ class PairStage:
     methods: tuple[str, ...]
     stage: Stage
     decoder: np.ndarray | None = None
-    """[features, d] decoder directions of the selected features, for the method that is optimal for them."""
+    """[features, d] decoder directions of the selected features, for the methods that are optimal for them."""
 
     def operator_key(self, method: str) -> str:
         """Key of the pair's operator fitted by a method."""
@@ -51,9 +50,9 @@ class PairStage:
         return self.source_layer, self.target_layer
 
     @property
-    def keys(self) -> tuple[int, int]:
+    def keys(self) -> tuple[Layer, int]:
         """(source, target) under which moments and blocks hold the paired rows, see ``ato.residuals.pairing``."""
-        return source_key(*self.layers, parse_policy(self.position_policy)), self.target_layer
+        return source_key(*self.layers, self.position_policy), self.target_layer
 
     @property
     def slug(self) -> str:
@@ -76,7 +75,7 @@ def pair_stages(
     warehouse: Warehouse, collection: str, settings: OperatorSettings, evaluate: EvaluateSettings
 ) -> list[PairStage]:
     """The stage of every pair that the settings name, for all methods that need no SAE."""
-    methods = tuple(method for method in settings.methods if method != FOR_FEATURES)
+    methods = tuple(method for method in settings.methods if not METHODS[method].for_features)
     return (
         [
             PairStage(
@@ -107,8 +106,9 @@ def feature_pair_stages(
     evaluate: EvaluateSettings,
     sae_keys: Sequence[str],
 ) -> list[PairStage]:
-    """The stage of every pair and SAE at its target layer, for the method that is optimal for the selected features."""
-    if FOR_FEATURES not in settings.methods:
+    """The stage of every pair and SAE at its target layer, for methods that are optimal for the selected features."""
+    methods = tuple(method for method in settings.methods if METHODS[method].for_features)
+    if not methods:
         return []
     stages = []
     for sae in sae_rows(warehouse, list(sae_keys)):
@@ -119,7 +119,7 @@ def feature_pair_stages(
         features = hashlib.sha256(np.sort(chosen).astype(np.int64).tobytes()).hexdigest()[:16]
         for source, target in settings.pairs:
             if target == sae["layer"]:
-                own = _own(settings, evaluate, (FOR_FEATURES,), source, target) | {"features": features}
+                own = _own(settings, evaluate, methods, source, target) | {"features": features}
                 stage = Stage(
                     warehouse,
                     "operators",
@@ -128,7 +128,7 @@ def feature_pair_stages(
                     inputs=[collection, sae["sae"]],
                     collection=collection,
                 )
-                stages.append(PairStage(source, target, settings.position_policy, (FOR_FEATURES,), stage, decoder))
+                stages.append(PairStage(source, target, settings.position_policy, methods, stage, decoder))
     return stages
 
 

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from ato.evaluation.residual_formulas import SCORES, ResidualScore
-from ato.evaluation.residual_scores import residual_scores_from_moments
+from ato.evaluation.residual_formulas import ResidualScore
+from ato.evaluation.residual_moments import residual_scores_from_moments
 from ato.moments import Moments
 from ato.operators import TransportOperator
 from ato.operators.fitting import OperatorFit
+from ato.operators.methods import METHODS
 from ato.operators.spectra import operator_spectrum
+from tasks.engine.columns import estimate_columns
 from tasks.operators.pairs import PairStage
-
-BASELINES = ("identity", "identity+bias", "mean", "permuted")
-"""Methods that nobody would deploy: they stand beside the others in every table, and not in the registry."""
 
 
 def operator_row(
@@ -26,9 +25,6 @@ def operator_row(
     """
     operator = fit.operator
     by_split = {split: residual_scores_from_moments(operator, moments, *pair.keys, split) for split in ("train", "val")}
-    intervals = {f"{name}{end}": getattr(score, f"{name}{end}") for name in SCORES for end in ("", "_low", "_high")}
-    for end in ("", "_low", "_high"):
-        intervals[f"r2_test{end}"] = intervals.pop(f"r2{end}")
     n_paired = moments.variation(pair.target_layer, moments.groups)[0]
     return {
         "collection": row["collection"],
@@ -47,9 +43,15 @@ def operator_row(
         "n_unpaired": row["n_kept"] - n_paired,
         "few_tokens": fit.n_train < 10 * row["d_model"],
         "r2_cv": fit.r2_cv,
-        "r2_train": by_split["train"].r2,
-        "r2_val": by_split["val"].r2,
-        **intervals,
+        "r2_train": by_split["train"].r2.value,
+        "r2_val": by_split["val"].r2.value,
+        **estimate_columns(
+            r2_test=score.r2,
+            r2_weighted=score.r2_weighted,
+            r2_whitened=score.r2_whitened,
+            r2_update=score.r2_update,
+            skill=score.skill,
+        ),
         "mse": score.mse,
         "cosine": score.cosine,
     }
@@ -78,7 +80,7 @@ def cv_rows(pair: PairStage, method: str, fit: OperatorFit) -> list[dict[str, An
 
 def spectrum_rows(pair: PairStage, method: str, operator: TransportOperator) -> list[dict[str, Any]]:
     """A row a mode; none for baselines, whose spectrum says nothing."""
-    if method in BASELINES:
+    if METHODS[method].baseline:
         return []
     spectrum = operator_spectrum(operator)
     values = spectrum.eigenvalues

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from ato.evaluation.residual_scores import PairScores
 from ato.numerics.parallel import run_tasks
 from ato.operators.fitting import OperatorFit, fit_operator_from_moments
+from ato.operators.methods import METHODS
 from ato.residuals import run_pass
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
 from tasks.collect.sources import collection_row
@@ -19,13 +20,10 @@ from tasks.engine.model_cache import check_layers
 from tasks.engine.parallel_parts import run_parts
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together, one_at_a_time
-from tasks.operators.pairs import FOR_FEATURES, PairStage, divided_by_source, feature_pair_stages, pair_stages
-from tasks.operators.rows import BASELINES, cv_rows, operator_row, spectrum_rows
+from tasks.operators.pairs import PairStage, divided_by_source, feature_pair_stages, pair_stages
+from tasks.operators.rows import cv_rows, operator_row, spectrum_rows
 from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
-
-RANKED = ("rrr", "svd")
-"""Methods whose operators have the rank of the settings."""
 
 
 @task(name="operators", cache_policy=NO_CACHE)
@@ -125,19 +123,16 @@ def _fit(
     row: dict[str, Any],
 ) -> OperatorFit:
     """One method of one pair, the others' fits at hand; the operator carries the model and collection it belongs to."""
-    if method == "permuted":
-        fit = _fit_permuted(pair, others.get("ridge"), moments, settings)
-    else:
-        options: dict[str, Any] = {"alphas": settings.alphas, "output_weight": settings.output_weight}
-        if method in ("lasso", "elasticnet"):
-            options["alphas"] = settings.l1_alphas
-            options["l1_ratios"] = settings.l1_ratios if method == "elasticnet" else None
-        if method in RANKED or method == FOR_FEATURES:
-            options["rank"] = settings.rank
-        if method == FOR_FEATURES:
-            options |= {"output_weight": "features", "decoder": pair.decoder}
-        name = "rrr" if method == FOR_FEATURES else method
-        fit = fit_operator_from_moments(moments.own, *pair.keys, name, **options)
+    kind, options = METHODS[method], settings.options(method)
+    if kind.strength_of:
+        chosen = others.get(kind.strength_of) or fit_operator_from_moments(
+            moments.own, *pair.keys, kind.strength_of, **settings.options(kind.strength_of)
+        )
+        options["alphas"] = [float(chosen.alpha or 0)]
+    if kind.for_features:
+        options["decoder"] = pair.decoder
+    rows, keys = moments.permuted_pair(*pair.layers) if kind.permuted else (moments.own, pair.keys)
+    fit = fit_operator_from_moments(rows, *keys, method, **options)
     operator = replace(
         fit.operator,
         source_layer=pair.source_layer,
@@ -147,19 +142,6 @@ def _fit(
         collection=row["collection"],
     )
     return replace(fit, operator=operator)
-
-
-def _fit_permuted(
-    pair: PairStage, suited: OperatorFit | None, moments: StudyMoments, settings: OperatorSettings
-) -> OperatorFit:
-    """Ridge on pairs whose documents were shuffled, with the strength that suits the true pairs.
-
-    What such an operator explains of the true pairs is what position alone explains.
-    """
-    suited = suited or fit_operator_from_moments(moments.own, *pair.keys, "ridge", alphas=settings.alphas)
-    permuted, keys = moments.permuted_pair(*pair.layers)
-    fit = fit_operator_from_moments(permuted, *keys, "ridge", alphas=[float(suited.alpha or 0)])
-    return replace(fit, operator=replace(fit.operator, method="permuted"), r2_cv=None, cv_scores=None)
 
 
 def _commit(
@@ -172,7 +154,7 @@ def _commit(
     row: dict[str, Any],
 ) -> None:
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
-    results = scores.result(n_boot=evaluate.n_bootstrap, seed=evaluate.bootstrap_seed)
+    results = scores.result(evaluate.bootstrap)
     with pair.stage as stage:
         spectra = run_tasks([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
         scored = run_tasks(
@@ -186,7 +168,7 @@ def _commit(
             file = stage.warehouse.publish_artifact(fit.operator.save, *pair.operator_path(method))
             stage.add(file)
             result |= {"path": file.path, "registry_uri": None}
-            if settings.register_operators and method not in BASELINES:
+            if settings.register_operators and not METHODS[method].baseline:
                 result["registry_uri"] = _register(stage, pair, method, result, row)
             rows.append(result)
             strengths += cv_rows(pair, method, fit)

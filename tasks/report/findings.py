@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.bootstrap import Estimate, document_bootstrap
 from tasks.report.causal import position_set
 from tasks.report.panels import Rows, Scope, text, with_interval
 
@@ -113,37 +113,34 @@ order by t.target_layer, t.source_layer, t.document"""
 def _cost(claim: str, rows: Rows, sql: str) -> Finding:
     if not rows:
         return Finding(claim, "inconclusive", "these interventions have not been run on the same sequences yet", sql)
-    mean, low, high = _paired_mean(rows)
+    mean = _paired_mean(rows)
     pairs = [_paired_mean(some) for _, some in _groups(rows, lambda r: (r["target_layer"], r["source_layer"]))]
-    less = sum(high is not None and high < 0 for _, _, high in pairs)
-    more = sum(low is not None and low > 0 for _, low, _ in pairs)
-    interval = "" if low is None else f" [{low:+.4f}, {high:+.4f}]"
-    answer = (
-        "inconclusive"
-        if high is None
-        else "yes"
-        if high < 0
-        else "no"
-        if low is not None and low > 0
-        else "inconclusive"
-    )
+    less, more = sum(map(_below_zero, pairs)), sum(map(_above_zero, pairs))
+    interval = "" if mean.low is None else f" [{mean.low:+.4f}, {mean.high:+.4f}]"
+    answer = "yes" if _below_zero(mean) else "no" if _above_zero(mean) else "inconclusive"
     n = sum(row["n"] for row in rows)
     return Finding(
         claim,
         answer,
-        f"{mean:+.4f}{interval} nats per token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
+        f"{float(mean):+.4f}{interval} nats per token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "
         f"{len({row['document'] for row in rows}):,} documents); 95 % interval below 0 for {less} pairs, above 0 for "
         f"{more}, around 0 for {len(pairs) - less - more}",
         sql,
     )
 
 
-def _paired_mean(rows: Rows) -> tuple[float, float | None, float | None]:
+def _below_zero(difference: Estimate) -> bool:
+    return difference.high is not None and difference.high < 0
+
+
+def _above_zero(difference: Estimate) -> bool:
+    return difference.low is not None and difference.low > 0
+
+
+def _paired_mean(rows: Rows) -> Estimate:
     """Mean difference per sequence and its 95 % interval; resamples documents with all their sequences and pairs."""
     documents = sorted({row["document"] for row in rows})
     sums = np.zeros((len(documents), 2))
     for row in rows:
         sums[documents.index(row["document"])] += row["difference"], row["n"]
-    limits = document_bootstrap(sums, lambda s: s[..., 0] / s[..., 1])
-    low, high = (None if end is None else float(end) for end in limits)
-    return float(sums[:, 0].sum() / sums[:, 1].sum()), low, high
+    return document_bootstrap(sums, lambda s: s[..., 0] / s[..., 1]).item()

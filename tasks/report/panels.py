@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from ato.operators.methods import BASELINES
 from tasks.report.drawing import Draw
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.sql_errors import running
@@ -82,9 +83,9 @@ def open_scope(warehouse: Warehouse, collection: str) -> Scope:
     connection = connect(warehouse)
     scope = Scope(connection, collection, "ridge", "same")
     found = scope.ask(
-        f"select method, position_policy from operators where {scope.of_collection} and method not in ('identity', "
-        "'mean') group by method, position_policy order by position_policy = 'same' desc, method = 'ridge' desc, "
-        "count(*) desc, method, position_policy limit 1"
+        f"select method, position_policy from operators where {scope.of_collection} "
+        f"and method not in ({', '.join(map(text, BASELINES))}) group by method, position_policy "
+        "order by position_policy = 'same' desc, method = 'ridge' desc, count(*) desc, method, position_policy limit 1"
     )
     return Scope(connection, collection, **found[0]) if found else scope
 

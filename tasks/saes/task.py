@@ -23,6 +23,7 @@ from ato.saes.quality import QualityLimits, Reconstruction, SAEQuality
 from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
 from ato.saes.training.trainer import train_sae
 from tasks.collect.sources import collection_row, residual_source
+from tasks.engine.columns import estimate_columns
 from tasks.engine.model_cache import check_layers, language_model
 from tasks.engine.parallel_parts import run_parts
 from tasks.engine.progress import Progress, say
@@ -184,12 +185,12 @@ def _judge(
     median_norm = dict(zip(row["layers"], row["median_norm"]))
     spliced = {unit.key: (unit.layer, unit.sae.to(lm.device)) for unit in units}
     losses = splice_losses(lm, spliced, sequences, median_norm=median_norm, site=row["site"])
-    boot = {"n_boot": evaluate.n_bootstrap, "seed": evaluate.bootstrap_seed}
     limits = QualityLimits(settings.max_fvu, settings.min_ce_recovered, settings.max_dead_share)
     with checked_together():
         for unit in units:
             with unit.judgement as stage:
-                rebuilt, recovered = quality[unit.key].result(**boot), ce_recovered(losses, unit.key, **boot)
+                rebuilt = quality[unit.key].result(evaluate.bootstrap)
+                recovered = ce_recovered(losses, unit.key, evaluate.bootstrap)
                 sae_row = _row(unit, rebuilt, recovered, limits, settings, row["site"])
                 stage.write("saes", [sae_row])
                 if log := unit.log():
@@ -199,16 +200,17 @@ def _judge(
             trust = "trusted" if sae_row["trusted"] else f"not trusted: {sae_row['distrust_reason']}"
             say(
                 "saes",
-                f"{unit.key}: FVU {rebuilt.fvu:.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
-                f"{recovered.ce_recovered:.3f}, dead {rebuilt.dead_share:.1%}; {trust}",
+                f"{unit.key}: FVU {float(rebuilt.fvu):.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
+                f"{float(recovered.ce_recovered):.3f}, dead {rebuilt.dead_share:.1%}; {trust}",
             )
 
 
 def _row(
     unit: Unit, rebuilt: Reconstruction, recovered: CERecovered, limits: QualityLimits, settings: SAESettings, site: str
 ) -> dict[str, Any]:
-    trusted, reason = limits.judge(fvu=rebuilt.fvu, dead_share=rebuilt.dead_share, ce_recovered=recovered.ce_recovered)
-    scores = ("fvu", "fvu_low", "fvu_high"), ("ce_recovered", "ce_recovered_low", "ce_recovered_high")
+    trusted, reason = limits.judge(
+        fvu=float(rebuilt.fvu), dead_share=rebuilt.dead_share, ce_recovered=float(recovered.ce_recovered)
+    )
     return {
         "collection": unit.weights.collection,
         "sae": unit.key,
@@ -220,8 +222,7 @@ def _row(
         "n_tokens": rebuilt.n_tokens,
         "n_documents": rebuilt.n_documents,
         "l0": rebuilt.l0,
-        **{name: number_or_none(getattr(rebuilt, name)) for name in scores[0]},
-        **{name: number_or_none(getattr(recovered, name)) for name in scores[1]},
+        **estimate_columns(fvu=rebuilt.fvu, ce_recovered=recovered.ce_recovered),
         **{name: number_or_none(getattr(recovered, name)) for name in ("ce_clean", "ce_spliced", "ce_zero")},
         "dead_share": rebuilt.dead_share,
         "trusted": trusted,

@@ -1,16 +1,15 @@
 """Settings of stage `causal`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from tasks.settings.base import StageSettings
+from ato.causal.intervention_names import INTERVENTIONS
+from tasks.settings.base import OneOf, StageSettings
 from tasks.settings.operators import Method
 
 PositionSet = Annotated[str, Field(pattern=r"^(all|\d+(,\d+)*)$")]
-
-
-Intervention = Literal["transport", "bias", "mean", "zero", "identity", "random_rotation"]
+Intervention = Annotated[str, OneOf(INTERVENTIONS)]
 
 
 class CausalSettings(StageSettings):
@@ -27,7 +26,7 @@ class CausalSettings(StageSettings):
         description="Sets of edited positions: comma-separated numbers, or all",
     )
     interventions: list[Intervention] = Field(
-        ["transport", "bias", "mean", "zero", "identity", "random_rotation"],
+        list(INTERVENTIONS),
         min_length=1,
         description="Replacements of the residual: the transported one (transport) and controls",
     )

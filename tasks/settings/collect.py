@@ -1,12 +1,13 @@
 """Settings of stage `collect`."""
 
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from tasks.settings.base import StageSettings
+from ato.models.sites import SITES
+from tasks.settings.base import OneOf, StageSettings
 
-Site = Literal["resid_post", "mlp_out", "attn_out", "attn_z"]
+Site = Annotated[str, OneOf(SITES)]
 
 
 class CollectSettings(StageSettings):

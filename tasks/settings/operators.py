@@ -1,28 +1,15 @@
 """Settings of stage `operators`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.settings.base import StageSettings
+from ato.operators.methods import DEFAULT_METHODS, METHODS
+from ato.residuals.position_policies import POLICY_PATTERN
+from tasks.settings.base import OneOf, StageSettings
 
-Method = Literal[
-    "ridge",
-    "linear",
-    "lasso",
-    "elasticnet",
-    "ridge_to_identity",
-    "rrr",
-    "rrr_features",
-    "svd",
-    "identity",
-    "identity+bias",
-    "permuted",
-    "mean",
-]
-
-
-PositionPolicy = Annotated[str, Field(pattern=r"^(same|previous|offset:[1-9]\d*|(attended|shuffled)(:[1-9]\d*)?)$")]
+Method = Annotated[str, OneOf(tuple(METHODS))]
+PositionPolicy = Annotated[str, Field(pattern=POLICY_PATTERN)]
 
 
 class OperatorSettings(StageSettings):
@@ -40,7 +27,7 @@ class OperatorSettings(StageSettings):
         description="Source position: same, previous, offset:m, attended[:k] or its control shuffled[:k]",
     )
     methods: list[Method] = Field(
-        ["ridge", "linear", "rrr", "identity", "mean"],
+        list(DEFAULT_METHODS),
         min_length=1,
         description="Methods to fit for each pair, baselines included",
     )
@@ -82,6 +69,27 @@ class OperatorSettings(StageSettings):
     def layers(self) -> set[int]:
         """Layers that the pairs begin or end at."""
         return {layer for pair in self.pairs for layer in pair}
+
+    @property
+    def for_features(self) -> bool:
+        """Whether a method is fitted for the selected features of SAEs."""
+        return any(METHODS[method].for_features for method in self.methods)
+
+    @property
+    def permuted(self) -> bool:
+        """Whether moments of pairs with shuffled documents are needed."""
+        return self.permutation_null or any(METHODS[method].permuted for method in self.methods)
+
+    def options(self, method: str) -> dict[str, Any]:
+        """What ``fit_operator`` is given of these settings for a method: the parameters that the method has."""
+        kind = METHODS[method]
+        given = {
+            "alphas": self.l1_alphas if kind.penalised == "mean" else self.alphas,
+            "l1_ratios": self.l1_ratios,
+            "rank": self.rank,
+            "output_weight": self.output_weight,
+        }
+        return {name: value for name, value in given.items() if name in kind.parameters}
 
     @model_validator(mode="after")
     def _some_pair(self) -> "OperatorSettings":

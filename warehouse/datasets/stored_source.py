@@ -15,7 +15,7 @@ import torch
 
 from ato.errors import DamagedFileError, InputError, LayerError
 from ato.numerics.devices import to_host
-from ato.residuals import ResidualBlock
+from ato.residuals import Layer, ResidualBlock
 from ato.residuals.attended import Attended
 from ato.residuals.blocks import check_finite
 from ato.text.splits import in_splits
@@ -44,7 +44,7 @@ def write_block(warehouse: Warehouse, collection: str, shard: int, block: Residu
     check_finite(block)
     keys = {name: getattr(block, name) for name in KEYS}
 
-    def columns(layer: int) -> tuple[np.ndarray, np.ndarray]:
+    def columns(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
         x = to_host(block.residuals[layer].detach().to(torch.float32).contiguous())  # [n, d]
         return to_host(block.norm(layer)).numpy(), x.numpy()
 
@@ -160,7 +160,7 @@ class StoredSource:
             self._parts = [part for part in self._parts if _number(part) in shards]
 
     def blocks(
-        self, layers: Sequence[int] | None = None, splits: Collection[str] | None = None
+        self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
         """One block a shard, of the given layers and splits; shards without a row of the splits are passed over.
 
@@ -168,8 +168,8 @@ class StoredSource:
             LayerError: a layer that is not stored.
             DamagedFileError: a file cannot be read, or the layers of a shard do not hold the same tokens.
         """
-        wanted = self.layers if layers is None else tuple(layers)
-        if missing := sorted(set(wanted) - set(self.layers)):
+        wanted = [layer for layer in self.layers if layers is None or layer in layers]
+        if missing := sorted(set(layers or ()) - set(self.layers)):
             cure = f"choose from {list(self.layers)}"
             raise LayerError(f"layers {missing} are not stored in collection {self.collection}", cure=cure)
         shards = []
@@ -245,7 +245,7 @@ def _read_shard(
             raise DamagedFileError("holds other tokens than the activations of its shard", where=where, cure=REBUILD)
         return attended
 
-    residuals = dict(zip(files, readers.map(read, files.values())))
+    residuals: dict[Layer, torch.Tensor] = dict(zip(files, readers.map(read, files.values())))
     attended = dict(zip(shard.attended, readers.map(read_attended, shard.attended.values())))
     block = ResidualBlock(residuals, sequence_id, position, token_id, sequences.document[place], group, attended)
     return block if rows.all() else block.select(rows)

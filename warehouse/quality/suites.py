@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ato.causal.intervention_names import FEATURE_INTERVENTIONS, INTERVENTIONS, NONE
+from ato.models.sites import SITES
 from warehouse.tables import Table
 
 if TYPE_CHECKING:
@@ -21,18 +23,7 @@ if TYPE_CHECKING:
 MAX_EXAMPLES = 5
 FINITE = "is finite"
 
-SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
-INTERVENTIONS = (
-    "none",
-    "transport",
-    "bias",
-    "mean",
-    "zero",
-    "identity",
-    "random_rotation",
-    "feature_transport",
-    "feature_zero",
-)
+CAUSAL_EDITS = (NONE, *INTERVENTIONS, *FEATURE_INTERVENTIONS)
 
 VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sequences", "split"): ("train", "val", "test"),
@@ -42,8 +33,8 @@ VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("saes", "site"): SITES,
     ("feature_examples", "kind"): ("top", "quantile", "random"),
     ("explanations", "source"): ("neuronpedia", "judge"),
-    ("causal_perplexity", "intervention"): INTERVENTIONS,
-    ("causal_effects", "intervention"): INTERVENTIONS,
+    ("causal_perplexity", "intervention"): CAUSAL_EDITS,
+    ("causal_effects", "intervention"): CAUSAL_EDITS,
 }
 """(table, column) -> the only values that it may hold."""
 

@@ -1,5 +1,6 @@
 """Tables: transport operators, how they were chosen, and what they are made of."""
 
+from ato.operators.methods import METHODS
 from warehouse.tables.declarations import (
     COLLECTION,
     PAIR,
@@ -14,6 +15,9 @@ from warehouse.tables.declarations import (
     string,
 )
 
+*_FIRST, _LAST = METHODS
+ANY_METHOD = f"{', '.join(_FIRST)} or {_LAST}"
+
 # fmt: off
 TABLES = (
     Table(
@@ -24,7 +28,7 @@ TABLES = (
             Column("operator", string, "key of the operator"),
             *PAIR,
             POLICY,
-            Column("method", string, "ridge, linear, lasso, elasticnet, ridge_to_identity, rrr, rrr_features, svd, identity, identity+bias, permuted or mean"),
+            Column("method", string, ANY_METHOD),
             Column("output_weight", string, "metric of reduced-rank regression", nullable=True),
             Column("alpha", float64, "strength: on the sum of squares for ridge methods, on scikit-learn's scale for lasso and elasticnet", nullable=True, minimum=0),
             Column("l1_ratio", float64, "share of the L1 penalty; NULL for ridge methods", nullable=True, minimum=0, maximum=1),

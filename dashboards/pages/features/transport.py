@@ -7,7 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
-from dashboards.ui.charts import CATEGORIES, METHODS, coloured, number, verdict_name
+from dashboards.ui.charts import coloured, method_colours, number, verdict_name
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -112,10 +112,7 @@ def _stops(rows: pl.DataFrame) -> None:
 def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     main = "ridge" if "ridge" in rows["method"] else rows["method"][0]
     own = rows.filter(rows["method"] == main)
-    others = [name for name in rows["method"].unique(maintain_order=True) if name not in METHODS]
-    named = {method: colour for method, colour in METHODS.items() if method in rows["method"]}
-    free = [colour for colour in CATEGORIES if colour not in named.values()]
-    named |= dict(zip(others, [*free, *CATEGORIES]))
+    colours = method_colours(rows["method"].unique(maintain_order=True).to_list())
     legend = alt.Legend(orient="top", columns=3, title=None)
     leaps = sorted(set(rows["leap"]))
     lowest = max(LEAST_R2, min(0.0, *rows["r2_low"].drop_nulls(), *rows["r2"].drop_nulls()))
@@ -130,7 +127,7 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     low = alt.Y("r2_low:Q", title="r2 on active test tokens", scale=scale)
     base = alt.Chart(rows).encode(
         x=x,
-        color=coloured("method", named, "method").legend(legend),
+        color=coloured("method", colours, "method").legend(legend),
         tooltip=[
             "method",
             "source_layer",

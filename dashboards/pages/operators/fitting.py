@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.charts import CATEGORIES, METHODS, coloured, number, numbered, with_intervals
+from dashboards.ui.charts import CATEGORIES, coloured, method_colours, number, numbered, with_intervals
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -81,7 +81,7 @@ def scaling(**chosen: object) -> None:
 
 
 def _scaling(rows: pl.DataFrame) -> None:
-    colours = {method: METHODS.get(method, CATEGORIES[4]) for method in rows["method"].unique(maintain_order=True)}
+    colours = method_colours(rows["method"].unique(maintain_order=True).to_list())
     chart = with_intervals(
         rows,
         x=alt.X("n_train:Q", title="train tokens", scale=alt.Scale(type="log", nice=False, padding=14)),

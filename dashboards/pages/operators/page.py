@@ -12,7 +12,7 @@ from dashboards.pages.operators.provenance import lineage, origin
 from dashboards.pages.operators.ranks import efficiency, ranks
 from dashboards.pages.operators.spectra import modes, spectrum, spectrum_in_numbers
 from dashboards.ui.address import choose, collection
-from dashboards.ui.charts import METHODS, number
+from dashboards.ui.charts import in_method_order, number
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
@@ -64,11 +64,10 @@ def _choose_operator(fitted: pl.DataFrame) -> dict[str, Any]:
         "method": "Method",
         "position_policy": "Source position",
     }
-    order = [*METHODS, *fitted["method"]]
     for (column, title), place in zip(titles.items(), places):
         options = fitted[column].unique().sort(descending=column == "position_policy").to_list()
         if column == "method":
-            options.sort(key=order.index)
+            options = in_method_order(options)
         wanted = choose(title, column, options, where=place)
         fitted = fitted.filter(pl.col(column) == wanted)
     if fitted.height == 1:

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboards.pages.transport.composition import compositions
 from dashboards.pages.transport.features import NOT_EVALUATED, distribution, verdicts
 from dashboards.ui.address import choose, collection
-from dashboards.ui.charts import METHODS, number, numbered, whole, with_intervals
+from dashboards.ui.charts import in_method_order, number, numbered, whole, with_intervals
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -119,11 +119,7 @@ order by layer, trusted desc, sae"""
 
 def _choose_operators(key: str, fitted: pl.DataFrame, places: list[Any]) -> dict[str, object]:
     """The operator of each pair and the SAE of each target, as values of the placeholders of ``MAP``."""
-    order = list(METHODS)
-    methods = sorted(
-        fitted["method"].unique(), key=lambda name: (name not in order, name in order and order.index(name), name)
-    )
-    method = choose("Method", "method", methods, where=places[0])
+    method = choose("Method", "method", in_method_order(fitted["method"].unique()), where=places[0])
     policies = fitted.filter(pl.col("method") == method)["position_policy"].unique().sort(descending=True).to_list()
     policy = choose(
         "Source position",

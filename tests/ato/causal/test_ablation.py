@@ -1,5 +1,7 @@
 """The batched ablation equals a plain loop that runs the whole model once a feature and sequence."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ import ato
 from ato.causal.ablation import ablation_effects
 from ato.errors import InputError
 from ato.models import LanguageModel
-from ato.numerics.bootstrap import document_bootstrap
+from ato.numerics.bootstrap import Bootstrap, Estimate, document_bootstrap
 from ato.saes import SparseAutoencoder
 from ato.text import TokenSequence
 from tests.tiny_models import save_identity_model, save_tiny_model
@@ -87,25 +89,27 @@ def test_effects_are_those_of_whole_passes_feature_by_feature(model, batch_size)
             assert found.n_documents[i] == len(sums)
             assert found.n_tokens[i] == sums[:, 1].sum()
             if f == SILENT:
-                assert np.isnan([found.effect[i], found.low[i], found.high[i]]).all()
+                assert found.effect[i] == Estimate(None)
             else:
-                assert found.effect[i] == pytest.approx(sums[:, 0].sum() / sums[:, 1].sum(), abs=2e-5)
-                assert abs(found.effect[i]) > 1e-4
-                assert found.low[i] <= found.effect[i] <= found.high[i]
+                effect = found.effect[i]
+                assert effect.value == pytest.approx(sums[:, 0].sum() / sums[:, 1].sum(), abs=2e-5)
+                assert abs(effect.value) > 1e-4
+                assert effect.low <= effect.value <= effect.high
 
 
 def test_the_interval_is_that_of_resampled_documents(model):
     sae, sequences = make_sae(), make_sequences()
     features = np.arange(D_SAE)
-    found = ablation_effects(model, {"a": (1, sae, features)}, sequences, n_sequences=9, n_tokens=10, n_boot=200)["a"]
+    found = ablation_effects(
+        model, {"a": (1, sae, features)}, sequences, n_sequences=9, n_tokens=10, bootstrap=Bootstrap(200)
+    )["a"]
     expected = plain_loop(model, 1, sae, [4], sequences, n_sequences=9, n_tokens=10)[4]
     sums = np.zeros((5, 2))
     for document, values in expected.items():
         sums[document] = values
     with np.errstate(invalid="ignore"):
-        low, high = document_bootstrap(sums, lambda s: s[:, 0] / s[:, 1], 200)
-    assert found.low[4] == pytest.approx(float(low), abs=2e-5)
-    assert found.high[4] == pytest.approx(float(high), abs=2e-5)
+        effect = document_bootstrap(sums, lambda s: s[:, 0] / s[:, 1], Bootstrap(200)).item()
+    assert astuple(found.effect[4]) == pytest.approx(astuple(effect), abs=2e-5)
 
 
 def test_one_document_gives_an_effect_without_an_interval(model):
@@ -113,13 +117,13 @@ def test_one_document_gives_an_effect_without_an_interval(model):
     fires = found.n_tokens > 0
     assert fires.any()
     assert (found.n_documents[fires] == 1).all()
-    assert np.isfinite(found.effect[fires]).all()
-    assert np.isnan(found.low).all()
+    assert np.isfinite(found.effect.value[fires]).all()
+    assert np.isnan([found.effect.low, found.effect.high]).all()
 
 
 def test_a_feature_that_writes_nothing_has_no_effect(model):
     found = ablation_effects(model, {"a": (1, make_sae(scale=0.0), np.arange(6))}, make_sequences(), n_tokens=8)["a"]
-    np.testing.assert_allclose(found.effect[found.n_tokens > 0], 0, atol=1e-6)
+    np.testing.assert_allclose(found.effect.value[found.n_tokens > 0], 0, atol=1e-6)
 
 
 def test_in_a_network_of_empty_blocks_only_the_edited_position_changes(tmp_path):
@@ -136,7 +140,7 @@ def test_in_a_network_of_empty_blocks_only_the_edited_position_changes(tmp_path)
             for h in (x, torch.cat([x[:-1] - a[:, f, None] * sae.W_dec[f], x[-1:]]))
         ]
         first = int((a[:, f] > 0).nonzero()[0])
-        assert found.effect[f] == pytest.approx((loss[1] - loss[0])[first:].mean().item(), abs=2e-5)
+        assert found.effect.value[f] == pytest.approx((loss[1] - loss[0])[first:].mean().item(), abs=2e-5)
 
 
 def test_special_tokens_and_norm_outliers_are_never_edited(model):
@@ -169,9 +173,9 @@ def test_progress_counts_every_window_once(model):
 
 def test_no_text_and_no_candidate_give_missing_values(model):
     found = ablation_effects(model, {"a": (1, make_sae(), np.arange(4))}, [], n_tokens=8)["a"]
-    assert np.isnan(found.effect).all()
+    assert np.isnan(found.effect.value).all()
     empty = ablation_effects(model, {"a": (1, make_sae(), np.zeros(0, dtype=int))}, make_sequences(), n_tokens=8)["a"]
-    assert len(empty.effect) == 0
+    assert len(empty.effect.value) == 0
 
 
 def test_a_feature_beyond_the_sae_and_a_window_of_one_token_are_refused(model):

@@ -7,8 +7,8 @@ import torch
 from ato.causal.interventions import (
     FEATURE_INTERVENTIONS,
     INTERVENTIONS,
-    Edit,
     FeatureEdits,
+    Intervention,
     PositionSet,
     ResidualEdits,
     random_rotation,
@@ -38,7 +38,7 @@ def editable() -> torch.Tensor:
     return mask
 
 
-def made(edits: ResidualEdits | FeatureEdits, given=None) -> dict[Edit, tuple[torch.Tensor, torch.Tensor]]:
+def made(edits: ResidualEdits | FeatureEdits, given=None) -> dict[Intervention, tuple[torch.Tensor, torch.Tensor]]:
     return {edit: (mask, edited) for edit, mask, edited in edits.edits(given or residuals(), editable())}
 
 
@@ -66,10 +66,10 @@ def test_every_replacement_is_its_formula_at_the_edited_positions_and_nothing_el
         truth["transport", source] = x[source].double().numpy() @ own.matrix.T + own.bias
         truth["bias", source] = y * 0 + own.bias
         truth["identity", source] = x[source].double().numpy()
-    assert set(found) == {Edit(name, p.name, source) for name, source in truth for p in (SOME, EVERY)}
+    assert set(found) == {Intervention(name, p.name, source) for name, source in truth for p in (SOME, EVERY)}
     for edit, (mask, edited) in found.items():
         assert torch.equal(mask, (SOME if edit.positions == SOME.name else EVERY).mask(editable()))
-        expected = np.where(mask.numpy()[:, None], truth[edit.intervention, edit.source_layer], y)
+        expected = np.where(mask.numpy()[:, None], truth[edit.name, edit.source_layer], y)
         np.testing.assert_allclose(edited.numpy(), expected, rtol=1e-5, atol=1e-5)
         assert torch.equal(edited[~mask], x[3][~mask])
 
@@ -90,7 +90,7 @@ def test_half_precision_residuals_stay_in_their_precision_and_near_the_formula()
     x = {layer: value.bfloat16() for layer, value in residuals().items()}
     for edit, (_, edited) in made(ResidualEdits(3, {0: operator()}, [EVERY]), x).items():
         assert edited.dtype == torch.bfloat16, edit
-    edited = made(ResidualEdits(3, {0: operator()}, [SOME]), x)[Edit("transport", SOME.name, 0)][1]
+    edited = made(ResidualEdits(3, {0: operator()}, [SOME]), x)[Intervention("transport", SOME.name, 0)][1]
     expected = x[0][[2, 5, 7]].double().numpy() @ operator().matrix.T + operator().bias
     np.testing.assert_allclose(edited[[2, 5, 7]].double().numpy(), expected, rtol=2**-7, atol=0.02)
 
@@ -125,7 +125,7 @@ def test_feature_edits_change_one_component_where_the_sae_activates_the_feature(
         assert where.any()
         assert not where.all()
         for name, target, source in (("feature_transport", y_hat @ u, 0), ("feature_zero", 0 * (y @ u), None)):
-            mask, edited = found[Edit(name, "active", source, feature)]
+            mask, edited = found[Intervention(name, "active", source, feature)]
             assert mask.tolist() == where.tolist()
             np.testing.assert_allclose((edited.double().numpy() @ u)[where], target[where], rtol=1e-4, atol=1e-5)
             across = edited.double().numpy() - y

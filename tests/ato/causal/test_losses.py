@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ato.causal.effects import causal_effects
-from ato.causal.interventions import NO_EDIT, Edit, FeatureEdits, PositionSet, ResidualEdits
-from ato.causal.losses import CausalLosses, EditLosses, causal_losses, full_length_sequences
+from ato.causal.interventions import FeatureEdits, Intervention, PositionSet, ResidualEdits
+from ato.causal.losses import causal_losses, full_length_sequences
 from ato.errors import DataError, InputError, NonFiniteError
 from ato.models import LanguageModel, load_model
-from ato.numerics.bootstrap import document_bootstrap
 from ato.operators import TransportOperator
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.saes import SparseAutoencoder
@@ -104,7 +102,7 @@ def test_batch_size_and_the_company_of_other_edits_change_nothing(llama):
     together = causal_losses(llama, [whole], text(5), batch_size=8).edits[0]
     alone = ResidualEdits(2, {1: operator(d, 1)}, SETS[1:], ["transport", "mean"])
     for edit, found in causal_losses(llama, [alone], text(5), batch_size=1).edits[0].items():
-        if edit.intervention == "transport":
+        if edit.name == "transport":
             for name, values in vars(found).items():
                 np.testing.assert_allclose(values, vars(together[edit])[name], rtol=1e-4, atol=1e-6)
 
@@ -134,7 +132,7 @@ def test_an_operator_that_is_the_block_itself_costs_nothing(tmp_path):
     found = causal_losses(model, [plan], text())
     for edit, losses in found.edits[0].items():
         rise = losses.log_ppl_edited_onwards - losses.clean_edited_onwards
-        if edit.intervention == "transport":
+        if edit.name == "transport":
             np.testing.assert_allclose(rise, 0, atol=1e-5)
             assert (losses.kl < 1e-5).all()
         else:
@@ -154,12 +152,12 @@ def test_no_edited_position_is_the_unedited_model(llama):
     sequences = text(2, length=2)
     plan = ResidualEdits(1, {0: operator(llama.d_model)}, [SETS[-1]], ["zero"])
     found = causal_losses(llama, [plan], sequences, policy=only_first)  # position 1 is the last: nothing follows it
-    losses = found.edits[0][Edit("zero", "all")]
+    losses = found.edits[0][Intervention("zero", "all")]
     assert losses.n_edited.tolist() == [1, 1]
     np.testing.assert_array_equal(losses.log_ppl, found.log_ppl)
     assert np.isnan(losses.kl).all()
     nothing = causal_losses(llama, [plan], text(2), median_norm={1: 1e-9})
-    losses = nothing.edits[0][Edit("zero", "all")]
+    losses = nothing.edits[0][Intervention("zero", "all")]
     assert losses.n_edited.tolist() == [0, 0]
     np.testing.assert_array_equal(losses.log_ppl, nothing.log_ppl)
 
@@ -170,7 +168,7 @@ def test_all_leaves_alone_what_the_collection_leaves_out(llama):
     plan = ResidualEdits(1, {0: operator(llama.d_model)}, [SETS[-1]], ["zero"])
 
     def n_edited(**options) -> int:
-        return int(causal_losses(llama, [plan], sequences, **options).edits[0][Edit("zero", "all")].n_edited[0])
+        return int(causal_losses(llama, [plan], sequences, **options).edits[0][Intervention("zero", "all")].n_edited[0])
 
     assert n_edited() == LENGTH - 2
     assert n_edited(policy=ExclusionPolicy(skip_special=False, skip_first=False)) == LENGTH
@@ -197,7 +195,7 @@ def test_the_bias_is_the_operator_on_a_null_input_whatever_the_source(llama):
     plan = ResidualEdits(2, {0: b, 1: other}, SETS, ["bias"])
     found = causal_losses(llama, [plan], text()).edits[0]
     for positions in SETS:
-        one, two = (found[Edit("bias", positions.name, source)] for source in (0, 1))
+        one, two = (found[Intervention("bias", positions.name, source)] for source in (0, 1))
         np.testing.assert_allclose(one.log_ppl, two.log_ppl, rtol=1e-6)
 
 
@@ -231,54 +229,9 @@ def test_the_callback_counts_sequences(llama):
     assert len(seen) == 5
 
 
-def losses_of(document: np.ndarray, edited: np.ndarray, seed: int = 0) -> tuple[CausalLosses, Edit]:
-    rng = np.random.default_rng(seed)
-    n, edit = len(document), Edit("zero", "active", None, 3)
-    clean, onwards, after, kl = rng.normal(3, 0.3, n), rng.normal(3, 0.3, n), rng.normal(4, 0.3, n), rng.random(n)
-    gone = np.where(edited, 0, np.nan)
-    own = EditLosses(
-        edited.astype(np.int64), np.where(edited, rng.normal(4, 0.3, n), clean), after + gone, onwards + gone, kl + gone
-    )
-    return CausalLosses(np.arange(n), document, clean, ({edit: own},)), edit
-
-
-def test_effects_are_paired_means_over_edited_sequences_with_the_document_bootstrap():
-    document = np.repeat(np.arange(6), [3, 1, 4, 2, 5, 3]) * 11
-    edited = np.random.default_rng(1).random(len(document)) < 0.8
-    losses, edit = losses_of(document, edited)
-    own = losses.edits[0][edit]
-    found = causal_effects(losses.with_unedited(0), losses.log_ppl, document, n_boot=200, seed=5)
-    truth = {
-        "log_ppl": own.log_ppl,
-        "delta_log_ppl": own.log_ppl - losses.log_ppl,
-        "delta_edited_onwards": own.log_ppl_edited_onwards - own.clean_edited_onwards,
-        "kl": own.kl,
-    }
-    assert (found[edit].n_sequences, found[edit].n_documents) == (edited.sum(), len(set(document[edited])))
-    numbers = np.unique(document)
-    for name, values in truth.items():
-        sums = np.array([[values[edited & (document == k)].sum(), (edited & (document == k)).sum()] for k in numbers])
-        low, high = document_bootstrap(sums, lambda s: s[:, 0] / s[:, 1], 200, 5)
-        assert getattr(found[edit], name) == pytest.approx(values[edited].mean())
-        assert getattr(found[edit], f"{name}_low") == pytest.approx(float(low))
-        assert getattr(found[edit], f"{name}_high") == pytest.approx(float(high))
-
-
-def test_the_unedited_model_has_a_loss_and_no_differences():
-    losses, _ = losses_of(np.arange(5), np.ones(5, dtype=bool))
-    none = causal_effects(losses.with_unedited(0), losses.log_ppl, losses.document, n_boot=100)[NO_EDIT]
-    assert none.log_ppl == pytest.approx(losses.log_ppl.mean())
-    assert none.n_sequences == 5
-    assert np.isnan([none.delta_log_ppl, none.delta_log_ppl_low, none.kl, none.delta_edited_onwards]).all()
-
-
-def test_one_document_gives_no_interval_and_nothing_edited_no_number():
-    losses, edit = losses_of(np.array([4, 4, 7]), np.array([True, True, False]))
-    found = causal_effects(losses.with_unedited(0), losses.log_ppl, losses.document, n_boot=100)[edit]
-    assert (found.n_sequences, found.n_documents) == (2, 1)
-    assert np.isfinite(found.delta_log_ppl)
-    assert np.isnan([found.delta_log_ppl_low, found.kl_high]).all()
-    losses, edit = losses_of(np.array([4, 4, 7]), np.zeros(3, dtype=bool))
-    found = causal_effects(losses.with_unedited(0), losses.log_ppl, losses.document, n_boot=100)[edit]
-    assert found.n_sequences == 0
-    assert np.isnan([found.log_ppl, found.delta_log_ppl, found.kl]).all()
+def test_a_set_of_positions_named_twice_is_one_intervention(llama):
+    twice = ResidualEdits(2, {0: operator(llama.d_model)}, [SETS[1], SETS[1]], ["zero"])
+    once = ResidualEdits(2, {0: operator(llama.d_model)}, [SETS[1]], ["zero"])
+    (found,), (expected,) = (causal_losses(llama, [plan], text()).edits[0].values() for plan in (twice, once))
+    for values, same in zip(vars(found).values(), vars(expected).values(), strict=True):
+        np.testing.assert_allclose(values, same, rtol=1e-5, atol=1e-6)

@@ -1,5 +1,7 @@
 """Held-out correlations, ceilings and reduced-rank R2 against direct computation on materialised rows."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ import torch
 from ato.errors import DataError, InputError, MismatchError
 from ato.evaluation.ceilings import CanonicalModes, remeasured_correlations
 from ato.evaluation.held_out_ceilings import ModeScores
-from ato.evaluation.residual_scores import residual_scores_from_moments
+from ato.evaluation.residual_moments import residual_scores_from_moments
 from ato.moments import Moments
-from ato.numerics.bootstrap import percentile_limits
+from ato.numerics.bootstrap import Bootstrap, Estimate, percentile_limits
 from ato.operators.fitting import fit_operator_from_moments
 from ato.residuals import MemorySource, run_pass
 
@@ -77,7 +79,7 @@ def test_r2_of_every_rank_is_that_of_the_reduced_rank_operator_fitted_from_momen
     scores = scored(CanonicalModes.from_moments(moments, 0, 1), test_x, test_y, np.arange(400))
     for rank in (1, 3, 6):
         fit = fit_operator_from_moments(moments, 0, 1, "rrr", alphas=[0.0], rank=rank)
-        expected = residual_scores_from_moments(fit.operator, moments, 0, 1).r2_whitened
+        expected = residual_scores_from_moments(fit.operator, moments, 0, 1).r2_whitened.value
         assert scores.r2_rrr(rank) == pytest.approx(expected, abs=1e-8)
 
 
@@ -93,7 +95,7 @@ def test_float32_rows_with_means_of_300_sd_give_the_same_scores(case):
 
 def test_limits_equal_a_bootstrap_that_repeats_rows(case):
     modes, x, y, documents = case
-    result = scored(modes, x, y, documents).result([2], n_boot=400, seed=1)
+    result = scored(modes, x, y, documents).result([2], Bootstrap(400, 1))
     rng = np.random.default_rng(7)
     rows_of = [np.flatnonzero(documents == number) for number in np.unique(documents)]
     drawn = []
@@ -105,9 +107,9 @@ def test_limits_equal_a_bootstrap_that_repeats_rows(case):
     low, high = percentile_limits(np.array(drawn))
     score = result.ranks[0]
     for i, name in enumerate(("ceiling_held_out", "r2_rrr", "efficiency")):
-        found = [getattr(score, f"{name}{end}") for end in ("_low", "", "_high")]
-        assert found == sorted(found)
-        np.testing.assert_allclose([found[0], found[2]], [low[i], high[i]], atol=0.3 * (high[i] - low[i]))
+        found = getattr(score, name)
+        assert found.low <= found.value <= found.high
+        np.testing.assert_allclose([found.low, found.high], [low[i], high[i]], atol=0.3 * (high[i] - low[i]))
     assert (result.n, result.n_documents) == (400, len(rows_of))
 
 
@@ -117,20 +119,20 @@ def test_copying_the_source_gives_efficiency_one_at_full_rank():
     scores = ModeScores(modes).update(*(torch.tensor(x, dtype=torch.float32),) * 2, np.arange(300) % 7)
     score = scores.result([6]).ranks[0]
     assert score.ceiling_in_sample == pytest.approx(1)
-    for value in (score.ceiling_held_out, score.r2_rrr, score.r2_rrr_low, score.efficiency, score.efficiency_high):
-        assert value == pytest.approx(1, abs=1e-5)
-    assert max(score.ceiling_held_out, score.ceiling_held_out_high, score.r2_rrr, score.r2_rrr_high) <= 1
+    for estimate in (score.ceiling_held_out, score.r2_rrr, score.efficiency):
+        assert astuple(estimate) == pytest.approx((1, 1, 1), abs=1e-5)
+    assert max(*astuple(score.ceiling_held_out), *astuple(score.r2_rrr)) <= 1
 
 
 def test_the_curve_saturates_at_the_first_rank_with_95_percent_of_its_largest_value(case):
     modes, x, y, documents = case
-    result = scored(modes, x, y, documents).result([1], n_boot=40)
+    result = scored(modes, x, y, documents).result([1], Bootstrap(40))
     curve = [reduced_rank_r2(modes, x, y, rank) for rank in range(1, 7)]
     assert result.rank_saturation == 1 + next(i for i, r2 in enumerate(curve) if r2 >= 0.95 * max(curve))
     assert 1 < result.rank_saturation < 6
     draw = np.random.default_rng(5).standard_normal
     unrelated = scored(CanonicalModes.from_arrays(*draw((2, 100, 8))), *draw((2, 3000, 8)), np.arange(3000) // 10)
-    assert unrelated.result([1], n_boot=40).rank_saturation is None
+    assert unrelated.result([1], Bootstrap(40)).rank_saturation is None
 
 
 def test_independent_rows_have_no_held_out_ceiling_and_no_positive_r2():
@@ -151,7 +153,8 @@ def test_block_order_changes_nothing_and_parts_merge(case):
     for other in (backward, parts.result([1, 8])):
         assert (other.n, other.n_documents) == (whole.n, whole.n_documents)
         for ours, theirs in zip(whole.ranks, other.ranks):
-            np.testing.assert_allclose(list(vars(theirs).values()), list(vars(ours).values()), atol=1e-10)
+            for found, expected in zip(astuple(theirs), astuple(ours), strict=True):
+                np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
 def test_one_pass_over_a_source_reads_the_layers_of_the_modes():
@@ -170,15 +173,16 @@ def test_one_pass_over_a_source_reads_the_layers_of_the_modes():
 def test_one_document_gives_scores_without_limits(case):
     modes, x, y, _ = case
     score = scored(modes, x, y, np.full(400, 12)).result([2]).ranks[0]
-    assert score.r2_rrr is not None
-    assert score.ceiling_held_out_low is score.r2_rrr_high is score.efficiency_low is None
+    for estimate in (score.ceiling_held_out, score.r2_rrr, score.efficiency):
+        assert estimate.value is not None
+        assert estimate.low is estimate.high is None
 
 
 def test_tokens_without_variance_give_null_and_never_a_number(case):
     modes, x, y, _ = case
     result = scored(modes, x[:1], y[:1], np.zeros(1, dtype=int)).result([2])
     assert np.isnan(result.rho_held_out).all()
-    assert result.ranks[0].r2_rrr is result.ranks[0].efficiency is None
+    assert result.ranks[0].r2_rrr == result.ranks[0].efficiency == Estimate(None)
 
 
 def test_uses_that_cannot_be_meant_are_refused(case):

@@ -1,6 +1,6 @@
-"""Scores of operators against scikit-learn and hand computation, from tokens and from moments."""
+"""Scores of operators from tokens against scikit-learn and hand computation."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import pytest
@@ -11,8 +11,10 @@ from sklearn.metrics.pairwise import paired_cosine_distances
 
 from ato.errors import DataError, InputError, MismatchError
 from ato.evaluation.residual_formulas import SCORES
-from ato.evaluation.residual_scores import PairScores, residual_scores_from_moments
+from ato.evaluation.residual_moments import residual_scores_from_moments
+from ato.evaluation.residual_scores import PairScores
 from ato.moments import Moments
+from ato.numerics.bootstrap import Bootstrap, Estimate
 from ato.residuals import MemorySource, run_pass
 
 N_TRAIN, N_TEST, D = 500, 300, 7
@@ -93,6 +95,12 @@ def by_hand(case, operator):
     return scores
 
 
+def value_of(score, name):
+    """A score by its name, without its interval."""
+    found = getattr(score, name)
+    return found.value if isinstance(found, Estimate) else found
+
+
 @pytest.mark.parametrize(("d_in", "d_out"), [(D, D), (4, 9), (9, 4)])
 def test_every_score_of_every_operator_equals_scikit_learn_or_hand_computation(d_in, d_out):
     case = make_case(0, d_in, d_out)
@@ -100,7 +108,7 @@ def test_every_score_of_every_operator_equals_scikit_learn_or_hand_computation(d
     assert list(results) == list(case.operators)
     for name, operator in case.operators.items():
         for score, expected in by_hand(case, operator).items():
-            assert getattr(results[name], score) == (None if expected is None else pytest.approx(expected, rel=1e-9))
+            assert value_of(results[name], score) == (None if expected is None else pytest.approx(expected, rel=1e-9))
         assert (results[name].n, results[name].n_documents) == (N_TEST, len(np.unique(case.documents[N_TRAIN:])))
 
 
@@ -115,34 +123,12 @@ def test_float32_rows_with_means_of_300_sd_and_massive_dimensions_keep_six_digit
     results = case.pair_scores(dtype=torch.float32).result()
     for name in ("ridge", "mean", "identity"):
         for score, expected in by_hand(case, case.operators[name]).items():
-            assert getattr(results[name], score) == pytest.approx(expected, rel=2e-4, abs=2e-4), (name, score)
-
-
-@pytest.mark.parametrize(("d_in", "d_out"), [(D, D), (4, 9)])
-def test_scores_from_moments_equal_scores_from_tokens(d_in, d_out):
-    case = make_case(2, d_in, d_out)
-    results = case.pair_scores().result()
-    for name, operator in case.operators.items():
-        found = residual_scores_from_moments(operator, case.moments, 0, 1, "test")
-        for score in (*SCORES, "mse"):
-            expected = getattr(results[name], score)
-            assert getattr(found, score) == (None if expected is None else pytest.approx(expected, abs=1e-6, rel=1e-6))
-        assert (found.n, found.n_documents, found.cosine, found.r2_low) == (N_TEST, None, None, None)
-
-
-def test_scores_from_moments_of_train_are_those_of_all_folds():
-    case = make_case(3)
-    x, y = case.x[:N_TRAIN], case.y[:N_TRAIN]
-    operator = case.operators["ridge"]
-    train = residual_scores_from_moments(operator, case.moments, 0, 1, "train")
-    assert train.r2 == pytest.approx(r2_score(y, operator(x)), abs=1e-9)
-    fold = residual_scores_from_moments(operator, case.moments, 0, 1, ["train-2"])
-    assert fold.r2 == pytest.approx(r2_score(y[2::5], operator(x[2::5])), abs=1e-9)
+            assert value_of(results[name], score) == pytest.approx(expected, rel=2e-4, abs=2e-4), (name, score)
 
 
 def test_limits_equal_a_bootstrap_that_repeats_rows():
     case = make_case(4)
-    result = case.pair_scores().result(n_boot=600, seed=3)["ridge"]
+    result = case.pair_scores().result(Bootstrap(600, 3))["ridge"]
     x, y, documents = (a[N_TRAIN:] for a in (case.x, case.y, case.documents))
     y_hat = case.operators["ridge"](x)
     rows_of = [np.flatnonzero(documents == number) for number in np.unique(documents)]
@@ -154,9 +140,9 @@ def test_limits_equal_a_bootstrap_that_repeats_rows():
         drawn.append((r2_score(y[rows], y_hat[rows]), r2_score((y - x)[rows], (y_hat - x)[rows]), skill))
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     for i, name in enumerate(("r2", "r2_update", "skill")):
-        found = [getattr(result, f"{name}{end}") for end in ("_low", "", "_high")]
-        assert found == sorted(found)
-        np.testing.assert_allclose([found[0], found[2]], [low[i], high[i]], atol=0.2 * (high[i] - low[i]))
+        found = getattr(result, name)
+        assert found.low <= found.value <= found.high
+        np.testing.assert_allclose([found.low, found.high], [low[i], high[i]], atol=0.2 * (high[i] - low[i]))
 
 
 def test_a_network_that_adds_nothing_has_r2_of_one_and_no_update_to_predict():
@@ -164,20 +150,20 @@ def test_a_network_that_adds_nothing_has_r2_of_one_and_no_update_to_predict():
     tokens = case.pair_scores(dtype=torch.float32).result()
     for name in ("identity", "ridge"):
         for found in (tokens[name], residual_scores_from_moments(case.operators[name], case.moments, 0, 1)):
-            assert found.r2 == pytest.approx(1, abs=1e-4)
-            assert found.r2 <= 1
-            assert found.r2_whitened == pytest.approx(1, abs=1e-4)
-            assert found.r2_update is found.skill is None
-    assert tokens["identity"].r2 == 1
-    assert tokens["mean"].r2 < 0.1
+            assert found.r2.value == pytest.approx(1, abs=1e-4)
+            assert found.r2.value <= 1
+            assert found.r2_whitened.value == pytest.approx(1, abs=1e-4)
+            assert found.r2_update == found.skill == Estimate(None)
+    assert tokens["identity"].r2.value == 1
+    assert tokens["mean"].r2.value < 0.1
 
 
 def test_identity_and_mean_score_what_they_must():
     results = make_case(6).pair_scores().result()
-    assert results["identity"].skill == pytest.approx(0, abs=1e-12)
-    assert -0.05 < results["mean"].r2 <= 0
-    assert -0.05 < results["mean"].r2_weighted <= 0
-    assert results["ridge"].skill > 0.2
+    assert results["identity"].skill.value == pytest.approx(0, abs=1e-12)
+    assert -0.05 < results["mean"].r2.value <= 0
+    assert -0.05 < results["mean"].r2_weighted.value <= 0
+    assert results["ridge"].skill.value > 0.2
 
 
 def test_operators_are_scored_apart_whatever_stands_beside_them():
@@ -186,7 +172,7 @@ def test_operators_are_scored_apart_whatever_stands_beside_them():
     for name, operator in reversed(case.operators.items()):
         alone = Case(case.x, case.y, case.documents, case.moments, {name: operator}).pair_scores().result()
         assert alone == {name: together[name]}
-    assert len({round(score.r2, 6) for score in together.values()}) == len(together)
+    assert len({round(score.r2.value, 6) for score in together.values()}) == len(together)
 
 
 def test_dimensions_that_do_not_vary_are_left_out_of_the_mean():
@@ -199,8 +185,8 @@ def test_dimensions_that_do_not_vary_are_left_out_of_the_mean():
         found = wider.pair_scores(dtype=dtype).result()["ridge"]
         from_moments = residual_scores_from_moments(wider.operators["ridge"], wider.moments, 0, 1)
         for score in ("r2", "r2_weighted", "r2_whitened"):
-            assert getattr(found, score) == pytest.approx(expected[score], abs=tolerance)
-            assert getattr(from_moments, score) == pytest.approx(expected[score], abs=1e-6)
+            assert value_of(found, score) == pytest.approx(expected[score], abs=tolerance)
+            assert value_of(from_moments, score) == pytest.approx(expected[score], abs=1e-6)
 
 
 def test_tokens_without_any_variance_give_null():
@@ -208,8 +194,8 @@ def test_tokens_without_any_variance_give_null():
     scores = PairScores(case.moments, 0, 1, case.operators)
     scores.update(torch.tensor(case.x[-1:]), torch.tensor(case.y[-1:]), np.array([3]))
     found = scores.result()["ridge"]
-    assert found.r2 is found.r2_weighted is found.r2_whitened is found.r2_update is None
-    assert found.skill is not None
+    assert found.r2 == found.r2_weighted == found.r2_whitened == found.r2_update == Estimate(None)
+    assert found.skill.value is not None
     assert found.mse > 0
 
 
@@ -218,8 +204,8 @@ def test_one_document_gives_scores_without_limits():
     scores = PairScores(case.moments, 0, 1, case.operators)
     scores.update(torch.tensor(case.x), torch.tensor(case.y), np.full(len(case.x), 4))
     found = scores.result()["ridge"]
-    assert found.r2 is not None
-    assert {getattr(found, f"{name}_{end}") for name in SCORES for end in ("low", "high")} == {None}
+    assert found.r2.value is not None
+    assert all(getattr(found, name) == Estimate(value_of(found, name)) for name in SCORES)
 
 
 def test_block_order_changes_nothing_and_parts_merge():
@@ -235,9 +221,8 @@ def test_block_order_changes_nothing_and_parts_merge():
         part.update(torch.tensor(case.x[rows]), torch.tensor(case.y[rows]), case.documents[rows])
     for other in (reordered.pair_scores(blocks=9).result(), (first + second).result()):
         for name, score in whole.items():
-            np.testing.assert_allclose(
-                list(vars(other[name]).values()), list(vars(score).values()), rtol=1e-9, atol=1e-12
-            )
+            for found, expected in zip(astuple(other[name]), astuple(score), strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_one_pass_over_a_source_reads_the_layers_of_the_pair():
@@ -247,7 +232,8 @@ def test_one_pass_over_a_source_reads_the_layers_of_the_pair():
     source = MemorySource(rows, document=case.documents, group=group, block_rows=64)
     scores = PairScores(case.moments, 0, 1, case.operators)
     assert run_pass(source, [scores], splits=["test"]) == N_TEST
-    assert scores.result()["ridge"].r2 == pytest.approx(case.pair_scores().result()["ridge"].r2, abs=1e-5)
+    expected = case.pair_scores().result()["ridge"].r2.value
+    assert scores.result()["ridge"].r2.value == pytest.approx(expected, abs=1e-5)
 
 
 def test_independent_rows_are_never_predicted():
@@ -255,7 +241,7 @@ def test_independent_rows_are_never_predicted():
     n = N_TRAIN + N_TEST
     case = make_case(13, change=lambda *_: tuple(rng.standard_normal((2, n, D))))
     found = case.pair_scores().result()["ridge"]
-    assert max(found.r2, found.r2_weighted, found.r2_whitened) < 0.01
+    assert max(found.r2.value, found.r2_weighted.value, found.r2_whitened.value) < 0.01
 
 
 def test_uses_that_cannot_be_meant_are_refused():
@@ -272,13 +258,13 @@ def test_uses_that_cannot_be_meant_are_refused():
 def test_the_difference_of_two_operators_is_that_of_their_scores_and_its_interval_is_paired(score):
     scores = make_case().pair_scores()
     first, second, *_ = scores.operators
-    results = scores.result(n_boot=200)
-    value, low, high = scores.difference(first, second, score, n_boot=200)
-    assert value == pytest.approx(getattr(results[first], score) - getattr(results[second], score), abs=1e-12)
-    assert low <= value <= high
-    widths = [getattr(r, f"{score}_high") - getattr(r, f"{score}_low") for r in (results[first], results[second])]
-    assert high - low <= sum(widths) + 1e-12
-    assert scores.difference(first, first, score, n_boot=50) == (0.0, 0.0, 0.0)
+    results = scores.result(Bootstrap(200))
+    difference = scores.difference(first, second, score, Bootstrap(200))
+    of = [getattr(results[name], score) for name in (first, second)]
+    assert difference.value == pytest.approx(of[0].value - of[1].value, abs=1e-12)
+    assert difference.low <= difference.value <= difference.high
+    assert difference.high - difference.low <= sum(estimate.high - estimate.low for estimate in of) + 1e-12
+    assert scores.difference(first, first, score, Bootstrap(50)) == Estimate(0.0, 0.0, 0.0)
 
 
 def test_leaving_the_whitened_score_out_changes_no_other():
@@ -286,8 +272,8 @@ def test_leaving_the_whitened_score_out_changes_no_other():
     whole, part = case.pair_scores(), PairScores(case.moments, 0, 1, case.operators, whitened=False)
     rows = np.arange(N_TRAIN, len(case.x))
     part.update(*(torch.tensor(a[rows], dtype=torch.float64) for a in (case.x, case.y)), case.documents[rows])
-    for name, score in part.result(n_boot=50).items():
-        full = whole.result(n_boot=50)[name]
-        assert score.r2_whitened is None
-        assert score.r2 == pytest.approx(full.r2, abs=1e-12)
-        assert (score.skill_low, score.skill_high) == pytest.approx((full.skill_low, full.skill_high), abs=1e-12)
+    for name, score in part.result(Bootstrap(50)).items():
+        full = whole.result(Bootstrap(50))[name]
+        assert score.r2_whitened == Estimate(None)
+        assert score.r2.value == pytest.approx(full.r2.value, abs=1e-12)
+        assert astuple(score.skill) == pytest.approx(astuple(full.skill), abs=1e-12)

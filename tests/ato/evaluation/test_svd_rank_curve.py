@@ -7,7 +7,7 @@ import pytest
 
 from ato.errors import InputError
 from ato.evaluation.ceilings import CanonicalModes
-from ato.evaluation.residual_scores import residual_scores_from_moments
+from ato.evaluation.residual_moments import residual_scores_from_moments
 from ato.evaluation.svd_rank_curve import svd_rank_curve
 from ato.moments import Moments
 
@@ -55,7 +55,7 @@ def test_all_ranks_equal_the_truncated_maps_scored_on_rows(d_in, d_out):
 
 def test_the_full_rank_equals_the_whitened_score_of_the_operator():
     _, _, moments, operator = make_case(6, 6)
-    expected = residual_scores_from_moments(operator, moments, 3, 4, "test").r2_whitened
+    expected = residual_scores_from_moments(operator, moments, 3, 4, "test").r2_whitened.value
     assert svd_rank_curve(operator, moments, 3, 4, [6])[6] == pytest.approx(expected, abs=1e-8)
 
 

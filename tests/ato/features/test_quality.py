@@ -16,7 +16,6 @@ from ato.features.ranking import (
     rank_features,
 )
 from ato.features.redundancy import CoActivations
-from ato.features.token_samples import KeptTokens
 from ato.residuals import MemorySource, ResidualBlock
 from ato.residuals.memory import FirstTokens
 from ato.saes import ActiveFeatures, SparseAutoencoder
@@ -141,49 +140,6 @@ def test_nothing_seen_and_nothing_active_give_missing_values(block):
 def test_qualities_of_different_saes_cannot_be_added(block):
     with pytest.raises(MismatchError):
         quality(make_sae(), block) + quality(make_sae(1), block)
-
-
-@pytest.mark.parametrize("order", ["strongest", "random"])
-@pytest.mark.parametrize("one_per_sequence", [False, True])
-def test_kept_tokens_are_the_first_of_a_full_sort_whatever_the_blocks(order, one_per_sequence):
-    rng = np.random.default_rng(3)
-    n = 500
-    feature, sequence = rng.integers(4, size=n), rng.integers(30, size=n)
-    position = rng.permutation(n)
-    value = rng.integers(1, 12, size=n).astype(np.float32)  # many ties
-
-    def kept(*parts: np.ndarray, size: int = 7) -> KeptTokens:
-        tokens = KeptTokens(5, size, order, one_per_sequence=one_per_sequence)
-        for rows in parts:
-            tokens.update(feature[rows], value[rows], sequence[rows], position[rows], position[rows])
-        return tokens
-
-    whole = kept(np.arange(n)).result()
-    split = np.array_split(rng.permutation(n), 9)
-    for other in (kept(*split), kept(*split[5:]) + kept(*split[:5])):
-        for name, values in vars(other.result()).items():
-            np.testing.assert_array_equal(values, getattr(whole, name), err_msg=name)
-    everything = kept(np.arange(n), size=n).result()
-    for f in range(4):
-        mine = whole.feature == f
-        assert mine.sum() == 7
-        np.testing.assert_array_equal(whole.position[mine], everything.position[everything.feature == f][:7])
-        if one_per_sequence:
-            assert len(set(whole.sequence_id[mine])) == 7
-        if order == "strongest":
-            rows = np.flatnonzero(feature == f)
-            rows = rows[np.lexsort((position[rows], sequence[rows], -value[rows]))]
-            if one_per_sequence:
-                rows = rows[np.sort(np.unique(sequence[rows], return_index=True)[1])]
-            np.testing.assert_array_equal(whole.position[mine], position[rows[:7]])
-
-
-def test_a_random_choice_takes_early_and_late_tokens_alike():
-    n = 20_000
-    tokens = KeptTokens(1, 500, "random")
-    tokens.update(np.zeros(n, int), np.ones(n), np.arange(n) // 100, np.arange(n) % 100, np.zeros(n, int))
-    places = tokens.result().sequence_id * 100 + tokens.result().position
-    assert abs(places.mean() / n - 0.5) < 5 / np.sqrt(12 * 500)
 
 
 def test_composite_is_the_weighted_sum_of_min_max_components():

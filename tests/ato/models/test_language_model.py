@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ato.errors import ModelError, SettingsError, UnavailableError
+from ato.errors import ModelError, UnavailableError
 from ato.io import embedded
 from ato.models import identify, load_model, pad
-from ato.numerics.devices import choose_device, choose_devices, choose_dtype
 from tests.tiny_models import byte_tokenizer, save_tiny_model
 
 
@@ -247,17 +246,3 @@ def test_an_absent_package_of_the_embedded_model_names_the_cure(monkeypatch):
     monkeypatch.setattr(embedded, "_MODEL_PACKAGE", "no-such-package")
     with pytest.raises(UnavailableError, match=r"package no-such-package is not installed: run `make install`"):
         identify("smollm2-135m")
-
-
-def test_devices_and_precisions_are_checked_by_name():
-    assert choose_device("cpu").type == "cpu"
-    assert [str(device) for device in choose_devices("cpu, cpu")] == ["cpu", "cpu"]
-    assert choose_device("cpu,cpu").type == "cpu"
-    with pytest.raises(SettingsError, match="unknown device"):
-        choose_device("abacus")
-    with pytest.raises(UnavailableError, match="no such device"):
-        choose_device("cuda:99")
-    assert choose_dtype("float16", torch.device("cpu")) == torch.float16
-    assert choose_dtype("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
-    with pytest.raises(SettingsError, match="unknown precision"):
-        choose_dtype("int4", torch.device("cpu"))

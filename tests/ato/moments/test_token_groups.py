@@ -29,7 +29,7 @@ def test_only_folds_that_a_cut_falls_into_are_divided():
     parts = ("train-0.0", "train-0.1", "train-1.0", "train-1.1", "train-1.2", "train-2", "val", "test")
     assert moments.groups == parts
     assert moments.train_folds == ("train-0", "train-1", "train-2")
-    assert len(moments._gram) == 2 * len(parts)
+    assert len(moments._sums.grams) == 2 * len(parts)
     assert Moments([(5, 6)], n_folds=10, cuts=(0.1, 0.3, 0.7)).groups == group_names(10)  # all on boundaries
 
 

@@ -9,7 +9,7 @@ from ato.errors import DataError, SettingsError
 from ato.moments import Moments
 from ato.operators.elastic_net import GramProblem, cross_validated_elastic_net, elastic_net, elastic_net_path
 from ato.operators.fitting import fit_operator, fit_operator_from_moments
-from ato.operators.methods import strengths_of
+from ato.operators.strengths import strengths_of
 
 # The oracle is asked for more digits than its own gap can resolve.
 pytestmark = pytest.mark.filterwarnings("ignore:Objective did not converge")

@@ -1,6 +1,7 @@
 """One form for every architecture: what encoding, decoding and hashing promise whatever the gate."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,3 +87,10 @@ def test_split_activations_are_those_of_the_split_rows(n_parts):
         for name in ("token", "feature"):
             assert torch.equal(getattr(part, name), getattr(expected, name))
         assert torch.allclose(part.value, expected.value, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", [name for name, kind in ARCHITECTURES.items() if not kind.has_threshold])
+def test_a_threshold_that_the_architecture_does_not_read_is_refused(architecture):
+    sae = random_sae(architecture)
+    with pytest.raises(SAEError, match="a threshold was given"):
+        replace(sae, threshold=torch.ones(sae.d_sae))

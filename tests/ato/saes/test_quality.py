@@ -1,11 +1,14 @@
 """The quality of an SAE: hand-computed variance, losses that the model itself gives, limits that are kept."""
 
+from dataclasses import astuple, replace
+
 import numpy as np
 import pytest
 import torch
 
 from ato.errors import MismatchError
 from ato.models import LanguageModel, load_model
+from ato.numerics.bootstrap import Bootstrap, Estimate
 from ato.residuals import MemorySource, ResidualBlock, run_pass
 from ato.saes import ActiveFeatures, SparseAutoencoder
 from ato.saes.quality import QualityLimits, SAEQuality
@@ -55,7 +58,7 @@ def test_variance_explained_of_the_hand_computed_example_is_four_fifths():
     zeros = np.zeros(2, dtype=np.int16)
     block = ResidualBlock({LAYER: torch.tensor([[2.0, 0.0], [0.0, 4.0]])}, zeros, zeros, zeros, np.arange(2), zeros)
     found = SAEQuality(sae, LAYER).update(block, active).result()
-    assert 1 - found.fvu == pytest.approx(0.8, abs=1e-12)
+    assert 1 - found.fvu.value == pytest.approx(0.8, abs=1e-12)
     assert (found.l0, found.dead_share, found.n_tokens, found.n_documents) == (1, 0, 2, 2)
 
 
@@ -65,40 +68,41 @@ def test_quality_equals_the_two_pass_computation_with_a_mean_far_from_zero():
     x = torch.cat([block.residuals[LAYER] for block in data.blocks()]).double()
     dense = sae.encode(x.float())
     errors = (x - sae.decode(dense).double()).square().sum()
-    assert found.fvu == pytest.approx((errors / (x - x.mean(0)).square().sum()).item(), rel=1e-5)
+    assert found.fvu.value == pytest.approx((errors / (x - x.mean(0)).square().sum()).item(), rel=1e-5)
     assert found.l0 == pytest.approx((dense > 0).sum(1).double().mean().item())
     assert found.dead_share == pytest.approx((~(dense > 0).any(0)).double().mean().item())
-    assert found.fvu_low <= found.fvu <= found.fvu_high
+    assert found.fvu.low <= found.fvu.value <= found.fvu.high
 
 
 def test_an_exact_sae_leaves_nothing_unexplained_and_a_constant_one_everything():
     data = source()
-    assert quality(identity_sae(8), data).result().fvu == pytest.approx(0, abs=1e-9)
+    assert quality(identity_sae(8), data).result().fvu.value == pytest.approx(0, abs=1e-9)
     x = torch.cat([block.residuals[LAYER] for block in data.blocks()])
     constant = quality(dead_sae(8, x.double().mean(0).float()), data).result()
-    assert constant.fvu == pytest.approx(1, rel=1e-6)
+    assert constant.fvu.value == pytest.approx(1, rel=1e-6)
     assert (constant.dead_share, constant.l0) == (1, 0)
 
 
 def test_block_size_and_merging_change_nothing():
     sae = random_sae(8)
-    whole = quality(sae, source(block_rows=1000)).result(n_boot=100)
+    whole = quality(sae, source(block_rows=1000)).result(Bootstrap(100))
     halves = SAEQuality(sae, LAYER), SAEQuality(sae, LAYER)
     for i, block in enumerate(source(block_rows=60).blocks()):
         halves[i % 2].update(block)
-    merged = (halves[1] + halves[0]).result(n_boot=100)
-    for name, value in vars(whole).items():
-        assert getattr(merged, name) == pytest.approx(value, rel=1e-5), name
+    merged = (halves[1] + halves[0]).result(Bootstrap(100))
+    assert astuple(merged.fvu) == pytest.approx(astuple(whole.fvu), rel=1e-5)
+    assert replace(merged, fvu=whole.fvu) == whole
     with pytest.raises(MismatchError):
         halves[0] + SAEQuality(random_sae(8, seed=1), LAYER)
 
 
 def test_one_document_gives_no_interval_and_no_tokens_give_no_number():
     alone = quality(random_sae(8), source(n_documents=1)).result()
-    assert np.isfinite(alone.fvu)
-    assert np.isnan([alone.fvu_low, alone.fvu_high]).all()
+    assert alone.fvu.value is not None
+    assert alone.fvu == Estimate(alone.fvu.value)
     nothing = SAEQuality(random_sae(8), LAYER).result()
-    assert np.isnan([nothing.fvu, nothing.l0]).all()
+    assert nothing.fvu == Estimate(None)
+    assert np.isnan(nothing.l0)
     assert nothing.n_tokens == nothing.n_documents == 0
 
 
@@ -193,20 +197,20 @@ def test_ce_recovered_weighs_tokens_and_resamples_documents():
     found = ce_recovered(losses, "s")
     assert (found.ce_clean, found.ce_spliced, found.ce_zero) == (2, 3, 4)
     # every document recovers one half, so every resample does
-    assert [found.ce_recovered, found.ce_recovered_low, found.ce_recovered_high] == pytest.approx([0.5, 0.5, 0.5])
+    assert astuple(found.ce_recovered) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_ce_recovered_is_one_for_the_clean_loss_zero_for_the_ablated_and_missing_without_an_increase():
     clean, zero = np.array([20.0, 30.0]), np.array([50.0, 70.0])
 
-    def recovered(spliced: np.ndarray, zero: np.ndarray) -> float:
+    def recovered(spliced: np.ndarray, zero: np.ndarray) -> float | None:
         losses = SpliceLosses(np.arange(2), np.arange(2), np.full(2, 10), clean, {"s": spliced}, {1: zero}, {"s": 1})
-        return ce_recovered(losses, "s", n_boot=50).ce_recovered
+        return ce_recovered(losses, "s", Bootstrap(50)).ce_recovered.value
 
     assert recovered(clean, zero) == 1
     assert recovered(zero, zero) == 0
-    assert np.isnan(recovered(clean, clean - 1))
-    assert np.isnan(recovered(clean, clean))
+    assert recovered(clean, clean - 1) is None
+    assert recovered(clean, clean) is None
 
 
 def test_limits_decide_trust_and_name_what_is_missed():

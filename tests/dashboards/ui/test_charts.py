@@ -4,7 +4,18 @@ import altair as alt
 import polars as pl
 import pytest
 
-from dashboards.ui.charts import CATEGORIES, VERDICTS, coloured, numbered, verdict_colours, verdict_name, with_intervals
+from ato.operators.methods import METHODS
+from dashboards.ui.charts import (
+    CATEGORIES,
+    VERDICTS,
+    coloured,
+    in_method_order,
+    method_colours,
+    numbered,
+    verdict_colours,
+    verdict_name,
+    with_intervals,
+)
 
 
 @pytest.mark.parametrize(("columns", "marks"), [(("y", "y_low", "y_high"), ["rule", "point"]), (("y",), ["point"])])
@@ -29,3 +40,21 @@ def test_a_verdict_is_named_by_its_usual_term_and_keeps_its_stored_value():
     spec = verdict_colours().to_dict()
     assert spec["scale"]["domain"] == list(VERDICTS)
     assert "computed" in spec["legend"]["labelExpr"]
+
+
+def test_a_method_has_its_colour_and_others_take_what_is_left():
+    assert method_colours(["rrr", "svd", "ridge", "from an older version"]) == {
+        "ridge": METHODS["ridge"].colour,
+        "rrr": METHODS["rrr"].colour,
+        "svd": CATEGORIES[1],
+        "from an older version": CATEGORIES[3],
+    }
+    assert set(method_colours(list(METHODS))) == set(METHODS)
+
+
+def test_colours_of_methods_are_those_of_the_palette():
+    assert {method.colour for method in METHODS.values() if method.colour} <= set(CATEGORIES)
+
+
+def test_methods_come_in_the_order_of_the_registry_and_unknown_ones_last():
+    assert in_method_order(["unknown", "mean", "svd", "ridge"]) == ["ridge", "svd", "mean", "unknown"]

@@ -1,5 +1,6 @@
 """Scoring of features end to end on a tiny study: what lands in the tables, and what it was made from."""
 
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from ato.causal.ablation import ablation_effects
 from ato.errors import InputError
+from ato.numerics.bootstrap import Bootstrap
 from flows.settings import Settings
 from tasks.collect.sources import collection_row, residual_source
 from tasks.engine.model_cache import language_model
@@ -116,14 +118,14 @@ def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
         n_sequences=2,
         n_tokens=8,
         median_norm=dict(zip(row["layers"], row["median_norm"])),
-        n_boot=100,
+        bootstrap=Bootstrap(100),
     )[key]
     by_id = {row["feature_id"]: row for row in found}
     for i, f in enumerate(candidates):
         assert by_id[f]["n_ablated"] == expected.n_tokens[i] > 0
         assert by_id[f]["n_ablated_documents"] == expected.n_documents[i]
-        assert by_id[f]["causal_effect"] == pytest.approx(expected.effect[i], abs=1e-5)
-        assert by_id[f]["causal_effect_low"] == pytest.approx(expected.low[i], abs=1e-5)
+        columns = ("causal_effect", "causal_effect_low", "causal_effect_high")
+        assert [by_id[f][name] for name in columns] == pytest.approx(astuple(expected.effect[i]), abs=1e-5)
     assert all(row["causal_effect"] is None and row["n_ablated"] == 0 for row in found if not row["candidate"])
 
 

@@ -19,7 +19,7 @@ def trained() -> TrainedSAE:
 
 def test_planted_directions_are_found_and_explain_held_out_tokens(trained):
     x, directions = planted()
-    assert held_out(trained.sae, x).fvu < 0.1
+    assert held_out(trained.sae, x).fvu.value < 0.1
     cosines = (trained.sae.decoder_directions.numpy() @ directions.T).max(0)
     assert np.median(cosines) > 0.95
 
@@ -52,13 +52,13 @@ def test_shift_and_scale_of_the_residuals_are_folded_into_the_weights(trained):
     expected = 100 * trained.sae.reconstruct(torch.tensor(x, dtype=torch.float32)).double().numpy() + offset
     found = moved.reconstruct(torch.tensor(100 * x + offset, dtype=torch.float32)).double().numpy()
     assert np.median(np.abs(found - expected)) < 5  # of a spread of 100: rounding in training grows, nothing else
-    assert held_out(moved, 100 * x + offset).fvu == pytest.approx(held_out(trained.sae, x).fvu, abs=0.03)
+    assert held_out(moved, 100 * x + offset).fvu.value == pytest.approx(held_out(trained.sae, x).fvu.value, abs=0.03)
     assert moved.scaling == pytest.approx(trained.sae.scaling / 100, rel=1e-3)
 
 
 def test_the_last_logged_variance_unexplained_is_that_of_the_folded_sae(trained):
     x, _ = planted()
-    assert trained.log[-1]["fvu"] == pytest.approx(held_out(trained.sae, x).fvu, abs=0.03)
+    assert trained.log[-1]["fvu"] == pytest.approx(held_out(trained.sae, x).fvu.value, abs=0.03)
     assert trained.log[-1]["l0"] == pytest.approx(held_out(trained.sae, x).l0, abs=0.1)
 
 
