@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ato.models.language_model import LanguageModel
     from ato.models.loading import load_model
     from ato.moments.moments import Moments
-    from ato.numerics.bootstrap import document_bootstrap
+    from ato.numerics.bootstrap import Bootstrap, Estimate, document_bootstrap
     from ato.operators.fitting import OperatorFit, fit_operator, fit_operator_from_moments
     from ato.operators.operator import TransportOperator, load_operator
     from ato.operators.scaling import scaling_fits
@@ -40,8 +40,10 @@ else:
 
     _HOME = {
         "AtoError": "errors",
+        "Bootstrap": "numerics.bootstrap",
         "CanonicalModes": "evaluation.ceilings",
         "Document": "text.documents",
+        "Estimate": "numerics.bootstrap",
         "ExclusionPolicy": "residuals.exclusion",
         "FeatureEdits": "causal.interventions",
         "FeatureStats": "features.stats",
@@ -95,8 +97,10 @@ else:
 
 __all__ = [
     "AtoError",
+    "Bootstrap",
     "CanonicalModes",
     "Document",
+    "Estimate",
     "ExclusionPolicy",
     "FeatureEdits",
     "FeatureStats",
