@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-platform test-demo check install bench clean
+.PHONY: run test test-platform test-demo check bench docs install clean
 
 run: $(VENV)/.installed  ## the whole transport study on the embedded model
 	@$(BIN)/ato run pipeline --profile demo
@@ -29,6 +29,10 @@ check: $(VENV)/.installed  ## quality expectations over the whole warehouse
 
 bench: $(VENV)/.installed  ## ratios against peers and physical limits
 	@$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed  ## the site of documentation and API, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+	@echo "site/index.html"
 
 install: $(VENV)/.installed
 

@@ -2,6 +2,7 @@
 
 from warehouse.catalog.catalog import connect, publish
 from warehouse.catalog.query import run_select
+from warehouse.datasets.corpora import read_documents
 from warehouse.storage.warehouse import Warehouse
 
-__all__ = ["Warehouse", "connect", "publish", "run_select"]
+__all__ = ["Warehouse", "connect", "publish", "read_documents", "run_select"]

@@ -43,7 +43,9 @@ def loading_options(gguf_file: str | None) -> dict[str, object]:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep progress bars, advice and warnings of transformers off the terminal while it loads."""
-    from transformers.utils import logging
+    with warnings.catch_warnings():  # in a notebook tqdm, imported with it, asks for widgets
+        warnings.simplefilter("ignore")
+        from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,11 +1,14 @@
-"""The public names of the science: listed, importable, documented, and the import itself costs nothing."""
+"""The public names of the science: listed, importable, documented, typed, and the import itself costs nothing."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import ato
+import warehouse
 
 
 @pytest.mark.parametrize("name", ato.__all__)
@@ -21,6 +24,28 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import ato, sys; print(sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
+    code = "import ato, sys; print(sorted({'torch', 'transformers', 'sklearn', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_type_checkers_and_the_interpreter_find_each_public_name_in_the_same_module():
+    """Three lists must agree: the imports that type checkers read, the table of lazy imports, and ``__all__``."""
+    (checked,) = (node for node in ast.parse(Path(ato.__file__).read_text(encoding="utf-8")).body if _checked(node))
+    for_checkers = {
+        alias.asname or alias.name: node.module
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert for_checkers == {name: f"ato.{module}" for name, module in ato._HOME.items()}
+    assert sorted(for_checkers) == sorted(ato.__all__) == dir(ato)
+
+
+@pytest.mark.parametrize("package", [ato, warehouse])
+def test_the_packages_say_that_they_are_typed(package):
+    assert (Path(package.__file__).parent / "py.typed").is_file()
+
+
+def _checked(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
