@@ -1,6 +1,6 @@
-"""Rules between rows and tables, each one select of the rows that break it: unique keys, keys that join, sums.
+"""Rules between rows and tables, each a select of the failing rows: unique keys, foreign keys, sums.
 
-In a rule, ``<table>`` is the rows under check and ``known_<table>`` those and all earlier ones of complete stages.
+In a rule, ``<table>`` holds the rows under check; ``known_<table>`` also holds the rows of complete stages.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from warehouse.tables import TABLES, Table
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a table; ``offenders`` is a select whose first columns are the keys of the rows that break it."""
+    """One rule of a table; ``offenders`` selects the failing rows, keys first."""
 
     table: str
     expectation: str
@@ -269,7 +269,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def rules(table: Table) -> Iterator[Rule]:
-    """The rules that follow from the declaration, then those written for the table."""
+    """The rules derived from the declaration, then those written for the table."""
     key, names = ", ".join(table.key), {c.name for c in table.columns}
     yield Rule(
         table.name,
