@@ -1,4 +1,4 @@
-"""Tables, partitions, catalog, SQL, quality and registry of the platform."""
+"""The warehouse: tables, storage, SQL catalog, quality checks and operator registry."""
 
 from warehouse.catalog.catalog import connect, publish
 from warehouse.catalog.query import run_select

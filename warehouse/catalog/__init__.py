@@ -1,1 +1,1 @@
-"""What is in the warehouse, as SQL sees it."""
+"""SQL over the warehouse."""

@@ -1,4 +1,4 @@
-"""The catalog: one DuckDB view a table over the files of complete stages, then the marts; nothing is copied."""
+"""The catalog: one DuckDB view per table over the files of complete stages, then the marts; no data are copied."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ __all__ = ["connect", "create_marts", "create_views", "duckdb_type", "publish", 
 _WORD = re.compile(r"\w+")
 PUBLISHED = "warehouse.duckdb"
 UNFILTERED = ("stage_runs", "quality_results")
-"""Tables that also show the stages whose quality failed: they are where one reads why."""
+"""Tables that also show stages that failed their checks, so that the reason can be read."""
 
 _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
     (pa.types.is_string, "VARCHAR"),
@@ -39,7 +39,7 @@ _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
 
 @dataclass
 class _Contents:
-    """The files that make up one table."""
+    """Files of one table."""
 
     paths: list[str] = field(default_factory=list)
     problem: str | None = None
@@ -63,16 +63,16 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """A fresh in-memory DuckDB connection with a view for every table and mart, as of now.
 
-    Views read only files that a complete stage lists and whose quality passed. A table with a missing or short file
-    raises when it is queried (``damaged file ...``) and leaves the others working. The view ``catalog`` describes
+    Views read only files of complete stages that passed their checks. A query of a table with a missing or short file
+    raises (``damaged file ...``); other tables are unaffected. The view ``catalog`` describes
     every column.
 
     Args:
         root: default the environment variable ``ATO_WAREHOUSE``, else ``./data/warehouse``.
         read_only: True switches access outside the warehouse off and locks the settings. What SQL may do inside is
             checked by ``run_select``, through which all SQL of users should go.
-        memory: the most that all statements together may hold (``"2GB"``), nothing of it on the disk; default
-            four fifths of the machine's, and what is more in files below ``.tmp``.
+        memory: memory limit of all statements together (``"2GB"``), without spilling to disk; default: four fifths of
+            the machine's memory, spilling to files below ``.tmp``.
 
     Raises:
         SchemaVersionError: the warehouse was written with other table declarations.
@@ -92,7 +92,7 @@ def connect(
 def _open(
     warehouse: Warehouse, tables: Iterable[str] = TABLES, database: str = ":memory:"
 ) -> duckdb.DuckDBPyConnection:
-    """A connection without views, for these tables, that never reaches the network for an extension."""
+    """A connection without views, for these tables; never downloads DuckDB extensions."""
     quiet: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     connection = duckdb.connect(database, config=quiet)
     if isinstance(warehouse.storage, ObjectStorage):
@@ -103,7 +103,7 @@ def _open(
 def publish(root: str | Path | Warehouse | None = None) -> str:
     """Write the same catalog as ``warehouse.duckdb`` into the root, for other DuckDB clients; returns its address.
 
-    The file holds views only (with absolute paths) and is replaced in one step, so readers never meet a writer's lock.
+    The file holds views only (with absolute paths) and is replaced atomically, so readers never meet a writer's lock.
     """
     warehouse = root if isinstance(root, Warehouse) else Warehouse(root)
 
@@ -133,7 +133,7 @@ def _create_tables(
 
 
 def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
-    """The rows of a select of the program's own (with ``?`` for parameters) as dictionaries.
+    """The rows of an internal select (with ``?`` for parameters) as dictionaries.
 
     Raises:
         InputError: wrong SQL.
@@ -150,7 +150,7 @@ def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequenc
 
 
 def _closure(sql: str, marts: Mapping[str, str]) -> set[str]:
-    """Every word of a statement and of the marts that it names, and those name: all that it can read is among them."""
+    """All words of a statement and, transitively, of the marts that it names: a superset of the tables it reads."""
     words, new = set[str](), set(_WORD.findall(sql))
     while new:
         words |= new
@@ -159,7 +159,7 @@ def _closure(sql: str, marts: Mapping[str, str]) -> set[str]:
 
 
 def _contents(warehouse: Warehouse, tables: Iterable[str]) -> dict[str, _Contents]:
-    """Table -> its files, and the first thing wrong with them."""
+    """Table -> its files and the first problem with them."""
     contents = {name: _Contents() for name in tables}
     runs, unreadable = manifests_and_damage(warehouse)
     visible = [f for run in runs for f in run.files if f.table_name in contents and _is_visible(run, f.table_name)]
@@ -229,7 +229,7 @@ def _residual_type(warehouse: Warehouse, paths: list[str]) -> str:
 
 
 def _catalog_view(connection: duckdb.DuckDBPyConnection) -> Iterable[str]:
-    """The view ``catalog``: every column of every table as declared, and of every mart as it came out."""
+    """The view ``catalog``: every column of every table as declared, and of every mart as derived."""
     described = [
         ("table", t.name, t.meaning, c.name, _declared_type(c), c.unit, c.meaning)
         for t in TABLES.values()
@@ -254,7 +254,7 @@ def _declared_type(column: Column) -> str:
 def create_marts(connection: duckdb.DuckDBPyConnection, folder: Any) -> None:
     """Create one view for each ``<mart>.sql`` of a folder: one select, its first comment line is its meaning.
 
-    Marts may read other marts, whatever the order of their names.
+    Marts may read other marts in any order.
 
     Raises:
         InputError: a file is not one select, is named like a table, or does not fit the tables.

@@ -1,4 +1,4 @@
-"""SQL of users: exactly one reading statement over the tables and marts, within limits of time, memory and rows."""
+"""SQL of users: exactly one read-only statement over tables and marts, with limits on time, memory and rows."""
 
 import json
 import re
@@ -36,25 +36,25 @@ _ROW_MAKERS = frozenset(
         "pragma_table_info",
     )
 )
-"""Table functions that read no file and change nothing; all others are refused."""
+"""Table functions that read no files and change nothing; all others are refused."""
 
 
 def run_select(
     connection: duckdb.DuckDBPyConnection, sql: str, *, seconds: float | None = None, max_rows: int | None = None
 ) -> duckdb.DuckDBPyRelation:
-    """Run one reading statement and return its rows as a relation (``.pl()``, ``.df()``, ``.fetchall()``).
+    """Run one read-only statement and return its rows as a relation (``.pl()``, ``.df()``, ``.fetchall()``).
 
-    The rows are computed here, once, and held in memory; every error arises here. It runs on a cursor of its own, so
-    that threads may share the connection.
+    The rows are computed here, once, and held in memory, so every error is raised here. Each call uses its own cursor, so
+    threads may share the connection.
 
     Args:
         connection: of ``warehouse.connect``, which also limits the memory.
         sql: the statement.
-        seconds: it is stopped after so long.
-        max_rows: rows beyond these are not computed.
+        seconds: time limit.
+        max_rows: limit on rows; further rows are not computed.
 
     Raises:
-        InputError: not exactly one reading statement, wrong SQL (with the nearest column or table), or over a limit.
+        InputError: not exactly one read-only statement, wrong SQL (with the nearest column or table), or over a limit.
         DamagedFileError: a table that it reads has a missing or short file; names the file and the cure.
     """
     cursor = connection.cursor()
@@ -64,7 +64,7 @@ def run_select(
 
 
 def flat(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """The same rows with lists, maps and structures as JSON text, for formats that hold none of these, such as CSV."""
+    """The same rows with nested values as JSON text, for flat formats such as CSV."""
     columns = []
     for name, kind in zip(relation.columns, relation.types):
         quoted = '"' + name.replace('"', '""') + '"'
@@ -75,7 +75,7 @@ def flat(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
 
 @contextmanager
 def _at_most(seconds: float | None, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt what runs on a cursor when its time is up."""
+    """Interrupt a cursor's statement after a time limit."""
     if seconds is None:
         yield
         return
@@ -104,7 +104,7 @@ def _reading_statement(cursor: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 
 def _check_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Refuse all that writes, also where the parser calls it a select (``with t as (copy ... to ...) from t``)."""
+    """Refuse every write, also where the parser calls it a select (``with t as (copy ... to ...) from t``)."""
     statements = duckdb.extract_statements(query)
     kinds = [statement.type for statement in statements]
     if kinds != [duckdb.StatementType.SELECT]:
@@ -124,7 +124,7 @@ def _check_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
 
 
 def _check_sources(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Refuse rows that come from elsewhere than tables and marts: files (also the warehouse's own) and programs."""
+    """Refuse sources other than tables and marts: files (the warehouse's own too) and table functions."""
     [(text,)] = cursor.sql("select json_serialize_sql(?)", params=[query]).fetchall()
     for node in _nodes(json.loads(text)):
         kind, name = node.get("type"), None

@@ -1,4 +1,4 @@
-"""DuckDB's errors on one line, in the words of the tables: which column or table was meant."""
+"""DuckDB errors on one line, with the nearest column or table name."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def running(connection: duckdb.DuckDBPyConnection | None = None, sql: str = "") 
     """Turn DuckDB's errors into InputError and DamagedFileError, each on one line.
 
     Args:
-        connection: what runs the statement; with it an unknown name is answered with the nearest ones.
+        connection: of the statement; needed to suggest names for an unknown one.
         sql: the statement.
     """
     try:
@@ -56,7 +56,7 @@ def _one_line(
 
 
 def _line_of(name: str, sql: str) -> str | None:
-    """Where a name first stands in a statement of several lines."""
+    """Line of the first occurrence of a name in a multi-line statement."""
     lines = sql.strip().splitlines()
     numbers = (number for number, line in enumerate(lines, 1) if re.search(rf"\b{re.escape(name)}\b", line))
     return f"line {next(numbers, 1)}" if len(lines) > 1 else None

@@ -1,1 +1,1 @@
-"""Corpora, sequences and activations as stored."""
+"""Corpora, stored sequences and stored activations."""

@@ -1,7 +1,7 @@
-"""Encodes the activations of a shard: its layers' files are the same but for norms and residuals, which are stored plain.
+"""Encodes the activations of a shard: its layers' files differ only in norms and residuals, which are stored plain.
 
-Arrow takes longer to work out how a list of fixed size nests (twice a value, and always alike) than the disk takes to
-hold it. So it does that once a shard; the files of the other layers are that file with other numbers in two places.
+Arrow spends more time on the nesting levels of fixed-size lists (identical for every value) than the disk on writing
+them. So one file per shard is encoded; the files of the other layers are copies with two byte ranges replaced.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class ShardEncoder:
         self._shared = [encoded[a:b].tobytes() for a, b in zip(cuts[::2], cuts[1::2])] if self._places else []
 
     def parts(self, norm: np.ndarray, residual: np.ndarray) -> list[Any]:
-        """The file of a layer as buffers in order; they hold the arrays themselves, not copies.
+        """The file of a layer as a list of buffers, without copying the arrays.
 
         Args:
             norm: [n] float32.
@@ -54,7 +54,7 @@ class ShardEncoder:
 
 
 def _places(encoded: np.ndarray, norm: np.ndarray, residual: np.ndarray) -> list[tuple[int, int]] | None:
-    """Where the numbers of both columns lie in the file, (first byte, end); None if not in one piece each."""
+    """Byte ranges (start, end) of both columns in the file; None if a column is not contiguous."""
     group = pq.read_metadata(pa.BufferReader(encoded)).row_group(0) if len(norm) else None
     if group is None:
         return None

@@ -1,4 +1,4 @@
-"""Attended positions as rows of the table ``attended``: lists of no fixed length there, dense arrays here."""
+"""Converts attended positions between dense arrays and the variable-length lists of the table ``attended``."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ COLUMNS = ["sequence_id", "position", "source_positions", "weights"]
 
 
 def attended_columns(block: ResidualBlock, layer: int) -> dict[str, Any]:
-    """The columns of the table for the tokens of a block at one layer."""
+    """Columns of the table for the tokens of a block at one layer."""
     attended = block.attended[layer]
     there = attended.positions >= 0  # [n, k]; the first few of each row
     ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
@@ -30,7 +30,7 @@ def attended_columns(block: ResidualBlock, layer: int) -> dict[str, Any]:
 
 
 def attended_of(table: pa.Table, sequence_id: np.ndarray, position: np.ndarray, k: int) -> Attended | None:
-    """The attended positions of these tokens [n], in their order; None if the table is of other tokens.
+    """Attended positions of these tokens [n], in their order; None if the table holds other tokens.
 
     Args:
         table: the columns ``COLUMNS``, in any order of rows.
@@ -47,7 +47,7 @@ def attended_of(table: pa.Table, sequence_id: np.ndarray, position: np.ndarray, 
 
 
 def _dense(column: pa.ChunkedArray, k: int, absent: np.int32 | np.float32) -> np.ndarray:
-    """[n, k], filled up with ``absent``."""
+    """[n, k], padded with ``absent``."""
     lists = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     dense = np.full((len(lists), k), absent)
     dense[np.arange(k) < np.diff(lists.offsets.to_numpy())[:, None]] = lists.flatten().to_numpy()

@@ -13,15 +13,14 @@ from ato.text import Document
 from ato.text.documents import document_id
 
 BUCKET_BYTES = 256 * 2**20
-"""A local corpus larger than this is read several times, a range of document hashes at a time, to bound memory."""
+"""Larger local corpora are read in several passes, one range of document hashes each, to bound memory."""
 _HUB_PREFIX = "hub:"
 
 
 def read_documents(spec: str, text_field: str = "text") -> abc.Iterator[Document]:
     """The documents of a corpus.
 
-    Local corpora come sorted by document hash, so that names and order of files change nothing; hub datasets come
-    in their own order.
+    Local corpora are sorted by document hash, so file names and order do not matter; hub datasets keep their order.
 
     Args:
         spec: ``sotu`` (embedded), a ``.txt``, ``.jsonl`` or ``.parquet`` file, a folder of such files, or
@@ -44,9 +43,9 @@ def read_documents(spec: str, text_field: str = "text") -> abc.Iterator[Document
 
 
 def corpus_hash(spec: str, text_field: str = "text") -> str:
-    """What the corpus is: SHA-256, first 16 hex digits, over its sorted document hashes.
+    """Identity of the corpus: SHA-256 over its sorted document hashes, first 16 hex digits.
 
-    A hub dataset is not read to the end for this: its name and commit stand for it.
+    For a hub dataset, over its name and commit, without reading it.
 
     Raises:
         CorpusError, UnavailableError, DamagedFileError: as ``read_documents``.
@@ -57,7 +56,7 @@ def corpus_hash(spec: str, text_field: str = "text") -> str:
 
 
 def _bucket(document_id: str, n_buckets: int) -> int:
-    """Which of the equal ranges of the hash a document lies in; ranges are ascending, so buckets keep the order."""
+    """Index of the document's hash range; ranges are equal and ascending, so buckets preserve the order."""
     return int(document_id, 16) * n_buckets >> 64
 
 

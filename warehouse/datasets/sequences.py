@@ -1,4 +1,4 @@
-"""The table ``sequences``: written shard by shard before the model runs, read back by whoever runs it again."""
+"""The table ``sequences``: written shard by shard before the model runs, and read back for later passes."""
 
 import io
 from collections.abc import Collection, Sequence
@@ -30,7 +30,7 @@ def read_shard(warehouse: Warehouse, file: FileRecord) -> list[TokenSequence]:
     """The sequences of one shard, in order.
 
     Raises:
-        DamagedFileError: the file is missing or cut.
+        DamagedFileError: the file is missing or truncated.
     """
     data = warehouse.storage.read(file.path)
     try:

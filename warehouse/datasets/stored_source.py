@@ -1,4 +1,4 @@
-"""Stored residuals: writes blocks as activations, and streams a collection's activations back, shard by shard."""
+"""Stored residuals: writes blocks to the table ``activations`` and streams them back shard by shard."""
 
 import json
 import os
@@ -29,7 +29,7 @@ _WORKERS = min(4, os.cpu_count() or 1)
 
 
 def write_block(warehouse: Warehouse, collection: str, shard: int, block: ResidualBlock) -> list[FileRecord]:
-    """Store a block as one activations file a layer, and one of attended positions a layer that has them.
+    """Store a block: one activations file per layer, and one file of attended positions per layer that has them.
 
     Returns the files for the stage's manifest.
 
@@ -68,7 +68,7 @@ def write_block(warehouse: Warehouse, collection: str, shard: int, block: Residu
 
 @dataclass(frozen=True)
 class _Sequences:
-    """What residuals need to know of their sequences: three arrays, ascending by sequence id."""
+    """Sequence attributes that residuals need, sorted by sequence id."""
 
     sequence_id: np.ndarray
     document: np.ndarray
@@ -93,7 +93,7 @@ def read_block(
     attention_layers: Sequence[int] = (),
     attention_top_k: int = 0,
 ) -> ResidualBlock:
-    """Read one shard of a collection that is still being made; its sequences are in the part of the same number.
+    """Read one shard of an unfinished collection; its sequences are in the part of the same number.
 
     Raises:
         DamagedFileError: a file is missing or cannot be read.
@@ -114,8 +114,8 @@ def read_block(
 class StoredSource:
     """The activations of a collection as a residual source, in the order of its shards.
 
-    At most two shards are in memory: the one that is being consumed and the next, which a thread reads ahead. The
-    tensors are views of what was read; treat them as read-only.
+    At most two shards are in memory: the current one and the next, read ahead by a thread. Treat the tensors as
+    read-only: they are views of the read buffers.
 
     Args:
         warehouse: the warehouse, or its root.
@@ -162,7 +162,7 @@ class StoredSource:
     def blocks(
         self, layers: Sequence[Layer] | None = None, splits: Collection[str] | None = None
     ) -> Iterator[ResidualBlock]:
-        """One block a shard, of the given layers and splits; shards without a row of the splits are passed over.
+        """One block per shard, of the given layers and splits; shards without such rows are skipped.
 
         Raises:
             LayerError: a layer that is not stored.
@@ -217,7 +217,7 @@ def _read_shard(
     splits: Collection[str] | None,
     readers: ThreadPoolExecutor,
 ) -> ResidualBlock | None:
-    """The block of one shard, given the path of each layer; None, and no residual read, if no row is in the splits."""
+    """The block of one shard, from the path of each layer; None, without reading residuals, if no row is in the splits."""
     files = shard.activations
     first = next(iter(files.values()))
     keys = _read(warehouse, first, KEYS)
@@ -273,7 +273,7 @@ def _sequences(warehouse: Warehouse, paths: Sequence[str], n_folds: int) -> _Seq
 
 
 def _files(warehouse: Warehouse, collection: str) -> dict[str, list[FileRecord]]:
-    """Table -> files, of the collection's complete and passed stages."""
+    """Table -> files of the collection's complete stages that passed their checks."""
     found: dict[str, dict[str, FileRecord]] = {
         table: {} for table in ("collections", "sequences", "activations", "attended")
     }
@@ -302,7 +302,7 @@ def _by_part(files: Iterable[FileRecord]) -> dict[str, dict[int, str]]:
 
 
 def _number(part: str) -> int:
-    """Number of a shard, given the name of its files."""
+    """Number of a shard, from the name of its files."""
     return int(part.removeprefix("part-").removesuffix(".parquet"))
 
 
@@ -311,7 +311,7 @@ def _layers(paths: dict[str, dict[int, str]]) -> tuple[int, ...]:
 
 
 def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
-    """A column of residuals as a tensor [n, d] float32, without a copy when it is in one piece."""
+    """A column of residuals as a tensor [n, d] float32, without a copy if it is contiguous."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     from_dlpack: Callable[[pa.Array], torch.Tensor] = torch.from_dlpack
     return from_dlpack(array.flatten()).view(len(array), array.type.list_size)

@@ -1,1 +1,1 @@
-"""What may be removed."""
+"""Removal of old data."""

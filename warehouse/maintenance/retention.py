@@ -1,4 +1,4 @@
-"""Retention: what may go from a warehouse and why, and removing it so that a crash on the way shows nobody half of it."""
+"""Retention: what can be removed from a warehouse and why, and crash-safe removal."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -19,16 +19,16 @@ SHARD_RECORD = "shard records of complete collections"
 UNLISTED = "files that no manifest lists"
 CHOSEN = "collections"
 GRACE_SECONDS = 3600
-"""Files that no manifest lists are left alone for so long: whoever wrote them may be about to commit."""
+"""Age (seconds) below which unlisted files are kept: a run may be about to commit them."""
 _KEPT = (MARKER, catalog.PUBLISHED, f"{locks.FOLDER}/", "artifacts/mlflow/", "artifacts/neuronpedia/")
-"""Paths, or starts of paths, that belong to no stage."""
+"""Paths and path prefixes that belong to no stage."""
 _OF_A_COLLECTION = ("reports", "collections")
-"""Folders of artifacts whose sub-folders are named by collections."""
+"""Artifact folders with one sub-folder per collection."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One file or folder that would go."""
+    """One file or folder to remove."""
 
     path: str
     bytes: int
@@ -37,41 +37,41 @@ class Removal:
 
 @dataclass
 class Plan:
-    """What would go, in the order in which it goes: manifests first, so that nothing is ever seen half."""
+    """What to remove, in order: manifests first, so that no partial result is ever visible."""
 
     collections: tuple[str, ...] = ()
-    """Whole ones."""
+    """Collections that are removed completely."""
     leftovers: list[Removal] = field(default_factory=list)
     manifests: list[Removal] = field(default_factory=list)
     files: list[Removal] = field(default_factory=list)
     versions: list[str] = field(default_factory=list)
     """Addresses in the registry."""
     notes: list[str] = field(default_factory=list)
-    """What stays, and why."""
+    """What is kept, and why."""
 
     @property
     def removals(self) -> list[Removal]:
-        """All of them."""
+        """All removals."""
         return [*self.leftovers, *self.manifests, *self.files]
 
     @property
     def bytes(self) -> int:
-        """Bytes that it frees, but those of copies in the registry."""
+        """Bytes freed, without copies in the registry."""
         return sum(removal.bytes for removal in self.removals)
 
 
 def plan(warehouse: Warehouse, collections: Collection[str] = (), older_than: timedelta | None = None) -> Plan:
-    """What may go: all that is of no use, and the collections that are named or that nobody touched for so long.
+    """What can be removed: leftovers, and the collections that are named or older than a limit.
 
-    A collection goes with all its stages, artifacts, reports and registry versions, but never with anything that a
-    stage of another collection reads.
+    A collection is removed with its stages, artifacts, reports and registry versions, except anything that a stage of
+    another collection reads.
 
     Args:
         collections: keys.
         older_than: age of a collection's latest stage run (of an unfinished one: of its latest file).
 
     Raises:
-        InputError: no such collection, or a run is at work on it.
+        InputError: no such collection, or a run is using it.
         DamagedFileError: a manifest cannot be read, so that nobody knows which files it lists.
     """
     runs, unreadable = manifests_and_damage(warehouse)
@@ -121,7 +121,7 @@ def plan(warehouse: Warehouse, collections: Collection[str] = (), older_than: ti
 
 
 def carry_out(warehouse: Warehouse, plan: Plan) -> None:
-    """Remove what a plan names. Killed on the way, nothing half is visible, and the next ``plan`` names the rest."""
+    """Remove what a plan lists. If interrupted, nothing partial is visible, and the next ``plan`` lists the rest."""
     for removal in plan.leftovers:
         remove_leftover(removal.path)
     for removal in plan.manifests:
@@ -172,7 +172,7 @@ def _versions(warehouse: Warehouse, chosen: set[str]) -> list[str]:
 
 
 def _going(runs: Collection[StageRun], chosen: set[str], *, with_failed: bool) -> list[StageRun]:
-    """The stage runs of the chosen collections, and those that failed, but nothing that the others read."""
+    """Stage runs of the chosen collections and failed ones, except what other runs read."""
     going = [run for run in runs if run.collection in chosen or (with_failed and run.quality == FAILED)]
     while True:
         needed = {key for run in runs if run not in going for key in run.inputs}
@@ -185,7 +185,7 @@ def _going(runs: Collection[StageRun], chosen: set[str], *, with_failed: bool) -
 def _unlisted(
     entries: dict[str, Entry], known: Collection[str], committed: Collection[str], unfinished: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """Paths of what is left of runs that never committed it, with the reason."""
+    """Paths of leftovers of runs that never committed them, with the reason."""
     for path, entry in entries.items():
         key = _collection_of(path)
         if path in known or path.startswith(_KEPT) or key in unfinished:

@@ -1,1 +1,1 @@
-"""Quality expectations on what was written."""
+"""Quality checks of written data."""

@@ -1,4 +1,4 @@
-"""Quality checks: of what a stage has just written, and of everything in the warehouse."""
+"""Quality checks of a stage's output and of the whole warehouse."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,32 +20,31 @@ Row = dict[str, Any]
 """One row of the table ``quality_results``."""
 
 SAMPLE_ROWS = 200_000
-"""Activations looked at in one check."""
+"""Activations in one check."""
 CHUNK_ROWS = 50_000
-"""Rows of any other table that one validation takes at a time."""
+"""Rows per validation, for other tables."""
 SAMPLE_RESIDUAL_BYTES = 32 << 20
-"""Residuals looked at in the check of a stage; ``check_all`` reads them all."""
+"""Bytes of residuals in the check of a stage; ``check_all`` reads all."""
 _WHOLE = "warehouse"
 
 
 def check_stage(warehouse: Warehouse, stage: str, key: str, collection: str, files: Sequence[FileRecord]) -> list[Row]:
-    """Check what one stage has just written, see ``check_stages``."""
+    """Check the output of one stage; see ``check_stages``."""
     return check_stages(warehouse, [(stage, key)], collection, files)
 
 
 def check_stages(
     warehouse: Warehouse, keys: Sequence[tuple[str, str]], collection: str, files: Sequence[FileRecord]
 ) -> list[Row]:
-    """Check what stages have just written: one row for ``quality_results`` an expectation, passed or failed.
+    """Check the output of stages: one row of ``quality_results`` per check, passed or failed.
 
-    Every row of every table is checked, but of activations the first rows of each file (200,000 in all). Keys may
-    refer to rows in ``files`` or in complete stages. Raises nothing for a failed expectation: see ``failures`` and
-    ``quality_error``.
+    Every row of every table is checked; of activations, the first rows of each file (200,000 in all). Keys may refer to
+    rows in ``files`` or in complete stages. A failed check raises nothing: see ``failures`` and ``quality_error``.
 
     Args:
-        keys: (stage, key) of each; the results stand under the first.
-        collection: that all of them belong to.
-        files: what they wrote.
+        keys: (stage, key) of each; results are recorded under the first.
+        collection: of all of them.
+        files: their output.
     """
     runs, _ = manifests_and_damage(warehouse)
     earlier = _sound(warehouse, [run for run in runs if (run.stage, run.key) not in set(keys)], collection)
@@ -75,12 +74,12 @@ def check_all(warehouse: Warehouse, on_file: Callable[[FileRecord], None] | None
 
 
 def failures(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows of expectations that do not hold."""
+    """The rows of failed checks."""
     return [row for row in rows if not row["success"]]
 
 
 def describe(row: Mapping[str, Any]) -> str:
-    """One line for people: table, column, what does not hold, for how many rows, and their keys."""
+    """One readable line: table, column, check, number of failing rows, and their keys."""
     where = row["table_name"] + (f".{row['column_name']}" if row["column_name"] else "")
     if row["success"]:
         return f"ok      {where}: {row['expectation']} ({row['n_checked']:,} checked)"
@@ -93,7 +92,7 @@ def describe(row: Mapping[str, Any]) -> str:
 
 
 def quality_error(rows: Iterable[Mapping[str, Any]]) -> QualityError:
-    """The error that a stage raises for failed rows: names table, expectation and the offending keys."""
+    """The error of a stage for failed checks: names table, check and keys of failing rows."""
     failed = failures(rows)
     first = "; ".join(describe(row).removeprefix("FAILED").strip() for row in failed[:3])
     more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
@@ -119,7 +118,7 @@ def _row(finding: Finding, stage: str, key: str, collection: str) -> Row:
 
 
 def _sound(warehouse: Warehouse, runs: Sequence[StageRun], collection: str) -> list[FileRecord]:
-    """Files of complete stages of a collection that are there whole."""
+    """Undamaged files of a collection's complete stages."""
     files = [f for run in runs if run.quality == PASSED and run.collection == collection for f in run.files]
     broken = warehouse.damage(files)
     return [f for f in files if f.path not in broken]
@@ -160,7 +159,7 @@ def _merge(parts: Iterable[Sequence[Finding]]) -> list[Finding]:
 
 
 def _chunks(warehouse: Warehouse, table: Table, files: Sequence[FileRecord]) -> Iterator[pa.Table]:
-    """The rows of files, many small ones or parts of a big one at a time."""
+    """The rows of files in chunks: several small files or a part of a large one."""
     waiting: list[pa.Table] = []
     for file in files:
         with pq.ParquetFile(warehouse.storage.open(file.path)) as parquet:
@@ -180,7 +179,7 @@ def _with_partition(table: Table, path: str, rows: pa.Table) -> pa.Table:
 
 
 def _sample_activations(warehouse: Warehouse, files: Sequence[FileRecord]) -> pa.Table:
-    """The first rows of each file, with the length of the first residuals instead of the residuals."""
+    """The first rows of each file, with norms in place of the residuals."""
     table = TABLES["activations"]
     stored = [c.name for c in table.columns if c.name != "residual" and c.name not in table.partition]
     parts = []

@@ -1,4 +1,4 @@
-"""What a manifest promises of its files: present, unaltered, of the declared schema, and finite to the last number."""
+"""Checks files against their manifest: present, unaltered, of the declared schema, every number finite."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,9 +17,9 @@ PRESENT = "every file exists with its recorded size"
 UNALTERED = "every file has its recorded SHA-256"
 READABLE = "every file has the declared schema"
 Bad = tuple[str, int, list[dict[str, Any]]]
-"""A column with NaN or infinity, the number of such rows, and the keys of the first."""
+"""A column with NaN or infinity, the number of such rows, keys of the first ones."""
 BATCH_BYTES = 8 << 20
-"""Bytes of one batch of a scan, so that memory does not depend on the size of a file."""
+"""Bytes per batch of a scan; bounds memory whatever the file size."""
 
 
 def check_files(
@@ -28,7 +28,7 @@ def check_files(
     files: Sequence[FileRecord],
     on_file: Callable[[FileRecord], None] | None = None,
 ) -> tuple[list[Finding], list[FileRecord]]:
-    """Check files of one table (or ``artifacts``) against the manifest; also returns those fit for reading on."""
+    """Check files of one table (or ``artifacts``) against the manifest; also returns the sound files."""
     missing = warehouse.damage(files)
     altered: dict[str, str] = {}
     unreadable: dict[str, str] = {}
@@ -62,7 +62,7 @@ def _about_files(table_name: str, text: str, n: int, problems: dict[str, str]) -
 
 
 def _about_values(table_name: str, files: Sequence[FileRecord], found: Iterable[Bad]) -> list[Finding]:
-    """One finding a column with NaN or infinity; one that all is well if there is none."""
+    """One finding per column with NaN or infinity; a single passed finding if there is none."""
     n = sum(f.rows for f in files)
     by_column: dict[str, Finding] = {}
     for column, count, examples in found:

@@ -1,4 +1,7 @@
-"""The engine of the rules between rows and tables: unique keys, keys that join, and what each table declares."""
+"""The engine of the rules between rows and tables: unique keys, keys that join, and what each table declares.
+
+In a rule, ``<table>`` holds the rows under check; ``known_<table>`` also holds the rows of complete stages.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Great Expectations suites made from the declarations: what every row of a table must obey by itself."""
+"""Great Expectations suites derived from the declarations: checks of single rows."""
 
 import logging
 import math
@@ -36,33 +36,33 @@ VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("causal_perplexity", "intervention"): CAUSAL_EDITS,
     ("causal_effects", "intervention"): CAUSAL_EDITS,
 }
-"""(table, column) -> the only values that it may hold."""
+"""(table, column) -> its allowed values."""
 
 _MISSING, _NOT_FINITE = "missing", "not_finite"
-"""Columns of the checked frame that name the columns in which a row is NULL against its declaration, or not finite."""
+"""Columns of the checked frame: names of the columns in which a row is wrongly NULL, or not finite."""
 _gx_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation and how the rows looked at meet it."""
+    """One check and its result."""
 
     table: str
     expectation: str
-    """What must hold, as words that follow the column's name."""
+    """The condition, as text that follows the column's name."""
     column: str | None
     n_checked: int
     n_unexpected: int = 0
     examples: tuple[Mapping[str, Any], ...] = ()
-    """Keys of up to five offending rows."""
+    """Keys of up to five failing rows."""
 
     @property
     def success(self) -> bool:
-        """Whether no row breaks it."""
+        """Whether no row fails."""
         return self.n_unexpected == 0
 
     def __add__(self, other: "Finding") -> "Finding":
-        """The same expectation over both sets of rows."""
+        """The same check over both sets of rows."""
         return Finding(
             self.table,
             self.expectation,
@@ -75,7 +75,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Promise:
-    """One expectation that a declaration makes of each row."""
+    """One check of each row that follows from a declaration."""
 
     text: str
     column: str | None
@@ -90,7 +90,7 @@ class Promise:
 
 
 def promises(table: Table) -> Iterator[Promise]:
-    """All that the declaration promises of single rows.
+    """All checks of single rows that follow from the declaration.
 
     Within the declared range, one of the allowed values, ends of an interval in order; not NULL unless declared
     nullable, and no NaN or infinity in any column of floats, at any depth.
@@ -116,7 +116,7 @@ def promises(table: Table) -> Iterator[Promise]:
 
 
 def check_rows(table: Table, rows: pa.Table) -> list[Finding]:
-    """Check rows [n] of a table against its suite in one validation; of columns not given nothing is asked."""
+    """Check rows [n] of a table against its suite in one validation; absent columns are not checked."""
     given = {*rows.column_names, _MISSING, _NOT_FINITE}
     wanted = [p for p in promises(table) if p.reads <= given]
     if rows.num_rows == 0:
@@ -135,10 +135,10 @@ def _range_text(minimum: float | None, maximum: float | None) -> str:
 
 
 def _frame(table: Table, rows: pa.Table) -> "pd.DataFrame":
-    """The flat columns as pandas, and for each row which columns are NULL where they must not be, or not finite.
+    """The flat columns as pandas, and for each row the columns that are wrongly NULL, or not finite.
 
-    Great Expectations takes NaN for NULL, so that it would not see one in a nullable column; and one expectation for
-    all columns costs a tenth of one a column.
+    Great Expectations treats NaN as NULL and would miss it in a nullable column; and one check for all columns costs a
+    tenth of one per column.
     """
     missing, not_finite = (np.full(rows.num_rows, "", dtype=object) for _ in range(2))
     required = {c.name for c in table.columns if not c.nullable}
@@ -181,9 +181,9 @@ def non_finite_rows(array: pa.Array) -> np.ndarray:
 
 
 def _validate(frame: "pd.DataFrame", wanted: list[Promise], key: list[str]) -> list[dict[str, Any]]:
-    """The results of one suite, in order; with the keys of offending rows where it fails.
+    """The results of one suite, in order, with keys of failing rows.
 
-    Asking for the keys at once would double the time, so only what fails is asked again.
+    Collecting keys doubles the time, so only failed checks run again with keys.
     """
     context = _context()
     import great_expectations as gx
@@ -209,7 +209,7 @@ def _validate(frame: "pd.DataFrame", wanted: list[Promise], key: list[str]) -> l
 
 @cache
 def _context() -> Any:
-    """One quiet context in memory for the whole process: each makes a temporary folder of its own."""
+    """One quiet in-memory context per process, since each makes a temporary folder."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     import great_expectations as gx
@@ -222,7 +222,7 @@ def _context() -> Any:
 
 
 def _unexpected(result: Any, key: list[str], n_rows: int) -> tuple[int, tuple[Mapping[str, Any], ...]]:
-    """Number of offending rows and up to five of their keys, with the value that offends."""
+    """Number of failing rows and up to five of their keys, with the failing value."""
     if result.success:
         return 0, ()
     if "unexpected_count" not in result.result:
@@ -232,7 +232,7 @@ def _unexpected(result: Any, key: list[str], n_rows: int) -> tuple[int, tuple[Ma
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON can hold: numpy scalars as Python's, NaN, NULL and infinity as words."""
+    """A JSON-compatible value: numpy scalars as Python's; NaN and infinity as strings."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)

@@ -1,1 +1,1 @@
-"""Operators as versions of registered models in MLflow's database."""
+"""The operator registry, in MLflow."""

@@ -1,4 +1,4 @@
-"""The database behind the operator registry: where it is, and how it is created whole or not at all."""
+"""The database of the operator registry: its address, and its atomic creation."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ def tracking_uri(warehouse_root: str | Path) -> str:
 
 
 def exists(warehouse_root: str | Path) -> bool:
-    """Whether there is a registry for this warehouse; a tracking server is taken to be there."""
+    """Whether the registry exists; a tracking server is assumed to."""
     if "://" in str(warehouse_root) and not os.environ.get("MLFLOW_TRACKING_URI"):
         return False
     uri = tracking_uri(warehouse_root)
@@ -44,7 +44,7 @@ def exists(warehouse_root: str | Path) -> bool:
 
 
 def open_client(uri: str) -> "MlflowClient":
-    """A client on the database, which is created first where it is a missing SQLite file; MLflow kept quiet."""
+    """An MLflow client; creates a missing SQLite database first, and silences MLflow's logs."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.tracking import MlflowClient
@@ -58,11 +58,11 @@ def open_client(uri: str) -> "MlflowClient":
 
 
 def _ensure_database(path: Path) -> None:
-    """Create MLflow's database whole or not at all.
+    """Create MLflow's database atomically.
 
-    MLflow runs some fifty migrations on a new file: killed half-way it would refuse the file for ever, and with
-    one fsync a statement they take many times longer than the work itself. So they run on a staging file without
-    fsync, which then gets its name in one step; whoever comes second keeps the first one's file.
+    MLflow runs some fifty migrations on a new file. If killed half-way, it would refuse the file for ever; with one
+    fsync per statement, they are many times slower. So they run on a staging file without fsync, which is then linked
+    to its name; if two processes race, the first file stays.
     """
     from mlflow.tracking import MlflowClient
 
@@ -87,7 +87,7 @@ def _ensure_database(path: Path) -> None:
 
 @contextmanager
 def _without_fsync(database: Path) -> Iterator[None]:
-    """Connections to this one SQLite file skip fsync while the block runs, and are closed after it."""
+    """Within the block, connections to this SQLite file skip fsync; they are closed at its end."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 

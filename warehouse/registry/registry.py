@@ -1,4 +1,4 @@
-"""The operator registry: each fitted operator as a version of a registered MLflow model, the best one aliased."""
+"""The operator registry: each fitted operator is a version of a registered MLflow model; the best one has an alias."""
 
 import math
 import os
@@ -37,8 +37,8 @@ def registered_name(model: str, source_layer: int, leap: int) -> str:
 class Registry:
     """Operators as versions of registered models, in the MLflow database beside the warehouse.
 
-    Registering is idempotent: an operator's key names its version, and a registration that was cut off at any
-    point is completed by the next one. MLflow is imported on construction, not before.
+    Registration is idempotent: an operator's key identifies its version, and an interrupted registration is completed by
+    the next one. MLflow is imported on construction.
     """
 
     def __init__(self, warehouse_root: str | Path):
@@ -69,7 +69,7 @@ class Registry:
     ) -> str:
         """Register an operator's safetensors file and return its address ``models:/NAME/VERSION``.
 
-        A key that is registered already keeps its version. Metrics that are None or NaN are left out;
+        An already registered key keeps its version. Metrics that are None or NaN are left out;
         ``r2_val`` decides which version ``update_best`` points at.
 
         Raises:
@@ -99,7 +99,7 @@ class Registry:
         return f"models:/{name}/{registered[0].version}"
 
     def update_best(self, name: str) -> str | None:
-        """Point the alias ``best`` at the version with the highest ``r2_val`` (of equals the newest).
+        """Point the alias ``best`` at the version with the highest ``r2_val``; ties go to the newest.
 
         Returns its address, or None when no version has the score.
         """
@@ -116,9 +116,9 @@ class Registry:
         return [f"models:/{v.name}/{v.version}" for v in self._search(f"tags.collection = '{collection}'")]
 
     def forget(self, collection: str) -> None:
-        """Delete the versions that were fitted to a collection, and their files; ``best`` moves to what is left.
+        """Delete the versions that were fitted to a collection, and their files; moves ``best`` to a remaining version.
 
-        Cut off at any point, it can be done again. MLflow keeps the runs, marked as deleted, until ``mlflow gc``.
+        Can be repeated after an interruption. MLflow keeps the runs, marked as deleted, until ``mlflow gc``.
         """
         from mlflow.entities import ViewType
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -183,7 +183,7 @@ class Registry:
         return self._client.create_model_version(name, source, run.info.run_id, tags=dict(tags), await_creation_for=0)
 
     def _ensure_name(self, name: str) -> None:
-        """Create the registered model; another worker may have done so a moment ago."""
+        """Create the registered model, unless another worker just did."""
         from mlflow.exceptions import MlflowException
 
         if name in self._names:
@@ -196,7 +196,7 @@ class Registry:
         self._names.add(name)
 
     def _log(self, run: Any, metrics: Mapping[str, float], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """One request for everything; the run's own start time as time stamp makes a repetition change nothing."""
+        """Log everything in one request, stamped with the run's start time, so that repeating it changes nothing."""
         from mlflow.entities import Metric, Param, RunTag
 
         self._client.log_batch(
@@ -233,7 +233,7 @@ def _save(path: Path, folder: Path) -> None:
 
 
 def _share_bytes(path: Path, copy: Path) -> None:
-    """Replace the registry's copy of the weights by a hard link where the file system allows: one set of bytes."""
+    """Replace the registry's copy of the weights by a hard link, where the file system allows."""
     link = copy.with_name(f".{copy.name}.link")
     with suppress(OSError):
         os.link(path, link)
@@ -241,7 +241,7 @@ def _share_bytes(path: Path, copy: Path) -> None:
 
 
 def _experiment(client: "MlflowClient", artifact_location: str | None) -> str:
-    """Id of the experiment that holds one run an operator, created on first use."""
+    """Id of the experiment, created on first use; it holds one run per operator."""
     from mlflow.exceptions import MlflowException
 
     if found := client.get_experiment_by_name(EXPERIMENT):

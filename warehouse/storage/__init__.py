@@ -1,1 +1,1 @@
-"""Where tables lie: local or object storage, atomic writing, locks, manifests."""
+"""Storage: local folder or object store, atomic writes, locks, manifests."""

@@ -1,4 +1,4 @@
-"""Where the warehouse's bytes live: a local folder or an object store, each file published whole or not at all."""
+"""Storage backends: a local folder or an object store; files are published atomically."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ from ato.errors import DiskFullError, InputError
 STAGING = ".staging-"
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _PIECE = 1 << 20
-"""Bytes that are hashed and then written while they are still in the cache."""
+"""Bytes hashed and written at a time, while still in the cache."""
 _STAGING_NAME = re.compile(rf"{re.escape(STAGING)}(?P<pid>\d+)-(?P<host>[0-9a-f]{{8}})-")
 FOREIGN_SECONDS = 3600
-"""Age from which a staging file of another machine counts as left behind: its processes cannot be asked."""
+"""Age from which another machine's staging file counts as a leftover, since its process cannot be checked."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Entry:
     """One file or object, published or not."""
 
     bytes: int
-    """Its share, where several names (hard links) stand for the same bytes."""
+    """Size; divided by the number of hard links."""
     modified: float
     """Seconds since 1970."""
 
 
 def staging_name(name: str) -> str:
-    """A name beside ``name`` that no view reads and that tells which process of which machine left it behind."""
+    """A hidden staging name beside ``name`` that identifies its process and machine."""
     return f"{STAGING}{os.getpid()}-{_HOST}-{uuid.uuid4().hex[:8]}-{name}"
 
 
 @contextmanager
 def disk_full_reported(path: object, need: int | None = None) -> Iterator[None]:
-    """Turn a full disk or a spent quota, from Python or from a native writer, into DiskFullError."""
+    """Turn a full disk or an exceeded quota, from Python or a native writer, into DiskFullError."""
     try:
         yield
     except Exception as error:
@@ -75,7 +75,7 @@ def file_sha256(path: Path) -> str:
 
 
 class HashedParts:
-    """Writes the parts of a file and hashes them on the way: the file need not be read again for its SHA-256."""
+    """Writes a file in parts and hashes them on the way, so its SHA-256 needs no second read."""
 
     def __init__(self, parts: Iterable[Any]):
         self._parts = parts
@@ -105,7 +105,7 @@ class LocalStorage:
         self.root = str(Path(root).expanduser().absolute())
 
     def url(self, path: str) -> str:
-        """The name under which DuckDB and Arrow open a file."""
+        """Address of a file for DuckDB and Arrow."""
         return f"{self.root}/{path}"
 
     def open(self, path: str) -> Any:
@@ -132,8 +132,8 @@ class LocalStorage:
     ) -> tuple[int, str]:
         """Publish what ``write`` writes to the staging path it is given; returns bytes and SHA-256.
 
-        The staging file lies beside the target, is flushed to the disk and then renamed: a reader meets the whole
-        file or none, also after a crash. Two processes may publish the same name; the last one stays.
+        The staging file is beside the target, flushed to disk and then renamed: readers see the whole file or none, also
+        after a crash. If two processes publish the same name, the last one wins.
 
         Raises:
             DiskFullError: no space left for about ``need`` bytes; the staging file is removed.
@@ -155,7 +155,7 @@ class LocalStorage:
 
     @contextmanager
     def scratch(self, path: str) -> Iterator[Path]:
-        """An empty folder on the disk of ``path``, for files that are then published; removed at the end."""
+        """An empty temporary folder on the disk of ``path``, for files to publish."""
         target = Path(self.url(path))
         folder = target.with_name(staging_name(target.name))
         with disk_full_reported(target):
@@ -166,7 +166,7 @@ class LocalStorage:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Bytes of each file; files that are not there are left out."""
+        """Bytes of each existing file."""
         found = {}
         for path in paths:
             try:
@@ -196,7 +196,7 @@ class LocalStorage:
         return found
 
     def remove(self, path: str) -> None:
-        """Remove a file, and the folders that it leaves empty below the table's; nothing happens if it is not there."""
+        """Remove a file, if it exists, and the folders that become empty below the table's."""
         Path(self.url(path)).unlink(missing_ok=True)
         steps = path.split("/")[:-1]
         with suppress(OSError):  # not empty
@@ -205,7 +205,7 @@ class LocalStorage:
                 steps.pop()
 
     def leftovers(self) -> dict[str, int]:
-        """Staging files and folders that killed processes left, with their bytes; what others write now is not among them."""
+        """Staging files and folders of dead processes, with their bytes."""
         beside = Path(self.root).parent  # where the registry's database is made
         found = _left_behind(beside, os.listdir(beside)) if beside.is_dir() else {}
         for folder, folders, files in os.walk(self.root):
@@ -231,9 +231,9 @@ class ObjectStorage:
         self.root = self.filesystem.unstrip_protocol(self._prefix)
 
     def snapshot(self, folders: Iterable[str]) -> Any:
-        """A filesystem that knows the objects below some folders as of now: opening one asks for nothing but its bytes.
+        """A filesystem with a cached listing of some folders.
 
-        DuckDB asks for a file's size at every turn, and each answer would be a request to the store.
+        DuckDB asks for file sizes often; without the cache, each would be a request to the store.
         """
         options = self.filesystem.storage_options | {"use_listings_cache": True, "skip_instance_cache": True}
         found = type(self.filesystem)(**options)
@@ -245,7 +245,7 @@ class ObjectStorage:
         return f"{self._prefix}/{path}"
 
     def url(self, path: str) -> str:
-        """The name under which DuckDB and Arrow open a file."""
+        """Address of a file for DuckDB and Arrow."""
         return f"{self.root}/{path}"
 
     def open(self, path: str) -> Any:
@@ -264,7 +264,7 @@ class ObjectStorage:
         self.filesystem.pipe_file(self._key(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Publish bytes under a name that nobody has; False if somebody has it (decided by the store: If-None-Match)."""
+        """Publish bytes under a new name; False if it exists (decided by the store: If-None-Match)."""
         try:
             self.filesystem.pipe_file(self._key(path), data, mode="create")
         except FileExistsError:
@@ -288,12 +288,12 @@ class ObjectStorage:
 
     @contextmanager
     def scratch(self, path: str) -> Iterator[Path]:
-        """An empty local folder, for files that are then published; removed at the end."""
+        """An empty temporary local folder, for files to publish."""
         with tempfile.TemporaryDirectory(prefix=staging_name("ato-")) as folder:
             yield Path(folder)
 
     def sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Bytes of each object; objects that are not there are left out."""
+        """Bytes of each existing object."""
         wanted = set(paths)
         found = self._sizes_below({path.split("/")[0] for path in wanted})
         return {path: found[path] for path in wanted & found.keys()}
@@ -320,12 +320,12 @@ class ObjectStorage:
         return found
 
     def remove(self, path: str) -> None:
-        """Remove an object; nothing happens if it is not there."""
+        """Remove an object, if it exists."""
         with suppress(FileNotFoundError):
             self.filesystem.rm_file(self._key(path))
 
     def leftovers(self) -> dict[str, int]:
-        """Temporary folders of this machine that killed processes left; a PUT leaves nothing in the store itself."""
+        """Temporary folders of dead processes on this machine; a PUT leaves nothing in the store."""
         temporary = Path(tempfile.gettempdir())
         return _left_behind(temporary, os.listdir(temporary))
 
@@ -350,7 +350,7 @@ def remove_leftover(path: str) -> None:
 
 
 def _left_behind(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """Absolute path -> bytes of what dead processes of this machine left in a folder, and others more than an hour ago."""
+    """Absolute path -> bytes of leftovers: of dead processes here, or of other machines and over an hour old."""
     found = {}
     for name in names:
         match = _STAGING_NAME.match(name)

@@ -1,4 +1,4 @@
-"""One at a time: named locks of a warehouse, which a holder's death never leaves behind."""
+"""Named locks of a warehouse, released when their holder dies."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from warehouse.storage.warehouse import Warehouse
 
 FOLDER = "locks"
 EXPIRY_SECONDS = 60.0
-"""A lock object that has not changed for so long belongs to the dead; its holder changes it four times as often."""
+"""Age (seconds) from which an unchanged lock object is stale; its holder updates it four times as often."""
 POLL_SECONDS = 0.5
 
 
@@ -36,16 +36,16 @@ class Holder:
 
 
 OnWait = Callable[[Holder | None], None]
-"""Told once whom one waits for (None: not known)."""
+"""Called once with the holder waited for (None: unknown)."""
 
 
 @contextmanager
 def held(warehouse: Warehouse, name: str, on_wait: OnWait = lambda holder: None) -> Iterator[None]:
-    """Hold a lock while the block runs, after waiting for whoever holds it, on this machine or another.
+    """Hold a lock while the block runs, after waiting for any other holder, on this machine or another.
 
-    In a local warehouse it is the kernel's lock on a file, gone with the process that held it. In an object store it
-    is an object that its holder keeps changing; who sees none change for a minute takes over. A holder that was only
-    asleep then goes on too: both write the same bytes under the same names.
+    In a local warehouse it is a file lock of the kernel, released with the process. In an object store it is an object
+    that its holder keeps updating; if it is unchanged for a minute, a waiter takes over. A holder that was only
+    suspended continues too, which is harmless: both write the same bytes under the same names.
 
     Args:
         name: letters, digits, dots and dashes.
@@ -64,7 +64,7 @@ def held(warehouse: Warehouse, name: str, on_wait: OnWait = lambda holder: None)
 
 
 def holders(warehouse: Warehouse, *, remove_stale: bool = False) -> dict[str, Holder | None]:
-    """The locks that are held now, by name; those that the dead left can be removed on the way."""
+    """The locks held now, by name; can remove stale locks on the way."""
     storage = warehouse.storage
     found: dict[str, Holder | None] = {}
     if isinstance(storage, ObjectStorage):
@@ -159,7 +159,7 @@ def _is_named(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _held_object(storage: ObjectStorage, folder: str, on_wait: OnWait) -> Iterator[None]:
-    """Objects are numbered: who takes over from the dead creates the next number, which only one can."""
+    """Lock objects are numbered: a takeover creates the next number, which only one waiter can."""
     path = _created(storage, folder, on_wait)
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Stage runs: content-addressed keys, and the manifest row that is written last and makes a stage complete."""
+"""Stage runs: content-addressed keys, and the manifest, whose write completes a stage."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ REBUILD = "run the same command again: it rebuilds this stage"
 
 @dataclass(frozen=True)
 class StageRun:
-    """The manifest of one stage run: what it read, wrote and took."""
+    """The manifest of one stage run: inputs, outputs, cost."""
 
     stage: str
     key: str
@@ -55,7 +55,7 @@ def canonical_json(value: Any) -> str:
 def stage_key(slug: str, settings: Mapping[str, Any], inputs: Sequence[str] = ()) -> str:
     """Key of a stage: readable slug and the first 8 hex digits of SHA-256 over settings and input keys.
 
-    The order of ``inputs`` counts; the order of the settings' names does not.
+    The order of ``inputs`` matters; the order of settings does not.
     """
     readable = re.sub(r"[^a-z0-9._]+", "-", slug.lower()).strip("-._") or "stage"
     text = canonical_json({"settings": settings, "inputs": list(inputs)})
@@ -82,7 +82,7 @@ def commit(
     tokens_run: int = 0,
     flow_run_id: object = None,
 ) -> StageRun:
-    """Write the manifest: the last write of a stage, which makes its files visible (if quality is ``passed``).
+    """Write the manifest, the last write of a stage: makes its files visible if quality is ``passed``.
 
     Args:
         files: everything the stage wrote, tables and artifacts and quality results.
@@ -162,9 +162,9 @@ def _read(warehouse: Warehouse, path: str) -> StageRun | None:
 
 @lru_cache(maxsize=65_536)
 def _parse(path: str, data: bytes) -> StageRun:
-    """The manifest in these bytes; kept, since every look at the warehouse reads all manifests.
+    """Parse a manifest; cached, since every connection reads all manifests.
 
-    A warehouse with more of them than are kept would parse all of them at each look.
+    With more manifests than the cache holds, each connection would parse all of them.
     """
     # ParquetFile, not read_table: the latter would add the hive partition of the path as a dictionary column.
     row = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False).to_pylist()[0]
@@ -174,7 +174,7 @@ def _parse(path: str, data: bytes) -> StageRun:
 
 
 def stage_problem(warehouse: Warehouse, stage: str, key: str) -> str | None:
-    """Why a stage must run (again): never completed, failed quality, damaged files; None if it is complete."""
+    """Why a stage must run (again): not complete, failed checks, damaged files; None if it is complete."""
     try:
         run = manifest(warehouse, stage, key)
     except DamagedFileError as error:

@@ -1,4 +1,4 @@
-"""The warehouse's store: writes declared tables and artifacts, each file whole or not at all."""
+"""The warehouse: writes declared tables and artifacts atomically."""
 
 import json
 import os
@@ -21,12 +21,12 @@ _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One published file, as the manifest of its stage lists it."""
+    """One published file, as listed in its stage's manifest."""
 
     path: str
     """Relative to the warehouse's root, with forward slashes."""
     table_name: str
-    """Table it belongs to; ``artifacts`` for a file that is none."""
+    """Its table; ``artifacts`` for any other file."""
     rows: int
     bytes: int
     sha256: str
@@ -116,7 +116,7 @@ class Warehouse:
     def write_encoded(
         self, table: str, parts: Sequence[Any], rows: int, part: str, /, **partition: str | int
     ) -> FileRecord:
-        """Publish a file of a table that is encoded already, given in parts; otherwise as ``write_rows``."""
+        """Publish an already encoded file of a table, given in parts; otherwise as ``write_rows``."""
         path = _part(declared(table), part, partition)
         self._mark()
         file = HashedParts(parts)
@@ -127,7 +127,7 @@ class Warehouse:
     def artifact_path(self, *parts: str) -> Path:
         """Local path of a file or folder under ``artifacts/`` (existing or not).
 
-        From an object store the object is copied once into a temporary folder.
+        An object of an object store is downloaded once, into a temporary folder.
         """
         path = _artifact(parts)
         if self.storage.is_local:
@@ -142,7 +142,7 @@ class Warehouse:
         return local
 
     def publish_artifact(self, write: Callable[[Path], object], *parts: str) -> FileRecord:
-        """Publish one file under ``artifacts/``: ``write`` is given a staging path and must write the file there.
+        """Publish one file under ``artifacts/``; ``write`` is called with the staging path to write to.
 
         Raises:
             DiskFullError: no space left; nothing is left behind.
@@ -152,9 +152,9 @@ class Warehouse:
         return FileRecord(path, "artifacts", 0, *self.storage.publish(path, write))
 
     def publish_artifact_folder(self, write: Callable[[Path], object], *parts: str) -> list[FileRecord]:
-        """Publish a folder of files under ``artifacts/``: ``write`` is given an empty folder to fill.
+        """Publish a folder of files under ``artifacts/``; ``write`` is called with an empty folder to fill.
 
-        Each file appears whole; the folder is complete when its stage's manifest is.
+        Each file appears atomically; the folder is complete when its stage's manifest is written.
         """
         self._mark()
         path = _artifact(parts)
@@ -168,7 +168,7 @@ class Warehouse:
             ]
 
     def damage(self, files: Iterable[FileRecord]) -> dict[str, str]:
-        """Path -> what is wrong, of the files that are missing or not of their recorded size."""
+        """Path -> problem, for files that are missing or not of their recorded size."""
         listed = list(files)
         found = self.storage.sizes(f.path for f in listed)
         problems = {}
@@ -180,7 +180,7 @@ class Warehouse:
         return problems
 
     def problem(self, file: FileRecord) -> str | None:
-        """What is wrong with one file (missing, short); None if it has its recorded size."""
+        """Problem of one file (missing, wrong size); None if there is none."""
         return self.damage([file]).get(file.path)
 
 
@@ -194,7 +194,7 @@ def _artifact(parts: Sequence[str]) -> str:
 
 
 def _safe(name: str | int) -> str:
-    """A name as one step of a path; anything that could leave the root or split the hive path is refused."""
+    """A name as one path segment; refuses anything that could leave the root or break the hive path."""
     text = str(name)
     if not _SAFE.fullmatch(text):
         raise InputError(f"{text!r} cannot name a file in the warehouse", cure="use letters, digits and . - _ +")
