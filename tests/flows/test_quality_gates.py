@@ -60,7 +60,9 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     collection = collect(settings)
     told.clear()
     fit_alone(settings, collection)
-    assert told == ["ato.operators.complete", stage_run.BOTH], "the fixed run goes on with the chain"
+    assert told == ["ato.operators.complete", "ato.features-and-operators.complete"], (
+        "the fixed run goes on with the chain"
+    )
     collection = pipeline(settings)
     assert rows(None, "select distinct quality from stage_runs where collection = ?", [collection]) == [
         {"quality": "passed"}
