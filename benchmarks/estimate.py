@@ -2,7 +2,7 @@
 
 The demo is read from the warehouse, if its run is there complete: `ato run pipeline --profile demo` into a new
 warehouse, then this, both on the idle machine. A small study is run here, in a warehouse of its own and a process of
-its own. The last figures are the constants of flows/estimates/estimate.py that would make the estimate exact.
+its own. The last figures are the constants (``Cost`` of each stage in flows/stages.py) that would make the estimate exact.
 """
 
 import json
@@ -16,18 +16,13 @@ from typing import Any
 from benchmarks.measurement import Measurement, plain, rate
 from benchmarks.program import run
 from benchmarks.timing import peak_memory, seconds
-from flows.estimates.estimate import FIXED_SECONDS, SLOWDOWN, Estimate, estimate
+from flows import stages as registry
+from flows.estimates.estimate import START, START_SECONDS, Estimate, estimate
 from flows.estimates.machine_rates import MachineRates
 from flows.settings import Settings, load_settings, profile_names
 
-STAGES = {
-    "collect": ("collect", "moments"),
-    "saes": ("sae_weights", "saes"),
-    "features": ("features", "feature_scores"),
-    "operators": ("operators",),
-    "evaluate": ("evaluate",),
-    "causal": ("causal",),
-}
+COSTS = {name: stage.cost for name, stage in registry.STAGES.items() if stage.cost}
+STAGES = {name: registry.STAGES[name].commits for name in COSTS if registry.STAGES[name].commits}
 """Stage of the estimate -> the stages of the warehouse that it commits."""
 SMALL = (
     "collect.n_tokens=24000",
@@ -177,7 +172,7 @@ def _figures(study: str, found: Estimate, measured: Times) -> Iterator[Measureme
 def _seconds_of(found: Estimate, measured: Times) -> Times:
     """The estimated seconds of what was measured; a demo's start and report were not."""
     times = {stage: of.seconds for stage, of in found.by_stage.items()}
-    times["start and report"] = times["start"] + times["report"]
+    times["start and report"] = times[START] + times["report"]
     return {stage: times[stage] for stage in measured}
 
 
@@ -194,17 +189,17 @@ def _constants(
     for stage in STAGES:
         works = [found.by_stage[stage].work for found in (small, demo)]
         ideal = [work.ideal_seconds(rates) for work in works]
-        slowdown = SLOWDOWN[stage]
+        slowdown = COSTS[stage].slowdown
         if of_demo is not None:
             left = [times[stage] - work.seconds for times, work in zip((of_small, of_demo), works, strict=True)]
             # The fixed part cannot be negative: then the demo alone decides.
             slowdown = min((left[1] - left[0]) / (ideal[1] - ideal[0]), left[1] / ideal[1])
-            yield rate(f"SLOWDOWN[{stage!r}] should be", "x", slowdown, "what it is", SLOWDOWN[stage])
+            yield rate(f"slowdown of {stage} should be", "x", slowdown, "what it is", COSTS[stage].slowdown)
         fixed = max(0.0, of_small[stage] - works[0].seconds - slowdown * ideal[0])
-        yield rate(f"FIXED_SECONDS[{stage!r}] should be", "s", fixed, "what it is", FIXED_SECONDS[stage])
-    both = of_small["start and report"] - small.by_stage["start"].work.ideal_seconds(rates)
-    now = FIXED_SECONDS["start"] + FIXED_SECONDS["report"]
-    yield rate("FIXED_SECONDS of start and report should be", "s", both, "what they are", now)
+        yield rate(f"fixed seconds of {stage} should be", "s", fixed, "what they are", COSTS[stage].fixed_seconds)
+    both = of_small["start and report"] - small.by_stage[START].work.ideal_seconds(rates)
+    now = START_SECONDS + COSTS["report"].fixed_seconds
+    yield rate("fixed seconds of start and report should be", "s", both, "what they are", now)
 
 
 if __name__ == "__main__":

@@ -153,19 +153,19 @@ def stage_calls(s: Settings) -> dict[str, Callable[[], Any]]:
         made["collection"] = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
 
     def saes() -> None:
-        made["saes"] = obtain_saes.fn(made["collection"], s.model, s.saes, s.evaluate)
+        made["saes"] = obtain_saes.fn(s.study(made["collection"]), s.saes)
 
     def study(task: Any, *arguments: Any) -> Callable[[], Any]:
-        return lambda: task.fn(made["collection"], made["saes"], *arguments)
+        return lambda: task.fn(s.study(made["collection"]), made["saes"], *arguments)
 
     return {
         "collect": collect,
         "saes": saes,
-        "features": study(measure_features, s.model),
-        "feature scores": study(score_features, s.model, s.features, s.evaluate),
-        "operators": study(fit_operators, s.model, s.operators, s.evaluate),
-        "evaluate": study(evaluate_operators, s.model, s.operators, s.evaluate),
-        "causal": study(measure_causal, s.model, s.operators, s.evaluate, s.causal),
+        "features": study(measure_features),
+        "feature scores": study(score_features, s.features),
+        "operators": study(fit_operators, s.operators),
+        "evaluate": study(evaluate_operators, s.operators, s.evaluate),
+        "causal": study(measure_causal, s.operators, s.causal),
         "report": lambda: write_report.fn(made["collection"], s.report),
     }
 

@@ -2,12 +2,9 @@
 
 from prefect import flow
 
-from flows.collect import collect
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
-from flows.features import features
-from flows.operators import operators
-from flows.saes import saes
 from flows.settings import Settings
 from tasks.causal.task import measure_causal
 
@@ -22,11 +19,8 @@ def causal(
 ) -> None:
     """Next-token loss and KL divergence under every intervention, on test sequences."""
     settings = chosen(settings, profile)
-    collection = collection or collect(settings)
-    sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
-    if pair_keys is None:
-        features(settings, collection, sae_keys)
-        operators(settings, collection, sae_keys)
+    given = {"collection": collection, "sae_keys": sae_keys, "pair_keys": pair_keys}
+    collection, sae_keys, _ = inputs_of("causal", settings, **given)
     with stage_run("causal", settings, collection):
-        measure_causal(collection, sae_keys, settings.model, settings.operators, settings.evaluate, settings.causal)
+        measure_causal(settings.study(collection), sae_keys, settings.operators, settings.causal)
     conclude("causal", settings, collection)

@@ -1,16 +1,17 @@
-"""The ``ato`` command: one verb each for running flows, asking questions and checking what is there."""
+"""The ``ato`` command: verbs that run flows, query the results and check them."""
 
 import atexit
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
 from ato.errors import AtoError
 from flows.engine.environment import prepare_environment
+from flows.stages import FLOWS, PIPELINE, STAGES
 
 app = typer.Typer(
     name="ato",
@@ -23,8 +24,18 @@ app = typer.Typer(
 )
 problems = Console(stderr=True, highlight=False)
 
-FlowName = Literal["pipeline", "collect", "saes", "features", "explain", "operators", "evaluate", "causal", "report"]
-CollectionOption = Annotated[str | None, typer.Option("--collection", help="Key of a collection; default the latest.")]
+if TYPE_CHECKING:
+    FlowName = str
+    ShownStage = str
+else:
+    FlowName = Literal[tuple(FLOWS)]
+    ShownStage = Literal[tuple(name for name, stage in STAGES.items() if stage.query)]
+CollectionOption = Annotated[str | None, typer.Option("--collection", help="Key of a collection; default: latest.")]
+ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or a YAML file.")]
+FormProfileOption = Annotated[
+    str, typer.Option("--profile", "-p", help="Profile, or YAML file, whose settings the forms show at first.")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")]
 
 
 @app.callback()
@@ -32,7 +43,7 @@ def ato(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show logs and full tracebacks.")] = False,
 ) -> None:
-    """Common to all commands."""
+    """Options of all commands."""
     prepare_environment(debug=debug)
     if context.invoked_subcommand in ("run", "deploy", "doctor"):
         from flows.local.state import use_running_server
@@ -42,13 +53,15 @@ def ato(
 
 @app.command(epilog="Example: ato run pipeline --profile demo --set collect.n_tokens=50000")
 def run(
-    flow: Annotated[FlowName, typer.Argument(help="Which flow; each brings its inputs up to date first.")],
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or a YAML file.")] = "demo",
-    preset: Annotated[list[str] | None, typer.Option("--preset", help="Settings laid over the profile: paper.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what time, memory and disk it takes.")] = False,
+    flow: Annotated[FlowName, typer.Argument(help="A flow; it brings its inputs up to date first.")],
+    profile: ProfileOption = "demo",
+    preset: Annotated[
+        list[str] | None, typer.Option("--preset", help="Settings that replace those of the profile: paper.")
+    ] = None,
+    set_: SetOption = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate time, memory and disk.")] = False,
 ) -> None:
-    """Run a flow; what is already there is not computed again."""
+    """Run a flow; completed stages are skipped."""
     from flows.estimates.estimate import print_estimate, show_estimate
     from flows.settings import load_settings
 
@@ -59,29 +72,29 @@ def run(
     from flows.commands.show import show_summary
     from flows.engine.running import run_flow
 
-    if flow == "pipeline":
+    if flow == PIPELINE.name:
         show_estimate(settings)
     collection = run_flow(flow, settings)
-    if flow == "pipeline":
+    if flow == PIPELINE.name:
         show_summary(collection)
 
 
 @app.command(epilog='Example: ato sql "from transport_map order by mean_r2 desc limit 5"')
 def sql(
-    query: Annotated[str | None, typer.Argument(help="One read-only statement; without it a shell opens.")] = None,
+    query: Annotated[str | None, typer.Argument(help="One read-only statement; default: open a shell.")] = None,
     format_: Annotated[
-        Literal["table", "csv", "json", "parquet"], typer.Option("--format", "-f", help="How the result is written.")
+        Literal["table", "csv", "json", "parquet"], typer.Option("--format", "-f", help="Format of the result.")
     ] = "table",
 ) -> None:
-    """Ask the warehouse a question in SQL."""
+    """Query the warehouse in SQL."""
     from flows.commands.sql import ask, shell
 
     shell(format_) if query is None else ask(query, format_)
 
 
 @app.command(epilog="Example: ato tables feature_transport")
-def tables(name: Annotated[str | None, typer.Argument(help="A table: prints its columns.")] = None) -> None:
-    """List all tables with row counts and meanings, or the columns of one."""
+def tables(name: Annotated[str | None, typer.Argument(help="Print the columns of this table.")] = None) -> None:
+    """List all tables with row counts and meanings, or the columns of one table."""
     from flows.commands.tables import describe_tables
 
     describe_tables(name)
@@ -89,17 +102,15 @@ def tables(name: Annotated[str | None, typer.Argument(help="A table: prints its 
 
 @app.command(epilog="Example: ato show operators")
 def show(
-    stage: Annotated[
-        Literal["collect", "saes", "features", "explain", "operators", "evaluate", "causal"] | None,
-        typer.Argument(help="A stage; without it a summary of the latest collection."),
-    ] = None,
+    stage: Annotated[ShownStage | None, typer.Argument(help="A stage; default: a summary of all.")] = None,
     collection: CollectionOption = None,
-    svg: Annotated[Path | None, typer.Option(help="Write the summary as a picture to this file instead.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the summary to this SVG file instead.")] = None,
 ) -> None:
-    """Show the latest results as tables."""
-    from flows.commands.show import draw_summary, latest_collection, show_stage, show_summary
+    """Show results as tables."""
+    from flows.commands.show import draw_summary, show_stage, show_summary
+    from flows.engine.collections import chosen_collection
 
-    key = collection or latest_collection()
+    key = chosen_collection(collection)
     if svg is not None:
         draw_summary(key, svg)
     elif stage is None:
@@ -113,31 +124,33 @@ def report(
     collection: CollectionOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
 ) -> None:
-    """Draw the study's figures from the latest tables: one HTML file that needs nothing else, and a PNG a figure."""
-    from flows.commands.show import latest_collection
+    """Draw the study's figures from the tables: one self-contained HTML file, and a PNG file per figure."""
+    from flows.engine.collections import chosen_collection
     from flows.report import make_report
 
-    print(make_report(collection or latest_collection(), output))
+    print(make_report(chosen_collection(collection), output))
 
 
 @app.command(epilog="Example: ato export feature-scores --output feature_ids")
 def export(
-    what: Annotated[Literal["feature-scores"], typer.Argument(help="feature-scores: JSON files in the study's form.")],
+    what: Annotated[
+        Literal["feature-scores"], typer.Argument(help="feature-scores: JSON files in the study's format.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("export"),
     layer: Annotated[int | None, typer.Option(help="Only the SAEs of this layer.")] = None,
     collection: CollectionOption = None,
 ) -> None:
-    """Write results in the form of another tool."""
+    """Write results in the format of another tool."""
     from flows.commands.export import export_feature_scores
-    from flows.commands.show import latest_collection
+    from flows.engine.collections import chosen_collection
 
-    for path in export_feature_scores(collection or latest_collection(), output, layer):
+    for path in export_feature_scores(chosen_collection(collection), output, layer):
         print(path)
 
 
 @app.command(epilog="Example: ato check")
 def check() -> None:
-    """Check every file and every quality expectation; exit 1 on failure."""
+    """Check every file against its hash and every table against its expectations; exit 1 on failure."""
     from flows.commands.check import check_warehouse
 
     raise typer.Exit(0 if check_warehouse() else 1)
@@ -145,13 +158,13 @@ def check() -> None:
 
 @app.command(epilog="Example: ato up")
 def up(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Whose settings the forms show at first.")] = "demo",
-    dashboard: Annotated[bool, typer.Option(help="Start the dashboard too, if there is one.")] = True,
-    prefect_port: Annotated[int | None, typer.Option(help="Default 4200, or the next free one.")] = None,
-    mlflow_port: Annotated[int | None, typer.Option(help="Default 5000, or the next free one.")] = None,
-    dashboard_port: Annotated[int | None, typer.Option(help="Default 8501, or the next free one.")] = None,
+    profile: FormProfileOption = "demo",
+    dashboard: Annotated[bool, typer.Option(help="Start the dashboard too.")] = True,
+    prefect_port: Annotated[int | None, typer.Option(help="Default: 4200, or the next free port.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Default: 5000, or the next free port.")] = None,
+    dashboard_port: Annotated[int | None, typer.Option(help="Default: 8501, or the next free port.")] = None,
 ) -> None:
-    """Run Prefect's server with its pages, workers, MLflow's pages and the dashboard here, until Ctrl-C."""
+    """Run the Prefect server, workers, MLflow and the dashboard on this machine, until Ctrl-C."""
     from flows.local.up import up as start
 
     start(
@@ -165,9 +178,9 @@ def up(
 
 @app.command(epilog="Example: ato deploy --profile gpt2")
 def deploy(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Whose settings the forms show at first.")] = "demo",
+    profile: FormProfileOption = "demo",
 ) -> None:
-    """Register flows, triggers, schedules and work pools on the running Prefect server; again: what has changed."""
+    """Register flows, triggers, schedules and work pools on the running Prefect server, or update them."""
     from flows.local.deployments import deploy as register
 
     register(profile)
@@ -176,14 +189,15 @@ def deploy(
 @app.command(epilog="Example: ato gc --older-than 30d")
 def gc(
     collection: Annotated[
-        list[str] | None, typer.Option("--collection", help="Also this collection, with all that depends on it.")
+        list[str] | None,
+        typer.Option("--collection", help="Also remove this collection, with everything made from it."),
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="Also collections that nothing was done on for so long: 12h, 30d, 2w.")
+        str | None, typer.Option(help="Also remove collections not used for this long: 12h, 30d, 2w.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this nothing is removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without this option they are only listed.")] = False,
 ) -> None:
-    """Say what killed and failed runs left behind, and with --yes remove it."""
+    """List leftovers of failed runs, and with --yes remove them."""
     from flows.commands.gc import collect_garbage
 
     collect_garbage(collection or (), older_than, yes=yes)
@@ -191,10 +205,10 @@ def gc(
 
 @app.command(epilog="Example: ato doctor")
 def doctor(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Whose Dask scheduler to look for.")] = "demo",
-    set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")] = None,
+    profile: ProfileOption = "demo",
+    set_: SetOption = None,
 ) -> None:
-    """Report what is installed, reachable and writable, and what to do about problems; exit 1 if something is broken."""
+    """Check what is installed, reachable and writable, and how to fix problems; exit 1 if something is broken."""
     from flows.commands.doctor import examine
     from flows.settings import load_settings
 
@@ -202,8 +216,8 @@ def doctor(
 
 
 def main() -> None:
-    """Entry point: user mistakes are one line; a traceback only with ``--debug``."""
-    if "--debug" in sys.argv:  # wherever it stands
+    """Entry point: an error is one line; a traceback only with ``--debug``."""
+    if "--debug" in sys.argv:  # at any position
         sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
     try:
         code = app(standalone_mode=False)

@@ -2,12 +2,10 @@
 
 from prefect import flow
 
-from flows.collect import collect
 from flows.engine.fan_out import fan_out
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
-from flows.operators import operators
-from flows.saes import saes
 from flows.settings import Settings
 from tasks.evaluate.task import evaluate_operators
 
@@ -22,10 +20,8 @@ def evaluate(
 ) -> None:
     """Feature transport, efficiency curves and subspaces of all pairs, in one pass over the test tokens."""
     settings = chosen(settings, profile)
-    collection = collection or collect(settings)
-    sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
-    if pair_keys is None:
-        operators(settings, collection, sae_keys)
+    given = {"collection": collection, "sae_keys": sae_keys, "pair_keys": pair_keys}
+    collection, sae_keys, _ = inputs_of("evaluate", settings, **given)
     with stage_run("evaluate", settings, collection), fan_out(settings) as parts:
-        evaluate_operators(collection, sae_keys, settings.model, settings.operators, settings.evaluate, parts)
+        evaluate_operators(settings.study(collection), sae_keys, settings.operators, settings.evaluate, parts)
     conclude("evaluate", settings, collection)

@@ -2,11 +2,9 @@
 
 from prefect import flow
 
-from flows.collect import collect
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
-from flows.features import features
-from flows.saes import saes
 from flows.settings import Settings
 from tasks.explain.task import explain_features
 
@@ -20,10 +18,7 @@ def explain(
 ) -> None:
     """Published explanations of the SAEs' selected features, believed where they fit our own logit lens."""
     settings = chosen(settings, profile)
-    collection = collection or collect(settings)
-    if sae_keys is None:
-        sae_keys = saes(settings, collection)
-        features(settings, collection, sae_keys)
+    collection, sae_keys = inputs_of("explain", settings, collection=collection, sae_keys=sae_keys)
     with stage_run("explain", settings, collection):
-        explain_features(collection, sae_keys, settings.explain)
+        explain_features(settings.study(collection), sae_keys, settings.explain)
     conclude("explain", settings, collection)

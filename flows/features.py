@@ -2,11 +2,10 @@
 
 from prefect import flow
 
-from flows.collect import collect
 from flows.engine.fan_out import fan_out
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
-from flows.saes import saes
 from flows.settings import Settings
 from tasks.features.task import measure_features, score_features
 
@@ -20,10 +19,10 @@ def features(
 ) -> None:
     """Activation statistics of the SAEs' features; their quality scores, the selected ones and examples of these."""
     settings = chosen(settings, profile)
-    collection = collection or collect(settings)
-    sae_keys = saes(settings, collection) if sae_keys is None else sae_keys
+    collection, sae_keys = inputs_of("features", settings, collection=collection, sae_keys=sae_keys)
     with stage_run("features", settings, collection), fan_out(settings) as parts:
-        measure_features(collection, sae_keys, settings.model, parts)
+        study = settings.study(collection)
+        measure_features(study, sae_keys, parts)
         if settings.features.score:
-            score_features(collection, sae_keys, settings.model, settings.features, settings.evaluate, parts)
+            score_features(study, sae_keys, settings.features, parts)
     conclude("features", settings, collection)

@@ -2,12 +2,10 @@
 
 from prefect import flow
 
-from flows.collect import collect
 from flows.engine.fan_out import fan_out
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
-from flows.engine.stage_run import conclude, needs_features, stage_run
-from flows.features import features
-from flows.saes import saes
+from flows.engine.inputs import inputs_of
+from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
 from tasks.operators.task import fit_operators
 
@@ -21,11 +19,8 @@ def operators(
 ) -> list[str]:
     """Every method for every pair of layers; returns the keys of the pairs."""
     settings = chosen(settings, profile)
-    collection = collection or collect(settings)
-    if sae_keys is None and needs_features(settings):
-        sae_keys = saes(settings, collection)
-        features(settings, collection, sae_keys)
+    collection, sae_keys = inputs_of("operators", settings, collection=collection, sae_keys=sae_keys)
     with stage_run("operators", settings, collection), fan_out(settings) as parts:
-        keys = fit_operators(collection, sae_keys or [], settings.model, settings.operators, settings.evaluate, parts)
+        keys = fit_operators(settings.study(collection), sae_keys or [], settings.operators, parts)
     conclude("operators", settings, collection)
     return keys

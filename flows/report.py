@@ -1,12 +1,12 @@
-"""Flow ``report``: best versions, the published catalog, and one HTML file with the study's figures."""
+"""Flow ``report``: best versions, the published catalog, and an HTML page with the study's figures."""
 
 from pathlib import Path
 
 from prefect import flow
 
 from ato.errors import DataError
-from flows.collect import collect
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
 from tasks.report.publish import publish_results, show_link
@@ -17,12 +17,12 @@ from warehouse.storage.warehouse import Warehouse
 
 @flow(name="report", flow_run_name=run_name)
 def report(settings: Settings = DEMO, collection: str | None = None, profile: Profile = FORM) -> str:
-    """Publish the results of a collection, default the one that the settings name, and draw its report.
+    """Publish the results of a collection (default: that of the settings) and draw its report.
 
     Returns the address of the page.
     """
     settings = chosen(settings, profile)
-    collection = collection or collect(settings)
+    (collection,) = inputs_of("report", settings, collection=collection)
     with stage_run("report", settings, collection):
         publish_results(collection)
         address = write_report(collection, settings.report)
@@ -32,7 +32,7 @@ def report(settings: Settings = DEMO, collection: str | None = None, profile: Pr
 
 
 def make_report(collection: str, output: Path | None = None) -> str:
-    """Draw the report of a collection at once, without a flow run, and copy the page to a file if one is named."""
+    """Draw the report of a collection now, without a flow run, and copy the page to ``output`` if given; returns its address."""
     address = write_report.fn(collection, ReportSettings())
     if output is None:
         return address
@@ -40,6 +40,8 @@ def make_report(collection: str, output: Path | None = None) -> str:
     warehouse = Warehouse()
     page = warehouse.storage.read(address.removeprefix(f"{warehouse.root}/"))
     if page is None:
-        raise DataError("the report was removed while it was copied", where=address, cure="draw it again: ato report")
+        raise DataError(
+            "the report was removed while it was being copied", where=address, cure="draw it again: ato report"
+        )
     output.write_bytes(page)
     return str(output)

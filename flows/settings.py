@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -25,11 +25,14 @@ from tasks.settings import (
     StageSettings,
 )
 
+if TYPE_CHECKING:
+    from tasks.engine.study import Study
+
 PROFILES = Path(__file__).parent / "profiles"
 
 
 class Settings(StageSettings):
-    """Settings of every stage; a profile is a YAML file of this shape that leaves out what it does not change."""
+    """Settings of every stage; a profile is a YAML file of this shape with the values that differ from the defaults."""
 
     model: ModelSettings = ModelSettings()
     collect: CollectSettings = CollectSettings()
@@ -44,7 +47,7 @@ class Settings(StageSettings):
 
     @property
     def collecting(self) -> CollectSettings:
-        """What to collect: as set, and the attention that the position policy of the operators needs."""
+        """What to collect: as set, plus the attention that the operators' position policy needs."""
         policy = parse_policy(self.operators.position_policy)
         if not policy.needs_attention:
             return self.collect
@@ -64,28 +67,39 @@ class Settings(StageSettings):
         return self.collect.site == "resid_post" and self.operators.position_policy == "same"
 
     @property
+    def needs_features(self) -> bool:
+        """Whether operators are fitted for selected features, and so after them."""
+        return "rrr_features" in self.operators.methods
+
+    @property
     def layers(self) -> list[int]:
-        """Layers to read: as set, or all that pairs and SAEs need."""
+        """Layers to read: as set; default: those that pairs and SAEs need."""
         if self.collect.layers is not None:
             return sorted(set(self.collect.layers))
         return sorted({*self.saes.layers, *self.saes.paths, *self.saes.releases, *self.operators.layers})
 
+    def study(self, collection: str) -> "Study":
+        """The study of a collection, as its stages take it."""
+        from tasks.engine.study import Study
+
+        return Study(collection, self.model, self.evaluate.bootstrap)
+
 
 def profile_names() -> list[str]:
-    """Names of the profiles that come with the platform."""
+    """Names of the built-in profiles."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
 def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets: Sequence[str] = ()) -> Settings:
-    """Settings of a profile, presets laid over it in order, then ``a.b=value`` overrides; values are read as YAML.
+    """Settings of a profile, changed by presets in order, then by ``a.b=value`` overrides; values are read as YAML.
 
     Args:
         profile: a name or a YAML file.
-        overrides: one setting each.
-        presets: names of groups of settings for several stages.
+        overrides: ``a.b=value``, one setting each.
+        presets: names of presets.
 
     Raises:
-        SettingsError: unknown profile or setting (naming the nearest), a value of the wrong type.
+        SettingsError: unknown profile, preset or setting (naming the nearest), or a value of the wrong type.
     """
     values = _read_profile(profile)
     for preset in presets:

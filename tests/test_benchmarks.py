@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import estimate as checked
 from benchmarks.__main__ import BY_NAME, NAMES
 from benchmarks.measurement import growth, rate, speedup, within
 from benchmarks.page import section
 from benchmarks.program import line
+from flows.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,3 +79,21 @@ def test_a_missed_target_is_printed_with_its_reason():
     assert "at least 6: MISSED\n    memory bound" in line(missed)
     kept = speedup("fit", 1.0, "a loop", 10.0, at_least=6, why_missed="memory bound")
     assert "memory bound" not in line(kept)
+
+
+def test_a_stage_lasts_from_the_end_of_the_one_before_whatever_its_own_rows_say(monkeypatch):
+    ends = {part: 10.0 * (i + 1) for i, part in enumerate(p for parts in checked.STAGES.values() for p in parts)}
+    # The last second of ten is what a stage notes as its own.
+    rows = [{"stage": part, "started": end - 1, "seconds": 1.0} for part, end in ends.items()]
+    rows[0] |= {"started": 0.0, "seconds": 10.0}
+    monkeypatch.setattr(checked, "_stage_rows", lambda *_: rows)
+    expected = {stage: 10.0 * len(parts) for stage, parts in checked.STAGES.items()}
+    assert checked.stage_seconds(Path(), load_settings("demo")) == expected
+    monkeypatch.setattr(checked, "_stage_rows", lambda *_: rows[:-1])
+    assert checked.stage_seconds(Path(), load_settings("demo")) is None
+
+
+@pytest.mark.parametrize(("stored", "same"), [({"k": 32, "layer": 12}, True), ({"k": 64, "layer": 12}, False)])
+def test_a_study_is_the_demo_only_if_its_settings_are(stored, same):
+    own = checked._own_settings(load_settings("demo"))["sae_weights"]
+    assert checked._agree({"settings": json.dumps(stored)}, own) is same

@@ -38,7 +38,7 @@ def test_operations_and_seconds(plan, shape):
     assert len(plan.operators.pairs) == 12
     assert len(plan.layers) == 15
     forward = shape.forward_flops(max(plan.layers) + 1)
-    own, null = sizes.own_products(plan), sizes.permutation_null_products(plan)
+    own, null = sizes.own_products(plan), sizes.null_products(plan)
     moments = 2 * d * d * (own + sizes.TRAIN * null)
     encoding = 2 * d * 131_072 * sizes.TEST * sizes.kept_tokens(plan)
     assert f"= {forward / 1e9:.1f} GFLOP a token | {forward * tokens:.2e}".replace("e+", "e") in PAGE
@@ -66,7 +66,7 @@ def test_bytes(plan, shape):
     assert f"{activations / 1e12:.1f} TB" in PAGE
     assert f"is {activations / forward_seconds / 1e9:.0f} GB/s" in PAGE
     assert f"which takes {activations / 16e9 / 3600:.1f} hours" in PAGE
-    null = sizes.permutation_null_products(plan)
+    null = sizes.null_products(plan)
     assert f"x {sizes.n_groups(plan)} groups + {null} of chance) | {moments / 1e9:.1f} GB |" in PAGE
     assert f"({HOST * moments / 1e9:.0f} GB)" in PAGE
     assert f"{3 * moments / 25e9:.1f} s; as chains of 64 it would take 63 rounds, {63 * moments / 25e9:.0f} s" in PAGE

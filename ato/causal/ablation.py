@@ -198,12 +198,12 @@ class _HeldOutText:
 
 def _check(saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]], n_tokens: int) -> None:
     if n_tokens < 2:
-        raise InputError(f"a window of {n_tokens} token predicts nothing", cure="take 2 tokens or more")
+        raise InputError(f"a window of {n_tokens} token has no next token to predict", cure="use at least 2 tokens")
     for name, (_, sae, candidates) in saes.items():
         wrong = [int(f) for f in np.asarray(candidates) if not 0 <= f < sae.d_sae]
         if wrong:
             raise InputError(
-                f"features {wrong[:5]} are not in the SAE", where=name, cure=f"it has features 0 to {sae.d_sae - 1}"
+                f"the SAE has no feature {wrong[:5]}", where=name, cure=f"use features 0 to {sae.d_sae - 1}"
             )
 
 

@@ -43,7 +43,7 @@ class PositionSet:
         except ValueError:
             positions = [-1]
         if positions[0] < 0:
-            raise SettingsError("not a set of positions", where=repr(text), cure="write 10,50,70 or all")
+            raise SettingsError("invalid set of positions", where=repr(text), cure="write 10,50,70 or all")
         return cls(text, tuple(positions))
 
     @property
@@ -124,7 +124,7 @@ class ResidualEdits:
         self._mean = next(means, None)
         if "mean" in interventions and self._mean is None:
             raise SettingsError(
-                "no operator keeps the train mean of its target",
+                "no operator holds the train mean of its target",
                 where=f"layer {layer}",
                 cure="fit the operators again, or leave out the intervention mean",
             )
@@ -203,7 +203,7 @@ class FeatureEdits:
         interventions: Sequence[str] = FEATURE_INTERVENTIONS,
     ):
         if wrong := sorted(f for f in feature_ids if not 0 <= f < sae.d_sae):
-            raise SAEError(f"features {wrong} are not in the SAE", cure=f"it has features 0 to {sae.d_sae - 1}")
+            raise SAEError(f"the SAE has no feature {wrong}", cure=f"use features 0 to {sae.d_sae - 1}")
         self.layer, self.operators = layer, dict(sorted(operators.items()))
         self._sae, self._features, self._interventions = sae, list(feature_ids), tuple(interventions)
 

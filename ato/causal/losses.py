@@ -77,13 +77,13 @@ def full_length_sequences(
     if seq_len < needed:
         raise DataError(
             f"sequences of {seq_len} tokens are too short for an edit at position {needed - 2}",
-            cure="choose smaller causal.positions, or collect longer sequences (collect.seq_len)",
+            cure="lower causal.positions or raise collect.seq_len",
         )
     found = [s for s in sequences if len(s.token_ids) == seq_len]
     if not found:
         raise DataError(
             f"no held-out sequence has the full length of {seq_len} tokens",
-            cure="collect more text (collect.n_tokens) or shorter sequences (collect.seq_len)",
+            cure="raise collect.n_tokens or lower collect.seq_len",
         )
     return found
 
@@ -267,7 +267,7 @@ class _LossTables:
         numbers = torch.cat(compared, dim=1).cpu().numpy()  # one copy from the device for the whole stack
         if not np.isfinite(numbers).all():
             raise NonFiniteError(
-                "an edited residual drives the model to NaN or infinity",
+                "an edited residual makes the model output NaN or infinity",
                 cure="run the model in bfloat16 or float32 (model.dtype)",
             )
         ends = np.cumsum([own.shape[1] for own in compared])

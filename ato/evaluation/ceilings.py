@@ -128,7 +128,7 @@ class CanonicalModes:
         """
         if not y.kept:
             raise DataError(
-                "the target does not vary on train", where=f"layer {target}", cure="take more tokens or another layer"
+                "the target does not vary on train", where=f"layer {target}", cure="use more tokens or another layer"
             )
         left, rho, right = np.linalg.svd(y.matrix.T @ sxy.T @ x.matrix / x.n, full_matrices=y.kept > x.kept)
         m = len(rho)
@@ -243,7 +243,7 @@ def correlation(covariance: np.ndarray, variance_u: np.ndarray, variance_v: np.n
 def checked_rank(rank: int) -> int:
     """The rank itself; InputError below 1."""
     if rank < 1:
-        raise InputError(f"rank {rank} is not a rank of a map", cure="use ranks from 1")
+        raise InputError(f"invalid rank {rank}", cure="use ranks of 1 or more")
     return int(rank)
 
 
@@ -254,28 +254,32 @@ def _checked_rows(X: np.ndarray | torch.Tensor, Y: np.ndarray | torch.Tensor) ->
     )
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise InputError(
-            f"X {x.shape} and Y {y.shape} are not rows of the same tokens", cure="give [n, d_in] and [n, d_out]"
+            f"X {x.shape} and Y {y.shape} must have one row per token", cure="give [n, d_in] and [n, d_out]"
         )
     if len(x) < 2:
-        raise InputError("fewer than two rows have no covariance", where=f"{len(x)} rows", cure="give more rows")
+        raise InputError("a covariance needs at least two rows", where=f"{len(x)} rows", cure="give more rows")
     for name, a in (("X", x), ("Y", y)):
         if not np.isfinite(a).all():
             row = int(np.flatnonzero(~np.isfinite(a).all(1))[0])
-            raise NonFiniteError(f"{name} holds NaN or infinity", where=f"row {row}", cure="leave such rows out")
+            raise NonFiniteError(f"{name} holds NaN or infinity", where=f"row {row}", cure="drop such rows")
     return x, y
 
 
 def _first_half(n: int, documents: np.ndarray | None) -> np.ndarray:
     """Mask [n] of one half of the rows: whole documents, dealt largest first to the smaller half."""
     if n < 4:
-        raise InputError("two halves of at least two rows are needed", where=f"{n} rows", cure="give more rows")
+        raise InputError(
+            "cross-fitting needs two halves of at least two rows", where=f"{n} rows", cure="give more rows"
+        )
     if documents is None:
         return np.arange(n) < n // 2
     numbers, inverse, sizes = np.unique(np.asarray(documents), return_inverse=True, return_counts=True)
     if len(inverse) != n:
-        raise InputError(f"{len(inverse)} document numbers for {n} rows", cure="give one document number a row")
+        raise InputError(f"{len(inverse)} document numbers for {n} rows", cure="pass one document number per row")
     if len(numbers) < 2:
-        raise InputError("one document has no two halves", cure="give rows of several documents, or documents=None")
+        raise InputError(
+            "cross-fitting needs at least two documents", cure="pass rows of several documents, or documents=None"
+        )
     in_first = np.zeros(len(numbers), dtype=bool)
     filled = [0, 0]
     for i in np.argsort(-sizes, kind="stable"):

@@ -1,7 +1,5 @@
 """Scores of features over all tokens, from moments alone: no token is touched."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ato.moments.moments import Moments
@@ -11,14 +9,9 @@ from ato.residuals.position_policies import Layer
 
 
 def feature_scores_from_moments(
-    operator: TransportOperator,
-    moments: Moments,
-    source: Layer,
-    target: int,
-    directions: np.ndarray,
-    groups: Sequence[str] = ("test",),
+    operator: TransportOperator, moments: Moments, source: Layer, target: int, directions: np.ndarray
 ) -> np.ndarray:
-    """``r2_all_tokens`` [F]: R2 of y.u over all tokens of the groups, y_hat = T x + b.
+    """``r2_all_tokens`` [F]: R2 of y.u over all test tokens, y_hat = T x + b.
 
     SSE = u'(S_yy - T S_xy - S_yx T' + T S_xx T')u + n ((mean y - T mean x - b).u)^2, SST = u' S_yy u.
 
@@ -28,7 +21,7 @@ def feature_scores_from_moments(
     Returns:
         NaN for a direction without variance.
     """
-    summary = moments.summary(source, target, groups)
+    summary = moments.summary(source, target, ["test"])
     u = np.asarray(directions, dtype=np.float64)
     total = _quadratic(u, summary.syy, u)
     # The scatter of errors once, not a product with the features for each of its terms: features outnumber d.
@@ -39,24 +32,18 @@ def feature_scores_from_moments(
     return 1 - errors / _or_nan(total, summary.syy)
 
 
-def feature_ceiling(
-    moments: Moments,
-    source: Layer,
-    target: int,
-    directions: np.ndarray,
-    groups: Sequence[str] = ("test",),
-) -> np.ndarray:
+def feature_ceiling(moments: Moments, source: Layer, target: int, directions: np.ndarray) -> np.ndarray:
     """``ceiling`` [F]: squared correlation on held-out tokens of the best linear prediction of y.u.
 
     The coefficients S_xx^-1 S_xy u are those of least squares on train, without directions that are rounding only (see
-    ``Whitening.from_scatter``); the correlation is measured on the groups. Close to 0 for independent x and y, where
+    ``Whitening.from_scatter``); the correlation is measured on test. Close to 0 for independent x and y, where
     the in-sample value u'S_yx S_xx^-1 S_xy u / u'S_yy u would be d/n.
 
     Returns:
         in [0, 1]; NaN where the feature or its prediction has no variance; 0 where the held-out correlation is
         negative.
     """
-    test = moments.summary(source, target, groups)
+    test = moments.summary(source, target, ["test"])
     train = moments.summary(source, target, groups_of(moments, "train"))
     u = np.asarray(directions, dtype=np.float64)
     # W W' is the inverse of the train covariance of x: row f of the coefficients is S_xx^-1 S_xy u_f.

@@ -174,7 +174,7 @@ class ModeScores:
         shift the scores of many modes together.
         """
         if not len(self._sums):
-            raise DataError("no held-out token was seen", cure="choose a split that is not empty")
+            raise DataError("no held-out tokens", cure="choose a split that is not empty")
         sums, rho = self._sums.sums(), self.modes.rho_in_sample
         n, u, v = sums.n[:, None], sums.u, sums.v
         u_mean, v_mean = u.sum(0) / n.sum(), v.sum(0) / n.sum()

@@ -104,7 +104,7 @@ class PairScores:
         for name, operator in self.operators.items():
             if operator.matrix.shape != (d_out, d_in):
                 raise InputError(
-                    f"operator {name!r} has the shape {operator.matrix.shape}",
+                    f"operator {name!r} has shape {operator.matrix.shape}",
                     where=f"layers {source_layer} -> {target_layer}",
                     cure=f"score operators of the shape {(d_out, d_in)} here",
                 )
@@ -220,7 +220,7 @@ class PairScores:
         shift the scores of all dimensions together.
         """
         if not len(self._sums):
-            raise DataError("no token was scored", cure="choose a split that is not empty")
+            raise DataError("no tokens were scored", cure="choose a split that is not empty")
         sums, whitening = self._sums.sums(), self._constants.whitening
         n, y, update = sums.target.n, sums.target.y, sums.target.update
         rounding = n.sum() * (RESOLUTION * np.abs(self._constants.y_mean)) ** 2

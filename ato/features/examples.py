@@ -98,8 +98,8 @@ class ExampleTokens:
         """
         if len(features) and not 0 <= min(features) <= max(features) < self._sae.d_sae:
             raise InputError(
-                f"features {sorted(features)[-1:]} are not in the SAE",
-                cure=f"it has features 0 to {self._sae.d_sae - 1}",
+                f"the SAE has no feature {max(features)}",
+                cure=f"use features 0 to {self._sae.d_sae - 1}",
             )
         n_top, n_random, n_quantiles = self._counts
         top, sample = self._top.result(), self._sample.result()
@@ -219,7 +219,9 @@ class ExampleWindows:
         """
         same = np.array_equal(self._pair, other._pair) and np.array_equal(self.start, other.start)
         if not same or self._sae.weights_hash != other._sae.weights_hash:
-            raise MismatchError("windows of different examples cannot be added", cure="make them from one choice")
+            raise MismatchError(
+                "windows of different examples cannot be added", cure="build them from the same examples"
+            )
         total = copy(self)
         total._activations = np.maximum(self._activations, other._activations)
         return total

@@ -58,8 +58,8 @@ def logit_lens(
     """
     if directions.shape[1] != unembedding.shape[1]:
         raise InputError(
-            f"directions are {directions.shape[1]} wide, the unembedding reads {unembedding.shape[1]}",
-            cure="take directions of the residual stream of this model",
+            f"directions have width {directions.shape[1]}, the unembedding expects {unembedding.shape[1]}",
+            cure="use directions in the residual stream of this model",
         )
     head = unembedding.detach()[:vocabulary]
     k = min(n_tokens, len(head))

@@ -83,7 +83,7 @@ def best_features(score: np.ndarray, percent: float) -> np.ndarray:
         InputError: the percentage is not between 0 and 100.
     """
     if not 0 < percent <= 100:
-        raise InputError(f"{percent} % of the features cannot be chosen", cure="choose above 0 and up to 100")
+        raise InputError(f"cannot select {percent} % of the features", cure="use more than 0 and at most 100")
     order = np.argsort(-score, kind="stable")  # NaN is sorted behind all numbers
     return order[: min(max(1, int(percent / 100 * len(score))), int(np.isfinite(score).sum()))]
 

@@ -62,7 +62,9 @@ class CoActivations:
             MismatchError: they are of SAEs of different sizes.
         """
         if self.d_sae != other.d_sae:
-            raise MismatchError(f"an SAE has {self.d_sae} features, the other {other.d_sae}", cure="add those of one")
+            raise MismatchError(
+                f"cannot add statistics of SAEs with {self.d_sae} and {other.d_sae} features", cure="add those of one"
+            )
         total = CoActivations(self.d_sae)
         total.n_tokens = self.n_tokens + other.n_tokens
         total._sum = self._sum + other._sum

@@ -165,7 +165,7 @@ class TokenSample:
             MismatchError: they keep different tokens.
         """
         if self._rule != other._rule:
-            raise MismatchError("tokens kept by different rules cannot be added", cure="keep them by one rule")
+            raise MismatchError("token samples with different settings cannot be added", cure="use equal settings")
         n_features, size, order, n_values, with_keys, one_per_sequence, seed = self._rule
         total = TokenSample(
             n_features,

@@ -57,5 +57,5 @@ def _package_files(package: str, wanted: Callable[[PurePosixPath], bool]) -> lis
     paths = [Path(str(entry.locate())) for entry in listed if wanted(PurePosixPath(str(entry)))]
     paths = [path for path in paths if path.is_file()]
     if not paths:
-        raise UnavailableError(f"the data of package {package} is missing", cure=_CURE)
+        raise UnavailableError(f"the data of package {package} are missing", cure=_CURE)
     return paths

@@ -81,11 +81,11 @@ class HttpClient:
     ):
         self.base_url = base_url.rstrip("/")
         if not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", self.base_url):
-            raise SettingsError(f"{base_url!r} is no web address", cure="write https://server")
+            raise SettingsError(f"invalid address {base_url!r}", cure="write https://server")
         key = (key or "").strip()
         if not re.fullmatch(r"[\x21-\x7e]*", key):
             # The HTTP library would quote the key in its own complaint.
-            raise SettingsError("the API key holds characters that no key has", cure=cures.key)
+            raise SettingsError("the API key contains invalid characters", cure=cures.key)
         self._key, self._timeout, self._cures = key, timeout, cures
         self._max_attempts, self._sleep, self._jitter = max_attempts, sleep, jitter
 
@@ -100,7 +100,7 @@ class HttpClient:
                 timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS)),
             )
         except (ImportError, ValueError, OSError) as error:
-            raise UnavailableError(f"no connection can be made: {error}", cure="check the proxy variables") from None
+            raise UnavailableError(f"cannot connect: {error}", cure="check the proxy variables") from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -152,19 +152,19 @@ class HttpClient:
         try:
             check(response.content)
         except (ValueError, EOFError, OSError) as error:
-            what = f"the file came damaged every time, {self._max_attempts} requests in all ({_reason(error)})"
+            what = f"the file arrived damaged in {self._max_attempts} attempts ({_reason(error)})"
             damaged = DamagedFileError(what, where=self.base_url + path, cure="try again later")
             raise _TryAgain(damaged) from None
         return response.content
 
     def _gave_up(self, what: str, path: str) -> UnavailableError:
         return UnavailableError(
-            f"{what}, {self._max_attempts} requests in all", where=self.base_url + path, cure="try again later"
+            f"{what} after {self._max_attempts} attempts", where=self.base_url + path, cure="try again later"
         )
 
     def _refusal(self, status: int, path: str) -> UnavailableError:
         cure = self._cures.key if status in (401, 403) else self._cures.address
-        return UnavailableError(f"refused the request with {status}", where=self.base_url + path, cure=cure)
+        return UnavailableError(f"request refused with status {status}", where=self.base_url + path, cure=cure)
 
     def _asked_pause(self, response: "httpx.Response") -> float | None:
         """Seconds that ``Retry-After`` asks for, a number or a date; None without one that can be read."""

@@ -64,12 +64,12 @@ def read_tensors(
     article = "an" if kind[0] in "aeiou" else "a"
     arrays, digest = {}, _Digest()
     if not Path(path).is_file():
-        raise InputError(f"no file that holds {article} {kind}", where=path)
+        raise InputError(f"no {kind} file", where=path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("ato", "{}"))
             if not isinstance(header, dict) or header.get("kind") != kind:
-                raise DamagedFileError(f"the file does not hold {article} {kind}", where=path)
+                raise DamagedFileError(f"the file does not contain {article} {kind}", where=path)
             for name in sorted(file.keys()):
                 array = file.get_tensor(name)
                 digest.add(name, array)

@@ -71,7 +71,7 @@ class ModelParts:
         except AttributeError:
             where = f"{part} of block {layer}, {type(self.blocks[layer]).__name__}"
             cure = f"use a model of type {', '.join(FAMILIES)}"
-            raise ModelError("the parts of this model's blocks are not known", where=where, cure=cure) from None
+            raise ModelError("unknown block structure", where=where, cure=cure) from None
         return module
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -108,8 +108,8 @@ def find_parts(module: nn.Module) -> ModelParts:
         # Several layouts share body and blocks: the one whose blocks it fits names the sites inside them.
         return max(found, key=_n_submodules)
     raise ModelError(
-        f"models of type {model_type} are not supported",
-        cure=f"use a model of type {', '.join(FAMILIES)}, or one built like them",
+        f"unsupported model type {model_type}",
+        cure=f"use a model of type {', '.join(FAMILIES)}, or of the same structure",
     )
 
 
@@ -134,4 +134,4 @@ def check_config(config: dict[str, Any], name: str, trust_remote_code: bool) -> 
         raise ModelError(f"{config.get('model_type')} is an encoder-decoder model", where=name, cure=cure)
     if config.get("auto_map") and config.get("model_type") not in FAMILIES and not trust_remote_code:
         cure = "read its code, then set model.trust_remote_code=true"
-        raise ModelError("the model needs Python code of its own", where=name, cure=cure)
+        raise ModelError("the model needs custom Python code", where=name, cure=cure)

@@ -74,13 +74,13 @@ def locate(spec: str | Path, revision: str | None = None) -> ModelFiles:
         return ModelFiles(name, file.parent, gguf=file.name)
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
-            raise ModelError("there is no such GGUF file", where=name, cure="check the path")
+            raise ModelError("GGUF file not found", where=name, cure="check the path")
         return ModelFiles(name, path.resolve().parent, gguf=path.name)
     if path.is_dir():
         return _checked(ModelFiles(name, path.resolve()))
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
         cure = f"use {embedded.MODEL_NAME}, a .gguf file, a folder or a hub id such as openai-community/gpt2"
-        raise ModelError("there is no such model", where=name, cure=cure)
+        raise ModelError("model not found", where=name, cure=cure)
     return _from_hub(name, revision)
 
 
@@ -96,7 +96,7 @@ def _checked(files: ModelFiles) -> ModelFiles:
         cure = "convert them to safetensors: pickled weights are not read"
         raise ModelError("the model has no safetensors weights", where=files.name, cure=cure)
     if not any((files.folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise ModelError("the model has no tokenizer", where=files.name, cure="save its tokenizer into the same folder")
+        raise ModelError("the model has no tokenizer", where=files.name, cure="save the tokenizer to the same folder")
     return files
 
 
@@ -117,7 +117,7 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
     unreachable = ModelError(
         "the model is not on this machine and the hub cannot be reached",
         where=name,
-        cure=f"use {embedded.MODEL_NAME}, which is installed with the product, or a local folder",
+        cure=f"use {embedded.MODEL_NAME} (installed with this package) or a local folder",
     )
     ask_hub(
         name,

@@ -170,6 +170,4 @@ def _bypassed(blocks: Collection[nn.Module], tuple_outputs: bool) -> Iterator[No
 
 def eager_needed(where: object) -> SettingsError:
     """The error of a model whose attention weights cannot be read, since its fused attention never makes them."""
-    return SettingsError(
-        "the model does not give its attention weights", where=where, cure="--set model.attention=eager"
-    )
+    return SettingsError("the model does not return attention weights", where=where, cure="--set model.attention=eager")

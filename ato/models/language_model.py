@@ -83,9 +83,9 @@ class LanguageModel:
         """Raise LayerError unless every layer is one of 0 ... n_layers - 1."""
         if wrong := sorted(layer for layer in set(layers) if not 0 <= layer < self.n_layers):
             raise LayerError(
-                f"layers {wrong} are not in the model",
+                f"the model has no layers {wrong}",
                 where=self.identity.model,
-                cure=f"it has layers 0 to {self.n_layers - 1}",
+                cure=f"use layers 0 to {self.n_layers - 1}",
             )
 
     def check_attention(self, layers: Iterable[int]) -> None:
@@ -166,7 +166,7 @@ class LanguageModel:
             SettingsError: an unknown site.
         """
         if (edit is None) != (layer is None):
-            raise LayerError("an edit needs a layer, and a layer an edit", cure="give both or none")
+            raise LayerError("edit and layer must be given together", cure="pass both or neither")
         if edit is None or layer is None:
             return self.losses(self._run(input_ids, lengths).hidden, input_ids, lengths)
         self.check_layers([layer])
@@ -207,7 +207,7 @@ class LanguageModel:
     def _run(self, input_ids: Tensor, lengths: Tensor | np.ndarray, **options: Any) -> Pass:
         if input_ids.shape[1] > self.context_length:
             problem = f"sequences of {input_ids.shape[1]} tokens exceed the model's context of {self.context_length}"
-            raise ModelError(problem, where=self.identity.model, cure="make the sequences shorter")
+            raise ModelError(problem, where=self.identity.model, cure="use shorter sequences")
         lengths, mask = torch.as_tensor(lengths), None
         if (lengths < input_ids.shape[1]).any():  # without padding, and so without a mask, attention is faster
             mask = (torch.arange(input_ids.shape[1], device=lengths.device) < lengths[:, None]).long().to(self.device)

@@ -53,7 +53,7 @@ def load_model(
         raise ModelError(
             f"transformers cannot load the model: {first_line[:300]}",
             where=files.name,
-            cure="check that the files are complete and of a causal language model",
+            cure="check that the files are complete and belong to a causal language model",
         ) from error
     model = LanguageModel(files.identity(), module.to(torch_device), tokenizer)
     if len(tokenizer) > model.vocabulary_size:

@@ -41,7 +41,7 @@ def self_check(model: LanguageModel) -> None:
     middle = model.n_layers // 2
     if not all(torch.isfinite(x).all() for x in residuals.values()):
         cure = "load it with dtype float32"
-        raise ModelError("the model gives NaN or infinite residuals", where=model.identity.model, cure=cure)
+        raise ModelError("the model produces NaN or infinite residuals", where=model.identity.model, cure=cure)
     for layer in range(last):
         _compare(model, residuals[layer], truth.hidden_states[layer + 1], f"the residual after block {layer}")
     _compare(model, hidden, truth.hidden_states[last + 1], "the final norm of the last residual")

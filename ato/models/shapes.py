@@ -65,7 +65,7 @@ def model_shape(name: str) -> ModelShape:
     config = path / "config.json" if path.is_dir() else _cached_config(name)
     if config is None or not config.is_file():
         cure = "an estimate needs a local model, or one of a profile"
-        raise ModelError("the shape of the model is not known before it is here", where=name, cure=cure)
+        raise ModelError("the model shape is unknown until the model is downloaded", where=name, cure=cure)
     return _of_config(config)
 
 
@@ -91,7 +91,7 @@ def _of_config(path: Path) -> ModelShape:
         )
     except (ValueError, KeyError, AttributeError):
         cure = "save the model again with save_pretrained"
-        raise ModelError("config.json does not tell the model's shape", where=path, cure=cure) from None
+        raise ModelError("config.json does not give the model shape", where=path, cure=cure) from None
     weights = {name: n for file in sorted(path.parent.glob("*.safetensors")) for name, n in _weights(file).items()}
     if weights:
         return ModelShape(layers, d, vocabulary, sum(weights.values()), not set(_UNEMBEDDINGS) & set(weights))

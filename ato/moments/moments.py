@@ -53,7 +53,7 @@ class Moments:
         squares_only: Iterable[Layer] = (),
     ):
         if not pairs or any(source == target for source, target in pairs):
-            raise SettingsError("moments need pairs of two different layers", where=list(pairs))
+            raise SettingsError("source and target layer of a pair must differ", where=list(pairs))
         if precision not in ("auto", "float32", "float64"):
             raise SettingsError(f"unknown precision {precision!r}", cure="choose auto, float32 or float64")
         self.pairs = tuple(dict.fromkeys(pairs))
@@ -127,7 +127,9 @@ class Moments:
         if not isinstance(other, Moments):
             return NotImplemented
         if set(self.pairs) != set(other.pairs) or self._kind != other._kind:
-            raise MismatchError("moments of different pairs or folds cannot be added", cure="collect both alike")
+            raise MismatchError(
+                "moments of different pairs or folds cannot be added", cure="collect both with the same settings"
+            )
         if self.d and other.d and self.d != other.d:
             raise MismatchError("moments of different widths cannot be added", where=f"{self.d} and {other.d}")
         self._buffers.flush()
@@ -188,7 +190,7 @@ class Moments:
         codes, n = self._present(groups)
         offset = self._offset(layer, codes)
         if layer in self._sums.squares_only:
-            raise LayerError(f"of layer {layer} only squares were kept", cure="gather moments without squares_only")
+            raise LayerError(f"layer {layer} holds squares only", cure="collect moments without squares_only")
         gram = sum_on_host(self._sums.grams[layer, code] for code in codes)
         return n, self._sums.pilot[layer] + offset / n, gram - np.outer(offset, offset / n)
 
@@ -231,5 +233,5 @@ class Moments:
         self._buffers.flush()
         codes = [code for code in self._groups.codes(groups) if self._sums.n[code]]
         if not codes:
-            raise DataError("no rows to take moments of", where=f"groups {groups}", cure="collect more documents")
+            raise DataError("no rows for moments", where=f"groups {groups}", cure="collect more documents")
         return codes, int(self._sums.n[codes].sum())

@@ -33,7 +33,7 @@ class TokenGroups:
         if n_folds < 1:
             raise SettingsError("moments need at least one train fold", where=f"n_folds={n_folds}")
         if any(not 0 < cut <= 1 for cut in cuts):
-            raise SettingsError("cuts are shares of the train documents above 0 and up to 1", where=list(cuts))
+            raise SettingsError("cuts must be shares of the train documents, above 0 and at most 1", where=list(cuts))
         self.n_folds = n_folds
         self.cuts = tuple(sorted({float(cut) for cut in cuts} - {1.0}))
         self._inner: list[list[float]] = [[] for _ in range(n_folds)]  # cuts within each fold, in [0, 1)
@@ -73,7 +73,7 @@ class TokenGroups:
         """
         if fraction != 1 and fraction not in self.cuts:
             raise SettingsError(
-                f"the share {fraction} of the train documents was not kept apart",
+                f"no moments for the share {fraction} of the train documents",
                 where=f"cuts {list(self.cuts)}",
                 cure="collect moments with this cut",
             )
@@ -109,7 +109,9 @@ class TokenGroups:
         if divided := [number for number in np.unique(codes) if number < self.n_folds and self._inner[number]]:
             if document is None or np.shape(document) not in ((), (n,)):
                 cure = "pass document=, the number of each row's document"
-                raise InputError("rows of a divided fold need their documents", where=f"cuts {self.cuts}", cure=cure)
+                raise InputError(
+                    "document numbers are required for a subdivided fold", where=f"cuts {self.cuts}", cure=cure
+                )
             place = document_place(np.broadcast_to(np.asarray(document), (n,)))
             for number in divided:
                 rows = codes == number

@@ -111,11 +111,11 @@ def _parse_listing(body: bytes) -> tuple[list[tuple[str, str]], str]:
     try:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError as error:
-        raise ValueError(f"no listing: {error}") from None
+        raise ValueError(f"not a listing: {error}") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]  # with or without Amazon's namespace
     if root.tag != "ListBucketResult":
-        raise ValueError(f"no listing but {root.tag}")
+        raise ValueError(f"expected a listing, got {root.tag}")
     contents = [(item.findtext("Key", ""), item.findtext("ETag", "")) for item in root.iter("Contents")]
     truncated = root.findtext("IsTruncated", "false").strip().lower() == "true"
     return contents, root.findtext("NextContinuationToken", "") if truncated else ""
@@ -136,4 +136,4 @@ def _check_lines(body: bytes) -> None:
         for _ in _lines(body):
             pass
     except zlib.error as error:
-        raise ValueError(f"no gzip: {error}") from None
+        raise ValueError(f"not gzip: {error}") from None

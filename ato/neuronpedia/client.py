@@ -37,12 +37,12 @@ def _silent(done: int, total: int) -> None:
 
 def _is_object(body: bytes) -> None:
     if not isinstance(json.loads(body), dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
 
 
 def _is_list(body: bytes) -> None:
     if not isinstance(json.loads(body), list):
-        raise ValueError("no JSON list")
+        raise ValueError("not a JSON list")
 
 
 class Neuronpedia:

@@ -27,7 +27,7 @@ class SourceId:
         model, slash, source = text.partition("/")
         if not (model and slash and source) or "/" in source or text != "".join(text.split()):
             raise InputError(
-                f"{text!r} is no Neuronpedia id", cure="use model/source, as gemma-2-2b/6-gemmascope-res-16k"
+                f"{text!r} is not a Neuronpedia id", cure="use model/source, such as gemma-2-2b/6-gemmascope-res-16k"
             )
         return cls(model, source)
 

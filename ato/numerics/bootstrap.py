@@ -35,7 +35,7 @@ class Bootstrap:
     def __post_init__(self) -> None:
         if self.n_resamples < 40:
             raise InputError(
-                f"{self.n_resamples} resamples give no 95 % interval", cure="take 40 or more, 1000 by default"
+                f"{self.n_resamples} resamples are too few for a 95 % interval", cure="use at least 40 (default: 1000)"
             )
 
 

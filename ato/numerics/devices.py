@@ -29,7 +29,7 @@ def choose_device(device: str = "auto") -> torch.device:
         raise SettingsError("unknown device", where=device, cure="use auto, cpu, cuda, cuda:N or mps") from None
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (chosen.index or 0) >= count.get(chosen.type, 0):
-        raise UnavailableError("this machine has no such device", where=device, cure="use auto or cpu")
+        raise UnavailableError("no such device on this machine", where=device, cure="use auto or cpu")
     return chosen
 
 

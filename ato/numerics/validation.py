@@ -46,14 +46,14 @@ def validate_residuals(
         length = len(index) if index is not None else x.shape[0] if x.ndim else 0
         n = length if n is None else n
         if x.ndim != 2 or length != n or x.shape[1] != widths.get(layer, x.shape[1]):
-            cure = f"give [{n}, {widths.get(layer, 'd')}]"
-            raise InputError(f"residuals have the shape {tuple(x.shape)}", where=f"layer {layer}", cure=cure)
+            cure = f"pass [{n}, {widths.get(layer, 'd')}]"
+            raise InputError(f"residuals have shape {tuple(x.shape)}", where=f"layer {layer}", cure=cure)
         if index is not None and len(index) and not 0 <= index.min() <= index.max() < len(x):
-            raise InputError(f"rows must be numbers from 0 to {len(x) - 1}", where=f"layer {layer}")
+            raise InputError(f"rows must be indices from 0 to {len(x) - 1}", where=f"layer {layer}")
         found[layer] = x
     for layer, finite in zip(found, _all_finite(list(found.values())), strict=True):
         if not finite:
-            raise NonFiniteError("residual is NaN or infinite", where=f"layer {layer}", cure="leave those rows out")
+            raise NonFiniteError("residual is NaN or infinite", where=f"layer {layer}", cure="drop those rows")
     return found
 
 
@@ -78,7 +78,7 @@ def validate_group_numbers(codes: np.ndarray | int | None, n: int, limit: int) -
         InputError: there are none, or they are not n integers from 0 to ``limit - 1``.
     """
     if codes is None:
-        raise InputError("rows need their groups", cure="pass group=, or fold= with numbers of train folds")
+        raise InputError("rows need group numbers", cure="pass group=, or fold= with numbers of train folds")
     array = np.asarray(codes)
     array = np.full(n, array) if array.ndim == 0 else array
     fits = array.shape == (n,) and array.dtype.kind in "iu"

@@ -127,7 +127,7 @@ def contiguous_folds(n: int, n_folds: int) -> np.ndarray:
         SettingsError: fewer than two folds, or more folds than rows.
     """
     if not 2 <= n_folds <= n:
-        raise SettingsError(f"cv_folds={n_folds} is impossible with {n} rows", cure=f"choose 2 to {max(n, 2)}")
+        raise SettingsError(f"cv_folds={n_folds} is invalid for {n} rows", cure=f"choose 2 to {max(n, 2)}")
     sizes = np.full(n_folds, n // n_folds)
     sizes[: n % n_folds] += 1
     return np.repeat(np.arange(n_folds), sizes)
@@ -145,7 +145,7 @@ def document_folds(documents: np.ndarray, n_folds: int) -> np.ndarray:
     names, number, sizes = np.unique(documents, return_inverse=True, return_counts=True)
     if not 2 <= n_folds <= len(names):
         cure = f"choose 2 to {max(len(names), 2)}"
-        raise SettingsError(f"cv_folds={n_folds} is impossible with {len(names)} documents", cure=cure)
+        raise SettingsError(f"cv_folds={n_folds} is invalid for {len(names)} documents", cure=cure)
     filled = np.zeros(n_folds, dtype=np.int64)
     fold_of = np.zeros(len(names), dtype=np.int64)
     for document in np.argsort(sizes)[::-1]:
@@ -200,8 +200,8 @@ def fold_sides(moments: Moments) -> list[tuple[tuple[str, ...], tuple[str, ...]]
     folds = moments.train_folds
     if len(folds) < 2:
         raise DataError(
-            "cross-validation needs rows in two train folds at least",
+            "cross-validation needs rows in at least two train folds",
             where=f"rows in {list(folds)}",
-            cure="collect more documents or give a single alpha",
+            cure="collect more documents or pass a single alpha",
         )
     return [(tuple(name for name in folds if name != held_out), (held_out,)) for held_out in folds]

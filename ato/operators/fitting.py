@@ -227,11 +227,13 @@ def _held_out_r2(kind: OperatorMethod, problem: FitProblem) -> np.ndarray:
 
 def _check_shapes(kind: OperatorMethod, rank: int | None, d_in: int, d_out: int) -> None:
     if kind.one_width and d_in != d_out:
-        raise SettingsError(f"{kind.name} needs layers of one width", where=f"{d_in} and {d_out}", cure="choose ridge")
+        raise SettingsError(
+            f"{kind.name} needs layers of equal width", where=f"{d_in} and {d_out}", cure="choose ridge"
+        )
     if rank is not None and "rank" not in kind.parameters:
         raise SettingsError(f"rank has no effect on {kind.name}", cure=f"choose {takers_of('rank')}")
     if rank is not None and not 1 <= rank <= min(d_in, d_out):
-        raise SettingsError(f"rank {rank} is impossible here", cure=f"choose 1 to {min(d_in, d_out)}")
+        raise SettingsError(f"invalid rank {rank}", cure=f"choose 1 to {min(d_in, d_out)}")
 
 
 def _fold_codes(
@@ -239,7 +241,7 @@ def _fold_codes(
 ) -> np.ndarray:
     """Fold numbers [n] from 0."""
     if folds is not None and documents is not None:
-        raise SettingsError("folds and documents both given", cure="give one of them")
+        raise SettingsError("both folds and documents given", cure="pass one of them")
     given = folds if folds is not None else documents
     if given is not None and np.shape(given) != (n,):
         raise InputError(f"folds and documents must be [{n}]", where=f"shape {np.shape(given)}")

@@ -76,7 +76,7 @@ class TransportOperator:
             InputError: the rows have another width.
         """
         if x.ndim == 0 or x.shape[-1] != self.d_in:
-            raise InputError(f"the operator takes rows of width {self.d_in}", where=f"given shape {tuple(x.shape)}")
+            raise InputError(f"the operator expects rows of width {self.d_in}", where=f"given shape {tuple(x.shape)}")
         if not isinstance(x, torch.Tensor):
             return np.asarray(x, np.float64) @ self.matrix.T + self.bias
         # Half precision would round T itself; the product is made in float32 at least.
@@ -99,9 +99,9 @@ class TransportOperator:
         """
         largest = min(self.matrix.shape)
         if not 1 <= rank <= largest:
-            raise SettingsError(f"rank {rank} is impossible here", cure=f"choose 1 to {largest}")
+            raise SettingsError(f"invalid rank {rank}", cure=f"choose 1 to {largest}")
         if self.x_mean is None or self.y_mean is None:
-            raise SettingsError("the operator lacks the train means that a truncation re-fits its bias on")
+            raise SettingsError("truncation needs the train means, which this operator lacks")
         u, s, vt = np.linalg.svd(self.matrix, full_matrices=False)
         matrix = (u[:, :rank] * s[:rank]) @ vt[:rank]
         bias = self.y_mean - matrix @ self.x_mean
@@ -119,7 +119,7 @@ class TransportOperator:
         layers = self.target_layer, second.source_layer
         if self.d_out != second.d_in or (None not in layers and layers[0] != layers[1]):
             raise MismatchError(
-                f"an operator {self._pair} cannot be followed by one {second._pair}",
+                f"cannot compose operators {self._pair} and {second._pair}",
                 where=f"widths {self.d_out} and {second.d_in}",
                 cure="compose operators that meet in one layer",
             )
@@ -148,7 +148,7 @@ class TransportOperator:
         """Raise MismatchError unless the operator was fitted for this pair of layers."""
         if (self.source_layer, self.target_layer) != (source_layer, target_layer):
             raise MismatchError(
-                f"fitted for {self._pair}, asked for {source_layer} -> {target_layer}",
+                f"operator of {self._pair} used for {source_layer} -> {target_layer}",
                 cure="fit an operator for that pair",
             )
 
@@ -158,7 +158,7 @@ class TransportOperator:
             raise MismatchError(
                 f"the operator was fitted on another model ({self.model or 'unknown'})",
                 where=f"weights {self.weights_hash} against {weights_hash}",
-                cure="fit operators on this model's residuals",
+                cure="fit the operator on residuals of this model",
             )
 
     def save(self, path: str | Path) -> None:

@@ -70,11 +70,11 @@ def scaling_fits(
     kind = method_named(method)
     if not kind.scales:
         cure = f"choose from {[name for name, other in METHODS.items() if other.scales]}"
-        raise SettingsError(f"no scaling study of {method!r}", cure=cure)
+        raise SettingsError(f"no scaling study for {method!r}", cure=cure)
     moments.check_pair(source, target)
     of_update = kind.scorer == "update_r2"
     if of_update and moments.d and moments.d[source] != moments.d[target]:
-        raise SettingsError(f"{method} needs layers of one width", where=f"{source} -> {target}", cure="choose ridge")
+        raise SettingsError(f"{method} needs layers of equal width", where=f"{source} -> {target}", cure="choose ridge")
     strengths = strengths_of(method, alphas).alphas
     shares = [moments.train_share(fraction) for fraction in fractions]
     prepared = _SHARES.get(

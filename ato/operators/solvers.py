@@ -132,7 +132,9 @@ def output_root(
     if decoder is None:
         raise SettingsError("the output weight features needs decoder rows", cure="pass decoder=[features, d_out]")
     if decoder.ndim != 2 or decoder.shape[1] != len(syy):
-        raise InputError("decoder rows of another width", where=f"{decoder.shape}", cure=f"give [features, {len(syy)}]")
+        raise InputError(
+            "decoder rows have the wrong width", where=f"{decoder.shape}", cure=f"pass [features, {len(syy)}]"
+        )
     values, vectors = np.linalg.eigh(decoder.T @ decoder)
     roots = np.sqrt(np.maximum(values, 0) + FEATURE_FLOOR * values.mean())
     return vectors * roots, (vectors / roots).T

@@ -73,6 +73,6 @@ def strengths_of(
         )
     ratios = np.asarray(kind.l1_ratios if l1_ratios is None else l1_ratios, np.float64)
     if ratios.ndim != 1 or not len(ratios) or not ((ratios > 0) & (ratios <= 1)).all():
-        cure = "choose shares above 0 and up to 1; ridge is the share 0"
-        raise SettingsError("l1_ratios must be shares of the penalty", where=f"l1_ratios={l1_ratios}", cure=cure)
+        cure = "use shares above 0 and at most 1; a share of 0 is ridge"
+        raise SettingsError("l1_ratios must be between 0 and 1", where=f"l1_ratios={l1_ratios}", cure=cure)
     return Strengths(np.repeat(strengths, len(ratios)), np.tile(ratios, len(strengths)))

@@ -45,7 +45,7 @@ class Attended:
         """
         if k > self.k:
             cure = f"collect with --set collect.attention_top_k={k}, or choose a smaller k"
-            raise SettingsError(f"{k} attended positions a token are wanted, {self.k} were kept", cure=cure)
+            raise SettingsError(f"{k} attended positions per token requested, {self.k} stored", cure=cure)
         return Attended(self.positions[:, :k], self.weights[:, :k])
 
     def among(self, sequence_id: np.ndarray, position: np.ndarray) -> "Attended":

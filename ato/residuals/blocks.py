@@ -133,7 +133,7 @@ def check_finite(block: ResidualBlock) -> None:
         raise NonFiniteError(
             f"residual is NaN or infinite at layer {layer}",
             where=f"sequence {block.sequence_id[row]}, position {block.position[row]}",
-            cure="run the model in float32 (--set model.dtype=float32) or leave the sequence out",
+            cure="run the model in float32 (--set model.dtype=float32) or drop the sequence",
         )
 
 

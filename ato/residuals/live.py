@@ -73,7 +73,7 @@ class LiveSource:
         self._policy = ExclusionPolicy() if policy is None else policy
         self._median_norm = median_norm if self._policy.max_norm_multiple is not None else None
         if median_norm is not None and (missing := sorted(set(self.layers) - set(median_norm))):
-            raise LayerError(f"layers {missing} have no median norm", cure="take it from a pilot over the same layers")
+            raise LayerError(f"layers {missing} have no median norm", cure="measure it in a pilot over the same layers")
         self._output_device = model.device if output_device is None else torch.device(output_device)
         self._top_k, self._site = attention_top_k, site
         self._batches = _batches(sequences, n_folds, batch_size)

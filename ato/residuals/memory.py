@@ -83,7 +83,7 @@ class MemorySource:
         """Consecutive blocks of ``block_rows`` rows."""
         wanted = self.layers if layers is None else tuple(layers)
         if missing := sorted(set(wanted) - set(self.layers)):
-            raise LayerError(f"layers {missing} are not in this source", cure=f"choose from {list(self.layers)}")
+            raise LayerError(f"this source has no layers {missing}", cure=f"choose from {list(self.layers)}")
         for start in range(0, self._all.n, self._block_rows):
             rows = np.zeros(self._all.n, dtype=bool)
             rows[start : start + self._block_rows] = True

@@ -87,7 +87,7 @@ class _Matched:
         wanted = self.layers if layers is None else tuple(layers)
         if missing := sorted(set(wanted) - set(self.layers)):
             cure = f"choose from {', '.join(map(str, self.layers))}"
-            raise LayerError(f"layers {', '.join(map(str, missing))} belong to none of the pairs", cure=cure)
+            raise LayerError(f"layers {', '.join(map(str, missing))} are in no pair", cure=cure)
         return self._pass(wanted, splits)
 
     def _read(self, layers: Sequence[Layer], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
@@ -287,8 +287,8 @@ def pair_rows(
     """
     if isinstance(x, ResidualBlock):
         if source_layer is None or target_layer is None:
-            raise InputError("a block was given but not which of its layers to read", cure="give x, y and document")
+            raise InputError("block given without its layers", cure="pass x, y and document")
         return x.residuals[source_layer], x.residuals[target_layer], x.document
     if y is None or document is None or not len(x) == len(y) == len(document):
-        raise InputError("x, y and document must be rows of the same tokens", cure="give [n, d_in], [n, d_out] and [n]")
+        raise InputError("x, y and document must have one row per token", cure="pass [n, d_in], [n, d_out] and [n]")
     return as_float_tensor(x), as_float_tensor(y), np.asarray(document)

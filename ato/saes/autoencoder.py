@@ -151,12 +151,12 @@ class SparseAutoencoder:
             raise SAEError(f"the SAE reads {name}", cure=f"use an SAE of one of {', '.join(SITES)}")
         if site is not None and self.hook.site != site:
             raise SAEError(
-                f"the SAE reads {self.hook.site} ({name}), here it would read {site}",
+                f"the SAE reads {self.hook.site} ({name}), but is used at {site}",
                 cure=f"set collect.site={self.hook.site}, or use an SAE of {site}",
             )
         if layer is not None and self.hook.layer != layer:
             raise SAEError(
-                f"the SAE reads layer {self.hook.layer} ({name}), here it would read layer {layer}",
+                f"the SAE reads layer {self.hook.layer} ({name}), but is listed under layer {layer}",
                 cure=f"list it under layer {self.hook.layer}, or use one of layer {layer}",
             )
 
@@ -182,7 +182,7 @@ class SparseAutoencoder:
         """``pre`` [n, d_sae] of residuals x [n, d_in], before the gate."""
         if x.shape[-1] != self.d_in:
             raise SAEError(
-                f"residuals are {x.shape[-1]} wide, the SAE reads {self.d_in}", cure="use an SAE of this model"
+                f"residuals have width {x.shape[-1]}, the SAE expects {self.d_in}", cure="use an SAE of this model"
             )
         x = x.to(self.W_enc)
         return torch.addmm(self.b_enc, x - self.b_dec if self.apply_b_dec_to_input else x, self.W_enc)

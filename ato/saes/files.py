@@ -76,7 +76,7 @@ def check_sae(
         sae.check_place(site, layer)
     if d_model is not None and sae.d_in != d_model:
         raise SAEError(
-            f"the SAE reads residuals of width {sae.d_in}, the model's are {d_model} wide",
+            f"the SAE expects residuals of width {sae.d_in}, the model has {d_model}",
             where=where,
             cure="use an SAE of this model and of this site",
         )
@@ -125,7 +125,7 @@ def _load_folder(folder: Path) -> SparseAutoencoder:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise SAEError(
-                f"no {name} here",
+                f"no {name} in the folder",
                 where=folder,
                 cure=f"give a folder with {CONFIG} and {WEIGHTS}, or Gemma Scope's {GEMMA_SCOPE}",
             )
@@ -164,7 +164,7 @@ def sae_from(config: dict[str, Any], weights: dict[str, torch.Tensor], *, where:
         raise SAEError(
             f"{CONFIG} says {config.get('d_in')} x {config.get('d_sae')}, the weights are {sae.d_in} x {sae.d_sae}",
             where=where,
-            cure="the two belong to different SAEs: copy them again",
+            cure="config and weights belong to different SAEs, copy both again",
         )
     return sae
 
@@ -201,7 +201,7 @@ def current_config(config: dict[str, Any], *, where: object) -> dict[str, Any]:
     # sae-lens strings the heads together before it encodes hook_z; the site attn_z is read in that form already.
     hook = parse_hook(str(config["metadata"].get("hook_name") or ""))
     if config.get("reshape_activations") not in (None, "none") and (hook is None or hook.site != "attn_z"):
-        raise SAEError("the SAE reads attention heads at a place that is not named", where=where, cure="give hook_name")
+        raise SAEError("the SAE reads attention heads but names no hook", where=where, cure="add hook_name")
     return config
 
 
@@ -247,7 +247,7 @@ def _check_keys(weights: dict[str, torch.Tensor], keys: tuple[str, ...], file: o
         raise SAEError(
             f"weights {', '.join(missing)} are missing, found {', '.join(sorted(weights)) or 'none'}",
             where=file,
-            cure=f"a file of this kind has {', '.join(keys)}",
+            cure=f"expected weights: {', '.join(keys)}",
         )
     for name in ("scaling_factor", "finetuning_scaling_factor"):
         if name in weights and not torch.allclose(weights[name], torch.ones(())):

@@ -141,7 +141,7 @@ def _downloaded(release: str, sae_id: str, repository: str) -> "SAE":
     unreachable = UnavailableError(
         "the SAE is not on this machine and the hub cannot be reached",
         where=where,
-        cure="fetch it with a network, or list a local folder under saes.paths",
+        cure="download it while online, or list a local folder under saes.paths",
     )
     ask_hub(
         repository,

@@ -84,7 +84,7 @@ class SAEQuality:
             MismatchError: they are of different SAEs or layers.
         """
         if (self._sae.weights_hash, self._layer) != (other._sae.weights_hash, other._layer):
-            raise MismatchError("qualities of different SAEs cannot be added", cure="add those of one SAE")
+            raise MismatchError("quality measures of different SAEs cannot be added", cure="add those of one SAE")
         total = SAEQuality(self._sae, self._layer)
         total._sums = self._sums + other._sums
         total._documents = self._documents | other._documents

@@ -79,7 +79,7 @@ def make_sequences(
     width = seq_len - len(prefix)
     if not 1 <= min_len <= width:
         cure = f"choose min_len between 1 and {max(width, 1)}"
-        raise SettingsError(f"min_len {min_len} does not fit seq_len {seq_len}", where="sequences", cure=cure)
+        raise SettingsError(f"min_len {min_len} must not exceed seq_len {seq_len}", where="sequences", cure=cure)
     skipped = Counter() if skipped is None else skipped
     left = float("inf") if n_tokens is None else n_tokens
     sequence_id = 0
@@ -127,7 +127,7 @@ def check_folds(sequences: abc.Iterable[TokenSequence], n_folds: int) -> dict[st
         raise CorpusError(
             f"{len(documents)} documents are too few for {n_folds} folds, val and test",
             where=f"documents per group: {listed}",
-            cure="use more documents, fewer sequences per document, fewer folds, or another split seed",
+            cure="raise collect.n_tokens or lower collect.n_folds",
         )
     return counts
 

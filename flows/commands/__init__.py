@@ -1,1 +1,1 @@
-"""What the verbs of the `ato` command do, a module a verb."""
+"""The verbs of the ``ato`` command, one module each."""

@@ -1,13 +1,14 @@
-"""``ato check``: every file and every expectation, with a verdict that cannot be overlooked."""
+"""``ato check``: every file against its hash, every table against its expectations."""
 
 from rich.console import Console
 
 from warehouse.quality import checks
+from warehouse.storage.manifests import manifests
 from warehouse.storage.warehouse import Warehouse
 
 
 def check_warehouse() -> bool:
-    """Check the whole warehouse, print what failed, and say whether all is well."""
+    """Check the whole warehouse and print what failed; returns whether everything passed."""
     console = Console(highlight=False, soft_wrap=True)
     warehouse = Warehouse()
     results = checks.check_all(warehouse)
@@ -23,8 +24,10 @@ def check_warehouse() -> bool:
     n_tables = len({result["table_name"] for result in results})
     if failed:
         console.print(f"[bold red]{len(failed)} of {len(results)} checks failed[/] in {warehouse.root}")
-        console.print("Cure: delete the files named above and run the same flow again; it rebuilds what is missing.")
-    elif results:
+        console.print(
+            "To repair: delete the files named above and run the same flow again; it rebuilds what is missing."
+        )
+    elif manifests(warehouse):
         console.print(f"[bold green]all {len(results)} checks passed[/] on {n_tables} tables in {warehouse.root}")
     else:
         console.print(f"nothing to check: {warehouse.root} is empty; start with `ato run pipeline`")

@@ -1,4 +1,4 @@
-"""``ato doctor``: what is installed, reachable and writable, and what to do about a problem."""
+"""``ato doctor``: what is installed, reachable and writable, and how to fix problems."""
 
 import os
 import shutil
@@ -21,12 +21,12 @@ from flows.local.deployments import ROOT
 from flows.settings import Settings
 
 FREE_GIB = 10
-"""Disk that the demo needs, with room to spare."""
+"""Disk space that the demo needs, with a margin."""
 STATES = {True: "[green]ok[/]", False: "[bold red]broken[/]", None: "[dim]none[/]"}
 
 
 def examine(settings: Settings) -> bool:
-    """Print one line a component; returns False if something that the platform needs is broken."""
+    """Print one line per component; returns False if anything that the platform needs is broken."""
     table = Table("component", "state", "found", "what to do", title_justify="left", header_style="bold")
     healthy = True
     for component, ok, found, cure in findings(settings):
@@ -38,10 +38,10 @@ def examine(settings: Settings) -> bool:
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """(component, is it usable, what was found, cure) of everything that the platform stands on.
+    """(component, whether it works, what was found, cure) of everything that the platform uses.
 
     Args:
-        settings: name the Dask scheduler to look for.
+        settings: of the Dask scheduler to look for.
     """
     yield "python", sys.version_info >= (3, 11), sys.version.split()[0], ""
     yield from packages()
@@ -59,7 +59,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """What ``pyproject.toml`` asks for, the extras too: version, and whether it is in the range."""
+    """Packages of ``pyproject.toml``, extras included: version, and whether it is in the required range."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [Requirement(line) for line in project["dependencies"]]
     yield from (_package(requirement, "make install") for requirement in needed)
@@ -79,7 +79,7 @@ def _package(requirement: Requirement, cure: str, *, needed: bool = True) -> Fin
         return name, False if needed else None, "not installed", cure
     if requirement.specifier.contains(version, prereleases=True):
         return name, True, version, ""
-    return name, False, f"{version}, needed is {requirement.specifier}", cure
+    return name, False, f"{version}, required is {requirement.specifier}", cure
 
 
 def _attempt(look: Callable[[], str]) -> tuple[bool, str, str]:
@@ -123,11 +123,11 @@ def _warehouse() -> str:
 
 
 def _writable(folder: Path) -> tuple[bool, str, str]:
-    """Whether a file can be made there: permissions alone do not tell of full disks and file systems that are read-only."""
+    """Whether a file can be created there: permissions alone do not reveal full disks and read-only file systems."""
     there = _existing(folder)
     try:
         with tempfile.TemporaryFile(dir=there):
-            return True, f"{folder}, {'writable' if there == folder else 'will be made'}", ""
+            return True, f"{folder}, {'writable' if there == folder else 'will be created'}", ""
     except OSError as error:
         return False, f"{folder} cannot be written: {error.strerror}", "point ATO_WAREHOUSE at a folder of your own"
 
@@ -137,7 +137,7 @@ def _prefect_home() -> Path:
 
 
 def _browser() -> tuple[bool | None, str, str]:
-    """Only the tests of pages need one."""
+    """Only the tests of the pages need one."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         return None, "no Chromium: only the tests of the pages need it", "apt-get install chromium"

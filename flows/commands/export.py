@@ -1,12 +1,12 @@
-"""Exports in the forms of other tools: feature scores as the JSON files of the study's repository."""
+"""``ato export``: feature scores as JSON files in the format of the study's repository."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from ato.errors import InputError
-from tasks.collect.sources import collection_row
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import CollectionRow, collection_row
 from warehouse.storage.warehouse import Warehouse
 
 COMPONENTS = (
@@ -33,26 +33,26 @@ COMPONENTS = (
     "n_ablated",
     "n_ablated_documents",
 )
-"""What ``scores`` holds of every feature; null where there is no value."""
+"""Components of ``scores`` for each feature; null where there is no value."""
 
 
 def export_feature_scores(collection: str, folder: str | Path, layer: int | None = None) -> list[Path]:
-    """Write the latest feature scores of a collection, one file an SAE: ``feature_scores_{layer}.json``.
+    """Write the latest feature scores of a collection, one file per SAE: ``feature_scores_{layer}.json``.
 
     Each holds ``high_quality_feature_ids`` (the selected features, best first), ``scores`` (feature id -> all
-    components) and ``meta`` (settings, model, SAE, tokens looked at, hashes). Where a layer has several SAEs the name
-    goes on with the SAE's key.
+    components) and ``meta`` (settings, model, SAE, number of tokens, hashes). If a layer has several SAEs, the SAE's key
+    is appended to the name.
 
     Args:
         collection: key of the collection.
-        folder: made if it is missing.
+        folder: created if it is missing.
         layer: only the SAEs of this layer.
 
     Raises:
-        InputError: no such collection, or no scores of its features (of that layer).
+        InputError: no such collection, or no feature scores (of that layer).
     """
     warehouse = Warehouse()
-    model = collection_row(warehouse, collection)
+    row = collection_row(warehouse, collection)
     scorings = [s for s in _latest_scorings(warehouse, collection) if layer in (None, s["layer"])]
     if not scorings:
         raise InputError(
@@ -67,13 +67,13 @@ def export_feature_scores(collection: str, folder: str | Path, layer: int | None
     for scoring in scorings:
         several = layers.count(scoring["layer"]) > 1
         path = folder / f"feature_scores_{scoring['layer']}{'_' + scoring['sae'] if several else ''}.json"
-        path.write_text(json.dumps(_content(warehouse, model, scoring), indent=1), encoding="utf-8")
+        path.write_text(json.dumps(_content(warehouse, row, scoring), indent=1), encoding="utf-8")
         paths.append(path)
     return paths
 
 
 def _latest_scorings(warehouse: Warehouse, collection: str) -> list[dict[str, Any]]:
-    """The latest scoring of every SAE of a collection with what is known of the SAE, by layer."""
+    """The latest scoring of every SAE of a collection, joined with the SAE's row, by layer."""
     return rows(
         warehouse,
         """select s.*, l.evaluation as scoring, r.settings
@@ -86,7 +86,7 @@ def _latest_scorings(warehouse: Warehouse, collection: str) -> list[dict[str, An
     )
 
 
-def _content(warehouse: Warehouse, model: dict[str, Any], scoring: dict[str, Any]) -> dict[str, Any]:
+def _content(warehouse: Warehouse, collection: CollectionRow, scoring: dict[str, Any]) -> dict[str, Any]:
     found = rows(
         warehouse,
         f"""select feature_id, n_tokens, {", ".join(COMPONENTS)} from feature_scores
@@ -98,12 +98,12 @@ def _content(warehouse: Warehouse, model: dict[str, Any], scoring: dict[str, Any
         "high_quality_feature_ids": [row["feature_id"] for row in selected],
         "scores": {str(row["feature_id"]): {name: row[name] for name in COMPONENTS} for row in found},
         "meta": {
-            "model_name": model["model"],
-            "model_revision": model["revision"],
-            "model_weights_hash": model["weights_hash"],
+            "model_name": collection.model,
+            "model_revision": collection.revision,
+            "model_weights_hash": collection.weights_hash,
             "collection": scoring["collection"],
-            "corpus": model["corpus"],
-            "corpus_hash": model["corpus_hash"],
+            "corpus": collection.corpus,
+            "corpus_hash": collection.corpus_hash,
             "sae": scoring["sae"],
             "sae_path": scoring["source"],
             "sae_weights_hash": scoring["weights_hash"],

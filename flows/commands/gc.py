@@ -1,4 +1,4 @@
-"""``ato gc``: what is of no use any more, printed; removed with ``--yes``."""
+"""``ato gc``: leftovers of failed runs and collections no longer wanted; removed with ``--yes``."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from warehouse.storage.warehouse import Warehouse
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 EXAMPLES = 3
-"""Paths named for each reason."""
+"""Paths shown for each reason."""
 
 
 def collect_garbage(collections: Sequence[str] = (), older_than: str | None = None, *, yes: bool = False) -> None:
-    """Print what would go, and with ``yes`` remove it.
+    """List what would be removed, and with ``yes`` remove it.
 
     Raises:
-        InputError: no such collection, one that a run is at work on, or an age that cannot be read.
+        InputError: no such collection, a run is using it, or the age cannot be read.
     """
     warehouse = Warehouse()
     plan = retention.plan(warehouse, collections, None if older_than is None else age(older_than))
@@ -42,7 +42,7 @@ def collect_garbage(collections: Sequence[str] = (), older_than: str | None = No
         retention.carry_out(warehouse, plan)
         console.print(f"[bold green]{plan.bytes:,} bytes freed[/] in {warehouse.root}")
     else:
-        console.print(f"[bold]{plan.bytes:,} bytes[/] would be freed. Nothing was removed: add --yes to remove this.")
+        console.print(f"[bold]{plan.bytes:,} bytes[/] would be freed. Nothing was removed: add --yes to remove them.")
 
 
 def age(text: str) -> timedelta:
@@ -53,5 +53,7 @@ def age(text: str) -> timedelta:
     """
     found = re.fullmatch(r"(\d+)([hdw])", text.strip())
     if found is None:
-        raise InputError(f"{text!r} is no age", where="--older-than", cure="write hours, days or weeks: 12h, 30d, 2w")
+        raise InputError(
+            f"{text!r} is not an age", where="--older-than", cure="write hours, days or weeks: 12h, 30d, 2w"
+        )
     return int(found[1]) * UNITS[found[2]]

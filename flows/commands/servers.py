@@ -1,4 +1,4 @@
-"""Which servers the platform uses here, their versions, and whether they answer: a part of ``ato doctor``."""
+"""The part of ``ato doctor`` about servers: which ones are in use, their versions, and whether they answer."""
 
 import os
 import socket
@@ -15,11 +15,11 @@ from flows.local.state import UpState, read_state, running_api
 from flows.settings import Settings
 
 Finding = tuple[str, bool | None, str, str]
-"""(component, whether it works; None: not there and not needed, what was found, what to do)."""
+"""(component, whether it works or None if it is absent and not needed, what was found, what to do)."""
 
 
 def servers(settings: Settings) -> Iterator[Finding]:
-    """Everything that answers at an address, with what to do where it does not."""
+    """Everything that should answer at an address, with what to do if it does not."""
     state = read_state()
     api = os.environ.get("PREFECT_API_URL", "").rstrip("/") or running_api()
     yield "ato up", *_up(state)
@@ -36,23 +36,23 @@ def _up(state: UpState | None) -> tuple[bool | None, str, str]:
     if state is None:
         return None, "not running on this data folder", "ato up, for schedules, pages and events"
     if not os.path.exists(f"/proc/{state.pid}"):
-        return False, f"process {state.pid} was killed", "start it again: ato up ends what it left and goes on"
+        return False, f"process {state.pid} was killed", "start it again: `ato up` ends what it left behind and resumes"
     return True, f"process {state.pid}, logs in {data_folder() / 'logs'}", ""
 
 
 def _prefect_server(api: str | None) -> tuple[bool | None, str, str]:
     if not api:
-        return None, "none is running: each command starts its own for the run", "ato up, for schedules and pages"
+        return None, "none is running: each command starts its own", "ato up, for schedules and pages"
     version, fault = _ask(f"{api}/admin/version")
     if fault:
         return False, f"{api}: {fault}", "start it with `ato up`, or unset PREFECT_API_URL"
     ours = metadata.version("prefect")
-    cure = "" if version == ours else f"it is {version}, this program has {ours}: install the same on both"
+    cure = "" if version == ours else f"the server has {version}, this program {ours}: install the same version on both"
     return version == ours, f"{version} at {api}", cure
 
 
 def _prefect_database() -> tuple[bool | None, str, str]:
-    """What a server started here keeps its runs in; the address may hold a password, and is not shown."""
+    """The database of a server started here; its address may contain a password and is not shown."""
     names = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
     name, address = next(((name, os.environ[name]) for name in names if os.environ.get(name)), ("", ""))
     if not address.startswith("postgresql"):
@@ -100,7 +100,7 @@ def _dashboard(state: UpState | None) -> tuple[bool | None, str, str]:
 
 def _dask_scheduler(address: str) -> tuple[bool | None, str, str]:
     if not address:
-        return None, "none: work is not handed out", "--set fan_out.scheduler=local, or an address"
+        return None, "none: all work runs in one process", "--set fan_out.scheduler=local, or an address"
     if not find_spec("prefect_dask"):
         return False, f"{address}, but Dask is not installed", "pip install -e '.[dask]'"
     if address == "local":
@@ -111,7 +111,7 @@ def _dask_scheduler(address: str) -> tuple[bool | None, str, str]:
 
 
 def _ask(url: str) -> tuple[str, str]:
-    """(answer, fault) of a server that says its version; one of them is empty."""
+    """(answer, fault) of a request; one of them is empty."""
     try:
         answer = httpx.get(url, timeout=5).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -120,7 +120,7 @@ def _ask(url: str) -> tuple[str, str]:
 
 
 def _refused(host: str, port: int) -> str:
-    """Why nobody answers at a port; empty if someone does."""
+    """Why nothing answers at a port; empty if something does."""
     try:
         with socket.create_connection((host, port), timeout=5):
             return ""

@@ -1,4 +1,4 @@
-"""What a researcher reads after a run: the collection, its SAEs, the transport map, operators and efficiency."""
+"""``ato show``: the summary of a collection (SAEs, transport map, operators, efficiency), or one stage's main table."""
 
 import io
 import re
@@ -11,16 +11,15 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ato.errors import InputError
 from ato.operators.methods import BASELINES
 from flows.commands.sql import format_value, show_relation
-from flows.engine.stage_queries import STAGE_QUERIES
+from flows.stages import STAGES
 from warehouse.catalog.catalog import connect, rows
-from warehouse.catalog.query import run_select
+from warehouse.catalog.sql_errors import running
 from warehouse.storage.warehouse import Warehouse
 
 WIDTH = 150
-"""Columns of a summary that does not go to a terminal."""
+"""Width of a summary that is not printed on a terminal, in characters."""
 
 EXAMPLES = (
     "select source_layer, target_layer, mean_r2, share_transported, share_synthesised from transport_map "
@@ -29,31 +28,18 @@ EXAMPLES = (
     "select rank, avg(efficiency) as efficiency, avg(efficiency_paper) as as_published from efficiency_curves "
     "where leap = 2 group by rank order by rank",
 )
-"""Three queries to try; the README shows them too."""
-
-
-def latest_collection() -> str:
-    """Key of the collection that was completed last.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = rows(None, "select collection from collections order by created_at desc limit 1")
-    if not found:
-        raise InputError(
-            "no collection yet", where=Warehouse().root, cure="start with `ato run pipeline --profile demo`"
-        )
-    return found[0]["collection"]
+"""Three queries to try; the README has them too."""
 
 
 def show_summary(collection: str) -> None:
-    """Print the summary of one collection."""
+    """Print the summary of a collection."""
     console = Console(highlight=False)
-    (console if console.is_terminal else Console(width=WIDTH, highlight=False)).print(Group(*summary(collection)))
+    console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
+    console.print(Group(*summary(collection)), crop=False)  # queries are longer than a line
 
 
 def draw_summary(collection: str, path: Path) -> None:
-    """Write the summary of one collection as an SVG picture that needs no font or file from elsewhere."""
+    """Write the summary of a collection as an SVG picture that needs no external font or file."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
     console.print(Group(*summary(collection)))
     template = re.sub(r"@font-face\s*{{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
@@ -61,39 +47,40 @@ def draw_summary(collection: str, path: Path) -> None:
 
 
 def summary(collection: str) -> Iterator[Any]:
-    """The parts of the summary, as rich renderables."""
+    """Parts of the summary, as rich renderables."""
     yield _collection(collection)
     yield from _titled("Sparse autoencoders on held-out text", _saes(collection))
     features = _features(collection)
     if features.row_count:
         yield from _titled("Selected features: the best three of each SAE, by the tokens they promote", features)
     yield from _titled(
-        "Transport map: mean r2 of SAE features under ridge (in brackets: r2 of the residual, no SAE at that target)",
+        "Transport map: mean r2 of SAE features under ridge (in brackets: r2 of the residual, where the target has no SAE)",
         _transport_map(collection),
     )
     yield from _titled(
-        "Best fitted operator of each pair against the identity: three best, three worst", _extremes(collection)
+        "Best fitted operator of each pair against the identity: three best and three worst pairs",
+        _extremes(collection),
     )
     yield from _titled("Transport efficiency by leap (mean over sources)", _efficiency(collection))
     causal = _causal(collection)
     if causal.row_count:
         yield from _titled(
-            "Causal check: rise of the next-token loss (nats) when five residuals a sequence are replaced", causal
+            "Causal check: rise of the next-token loss (nats) when five residuals per sequence are replaced", causal
         )
-    yield Text(f"\nTables: {_place(Warehouse())}   list them: ato tables   ask them:")
+    yield Text(f"\nTables: {_place(Warehouse())}   list them: ato tables   query them:")
     for query in EXAMPLES:
         yield Text(f'  ato sql "{query}"', style="cyan", no_wrap=True, overflow="ignore")
 
 
 def _place(warehouse: Warehouse) -> str:
-    """The warehouse as a person here would name it: relative where it lies below the working folder."""
+    """Address of the warehouse, relative if it lies below the working folder."""
     here = Path.cwd()
     local = warehouse.storage.is_local and Path(warehouse.root).is_relative_to(here)
     return str(Path(warehouse.root).relative_to(here)) if local else warehouse.root
 
 
 def _titled(title: str, table: Table) -> Iterator[Any]:
-    """A line of its own, since a table folds its title to its own width."""
+    """The title on a line of its own: a table would fold it to the table's width."""
     yield Text(f"\n{title}", style="bold")
     yield table
 
@@ -135,8 +122,7 @@ def _features(collection: str) -> Table:
         select layer, sae, count(*) as n, count(*) filter (selected) as n_selected,
             list(feature_id || ' ' || array_to_string(list_transform(top_tokens[:4], lambda t: '«' || t || '»'), ' ')
                 order by rank) filter (rank <= 3) as best
-        from feature_scores as f
-        semi join latest_evaluations as l on l.kind = 'feature_scores' and l.is_latest and l.evaluation = f.scoring
+        from latest_feature_scores
         where collection = ?
         group by all order by layer, sae
         """,
@@ -152,7 +138,7 @@ INTERVENTIONS = ("transport", "identity", "random_rotation", "mean", "bias", "ze
 
 
 def _causal(collection: str) -> Table:
-    """A row a pair; averaged over the study's three position sets, or else for the first set there is."""
+    """A row a pair: the average over the study's three position sets, else the first set."""
     found = rows(
         None,
         "from causal_summary where collection = ? and feature_id is null and position_set <> 'all' "
@@ -174,7 +160,7 @@ def _causal(collection: str) -> Table:
 
 
 def _policy(collection: str) -> str | None:
-    """Position policy of the operators that were fitted last."""
+    """Position policy of the operators fitted last."""
     found = rows(
         None,
         "select position_policy from operators as o join stage_runs as r on ends_with(o.operator, r.key) "
@@ -185,7 +171,7 @@ def _policy(collection: str) -> str | None:
 
 
 def _transport_map(collection: str) -> Table:
-    """Source by target: mean r2 over features where an SAE sits at the target, else the residual's own r2 in brackets."""
+    """Source by target: mean r2 over features if the target has an SAE, else the r2 of the residual in brackets."""
     policy = _policy(collection)
     cells = {
         (m["source_layer"], m["target_layer"]): m
@@ -244,7 +230,7 @@ def _extremes(collection: str) -> Table:
 
 
 def _efficiency(collection: str) -> Table:
-    """Mean over sources, a row a leap, at a small rank and at full rank."""
+    """A row a leap: means over sources, at a small rank and at full rank."""
     columns = {
         "ceiling, held out": "ceiling_held_out",
         "in-sample": "ceiling_in_sample",
@@ -272,7 +258,12 @@ def _interval(row: dict[str, Any], name: str, digits: int = 3) -> str:
 
 
 def show_stage(stage: str, collection: str) -> None:
-    """Print the main table of one stage for one collection."""
-    if not rows(None, "from collections where collection = ?", [collection]):
-        raise InputError(f"no collection {collection!r}", cure='ato sql "select collection from collections"')
-    show_relation(run_select(connect(), STAGE_QUERIES[stage].format(key=collection)), title=f"{stage}: {collection}")
+    """Print the main table of one stage of a collection.
+
+    Raises:
+        DamagedFileError: a table that it reads has a missing or short file.
+    """
+    query, connection = STAGES[stage].query, connect()
+    with running(connection):
+        relation = connection.sql(query, params=[collection]).materialize()
+    show_relation(relation, title=f"{stage}: {collection}")

@@ -1,4 +1,4 @@
-"""Questions to the warehouse: one SQL statement, a shell, and the list of tables."""
+"""``ato sql``: one read-only statement, or a shell."""
 
 import sys
 from typing import Any
@@ -11,7 +11,7 @@ from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import flat, run_select
 
 MAX_SHOWN_ROWS = 200
-"""Rows that the terminal shows; csv, json and parquet write all."""
+"""Rows shown on the terminal; csv, json and parquet write all."""
 
 
 def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
@@ -30,7 +30,8 @@ def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
     elif format_ == "parquet":
         if sys.stdout.isatty():
             raise InputError(
-                "Parquet is not for a terminal", cure='redirect it: ato sql --format parquet "..." > out.parquet'
+                "Parquet cannot be shown on a terminal",
+                cure='redirect it: ato sql --format parquet "..." > out.parquet',
             )
         relation.pl().write_parquet(sys.stdout.buffer)
     else:
@@ -38,7 +39,7 @@ def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
 
 
 def show_relation(relation: Any, title: str | None = None) -> None:
-    """A relation as a terminal table; long results are cut, and say so."""
+    """Print a relation as a table; a long result is cut after ``MAX_SHOWN_ROWS`` rows, with a note."""
     rows = relation.limit(MAX_SHOWN_ROWS + 1).fetchall()
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for name, kind in zip(relation.columns, relation.types):
@@ -56,7 +57,7 @@ def show_relation(relation: Any, title: str | None = None) -> None:
     for row in rows[:MAX_SHOWN_ROWS]:
         table.add_row(*map(format_value, row))
     console = Console()
-    if not console.is_terminal:  # piped output is not folded to an assumed width
+    if not console.is_terminal:  # piped output must not be folded to an assumed width
         console = Console(width=max(160, 22 * len(relation.columns)))
     console.print(table)
     if len(rows) > MAX_SHOWN_ROWS:
@@ -64,7 +65,7 @@ def show_relation(relation: Any, title: str | None = None) -> None:
 
 
 def format_value(value: object) -> str:
-    """A value as people read it: four significant digits, a dash for NULL."""
+    """A value as text: four significant digits, a dash for NULL, long text shortened."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -84,7 +85,7 @@ def shell(format_: str = "table") -> None:
     if interactive:
         import readline  # noqa: F401  (gives input() its history and editing)
 
-        print("End a statement with ;   `show tables;` lists what there is   exit or Ctrl-D leaves")
+        print("End each statement with ;   `show tables;` lists the tables   exit or Ctrl-D to leave")
     waiting = ""
     while True:
         try:

@@ -1,4 +1,4 @@
-"""`ato tables`: the declared tables and what is in them."""
+"""``ato tables``: tables and marts with row counts and meanings, or the columns of one."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def describe_tables(name: str | None = None) -> None:
     """Print all tables with row counts and meanings, or the columns of one table.
 
     Raises:
-        InputError: there is no table of that name.
+        InputError: no such table.
     """
     connection = connect()
     if name is not None:

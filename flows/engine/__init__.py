@@ -1,1 +1,1 @@
-"""What every flow stands on: its run, its form, its fan-out, its environment."""
+"""What all flows share: inputs, the run of a stage, forms, fan-out, environment."""

@@ -1,4 +1,4 @@
-"""The environment that every process of the platform runs in: no telemetry, everything below one data folder."""
+"""Environment of every process of the platform: no telemetry, all files below one data folder."""
 
 import ctypes
 import os
@@ -23,9 +23,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def prepare_environment(*, debug: bool = False) -> None:
-    """Set the defaults above for all that the user has not set; call before Prefect is imported.
+    """Set the defaults above for variables that the user has not set; call it before Prefect is imported.
 
-    Prefect's own files lie beside the warehouse unless PREFECT_HOME or PREFECT_API_URL names another place.
+    Prefect's own files lie beside the warehouse unless PREFECT_HOME or PREFECT_API_URL says otherwise.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -34,19 +34,17 @@ def prepare_environment(*, debug: bool = False) -> None:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "DEBUG"
     if not {"PREFECT_HOME", "PREFECT_API_URL"} & set(os.environ):
         os.environ["PREFECT_HOME"] = str(data_folder() / "prefect")
-        with suppress(
-            OSError
-        ):  # Prefect makes the last folder only; where nothing can be written, `ato doctor` says so
-            data_folder().mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # `ato doctor` says so if nothing can be written
+            data_folder().mkdir(parents=True, exist_ok=True)  # Prefect creates the last folder only
 
 
 def _keep_freed_memory() -> None:
-    """Let malloc keep large pieces of memory that are freed, for the next batch.
+    """Let malloc keep large freed blocks for the next batch.
 
-    Activations are freed and taken again for each batch; given back to the system in between they cost a fifth of the
-    time of a forward pass in page faults. Variables such as MALLOC_TRIM_THRESHOLD_ would reach child processes only.
+    Activations are freed and allocated again for each batch; returned to the system in between they cost a fifth of the
+    time of a forward pass in page faults. Variables such as MALLOC_TRIM_THRESHOLD_ would affect child processes only.
     """
-    with suppress(OSError, AttributeError):  # malloc libraries other than glibc's have no such setting
+    with suppress(OSError, AttributeError):  # other malloc libraries than glibc's have no such setting
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

@@ -1,8 +1,8 @@
-"""Where the parts of a stage's work run: in this process, or on the workers of a Dask cluster.
+"""Parts of a stage's work: in this process, or on the workers of a Dask cluster.
 
-A flow says ``with fan_out(settings) as parts`` and hands ``parts`` to its task. With one part the task does everything
-itself, as a stream. With several it submits a task for each, which the flow's task runner gives to a worker; what
-travels is keys, paths and settings, never arrays.
+A flow says ``with fan_out(settings) as parts`` and passes ``parts`` to its task. With one part the task does everything
+itself, as a stream. With several it submits a task for each, which the flow's task runner sends to a worker; only keys,
+paths and settings are sent, never arrays.
 """
 
 import atexit
@@ -28,24 +28,23 @@ if TYPE_CHECKING:
     from prefect_dask import DaskTaskRunner
 
 LOCAL = "local"
-"""In the place of a scheduler's address: start one, and workers, on this machine."""
+"""In place of a scheduler's address: start a scheduler and workers on this machine."""
 SECONDS = 30
-"""How long a scheduler, and its first worker, are waited for."""
+"""Longest wait for a scheduler, and for its first worker."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _runner: ContextVar["DaskTaskRunner | None"] = ContextVar("runner", default=None)
 
 
 @contextmanager
 def fan_out(settings: Settings) -> Iterator[int]:
-    """Inside, tasks that the flow submits run where the settings say; yields how many parts to make of its work.
+    """Inside, tasks that the flow submits run where the settings say; yields the number of parts to divide work into.
 
-    Without a scheduler that is one, and nothing changes. Otherwise it is the number of workers, or two for a single
-    one, which then does all of it. A flow inside a flow uses what the outer one opened: a local cluster is started once
-    a run. Use it inside a flow.
+    Without a scheduler that is one, and nothing changes. Otherwise it is the number of workers, or two if there is only
+    one, which then does both. A flow inside a flow uses the cluster of the outer one: a local cluster is started once
+    per run. Use it inside a flow.
 
     Raises:
-        UnavailableError: Dask is not installed, the scheduler does not answer, or it has no worker that can run this
-            program.
+        UnavailableError: Dask is not installed, the scheduler does not answer, or no worker can run this program.
     """
     if not settings.fan_out.scheduler:
         yield 1
@@ -57,17 +56,17 @@ def fan_out(settings: Settings) -> Iterator[int]:
             token = _runner.set(runner)
             stack.callback(_runner.reset, token)
         context = FlowRunContext.get()
-        assert context is not None  # flows are its only users
+        assert context is not None  # only flows use it
         stack.enter_context(context.model_copy(update={"task_runner": runner}))
-        # Workers find the server of this run, a temporary one too, and start none of their own.
+        # Workers find the server of this run, even a temporary one, and start none of their own.
         stack.enter_context(temporary_settings({PREFECT_API_URL: str(get_client(sync_client=True).api_url)}))
         yield max(2, len(runner.client.ncores()))
 
 
 @contextmanager
 def _dask_runner(settings: FanOutSettings) -> Iterator["DaskTaskRunner"]:
-    """A task runner that is connected to the workers of a cluster."""
-    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # read when it is first imported, here and by workers
+    """A task runner connected to the workers of a cluster."""
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # read at its first import, here and by workers
     try:
         from prefect_dask import DaskTaskRunner
     except ImportError:
@@ -94,7 +93,7 @@ def _dask_runner(settings: FanOutSettings) -> Iterator["DaskTaskRunner"]:
             client.wait_for_workers(1, timeout=SECONDS)
             _check_warehouses(client.run(_prepare_worker))
             if settings.scheduler == LOCAL:
-                client.run(atexit.register, os._exit, 0)  # as `ato` does: tearing the interpreter down takes seconds
+                client.run(atexit.register, os._exit, 0)  # as `ato` does: interpreter shutdown takes seconds
         except TimeoutError:
             cure = f"start some with `dask worker {settings.scheduler} --nthreads 1`"
             raise UnavailableError("the Dask scheduler has no workers", where=where, cure=cure) from None
@@ -105,13 +104,13 @@ def _dask_runner(settings: FanOutSettings) -> Iterator["DaskTaskRunner"]:
 
 
 def _prepare_worker() -> str:
-    """Make a worker's environment that of the platform; returns the root of its warehouse."""
+    """Prepare a worker's environment as in all processes of the platform; returns the root of its warehouse."""
     prepare_environment()
     return Warehouse().root
 
 
 def _check_warehouses(roots: dict[str, str]) -> None:
-    """Raise UnavailableError for a worker that would write into another warehouse than this process."""
+    """Raise UnavailableError if a worker would write to another warehouse than this process."""
     own = Warehouse().root
     for worker, root in roots.items():
         if root != own:
@@ -124,13 +123,13 @@ def _check_warehouses(roots: dict[str, str]) -> None:
 
 @contextmanager
 def _local_cluster(workers: int) -> Iterator[Any]:
-    """Worker processes on this machine that share its cores, reachable from nowhere else."""
+    """Worker processes on this machine that share its cores and listen on loopback only."""
     from distributed import LocalCluster
 
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
     own = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    # Encrypted: whoever may talk to a scheduler can run code as its user. Memory is not limited, since a worker above
-    # a limit would be killed in the middle of a shard. Bars of several processes would overwrite one another.
+    # Encrypted: anyone who can reach a scheduler can run code as its user. No memory limit: a worker above it would be
+    # killed in the middle of a shard. No progress bars: those of several processes would overwrite one another.
     with LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -146,7 +145,7 @@ def _local_cluster(workers: int) -> Iterator[Any]:
 
 
 def _check_reachable_from_workers(scheduler: str) -> None:
-    """Workers elsewhere need a Prefect server that they can reach."""
+    """Workers on other machines need a Prefect server that they can reach."""
     if PREFECT_API_URL.value() or urlsplit(scheduler).hostname in _LOOPBACK:
         return
     raise UnavailableError(

@@ -1,40 +1,44 @@
-"""What the form of a run asks for, and what a run is called."""
+"""The form of a run: its parameters, their descriptions, and the name of the run."""
 
 from pathlib import PurePath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prefect.runtime import flow_run
 
-from flows.settings import Settings, load_settings
+from flows.settings import Settings, load_settings, profile_names
 
-Profile = Literal["settings below", "demo", "gemma-2-2b", "gemma-2-9b", "gpt2", "pythia-160m"]
-"""Settings that a form offers: those it shows, or a profile by name."""
-FORM: Profile = "settings below"
+FORM = "settings below"
+"""The choice of a form that takes the settings it shows."""
+if TYPE_CHECKING:
+    Profile = str
+else:
+    Profile = Literal[(FORM, *profile_names())]
+    """Settings that a form offers: those it shows, or a profile by name."""
 DEMO = load_settings("demo")
 """What a form shows at first."""
 HELP = {
-    "profile": "A profile takes the place of all settings below",
-    "settings": "Settings of every stage, as shown: change what you like",
-    "collection": "Key of a collection; none: the one that the settings name, made first if it is not there",
-    "sae_keys": "Keys of SAEs; none: those that the settings name, made first if they are not there",
-    "pair_keys": "Keys of pairs of layers; none: those that the settings name, fitted first if they are not there",
+    "profile": "A profile replaces all settings below",
+    "settings": "Settings of every stage; change what you like",
+    "collection": "Key of a collection; default: that of the settings, collected first if it is missing",
+    "sae_keys": "Keys of SAEs; default: those of the settings, made first if they are missing",
+    "pair_keys": "Keys of layer pairs; default: those of the settings, fitted first if they are missing",
 }
-"""What the form says about each parameter."""
+"""Description of each parameter in the form."""
 
 
 def chosen(settings: Settings, profile: Profile) -> Settings:
-    """Settings of a run: those given, unless a profile is named in their place."""
+    """Settings of a run: those given, unless a profile replaces them."""
     return settings if profile == FORM else load_settings(profile)
 
 
 def run_name() -> str:
-    """Flow, model, layers, and the collection's key where it is known before the run: the name of a run."""
+    """Name of a run before it starts: flow, model, layers, and the collection's key if it is known."""
     values = flow_run.parameters
     settings = chosen(Settings.model_validate(values.get("settings", DEMO)), values.get("profile", FORM))
     return name_of(flow_run.flow_name, settings, values.get("collection"))
 
 
 def name_of(flow: str, settings: Settings, collection: str | None) -> str:
-    """Name of a run of a flow on a collection; before there is one, its corpus stands in the place of the key."""
+    """Name of a run of a flow on a collection; without a key the name of the corpus."""
     layers, model, corpus = settings.layers, PurePath(settings.model.name).name, PurePath(settings.collect.corpus).stem
     return f"{flow} {model} L{layers[0]}-{layers[-1]} {collection or corpus}"

@@ -1,6 +1,5 @@
 """Running one flow from the command line, on the ephemeral Prefect server or the one that PREFECT_API_URL names."""
 
-import importlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,13 +8,14 @@ from typing import Any
 import psutil
 
 from flows.settings import Settings
+from flows.stages import FLOWS
 
 SERVER = "prefect.server.api.server:create_app"
-"""What the command line of an ephemeral Prefect server holds."""
+"""Argument on the command line of every ephemeral Prefect server."""
 
 
 def run_flow(name: str, settings: Settings) -> Any:
-    """Run the flow of that name and return what it returns."""
+    """Run the flow of that name and return its result."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -23,18 +23,18 @@ def run_flow(name: str, settings: Settings) -> Any:
     for server in orphaned_servers():
         with suppress(psutil.Error):
             server.kill()
-    flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    flow = FLOWS[name].load()
     # The heartbeat thread sleeps in steps of a second and is joined at the end of every flow and subflow.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         try:
             return flow(settings)
         finally:
-            APILogWorker.drain_all(timeout=5)  # while the server is still there to take the last lines
-            EventsWorker.drain_all(timeout=5)  # and what other flows wait for
+            APILogWorker.drain_all(timeout=5)  # while the server is still there to receive the last lines
+            EventsWorker.drain_all(timeout=5)  # and the events that other flows wait for
 
 
 def orphaned_servers() -> Iterator[psutil.Process]:
-    """Ephemeral servers on our Prefect folder whose run was killed: they would hold its database for ever."""
+    """Ephemeral servers on our Prefect folder whose run was killed: they would hold its database forever."""
     home = os.environ.get("PREFECT_HOME")
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,8 +1,8 @@
 """What surrounds the work of a stage in a flow: the accelerator's slot, the failure's name, the result, the event.
 
 A flow that is run by itself ends with the event ``ato.FLOW.complete``; the triggers in ``prefect.yaml`` start the next
-flows with the collection and the settings of its payload. As a part of another flow it leaves that to the flow it is
-part of, which brings its own inputs up to date.
+flows with the collection and the settings of its payload. As part of another flow it sends none: that flow brings its
+own inputs up to date.
 """
 
 import os
@@ -17,29 +17,26 @@ from prefect.events import emit_event
 
 from ato.errors import AtoError
 from flows.engine.forms import name_of
-from flows.engine.stage_queries import STAGE_QUERIES, STAGES_DONE
 from flows.settings import Settings
+from flows.stages import FLOWS, STAGES, joint_triggers, labels
 from tasks.engine.progress import say
-from tasks.engine.server_calls import tell
+from tasks.engine.server_calls import call_with_retry
 from tasks.operators.pairs import pair_stages
-from tasks.report.publish import show_results, show_table
+from tasks.report.publish import show_table
 from warehouse.catalog.catalog import rows
-from warehouse.storage.warehouse import Warehouse
 
 ACCELERATOR = "accelerator"
-"""Global concurrency limit that ``ato deploy`` registers: so many stages use the accelerator at once."""
-BOTH = "ato.features-and-operators.complete"
-"""Event after whichever of the two comes last: what evaluations and interventions need."""
+"""Global concurrency limit that ``ato deploy`` registers: how many stages use the accelerator at once."""
 
 
 @contextmanager
 def stage_run(stage: str, settings: Settings, collection: str | None = None) -> Iterator[None]:
-    """Work of one stage: waits for the accelerator if it uses one; a failure names stage and collection.
+    """Surround the work of a stage: wait for the accelerator if it uses one; a failure names stage and collection.
 
     Args:
-        stage: its name.
+        stage: name of the stage.
         settings: of the run.
-        collection: key, where it is known.
+        collection: its key, once it is known.
     """
     of = collection or f"{settings.model.name} on {settings.collect.corpus}"
     try:
@@ -49,12 +46,12 @@ def stage_run(stage: str, settings: Settings, collection: str | None = None) -> 
         error.args = (f"{stage} of {of}: {error}",)
         raise
     except Exception:
-        say(stage, f"{of} failed; when the cause is gone, run it again: what is complete is skipped")
+        say(stage, f"{of} failed; remove the cause and run it again: completed stages are skipped")
         raise
 
 
 def _slot(settings: Settings) -> Any:
-    """A slot of the accelerator, where a server is there to hand it out."""
+    """A slot of the accelerator, where there is a server to share it out."""
     from ato.numerics.devices import choose_device
 
     if not os.environ.get("PREFECT_API_URL") or str(choose_device(settings.model.device)) == "cpu":
@@ -62,41 +59,40 @@ def _slot(settings: Settings) -> Any:
     return concurrency(ACCELERATOR, strict=False)
 
 
-def conclude(stage: str, settings: Settings, collection: str) -> None:
-    """Show the stage's result, put the key into the run's name, and tell the flows that wait for this one."""
-    if stage in STAGE_QUERIES:
-        show_table(stage, collection, rows(None, STAGE_QUERIES[stage].format(key=collection)))
-    if stage == "pipeline":
-        show_results(collection, rows(None, STAGES_DONE, [collection]))
+def conclude(flow: str, settings: Settings, collection: str) -> None:
+    """Show the stage's main table, put the key into the run's name, and send the events that start the next flows."""
+    if flow in STAGES and (query := STAGES[flow].query):
+        show_table(flow, collection, rows(None, query, [collection]))
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
-    # Also where the name stays what it was: it waits for a server that starts anew, so that the events reach it.
-    tell(get_client(sync_client=True).set_flow_run_name, context.flow_run.id, name_of(stage, settings, collection))
+    # Also if the name does not change: this waits for a server that is restarting, so that the events reach it.
+    rename = get_client(sync_client=True).set_flow_run_name
+    call_with_retry(rename, context.flow_run.id, name_of(flow, settings, collection))
     if context.flow_run.parent_task_run_id is None and os.environ.get("PREFECT_API_URL"):
-        for event in events_after(stage, settings, collection):
+        for event in events_after(flow, settings, collection):
             emit(event, settings, collection)
 
 
-def events_after(stage: str, settings: Settings, collection: str) -> list[str]:
-    """Events that follow from a stage: its own, and ``BOTH`` if the other one of features and operators is there too."""
-    own = [f"ato.{stage}.complete"]
-    if stage == "operators" and (needs_features(settings) or _scored(collection)):
-        return [*own, BOTH]
-    if stage == "features" and not needs_features(settings):
-        pairs = pair_stages(Warehouse(), collection, settings.operators, settings.evaluate)
-        return [*own, BOTH] if all(pair.stage.complete for pair in pairs) else own
-    return own
+def events_after(flow: str, settings: Settings, collection: str) -> list[str]:
+    """Events that follow a flow: its own, and those of several stages of which it was the last to complete."""
+    joint = [
+        event
+        for event, stages in joint_triggers().items()
+        if flow in stages and all(_comes_before(other, settings, collection) for other in stages if other != flow)
+    ]
+    return [FLOWS[flow].event, *joint]
 
 
-def needs_features(settings: Settings) -> bool:
-    """Whether operators are fitted for selected features, and so after them."""
-    return settings.operators.for_features
-
-
-def _scored(collection: str) -> bool:
-    found = "select 1 from stage_runs where collection = ? and stage in ('features', 'feature_scores') limit 1"
-    return bool(rows(None, found, [collection]))
+def _comes_before(stage: str, settings: Settings, collection: str) -> bool:
+    """Whether a stage is complete, and is not to run again after the one that has just ended."""
+    if settings.needs_features and stage in ("features", "operators"):
+        return stage == "features"
+    if stage == "operators":  # the collection may hold operators of other settings too
+        pairs = pair_stages(settings.study(collection), settings.operators)
+        return all(pair.stage.complete for pair in pairs)
+    committed = "select 1 from stage_runs where collection = ? and list_contains(?, stage) limit 1"
+    return bool(rows(None, committed, [collection, list(STAGES[stage].commits)]))
 
 
 def emit(event: str, settings: Settings, collection: str) -> None:
@@ -106,8 +102,7 @@ def emit(event: str, settings: Settings, collection: str) -> None:
         resource={
             "prefect.resource.id": f"ato.collection.{collection}",
             "prefect.resource.name": collection,
-            "ato.operators-follow": "features" if needs_features(settings) else "collect",
-            "ato.can-intervene": "yes" if settings.can_intervene else "no",
+            **labels(settings),
         },
         payload={"collection": collection, "settings": settings.model_dump(mode="json")},
     )

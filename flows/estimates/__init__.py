@@ -1,1 +1,1 @@
-"""What a run will take: time, memory and disk, from rates measured on this machine."""
+"""Estimates of a run: time, memory and disk, from rates measured on this machine."""

@@ -1,10 +1,11 @@
-"""What a study will take, said before it starts: time, memory and disk of each stage, on this machine.
+"""Estimate of a study before it starts: time, memory and disk of each stage, on this machine.
 
-Sizes are exact but for what depends on the text. The time of a stage is a part that is the same whatever the study, and
-its work at the rates that were measured on this machine, times how far the stage was from these rates in the demo.
+Sizes are exact except for what depends on the text. The time of a stage is a fixed part, the same for every study, plus
+its work at the rates measured on this machine, times how far the stage was from these rates in the demo.
 
-To fit the constants again after a change of speed, on an idle machine: `ato run pipeline --profile demo` into a new
-warehouse, then `ATO_WAREHOUSE=... python -m benchmarks.estimate`, which prints what each of them should be.
+The constants stand in the registry of stages (``Cost``). To fit them again after a change of speed, on an idle machine:
+`ato run pipeline --profile demo` into a new warehouse, then `ATO_WAREHOUSE=... python -m benchmarks.estimate`, which
+prints what each of them should be.
 """
 
 from collections.abc import Iterator
@@ -13,43 +14,16 @@ from dataclasses import dataclass
 from ato.errors import ModelError
 from ato.models.shapes import model_shape
 from flows.estimates.machine_rates import MachineRates, measure_rates
-from flows.estimates.stage_costs import StageWork, stage_work
+from flows.estimates.stage_costs import StageWork, start_work, work_of
 from flows.settings import Settings
+from flows.stages import stages_of
 
 RUNTIME_BYTES = 1_700_000_000
-"""Libraries, and what stages have freed but the allocator keeps; it also keeps about as much as the largest stage holds."""
-SLOWDOWN = {
-    "collect": 1.4,
-    "saes": 1.4,
-    "features": 2.0,
-    "operators": 1.1,
-    "evaluate": 1.2,
-    "causal": 1.5,
-}
-"""Time of a stage's work over its time at the measured rates, in the demo: small products, attention, sorting, tables."""
-FIXED_SECONDS = {
-    "start": 26.0,
-    "collect": 5.0,
-    "saes": 3.0,
-    "features": 4.0,
-    "operators": 6.0,
-    "evaluate": 3.0,
-    "causal": 3.0,
-    "report": 13.0,
-}
-"""Seconds of a stage whatever the study: imports, Prefect's server, quality checks, files. From a study of a few tokens."""
-STAGES_OF = {
-    "collect": ("collect",),
-    "saes": ("collect", "saes"),
-    "features": ("collect", "saes", "features"),
-    "explain": ("collect", "saes", "features"),
-    "operators": ("collect", "operators"),
-    "evaluate": ("collect", "saes", "operators", "evaluate"),
-    "causal": ("collect", "saes", "features", "operators", "causal"),
-    "report": ("collect", "report"),
-    "pipeline": ("collect", "saes", "features", "operators", "evaluate", "causal", "report"),
-}
-"""Flow -> the stages that it brings up to date, its own the last. What explanations take, the network decides."""
+"""Libraries, and memory that stages have freed but the allocator keeps, which is about what the largest stage holds."""
+START = "start"
+"""What comes before the first stage: the process, Prefect's server and the model."""
+START_SECONDS = 26.0
+"""Of it, whatever the study."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +39,7 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a flow takes; what is already complete is not subtracted."""
+    """What a flow takes; completed stages are not subtracted."""
 
     by_stage: dict[str, StageEstimate]
     rates: MachineRates
@@ -97,37 +71,33 @@ def estimate(settings: Settings, flow: str = "pipeline", *, rates: MachineRates 
     Args:
         settings: of the study.
         flow: a name of the command line.
-        rates: of the machine; default: measured, in about a second.
+        rates: of the machine; default: measured now, in about a second.
 
     Raises:
-        ModelError: the model is neither here nor one of a profile, so that its size is unknown.
+        ModelError: the size of the model is unknown: it is not on this machine, and no profile uses it.
         UnavailableError: this machine lacks the device of the settings.
     """
     shape = model_shape(settings.model.name)
     rates = rates or measure_rates(settings, shape.d_model)
-    works = {stage: stage_work(settings, shape, stage) for stage in stages_of(flow, settings)}
-    return Estimate({stage: _stage_estimate(stage, work, rates) for stage, work in works.items()}, rates)
+    by_stage = {START: _stage_estimate(start_work(settings, shape), START_SECONDS, 1.0, rates)}
+    for stage in stages_of(flow, settings):
+        if (cost := stage.cost) is not None:
+            work = work_of(cost, settings, shape)
+            by_stage[stage.name] = _stage_estimate(work, cost.fixed_seconds, cost.slowdown, rates)
+    return Estimate(by_stage, rates)
 
 
-def stages_of(flow: str, settings: Settings) -> list[str]:
-    """The stages that a flow runs, in their order, unless they are complete."""
-    stages = ["start", *STAGES_OF[flow]]
-    if flow == "operators" and settings.operators.for_features:
-        stages[2:2] = ["saes", "features"]  # whose decoders it needs
-    return [stage for stage in stages if settings.can_intervene or flow != "pipeline" or stage != "causal"]
-
-
-def _stage_estimate(stage: str, work: StageWork, rates: MachineRates) -> StageEstimate:
+def _stage_estimate(work: StageWork, fixed_seconds: float, slowdown: float, rates: MachineRates) -> StageEstimate:
     return StageEstimate(
         work,
-        seconds=FIXED_SECONDS[stage] + work.seconds + SLOWDOWN.get(stage, 1.0) * work.ideal_seconds(rates),
+        seconds=fixed_seconds + work.seconds + slowdown * work.ideal_seconds(rates),
         memory_bytes=RUNTIME_BYTES + 2 * work.memory_bytes,
         disk_bytes=work.disk_bytes,
     )
 
 
 def show_estimate(settings: Settings) -> None:
-    """Say the estimate of the whole study in one line, or that none can be made; nothing is asked."""
+    """Say the estimate of the whole study in one line, or why there is none."""
     from tasks.engine.progress import say
 
     try:
@@ -139,12 +109,12 @@ def show_estimate(settings: Settings) -> None:
     say(
         "estimate",
         f"about {duration(found.seconds)} on this machine, {size(found.memory_bytes)} of memory, "
-        f"{size(found.disk_bytes)} of disk ({size(most.disk_bytes)} by {stage}); what is complete is skipped",
+        f"{size(found.disk_bytes)} of disk ({size(most.disk_bytes)} by {stage}); completed stages are skipped",
     )
 
 
 def print_estimate(settings: Settings, flow: str) -> None:
-    """Print the estimate of a flow as a table, with the rates of this machine that it follows from.
+    """Print the estimate of a flow as a table, with the rates of this machine that it is based on.
 
     Raises:
         ModelError, UnavailableError: as ``estimate``.
@@ -175,19 +145,19 @@ def print_estimate(settings: Settings, flow: str) -> None:
 
 
 def _notes(rates: MachineRates, settings: Settings, flow: str) -> Iterator[str]:
-    """What is said below the table."""
+    """Lines below the table."""
     yield (
         f"Measured here: {quantity(rates.forward, 'FLOP/s')} in the model's precision, {quantity(rates.product, 'FLOP/s')} "
         f"in float32, {quantity(rates.solve, 'FLOP/s')} in decompositions, memory {size(rates.memory)}/s, "
         f"disk {size(rates.disk)}/s."
     )
-    yield "Downloads are not in it; what is complete is skipped."
+    yield "Excludes downloads; completed stages are skipped."
     if settings.explain.ids and flow in ("explain", "pipeline"):
-        yield "Explanations come over the network, which decides how long that takes."
+        yield "The time for explanations depends on the network and is not included."
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Seconds as readable text."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
@@ -196,7 +166,7 @@ def duration(seconds: float) -> str:
 
 
 def size(n: float) -> str:
-    """Bytes for people."""
+    """Bytes as readable text."""
     for unit in ("B", "kB", "MB"):
         if n < 1000:
             return f"{n:.0f} {unit}"
@@ -205,7 +175,7 @@ def size(n: float) -> str:
 
 
 def quantity(n: float, unit: str) -> str:
-    """A number with a prefix."""
+    """A number with an SI prefix."""
     for prefix in ("", "k", "M", "G", "T"):
         if n < 1000:
             return f"{n:.0f} {prefix}{unit}"

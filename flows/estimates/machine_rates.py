@@ -1,4 +1,4 @@
-"""How fast this machine does what a study is made of, measured in about a second where the study will run."""
+"""Speed of this machine at the kinds of work in a study, measured in about a second on the device of the settings."""
 
 import hashlib
 import os
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     import torch
 
 ROUND_SECONDS = 0.15
-"""A rate is that of the fastest of as many rounds as fit in this time: other work on the machine can only slow one."""
+"""Rounds are repeated for this long, and the fastest counts: other work on the machine can only slow one down."""
 ROWS = 2048
-"""Tokens multiplied at once: what a batch holds, and enough for a product to run at full speed."""
+"""Tokens in one product: about a batch, and enough for full speed."""
 PRODUCT_FLOPS = 2e10
-"""Most of one round: a wide model is measured on fewer rows."""
+"""Upper bound for one round: a wide model is measured on fewer rows."""
 SOLVED = 576
-"""Largest matrix decomposed; the rate hardly changes with more."""
+"""Largest matrix decomposed; the rate hardly changes above this size."""
 SOLVE_FLOPS = 9
 """Of a float64 symmetric eigendecomposition with vectors, in d^3 (Golub and Van Loan, section 8.3)."""
 NUMBERS = 1 << 24
-"""float32 numbers that are passed over: 64 MiB, more than a cache holds."""
+"""float32 numbers read in one round: 64 MiB, more than caches hold."""
 FILE_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
 class MachineRates:
-    """What this machine reaches on the simplest work of each kind; a stage reaches a part of it."""
+    """Rates of this machine on the simplest work of each kind; a stage reaches a fraction of them."""
 
     forward: float
-    """FLOP/s of a product in the model's precision, at the shape of its MLP, on its device; of several, the first."""
+    """FLOP/s of a product in the model's precision, in the shape of its MLP, on its (first) device."""
     product: float
     """FLOP/s of float32 products of rows on that device."""
     host_product: float
-    """FLOP/s of float32 products of rows on the processor, one on each core as moments are made."""
+    """FLOP/s of float32 products of rows on the CPU, one on each core, as for moments."""
     solve: float
-    """FLOP/s of float64 symmetric eigendecompositions on the processor, as many at a time as it has cores."""
+    """FLOP/s of float64 symmetric eigendecompositions on the CPU, one on each core."""
     memory: float
-    """Bytes/s read and written by an operation on every number of a large float32 array on the processor."""
+    """Bytes/s read and written by an element-wise operation on a large float32 array on the CPU."""
     device_memory: float
     """The same on the device."""
     disk: float
@@ -54,7 +54,7 @@ def measure_rates(settings: Settings, d_model: int) -> MachineRates:
     """Measure all rates for a model of this width, on the device and in the precision of the settings.
 
     Raises:
-        SettingsError, UnavailableError: not a device, or none of this machine.
+        SettingsError, UnavailableError: not a device, or not one of this machine.
     """
     import torch
 
@@ -103,7 +103,7 @@ def host_product_rate(d_model: int) -> float:
 
 
 def _rows(d_model: int) -> int:
-    """Rows of one product on the processor."""
+    """Rows of one product on the CPU."""
     return max(64, min(ROWS, int(PRODUCT_FLOPS / (8 * d_model**2))))
 
 
@@ -134,7 +134,7 @@ def memory_rate(device: "torch.device") -> float:
 
 
 def disk_rate(folder: Path) -> float:
-    """Bytes/s of a file as the warehouse writes one: hashed, and flushed to the disk."""
+    """Bytes/s of a file written as in the warehouse: hashed, and flushed to disk."""
     data = os.urandom(FILE_BYTES)
 
     def write() -> None:
@@ -149,7 +149,7 @@ def disk_rate(folder: Path) -> float:
 
 
 def _existing_folder(warehouse: str) -> Path:
-    """The nearest folder to a warehouse that can be written to; another if it is on an object store or read-only."""
+    """The existing folder nearest to a warehouse; a temporary one if it is on an object store or read-only."""
     candidates = (
         []
         if "://" in warehouse
@@ -160,7 +160,7 @@ def _existing_folder(warehouse: str) -> Path:
 
 
 def _best_seconds(work: Callable[[], object]) -> float:
-    """The shortest of some rounds; the first, which wakes threads and libraries, counts only if it was long."""
+    """Seconds of the fastest round; the first, which warms up threads and libraries, counts only if it was long."""
     started = time.perf_counter()
     work()
     if (first := time.perf_counter() - started) > 2 * ROUND_SECONDS:

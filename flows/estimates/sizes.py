@@ -1,4 +1,4 @@
-"""What a study holds: rows, groups, matrices and bytes, from its settings and the width of the model."""
+"""Sizes of a study: rows, groups, matrices and bytes, from its settings and the width of the model."""
 
 import math
 import re
@@ -9,38 +9,38 @@ from flows.settings import Settings
 TRAIN, VAL, TEST = 0.6, 0.2, 0.2
 """Shares of the documents."""
 ACTIVATION_KEYS = 20
-"""Bytes of an activation beside its residual: sequence, position, token and norm, stored plain."""
+"""Bytes of a row of activations without its residual: sequence, position, token and norm, uncompressed."""
 
 
 def n_devices(settings: Settings) -> int:
-    """Devices that share the sequences of a collection; later stages run on the first of them."""
+    """Devices that share the sequences of a collection; later stages run on the first."""
     return settings.model.device.count(",") + 1
 
 
 def n_groups(settings: Settings) -> int:
-    """Token groups that moments are kept for: folds, val and test, and the parts that the scaling study cuts folds into."""
+    """Token groups with moments of their own: folds, val, test, and the parts of folds in the scaling study."""
     folds = settings.collect.n_folds
     cuts = {fraction for fraction in settings.operators.train_fractions if fraction < 1}
     return folds + 2 + sum(abs(cut * folds - round(cut * folds)) > 1e-9 for cut in cuts)
 
 
 def moments_bytes(settings: Settings, d: int) -> int:
-    """Bytes of the moments: a d x d float64 matrix for each kind of row and pair, a group and once permuted."""
-    return 8 * d * d * (own_products(settings) * n_groups(settings) + permutation_null_products(settings))
+    """Bytes of the moments: a d x d float64 matrix per kind of row and pair in each group, and those of the permutation null."""
+    return 8 * d * d * (own_products(settings) * n_groups(settings) + null_products(settings))
 
 
 def own_products(settings: Settings) -> int:
-    """Matrices that one group's moments hold: a product of rows with themselves, or of a pair's two."""
+    """Matrices in the moments of one group: products of rows with themselves, and of the two rows of a pair."""
     pairs, policy = settings.operators.pairs, settings.operators.position_policy
     sources, targets = {source for source, _ in pairs}, {target for _, target in pairs}
     if policy == "same":
         return len(sources | targets) + len(pairs)
-    # A source's rows are those that its targets point to: others for each pair where attention does the pointing.
+    # Source rows are those that targets point to; with attention they differ from pair to pair.
     return (len(pairs) if policy.startswith(("attended", "shuffled")) else len(sources)) + len(targets) + len(pairs)
 
 
-def permutation_null_products(settings: Settings) -> int:
-    """The same of the moments with documents shuffled, which are kept for the whole train split only."""
+def null_products(settings: Settings) -> int:
+    """The same for the permutation null, whose moments are kept for the whole train split only."""
     operators = settings.operators
     if not operators.permuted:
         return 0
@@ -48,7 +48,7 @@ def permutation_null_products(settings: Settings) -> int:
 
 
 def kept_tokens(settings: Settings) -> int:
-    """Tokens whose residuals are kept, if all sequences are full."""
+    """Tokens with kept residuals, if all sequences have full length."""
     collect = settings.collect
     return collect.n_tokens - (collect.n_tokens // collect.seq_len if collect.skip_first else 0)
 
@@ -61,7 +61,7 @@ def activation_bytes(settings: Settings, d: int) -> int:
 
 
 def sae_widths(settings: Settings) -> dict[int, int]:
-    """Layer -> number of features of its SAE; what a release's name does not tell is taken to be the default width."""
+    """Layer -> number of features of its SAE; the default width if the name of a release does not say."""
     saes = settings.saes
     widths = dict.fromkeys([*saes.layers, *saes.paths], saes.d_sae)
     for layer, release in saes.releases.items():
@@ -75,12 +75,12 @@ def sae_widths(settings: Settings) -> dict[int, int]:
 
 
 def fitted_methods(settings: Settings) -> list[str]:
-    """Methods whose operators are more than a baseline: they are registered, and their spectra are kept."""
+    """Methods that are not baselines: their operators are registered, and their spectra kept."""
     return [method for method in settings.operators.methods if not METHODS[method].baseline]
 
 
 def causal_pairs(settings: Settings) -> list[tuple[int, int]]:
-    """Pairs whose operators are put back into the model: as set, or all that end at an SAE's layer."""
+    """Pairs whose transported residuals are put back: as set; default: all that end at an SAE's layer."""
     if settings.causal.pairs is not None:
         return settings.causal.pairs
     widths = sae_widths(settings)

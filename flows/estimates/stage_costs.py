@@ -1,11 +1,11 @@
-"""What each stage of a study has to do and to hold: operations, bytes and seconds, from its settings and the model's shape.
+"""Work of each stage of a study: operations, bytes and seconds, from its settings and the model's shape.
 
 Counted is what cannot be avoided: operations of the products, numbers read and written once. How much longer a stage
-takes is ``flows.estimates.estimate``'s to say. Text decides the rest: short documents and dropped tokens make all of it less.
+takes is a constant in its ``Cost``. All are upper bounds: short documents and dropped tokens make them smaller.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 from ato.causal.intervention_names import SHARED
 from ato.models.shapes import ModelShape
@@ -22,11 +22,12 @@ from flows.estimates.sizes import (
     kept_tokens,
     moments_bytes,
     n_devices,
+    null_products,
     own_products,
-    permutation_null_products,
     sae_widths,
 )
 from flows.settings import Settings
+from flows.stages import Cost
 
 SEQUENCE_BYTES = 8
 """Bytes of a token in the table of sequences: its id and its text, compressed."""
@@ -36,41 +37,41 @@ LOSS_BYTES = 40
 HEAD_TOKENS = 512
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
 ADAM_BYTES = 40
-"""Bytes of a weight that a step of Adam reads and writes: the weight, its gradient twice, two moments."""
+"""Bytes that a step of Adam reads and writes per weight: the weight, its gradient twice, two moments."""
 PASSED = 8
-"""Bytes of a float32 number that is read and written once."""
+"""Bytes moved when a float32 number is read and written once."""
 RESAMPLED = 32
-"""Bytes of one resample of one score: two float64 sums, their quotient, and its place among the others."""
+"""Bytes moved per bootstrap resample of a score: two float64 sums, their quotient, and sorting it."""
 REGISTER_SECONDS = 0.06
-"""A registered operator: a few dozen rows in MLflow's database."""
+"""Time to register an operator: a few dozen rows in MLflow's database."""
 SPECTRUM = 5 * SOLVE_FLOPS
-"""Operations in d^3 of an operator's singular values and eigenvalues: a matrix that is not symmetric takes five times."""
+"""Operations, in d^3, for an operator's singular values and eigenvalues: not symmetric, so five times as many."""
 CANONICAL = 4 * SOLVE_FLOPS
-"""The same of canonical modes: two whitenings, and a singular value decomposition with vectors."""
+"""The same for canonical modes: two whitenings, and a singular value decomposition with vectors."""
 
 
 @dataclass(frozen=True)
 class StageWork:
-    """What one stage has to do, by the rate that it goes at, and what it holds and leaves."""
+    """Work of one stage by the rate that limits it, memory that it holds, and disk space that it fills."""
 
     forward: float = 0
-    """FLOPs in the model's precision on its device, the first of several: forward passes, SAE training."""
+    """FLOPs in the model's precision on its (first) device: forward passes, SAE training."""
     product: float = 0
     """FLOPs of float32 products on the device."""
     host_product: float = 0
-    """FLOPs of float32 products on the processor."""
+    """FLOPs of float32 products on the CPU."""
     solve: float = 0
-    """FLOPs of float64 decompositions on the processor."""
+    """FLOPs of float64 decompositions on the CPU."""
     loaded: float = 0
     """Bytes of weights read and hashed."""
     moved: float = 0
-    """Bytes read and written by what is no product, on the processor."""
+    """Bytes read and written by element-wise work on the CPU."""
     device_moved: float = 0
     """The same on the device."""
     seconds: float = 0
-    """Of waiting for others, such as the registry."""
+    """Waiting for others, such as the registry."""
     memory_bytes: int = 0
-    """Held at once, beside libraries."""
+    """Held at once, without libraries."""
     disk_bytes: int = 0
     """Left in the warehouse."""
 
@@ -80,7 +81,7 @@ class StageWork:
         return self.forward + self.product + self.host_product + self.solve
 
     def ideal_seconds(self, rates: MachineRates) -> float:
-        """Time of the work if every part of it reached its rate, one after the other."""
+        """Time of the work if every part ran at its rate, one after the other."""
         return (
             self.forward / rates.forward
             + self.product / rates.product
@@ -92,34 +93,41 @@ class StageWork:
         )
 
 
+def work_of(cost: Cost, settings: Settings, shape: ModelShape) -> StageWork:
+    """What a stage of that cost has to do under these settings."""
+    return StageWork() if cost.function is None else resolve_name(cost.function)(settings, shape)
+
+
 def _model_bytes(settings: Settings, shape: ModelShape) -> int:
     batch = settings.collect.batch_size * settings.collect.seq_len
     weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
     return weights + 4 * (8 * batch * shape.d_model + HEAD_TOKENS * shape.vocabulary)
 
 
-def _start(settings: Settings, shape: ModelShape) -> StageWork:
-    """Loading the model: its weights are hashed, and converted to the precision that it runs in."""
+def start_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Loading the model: its weights are hashed and converted to the precision of the run."""
     weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
     return StageWork(loaded=weights, moved=PASSED * shape.n_parameters, memory_bytes=_model_bytes(settings, shape))
 
 
-def _collect(settings: Settings, shape: ModelShape) -> StageWork:
+def collect_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """The model over all tokens, and the moments of all pairs."""
     tokens, layers, d = settings.collect.n_tokens, settings.layers, shape.d_model
     moments = moments_bytes(settings, d)
     return StageWork(
         forward=tokens * shape.forward_flops(max(layers) + 1) / n_devices(settings),
-        product=tokens * 2 * d * d * (own_products(settings) + TRAIN * permutation_null_products(settings)),
+        product=tokens * 2 * d * d * (own_products(settings) + TRAIN * null_products(settings)),
         memory_bytes=_model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
         disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
     )
 
 
-def _saes(settings: Settings, shape: ModelShape) -> StageWork:
+def saes_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Training, and the spliced forward passes that judge."""
     saes, d, widths = settings.saes, shape.d_model, sae_widths(settings)
     trained = [widths[layer] for layer in saes.layers if not {layer} & {*saes.paths, *saes.releases}]
     costs = [_training_cost(settings, d, width) for width in trained]
-    # Clean once; for each SAE with its reconstruction, and with zeros, in its layer's place.
+    # Once clean; for each SAE once with its reconstruction and once with zeros in place of the layer.
     judged = saes.judge_sequences * settings.collect.seq_len if widths else 0
     passes = shape.forward_flops(shape.n_layers, logits=True) + sum(
         2 * shape.forward_flops(shape.n_layers - layer - 1, logits=True) for layer in widths
@@ -137,7 +145,7 @@ def _saes(settings: Settings, shape: ModelShape) -> StageWork:
 
 
 def _training_cost(settings: Settings, d: int, width: int) -> tuple[float, float]:
-    """FLOPs, and bytes moved, of one token in the training of an SAE."""
+    """FLOPs and bytes moved per token of SAE training."""
     saes = settings.saes
     weights = 2 * d * width
     updated = ADAM_BYTES * weights / saes.batch_size
@@ -146,7 +154,8 @@ def _training_cost(settings: Settings, d: int, width: int) -> tuple[float, float
     return kind.dense_products * weights, updated + kind.dense_passes * PASSED * width + gathered
 
 
-def _features(settings: Settings, shape: ModelShape) -> StageWork:
+def features_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Encoding the test tokens; if features are scored, the candidates' ablations too."""
     features, d, widths = settings.features, shape.d_model, sae_widths(settings)
     host = sum(2 * d * width * TEST * kept_tokens(settings) for width in widths.values())
     forward, moved, device_moved, largest = 0.0, 0.0, 0.0, max(widths.values(), default=0)
@@ -169,7 +178,8 @@ def _features(settings: Settings, shape: ModelShape) -> StageWork:
     )
 
 
-def _operators(settings: Settings, shape: ModelShape) -> StageWork:
+def operators_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Decompositions of the sources, a fit per method and pair, and scoring on test tokens."""
     operators, d, pairs = settings.operators, shape.d_model, settings.operators.pairs
     folds, n = settings.collect.n_folds, len(settings.operators.pairs)
     sources, targets = ({pair[end] for pair in pairs} for end in (0, 1))
@@ -198,15 +208,16 @@ def _method_flops(settings: Settings, method: OperatorMethod) -> int:
     return folds + cost.pair + SOLVE_FLOPS * cost.decompositions
 
 
-def _evaluate(settings: Settings, shape: ModelShape) -> StageWork:
+def evaluate_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Feature scores of every operator, canonical modes, and the amount of data."""
     operators, d, widths = settings.operators, shape.d_model, sae_widths(settings)
     tokens, methods, n = TEST * kept_tokens(settings), len(operators.methods), len(operators.pairs)
     shares, sources = len(operators.train_fractions), len({source for source, _ in operators.pairs})
     judged = [widths[target] for _, target in operators.pairs if target in widths]
     features = sum(judged) * methods
-    # Canonical modes, true and permuted, and the study's rank curve; a decomposition for each share of the data.
+    # Canonical modes, true and null, and the study's rank curve; a decomposition for each share of the data.
     cube = n * 3 * CANONICAL + sources * shares * (SOLVE_FLOPS + 4) + n * shares * 10
-    # Of an active feature, the decoder row is multiplied with the residual once for each operator.
+    # The decoder row of an active feature is multiplied with the residual once for each operator.
     gathered = tokens * settings.saes.k * 4 * d * len(judged) * methods
     return StageWork(
         host_product=tokens * (n * (4 + 2 * shares) * d * d + sum(2 * d * width for width in widths.values()))
@@ -218,10 +229,11 @@ def _evaluate(settings: Settings, shape: ModelShape) -> StageWork:
     )
 
 
-def _causal(settings: Settings, shape: ModelShape) -> StageWork:
+def causal_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Forward passes with edited residuals."""
     causal, pairs = settings.causal, causal_pairs(settings)
     tokens, sets = causal.n_sequences * settings.collect.seq_len, len(causal.positions)
-    # Mean, zero and random rotation know nothing of the source: they are run once for all pairs of a target.
+    # Mean, zero and random rotation do not depend on the source: they run once for all pairs of a target.
     shared = sum(name in SHARED for name in causal.interventions) * sets
     edits = len(causal.interventions) * sets + 2 * causal.n_features
     targets = [target for _, target in pairs]
@@ -235,20 +247,3 @@ def _causal(settings: Settings, shape: ModelShape) -> StageWork:
         memory_bytes=_model_bytes(settings, shape) + kept,
         disk_bytes=causal.n_sequences * (edits + 1) * len(pairs) * LOSS_BYTES,
     )
-
-
-STAGES: dict[str, Callable[[Settings, ModelShape], StageWork]] = {
-    "start": _start,
-    "collect": _collect,
-    "saes": _saes,
-    "features": _features,
-    "operators": _operators,
-    "evaluate": _evaluate,
-    "causal": _causal,
-}
-"""Stages in their order; ``start`` is the process, the Prefect server and the model."""
-
-
-def stage_work(settings: Settings, shape: ModelShape, stage: str) -> StageWork:
-    """What one stage of these settings takes; nothing for ``report``, whose time is the same whatever the study."""
-    return STAGES[stage](settings, shape) if stage in STAGES else StageWork()

@@ -1,6 +1,6 @@
-"""``ato deploy``: the deployments of ``prefect.yaml``, their work pools, triggers and the accelerator's limit on a server.
+"""``ato deploy``: registers deployments, work pools, triggers and the accelerator's limit on a Prefect server.
 
-Registering again replaces what has changed and adds nothing twice. Schedules are registered once: from then on they
+Registering again updates what has changed and adds nothing twice. Schedules are registered once: from then on they
 belong to the person who switches them on in the pages of the server.
 """
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The folder that holds ``flows/`` and ``prefect.yaml``: where the entrypoints of the deployments are found."""
+"""The folder of ``flows/`` and ``prefect.yaml``: entrypoints of the deployments are relative to it."""
 POOLS = {
-    "cpu": "Stages that read tables: any machine with cores and memory",
-    "gpu": "Stages that run the language model: a machine with an accelerator, or the only one there is",
+    "cpu": "Stages that read tables: any machine with enough cores and memory",
+    "gpu": "Stages that run the language model: a machine with an accelerator, if there is one",
 }
 
 
@@ -49,7 +49,7 @@ class Declared:
 
     @property
     def schedules(self) -> list[dict[str, Any]]:
-        """Cron schedules with slug and whether they are switched on."""
+        """Cron schedules, with slug and state."""
         return self.entry.get("schedules", [])
 
     @property
@@ -59,7 +59,7 @@ class Declared:
 
     @cached_property
     def flow(self) -> "Flow[..., Any]":
-        """The flow that the entrypoint names."""
+        """The flow of the entrypoint."""
         from importlib import import_module
 
         path, function = self.entry["entrypoint"].split(":")
@@ -67,7 +67,7 @@ class Declared:
 
     @property
     def form(self) -> dict[str, Any]:
-        """JSON schema of the parameters, with a line on each; the profile comes first: it may make the rest unnecessary."""
+        """JSON schema of the parameters with their descriptions; the profile comes first, since it may replace the rest."""
         from flows.engine.forms import HELP
 
         schema = self.flow.parameters.model_dump()
@@ -77,7 +77,7 @@ class Declared:
             properties[name] = properties[name] | {"position": position, "description": HELP[name]}
         for group in schema["definitions"].values():
             for name, field in group.get("properties", {}).items():
-                field["title"] = name  # as profiles, the command line and tables have it
+                field["title"] = name  # as in profiles, on the command line and in tables
         return schema
 
 
@@ -94,13 +94,13 @@ def declared() -> list[Declared]:
 
 
 def deploy(profile: str = "demo") -> None:
-    """Register everything on the server that PREFECT_API_URL names, and print what is registered.
+    """Register everything on the server of PREFECT_API_URL, and print it.
 
     Args:
-        profile: whose settings the forms show at first, and scheduled runs take.
+        profile: its settings are shown in the forms at first, and used by scheduled runs.
 
     Raises:
-        UnavailableError: no server is named, or it does not answer.
+        UnavailableError: PREFECT_API_URL is not set, or the server does not answer.
     """
     settings = load_settings(profile)
     address = check_server()
@@ -126,7 +126,7 @@ def check_server() -> str:
     """Address of the server's API.
 
     Raises:
-        UnavailableError: none is named, or it does not answer.
+        UnavailableError: PREFECT_API_URL is not set, or the server does not answer.
     """
     address = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     if not address:
@@ -146,7 +146,7 @@ def check_server() -> str:
 
 
 def _register_shared(client: "SyncPrefectClient") -> None:
-    """Work pools, and as many slots of the accelerator as this machine has; a number set by hand stays."""
+    """Register work pools, and one slot per accelerator of this machine; a number set by hand is kept."""
     import torch
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -170,7 +170,7 @@ def _register_shared(client: "SyncPrefectClient") -> None:
 
 
 def register(client: "SyncPrefectClient", deployment: Declared, settings: Settings) -> None:
-    """Create or update one deployment and replace its triggers; schedules that are there stay as they are."""
+    """Create or update one deployment and replace its triggers; existing schedules are kept."""
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.objects import ConcurrencyOptions
     from prefect.client.schemas.schedules import CronSchedule
@@ -217,7 +217,7 @@ def register(client: "SyncPrefectClient", deployment: Declared, settings: Settin
 
 
 def occasions(deployment: Declared) -> Iterator[str]:
-    """When a deployment runs by itself, in words: a line an event or schedule."""
+    """When a deployment runs by itself, one line per event or schedule."""
     for trigger in deployment.triggers:
         only = " and ".join(
             f"{label.removeprefix('ato.')} {value}" for label, value in trigger.get("match", {}).items()

@@ -1,9 +1,9 @@
-"""Runs that die go again by themselves: automations that ``ato deploy`` registers, and what ``ato up`` adds to them.
+"""Recovery of runs that die: automations that ``ato deploy`` registers, and what ``ato up`` adds to them.
 
-The server learns of a run that died from its worker, or, if that died too, from the silence of the run; it then
-schedules the same run again. A run goes on after the last complete shard: what stages had committed is skipped.
-A server that was itself started again less than five minutes after a run's last change of state takes up to fifteen
-minutes to react to the next one: Prefect waits so long for the events that it may have missed.
+The server learns that a run died from its worker or, if that died too, from the silence of the run; it then schedules
+the same run again. The run resumes after the last complete shard: completed stages are skipped.
+A server that restarts less than five minutes after a run's last change of state takes up to fifteen minutes to react to
+the next one: Prefect waits that long for events that it may have missed.
 """
 
 import time
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from prefect.events import AutomationCore
 
 MOST_RESTARTS = 3
-"""Of one run, after crashes: what always crashes must not go on for ever."""
+"""Restarts of one run after crashes: a run that always crashes must not go on forever."""
 PAUSE = timedelta(seconds=10)
-"""Between a crash and the next attempt."""
+"""Time between a crash and the next attempt."""
 SILENCE = timedelta(minutes=10)
-"""A run without a sign of life for so long has crashed; Prefect's default is a heartbeat each three minutes."""
+"""A run without a sign of life for this long has crashed; Prefect's default is a heartbeat every three minutes."""
 TAG = "prefect.tag.ato"
-"""What the server calls the tag of our deployments and their runs."""
+"""Resource id of the tag of our deployments and their runs."""
 UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")
-"""States of runs that some process is, or was, at work on."""
+"""States of runs that have, or had, a process."""
 
 
 def automations() -> Iterator["AutomationCore"]:
-    """The two rules of the server, whatever worker a run was on."""
+    """The two automations of the server; they apply to the runs of every worker."""
     from prefect.client.schemas.objects import StateType
     from prefect.events import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
 
@@ -42,7 +42,7 @@ def automations() -> Iterator["AutomationCore"]:
     yield AutomationCore(
         name="ato crashed runs go again",
         description=f"The same run, at most {MOST_RESTARTS} times; complete stages and shards are skipped",
-        # Some seconds after the last that was heard of it: a worker says twice that a run has crashed.
+        # Some seconds after the last event of the run: a worker reports a crash twice.
         trigger=EventTrigger(
             posture=Posture.Proactive,
             after={"prefect.flow-run.Crashed"},
@@ -55,7 +55,7 @@ def automations() -> Iterator["AutomationCore"]:
         ),
         actions=[
             ChangeFlowRunState(
-                state=StateType.SCHEDULED, name="Resuming", message="its process died; it goes on where it was"
+                state=StateType.SCHEDULED, name="Resuming", message="its process died; it resumes where it stopped"
             )
         ],
     )
@@ -79,7 +79,7 @@ def automations() -> Iterator["AutomationCore"]:
 
 
 def register_automations(client: "SyncPrefectClient") -> None:
-    """Create or replace the rules; one that was switched off in the pages stays off."""
+    """Create or update the automations; one that was switched off in the pages stays off."""
     for automation in automations():
         there = client.read_automations_by_name(automation.name)
         if there:
@@ -89,9 +89,9 @@ def register_automations(client: "SyncPrefectClient") -> None:
 
 
 def resume_all(api: str) -> int:
-    """Schedule the deployments' runs again whose processes ended with the platform; returns how many.
+    """Schedule runs of deployments again whose processes ended with the platform; returns how many.
 
-    Only before the workers start: until then no run of this server has a process. Runs of subflows are made anew.
+    Call it before the workers start: until then no run of this server has a process. Subflows get new runs.
     """
     resumed = 0
     for run in _runs(api):
@@ -107,13 +107,13 @@ def resume_all(api: str) -> int:
 
 @dataclass(frozen=True)
 class LostWorker:
-    """A worker of this machine that died, and the runs whose processes it left behind, which are ended."""
+    """A worker of this machine that died, and the runs that it left behind, whose processes have been ended."""
 
     pool: str
     run_ids: frozenset[str]
 
     def report(self, api: str) -> bool:
-        """Schedule its runs again, if they have not gone too often, and the pool's pending ones; False: no server answers."""
+        """Schedule its runs again unless restarted too often, and pending ones of the pool; False if no server answers."""
         try:
             for run in _runs(api):
                 if run["work_pool_name"] == self.pool and run["state_type"] == "PENDING":
@@ -127,11 +127,11 @@ class LostWorker:
 
 
 def lost_worker(pool: str, worker: str, token: str) -> LostWorker:
-    """End the flow runs of a worker that died: the one that takes its place must not work beside them.
+    """End the flow runs of a worker that died: they must not run beside those of its successor.
 
     Args:
         pool: of the worker.
-        worker: its name, which Prefect puts into the environment of the runs.
+        worker: its name, which Prefect puts in the environment of its runs.
         token: of the ``ato up`` that started it.
     """
     run_ids = set()
@@ -154,7 +154,7 @@ def _set_state(api: str, run: dict[str, Any], kind: str, name: str) -> None:
 
 
 def _post(address: str, body: dict[str, Any]) -> Any:
-    """Ask Prefect's server; one whose SQLite database is busy says 503, and means: again in a moment."""
+    """POST to Prefect's server; it answers 503 while its SQLite database is busy, so try again."""
     for pause in (0.5, 1, 2, 4, 8, 0):
         answer = httpx.post(address, json=body, timeout=60)
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:

@@ -1,4 +1,4 @@
-"""The programs that ``ato up`` runs, each on loopback: command, address, and how to see that it works."""
+"""The services of ``ato up``, each on loopback: command, address and health check."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from flows.local.deployments import ROOT
 HOST = "127.0.0.1"
 PORTS = {"prefect": 4200, "mlflow": 5000, "dashboard": 8501}
 POLL_SECONDS = 3
-"""How often a worker looks for runs: the time that each link of a chain of events waits at most."""
+"""How often a worker polls for runs: the longest delay at each link of a chain of events."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,22 @@ class Service:
     """One program."""
 
     name: str
-    """Of its log file, and in messages."""
+    """In messages, and of its log file."""
     command: tuple[str, ...]
     healthy: Callable[[], bool]
-    """Whether it does its work now."""
+    """Whether it works now."""
     address: str | None = None
     """Of its pages."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Laid over that of ``ato up``."""
+    """Variables added to those of ``ato up``."""
     holds_runs: bool = False
-    """Whether flow runs are its children: they end with it, and go on where they were at the next start."""
+    """Whether flow runs are its children: they end with it, and resume at the next start."""
 
 
 def prefect_server(port: int) -> Service:
     """The Prefect server with its pages; its database lies in PREFECT_HOME."""
     address = f"http://{HOST}:{port}"
-    # The pages ask the address that these variables give, whatever the command line says.
+    # The pages use the address in these variables, whatever the command line says.
     environment = {
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
@@ -50,7 +50,7 @@ def prefect_server(port: int) -> Service:
 
 
 def mlflow_server(port: int, database: str) -> Service:
-    """MLflow's pages over the registry's database, with one worker: by default it starts fifteen processes."""
+    """MLflow's pages over the registry's database, with one worker; the default is fifteen processes."""
     address = f"http://{HOST}:{port}"
     command = (
         sys.executable,
@@ -73,7 +73,7 @@ def mlflow_server(port: int, database: str) -> Service:
 
 
 def dashboard(port: int) -> Service:
-    """The pages over the warehouse."""
+    """The dashboard over the warehouse."""
     address = f"http://{HOST}:{port}"
     command = (
         sys.executable,
@@ -90,7 +90,7 @@ def dashboard(port: int) -> Service:
 
 
 def worker(pool: str, api: str) -> Service:
-    """A worker that runs the flows of one pool, one at a time, each in a process of its own."""
+    """A worker for the flows of one pool, one at a time, each in a process of its own."""
     name = f"worker-{pool}"
     command = (
         sys.executable,
@@ -112,12 +112,12 @@ def worker(pool: str, api: str) -> Service:
 
 
 def worker_name(pool: str) -> str:
-    """Of our worker of a pool, as the server and the environment of its runs have it."""
+    """Name of our worker of a pool, on the server and in the environment of its runs."""
     return f"ato-{pool}"
 
 
 def online_workers(api: str, pool: str) -> int:
-    """How many workers of a pool have been heard of lately.
+    """Number of online workers of a pool.
 
     Raises:
         httpx.HTTPError: the server does not answer, or has no such pool.
@@ -142,15 +142,15 @@ def _answers(url: str) -> bool:
 
 
 def choose_port(service: str, asked: int | None, taken: set[int]) -> int:
-    """The port that was asked for, else the service's own or the next free one above it.
+    """The requested port, else the service's default or the next free port above it.
 
     Args:
-        service: whose default to start from.
-        asked: by the user.
-        taken: ports given to other services already.
+        service: name of the service, for its default port.
+        asked: the requested port, if any.
+        taken: ports already given to other services.
 
     Raises:
-        InputError: the port that was asked for is taken, or none is free.
+        InputError: the requested port is taken, or none is free.
     """
     if asked is not None:
         if asked in taken or not _free(asked):
@@ -164,7 +164,7 @@ def choose_port(service: str, asked: int | None, taken: set[int]) -> int:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just released is free
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -173,7 +173,7 @@ def _free(port: int) -> bool:
 
 
 def log_path(service: str) -> Path:
-    """Where a service's output is kept."""
+    """Log file of a service."""
     return data_folder() / "logs" / f"{service}.log"
 
 
@@ -183,11 +183,11 @@ def shared_environment(api: str, mlflow: str, token: str, dashboard: str | None 
     Args:
         api: of the Prefect server.
         mlflow: address of MLflow's pages.
-        token: by which the processes of this ``ato up`` are found again.
+        token: marks the processes of this ``ato up``.
         dashboard: address of the dashboard, if it runs.
     """
     root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
-    # Operators of a warehouse on an object store are registered through the server, there being no folder beside it.
+    # Operators of a warehouse on an object store are registered through the server: there is no folder beside it.
     registry = {"MLFLOW_TRACKING_URI": mlflow} if "://" in root else {}
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return dict(os.environ) | {

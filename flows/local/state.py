@@ -1,4 +1,4 @@
-"""What ``ato up`` writes down for other terminals: its process, its addresses; and the lock that says it is running."""
+"""State of a running ``ato up`` for other terminals (its process and addresses), and the lock that allows only one."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ STATE, LOCK = "up.json", "up.lock"
 
 @dataclass(frozen=True)
 class UpState:
-    """A running ``ato up``, as ``data/up.json`` holds it."""
+    """A running ``ato up``, as stored in ``data/up.json``."""
 
     pid: int
     token: str
@@ -29,19 +29,19 @@ class UpState:
     """Service -> process."""
 
     def write(self) -> None:
-        """Replace the file at once, so that no reader sees half of it."""
+        """Replace the file atomically, so that no reader sees half of it."""
         staging = state_path().with_suffix(f".{os.getpid()}")
         staging.write_text(json.dumps(asdict(self), indent=1) + "\n")
         os.replace(staging, state_path())
 
 
 def state_path() -> Path:
-    """The file, beside a local warehouse."""
+    """The file, beside the warehouse."""
     return data_folder() / STATE
 
 
 def read_state() -> UpState | None:
-    """The state that was written last; None if the last ``ato up`` ended in order, or there was none."""
+    """The state written last; None if the last ``ato up`` ended normally, or there was none."""
     try:
         values: dict[str, Any] = json.loads(state_path().read_text())
         return UpState(**values)
@@ -51,9 +51,9 @@ def read_state() -> UpState | None:
 
 @contextmanager
 def only_one() -> Iterator[UpState | None]:
-    """Hold the data folder for one ``ato up``; gives the state that a killed one left behind, if any.
+    """Lock the data folder for one ``ato up``; yields the state that a killed one left behind, if any.
 
-    The lock is the kernel's: it ends with its process, however that ends.
+    The kernel holds the lock: it ends with its process, however that ends.
 
     Raises:
         InputError: another one holds it.
@@ -89,6 +89,6 @@ def running_api() -> str | None:
 
 
 def use_running_server() -> None:
-    """Let Prefect use the server of a running ``ato up``, unless PREFECT_API_URL names one; before Prefect is imported."""
+    """Make Prefect use the server of a running ``ato up``, unless PREFECT_API_URL is set; call it before importing Prefect."""
     if not os.environ.get("PREFECT_API_URL") and (api := running_api()):
         os.environ["PREFECT_API_URL"] = api

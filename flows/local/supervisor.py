@@ -1,4 +1,4 @@
-"""Child processes that are watched: started in groups of their own, restarted when they die, all stopped in the end."""
+"""Supervised child processes: started in process groups of their own, restarted when they die, all stopped at the end."""
 
 import os
 import signal
@@ -16,32 +16,32 @@ from flows.local.deployments import ROOT
 from flows.local.services import Service, log_path
 
 START_SECONDS = 180
-"""Longest wait for a service to work; the first start of a server migrates its database."""
+"""Longest wait for a service to become healthy; the first start of a server migrates its database."""
 STOP_SECONDS = 5
-"""Time to end in order, after which a process is killed."""
+"""Time to end normally, after which a process is killed."""
 RESTARTS = 5
-"""In a row, before a service is given up."""
+"""Consecutive restarts before a service is given up."""
 STEADY_SECONDS = 300
-"""A service that has run so long starts anew at no restarts."""
+"""After running this long, the count of restarts begins again at zero."""
 LARGEST_LOG = 20 * 2**20
 TAIL = 12
-"""Lines of a log that are shown."""
+"""Lines shown from the end of a log."""
 
 
 @dataclass
 class Child:
-    """A service and the process that runs it now."""
+    """A service and its current process."""
 
     service: Service
     process: subprocess.Popen[bytes]
     started: float = field(default_factory=time.monotonic)
     restarts: int = 0
     due: float | None = None
-    """When it is started again; None while it runs."""
+    """When to restart it (monotonic clock); None while it runs."""
 
 
 class Supervisor:
-    """Starts services, sees that they work, restarts those that end, and stops them all.
+    """Starts services, checks that they work, restarts those that end, and stops them all.
 
     Args:
         environment: of every process; ``ATO_UP`` in it marks them and all their descendants.
@@ -61,7 +61,7 @@ class Supervisor:
         """Start services together and wait until all of them work.
 
         Raises:
-            UnavailableError: one ended, or did not work in time; with the end of its log.
+            UnavailableError: one ended, or was not healthy in time; the end of its log is printed.
         """
         started = [Child(service, self._launch(service)) for service in services]
         self._children += started
@@ -75,10 +75,10 @@ class Supervisor:
                 time.sleep(0.2)
 
     def watch(self) -> Iterator[list[str]]:
-        """Look after the services for ever; yields, each time it has looked, the names of those started again.
+        """Watch the services forever; yields, after each look, the names of those that were restarted.
 
         Raises:
-            UnavailableError: a service ended again and again.
+            UnavailableError: a service ended too many times in a row.
         """
         while True:
             yield [child.service.name for child in self._children if self._look_after(child)]
@@ -100,14 +100,14 @@ class Supervisor:
         child.restarts += 1
         child.due = now + pause
         _kill(descendants_in_group(child.process.pid))
-        self._say(f"{name} ended with code {code}; starting it again in {pause:.0f} s. The end of its log:")
+        self._say(f"{name} ended with code {code}; restarting it in {pause:.0f} s. The end of its log:")
         self._say(tail(log_path(name)))
         return False
 
     def stop(self) -> None:
-        """End everything within seconds: flow runs and their workers at once, the rest in order, nothing left over.
+        """End everything within seconds: kill flow runs and their workers, then terminate the rest; nothing is left over.
 
-        A flow run is killed, not asked: its state stays what it was, and the next start lets it go on where it was.
+        A killed flow run keeps its state on the server, so the next start resumes it.
         """
         holders = [child.process.pid for child in self._children if child.service.holds_runs]
         _kill([*holders, *(pid for holder in holders for pid in _tree(holder))])
@@ -127,7 +127,7 @@ class Supervisor:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > LARGEST_LOG:
             path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as log:  # appended to: the output of flow runs would otherwise be written over
+        with path.open("ab") as log:  # appended: the output of flow runs would otherwise be overwritten
             return subprocess.Popen(
                 service.command,
                 cwd=ROOT,
@@ -140,7 +140,7 @@ class Supervisor:
 
     def _failure(self, service: Service, what: str) -> UnavailableError:
         self._say(tail(log_path(service.name)))
-        return UnavailableError(f"{service.name} {what}", where=log_path(service.name), cure="see the lines above")
+        return UnavailableError(f"{service.name} {what}", where=log_path(service.name), cure="see the log above")
 
 
 def tail(path: Path) -> str:
@@ -152,9 +152,9 @@ def tail(path: Path) -> str:
 
 
 def end_marked(token: str) -> list[int]:
-    """Kill every process that carries the mark of an ``ato up`` in its environment; returns which they were.
+    """Kill every process that has the token of an ``ato up`` in its environment; returns their ids.
 
-    Parents and groups do not find them all: a flow run has a session of its own, and outlives a worker that was killed.
+    Parents and process groups do not find them all: a flow run has its own session, and outlives a killed worker.
     """
     found = []
     for process in psutil.process_iter():
@@ -167,7 +167,7 @@ def end_marked(token: str) -> list[int]:
 
 
 def descendants_in_group(leader: int) -> list[int]:
-    """Processes of the group of a service that ended: they would hold its port."""
+    """Remaining processes in the group of a service that ended: they would hold its port."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

@@ -1,4 +1,4 @@
-"""``ato up``: the whole platform on this machine, on loopback: servers, workers, pages; until Ctrl-C or SIGTERM."""
+"""``ato up``: the whole platform on this machine, on loopback: servers, workers and pages, until Ctrl-C or SIGTERM."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """The user, or the system, wants everything to end."""
+    """The user or the system asks for everything to stop."""
 
 
 def up(
@@ -49,22 +49,22 @@ def up(
     mlflow_port: int | None = None,
     dashboard_port: int | None = None,
 ) -> None:
-    """Start everything, register the deployments, print the addresses, and look after it until told to stop.
+    """Start everything, register the deployments, print the addresses, and watch the services until told to stop.
 
     Args:
-        profile: whose settings the forms show at first.
+        profile: its settings are shown in the forms at first.
         with_dashboard: whether to start the dashboard.
-        prefect_port: default 4200 or the next free one; likewise the others.
+        prefect_port: default: 4200, or the next free port; likewise the others.
 
     Raises:
-        InputError: an ``ato up`` runs on this data folder already, or a port that was asked for is taken.
-        UnavailableError: a service does not start, or ends again and again.
+        InputError: an ``ato up`` is already running on this data folder, or a requested port is taken.
+        UnavailableError: a service does not start, or keeps ending.
     """
     if address := os.environ.get("PREFECT_API_URL"):
         raise InputError(
-            "PREFECT_API_URL names another Prefect server",
+            "PREFECT_API_URL is set to another Prefect server",
             where=address,
-            cure="unset it to run everything here; for one more machine on that server: prefect worker start --pool gpu",
+            cure="unset it to run everything here; to add this machine to that server: prefect worker start --pool gpu",
         )
     for signal_ in ENDINGS:
         signal.signal(signal_, _stop)
@@ -84,21 +84,21 @@ def up(
             console.print("Stopping ...")
         finally:
             for signal_ in ENDINGS:
-                signal.signal(signal_, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them running
+                signal.signal(signal_, signal.SIG_IGN)  # a second Ctrl-C must not leave half of the services running
             if supervisor is not None:
                 supervisor.stop()
-    console.print("All stopped. Flow runs that were under way go on with the next `ato up`.")
+    console.print("All stopped. Unfinished flow runs resume with the next `ato up`.")
 
 
 def _run(
     supervisor: Supervisor, services: list[Service], state: UpState, environment: dict[str, str], api: str, profile: str
 ) -> NoReturn:
-    """Servers first, then what they are asked to hold, then the workers; then watch."""
-    state.write()  # before anything runs: should this process be killed now, the next one finds what it started
+    """Start the servers, then register deployments, then start the workers; then watch."""
+    state.write()  # before anything runs: if this process is killed, the next one finds what it started
     console.print(f"Starting {', '.join(service.name for service in services)} ...")
     supervisor.start(*services)
     if n := resume_all(api):
-        console.print(f"{n} flow runs were under way when the platform ended: scheduled again.")
+        console.print(f"{n} flow runs were unfinished when the platform ended: scheduled again.")
     _child(["deploy", "--profile", profile], environment)
     pools = {worker(pool, api).name: pool for pool in POOLS}
     supervisor.start(*(worker(pool, api) for pool in POOLS))
@@ -111,7 +111,7 @@ def _run(
         lost = [pools[name] for name in restarted if name in pools]
         unreported += [lost_worker(pool, worker_name(pool), state.token) for pool in lost]
         unreported = [worker for worker in unreported if not worker.report(api)]
-    raise AssertionError("watching has no end")
+    raise AssertionError("watch() never returns")
 
 
 def _services(asked: dict[str, int | None], with_dashboard: bool) -> list[Service]:
@@ -133,7 +133,7 @@ def _announce_moved(ports: dict[str, int], asked: dict[str, int | None]) -> None
 
 
 def _registry() -> str:
-    """Address of the registry's database, which is made whole before a server of MLflow's opens it."""
+    """Address of the registry's database, which is created completely before MLflow's server opens it."""
     root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
     local = root if "://" not in root else str(data_folder() / "warehouse")
     code = "import sys; from warehouse.registry.database import *; uri = tracking_uri(sys.argv[1]); open_client(uri); print(uri)"
@@ -151,14 +151,14 @@ def _registry() -> str:
 
 
 def _child(arguments: list[str], environment: dict[str, str]) -> None:
-    """Run one of our own commands in a process that is gone afterwards, with all that it imported."""
+    """Run one of our own commands in a process of its own, so that its imports do not stay in memory."""
     done = subprocess.run([sys.executable, "-m", "flows.cli", *arguments], env=environment, check=False)
     if done.returncode:
-        raise UnavailableError(f"`ato {' '.join(arguments)}` failed", cure="see the line above")
+        raise UnavailableError(f"`ato {' '.join(arguments)}` failed", cure="see the message above")
 
 
 def _clear(left_behind: UpState | None) -> None:
-    """End what an ``ato up`` that was killed has left running: it holds the ports and the databases."""
+    """End processes that a killed ``ato up`` left running: they hold ports and databases."""
     ended = end_marked(left_behind.token) if left_behind else []
     for server in orphaned_servers():
         with suppress(psutil.Error):
@@ -177,12 +177,12 @@ def _show(addresses: dict[str, str]) -> None:
         "mlflow": "the registry of operators",
         "dashboard": "the results",
     }
-    table = Table("", "address", "what is there", header_style="bold")
+    table = Table("", "address", "contents", header_style="bold")
     for name, address in addresses.items():
         table.add_row(name, address, meaning[name])
     console.print(table)
     console.print(f"Logs: {log_path('prefect').parent}   Stop with Ctrl-C.", soft_wrap=True)
-    console.print(f"Ready {time.strftime('%H:%M:%S')}. `ato run` and `ato doctor` in other terminals find this server.")
+    console.print(f"Ready {time.strftime('%H:%M:%S')}. `ato run` and `ato doctor` in other terminals use this server.")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

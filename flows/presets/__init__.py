@@ -1,4 +1,4 @@
-"""Presets: named groups of settings that are laid over a profile's, such as all that the published study did."""
+"""Presets: named groups of settings that replace those of a profile, such as those of the published study."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ FOLDER = Path(__file__).parent
 
 
 def preset_names() -> list[str]:
-    """Names of the presets that come with the platform."""
+    """Names of the built-in presets."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def apply_preset(values: dict[str, Any], name: str) -> dict[str, Any]:
-    """The values of a profile (stage -> setting -> value) with a preset's laid over them; neither is changed.
+    """The values of a profile (stage -> setting -> value) replaced by those of a preset; neither input is changed.
 
-    Groups are merged setting by setting; a list or mapping that is the value of a setting is replaced as a whole.
+    Groups are merged setting by setting; a value that is a list or mapping is replaced as a whole.
 
     Raises:
         SettingsError: no such preset.

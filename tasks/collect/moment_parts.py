@@ -14,24 +14,23 @@ from ato.residuals import ResidualSource, run_pass
 from tasks.collect.moments import (
     MomentsPass,
     StudyMoments,
-    attention_layers,
     moments_stage,
     needs_permutation_null,
     publish_moments,
     write_moments,
 )
 from tasks.collect.plan import forget_parts, part_path, plan_of
-from tasks.collect.sources import collection_row, shard_source
-from tasks.engine.parallel_parts import divided, run_parts
+from tasks.collect.sources import shard_source
+from tasks.collect.work import CollectWork
+from tasks.engine.parallel_parts import run_parts, split_evenly
 from tasks.engine.progress import Progress
 from tasks.engine.stage import Stage
-from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
+from tasks.settings import OperatorSettings
+from warehouse.catalog.lookups import collection_row
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
 
-def gather_moments(
-    collection: str, model: ModelSettings, settings: CollectSettings, operators: OperatorSettings, parts: int = 1
-) -> None:
+def gather_moments(work: CollectWork, parts: int = 1) -> None:
     """The moments stage of a complete collection, from one pass over its shards, or from one of each part.
 
     The result of several parts is that of one to the rounding of the products (float64 for residuals of up to 256
@@ -41,33 +40,29 @@ def gather_moments(
     Args:
         parts: tasks that share the shards; 1 does all of it here.
     """
-    warehouse = Warehouse()
-    stage, row = moments_stage(warehouse, collection, operators), collection_row(warehouse, collection)
+    warehouse, operators = Warehouse(), work.operators
+    stage, row = moments_stage(warehouse, work.collection, operators), collection_row(warehouse, work.collection)
     if parts > 1:
-        shards = divided(len(plan_of(warehouse, row).sequences), parts)
-        run_parts("moments", gather_part, shards, collection, model, settings, operators)
+        shards = split_evenly(len(plan_of(warehouse, row).sequences), parts)
+        run_parts("moments", gather_part, shards, work)
         merge_parts(stage, shards, operators)
         return
-    source = shard_source(warehouse, row, model, settings, attention_layers(operators))
+    source = shard_source(work)
     moments = MomentsPass(source, operators)
-    with Progress("moments", row["n_kept"], "tokens") as progress:
+    with Progress("moments", row.n_kept, "tokens") as progress:
         run_pass(source, [moments], layers=sorted(operators.layers), on_block=lambda block: progress.advance(block.n))
     publish_moments(stage, moments.moments)
 
 
 @task(name="moments, part", cache_policy=NO_CACHE)
-def gather_part(
-    shards: range, collection: str, model: ModelSettings, settings: CollectSettings, operators: OperatorSettings
-) -> None:
+def gather_part(shards: range, work: CollectWork) -> None:
     """The moments of some shards of a complete collection, unless they are there."""
     warehouse = Warehouse()
-    if is_gathered(warehouse, collection, operators, shards):
+    if is_gathered(warehouse, work.collection, work.operators, shards):
         return
-    row = collection_row(warehouse, collection)
-    source = shard_source(warehouse, row, model, settings, attention_layers(operators), shards)
     with Progress("moments", len(shards), "shards") as progress:
-        moments = gather(source, operators, progress)
-    keep(warehouse, collection, operators, shards, moments)
+        moments = gather(shard_source(work, shards), work.operators, progress)
+    keep(warehouse, work.collection, work.operators, shards, moments)
 
 
 def gather(source: ResidualSource, operators: OperatorSettings, progress: Progress) -> StudyMoments:

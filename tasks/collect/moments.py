@@ -10,10 +10,12 @@ from ato.errors import SettingsError
 from ato.moments import Moments
 from ato.residuals import ResidualBlock, ResidualSource
 from ato.residuals.pairing import PairedSource, PermutedSource
-from ato.residuals.position_policies import Layer, parse_policy, permuted_key, source_key
+from ato.residuals.position_policies import Layer, permuted_key, source_key
 from tasks.collect.sources import residual_source
+from tasks.collect.work import attention_layers
 from tasks.engine.stage import Stage
-from tasks.settings import ModelSettings, OperatorSettings
+from tasks.engine.study import Study
+from tasks.settings import OperatorSettings
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
 
@@ -30,7 +32,7 @@ class StudyMoments:
         """The moments of the permutation null, and the keys of one pair in them."""
         if self.permuted is None:
             raise SettingsError(
-                "the moments hold no shuffled documents", cure="set operators.permutation_null=true and run again"
+                "the moments have no permutation null", cure="set operators.permutation_null=true and run again"
             )
         return self.permuted, (permuted_key(source), target)
 
@@ -103,11 +105,10 @@ def write_moments(stage: Stage, moments: StudyMoments) -> list[FileRecord]:
     return files
 
 
-def load_moments(
-    warehouse: Warehouse, collection: str, settings: OperatorSettings, pairs: Iterable[tuple[int, int]]
-) -> StudyMoments:
+def load_moments(study: Study, settings: OperatorSettings, pairs: Iterable[tuple[int, int]]) -> StudyMoments:
     """The moments of some (source layer, target layer) that ``publish_moments`` wrote for these settings."""
-    stage, policy, pairs = moments_stage(warehouse, collection, settings), settings.position_policy, list(pairs)
+    warehouse, policy, pairs = study.warehouse, settings.position_policy, list(pairs)
+    stage = moments_stage(warehouse, study.collection, settings)
     keyed = [(source_key(*pair, policy), pair[1]) for pair in pairs]
     own = Moments.load(warehouse.artifact_path(*_path(stage)), keyed)
     if not needs_permutation_null(settings):
@@ -120,17 +121,7 @@ def _path(stage: Stage, suffix: str = "") -> tuple[str, str]:
     return ("moments", f"{stage.key}{suffix}.safetensors")
 
 
-def attention_layers(settings: OperatorSettings) -> list[int]:
-    """Blocks whose attention the position policy needs."""
-    needed = parse_policy(settings.position_policy).needs_attention
-    return sorted({target for _, target in settings.pairs}) if needed else []
-
-
-def paired_source(warehouse: Warehouse, row: dict, model: ModelSettings, settings: OperatorSettings) -> ResidualSource:
-    """The residuals of a collection as pairs of source and target rows.
-
-    Args:
-        row: of the table ``collections``.
-    """
-    source = residual_source(warehouse, row, model, attention_layers(settings))
+def paired_source(study: Study, settings: OperatorSettings) -> ResidualSource:
+    """The residuals of a study's collection as pairs of source and target rows."""
+    source = residual_source(study, attention_layers(settings))
     return PairedSource(source, settings.pairs, settings.position_policy)

@@ -18,10 +18,11 @@ from tasks.collect.moment_parts import gather, is_gathered, keep
 from tasks.collect.moments import MomentsPass, StudyMoments
 from tasks.collect.plan import CollectionPlan, make_plan, part_path
 from tasks.collect.shard_source import CollectingSource
+from tasks.collect.work import CollectWork
 from tasks.engine.model_cache import language_model, model_replicas
-from tasks.engine.parallel_parts import divided, run_parts
+from tasks.engine.parallel_parts import run_parts, split_evenly
 from tasks.engine.progress import Progress
-from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
+from tasks.settings import OperatorSettings
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
 if TYPE_CHECKING:
@@ -40,58 +41,39 @@ class Collected:
     """The moments, or the runs of shards whose moments are to be merged."""
 
 
-def collect_shards(
-    collection: str,
-    model: ModelSettings,
-    settings: CollectSettings,
-    layers: tuple[int, ...],
-    operators: OperatorSettings,
-) -> Collected:
+def collect_shards(work: CollectWork) -> Collected:
     """Run all shards here, in order; one stream feeds the writer of activations and the moments."""
-    lm = language_model(model)
+    lm, settings, layers = language_model(work.model), work.settings, work.layers
     lm.check_layers(layers)
+    replicas = model_replicas(work.model)
     with Progress("collect", settings.n_tokens, "tokens") as progress:
         source = CollectingSource(
-            Warehouse(), collection, lm, settings, layers, replicas=model_replicas(model), on_tokens=progress.advance
+            Warehouse(), work.collection, lm, settings, layers, replicas=replicas, on_tokens=progress.advance
         )
-        moments = MomentsPass(source, operators)
+        moments = MomentsPass(source, work.operators)
         run_pass(source, [moments])
     return Collected(source.plan, source.records, source.tokens_run, moments.moments)
 
 
-def share_shards(
-    collection: str,
-    model: ModelSettings,
-    settings: CollectSettings,
-    layers: tuple[int, ...],
-    operators: OperatorSettings,
-    parts: int,
-    dtype: str,
-) -> Collected:
-    """Let tasks run the shards, a run of consecutive ones each, after one that makes the plan and runs the pilot.
-
-    Args:
-        dtype: that the model must run in, by the collection's key.
-    """
+def share_shards(work: CollectWork, parts: int) -> Collected:
+    """Let tasks run the shards, a run of consecutive ones each, after one that makes the plan and runs the pilot."""
     warehouse = Warehouse()
-    (tokens_run,) = run_parts("plan", plan_shards, [collection], model, settings, layers, dtype)
-    plan = CollectionPlan.load(warehouse, collection)
-    shards = divided(len(plan.sequences), parts)
-    tokens_run += sum(run_parts("collect", collect_part, shards, collection, model, settings, layers, operators, dtype))
-    records = [record for part in shards for record in _read_records(warehouse, collection, part)]
+    (tokens_run,) = run_parts("plan", plan_shards, [work])
+    plan = CollectionPlan.load(warehouse, work.collection)
+    shards = split_evenly(len(plan.sequences), parts)
+    tokens_run += sum(run_parts("collect", collect_part, shards, work))
+    records = [record for part in shards for record in _read_records(warehouse, work.collection, part)]
     return Collected(plan, records, tokens_run, shards)
 
 
 @task(name="collect, plan", cache_policy=NO_CACHE)
-def plan_shards(
-    collection: str, model: ModelSettings, settings: CollectSettings, layers: tuple[int, ...], dtype: str
-) -> int:
+def plan_shards(work: CollectWork) -> int:
     """Write the sequences of all shards and run the pilot; returns the tokens that were run."""
-    warehouse, lm = Warehouse(), _model_in(dtype, model)
-    lm.check_layers(layers)
+    warehouse, lm, collection, settings = Warehouse(), _model_of(work), work.collection, work.settings
+    lm.check_layers(work.layers)
     lm.check_attention(settings.attention_layers)
     plan = make_plan(warehouse, collection, lm, settings)
-    pilot = CollectingSource(warehouse, collection, lm, settings, layers, plan=plan, shards=[0])
+    pilot = CollectingSource(warehouse, collection, lm, settings, work.layers, plan=plan, shards=[0])
     for _ in pilot.blocks():
         pass
     norms = pilot.records[0]["median_norm"]
@@ -100,28 +82,20 @@ def plan_shards(
 
 
 @task(name="collect, part", cache_policy=NO_CACHE)
-def collect_part(
-    shards: range,
-    collection: str,
-    model: ModelSettings,
-    settings: CollectSettings,
-    layers: tuple[int, ...],
-    operators: OperatorSettings,
-    dtype: str,
-) -> int:
+def collect_part(shards: range, work: CollectWork) -> int:
     """Run some of the shards, or replay them; keeps their records and moments, and returns the tokens that were run."""
-    warehouse = Warehouse()
-    if _is_done(warehouse, collection, operators, shards):
+    warehouse, collection = Warehouse(), work.collection
+    if _is_done(warehouse, collection, work.operators, shards):
         return 0
-    lm, plan = _model_in(dtype, model), CollectionPlan.load(warehouse, collection)
+    lm, plan, replicas = _model_of(work), CollectionPlan.load(warehouse, collection), model_replicas(work.model)
     source = CollectingSource(
-        warehouse, collection, lm, settings, layers, plan=plan, shards=shards, replicas=model_replicas(model)
+        warehouse, collection, lm, work.settings, work.layers, plan=plan, shards=shards, replicas=replicas
     )
     with Progress("collect", len(shards), "shards") as progress:
-        moments = gather(source, operators, progress)
+        moments = gather(source, work.operators, progress)
     text = json.dumps(source.records)
     warehouse.publish_artifact(lambda path: path.write_text(text), *_records_path(collection, shards))
-    keep(warehouse, collection, operators, shards, moments)
+    keep(warehouse, collection, work.operators, shards, moments)
     return source.tokens_run
 
 
@@ -141,14 +115,15 @@ def _read_records(warehouse: Warehouse, collection: str, shards: range) -> list[
     return json.loads(warehouse.artifact_path(*_records_path(collection, shards)).read_text())
 
 
-def _model_in(dtype: str, model: ModelSettings) -> "LanguageModel":
+def _model_of(work: CollectWork) -> "LanguageModel":
     """The model of this worker, which must choose the precision that the collection's key was made with."""
     from ato.numerics.devices import choose_device, choose_dtype
 
+    model, dtype = work.model, work.dtype
     chosen = str(choose_dtype(model.dtype, choose_device(model.device))).removeprefix("torch.")
     if chosen != dtype:
         raise SettingsError(
-            f"this worker would run the model in {chosen}, the flow's process in {dtype}",
+            f"this worker would run the model in {chosen}, the flow process in {dtype}",
             where="model.dtype=auto",
             cure=f"--set model.dtype={dtype}",
         )

@@ -4,11 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ato.text import TokenSequence
 from ato.text.sequences import check_folds, make_sequences
 from tasks.settings import CollectSettings
+from warehouse.catalog.lookups import CollectionRow
 from warehouse.datasets.corpora import read_documents
 from warehouse.datasets.sequences import write_sequences
 from warehouse.storage.manifests import manifest
@@ -93,17 +94,17 @@ def make_plan(
     return CollectionPlan(files, sum(documents.values()), dict(skipped), model.width(s.site), model.n_layers)
 
 
-def plan_of(warehouse: Warehouse, row: dict[str, Any]) -> CollectionPlan:
-    """The plan of a complete collection, given its row in the table ``collections``."""
-    run = manifest(warehouse, "collect", row["collection"])
+def plan_of(warehouse: Warehouse, row: CollectionRow) -> CollectionPlan:
+    """The plan of a complete collection."""
+    run = manifest(warehouse, "collect", row.collection)
     assert run is not None  # it is complete
     return CollectionPlan(
         [file for file in run.files if file.table_name == "sequences"],
-        row["n_documents"],
-        dict(row["skipped_documents"]),
-        row["d_model"],
-        row["n_layers"],
-        dict(zip(row["layers"], row["median_norm"])) or None,
+        row.n_documents,
+        row.skipped_documents,
+        row.d_model,
+        row.n_layers,
+        row.median_norms or None,
     )
 
 

@@ -149,7 +149,9 @@ class CollectingSource:
         block = source.joined()
         if not block.n:
             raise DataError(
-                "no token of a shard was kept", where=f"shard {number}", cure="loosen the rules that leave tokens out"
+                "no tokens kept in a shard",
+                where=f"shard {number}",
+                cure="relax the exclusion settings (collect.skip_special, skip_first, max_norm_multiple)",
             )
         check_finite(block)
         dropped = Counter(source.dropped)

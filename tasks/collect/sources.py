@@ -1,38 +1,19 @@
 """Residuals of a finished collection: from the stored activations, or by running the model again where none are stored."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from ato.errors import InputError
 from ato.residuals import ResidualSource
+from tasks.collect.work import CollectWork, attention_layers
 from tasks.engine.model_cache import check_same_model, language_model
-from tasks.settings import CollectSettings, ModelSettings
-from warehouse.catalog.catalog import rows
+from tasks.engine.study import Study
+from warehouse.catalog.lookups import collection_row
 from warehouse.storage.warehouse import Warehouse
 
 
-def collection_row(warehouse: Warehouse, collection: str) -> dict[str, Any]:
-    """The row of a collection in the table ``collections``.
-
-    Raises:
-        InputError: there is no such complete collection.
-    """
-    found = rows(warehouse, "from collections where collection = ?", [collection])
-    if not found:
-        raise InputError(
-            f"no complete collection {collection!r}", where=warehouse.root, cure="run `ato run collect` first"
-        )
-    return found[0]
-
-
-def residual_source(
-    warehouse: Warehouse, collection: dict[str, Any], model: ModelSettings, attention_layers: Iterable[int] = ()
-) -> ResidualSource:
-    """The residual source of a collection, stored if it was stored, else live with the same tokens left out.
+def residual_source(study: Study, attention_layers: Iterable[int] = ()) -> ResidualSource:
+    """The residuals of a study's collection, stored if they were stored, else live with the same tokens left out.
 
     Args:
-        collection: row of ``collections``.
-        model: must be the collection's.
         attention_layers: blocks of the model whose attention comes along, as ``block.attended``.
 
     Raises:
@@ -40,52 +21,34 @@ def residual_source(
         LayerError: attention of a block that was not collected.
         SettingsError: live attention of a model that does not give its weights.
     """
-    import json
-
     from warehouse.datasets.sequences import stored_sequences
     from warehouse.datasets.stored_source import StoredSource
 
-    check_same_model(collection, model)
-    settings = json.loads(collection["settings"])
+    study.check_same_model()
+    row, settings = study.row, study.row.made_with
     if settings["store_activations"]:
-        return StoredSource(warehouse, collection["collection"], attention_layers)
-    from ato.residuals.exclusion import ExclusionPolicy
+        return StoredSource(study.warehouse, study.collection, attention_layers)
     from ato.residuals.live import LiveSource
 
-    policy = ExclusionPolicy(
-        skip_special=settings["skip_special"],
-        skip_first=settings["skip_first"],
-        max_norm_multiple=settings["max_norm_multiple"],
-    )
     return LiveSource(
-        language_model(model),
-        stored_sequences(warehouse, collection["collection"]),
-        tuple(collection["layers"]),
-        n_folds=collection["n_folds"],
+        language_model(study.model),
+        stored_sequences(study.warehouse, study.collection),
+        tuple(row.layers),
+        n_folds=row.n_folds,
         batch_size=settings["batch_size"],
-        policy=policy,
-        median_norm=dict(zip(collection["layers"], collection["median_norm"])) or None,
+        policy=study.exclusion_policy,
+        median_norm=row.median_norms or None,
         attention_layers=attention_layers,
         attention_top_k=settings["attention_top_k"],
         site=settings["site"],
     )
 
 
-def shard_source(
-    warehouse: Warehouse,
-    collection: dict[str, Any],
-    model: ModelSettings,
-    settings: CollectSettings,
-    attention_layers: Iterable[int] = (),
-    shards: Sequence[int] | None = None,
-) -> ResidualSource:
+def shard_source(work: CollectWork, shards: Sequence[int] | None = None) -> ResidualSource:
     """Residuals of a finished collection, a block a shard, as in the pass that made it.
 
     Args:
-        collection: row of ``collections``.
-        model: must be the collection's.
-        settings: that it was made with.
-        attention_layers: blocks of the model whose attention comes along; they must be among the collected ones.
+        work: that made it; the attention that its operators need comes along.
         shards: numbers of the shards; default all.
 
     Raises:
@@ -96,9 +59,10 @@ def shard_source(
     from tasks.collect.shard_source import CollectingSource
     from warehouse.datasets.stored_source import StoredSource
 
-    check_same_model(collection, model)
-    key = collection["collection"]
-    if settings.store_activations:
-        return StoredSource(warehouse, key, attention_layers, shards)
-    plan, layers = plan_of(warehouse, collection), tuple(collection["layers"])
-    return CollectingSource(warehouse, key, language_model(model), settings, layers, plan=plan, shards=shards)
+    warehouse = Warehouse()
+    row = collection_row(warehouse, work.collection)
+    check_same_model(row, work.model)
+    if work.settings.store_activations:
+        return StoredSource(warehouse, work.collection, attention_layers(work.operators), shards)
+    plan, lm = plan_of(warehouse, row), language_model(work.model)
+    return CollectingSource(warehouse, work.collection, lm, work.settings, tuple(row.layers), plan=plan, shards=shards)

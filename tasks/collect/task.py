@@ -13,9 +13,11 @@ from tasks.collect.moments import StudyMoments, moments_stage, publish_moments
 from tasks.collect.parts import collect_shards, share_shards
 from tasks.collect.plan import forget_parts
 from tasks.collect.shard_source import facts_of, files_of
-from tasks.engine.model_cache import check_layers
+from tasks.collect.work import CollectWork
+from tasks.engine.exclusive import exclusive
 from tasks.engine.progress import say
-from tasks.engine.stage import Stage, alone
+from tasks.engine.stage import Stage
+from tasks.engine.study import check_layers
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
@@ -33,11 +35,12 @@ def collect_residuals(
     """
     stage = _collection_stage(Warehouse(), model, settings, layers)
     check_layers(operators.layers, tuple(layers), where="collect.layers")
-    with alone(stage.warehouse, "collect", stage.key):
+    work = CollectWork(stage.key, model, settings, tuple(sorted(layers)), operators, stage.settings["dtype"])
+    with exclusive(stage.warehouse, "collect", stage.key):
         if not stage.skip():
-            _collect(stage, model, settings, layers, operators, parts)
+            _collect(stage, work, parts)
         if not moments_stage(stage.warehouse, stage.key, operators).complete:
-            gather_moments(stage.key, model, settings, operators, parts)
+            gather_moments(work, parts)
     return stage.key
 
 
@@ -70,18 +73,11 @@ def _short(n: int) -> str:
     return f"{n // 1_000_000}m" if n >= 10_000_000 else f"{n // 1000}k" if n >= 1000 else str(n)
 
 
-def _collect(
-    stage: Stage,
-    model: ModelSettings,
-    settings: CollectSettings,
-    layers: list[int],
-    operators: OperatorSettings,
-    parts: int,
-) -> None:
+def _collect(stage: Stage, work: CollectWork, parts: int) -> None:
     """One live pass, shared by the writer of activations and the moments."""
-    work = (stage.key, model, settings, tuple(sorted(layers)), operators)
+    model, settings = work.model, work.settings
     with stage:
-        made = collect_shards(*work) if parts == 1 else share_shards(*work, parts, stage.settings["dtype"])
+        made = collect_shards(work) if parts == 1 else share_shards(work, parts)
         stage.add(*files_of(made.plan, made.records))
         facts = facts_of(made.plan, made.records, settings)
         identity, (weights_hash, corpus_hash) = identify(model.name, model.revision), stage.inputs
@@ -97,8 +93,8 @@ def _collect(
                     "corpus": settings.corpus,
                     "corpus_hash": corpus_hash,
                     "seq_len": settings.seq_len,
-                    "dtype": stage.settings["dtype"],
-                    "layers": sorted(layers),
+                    "dtype": work.dtype,
+                    "layers": list(work.layers),
                     "split_seed": settings.split_seed,
                     "n_folds": settings.n_folds,
                     "settings": json.dumps(stage.settings, sort_keys=True),
@@ -107,11 +103,11 @@ def _collect(
             ],
         )
         stage.tokens_run = made.tokens_run
-    moments = moments_stage(stage.warehouse, stage.key, operators)
+    moments = moments_stage(stage.warehouse, stage.key, work.operators)
     if isinstance(made.moments, StudyMoments):
         publish_moments(moments, made.moments)
     else:
-        merge_parts(moments, made.moments, operators)
+        merge_parts(moments, made.moments, work.operators)
     forget_parts(stage.warehouse, stage.key)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in facts["dropped_by_reason"].items())
     say(
@@ -121,5 +117,5 @@ def _collect(
     if facts["fewer_tokens_than_dimensions"]:
         say(
             "collect",
-            f"fewer train tokens than the {facts['d_model']} dimensions: fits are flagged, in-sample numbers mean little",
+            f"fewer train tokens than the {facts['d_model']} dimensions: in-sample numbers are uninformative",
         )

@@ -4,9 +4,10 @@ from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ato.errors import LayerError, MismatchError
+from ato.errors import MismatchError
 from tasks.engine.progress import say
 from tasks.settings import ModelSettings
+from warehouse.catalog.lookups import CollectionRow
 
 if TYPE_CHECKING:
     from ato.models import LanguageModel
@@ -40,25 +41,15 @@ def model_replicas(settings: ModelSettings) -> list["LanguageModel"]:
     ]
 
 
-def check_same_model(collection: dict, settings: ModelSettings) -> None:
+def check_same_model(collection: CollectionRow, settings: ModelSettings) -> None:
     """Raise MismatchError unless the settings name the model that a collection was made with."""
     from ato.models import identify
 
     found = identify(settings.name, settings.revision)
-    if found.weights_hash != collection["weights_hash"]:
+    if found.weights_hash != collection.weights_hash:
         raise MismatchError(
-            f"the collection was made with model {collection['model']} ({collection['weights_hash']}), "
+            f"the collection was made with model {collection.model} ({collection.weights_hash}), "
             f"the settings name {found.model} ({found.weights_hash})",
-            where=collection["collection"],
+            where=collection.collection,
             cure="use the profile that made the collection, or collect again",
-        )
-
-
-def check_layers(wanted: set[int], layers: tuple[int, ...], *, where: str) -> None:
-    """Raise LayerError naming the layers that a collection lacks."""
-    if missing := sorted(wanted - set(layers)):
-        raise LayerError(
-            f"layers {missing} were not collected (collected: {list(layers)})",
-            where=where,
-            cure="choose other layers, leaps or SAE layers, or run `ato run collect` with these settings",
         )

@@ -14,14 +14,14 @@ from tasks.engine.progress import Progress
 Name = TypeVar("Name")
 
 
-def divided(n: int, parts: int) -> list[range]:
+def split_evenly(n: int, parts: int) -> list[range]:
     """``range(n)`` cut into at most so many consecutive ranges, none of them empty, whose lengths differ by one at most."""
     parts = min(n, parts)
     bounds = [n * part // parts for part in range(parts + 1)] if parts else []
     return [range(start, stop) for start, stop in pairwise(bounds)]
 
 
-def divided_by_size(sizes: Mapping[Name, float], parts: int) -> list[list[Name]]:
+def split_by_size(sizes: Mapping[Name, float], parts: int) -> list[list[Name]]:
     """Names in at most so many shares, none of them empty: the largest first, each to the share that has least."""
     shares: list[list[Name]] = [[] for _ in range(min(len(sizes), parts))]
     for name in sorted(sizes, key=lambda name: -sizes[name]):
@@ -60,7 +60,7 @@ def run_parts(stage: str, part: Task[..., Any], shares: Sequence[Any], *argument
         except (KilledWorker, FutureCancelledError):
             lost = [share for share, future in zip(shares, futures) if future.wrapped_future.status != "finished"]
             raise UnavailableError(
-                f"Dask workers died at a part of {stage}",
+                f"Dask workers died in a part of {stage}",
                 where=shorten("; ".join(map(str, lost)), 200),
-                cure="run the same command again, it does what is missing; if memory ran out, with fewer workers",
+                cure="run the same command again, it resumes; if memory ran out, use fewer workers",
             ) from None

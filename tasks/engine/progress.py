@@ -3,7 +3,6 @@
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import TypeVar
 from uuid import UUID
 
 import httpx
@@ -14,12 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from tasks.engine.server_calls import tell
+from tasks.engine.server_calls import call_with_retry
 
 ARTIFACT_SECONDS = 2.0
 """Least time between two updates of a progress artifact: each is a call to the server."""
-
-Result = TypeVar("Result")
 
 terminal = Console(stderr=True, highlight=False)
 
@@ -66,7 +63,7 @@ class Progress:
         self._bar.start()
         self._bar_task = self._bar.add_task(self._stage, total=self._total)
         if _in_run():
-            artifact = tell(create_progress_artifact, 0.0, description=f"{self._stage} ({self._unit})")
+            artifact = call_with_retry(create_progress_artifact, 0.0, description=f"{self._stage} ({self._unit})")
             self._artifact = UUID(str(artifact)) if artifact else None
         return self
 
@@ -80,11 +77,6 @@ class Progress:
     def advance(self, amount: float = 1) -> None:
         """Count ``amount`` more units as done."""
         self.reach(self._done + amount)
-
-    def after(self, result: Result) -> Result:
-        """Count one unit whose result this is."""
-        self.advance()
-        return result
 
     def reach(self, done: float) -> None:
         """Say how many units are done in all."""

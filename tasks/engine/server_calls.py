@@ -1,4 +1,4 @@
-"""Telling the Prefect server something while it may be starting anew: work that is done must not fail of that."""
+"""Calls of the Prefect server that outlast a restart of it: finished work must not fail because a message did not arrive."""
 
 import os
 import time
@@ -11,13 +11,13 @@ from prefect.logging import get_logger
 
 Answer = TypeVar("Answer")
 PAUSES = (1, 2, 4, 8, 16, 32, 60)
-"""Seconds between attempts: a server that is started again answers within this time."""
+"""Seconds between attempts: a server that restarts answers within their sum."""
 
 
-def tell(call: Callable[..., Answer], *args: Any, **options: Any) -> Answer | None:
-    """Call something that asks the server, again while it does not answer; None if it never did, which is only logged.
+def call_with_retry(call: Callable[..., Answer], *args: Any, **options: Any) -> Answer | None:
+    """Call something that asks the server, and try again while it does not answer; None, and a warning, if it never does.
 
-    Prefect's client tries again by itself only when it has been connected before, and most callers make a new one.
+    Prefect's client retries by itself only if it has been connected before, and most callers make a new one.
     """
     for pause in (*PAUSES, None):
         try:
@@ -32,10 +32,10 @@ def tell(call: Callable[..., Answer], *args: Any, **options: Any) -> Answer | No
 
 
 def outlast_the_server() -> None:
-    """Let all of Prefect's clients in this process try again for a minute while no server answers.
+    """Let all of Prefect's clients in this process retry for a minute while no server answers.
 
     By themselves they do so only after a first answer, and Prefect makes new ones for every subflow, log and artifact: a
-    server that is started again in that moment would fail the run.
+    server that restarts at that moment would fail the run.
     """
     for client in (base.PrefectHttpxAsyncClient, base.PrefectHttpxSyncClient):
         client._has_connected = property(lambda self: True, lambda self, value: None)  # type: ignore[assignment]

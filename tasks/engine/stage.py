@@ -1,50 +1,20 @@
 """One content-addressed unit of work: skipped when complete, checked and committed when done."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import cached_property, wraps
-from typing import Any, TypeVar, cast
+from functools import cached_property
+from typing import Any
 
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
 from tasks.engine.progress import say
-from tasks.engine.server_calls import tell
-from warehouse.storage import locks, manifests
+from tasks.engine.server_calls import call_with_retry
+from warehouse.storage import manifests
 from warehouse.storage.warehouse import FileRecord, Warehouse
-
-Work = TypeVar("Work", bound=Callable[..., Any])
-
-
-@contextmanager
-def alone(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
-    """Do a piece of work on a collection while no other process does it; whoever comes second waits, and says for whom.
-
-    Ask whether stages are complete inside the block: the other process may have completed them.
-    """
-
-    def tell(holder: locks.Holder | None) -> None:
-        say(work, f"{collection}: another run is at it ({holder or 'it does not say which'}), waiting for it")
-
-    with locks.held(warehouse, f"{work}-{collection}", tell):
-        yield
-
-
-def one_at_a_time(name: str) -> Callable[[Work], Work]:
-    """Let a function, whose first argument is a collection, run ``alone`` on it, under a lock of that name."""
-
-    def decorate(work: Work) -> Work:
-        @wraps(work)
-        def waiting(collection: str, *args: Any, **options: Any) -> Any:
-            with alone(Warehouse(), name, collection):
-                return work(collection, *args, **options)
-
-        return cast(Work, waiting)
-
-    return decorate
 
 
 class Stage:
@@ -172,9 +142,9 @@ def _commit(finished: Sequence[Stage]) -> None:
 def _show(first: Stage, checks: Sequence[dict[str, Any]], failed: Sequence[Any]) -> None:
     """The results of the checks as a table in Prefect, what failed above all else."""
     columns = ("success", "table_name", "column_name", "expectation", "n_checked", "n_unexpected", "examples")
-    tell(
+    call_with_retry(
         create_table_artifact,
         table=[{name: row[name] for name in columns} for row in sorted(checks, key=lambda row: row["success"])],
         key=f"quality-{first.name.replace('_', '-')}",
-        description=f"{first.key}: {len(failed)} of {len(checks)} expectations failed",
+        description=f"{first.key}: {len(failed)} of {len(checks)} checks failed",
     )

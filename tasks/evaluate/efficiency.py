@@ -14,10 +14,10 @@ from ato.residuals import Consumer
 from tasks.collect.moments import StudyMoments
 from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
+from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage
-from tasks.settings import EvaluateSettings, OperatorSettings
+from tasks.settings import OperatorSettings
 from warehouse.storage.parquet import null_where_nan
-from warehouse.storage.warehouse import Warehouse
 
 WIDE_BRACKET = 0.05
 """A ceiling whose in-sample and held-out ends differ by more is flagged: it is not known well enough."""
@@ -26,23 +26,13 @@ WIDE_BRACKET = 0.05
 class RankEvaluation:
     """Efficiency curve, canonical correlations and subspace sizes of every pair, published and corrected side by side."""
 
-    def __init__(
-        self, warehouse: Warehouse, pairs: Iterable[PairStage], operators: OperatorSettings, settings: EvaluateSettings
-    ):
-        self._operators, self._settings = operators, settings
-        own = settings.model_dump(include={"ranks", "n_bootstrap", "bootstrap_seed"})
-        own["permutation_null"] = operators.permutation_null
+    def __init__(self, study: Study, pairs: Iterable[PairStage], operators: OperatorSettings, ranks: Sequence[int]):
+        self._study, self._operators, self._ranks = study, operators, ranks
+        own = {"ranks": list(ranks), "permutation_null": operators.permutation_null, **study.bootstrap_settings}
         self._stages = {
             pair.stage.key: (
                 pair,
-                Stage(
-                    warehouse,
-                    "evaluate",
-                    f"ranks-{pair.slug}",
-                    settings=own,
-                    inputs=[pair.stage.key],
-                    collection=pair.stage.collection,
-                ),
+                study.stage("evaluate", f"ranks-{pair.slug}", settings=own, inputs=[pair.stage.key]),
             )
             for pair in pairs
         }
@@ -53,9 +43,9 @@ class RankEvaluation:
         """Target layer and stage, one a pair."""
         return [(pair.target_layer, stage) for pair, stage in self._stages.values()]
 
-    def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> list[Consumer]:
+    def consumers(self, moments: StudyMoments) -> list[Consumer]:
         """Canonical modes from train, re-measured on the test tokens."""
-        self._moments, self._row = moments, row
+        self._moments = moments
         self._scores = {
             key: ModeScores(CanonicalModes.from_moments(moments.own, *pair.keys))
             for key, (pair, stage) in self._stages.items()
@@ -70,9 +60,9 @@ class RankEvaluation:
             on_stage()
 
     def _commit_pair(self, pair: PairStage, stage: Stage, scores: ModeScores) -> None:
-        s, modes = self._settings, scores.modes
-        ranks = sorted({min(rank, modes.d_kept, self._row["d_model"]) for rank in s.ranks})
-        result = scores.result(ranks, s.bootstrap)
+        modes = scores.modes
+        ranks = sorted({min(rank, modes.d_kept, self._study.row.d_model) for rank in self._ranks})
+        result = scores.result(ranks, self._study.bootstrap)
         paper = svd_rank_curve(self._ridge(pair), self._moments.own, *pair.keys, ranks)
         null = self._null(pair)
         shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
@@ -121,7 +111,7 @@ class RankEvaluation:
         result: ModeResult,
         null: CanonicalModes | None,
     ) -> dict[str, Any]:
-        in_sample, held_out, d_model = score.ceiling_in_sample, score.ceiling_held_out, self._row["d_model"]
+        in_sample, held_out, d_model = score.ceiling_in_sample, score.ceiling_held_out, self._study.row.d_model
         return {
             "ceiling_in_sample": in_sample,
             **estimate_columns(ceiling_held_out=held_out, r2_rrr=score.r2_rrr, efficiency=score.efficiency),
@@ -144,7 +134,7 @@ class RankEvaluation:
         return {
             "d_kept": modes.d_kept,
             "n_train": modes.n,
-            "few_tokens": modes.n < 10 * self._row["d_model"],
+            "few_tokens": modes.n < 10 * self._study.row.d_model,
             "lts_dim_participation": in_sample.participation,
             "lts_dim_participation_held_out": held_out.participation if measurable else None,
             "lts_dim_participation_squared": in_sample.participation_squared,

@@ -14,9 +14,9 @@ from ato.residuals import Consumer
 from tasks.collect.moments import StudyMoments
 from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
+from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage
-from tasks.settings import EvaluateSettings, OperatorSettings
-from warehouse.storage.warehouse import Warehouse
+from tasks.settings import OperatorSettings
 
 
 class MapEvaluation:
@@ -27,32 +27,14 @@ class MapEvaluation:
         targets: layers.
     """
 
-    def __init__(
-        self,
-        warehouse: Warehouse,
-        pairs: Sequence[PairStage],
-        operators: OperatorSettings,
-        settings: EvaluateSettings,
-        targets: Collection[int],
-    ):
-        self._operators, self._settings = operators, settings
+    def __init__(self, study: Study, pairs: Sequence[PairStage], operators: OperatorSettings, targets: Collection[int]):
+        self._study, self._operators = study, operators
         self._pairs = {pair.layers: pair for pair in pairs}
         fitted = [method for method in operators.methods if not METHODS[method].baseline]
         self._method = "ridge" if "ridge" in fitted else fitted[0] if fitted else None
-        own = settings.model_dump(include={"n_bootstrap", "bootstrap_seed"})
-        own |= {"train_fractions": operators.train_fractions, "method": self._method}
+        own = {"train_fractions": operators.train_fractions, "method": self._method, **study.bootstrap_settings}
         self._stages = {
-            layers: Stage(
-                warehouse,
-                "evaluate",
-                f"map-{pair.slug}",
-                settings=own,
-                inputs=[
-                    pair.stage.key,
-                    *(key for middle in self._middles(layers) for key in self._halves(layers, middle)),
-                ],
-                collection=pair.stage.collection,
-            )
+            layers: study.stage("evaluate", f"map-{pair.slug}", settings=own, inputs=self._inputs(layers))
             for layers, pair in self._pairs.items()
             if layers[1] in targets and (operators.train_fractions or self._middles(layers))
         }
@@ -72,11 +54,15 @@ class MapEvaluation:
         source, target = layers
         return [m for s, m in self._pairs if s == source and (m, target) in self._pairs]
 
+    def _inputs(self, layers: tuple[int, int]) -> list[str]:
+        halves = (key for middle in self._middles(layers) for key in self._halves(layers, middle))
+        return [self._pairs[layers].stage.key, *halves]
+
     def _halves(self, layers: tuple[int, int], middle: int) -> list[str]:
         source, target = layers
         return [self._pairs[half].stage.key for half in ((source, middle), (middle, target))]
 
-    def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> list[Consumer]:
+    def consumers(self, moments: StudyMoments) -> list[Consumer]:
         """One accumulator a pair: its operators of all shares of the data, the direct one and the composed ones."""
         for layers, stage in self._stages.items():
             if stage.complete:
@@ -106,7 +92,7 @@ class MapEvaluation:
         for layers, scores in self._scores.items():
             pair, stage = self._pairs[layers], self._stages[layers]
             shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
-            results = scores.result(self._settings.bootstrap)
+            results = scores.result(self._study.bootstrap)
             with stage:
                 if self._fits[layers]:
                     stage.write("scaling", [shared | row for row in self._scaling_rows(layers, results)])
@@ -139,7 +125,7 @@ class MapEvaluation:
         direct = self._pairs[layers].load(str(self._method))
         rows = []
         for middle, composed in self._composed[layers].items():
-            lost = scores.difference("direct", f"over {middle}", "r2_weighted", self._settings.bootstrap)
+            lost = scores.difference("direct", f"over {middle}", "r2_weighted", self._study.bootstrap)
             score = results[f"over {middle}"]
             rows.append(
                 {

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -10,18 +10,16 @@ from prefect.cache_policies import NO_CACHE
 from ato.residuals import Consumer, run_pass
 from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
-from tasks.collect.sources import collection_row
-from tasks.engine.model_cache import check_layers
-from tasks.engine.parallel_parts import divided_by_size, run_parts
+from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.parallel_parts import run_parts, split_by_size
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import Stage, checked_together, one_at_a_time
+from tasks.engine.stage import Stage, checked_together
+from tasks.engine.study import Study
 from tasks.evaluate.efficiency import RankEvaluation
 from tasks.evaluate.feature_transport import FeatureEvaluation
 from tasks.evaluate.scaling import MapEvaluation
 from tasks.operators.pairs import feature_pair_stages, pair_stages
-from tasks.saes.task import device_of_saes
-from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
-from warehouse.storage.warehouse import Warehouse
+from tasks.settings import EvaluateSettings, OperatorSettings
 
 
 class Evaluation(Protocol):
@@ -32,7 +30,7 @@ class Evaluation(Protocol):
         """All of its stages, complete or not, each with the target layer of its pair."""
         ...
 
-    def consumers(self, moments: StudyMoments, row: dict[str, Any]) -> Sequence[Consumer]:
+    def consumers(self, moments: StudyMoments) -> Sequence[Consumer]:
         """Accumulators of the stages that are not complete, for the shared pass."""
         ...
 
@@ -44,12 +42,7 @@ class Evaluation(Protocol):
 @task(name="evaluate", cache_policy=NO_CACHE)
 @one_at_a_time("evaluate")
 def evaluate_operators(
-    collection: str,
-    sae_keys: list[str],
-    model: ModelSettings,
-    operators: OperatorSettings,
-    settings: EvaluateSettings,
-    parts: int = 1,
+    study: Study, sae_keys: list[str], operators: OperatorSettings, settings: EvaluateSettings, parts: int = 1
 ) -> None:
     """Judge all pairs and features that have no scores yet, in one pass over the test tokens.
 
@@ -57,76 +50,60 @@ def evaluate_operators(
         parts: tasks that share the target layers, each with a pass of its own; 1 does all of it here.
     """
     targets = {target for _, target in operators.pairs}
-    evaluations = _evaluations(collection, sae_keys, model, operators, settings, targets)
+    evaluations = _evaluations(study, sae_keys, operators, settings, targets)
     stages = [stage for evaluation in evaluations for stage in evaluation.stages]
     missing = Counter(target for target, stage in stages if not stage.complete)
     if missing.total() < len(stages):
         say("evaluate", f"{len(stages) - missing.total()} of {len(stages)} evaluations are complete, skipped")
     if missing and parts > 1:
-        shares = divided_by_size(missing, parts)
-        run_parts("evaluate", evaluate_share, shares, collection, sae_keys, model, operators, settings)
+        run_parts("evaluate", evaluate_share, split_by_size(missing, parts), study, sae_keys, operators, settings)
     elif missing:
-        _judge(evaluations, missing, collection, model, operators)
+        _judge(evaluations, missing, study, operators)
 
 
 @task(name="evaluate, part", cache_policy=NO_CACHE)
 def evaluate_share(
-    targets: list[int],
-    collection: str,
-    sae_keys: list[str],
-    model: ModelSettings,
-    operators: OperatorSettings,
-    settings: EvaluateSettings,
+    targets: list[int], study: Study, sae_keys: list[str], operators: OperatorSettings, settings: EvaluateSettings
 ) -> None:
     """All that ends at these layers: an encoding by their SAEs serves all operators that end there."""
-    evaluations = _evaluations(collection, sae_keys, model, operators, settings, set(targets))
+    evaluations = _evaluations(study, sae_keys, operators, settings, targets)
     stages = [stage for evaluation in evaluations for stage in evaluation.stages]
     if missing := Counter(target for target, stage in stages if not stage.complete):
-        _judge(evaluations, missing, collection, model, operators)
+        _judge(evaluations, missing, study, operators)
 
 
 def _evaluations(
-    collection: str,
+    study: Study,
     sae_keys: list[str],
-    model: ModelSettings,
     operators: OperatorSettings,
     settings: EvaluateSettings,
     targets: Collection[int],
 ) -> list[Evaluation]:
     """All kinds of evaluation, for the pairs that end at these layers."""
-    warehouse = Warehouse()
-    pairs = pair_stages(warehouse, collection, operators, settings)
-    for_features = feature_pair_stages(warehouse, collection, operators, settings, sae_keys)
+    pairs = pair_stages(study, operators)
+    for_features = feature_pair_stages(study, operators, sae_keys)
     ending, all_ending = (
         [pair for pair in found if pair.target_layer in targets] for found in (pairs, [*pairs, *for_features])
     )
     return [
-        FeatureEvaluation(warehouse, collection, sae_keys, all_ending, settings, device_of_saes(model)),
-        RankEvaluation(warehouse, ending, operators, settings),
-        MapEvaluation(warehouse, pairs, operators, settings, targets),
+        FeatureEvaluation(study, sae_keys, all_ending, settings),
+        RankEvaluation(study, ending, operators, settings.ranks),
+        MapEvaluation(study, pairs, operators, targets),
     ]
 
 
-def _judge(
-    evaluations: Sequence[Evaluation],
-    missing: Counter[int],
-    collection: str,
-    model: ModelSettings,
-    operators: OperatorSettings,
-) -> None:
+def _judge(evaluations: Sequence[Evaluation], missing: Counter[int], study: Study, operators: OperatorSettings) -> None:
     """One pass over the test tokens, then the results.
 
     Args:
         missing: target layer -> stages without results.
     """
-    warehouse = Warehouse()
-    row = collection_row(warehouse, collection)
-    check_layers(operators.layers, tuple(row["layers"]), where=collection)
+    study.check_layers(operators.layers)
     pairs, policy = [pair for pair in operators.pairs if pair[1] in missing], parse_policy(operators.position_policy)
     layers = {key for pair in pairs for key in (source_key(*pair, policy), pair[1])}
-    moments = load_moments(warehouse, collection, operators, pairs)
-    consumers = [c for evaluation in evaluations for c in evaluation.consumers(moments, row)]
-    source = paired_source(warehouse, row, model, operators)
+    moments = load_moments(study, operators, pairs)
+    consumers = [c for evaluation in evaluations for c in evaluation.consumers(moments)]
+    source = paired_source(study, operators)
     n_test = moments.own.variation(pairs[0][1], ["test"])[0]
     with Progress("evaluate", n_test, "test tokens") as progress:
         run_pass(

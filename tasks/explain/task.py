@@ -14,17 +14,17 @@ from ato.neuronpedia.alignment import token_alignment, variant_difference
 from ato.neuronpedia.client import Neuronpedia
 from ato.neuronpedia.records import PublishedFeature, SourceId
 from ato.saes.files import CONFIG, read_metadata
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import Stage, one_at_a_time
-from tasks.saes.task import sae_rows
+from tasks.engine.study import Study
 from tasks.settings import ExplainSettings
-from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import SAERow, latest_scores, sae_rows
 from warehouse.storage.warehouse import Warehouse
 
 
 @task(name="explain", cache_policy=NO_CACHE)
 @one_at_a_time("explain")
-def explain_features(collection: str, sae_keys: list[str], settings: ExplainSettings) -> None:
+def explain_features(study: Study, sae_keys: list[str], settings: ExplainSettings) -> None:
     """Fetch the explanations of the selected features of every SAE that has a Neuronpedia id.
 
     All features are taken where the settings say so or where none are selected. Without a network, one line says so
@@ -34,30 +34,29 @@ def explain_features(collection: str, sae_keys: list[str], settings: ExplainSett
         InputError: an id in the settings is not ``model/source``.
         DiskFullError: no space left.
     """
-    warehouse = Warehouse()
     for text in settings.ids.values():
         SourceId.parse(text)
     with Neuronpedia(
-        cache_folder(warehouse),
+        cache_folder(study.warehouse),
         api_url=settings.api_url,
         bulk_url=settings.bulk_url,
         timeout=settings.timeout,
         max_attempts=settings.max_attempts,
     ) as client:
-        for row in sae_rows(warehouse, sae_keys):
-            neuronpedia_id = settings.ids.get(row["layer"]) or row["neuronpedia_id"]
+        for row in sae_rows(study.warehouse, sae_keys):
+            neuronpedia_id = settings.ids.get(row.layer) or row.neuronpedia_id
             if neuronpedia_id is None:
-                why = "trained here" if row["source"] == "trained" else f"loaded from {row['source']}"
-                say("explain", f"{row['sae']}: no Neuronpedia id: {why}, skipped")
+                why = "trained here" if row.source == "trained" else f"loaded from {row.source}"
+                say("explain", f"{row.sae}: no Neuronpedia id: {why}, skipped")
                 continue
             try:
-                _explain(warehouse, collection, row, neuronpedia_id, client, settings)
+                _explain(study, row, neuronpedia_id, client, settings)
             except DiskFullError:
                 raise
             except (DamagedFileError, InputError) as error:  # of a file, or of the id that the SAE brings along
-                say("explain", f"{row['sae']}: no explanations: {error}")
+                say("explain", f"{row.sae}: no explanations: {error}")
             except UnavailableError as error:
-                say("explain", f"Neuronpedia is not available, going on without explanations: {error}")
+                say("explain", f"Neuronpedia is unavailable, continuing without explanations: {error}")
                 return
 
 
@@ -68,25 +67,16 @@ def cache_folder(warehouse: Warehouse) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ato", "neuronpedia")
 
 
-def _explain(
-    warehouse: Warehouse,
-    collection: str,
-    row: dict[str, Any],
-    neuronpedia_id: str,
-    client: Neuronpedia,
-    settings: ExplainSettings,
-) -> None:
+def _explain(study: Study, row: SAERow, neuronpedia_id: str, client: Neuronpedia, settings: ExplainSettings) -> None:
     """The stage of one SAE."""
-    scored = _latest_scoring(warehouse, collection, row["sae"])
+    scored = latest_scores(study.warehouse, study.collection, row.sae)
     chosen = [] if settings.all_features else [feature["feature_id"] for feature in scored if feature["selected"]]
     scoring = sorted({feature["scoring"] for feature in scored})
     server = settings.bulk_url if settings.mode == "bulk" else settings.api_url
-    stage = Stage(
-        warehouse,
+    stage = study.stage(
         "explain",
-        f"explain-{row['sae'][:-9]}",
-        inputs=[row["sae"], *scoring],
-        collection=collection,
+        f"explain-{row.sae[:-9]}",
+        inputs=[row.sae, *scoring],
         settings={
             "neuronpedia_id": neuronpedia_id,
             "mode": settings.mode,
@@ -102,33 +92,22 @@ def _explain(
             published = client.explained_features(
                 neuronpedia_id,
                 chosen or None,
-                d_sae=row["d_sae"],
+                d_sae=row.d_sae,
                 mode=settings.mode,
                 on_progress=lambda done, total: progress.reach(100 * done / max(total, 1)),
             )
-        published = [feature for feature in published if feature.feature_id < row["d_sae"]]
-        difference = variant_difference(neuronpedia_id, _metadata(warehouse, row))
+        published = [feature for feature in published if feature.feature_id < row.d_sae]
+        difference = variant_difference(neuronpedia_id, _metadata(study.warehouse, row))
         top_tokens = {feature["feature_id"]: feature["top_tokens"] for feature in scored}
         found = _explanation_rows(published, top_tokens, difference is not None, settings.min_alignment)
-        own = {"collection": collection, "layer": row["layer"], "neuronpedia_id": neuronpedia_id}
-        stage.write("explanations", [explained | own for explained in found], sae=row["sae"])
-    _announce(row["sae"], neuronpedia_id, found, len(chosen) or row["d_sae"], difference)
+        own = {"collection": study.collection, "layer": row.layer, "neuronpedia_id": neuronpedia_id}
+        stage.write("explanations", [explained | own for explained in found], sae=row.sae)
+    _announce(row.sae, neuronpedia_id, found, len(chosen) or row.d_sae, difference)
 
 
-def _latest_scoring(warehouse: Warehouse, collection: str, sae: str) -> list[dict[str, Any]]:
-    """The features of an SAE by number, as its latest scoring left them; empty without one."""
-    return rows(
-        warehouse,
-        """select scoring, feature_id, selected, top_tokens from feature_scores as f
-        semi join latest_evaluations as l on l.kind = 'feature_scores' and l.is_latest and l.evaluation = f.scoring
-        where collection = ? and sae = ? order by feature_id""",
-        [collection, sae],
-    )
-
-
-def _metadata(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, Any]:
+def _metadata(warehouse: Warehouse, row: SAERow) -> dict[str, Any]:
     # Named down to the file, so that an object store is not asked for the weights.
-    return read_metadata(warehouse.artifact_path(*row["path"].split("/")[1:], CONFIG).parent)
+    return read_metadata(warehouse.artifact_path(*row.path.split("/")[1:], CONFIG).parent)
 
 
 def _explanation_rows(
@@ -165,7 +144,7 @@ def _announce(sae: str, neuronpedia_id: str, found: list[dict[str, Any]], n_aske
     unchecked = {row["feature_id"] for row in found if row["aligned"] is None}
     text = f"{sae}: {len(found):,} explanations of {len(features):,} of {n_asked:,} features from {neuronpedia_id}"
     if difference is not None:
-        text += f"; none believed: {difference}"
+        text += f"; none trusted: {difference}"
     elif found:
         text += f", {len(aligned):,} features aligned" + (f", {len(unchecked):,} unchecked" if unchecked else "")
     say("explain", text)

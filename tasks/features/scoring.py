@@ -28,8 +28,10 @@ from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.text import TokenSequence
 from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import Progress, say
+from tasks.engine.study import Study
 from tasks.saes.task import load_judged_sae, spread
-from tasks.settings import EvaluateSettings, FeatureSettings
+from tasks.settings import FeatureSettings
+from warehouse.catalog.lookups import SAERow
 from warehouse.storage.parquet import null_where, null_where_nan
 from warehouse.storage.warehouse import Warehouse
 
@@ -56,9 +58,9 @@ class Scoring:
     windows: ExampleWindows = field(init=False)
 
     @classmethod
-    def of(cls, warehouse: Warehouse, row: Mapping[str, Any], device: torch.device) -> "Scoring":
+    def of(cls, warehouse: Warehouse, row: SAERow, device: torch.device) -> "Scoring":
         """An empty one for a row of the table ``saes``; the SAE reads residuals on this device."""
-        return cls(row["sae"], row["layer"], load_judged_sae(warehouse, dict(row)).to(device))
+        return cls(row.sae, row.layer, load_judged_sae(warehouse, row).to(device))
 
     def normalised(self) -> dict[str, np.ndarray]:
         """The normalised components, the causal effect among them where it was measured."""
@@ -77,7 +79,7 @@ class Scoring:
         )
 
 
-def look(
+def compute_components(
     scorings: list[Scoring], source: ResidualSource, model: LanguageModel, settings: FeatureSettings
 ) -> dict[str, ExampleTokens]:
     """One pass over the train split for all SAEs, then the logit lens: components, pre-scores and candidates.
@@ -110,9 +112,8 @@ def ablate(
     scorings: list[Scoring],
     sequences: list[TokenSequence],
     model: LanguageModel,
-    median_norm: Mapping[int, float],
+    study: Study,
     settings: FeatureSettings,
-    evaluate: EvaluateSettings,
 ) -> int:
     """Causal effects of all candidates on validation text; returns the tokens of it that were run."""
     sequences = spread(sequences, SEQUENCES_LOOKED_AT * settings.ablation_sequences) if sequences else []
@@ -124,8 +125,8 @@ def ablate(
             sequences,
             n_sequences=settings.ablation_sequences,
             n_tokens=settings.ablation_tokens,
-            median_norm=median_norm,
-            bootstrap=evaluate.bootstrap,
+            median_norm=study.row.median_norms,
+            bootstrap=study.bootstrap,
             on_rows=lambda done, total: progress.reach(most * done / total),
         )
     for s in scorings:
@@ -139,7 +140,7 @@ def select(scorings: list[Scoring], settings: FeatureSettings) -> None:
         s.ranking = rank_features(s.normalised(), s.candidates, settings.top_percent)
 
 
-def illustrate(
+def collect_examples(
     scorings: list[Scoring],
     tokens: Mapping[str, ExampleTokens],
     source: ResidualSource,

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from ato.operators import TransportOperator, load_operator
 from ato.operators.methods import METHODS
 from ato.residuals.position_policies import Layer, source_key
 from tasks.engine.stage import Stage
-from tasks.features.task import selected_features
-from tasks.saes.task import load_judged_sae, sae_rows
-from tasks.settings import EvaluateSettings, OperatorSettings
-from warehouse.storage.warehouse import Warehouse
+from tasks.engine.study import Study
+from tasks.saes.task import load_judged_sae
+from tasks.settings import OperatorSettings
+from warehouse.catalog.lookups import sae_rows, selected_features
 
 ELSEWHERE = {"source_layers", "leaps", "target_layers", "register_operators", "train_fractions", "permutation_null"}
 """Settings that change nothing in the operators of one pair."""
@@ -71,68 +72,42 @@ class PairStage:
         return {**self.columns, "position_policy": self.position_policy}
 
 
-def pair_stages(
-    warehouse: Warehouse, collection: str, settings: OperatorSettings, evaluate: EvaluateSettings
-) -> list[PairStage]:
+def pair_stages(study: Study, settings: OperatorSettings) -> list[PairStage]:
     """The stage of every pair that the settings name, for all methods that need no SAE."""
     methods = tuple(method for method in settings.methods if not METHODS[method].for_features)
-    return (
-        [
-            PairStage(
-                source,
-                target,
-                settings.position_policy,
-                methods,
-                Stage(
-                    warehouse,
-                    "operators",
-                    _slug(source, target),
-                    settings=_own(settings, evaluate, methods, source, target),
-                    inputs=[collection],
-                    collection=collection,
-                ),
-            )
-            for source, target in settings.pairs
-        ]
-        if methods
-        else []
-    )
+    if not methods:
+        return []
+
+    def stage(source: int, target: int) -> Stage:
+        own = _own(study, settings, methods, source, target)
+        return study.stage("operators", _slug(source, target), settings=own)
+
+    policy = settings.position_policy
+    return [PairStage(*pair, policy, methods, stage(*pair)) for pair in settings.pairs]
 
 
-def feature_pair_stages(
-    warehouse: Warehouse,
-    collection: str,
-    settings: OperatorSettings,
-    evaluate: EvaluateSettings,
-    sae_keys: Sequence[str],
-) -> list[PairStage]:
+def feature_pair_stages(study: Study, settings: OperatorSettings, sae_keys: Sequence[str]) -> list[PairStage]:
     """The stage of every pair and SAE at its target layer, for methods that are optimal for the selected features."""
     methods = tuple(method for method in settings.methods if METHODS[method].for_features)
     if not methods:
         return []
     stages = []
-    for sae in sae_rows(warehouse, list(sae_keys)):
-        chosen = selected_features(warehouse, collection, sae["sae"])
+    for sae in sae_rows(study.warehouse, sae_keys):
+        chosen = np.sort(selected_features(study.warehouse, study.collection, sae.sae))
         if not len(chosen):
             continue
-        decoder = load_judged_sae(warehouse, sae).decoder_directions[np.sort(chosen)].double().cpu().numpy()
-        features = hashlib.sha256(np.sort(chosen).astype(np.int64).tobytes()).hexdigest()[:16]
+        decoder = load_judged_sae(study.warehouse, sae).decoder_directions[chosen].double().cpu().numpy()
+        features = hashlib.sha256(chosen.tobytes()).hexdigest()[:16]
         for source, target in settings.pairs:
-            if target == sae["layer"]:
-                own = _own(settings, evaluate, methods, source, target) | {"features": features}
-                stage = Stage(
-                    warehouse,
-                    "operators",
-                    f"{_slug(source, target)}-features",
-                    settings=own,
-                    inputs=[collection, sae["sae"]],
-                    collection=collection,
-                )
+            if target == sae.layer:
+                own = _own(study, settings, methods, source, target) | {"features": features}
+                slug, inputs = f"{_slug(source, target)}-features", [study.collection, sae.sae]
+                stage = study.stage("operators", slug, settings=own, inputs=inputs)
                 stages.append(PairStage(source, target, settings.position_policy, methods, stage, decoder))
     return stages
 
 
-def divided_by_source(pairs: Sequence[PairStage], parts: int) -> list[list[PairStage]]:
+def split_by_source(pairs: Sequence[PairStage], parts: int) -> list[list[PairStage]]:
     """Pairs in at most so many shares of about the same size, none of them empty.
 
     The pairs of a source stay together, since they share its factorisations, unless that would make one share larger by
@@ -154,9 +129,6 @@ def _slug(source: int, target: int) -> str:
     return f"L{source:02d}-k{target - source:02d}"
 
 
-def _own(
-    settings: OperatorSettings, evaluate: EvaluateSettings, methods: Sequence[str], source: int, target: int
-) -> dict:
-    own = settings.model_dump(exclude=ELSEWHERE) | {"methods": list(methods)}
-    own |= {"n_bootstrap": evaluate.n_bootstrap, "bootstrap_seed": evaluate.bootstrap_seed}
+def _own(study: Study, settings: OperatorSettings, methods: Sequence[str], source: int, target: int) -> dict[str, Any]:
+    own = settings.model_dump(exclude=ELSEWHERE) | {"methods": list(methods)} | study.bootstrap_settings
     return own | {"source_layer": source, "target_layer": target}

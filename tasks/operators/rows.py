@@ -4,30 +4,26 @@ from typing import Any
 
 from ato.evaluation.residual_formulas import ResidualScore
 from ato.evaluation.residual_moments import residual_scores_from_moments
-from ato.moments import Moments
 from ato.operators import TransportOperator
 from ato.operators.fitting import OperatorFit
 from ato.operators.methods import METHODS
 from ato.operators.spectra import operator_spectrum
 from tasks.engine.columns import estimate_columns
 from tasks.operators.pairs import PairStage
+from tasks.operators.work import FitWork
 
 
-def operator_row(
-    pair: PairStage, method: str, fit: OperatorFit, score: ResidualScore, moments: Moments, row: dict[str, Any]
-) -> dict[str, Any]:
+def operator_row(work: FitWork, pair: PairStage, method: str, fit: OperatorFit, score: ResidualScore) -> dict[str, Any]:
     """The row of one operator but its file and its address in the registry.
 
     Args:
         score: on the test tokens.
-        moments: of the study's pairs, under the keys of the pair's position policy.
-        row: of the collection.
     """
-    operator = fit.operator
+    operator, moments, collection = fit.operator, work.moments.own, work.study.row
     by_split = {split: residual_scores_from_moments(operator, moments, *pair.keys, split) for split in ("train", "val")}
     n_paired = moments.variation(pair.target_layer, moments.groups)[0]
     return {
-        "collection": row["collection"],
+        "collection": collection.collection,
         "operator": pair.operator_key(method),
         **pair.policy_columns,
         "method": method,
@@ -40,8 +36,8 @@ def operator_row(
         "n_train": fit.n_train,
         "n_test": score.n,
         "n_test_documents": score.n_documents,
-        "n_unpaired": row["n_kept"] - n_paired,
-        "few_tokens": fit.n_train < 10 * row["d_model"],
+        "n_unpaired": collection.n_kept - n_paired,
+        "few_tokens": fit.n_train < 10 * collection.d_model,
         "r2_cv": fit.r2_cv,
         "r2_train": by_split["train"].r2.value,
         "r2_val": by_split["val"].r2.value,

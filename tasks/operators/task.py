@@ -14,34 +14,27 @@ from ato.numerics.parallel import run_tasks
 from ato.operators.fitting import OperatorFit, fit_operator_from_moments
 from ato.operators.methods import METHODS
 from ato.residuals import run_pass
-from tasks.collect.moments import StudyMoments, load_moments, paired_source
-from tasks.collect.sources import collection_row
-from tasks.engine.model_cache import check_layers
+from tasks.collect.moments import load_moments, paired_source
+from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.parallel_parts import run_parts
 from tasks.engine.progress import Progress, say
-from tasks.engine.stage import Stage, checked_together, one_at_a_time
-from tasks.operators.pairs import PairStage, divided_by_source, feature_pair_stages, pair_stages
+from tasks.engine.stage import checked_together
+from tasks.engine.study import Study
+from tasks.operators.pairs import PairStage, feature_pair_stages, pair_stages, split_by_source
 from tasks.operators.rows import cv_rows, operator_row, spectrum_rows
-from tasks.settings import EvaluateSettings, ModelSettings, OperatorSettings
-from warehouse.storage.warehouse import Warehouse
+from tasks.operators.work import FitWork
+from tasks.settings import OperatorSettings
 
 
 @task(name="operators", cache_policy=NO_CACHE)
 @one_at_a_time("operators")
-def fit_operators(
-    collection: str,
-    sae_keys: list[str],
-    model: ModelSettings,
-    settings: OperatorSettings,
-    evaluate: EvaluateSettings,
-    parts: int = 1,
-) -> list[str]:
+def fit_operators(study: Study, sae_keys: list[str], settings: OperatorSettings, parts: int = 1) -> list[str]:
     """Fit from moments, score on test tokens in one pass for all pairs, register; returns the keys of the pairs.
 
     Args:
         parts: tasks that share the pairs, each with a pass of its own; 1 does all of it here.
     """
-    pairs = _all_pairs(collection, sae_keys, settings, evaluate)
+    pairs = _all_pairs(study, sae_keys, settings)
     missing = [pair for pair in pairs if not pair.stage.complete]
     say(
         "operators",
@@ -50,54 +43,36 @@ def fit_operators(
         else f"fitting {len(settings.methods)} methods for {len(pairs)} pairs",
     )
     if missing and parts > 1:
-        shares = [[pair.stage.key for pair in share] for share in divided_by_source(missing, parts)]
-        run_parts("operators", fit_share, shares, collection, sae_keys, model, settings, evaluate)
+        shares = [[pair.stage.key for pair in share] for share in split_by_source(missing, parts)]
+        run_parts("operators", fit_share, shares, study, sae_keys, settings)
     elif missing:
-        _fit_pairs(missing, collection, model, settings, evaluate)
+        _fit_pairs(missing, study, settings)
     return [pair.stage.key for pair in pairs]
 
 
 @task(name="operators, part", cache_policy=NO_CACHE)
-def fit_share(
-    keys: list[str],
-    collection: str,
-    sae_keys: list[str],
-    model: ModelSettings,
-    settings: OperatorSettings,
-    evaluate: EvaluateSettings,
-) -> None:
+def fit_share(keys: list[str], study: Study, sae_keys: list[str], settings: OperatorSettings) -> None:
     """The pairs with these keys, those left out that an attempt before this one completed."""
-    pairs = _all_pairs(collection, sae_keys, settings, evaluate)
+    pairs = _all_pairs(study, sae_keys, settings)
     if missing := [pair for pair in pairs if pair.stage.key in keys and not pair.stage.complete]:
-        _fit_pairs(missing, collection, model, settings, evaluate)
+        _fit_pairs(missing, study, settings)
 
 
-def _all_pairs(
-    collection: str, sae_keys: list[str], settings: OperatorSettings, evaluate: EvaluateSettings
-) -> list[PairStage]:
-    warehouse = Warehouse()
-    pairs = pair_stages(warehouse, collection, settings, evaluate)
-    return pairs + feature_pair_stages(warehouse, collection, settings, evaluate, sae_keys)
+def _all_pairs(study: Study, sae_keys: list[str], settings: OperatorSettings) -> list[PairStage]:
+    return pair_stages(study, settings) + feature_pair_stages(study, settings, sae_keys)
 
 
-def _fit_pairs(
-    pairs: Sequence[PairStage],
-    collection: str,
-    model: ModelSettings,
-    settings: OperatorSettings,
-    evaluate: EvaluateSettings,
-) -> None:
+def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSettings) -> None:
     """Fit, score and commit these pairs, with one pass over the test tokens of their layers."""
-    warehouse = Warehouse()
-    row = collection_row(warehouse, collection)
-    check_layers(settings.layers, tuple(row["layers"]), where=collection)
-    moments = load_moments(warehouse, collection, settings, {pair.layers for pair in pairs})
+    study.check_layers(settings.layers)
+    moments = load_moments(study, settings, {pair.layers for pair in pairs})
+    work = FitWork(study, settings, moments)
     with Progress("operators", 2 * len(pairs), "pairs") as progress:
         fits: dict[str, dict[str, OperatorFit]] = {}
         for pair in sorted(pairs, key=lambda pair: pair.layers):  # the factorisations of a source are shared
             own = fits[pair.stage.key] = {}
             for method in pair.methods:
-                own[method] = _fit(pair, method, own, moments, settings, row)
+                own[method] = _fit(work, pair, method, own)
             progress.advance()
         scores = {
             pair.stage.key: PairScores(
@@ -105,24 +80,18 @@ def _fit_pairs(
             )
             for pair in pairs
         }
-        source, layers = paired_source(warehouse, row, model, settings), {key for pair in pairs for key in pair.keys}
+        source, layers = paired_source(study, settings), {key for pair in pairs for key in pair.keys}
         run_pass(source, list(scores.values()), layers=sorted(layers), splits=["test"])
         with checked_together():
             for pair in pairs:
                 key = pair.stage.key
-                _commit(pair, fits[key], scores[key], moments, settings, evaluate, row)
+                _commit(work, pair, fits[key], scores[key])
                 progress.advance()
 
 
-def _fit(
-    pair: PairStage,
-    method: str,
-    others: Mapping[str, OperatorFit],
-    moments: StudyMoments,
-    settings: OperatorSettings,
-    row: dict[str, Any],
-) -> OperatorFit:
+def _fit(work: FitWork, pair: PairStage, method: str, others: Mapping[str, OperatorFit]) -> OperatorFit:
     """One method of one pair, the others' fits at hand; the operator carries the model and collection it belongs to."""
+    settings, moments, collection = work.settings, work.moments, work.study.row
     kind, options = METHODS[method], settings.options(method)
     if kind.strength_of:
         chosen = others.get(kind.strength_of) or fit_operator_from_moments(
@@ -136,40 +105,29 @@ def _fit(
     operator = replace(
         fit.operator,
         source_layer=pair.source_layer,
-        model=row["model"],
-        revision=row["revision"],
-        weights_hash=row["weights_hash"],
-        collection=row["collection"],
+        model=collection.model,
+        revision=collection.revision,
+        weights_hash=collection.weights_hash,
+        collection=collection.collection,
     )
     return replace(fit, operator=operator)
 
 
-def _commit(
-    pair: PairStage,
-    fits: dict[str, OperatorFit],
-    scores: PairScores,
-    moments: StudyMoments,
-    settings: OperatorSettings,
-    evaluate: EvaluateSettings,
-    row: dict[str, Any],
-) -> None:
+def _commit(work: FitWork, pair: PairStage, fits: dict[str, OperatorFit], scores: PairScores) -> None:
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
-    results = scores.result(evaluate.bootstrap)
+    results = scores.result(work.study.bootstrap)
     with pair.stage as stage:
         spectra = run_tasks([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
         scored = run_tasks(
-            [
-                partial(operator_row, pair, method, fit, results[method], moments.own, row)
-                for method, fit in fits.items()
-            ]
+            [partial(operator_row, work, pair, method, fit, results[method]) for method, fit in fits.items()]
         )
         rows, strengths = [], []
         for (method, fit), result in zip(fits.items(), scored, strict=True):
             file = stage.warehouse.publish_artifact(fit.operator.save, *pair.operator_path(method))
             stage.add(file)
             result |= {"path": file.path, "registry_uri": None}
-            if settings.register_operators and not METHODS[method].baseline:
-                result["registry_uri"] = _register(stage, pair, method, result, row)
+            if work.settings.register_operators and not METHODS[method].baseline:
+                result["registry_uri"] = _register(work.study, pair, method, result)
             rows.append(result)
             strengths += cv_rows(pair, method, fit)
         stage.write("operators", rows)
@@ -179,7 +137,7 @@ def _commit(
             stage.write("operator_spectra", list(chain.from_iterable(spectra)))
 
 
-def _register(stage: Stage, pair: PairStage, method: str, result: dict[str, Any], row: dict[str, Any]) -> str:
+def _register(study: Study, pair: PairStage, method: str, result: dict[str, Any]) -> str:
     """One registered model a (model, source layer, leap); its versions are operators, the best by r2_val is ``best``."""
     from warehouse.registry.registry import Registry
 
@@ -196,13 +154,13 @@ def _register(stage: Stage, pair: PairStage, method: str, result: dict[str, Any]
         "cosine",
     )
     params = {name: result[name] for name in ("method", "position_policy", "alpha", "l1_ratio", "rank", "collection")}
-    return Registry(stage.warehouse.root).register_operator(
-        stage.warehouse.artifact_path(*pair.operator_path(method)),
+    return Registry(study.warehouse.root).register_operator(
+        study.warehouse.artifact_path(*pair.operator_path(method)),
         result["operator"],
-        model=row["model"],
+        model=study.row.model,
         source_layer=pair.source_layer,
         leap=pair.target_layer - pair.source_layer,
         params=params,
         metrics={name: result[name] for name in names if result[name] is not None},
-        tags={"weights_hash": row["weights_hash"], "collection": row["collection"]},
+        tags={"weights_hash": study.row.weights_hash, "collection": study.collection},
     )

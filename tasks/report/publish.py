@@ -8,7 +8,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.engine.server_calls import tell
+from tasks.engine.server_calls import call_with_retry
 from warehouse.catalog.catalog import publish, rows
 from warehouse.storage.warehouse import Warehouse
 
@@ -29,7 +29,7 @@ def show_table(stage: str, collection: str, found: Sequence[Mapping[str, Any]]) 
     if len(found) == 1 and len(found[0]) > MOST_COLUMNS:
         found = [{"what": name, "value": str(value)} for name, value in found[0].items()]
     cut = f" First {MOST_ROWS} of {len(found):,} rows." if len(found) > MOST_ROWS else ""
-    tell(
+    call_with_retry(
         create_table_artifact,
         table=[{name: _shown(value) for name, value in row.items()} for row in found[:MOST_ROWS]],
         key=stage,
@@ -47,9 +47,9 @@ def _shown(value: Any) -> Any:
 def show_link(key: str, address: str, description: str) -> None:
     """Publish an address as an artifact: a link if a browser can open it, else text."""
     if address.startswith(("http://", "https://")):
-        tell(create_link_artifact, link=address, key=key, description=description)
+        call_with_retry(create_link_artifact, link=address, key=key, description=description)
     else:
-        tell(create_markdown_artifact, f"{description}: `{address}`", key=key, description=description)
+        call_with_retry(create_markdown_artifact, f"{description}: `{address}`", key=key, description=description)
 
 
 def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
@@ -59,7 +59,7 @@ def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
         size = row["bytes"] / 1e6
         lines.append(f"| {row['stage']} | {row['parts']} | {row['seconds']:.1f} | {size:.1f} | {row['quality']} |")
     lines += ["", *(f"- {line}" for line in _places(collection))]
-    tell(create_markdown_artifact, "\n".join(lines), key="pipeline", description=f"Results of {collection}")
+    call_with_retry(create_markdown_artifact, "\n".join(lines), key="pipeline", description=f"Results of {collection}")
 
 
 def _places(collection: str) -> Iterator[str]:
@@ -99,4 +99,6 @@ def publish_results(collection: str) -> None:
     _point_at_best(warehouse, collection)
     publish(warehouse)
     places = "\n".join(f"- {line}" for line in _places(collection))
-    tell(create_markdown_artifact, places, key="collection", description=f"Where the results of {collection} are")
+    call_with_retry(
+        create_markdown_artifact, places, key="collection", description=f"Where the results of {collection} are"
+    )

@@ -119,18 +119,22 @@ order by o.source_layer, o.target_layer"""
 
 
 def _draw_map(figure: "Figure", rows: Rows) -> None:
-    sources, targets = (sorted({row[name] for row in rows}) for name in ("source_layer", "target_layer"))
-    figure.set_size_inches(WIDTH, 1.3 + 0.3 * max(len(sources), 4))
+    figure.set_size_inches(WIDTH, 1.3 + 0.3 * max(len(_layers(rows, "source_layer")), 4))
     left, right = figure.subplots(1, 2, sharey=True)
-    _heat(left, rows, "feature_r2", sources, targets, "mean per-feature r²")
-    _heat(right, rows, "r2_test", sources, targets, "residual r²")
+    _heat(left, rows, "feature_r2", "mean per-feature r²")
+    _heat(right, rows, "r2_test", "residual r²")
     left.set_ylabel("source layer")
 
 
-def _heat(axes: Any, rows: Rows, name: str, sources: list[int], targets: list[int], title: str) -> None:
+def _layers(rows: Rows, name: str) -> list[int]:
+    return sorted({row[name] for row in rows})
+
+
+def _heat(axes: Any, rows: Rows, name: str, title: str) -> None:
     import numpy as np
     from matplotlib import colormaps
 
+    sources, targets = _layers(rows, "source_layer"), _layers(rows, "target_layer")
     values = np.full((len(sources), len(targets)), np.nan)
     for row in rows:
         if row[name] is not None:

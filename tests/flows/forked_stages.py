@@ -102,12 +102,13 @@ def run_stages(settings: Any) -> str:
 
     s = settings
     key = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
-    saes = obtain_saes.fn(key, s.model, s.saes, s.evaluate)
-    measure_features.fn(key, saes, s.model)
-    score_features.fn(key, saes, s.model, s.features, s.evaluate)
-    fit_operators.fn(key, saes, s.model, s.operators, s.evaluate)
-    evaluate_operators.fn(key, saes, s.model, s.operators, s.evaluate)
-    measure_causal.fn(key, saes, s.model, s.operators, s.evaluate, s.causal)
+    study = s.study(key)
+    saes = obtain_saes.fn(study, s.saes)
+    measure_features.fn(study, saes)
+    score_features.fn(study, saes, s.features)
+    fit_operators.fn(study, saes, s.operators)
+    evaluate_operators.fn(study, saes, s.operators, s.evaluate)
+    measure_causal.fn(study, saes, s.operators, s.causal)
     publish()
     return key
 

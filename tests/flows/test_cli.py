@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from tests.flows.forked_stages import SMALL
+from tests.flows.tiny_study import tiny_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +26,7 @@ def ato(*arguments: str, warehouse: Path, **environment: str) -> subprocess.Comp
     )
 
 
-COMMANDS = ("run", "sql", "tables", "show", "check", "up", "deploy", "gc", "doctor")
+COMMANDS = ("run", "sql", "tables", "show", "report", "export", "check", "up", "deploy", "gc", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,7 +53,7 @@ def test_help_imports_nothing_heavy(tmp_path):
         (("run", "pipeline", "--profile", "nonesuch"), "no profile 'nonesuch'"),
         (("run", "pipeline", "--set", "collect.n_token=5"), "did you mean collect.n_tokens?"),
         (("sql", "select * from nonesuch"), "nonesuch"),
-        (("sql", "drop table operators"), "only reading statements"),
+        (("sql", "drop table operators"), "only read-only statements"),
         (("tables", "nonesuch"), "no table 'nonesuch'"),
         (("show",), "no collection yet"),
     ],
@@ -71,15 +75,60 @@ def test_an_empty_warehouse_answers_with_empty_tables(tmp_path):
     assert ato("check", warehouse=tmp_path / "w").returncode == 0
 
 
-def test_the_shell_runs_statements_and_survives_a_wrong_one(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "sql", "--format", "csv"],
-        cwd=ROOT,
-        env=os.environ | {"ATO_WAREHOUSE": str(tmp_path / "w")},
-        input="select 1 as a;\nselect nonsense;\nselect 2 as b;\n",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "a\n1\nb\n2\n"
-    assert "nonsense" in done.stderr
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A function that runs ``ato`` with a profile of the tiny study (``TINY``) and a warehouse of its own."""
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings(folder, **SMALL).model_dump(mode="json")))
+    environment = {name: value for name, value in os.environ.items() if name not in ("PREFECT_HOME", "PREFECT_API_URL")}
+    environment |= {"ATO_WAREHOUSE": str(folder / "data" / "warehouse"), "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess:
+        command = [
+            sys.executable,
+            "-m",
+            "flows.cli",
+            *(a.replace("TINY", str(folder / "tiny.yaml")) for a in arguments),
+        ]
+        return subprocess.run(command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_study_runs_shows_answers_and_checks(study):
+    done = study("run", "pipeline", "--profile", "TINY")
+    assert done.returncode == 0, done.stderr
+    assert "Transport map" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "nanobind" not in done.stderr
+    again = study("run", "pipeline", "--profile", "TINY")
+    assert "is complete, skipped" in again.stderr
+    assert "loading" not in again.stderr
+    assert again.stdout == done.stdout
+    assert "ridge" in study("show", "operators").stdout
+    assert study("sql", "select count(*) as n from operators", "--format", "csv").stdout == "n\n4\n"
+    assert study("check").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "message", "own_server"),
+    [
+        ("model.name=no-such/model", "no-such/model", False),
+        ("operators.leaps=[40]", "layers", False),
+        ("collect.corpus=nowhere.txt", "nowhere.txt", True),
+    ],
+)
+def test_a_failing_run_ends_with_one_line_and_no_traceback(study, prefect_server, override, message, own_server):
+    from prefect.settings import PREFECT_API_URL
+
+    server = {} if own_server else {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    done = study("run", "pipeline", "--profile", "TINY", "--set", override, **server)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    *progress, last = done.stderr.strip().splitlines()
+    assert last.startswith("error")
+    assert message in last
+    assert all(line.split()[0] in ("estimate", "model", "collect") for line in progress)

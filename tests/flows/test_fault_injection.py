@@ -144,7 +144,7 @@ def test_a_second_run_of_the_same_key_waits_for_the_first_and_then_skips_or_resu
     while not (folder / "locks").exists():
         time.sleep(0.01)
     second = forks.start(settings, folder, logs[1])
-    wait_for(f"another run is at it (process {first} on", logs[1])
+    wait_for(f"waiting for another run (process {first} on", logs[1])
     if first_dies:
         os.kill(first, signal.SIGKILL)
     gate.touch()

@@ -115,11 +115,3 @@ def test_a_preset_leaves_alone_what_it_does_not_name_and_changes_no_input():
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(SettingsError, match="paper"):
         apply_preset({}, "nonesuch")
-
-
-@pytest.mark.parametrize(("named", "width"), [("16k", 16_384), ("65k", 65_536), ("131k", 131_072), ("1m", 1_048_576)])
-def test_the_width_in_the_name_of_a_release_is_a_power_of_two(named, width):
-    settings = load_settings(
-        "demo", [f"saes.releases={{12: 'gemma-scope-2b-pt-res:layer_12/width_{named}/x'}}", "saes.layers=[]"]
-    )
-    assert sae_widths(settings) == {12: width}

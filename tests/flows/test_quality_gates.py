@@ -37,7 +37,7 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
         return real(*args, **options) | {"r2_test": 1.5}
 
     monkeypatch.setattr(operators, "operator_row", too_good)
-    with pytest.raises(QualityError, match=r"operators\.r2_test.*of 4 break it"):
+    with pytest.raises(QualityError, match=r"operators\.r2_test.*of 4 rows fail"):
         pipeline(settings)
     assert rows(None, "select count(*) as n from operators") == [{"n": 0}]
     assert rows(None, "select count(*) as n from transport_map") == [{"n": 0}]
@@ -47,7 +47,7 @@ def test_a_failed_gate_stops_the_chain_and_a_fixed_run_clears_it(prefect_server,
     assert not {"evaluate", "causal"} & {row["stage"] for row in found}
     table, description = shown("quality-operators")
     assert (table[0]["success"], table[0]["column_name"], table[-1]["success"]) == (False, "r2_test", True)
-    assert "expectations failed" in description
+    assert "checks failed" in description
     assert checks.failures(checks.check_all(Warehouse()))
 
     told: list[str] = []

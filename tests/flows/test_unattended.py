@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 
 from flows.local.recovery import SILENCE
-from flows.local.state import UpState
+from flows.stages import STAGES
 from tests.flows.running_platform import Platform
 from tests.flows.tiny_study import tiny_settings
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(1800)]
 
-FOLLOWERS = ("saes", "features", "explain", "operators", "evaluate", "causal", "report")
+FOLLOWERS = [name for name, stage in STAGES.items() if stage.starts_after]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_whatever_is_killed_one_collection_leads_to_the_report_by_events_and_the
     there.process.wait()
     there.start()
     assert "processes that an earlier run left behind" in there.said()
-    assert "1 flow runs were under way" in there.said()
+    assert "1 flow runs were unfinished" in there.said()
     (collected,) = there.wait_for(lambda: there.finished("collect"), "the run to go on with the new platform")
     assert (collected["id"], collected["run_count"]) == (run, 3)
 
@@ -121,13 +121,3 @@ def _each_minute(there: Platform, name: str) -> None:
     (schedule,) = there.deployment(name)["schedules"]
     change = {"active": True, "schedule": {"cron": "* * * * *", "timezone": "UTC"}}
     there.ask("PATCH", f"deployments/{there.deployment(name)['id']}/schedules/{schedule['id']}", change)
-
-
-def test_the_state_of_a_killed_one_is_read_back(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
-    from flows.local.state import read_state
-
-    assert read_state() is None
-    state = UpState(12, "token", {"prefect": "http://127.0.0.1:1"}, {"prefect": 13})
-    state.write()
-    assert read_state() == state

@@ -14,7 +14,7 @@ from warehouse.catalog.sql_errors import running
 
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze\b)?(\s*\([^)]*\))?", re.IGNORECASE)
 _PRAGMA = re.compile(r"\s*pragma\s+(show|show_tables|show_tables_expanded|table_info|version)\b", re.IGNORECASE)
-_ONLY = "give one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
+_ONLY = "write one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
 _ROW_MAKERS = frozenset(
     (
         "range",
@@ -85,7 +85,7 @@ def _at_most(seconds: float | None, cursor: duckdb.DuckDBPyConnection) -> Iterat
     try:
         yield
     except duckdb.InterruptException as error:
-        cure = "ask for less: one collection, fewer columns, or a mart in place of its tables"
+        cure = "narrow the query: one collection, fewer columns, or a mart instead of its tables"
         raise InputError(f"stopped after {seconds:g} s", cure=cure) from error
     finally:
         timer.cancel()
@@ -94,7 +94,7 @@ def _at_most(seconds: float | None, cursor: duckdb.DuckDBPyConnection) -> Iterat
 def _reading_statement(cursor: duckdb.DuckDBPyConnection, sql: str) -> str:
     statements = duckdb.extract_statements(sql)
     if len(statements) != 1:
-        raise InputError(f"{len(statements)} SQL statements given", cure=_ONLY)
+        raise InputError(f"expected one SQL statement, got {len(statements)}", cure=_ONLY)
     kind, query = statements[0].type, statements[0].query
     if kind == duckdb.StatementType.EXPLAIN:
         _check_select(cursor, query[_EXPLAIN.match(query).end() :] if _EXPLAIN.match(query) else query)  # type: ignore[union-attr]
@@ -111,7 +111,7 @@ def _check_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
         if kinds == [duckdb.StatementType.MULTI]:
             raise InputError("PIVOT needs its values listed", cure="write `pivot t on column in (...) using ...`")
         given = kinds[0].name if kinds else "nothing"
-        raise InputError(f"only reading statements are allowed, not {given}", cure=_ONLY)
+        raise InputError(f"only read-only statements are allowed, not {given}", cure=_ONLY)
     body = statements[0].query.rstrip().rstrip(";")
     _check_sources(cursor, body)
     try:
@@ -119,7 +119,7 @@ def _check_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
         cursor.sql(f"select * from ({body}\n)")
     except duckdb.BinderException as error:
         if re.search(r"must be at the top level", str(error)):
-            raise InputError("only reading statements are allowed, also within WITH", cure=_ONLY) from error
+            raise InputError("only read-only statements are allowed, also within WITH", cure=_ONLY) from error
         raise
 
 
@@ -134,7 +134,7 @@ def _check_sources(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
             name = node["table_name"]
         if name is not None:
             raise InputError(
-                f"no access to files and system functions: {name}", cure="read tables and marts: `show tables`"
+                f"access to files and system functions is disabled: {name}", cure="read tables and marts: `show tables`"
             )
 
 

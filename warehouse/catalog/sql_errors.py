@@ -39,8 +39,8 @@ def _one_line(
         cure = "run `ato check`, then the command that wrote it again"
         return DamagedFileError(f"a file cannot be read: {text.splitlines()[0]}", cure=cure)
     if isinstance(error, duckdb.OutOfMemoryException):
-        cure = "ask for less: one collection, fewer columns, or an aggregate"
-        return InputError("the statement needs more memory than it may have", cure=cure)
+        cure = "narrow the query: one collection, fewer columns, or an aggregate"
+        return InputError("the statement exceeds its memory limit", cure=cure)
     known = _columns(connection) if connection is not None else {}
     if known and (found := _COLUMN.search(text)):
         name = found["name"]
@@ -74,7 +74,7 @@ def _column_meant(name: str, text: str, sql: str, known: dict[str, list[str]]) -
     if candidates := _CANDIDATES.search(text):
         there += [candidate.split(".")[-1] for candidate in re.findall(r'"([^"]+)"', candidates[1])]
     if name.lower() in there:
-        return "no table that is read there has it: is FROM missing, or the table in it?"
+        return "no table in the statement has it: add FROM, or the missing table"
     if near := get_close_matches(name.lower(), sorted(set(there)), cutoff=0.7):
         return _did_you_mean(near)
     if elsewhere := sorted(table for table, columns in known.items() if name.lower() in columns):

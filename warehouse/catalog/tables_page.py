@@ -1,4 +1,4 @@
-"""The page docs/tables.md, written from the declarations: ``python -m warehouse.catalog.tables_page > docs/tables.md``."""
+"""The page docs/tables.md, generated from the declarations: ``python -m warehouse.catalog.tables_page > docs/tables.md``."""
 
 from warehouse.catalog.catalog import duckdb_type
 from warehouse.tables import TABLES, Column, Table
@@ -9,7 +9,7 @@ def tables_page() -> str:
     head = (
         "# Tables\n\n"
         "Each table is a folder of Parquet files, partitioned as shown; `ato tables` lists them with their row counts.\n"
-        "NULL means that there is nothing to say; NaN never occurs.\n"
+        "NULL means not measured or not applicable; NaN never occurs.\n"
     )
     return "\n".join([head, *(_section(table) for table in TABLES.values())])
 

@@ -68,15 +68,15 @@ def _local_files(spec: str) -> list[Path]:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in _READERS and file.is_file())
         if not files:
-            cure = f"put {', '.join(_READERS)} files into it"
-            raise CorpusError("the folder holds no documents", where=spec, cure=cure)
+            cure = f"add {', '.join(_READERS)} files"
+            raise CorpusError("no documents in the folder", where=spec, cure=cure)
         return files
     if not path.is_file():
         cure = f"use {embedded.CORPUS_NAME}, a file, a folder or {_HUB_PREFIX}dataset"
-        raise CorpusError("there is no such corpus", where=spec, cure=cure)
+        raise CorpusError("corpus not found", where=spec, cure=cure)
     if path.suffix not in _READERS:
         raise CorpusError(
-            f"files of type {path.suffix or '(none)'} are not read", where=spec, cure=f"use {', '.join(_READERS)}"
+            f"unsupported file type {path.suffix or '(none)'}", where=spec, cure=f"use {', '.join(_READERS)}"
         )
     return [path]
 
@@ -126,7 +126,7 @@ def _read_jsonl(file: Path, text_field: str) -> abc.Iterator[tuple[str, str]]:
                 record = json.loads(text)
             except ValueError:
                 raise CorpusError(
-                    "a line is not valid JSON", where=f"{file}, line {number}", cure="repair it"
+                    "a line is not valid JSON", where=f"{file}, line {number}", cure="fix the line"
                 ) from None
             if not isinstance(record, dict) or not isinstance(record.get(text_field), str):
                 fields = sorted(record) if isinstance(record, dict) else []
@@ -159,8 +159,8 @@ def _is_text(arrow_type: Any) -> bool:
 
 
 def _no_field(text_field: str, where: object, fields: list[str]) -> CorpusError:
-    cure = f"name one of the fields {', '.join(fields)}" if fields else "give every record a text field"
-    return CorpusError(f"there is no text in field {text_field}", where=where, cure=cure)
+    cure = f"name one of the fields {', '.join(fields)}" if fields else "add a text field to every record"
+    return CorpusError(f"no text in field {text_field}", where=where, cure=cure)
 
 
 _READERS: dict[str, abc.Callable[[Path, str], abc.Iterator[tuple[str, str]]]] = {
@@ -175,7 +175,7 @@ def _hub_parts(spec: str) -> tuple[str, str | None, str]:
     dataset, config, split, *rest = [*spec.removeprefix(_HUB_PREFIX).split(":"), "", ""]
     if not dataset or any(rest):
         raise CorpusError(
-            "not a hub dataset", where=spec, cure="write hub:dataset, hub:dataset:config or hub:dataset:config:split"
+            "invalid hub dataset", where=spec, cure="write hub:dataset, hub:dataset:config or hub:dataset:config:split"
         )
     return dataset, config or None, split or "train"
 

@@ -171,7 +171,7 @@ class StoredSource:
         wanted = [layer for layer in self.layers if layers is None or layer in layers]
         if missing := sorted(set(layers or ()) - set(self.layers)):
             cure = f"choose from {list(self.layers)}"
-            raise LayerError(f"layers {missing} are not stored in collection {self.collection}", cure=cure)
+            raise LayerError(f"collection {self.collection} has no layers {missing}", cure=cure)
         shards = []
         for part in self._parts:
             found = []
@@ -235,14 +235,14 @@ def _read_shard(
         table = _read(warehouse, path, [*KEYS, "residual"])
         if not table.select(KEYS).equals(keys):
             where = warehouse.storage.url(path)
-            raise DamagedFileError("holds other tokens than the other layers of its shard", where=where, cure=REBUILD)
+            raise DamagedFileError("tokens differ from the other layers of the shard", where=where, cure=REBUILD)
         return _tensor(table["residual"])
 
     def read_attended(path: str) -> Attended:
         attended = attended_of(_read(warehouse, path, COLUMNS), sequence_id, position, shard.attention_top_k)
         if attended is None:
             where = warehouse.storage.url(path)
-            raise DamagedFileError("holds other tokens than the activations of its shard", where=where, cure=REBUILD)
+            raise DamagedFileError("tokens differ from the activations of the shard", where=where, cure=REBUILD)
         return attended
 
     residuals: dict[Layer, torch.Tensor] = dict(zip(files, readers.map(read, files.values())))
@@ -268,7 +268,7 @@ def _sequences(warehouse: Warehouse, paths: Sequence[str], n_folds: int) -> _Seq
     split = [pc.equal(table["split"], name).to_numpy() for name in ("train", "val", "test")]
     group = np.select(split, [fold, n_folds, n_folds + 1], default=-1).astype(np.int16)
     if (group < 0).any() or (fold >= n_folds).any():
-        raise DamagedFileError("a sequence has neither split nor fold", where=paths[0], cure=REBUILD)
+        raise DamagedFileError("a sequence has no split or fold", where=paths[0], cure=REBUILD)
     return _Sequences(table["sequence_id"].to_numpy(), table["document"].to_numpy(), group)
 
 
@@ -287,7 +287,7 @@ def _files(warehouse: Warehouse, collection: str) -> dict[str, list[FileRecord]]
     if not found["activations"]:
         raise InputError(
             f"collection {collection} was collected without storing activations",
-            cure="collect it again with activations stored, or read its residuals live from the model",
+            cure="collect again with collect.store_activations=true, or read residuals live from the model",
         )
     return {table: [files[path] for path in sorted(files)] for table, files in found.items()}
 

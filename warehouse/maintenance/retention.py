@@ -86,7 +86,7 @@ def plan(warehouse: Warehouse, collections: Collection[str] = (), older_than: ti
     for key in sorted(chosen):
         if name := next((name for name in working if name.split("-", 1)[1] == key), None):
             cure = "wait for it or stop it"
-            raise InputError(f"a run is at work on it ({working[name]})", where=f"collection {key}", cure=cure)
+            raise InputError(f"a run is using it ({working[name]})", where=f"collection {key}", cure=cure)
     going = _going(runs, chosen, with_failed=not working)
     staying = [run for run in runs if run not in going]
     listed = {file.path for run in staying for file in run.files}

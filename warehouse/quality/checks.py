@@ -88,7 +88,7 @@ def describe(row: Mapping[str, Any]) -> str:
         ", ".join(f"{name}={value}" for name, value in example.items())
         for example in json.loads(row["examples"] or "[]")
     )
-    found = f"{row['n_unexpected']:,} of {row['n_checked']:,} break it"
+    found = f"{row['n_unexpected']:,} of {row['n_checked']:,} rows fail"
     return f"FAILED  {where}: {row['expectation']} - {found} - {row['stage']} {row['key']} - {keys}"
 
 
@@ -98,8 +98,8 @@ def quality_error(rows: Iterable[Mapping[str, Any]]) -> QualityError:
     first = "; ".join(describe(row).removeprefix("FAILED").strip() for row in failed[:3])
     more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
     return QualityError(
-        f"{len(failed)} quality expectation{'s' if len(failed) != 1 else ''} failed: {first}{more}",
-        cure="the rows stay out of every view; look at quality_results, mend the cause and run the stage again",
+        f"{len(failed)} quality check{'s' if len(failed) != 1 else ''} failed: {first}{more}",
+        cure="the output is hidden from every view; see quality_results, fix the cause and run the stage again",
     )
 
 
@@ -127,11 +127,11 @@ def _sound(warehouse: Warehouse, runs: Sequence[StageRun], collection: str) -> l
 
 def _about_manifests(runs: Sequence[StageRun], unreadable: Sequence[str]) -> Finding:
     failed = [
-        {"stage": run.stage, "key": run.key, "problem": "its quality failed"} for run in runs if run.quality != PASSED
+        {"stage": run.stage, "key": run.key, "problem": "quality check failed"} for run in runs if run.quality != PASSED
     ]
     broken = [{"file": path, "problem": "manifest cannot be read"} for path in unreadable]
     examples = [*broken, *failed]
-    text = "every manifest is readable and its quality passed"
+    text = "every manifest is readable and its stage passed its checks"
     return Finding("stage_runs", text, None, len(runs) + len(broken), len(examples), tuple(examples[:MAX_EXAMPLES]))
 
 

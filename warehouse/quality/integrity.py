@@ -13,7 +13,7 @@ from warehouse.quality.suites import FINITE, MAX_EXAMPLES, Finding, non_finite_r
 from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES, Table
 
-PRESENT = "every file is there, with its recorded size"
+PRESENT = "every file exists with its recorded size"
 UNALTERED = "every file has its recorded SHA-256"
 READABLE = "every file has the declared schema"
 Bad = tuple[str, int, list[dict[str, Any]]]
@@ -98,7 +98,7 @@ def _schema_problem(warehouse: Warehouse, table: Table, path: str) -> str | None
         else:
             fits = actual.equals(kind)
         if not fits:
-            return f"column {name} is {actual}, declared is {kind or 'a fixed-size list of float32'}"
+            return f"column {name} is {actual}, expected {kind or 'a fixed-size list of float32'}"
     return None
 
 

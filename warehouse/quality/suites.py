@@ -111,7 +111,7 @@ def promises(table: Table) -> Iterator[Promise]:
             ends |= {"ignore_row_if": "either_value_is_missing"}
             text = f"is at most {name}_high"
             yield Promise(text, f"{name}_low", "ExpectColumnPairValuesAToBeGreaterThanB", ends)
-    for text, marks in (("has a value wherever one is due", _MISSING), (FINITE, _NOT_FINITE)):
+    for text, marks in (("has a value wherever one is expected", _MISSING), (FINITE, _NOT_FINITE)):
         yield Promise(text, None, "ExpectColumnValuesToBeInSet", {"column": marks, "value_set": [""]})
 
 
@@ -226,7 +226,7 @@ def _unexpected(result: Any, key: list[str], n_rows: int) -> tuple[int, tuple[Ma
     if result.success:
         return 0, ()
     if "unexpected_count" not in result.result:
-        return n_rows, ({"error": f"Great Expectations could not evaluate it: {result.exception_info}"},)
+        return n_rows, ({"error": f"could not be evaluated: {result.exception_info}"},)
     examples = result.result.get("partial_unexpected_index_list") or []
     return result.result["unexpected_count"], tuple({k: plain(v) for k, v in e.items()} for e in examples)
 

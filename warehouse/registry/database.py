@@ -28,7 +28,7 @@ def tracking_uri(warehouse_root: str | Path) -> str:
         return uri
     if "://" in str(warehouse_root):
         raise SettingsError(
-            "the registry cannot keep its database in an object store",
+            "the registry database cannot be in an object store",
             where=warehouse_root,
             cure="set MLFLOW_TRACKING_URI to a tracking server or to sqlite:///PATH",
         )

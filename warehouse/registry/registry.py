@@ -79,12 +79,10 @@ class Registry:
         path = Path(path)
         if not path.is_file():
             raise DamagedFileError(
-                "the operator to register is missing", where=path, cure="run the operators flow again"
+                "the operator to register is missing", where=path, cure="run `ato run operators` again"
             )
         if len(metrics) > MAX_METRICS:
-            raise InputError(
-                f"{len(metrics)} metrics for one operator", where=operator_key, cure=f"at most {MAX_METRICS}"
-            )
+            raise InputError(f"too many metrics: {len(metrics)}", where=operator_key, cure=f"at most {MAX_METRICS}")
         name = registered_name(model, source_layer, leap)
         run = self._unfinished.pop(operator_key, None)
         registered = self._versions(name, operator_key)
@@ -155,7 +153,7 @@ class Registry:
         parts = re.fullmatch(r"models:/([^/@]+)([/@])([^/@]+)", address)
         if parts is None:
             raise InputError(
-                "not an address in the registry", where=address, cure="models:/NAME/VERSION or models:/NAME@best"
+                "invalid registry address", where=address, cure="use models:/NAME/VERSION or models:/NAME@best"
             )
         name, separator, wanted = parts.groups()
         get = self._client.get_model_version_by_alias if separator == "@" else self._client.get_model_version

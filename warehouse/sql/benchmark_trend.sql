@@ -1,8 +1,8 @@
--- each figure of each benchmark on one machine: the latest run beside the one before and the first
+-- one benchmark figure on one machine: the latest run, the previous run and the first run
 with figures as (
     select
         *,
-        -- Packages are renewed under the same machine: their versions do not make it another one.
+        -- Package versions are ignored: an upgrade does not make another machine.
         concat_ws(', ', machine ->> 'cpu', (machine ->> 'cores') || ' cores', machine ->> 'gpu') as hardware,
         case when ratio is null then ours else ratio end as figure
     from benchmark_results

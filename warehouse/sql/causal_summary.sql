@@ -1,4 +1,4 @@
--- what putting residuals back costs, a set of edited positions a row; `study` is the average of the study's three sets
+-- added loss of each intervention by set of edited positions; `study` averages the study's three sets
 with unedited as (
     select collection, evaluation, source_layer, target_layer, method, avg(log_ppl) as log_ppl_none
     from causal_effects
@@ -40,7 +40,7 @@ final as (
         min(n_sequences) as n_sequences,
         min(n_documents) as n_documents,
         avg(log_ppl_none) as log_ppl_none,
-        -- The three sets edit the same sequences: the average of their intervals is no narrower than that of the average.
+        -- The three sets edit the same sequences: averaging their intervals is conservative.
         avg(log_ppl) as log_ppl,
         avg(log_ppl_low) as log_ppl_low,
         avg(log_ppl_high) as log_ppl_high,

@@ -1,4 +1,4 @@
--- one collection at a glance: its model and text, what was kept, how it was split and what was made from it
+-- one collection: model, corpus, tokens kept, splits and number of results
 with all_collections as (
     select * from collections
 ),

@@ -1,4 +1,4 @@
--- a direct operator against the product of two shorter ones: what of its r2 passes linearly through the middle layer
+-- a direct operator against the product of two shorter operators over a middle layer
 with compared as (
     select c.*
     from compositions as c

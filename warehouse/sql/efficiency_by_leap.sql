@@ -1,4 +1,4 @@
--- ceiling, transport and efficiency averaged over the pairs of one leap, at the largest rank of the grid and over the grid
+-- ceiling, transport and efficiency averaged over the layer pairs of one leap, at the largest rank and over all ranks
 with ranks as (
     select e.*
     from efficiency as e

@@ -1,4 +1,4 @@
--- transport efficiency of every rank of every pair: its bracket, the chance level, and the curve as published
+-- transport efficiency of each layer pair by rank: bracket, permutation null and published estimate
 with ranks as (
     select * from efficiency
 ),
@@ -13,7 +13,7 @@ final as (
         r.*,
         rank / d_kept as rank_share,
         ceiling_in_sample - ceiling_held_out as bracket_width,
-        -- The two ends of the bracket: the ceiling known only from data it was not chosen on, and the optimistic one.
+        -- The two ends of the bracket: the held-out ceiling and the optimistic in-sample one.
         r2_rrr / nullif(ceiling_in_sample, 0) as efficiency_against_in_sample,
         ceiling_in_sample - ceiling_null as ceiling_above_null,
         ceiling_held_out - lag(ceiling_held_out, 1, 0) over curve as ceiling_gain,

@@ -1,4 +1,4 @@
--- how many features of one SAE have an explanation, and how many of these can be believed to be about the same feature
+-- explanations of one SAE: number of features explained, and number aligned
 with features as (
     select * from feature_catalog
 ),

@@ -1,14 +1,10 @@
--- one feature of one SAE with all that is known of it: scores, words it promotes, explanation, verdicts by leap
+-- one feature of one SAE: scores, promoted tokens, explanation, verdicts by leap
 with stats as (
     select * from feature_stats
 ),
 
 scores as (
-    select s.*
-    from feature_scores as s
-    inner join latest_evaluations as l
-        on l.kind = 'feature_scores' and l.collection = s.collection and l.evaluation = s.scoring and l.sae = s.sae
-    where l.is_latest
+    select * from latest_feature_scores
 ),
 
 best_explanation as (
@@ -43,7 +39,7 @@ judged as (
     where l.kind = 'feature_transport' and l.is_latest
 ),
 
--- By the ridge operator at the same position, as in the study; what feature_profile says, without a row a source layer.
+-- Ridge operator at the same position, as in the study; as feature_profile, without a row for each source layer.
 carried_by_leap as (
     select
         f.collection,
@@ -61,7 +57,7 @@ carried_by_leap as (
     group by f.collection, f.sae, f.feature_id
 ),
 
--- Sorting numbers and picking by place takes a third of the time of sorting rows within the aggregate.
+-- Sorting numbers and picking by index takes a third of the time of sorting rows within the aggregate.
 carried as (
     select
         collection,

@@ -1,14 +1,8 @@
 -- distribution of the per-feature r2 at one target layer and leap, over all scored features and over the selected ones
-with latest_scorings as (
-    select collection, evaluation as scoring, sae from latest_evaluations
-    where kind = 'feature_scores' and is_latest
-),
-
--- Semi joins give no more rows than they take: DuckDB then knows that these are few, and hashes them and not the others.
-selected_features as (
+with selected_features as (
     select collection, sae, feature_id
-    from (from feature_scores where selected)
-    semi join latest_scorings using (collection, scoring, sae)
+    from latest_feature_scores
+    where selected
 ),
 
 chosen_operators as (
@@ -27,7 +21,7 @@ judged as (
     where l.kind = 'feature_transport' and l.is_latest
 ),
 
--- Groups first and what they are afterwards: one join for each operator instead of one for each of its features.
+-- Group first, join later: one join for each operator instead of one for each of its features.
 grouped as (
     select
         'all' as features,
@@ -80,7 +74,7 @@ final as (
         g.n_features,
         g.n_active,
         g.mean_r2,
-        -- Ends of the features' own intervals, averaged: at least as wide as the interval of the average.
+        -- Average of the features' own intervals: at least as wide as the interval of the average.
         g.mean_r2_low,
         g.mean_r2_high,
         g.r2_quantiles[1] as r2_q05,

@@ -1,4 +1,4 @@
--- one target feature read from every source layer, nearest first: how far back it is still transported
+-- one target feature from every source layer, nearest first: how far back it is transported
 with chosen_operators as (
     select collection, operator, position_policy
     from operators

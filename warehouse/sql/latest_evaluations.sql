@@ -1,4 +1,4 @@
--- every evaluation and what it judged; the one that started last counts, others are kept and marked
+-- every evaluation and its subject; is_latest marks the one that started last
 with run_times as (
     select key as evaluation, max(started_at) as evaluated_at
     from stage_runs
@@ -6,7 +6,7 @@ with run_times as (
 ),
 
 judged as (
-    -- An operator is of one pair, policy and method: grouping millions of rows by its key alone takes half the time.
+    -- An operator has one pair, policy and method: grouping millions of rows by its key alone takes half the time.
     select
         collection, 'feature_transport' as kind, evaluation, sae, operator,
         any_value(source_layer) as source_layer, any_value(target_layer) as target_layer,

@@ -1,4 +1,4 @@
--- operators of one pair in order of test R2, each beside the identity and the mean of the same pair
+-- operators of one layer pair by test R2, each beside the identity and the mean of the pair
 with fitted as (
     select * from operators
 ),

@@ -1,4 +1,4 @@
--- r2 against the share of the train documents: what each share adds and how much of the full data's r2 it reaches
+-- r2 against the share of the train documents: gain of each share, and share of the full-data r2
 with scores as (
     select s.*
     from scaling as s

@@ -1,4 +1,4 @@
--- the spectrum of one operator in numbers: how large, how many-dimensional and how rotating its matrix is
+-- spectrum of one operator: norm, effective rank and rotation
 with modes as (
     select
         *,
@@ -31,7 +31,7 @@ final as (
         exp(-sum(energy * ln(energy)) filter (where energy > 0)) as entropy_rank,
         min(mode) filter (where leading_energy >= 0.9 * total_energy) as modes_for_90_percent,
         max(magnitude) as spectral_radius,
-        -- Complex eigenvalues come in pairs: each pair is a plane that the operator rotates.
+        -- Complex eigenvalues come in conjugate pairs; each pair rotates a plane.
         count(*) filter (where abs(eigenvalue_imag) > 1e-9 * magnitude) / nullif(count(magnitude), 0) as share_complex,
         count(*) filter (where magnitude > 1) as n_growing
     from modes

@@ -1,4 +1,4 @@
--- what each stage has run so far: keys, rows, bytes, seconds and the latest run
+-- runs of each stage: keys, rows, bytes, seconds and the latest run
 with runs as (
     select * from stage_runs
 ),

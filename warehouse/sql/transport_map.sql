@@ -1,26 +1,20 @@
--- how well one operator carries the features of one SAE: averages over the features that could be scored
+-- transport of the features of one SAE by one operator, averaged over the scored features
 with evaluations as (
     select * from latest_evaluations
     where kind = 'feature_transport'
 ),
 
-latest_scorings as (
-    select collection, evaluation as scoring, sae from latest_evaluations
-    where kind = 'feature_scores' and is_latest
-),
-
--- Semi joins give no more rows than they take: DuckDB then knows that these are few, and hashes them and not the others.
 selected_features as (
     select collection, sae, feature_id
-    from (from feature_scores where selected)
-    semi join latest_scorings using (collection, scoring, sae)
+    from latest_feature_scores
+    where selected
 ),
 
 operator_settings as (
     select collection, operator, output_weight, rank from operators
 ),
 
--- Grouped by keys alone, and the selected features apart: joining or hashing more for each feature takes most of the time.
+-- Group by keys alone and treat selected features apart: more joins or hashes per feature would dominate the time.
 per_operator as (
     select
         collection,
@@ -32,7 +26,7 @@ per_operator as (
         count(r2) as n_features_scored,
         count(*) - count(r2) as n_features_not_scored,
         avg(r2) as mean_r2,
-        -- Ends of the features' own intervals, averaged: at least as wide as the interval of the average.
+        -- Average of the features' own intervals: at least as wide as the interval of the average.
         avg(r2_low) filter (where r2 is not null) as mean_r2_low,
         avg(r2_high) filter (where r2 is not null) as mean_r2_high,
         median(r2) as median_r2,

@@ -91,7 +91,7 @@ def commit(
         seconds: wall time of the stage.
     """
     if quality not in (PASSED, FAILED):
-        raise InputError(f"quality is {quality!r}", cure=f"use {PASSED!r} or {FAILED!r}")
+        raise InputError(f"invalid quality {quality!r}", cure=f"use {PASSED!r} or {FAILED!r}")
     ordered = tuple(sorted(files, key=lambda f: f.path))
     rows, size = sum(f.rows for f in ordered), sum(f.bytes for f in ordered)
     run = StageRun(

@@ -100,7 +100,7 @@ def _columns(table: Table, rows: Rows) -> dict[str, Any]:
 def _check_names(table: Table, values: Mapping[str, Any], partition: Mapping[str, Any]) -> None:
     if set(partition) != set(table.partition):
         raise DataError(
-            f"partition is {sorted(partition)}, due is {list(table.partition)}", where=f"table {table.name}"
+            f"partition is {sorted(partition)}, expected {list(table.partition)}", where=f"table {table.name}"
         )
     declared = {c.name for c in table.columns}
     if unknown := sorted(values.keys() - declared):
@@ -138,8 +138,8 @@ def _to_array(table: Table, column: Column, values: Any) -> pa.Array:
             raise pa.ArrowTypeError(f"{array.type} given")
         return array.cast(column.type, safe=True)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        due = column.type or "fixed-size list of float32"
-        raise DataError(f"column {column.name} is not {due}: {error}", where=f"table {table.name}") from error
+        expected = column.type or "fixed-size list of float32"
+        raise DataError(f"column {column.name} is not {expected}: {error}", where=f"table {table.name}") from error
 
 
 def _infer(due: pa.DataType, values: Any) -> pa.Array:

@@ -79,7 +79,7 @@ class Warehouse:
             found = "unreadable"
         if found != SCHEMA_VERSION:
             raise SchemaVersionError(
-                f"written with schema {found}, this program reads {SCHEMA_VERSION}",
+                f"written with schema {found}, this version reads {SCHEMA_VERSION}",
                 where=self.storage.url(MARKER),
                 cure="point ATO_WAREHOUSE at another folder, or read it with the version that wrote it",
             )
@@ -197,7 +197,5 @@ def _safe(name: str | int) -> str:
     """A name as one step of a path; anything that could leave the root or split the hive path is refused."""
     text = str(name)
     if not _SAFE.fullmatch(text):
-        raise InputError(
-            f"{text!r} cannot name a file in the warehouse", cure="use letters, digits, dot, dash, underscore and plus"
-        )
+        raise InputError(f"{text!r} cannot name a file in the warehouse", cure="use letters, digits and . - _ +")
     return text

@@ -1,16 +1,15 @@
 """The declared tables: name, meaning, columns with type, unit and meaning, keys and partitions.
 
-Writers validate against these declarations, the catalog's views and column comments are made from them, and
-``ato tables`` prints them, so there is one place to read and one to change.
+Writers validate against these declarations; the views, their column comments and ``ato tables`` derive from them.
 """
 
 from warehouse.tables import causal, collect, evaluate, features, operators, runs, saes
-from warehouse.tables.declarations import Column, Table
+from warehouse.tables.declarations import Column, Rule, Table
 
-__all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Table"]
+__all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Rule", "Table"]
 
 SCHEMA_VERSION = 2
-"""Raised whenever a column changes; a warehouse of another version is refused, never guessed at. A further table changes none."""
+"""Raised when a column changes; a warehouse of another version is refused. A new table does not raise it."""
 
 _ROOMS = (collect, saes, features, operators, evaluate, causal, runs)
 

@@ -1,10 +1,11 @@
-"""Tables: what putting residuals back costs the running model."""
+"""Tables: interventions on the running model."""
 
 from warehouse.tables.declarations import (
     COLLECTION,
     EVALUATION,
     PAIR,
     Column,
+    Rule,
     Table,
     float64,
     int32,
@@ -17,7 +18,7 @@ from warehouse.tables.declarations import (
 TABLES = (
     Table(
         "causal_perplexity",
-        "the model's next-token loss on one held-out sequence under one intervention at the target layer",
+        "next-token loss on one held-out sequence under one intervention at the target layer",
         (
             COLLECTION,
             EVALUATION,
@@ -25,21 +26,37 @@ TABLES = (
             Column("method", string, "method of the operator"),
             Column("operator", string, "key of the operator"),
             Column("intervention", string, "none, transport, bias, mean, zero, identity, random_rotation, feature_transport or feature_zero"),
-            Column("positions", string, "edited positions: a list, all, or active (where the SAE activates the feature); empty for none"),
-            Column("feature_id", int32, "the only SAE feature that is changed; NULL for whole residuals", nullable=True, minimum=0),
-            Column("sequence_id", int64, "the sequence", minimum=0),
-            Column("document", int64, "its document", minimum=0),
-            Column("n_edited", int32, "positions replaced", minimum=0),
+            Column("positions", string, "edited positions: a list, all, or active (where the feature is active); empty for none"),
+            Column("feature_id", int32, "the single SAE feature that is edited; NULL for whole residuals", nullable=True, minimum=0),
+            Column("sequence_id", int64, "sequence id", minimum=0),
+            Column("document", int64, "document of the sequence", minimum=0),
+            Column("n_edited", int32, "number of positions replaced", minimum=0),
             Column("log_ppl", float64, "mean next-token loss over the whole sequence", unit="nats"),
-            Column("log_ppl_edited_onwards", float64, "mean next-token loss from the first edited position on; NULL where nothing was edited", unit="nats", nullable=True),
+            Column("log_ppl_edited_onwards", float64, "mean next-token loss from the first edited position on; NULL if no position was edited", unit="nats", nullable=True),
             Column("kl", float64, "mean KL divergence from the unedited model's next-token distribution, from the first edited position on", unit="nats", nullable=True, minimum=0),
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "method", "intervention", "positions", "feature_id", "sequence_id"),
         ("collection",),
+        rules=(
+            Rule(
+                "operator is in operators",
+                "operator",
+                """select distinct c.collection, c.operator
+                from causal_perplexity as c anti join known_operators using (collection, operator)""",
+            ),
+            Rule(
+                "every intervention has its unedited counterpart on the same sequence",
+                "intervention, sequence_id",
+                """select c.collection, c.evaluation, c.source_layer, c.target_layer, c.intervention, c.sequence_id
+                from causal_perplexity as c
+                anti join (from causal_perplexity where intervention = 'none')
+                    using (collection, evaluation, source_layer, target_layer, sequence_id)""",
+            ),
+        ),
     ),
     Table(
         "causal_effects",
-        "what one intervention costs: means over sequences, paired with the unedited model on the same sequences",
+        "effect of one intervention: means over sequences, paired with the unedited model on the same sequences",
         (
             COLLECTION,
             EVALUATION,
@@ -47,11 +64,11 @@ TABLES = (
             Column("method", string, "method of the operator"),
             Column("intervention", string, "as in causal_perplexity"),
             Column("positions", string, "as in causal_perplexity"),
-            Column("feature_id", int32, "the only SAE feature that is changed; NULL for whole residuals", nullable=True, minimum=0),
-            Column("n_sequences", int64, "sequences", minimum=0),
-            Column("n_documents", int64, "documents they come from", minimum=0),
+            Column("feature_id", int32, "the single SAE feature that is edited; NULL for whole residuals", nullable=True, minimum=0),
+            Column("n_sequences", int64, "number of sequences", minimum=0),
+            Column("n_documents", int64, "number of documents", minimum=0),
             *score("log_ppl", "mean next-token loss (nats)", maximum=None),
-            *score("delta_log_ppl", "log_ppl minus that of the unedited model, paired (nats)", maximum=None),
+            *score("delta_log_ppl", "log_ppl minus log_ppl of the unedited model, paired (nats)", maximum=None),
             *score("delta_edited_onwards", "the same from the first edited position on (nats)", maximum=None),
             *score("kl", "mean KL divergence from the unedited model, from the first edited position on (nats)", maximum=None),
         ),

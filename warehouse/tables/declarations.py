@@ -1,4 +1,4 @@
-"""What a table is declared with: columns with type, unit and meaning, keys and partitions; columns that many share."""
+"""Declarations of tables: columns with type, unit and meaning, keys, partitions, shared columns."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ timestamp = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its Arrow type, meaning, unit, and the range that every value must lie in."""
+    """One column: Arrow type, meaning, unit, and the allowed range."""
 
     name: str
     type: pa.DataType | None
@@ -19,22 +19,35 @@ class Column:
     meaning: str
     unit: str = ""
     nullable: bool = False
-    """True where NULL is a legitimate value ("not measured"); NaN is never legitimate."""
+    """True if NULL is allowed ("not measured"); NaN never is."""
     minimum: float | None = None
     maximum: float | None = None
     volatile: bool = False
-    """True for values that differ between two runs with equal settings (clock times)."""
+    """True for values that differ between runs with equal settings, such as times."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must hold between rows, or between tables; ``offenders`` is a select of the rows that break it, keys first.
+
+    In it ``<table>`` is the rows under check, and ``known_<table>`` those and all earlier ones of complete stages.
+    """
+
+    expectation: str
+    column: str
+    offenders: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table: columns, the unique key of a row, and the hive partition keys (a prefix of the folders)."""
+    """One table: columns, the unique key of a row, hive partition keys (a prefix of the folders), and its own rules."""
 
     name: str
     meaning: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     partition: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
 
     def column(self, name: str) -> Column:
         """The declaration of one column; KeyError for an unknown name."""
@@ -50,18 +63,18 @@ def score(name: str, meaning: str, *, maximum: float | None = 1.0) -> tuple[Colu
     )
 
 
-COLLECTION = Column("collection", string, "key of the collection: readable slug and hash of all that made it")
+COLLECTION = Column("collection", string, "key of the collection: readable slug and hash of settings and inputs")
 LAYER = Column("layer", int32, "residual stream after this block (0 = first block)", minimum=0)
 PAIR = (
-    Column("source_layer", int32, "layer L that is read", minimum=0),
-    Column("leap", int32, "number of blocks between source and target", unit="blocks", minimum=1),
-    Column("target_layer", int32, "layer L + leap that is predicted", minimum=1),
+    Column("source_layer", int32, "source layer L", minimum=0),
+    Column("leap", int32, "blocks from source to target", unit="blocks", minimum=1),
+    Column("target_layer", int32, "target layer L + leap", minimum=1),
 )
 
-EVALUATION = Column("evaluation", string, "key of the evaluation: pair, SAE and the settings of scoring")
+EVALUATION = Column("evaluation", string, "key of the evaluation: layer pair, SAE and settings")
 POLICY = Column(
     "position_policy",
     string,
-    "which source position predicts a target position: same, previous, offset:m, attended[:k], shuffled[:k]",
+    "source position that predicts a target position: same, previous, offset:m, attended[:k], shuffled[:k]",
 )
-SCORING = Column("scoring", string, "key of the feature scores: SAE and the settings of scoring")
+SCORING = Column("scoring", string, "key of the feature scores: SAE and settings")

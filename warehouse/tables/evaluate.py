@@ -1,4 +1,4 @@
-"""Tables: how well operators carry residuals and features."""
+"""Tables: evaluation of operators on residuals and features."""
 
 from warehouse.tables.declarations import (
     COLLECTION,
@@ -6,6 +6,7 @@ from warehouse.tables.declarations import (
     PAIR,
     POLICY,
     Column,
+    Rule,
     Table,
     boolean,
     float64,
@@ -19,7 +20,7 @@ from warehouse.tables.declarations import (
 TABLES = (
     Table(
         "feature_transport",
-        "how well one operator predicts one target feature where the SAE says it is active",
+        "transport of one feature by one operator, on test tokens where the SAE has it active",
         (
             COLLECTION,
             EVALUATION,
@@ -29,16 +30,16 @@ TABLES = (
             POLICY,
             Column("method", string, "method of the operator"),
             Column("feature_id", int32, "index of the feature in the SAE", minimum=0),
-            Column("sae_trusted", boolean, "false if the SAE misses a quality limit: read the score with care"),
-            Column("n_active", int64, "test tokens on which the SAE activates the feature", unit="tokens", minimum=0),
+            Column("sae_trusted", boolean, "false if the SAE fails a quality threshold: interpret with care"),
+            Column("n_active", int64, "test tokens on which the feature is active", unit="tokens", minimum=0),
             Column("n_documents", int64, "test documents with an active token", minimum=0),
             Column("activation_rate", float64, "n_active / test tokens", minimum=0, maximum=1),
             *score("r2", "R2 of the decoder-row projection over active test tokens"),
-            Column("r2_all_tokens", float64, "the same over all test tokens", nullable=True, maximum=1),
+            Column("r2_all_tokens", float64, "R2 of the decoder-row projection over all test tokens", nullable=True, maximum=1),
             Column(
                 "ceiling",
                 float64,
-                "squared correlation of the best linear prediction, directions from train, on all test tokens",
+                "squared correlation of the best linear prediction, fitted on train, on all test tokens",
                 nullable=True,
                 minimum=0,
                 maximum=1,
@@ -53,21 +54,44 @@ TABLES = (
             Column("mad_ratio", float64, "mean |a_hat - mean a_hat| / mean |a - mean a|", nullable=True, minimum=0),
             Column("mean_relative_error", float64, "mean |a_hat - a| / |a|", nullable=True, minimum=0),
             Column("mean_squared_log_ratio", float64, "mean of log(|a_hat| / |a|) squared", nullable=True, minimum=0),
-            Column("verdict", string, "transported, synthesised or undetermined, from the interval of r2"),
+            Column("verdict", string, "transported, synthesised (computed) or undetermined, from the 95 % interval of r2"),
         ),
         ("collection", "evaluation", "operator", "sae", "feature_id"),
         ("collection", "sae"),
+        rules=(
+            Rule(
+                "operator is in operators, for the same pair and method",
+                "operator, source_layer, target_layer, method",
+                """select distinct f.collection, f.operator, f.source_layer, f.target_layer, f.method
+                from feature_transport as f
+                anti join known_operators using (collection, operator, source_layer, target_layer, method)""",
+            ),
+            Rule(
+                "sae is in saes, at the target layer",
+                "sae, target_layer",
+                """select distinct f.collection, f.sae, f.target_layer
+                from feature_transport as f
+                anti join known_saes as s
+                    on f.collection = s.collection and f.sae = s.sae and f.target_layer = s.layer""",
+            ),
+            Rule(
+                "without a score the verdict is undetermined",
+                "r2, verdict",
+                """select collection, evaluation, operator, sae, feature_id, verdict
+                from feature_transport where r2 is null and verdict <> 'undetermined'""",
+            ),
+        ),
     ),
     Table(
         "efficiency",
-        "one rank of one pair: what the best map of that rank reaches against its ceiling",
+        "transport efficiency of one layer pair at one rank",
         (
             COLLECTION,
             EVALUATION,
             *PAIR,
             POLICY,
             Column("rank", int32, "rank r", minimum=1),
-            Column("d_kept", int32, "target directions above the relative cut: the d in (1/d) sum rho^2", minimum=1),
+            Column("d_kept", int32, "target directions above the relative cutoff: the d in (1/d) sum rho^2", minimum=1),
             Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
             Column("n_test", int64, "test tokens", unit="tokens", minimum=0),
             Column("n_over_d", float64, "n_train / d_model", minimum=0),
@@ -75,21 +99,36 @@ TABLES = (
             Column(
                 "ceiling_in_sample", float64, "(1/d) sum of the first r squared canonical correlations on train", minimum=0, maximum=1
             ),
-            *score("ceiling_held_out", "the same, directions from train, correlations re-measured on test"),
-            Column("ceiling_null", float64, "in-sample ceiling with documents of y shuffled against x, positions kept: the chance level", nullable=True, minimum=0, maximum=1),
+            *score("ceiling_held_out", "ceiling_in_sample with directions from train and correlations re-measured on test"),
+            Column("ceiling_null", float64, "permutation null: in-sample ceiling with the documents of y shuffled against x, positions kept", nullable=True, minimum=0, maximum=1),
             Column("bracket_wide", boolean, "true if in-sample and held-out ceilings differ by more than 0.05"),
             *score("r2_rrr", "whitened R2 on test of the reduced-rank operator in the whitened metric"),
             *score("efficiency", "r2_rrr / ceiling_held_out", maximum=None),
-            Column("r2_svd_paper", float64, "whitened R2 on test of the SVD-truncated ridge operator", nullable=True, maximum=1),
+            Column("r2_svd_paper", float64, "whitened R2 on test of the ridge operator after truncated SVD", nullable=True, maximum=1),
             Column("ceiling_paper", float64, "ceiling on the training sample", nullable=True, minimum=0, maximum=1),
             Column("efficiency_paper", float64, "r2_svd_paper / ceiling_paper", nullable=True),
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "rank"),
         ("collection",),
+        rules=(
+            Rule(
+                "in-sample ceiling does not fall with the rank",
+                "ceiling_in_sample, rank",
+                """select collection, evaluation, source_layer, target_layer, rank, ceiling_in_sample from efficiency
+                qualify ceiling_in_sample < lag(ceiling_in_sample) over (
+                    partition by collection, evaluation, source_layer, target_layer order by rank
+                ) - 1e-9""",
+            ),
+            Rule(
+                "rank is at most d_kept",
+                "rank, d_kept",
+                "select collection, evaluation, source_layer, target_layer, rank, d_kept from efficiency where rank > d_kept",
+            ),
+        ),
     ),
     Table(
         "canonical_correlations",
-        "one canonical mode of one pair",
+        "one canonical mode of one layer pair",
         (
             COLLECTION,
             EVALUATION,
@@ -98,25 +137,35 @@ TABLES = (
             Column("mode", int32, "number of the mode, from 1, by descending train correlation", minimum=1),
             Column("rho_in_sample", float64, "canonical correlation on train", minimum=0, maximum=1),
             Column("rho_held_out", float64, "correlation of the same two directions on test", nullable=True, minimum=-1, maximum=1),
-            Column("rho_null", float64, "canonical correlation of this rank with documents of y shuffled against x", nullable=True, minimum=0, maximum=1),
+            Column("rho_null", float64, "permutation null: canonical correlation of this mode with the documents of y shuffled against x", nullable=True, minimum=0, maximum=1),
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "mode"),
         ("collection",),
+        rules=(
+            Rule(
+                "does not rise with the mode",
+                "rho_in_sample, mode",
+                """select collection, evaluation, source_layer, target_layer, mode, rho_in_sample from canonical_correlations
+                qualify rho_in_sample > lag(rho_in_sample) over (
+                    partition by collection, evaluation, source_layer, target_layer order by mode
+                ) + 1e-9""",
+            ),
+        ),
     ),
     Table(
         "subspaces",
-        "one pair's linear transport subspace by each named definition",
+        "dimension of the linear transport subspace of one layer pair, by several definitions",
         (
             COLLECTION,
             EVALUATION,
             *PAIR,
             POLICY,
-            Column("d_kept", int32, "target directions above the relative cut", minimum=1),
+            Column("d_kept", int32, "target directions above the relative cutoff", minimum=1),
             Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
             Column("few_tokens", boolean, "true if n_train < 10 d_model"),
-            Column("lts_dim_participation", float64, "(sum rho)^2 / sum rho^2 on train: the study's definition", minimum=0),
+            Column("lts_dim_participation", float64, "participation ratio (sum rho)^2 / sum rho^2 on train: the study's definition", minimum=0),
             Column(
-                "lts_dim_participation_held_out", float64, "the same with correlations re-measured on test", nullable=True, minimum=0
+                "lts_dim_participation_held_out", float64, "lts_dim_participation with correlations re-measured on test", nullable=True, minimum=0
             ),
             Column("lts_rank_90", int32, "smallest rank with 90 % of the held-out full-rank ceiling", nullable=True, minimum=1),
             Column("lts_rank_95", int32, "smallest rank with 95 % of the held-out full-rank ceiling", nullable=True, minimum=1),
@@ -131,6 +180,16 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "target_layer"),
         ("collection",),
+        rules=(
+            Rule(
+                "ranks for 90, 95 and 99 % are in order",
+                "lts_rank_90, lts_rank_95, lts_rank_99, d_kept",
+                """select collection, evaluation, source_layer, target_layer, lts_rank_90, lts_rank_95, lts_rank_99, d_kept
+                from subspaces where lts_rank_90 > lts_rank_95 or lts_rank_95 > lts_rank_99 or lts_rank_99 > d_kept
+                    or lts_rank_90_paper > lts_rank_95_paper or lts_rank_95_paper > lts_rank_99_paper
+                    or lts_rank_99_paper > d_kept""",
+            ),
+        ),
     ),
     Table(
         "compositions",
@@ -140,17 +199,25 @@ TABLES = (
             EVALUATION,
             *PAIR,
             POLICY,
-            Column("middle_layer", int32, "layer between the two shorter leaps", minimum=0),
+            Column("middle_layer", int32, "layer where the two shorter operators meet", minimum=0),
             Column("method", string, "method of all three operators"),
             Column("n_test", int64, "test tokens", unit="tokens", minimum=0),
             Column("n_test_documents", int64, "test documents", minimum=0),
             *score("r2_direct", "weighted R2 of the direct operator"),
-            *score("r2_composed", "weighted R2 of the product of the two"),
-            *score("r2_lost", "r2_direct - r2_composed: what the middle layer does not hold linearly", maximum=None),
+            *score("r2_composed", "weighted R2 of the composed operator"),
+            *score("r2_lost", "r2_direct - r2_composed: the part not linearly represented in the middle layer", maximum=None),
             Column("relative_distance", float64, "|T_direct - T_2 T_1| / |T_direct|, Frobenius", minimum=0),
         ),
         ("collection", "evaluation", "source_layer", "middle_layer", "target_layer", "method"),
         ("collection",),
+        rules=(
+            Rule(
+                "the middle layer lies between source and target",
+                "source_layer, middle_layer, target_layer",
+                """select collection, evaluation, source_layer, middle_layer, target_layer from compositions
+                where middle_layer not between source_layer + 1 and target_layer - 1""",
+            ),
+        ),
     ),
     Table(
         "scaling",
@@ -160,10 +227,10 @@ TABLES = (
             EVALUATION,
             *PAIR,
             POLICY,
-            Column("method", string, "method that was fitted"),
+            Column("method", string, "fitting method"),
             Column("fraction", float64, "share of the train documents", minimum=0, maximum=1),
             Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
-            Column("alpha", float64, "strength with the largest R2 on the validation documents", nullable=True, minimum=0),
+            Column("alpha", float64, "regularisation with the largest R2 on the validation documents", nullable=True, minimum=0),
             Column("r2_val", float64, "R2 on val, uniform mean over dimensions", nullable=True, maximum=1),
             Column("n_test", int64, "test tokens", unit="tokens", minimum=0),
             Column("n_test_documents", int64, "test documents", minimum=0),
@@ -172,5 +239,15 @@ TABLES = (
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "method", "fraction"),
         ("collection",),
+        rules=(
+            Rule(
+                "more of the train documents are more tokens",
+                "fraction, n_train",
+                """select collection, evaluation, source_layer, target_layer, method, fraction, n_train from scaling
+                qualify n_train < lag(n_train) over (
+                    partition by collection, evaluation, source_layer, target_layer, method order by fraction
+                )""",
+            ),
+        ),
     ),
 )

@@ -136,7 +136,7 @@ def _check(architecture: str, *, d_sae: int, k: int, **positive: int) -> None:
         raise SettingsError(f"k = {k} is not between 1 and d_sae = {d_sae}", cure="choose a smaller k")
     for name, value in positive.items():
         if value < 1:
-            raise SettingsError(f"{name} = {value} is not positive")
+            raise SettingsError(f"{name} = {value} must be positive")
 
 
 def _check_finite(row: LogRow, layer: int) -> None:

@@ -215,7 +215,7 @@ def test_mixed_lengths_no_sequences_and_infinite_residuals_are_refused(llama):
     d = llama.d_model
     plan = ResidualEdits(2, {0: operator(d)}, SETS, ["transport"])
     for sequences in ([], [*text(1), *text(1, length=9)]):
-        with pytest.raises(InputError, match="one length"):
+        with pytest.raises(InputError, match="equal length"):
             causal_losses(llama, [plan], sequences)
     broken = TransportOperator(np.full((d, d), np.inf), np.zeros(d), "ridge")
     with pytest.raises(NonFiniteError, match=r"model\.dtype"):

@@ -221,11 +221,11 @@ def test_a_source_that_does_not_vary_explains_nothing_and_a_target_that_does_not
 
 def test_inputs_that_cannot_be_meant_are_refused():
     rows = np.random.default_rng(14).standard_normal((10, 3))
-    with pytest.raises(InputError, match="same tokens"):
+    with pytest.raises(InputError, match="one row per token"):
         ceiling(rows, rows[:9], [1])
     with pytest.raises(InputError, match="rank 0"):
         ceiling(rows, rows, [0])
-    with pytest.raises(InputError, match="one document"):
+    with pytest.raises(InputError, match="two documents"):
         ceiling(rows, rows, [1], documents=np.zeros(10))
     with pytest.raises(NonFiniteError, match="row 4"):
         ceiling(np.where(np.arange(10)[:, None] == 4, np.nan, rows), rows, [1])

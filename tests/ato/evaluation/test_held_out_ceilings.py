@@ -189,7 +189,7 @@ def test_uses_that_cannot_be_meant_are_refused(case):
     modes, x, y, documents = case
     with pytest.raises(DataError, match="no held-out token"):
         ModeScores(modes).result([1])
-    with pytest.raises(InputError, match="same tokens"):
+    with pytest.raises(InputError, match="one row per token"):
         ModeScores(modes).update(torch.from_numpy(x), torch.from_numpy(y), documents[:5])
     with pytest.raises(MismatchError, match="different canonical modes"):
         ModeScores(modes) + ModeScores(CanonicalModes.from_arrays(x, y))

@@ -246,7 +246,7 @@ def test_independent_rows_are_never_predicted():
 
 def test_uses_that_cannot_be_meant_are_refused():
     case = make_case(14)
-    with pytest.raises(DataError, match="no token was scored"):
+    with pytest.raises(DataError, match="no tokens were scored"):
         PairScores(case.moments, 0, 1, case.operators).result()
     with pytest.raises(InputError, match=r"shape \(3, 7\)"):
         PairScores(case.moments, 0, 1, {"narrow": Affine(np.zeros((3, 7)), np.zeros(3))})

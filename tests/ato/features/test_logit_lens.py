@@ -71,5 +71,5 @@ def test_a_half_precision_unembedding_is_multiplied_in_float32():
 
 
 def test_directions_of_another_width_are_refused():
-    with pytest.raises(InputError, match="4 wide"):
+    with pytest.raises(InputError, match="width 4"):
         logit_lens(torch.zeros(2, 4), torch.zeros(3, 5))

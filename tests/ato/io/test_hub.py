@@ -103,7 +103,7 @@ SAE = f"{RELEASE}:layer_6/width_16k/canonical"
             ConnectionError(),
             ModelError,
             "the model is not on this machine and the hub cannot be reached (ConnectionError) (someone/model): "
-            "use smollm2-135m, which is installed with the product, or a local folder",
+            "use smollm2-135m (installed with this package) or a local folder",
         ),
         (
             lambda: load_pretrained(*SAE.split(":")),
@@ -122,7 +122,7 @@ SAE = f"{RELEASE}:layer_6/width_16k/canonical"
             ConnectionError(),
             UnavailableError,
             f"the SAE is not on this machine and the hub cannot be reached (ConnectionError) ({SAE}): "
-            "fetch it with a network, or list a local folder under saes.paths",
+            "download it while online, or list a local folder under saes.paths",
         ),
         (
             lambda: corpus_hash("hub:someone/text"),

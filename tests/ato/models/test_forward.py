@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ato.errors import LayerError, ModelError
 from ato.models import LanguageModel, load_model, pad
-from ato.models.self_check import self_check
 from tests.tiny_models import FAMILIES, plant_linear_blocks, save_identity_model, save_tiny_model
 
 LENGTHS = [24, 17, 5]
@@ -16,11 +14,6 @@ LENGTHS = [24, 17, 5]
 def model(request, tmp_path_factory) -> LanguageModel:
     folder = save_tiny_model(tmp_path_factory.mktemp(request.param), request.param)
     return load_model(folder, device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory) -> LanguageModel:
-    return load_model(save_tiny_model(tmp_path_factory.mktemp("llama")), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +91,6 @@ def test_an_edit_at_a_position_changes_no_loss_before_it(model, batch):
     before, after = model.token_losses(ids, lengths), model.token_losses(ids, lengths, edit=zero_position_9, layer=1)
     assert torch.equal(before[:, :9], after[:, :9])
     assert (before[:2, 9:] != after[:2, 9:]).any(dim=1).all()
-
-
-def test_loading_with_its_self_check_leaves_no_hook(tmp_path):
-    model = load_model(save_tiny_model(tmp_path), device="cpu", dtype="float32")
-    assert n_hooks(model) == 0
-    truth = model.module(torch.tensor([[5, 6, 7]]), output_hidden_states=True)
-    assert len(truth.hidden_states) == model.n_layers + 1
 
 
 def test_blocks_above_the_highest_layer_and_the_head_are_not_run(model, batch):
@@ -188,41 +174,3 @@ def test_planted_linear_blocks_transport_as_planted(tmp_path, batch):
     x = model.residuals(*batch, range(4))
     expected = x[1].double() @ ((np.eye(32) + matrices[3]) @ (np.eye(32) + matrices[2])).T
     torch.testing.assert_close(x[3].double(), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_a_layer_beyond_the_model_is_named_with_the_range(llama, batch):
-    with pytest.raises(LayerError, match=r"layers \[4\].*layers 0 to 3"):
-        llama.residuals(*batch, [1, 4])
-    with pytest.raises(LayerError, match="0 to 3"):
-        llama.token_losses(*batch, edit=lambda stream: stream, layer=-1)
-
-
-def test_a_sequence_beyond_the_context_is_refused(llama):
-    with pytest.raises(ModelError, match="context of 512"):
-        llama.residuals(torch.zeros(1, 513, dtype=torch.long), torch.tensor([513]), [0])
-
-
-def test_long_batches_give_the_losses_of_their_parts(llama):
-    ids = torch.randint(3, 259, (4, 300), generator=torch.Generator().manual_seed(0))  # 1196 losses: several chunks
-    lengths = torch.full((4,), 300)
-    whole = llama.token_losses(ids, lengths)
-    parts = torch.cat([llama.token_losses(ids[i : i + 1], lengths[i : i + 1]) for i in range(4)])
-    torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-5)
-
-
-def test_the_self_check_refuses_a_model_whose_blocks_are_read_in_the_wrong_order(tmp_path):
-    model = load_model(save_tiny_model(tmp_path), device="cpu", dtype="float32")
-    parts = model.parts
-    backwards = torch.nn.ModuleList(reversed(list(parts.blocks)))
-    model.parts = parts.__class__(parts.body, backwards, parts.final_norm, parts.head, parts.logit_softcap)
-    with pytest.raises(ModelError, match="self-check failed: the residual after block 0"):
-        self_check(model)
-
-
-def test_the_self_check_refuses_a_forgotten_soft_cap(tmp_path):
-    model = load_model(save_tiny_model(tmp_path, "gemma2"), device="cpu", dtype="float32")
-    parts = model.parts
-    assert parts.logit_softcap
-    model.parts = parts.__class__(parts.body, parts.blocks, parts.final_norm, parts.head, None)
-    with pytest.raises(ModelError, match="the logits"):
-        self_check(model)

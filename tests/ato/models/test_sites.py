@@ -1,4 +1,4 @@
-"""Sites inside a block and attention weights, for every supported family."""
+"""Sites: names of hooks in both dialects, values read and replaced there, and attention weights, for every family."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,8 @@ import torch
 
 from ato.errors import LayerError, ModelError, SettingsError
 from ato.models import LanguageModel, load_model, pad
-from ato.models.families import Layout, find_parts
-from ato.models.sites import SITES
-from ato.residuals.exclusion import ExclusionPolicy
-from ato.residuals.live import LiveSource, median_norms
+from ato.models.sites import SITES, Hook, parse_hook
+from ato.residuals.live import LiveSource
 from ato.text import TokenSequence
 from tests.tiny_models import FAMILIES, byte_tokenizer, plant_linear_blocks, save_tiny_model
 
@@ -118,7 +116,7 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
         lambda: LiveSource(model, sequences([9, 9]), [0], n_folds=2, attention_layers=[1]),
     ):
         with pytest.raises(
-            SettingsError, match=r"does not give its attention weights.*: --set model.attention=eager"
+            SettingsError, match=r"does not return attention weights.*: --set model.attention=eager"
         ) as e:
             ask()
         assert "\n" not in str(e.value)
@@ -132,63 +130,57 @@ def test_unknown_sites_and_layers_are_refused(folder, batch):
     model = load_model(folder, device="cpu", dtype="float32", attention="eager")
     with pytest.raises(SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_out, attn_out, attn_z"):
         model.residuals(*batch, [0], site="resid_mid")
-    with pytest.raises(LayerError, match=r"layers \[4\] are not in the model"):
+    with pytest.raises(LayerError, match=r"the model has no layers \[4\]"):
         model.read(*batch, [0], attention=[4])
     plant_linear_blocks(model.blocks, [np.zeros((32, 32))] * 4)
-    with pytest.raises(
-        ModelError, match=r"parts of this model's blocks are not known.*mlp_out of block 0, LinearBlock"
-    ):
+    with pytest.raises(ModelError, match=r"unknown block structure.*mlp_out of block 0, LinearBlock"):
         model.residuals(*batch, [0], site="mlp_out")
 
 
-def test_an_unknown_family_takes_the_layout_that_fits_inside_its_blocks(folder, tmp_path):
-    for path, expected in ((folder, "self_attn"), (save_tiny_model(tmp_path, "gemma2"), "post_attention_layernorm")):
-        module = load_model(path, device="cpu", dtype="float32").module
-        module.config.model_type = "never_heard_of"
-        layout = find_parts(module).layout
-        assert isinstance(layout, Layout)
-        assert layout.attn_out == expected
+@pytest.mark.parametrize(
+    ("name", "site", "layer"),
+    [
+        ("blocks.5.hook_resid_post", "resid_post", 5),
+        ("blocks.5.hook_resid_pre", "resid_post", 4),
+        ("blocks.12.hook_mlp_out", "mlp_out", 12),
+        ("blocks.0.hook_attn_out", "attn_out", 0),
+        ("blocks.7.attn.hook_z", "attn_z", 7),
+        ("model.layers.20.output", "resid_post", 20),
+        ("model.layers.20", "resid_post", 20),
+        ("model.language_model.layers.3.output", "resid_post", 3),
+        ("transformer.h.3", "resid_post", 3),
+        ("gpt_neox.layers.3.mlp", "mlp_out", 3),
+        ("layers.3.mlp.output", "mlp_out", 3),
+        ("model.layers.3.post_feedforward_layernorm.output", "mlp_out", 3),
+        ("model.layers.3.self_attn", "attn_out", 3),
+        ("model.layers.3.self_attn.o_proj.input", "attn_z", 3),
+    ],
+)
+def test_a_name_stands_for_a_site_and_a_layer(name, site, layer):
+    assert parse_hook(name) == Hook(site, layer)
 
 
-def test_live_blocks_hold_the_site_and_the_attended_kept_positions_of_each_token(model):
-    own = sequences([12, 30, 7, 12, 9])
-    policy = ExclusionPolicy(skip_special=False, max_norm_multiple=None)
-    options = {"n_folds": 2, "batch_size": 2, "policy": policy, "attention_layers": [2, 1], "attention_top_k": 5}
-    live = LiveSource(model, own, [1], **options, site="attn_z")
-    assert live.d_model == 32
-    seen = 0
-    for block in live.blocks():
-        assert sorted(block.attended) == [1, 2]
-        assert block.attended[2].positions.shape == (block.n, 5)
-        for row in range(block.n):
-            ids = torch.tensor(own[block.sequence_id[row]].token_ids[None].astype(np.int64))
-            j = int(block.position[row])
-            run = model.read(ids, [ids.shape[1]], [1], attention=[2], site="attn_z")
-            torch.testing.assert_close(block.residuals[1][row], run.residuals[1][0, j], rtol=1e-3, atol=1e-4)
-            weights = run.attention[2][0, j, 1 : j + 1].numpy()  # position 0 is no source
-            positions = block.attended[2].positions[row]
-            there = positions >= 0
-            assert there.sum() == min(5, (weights > 0).sum())
-            np.testing.assert_allclose(block.attended[2].weights[row][there], weights[positions[there] - 1], rtol=1e-3)
-            np.testing.assert_allclose(
-                block.attended[2].weights[row][there], np.sort(weights)[::-1][: there.sum()], rtol=1e-3
-            )
-            seen += 1
-    assert seen == 65
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "hook_embed",
+        "blocks.0.hook_resid_pre",
+        "blocks.3.hook_resid_mid",
+        "blocks.3.ln2.hook_normalized",
+        "blocks.3.mlp.hook_in",
+        "blocks.x.hook_resid_post",
+        "model.layers.3.input",
+        "model.layers.3.mlp.gate_proj",
+        "model.layers.3.pre_feedforward_layernorm.output",
+        "model.layers.3.self_attn.o_proj.output",
+        "model.norm",
+    ],
+)
+def test_other_places_stand_for_nothing(name):
+    assert parse_hook(name) is None
 
 
-def test_tokens_dropped_for_their_norm_are_no_sources(folder):
-    model = load_model(folder, device="cpu", dtype="float32", attention="eager")
-    own = sequences([30, 30, 30, 30])
-    options = {"n_folds": 2, "attention_layers": [2], "attention_top_k": 30, "batch_size": 2}
-    medians = median_norms(LiveSource(model, own, [0, 3], **options).blocks())
-    limit = ExclusionPolicy(max_norm_multiple=1.1)
-    live = LiveSource(model, own, [0, 3], **options, policy=limit, median_norm=medians)
-    blocks = list(live.blocks())
-    assert 10 < live.dropped["norm_outlier"] < 100
-    for block in [*blocks, *live.blocks(layers=[0])]:
-        kept = set(zip(block.sequence_id, block.position))
-        for row in range(block.n):
-            positions = block.attended[2].positions[row]
-            earlier = {p for s, p in kept if s == block.sequence_id[row] and p <= block.position[row]}
-            assert set(positions[positions >= 0]) == earlier
+@pytest.mark.parametrize("site", SITES)
+def test_the_name_we_write_is_read_back_as_the_same_place(site):
+    assert parse_hook(Hook(site, 11).lens_name) == Hook(site, 11)

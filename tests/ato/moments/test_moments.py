@@ -181,7 +181,7 @@ def test_squares_alone_are_the_diagonal_and_survive_merging_and_their_file(rows,
     expected = two_pass(x, y)
     np.testing.assert_allclose(moments.variation(6, GROUPS)[2], expected.syy.diagonal(), rtol=1e-9)
     np.testing.assert_allclose(moments.cross(5, 6, GROUPS), gathered(x, y, group).cross(5, 6, GROUPS), rtol=1e-6)
-    with pytest.raises(LayerError, match="only squares"):
+    with pytest.raises(LayerError, match="squares only"):
         moments.scatter(6, GROUPS)
     with pytest.raises(MismatchError):
         moments + gathered(x, y, group)
@@ -275,7 +275,7 @@ def test_a_truncated_altered_or_foreign_file_is_refused_in_one_line(rows, tmp_pa
             Moments.load(path)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no moments file"):
         Moments.load(tmp_path / "nowhere")
 
 

@@ -142,7 +142,7 @@ def test_a_file_that_is_always_damaged_is_an_error_that_names_it_and_is_not_kept
 
 def test_a_listing_that_is_no_listing_is_a_damaged_file(server, client):
     server.faults["/"] = [Fault(200, b"<html>down</html>")] * 9
-    with pytest.raises(DamagedFileError, match="no listing"):
+    with pytest.raises(DamagedFileError, match="expected a listing"):
         client.explained_features(NEURONPEDIA_ID)
 
 
@@ -230,7 +230,7 @@ def test_an_answer_of_the_api_that_is_no_object_is_damaged(server, client, body)
 
 @pytest.mark.parametrize("text", ["", "gemma", "/6-res", "gemma/", "a/b/c", "a/b c"])
 def test_an_id_that_is_not_model_and_source_is_refused(text):
-    with pytest.raises(InputError, match="no Neuronpedia id"):
+    with pytest.raises(InputError, match="not a Neuronpedia id"):
         SourceId.parse(text)
 
 

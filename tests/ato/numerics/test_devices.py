@@ -1,4 +1,4 @@
-"""Devices and precisions by name: what is chosen, and what is refused."""
+"""Devices and precisions are chosen by name."""
 
 import pytest
 import torch
@@ -21,10 +21,19 @@ def test_devices_and_precisions_are_checked_by_name():
         choose_dtype("int4", torch.device("cpu"))
 
 
-def test_what_is_on_the_host_already_is_handed_on():
-    x = torch.ones(3)
+def test_the_first_of_several_devices_is_taken_and_each_is_checked():
+    assert choose_device("cpu, cuda:99").type == "cpu"
+    with pytest.raises(UnavailableError, match="cuda:99"):
+        choose_devices("cpu,cuda:99")
+
+
+def test_a_precision_may_be_given_as_torch_names_it():
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert choose_dtype(dtype, torch.device("cpu")) == dtype
+    with pytest.raises(SettingsError, match="float64"):
+        choose_dtype(torch.float64, torch.device("cpu"))
+
+
+def test_what_is_on_the_host_stays_where_it_is():
+    x = torch.arange(3.0)
     assert to_host(x) is x
-
-
-def test_a_precision_may_be_given_as_a_type():
-    assert choose_dtype(torch.bfloat16, torch.device("cpu")) == torch.bfloat16

@@ -1,11 +1,11 @@
-"""Products of rows against NumPy in float64."""
+"""Products of rows are the plain ones, in the precision of the rows, and summed in float64."""
 
 import numpy as np
 import pytest
 import torch
 
+from ato.numerics import matmul as module
 from ato.numerics.matmul import (
-    CACHED_ROWS,
     add_cross_gram,
     add_sum_and_gram,
     cross_gram,
@@ -15,56 +15,70 @@ from ato.numerics.matmul import (
     write_centred,
 )
 
-N, D = 2 * CACHED_ROWS + 5, 6
 
-
-def rows(seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.randn(N, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def test_products_are_those_of_numpy():
-    x, y = rows(0), rows(1)
-    np.testing.assert_allclose(cross_gram(x, y), x.numpy().T @ y.numpy())
-    np.testing.assert_allclose(matmul(x, y[:D].T.contiguous()), x.numpy() @ y[:D].numpy().T)
-
-
-def test_taken_rows_lie_in_memory_of_their_own():
-    x = rows(0)
-    for index, expected in ((None, x.clone()), (np.array([5, 0]), x[[5, 0]].clone())):
-        found = take_rows(x, index)
-        found += 1
-        torch.testing.assert_close(found - 1, expected)
-    torch.testing.assert_close(x, rows(0))
+@pytest.fixture
+def x() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).normal(size=(300, 7)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_centred_rows_keep_the_digits_of_a_mean_of_300_sd(dtype):
-    offset = np.full(D, 300.0) + 1e-9
-    x = rows(2) + torch.from_numpy(offset)
-    index = np.arange(N)[::-1].copy()
-    out = torch.empty(N, D, dtype=dtype)
-    write_centred(x, index, offset, out)
-    np.testing.assert_allclose(out, rows(2).numpy()[index], rtol=1e-6, atol=1e-7 if dtype == torch.float32 else 1e-12)
+def test_products_are_those_of_the_definition_and_of_the_precision_of_the_rows(x, dtype):
+    a, b = x.to(dtype), x[:, :3].to(dtype) + 1
+    tolerance = {"rtol": 1e-4 if dtype == torch.float32 else 1e-12, "atol": 1e-4 if dtype == torch.float32 else 1e-12}
+    found = cross_gram(a, b)
+    assert found.dtype == matmul(a, a[:7]).dtype == dtype
+    expected = torch.einsum("ni,nj->ij", a.double(), b.double())
+    torch.testing.assert_close(found.double(), expected, **tolerance)
+    torch.testing.assert_close(matmul(a, a[:7]).double(), a.double() @ a[:7].double(), **tolerance)
 
 
-@pytest.mark.parametrize("diagonal", [True, False])
-def test_sums_accumulate_in_float64_over_blocks(diagonal):
-    x, y = rows(3), rows(4)
-    sums, cross = torch.zeros(D, dtype=torch.float64), torch.zeros(D, D, dtype=torch.float64)
-    gram = torch.zeros((D,) if diagonal else (D, D), dtype=torch.float64)
-    for part in (slice(0, 100), slice(100, N)):
-        add_sum_and_gram(x[part], sums, gram)
-        add_cross_gram(x[part], y[part], cross)
-    own = x.numpy().T @ x.numpy()
-    np.testing.assert_allclose(sums, x.numpy().sum(0))
-    np.testing.assert_allclose(gram, np.diagonal(own) if diagonal else own)
-    np.testing.assert_allclose(cross, x.numpy().T @ y.numpy())
+def test_sums_and_products_are_added_to_what_is_there_in_float64(x):
+    sums, gram, diagonal, cross = torch.ones(7), torch.ones(7, 7), torch.ones(7), torch.ones(7, 7)
+    sums, gram, diagonal, cross = (t.double() for t in (sums, gram, diagonal, cross))
+    rows = x.float()
+    for _ in range(2):
+        add_sum_and_gram(rows, sums, gram)
+        add_cross_gram(rows, rows + 1, cross)
+    add_sum_and_gram(rows, torch.zeros(7, dtype=torch.float64), diagonal)
+    exact = rows.double()
+    torch.testing.assert_close(sums, 1 + 2 * exact.sum(0), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(gram, 1 + 2 * exact.T @ exact, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(diagonal, 1 + (exact**2).sum(0), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(cross, 1 + 2 * exact.T @ (exact + 1), rtol=1e-5, atol=1e-4)
 
 
-def test_a_total_is_float64_and_leaves_its_parts_alone():
-    parts = [torch.ones(3), torch.full((3,), 2.0)]
-    found = sum_on_host(parts)
-    found += 1
+@pytest.mark.parametrize("cached", [1, 10, 1000])
+def test_rows_less_an_offset_are_written_where_they_belong(x, cached, monkeypatch):
+    monkeypatch.setattr(module, "CACHED_ROWS", cached)
+    index, offset = np.random.default_rng(1).integers(300, size=45), np.arange(7.0)
+    for dtype, out_dtype in ((torch.float64, torch.float64), (torch.float32, torch.float64), (torch.float32,) * 2):
+        out = torch.full((50, 7), -1.0, dtype=out_dtype)
+        write_centred(x.to(dtype), index, offset, out[3:48])
+        expected = (x.to(dtype)[index].double() - torch.from_numpy(offset)).to(out_dtype)
+        torch.testing.assert_close(out[3:48], expected)
+        assert (out[:3] == -1).all()
+        assert (out[48:] == -1).all()
+
+
+def test_an_offset_of_300_deviations_leaves_a_narrow_row_its_digits():
+    x = 300 + torch.arange(4, dtype=torch.float64)[:, None] / 1e6
+    out = torch.zeros(4, 1, dtype=torch.float32)
+    write_centred(x, np.arange(4), np.array([300.0]), out)
+    np.testing.assert_allclose(out[:, 0], [0, 1e-6, 2e-6, 3e-6], rtol=1e-6, atol=1e-12)
+
+
+def test_taken_rows_lie_in_memory_of_their_own(x):
+    for index in (None, np.array([3, 3, 0])):
+        rows = take_rows(x, index)
+        assert torch.equal(rows, x if index is None else x[index])
+        assert rows.data_ptr() != x.data_ptr()
+
+
+def test_a_sum_of_parts_changes_none_of_them(x):
+    parts = [x[:2], x[2:4].float(), x[4:6]]
+    before = [part.clone() for part in parts]
+    found = sum_on_host(iter(parts))
+    np.testing.assert_allclose(found, sum(part.double().numpy() for part in parts))
+    found[:] = 0
     assert found.dtype == np.float64
-    assert found.tolist() == [4.0, 4.0, 4.0]
-    assert parts[0].tolist() == [1.0, 1.0, 1.0]
+    assert all(torch.equal(a, b) for a, b in zip(parts, before))

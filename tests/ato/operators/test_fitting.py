@@ -210,8 +210,8 @@ def test_impossible_settings_are_refused():
     x, y = correlated(50, 6, 4)
     for settings, message in (
         ({"method": "rigde"}, "ridge_to_identity"),
-        ({"method": "identity"}, "one width"),
-        ({"method": "ridge_to_identity"}, "one width"),
+        ({"method": "identity"}, "equal width"),
+        ({"method": "ridge_to_identity"}, "equal width"),
         ({"rank": 3}, "rrr or svd"),
         ({"method": "svd", "rank": 5}, "1 to 4"),
         ({"method": "rrr", "rank": 0}, "1 to 4"),

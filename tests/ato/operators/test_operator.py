@@ -97,9 +97,9 @@ def test_a_truncated_altered_or_foreign_file_is_refused_in_one_line(operator, tm
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
     Moments([(0, 1)]).update({0: np.ones((2, 2)), 1: np.ones((2, 2))}, fold=0).save(path)
-    with pytest.raises(DamagedFileError, match="does not hold an operator"):
+    with pytest.raises(DamagedFileError, match="does not contain an operator"):
         load_operator(path)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no operator file"):
         load_operator(tmp_path / "nowhere")
 
 
@@ -131,7 +131,7 @@ def test_a_composed_operator_is_one_after_the_other(operator):
 
 
 def test_operators_that_do_not_meet_are_not_composed(operator):
-    with pytest.raises(MismatchError, match="3 -> 5 cannot be followed by one 6 -> 9"):
+    with pytest.raises(MismatchError, match="cannot compose operators 3 -> 5 and 6 -> 9"):
         operator.composed_with(following(operator, source_layer=6))
     with pytest.raises(MismatchError, match="widths 5 and 7"):
         operator.composed_with(operator)
@@ -142,7 +142,7 @@ def test_operators_that_do_not_meet_are_not_composed(operator):
 def test_an_operator_refuses_another_pair_of_layers(operator):
     operator.check_pair(3, 5)
     for other in ((3, 7), (4, 5), (5, 3)):
-        with pytest.raises(MismatchError, match=f"fitted for 3 -> 5, asked for {other[0]} -> {other[1]}"):
+        with pytest.raises(MismatchError, match=f"operator of 3 -> 5 used for {other[0]} -> {other[1]}"):
             operator.check_pair(*other)
 
 

@@ -95,11 +95,11 @@ def test_test_documents_and_the_order_of_targets_change_nothing(case):
 
 
 def test_questions_that_moments_cannot_answer_are_refused(case):
-    with pytest.raises(SettingsError, match="not kept apart"):
+    with pytest.raises(SettingsError, match=r"no moments for the share 0\.3"):
         scaling_fits(case.moments, 2, 3, [0.3])
-    with pytest.raises(SettingsError, match="no scaling study of 'rrr'"):
+    with pytest.raises(SettingsError, match="no scaling study for 'rrr'"):
         scaling_fits(case.moments, 2, 3, [1.0], "rrr")
-    with pytest.raises(SettingsError, match="one width"):
+    with pytest.raises(SettingsError, match="equal width"):
         scaling_fits(case.moments, 2, 3, [1.0], "ridge_to_identity")
     with pytest.raises(LayerError):
         scaling_fits(case.moments, 3, 5, [1.0])

@@ -6,11 +6,12 @@ import torch
 
 from ato.models import LanguageModel, load_model
 from ato.residuals.attended import most_attended
-from ato.residuals.live import LiveSource
+from ato.residuals.exclusion import ExclusionPolicy
+from ato.residuals.live import LiveSource, median_norms
 from ato.residuals.pairing import PairedSource
 from ato.residuals.position_policies import source_key
 from ato.text import TokenSequence
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import FAMILIES, save_tiny_model
 
 
 def test_most_attended_positions_are_the_largest_kept_weights():
@@ -104,3 +105,61 @@ def test_in_a_real_model_a_feature_moved_by_a_previous_token_head_is_found_under
     assert min(moved["previous"], moved["attended"], moved["attended:2"]) > 0.999
     assert abs(moved["same"]) < 0.15
     assert moved["shuffled"] < 0.15
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def eager_model(request, tmp_path_factory) -> LanguageModel:
+    folder = save_tiny_model(tmp_path_factory.mktemp(request.param), request.param)
+    return load_model(folder, device="cpu", dtype="float32", attention="eager")
+
+
+def sequences_of(lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        TokenSequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
+        for i, n in enumerate(lengths)
+    ]
+
+
+def test_live_blocks_hold_the_site_and_the_attended_kept_positions_of_each_token(eager_model):
+    own = sequences_of([12, 30, 7, 12, 9])
+    policy = ExclusionPolicy(skip_special=False, max_norm_multiple=None)
+    options = {"n_folds": 2, "batch_size": 2, "policy": policy, "attention_layers": [2, 1], "attention_top_k": 5}
+    live = LiveSource(eager_model, own, [1], **options, site="attn_z")
+    assert live.d_model == 32
+    seen = 0
+    for block in live.blocks():
+        assert sorted(block.attended) == [1, 2]
+        assert block.attended[2].positions.shape == (block.n, 5)
+        for row in range(block.n):
+            ids = torch.tensor(own[block.sequence_id[row]].token_ids[None].astype(np.int64))
+            j = int(block.position[row])
+            run = eager_model.read(ids, [ids.shape[1]], [1], attention=[2], site="attn_z")
+            torch.testing.assert_close(block.residuals[1][row], run.residuals[1][0, j], rtol=1e-3, atol=1e-4)
+            weights = run.attention[2][0, j, 1 : j + 1].numpy()  # position 0 is no source
+            positions = block.attended[2].positions[row]
+            there = positions >= 0
+            assert there.sum() == min(5, (weights > 0).sum())
+            np.testing.assert_allclose(block.attended[2].weights[row][there], weights[positions[there] - 1], rtol=1e-3)
+            np.testing.assert_allclose(
+                block.attended[2].weights[row][there], np.sort(weights)[::-1][: there.sum()], rtol=1e-3
+            )
+            seen += 1
+    assert seen == 65
+
+
+def test_tokens_dropped_for_their_norm_are_no_sources(tmp_path):
+    model = load_model(save_tiny_model(tmp_path), device="cpu", dtype="float32", attention="eager")
+    own = sequences_of([30, 30, 30, 30])
+    options = {"n_folds": 2, "attention_layers": [2], "attention_top_k": 30, "batch_size": 2}
+    medians = median_norms(LiveSource(model, own, [0, 3], **options).blocks())
+    limit = ExclusionPolicy(max_norm_multiple=1.1)
+    live = LiveSource(model, own, [0, 3], **options, policy=limit, median_norm=medians)
+    blocks = list(live.blocks())
+    assert 10 < live.dropped["norm_outlier"] < 100
+    for block in [*blocks, *live.blocks(layers=[0])]:
+        kept = set(zip(block.sequence_id, block.position))
+        for row in range(block.n):
+            positions = block.attended[2].positions[row]
+            earlier = {p for s, p in kept if s == block.sequence_id[row] and p <= block.position[row]}
+            assert set(positions[positions >= 0]) == earlier

@@ -208,9 +208,9 @@ def test_an_offset_beyond_every_sequence_names_the_policy():
 def test_attention_that_was_not_collected_is_named_with_the_cure():
     with pytest.raises(LayerError, match=r"attention of blocks \[1\] .*collect.attention_layers=\[1\].*=eager"):
         list(PairedSource(planted(5), [(4, 1)], "attended").blocks())
-    with pytest.raises(SettingsError, match=r"9 attended positions.*3 were kept.*attention_top_k=9"):
+    with pytest.raises(SettingsError, match=r"9 attended positions.*3 stored.*attention_top_k=9"):
         list(PairedSource(planted(5), [PAIR], "attended:9").blocks())
-    with pytest.raises(LayerError, match="belong to none of the pairs"):
+    with pytest.raises(LayerError, match="no pair contains layers"):
         PairedSource(planted(5), [PAIR], "attended").blocks(layers=[7])
 
 

@@ -129,7 +129,7 @@ def test_a_broken_folder_is_refused_in_one_line_that_names_the_file(tmp_path, br
 
 def test_an_sae_of_another_width_is_refused(tmp_path):
     save_sae(random_sae("topk"), tmp_path)
-    with pytest.raises(SAEError, match="width 12, the model's are 13 wide"):
+    with pytest.raises(SAEError, match="width 12, the model has 13"):
         load_sae(tmp_path, d_model=13)
 
 
@@ -176,7 +176,7 @@ def test_an_old_configuration_with_another_activation_is_refused():
     [
         ("blocks.6.hook_resid_post", "mlp_out", 6, r"reads resid_post \(blocks.6.hook_resid_post\).*mlp_out"),
         ("blocks.6.hook_mlp_out", "resid_post", 6, "reads mlp_out.*collect.site=mlp_out"),
-        ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*read layer 7 .*: list it under layer 6"),
+        ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*listed under layer 7 .*: list it under layer 6"),
         ("blocks.6.hook_resid_pre", "resid_post", 6, "reads layer 5"),
         ("blocks.6.ln2.hook_normalized", "resid_post", 6, "reads blocks.6.ln2.hook_normalized"),
     ],

@@ -6,9 +6,10 @@ import pytest
 
 from ato.errors import InputError
 from flows.commands.export import export_feature_scores
-from tasks.features.task import score_features, selected_features
+from tasks.features.task import score_features
 from tests.tasks.scored_study import D_SAE, add_sae, collected, random_sae
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import selected_features
 from warehouse.storage.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ def study(tmp_path_factory):
 
         def score(*keys: str, **changes: object) -> None:
             features = settings.features.model_copy(update=changes)
-            score_features.fn(collection, list(keys), settings.model, features, settings.evaluate)
+            score_features.fn(settings.study(collection), list(keys), features)
 
         score(*keys, top_percent=50.0)
         score(*keys)

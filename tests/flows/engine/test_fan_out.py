@@ -22,7 +22,7 @@ from flows.engine.fan_out import fan_out
 from flows.settings import Settings
 from tasks.collect import shard_source
 from tasks.collect.task import collect_residuals
-from tasks.engine.parallel_parts import divided, results
+from tasks.engine.parallel_parts import results
 from tests.flows.test_fault_injection import parts as parquet_files
 from tests.flows.tiny_study import tiny_settings
 from warehouse.catalog.catalog import rows
@@ -257,13 +257,3 @@ def test_what_is_missing_is_said(scheduler, shared, folder, monkeypatch, tmp_pat
     monkeypatch.setitem(sys.modules, "prefect_dask", None)
     with pytest.raises(UnavailableError, match=r"Dask is not installed .*pip install -e '\.\[dask\]'"):
         inner(on("local", settings))
-
-
-def test_parts_are_even_consecutive_and_never_empty():
-    assert divided(0, 3) == []
-    for n in range(1, 30):
-        for parts in range(1, 12):
-            found = divided(n, parts)
-            assert [number for part in found for number in part] == list(range(n))
-            assert len(found) == min(n, parts)
-            assert max(map(len, found)) - min(map(len, found)) <= 1

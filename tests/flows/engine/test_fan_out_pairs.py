@@ -18,11 +18,10 @@ from flows.engine.stage_run import stage_run
 from flows.pipeline import pipeline
 from flows.settings import Settings
 from tasks.collect.task import collect_residuals
-from tasks.engine.parallel_parts import divided_by_size, run_parts
+from tasks.engine.parallel_parts import run_parts
 from tasks.evaluate import task as evaluate
 from tasks.features import task as features
 from tasks.operators import task as operators
-from tasks.operators.pairs import divided_by_source
 from tasks.saes import task as saes
 from tests.flows.forked_stages import run_stages
 from tests.flows.test_fault_injection import committed, parts
@@ -36,7 +35,7 @@ LOCAL = {"scheduler": "local", "workers": 2}
 WORK = (
     (saes, "_judge"),
     (features, "run_pass"),
-    (features, "look"),
+    (features, "compute_components"),
     (operators, "_commit"),
     (evaluate, "run_pass"),
 )
@@ -120,9 +119,8 @@ def assert_each_operator_has_one_version_and_the_best_is_named(warehouse: Wareho
 def evaluate_in_parts(settings: Settings, collection: str, sae_keys: list[str], n: int) -> None:
     """In threads of this process: the flow's own task runner."""
     with stage_run("evaluate", settings, collection):
-        evaluate.evaluate_operators(
-            collection, sae_keys, settings.model, settings.operators, settings.evaluate, parts=n
-        )
+        study = settings.study(collection)
+        evaluate.evaluate_operators(study, sae_keys, settings.operators, settings.evaluate, parts=n)
 
 
 @pytest.mark.slow
@@ -190,35 +188,3 @@ def test_workers_that_die_are_reported_with_stage_collection_keys_and_cure(prefe
         pytest.raises(UnavailableError, match=message),
     ):
         doomed(settings)
-
-
-def pairs(layers: list[tuple[int, int]]) -> list[Any]:
-    return [SimpleNamespace(layers=both, source_layer=both[0]) for both in layers]
-
-
-def test_pairs_are_divided_evenly_and_sources_stay_together_where_that_costs_at_most_a_pair():
-    grid = [(source, source + leap) for source in range(6) for leap in (1, 2, 3, 4)]
-    for layers in (grid, grid[:7], grid + grid[:5]):  # the last: two stages of the same two layers
-        for n in range(1, 9):
-            shares = [[pair.layers for pair in share] for share in divided_by_source(pairs(layers), n)]
-            assert [both for share in shares for both in share] == sorted(layers)
-            assert 1 <= len(shares) <= n
-            assert all(shares)
-            assert sum(len(set(share)) for share in shares) == len(set(layers))  # the same two layers are never apart
-            if len(set(layers)) == len(layers):
-                assert max(map(len, shares)) <= len(layers) / n + 2
-    for n in (2, 3, 6):
-        assert (
-            sum(
-                len({source for source, _ in share})
-                for share in ([pair.layers for pair in own] for own in divided_by_source(pairs(grid), n))
-            )
-            == 6
-        )
-    assert [len(share) for share in divided_by_source(pairs(grid[:20]), 2)] == [10, 10]
-
-
-def test_layers_are_divided_by_what_there_is_to_do():
-    assert divided_by_size({}, 3) == []
-    assert divided_by_size({1: 1, 2: 6, 3: 3}, 2) == [[2], [3, 1]]
-    assert divided_by_size({1: 1, 2: 6, 3: 3}, 9) == [[2], [3], [1]]

@@ -1,5 +1,6 @@
 """The causal check end to end on a tiny study: which rows land in the tables, and that the model itself gives them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ from ato.errors import DataError, LayerError, MismatchError, SettingsError
 from ato.operators import TransportOperator
 from ato.text import TokenSequence
 from flows.settings import Settings
-from tasks.causal.task import best_features, measure_causal
-from tasks.collect.sources import collection_row
+from tasks.causal.task import measure_causal
 from tasks.engine.model_cache import language_model
 from tasks.engine.stage import Stage
+from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage, pair_stages
 from tasks.settings import CausalSettings
 from tests.flows.tiny_study import tiny_settings
@@ -67,7 +68,7 @@ def study(tmp_path_factory):
             put_feature_stats(warehouse, key, layer)
         operators = {
             pair.layers: put_operator(warehouse, pair, own)
-            for pair in pair_stages(warehouse, COLLECTION, settings.operators, settings.evaluate)
+            for pair in pair_stages(settings.study(COLLECTION), settings.operators)
         }
         measure(settings, keys)
         yield settings, keys, operators
@@ -142,7 +143,7 @@ def commit_unchecked(warehouse: Warehouse, stage: Stage) -> None:
 
 def measure(settings: Settings, keys: list[str], **changes: object) -> None:
     causal = settings.causal.model_copy(update=changes)
-    measure_causal.fn(COLLECTION, keys, settings.model, settings.operators, settings.evaluate, causal)
+    measure_causal.fn(settings.study(COLLECTION), keys, settings.operators, causal)
 
 
 def measured() -> set[str]:
@@ -241,14 +242,6 @@ def test_what_is_measured_is_not_measured_again_and_a_change_measures_only_what_
     assert len(measured() - before - features) == 1 + len(PAIRS)
 
 
-def test_features_are_the_most_active_ones_until_some_are_selected(study, monkeypatch):
-    _, keys, _ = study
-    assert best_features(Warehouse(), COLLECTION, keys[0], 3) == [5, 0, 7]
-    assert best_features(Warehouse(), COLLECTION, keys[0], 0) == []
-    monkeypatch.setattr("tasks.causal.task.selected_features", lambda *_: np.array([9, 4, 1]))
-    assert best_features(Warehouse(), COLLECTION, keys[0], 2) == [9, 4]
-
-
 def test_no_pair_at_an_saes_layer_measures_nothing(study, capsys):
     settings, _, _ = study
     before = measured()
@@ -268,7 +261,7 @@ def test_what_cannot_be_put_back_is_refused_with_the_cure(study, monkeypatch):
     operators = settings.operators.model_copy(update={"position_policy": "previous"})
     with pytest.raises(SettingsError, match=r"previous.*position_policy=same"):
         measure(settings.model_copy(update={"operators": operators}), keys)
-    monkeypatch.setattr("tasks.causal.task.collection_row", lambda *of: collection_row(*of) | {"site": "mlp_out"})
+    monkeypatch.setattr(Study, "row", replace(settings.study(COLLECTION).row, site="mlp_out"))
     with pytest.raises(MismatchError, match=r"mlp_out.*site=resid_post"):
         measure(settings, keys)
 

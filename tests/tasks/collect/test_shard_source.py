@@ -1,6 +1,7 @@
 """Shards: one split each, in the order of the stream, nothing lost; attention and sites, stored, replayed and live."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,16 +12,19 @@ from hypothesis import strategies as st
 
 from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, load_model
+from ato.numerics.bootstrap import Bootstrap
 from ato.residuals import ResidualBlock
 from ato.text import TokenSequence
 from tasks.collect.plan import shards_by_split
 from tasks.collect.shard_source import CollectingSource, facts_of, files_of
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import model_replicas
+from tasks.engine.study import Study
 from tasks.saes.task import spread
 from tasks.settings import CollectSettings, ModelSettings
 from tests.flows.tiny_study import write_corpus
 from tests.tiny_models import save_tiny_model
+from warehouse.catalog.lookups import collection_row
 from warehouse.datasets.stored_source import StoredSource
 from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse
@@ -122,6 +126,14 @@ def complete(source: CollectingSource, model, own: CollectSettings) -> dict:
     return row
 
 
+def study_of(warehouse: Warehouse, model: ModelSettings, **changes: object) -> Study:
+    """The study of the collection "c" in this warehouse, with these settings in its row."""
+    study = Study("c", model, Bootstrap())
+    row = collection_row(warehouse, "c")
+    vars(study).update(warehouse=warehouse, row=replace(row, settings=json.dumps(row.made_with | changes)))
+    return study
+
+
 def assert_equal(found: list, expected: list) -> None:
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a.sequence_id, b.sequence_id)
@@ -146,9 +158,8 @@ def test_stored_attention_is_that_of_the_pass_and_that_of_a_live_source(tmp_path
     assert not any(block.attended for block in StoredSource(warehouse, "c").blocks())
 
     named = ModelSettings(name=str(folder / "model"), dtype="float32", device="cpu", attention="eager")
-    live_row = row | {"settings": json.dumps(own.model_dump() | {"store_activations": False})}
-    live = residual_source(warehouse, live_row, named, attention_layers=[2, 3])
-    stored = residual_source(warehouse, row, named, attention_layers=[2, 3])
+    live = residual_source(study_of(warehouse, named, store_activations=False), attention_layers=[2, 3])
+    stored = residual_source(study_of(warehouse, named), attention_layers=[2, 3])
     assert isinstance(stored, StoredSource)
     found = [
         {
@@ -163,7 +174,7 @@ def test_stored_attention_is_that_of_the_pass_and_that_of_a_live_source(tmp_path
         np.testing.assert_array_equal(positions, found[1][token][0])
         np.testing.assert_allclose(weights, found[1][token][1], rtol=1e-4, atol=1e-6)
     with pytest.raises(LayerError, match=r"attention of blocks \[1\] was not collected.*attention_layers=\[1\]"):
-        residual_source(warehouse, row, named, attention_layers=[1])
+        residual_source(study_of(warehouse, named), attention_layers=[1])
 
 
 def test_a_killed_collection_replays_its_attention_and_runs_what_is_missing_again(tmp_path, folder, model):
@@ -206,9 +217,8 @@ def test_a_collection_records_its_site_and_the_width_there(tmp_path, folder, mod
     assert not block.attended
     row = complete(source, model, own)
     assert (row["site"], row["d_model"]) == ("mlp_out", 32)
-    live_row = row | {"settings": json.dumps(own.model_dump() | {"store_activations": False})}
     named = ModelSettings(name=str(folder / "model"), dtype="float32", device="cpu", attention="eager")
-    live = next(residual_source(Warehouse(tmp_path), live_row, named).blocks())
+    live = next(residual_source(study_of(Warehouse(tmp_path), named, store_activations=False)).blocks())
     stored = ResidualBlock.join(list(StoredSource(Warehouse(tmp_path), "c").blocks()))
     at = np.flatnonzero((stored.sequence_id == live.sequence_id[0]) & (stored.position == live.position[0]))
     torch.testing.assert_close(live.residuals[3][:1], stored.residuals[3][at], rtol=1e-3, atol=1e-5)
@@ -221,5 +231,5 @@ def test_attention_without_eager_stops_a_collection_before_it_writes_anything(tm
     with pytest.raises(SettingsError, match=r"--set model\.attention=eager"):
         collecting(Warehouse(tmp_path), model, settings(folder))
     assert not list(tmp_path.iterdir())
-    with pytest.raises(LayerError, match=r"layers \[9\] are not in the model"):
+    with pytest.raises(LayerError, match=r"the model has no layers \[9\]"):
         collecting(Warehouse(tmp_path), model, settings(folder, attention_layers=[9]))

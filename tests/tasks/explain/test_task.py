@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from ato.errors import DiskFullError, InputError
+from ato.numerics.bootstrap import Bootstrap
+from tasks.engine.study import Study
 from tasks.explain import task as explain
-from tasks.settings import ExplainSettings
+from tasks.settings import ExplainSettings, ModelSettings
 from tests.neuronpedia_server import NEURONPEDIA_ID, Fault, NeuronpediaServer, explanation, feature
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows, row
 from warehouse.catalog.catalog import rows
@@ -119,7 +121,8 @@ def said(monkeypatch) -> list[str]:
 def run(server: NeuronpediaServer | str, **settings: Any) -> None:
     url = server if isinstance(server, str) else server.url
     values = {"api_url": url, "bulk_url": url, "max_attempts": 1} | settings
-    explain.explain_features.fn(COLLECTION, [LABELLED, LOCAL], ExplainSettings.model_validate(values))
+    study = Study(COLLECTION, ModelSettings(), Bootstrap())
+    explain.explain_features.fn(study, [LABELLED, LOCAL], ExplainSettings.model_validate(values))
 
 
 def stored(warehouse: Warehouse) -> list[dict[str, Any]]:
@@ -197,13 +200,13 @@ def test_labels_of_another_variant_are_kept_but_not_believed(warehouse, server, 
     found = stored(warehouse)
     assert len(found) == 3
     assert {r["aligned"] for r in found} == {False}
-    assert any("none believed" in line for line in said)
+    assert any("none trusted" in line for line in said)
 
 
 def test_an_id_from_the_settings_serves_an_sae_without_one(warehouse, server):
     run(server, ids={2: NEURONPEDIA_ID})
     assert {r["sae"] for r in stored(warehouse)} == {LABELLED, LOCAL}
-    with pytest.raises(InputError, match="no Neuronpedia id"):
+    with pytest.raises(InputError, match="not a Neuronpedia id"):
         run(server, ids={2: "nonsense"})
 
 
@@ -212,7 +215,7 @@ def test_an_sae_that_brings_a_malformed_id_is_one_line(warehouse, server, said):
     save(warehouse, "saes", "saes-1", [], 0, saes=[bad])
     run(server)
     [line] = said
-    assert "'no id' is no Neuronpedia id" in line
+    assert "'no id' is not a Neuronpedia id" in line
     assert stored(warehouse) == []
 
 
@@ -231,7 +234,7 @@ def test_an_unreachable_network_is_one_line_and_commits_nothing(warehouse, serve
         free.bind(("127.0.0.1", 0))
         run(f"http://127.0.0.1:{free.getsockname()[1]}", ids={2: NEURONPEDIA_ID})
     [line] = said
-    assert "going on without explanations" in line
+    assert "continuing without explanations" in line
     assert "cannot be reached" in line
     assert rows(warehouse, "from stage_runs where stage = 'explain'") == []
     run(server)

@@ -1,6 +1,6 @@
 """Scoring of features end to end on a tiny study: what lands in the tables, and what it was made from."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from ato.causal.ablation import ablation_effects
-from ato.errors import InputError
 from ato.numerics.bootstrap import Bootstrap
 from flows.settings import Settings
-from tasks.collect.sources import collection_row, residual_source
+from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
-from tasks.features.task import score_features, selected_features
-from tasks.saes.task import load_judged_sae, sae_rows, spread
+from tasks.engine.study import Study
+from tasks.features.task import score_features
+from tasks.saes.task import load_judged_sae, spread
 from tests.tasks.scored_study import D_SAE, FEATURES, add_sae, collected, random_sae
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import collection_row, sae_rows, selected_features
 from warehouse.datasets.sequences import stored_sequences
 from warehouse.storage.manifests import manifests
 from warehouse.storage.warehouse import Warehouse
@@ -40,7 +41,7 @@ def study(tmp_path_factory):
 
 def score(settings: Settings, collection: str, keys: list[str], **changes: object) -> None:
     features = settings.features.model_copy(update=changes)
-    score_features.fn(collection, keys, settings.model, features, settings.evaluate)
+    score_features.fn(settings.study(collection), keys, features)
 
 
 def of_sae(table: str, key: str) -> list[dict]:
@@ -54,7 +55,7 @@ def scorings() -> list[str]:
 
 def test_every_feature_has_a_row_with_the_components_of_its_first_train_tokens(study):
     settings, collection, keys = study
-    source = residual_source(Warehouse(), collection_row(Warehouse(), collection), settings.model)
+    source = residual_source(settings.study(collection))
     for key, layer in zip(keys, (2, 3), strict=True):
         found = of_sae("feature_scores", key)
         x = np.concatenate([b.residuals[layer].numpy() for b in source.blocks([layer], ["train"])])[:3_000]
@@ -110,14 +111,13 @@ def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
     warehouse = Warehouse()
     found = of_sae("feature_scores", key)
     candidates = np.array([row["feature_id"] for row in found if row["candidate"]])
-    row = collection_row(warehouse, collection)
     expected = ablation_effects(
         language_model(settings.model),
         {key: (2, load_judged_sae(warehouse, sae_rows(warehouse, [key])[0]), candidates)},
         spread(stored_sequences(warehouse, collection, splits=["val"]), 64),
         n_sequences=2,
         n_tokens=8,
-        median_norm=dict(zip(row["layers"], row["median_norm"])),
+        median_norm=settings.study(collection).row.median_norms,
         bootstrap=Bootstrap(100),
     )[key]
     by_id = {row["feature_id"]: row for row in found}
@@ -180,21 +180,15 @@ def test_complete_scores_are_skipped_and_each_setting_makes_new_ones(study):
     assert len(selected_features(Warehouse(), collection, keys[1])) == int(0.2 * D_SAE)
 
 
-def test_an_sae_without_scores_has_no_selected_features(study):
-    assert selected_features(Warehouse(), study[1], "nothing").tolist() == []
-    with pytest.raises(InputError, match="no complete collection"):
-        collection_row(Warehouse(), "nothing")
-
-
 def test_features_of_another_site_are_scored_without_a_causal_effect(study, capsys):
     settings, collection, keys = study
     row = collection_row(Warehouse(), collection)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.features.task.collection_row", lambda *_: row | {"site": "mlp_out"})
+        patch.setattr(Study, "row", replace(row, site="mlp_out"))
         score(settings, collection, keys[:1], seed=1)
     key = scorings()[-1]
     found = rows(None, "from feature_scores where scoring = ?", [key])
     assert all(row["causal_effect"] is None and row["n_ablated"] == 0 for row in found)
     assert sum(row["score"] is not None for row in found) == D_SAE // 2
     assert sum(row["selected"] for row in found) == int(0.2 * D_SAE)
-    assert "no causal effect of features of mlp_out" in capsys.readouterr().err
+    assert "no causal effects for mlp_out" in capsys.readouterr().err

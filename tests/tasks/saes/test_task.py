@@ -12,13 +12,13 @@ from ato.saes import SparseAutoencoder, load_sae, save_sae
 from flows.settings import Settings
 from tasks.collect.task import collect_residuals
 from tasks.saes import task as saes
-from tasks.settings import EvaluateSettings, SAESettings
+from tasks.settings import SAESettings
 from tests.flows.tiny_study import tiny_settings
 from tests.tasks.scored_study import random_sae
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import sae_rows
 from warehouse.storage.warehouse import Warehouse
 
-EVALUATE = EvaluateSettings(n_bootstrap=100)
 RELEASE = "gemma-scope-2b-pt-res-canonical:layer_2/width_16k/canonical"
 
 
@@ -42,7 +42,7 @@ def obtain(study, **changes: Any) -> list[dict[str, Any]]:
     """Rows of the SAEs that these settings give."""
     settings, collection, folder = study
     wanted = SAESettings.model_validate({"layers": [], "judge_sequences": 2, **changes})
-    keys = saes.obtain_saes.fn(collection, settings.model, wanted, EVALUATE)
+    keys = saes.obtain_saes.fn(settings.study(collection), wanted)
     return rows(str(folder / "warehouse"), "from saes where list_contains(?, sae)", [keys])
 
 
@@ -61,15 +61,16 @@ def test_a_release_is_fetched_once_judged_and_named(study, monkeypatch):
     assert found["ce_spliced"] is not None
     monkeypatch.setattr(saes, "load_pretrained", lambda *_: pytest.fail("asked again"))
     assert obtain(study, releases={2: RELEASE}) == [found]
-    kept = saes.load_judged_sae(Warehouse(), found)
+    (row,) = sae_rows(Warehouse(), [found["sae"]])
+    kept = saes.load_judged_sae(Warehouse(), row)
     assert torch.equal(kept.W_enc, sae.W_enc)
 
 
 @pytest.mark.parametrize(
     ("hook_name", "says"),
     [
-        ("blocks.3.hook_resid_post", "reads layer 3.*it would read layer 2"),
-        ("blocks.2.hook_mlp_out", "reads mlp_out.*it would read resid_post.*collect.site=mlp_out"),
+        ("blocks.3.hook_resid_post", "reads layer 3.*listed under layer 2"),
+        ("blocks.2.hook_mlp_out", "reads mlp_out.*used at resid_post.*collect.site=mlp_out"),
         ("hook_embed", "reads hook_embed"),
     ],
 )
@@ -86,7 +87,7 @@ def test_an_sae_of_another_layer_or_site_is_refused_in_one_line(study, monkeypat
 def test_an_sae_of_another_width_is_refused(study, monkeypatch):
     sae = random_sae(0, d=12)
     monkeypatch.setattr(saes, "load_pretrained", lambda *_: sae)
-    with pytest.raises(SAEError, match="width 12, the model's are 16 wide"):
+    with pytest.raises(SAEError, match="width 12, the model has 16"):
         obtain(study, releases={2: f"{RELEASE}-narrow"})
 
 

@@ -56,7 +56,7 @@ def test_a_method_is_given_the_settings_that_it_has_and_its_own_grid(method):
     strengths_of(method, options.get("alphas"), options.get("l1_ratios"))
 
 
-@pytest.mark.parametrize("module", ["tasks.settings", "flows.settings", "dashboards.ui.charts", "warehouse.tables"])
+@pytest.mark.parametrize("module", ["dashboards.ui.charts", "warehouse.tables"])
 def test_reading_the_registries_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

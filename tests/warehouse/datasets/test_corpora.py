@@ -97,7 +97,7 @@ def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path):
         ("a.jsonl", b'{"text": "\\ud800"}\n', "not valid Unicode .*line 1"),
         ("a.parquet", b"PAR1 no PAR1", "Parquet file cannot be read"),
         ("a.txt", b" \n", "no text"),
-        ("a.csv", b"text\na\n", r"type \.csv are not read"),
+        ("a.csv", b"text\na\n", r"unsupported file type \.csv"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, name, content, message):
@@ -108,11 +108,11 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, name, content, message)
 
 
 def test_missing_and_empty_corpora_are_refused(tmp_path):
-    with pytest.raises(CorpusError, match=r"no such corpus.*use sotu"):
+    with pytest.raises(CorpusError, match=r"corpus not found.*use sotu"):
         list(read_documents(str(tmp_path / "nowhere")))
-    with pytest.raises(CorpusError, match="holds no documents"):
+    with pytest.raises(CorpusError, match="no documents in the folder"):
         list(read_documents(str(tmp_path)))
-    with pytest.raises(CorpusError, match="no such corpus"):
+    with pytest.raises(CorpusError, match="corpus not found"):
         corpus_hash(str(tmp_path / "nowhere"))
 
 
@@ -131,7 +131,7 @@ def test_an_unreachable_hub_is_reported_without_retries(monkeypatch):
     with pytest.raises(UnavailableError, match="hub cannot be reached"):
         corpus_hash("hub:someone/text:config:train")
     assert len(calls) == 2
-    with pytest.raises(CorpusError, match="not a hub dataset"):
+    with pytest.raises(CorpusError, match="invalid hub dataset"):
         list(read_documents("hub:a:b:c:d"))
 
 

@@ -111,7 +111,7 @@ def test_unknown_collections_layers_and_missing_activations_are_named(store, blo
     files = store_collection(store, blocks)
     with pytest.raises(InputError, match=r"no complete collection 'd'.*choose from \['c'\]"):
         StoredSource(store, "d")
-    with pytest.raises(LayerError, match=r"layers \[2\] are not stored.*choose from \[1, 4, 7\]"):
+    with pytest.raises(LayerError, match=r"has no layers \[2\].*choose from \[1, 4, 7\]"):
         StoredSource(store, "c").blocks(layers=[1, 2])
     commit_files(store, [f for f in files if f.table_name != "activations"], "collect", "c")
     with pytest.raises(InputError, match=r"without storing activations.*live"):
@@ -145,7 +145,7 @@ def test_layers_of_other_tokens_are_refused(store, make_block, store_collection)
     shifted.residuals.pop(1)
     shifted.position[0] += 9
     write_block(store, "c", 0, shifted)
-    with pytest.raises(DamagedFileError, match="other tokens than the other layers"):
+    with pytest.raises(DamagedFileError, match="tokens differ from the other layers"):
         list(StoredSource(store, "c").blocks())
 
 
@@ -235,7 +235,7 @@ def test_attention_that_was_not_collected_or_is_of_other_tokens_is_refused(
     write_block(store, "c", 0, replace(fewer, residuals={}, attended={4: fewer.attended[4]}))
     with pytest.raises(DamagedFileError, match=r"attended/.*layer=4/part-00000.*bytes"):
         StoredSource(store, "c", [4])
-    with pytest.raises(DamagedFileError, match="holds other tokens than the activations"):
+    with pytest.raises(DamagedFileError, match="tokens differ from the activations"):
         read_block(store, "c", 0, (1,), 3, (4,), 3)
 
 

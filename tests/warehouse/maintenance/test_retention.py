@@ -12,14 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from ato.errors import InputError
-from flows.commands.gc import age, collect_garbage
 from warehouse.catalog.catalog import connect, publish, rows
 from warehouse.maintenance import retention
 from warehouse.registry.registry import Registry
 from warehouse.storage import backends
 from warehouse.storage.locks import held
 from warehouse.storage.manifests import manifests
-from warehouse.storage.warehouse import Warehouse
 
 OLD = time.time() - 2 * retention.GRACE_SECONDS
 
@@ -148,7 +146,7 @@ def test_failed_stages_and_unlisted_files_go_but_what_a_run_may_still_commit_sta
         busy = retention.plan(store)
         assert busy.removals == []
         assert any("while a run is at work (saes-c: process" in note for note in busy.notes)
-        with pytest.raises(InputError, match=r"a run is at work on it \(process \d+ on .*collection c\): wait for it"):
+        with pytest.raises(InputError, match=r"a run is using it \(process \d+ on .*collection c\): wait for it"):
             retention.plan(store, ["c"])
     found = retention.plan(store)
     assert any("collection u is not finished" in note for note in found.notes)
@@ -212,24 +210,3 @@ def test_versions_of_a_removed_collection_leave_the_registry_and_best_moves(two_
     assert [path.name for path in Path(two_collections.root, "artifacts", "mlflow").rglob("*.safetensors")] == [
         "1.safetensors"
     ]
-
-
-def test_command_says_what_would_go_then_does_it_and_what_is_wrong_with_a_request(two_collections, monkeypatch, capsys):
-    monkeypatch.setenv("ATO_WAREHOUSE", two_collections.root)
-    collect_garbage()
-    assert "nothing to remove" in capsys.readouterr().out
-    before = files_below(two_collections)
-    collect_garbage(["c"])
-    out = capsys.readouterr().out
-    assert "bytes would be freed" in out
-    assert "--yes" in out
-    assert files_below(two_collections) == before
-    collect_garbage(["c"], yes=True)
-    assert "bytes freed" in capsys.readouterr().out
-    assert Warehouse().root == two_collections.root
-    assert {run.collection for run in manifests(two_collections)} == {"d"}
-    with pytest.raises(InputError, match="no collection 'x': choose from d"):
-        collect_garbage(["x"])
-    with pytest.raises(InputError, match=r"'30' is no age .*12h, 30d, 2w"):
-        collect_garbage(older_than="30")
-    assert (age("12h"), age("30d"), age("2w")) == (timedelta(hours=12), timedelta(days=30), timedelta(days=14))

@@ -26,7 +26,6 @@ from tests.warehouse.small_warehouse import (
     write_activations,
 )
 from warehouse.quality.checks import check_all, check_stage, describe, failures, quality_error
-from warehouse.quality.rules import RULES
 from warehouse.quality.suites import check_rows, non_finite_rows
 from warehouse.storage.parquet import to_table
 from warehouse.storage.warehouse import Warehouse
@@ -80,7 +79,7 @@ def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
     assert failures(found) == []
     # Nothing that is promised goes unchecked: some row was looked at for every rule and table.
     looked_at = {(r["table_name"], r["expectation"]) for r in found if r["n_checked"]}
-    assert {(rule.table, rule.expectation) for rule in RULES} <= looked_at
+    assert {(table.name, rule.expectation) for table in TABLES.values() for rule in table.rules} <= looked_at
     assert {frozenset(r) for r in found} == {frozenset(c.name for c in TABLES["quality_results"].columns)}
 
 
@@ -316,8 +315,8 @@ def test_suites_find_null_and_nan_that_a_writer_let_through():
     )
     rows = put(put(put(rows, "n_test", 1, None), "r2_val", 2, float("nan")), "mse", 2, float("inf"))
     found = {f.expectation: f for f in check_rows(table, rows) if not f.success}
-    assert found.keys() == {"has a value wherever one is due", "is finite"}
-    assert found["has a value wherever one is due"].examples[0]["missing"] == "n_test"
+    assert found.keys() == {"has a value wherever one is expected", "is finite"}
+    assert found["has a value wherever one is expected"].examples[0]["missing"] == "n_test"
     (example,) = found["is finite"].examples
     assert (example["operator"], example["not_finite"]) == ("o2", "r2_val, mse")
 
@@ -406,8 +405,8 @@ def test_missing_short_altered_and_foreign_files_are_each_named(tmp_path):
     statistics.write_bytes(statistics.read_bytes().replace(b"PAR1", b"PAR2"))
     found = failed(check_all(warehouse))
     assert {
-        ("operators", "every file is there, with its recorded size", None),
-        ("saes", "every file is there, with its recorded size", None),
+        ("operators", "every file exists with its recorded size", None),
+        ("saes", "every file exists with its recorded size", None),
         ("saes", "every file has the declared schema", None),
         ("efficiency", "every file has the declared schema", None),
         ("feature_stats", "every file has its recorded SHA-256", None),

@@ -83,7 +83,7 @@ def test_missing_and_short_files_make_a_stage_incomplete_and_are_named(store, co
 def test_failed_quality_is_not_complete(store, committed, commit_files):
     commit_files(store, committed.files, quality=FAILED)
     assert stage_problem(store, "saes", "saes-1") == "quality failed"
-    with pytest.raises(InputError, match="quality is 'good'"):
+    with pytest.raises(InputError, match="invalid quality 'good'"):
         commit_files(store, committed.files, quality="good")
 
 

@@ -1,0 +1,298 @@
+"""The registry of flows and stages: order, inputs, events, command line, estimate and documentation derive from it.
+
+A stage has the same name everywhere: ``tasks/NAME/``, ``flows/NAME.py`` with a flow of that name, a deployment in
+``prefect.yaml``, and, if it has settings, a group of them in ``Settings``. To add one, add a ``StageSpec`` below.
+
+This module imports nothing heavy: ``ato --help`` reads it. Flows and cost functions are imported when they are needed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+    from flows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that the settings of a study decide, and that its events say in a label."""
+
+    setting: str
+    """Property of ``Settings``, a bool."""
+    label: str
+    """Label of the events."""
+    yes: str
+    """Value of the label where the condition holds."""
+    no: str
+    """Value of the label where it does not."""
+    meaning: str
+    """The condition in words, after "if"."""
+    otherwise: str = ""
+    """Why a stage that needs the condition is skipped without it."""
+
+    def holds(self, settings: "Settings") -> bool:
+        """Whether it holds for a study with these settings."""
+        return getattr(settings, self.setting)
+
+    def value(self, holds: bool) -> str:
+        """Value of the label."""
+        return self.yes if holds else self.no
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The event that starts a flow: these stages are complete, and the condition, if any, is as it should be."""
+
+    stages: tuple[str, ...]
+    only: Condition | None = None
+    holds: bool = True
+
+    @property
+    def event(self) -> str:
+        """Name of the event."""
+        return f"ato.{'-and-'.join(self.stages)}.complete"
+
+    @property
+    def match(self) -> dict[str, str]:
+        """Labels that the event must have."""
+        return {} if self.only is None else {self.only.label: self.only.value(self.holds)}
+
+    def __str__(self) -> str:
+        condition = "" if self.only is None else f" {'if' if self.holds else 'unless'} {self.only.meaning}"
+        return f"`{self.event}`{condition}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and work of a stage; the constants were fitted to two studies, see ``flows.estimates.estimate``."""
+
+    fixed_seconds: float
+    """Whatever the study: imports, Prefect's server, quality checks, files."""
+    slowdown: float = 1.0
+    """Time of its work over the time at the measured rates, in the demo: small products, attention, sorting, tables."""
+    function: str | None = None
+    """``module:function`` that counts its work from settings and model shape; None: it takes the fixed seconds only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSpec:
+    """One flow of the command line, with its deployment."""
+
+    name: str
+    does: str
+    """One sentence; the deployment's description begins with it."""
+    pool: Literal["cpu", "gpu"]
+    """Work pool: ``gpu`` for flows that run the language model."""
+    starts_after: tuple[Trigger, ...] = ()
+    """Events, each of which starts it."""
+    cron: str = ""
+    """When the clock starts it, in UTC, once someone has switched the schedule on."""
+
+    @property
+    def entrypoint(self) -> str:
+        """Of its deployment."""
+        return f"flows/{self.name}.py:{self.name}"
+
+    @property
+    def event(self) -> str:
+        """Sent when it has completed by itself, not as a part of another flow."""
+        return f"ato.{self.name}.complete"
+
+    def load(self) -> "Flow[..., Any]":
+        """The flow itself; imports its module."""
+        return getattr(import_module(f"flows.{self.name}"), self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSpec(FlowSpec):
+    """One stage of the pipeline."""
+
+    needs: tuple[str, ...] = ()
+    """Earlier stages whose results it reads: its flow brings them up to date first."""
+    needs_if: Mapping[Condition, tuple[str, ...]] = field(default_factory=dict)
+    """Further ones, where a condition holds."""
+    only: Condition | None = None
+    """The pipeline skips it where this does not hold."""
+    gives: str | None = None
+    """What its flow returns, as the parameter of later flows that takes it."""
+    commits: tuple[str, ...] = ()
+    """Names under which it commits its parts to the warehouse, see ``stage_runs``."""
+    query: str = ""
+    """Its main table: ``ato show NAME`` and the artifact of its run; ``?`` is the collection. Empty: it has none."""
+    page: str = ""
+    """Address of the dashboard's page with its results. Empty: it has none."""
+    cost: Cost | None = None
+    """What it takes; None: nobody can say beforehand."""
+
+
+FEATURES_FIRST = Condition(
+    "needs_features", "ato.operators-follow", yes="features", no="collect", meaning="a method needs selected features"
+)
+CAN_INTERVENE = Condition(
+    "can_intervene",
+    "ato.can-intervene",
+    yes="yes",
+    no="no",
+    meaning="transported residuals can be put back",
+    otherwise="only residual streams at the same position can be put back",
+)
+CONDITIONS = (FEATURES_FIRST, CAN_INTERVENE)
+
+_STAGES = (
+    StageSpec(
+        name="collect",
+        does="Corpus to sequences, activations and moments.",
+        pool="gpu",
+        cron="0 2 * * *",
+        gives="collection",
+        commits=("collect", "moments"),
+        query="select * exclude (settings) from collections where collection = ?",
+        page="overview",
+        cost=Cost(5.0, 1.4, "flows.estimates.stage_costs:collect_work"),
+    ),
+    StageSpec(
+        name="saes",
+        does="Sparse autoencoders are trained or loaded, and judged.",
+        pool="gpu",
+        starts_after=(Trigger(("collect",)),),
+        needs=("collect",),
+        gives="sae_keys",
+        commits=("sae_weights", "saes"),
+        query="select * exclude (collection, path, weights_hash) from saes where collection = ? order by layer",
+        page="saes",
+        cost=Cost(3.0, 1.4, "flows.estimates.stage_costs:saes_work"),
+    ),
+    StageSpec(
+        name="features",
+        does="Statistics, scores, selection and examples of every SAE feature.",
+        pool="gpu",
+        starts_after=(Trigger(("saes",)),),
+        needs=("collect", "saes"),
+        commits=("features", "feature_scores"),
+        query="""select sae, count(*) as features, count(*) filter (n_active = 0) as dead,
+            avg(activation_rate) as mean_rate, max(max_activation) as max_activation
+            from feature_stats where collection = ? group by sae order by sae""",
+        page="features",
+        cost=Cost(4.0, 2.0, "flows.estimates.stage_costs:features_work"),
+    ),
+    StageSpec(
+        name="explain",
+        does="Published explanations of the selected features.",
+        pool="cpu",
+        starts_after=(Trigger(("features",)),),
+        cron="0 5 * * 0",
+        needs=("collect", "saes", "features"),
+        commits=("explain",),
+        query="""select sae, feature_id, description, explainer, score, alignment, aligned
+            from explanations where collection = ? order by all""",
+        page="features",
+    ),
+    StageSpec(
+        name="operators",
+        does="Transport operators are fitted, scored and registered.",
+        pool="cpu",
+        starts_after=(
+            Trigger(("collect",), FEATURES_FIRST, holds=False),
+            Trigger(("features",), FEATURES_FIRST),
+        ),
+        needs=("collect",),
+        needs_if={FEATURES_FIRST: ("saes", "features")},
+        gives="pair_keys",
+        commits=("operators",),
+        query="""select source_layer, leap, target_layer, position_policy, method, alpha, rank, r2_test, r2_weighted,
+            r2_whitened, r2_update, skill, cosine from operators where collection = ? order by all""",
+        page="operators",
+        cost=Cost(6.0, 1.1, "flows.estimates.stage_costs:operators_work"),
+    ),
+    StageSpec(
+        name="evaluate",
+        does="Feature transport, efficiency and rank curves of all pairs.",
+        pool="cpu",
+        starts_after=(Trigger(("features", "operators")),),
+        needs=("collect", "saes", "operators"),
+        commits=("evaluate",),
+        query="select * exclude (collection) from transport_map where collection = ? order by all",
+        page="transport",
+        cost=Cost(3.0, 1.2, "flows.estimates.stage_costs:evaluate_work"),
+    ),
+    StageSpec(
+        name="causal",
+        does="Transported residuals are put back into the running model.",
+        pool="gpu",
+        starts_after=(Trigger(("features", "operators"), CAN_INTERVENE),),
+        needs=("collect", "saes", "features", "operators"),
+        only=CAN_INTERVENE,
+        commits=("causal",),
+        query="""select source_layer, target_layer, method, intervention, position_set, feature_id, n_sequences,
+            delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, kl
+            from causal_summary where collection = ? order by all""",
+        page="causal",
+        cost=Cost(3.0, 1.5, "flows.estimates.stage_costs:causal_work"),
+    ),
+    StageSpec(
+        name="report",
+        does="Best versions, the published catalog and the page of figures.",
+        pool="cpu",
+        starts_after=(Trigger(("evaluate",)), Trigger(("causal",))),
+        needs=("collect",),
+        cost=Cost(13.0),
+    ),
+)
+
+STAGES: dict[str, StageSpec] = {stage.name: stage for stage in _STAGES}
+"""Stages by name, in the order of the pipeline."""
+PIPELINE = FlowSpec(name="pipeline", does="The whole study in one run.", pool="gpu")
+FLOWS: dict[str, FlowSpec] = {PIPELINE.name: PIPELINE, **STAGES}
+"""All flows by name: the pipeline, and each stage by itself."""
+
+
+def stages_of(flow: str, settings: "Settings") -> list[StageSpec]:
+    """The stages that a flow brings up to date under these settings, in order, its own the last."""
+    if flow == PIPELINE.name:
+        return [stage for stage in STAGES.values() if stage.only is None or stage.only.holds(settings)]
+    wanted = {flow}
+    for stage in reversed(STAGES.values()):
+        if stage.name in wanted:
+            wanted.update(stage.needs)
+            for condition, names in stage.needs_if.items():
+                wanted.update(names if condition.holds(settings) else ())
+    return [stage for stage in STAGES.values() if stage.name in wanted]
+
+
+def joint_triggers() -> dict[str, tuple[str, ...]]:
+    """Event -> stages, for the events that say that several stages are complete."""
+    triggers = (trigger for stage in STAGES.values() for trigger in stage.starts_after)
+    return {trigger.event: trigger.stages for trigger in triggers if len(trigger.stages) > 1}
+
+
+def labels(settings: "Settings") -> dict[str, str]:
+    """Labels of every event about a study with these settings: one for each condition."""
+    return {c.label: c.value(c.holds(settings)) for c in CONDITIONS}
+
+
+def stages_table() -> str:
+    """All flows as a Markdown table: what each does, its work pool, when it starts, its page of the dashboard."""
+    lines = [
+        "| flow | what it does | pool | starts after | by the clock (UTC, off at first) | page |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, spec in FLOWS.items():
+        stage = STAGES.get(name)
+        cells = (
+            f"`{name}`",
+            spec.does,
+            f"`{spec.pool}`",
+            ", or ".join(map(str, spec.starts_after)),
+            f"`{spec.cron}`" if spec.cron else "",
+            f"`{stage.page}`" if stage and stage.page else "",
+        )
+        lines.append("|" + "".join(f" {cell} |" if cell else " |" for cell in cells))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(stages_table())

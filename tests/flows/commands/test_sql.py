@@ -1,0 +1,63 @@
+"""``ato sql``: every format holds the same rows, and a terminal shows no more than it can."""
+
+import io
+import json
+
+import polars as pl
+import pytest
+
+from ato.errors import InputError
+from flows.commands import sql
+from flows.commands.sql import MAX_SHOWN_ROWS, ask, format_value, shell
+
+QUERY = "select layer, trusted from saes order by layer"
+
+
+def test_each_format_holds_the_same_rows(study, capsys, monkeypatch):
+    ask(QUERY, "json")
+    expected = json.loads(capsys.readouterr().out)
+    assert len(expected) == 2
+    ask(QUERY, "csv")
+    assert pl.read_csv(capsys.readouterr().out.encode()).to_dicts() == expected
+    ask(QUERY)
+    assert capsys.readouterr().out.count("│") == 3 * len(expected)
+
+
+def test_parquet_goes_to_a_file_and_not_to_a_terminal(study, monkeypatch):
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sql.sys, "stdout", io.TextIOWrapper(buffer))
+    ask(QUERY, "parquet")
+    assert pl.read_parquet(io.BytesIO(buffer.getvalue())).columns == ["layer", "trusted"]
+    monkeypatch.setattr(sql.sys, "stdout", Terminal(io.BytesIO()))
+    with pytest.raises(InputError, match="redirect it"):
+        ask(QUERY, "parquet")
+
+
+def test_a_long_result_is_cut_and_says_so(study, capsys):
+    ask(f"select * from range({MAX_SHOWN_ROWS + 1})")
+    assert f"first {MAX_SHOWN_ROWS} rows" in capsys.readouterr().out
+    ask(f"select * from range({MAX_SHOWN_ROWS})")
+    assert "first" not in capsys.readouterr().out
+
+
+def test_the_shell_runs_statements_and_survives_a_wrong_one(study, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sql.sys, "stdin", io.StringIO("select 1 as a;\nselect nonsense;\nselect\n2 as b;\nexit\nselect 3;")
+    )
+    shell("csv")
+    printed = capsys.readouterr()
+    assert printed.out == "a\n1\nb\n2\n"
+    assert "nonsense" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (True, "yes"), (0.5, "0.5"), (1 / 3, "0.3333"), (1e-5, "1e-05"), (12345.678, "1.235e+04")]
+    + [(7, "7"), (12_345, "12,345"), ("x" * 200, "x" * 117 + "...")],
+)
+def test_values_are_shown_as_people_read_them(value, shown):
+    assert format_value(value) == shown

@@ -1,0 +1,47 @@
+"""Work of the stages: counted by hand, and growing with what is asked for."""
+
+import numpy as np
+import pytest
+
+from ato.io import embedded
+from ato.models.shapes import KNOWN, ModelShape
+from ato.operators.fitting import fit_operator
+from flows.estimates.stage_costs import collect_work, operators_work, work_of
+from flows.settings import load_settings
+from flows.stages import STAGES
+from tests.flows.tiny_study import tiny_settings
+
+SHAPE = KNOWN[embedded.MODEL_NAME]
+
+
+def test_operators_take_a_float64_matrix_each(tmp_path):
+    tiny = tiny_settings(tmp_path, operators={"register_operators": False})
+    rng = np.random.default_rng(0)
+    operator = fit_operator(rng.normal(size=(300, 64)), rng.normal(size=(300, 64)), alphas=[1.0], cv_folds=2).operator
+    operator.save(tmp_path / "operator.safetensors")
+    disk = operators_work(tiny, ModelShape(5, 64, 100, 10**6)).disk_bytes
+    files = len(tiny.operators.pairs) * len(tiny.operators.methods)
+    assert disk == pytest.approx(files * (tmp_path / "operator.safetensors").stat().st_size, rel=0.2)
+
+
+def test_the_forward_passes_of_the_collection_are_counted_by_hand():
+    work = collect_work(load_settings("demo"), SHAPE)
+    # 25 blocks, two operations a weight, 220,000 tokens; 9 layers and 20 pairs, the null on 60 % of the documents.
+    assert work.forward == 220_000 * 2 * 25 * SHAPE.n_block_parameters
+    assert work.product == pytest.approx(220_000 * 2 * 576**2 * (9 + 20 + 0.6 * (5 + 8 + 20)), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("override", "stage", "grows"),
+    [
+        ("collect.n_tokens=440000", "collect", "forward"),
+        ("saes.n_tokens=1200000", "saes", "device_moved"),
+        ("features.candidate_percent=50", "features", "forward"),
+        ("operators.methods=[ridge, elasticnet]", "operators", "solve"),
+        ("operators.leaps=[1, 2, 3, 4, 6, 8]", "evaluate", "host_product"),
+        ("causal.n_sequences=500", "causal", "forward"),
+    ],
+)
+def test_more_is_more_work(override, stage, grows):
+    before, after = (work_of(STAGES[stage].cost, load_settings("demo", o), SHAPE) for o in ([], [override]))
+    assert getattr(after, grows) > getattr(before, grows)

@@ -1,0 +1,129 @@
+"""The keys of a tiny study's stages, as literals: a change here makes every finished study run again."""
+
+from typing import Any
+
+import pytest
+
+from ato.models import ModelIdentity
+from ato.saes import save_sae
+from flows.settings import Settings
+from tasks.causal.task import measure_causal
+from tasks.collect.task import collect_residuals
+from tasks.engine.stage import Stage
+from tasks.evaluate.task import evaluate_operators
+from tasks.explain.task import explain_features
+from tasks.features.task import measure_features, score_features
+from tasks.operators.task import fit_operators
+from tasks.saes.task import obtain_saes
+from tests.flows.tiny_study import tiny_settings
+from tests.tasks.scored_study import random_sae
+from tests.warehouse.small_warehouse import commit_stage, row
+from warehouse.storage import manifests
+from warehouse.storage.warehouse import Warehouse
+
+KEYS = """
+collect tiny-corpus-12k-9556afdf
+moments moments-4-pairs-635db5e5
+sae_weights topk-l02-24-8a433f5a
+saes topk-l02-24-6066bcfc
+sae_weights pretrained-l03-00590bf9
+saes pretrained-l03-3fbd93d4
+features features-topk-l02-24-6da9663b
+features features-pretrained-l03-89ea4e85
+feature_scores scores-topk-l02-24-9390f1f7
+feature_scores scores-pretrained-l03-0f301937
+explain explain-topk-l02-24-c7bc1354
+explain explain-pretrained-l03-eee52fa2
+operators l00-k01-9d35abec
+operators l00-k02-44178d8c
+operators l01-k01-000ca114
+operators l01-k02-4444749b
+operators l00-k02-features-ee14e525
+operators l01-k01-features-0941a38a
+evaluate features-l00-k02-185c434e
+evaluate features-l01-k01-565b475b
+evaluate features-l00-k02-28e67a6b
+evaluate features-l01-k01-d2018e1a
+evaluate features-l01-k02-ac254fe0
+evaluate ranks-l00-k01-b7201f09
+evaluate ranks-l00-k02-a235311d
+evaluate ranks-l01-k01-e1e657ec
+evaluate ranks-l01-k02-6c782843
+evaluate map-l00-k01-43c1fb1a
+evaluate map-l00-k02-76741682
+evaluate map-l01-k01-fbcef496
+evaluate map-l01-k02-04ed630d
+causal residuals-l00-k02-cfca79d2
+causal residuals-l01-k01-2f935e57
+causal residuals-l01-k02-8d01de35
+causal features-l00-k02-f6b698ef
+causal features-l01-k01-446147a8
+causal features-l01-k02-a1ed2404
+"""
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch) -> list[str]:
+    """Stage and key of every stage that is looked up from now on: all of them pass for complete."""
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
+    monkeypatch.setattr(Stage, "complete", True)
+    monkeypatch.setattr("tasks.collect.task.identify", lambda *_: ModelIdentity("tiny", None, "0123456789abcdef"))
+    monkeypatch.setattr("warehouse.datasets.corpora.corpus_hash", lambda *_: "fedcba9876543210")
+    found: list[str] = []
+    real = manifests.stage_key
+
+    def noted(slug: str, settings: dict[str, Any], inputs: list[str]) -> str:
+        key = real(slug, settings, inputs)
+        found.append(f"{settings['stage']} {key}")
+        return key
+
+    monkeypatch.setattr(manifests, "stage_key", noted)
+    return found
+
+
+def put_results(collection: str, sae_keys: list[str]) -> None:
+    """What keys are made from beside settings: SAEs, the features that were selected, those that are most active."""
+    warehouse = Warehouse()
+    files = warehouse.publish_artifact_folder(lambda folder: save_sae(random_sae(0), folder), "saes", "weights")
+    saes = [
+        row("saes", collection=collection, sae=key, layer=layer, path="artifacts/saes/weights", neuronpedia_id="m/s")
+        for key, layer in zip(sae_keys, (2, 3), strict=True)
+    ]
+    first, second = ({"collection": collection, "sae": key, "layer": layer} for key, layer in zip(sae_keys, (2, 3)))
+    scores = [row("feature_scores", **first, scoring="s-1", feature_id=f, selected=f > 4, rank=9 - f) for f in range(8)]
+    stats = [row("feature_stats", **second, feature_id=f, n_active=f) for f in range(3)]
+    files += [
+        warehouse.write_rows(
+            "collections", [row("collections", collection=collection, layers=[0, 1, 2, 3])], "k", collection=collection
+        ),
+        warehouse.write_rows("saes", saes, "k", collection=collection),
+        warehouse.write_rows("feature_scores", scores, "k", collection=collection, sae=sae_keys[0]),
+        warehouse.write_rows("feature_stats", stats, "k", collection=collection, sae=sae_keys[1]),
+    ]
+    commit_stage(warehouse, "collect", files)
+
+
+def test_the_keys_of_all_stages_are_what_they_were(made, tmp_path):
+    settings = tiny_settings(
+        tmp_path,
+        model={"name": "models/tiny"},
+        collect={"corpus": "text/corpus.jsonl"},
+        saes={"layers": [2], "releases": {3: "release:an-sae"}},
+        operators={"methods": ["ridge", "permuted", "rrr_features"], "train_fractions": [0.5]},
+    )
+    look_up(settings)
+    assert list(dict.fromkeys(made)) == KEYS.split("\n")[1:-1]
+
+
+def look_up(settings: Settings) -> None:
+    s = settings
+    collection = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
+    study = s.study(collection)
+    sae_keys = obtain_saes.fn(study, s.saes)
+    put_results(collection, sae_keys)
+    measure_features.fn(study, sae_keys)
+    score_features.fn(study, sae_keys, s.features)
+    explain_features.fn(study, sae_keys, s.explain)
+    fit_operators.fn(study, sae_keys, s.operators)
+    evaluate_operators.fn(study, sae_keys, s.operators, s.evaluate)
+    measure_causal.fn(study, sae_keys, s.operators, s.causal)

@@ -1,0 +1,129 @@
+"""Look-ups of finished results that several stages and commands share: a collection, its SAEs, their features."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ato.errors import InputError
+from warehouse.catalog.catalog import rows
+from warehouse.storage.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class CollectionRow:
+    """What stages need of a row of the table ``collections``, whose declaration describes the columns."""
+
+    collection: str
+    model: str
+    revision: str | None
+    weights_hash: str
+    corpus: str
+    corpus_hash: str
+    n_documents: int
+    n_kept: int
+    skipped_documents: dict[str, int]
+    seq_len: int
+    site: str
+    d_model: int
+    n_layers: int
+    layers: list[int]
+    median_norm: list[float]
+    n_folds: int
+    settings: str
+
+    @property
+    def median_norms(self) -> dict[int, float]:
+        """Layer -> median residual norm on the pilot shard; empty where norms leave out no token."""
+        return dict(zip(self.layers, self.median_norm))
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """The settings that made the collection."""
+        return json.loads(self.settings)
+
+
+@dataclass(frozen=True)
+class SAERow:
+    """What stages need of a row of the table ``saes``, whose declaration describes the columns."""
+
+    sae: str
+    layer: int
+    source: str
+    d_sae: int
+    trusted: bool
+    path: str
+    neuronpedia_id: str | None
+
+
+def collection_row(warehouse: Warehouse, collection: str) -> CollectionRow:
+    """The row of a collection.
+
+    Raises:
+        InputError: there is no such complete collection.
+    """
+    found = rows(warehouse, f"select {_columns(CollectionRow)} from collections where collection = ?", [collection])
+    if not found:
+        raise InputError(
+            f"no complete collection {collection!r}", where=warehouse.root, cure="run `ato run collect` first"
+        )
+    return CollectionRow(**found[0])
+
+
+def latest_collection(warehouse: Warehouse | None = None) -> str:
+    """Key of the collection that was completed last.
+
+    Raises:
+        InputError: there is none.
+    """
+    warehouse = warehouse or Warehouse()
+    found = rows(warehouse, "select collection from collections order by created_at desc limit 1")
+    if not found:
+        raise InputError("no collection yet", where=warehouse.root, cure="start with `ato run pipeline --profile demo`")
+    return found[0]["collection"]
+
+
+def sae_rows(warehouse: Warehouse, keys: Collection[str]) -> list[SAERow]:
+    """The rows of SAEs with these keys, by layer."""
+    select = f"select {_columns(SAERow)} from saes where list_contains(?, sae) order by layer, sae"
+    found = rows(warehouse, select, [list(keys)])
+    return [SAERow(**row) for row in found]
+
+
+def latest_scores(warehouse: Warehouse, collection: str, sae: str) -> list[dict[str, Any]]:
+    """``scoring, feature_id, selected, top_tokens`` of an SAE's latest scoring, by feature; empty without one."""
+    return rows(
+        warehouse,
+        """select scoring, feature_id, selected, top_tokens from latest_feature_scores
+        where collection = ? and sae = ? order by feature_id""",
+        [collection, sae],
+    )
+
+
+def selected_features(warehouse: Warehouse, collection: str, sae: str) -> np.ndarray:
+    """Feature ids [s] int64 that the latest scoring of an SAE selected, best first; empty if there is none."""
+    found = rows(
+        warehouse,
+        "select feature_id from latest_feature_scores where collection = ? and sae = ? and selected order by rank",
+        [collection, sae],
+    )
+    return np.array([row["feature_id"] for row in found], dtype=np.int64)
+
+
+def best_features(warehouse: Warehouse, collection: str, sae: str, n: int) -> list[int]:
+    """The first ``n`` selected features of an SAE; where none were selected, the most active ones."""
+    if chosen := selected_features(warehouse, collection, sae)[:n].tolist():
+        return chosen
+    found = rows(
+        warehouse,
+        """select feature_id from feature_stats where collection = ? and sae = ? and n_active > 0
+        order by n_active desc, feature_id limit ?""",
+        [collection, sae, n],
+    )
+    return [row["feature_id"] for row in found]
+
+
+def _columns(row: type) -> str:
+    return ", ".join(field.name for field in fields(row))
