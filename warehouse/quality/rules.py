@@ -38,7 +38,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "collections",
-        "counts are those of its sequences",
+        "counts match its sequences",
         "n_sequences, n_tokens, n_documents",
         """select c.collection, c.n_sequences, count(s.sequence_id) as sequences, c.n_tokens,
             coalesce(sum(s.n_tokens), 0)::bigint as tokens, c.n_documents, count(distinct s.document_id) as documents
@@ -48,7 +48,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "collections",
-        "every stored layer has one activation a kept token",
+        "every stored layer has one activation per kept token",
         "n_kept, layers",
         """select c.collection, c.layer, c.n_kept, coalesce(f.n_rows, 0) as n_rows
         from (select collection, n_kept, unnest(layers) as layer from collections) as c
@@ -59,7 +59,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "sequences",
-        "no document lies in two splits or folds",
+        "no document is in two splits or folds",
         "document_id, split, fold",
         """select collection, document_id, string_agg(distinct split, ', ' order by split) as splits
         from sequences group by collection, document_id
@@ -80,7 +80,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "activations",
-        "is the token of its sequence at its position",
+        "token matches its sequence and position",
         "sequence_id, position, token_id",
         """select a.collection, a.layer, a.sequence_id, a.position, a.token_id
         from activations as a left join known_sequences as s using (collection, sequence_id)
@@ -88,14 +88,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "activations",
-        "norm is the length of the residual",
+        "norm is the Euclidean norm of the residual",
         "norm, residual",
         """select collection, layer, sequence_id, position, norm, residual_norm from activations
         where residual_norm is not null and not abs(norm - residual_norm) <= 1e-3 * residual_norm + 1e-6""",
     ),
     Rule(
         "saes",
-        "is trusted or says why not",
+        "is trusted or has a distrust_reason",
         "trusted, distrust_reason",
         "select collection, sae, trusted from saes where trusted <> (distrust_reason is null)",
     ),
@@ -138,7 +138,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "feature_transport",
-        "without a score the verdict is undetermined",
+        "verdict is undetermined without a score",
         "r2, verdict",
         """select collection, evaluation, operator, sae, feature_id, verdict
         from feature_transport where r2 is null and verdict <> 'undetermined'""",
@@ -169,7 +169,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "attended",
-        "every source position has a weight and none lies behind the token",
+        "every source position has a weight and none is after the token",
         "source_positions, weights, position",
         """select collection, layer, sequence_id, position, source_positions, weights from attended
         where len(source_positions) <> len(weights) or list_max(source_positions) > position""",
@@ -182,7 +182,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "feature_scores",
-        "ranks follow the scores, and what is selected has one",
+        "ranks follow the scores, and selected features have a rank",
         "rank, score, selected",
         """select collection, scoring, feature_id, rank, score, selected from feature_scores
         qualify (rank is null) <> (score is null) or (selected and score is null)
@@ -190,7 +190,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "feature_examples",
-        "has one activation a token, and the strongest where it says",
+        "has one activation per token, with the peak at its position",
         "tokens, activations, position, start",
         """select collection, scoring, feature_id, kind, rank from feature_examples
         where len(tokens) <> len(activations) or position < start or position >= start + len(tokens)
@@ -205,7 +205,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "explanations",
-        "sae is in saes, and the feature one of its own",
+        "sae is in saes and has the feature",
         "sae, feature_id",
         """select distinct e.collection, e.sae, e.feature_id from explanations as e
         left join known_saes as s using (collection, sae) where s.d_sae is null or e.feature_id >= s.d_sae""",
@@ -226,14 +226,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "compositions",
-        "the middle layer lies between source and target",
+        "middle_layer is between source and target",
         "source_layer, middle_layer, target_layer",
         """select collection, evaluation, source_layer, middle_layer, target_layer from compositions
         where middle_layer not between source_layer + 1 and target_layer - 1""",
     ),
     Rule(
         "scaling",
-        "more of the train documents are more tokens",
+        "a larger share of train documents has more tokens",
         "fraction, n_train",
         """select collection, evaluation, source_layer, target_layer, method, fraction, n_train from scaling
         qualify n_train < lag(n_train) over (
