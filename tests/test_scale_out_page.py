@@ -67,7 +67,8 @@ def test_bytes(plan, shape):
     assert f"is {activations / forward_seconds / 1e9:.0f} GB/s" in PAGE
     assert f"which takes {activations / 16e9 / 3600:.1f} hours" in PAGE
     assert (
-        f"x {sizes.n_groups(plan)} groups + {sizes.chance_products(plan)} of the null) | {moments / 1e9:.1f} GB |" in PAGE
+        f"x {sizes.n_groups(plan)} groups + {sizes.chance_products(plan)} of the null) | {moments / 1e9:.1f} GB |"
+        in PAGE
     )
     assert f"({HOST * moments / 1e9:.0f} GB)" in PAGE
     assert f"{3 * moments / 25e9:.1f} s; as chains of 64 it would take 63 rounds, {63 * moments / 25e9:.0f} s" in PAGE
