@@ -12,7 +12,6 @@ from flows.commands.show import EXAMPLES
 from flows.settings import Settings, load_settings
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import run_select
-from warehouse.catalog.tables_page import tables_page
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,9 +54,3 @@ def test_the_picture_of_the_readme_needs_nothing_from_elsewhere():
     picture = (ROOT / "docs" / "summary.svg").read_text(encoding="utf-8")
     assert "url(http" not in picture
     assert "<image" not in picture
-
-
-def test_the_page_of_tables_is_the_one_that_the_declarations_give():
-    assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == tables_page(), (
-        "run: python -m warehouse.catalog.tables_page > docs/tables.md"
-    )

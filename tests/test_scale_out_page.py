@@ -41,9 +41,9 @@ def test_operations_and_seconds(plan, shape):
     own, null = sizes.own_products(plan), sizes.null_products(plan)
     moments = 2 * d * d * (own + sizes.TRAIN * null)
     encoding = 2 * d * 131_072 * sizes.TEST * sizes.kept_tokens(plan)
-    assert f"= {forward / 1e9:.1f} GFLOP a token | {forward * tokens:.2e}".replace("e+", "e") in PAGE
+    assert f"= {forward / 1e9:.1f} GFLOP per token | {forward * tokens:.2e}".replace("e+", "e") in PAGE
     assert f"| {forward * tokens / CARDS / BF16:,.0f} s |" in PAGE
-    assert f"({own} products + 0.6 x {null} of chance) = {moments / 1e9:.2f} GFLOP a token" in PAGE
+    assert f"({own} products + 0.6 x {null} of the null) = {moments / 1e9:.2f} GFLOP per token" in PAGE
     assert f"| {moments * tokens:.2e} | {moments * tokens / CARDS / FP32:,.0f} s |".replace("e+", "e") in PAGE
     test = sizes.TEST * forward * tokens
     assert f"| {test:.2e} | {test / CARDS / BF16:,.0f} s |".replace("e+", "e") in PAGE
@@ -53,7 +53,7 @@ def test_operations_and_seconds(plan, shape):
     assert f"{test / BF16 / 3600:.1f} hours on one" in PAGE
     assert f"four passes take {4 * test / BF16 / 3600:.0f} hours" in PAGE
     assert f"they take {0.1 * 4 * test / BF16 / 3600:.1f} hours" in PAGE
-    assert f"{0.1 * sizes.TRAIN * tokens / d:,.0f} train tokens a dimension" in PAGE
+    assert f"{0.1 * sizes.TRAIN * tokens / d:,.0f} train tokens per dimension" in PAGE
     assert f"cost {4 * test / CARDS / BF16 / 60:.0f} minutes" in PAGE
 
 
@@ -67,7 +67,7 @@ def test_bytes(plan, shape):
     assert f"is {activations / forward_seconds / 1e9:.0f} GB/s" in PAGE
     assert f"which takes {activations / 16e9 / 3600:.1f} hours" in PAGE
     null = sizes.null_products(plan)
-    assert f"x {sizes.n_groups(plan)} groups + {null} of chance) | {moments / 1e9:.1f} GB |" in PAGE
+    assert f"x {sizes.n_groups(plan)} groups + {null} of the null) | {moments / 1e9:.1f} GB |" in PAGE
     assert f"({HOST * moments / 1e9:.0f} GB)" in PAGE
     assert f"{3 * moments / 25e9:.1f} s; as chains of 64 it would take 63 rounds, {63 * moments / 25e9:.0f} s" in PAGE
     weights, of_one = 2 * shape.n_parameters, plan.operators.model_copy(update={"target_layers": [10]})

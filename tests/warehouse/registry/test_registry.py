@@ -1,7 +1,6 @@
 """The registry: versions give the operator's own numbers, nothing is registered twice, ``best`` is the best."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,63 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ato.errors import DamagedFileError, InputError, SettingsError
-from ato.operators import TransportOperator, load_operator
-from warehouse.registry.database import tracking_uri
+from ato.errors import DamagedFileError, InputError
+from tests.warehouse.registry.registered import NAME, register, runs_of
 from warehouse.registry.registry import MAX_METRICS, Registry, registered_name
-
-NAME = "ato-tiny-L02-k01"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with one MLflow database, made once: names of models keep the tests apart."""
-    return tmp_path_factory.mktemp("registry") / "warehouse"
-
-
-@pytest.fixture(autouse=True)
-def own_database(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-@pytest.fixture
-def operator_file(folder):
-    rng = np.random.default_rng(0)
-    path = folder / "artifacts" / "operators" / "ridge.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    operator = TransportOperator(rng.normal(size=(4, 3)), rng.normal(size=4), "ridge", source_layer=2, target_layer=3)
-    if not path.exists():
-        operator.save(path)
-    return path
-
-
-def register(registry, path, key="ridge-1", *, model="tiny", metrics=None, **values):
-    return registry.register_operator(
-        path,
-        key,
-        model=model,
-        source_layer=2,
-        leap=1,
-        params={"alpha": 10.0, "rank": None},
-        metrics={"r2_val": 0.5} if metrics is None else metrics,
-        **values,
-    )
-
-
-def runs_of(registry, key):
-    return registry._client.search_runs([registry._experiment], f"tags.operator = '{key}'")
-
-
-@pytest.mark.parametrize("as_frame", [False, True])
-def test_a_version_predicts_exactly_what_its_operator_predicts(as_frame, folder, operator_file):
-    registry = Registry(folder)
-    address = register(registry, operator_file, "exact", model="exact")
-    x = np.random.default_rng(1).normal(size=(5, 3))
-    import pandas as pd
-
-    found = registry.load(address).predict(pd.DataFrame(x) if as_frame else x)
-    np.testing.assert_array_equal(found, load_operator(operator_file)(x))
-    assert found.dtype == np.float64
 
 
 def test_registering_the_same_operator_again_gives_the_same_version(folder, operator_file):
@@ -147,46 +92,6 @@ def test_weights_are_stored_once(folder, operator_file):
     stored = Path(run.info.artifact_uri, "operator", "artifacts", operator_file.name)
     assert stored.is_relative_to(folder / "artifacts" / "mlflow")
     assert os.path.samefile(stored, operator_file)
-
-
-def test_nothing_is_pickled(folder, operator_file):
-    registry = Registry(folder)
-    register(registry, operator_file, "pickles", model="pickles")
-    (run,) = runs_of(registry, "pickles")
-    names = {p.name for p in Path(run.info.artifact_uri).rglob("*")}
-    assert "pyfunc_model.py" in names
-    assert not [name for name in names if name.endswith(("pkl", "pickle", "pt", "bin"))]
-
-
-def test_a_database_whose_creation_was_cut_off_is_created_anew(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            Registry(tmp_path / "warehouse")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_whoever_creates_the_database_second_keeps_the_first_one(tmp_path, monkeypatch):
-    link = os.link
-
-    def someone_was_faster(staging, path):
-        link(staging, path)
-        with sqlite3.connect(path) as database:
-            database.execute("create table first (x)")
-        link(staging, path)
-
-    monkeypatch.setattr(os, "link", someone_was_faster)
-    Registry(tmp_path / "warehouse")
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        assert database.execute("select count(*) from sqlite_master where name = 'first'").fetchone() == (1,)
-
-
-def test_the_address_of_the_database_is_beside_the_warehouse_or_as_the_environment_says(tmp_path, monkeypatch):
-    assert tracking_uri(tmp_path / "warehouse") == f"sqlite:///{tmp_path}/mlflow.db"
-    with pytest.raises(SettingsError, match="MLFLOW_TRACKING_URI"):
-        tracking_uri("s3://bucket/prefix")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert tracking_uri("s3://bucket/prefix") == "http://127.0.0.1:5000"
 
 
 def test_names_tell_model_layer_and_leap():
