@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ato.evaluation.feature_transport import FeatureTransport
     from ato.evaluation.held_out_ceilings import ModeScores
     from ato.evaluation.residual_scores import PairScores
-    from ato.features.logit_lens import logit_lens
     from ato.features.stats import FeatureStats
     from ato.models.language_model import LanguageModel
     from ato.models.loading import load_model
@@ -74,7 +73,6 @@ else:
         "load_model": "models.loading",
         "load_operator": "operators.operator",
         "load_sae": "saes.files",
-        "logit_lens": "features.logit_lens",
         "lts_rank_null": "evaluation.ceilings",
         "make_sequences": "text.sequences",
         "median_norms": "residuals.live",
@@ -131,7 +129,6 @@ __all__ = [
     "load_model",
     "load_operator",
     "load_sae",
-    "logit_lens",
     "lts_rank_null",
     "make_sequences",
     "median_norms",

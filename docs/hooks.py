@@ -8,6 +8,7 @@ import posixpath
 import re
 from collections import defaultdict
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
@@ -20,6 +21,7 @@ import warehouse
 ROOT = Path(__file__).parents[1]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md"}
 """Files of the root, and the pages they become."""
+LINK = re.compile(r"\]\(([^):#]+)(#[^)]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -35,20 +37,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links of pages that stand elsewhere in the repository lead to the pages of the site."""
-    if page.file.src_uri not in PAGES.values():
-        return markdown
-    return re.sub(r"\]\(([^):#]+)(#[^)]*)?\)", lambda link: f"]({_on_site(link[1])}{link[2] or ''})", markdown)
+    """Links lead to the pages of the site, wherever the files stand in the repository."""
+    in_docs = page.file.src_uri not in PAGES.values()
+    return LINK.sub(lambda link: f"]({_on_site(link[1], in_docs)}{link[2] or ''})", markdown)
 
 
-def _on_site(path: str) -> str:
-    """Page of the site that a file of the repository is on."""
-    if path in PAGES:
-        return PAGES[path]
-    return posixpath.relpath(path, "docs") if path.startswith("docs/") else path.replace(".ipynb", ".md")
+def _on_site(path: str, in_docs: bool) -> str:
+    """Page of the site for a link of a file of docs/, or of the root."""
+    path = posixpath.normpath(posixpath.join("docs" if in_docs else "", path))
+    path = PAGES.get(path, path).replace(".ipynb", ".md")
+    return posixpath.relpath(path, "docs") if path.startswith("docs/") else path
 
 
-def _api_page(package) -> str:
+def _api_page(package: ModuleType) -> str:
     """A package's public names under the subjects (its own packages) that they belong to."""
     subjects = defaultdict(list)
     for name in package.__all__:

@@ -18,6 +18,6 @@ print(fit.alpha, fit.cv_scores)  # the strength chosen, and held-out r2 [alphas,
 predicted = fit.operator(X_new)  # [m, d_out]
 rank_8 = fit.operator.truncated(rank=8)
 ceiling = ato.ceiling(X, Y, ranks=[1, 8, 64])
-print(ceiling.in_sample[8], ceiling.held_out[8])  # the r2 that no linear map of rank 8 exceeds
+print(ceiling.in_sample[8], ceiling.held_out[8])  # bound on the r2 of rank 8, and the same directions held out
 db = warehouse.connect()  # read-only DuckDB with all tables
 print(db.sql("from feature_transport limit 5").pl())

@@ -4,9 +4,14 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
+from tests.test_recipes import RECIPES
+
 ROOT = Path(__file__).parents[1]
+ROOMS = "ato|warehouse|tasks|flows|dashboards|benchmarks|tests|docs|examples"
+NAMED = re.compile(rf"(?<![\w/.-])(?:{ROOMS})/[\w./-]+\.(?:py|sql|md|yaml|toml|ipynb|png|svg)\b")
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 
@@ -34,3 +39,15 @@ def test_hooks_run_what_make_test_runs_and_fetch_nothing():
         assert hook["language"] == "system"
         program, verb = hook["entry"].split()[:2]
         assert f"$(BIN)/{Path(program).name} {verb}" in makefile
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_a_page_names_no_file_that_does_not_exist(page):
+    """Links, and names of files below the rooms; of the changelog, only its links."""
+    text = page.read_text(encoding="utf-8")
+    links = {page.parent / link for link in re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", text)}
+    written = {ROOT / name for recipe in RECIPES.values() for _, name, _ in recipe.files}
+    named = {ROOT / name for name in NAMED.findall(text)} if page.name != "CHANGELOG.md" else set()
+    assert [path for path in (links | named) - written if not path.exists()] == []

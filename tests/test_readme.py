@@ -1,6 +1,7 @@
 """The README: each of its commands exists, its settings load, its queries are those the summary offers."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_every_override_of_the_readme_is_a_setting():
 def test_the_example_profile_of_the_readme_is_valid():
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert Settings.model_validate(yaml.safe_load(text)).operators.leaps == [1, 2, 3]
+
+
+def test_the_python_of_the_readme_runs_and_is_what_mypy_reads(tmp_path, monkeypatch, capsys):
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    notebook = ROOT / "tests" / "readme_notebook.py"
+    assert notebook.read_text(encoding="utf-8").partition("# README\n")[2] == snippet
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
+    names = runpy.run_path(str(notebook))
+    assert names["predicted"].shape == (len(names["X_new"]), names["Y"].shape[1])
+    assert names["rank_8"].rank == 8
+    assert "verdict" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("query", EXAMPLES)

@@ -65,7 +65,7 @@ def run(command: str, root: Path) -> None:
         "PYTEST_ADDOPTS": "-p no:cacheprovider",
     }
     done = subprocess.run(command, shell=True, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert done.returncode == 0, (done.stderr + done.stdout)[-5000:]
 
 
 def copy_of_the_repository(root: Path) -> Path:

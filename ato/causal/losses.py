@@ -147,7 +147,8 @@ def causal_losses(
 
 def _editable(y: Tensor, kept: np.ndarray, limit: float) -> Tensor:
     """Mask [t] of the kept tokens whose residual [t, d] is no outlier; NaN is none, it must be seen."""
-    return torch.from_numpy(kept).to(y.device) & ~(y.float().norm(dim=-1) > limit)
+    norm: Tensor = y.float().norm(dim=-1)
+    return torch.from_numpy(kept).to(y.device) & ~(norm > limit)
 
 
 @dataclass(frozen=True)

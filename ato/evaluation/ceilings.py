@@ -99,7 +99,7 @@ class CanonicalModes:
     @property
     def d_kept(self) -> int:
         """Directions of y above the relative cut: the d of (1/d) sum rho^2."""
-        return self.y_directions.shape[1] + self.y_complement.shape[1]
+        return int(self.y_directions.shape[1] + self.y_complement.shape[1])
 
     @property
     def y_whitening(self) -> Whitening:

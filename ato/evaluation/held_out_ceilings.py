@@ -135,7 +135,8 @@ class ModeScores:
     @property
     def rho_held_out(self) -> np.ndarray:
         """[m] correlations of the train directions on the tokens seen, about their own means; NaN if not measurable."""
-        return _correlations(total(self._statistics()))[0]
+        rho: np.ndarray = _correlations(total(self._statistics()))[0]
+        return rho
 
     def ceiling_held_out(self, rank: int) -> float:
         """(1/d_kept) sum_{i<=rank} rho_held_out_i^2."""

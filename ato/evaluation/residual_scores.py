@@ -209,7 +209,8 @@ class PairScores:
 
         def differences(statistics: _Statistics) -> np.ndarray:
             scores = self._scores(statistics)[:, :, column]
-            return scores[:, i] - scores[:, j]
+            difference: np.ndarray = scores[:, i] - scores[:, j]
+            return difference
 
         return document_bootstrap(self._statistics(), differences, bootstrap).item()
 
@@ -265,7 +266,8 @@ def _about_mean(n: np.ndarray, sums: np.ndarray, squares: np.ndarray, rounding: 
     """Squares about the mean of all documents [D, d], from n [D], sums and squares; NaN where only rounding is left."""
     mean = sums.sum(0) / n.sum()
     about = squares - 2 * sums * mean + n[:, None] * mean**2
-    return about * _one_or_nan(about.sum(0) > np.maximum(1e-6 * squares.sum(0), rounding))
+    known: np.ndarray = about * _one_or_nan(about.sum(0) > np.maximum(1e-6 * squares.sum(0), rounding))
+    return known
 
 
 def _one_or_nan(known: np.ndarray | bool) -> np.ndarray:

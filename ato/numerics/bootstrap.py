@@ -97,7 +97,8 @@ def resampled_sums(sums: Sums, bootstrap: Bootstrap) -> Iterator[Sums]:
 
 def _weighted(weights: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Sums [b, ...] of an array [documents, ...] with weights [b, documents]."""
-    return (weights @ array.reshape(len(array), -1)).reshape(len(weights), *array.shape[1:])
+    sums: np.ndarray = weights @ array.reshape(len(array), -1)
+    return sums.reshape(len(weights), *array.shape[1:])
 
 
 def document_bootstrap(

@@ -62,12 +62,12 @@ class TransportOperator:
     @property
     def d_in(self) -> int:
         """Width of the source."""
-        return self.matrix.shape[1]
+        return int(self.matrix.shape[1])
 
     @property
     def d_out(self) -> int:
         """Width of the target."""
-        return self.matrix.shape[0]
+        return int(self.matrix.shape[0])
 
     def __call__(self, x: Rows) -> Rows:
         """Predicted target rows [..., d_out] of source rows [..., d_in].
@@ -78,7 +78,8 @@ class TransportOperator:
         if x.ndim == 0 or x.shape[-1] != self.d_in:
             raise InputError(f"the operator expects rows of width {self.d_in}", where=f"given shape {tuple(x.shape)}")
         if not isinstance(x, torch.Tensor):
-            return np.asarray(x, np.float64) @ self.matrix.T + self.bias
+            predicted: np.ndarray = np.asarray(x, np.float64) @ self.matrix.T + self.bias
+            return predicted
         # Half precision would round T itself; the product is made in float32 at least.
         dtype = torch.promote_types(x.dtype, torch.float32)
         key = (x.device, dtype)

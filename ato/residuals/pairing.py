@@ -199,7 +199,8 @@ class PairedSource(_Matched):
             for taken in np.sort(picks[:, :slot], axis=1).T:
                 picks[:, slot] += picks[:, slot] >= taken
         # Beyond the last of few places there is nothing left to draw; no attended position asks for it either.
-        return order[(start[:, None] + picks).clip(max=len(order) - 1)]
+        drawn: np.ndarray = order[(start[:, None] + picks).clip(max=len(order) - 1)]
+        return drawn
 
 
 class PermutedSource(_Matched):

@@ -163,7 +163,8 @@ class SparseAutoencoder:
     @cached_property
     def decoder_norms(self) -> torch.Tensor:
         """[d_sae] norms of the decoder rows."""
-        return self.W_dec.norm(dim=1)
+        norms: torch.Tensor = self.W_dec.norm(dim=1)
+        return norms
 
     @cached_property
     def decoder_directions(self) -> torch.Tensor:

@@ -110,7 +110,8 @@ class SAEQuality:
 def _fvu(sums: _VarianceSums) -> np.ndarray:
     """Fraction of variance unexplained [b] from sums [b, ...]."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return sums.errors / (sums.squares - np.square(sums.centred).sum(-1) / sums.n)
+        fvu: np.ndarray = sums.errors / (sums.squares - np.square(sums.centred).sum(-1) / sums.n)
+    return fvu
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import ato
 import warehouse
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ato.__all__)
@@ -40,6 +43,13 @@ def test_type_checkers_and_the_interpreter_find_each_public_name_in_the_same_mod
     }
     assert for_checkers == {name: f"ato.{module}" for name, module in ato._HOME.items()}
     assert sorted(for_checkers) == sorted(ato.__all__) == dir(ato)
+
+
+@pytest.mark.parametrize("package", [ato, warehouse])
+def test_mypy_reads_the_modules_of_the_public_names_as_strictly_as_it_can(package):
+    (strict,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["overrides"]
+    homes = {getattr(package, name).__module__ for name in package.__all__}
+    assert homes | {package.__name__} <= set(strict["module"])
 
 
 @pytest.mark.parametrize("package", [ato, warehouse])

@@ -146,7 +146,9 @@ def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequenc
     with _open(warehouse, [table.name for table in tables]) as connection, running():
         _create_tables(connection, warehouse, tables, comments=False)
         _create_marts(connection, {mart: text for mart, text in marts.items() if mart in named}, comments=False)
-        return connection.sql(sql, params=list(parameters)).to_arrow_table().to_pylist(maps_as_pydicts="strict")
+        found: pa.Table = connection.sql(sql, params=list(parameters)).to_arrow_table()
+        dictionaries: list[dict[str, Any]] = found.to_pylist(maps_as_pydicts="strict")
+    return dictionaries
 
 
 def _closure(sql: str, marts: Mapping[str, str]) -> set[str]:

@@ -154,7 +154,7 @@ def _read_parquet(file: Path, text_field: str) -> abc.Iterator[tuple[str, str]]:
 def _is_text(arrow_type: Any) -> bool:
     import pyarrow.types as types
 
-    return types.is_string(arrow_type) or types.is_large_string(arrow_type)
+    return bool(types.is_string(arrow_type) or types.is_large_string(arrow_type))
 
 
 def _no_field(text_field: str, where: object, fields: list[str]) -> CorpusError:
