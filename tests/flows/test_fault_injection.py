@@ -150,7 +150,7 @@ def test_a_second_run_of_the_same_key_waits_for_the_first_and_then_skips_or_resu
     gate.touch()
     assert forks.wait(second) == 0, logs[1].read_text()
     assert forks.wait(first) == (-signal.SIGKILL if first_dies else 0), logs[0].read_text()
-    assert ("is complete, skipped" in logs[1].read_text().split("waiting for it")[1]) != first_dies
+    assert ("is complete, skipped" in logs[1].read_text().split("waiting for another run")[1]) != first_dies
     assert_same(Warehouse(folder), expected)
     assert not list((folder / "locks").iterdir())
     assert not checks.failures(checks.check_all(Warehouse(folder)))
