@@ -125,8 +125,8 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
 ) -> None:
     """Draw the study's figures from the tables: one self-contained HTML file, and a PNG file per figure."""
+    from flows.commands.report import make_report
     from flows.engine.collections import chosen_collection
-    from flows.report import make_report
 
     print(make_report(chosen_collection(collection), output))
 

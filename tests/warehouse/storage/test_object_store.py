@@ -105,7 +105,7 @@ def test_questions_are_answered_and_every_file_is_sound(study, capsys):
 
 
 def test_the_report_is_copied_out_of_the_bucket(study, tmp_path):
-    from flows.report import make_report
+    from flows.commands.report import make_report
 
     _, collection, _ = study
     page = tmp_path / "pages" / "report.html"
