@@ -171,7 +171,7 @@ def ablation(quick: bool) -> Iterator[Measurement]:
     def ours() -> np.ndarray:
         return ablation_effects(
             model, {"sae": (layer, sae, candidates)}, text, n_sequences=ABLATED_IN, n_tokens=WINDOW
-        )["sae"].effect
+        )["sae"].effect.value
 
     ours()
     taken, found = seconds(ours)

@@ -268,10 +268,8 @@ def test_what_cannot_be_put_back_is_refused_with_the_cure(study, monkeypatch):
 
 def test_an_operator_of_another_model_or_pair_is_refused(study, monkeypatch):
     settings, keys, operators = study
-    other = dict(vars(operators[0, 2]))
-    other.pop("_placed")
-    for change, message in (({"weights_hash": "0000"}, "another model"), ({"source_layer": 1}, "asked for 0 -> 2")):
-        wrong = TransportOperator(**other | change)
+    for change, message in (({"weights_hash": "0000"}, "another model"), ({"source_layer": 1}, "used for 0 -> 2")):
+        wrong = replace(operators[0, 2], **change)
         monkeypatch.setattr(PairStage, "load", lambda self, method, wrong=wrong: wrong)
         with pytest.raises(MismatchError, match=message):
             measure(settings, keys, n_sequences=2, pairs=[(0, 2)])
