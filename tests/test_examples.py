@@ -6,14 +6,12 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 from warehouse import connect, run_select
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 OF_ONE_MACHINE = re.compile(r"(?<![\w.:/])/(home|root|tmp|usr|opt|work|var|Users)/|[A-Z]:\\\\")
-NO_PORTS = Config({"KernelManager": {"transport": "ipc"}})
 WARNED = re.compile(r"warning|deprecated|traceback", re.IGNORECASE)
 
 
@@ -53,8 +51,7 @@ def test_the_statements_that_a_notebook_ends_with_run_on_any_warehouse(notebook,
 @pytest.mark.slow
 def test_a_notebook_runs_and_warns_of_nothing(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    files = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=800, resources=files, config=NO_PORTS).execute()
+    NotebookClient(notebook, timeout=800, resources={"metadata": {"path": str(tmp_path)}}).execute()
     check_outputs(notebook)
 
 

@@ -116,7 +116,7 @@ def causal_losses(
         NonFiniteError: an edited model gives NaN or infinity.
     """
     if len({len(s.token_ids) for s in sequences}) != 1:
-        raise InputError("sequences of one length are expected", cure="choose them with full_length_sequences")
+        raise InputError("sequences of equal length expected", cure="choose them with full_length_sequences")
     tables = _LossTables(model, plans, batch_size)
     layers = set().union(*(plan.layers for plan in plans))
     top = max((plan.layer for plan in plans), default=model.n_layers - 1)

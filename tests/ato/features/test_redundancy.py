@@ -36,7 +36,7 @@ def test_it_is_the_largest_entry_of_corrcoef_in_any_tiling_and_in_any_parts(monk
 
 
 def test_saes_of_different_sizes_cannot_be_added():
-    with pytest.raises(MismatchError, match="3 features, the other 4"):
+    with pytest.raises(MismatchError, match="SAEs with 3 and 4 features"):
         CoActivations(3) + CoActivations(4)
 
 

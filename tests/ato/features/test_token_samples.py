@@ -156,5 +156,5 @@ def test_nothing_seen_keeps_nothing_and_different_rules_do_not_add():
     assert not TokenSample(3, 4, "random", n_values=2, with_keys=False).deviations().any()
     assert len((empty + TokenSample(3, 4)).result().feature) == 0
     for other in (TokenSample(3, 5), TokenSample(3, 4, "random"), TokenSample(3, 4, one_per_sequence=True)):
-        with pytest.raises(MismatchError, match="different rules"):
+        with pytest.raises(MismatchError, match="different settings"):
             empty + other

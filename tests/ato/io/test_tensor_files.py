@@ -58,11 +58,11 @@ def test_files_of_another_kind_or_none_are_refused_by_their_name(path, tmp_path)
         read_tensors(path, "operator")
     assert str(path) in str(caught.value)
     save_file({"a": np.zeros(2)}, str(tmp_path / "foreign"))
-    with pytest.raises(DamagedFileError, match="does not hold a moments"):
+    with pytest.raises(DamagedFileError, match="does not contain a moments"):
         read_tensors(tmp_path / "foreign", "moments")
     for content in (b"", b"not a tensor file", path.read_bytes()[:100]):
         (tmp_path / "broken").write_bytes(content)
         with pytest.raises(DamagedFileError, match="not a readable moments"):
             read_tensors(tmp_path / "broken", "moments")
-    with pytest.raises(InputError, match="no an operator"):
+    with pytest.raises(InputError, match="no operator file"):
         read_tensors(tmp_path / "nowhere", "operator")

@@ -92,7 +92,7 @@ def test_a_part_that_a_block_lacks_is_named(folder):
 
 def test_only_code_that_is_needed_and_not_trusted_is_refused():
     own = {"model_type": "homemade", "auto_map": {"AutoConfig": "m.C"}}
-    with pytest.raises(ModelError, match="needs Python code of its own"):
+    with pytest.raises(ModelError, match="needs custom Python code"):
         check_config(own, "name", trust_remote_code=False)
     check_config(own, "name", trust_remote_code=True)
     check_config(own | {"model_type": "llama"}, "name", trust_remote_code=False)  # transformers' own code is taken

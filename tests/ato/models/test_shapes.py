@@ -53,7 +53,7 @@ def test_a_model_within_another_and_an_untied_one_are_read_from_their_configurat
 
 def test_what_is_not_here_and_broken_weights_are_refused_with_their_name(tmp_path):
     for name in ("nobody/no-such-model", str(tmp_path / "nowhere"), "two words"):
-        with pytest.raises(ModelError, match="shape of the model is unknown until the model is downloaded"):
+        with pytest.raises(ModelError, match="model shape is unknown until the model is downloaded"):
             model_shape(name)
     (tmp_path / "config.json").write_text('{"n_layer": 1, "n_embd": 8, "vocab_size": 9}')
     (tmp_path / "model.safetensors").write_bytes(b"1234")

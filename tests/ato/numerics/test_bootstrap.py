@@ -97,7 +97,7 @@ def test_undefined_resamples_are_left_out_of_the_limits():
 
 
 def test_too_few_resamples_are_refused():
-    with pytest.raises(InputError, match="1000 by default"):
+    with pytest.raises(InputError, match="default: 1000"):
         Bootstrap(39)
 
 

@@ -39,9 +39,9 @@ def test_what_does_not_fit_is_named_by_its_layer():
     with pytest.raises(LayerError, match=r"layers \[3\] are missing.*given \[1\]"):
         validate_residuals({1: x}, [1, 3], {})
     for other in (np.ones((5, 2)), np.ones(4), np.ones((4, 2, 1)), np.float64(1)):
-        with pytest.raises(InputError, match=r"layer 2\): give \[4, d\]"):
+        with pytest.raises(InputError, match=r"layer 2\): pass \[4, d\]"):
             validate_residuals({1: x, 2: other}, [1, 2], {})
-    with pytest.raises(InputError, match=r"shape \(4, 2\) \(layer 1\): give \[4, 7\]"):
+    with pytest.raises(InputError, match=r"shape \(4, 2\) \(layer 1\): pass \[4, 7\]"):
         validate_residuals({1: x}, [1], {1: 7})
 
 
@@ -50,7 +50,7 @@ def test_row_numbers_may_repeat_but_neither_exceed_the_rows_nor_differ_in_number
     rows = {1: np.array([3, 3, 0]), 2: np.array([8, 0, 1])}
     assert [len(x) for x in validate_residuals(residuals, [1, 2], {}, rows).values()] == [4, 9]
     for wrong in ({1: np.array([4, 0, 0])}, {1: np.array([-1, 0, 0])}):
-        with pytest.raises(InputError, match="numbers from 0 to 3"):
+        with pytest.raises(InputError, match="indices from 0 to 3"):
             validate_residuals(residuals, [1, 2], {}, rows | wrong)
     with pytest.raises(InputError):
         validate_residuals(residuals, [1, 2], {}, {1: rows[1]})  # 3 rows of the one, 9 of the other

@@ -159,7 +159,7 @@ def test_batches_hold_sequences_of_like_length(model, sequences):
 def test_unknown_layers_and_layers_without_a_median_are_refused(model, sequences):
     with pytest.raises(LayerError, match="0 to 3"):
         source(model, sequences, layers=[4])
-    with pytest.raises(LayerError, match=r"this source has no layers \[1\].*\[0, 2, 3\]"):
+    with pytest.raises(LayerError, match=r"layers \[1\] are not in this source.*\[0, 2, 3\]"):
         list(source(model, sequences).blocks(layers=[1]))
     with pytest.raises(LayerError, match=r"\[3\] have no median"):
         source(model, sequences, median_norm={0: 1.0, 2: 1.0})

@@ -210,7 +210,7 @@ def test_attention_that_was_not_collected_is_named_with_the_cure():
         list(PairedSource(planted(5), [(4, 1)], "attended").blocks())
     with pytest.raises(SettingsError, match=r"9 attended positions.*3 stored.*attention_top_k=9"):
         list(PairedSource(planted(5), [PAIR], "attended:9").blocks())
-    with pytest.raises(LayerError, match="no pair contains layers"):
+    with pytest.raises(LayerError, match="are in no pair"):
         PairedSource(planted(5), [PAIR], "attended").blocks(layers=[7])
 
 

@@ -69,7 +69,7 @@ def test_weights_that_do_not_fit_together_are_refused(x):
         SparseAutoencoder("standard", eye, zeros, eye, zeros[:2])
     with pytest.raises(SAEError, match="architecture 'temporal' is not supported: use one of"):
         SparseAutoencoder("temporal", eye, zeros, eye, zeros)
-    with pytest.raises(SAEError, match=f"residuals are {D_IN - 1}, the SAE expects {D_IN}"):
+    with pytest.raises(SAEError, match=f"residuals have width {D_IN - 1}, the SAE expects {D_IN}"):
         random_sae("topk").encode(x[:, :-1])
 
 
