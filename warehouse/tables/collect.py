@@ -59,7 +59,7 @@ TABLES = (
                 from collections where n_kept + n_dropped <> n_tokens""",
             ),
             Rule(
-                "counts are those of its sequences",
+                "counts match its sequences",
                 "n_sequences, n_tokens, n_documents",
                 """select c.collection, c.n_sequences, count(s.sequence_id) as sequences, c.n_tokens,
                     coalesce(sum(s.n_tokens), 0)::bigint as tokens, c.n_documents, count(distinct s.document_id) as documents
@@ -68,7 +68,7 @@ TABLES = (
                 having (sequences, tokens, documents) <> (c.n_sequences, c.n_tokens, c.n_documents)""",
             ),
             Rule(
-                "every stored layer has one activation a kept token",
+                "every stored layer has one activation per kept token",
                 "n_kept, layers",
                 """select c.collection, c.layer, c.n_kept, coalesce(f.n_rows, 0) as n_rows
                 from (select collection, n_kept, unnest(layers) as layer from collections) as c
@@ -98,7 +98,7 @@ TABLES = (
         ("collection",),
         rules=(
             Rule(
-                "no document lies in two splits or folds",
+                "no document is in two splits or folds",
                 "document_id, split, fold",
                 """select collection, document_id, string_agg(distinct split, ', ' order by split) as splits
                 from sequences group by collection, document_id
@@ -133,14 +133,14 @@ TABLES = (
         ("collection", "layer"),
         rules=(
             Rule(
-                "is the token of its sequence at its position",
+                "token matches its sequence and position",
                 "sequence_id, position, token_id",
                 """select a.collection, a.layer, a.sequence_id, a.position, a.token_id
                 from activations as a left join known_sequences as s using (collection, sequence_id)
                 where s.token_ids[a.position + 1] is distinct from a.token_id""",
             ),
             Rule(
-                "norm is the length of the residual",
+                "norm is the Euclidean norm of the residual",
                 "norm, residual",
                 """select collection, layer, sequence_id, position, norm, residual_norm from activations
                 where residual_norm is not null and not abs(norm - residual_norm) <= 1e-3 * residual_norm + 1e-6""",
@@ -162,7 +162,7 @@ TABLES = (
         ("collection", "layer"),
         rules=(
             Rule(
-                "every source position has a weight and none lies behind the token",
+                "every source position has a weight and none is after the token",
                 "source_positions, weights, position",
                 """select collection, layer, sequence_id, position, source_positions, weights from attended
                 where len(source_positions) <> len(weights) or list_max(source_positions) > position""",

@@ -75,7 +75,7 @@ TABLES = (
                     on f.collection = s.collection and f.sae = s.sae and f.target_layer = s.layer""",
             ),
             Rule(
-                "without a score the verdict is undetermined",
+                "verdict is undetermined without a score",
                 "r2, verdict",
                 """select collection, evaluation, operator, sae, feature_id, verdict
                 from feature_transport where r2 is null and verdict <> 'undetermined'""",
@@ -212,7 +212,7 @@ TABLES = (
         ("collection",),
         rules=(
             Rule(
-                "the middle layer lies between source and target",
+                "middle_layer is between source and target",
                 "source_layer, middle_layer, target_layer",
                 """select collection, evaluation, source_layer, middle_layer, target_layer from compositions
                 where middle_layer not between source_layer + 1 and target_layer - 1""",
@@ -241,7 +241,7 @@ TABLES = (
         ("collection",),
         rules=(
             Rule(
-                "more of the train documents are more tokens",
+                "a larger share of train documents has more tokens",
                 "fraction, n_train",
                 """select collection, evaluation, source_layer, target_layer, method, fraction, n_train from scaling
                 qualify n_train < lag(n_train) over (

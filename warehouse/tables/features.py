@@ -100,7 +100,7 @@ TABLES = (
                 "select distinct f.collection, f.sae from feature_scores as f anti join known_saes using (collection, sae)",
             ),
             Rule(
-                "ranks follow the scores, and what is selected has one",
+                "ranks follow the scores, and selected features have a rank",
                 "rank, score, selected",
                 """select collection, scoring, feature_id, rank, score, selected from feature_scores
                 qualify (rank is null) <> (score is null) or (selected and score is null)
@@ -131,7 +131,7 @@ TABLES = (
         ("collection", "sae"),
         rules=(
             Rule(
-                "has one activation a token, and the strongest where it says",
+                "has one activation per token, with the peak at its position",
                 "tokens, activations, position, start",
                 """select collection, scoring, feature_id, kind, rank from feature_examples
                 where len(tokens) <> len(activations) or position < start or position >= start + len(tokens)
@@ -169,7 +169,7 @@ TABLES = (
         ("collection", "sae"),
         rules=(
             Rule(
-                "sae is in saes, and the feature one of its own",
+                "sae is in saes and has the feature",
                 "sae, feature_id",
                 """select distinct e.collection, e.sae, e.feature_id from explanations as e
                 left join known_saes as s using (collection, sae) where s.d_sae is null or e.feature_id >= s.d_sae""",

@@ -46,7 +46,7 @@ TABLES = (
         ("collection",),
         rules=(
             Rule(
-                "is trusted or says why not",
+                "is trusted or has a distrust_reason",
                 "trusted, distrust_reason",
                 "select collection, sae, trusted from saes where trusted <> (distrust_reason is null)",
             ),
