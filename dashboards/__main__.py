@@ -34,7 +34,7 @@ def _warm() -> None:
         ask("from collections limit 0")
         for page in PAGES.values():
             importlib.import_module(page.module)
-        snapshot(importlib.import_module("dashboards.pages.sql.page").MEMORY)
+        snapshot(importlib.import_module("dashboards.views.sql.page").MEMORY)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ class Page(NamedTuple):
 
 
 PAGES = {
-    "overview": Page("Overview", ":material/dashboard:", "dashboards.pages.overview.page"),
-    "transport": Page("Transport map", ":material/grid_on:", "dashboards.pages.transport.page"),
-    "operators": Page("Operators", ":material/conversion_path:", "dashboards.pages.operators.page"),
-    "features": Page("Features", ":material/search:", "dashboards.pages.features.page"),
-    "causal": Page("Causal", ":material/experiment:", "dashboards.pages.causal.page"),
-    "saes": Page("SAEs", ":material/filter_alt:", "dashboards.pages.saes.page"),
-    "sql_bench": Page("SQL", ":material/database:", "dashboards.pages.sql.page"),
+    "overview": Page("Overview", ":material/dashboard:", "dashboards.views.overview.page"),
+    "transport": Page("Transport map", ":material/grid_on:", "dashboards.views.transport.page"),
+    "operators": Page("Operators", ":material/conversion_path:", "dashboards.views.operators.page"),
+    "features": Page("Features", ":material/search:", "dashboards.views.features.page"),
+    "causal": Page("Causal", ":material/experiment:", "dashboards.views.causal.page"),
+    "saes": Page("SAEs", ":material/filter_alt:", "dashboards.views.saes.page"),
+    "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
 }
 """Pages by address; the first is the landing page."""
 

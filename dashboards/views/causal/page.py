@@ -1,0 +1,44 @@
+"""Page ``causal``: cost of patching transported residuals into the running model, beside its controls."""
+
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.address import choose, collection
+from dashboards.ui.reading import ask, filled
+from dashboards.views.causal.ablations import ablations
+from dashboards.views.causal.costs import EMPTY, MEASURES, by_intervention, by_leap, by_positions
+from dashboards.views.causal.sequences import sequences
+
+POSITIONS = "Positions replaced in each sequence; `study` averages the study's three sets of five."
+
+
+DONE = """select distinct source_layer, target_layer, method, position_set
+from causal_summary
+where collection = $collection and feature_id is null"""
+
+
+def page() -> None:
+    """Draw the page."""
+    key = collection()
+    done = ask(filled(DONE, collection=key))
+    if done.is_empty():
+        st.info(EMPTY)
+        return
+    fields = st.columns(4)
+    target = choose("Target layer", "target_layer", done["target_layer"].unique().sort().to_list(), where=fields[0])
+    done = done.filter(pl.col("target_layer") == target)
+    source = choose("Source layer", "source_layer", done["source_layer"].unique().sort().to_list(), where=fields[1])
+    done = done.filter(pl.col("source_layer") == source)
+    method = choose("Method", "method", done["method"].unique().sort().to_list(), where=fields[2])
+    sets = done.filter(pl.col("method") == method)["position_set"].unique().sort(descending=True).to_list()
+    edited = choose("Edited positions", "position_set", sets, where=fields[3], help=POSITIONS)
+    measure = choose("Measure", "measure", list(MEASURES), widget="segmented_control") or "delta_log_ppl"
+    pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}
+    by_intervention(pair, edited, measure)
+    left, right = st.columns(2)
+    with left:
+        by_leap(pair, edited, measure)
+    with right:
+        by_positions(pair, measure)
+    sequences(pair, edited)
+    ablations(pair)

@@ -1,0 +1,113 @@
+"""Page ``features``: search for features of the SAEs, and everything known about one feature."""
+
+import streamlit as st
+
+from dashboards.ui.address import collection
+from dashboards.ui.reading import ask, filled
+from dashboards.views.features.causal import causal_effect
+from dashboards.views.features.distributions import distributions
+from dashboards.views.features.examples import examples
+from dashboards.views.features.explanations import explanations
+from dashboards.views.features.logit_lens import logit_lens
+from dashboards.views.features.measures import measures
+from dashboards.views.features.neighbours import neighbours
+from dashboards.views.features.search import controls, results
+from dashboards.views.features.transport import transport
+
+SAES = """select sae, layer, d_sae
+from saes
+where collection = $collection
+order by layer, sae"""
+
+
+def page() -> None:
+    """Draw the page: the feature that the address names, else the search and the distributions."""
+    key = collection()
+    saes = ask(filled(SAES, collection=key))
+    if saes.is_empty():
+        st.info("No SAEs yet: run `ato run saes`, then `ato run features`.")
+        return
+    found = _wanted(key, saes["sae"].to_list())
+    if found is not None:
+        sae, feature_id = found
+        known = saes.filter(saes["sae"] == sae)
+        if known.is_empty():
+            st.warning(f"No SAE {sae!r} in this collection. Choose one below.")
+        elif not 0 <= feature_id < known["d_sae"][0]:
+            st.warning(f"{sae} has no feature {feature_id}: valid ids are 0 to {known['d_sae'][0] - 1:,}.")
+        else:
+            _one(key, sae, feature_id, known["layer"][0])
+            return
+    search = controls(key, saes["sae"].to_list())
+    results(search)
+    st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
+    distributions(search)
+
+
+SURPRISE = """with latest as (
+    select evaluation as scoring, sae
+    from latest_evaluations
+    where collection = $collection and kind = 'feature_scores' and is_latest
+)
+
+select sae, feature_id
+from feature_scores
+semi join latest using (scoring, sae)
+where collection = $collection and sae in $saes
+order by selected desc, md5(concat_ws(' ', $number, sae, feature_id))
+limit 1"""
+
+
+def _wanted(key: str, saes: list[str]) -> tuple[str, int] | None:
+    """SAE and id of the feature that the address names, directly or by its ``surprise`` number; None for the search."""
+    sae, text = st.query_params.get("sae"), st.query_params.get("feature_id")
+    if text is None and (number := st.query_params.get("surprise")) is not None:
+        drawn = ask(filled(SURPRISE, collection=key, saes=[sae] if sae in saes else saes, number=number))
+        return None if drawn.is_empty() else (drawn["sae"][0], drawn["feature_id"][0])
+    if text is None:
+        return None
+    if not text.removeprefix("-").isdecimal():
+        st.warning(f"feature_id={text!r} in the address is not a number.")
+        return None
+    if sae is None and len(saes) > 1:
+        st.warning(f"The address names feature {text} but no SAE. Search for the id below.")
+        return None
+    return sae or saes[0], int(text)
+
+
+def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
+    """All panels about one feature."""
+    about = {"collection": key, "sae": sae, "feature_id": feature_id, "layer": layer}
+    with st.container(horizontal=True):
+        st.button("Back to search", icon=":material/arrow_back:", on_click=_leave)
+        st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
+    measures(about)
+    left, right = st.columns([3, 2])
+    with left:
+        examples(about)
+    with right:
+        explanations(about)
+        logit_lens(about)
+    transport(about)
+    left, right = st.columns(2)
+    with left:
+        causal_effect(about)
+    with right:
+        neighbours(about)
+
+
+def _leave() -> None:
+    """Remove the feature from the address and keep the search."""
+    for name in ("feature_id", "surprise"):
+        st.query_params.pop(name, None)
+    if "searched SAE" in st.session_state and st.session_state.pop("searched SAE") is None:
+        st.query_params.pop("sae", None)
+
+
+def _surprise() -> None:
+    """Put the next number into the address; equal numbers give equal features."""
+    seen = st.session_state.get("surprises", st.query_params.get("surprise", "0"))
+    following = int(seen) + 1 if str(seen).isdecimal() else 1
+    st.session_state["surprises"] = following
+    st.query_params.pop("feature_id", None)
+    st.query_params["surprise"] = str(following)

@@ -1,0 +1,102 @@
+"""Search for features by id, explanation, promoted word or token of an example."""
+
+from functools import partial
+
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.address import choose, typed
+from dashboards.ui.charts import verdict_name
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import ask, filled
+from dashboards.views.features.query import ANY, Search, statement
+
+SHOWN = 200
+"""Rows of the result."""
+WHERE = ("everything", "explanations", "examples", "promoted words", "ids")
+VERDICTS = (ANY, "transported", "undetermined", "synthesised")
+
+
+LEAPS = """select distinct leap
+from operators
+where collection = $collection and method = 'ridge' and position_policy = 'same'
+    and target_layer in (select layer from saes where collection = $collection and sae in $saes)
+order by leap"""
+
+
+def controls(collection: str, saes: list[str]) -> Search:
+    """The search form; its fields are kept in the address."""
+    first, second, third = st.columns([2, 1, 1])
+    text = typed("Search", "search", where=first, placeholder="feature id, explanation text or token").strip()
+    look_in = choose("Look in", "look_in", WHERE, where=second)
+    sae = choose("SAE", "sae", [ANY, *saes] if len(saes) > 1 else saes, where=third)
+    first, second, third = st.columns([2, 1, 1])
+    shown = choose("Features", "features", ("all", "selected"), where=first, widget="segmented_control")
+    leaps = ask(filled(LEAPS, collection=collection, saes=saes if sae == ANY else [sae]))["leap"].to_list()
+    leap = choose("Leap (layers)", "leap", leaps, where=second)
+    verdict = choose("Verdict at this leap", "verdict", VERDICTS, where=third, format=verdict_name) if leaps else ANY
+    return Search(
+        collection, None if sae == ANY else sae, text, look_in or WHERE[0], shown == "selected", leap, verdict or ANY
+    )
+
+
+def results(search: Search) -> None:
+    """The matching features, best matches first."""
+    if search.look_in == "ids" and search.text and not search.text.isdecimal():
+        st.info(f"Feature ids are numbers, not {search.text!r}. Look in everything to search for text.")
+        return
+    panel(
+        "Features found" if search.text else "Features by score",
+        statement(search),
+        partial(_table, search=search),
+        note=f"At most {SHOWN} rows. Tick a row to open it. Whole-token matches come first, then by strength: the "
+        "largest activation on the matching token in an example, or the logit of the promoted word. Without a query, "
+        "by score; only candidates have one. Verdicts: ridge operator at the same position.",
+        empty="No matches. Shorten the query, look in everything, or clear the filters. Examples and promoted words "
+        "come from `ato run features`, explanations from `ato run explain`.",
+    )
+
+
+def _table(rows: pl.DataFrame, search: Search) -> None:
+    """The table of matches; selecting a row opens its feature."""
+    found, why = rows["n_found"][0], ["found_in", "strength"] if search.text else []
+    st.markdown(f"**{found:,}** found, first {rows.height} shown" if found > rows.height else f"**{found:,}** found")
+    order = ["feature_id", "layer", *why, "promotes", "explanation", "score", "activation_rate", "verdicts", "sae"]
+    st.dataframe(
+        rows,
+        hide_index=True,
+        key="found",
+        selection_mode="single-row",
+        on_select=partial(_open, rows),
+        column_order=order,
+        placeholder="not scored",
+        column_config={
+            "feature_id": st.column_config.NumberColumn("feature", format="%d", width=70),
+            "layer": st.column_config.NumberColumn("layer", format="%d", width=60),
+            "found_in": st.column_config.TextColumn("found in", width=110),
+            "strength": st.column_config.NumberColumn("strength", format="%.3f", width=90, help="Activation or logit"),
+            "promotes": st.column_config.ListColumn("promotes", help="Top tokens of the logit lens", width=220),
+            "explanation": st.column_config.TextColumn("explanation", width=190),
+            "score": st.column_config.NumberColumn("score", format="%.3f", width=90),
+            "activation_rate": st.column_config.NumberColumn("activation rate", format="percent", width=110),
+            "verdicts": st.column_config.ListColumn(
+                "leap: verdict",
+                width=330,
+                help="Of the ridge operators",
+            ),
+            "sae": st.column_config.TextColumn("SAE"),
+        },
+    )
+
+
+def _open(rows: pl.DataFrame) -> None:
+    """Put the selected feature into the address."""
+    for place in st.session_state["found"]["selection"]["rows"]:
+        open_feature(rows["sae"][place], rows["feature_id"][place])
+
+
+def open_feature(sae: str, feature_id: int) -> None:
+    """Open a feature by putting it into the address; remembers the searched SAE for the way back."""
+    if "feature_id" not in st.query_params:
+        st.session_state["searched SAE"] = st.query_params.get("sae")
+    st.query_params.update(sae=sae, feature_id=str(feature_id))

@@ -1,0 +1,46 @@
+"""Page ``overview``: contents, freshness and quality of the warehouse, with links to Prefect and MLflow."""
+
+import os
+
+import streamlit as st
+
+from dashboards.ui.address import collection
+from dashboards.views.overview.contents import all_collections, disk_use, this_collection, tokens
+from dashboards.views.overview.runs import benchmarks, latest_runs, quality, stages
+
+
+def page() -> None:
+    """Draw the page."""
+    key = collection()
+    _links()
+    this_collection(key)
+    left, right = st.columns(2)
+    with left:
+        tokens(key)
+    with right:
+        disk_use(key)
+    stages(key, _flow_runs())
+    quality(key)
+    latest_runs(key, _flow_runs())
+    all_collections()
+    benchmarks()
+
+
+def _links() -> None:
+    """Links to Prefect and MLflow, where `ato up` or the environment gives their addresses."""
+    found = {"Runs in Prefect": _prefect(), "Operators in MLflow": os.environ.get("ATO_MLFLOW_UI")}
+    known = {label: address for label, address in found.items() if address}
+    if known:
+        with st.container(horizontal=True):
+            for label, address in known.items():
+                st.link_button(label, address, icon=":material/open_in_new:")
+
+
+def _prefect() -> str | None:
+    """Address of the Prefect UI; None if unknown."""
+    return os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api") or None
+
+
+def _flow_runs() -> str | None:
+    """Address of a flow run in the Prefect UI, up to the run's id; None if unknown."""
+    return None if (address := _prefect()) is None else f"{address.rstrip('/')}/runs/flow-run/"

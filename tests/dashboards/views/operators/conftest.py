@@ -1,0 +1,19 @@
+"""A study with one richer operator, and its page."""
+
+import pytest
+
+from tests.dashboards.opened_pages import open_page
+from tests.dashboards.views.operators.fitted_study import build_fitted_study
+
+
+@pytest.fixture(scope="session")
+def fitted_root(tmp_path_factory):
+    """Folder of the study; nobody writes to it."""
+    return build_fitted_study(tmp_path_factory.mktemp("fitted")).root
+
+
+@pytest.fixture
+def fitted(fitted_root, monkeypatch):
+    """The page of that operator."""
+    monkeypatch.setenv("ATO_WAREHOUSE", str(fitted_root))
+    return open_page("operators", operator="ridge-l02-k02")

@@ -1,0 +1,126 @@
+"""The SQL page: what a statement gives, what it may not do, and what is taken away."""
+
+import io
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import dashboards
+import warehouse
+from dashboards.views.sql.page import QUESTIONS, SHOWN_ROWS, START, result_file
+from tests.dashboards.opened_pages import open_page
+
+MAP = "select source_layer, target_layer, method, mean_r2 from transport_map order by all"
+
+
+def shown(app):
+    """The result table: the last on the page, after the columns of a table."""
+    return app.dataframe[-1].value
+
+
+def test_it_starts_with_a_list_of_all_tables_and_marts(study):
+    app = open_page("sql_bench")
+    assert app.text_area(key="sql").value == START
+    assert set(shown(app)["table_name"]) >= {"operators", "feature_transport", "transport_map", "stage_runs"}
+
+
+def test_the_statement_of_the_address_is_run_as_it_stands(study):
+    app = open_page("sql_bench", sql=MAP)
+    expected = warehouse.run_select(warehouse.connect(), MAP).pl()
+    assert app.text_area(key="sql").value == MAP
+    assert pl.from_pandas(shown(app)).equals(expected)
+
+
+def test_what_is_typed_stands_in_the_address(study):
+    app = open_page("sql_bench")
+    app.text_area(key="sql").input("select 42 as answer").run()
+    assert app.query_params["sql"] == "select 42 as answer"
+    assert list(shown(app)["answer"]) == [42]
+
+
+def test_every_saved_statement_runs_and_is_about_the_chosen_collection(study):
+    app = open_page("sql_bench")
+    options = app.selectbox(key="saved").options
+    assert len(options) == len(QUESTIONS) + len(
+        set(warehouse.connect().sql("select table_name from catalog").pl()["table_name"])
+    )
+    mart = next(option for option in options if option.startswith("transport_map: "))
+    app.selectbox(key="saved").set_value(mart).run()
+    collection = app.session_state["collection"]
+    assert app.text_area(key="sql").value == f"from transport_map\nwhere collection = '{collection}'"
+    assert app.query_params["sql"] == app.text_area(key="sql").value
+    assert set(shown(app)["collection"]) == {collection}
+    assert not app.error
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_examples_are_those_of_the_readme(study, question):
+    readme = Path(dashboards.__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    assert " ".join(QUESTIONS[question].split()) in " ".join(readme.split())
+    assert warehouse.run_select(warehouse.connect(), QUESTIONS[question]) is not None
+
+
+WRONG = {
+    "select mean_r3 from transport_map": 'no column "mean_r3": did you mean "mean_r2"?',
+    "from read_text('/etc/passwd')": "access to files",
+    "drop view operators": "only read-only statements",
+    "select 1; select 2": "expected one SQL statement, got 2",
+}
+
+
+def test_a_wrong_statement_is_one_line_and_the_page_stays(study):
+    app = open_page("sql_bench")
+    for sql, said in WRONG.items():
+        app.text_area(key="sql").input(sql).run()
+        assert len(app.error) == 1
+        assert app.error[0].value.startswith(said)
+    app.text_area(key="sql").input("select 1 as one").run()
+    assert not app.error
+    assert list(shown(app)["one"]) == [1]
+
+
+def test_the_browser_gets_a_thousand_rows_and_a_download_all(study):
+    sql = "select range as i from range(2500)"
+    app = open_page("sql_bench", sql=sql)
+    assert len(shown(app)) == SHOWN_ROWS
+    assert any("First 1,000 rows" in text.value for text in app.markdown)
+    assert pl.read_parquet(io.BytesIO(result_file(sql, "parquet")))["i"].to_list() == list(range(2500))
+    assert pl.read_csv(result_file(sql, "csv"))["i"].to_list() == list(range(2500))
+
+
+def test_tables_with_lists_and_maps_can_be_taken_away(study):
+    expected = warehouse.run_select(warehouse.connect(), "from collections").pl()
+    assert pl.read_parquet(io.BytesIO(result_file("from collections", "parquet"))).equals(expected)
+    assert pl.read_csv(result_file("from collections", "csv"))["layers"].to_list() == [
+        re.sub(r"\s", "", str(layers.to_list())) for layers in expected["layers"]
+    ]
+
+
+def test_the_chart_is_of_the_columns_in_the_address(study):
+    app = open_page("sql_bench", sql=MAP, x="target_layer", y="mean_r2", colour="method", mark="line")
+    assert [app.selectbox(key=key).value for key in ("x", "y", "colour", "mark")] == [
+        "target_layer",
+        "mean_r2",
+        "method",
+        "line",
+    ]
+    assert "Chart" in [tab.label for tab in app.tabs]
+
+
+def test_what_cannot_be_drawn_says_so(study):
+    app = open_page("sql_bench")
+    for sql in ("select method from operators", "from operators where false", "select [1] as a, {'b': 2} as s", " "):
+        app.text_area(key="sql").input(sql).run()
+        assert len(app.info) == 1
+
+
+def test_an_empty_warehouse_can_be_asked_too(empty):
+    app = open_page("sql_bench", sql="select count(*) as n from operators")
+    assert list(shown(app)["n"]) == [0]
+
+
+def test_columns_of_a_table_follow_the_address(study):
+    app = open_page("sql_bench", table="operator_cv")
+    assert {"alpha", "fold", "r2"} <= set(app.dataframe[0].value["column_name"])
