@@ -70,11 +70,13 @@ def run(
         print_estimate(settings, flow)
         return
     from flows.commands.show import show_summary
-    from flows.engine.running import run_flow
+    from flows.engine.running import complete_result, run_flow
 
-    if flow == PIPELINE.name:
-        show_estimate(settings)
-    collection = run_flow(flow, settings)
+    complete, collection = complete_result(flow, settings)
+    if not complete:
+        if flow == PIPELINE.name:
+            show_estimate(settings)
+        collection = run_flow(flow, settings)
     if flow == PIPELINE.name:
         show_summary(collection)
 

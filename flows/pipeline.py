@@ -11,6 +11,7 @@ from flows.engine.inputs import run_stages
 from flows.engine.stage_run import conclude
 from flows.settings import Settings
 from flows.stages import STAGES, stages_of
+from tasks.engine.looking import is_looking
 from tasks.engine.progress import Progress, say
 from tasks.report.publish import show_results
 from warehouse.catalog.catalog import rows
@@ -35,6 +36,7 @@ def pipeline(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     with quick, fan_out(settings), Progress("pipeline", len(stages), "stages", bar=False) as progress:
         run_stages(stages, settings, keys, progress.advance)
     collection = keys["collection"]
-    show_results(collection, rows(None, STAGES_DONE, [collection]))
+    if not is_looking():
+        show_results(collection, rows(None, STAGES_DONE, [collection]))
     conclude("pipeline", settings, collection)
     return collection

@@ -20,7 +20,7 @@ from flows.engine.environment import data_folder
 from flows.local.deployments import ROOT
 from flows.settings import Settings
 
-FREE_GIB = 10
+FREE_GIB = 4
 """Disk space that the demo needs, with a margin."""
 STATES = {True: "[green]ok[/]", False: "[bold red]broken[/]", None: "[dim]none[/]"}
 

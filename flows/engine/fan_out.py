@@ -21,6 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from ato.errors import UnavailableError
 from flows.engine.environment import prepare_environment
 from flows.settings import Settings
+from tasks.engine.looking import is_looking
 from tasks.settings import FanOutSettings
 from warehouse.storage.warehouse import Warehouse
 
@@ -46,7 +47,7 @@ def fan_out(settings: Settings) -> Iterator[int]:
     Raises:
         UnavailableError: Dask is not installed, the scheduler does not answer, or no worker can run this program.
     """
-    if not settings.fan_out.scheduler:
+    if not settings.fan_out.scheduler or is_looking():
         yield 1
         return
     with ExitStack() as stack:

@@ -9,9 +9,28 @@ import psutil
 
 from flows.settings import Settings
 from flows.stages import FLOWS
+from tasks.engine.looking import NotComplete, looking
+from tasks.engine.progress import say
 
 SERVER = "prefect.server.api.server:create_app"
 """Argument on the command line of every ephemeral Prefect server."""
+
+
+def complete_result(name: str, settings: Settings) -> tuple[bool, Any]:
+    """Whether all that a flow would do is done already, and its result if so; starts no server, loads no model.
+
+    With a Prefect server at hand (``PREFECT_API_URL``) it never is: that server is to have a record of every run.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return False, None
+    try:
+        with looking() as lines:
+            result = FLOWS[name].load().fn(settings)
+    except NotComplete:
+        return False, None
+    for line in lines:
+        say(*line)
+    return True, result
 
 
 def run_flow(name: str, settings: Settings) -> Any:

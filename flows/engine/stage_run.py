@@ -19,6 +19,7 @@ from ato.errors import AtoError
 from flows.engine.forms import name_of
 from flows.settings import Settings
 from flows.stages import FLOWS, STAGES, joint_triggers, labels
+from tasks.engine.looking import is_looking
 from tasks.engine.progress import say
 from tasks.engine.server_calls import call_with_retry
 from tasks.operators.pairs import pair_stages
@@ -60,7 +61,12 @@ def _slot(settings: Settings) -> Any:
 
 
 def conclude(flow: str, settings: Settings, collection: str) -> None:
-    """Show the stage's main table, put the key into the run's name, and send the events that start the next flows."""
+    """Show the stage's main table, put the key into the run's name, and send the events that start the next flows.
+
+    Nothing of that where a look has found all complete.
+    """
+    if is_looking():
+        return
     if flow in STAGES and (query := STAGES[flow].query):
         show_table(flow, collection, rows(None, query, [collection]))
     context = FlowRunContext.get()

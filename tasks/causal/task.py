@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.causal.interventions import FeatureEdits, PositionSet, ResidualEdits
 from ato.numerics.bootstrap import number_or_none
 from ato.operators import TransportOperator
 from tasks.causal.stages import CausalStage, causal_stages, check_causal
 from tasks.engine.columns import estimate_columns
 from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.looking import stage_task
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import checked_together
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from ato.causal.losses import CausalLosses, EditLosses
 
 
-@task(name="causal", cache_policy=NO_CACHE)
+@stage_task("causal")
 @one_at_a_time("causal")
 def measure_causal(study: Study, sae_keys: list[str], operators: OperatorSettings, settings: CausalSettings) -> None:
     """Run the model on test sequences with every edit of the settings, for the pairs that were not measured yet."""

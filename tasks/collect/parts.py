@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.errors import SettingsError
 from ato.residuals import run_pass
 from tasks.collect.moment_parts import gather, is_gathered, keep
@@ -19,6 +16,7 @@ from tasks.collect.moments import MomentsPass, StudyMoments
 from tasks.collect.plan import CollectionPlan, make_plan, part_path
 from tasks.collect.shard_source import CollectingSource
 from tasks.collect.work import CollectWork
+from tasks.engine.looking import stage_task
 from tasks.engine.model_cache import language_model, model_replicas
 from tasks.engine.parallel_parts import run_parts, split_evenly
 from tasks.engine.progress import Progress
@@ -66,7 +64,7 @@ def share_shards(work: CollectWork, parts: int) -> Collected:
     return Collected(plan, records, tokens_run, shards)
 
 
-@task(name="collect, plan", cache_policy=NO_CACHE)
+@stage_task("collect, plan")
 def plan_shards(work: CollectWork) -> int:
     """Write the sequences of all shards and run the pilot; returns the tokens that were run."""
     warehouse, lm, collection, settings = Warehouse(), _model_of(work), work.collection, work.settings
@@ -81,7 +79,7 @@ def plan_shards(work: CollectWork) -> int:
     return pilot.tokens_run
 
 
-@task(name="collect, part", cache_policy=NO_CACHE)
+@stage_task("collect, part")
 def collect_part(shards: range, work: CollectWork) -> int:
     """Run some of the shards, or replay them; keeps their records and moments, and returns the tokens that were run."""
     warehouse, collection = Warehouse(), work.collection

@@ -4,9 +4,6 @@ import json
 from datetime import UTC, datetime
 from pathlib import PurePath
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.models import identify
 from tasks.collect.moment_parts import gather_moments, merge_parts
 from tasks.collect.moments import StudyMoments, moments_stage, publish_moments
@@ -15,6 +12,7 @@ from tasks.collect.plan import forget_parts
 from tasks.collect.shard_source import facts_of, files_of
 from tasks.collect.work import CollectWork
 from tasks.engine.exclusive import exclusive
+from tasks.engine.looking import stage_task
 from tasks.engine.progress import say
 from tasks.engine.stage import Stage
 from tasks.engine.study import check_layers
@@ -22,7 +20,7 @@ from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
 
 
-@task(name="collect", cache_policy=NO_CACHE)
+@stage_task("collect")
 def collect_residuals(
     model: ModelSettings, settings: CollectSettings, layers: list[int], operators: OperatorSettings, parts: int = 1
 ) -> str:

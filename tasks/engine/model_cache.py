@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ato.errors import MismatchError
+from tasks.engine.looking import work_ahead
 from tasks.engine.progress import say
 from tasks.settings import ModelSettings
 from warehouse.catalog.lookups import CollectionRow
@@ -18,6 +19,7 @@ def language_model(settings: ModelSettings) -> "LanguageModel":
     """Load the model of the settings, self-check included; later calls with equal settings return the same object."""
     from ato.models import load_model
 
+    work_ahead()
     say("model", f"loading {settings.name}")
     return load_model(
         settings.name,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from tasks.engine.looking import kept
 from tasks.engine.server_calls import call_with_retry
 
 ARTIFACT_SECONDS = 2.0
@@ -22,7 +23,9 @@ terminal = Console(stderr=True, highlight=False)
 
 
 def say(stage: str, message: str) -> None:
-    """One line about a stage, on the terminal and in the run's log."""
+    """One line about a stage, on the terminal and in the run's log; kept for later in a look."""
+    if kept(stage, message):
+        return
     terminal.print(f"[bold]{stage:<9}[/] {message}", soft_wrap=True)
     logger = get_run_logger() if _in_run() else get_logger("ato")
     logger.info("%s %s", stage, message)

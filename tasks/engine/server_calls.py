@@ -9,6 +9,8 @@ import httpx
 from prefect.client import base
 from prefect.logging import get_logger
 
+from tasks.engine.looking import is_looking
+
 Answer = TypeVar("Answer")
 PAUSES = (1, 2, 4, 8, 16, 32, 60)
 """Seconds between attempts: a server that restarts answers within their sum."""
@@ -17,8 +19,11 @@ PAUSES = (1, 2, 4, 8, 16, 32, 60)
 def call_with_retry(call: Callable[..., Answer], *args: Any, **options: Any) -> Answer | None:
     """Call something that asks the server, and try again while it does not answer; None, and a warning, if it never does.
 
+    None too, and no call, in a look: it has no server.
     Prefect's client retries by itself only if it has been connected before, and most callers make a new one.
     """
+    if is_looking():
+        return None
     for pause in (*PAUSES, None):
         try:
             return call(*args, **options)

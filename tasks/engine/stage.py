@@ -11,6 +11,7 @@ from typing import Any
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
+from tasks.engine.looking import work_ahead
 from tasks.engine.progress import say
 from tasks.engine.server_calls import call_with_retry
 from warehouse.storage import manifests
@@ -54,7 +55,10 @@ class Stage:
     @cached_property
     def complete(self) -> bool:
         """True if an earlier run committed this key and its files are whole; looked up once, when first asked."""
-        return manifests.stage_problem(self.warehouse, self.name, self.key) is None
+        complete = manifests.stage_problem(self.warehouse, self.name, self.key) is None
+        if not complete:
+            work_ahead()
+        return complete
 
     def skip(self) -> bool:
         """Say that the stage is skipped if it is complete; returns whether it is."""

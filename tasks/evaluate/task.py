@@ -4,13 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.residuals import Consumer, run_pass
 from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
 from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.looking import stage_task
 from tasks.engine.parallel_parts import run_parts, split_by_size
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together
@@ -39,7 +37,7 @@ class Evaluation(Protocol):
         ...
 
 
-@task(name="evaluate", cache_policy=NO_CACHE)
+@stage_task("evaluate")
 @one_at_a_time("evaluate")
 def evaluate_operators(
     study: Study, sae_keys: list[str], operators: OperatorSettings, settings: EvaluateSettings, parts: int = 1
@@ -61,7 +59,7 @@ def evaluate_operators(
         _judge(evaluations, missing, study, operators)
 
 
-@task(name="evaluate, part", cache_policy=NO_CACHE)
+@stage_task("evaluate, part")
 def evaluate_share(
     targets: list[int], study: Study, sae_keys: list[str], operators: OperatorSettings, settings: EvaluateSettings
 ) -> None:

@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.errors import DamagedFileError, DiskFullError, InputError, UnavailableError
 from ato.neuronpedia.alignment import token_alignment, variant_difference
 from ato.neuronpedia.client import Neuronpedia
 from ato.neuronpedia.records import PublishedFeature, SourceId
 from ato.saes.files import CONFIG, read_metadata
 from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.looking import stage_task
 from tasks.engine.progress import Progress, say
 from tasks.engine.study import Study
 from tasks.settings import ExplainSettings
@@ -22,7 +20,7 @@ from warehouse.catalog.lookups import SAERow, latest_scores, sae_rows
 from warehouse.storage.warehouse import Warehouse
 
 
-@task(name="explain", cache_policy=NO_CACHE)
+@stage_task("explain")
 @one_at_a_time("explain")
 def explain_features(study: Study, sae_keys: list[str], settings: ExplainSettings) -> None:
     """Fetch the explanations of the selected features of every SAE that has a Neuronpedia id.

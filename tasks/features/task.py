@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.features.stats import ActivationStatistics, FeatureStats
 from ato.residuals import run_pass
 from tasks.collect.sources import residual_source
 from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.looking import stage_task
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import run_parts, split_evenly
 from tasks.engine.progress import say
@@ -35,7 +33,7 @@ EDITED_SITE = "resid_post"
 """Ablation edits the residual stream: SAEs of another site have no causal effect."""
 
 
-@task(name="features", cache_policy=NO_CACHE)
+@stage_task("features")
 @one_at_a_time("features")
 def measure_features(study: Study, sae_keys: list[str], parts: int = 1) -> None:
     """One pass over the test split for all SAEs that have no statistics yet.
@@ -50,7 +48,7 @@ def measure_features(study: Study, sae_keys: list[str], parts: int = 1) -> None:
         _measure(missing, study)
 
 
-@task(name="features, part", cache_policy=NO_CACHE)
+@stage_task("features, part")
 def measure_share(sae_keys: list[str], study: Study) -> None:
     """Statistics of the features of these SAEs, those left out that an attempt before this one completed."""
     if missing := [key for key in sae_keys if not _statistics_stage(study, key).complete]:
@@ -78,7 +76,7 @@ def _measure(missing: list[str], study: Study) -> None:
             say("features", f"{key}: {active:,} of {row.d_sae:,} features active on {n_tokens:,} test tokens")
 
 
-@task(name="score features", cache_policy=NO_CACHE)
+@stage_task("score features")
 @one_at_a_time("features")
 def score_features(study: Study, sae_keys: list[str], settings: FeatureSettings, parts: int = 1) -> None:
     """Score, select and illustrate the features of all SAEs that have no scores under these settings yet.
@@ -96,7 +94,7 @@ def score_features(study: Study, sae_keys: list[str], settings: FeatureSettings,
         _score(missing, study, settings)
 
 
-@task(name="score features, part", cache_policy=NO_CACHE)
+@stage_task("score features, part")
 def score_share(sae_keys: list[str], study: Study, settings: FeatureSettings) -> None:
     """Scores of the features of these SAEs, those left out that an attempt before this one completed."""
     if missing := [key for key in sae_keys if not _scoring_stage(study, key, settings).complete]:

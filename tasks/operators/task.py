@@ -6,9 +6,6 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.evaluation.residual_scores import PairScores
 from ato.numerics.parallel import run_tasks
 from ato.operators.fitting import OperatorFit, fit_operator_from_moments
@@ -16,6 +13,7 @@ from ato.operators.methods import METHODS
 from ato.residuals import run_pass
 from tasks.collect.moments import load_moments, paired_source
 from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.looking import stage_task
 from tasks.engine.parallel_parts import run_parts
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import checked_together
@@ -26,7 +24,7 @@ from tasks.operators.work import FitWork
 from tasks.settings import OperatorSettings
 
 
-@task(name="operators", cache_policy=NO_CACHE)
+@stage_task("operators")
 @one_at_a_time("operators")
 def fit_operators(study: Study, sae_keys: list[str], settings: OperatorSettings, parts: int = 1) -> list[str]:
     """Fit from moments, score on test tokens in one pass for all pairs, register; returns the keys of the pairs.
@@ -50,7 +48,7 @@ def fit_operators(study: Study, sae_keys: list[str], settings: OperatorSettings,
     return [pair.stage.key for pair in pairs]
 
 
-@task(name="operators, part", cache_policy=NO_CACHE)
+@stage_task("operators, part")
 def fit_share(keys: list[str], study: Study, sae_keys: list[str], settings: OperatorSettings) -> None:
     """The pairs with these keys, those left out that an attempt before this one completed."""
     pairs = _all_pairs(study, sae_keys, settings)

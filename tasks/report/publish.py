@@ -4,10 +4,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
+from tasks.engine.looking import is_looking, stage_task
 from tasks.engine.server_calls import call_with_retry
 from warehouse.catalog.catalog import publish, rows
 from warehouse.storage.warehouse import Warehouse
@@ -92,11 +91,15 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
             show_link("operators-in-mlflow", f"{pages}/#/models", f"{len(addresses)} registered models")
 
 
-@task(name="publish", cache_policy=NO_CACHE)
+@stage_task("publish")
 def publish_results(collection: str) -> None:
-    """Move the alias ``best``, replace ``warehouse.duckdb`` and publish where the results are."""
+    """Move the alias ``best``, replace ``warehouse.duckdb`` and publish where the results are.
+
+    A look leaves the registry alone: a report that is up to date was drawn after the aliases were moved.
+    """
     warehouse = Warehouse()
-    _point_at_best(warehouse, collection)
+    if not is_looking():
+        _point_at_best(warehouse, collection)
     publish(warehouse)
     places = "\n".join(f"- {line}" for line in _places(collection))
     call_with_retry(

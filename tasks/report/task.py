@@ -9,10 +9,8 @@ import json
 from functools import partial
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from ato.errors import InputError
+from tasks.engine.looking import stage_task, work_ahead
 from tasks.engine.progress import say
 from tasks.report import causal, efficiency, features, operators, transport
 from tasks.report.drawing import png
@@ -29,7 +27,7 @@ VERSION = 2
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
-@task(name="report", cache_policy=NO_CACHE)
+@stage_task("report")
 def write_report(collection: str, settings: ReportSettings) -> str:
     """Write ``artifacts/reports/<collection>/report.html`` and a PNG file a figure; returns the page's address.
 
@@ -47,6 +45,7 @@ def write_report(collection: str, settings: ReportSettings) -> str:
     if warehouse.storage.sizes(paths[:1]) and warehouse.storage.read(paths[1]) == stamp.encode():
         say("report", f"up to date, skipped: {address}")
         return address
+    work_ahead()
     scope = open_scope(warehouse, collection)
     with scope.connection:
         if not scope.ask(f"select collection from collections where {scope.of_collection}"):

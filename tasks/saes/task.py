@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from ato.errors import SettingsError
 from ato.models.sites import Hook
@@ -25,6 +23,7 @@ from ato.saes.training.trainer import train_sae
 from tasks.collect.sources import residual_source
 from tasks.engine.columns import estimate_columns
 from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.looking import stage_task
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import run_parts
 from tasks.engine.progress import Progress, say
@@ -62,7 +61,7 @@ class SAEStages:
         return json.loads(path.read_text()) if path.exists() else []
 
 
-@task(name="saes", cache_policy=NO_CACHE)
+@stage_task("saes")
 @one_at_a_time("saes")
 def obtain_saes(study: Study, settings: SAESettings, parts: int = 1) -> list[str]:
     """Train or load the SAE of every layer, judge those that are new in one pass; returns their keys.
@@ -89,7 +88,7 @@ def obtain_saes(study: Study, settings: SAESettings, parts: int = 1) -> list[str
     return [sae.key for sae in saes]
 
 
-@task(name="saes, part", cache_policy=NO_CACHE)
+@stage_task("saes, part")
 def obtain_sae(layer: int, study: Study, settings: SAESettings) -> None:
     """Train or load, and judge, the SAE of one layer."""
     sae = _stages(study, layer, settings)

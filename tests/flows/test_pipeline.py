@@ -17,9 +17,11 @@ from ato.errors import (
     SAEError,
 )
 from ato.operators import load_operator
+from flows.engine.running import complete_result
 from flows.evaluate import evaluate
 from flows.pipeline import pipeline
 from flows.settings import Settings
+from flows.stages import STAGES
 from tasks.engine.model_cache import language_model
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
@@ -75,6 +77,42 @@ def test_a_second_run_computes_and_writes_nothing(study):
     before = files(folder)
     assert pipeline(settings) == collection
     assert files(folder) == before
+
+
+def test_a_look_finds_a_finished_study_complete_without_a_server_or_a_model(study, monkeypatch):
+    folder, settings, collection = study
+    before = files(folder)
+    for module in ("flows.engine.stage_run.get_client", "tasks.engine.model_cache.deepcopy", "prefect.Flow.__call__"):
+        monkeypatch.setattr(module, lambda *_, **__: pytest.fail("a look needs none"))
+    language_model.cache_clear()
+    monkeypatch.setattr("ato.models.load_model", lambda *_, **__: pytest.fail("a look loads no model"))
+    for flow in STAGES:
+        assert complete_result(flow, settings)[0], flow
+    assert complete_result("pipeline", settings) == (True, collection)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"saes": {"seed": 9}},
+        {"operators": {"alphas": [0.5]}},
+        {"causal": {"n_sequences": 5}},
+        {"report": {"png": False}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_look_does_no_work_where_something_is_left_to_do(study, change):
+    folder, settings, _ = study
+    before = files(folder)
+    assert complete_result("pipeline", changed(settings, **change)) == (False, None)
+    assert files(folder) == before
+
+
+def test_with_a_server_at_hand_every_run_is_one_of_its_runs(study, monkeypatch):
+    _, settings, _ = study
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert complete_result("pipeline", settings) == (False, None)
 
 
 def test_counts_add_up_over_tables(study):

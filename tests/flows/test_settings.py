@@ -12,8 +12,18 @@ def test_every_profile_loads():
         assert isinstance(load_settings(name), Settings)
 
 
-def test_the_demo_profile_spans_at_least_five_sources_and_four_leaps():
-    settings = load_settings("demo")
+def test_the_demo_tells_the_whole_story_of_the_larger_study_on_less():
+    demo, study = load_settings("demo"), load_settings("study-smollm2")
+    assert demo.operators.methods == study.operators.methods
+    assert demo.causal == study.causal
+    assert len(demo.saes.layers) == len(study.saes.layers) == 3
+    assert {target for _, target in demo.operators.pairs} == set(demo.saes.layers)
+    assert len({target - source for source, target in demo.operators.pairs}) == 4
+    assert demo.collect.n_tokens < study.collect.n_tokens
+
+
+def test_the_larger_study_spans_at_least_five_sources_and_four_leaps():
+    settings = load_settings("study-smollm2")
     assert len(settings.operators.source_layers) >= 5
     assert len(settings.operators.leaps) >= 4
     assert len(settings.operators.pairs) == len(settings.operators.source_layers) * len(settings.operators.leaps)
