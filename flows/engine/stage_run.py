@@ -19,8 +19,9 @@ from ato.errors import AtoError
 from flows.engine.forms import name_of
 from flows.settings import Settings
 from flows.stages import FLOWS, STAGES, joint_triggers, labels
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
 from tasks.engine.server_calls import call_with_retry
+from tasks.engine.work_clock import measured
 from tasks.operators.pairs import pair_stages
 from tasks.report.publish import show_table
 from warehouse.catalog.catalog import rows
@@ -33,6 +34,8 @@ ACCELERATOR = "accelerator"
 def stage_run(stage: str, settings: Settings, collection: str | None = None) -> Iterator[None]:
     """Surround the work of a stage: wait for the accelerator if it uses one; a failure names stage and collection.
 
+    The clock of its stage runs starts once the accelerator is free.
+
     Args:
         stage: name of the stage.
         settings: of the run.
@@ -40,7 +43,7 @@ def stage_run(stage: str, settings: Settings, collection: str | None = None) -> 
     """
     of = collection or f"{settings.model.name} on {settings.collect.corpus}"
     try:
-        with _slot(settings):
+        with _slot(settings), measured(), phase(stage, "at work"):
             yield
     except AtoError as error:
         error.args = (f"{stage} of {of}: {error}",)

@@ -11,7 +11,7 @@ from ato.residuals import Consumer, run_pass
 from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
 from tasks.engine.exclusive import one_at_a_time
-from tasks.engine.parallel_parts import run_parts, split_by_size
+from tasks.engine.parallel_parts import part_task, run_parts, split_by_size
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
@@ -61,7 +61,7 @@ def evaluate_operators(
         _judge(evaluations, missing, study, operators)
 
 
-@task(name="evaluate, part", cache_policy=NO_CACHE)
+@part_task("evaluate, part")
 def evaluate_share(
     targets: list[int], study: Study, sae_keys: list[str], operators: OperatorSettings, settings: EvaluateSettings
 ) -> None:

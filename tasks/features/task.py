@@ -10,7 +10,7 @@ from ato.residuals import run_pass
 from tasks.collect.sources import residual_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.model_cache import language_model
-from tasks.engine.parallel_parts import run_parts, split_evenly
+from tasks.engine.parallel_parts import part_task, run_parts, split_evenly
 from tasks.engine.progress import say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
@@ -50,7 +50,7 @@ def measure_features(study: Study, sae_keys: list[str], parts: int = 1) -> None:
         _measure(missing, study)
 
 
-@task(name="features, part", cache_policy=NO_CACHE)
+@part_task("features, part")
 def measure_share(sae_keys: list[str], study: Study) -> None:
     """Statistics of the features of these SAEs, those left out that an attempt before this one completed."""
     if missing := [key for key in sae_keys if not _statistics_stage(study, key).complete]:
@@ -96,7 +96,7 @@ def score_features(study: Study, sae_keys: list[str], settings: FeatureSettings,
         _score(missing, study, settings)
 
 
-@task(name="score features, part", cache_policy=NO_CACHE)
+@part_task("score features, part")
 def score_share(sae_keys: list[str], study: Study, settings: FeatureSettings) -> None:
     """Scores of the features of these SAEs, those left out that an attempt before this one completed."""
     if missing := [key for key in sae_keys if not _scoring_stage(study, key, settings).complete]:

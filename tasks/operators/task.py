@@ -16,7 +16,7 @@ from ato.operators.methods import METHODS
 from ato.residuals import run_pass
 from tasks.collect.moments import load_moments, paired_source
 from tasks.engine.exclusive import one_at_a_time
-from tasks.engine.parallel_parts import run_parts
+from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
@@ -50,7 +50,7 @@ def fit_operators(study: Study, sae_keys: list[str], settings: OperatorSettings,
     return [pair.stage.key for pair in pairs]
 
 
-@task(name="operators, part", cache_policy=NO_CACHE)
+@part_task("operators, part")
 def fit_share(keys: list[str], study: Study, sae_keys: list[str], settings: OperatorSettings) -> None:
     """The pairs with these keys, those left out that an attempt before this one completed."""
     pairs = _all_pairs(study, sae_keys, settings)

@@ -54,12 +54,25 @@ def show_link(key: str, address: str, description: str) -> None:
 
 def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
     """Publish a summary of a full run, one row per stage, with the places of its results."""
-    lines = ["| stage | parts | seconds | MB written | quality |", "|---|---|---|---|---|"]
+    lines = ["| stage | parts | seconds | CPU seconds | peak memory | MB written | quality |", "|---|---|---|---|---|---|---|"]
     for row in stages:
-        size = row["bytes"] / 1e6
-        lines.append(f"| {row['stage']} | {row['parts']} | {row['seconds']:.1f} | {size:.1f} | {row['quality']} |")
+        cells = (
+            row["stage"],
+            str(row["parts"]),
+            _figure(row["seconds"]),
+            _figure(row["cpu_seconds"]),
+            _figure(row["peak_memory"], 1e9, " GB"),
+            _figure(row["bytes"], 1e6),
+            row["quality"],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"- {line}" for line in _places(collection))]
     call_with_retry(create_markdown_artifact, "\n".join(lines), key="pipeline", description=f"Results of {collection}")
+
+
+def _figure(value: float | None, scale: float = 1, unit: str = "") -> str:
+    """A cell; a dash where nobody noted it."""
+    return "–" if value is None else f"{value / scale:.1f}{unit}"
 
 
 def _places(collection: str) -> Iterator[str]:

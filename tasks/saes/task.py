@@ -26,7 +26,7 @@ from tasks.collect.sources import residual_source
 from tasks.engine.columns import estimate_columns
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.model_cache import language_model
-from tasks.engine.parallel_parts import run_parts
+from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
@@ -89,7 +89,7 @@ def obtain_saes(study: Study, settings: SAESettings, parts: int = 1) -> list[str
     return [sae.key for sae in saes]
 
 
-@task(name="saes, part", cache_policy=NO_CACHE)
+@part_task("saes, part")
 def obtain_sae(layer: int, study: Study, settings: SAESettings) -> None:
     """Train or load, and judge, the SAE of one layer."""
     sae = _stages(study, layer, settings)
@@ -135,7 +135,7 @@ def _obtain_weights(stages: SAEStages, study: Study, settings: SAESettings) -> N
             say("saes", f"layer {layer}: fetched {sae.architecture} with {sae.d_sae:,} features, {release}")
         else:
             source = residual_source(study)
-            with Progress("saes", settings.n_tokens, f"tokens, layer {layer}") as progress:
+            with Progress("saes", settings.n_tokens, "tokens", f"layer {layer}") as progress:
                 trained = train_sae(
                     source,
                     layer,
