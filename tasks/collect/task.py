@@ -16,7 +16,7 @@ from tasks.collect.plan import forget_parts
 from tasks.collect.shard_source import facts_of, files_of
 from tasks.collect.work import CollectWork
 from tasks.engine.exclusive import exclusive
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import check_layers
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
@@ -34,7 +34,8 @@ def collect_residuals(
     Args:
         parts: tasks that share the shards; 1 does all of it here. The activations are the same, byte for byte.
     """
-    stage = _collection_stage(Warehouse(), model, settings, layers)
+    with phase("collect", "hashing model and corpus"):
+        stage = _collection_stage(Warehouse(), model, settings, layers)
     check_layers(operators.layers, tuple(layers), where="collect.layers")
     work = CollectWork(stage.key, model, settings, tuple(sorted(layers)), operators, stage.settings["dtype"])
     with exclusive(stage.warehouse, "collect", stage.key):

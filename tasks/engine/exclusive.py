@@ -18,7 +18,9 @@ Work = TypeVar("Work", bound=Callable[..., Any])
 def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
     """Lock a piece of work on a collection against other processes; whoever comes second waits, and says for whom.
 
-    The clock of its stages runs inside (see ``tasks.engine.work_clock``), without the time of waiting. Check inside the block whether stages are complete: the other process may have completed them.
+    The clock of its stages runs inside (see ``tasks.engine.work_clock``), without the time of waiting.
+
+    Check inside the block whether stages are complete: the other process may have completed them.
     """
 
     waited = False

@@ -38,6 +38,9 @@ LOOK_SECONDS = 1.0
 RATE_SECONDS = 60
 """Rates are those of the last minute: what an earlier run had done is replayed much faster."""
 
+BESIDE = 16
+"""Characters of a bar's line beside its status: the stage, four of the bar itself, two gaps."""
+
 terminal = Console(stderr=True, highlight=False)
 
 
@@ -166,7 +169,7 @@ class Progress(_Activity):
         text, elapsed = f"{100 * self.share:.0f} %{of}", time.monotonic() - self.began
         since, before = self._seen[0]
         rate = (self._done - before) / max(time.monotonic() - since, 1e-9)
-        if not self._done or rate <= 0:
+        if not self._done or rate <= 0 or elapsed < 1:
             return f"{text}, {_clock(elapsed)} so far"
         number = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         speed = "" if self._unit == "%" else f", {number} {self._unit}/s"
@@ -213,7 +216,7 @@ class _Speaker:
     def _begin(self) -> None:
         if _animated():
             status = _Status(table_column=Column(no_wrap=True, overflow="ellipsis"))
-            bar = BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4))
+            bar = BarColumn(bar_width=None, table_column=Column(ratio=1))
             name = TextColumn("[bold]{task.description:<9}[/]", table_column=Column(no_wrap=True))
             self._bars = Bars(name, bar, status, console=terminal, transient=True, expand=True, refresh_per_second=4)
             self._bars.start()
@@ -260,7 +263,9 @@ class _Status(ProgressColumn):
         activity: _Activity = task.fields["activity"]
         if (share := activity.share) is not None:
             task.total, task.completed = 1.0, share
-        return Text(activity.status())
+        text = Text(activity.status())
+        text.truncate(terminal.width - BESIDE, overflow="ellipsis")
+        return text
 
 
 def _clock(seconds: float) -> str:

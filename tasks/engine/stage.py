@@ -114,7 +114,8 @@ _waiting: ContextVar[list[Stage] | None] = ContextVar("waiting", default=None)
 def checked_together() -> Iterator[None]:
     """Stages of one collection that end inside are checked at its end, each table once, and committed one by one.
 
-    They are a batch: the time since the commit before is theirs, each one's own and an even share of the rest. A validation takes its time whatever the number of rows: for many small stages it would take most of theirs. If an
+    They are a batch: the time since the commit before is theirs, each one's own and an even share of the rest. A
+    validation takes its time whatever the number of rows: for many small stages it would take most of theirs. If an
     expectation fails, none of these stages is committed as passed.
     """
     token = _waiting.set([])

@@ -11,7 +11,7 @@ from tasks.collect.sources import residual_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import part_task, run_parts, split_evenly
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.features.scoring import (
@@ -68,7 +68,8 @@ def _measure(missing: list[str], study: Study) -> None:
     }
     source = residual_source(study)
     layers = sorted({row.layer for row in found.values()})
-    n_tokens = run_pass(source, list(stats.values()), layers=layers, splits=["test"])
+    with phase("features", f"encoding test tokens with {len(stats)} SAEs"):
+        n_tokens = run_pass(source, list(stats.values()), layers=layers, splits=["test"])
     with checked_together():
         for key, row in found.items():
             with _statistics_stage(study, key) as stage:

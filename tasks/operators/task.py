@@ -17,7 +17,7 @@ from ato.residuals import run_pass
 from tasks.collect.moments import load_moments, paired_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.parallel_parts import part_task, run_parts
-from tasks.engine.progress import Progress, say
+from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage, feature_pair_stages, pair_stages, split_by_source
@@ -65,7 +65,8 @@ def _all_pairs(study: Study, sae_keys: list[str], settings: OperatorSettings) ->
 def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSettings) -> None:
     """Fit, score and commit these pairs, with one pass over the test tokens of their layers."""
     study.check_layers(settings.layers)
-    moments = load_moments(study, settings, {pair.layers for pair in pairs})
+    with phase("operators", "reading moments"):
+        moments = load_moments(study, settings, {pair.layers for pair in pairs})
     work = FitWork(study, settings, moments)
     with Progress("operators", 2 * len(pairs), "pairs") as progress:
         fits: dict[str, dict[str, OperatorFit]] = {}

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.engine.progress import phase
 from tasks.engine.server_calls import call_with_retry
 from warehouse.catalog.catalog import publish, rows
 from warehouse.storage.warehouse import Warehouse
@@ -54,7 +55,10 @@ def show_link(key: str, address: str, description: str) -> None:
 
 def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
     """Publish a summary of a full run, one row per stage, with the places of its results."""
-    lines = ["| stage | parts | seconds | CPU seconds | peak memory | MB written | quality |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| stage | parts | seconds | CPU seconds | peak memory | MB written | quality |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in stages:
         cells = (
             row["stage"],
@@ -109,8 +113,9 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
 def publish_results(collection: str) -> None:
     """Move the alias ``best``, replace ``warehouse.duckdb`` and publish where the results are."""
     warehouse = Warehouse()
-    _point_at_best(warehouse, collection)
-    publish(warehouse)
+    with phase("report", "publishing best operators and the catalog"):
+        _point_at_best(warehouse, collection)
+        publish(warehouse)
     places = "\n".join(f"- {line}" for line in _places(collection))
     call_with_retry(
         create_markdown_artifact, places, key="collection", description=f"Where the results of {collection} are"

@@ -27,7 +27,7 @@ from tasks.engine.columns import estimate_columns
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import part_task, run_parts
-from tasks.engine.progress import Progress, say
+from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.settings import ModelSettings, SAESettings
@@ -166,12 +166,14 @@ def _judge(saes: list[SAEStages], study: Study, settings: SAESettings) -> None:
     readers = {of.key: of.sae.to(device) for of in saes}
     quality = {of.key: SAEQuality(readers[of.key], of.layer) for of in saes}
     consumers = [SharedEncoding(readers[of.key], of.layer, [quality[of.key]]) for of in saes]
-    run_pass(residual_source(study), consumers, layers=sorted({of.layer for of in saes}), splits=["test"])
+    with phase("saes", "rebuilding test residuals"):
+        run_pass(residual_source(study), consumers, layers=sorted({of.layer for of in saes}), splits=["test"])
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
     sequences = spread(held_out, settings.judge_sequences)
     lm = language_model(study.model)
     spliced = {of.key: (of.layer, of.sae.to(lm.device)) for of in saes}
-    losses = splice_losses(lm, spliced, sequences, median_norm=row.median_norms, site=row.site)
+    with phase("saes", f"splicing {len(saes)} SAEs into {len(sequences)} test sequences"):
+        losses = splice_losses(lm, spliced, sequences, median_norm=row.median_norms, site=row.site)
     with checked_together():
         for of in saes:
             with of.judgement as stage:
