@@ -74,10 +74,12 @@ def summary(collection: str, width: int) -> Iterator[Any]:
     yield Text(f"\nTables: {_place(Warehouse())}", no_wrap=True, overflow="ignore")
     yield Text("List them with `ato tables`, query them:")
     for query in EXAMPLES:
-        yield Text("\n".join(_folded(f'ato sql "{query}"', width)), style="cyan", no_wrap=True, overflow="ignore")
+        yield Text(
+            "\n".join(folded_command(f'ato sql "{query}"', width)), style="cyan", no_wrap=True, overflow="ignore"
+        )
 
 
-def _folded(command: str, width: int) -> list[str]:
+def folded_command(command: str, width: int) -> list[str]:
     """A command on lines of a width: a line break within the quotes of a query is a blank to SQL."""
     return textwrap.wrap(
         command,

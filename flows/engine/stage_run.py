@@ -34,7 +34,7 @@ ACCELERATOR = "accelerator"
 def stage_run(stage: str, settings: Settings, collection: str | None = None) -> Iterator[None]:
     """Surround the work of a stage: wait for the accelerator if it uses one; a failure names stage and collection.
 
-    The clock of its stage runs starts once the accelerator is free.
+    The clock of its stage runs begins anew once the accelerator is free.
 
     Args:
         stage: name of the stage.
@@ -43,7 +43,9 @@ def stage_run(stage: str, settings: Settings, collection: str | None = None) -> 
     """
     of = collection or f"{settings.model.name} on {settings.collect.corpus}"
     try:
-        with _slot(settings), measured(), phase(stage, "at work"):
+        with measured() as clock, _slot(settings) as slot, phase(stage, "at work"):
+            if slot is not None:
+                clock.restart()
             yield
     except AtoError as error:
         error.args = (f"{stage} of {of}: {error}",)
@@ -59,7 +61,13 @@ def _slot(settings: Settings) -> Any:
 
     if not os.environ.get("PREFECT_API_URL") or str(choose_device(settings.model.device)) == "cpu":
         return nullcontext()
-    return concurrency(ACCELERATOR, strict=False)
+    return _occupied()
+
+
+@contextmanager
+def _occupied() -> Iterator[str]:
+    with concurrency(ACCELERATOR, strict=False):
+        yield ACCELERATOR
 
 
 def conclude(flow: str, settings: Settings, collection: str) -> None:
