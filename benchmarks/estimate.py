@@ -1,23 +1,26 @@
-"""Whether the estimate holds: what it says of two studies, against what they took, stage by stage.
+"""Whether the estimate holds: what it says of two studies, against what they took, stage by stage, on two kinds of machine.
 
-The demo is read from the warehouse, if its run is there complete: `ato run pipeline --profile demo` into a new
-warehouse, then this, both on the idle machine. A small study is run here, in a warehouse of its own and a process of
-its own. The last figures are the constants (``Cost`` of each stage in flows/stages.py) that would make the estimate exact.
+A small study is run here twice, in processes and warehouses of its own: once as this machine is, and once as on an
+ordinary one, two cores that know AVX2 and no bfloat16. The demo is read from the warehouse, if its run is there
+complete: `ato run pipeline --profile demo` into a new warehouse, then this, both on the idle machine.
+`python -m benchmarks.fit_costs` prints the constants that make the estimate exact.
 """
 
 import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measurement import Measurement, plain, rate
+from benchmarks.measurement import Measurement, plain
+from benchmarks.own_process import call
 from benchmarks.program import run
-from benchmarks.timing import peak_memory, seconds
 from flows import stages as registry
-from flows.estimates.estimate import START, START_SECONDS, Estimate, estimate
+from flows.estimates.estimate import START, Estimate, estimate
 from flows.estimates.machine_rates import MachineRates
 from flows.settings import Settings, load_settings, profile_names
 
@@ -38,10 +41,50 @@ SMALL = (
 """The demo with so little of everything that it takes little more than what is the same for all studies."""
 TOTAL_WITHIN, STAGE_WITHIN = 1.5, 2.0
 Times = dict[str, float]
+"""Stage of the estimate -> seconds."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A kind of machine that a study can be run on here."""
+
+    name: str
+    variables: dict[str, str]
+    """Environment of the process that runs it."""
+    settings: tuple[str, ...] = ()
+    """That such a machine chooses by itself."""
+
+
+MACHINES = (
+    Machine("this machine", {}),
+    Machine(
+        "an AVX2 machine",
+        {
+            "OMP_NUM_THREADS": "2",
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+            "OPENBLAS_CORETYPE": "Haswell",
+        },
+        ("model.device=cpu", "model.dtype=float32"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A study that was run on one machine: what the estimate says of it there, and what it took."""
+
+    name: str
+    settings: Settings
+    found: Estimate
+    times: Times
+    peak_memory: int
+    disk: int
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
-    """Rates, then estimates of all profiles; unless quick, both studies and the constants that fit them."""
+    """Rates, then estimates of all profiles; unless quick, the studies."""
     demo = estimate(load_settings("demo"))
     for name, value in vars(demo.rates).items():
         unit = "B/s" if name in ("memory", "device_memory", "disk") else "FLOP/s"
@@ -52,19 +95,13 @@ def measure(quick: bool) -> Iterator[Measurement]:
             yield plain(f"estimated: {name} on this machine", "s", estimate(load_settings(name)).seconds)
     if quick:
         return
-    small = load_settings("demo", SMALL)
-    with tempfile.TemporaryDirectory() as folder:
-        taken, peak = seconds(lambda: peak_memory("benchmarks.estimate:run_study", folder))
-        measured = stage_seconds(Path(folder, "warehouse"), small)
-        assert measured is not None, "the small study left no complete warehouse"
-        # What is before the first stage and behind the last is in no stage's row.
-        measured["start and report"] = taken - sum(measured.values())
-        found = estimate(small, rates=demo.rates)
-        yield from _figures("small study", found, measured)
-        yield _ratio("small study: peak memory", "B", found.memory_bytes, peak * 2**20, TOTAL_WITHIN)
-        yield _ratio(
-            "small study: disk", "B", found.disk_bytes, disk_bytes(Path(folder, "warehouse"), small), TOTAL_WITHIN
-        )
+    for machine in MACHINES:
+        with tempfile.TemporaryDirectory() as folder:
+            done = run_on(machine, "small study", SMALL, Path(folder))
+        what = f"small study, {machine.name}"
+        yield from _figures(what, done.found, done.times)
+        yield _ratio(f"{what}: peak memory", "B", done.found.memory_bytes, done.peak_memory, TOTAL_WITHIN)
+        yield _ratio(f"{what}: disk", "B", done.found.disk_bytes, done.disk, TOTAL_WITHIN)
     warehouse = Path(os.environ.get("ATO_WAREHOUSE", "data/warehouse"))
     of_demo = stage_seconds(warehouse, load_settings("demo"))
     if of_demo is None:
@@ -72,39 +109,58 @@ def measure(quick: bool) -> Iterator[Measurement]:
     else:
         yield from _figures("demo", demo, of_demo)
         yield _ratio("demo: disk", "B", demo.disk_bytes, disk_bytes(warehouse, load_settings("demo")), TOTAL_WITHIN)
-    yield from _constants(demo.rates, found, measured, demo, of_demo)
 
 
-def run_study(folder: str) -> None:
-    """Run the small study in a warehouse and a Prefect database of its own; called in a fresh process."""
-    os.environ |= {"ATO_WAREHOUSE": f"{folder}/warehouse", "PREFECT_HOME": f"{folder}/prefect"}
-    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
-        os.environ.pop(name, None)
-    from flows.engine.environment import prepare_environment
+def run_on(machine: Machine, name: str, changes: tuple[str, ...], folder: Path) -> StudyRun:
+    """Run the demo with these changes on such a machine, unless it was run in this folder before.
 
-    prepare_environment()
+    Args:
+        machine: kind of machine.
+        name: of the study, for people.
+        changes: ``a.b=value`` settings.
+        folder: takes the warehouse, and what the run says of itself.
+    """
+    overrides = (*changes, *machine.settings)
+    settings, said = load_settings("demo", overrides), folder / "run.json"
+    if not said.exists():
+        variables = machine.variables | {"PREFECT_HOME": str(folder / "prefect")}
+        made = call(folder, "benchmarks.estimate:run_study", list(overrides), **variables)
+        said.write_text(json.dumps(made))
+    made = json.loads(said.read_text())
+    times = stage_seconds(folder / "warehouse", settings)
+    assert times is not None, f"{name} left no complete warehouse in {folder}"
+    times[START] = made["seconds"] - sum(times.values())
+    found = estimate(settings, rates=MachineRates(**made["rates"]))
+    return StudyRun(name, settings, found, times, made["peak_memory"], disk_bytes(folder / "warehouse", settings))
+
+
+def run_study(overrides: list[str]) -> dict[str, Any]:
+    """Run a study in this fresh process; returns its wall time with the start, its peak memory, the machine's rates."""
+    import psutil
+
+    from ato.models.shapes import model_shape
     from flows.engine.running import run_flow
+    from flows.estimates.machine_rates import measure_rates
+    from tasks.engine.work_clock import WorkClock
 
-    run_flow("pipeline", load_settings("demo", SMALL))
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    settings = load_settings("demo", overrides)
+    started = time.time()
+    rates = measure_rates(settings, model_shape(settings.model.name).d_model)
+    measuring = time.time() - started
+    run_flow("pipeline", settings)
+    seconds = time.time() - psutil.Process().create_time() - measuring
+    return {"seconds": seconds, "peak_memory": WorkClock().lap().peak_memory, "rates": vars(rates)}
 
 
 def stage_seconds(warehouse: Path, settings: Settings) -> Times | None:
-    """Wall time of each stage of the study with these settings; None if it is not there, or not by itself.
-
-    A stage lasts from the end of the last work of the one before it to the end of its own last work: stages that share
-    one pass note only what each of them did by itself. Checks at the end of a stage are thus counted with the next.
-    """
+    """Wall time of each stage of the study with these settings; None if it is not there, or older than such times."""
     rows = _stage_rows(warehouse, settings)
-    ends: dict[str, float] = {}
-    for stage, parts in STAGES.items():
-        own = [row for row in rows if row["stage"] in parts]
-        if {row["stage"] for row in own} != set(parts):
-            return None
-        ends[stage] = max(row["started"] + row["seconds"] for row in own)
-    begun = min(row["started"] for row in rows)
-    starts = [begun, *list(ends.values())[:-1]]
-    times = {stage: end - start for (stage, end), start in zip(ends.items(), starts, strict=True)}
-    return times if min(times.values()) > 0 else None
+    if {row["stage"] for row in rows} != {part for parts in STAGES.values() for part in parts}:
+        return None
+    if any(row["batch"] is None for row in rows):
+        return None
+    return {stage: sum(row["seconds"] for row in rows if row["stage"] in parts) for stage, parts in STAGES.items()}
 
 
 def disk_bytes(warehouse: Path, settings: Settings) -> int:
@@ -121,7 +177,7 @@ def _stage_rows(warehouse: Path, settings: Settings) -> list[dict[str, Any]]:
         return []
     found = rows(
         Warehouse(warehouse),
-        "select stage, collection, settings, bytes, seconds, epoch(started_at) as started from stage_runs "
+        "select stage, collection, settings, bytes, seconds, batch from stage_runs "
         f"where stage in ({', '.join('?' for parts in STAGES.values() for _ in parts)}) order by started_at",
         [part for parts in STAGES.values() for part in parts],
     )
@@ -148,6 +204,7 @@ def _own_settings(settings: Settings) -> dict[str, dict[str, Any]]:
         "operators": operators,
         "evaluate": operators,
         "causal": every["causal"] | judged,
+        "report": every["report"],
     }
 
 
@@ -163,43 +220,16 @@ def _sorted(value: Any) -> Any:
 
 def _figures(study: str, found: Estimate, measured: Times) -> Iterator[Measurement]:
     """The whole, then every stage, each estimated against measured."""
-    estimated = _seconds_of(found, measured)
+    estimated = {stage: found.by_stage[stage].seconds for stage in measured}  # a demo that was read has no start
     yield _ratio(f"{study}: time", "s", sum(estimated.values()), sum(measured.values()), TOTAL_WITHIN)
     for stage, taken in measured.items():
         yield _ratio(f"{study}: time of {stage}", "s", estimated[stage], taken, STAGE_WITHIN)
-
-
-def _seconds_of(found: Estimate, measured: Times) -> Times:
-    """The estimated seconds of what was measured; a demo's start and report were not."""
-    times = {stage: of.seconds for stage, of in found.by_stage.items()}
-    times["start and report"] = times[START] + times["report"]
-    return {stage: times[stage] for stage in measured}
 
 
 def _ratio(what: str, unit: str, estimated: float, taken: float, at_most: float) -> Measurement:
     """How many times too large or too small an estimate is."""
     off = max(estimated / taken, taken / estimated)
     return Measurement(what, unit, estimated, "what was measured", taken, off, at_most, at_least=False)
-
-
-def _constants(
-    rates: MachineRates, small: Estimate, of_small: Times, demo: Estimate, of_demo: Times | None
-) -> Iterator[Measurement]:
-    """What the constants should be: of two studies, two equations a stage."""
-    for stage in STAGES:
-        works = [found.by_stage[stage].work for found in (small, demo)]
-        ideal = [work.ideal_seconds(rates) for work in works]
-        slowdown = COSTS[stage].slowdown
-        if of_demo is not None:
-            left = [times[stage] - work.seconds for times, work in zip((of_small, of_demo), works, strict=True)]
-            # The fixed part cannot be negative: then the demo alone decides.
-            slowdown = min((left[1] - left[0]) / (ideal[1] - ideal[0]), left[1] / ideal[1])
-            yield rate(f"slowdown of {stage} should be", "x", slowdown, "what it is", COSTS[stage].slowdown)
-        fixed = max(0.0, of_small[stage] - works[0].seconds - slowdown * ideal[0])
-        yield rate(f"fixed seconds of {stage} should be", "s", fixed, "what they are", COSTS[stage].fixed_seconds)
-    both = of_small["start and report"] - small.by_stage[START].work.ideal_seconds(rates)
-    now = START_SECONDS + COSTS["report"].fixed_seconds
-    yield rate("fixed seconds of start and report should be", "s", both, "what they are", now)
 
 
 if __name__ == "__main__":

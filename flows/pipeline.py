@@ -16,10 +16,11 @@ from tasks.engine.progress import Progress, say
 from tasks.report.publish import show_results
 from warehouse.catalog.catalog import rows
 
-STAGES_DONE = """select stage, count(*) as parts, sum(seconds) as seconds, sum(bytes)::bigint as bytes,
+STAGES_DONE = """select stage, count(*) as parts, sum(seconds) as seconds, sum(cpu_seconds) as cpu_seconds,
+    max(peak_memory) as peak_memory, sum(bytes)::bigint as bytes,
     if(bool_and(quality = 'passed'), 'passed', 'failed') as quality
     from stage_runs where collection = ? group by stage order by min(started_at)"""
-"""What was done on a collection, a row a stage."""
+"""What was done on a collection, and what it cost, a row a stage."""
 
 
 @flow(name="pipeline", flow_run_name=run_name)
@@ -33,7 +34,7 @@ def pipeline(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     keys: dict[str, Any] = {}
     # This run has a heartbeat of its own; that of each stage would cost up to a second at the stage's end.
     quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with quick, fan_out(settings), Progress("pipeline", len(stages), "stages", bar=False) as progress:
+    with quick, fan_out(settings), Progress("pipeline", len(stages), "stages") as progress:
         run_stages(stages, settings, keys, progress.advance)
     collection = keys["collection"]
     if not is_looking():

@@ -239,6 +239,7 @@ _STAGES = (
         pool="cpu",
         starts_after=(Trigger(("evaluate",)), Trigger(("causal",))),
         needs=("collect",),
+        commits=("report",),
         cost=Cost(13.0),
     ),
 )

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import estimate as checked
 from benchmarks.__main__ import BY_NAME, NAMES
+from benchmarks.fit_costs import Observation, fit
 from benchmarks.measurement import growth, rate, speedup, within
 from benchmarks.page import section
 from benchmarks.program import line
@@ -81,16 +82,24 @@ def test_a_missed_target_is_printed_with_its_reason():
     assert "memory bound" not in line(kept)
 
 
-def test_a_stage_lasts_from_the_end_of_the_one_before_whatever_its_own_rows_say(monkeypatch):
-    ends = {part: 10.0 * (i + 1) for i, part in enumerate(p for parts in checked.STAGES.values() for p in parts)}
-    # The last second of ten is what a stage notes as its own.
-    rows = [{"stage": part, "started": end - 1, "seconds": 1.0} for part, end in ends.items()]
-    rows[0] |= {"started": 0.0, "seconds": 10.0}
+def test_a_stage_takes_the_seconds_of_all_its_runs(monkeypatch):
+    parts = [part for parts in checked.STAGES.values() for part in parts]
+    rows = [{"stage": part, "seconds": 2.0 + i, "batch": "k"} for part in parts for i in (0, 1)]
     monkeypatch.setattr(checked, "_stage_rows", lambda *_: rows)
-    expected = {stage: 10.0 * len(parts) for stage, parts in checked.STAGES.items()}
+    expected = {stage: 5.0 * len(parts) for stage, parts in checked.STAGES.items()}
     assert checked.stage_seconds(Path(), load_settings("demo")) == expected
-    monkeypatch.setattr(checked, "_stage_rows", lambda *_: rows[:-1])
+    monkeypatch.setattr(checked, "_stage_rows", lambda *_: rows[:-2])
     assert checked.stage_seconds(Path(), load_settings("demo")) is None
+    monkeypatch.setattr(checked, "_stage_rows", lambda *_: [row | {"batch": None} for row in rows])
+    assert checked.stage_seconds(Path(), load_settings("demo")) is None
+
+
+def test_planted_constants_are_fitted_from_two_studies_on_two_machines():
+    ideals = {"small study, fast": 2.0, "demo, fast": 40.0, "small study, slow": 9.0, "demo, slow": 170.0}
+    found = [Observation(run, 4.0 + 1.5 + 1.3 * ideal, 1.5, ideal) for run, ideal in ideals.items()]
+    assert fit(found) == pytest.approx((4.0, 1.3), rel=1e-3)
+    fixed, slowdown = fit([Observation(run, 1.3 * ideal, 0.0, ideal) for run, ideal in ideals.items()])
+    assert (fixed, slowdown) == pytest.approx((0.0, 1.3), abs=1e-2)
 
 
 @pytest.mark.parametrize(("stored", "same"), [({"k": 32, "layer": 12}, True), ({"k": 64, "layer": 12}, False)])

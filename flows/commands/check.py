@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from tasks.engine.progress import phase
 from warehouse.quality import checks
 from warehouse.storage.manifests import manifests
 from warehouse.storage.warehouse import Warehouse
@@ -11,7 +12,8 @@ def check_warehouse() -> bool:
     """Check the whole warehouse and print what failed; returns whether everything passed."""
     console = Console(highlight=False, soft_wrap=True)
     warehouse = Warehouse()
-    results = checks.check_all(warehouse)
+    with phase("check", "reading every file"):
+        results = checks.check_all(warehouse)
     failed = checks.failures(results)
     for result in failed:
         column = f".{result['column_name']}" if result["column_name"] else ""

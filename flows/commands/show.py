@@ -2,24 +2,27 @@
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from ato.operators.methods import BASELINES
-from flows.commands.sql import format_value, show_relation
+from flows.commands.sql import show_relation
+from flows.estimates.estimate import duration, size
 from flows.stages import STAGES
 from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.sql_errors import running
 from warehouse.storage.warehouse import Warehouse
 
-WIDTH = 150
-"""Width of a summary that is not printed on a terminal, in characters."""
+WIDTH = 80
+"""Width of a summary that is not printed on a terminal, in characters; every part of it fits."""
 
 EXAMPLES = (
     "select source_layer, target_layer, mean_r2, share_transported, share_synthesised from transport_map "
@@ -35,41 +38,57 @@ def show_summary(collection: str) -> None:
     """Print the summary of a collection."""
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
-    console.print(Group(*summary(collection)), crop=False)  # queries are longer than a line
+    console.print(Group(*summary(collection, console.width)))
 
 
 def draw_summary(collection: str, path: Path) -> None:
     """Write the summary of a collection as an SVG picture that needs no external font or file."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
-    console.print(Group(*summary(collection)))
+    console.print(Group(*summary(collection, WIDTH)))
     template = re.sub(r"@font-face\s*{{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     path.write_text(console.export_svg(code_format=template), encoding="utf-8")
 
 
-def summary(collection: str) -> Iterator[Any]:
-    """Parts of the summary, as rich renderables."""
+def summary(collection: str, width: int) -> Iterator[Any]:
+    """Parts of the summary, as rich renderables for lines of so many characters."""
     yield _collection(collection)
-    yield from _titled("Sparse autoencoders on held-out text", _saes(collection))
+    yield from _saes(collection)
     features = _features(collection)
     if features.row_count:
         yield from _titled("Selected features: the best three of each SAE, by the tokens they promote", features)
     yield from _titled(
         "Transport map: mean r2 of SAE features under ridge (in brackets: r2 of the residual, where the target has no SAE)",
-        _transport_map(collection),
+        *_transport_map(collection, width),
     )
     yield from _titled(
-        "Best fitted operator of each pair against the identity: three best and three worst pairs",
+        "Best fitted operator of each pair, three best and three worst pairs: r2 on test tokens, of the identity, "
+        "skill against it, r2 of the update",
         _extremes(collection),
     )
-    yield from _titled("Transport efficiency by leap (mean over sources)", _efficiency(collection))
-    causal = _causal(collection)
-    if causal.row_count:
-        yield from _titled(
-            "Causal check: rise of the next-token loss (nats) when five residuals per sequence are replaced", causal
-        )
-    yield Text(f"\nTables: {_place(Warehouse())}   list them: ato tables   query them:")
+    yield from _titled(
+        "Transport efficiency by leap: means over sources, as we correct it and as it was published",
+        *_efficiency(collection, width),
+    )
+    yield from _causal(collection)
+    yield from _titled("What each stage took", _cost(collection))
+    yield Text(f"\nTables: {_place(Warehouse())}", no_wrap=True, overflow="ignore")
+    yield Text("List them with `ato tables`, query them:")
     for query in EXAMPLES:
-        yield Text(f'  ato sql "{query}"', style="cyan", no_wrap=True, overflow="ignore")
+        yield Text(
+            "\n".join(folded_command(f'ato sql "{query}"', width)), style="cyan", no_wrap=True, overflow="ignore"
+        )
+
+
+def folded_command(command: str, width: int) -> list[str]:
+    """A command on lines of a width: a line break within the quotes of a query is a blank to SQL."""
+    return textwrap.wrap(
+        command,
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _place(warehouse: Warehouse) -> str:
@@ -79,10 +98,11 @@ def _place(warehouse: Warehouse) -> str:
     return str(Path(warehouse.root).relative_to(here)) if local else warehouse.root
 
 
-def _titled(title: str, table: Table) -> Iterator[Any]:
+def _titled(title: str, *tables: Table) -> Iterator[Any]:
     """The title on a line of its own: a table would fold it to the table's width."""
     yield Text(f"\n{title}", style="bold")
-    yield table
+    for i, table in enumerate(tables):
+        yield from [table] if i == 0 else ["", table]
 
 
 def _collection(collection: str) -> Text:
@@ -90,32 +110,47 @@ def _collection(collection: str) -> Text:
     dropped = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in c["dropped_by_reason"].items()) or "none"
     text = Text(f"\n{collection}\n", style="bold")
     text.append(
-        f"{c['model']} ({c['n_layers']} layers, d = {c['d_model']}, {c['dtype']}) on {c['corpus']}: {c['n_tokens']:,} tokens in "
-        f"{c['n_sequences']:,} sequences of {c['n_documents']:,} documents;\n{c['n_kept']:,} kept at {len(c['layers'])} layers; "
-        f"dropped: {dropped}\n",
+        f"{c['model']} ({c['n_layers']} layers, d = {c['d_model']}, {c['dtype']}) on {c['corpus']}: {c['n_tokens']:,} tokens "
+        f"in {c['n_sequences']:,} sequences of {c['n_documents']:,} documents; {c['n_kept']:,} kept at {len(c['layers'])} "
+        f"layers; dropped: {dropped}\n",
         style="not bold",
     )
     return text
 
 
-def _saes(collection: str) -> Table:
-    table = Table("layer", "architecture", "features", "L0", "FVU", "loss recovered", "dead", "trusted")
-    for s in rows(None, "from saes where collection = ? order by layer, sae", [collection]):
-        table.add_row(
-            str(s["layer"]),
-            s["architecture"],
-            f"{s['d_sae']:,}",
-            format_value(s["l0"]),
-            _interval(s, "fvu"),
-            _interval(s, "ce_recovered"),
-            f"{s['dead_share']:.1%}",
-            "yes" if s["trusted"] else f"[red]no[/]: {s['distrust_reason']}",
-        )
+def _table(*heads: str) -> Table:
+    """A table without vertical lines, whose numbers and names are never folded."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in heads:
+        table.add_column(head, no_wrap=True, overflow="ellipsis")
     return table
 
 
+def _saes(collection: str) -> Iterator[Any]:
+    found = rows(None, "from saes where collection = ? order by layer, sae", [collection])
+    if not found:
+        return
+    table = _table("layer", "features", "L0", "FVU", "loss recovered", "dead", "trusted")
+    for s in found:
+        table.add_row(
+            str(s["layer"]),
+            f"{s['d_sae']:,}",
+            f"{s['l0']:.0f}",
+            _interval(s, "fvu"),
+            _interval(s, "ce_recovered"),
+            f"{s['dead_share']:.0%}",
+            "yes" if s["trusted"] else "[red]no[/]",
+        )
+    yield from _titled(
+        f"Sparse autoencoders on held-out text ({', '.join(sorted({s['architecture'] for s in found}))})", table
+    )
+    for s in found:
+        if not s["trusted"]:
+            yield Text(f"layer {s['layer']} is not trusted: {s['distrust_reason']}")
+
+
 def _features(collection: str) -> Table:
-    table = Table("layer", "features", "selected", "best three")
+    table = _table("layer", "selected", "best three")
     found = rows(
         None,
         """
@@ -129,15 +164,17 @@ def _features(collection: str) -> Table:
         [collection],
     )
     for f in found:
-        best = "".join(c if c.isprintable() else "·" for c in "   ".join(f["best"] or []))
-        table.add_row(str(f["layer"]), f"{f['n']:,}", str(f["n_selected"]), Text(best))
+        best = "\n".join("".join(c if c.isprintable() else "·" for c in feature) for feature in f["best"] or [])
+        table.add_row(str(f["layer"]), f"{f['n_selected']:,} of {f['n']:,}", Text(best))
     return table
 
 
+CELL = 9
+"""Characters of a column of the transport map, with the gap before it."""
 INTERVENTIONS = ("transport", "identity", "random_rotation", "mean", "bias", "zero")
 
 
-def _causal(collection: str) -> Table:
+def _causal(collection: str) -> Iterator[Any]:
     """A row a pair: the average over the study's three position sets, else the first set."""
     found = rows(
         None,
@@ -146,7 +183,9 @@ def _causal(collection: str) -> Table:
         [collection],
     )
     found = [row for row in found if row["position_set"] == found[0]["position_set"]]
-    table = Table("pair", "n", "unedited", *(i.replace("_", " ") for i in INTERVENTIONS))
+    if not found:
+        return
+    table = _table("pair", "loss", *(name.replace("_", "\n") for name in INTERVENTIONS))
     for target, source, method in sorted({(r["target_layer"], r["source_layer"], r["method"]) for r in found}):
         line = {
             r["intervention"]: r
@@ -154,9 +193,17 @@ def _causal(collection: str) -> Table:
             if (r["target_layer"], r["source_layer"], r["method"]) == (target, source, method)
         }
         first = next(iter(line.values()))
-        effects = [_interval(line[i], "delta_log_ppl", digits=2) if i in line else "–" for i in INTERVENTIONS]
-        table.add_row(f"{source} → {target}", str(first["n_sequences"]), f"{first['log_ppl_none']:.2f}", *effects)
-    return table
+        effects = [
+            "–" if name not in line else _interval(line[name], "delta_log_ppl", with_interval=name == "transport")
+            for name in INTERVENTIONS
+        ]
+        table.add_row(f"{source} → {target}", f"{first['log_ppl_none']:.2f}", *effects)
+    n = sorted({row["n_sequences"] for row in found})
+    yield from _titled(
+        "Causal check: rise of the next-token loss (nats) when five residuals are replaced in each of "
+        f"{' or '.join(map(str, n))} sequences",
+        table,
+    )
 
 
 def _policy(collection: str) -> str | None:
@@ -170,7 +217,7 @@ def _policy(collection: str) -> str | None:
     return found[0]["position_policy"] if found else None
 
 
-def _transport_map(collection: str) -> Table:
+def _transport_map(collection: str, width: int) -> Iterator[Table]:
     """Source by target: mean r2 over features if the target has an SAE, else the r2 of the residual in brackets."""
     policy = _policy(collection)
     cells = {
@@ -189,18 +236,19 @@ def _transport_map(collection: str) -> Table:
             [collection, policy],
         )
     }
-    targets = sorted({target for _, target in plain})
-    table = Table("source", *(f"→ {t}" for t in targets))
-    for source in sorted({source for source, _ in plain}):
-        line = []
-        for target in targets:
-            cell = cells.get((source, target))
-            if cell is not None and cell["mean_r2"] is not None:
-                line.append(f"[bold {_colour(cell['mean_r2'])}]{cell['mean_r2']:.2f}[/]")
-            else:
-                line.append(f"[dim]({plain[source, target]:.2f})[/]" if (source, target) in plain else "")
-        table.add_row(str(source), *line)
-    return table
+    every, most = sorted({target for _, target in plain}), (width - len("source")) // CELL
+    for targets in (every[i : i + most] for i in range(0, len(every), most)):
+        table = _table("source", *(f"→ {t}" for t in targets))
+        for source in sorted({source for source, target in plain if target in targets}):
+            line = []
+            for target in targets:
+                cell = cells.get((source, target))
+                if cell is not None and cell["mean_r2"] is not None:
+                    line.append(f"[bold {_colour(cell['mean_r2'])}]{cell['mean_r2']:.2f}[/]")
+                else:
+                    line.append(f"[dim]({plain[source, target]:.2f})[/]" if (source, target) in plain else "")
+            table.add_row(str(source), *line)
+        yield table
 
 
 def _colour(r2: float) -> str:
@@ -208,7 +256,7 @@ def _colour(r2: float) -> str:
 
 
 def _extremes(collection: str) -> Table:
-    table = Table("", "pair", "method", "r2 on test", "identity's r2", "skill", "r2 of the update")
+    table = _table("pair", "method", "r2", "identity", "skill", "update")
     found = rows(
         None,
         """
@@ -221,39 +269,66 @@ def _extremes(collection: str) -> Table:
         [collection, _policy(collection), list(BASELINES)],
     )
     n = min(3, len(found) // 2)
-    for name, some in (("best", found[:n]), ("worst", found[len(found) - n :])):
+    for some in (found[:n], found[len(found) - n :]):
         for o in some:
-            pair = f"{o['source_layer']} → {o['target_layer']}"
-            identity, update = format_value(o["r2_test_identity"]), format_value(o["r2_update"])
-            table.add_row(name, pair, o["method"], _interval(o, "r2_test"), identity, _interval(o, "skill"), update)
+            scores = [_interval(o, name, with_interval=False) for name in ("r2_test", "r2_test_identity")]
+            update = _interval(o, "r2_update", with_interval=False)
+            table.add_row(
+                f"{o['source_layer']} → {o['target_layer']}", o["method"], *scores, _interval(o, "skill"), update
+            )
+        table.add_section()
     return table
 
 
-def _efficiency(collection: str) -> Table:
-    """A row a leap: means over sources, at a small rank and at full rank."""
-    columns = {
-        "ceiling, held out": "ceiling_held_out",
-        "in-sample": "ceiling_in_sample",
-        "efficiency, rank 64": "efficiency_rank_64",
-        "full rank": "efficiency",
-        "as published, rank 64": "efficiency_paper_rank_64",
-        "as published, full rank": "efficiency_paper",
-        "subspace size (participation)": "lts_dim_participation",
+def _efficiency(collection: str, width: int) -> Iterator[Table]:
+    """A row a measure and a column a leap: means over sources, at a small rank and at full rank."""
+    measures = {
+        "ceiling, held out": "mean_ceiling_held_out",
+        "ceiling, in-sample": "mean_ceiling_in_sample",
+        "efficiency at rank 64": "mean_efficiency_rank_64",
+        "efficiency at full rank": "mean_efficiency",
+        "as published, rank 64": "mean_efficiency_paper_rank_64",
+        "as published, full rank": "mean_efficiency_paper",
+        "subspace size (participation)": "mean_lts_dim_participation",
     }
-    table = Table("leap", "pairs", *columns)
-    for e in rows(
+    found = rows(
         None,
         "from efficiency_by_leap where collection = ? and position_policy = ? order by leap",
         [collection, _policy(collection)],
-    ):
-        table.add_row(str(e["leap"]), str(e["n_pairs"]), *(format_value(e[f"mean_{c}"]) for c in columns.values()))
+    )
+    most = (width - max(map(len, measures))) // CELL
+    for leaps in (found[i : i + most] for i in range(0, len(found), most)):
+        table = _table("leap", *(str(e["leap"]) for e in leaps))
+        table.add_row("pairs", *(str(e["n_pairs"]) for e in leaps))
+        for measure, name in measures.items():
+            digits = 1 if name == "mean_lts_dim_participation" else 3
+            table.add_row(measure, *(_interval(e, name, digits, with_interval=False) for e in leaps))
+        yield table
+
+
+def _cost(collection: str) -> Table:
+    """A row a stage; a dash where nobody noted it."""
+    table = _table("stage", "runs", "time", "CPU time", "peak memory", "tokens run", "disk")
+    found = rows(
+        None,
+        "select stage, count(*) as n, sum(seconds) as seconds, sum(cpu_seconds) as cpu, max(peak_memory) as memory, "
+        "max(tokens_run) as tokens, sum(bytes)::bigint as bytes from stage_runs where collection = ? "
+        "group by stage order by min(started_at), stage",
+        [collection],
+    )
+    for r in found:
+        cpu, memory = (
+            "–" if r[name] is None else shown(r[name]) for name, shown in (("cpu", duration), ("memory", size))
+        )
+        tokens = f"{r['tokens']:,}" if r["tokens"] else ""
+        table.add_row(r["stage"], str(r["n"]), duration(r["seconds"]), cpu, memory, tokens, size(r["bytes"]))
     return table
 
 
-def _interval(row: dict[str, Any], name: str, digits: int = 3) -> str:
+def _interval(row: dict[str, Any], name: str, digits: int = 3, *, with_interval: bool = True) -> str:
     if row[name] is None:
         return "–"
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    low, high = (row[f"{name}_low"], row[f"{name}_high"]) if with_interval else (None, None)
     return f"{row[name]:.{digits}f}" + ("" if low is None else f" [dim]\\[{low:.{digits}f}, {high:.{digits}f}][/]")
 
 

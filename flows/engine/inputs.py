@@ -7,6 +7,7 @@ from typing import Any
 from flows.settings import Settings
 from flows.stages import StageSpec, stages_of
 from tasks.engine.looking import is_looking
+from tasks.engine.work_clock import measured
 
 
 def inputs_of(stage: str, settings: Settings, **keys: Any) -> tuple[Any, ...]:
@@ -40,7 +41,8 @@ def run_stages(
         if stage.gives is None or keys.get(stage.gives) is None:
             flow = stage.load()
             takes = {name: keys[name] for name in signature(flow).parameters if keys.get(name) is not None}
-            result = (flow.fn if is_looking() else flow)(settings, **takes)
+            with measured():  # starting its flow is a part of a stage's time
+                result = (flow.fn if is_looking() else flow)(settings, **takes)
             if stage.gives is not None:
                 keys[stage.gives] = result
         on_done()

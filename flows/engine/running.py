@@ -39,6 +39,8 @@ def run_flow(name: str, settings: Settings) -> Any:
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    from tasks.engine.progress import phase
+
     for server in orphaned_servers():
         with suppress(psutil.Error):
             server.kill()
@@ -46,7 +48,8 @@ def run_flow(name: str, settings: Settings) -> Any:
     # The heartbeat thread sleeps in steps of a second and is joined at the end of every flow and subflow.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         try:
-            return flow(settings)
+            with phase(name, "at work"):
+                return flow(settings)
         finally:
             APILogWorker.drain_all(timeout=5)  # while the server is still there to receive the last lines
             EventsWorker.drain_all(timeout=5)  # and the events that other flows wait for

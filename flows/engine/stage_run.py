@@ -20,8 +20,9 @@ from flows.engine.forms import name_of
 from flows.settings import Settings
 from flows.stages import FLOWS, STAGES, joint_triggers, labels
 from tasks.engine.looking import is_looking
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
 from tasks.engine.server_calls import call_with_retry
+from tasks.engine.work_clock import measured
 from tasks.operators.pairs import pair_stages
 from tasks.report.publish import show_table
 from warehouse.catalog.catalog import rows
@@ -34,6 +35,8 @@ ACCELERATOR = "accelerator"
 def stage_run(stage: str, settings: Settings, collection: str | None = None) -> Iterator[None]:
     """Surround the work of a stage: wait for the accelerator if it uses one; a failure names stage and collection.
 
+    The clock of its stage runs begins anew once the accelerator is free.
+
     Args:
         stage: name of the stage.
         settings: of the run.
@@ -41,7 +44,9 @@ def stage_run(stage: str, settings: Settings, collection: str | None = None) -> 
     """
     of = collection or f"{settings.model.name} on {settings.collect.corpus}"
     try:
-        with _slot(settings):
+        with measured() as clock, _slot(settings) as slot, phase(stage, "at work"):
+            if slot is not None:
+                clock.restart()
             yield
     except AtoError as error:
         error.args = (f"{stage} of {of}: {error}",)
@@ -57,7 +62,13 @@ def _slot(settings: Settings) -> Any:
 
     if not os.environ.get("PREFECT_API_URL") or str(choose_device(settings.model.device)) == "cpu":
         return nullcontext()
-    return concurrency(ACCELERATOR, strict=False)
+    return _occupied()
+
+
+@contextmanager
+def _occupied() -> Iterator[str]:
+    with concurrency(ACCELERATOR, strict=False):
+        yield ACCELERATOR
 
 
 def conclude(flow: str, settings: Settings, collection: str) -> None:

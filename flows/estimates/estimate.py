@@ -4,8 +4,7 @@ Sizes are exact except for what depends on the text. The time of a stage is a fi
 its work at the rates measured on this machine, times how far the stage was from these rates in the demo.
 
 The constants stand in the registry of stages (``Cost``). To fit them again after a change of speed, on an idle machine:
-`ato run pipeline --profile demo` into a new warehouse, then `ATO_WAREHOUSE=... python -m benchmarks.estimate`, which
-prints what each of them should be.
+`python -m benchmarks.fit_costs`, which runs two studies on two kinds of machine and prints the lines to paste.
 """
 
 from collections.abc import Iterator
@@ -14,14 +13,14 @@ from dataclasses import dataclass
 from ato.errors import ModelError
 from ato.models.shapes import model_shape
 from flows.estimates.machine_rates import MachineRates, measure_rates
-from flows.estimates.stage_costs import StageWork, start_work, work_of
+from flows.estimates.stage_costs import StageWork, work_of
 from flows.settings import Settings
 from flows.stages import stages_of
 
 RUNTIME_BYTES = 1_700_000_000
 """Libraries, and memory that stages have freed but the allocator keeps, which is about what the largest stage holds."""
 START = "start"
-"""What comes before the first stage: the process, Prefect's server and the model."""
+"""What comes before the first stage and between the stages: the process, Prefect's server, its messages."""
 START_SECONDS = 26.0
 """Of it, whatever the study."""
 
@@ -79,7 +78,7 @@ def estimate(settings: Settings, flow: str = "pipeline", *, rates: MachineRates 
     """
     shape = model_shape(settings.model.name)
     rates = rates or measure_rates(settings, shape.d_model)
-    by_stage = {START: _stage_estimate(start_work(settings, shape), START_SECONDS, 1.0, rates)}
+    by_stage = {START: _stage_estimate(StageWork(), START_SECONDS, 1.0, rates)}
     for stage in stages_of(flow, settings):
         if (cost := stage.cost) is not None:
             work = work_of(cost, settings, shape)
@@ -97,13 +96,16 @@ def _stage_estimate(work: StageWork, fixed_seconds: float, slowdown: float, rate
 
 
 def show_estimate(settings: Settings) -> None:
-    """Say the estimate of the whole study in one line, or why there is none."""
-    from tasks.engine.progress import say
+    """Say the estimate of the whole study in one line.
+
+    Nothing, for a model that must be downloaded first: the run fetches it, or says why it cannot.
+    """
+    from tasks.engine.progress import phase, say
 
     try:
-        found = estimate(settings)
-    except ModelError as error:
-        say("estimate", f"none: {error}")
+        with phase("estimate", "measuring this machine"):
+            found = estimate(settings)
+    except ModelError:
         return
     stage, most = max(found.by_stage.items(), key=lambda item: item[1].disk_bytes)
     say(
@@ -141,7 +143,7 @@ def print_estimate(settings: Settings, flow: str) -> None:
     console = Console(highlight=False)
     console.print(table)
     for line in _notes(found.rates, settings, flow):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
 def _notes(rates: MachineRates, settings: Settings, flow: str) -> Iterator[str]:

@@ -104,19 +104,15 @@ def _model_bytes(settings: Settings, shape: ModelShape) -> int:
     return weights + 4 * (8 * batch * shape.d_model + HEAD_TOKENS * shape.vocabulary)
 
 
-def start_work(settings: Settings, shape: ModelShape) -> StageWork:
-    """Loading the model: its weights are hashed and converted to the precision of the run."""
-    weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
-    return StageWork(loaded=weights, moved=PASSED * shape.n_parameters, memory_bytes=_model_bytes(settings, shape))
-
-
 def collect_work(settings: Settings, shape: ModelShape) -> StageWork:
-    """The model over all tokens, and the moments of all pairs."""
+    """Loading the model, whose weights are hashed and converted; then it runs over all tokens, and moments are made."""
     tokens, layers, d = settings.collect.n_tokens, settings.layers, shape.d_model
     moments = moments_bytes(settings, d)
     return StageWork(
         forward=tokens * shape.forward_flops(max(layers) + 1) / n_devices(settings),
         product=tokens * 2 * d * d * (own_products(settings) + TRAIN * null_products(settings)),
+        loaded=BYTES_OF[settings.model.dtype] * shape.n_parameters,
+        moved=PASSED * shape.n_parameters,
         memory_bytes=_model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
         disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
     )

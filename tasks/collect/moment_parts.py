@@ -19,8 +19,7 @@ from tasks.collect.moments import (
 from tasks.collect.plan import forget_parts, part_path, plan_of
 from tasks.collect.sources import shard_source
 from tasks.collect.work import CollectWork
-from tasks.engine.looking import stage_task
-from tasks.engine.parallel_parts import run_parts, split_evenly
+from tasks.engine.parallel_parts import part_task, run_parts, split_evenly
 from tasks.engine.progress import Progress
 from tasks.engine.stage import Stage
 from tasks.settings import OperatorSettings
@@ -52,7 +51,7 @@ def gather_moments(work: CollectWork, parts: int = 1) -> None:
     publish_moments(stage, moments.moments)
 
 
-@stage_task("moments, part")
+@part_task("moments, part")
 def gather_part(shards: range, work: CollectWork) -> None:
     """The moments of some shards of a complete collection, unless they are there."""
     warehouse = Warehouse()
@@ -97,7 +96,7 @@ def merge_parts(stage: Stage, shards: Sequence[range], operators: OperatorSettin
     forget_parts(stage.warehouse, collection, f"{stage.key}-")
 
 
-@stage_task("merge moments")
+@part_task("merge moments")
 def merge_part(shards: tuple[range, range], collection: str, operators: OperatorSettings) -> None:
     """The moments of two runs of shards become those of one."""
     whole = range(shards[0].start, shards[1].stop)
@@ -105,7 +104,7 @@ def merge_part(shards: tuple[range, range], collection: str, operators: Operator
         keep(Warehouse(), collection, operators, whole, _merged(shards, collection, operators))
 
 
-@stage_task("write merged moments")
+@part_task("write merged moments")
 def write_merged(shards: Sequence[range], collection: str, operators: OperatorSettings) -> list[FileRecord]:
     """The moments of all shards, given the last one or two runs of them, as the files of their stage."""
     stage = moments_stage(Warehouse(), collection, operators)

@@ -5,20 +5,20 @@ many, replays what is stored and runs the rest. A part whose worker died is give
 """
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ato.errors import SettingsError
-from ato.residuals import run_pass
+from ato.residuals import Consumer, ResidualBlock, run_pass
 from tasks.collect.moment_parts import gather, is_gathered, keep
 from tasks.collect.moments import MomentsPass, StudyMoments
 from tasks.collect.plan import CollectionPlan, make_plan, part_path
 from tasks.collect.shard_source import CollectingSource
 from tasks.collect.work import CollectWork
-from tasks.engine.looking import stage_task
 from tasks.engine.model_cache import language_model, model_replicas
-from tasks.engine.parallel_parts import run_parts, split_evenly
+from tasks.engine.parallel_parts import part_task, run_parts, split_evenly
 from tasks.engine.progress import Progress
 from tasks.settings import OperatorSettings
 from warehouse.storage.warehouse import FileRecord, Warehouse
@@ -37,6 +37,22 @@ class Collected:
     tokens_run: int
     moments: StudyMoments | Sequence[range]
     """The moments, or the runs of shards whose moments are to be merged."""
+    moments_seconds: float = 0.0
+    """Of the pass, in gathering moments; 0 where parts did it."""
+
+
+class _Timed:
+    """A consumer with the wall time that it takes of the pass."""
+
+    def __init__(self, consumer: Consumer):
+        self._consumer, self.seconds = consumer, 0.0
+
+    def update(self, block: ResidualBlock) -> "_Timed":
+        """Hand a block on."""
+        started = time.monotonic()
+        self._consumer.update(block)
+        self.seconds += time.monotonic() - started
+        return self
 
 
 def collect_shards(work: CollectWork) -> Collected:
@@ -49,8 +65,9 @@ def collect_shards(work: CollectWork) -> Collected:
             Warehouse(), work.collection, lm, settings, layers, replicas=replicas, on_tokens=progress.advance
         )
         moments = MomentsPass(source, work.operators)
-        run_pass(source, [moments])
-    return Collected(source.plan, source.records, source.tokens_run, moments.moments)
+        timed = _Timed(moments)
+        run_pass(source, [timed])
+    return Collected(source.plan, source.records, source.tokens_run, moments.moments, timed.seconds)
 
 
 def share_shards(work: CollectWork, parts: int) -> Collected:
@@ -64,7 +81,7 @@ def share_shards(work: CollectWork, parts: int) -> Collected:
     return Collected(plan, records, tokens_run, shards)
 
 
-@stage_task("collect, plan")
+@part_task("collect, plan")
 def plan_shards(work: CollectWork) -> int:
     """Write the sequences of all shards and run the pilot; returns the tokens that were run."""
     warehouse, lm, collection, settings = Warehouse(), _model_of(work), work.collection, work.settings
@@ -79,7 +96,7 @@ def plan_shards(work: CollectWork) -> int:
     return pilot.tokens_run
 
 
-@stage_task("collect, part")
+@part_task("collect, part")
 def collect_part(shards: range, work: CollectWork) -> int:
     """Run some of the shards, or replay them; keeps their records and moments, and returns the tokens that were run."""
     warehouse, collection = Warehouse(), work.collection

@@ -1,6 +1,7 @@
 """Stage ``collect``: corpus to sequences, activations and moments, the model run once over each token."""
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import PurePath
 
@@ -13,8 +14,8 @@ from tasks.collect.shard_source import facts_of, files_of
 from tasks.collect.work import CollectWork
 from tasks.engine.exclusive import exclusive
 from tasks.engine.looking import stage_task
-from tasks.engine.progress import say
-from tasks.engine.stage import Stage
+from tasks.engine.progress import phase, say
+from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import check_layers
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from warehouse.storage.warehouse import Warehouse
@@ -31,7 +32,8 @@ def collect_residuals(
     Args:
         parts: tasks that share the shards; 1 does all of it here. The activations are the same, byte for byte.
     """
-    stage = _collection_stage(Warehouse(), model, settings, layers)
+    with phase("collect", "hashing model and corpus"):
+        stage = _collection_stage(Warehouse(), model, settings, layers)
     check_layers(operators.layers, tuple(layers), where="collect.layers")
     work = CollectWork(stage.key, model, settings, tuple(sorted(layers)), operators, stage.settings["dtype"])
     with exclusive(stage.warehouse, "collect", stage.key):
@@ -72,40 +74,43 @@ def _short(n: int) -> str:
 
 
 def _collect(stage: Stage, work: CollectWork, parts: int) -> None:
-    """One live pass, shared by the writer of activations and the moments."""
+    """One live pass, shared by the writer of activations and the moments: in one process they are one batch."""
     model, settings = work.model, work.settings
-    with stage:
-        made = collect_shards(work) if parts == 1 else share_shards(work, parts)
-        stage.add(*files_of(made.plan, made.records))
-        facts = facts_of(made.plan, made.records, settings)
-        identity, (weights_hash, corpus_hash) = identify(model.name, model.revision), stage.inputs
-        stage.write(
-            "collections",
-            [
-                facts
-                | {
-                    "collection": stage.key,
-                    "model": identity.model,
-                    "revision": identity.revision,
-                    "weights_hash": weights_hash,
-                    "corpus": settings.corpus,
-                    "corpus_hash": corpus_hash,
-                    "seq_len": settings.seq_len,
-                    "dtype": work.dtype,
-                    "layers": list(work.layers),
-                    "split_seed": settings.split_seed,
-                    "n_folds": settings.n_folds,
-                    "settings": json.dumps(stage.settings, sort_keys=True),
-                    "created_at": datetime.now(UTC),
-                }
-            ],
-        )
-        stage.tokens_run = made.tokens_run
-    moments = moments_stage(stage.warehouse, stage.key, work.operators)
-    if isinstance(made.moments, StudyMoments):
-        publish_moments(moments, made.moments)
-    else:
-        merge_parts(moments, made.moments, work.operators)
+    with checked_together() if parts == 1 else nullcontext():
+        with stage:
+            made = collect_shards(work) if parts == 1 else share_shards(work, parts)
+            stage.add(*files_of(made.plan, made.records))
+            facts = facts_of(made.plan, made.records, settings)
+            identity, (weights_hash, corpus_hash) = identify(model.name, model.revision), stage.inputs
+            stage.write(
+                "collections",
+                [
+                    facts
+                    | {
+                        "collection": stage.key,
+                        "model": identity.model,
+                        "revision": identity.revision,
+                        "weights_hash": weights_hash,
+                        "corpus": settings.corpus,
+                        "corpus_hash": corpus_hash,
+                        "seq_len": settings.seq_len,
+                        "dtype": work.dtype,
+                        "layers": list(work.layers),
+                        "split_seed": settings.split_seed,
+                        "n_folds": settings.n_folds,
+                        "settings": json.dumps(stage.settings, sort_keys=True),
+                        "created_at": datetime.now(UTC),
+                    }
+                ],
+            )
+            stage.tokens_run = made.tokens_run
+        moments = moments_stage(stage.warehouse, stage.key, work.operators)
+        if isinstance(made.moments, StudyMoments):
+            stage.charge(-made.moments_seconds)
+            moments.charge(made.moments_seconds)
+            publish_moments(moments, made.moments)
+        else:
+            merge_parts(moments, made.moments, work.operators)
     forget_parts(stage.warehouse, stage.key)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in facts["dropped_by_reason"].items())
     say(

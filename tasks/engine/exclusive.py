@@ -6,8 +6,9 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from tasks.engine.looking import is_looking
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
 from tasks.engine.study import Study
+from tasks.engine.work_clock import measured
 from warehouse.storage import locks
 from warehouse.storage.warehouse import Warehouse
 
@@ -18,7 +19,8 @@ Work = TypeVar("Work", bound=Callable[..., Any])
 def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None]:
     """Lock a piece of work on a collection against other processes; whoever comes second waits, and says for whom.
 
-    A look needs no lock: it works on nothing.
+    The clock of its stages runs inside (see ``tasks.engine.work_clock``), without the time of waiting. A look needs no
+    lock: it works on nothing.
 
     Check inside the block whether stages are complete: the other process may have completed them.
     """
@@ -26,10 +28,16 @@ def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None
         yield
         return
 
+    waited = False
+
     def say_who(holder: locks.Holder | None) -> None:
+        nonlocal waited
+        waited = True
         say(work, f"{collection}: waiting for another run ({holder or 'unknown'})")
 
-    with locks.held(warehouse, f"{work}-{collection}", say_who):
+    with measured() as clock, phase(work, "at work"), locks.held(warehouse, f"{work}-{collection}", say_who):
+        if waited:
+            clock.restart()
         yield
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ato.errors import MismatchError
 from tasks.engine.looking import work_ahead
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
 from tasks.settings import ModelSettings
 from warehouse.catalog.lookups import CollectionRow
 
@@ -21,14 +21,15 @@ def language_model(settings: ModelSettings) -> "LanguageModel":
 
     work_ahead()
     say("model", f"loading {settings.name}")
-    return load_model(
-        settings.name,
-        revision=settings.revision,
-        device=settings.device,
-        dtype=settings.dtype,
-        attention=settings.attention,
-        trust_remote_code=settings.trust_remote_code,
-    )
+    with phase("model", f"loading {settings.name}"):
+        return load_model(
+            settings.name,
+            revision=settings.revision,
+            device=settings.device,
+            dtype=settings.dtype,
+            attention=settings.attention,
+            trust_remote_code=settings.trust_remote_code,
+        )
 
 
 def model_replicas(settings: ModelSettings) -> list["LanguageModel"]:

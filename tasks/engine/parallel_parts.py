@@ -1,17 +1,45 @@
 """Parts of a stage's work that run at the same time, as tasks of the flow's task runner."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from itertools import pairwise
 from textwrap import shorten
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 
 from ato.errors import UnavailableError
-from tasks.engine.progress import Progress
+from tasks.engine.progress import Progress, phase
+from tasks.engine.work_clock import Cost, measured, running_clock
 
 Name = TypeVar("Name")
+Arguments = ParamSpec("Arguments")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part returns, and what it cost beside the stages that it committed by itself."""
+
+    result: Any
+    cost: Cost
+
+
+def part_task(name: str) -> Callable[[Callable[Arguments, Any]], Task[Arguments, Part]]:
+    """Make a function the task of that name for ``run_parts``: a clock of its own runs while it works."""
+
+    def decorate(work: Callable[Arguments, Any]) -> Task[Arguments, Part]:
+        @wraps(work)
+        def part(*args: Arguments.args, **options: Arguments.kwargs) -> Part:
+            with measured(apart=True) as clock, phase(name.split(",")[0], "a part"):
+                result = work(*args, **options)
+                return Part(result, clock.lap())
+
+        return task(name=name, cache_policy=NO_CACHE)(part)
+
+    return decorate
 
 
 def split_evenly(n: int, parts: int) -> list[range]:
@@ -43,8 +71,10 @@ def results(futures: Sequence[PrefectFuture[Any]], on_done: Callable[[], None] =
     return [future.result() for future in futures]
 
 
-def run_parts(stage: str, part: Task[..., Any], shares: Sequence[Any], *arguments: Any) -> list[Any]:
+def run_parts(stage: str, part: Task[..., Part], shares: Sequence[Any], *arguments: Any) -> list[Any]:
     """Results of a task that is submitted for each share (its first argument, keys or layers), once all have ended.
+
+    Their CPU time, without that of stages which they committed themselves, is charged to what commits here next.
 
     Raises:
         UnavailableError: all processes that worked on a share died, one after the other, or the cluster did.
@@ -56,7 +86,7 @@ def run_parts(stage: str, part: Task[..., Any], shares: Sequence[Any], *argument
     with Progress(stage, len(shares), "parts") as progress:
         futures: list[Any] = [part.submit(share, *arguments) for share in shares]
         try:
-            return results(futures, progress.advance)
+            done: list[Part] = results(futures, progress.advance)
         except (KilledWorker, FutureCancelledError):
             lost = [share for share, future in zip(shares, futures) if future.wrapped_future.status != "finished"]
             raise UnavailableError(
@@ -64,3 +94,7 @@ def run_parts(stage: str, part: Task[..., Any], shares: Sequence[Any], *argument
                 where=shorten("; ".join(map(str, lost)), 200),
                 cure="run the same command again, it resumes; if memory ran out, use fewer workers",
             ) from None
+    if (clock := running_clock()) is not None:
+        for one in done:
+            clock.add_part(one.cost)
+    return [one.result for one in done]

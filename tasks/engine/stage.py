@@ -1,10 +1,9 @@
-"""One content-addressed unit of work: skipped when complete, checked and committed when done."""
+"""One content-addressed unit of work: skipped when complete, checked and committed when done, and charged with its cost."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +11,9 @@ from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
 from tasks.engine.looking import work_ahead
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
 from tasks.engine.server_calls import call_with_retry
+from tasks.engine.work_clock import Cost, WorkClock, running_clock, shares
 from warehouse.storage import manifests
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
@@ -51,6 +51,7 @@ class Stage:
         self.collection = collection or self.key
         self.files: list[FileRecord] = []
         self.tokens_run = 0
+        self._alone = 0.0
 
     @cached_property
     def complete(self) -> bool:
@@ -74,12 +75,16 @@ class Stage:
         """Write rows of a table as one file named after this stage's key."""
         self.add(self.warehouse.write_rows(table, rows, part or self.key, collection=self.collection, **partition))
 
+    def charge(self, seconds: float) -> None:
+        """Count wall time that was spent for this stage alone outside ``with``, in a pass that it shares."""
+        self._alone += seconds
+
     def __enter__(self) -> "Stage":
-        self._started, self._clock = datetime.now(UTC), time.monotonic()
+        self._clock, self._entered = running_clock() or WorkClock(), time.monotonic()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._seconds = time.monotonic() - self._clock
+        self.charge(time.monotonic() - self._entered)
         if kind is not None:
             return
         waiting = _waiting.get()
@@ -88,7 +93,7 @@ class Stage:
         else:
             waiting.append(self)
 
-    def _write_manifest(self, quality: str) -> None:
+    def _write_manifest(self, quality: str, lap: Cost, seconds: float, batch: manifests.Batch) -> None:
         manifests.commit(
             self.warehouse,
             self.name,
@@ -100,8 +105,9 @@ class Stage:
             tokens_run=self.tokens_run,
             quality=quality,
             flow_run_id=flow_run.id,
-            started_at=self._started,
-            seconds=self._seconds,
+            started_at=lap.started_at,
+            seconds=seconds,
+            batch=batch,
         )
 
 
@@ -112,7 +118,8 @@ _waiting: ContextVar[list[Stage] | None] = ContextVar("waiting", default=None)
 def checked_together() -> Iterator[None]:
     """Stages of one collection that end inside are checked at its end, each table once, and committed one by one.
 
-    A validation takes its time whatever the number of rows: for many small stages it would take most of theirs. If an
+    They are a batch: the time since the commit before is theirs, each one's own and an even share of the rest. A
+    validation takes its time whatever the number of rows: for many small stages it would take most of theirs. If an
     expectation fails, none of these stages is committed as passed.
     """
     token = _waiting.set([])
@@ -126,21 +133,30 @@ def checked_together() -> Iterator[None]:
 
 
 def _commit(finished: Sequence[Stage]) -> None:
-    """Check what was written, write the results of the checks and, last of all, the manifests."""
+    """Check what was written, write the results of the checks and, last of all, the manifests with what it all cost."""
     from warehouse.quality import checks
 
     first = finished[0]
-    files = [file for stage in finished for file in stage.files]
-    keys = [(stage.name, stage.key) for stage in finished]
-    results = checks.check_stages(first.warehouse, keys, first.collection, files)
-    failed = checks.failures(results)
-    first.write("quality_results", results, part=f"{first.name}-{first.key}")
-    for stage in finished:
-        stage._write_manifest(manifests.FAILED if failed else manifests.PASSED)
+    with phase(first.name, "checking what was written"):
+        files = [file for stage in finished for file in stage.files]
+        keys = [(stage.name, stage.key) for stage in finished]
+        results = checks.check_stages(first.warehouse, keys, first.collection, files)
+        failed = checks.failures(results)
+        first.write("quality_results", results, part=f"{first.name}-{first.key}")
+        _write_manifests(finished, manifests.FAILED if failed else manifests.PASSED)
     if results and flow_run.id is not None:  # after the manifests: a server that is away costs no finished work
         _show(first, results, failed)
     if failed:
         raise checks.quality_error(failed)
+
+
+def _write_manifests(finished: Sequence[Stage], quality: str) -> None:
+    """Charge the stages with all that has passed since the commit before them, and write their manifests."""
+    lap = finished[0]._clock.lap()
+    for stage, seconds in zip(finished, shares(lap.seconds, [stage._alone for stage in finished]), strict=True):
+        cpu_seconds = lap.cpu_seconds * (seconds / lap.seconds if lap.seconds else 1 / len(finished))
+        batch = manifests.Batch(finished[0].key, len(finished), lap.seconds, cpu_seconds, lap.peak_memory)
+        stage._write_manifest(quality, lap, seconds, batch)
 
 
 def _show(first: Stage, checks: Sequence[dict[str, Any]], failed: Sequence[Any]) -> None:

@@ -9,8 +9,8 @@ from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
-from tasks.engine.parallel_parts import run_parts, split_by_size
-from tasks.engine.progress import Progress, say
+from tasks.engine.parallel_parts import part_task, run_parts, split_by_size
+from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.evaluate.efficiency import RankEvaluation
@@ -59,7 +59,7 @@ def evaluate_operators(
         _judge(evaluations, missing, study, operators)
 
 
-@stage_task("evaluate, part")
+@part_task("evaluate, part")
 def evaluate_share(
     targets: list[int], study: Study, sae_keys: list[str], operators: OperatorSettings, settings: EvaluateSettings
 ) -> None:
@@ -99,8 +99,9 @@ def _judge(evaluations: Sequence[Evaluation], missing: Counter[int], study: Stud
     study.check_layers(operators.layers)
     pairs, policy = [pair for pair in operators.pairs if pair[1] in missing], parse_policy(operators.position_policy)
     layers = {key for pair in pairs for key in (source_key(*pair, policy), pair[1])}
-    moments = load_moments(study, operators, pairs)
-    consumers = [c for evaluation in evaluations for c in evaluation.consumers(moments)]
+    with phase("evaluate", "preparing ceilings and operators"):
+        moments = load_moments(study, operators, pairs)
+        consumers = [c for evaluation in evaluations for c in evaluation.consumers(moments)]
     source = paired_source(study, operators)
     n_test = moments.own.variation(pairs[0][1], ["test"])[0]
     with Progress("evaluate", n_test, "test tokens") as progress:

@@ -86,7 +86,7 @@ def _explain(study: Study, row: SAERow, neuronpedia_id: str, client: Neuronpedia
     if stage.skip():
         return
     with stage:
-        with Progress("explain", 100, f"% of {neuronpedia_id}") as progress:
+        with Progress("explain", 100, "%", neuronpedia_id) as progress:
             published = client.explained_features(
                 neuronpedia_id,
                 chosen or None,

@@ -95,7 +95,7 @@ def compute_components(
     }
     consumers = [SharedEncoding(s.sae, s.layer, [quality[s.key], tokens[s.key]]) for s in scorings]
     pass_over(scorings, source, consumers, settings.n_tokens, "tokens")
-    with Progress("features", sum(s.sae.d_sae for s in scorings), "features, logit lens") as progress:
+    with Progress("features", sum(s.sae.d_sae for s in scorings), "features", "logit lens") as progress:
         for s in scorings:
             s.components = quality[s.key].result()
             if s.sae.d_in == model.d_model:

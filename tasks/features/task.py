@@ -8,8 +8,8 @@ from tasks.collect.sources import residual_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
 from tasks.engine.model_cache import language_model
-from tasks.engine.parallel_parts import run_parts, split_evenly
-from tasks.engine.progress import say
+from tasks.engine.parallel_parts import part_task, run_parts, split_evenly
+from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.features.scoring import (
@@ -48,7 +48,7 @@ def measure_features(study: Study, sae_keys: list[str], parts: int = 1) -> None:
         _measure(missing, study)
 
 
-@stage_task("features, part")
+@part_task("features, part")
 def measure_share(sae_keys: list[str], study: Study) -> None:
     """Statistics of the features of these SAEs, those left out that an attempt before this one completed."""
     if missing := [key for key in sae_keys if not _statistics_stage(study, key).complete]:
@@ -66,7 +66,8 @@ def _measure(missing: list[str], study: Study) -> None:
     }
     source = residual_source(study)
     layers = sorted({row.layer for row in found.values()})
-    n_tokens = run_pass(source, list(stats.values()), layers=layers, splits=["test"])
+    with phase("features", f"encoding test tokens with {len(stats)} SAEs"):
+        n_tokens = run_pass(source, list(stats.values()), layers=layers, splits=["test"])
     with checked_together():
         for key, row in found.items():
             with _statistics_stage(study, key) as stage:
@@ -94,7 +95,7 @@ def score_features(study: Study, sae_keys: list[str], settings: FeatureSettings,
         _score(missing, study, settings)
 
 
-@stage_task("score features, part")
+@part_task("score features, part")
 def score_share(sae_keys: list[str], study: Study, settings: FeatureSettings) -> None:
     """Scores of the features of these SAEs, those left out that an attempt before this one completed."""
     if missing := [key for key in sae_keys if not _scoring_stage(study, key, settings).complete]:

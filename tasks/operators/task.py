@@ -14,8 +14,8 @@ from ato.residuals import run_pass
 from tasks.collect.moments import load_moments, paired_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
-from tasks.engine.parallel_parts import run_parts
-from tasks.engine.progress import Progress, say
+from tasks.engine.parallel_parts import part_task, run_parts
+from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage, feature_pair_stages, pair_stages, split_by_source
@@ -48,7 +48,7 @@ def fit_operators(study: Study, sae_keys: list[str], settings: OperatorSettings,
     return [pair.stage.key for pair in pairs]
 
 
-@stage_task("operators, part")
+@part_task("operators, part")
 def fit_share(keys: list[str], study: Study, sae_keys: list[str], settings: OperatorSettings) -> None:
     """The pairs with these keys, those left out that an attempt before this one completed."""
     pairs = _all_pairs(study, sae_keys, settings)
@@ -63,7 +63,8 @@ def _all_pairs(study: Study, sae_keys: list[str], settings: OperatorSettings) ->
 def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSettings) -> None:
     """Fit, score and commit these pairs, with one pass over the test tokens of their layers."""
     study.check_layers(settings.layers)
-    moments = load_moments(study, settings, {pair.layers for pair in pairs})
+    with phase("operators", "reading moments"):
+        moments = load_moments(study, settings, {pair.layers for pair in pairs})
     work = FitWork(study, settings, moments)
     with Progress("operators", 2 * len(pairs), "pairs") as progress:
         fits: dict[str, dict[str, OperatorFit]] = {}

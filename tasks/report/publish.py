@@ -7,6 +7,7 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.engine.looking import is_looking, stage_task
+from tasks.engine.progress import phase
 from tasks.engine.server_calls import call_with_retry
 from warehouse.catalog.catalog import publish, rows
 from warehouse.storage.warehouse import Warehouse
@@ -53,12 +54,28 @@ def show_link(key: str, address: str, description: str) -> None:
 
 def show_results(collection: str, stages: Sequence[Mapping[str, Any]]) -> None:
     """Publish a summary of a full run, one row per stage, with the places of its results."""
-    lines = ["| stage | parts | seconds | MB written | quality |", "|---|---|---|---|---|"]
+    lines = [
+        "| stage | parts | seconds | CPU seconds | peak memory | MB written | quality |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in stages:
-        size = row["bytes"] / 1e6
-        lines.append(f"| {row['stage']} | {row['parts']} | {row['seconds']:.1f} | {size:.1f} | {row['quality']} |")
+        cells = (
+            row["stage"],
+            str(row["parts"]),
+            _figure(row["seconds"]),
+            _figure(row["cpu_seconds"]),
+            _figure(row["peak_memory"], 1e9, " GB"),
+            _figure(row["bytes"], 1e6),
+            row["quality"],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"- {line}" for line in _places(collection))]
     call_with_retry(create_markdown_artifact, "\n".join(lines), key="pipeline", description=f"Results of {collection}")
+
+
+def _figure(value: float | None, scale: float = 1, unit: str = "") -> str:
+    """A cell; a dash where nobody noted it."""
+    return "–" if value is None else f"{value / scale:.1f}{unit}"
 
 
 def _places(collection: str) -> Iterator[str]:
@@ -98,9 +115,10 @@ def publish_results(collection: str) -> None:
     A look leaves the registry alone: a report that is up to date was drawn after the aliases were moved.
     """
     warehouse = Warehouse()
-    if not is_looking():
-        _point_at_best(warehouse, collection)
-    publish(warehouse)
+    with phase("report", "publishing best operators and the catalog"):
+        if not is_looking():
+            _point_at_best(warehouse, collection)
+        publish(warehouse)
     places = "\n".join(f"- {line}" for line in _places(collection))
     call_with_retry(
         create_markdown_artifact, places, key="collection", description=f"Where the results of {collection} are"

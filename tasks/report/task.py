@@ -1,7 +1,7 @@
 """Stage ``report``: the study's figures as one HTML file and as PNG files, drawn from the latest tables.
 
-A report depends on tables only and has no key of its own. A stamp beside it records the stages that it was drawn from;
-it is drawn again when the stamp changes.
+A report depends on tables only. A stamp beside it records the stages that it was drawn from; it is drawn again when the
+stamp changes. Its stage run lists no files, since a later one replaces them: it only says what drawing cost.
 """
 
 import hashlib
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ato.errors import InputError
 from tasks.engine.looking import stage_task, work_ahead
-from tasks.engine.progress import say
+from tasks.engine.progress import phase, say
+from tasks.engine.stage import Stage
 from tasks.report import causal, efficiency, features, operators, transport
 from tasks.report.drawing import png
 from tasks.report.findings import findings
@@ -22,7 +23,7 @@ from tasks.settings import ReportSettings
 from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
-PAGE, STAMP = "report.html", "stamp.txt"
+STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
 VERSION = 2
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
@@ -46,6 +47,17 @@ def write_report(collection: str, settings: ReportSettings) -> str:
         say("report", f"up to date, skipped: {address}")
         return address
     work_ahead()
+    own = settings.model_dump() | {"stamp": stamp}
+    stage = Stage(warehouse, STAGE, "report", settings=own, inputs=[collection], collection=collection)
+    with stage, phase(STAGE, "drawing figures"):
+        absent, shown = _draw(warehouse, collection, settings)
+        warehouse.publish_artifact(lambda path: path.write_text(stamp), *folder, STAMP)
+    say("report", f"{shown - absent} of {shown} figures: {address}")
+    return address
+
+
+def _draw(warehouse: Warehouse, collection: str, settings: ReportSettings) -> tuple[int, int]:
+    """Publish page and pictures; returns how many figures are absent, and how many there are."""
     scope = open_scope(warehouse, collection)
     with scope.connection:
         if not scope.ask(f"select collection from collections where {scope.of_collection}"):
@@ -53,20 +65,17 @@ def write_report(collection: str, settings: ReportSettings) -> str:
         shown = report_panels(scope, settings)
         text = page(f"Transport study: {collection}", head(scope), findings(scope), shown)
     drawn = [panel for panel in shown if panel.draw is not None and not panel.absent] if settings.png else []
-    warehouse.publish_artifact_folder(partial(_fill, text, drawn), *folder)
-    warehouse.publish_artifact(lambda path: path.write_text(stamp), *folder, STAMP)
-    absent = sum(bool(panel.absent) for panel in shown)
-    say("report", f"{len(shown) - absent} of {len(shown)} figures: {address}")
-    return address
+    warehouse.publish_artifact_folder(partial(_fill, text, drawn), "reports", collection)
+    return sum(bool(panel.absent) for panel in shown), len(shown)
 
 
 def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> str:
     """What the report depends on: the stages of the collection, the settings and the program."""
     runs = rows(
         warehouse,
-        "select stage, key, epoch_us(started_at) as started_at, quality from stage_runs where collection = ? order by "
-        "all",
-        [collection],
+        "select stage, key, epoch_us(started_at) as started_at, quality from stage_runs where collection = ? and "
+        "stage <> ? order by all",
+        [collection, STAGE],
     )
     text = json.dumps([VERSION, settings.model_dump(), runs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

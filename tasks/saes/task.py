@@ -25,8 +25,8 @@ from tasks.engine.columns import estimate_columns
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
 from tasks.engine.model_cache import language_model
-from tasks.engine.parallel_parts import run_parts
-from tasks.engine.progress import Progress, say
+from tasks.engine.parallel_parts import part_task, run_parts
+from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.settings import ModelSettings, SAESettings
@@ -88,7 +88,7 @@ def obtain_saes(study: Study, settings: SAESettings, parts: int = 1) -> list[str
     return [sae.key for sae in saes]
 
 
-@stage_task("saes, part")
+@part_task("saes, part")
 def obtain_sae(layer: int, study: Study, settings: SAESettings) -> None:
     """Train or load, and judge, the SAE of one layer."""
     sae = _stages(study, layer, settings)
@@ -134,7 +134,7 @@ def _obtain_weights(stages: SAEStages, study: Study, settings: SAESettings) -> N
             say("saes", f"layer {layer}: fetched {sae.architecture} with {sae.d_sae:,} features, {release}")
         else:
             source = residual_source(study)
-            with Progress("saes", settings.n_tokens, f"tokens, layer {layer}") as progress:
+            with Progress("saes", settings.n_tokens, "tokens", f"layer {layer}") as progress:
                 trained = train_sae(
                     source,
                     layer,
@@ -165,12 +165,14 @@ def _judge(saes: list[SAEStages], study: Study, settings: SAESettings) -> None:
     readers = {of.key: of.sae.to(device) for of in saes}
     quality = {of.key: SAEQuality(readers[of.key], of.layer) for of in saes}
     consumers = [SharedEncoding(readers[of.key], of.layer, [quality[of.key]]) for of in saes]
-    run_pass(residual_source(study), consumers, layers=sorted({of.layer for of in saes}), splits=["test"])
+    with phase("saes", "rebuilding test residuals"):
+        run_pass(residual_source(study), consumers, layers=sorted({of.layer for of in saes}), splits=["test"])
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
     sequences = spread(held_out, settings.judge_sequences)
     lm = language_model(study.model)
     spliced = {of.key: (of.layer, of.sae.to(lm.device)) for of in saes}
-    losses = splice_losses(lm, spliced, sequences, median_norm=row.median_norms, site=row.site)
+    with phase("saes", f"splicing {len(saes)} SAEs into {len(sequences)} test sequences"):
+        losses = splice_losses(lm, spliced, sequences, median_norm=row.median_norms, site=row.site)
     with checked_together():
         for of in saes:
             with of.judgement as stage:

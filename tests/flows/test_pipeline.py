@@ -1,7 +1,9 @@
 """The pipeline as a whole, on a tiny model: what it leaves behind, what it skips, what it refuses."""
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,13 +38,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, prefect_server):
-    """A finished study: its folder, settings and collection key; ATO_WAREHOUSE points at it while the module runs."""
+def timed(tmp_path_factory, prefect_server):
+    """The first run of a study, with its wall time, and the stage runs that it left."""
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATO_WAREHOUSE", str(folder / "data" / "warehouse"))
         settings = tiny_settings(folder)
-        yield folder, settings, pipeline(settings)
+        started = time.monotonic()
+        collection = pipeline(settings)
+        seconds = time.monotonic() - started
+        runs = rows(None, "from stage_runs")
+        yield SimpleNamespace(folder=folder, settings=settings, collection=collection, seconds=seconds, runs=runs)
+
+
+@pytest.fixture(scope="module")
+def study(timed):
+    """A finished study: its folder, settings and collection key; ATO_WAREHOUSE points at it while the module runs."""
+    return timed.folder, timed.settings, timed.collection
 
 
 def changed(settings: Settings, **stages: dict) -> Settings:
@@ -61,6 +73,20 @@ def test_every_table_has_rows_and_passes_every_check(study):
     for name in TABLES.keys() - {"attended", "explanations", "benchmark_results"}:
         assert rows(None, f"select count(*) as n from {name}")[0]["n"] > 0, name
     assert checks.failures(checks.check_all(Warehouse())) == []
+
+
+def test_the_seconds_of_all_stage_runs_are_the_wall_time_of_the_run(timed):
+    """The server is there before the run; what remains are Prefect's ends of flows and what comes after the report."""
+    assert 0.9 * timed.seconds <= sum(run["seconds"] for run in timed.runs) <= timed.seconds
+    batches = {run["batch"]: run for run in timed.runs}
+    assert sum(run["batch_seconds"] for run in batches.values()) == pytest.approx(
+        sum(run["seconds"] for run in timed.runs)
+    )
+    for batch in batches:
+        own = [run for run in timed.runs if run["batch"] == batch]
+        assert {run["batch_stages"] for run in own} == {len(own)}
+        assert len({run["batch_seconds"] for run in own}) == 1
+    assert all(run["cpu_seconds"] >= 0 and run["peak_memory"] > 1e7 for run in timed.runs)
 
 
 def test_the_model_is_run_once_over_each_token_for_all_consumers(study):

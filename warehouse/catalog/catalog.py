@@ -15,7 +15,14 @@ from ato.errors import DamagedFileError, InputError
 from warehouse.catalog.query import run_select
 from warehouse.catalog.sql_errors import running
 from warehouse.storage.backends import ObjectStorage
-from warehouse.storage.manifests import PASSED, REBUILD, StageRun, manifest_path, manifests_and_damage
+from warehouse.storage.manifests import (
+    ADDED_LATER,
+    PASSED,
+    REBUILD,
+    StageRun,
+    manifest_path,
+    manifests_and_damage,
+)
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES, Column, Table
 
@@ -43,6 +50,8 @@ class _Contents:
 
     paths: list[str] = field(default_factory=list)
     problem: str | None = None
+    older: list[str] = field(default_factory=list)
+    """Manifests that note no batch; those of earlier versions lack its columns, and a query shows NULL."""
 
 
 def duckdb_type(type_: pa.DataType) -> str:
@@ -172,7 +181,9 @@ def _contents(warehouse: Warehouse, tables: Iterable[str]) -> dict[str, _Content
         if file.path in problems and of_table.problem is None:
             of_table.problem = _damaged(warehouse, file.path, problems[file.path])
     if "stage_runs" in contents:
-        contents["stage_runs"].paths = sorted(manifest_path(run.stage, run.key) for run in runs)
+        of_runs = contents["stage_runs"]
+        of_runs.paths = sorted(manifest_path(run.stage, run.key) for run in runs if run.batch is not None)
+        of_runs.older = sorted(manifest_path(run.stage, run.key) for run in runs if run.batch is None)
     if unreadable:
         # Nobody knows which tables the lost manifest fed: an answer without its rows would be silently wrong.
         for of_table in contents.values():
@@ -189,10 +200,10 @@ def _damaged(warehouse: Warehouse, path: str, problem: str) -> str:
 
 
 def _table_view(warehouse: Warehouse, table: Table, contents: dict[str, _Contents], *, comments: bool) -> Iterable[str]:
-    paths, problem = contents[table.name].paths, contents[table.name].problem
+    paths, problem, older = contents[table.name].paths, contents[table.name].problem, contents[table.name].older
     residual = _residual_type(warehouse, paths) if table.name == "activations" and problem is None else "FLOAT[]"
     types = {c.name: residual if c.type is None else duckdb_type(c.type) for c in table.columns}
-    if problem is not None or not paths:
+    if problem is not None or not (paths or older):
         # The error stands in the FROM clause, so that it is raised whichever columns are asked for; columns are made of
         # it, as a comparison with a constant NULL would let DuckDB answer without looking.
         value = "null" if problem is None else "e"
@@ -202,17 +213,28 @@ def _table_view(warehouse: Warehouse, table: Table, contents: dict[str, _Content
             if problem is None
             else f"(select error({_text(problem)})::varchar e) where e is null"
         )
+        selects = [f"select {columns} from {source}"]
     else:
-        columns = ", ".join(f"{_name(n)}::{t} as {_name(n)}" if n == "residual" else _name(n) for n, t in types.items())
-        files = ", ".join(_text(warehouse.storage.url(path)) for path in paths)
-        hive = ", ".join(f"{_name(name)}: {types[name]}" for name in table.partition)
-        source = f"read_parquet([{files}], hive_partitioning = true, hive_types = {{{hive}}})"
-    yield f"create view {_name(table.name)} as select {columns} from {source}"
+        stored = {n: f"{_name(n)}::{t} as {_name(n)}" if n == "residual" else _name(n) for n, t in types.items()}
+        absent = {n: f"null::{types[n]} as {_name(n)}" for n in ADDED_LATER if n in types}
+        selects = [
+            f"select {', '.join(columns.values())} from {_files(warehouse, table, types, files)}"
+            for columns, files in ((stored, paths), (stored | absent, older))
+            if files
+        ]
+    yield f"create view {_name(table.name)} as {' union all '.join(selects)}"
     if not comments:
         return
     yield f"comment on view {_name(table.name)} is {_text('one row: ' + table.meaning)}"
     for column in table.columns:
         yield f"comment on column {_name(table.name)}.{_name(column.name)} is {_text(_comment(column))}"
+
+
+def _files(warehouse: Warehouse, table: Table, types: Mapping[str, str], paths: Iterable[str]) -> str:
+    """The rows of Parquet files of a table."""
+    files = ", ".join(_text(warehouse.storage.url(path)) for path in paths)
+    hive = ", ".join(f"{_name(name)}: {types[name]}" for name in table.partition)
+    return f"read_parquet([{files}], hive_partitioning = true, hive_types = {{{hive}}})"
 
 
 def _comment(column: Column) -> str:

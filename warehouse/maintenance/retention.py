@@ -152,7 +152,7 @@ def _chosen(
         raise InputError(f"no collection {missing[0]!r}", cure=cure)
     if older_than is None:
         return named
-    latest = {run.collection: run.started_at + timedelta(seconds=run.seconds) for run in runs}  # runs come by start
+    latest = {run.collection: run.finished_at for run in sorted(runs, key=lambda run: run.finished_at)}
     for path, entry in entries.items():
         key = _collection_of(path)
         if key is not None and not any(run.collection == key for run in runs):

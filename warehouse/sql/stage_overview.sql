@@ -1,4 +1,4 @@
--- runs of each stage: keys, rows, bytes, seconds and the latest run
+-- runs of each stage: keys, rows, bytes, wall and CPU seconds, peak memory and the latest run
 with runs as (
     select * from stage_runs
 ),
@@ -14,6 +14,8 @@ final as (
         sum(bytes)::bigint as bytes,
         sum(tokens_run)::bigint as tokens_run,
         sum(seconds) as seconds,
+        sum(cpu_seconds) as cpu_seconds,
+        max(peak_memory) as peak_memory,
         max(started_at) as last_started_at,
         arg_max(key, started_at) as last_key
     from runs

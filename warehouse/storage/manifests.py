@@ -5,8 +5,8 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,24 @@ from warehouse.storage.warehouse import FileRecord, Warehouse
 
 PASSED, FAILED = "passed", "failed"
 REBUILD = "run the same command again: it rebuilds this stage"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Stage runs that were made together, such as all pairs in one pass, and what one of them had of the cost."""
+
+    batch: str
+    """Key of the first of them; a stage run that was made alone is a batch of its own."""
+    batch_stages: int
+    batch_seconds: float
+    cpu_seconds: float
+    """The share of the one."""
+    peak_memory: int
+    """Bytes, of the process that made all of them."""
+
+
+ADDED_LATER = tuple(field.name for field in fields(Batch))
+"""Columns of ``stage_runs`` that manifests of version 0.1 lack."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,20 @@ class StageRun:
     quality: str
     flow_run_id: str | None
     started_at: datetime
+    """Of its batch."""
     seconds: float
+    """Its share of the batch's."""
+    batch: str | None = None
+    """See ``Batch``; None, as the four below, if nobody noted it: versions until 0.1 did not."""
+    batch_stages: int | None = None
+    batch_seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+
+    @property
+    def finished_at(self) -> datetime:
+        """When its batch was complete."""
+        return self.started_at + timedelta(seconds=self.seconds if self.batch_seconds is None else self.batch_seconds)
 
 
 def canonical_json(value: Any) -> str:
@@ -81,6 +112,7 @@ def commit(
     quality: str = PASSED,
     tokens_run: int = 0,
     flow_run_id: object = None,
+    batch: Batch | None = None,
 ) -> StageRun:
     """Write the manifest, the last write of a stage: makes its files visible if quality is ``passed``.
 
@@ -88,7 +120,8 @@ def commit(
         files: everything the stage wrote, tables and artifacts and quality results.
         settings: the stage's own settings, as hashed by ``stage_key``.
         started_at: with a time zone.
-        seconds: wall time of the stage.
+        seconds: wall time of the stage, or its share.
+        batch: what it was made with; None if unknown.
     """
     if quality not in (PASSED, FAILED):
         raise InputError(f"invalid quality {quality!r}", cure=f"use {PASSED!r} or {FAILED!r}")
@@ -108,6 +141,7 @@ def commit(
         None if flow_run_id is None else str(flow_run_id),
         started_at,
         seconds,
+        **({} if batch is None else asdict(batch)),
     )
     warehouse.write_rows("stage_runs", [asdict(run)], key, stage=stage)
     return run

@@ -19,7 +19,9 @@ COLLECTION = """select c.model, c.dtype, c.corpus, c.site, c.layers, c.n_layers,
 from collections as c
 inner join collection_overview as o using (collection)
 left join (
-    select collection, max(started_at + to_seconds(seconds)) as finished_at from stage_runs group by collection
+    select collection, max(started_at + to_seconds(coalesce(batch_seconds, seconds))) as finished_at
+    from stage_runs
+    group by collection
 ) as r using (collection)
 where collection = $collection"""
 

@@ -9,7 +9,13 @@ from dashboards.ui.reading import filled
 COMMON = {
     "bytes": st.column_config.NumberColumn("bytes", format="bytes"),
     "rows": st.column_config.NumberColumn("rows", format="localized"),
-    "seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
+    "seconds": st.column_config.NumberColumn("seconds", format="%.1f", help="Wall time of the work, with its checks."),
+    "cpu_seconds": st.column_config.NumberColumn("CPU seconds", format="%.1f"),
+    "peak_memory": st.column_config.NumberColumn(
+        "peak memory", format="bytes", help="The most that the process had held by then, in this stage or before."
+    ),
+    "batch_seconds": st.column_config.NumberColumn("batch seconds", format="%.1f"),
+    "batch_stages": st.column_config.NumberColumn("runs in batch", help="Runs made in one pass, which share its time."),
     "last_started_at": st.column_config.DatetimeColumn("last started", format="distance"),
     "started_at": st.column_config.DatetimeColumn("started", format="distance"),
     "flow_run": st.column_config.LinkColumn("in Prefect", display_text="open"),
@@ -22,18 +28,18 @@ STAGES = """with study(place, stage, made_by) as (
         (1, 'collect', 'ato run collect'), (2, 'moments', 'ato run operators'), (3, 'sae_weights', 'ato run saes'),
         (4, 'saes', 'ato run saes'), (5, 'features', 'ato run features'), (6, 'feature_scores', 'ato run features'),
         (7, 'explain', 'ato run explain'), (8, 'operators', 'ato run operators'), (9, 'evaluate', 'ato run evaluate'),
-        (10, 'causal', 'ato run causal')
+        (10, 'causal', 'ato run causal'), (11, 'report', 'ato report')
 ),
 runs as (
     select stage, count(*) as n_runs, count(*) filter (where quality = 'failed') as n_failed, sum(rows)::bigint as rows,
-        sum(bytes)::bigint as bytes, sum(seconds) as seconds, max(started_at) as last_started_at,
-        arg_max(flow_run_id, started_at) as flow_run_id
+        sum(bytes)::bigint as bytes, sum(seconds) as seconds, sum(cpu_seconds) as cpu_seconds, max(peak_memory) as peak_memory,
+        max(started_at) as last_started_at, arg_max(flow_run_id, started_at) as flow_run_id
     from stage_runs
     where collection = $collection
     group by stage
 )
 select case when n_runs is null then '– not yet run' when n_failed > 0 then '✗ failed' else '✓ complete' end as state,
-    stage, n_runs, n_failed, rows, bytes, seconds, last_started_at, made_by, $flow_runs || flow_run_id as flow_run
+    stage, n_runs, n_failed, rows, bytes, seconds, cpu_seconds, peak_memory, last_started_at, made_by, $flow_runs || flow_run_id as flow_run
 from study
 full join runs using (stage)
 order by place nulls last, stage"""
@@ -51,7 +57,8 @@ def stages(collection: str, flow_runs: str | None) -> None:
         filled(STAGES, collection=collection, flow_runs=flow_runs),
         _stages,
         note="In pipeline order. A run is one part of a stage, such as one pair of layers; it is kept until its "
-        "settings change. Failed: output failed validation and is hidden. sae_weights stays empty where SAEs are "
+        "settings change. Runs made in one pass share its time evenly, but for what each took alone: their seconds add "
+        "up to the wall time of the work. Failed: output failed validation and is hidden. sae_weights stays empty where SAEs are "
         "loaded, explain where no explanations were requested.",
     )
 
@@ -101,7 +108,8 @@ def _quality(rows: pl.DataFrame) -> None:
     st.dataframe(rows.drop("n_expectations", "n_expectations_failed"), hide_index=True, height=300)
 
 
-RUNS = """select started_at, stage, key, quality, rows, bytes, seconds, $flow_runs || flow_run_id as flow_run
+RUNS = """select started_at, stage, key, quality, rows, bytes, seconds, cpu_seconds, batch_stages, batch_seconds, peak_memory,
+    $flow_runs || flow_run_id as flow_run
 from stage_runs
 where collection = $collection
 order by started_at desc, key

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from flows.commands.show import EXAMPLES, draw_summary, show_stage, show_summary
+from flows.commands.show import EXAMPLES, draw_summary, folded_command, show_stage, show_summary
 from flows.commands.sql import MAX_SHOWN_ROWS
 from flows.stages import STAGES
 from warehouse.catalog.catalog import connect, rows
@@ -18,9 +18,34 @@ def test_the_summary_has_its_tables_and_queries_that_work(study, capsys):
     printed = capsys.readouterr().out
     for title in ("Sparse autoencoders", "Selected features", "Transport map", "Best fitted operator", "Causal check"):
         assert title in printed
+    words = " ".join(printed.split())
     for query in EXAMPLES:
-        assert query in printed
+        assert f'ato sql "{query}"' in words
         run_select(connect(), query)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_summary_fits_the_terminal_and_breaks_no_word(width, study, monkeypatch, capsys):
+    monkeypatch.setattr("flows.commands.show.WIDTH", width)
+    show_summary(study)
+    lines = capsys.readouterr().out.strip().splitlines()
+    lines = [line for line in lines if not line.startswith("Tables: ")]  # a path of any length
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
+
+
+def test_what_each_stage_took_is_a_table_with_a_dash_for_what_nobody_noted(study, capsys):
+    show_summary(study)
+    _, table = capsys.readouterr().out.split("What each stage took")
+    (saes,) = [line.split() for line in table.splitlines() if line.startswith("saes ")]
+    assert saes[3:6] == ["s", "–", "–"]
+
+
+def test_afolded_command_command_is_the_same_command():
+    command = f'ato sql "{EXAMPLES[0]}"'
+    folded = folded_command(command, 60)
+    assert max(map(len, folded)) <= 60
+    assert " ".join("\n".join(folded).split()) == command
 
 
 def test_the_picture_needs_nothing_from_elsewhere(study, tmp_path):

@@ -1,13 +1,18 @@
 """Stage runs: keys follow what made a result, and a stage is complete when its manifest and its files are."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from ato.errors import DamagedFileError, InputError
+from warehouse.catalog.catalog import connect, rows
 from warehouse.storage.manifests import (
+    ADDED_LATER,
     FAILED,
+    Batch,
     canonical_json,
     manifest,
     manifest_path,
@@ -60,6 +65,39 @@ def test_manifest_comes_back_as_it_was_committed(store, committed):
     assert manifests(store) == [committed]
     assert (committed.rows, committed.settings, committed.inputs) == (3, '{"k":8}', ("c", "d"))
     assert committed.bytes == sum(f.bytes for f in committed.files)
+
+
+def test_what_a_batch_cost_comes_back(store, commit_files):
+    batch = Batch("saes-1", batch_stages=3, batch_seconds=9.0, cpu_seconds=4.0, peak_memory=10**9)
+    run = commit_files(store, [], batch=batch)
+    assert manifest(store, "saes", "saes-1") == run
+    assert (run.batch, run.batch_stages, run.batch_seconds) == ("saes-1", 3, 9.0)
+    assert run.finished_at - run.started_at == timedelta(seconds=9)
+
+
+def as_of_before(store, stage, key):
+    """Take the columns that were added later out of a manifest."""
+    path = Path(store.root, manifest_path(stage, key))
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(list(ADDED_LATER)), path)
+
+
+def test_a_manifest_of_before_is_read_and_shows_null_for_what_it_lacks(store, commit_files):
+    batch = Batch("b", batch_stages=1, batch_seconds=2.0, cpu_seconds=4.0, peak_memory=5)
+    for key, more in (("a", {}), ("b", {"batch": batch}), ("c", {})):
+        commit_files(store, [], key=key, **more)
+    query = "select key, seconds, batch_seconds, cpu_seconds, peak_memory from stage_runs order by key"
+    new = {"key": "b", "seconds": 1.5, "batch_seconds": 2.0, "cpu_seconds": 4.0, "peak_memory": 5}
+    old = {"seconds": 1.5, "batch_seconds": None, "cpu_seconds": None, "peak_memory": None}
+    for key in ("a", "c"):
+        as_of_before(store, "saes", key)
+    assert stage_problem(store, "saes", "a") is None
+    assert rows(store, query) == [{"key": "a"} | old, new, {"key": "c"} | old]
+    assert rows(store, "select seconds, cpu_seconds, peak_memory from stage_overview") == [
+        {"seconds": 4.5, "cpu_seconds": 4.0, "peak_memory": 5}
+    ]
+    as_of_before(store, "saes", "b")
+    assert rows(store, query)[1] == {"key": "b"} | old
+    assert connect(store).sql("select count(*), count(batch) from stage_runs").fetchall() == [(3, 0)]
 
 
 def test_committing_again_replaces_the_manifest(store, committed, commit_files):
