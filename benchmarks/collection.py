@@ -133,8 +133,9 @@ class Collection:
 
     def run(self) -> None:
         """Run the model over all shards and store them."""
-        for _ in self._source.blocks():
-            pass
+        from ato.residuals import run_pass
+
+        run_pass(self._source, [])
 
     def remove(self) -> int:
         """Remove what was stored; returns the bytes of the activations."""
