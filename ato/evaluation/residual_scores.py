@@ -82,6 +82,7 @@ class PairScores:
         source_layer, target_layer: the pair.
         operators: name -> operator from source to target.
         whitened: False leaves ``r2_whitened`` unknown, which saves half of the work.
+        single: rows will be float32, as those of blocks are: the operators are kept in that precision alone.
 
     Raises:
         LayerError: the moments lack a layer.
@@ -96,12 +97,15 @@ class PairScores:
         operators: Mapping[str, AffineMap],
         *,
         whitened: bool = True,
+        single: bool = False,
     ):
         source, target = (Whitening.of_layer(moments, layer) for layer in (source_layer, target_layer))
-        self.source_layer, self.target_layer, self.operators = source_layer, target_layer, dict(operators)
+        self.source_layer, self.target_layer = source_layer, target_layer
+        self.operators = tuple(operators)
+        """Their names."""
         self._whitened = whitened
         d_in, d_out = len(source.mean), len(target.mean)
-        for name, operator in self.operators.items():
+        for name, operator in operators.items():
             if operator.matrix.shape != (d_out, d_in):
                 raise InputError(
                     f"operator {name!r} has shape {operator.matrix.shape}",
@@ -110,13 +114,15 @@ class PairScores:
                 )
         # Rounded once, so that the bias can be corrected for exactly what is subtracted.
         x_mean, y_mean = (w.mean.astype(np.float32).astype(np.float64) for w in (source, target))
-        maps = self.operators.values()
+        maps, kept = operators.values(), np.float32 if single else np.float64
         self._constants = _Constants(
             x_mean=x_mean,
             y_mean=y_mean,
             update_mean=y_mean - x_mean if d_in == d_out else None,
             whitening=target.matrix,
-            matrices=tuple(operator.matrix.T if operator.matrix.any() else None for operator in maps),
+            matrices=tuple(
+                operator.matrix.T.astype(kept, order="C") if operator.matrix.any() else None for operator in maps
+            ),
             biases=tuple(operator.matrix @ x_mean + operator.bias - y_mean for operator in maps),
         )
         self._sums: DocumentSums[_PairSums] = DocumentSums()
@@ -170,7 +176,7 @@ class PairScores:
 
     def _signature(self) -> list[object]:
         """What two accumulators must share to be merged."""
-        return [list(self.operators), *((array.shape, array.tobytes()) for array in arrays_of(self._constants))]
+        return [self.operators, *((array.shape, array.tobytes()) for array in arrays_of(self._constants))]
 
     def result(self, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> dict[str, ResidualScore]:
         """Name -> scores with intervals; all operators see the same resamples.
@@ -204,8 +210,8 @@ class PairScores:
         Raises:
             DataError: no token was seen.
         """
-        names, column = list(self.operators), SCORES.index(score)
-        i, j = names.index(first), names.index(second)
+        column = SCORES.index(score)
+        i, j = self.operators.index(first), self.operators.index(second)
 
         def differences(statistics: _Statistics) -> np.ndarray:
             scores = self._scores(statistics)[:, :, column]
@@ -247,7 +253,7 @@ def _as_tensors(
     constants: _Constants[np.ndarray], dtype: torch.dtype, device: torch.device
 ) -> _Constants[torch.Tensor]:
     def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(array.copy(), dtype=dtype, device=device)
+        return torch.as_tensor(np.require(array, requirements=["C", "W"]), dtype=dtype, device=device)
 
     def tensor_or_none(array: np.ndarray | None) -> torch.Tensor | None:
         return None if array is None else tensor(array)
