@@ -16,7 +16,7 @@ import torch
 from ato.errors import DataError, InputError, MismatchError
 from ato.evaluation.error_sums import ErrorSums, Target, TargetSums, error_sums, target_sums
 from ato.evaluation.residual_formulas import SCORES, ResidualScore, TargetSquares, five_scores, varying
-from ato.moments.whitening import RESOLUTION, Whitening
+from ato.moments.whitening import RESOLUTION, Whitening, groups_of
 from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.matmul import matmul
@@ -99,12 +99,13 @@ class PairScores:
         whitened: bool = True,
         single: bool = False,
     ):
-        source, target = (Whitening.of_layer(moments, layer) for layer in (source_layer, target_layer))
+        target = Whitening.of_layer(moments, target_layer)
+        source_mean = moments.variation(source_layer, groups_of(moments, "train"))[1]
         self.source_layer, self.target_layer = source_layer, target_layer
         self.operators = tuple(operators)
         """Their names."""
         self._whitened = whitened
-        d_in, d_out = len(source.mean), len(target.mean)
+        d_in, d_out = len(source_mean), len(target.mean)
         for name, operator in operators.items():
             if operator.matrix.shape != (d_out, d_in):
                 raise InputError(
@@ -113,7 +114,7 @@ class PairScores:
                     cure=f"score operators of the shape {(d_out, d_in)} here",
                 )
         # Rounded once, so that the bias can be corrected for exactly what is subtracted.
-        x_mean, y_mean = (w.mean.astype(np.float32).astype(np.float64) for w in (source, target))
+        x_mean, y_mean = (mean.astype(np.float32).astype(np.float64) for mean in (source_mean, target.mean))
         maps, kept = operators.values(), np.float32 if single else np.float64
         self._constants = _Constants(
             x_mean=x_mean,

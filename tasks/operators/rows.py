@@ -17,7 +17,10 @@ from tasks.operators.work import FitWork
 def columns_from_moments(work: FitWork, pair: PairStage, operator: TransportOperator) -> dict[str, Any]:
     """What is known of an operator before a test token is scored, as columns of its row."""
     moments = work.moments.own
-    by_split = {split: residual_scores_from_moments(operator, moments, *pair.keys, split) for split in ("train", "val")}
+    by_split = {
+        split: residual_scores_from_moments(operator, moments, *pair.keys, split, whitened=False)
+        for split in ("train", "val")
+    }
     return {
         "n_unpaired": work.study.row.n_kept - moments.variation(pair.target_layer, moments.groups)[0],
         "r2_train": by_split["train"].r2.value,

@@ -73,27 +73,30 @@ def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSetti
     work = FitWork(study, settings, moments)
     with Progress("operators", 2 * len(pairs), "pairs") as progress:
         fits: dict[str, dict[str, OperatorFit]] = {}
-        for pair in sorted(pairs, key=lambda pair: pair.layers):  # the factorisations of a source are shared
+        pairs = sorted(pairs, key=lambda pair: pair.layers)  # the factorisations of a source are shared
+        for pair in pairs:
             own = fits[pair.stage.key] = {}
             for method in pair.methods:
                 own[method] = _fit(work, pair, method, own)
             progress.advance()
-        scores = {
-            pair.stage.key: PairScores(
+        scorers = [
+            partial(
+                PairScores,
                 moments.own,
                 *pair.keys,
                 {method: fit.operator for method, fit in fits[pair.stage.key].items()},
                 single=True,
             )
             for pair in pairs
-        }
+        ]
+        scores = dict(zip(fits, run_tasks(scorers), strict=True))
         known = {
             pair.stage.key: run_tasks(
                 [partial(columns_from_moments, work, pair, fit.operator) for fit in fits[pair.stage.key].values()]
             )
             for pair in pairs
         }
-        del moments, work  # nothing more is asked of them, and they are as large as all operators
+        del moments, work, scorers  # nothing more is asked of them, and they are as large as all operators
         return_freed_memory()
         source, layers = paired_source(study, settings), {key for pair in pairs for key in pair.keys}
         run_pass(source, [*scores.values()], layers=sorted(layers), splits=["test"])
