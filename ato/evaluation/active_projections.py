@@ -1,7 +1,7 @@
 """Projections of residuals, true and predicted, on SAE decoder rows: at the active (token, feature) pairs only."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,23 +66,21 @@ class ActiveProjections:
         operators: Mapping[str, tuple[Layer, TransportOperator]],
         dtype: torch.dtype,
     ):
-        self._target, self._operators = target_layer, list(operators.values())
+        self._target, maps = target_layer, list(operators.values())
         self._rows = sae.decoder_directions.to(dtype)
         self._bias = sae.b_dec.to(dtype)
-        self.sources = sorted({source for source, _ in self._operators})
+        self._layers = [source for source, _ in maps]
+        self.sources = sorted(set(self._layers))
         # Residuals are far from zero: less a mean of theirs, float32 products lose nothing.
-        means = {source: self._mean_of(source) for source in self.sources}
+        means = {source: _mean_of([operator for layer, operator in maps if layer == source]) for source in self.sources}
         self._offsets = {source: mean.to(self._rows) for source, mean in means.items()}
         u, b_dec = sae.decoder_directions.double().cpu(), sae.b_dec.double().cpu()
         self._kept = {source: (u @ (mean - b_dec)).to(self._rows) for source, mean in means.items()}
         size = self._rows.numel() * self._rows.element_size()
-        folds = size * len(self._operators) <= FOLDED_BYTES
-        self._folded = [self._fold(u, b_dec, op, means[source]) for source, op in self._operators] if folds else None
-
-    def _mean_of(self, source: Layer) -> torch.Tensor:
-        operators = [operator for layer, operator in self._operators if layer == source]
-        means = [operator.x_mean for operator in operators if operator.x_mean is not None]
-        return torch.from_numpy(means[0] if means else np.zeros(operators[0].d_in))
+        folds = size * len(maps) <= FOLDED_BYTES
+        # One of the two is kept: either takes as much memory as all the rest.
+        self._folded = [self._fold(u, b_dec, op, means[source]) for source, op in maps] if folds else []
+        self._operators = [] if folds else [operator for _, operator in maps]
 
     def _fold(self, u: torch.Tensor, b_dec: torch.Tensor, operator: TransportOperator, offset: torch.Tensor) -> _Folded:
         matrix = torch.from_numpy(operator.matrix)
@@ -96,7 +94,7 @@ class ActiveProjections:
     def of_rows(self, residuals: Mapping[Layer, torch.Tensor], active: ActiveFeatures) -> Projections:
         """Projections of rows [n, d] at the layers of the sources and the target, at the active features of these."""
         feature, m = active.feature, len(active.feature)
-        stacked = torch.empty((1 + len(self._operators), m), dtype=self._rows.dtype, device=self._rows.device)
+        stacked = torch.empty((1 + len(self._layers), m), dtype=self._rows.dtype, device=self._rows.device)
         kept = torch.empty((len(self.sources), m), dtype=self._rows.dtype, device=self._rows.device)
         starts = torch.searchsorted(active.token, torch.arange(active.n + 1, device=feature.device))
         sites = torch.sparse_csr_tensor(
@@ -112,14 +110,20 @@ class ActiveProjections:
             centred = x - self._offsets[source]
             own = at_pairs(centred, self._rows)
             kept[row] = own + self._kept[source][feature]
-            for number, (layer, operator) in enumerate(self._operators, start=1):
+            for number, layer in enumerate(self._layers, start=1):
                 if layer != source:
                     continue
-                if self._folded is None:
-                    stacked[number] = at_pairs(operator(x) - self._bias, self._rows)
+                if self._operators:
+                    stacked[number] = at_pairs(self._operators[number - 1](x) - self._bias, self._rows)
                     continue
                 folded = self._folded[number - 1]
                 stacked[number] = folded.constant[feature]
                 if folded.rows is not None:
                     stacked[number] += own if folded.rows is self._rows else at_pairs(centred, folded.rows)
         return Projections(stacked[0], kept, stacked[1:], stacked)
+
+
+def _mean_of(operators: Sequence[TransportOperator]) -> torch.Tensor:
+    """Mean of the source that these operators share, zero where none of them has it."""
+    means = [operator.x_mean for operator in operators if operator.x_mean is not None]
+    return torch.from_numpy(means[0] if means else np.zeros(operators[0].d_in))

@@ -126,10 +126,7 @@ class CanonicalModes:
         Raises:
             DataError: y does not vary, so that no share of its variance is defined.
         """
-        if not y.kept:
-            raise DataError(
-                "the target does not vary on train", where=f"layer {target}", cure="use more tokens or another layer"
-            )
+        _check_varies(y, target)
         left, rho, right = np.linalg.svd(y.matrix.T @ sxy.T @ x.matrix / x.n, full_matrices=y.kept > x.kept)
         m = len(rho)
         y_basis = y.matrix @ left
@@ -174,6 +171,36 @@ class CanonicalModes:
             Whitening.from_scatter(mean_x, x.T @ x, len(x)),
             Whitening.from_scatter(mean_y, y.T @ y, len(x)),
             x.T @ y,
+        )
+
+
+@dataclass(frozen=True)
+class CanonicalCorrelations:
+    """The correlations of ``CanonicalModes`` without their directions: all that a permutation null is asked for."""
+
+    rho_in_sample: np.ndarray
+    """[m], descending, in [0, 1]."""
+    d_kept: int
+    """Directions of y above the relative cut."""
+
+    def ceiling(self, rank: int) -> float:
+        """As ``CanonicalModes.ceiling``."""
+        return float(np.sum(self.rho_in_sample[: checked_rank(rank)] ** 2) / self.d_kept)
+
+    @classmethod
+    def from_moments(cls, moments: "Moments", source: Layer, target: int) -> "CanonicalCorrelations":
+        """On all train folds, at a fraction of the cost of the modes; raises as ``CanonicalModes.from_moments``."""
+        x, y = (Whitening.of_layer(moments, layer) for layer in (source, target))
+        _check_varies(y, target)
+        sxy = moments.cross(source, target, groups_of(moments, "train"))
+        rho = np.linalg.svd(y.matrix.T @ sxy.T @ x.matrix / x.n, compute_uv=False)
+        return cls(np.clip(rho, 0.0, 1.0), y.kept)
+
+
+def _check_varies(y: Whitening, target: int | None) -> None:
+    if not y.kept:
+        raise DataError(
+            "the target does not vary on train", where=f"layer {target}", cure="use more tokens or another layer"
         )
 
 

@@ -1,6 +1,7 @@
 """How well operators predict each SAE feature of the target layer on the tokens where the SAE activates it."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,16 +61,21 @@ class FeatureTransport:
         *,
         dtype: torch.dtype = torch.float32,
     ):
-        self._sae, self._target, self._operators, self._dtype = sae, target_layer, dict(operators), dtype
-        self._projections = ActiveProjections(sae, target_layer, self._operators, dtype)
+        self._sae, self._target = sae, target_layer
+        self._sources = {name: source for name, (source, _) in operators.items()}
+        self._projections = ActiveProjections(sae, target_layer, operators, dtype)
         self._shift = sae.b_dec.double() @ sae.decoder_directions.T.double()
         self.n_tokens = 0
         self._documents = DocumentsOfFeatures(sae.d_sae)
-        n_operators, n_sources = len(self._operators), len(self._projections.sources)
-        self._sums = FeatureSums.zeros(DOCUMENT_GROUPS, n_operators, n_sources, sae.d_sae, self._shift.device)
+        n_operators = len(operators)
+        self._sums = self._no_sums()
         self._sample = TokenSample(
             sae.d_sae, SAMPLED_TOKENS, "random", n_values=1 + n_operators, with_keys=False, seed=None
         )
+
+    def _no_sums(self) -> FeatureSums[torch.Tensor]:
+        n_sources = len(self._projections.sources)
+        return FeatureSums.zeros(DOCUMENT_GROUPS, len(self._sources), n_sources, self._sae.d_sae, self._shift.device)
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "FeatureTransport":
         """Take a block into account; ``active`` is the encoding of its target residuals if the caller has it."""
@@ -110,10 +116,11 @@ class FeatureTransport:
             MismatchError: they are of different SAEs, layers or operators.
         """
         if (self._sae.weights_hash, self._target) != (other._sae.weights_hash, other._target) or list(
-            self._operators
-        ) != list(other._operators):
+            self._sources
+        ) != list(other._sources):
             raise MismatchError("feature scores of different SAEs or operators cannot be added")
-        total = FeatureTransport(self._sae, self._target, self._operators, dtype=self._dtype)
+        total = copy(self)
+        total.n_tokens, total._documents, total._sums = 0, DocumentsOfFeatures(self._sae.d_sae), self._no_sums()
         total._sample = self._sample + other._sample
         for part in (self, other):
             total.n_tokens += part.n_tokens
@@ -145,7 +152,7 @@ class FeatureTransport:
         judged = n_active >= max(min_active, 2)
         low, high = self._limits(bootstrap)
         results = {}
-        for row, (name, (source, _)) in enumerate(self._operators.items()):
+        for row, (name, source) in enumerate(self._sources.items()):
             scores = point_scores(sums, row, self._projections.sources.index(source), shift, deviations)
             known = {score: np.where(judged & np.isfinite(x), x, np.nan) for score, x in scores.items()}
             estimate = EstimateArray(known.pop("r2"), low[row], high[row]).bounded_where(judged & (n_documents >= 2))
@@ -163,7 +170,7 @@ class FeatureTransport:
 
     def _limits(self, bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit of r2, [operators, d_sae] each; chunks of features see the same resamples."""
-        low = np.full((len(self._operators), self._sae.d_sae), np.nan)
+        low = np.full((len(self._sources), self._sae.d_sae), np.nan)
         high, groups = low.copy(), self._sums.by_group
         seen = (groups.n.sum(1) > 0).nonzero()[:, 0]
 

@@ -16,7 +16,7 @@ import torch
 from ato.errors import DataError, InputError, MismatchError
 from ato.evaluation.error_sums import ErrorSums, Target, TargetSums, error_sums, target_sums
 from ato.evaluation.residual_formulas import SCORES, ResidualScore, TargetSquares, five_scores, varying
-from ato.moments.whitening import RESOLUTION, Whitening
+from ato.moments.whitening import RESOLUTION, Whitening, groups_of
 from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.matmul import matmul
@@ -82,6 +82,7 @@ class PairScores:
         source_layer, target_layer: the pair.
         operators: name -> operator from source to target.
         whitened: False leaves ``r2_whitened`` unknown, which saves half of the work.
+        single: rows will be float32, as those of blocks are: the operators are kept in that precision alone.
 
     Raises:
         LayerError: the moments lack a layer.
@@ -96,12 +97,16 @@ class PairScores:
         operators: Mapping[str, AffineMap],
         *,
         whitened: bool = True,
+        single: bool = False,
     ):
-        source, target = (Whitening.of_layer(moments, layer) for layer in (source_layer, target_layer))
-        self.source_layer, self.target_layer, self.operators = source_layer, target_layer, dict(operators)
+        target = Whitening.of_layer(moments, target_layer)
+        source_mean = moments.variation(source_layer, groups_of(moments, "train"))[1]
+        self.source_layer, self.target_layer = source_layer, target_layer
+        self.operators = tuple(operators)
+        """Their names."""
         self._whitened = whitened
-        d_in, d_out = len(source.mean), len(target.mean)
-        for name, operator in self.operators.items():
+        d_in, d_out = len(source_mean), len(target.mean)
+        for name, operator in operators.items():
             if operator.matrix.shape != (d_out, d_in):
                 raise InputError(
                     f"operator {name!r} has shape {operator.matrix.shape}",
@@ -109,14 +114,16 @@ class PairScores:
                     cure=f"score operators of the shape {(d_out, d_in)} here",
                 )
         # Rounded once, so that the bias can be corrected for exactly what is subtracted.
-        x_mean, y_mean = (w.mean.astype(np.float32).astype(np.float64) for w in (source, target))
-        maps = self.operators.values()
+        x_mean, y_mean = (mean.astype(np.float32).astype(np.float64) for mean in (source_mean, target.mean))
+        maps, kept = operators.values(), np.float32 if single else np.float64
         self._constants = _Constants(
             x_mean=x_mean,
             y_mean=y_mean,
             update_mean=y_mean - x_mean if d_in == d_out else None,
             whitening=target.matrix,
-            matrices=tuple(operator.matrix.T if operator.matrix.any() else None for operator in maps),
+            matrices=tuple(
+                operator.matrix.T.astype(kept, order="C") if operator.matrix.any() else None for operator in maps
+            ),
             biases=tuple(operator.matrix @ x_mean + operator.bias - y_mean for operator in maps),
         )
         self._sums: DocumentSums[_PairSums] = DocumentSums()
@@ -170,7 +177,7 @@ class PairScores:
 
     def _signature(self) -> list[object]:
         """What two accumulators must share to be merged."""
-        return [list(self.operators), *((array.shape, array.tobytes()) for array in arrays_of(self._constants))]
+        return [self.operators, *((array.shape, array.tobytes()) for array in arrays_of(self._constants))]
 
     def result(self, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> dict[str, ResidualScore]:
         """Name -> scores with intervals; all operators see the same resamples.
@@ -204,8 +211,8 @@ class PairScores:
         Raises:
             DataError: no token was seen.
         """
-        names, column = list(self.operators), SCORES.index(score)
-        i, j = names.index(first), names.index(second)
+        column = SCORES.index(score)
+        i, j = self.operators.index(first), self.operators.index(second)
 
         def differences(statistics: _Statistics) -> np.ndarray:
             scores = self._scores(statistics)[:, :, column]
@@ -247,7 +254,7 @@ def _as_tensors(
     constants: _Constants[np.ndarray], dtype: torch.dtype, device: torch.device
 ) -> _Constants[torch.Tensor]:
     def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(array.copy(), dtype=dtype, device=device)
+        return torch.as_tensor(np.require(array, requirements=["C", "W"]), dtype=dtype, device=device)
 
     def tensor_or_none(array: np.ndarray | None) -> torch.Tensor | None:
         return None if array is None else tensor(array)

@@ -10,6 +10,9 @@ import numpy as np
 
 from ato.errors import DamagedFileError, InputError
 
+_OPEN_ARRAYS = 32
+"""Arrays read before a file is closed and opened again."""
+
 
 class _Digest:
     """SHA-256 over names, shapes, types and bytes of arrays, taken in the order of their names."""
@@ -70,11 +73,15 @@ def read_tensors(
             header = json.loads((file.metadata() or {}).get("ato", "{}"))
             if not isinstance(header, dict) or header.get("kind") != kind:
                 raise DamagedFileError(f"the file does not contain {article} {kind}", where=path)
-            for name in sorted(file.keys()):
-                array = file.get_tensor(name)
-                digest.add(name, array)
-                if wanted(name):
-                    arrays[name] = array
+            names = sorted(file.keys())
+        # The file is mapped, and what was read of it stays in memory until it is closed: a part of it at a time.
+        for start in range(0, len(names), _OPEN_ARRAYS):
+            with safe_open(str(path), framework="numpy") as file:
+                for name in names[start : start + _OPEN_ARRAYS]:
+                    array = file.get_tensor(name)
+                    digest.add(name, array)
+                    if wanted(name):
+                        arrays[name] = array
     except (SafetensorError, ValueError, TypeError, OSError) as error:
         raise DamagedFileError(f"not a readable {kind} ({error})", where=path, cure="write it again") from None
     if header.pop("sha256", None) != str(digest):

@@ -81,7 +81,8 @@ class Whitening:
         return _WHITENINGS.get(moments, (layer, tuple(names)), make)
 
 
-_WHITENINGS: Memo[tuple[Layer, tuple[str, ...]], Whitening] = Memo(capacity=4)
+_WHITENINGS: Memo[tuple[Layer, tuple[str, ...]], Whitening] = Memo(capacity=12)
+"""Of so many layers that the pairs of a study, source by source, seldom ask for one again that was forgotten."""
 
 
 def groups_of(moments: "Moments", split: str | Sequence[str]) -> list[str]:

@@ -158,4 +158,5 @@ def run_pass(
         rows += block.n
         if on_block is not None:
             on_block(block)
+        del block  # the next one is made before the loop would let go of it
     return rows

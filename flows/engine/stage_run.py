@@ -16,6 +16,7 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from ato.errors import AtoError
+from ato.numerics.freed_memory import return_freed_memory
 from flows.engine.forms import name_of
 from flows.settings import Settings
 from flows.stages import FLOWS, STAGES, joint_triggers, labels
@@ -54,6 +55,8 @@ def stage_run(stage: str, settings: Settings, collection: str | None = None) -> 
     except Exception:
         say(stage, f"{of} failed; remove the cause and run it again: completed stages are skipped")
         raise
+    finally:
+        return_freed_memory()
 
 
 def _slot(settings: Settings) -> Any:

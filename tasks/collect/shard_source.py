@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ato.text.splits import in_splits
 from tasks.collect.plan import CollectionPlan, make_plan, part_path
 from tasks.settings import CollectSettings
 from warehouse.datasets.sequences import read_shard
-from warehouse.datasets.stored_source import read_block, write_block
+from warehouse.datasets.stored_source import Pending, read_block, stage_block
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
 if TYPE_CHECKING:
@@ -86,14 +87,16 @@ class CollectingSource:
         """All shards in order; layers and splits as in every residual source."""
         with ThreadPoolExecutor(1, thread_name_prefix="shard-writer") as writer:
             writing: Future[None] | None = None
-            for number, shard in zip(self._numbers, self._shards()):
+            shards = self._shards()
+            for number in self._numbers:
+                shard = next(shards)
                 self.records.append(shard.record)
                 self.tokens_run += shard.tokens_run
                 block = shard.block
-                if shard.is_new:
+                if shard.is_new and self._settings.store_activations:
                     if writing is not None:
                         writing.result()  # one shard in flight: memory stays bounded, a full disk stops the run
-                    writing = writer.submit(self._store, number, block, shard.record)
+                    writing = self._store(writer, number, block, shard.record)
                 self._on_tokens(sum(shard.record["tokens"].values()))
                 block = block.select(in_splits(block.group, splits, self.n_folds)) if splits is not None else block
                 yield block if layers is None else block.at(layers)
@@ -176,13 +179,24 @@ class CollectingSource:
         }
         return _Shard(block, record, source.tokens_run, is_new=True)
 
-    def _store(self, number: int, block: ResidualBlock, record: dict[str, Any]) -> None:
-        """Write a shard's data files, then its record."""
-        if self._settings.store_activations:
-            files = write_block(self._warehouse, self._collection, number, block)
-            record["files"] = [vars(file) for file in files]
-            text = json.dumps(record)
-            self._warehouse.publish_artifact(lambda path: path.write_text(text), *self._record_path(number))
+    def _store(
+        self, writer: ThreadPoolExecutor, number: int, block: ResidualBlock, record: dict[str, Any]
+    ) -> "Future[None]":
+        """Store a shard: the writer at least waits for the disk.
+
+        A model on the CPU is not run meanwhile: beside a thread that writes, its own would wait for one another, and two
+        shards would be in memory. An accelerator goes on.
+        """
+        stage = partial(stage_block, self._warehouse, self._collection, number, block)
+        if all(model.device.type == "cpu" for model in self._models):
+            return writer.submit(self._publish, number, stage(), record)
+        return writer.submit(lambda: self._publish(number, stage(), record))
+
+    def _publish(self, number: int, pending: Pending, record: dict[str, Any]) -> None:
+        """Publish a shard's data files, then its record."""
+        record["files"] = [vars(file) for file in pending()]
+        text = json.dumps(record)
+        self._warehouse.publish_artifact(lambda path: path.write_text(text), *self._record_path(number))
 
     def _record_path(self, number: int) -> tuple[str, ...]:
         return part_path(self._collection, f"shard-{number:05d}.json")

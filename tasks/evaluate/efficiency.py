@@ -1,13 +1,16 @@
 """What rank a pair's map needs: efficiency against its ceilings, canonical correlations and subspace sizes."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ato.evaluation.ceilings import CanonicalModes, lts_rank_null
+from ato.evaluation.ceilings import CanonicalCorrelations, CanonicalModes, lts_rank_null
 from ato.evaluation.held_out_ceilings import ModeResult, ModeScores, RankScore
 from ato.evaluation.svd_rank_curve import svd_rank_curve
+from ato.numerics.parallel import run_tasks
 from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator_from_moments
 from ato.residuals import Consumer
@@ -23,6 +26,19 @@ WIDE_BRACKET = 0.05
 """A ceiling whose in-sample and held-out ends differ by more is flagged: it is not known well enough."""
 
 
+@dataclass(frozen=True)
+class _FromMoments:
+    """What the moments say of a pair, before a token is scored."""
+
+    scores: ModeScores
+    """Of its canonical modes from train."""
+    ranks: list[int]
+    r2_svd: dict[int, float | None]
+    """Rank -> whitened R2 of the study's truncated ridge operator."""
+    null: CanonicalCorrelations | None
+    """Of the permutation null: documents of y shuffled against x."""
+
+
 class RankEvaluation:
     """Efficiency curve, canonical correlations and subspace sizes of every pair, published and corrected side by side."""
 
@@ -36,7 +52,7 @@ class RankEvaluation:
             )
             for pair in pairs
         }
-        self._scores: dict[str, ModeScores] = {}
+        self._known: dict[str, _FromMoments] = {}
 
     @property
     def stages(self) -> Sequence[tuple[int, Stage]]:
@@ -45,33 +61,37 @@ class RankEvaluation:
 
     def consumers(self, moments: StudyMoments) -> list[Consumer]:
         """Canonical modes from train, re-measured on the test tokens."""
-        self._moments = moments
-        self._scores = {
-            key: ModeScores(CanonicalModes.from_moments(moments.own, *pair.keys))
-            for key, (pair, stage) in self._stages.items()
-            if not stage.complete
-        }
-        return list(self._scores.values())
+        missing = {key: pair for key, (pair, stage) in self._stages.items() if not stage.complete}
+        known = run_tasks([partial(self._from_moments, moments, pair) for pair in missing.values()])
+        self._known = dict(zip(missing, known, strict=True))
+        return [known.scores for known in self._known.values()]
+
+    def _from_moments(self, moments: StudyMoments, pair: PairStage) -> _FromMoments:
+        modes = CanonicalModes.from_moments(moments.own, *pair.keys)
+        ranks = sorted({min(rank, modes.d_kept, self._study.row.d_model) for rank in self._ranks})
+        r2_svd = svd_rank_curve(self._ridge(moments, pair), moments.own, *pair.keys, ranks)
+        null = None
+        if moments.permuted is not None:
+            permuted, keys = moments.permuted_pair(*pair.layers)
+            null = CanonicalCorrelations.from_moments(permuted, *keys)
+        return _FromMoments(ModeScores(modes), ranks, r2_svd, null)
 
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the three tables of each pair."""
-        for key, scores in self._scores.items():
-            self._commit_pair(*self._stages[key], scores)
+        for key, known in self._known.items():
+            self._commit_pair(*self._stages[key], known)
             on_stage()
 
-    def _commit_pair(self, pair: PairStage, stage: Stage, scores: ModeScores) -> None:
-        modes = scores.modes
-        ranks = sorted({min(rank, modes.d_kept, self._study.row.d_model) for rank in self._ranks})
-        result = scores.result(ranks, self._study.bootstrap)
-        paper = svd_rank_curve(self._ridge(pair), self._moments.own, *pair.keys, ranks)
-        null = self._null(pair)
+    def _commit_pair(self, pair: PairStage, stage: Stage, known: _FromMoments) -> None:
+        modes, null = known.scores.modes, known.null
+        result = known.scores.result(known.ranks, self._study.bootstrap)
         shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
         n_modes = len(modes.rho_in_sample)
         with stage:
             stage.write(
                 "efficiency",
                 [
-                    self._efficiency_row(score, paper[score.rank], modes, result, null) | shared
+                    self._efficiency_row(score, known.r2_svd[score.rank], modes, result, null) | shared
                     for score in result.ranks
                 ],
             )
@@ -90,18 +110,11 @@ class RankEvaluation:
             )
             stage.write("subspaces", [self._subspace_row(modes, result, null) | shared])
 
-    def _ridge(self, pair: PairStage) -> TransportOperator:
+    def _ridge(self, moments: StudyMoments, pair: PairStage) -> TransportOperator:
         """The pair's ridge operator, fitted here if the settings leave it out: the study's rank curve truncates it."""
         if "ridge" in pair.methods:
             return pair.load("ridge")
-        return fit_operator_from_moments(self._moments.own, *pair.keys, "ridge", alphas=self._operators.alphas).operator
-
-    def _null(self, pair: PairStage) -> CanonicalModes | None:
-        """The canonical modes of the permutation null: documents of y shuffled against x."""
-        if self._moments.permuted is None:
-            return None
-        permuted, keys = self._moments.permuted_pair(*pair.layers)
-        return CanonicalModes.from_moments(permuted, *keys)
+        return fit_operator_from_moments(moments.own, *pair.keys, "ridge", alphas=self._operators.alphas).operator
 
     def _efficiency_row(
         self,
@@ -109,7 +122,7 @@ class RankEvaluation:
         r2_svd: float | None,
         modes: CanonicalModes,
         result: ModeResult,
-        null: CanonicalModes | None,
+        null: CanonicalCorrelations | None,
     ) -> dict[str, Any]:
         in_sample, held_out, d_model = score.ceiling_in_sample, score.ceiling_held_out, self._study.row.d_model
         return {
@@ -128,7 +141,9 @@ class RankEvaluation:
             "efficiency_paper": None if r2_svd is None or in_sample == 0 else r2_svd / in_sample,
         }
 
-    def _subspace_row(self, modes: CanonicalModes, result: ModeResult, null: CanonicalModes | None) -> dict[str, Any]:
+    def _subspace_row(
+        self, modes: CanonicalModes, result: ModeResult, null: CanonicalCorrelations | None
+    ) -> dict[str, Any]:
         held_out, in_sample = result.sizes_held_out, modes.sizes
         measurable = bool(np.nansum(result.rho_held_out**2) > 0)
         return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments
 from ato.evaluation.feature_scores import FeatureScores
 from ato.evaluation.feature_transport import FeatureTransport
+from ato.numerics.parallel import run_tasks
 from ato.residuals import Consumer
-from ato.saes import SharedEncoding, SparseAutoencoder
+from ato.saes import SharedEncoding
 from tasks.collect.moments import StudyMoments
 from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import say
@@ -32,6 +34,15 @@ class FeatureStage:
     stage: Stage
 
 
+@dataclass(frozen=True)
+class _FromMoments:
+    """What the moments say of the features of a stage, [d_sae] each, before a token is scored."""
+
+    ceiling: np.ndarray
+    r2_all_tokens: dict[str, np.ndarray]
+    """By method."""
+
+
 class FeatureEvaluation:
     """Scores of every feature under every operator that ends at its SAE; one encoding an SAE serves them all."""
 
@@ -49,7 +60,8 @@ class FeatureEvaluation:
             if pair.target_layer == sae.layer
         ]
         self._missing = [of for of in self._stages if not of.stage.complete]
-        self._transports: dict[str, tuple[FeatureTransport, SparseAutoencoder]] = {}
+        self._transports: dict[str, FeatureTransport] = {}
+        self._known: dict[str, _FromMoments] = {}
 
     @property
     def stages(self) -> Sequence[tuple[int, Stage]]:
@@ -58,7 +70,7 @@ class FeatureEvaluation:
 
     def consumers(self, moments: StudyMoments) -> list[Consumer]:
         """One accumulator an SAE, for all operators that end at its layer."""
-        self._moments, device = moments.own, sae_device(self._study.model)
+        device = sae_device(self._study.model)
         consumers: list[Consumer] = []
         for key, row in sorted({of.sae.sae: of.sae for of in self._missing}.items()):
             pairs = [of.pair for of in self._missing if of.sae.sae == key]
@@ -69,37 +81,36 @@ class FeatureEvaluation:
                 for method in pair.methods
             }
             transport = FeatureTransport(sae, layer, operators)
-            self._transports[key] = transport, sae
+            self._transports[key] = transport
             consumers.append(SharedEncoding(sae, layer, [transport]))
+            own = [of for of in self._missing if of.sae.sae == key]
+            directions = sae.decoder_directions.double().cpu().numpy()
+            known = run_tasks([partial(_from_moments, moments, of.pair, directions) for of in own])
+            self._known |= {of.stage.key: found for of, found in zip(own, known, strict=True)}
         return consumers
 
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the scores, a stage for each pair and SAE."""
         s = self._settings
-        for key, (transport, sae) in self._transports.items():
+        for key, transport in self._transports.items():
             results = transport.result(
                 self._study.bootstrap,
                 min_active=s.min_active,
                 transported_above=s.transported_above,
                 synthesised_below=s.synthesised_below,
             )
-            directions = sae.decoder_directions.double().cpu().numpy()
             for of in (of for of in self._missing if of.sae.sae == key):
-                self._commit(of, results, directions)
+                self._commit(of, results, self._known[of.stage.key])
                 on_stage()
 
-    def _commit(self, of: FeatureStage, results: dict[str, FeatureScores], directions: np.ndarray) -> None:
+    def _commit(self, of: FeatureStage, results: dict[str, FeatureScores], known: _FromMoments) -> None:
         pair = of.pair
         with of.stage as stage:
-            ceiling = feature_ceiling(self._moments, *pair.keys, directions)
             tables = []
             for method in pair.methods:
                 scores = results[pair.operator_key(method)]
                 columns = vars(scores) | estimate_columns(r2=scores.r2)
-                columns["r2_all_tokens"] = feature_scores_from_moments(
-                    pair.load(method), self._moments, *pair.keys, directions
-                )
-                columns["ceiling"] = ceiling
+                columns |= {"r2_all_tokens": known.r2_all_tokens[method], "ceiling": known.ceiling}
                 n = len(columns["feature_id"])
                 constants = {
                     "collection": stage.collection,
@@ -118,6 +129,16 @@ class FeatureEvaluation:
                 "evaluate",
                 f"{pair.slug}: no feature of {of.sae.sae} is active on {self._settings.min_active} test tokens, scores are NULL",
             )
+
+
+def _from_moments(moments: StudyMoments, pair: PairStage, directions: np.ndarray) -> _FromMoments:
+    return _FromMoments(
+        feature_ceiling(moments.own, *pair.keys, directions),
+        {
+            method: feature_scores_from_moments(pair.load(method), moments.own, *pair.keys, directions)
+            for method in pair.methods
+        },
+    )
 
 
 def _missing_as_null(columns: dict[str, Any]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class MapEvaluation:
             for layers, pair in self._pairs.items()
             if layers[1] in targets and (operators.train_fractions or self._middles(layers))
         }
-        self._fits: dict[tuple[int, int], list[ScalingFit]] = {}
-        self._composed: dict[tuple[int, int], dict[int, TransportOperator]] = {}
+        self._shares: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        self._distances: dict[tuple[int, int], dict[int, float]] = {}
         self._scores: dict[tuple[int, int], PairScores] = {}
 
     @property
@@ -68,18 +68,19 @@ class MapEvaluation:
             if stage.complete:
                 continue
             pair = self._pairs[layers]
-            self._fits[layers] = [
-                fit
-                for fractions in [self._operators.train_fractions]
-                if fractions
-                for fit in scaling_fits(moments.own, *pair.keys, fractions, "ridge", self._operators.alphas)
-            ]
-            operators = {f"share {fit.fraction}": fit.operator for fit in self._fits[layers]}
-            self._composed[layers] = {middle: self._compose(layers, middle) for middle in self._middles(layers)}
-            if self._composed[layers]:
-                operators["direct"] = pair.load(str(self._method))
-                operators |= {f"over {middle}": operator for middle, operator in self._composed[layers].items()}
-            self._scores[layers] = PairScores(moments.own, *pair.keys, operators, whitened=False)
+            fractions = self._operators.train_fractions
+            fits = (
+                scaling_fits(moments.own, *pair.keys, fractions, "ridge", self._operators.alphas) if fractions else []
+            )
+            operators = {f"share {fit.fraction}": fit.operator for fit in fits}
+            composed = {middle: self._compose(layers, middle) for middle in self._middles(layers)}
+            if composed:
+                operators["direct"] = direct = pair.load(str(self._method))
+                operators |= {f"over {middle}": operator for middle, operator in composed.items()}
+                self._distances[layers] = {m: _distance(direct.matrix, map_.matrix) for m, map_ in composed.items()}
+            self._shares[layers] = [_share(fit) for fit in fits]
+            # The operators themselves are not kept: there are dozens a pair.
+            self._scores[layers] = PairScores(moments.own, *pair.keys, operators, whitened=False, single=True)
         return list(self._scores.values())
 
     def _compose(self, layers: tuple[int, int], middle: int) -> TransportOperator:
@@ -94,24 +95,20 @@ class MapEvaluation:
             shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
             results = scores.result(self._study.bootstrap)
             with stage:
-                if self._fits[layers]:
+                if self._shares[layers]:
                     stage.write("scaling", [shared | row for row in self._scaling_rows(layers, results)])
-                if self._composed[layers]:
+                if layers in self._distances:
                     rows = self._composition_rows(layers, scores, results)
                     stage.write("compositions", [shared | row for row in rows])
             on_stage()
 
     def _scaling_rows(self, layers: tuple[int, int], results: Mapping[str, ResidualScore]) -> list[dict[str, Any]]:
         rows = []
-        for fit in self._fits[layers]:
-            score = results[f"share {fit.fraction}"]
+        for share in self._shares[layers]:
+            score = results[f"share {share['fraction']}"]
             rows.append(
-                {
-                    "method": "ridge",
-                    "fraction": fit.fraction,
-                    "n_train": fit.n_train,
-                    "alpha": fit.alpha,
-                    "r2_val": fit.r2_val,
+                share
+                | {
                     "n_test": score.n,
                     "n_test_documents": score.n_documents,
                     **estimate_columns(r2=score.r2, r2_weighted=score.r2_weighted),
@@ -122,9 +119,8 @@ class MapEvaluation:
     def _composition_rows(
         self, layers: tuple[int, int], scores: PairScores, results: Mapping[str, ResidualScore]
     ) -> list[dict[str, Any]]:
-        direct = self._pairs[layers].load(str(self._method))
         rows = []
-        for middle, composed in self._composed[layers].items():
+        for middle, distance in self._distances[layers].items():
             lost = scores.difference("direct", f"over {middle}", "r2_weighted", self._study.bootstrap)
             score = results[f"over {middle}"]
             rows.append(
@@ -136,10 +132,16 @@ class MapEvaluation:
                     **estimate_columns(
                         r2_direct=results["direct"].r2_weighted, r2_composed=score.r2_weighted, r2_lost=lost
                     ),
-                    "relative_distance": _distance(direct.matrix, composed.matrix),
+                    "relative_distance": distance,
                 }
             )
         return rows
+
+
+def _share(fit: ScalingFit) -> dict[str, Any]:
+    """The columns of a fit that no token is needed for."""
+    known = {"fraction": fit.fraction, "n_train": fit.n_train, "alpha": fit.alpha, "r2_val": fit.r2_val}
+    return {"method": "ridge"} | known
 
 
 def _distance(direct: np.ndarray, composed: np.ndarray) -> float:

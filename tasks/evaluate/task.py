@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+from ato.numerics.freed_memory import return_freed_memory
 from ato.residuals import Consumer, run_pass
 from ato.residuals.position_policies import parse_policy, source_key
 from tasks.collect.moments import StudyMoments, load_moments, paired_source
@@ -29,7 +30,7 @@ class Evaluation(Protocol):
         ...
 
     def consumers(self, moments: StudyMoments) -> Sequence[Consumer]:
-        """Accumulators of the stages that are not complete, for the shared pass."""
+        """Accumulators of the stages that are not complete, for the shared pass; the moments are not kept."""
         ...
 
     def commit(self, on_stage: Callable[[], None]) -> None:
@@ -104,6 +105,8 @@ def _judge(evaluations: Sequence[Evaluation], missing: Counter[int], study: Stud
         consumers = [c for evaluation in evaluations for c in evaluation.consumers(moments)]
     source = paired_source(study, operators)
     n_test = moments.own.variation(pairs[0][1], ["test"])[0]
+    del moments  # nothing more is asked of them, and they are as large as what the pass needs
+    return_freed_memory()
     with Progress("evaluate", n_test, "test tokens") as progress:
         run_pass(
             source, consumers, layers=sorted(layers), splits=["test"], on_block=lambda block: progress.advance(block.n)

@@ -9,20 +9,37 @@ from ato.operators.fitting import OperatorFit
 from ato.operators.methods import METHODS
 from ato.operators.spectra import operator_spectrum
 from tasks.engine.columns import estimate_columns
+from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage
 from tasks.operators.work import FitWork
 
 
-def operator_row(work: FitWork, pair: PairStage, method: str, fit: OperatorFit, score: ResidualScore) -> dict[str, Any]:
+def columns_from_moments(work: FitWork, pair: PairStage, operator: TransportOperator) -> dict[str, Any]:
+    """What is known of an operator before a test token is scored, as columns of its row."""
+    moments = work.moments.own
+    by_split = {
+        split: residual_scores_from_moments(operator, moments, *pair.keys, split, whitened=False)
+        for split in ("train", "val")
+    }
+    return {
+        "n_unpaired": work.study.row.n_kept - moments.variation(pair.target_layer, moments.groups)[0],
+        "r2_train": by_split["train"].r2.value,
+        "r2_val": by_split["val"].r2.value,
+    }
+
+
+def operator_row(
+    study: Study, pair: PairStage, method: str, fit: OperatorFit, known: dict[str, Any], score: ResidualScore
+) -> dict[str, Any]:
     """The row of one operator but its file and its address in the registry.
 
     Args:
+        known: ``columns_from_moments``.
         score: on the test tokens.
     """
-    operator, moments, collection = fit.operator, work.moments.own, work.study.row
-    by_split = {split: residual_scores_from_moments(operator, moments, *pair.keys, split) for split in ("train", "val")}
-    n_paired = moments.variation(pair.target_layer, moments.groups)[0]
+    operator, collection = fit.operator, study.row
     return {
+        **known,
         "collection": collection.collection,
         "operator": pair.operator_key(method),
         **pair.policy_columns,
@@ -36,11 +53,8 @@ def operator_row(work: FitWork, pair: PairStage, method: str, fit: OperatorFit, 
         "n_train": fit.n_train,
         "n_test": score.n,
         "n_test_documents": score.n_documents,
-        "n_unpaired": collection.n_kept - n_paired,
         "few_tokens": fit.n_train < 10 * collection.d_model,
         "r2_cv": fit.r2_cv,
-        "r2_train": by_split["train"].r2.value,
-        "r2_val": by_split["val"].r2.value,
         **estimate_columns(
             r2_test=score.r2,
             r2_weighted=score.r2_weighted,

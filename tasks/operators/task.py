@@ -1,12 +1,13 @@
 """Stage ``operators``: every method for every pair of layers is fitted, scored on test tokens and registered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ato.evaluation.residual_scores import PairScores
+from ato.numerics.freed_memory import return_freed_memory
 from ato.numerics.parallel import run_tasks
 from ato.operators.fitting import OperatorFit, fit_operator_from_moments
 from ato.operators.methods import METHODS
@@ -19,9 +20,12 @@ from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage, feature_pair_stages, pair_stages, split_by_source
-from tasks.operators.rows import cv_rows, operator_row, spectrum_rows
+from tasks.operators.rows import columns_from_moments, cv_rows, operator_row, spectrum_rows
 from tasks.operators.work import FitWork
 from tasks.settings import OperatorSettings
+
+if TYPE_CHECKING:
+    from warehouse.registry.registry import Registry
 
 
 @stage_task("operators")
@@ -68,23 +72,38 @@ def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSetti
     work = FitWork(study, settings, moments)
     with Progress("operators", 2 * len(pairs), "pairs") as progress:
         fits: dict[str, dict[str, OperatorFit]] = {}
-        for pair in sorted(pairs, key=lambda pair: pair.layers):  # the factorisations of a source are shared
+        pairs = sorted(pairs, key=lambda pair: pair.layers)  # the factorisations of a source are shared
+        for pair in pairs:
             own = fits[pair.stage.key] = {}
             for method in pair.methods:
                 own[method] = _fit(work, pair, method, own)
             progress.advance()
-        scores = {
-            pair.stage.key: PairScores(
-                moments.own, *pair.keys, {method: fit.operator for method, fit in fits[pair.stage.key].items()}
+        scorers = [
+            partial(
+                PairScores,
+                moments.own,
+                *pair.keys,
+                {method: fit.operator for method, fit in fits[pair.stage.key].items()},
+                single=True,
+            )
+            for pair in pairs
+        ]
+        scores = dict(zip(fits, run_tasks(scorers), strict=True))
+        known = {
+            pair.stage.key: run_tasks(
+                [partial(columns_from_moments, work, pair, fit.operator) for fit in fits[pair.stage.key].values()]
             )
             for pair in pairs
         }
+        del moments, work, scorers  # nothing more is asked of them, and they are as large as all operators
+        return_freed_memory()
         source, layers = paired_source(study, settings), {key for pair in pairs for key in pair.keys}
-        run_pass(source, list(scores.values()), layers=sorted(layers), splits=["test"])
+        run_pass(source, [*scores.values()], layers=sorted(layers), splits=["test"])
+        register = _registering(study) if settings.register_operators else None
         with checked_together():
             for pair in pairs:
                 key = pair.stage.key
-                _commit(work, pair, fits[key], scores[key])
+                _commit(study, pair, fits.pop(key), known[key], scores.pop(key), register)
                 progress.advance()
 
 
@@ -112,21 +131,26 @@ def _fit(work: FitWork, pair: PairStage, method: str, others: Mapping[str, Opera
     return replace(fit, operator=operator)
 
 
-def _commit(work: FitWork, pair: PairStage, fits: dict[str, OperatorFit], scores: PairScores) -> None:
+def _commit(
+    study: Study,
+    pair: PairStage,
+    fits: dict[str, OperatorFit],
+    known: Sequence[dict[str, Any]],
+    scores: PairScores,
+    register: Callable[[PairStage, str, dict[str, Any]], str] | None,
+) -> None:
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
-    results = scores.result(work.study.bootstrap)
+    results = scores.result(study.bootstrap)
     with pair.stage as stage:
         spectra = run_tasks([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
-        scored = run_tasks(
-            [partial(operator_row, work, pair, method, fit, results[method]) for method, fit in fits.items()]
-        )
         rows, strengths = [], []
-        for (method, fit), result in zip(fits.items(), scored, strict=True):
+        for (method, fit), columns in zip(fits.items(), known, strict=True):
+            result = operator_row(study, pair, method, fit, columns, results[method])
             file = stage.warehouse.publish_artifact(fit.operator.save, *pair.operator_path(method))
             stage.add(file)
             result |= {"path": file.path, "registry_uri": None}
-            if work.settings.register_operators and not METHODS[method].baseline:
-                result["registry_uri"] = _register(work.study, pair, method, result)
+            if register is not None and not METHODS[method].baseline:
+                result["registry_uri"] = register(pair, method, result)
             rows.append(result)
             strengths += cv_rows(pair, method, fit)
         stage.write("operators", rows)
@@ -136,10 +160,18 @@ def _commit(work: FitWork, pair: PairStage, fits: dict[str, OperatorFit], scores
             stage.write("operator_spectra", list(chain.from_iterable(spectra)))
 
 
-def _register(study: Study, pair: PairStage, method: str, result: dict[str, Any]) -> str:
-    """One registered model a (model, source layer, leap); its versions are operators, the best by r2_val is ``best``."""
+def _registering(study: Study) -> Callable[[PairStage, str, dict[str, Any]], str]:
+    """What registers an operator of a pair, given its method and row, and returns its address.
+
+    There is one registered model a (model, source layer, leap); its versions are operators, the best by r2_val is
+    ``best``.
+    """
     from warehouse.registry.registry import Registry
 
+    return partial(_register, Registry(study.warehouse.root), study)
+
+
+def _register(registry: "Registry", study: Study, pair: PairStage, method: str, result: dict[str, Any]) -> str:
     names = (
         "r2_train",
         "r2_cv",
@@ -153,7 +185,7 @@ def _register(study: Study, pair: PairStage, method: str, result: dict[str, Any]
         "cosine",
     )
     params = {name: result[name] for name in ("method", "position_policy", "alpha", "l1_ratio", "rank", "collection")}
-    return Registry(study.warehouse.root).register_operator(
+    return registry.register_operator(
         study.warehouse.artifact_path(*pair.operator_path(method)),
         result["operator"],
         model=study.row.model,

@@ -28,10 +28,20 @@ KEYS = ["sequence_id", "position", "token_id"]
 _WORKERS = min(4, os.cpu_count() or 1)
 
 
-def write_block(warehouse: Warehouse, collection: str, shard: int, block: ResidualBlock) -> list[FileRecord]:
-    """Store a block: one activations file per layer, and one file of attended positions per layer that has them.
+Pending = Callable[[], list[FileRecord]]
+"""Waits until files that are written lie on the disk, publishes them and returns them, for the stage's manifest."""
 
-    Returns the files for the stage's manifest.
+
+def write_block(warehouse: Warehouse, collection: str, shard: int, block: ResidualBlock) -> list[FileRecord]:
+    """Store a block, as ``stage_block``; returns its published files for the stage's manifest."""
+    return stage_block(warehouse, collection, shard, block)()
+
+
+def stage_block(warehouse: Warehouse, collection: str, shard: int, block: ResidualBlock) -> Pending:
+    """Write a block: one activations file per layer, and one file of attended positions per layer that has them.
+
+    This takes the processor: on all cores at once, since threads of a model that runs beside it would wait for one
+    another. What is returned takes the disk, and nothing of the block.
 
     Args:
         shard: number of the block within its collection; it names the files, so a block written again replaces itself.
@@ -50,10 +60,10 @@ def write_block(warehouse: Warehouse, collection: str, shard: int, block: Residu
 
     encoder = ShardEncoder(keys, *columns(block.layers[0])) if block.layers else None
 
-    def write(layer: int) -> FileRecord:
+    def write(layer: int) -> Callable[[], FileRecord]:
         assert encoder is not None  # there is a layer
         parts = encoder.parts(*columns(layer))
-        return warehouse.write_encoded(
+        return warehouse.stage_encoded(
             "activations", parts, block.n, f"{shard:05d}", collection=collection, layer=layer
         )
 
@@ -61,9 +71,15 @@ def write_block(warehouse: Warehouse, collection: str, shard: int, block: Residu
         rows = attended_columns(block, layer)
         return warehouse.write_rows("attended", rows, f"{shard:05d}", collection=collection, layer=layer)
 
-    # Encoding, hashing and flushing all leave the interpreter: layers overlap.
+    # Encoding, hashing and copying to the disk's cache all leave the interpreter: layers overlap.
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return [*pool.map(write, block.layers), *pool.map(write_attended, sorted(block.attended))]
+        staged, attended = list(pool.map(write, block.layers)), list(pool.map(write_attended, sorted(block.attended)))
+
+    def publish() -> list[FileRecord]:
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return [*pool.map(lambda finish: finish(), staged), *attended]
+
+    return publish
 
 
 @dataclass(frozen=True)

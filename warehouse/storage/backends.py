@@ -9,11 +9,12 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from ato.errors import DiskFullError, InputError
 
@@ -24,6 +25,8 @@ _PIECE = 1 << 20
 _STAGING_NAME = re.compile(rf"{re.escape(STAGING)}(?P<pid>\d+)-(?P<host>[0-9a-f]{{8}})-")
 FOREIGN_SECONDS = 3600
 """Age from which another machine's staging file counts as a leftover, since its process cannot be checked."""
+Finish = Callable[[], tuple[int, str]]
+"""Publishes a staged file; returns bytes and SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def file_sha256(path: Path) -> str:
 
 
 class HashedParts:
-    """Writes a file in parts and hashes them on the way, so its SHA-256 needs no second read."""
+    """Writes a file in parts, once, and hashes them on the way, so its SHA-256 needs no second read."""
 
     def __init__(self, parts: Iterable[Any]):
         self._parts = parts
@@ -90,6 +93,7 @@ class HashedParts:
                     piece = view[start : start + _PIECE]
                     self._sha256.update(piece)
                     file.write(piece)
+        self._parts = ()  # their memory may be wanted before the file is published
 
     def digest(self, path: Path) -> str:
         """SHA-256 of what was written, in hex."""
@@ -138,6 +142,16 @@ class LocalStorage:
         Raises:
             DiskFullError: no space left for about ``need`` bytes; the staging file is removed.
         """
+        return self.stage(path, write, need, digest)()
+
+    def stage(
+        self,
+        path: str,
+        write: Callable[[Path], object],
+        need: int | None = None,
+        digest: Callable[[Path], str] = file_sha256,
+    ) -> Finish:
+        """The part of ``publish`` that takes the processor; what is returned waits for the disk, then publishes the file."""
         target = Path(self.url(path))
         staging = target.with_name(staging_name(target.name))
         with disk_full_reported(target, need):
@@ -145,13 +159,23 @@ class LocalStorage:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write(staging)
                 size, sha256 = staging.stat().st_size, digest(staging)
-                sync(staging)
-                os.replace(staging, target)
             except BaseException:
                 staging.unlink(missing_ok=True)
                 raise
-            sync(target.parent)
-        return size, sha256
+
+        def finish() -> tuple[int, str]:
+            with disk_full_reported(target, need):
+                try:
+                    sync(staging)
+                    os.replace(staging, target)
+                except BaseException:
+                    staging.unlink(missing_ok=True)
+                    raise
+                sync(target.parent)
+            return size, sha256
+
+        finalize(finish, staging.unlink, missing_ok=True)  # where nobody asks for it any more, as after an error
+        return finish
 
     @contextmanager
     def scratch(self, path: str) -> Iterator[Path]:
@@ -279,12 +303,31 @@ class ObjectStorage:
         digest: Callable[[Path], str] = file_sha256,
     ) -> tuple[int, str]:
         """Publish what ``write`` writes to the temporary file it is given, whole; returns bytes and SHA-256."""
-        with self.scratch(path) as folder, disk_full_reported(folder, need):
+        return self.stage(path, write, need, digest)()
+
+    def stage(
+        self,
+        path: str,
+        write: Callable[[Path], object],
+        need: int | None = None,
+        digest: Callable[[Path], str] = file_sha256,
+    ) -> Finish:
+        """The part of ``publish`` that takes the processor; what is returned waits for the store."""
+        with ExitStack() as undo:
+            folder = undo.enter_context(self.scratch(path))
+            undo.enter_context(disk_full_reported(folder, need))
             staging = folder / path.split("/")[-1]
             write(staging)
-            # One PUT, or for a large file parts that appear together: either way whole or not at all.
-            self.filesystem.put_file(str(staging), self._key(path))
-            return staging.stat().st_size, digest(staging)
+            size, sha256 = staging.stat().st_size, digest(staging)
+            kept = undo.pop_all()
+
+        def finish() -> tuple[int, str]:
+            with kept:
+                # One PUT, or for a large file parts that appear together: either way whole or not at all.
+                self.filesystem.put_file(str(staging), self._key(path))
+            return size, sha256
+
+        return finish
 
     @contextmanager
     def scratch(self, path: str) -> Iterator[Path]:

@@ -113,16 +113,19 @@ class Warehouse:
         size, digest = self.storage.publish(path, lambda p: write_parquet(declaration, data, p), need=data.nbytes)
         return FileRecord(path, table, data.num_rows, size, digest)
 
-    def write_encoded(
+    def stage_encoded(
         self, table: str, parts: Sequence[Any], rows: int, part: str, /, **partition: str | int
-    ) -> FileRecord:
-        """Publish an already encoded file of a table, given in parts; otherwise as ``write_rows``."""
+    ) -> Callable[[], FileRecord]:
+        """Write an already encoded file of a table, given in parts, beside its place; otherwise as ``write_rows``.
+
+        What is returned waits for the disk and publishes the file, without the parts.
+        """
         path = _part(declared(table), part, partition)
         self._mark()
         file = HashedParts(parts)
         need = sum(memoryview(one).nbytes for one in parts)
-        size, digest = self.storage.publish(path, file.write, need=need, digest=file.digest)
-        return FileRecord(path, table, rows, size, digest)
+        finish = self.storage.stage(path, file.write, need=need, digest=file.digest)
+        return lambda: FileRecord(path, table, rows, *finish())
 
     def artifact_path(self, *parts: str) -> Path:
         """Local path of a file or folder under ``artifacts/`` (existing or not).

@@ -20,6 +20,7 @@ from ato.saes.training.shuffle_buffer import ShuffleBuffer
 DEAD_AFTER = 20_000
 """Tokens without activation after which a feature counts as dead and the auxiliary loss revives it."""
 
+_NORM_ROWS = 4096
 _SAMPLE_ROWS = 512
 """Rows of ``TrainingStart.sample``."""
 
@@ -95,7 +96,9 @@ def train_sae(
     chosen = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
     buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=chosen)
     mean = buffer.rows.mean(0)
-    scale = math.sqrt(len(mean)) / max((buffer.rows - mean).norm(dim=1).mean().item(), 1e-12)
+    # In parts: the centred rows of a whole buffer would take as much memory as the buffer.
+    norms = torch.cat([(rows - mean).norm(dim=1) for rows in buffer.rows.split(_NORM_ROWS)])
+    scale = math.sqrt(len(mean)) / max(norms.mean().item(), 1e-12)
     n_steps = max(1, n_tokens // batch_size)
     batches = ((batch - mean).mul_(scale) for batch in buffer.batches())
     schedule, dtype = Schedule(n_steps, batch_size, lr, DEAD_AFTER), choose_dtype(precision, chosen)

@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 
 from ato.errors import DataError, InputError, NonFiniteError
-from ato.evaluation.ceilings import CanonicalModes, ceiling, lts_rank_null, subspace_sizes
+from ato.evaluation.ceilings import CanonicalCorrelations, CanonicalModes, ceiling, lts_rank_null, subspace_sizes
 from ato.moments import Moments
 from ato.moments.whitening import Whitening
 
@@ -37,6 +37,15 @@ def test_correlations_equal_cosines_of_the_angles_between_column_spaces():
     expected = np.sort(np.cos(angles))[::-1]
     np.testing.assert_allclose(CanonicalModes.from_arrays(x, y).rho_in_sample, expected, atol=1e-8)
     np.testing.assert_allclose(CanonicalModes.from_moments(moments_of(x, y), 0, 1).rho_in_sample, expected, atol=1e-7)
+
+
+def test_correlations_without_their_modes_are_those_of_the_modes():
+    x, y = planted(np.random.default_rng(0), 300, np.array([0.9, 0.5]), 7, 12)
+    moments = moments_of(x, y)
+    modes, alone = CanonicalModes.from_moments(moments, 0, 1), CanonicalCorrelations.from_moments(moments, 0, 1)
+    np.testing.assert_allclose(alone.rho_in_sample, modes.rho_in_sample, atol=1e-12)
+    assert alone.d_kept == modes.d_kept == 12
+    assert [alone.ceiling(rank) for rank in (1, 4, 50)] == pytest.approx([modes.ceiling(r) for r in (1, 4, 50)])
 
 
 def test_full_ceiling_equals_the_in_sample_whitened_r2_of_least_squares():

@@ -21,6 +21,19 @@ def test_scores_from_moments_equal_scores_from_tokens(d_in, d_out):
         assert (found.n, found.n_documents, found.cosine, found.r2.low) == (N_TEST, None, None, None)
 
 
+def test_leaving_the_whitened_score_out_changes_no_other():
+    case = make_case(4)
+    for operator in case.operators.values():
+        every, others = (
+            residual_scores_from_moments(operator, case.moments, 0, 1, "test", whitened=whitened)
+            for whitened in (True, False)
+        )
+        assert others.r2_whitened.value is None
+        for score in (*SCORES, "mse"):
+            if score != "r2_whitened":
+                assert value_of(others, score) == pytest.approx(value_of(every, score), rel=1e-9, abs=1e-9)
+
+
 def test_scores_from_moments_of_train_are_those_of_all_folds():
     case = make_case(3)
     x, y = case.x[:N_TRAIN], case.y[:N_TRAIN]

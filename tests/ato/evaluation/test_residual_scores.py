@@ -126,6 +126,14 @@ def test_float32_rows_with_means_of_300_sd_and_massive_dimensions_keep_six_digit
             assert value_of(results[name], score) == pytest.approx(expected, rel=2e-4, abs=2e-4), (name, score)
 
 
+def test_operators_kept_in_single_precision_score_float32_rows_the_same():
+    case = make_case()
+    scores = [PairScores(case.moments, 0, 1, case.operators, single=single) for single in (False, True)]
+    x, y = (torch.tensor(rows[N_TRAIN:], dtype=torch.float32) for rows in (case.x, case.y))
+    double, single = (of.update(x, y, case.documents[N_TRAIN:]).result() for of in scores)
+    assert single == double
+
+
 def test_limits_equal_a_bootstrap_that_repeats_rows():
     case = make_case(4)
     result = case.pair_scores().result(Bootstrap(600, 3))["ridge"]

@@ -30,6 +30,15 @@ def test_what_was_written_is_read_bit_for_bit(path):
     assert metadata == {"kind": "moments", **METADATA}
 
 
+def test_many_arrays_are_read_whole_though_the_file_is_opened_for_a_few_at_a_time(tmp_path):
+    many = {f"{number}": np.full(2, number) for number in range(100)}
+    write_tensors(tmp_path / "many", "moments", many, {})
+    arrays, _ = read_tensors(tmp_path / "many", "moments")
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        name: array.tolist() for name, array in many.items()
+    }
+
+
 def test_equal_contents_give_equal_bytes_in_whatever_order_they_come(path, tmp_path):
     again = dict(reversed(ARRAYS.items())), dict(reversed(METADATA.items()))
     write_tensors(tmp_path / "again", "moments", *again)

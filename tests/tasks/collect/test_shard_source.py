@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, load_model
 from ato.numerics.bootstrap import Bootstrap
-from ato.residuals import ResidualBlock
+from ato.residuals import ResidualBlock, run_pass
 from ato.text import TokenSequence
 from tasks.collect.plan import shards_by_split
 from tasks.collect.shard_source import CollectingSource, facts_of, files_of
@@ -190,6 +191,19 @@ def test_a_killed_collection_replays_its_attention_and_runs_what_is_missing_agai
     assert 0 < mended.tokens_run < first.tokens_run / 2
     files = files_of(mended.plan, mended.records)
     assert sum(file.table_name == "attended" for file in files) == 2 * len(blocks)
+
+
+def test_a_shard_is_written_and_let_go_before_the_next_one_is_run(tmp_path, folder, model):
+    earlier, seen = [], 0
+
+    def check(block: ResidualBlock) -> None:
+        nonlocal seen
+        assert [reference() for reference in earlier] == [None] * seen, "two shards are in memory"
+        earlier.append(ref(block))
+        seen += 1
+
+    run_pass(collecting(Warehouse(tmp_path), model, settings(folder, attention_layers=[])), [], on_block=check)
+    assert seen > 2
 
 
 def test_two_replicas_store_the_same_bytes_in_the_same_order_as_one_model(tmp_path, folder, model):

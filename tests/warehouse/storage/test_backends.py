@@ -1,6 +1,7 @@
 """Files appear whole or not at all; a full disk is named and leaves nothing behind."""
 
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -100,6 +101,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(storage):
         storage.publish("a/file", write)
     assert storage.read("a/file") == b"old"
     assert storage.leftovers() == {}
+
+
+def test_a_staged_file_is_seen_once_it_is_finished_and_removed_if_it_never_is(storage):
+    finish = storage.stage("a/file", lambda path: path.write_bytes(b"new"))
+    assert storage.read("a/file") is None
+    assert finish()[0] == 3
+    assert storage.read("a/file") == b"new"
+    abandoned = storage.stage("a/other", lambda path: path.write_bytes(b"new"))
+    staged = list(Path(storage.root).rglob("*other")) if storage.is_local else []
+    assert bool(staged) == storage.is_local
+    del abandoned
+    gc.collect()
+    assert not any(path.exists() for path in staged)
+    assert storage.read("a/other") is None
 
 
 def test_leftovers_are_those_of_dead_processes_alone(tmp_path):
