@@ -13,7 +13,7 @@ from ato.models.cached_run import CachedRun, kept_keys_values
 from ato.models.families import FAMILIES, find_parts
 from ato.models.files import ModelIdentity
 from ato.models.forward import Edit, Keep, Pass, eager_needed, run_blocks, stream_of
-from ato.models.losses import next_token_losses
+from ato.models.losses import losses_of, next_token_losses
 
 
 class LanguageModel:
@@ -190,13 +190,21 @@ class LanguageModel:
         self.check_layers([layer])
         return self._run(input_ids, lengths, start=(layer, residual)).hidden
 
-    def cached_run(self, input_ids: Tensor, lengths: Tensor | np.ndarray, layers: Iterable[int]) -> CachedRun:
+    def cached_run(
+        self,
+        input_ids: Tensor,
+        lengths: Tensor | np.ndarray,
+        layers: Iterable[int],
+        start: tuple[int, Tensor] | None = None,
+    ) -> CachedRun:
         """One pass of the whole model, whose rows can be run again from any position on, see ``rerun``.
 
         Args:
             input_ids: [b, t] int64, padded on the right with any valid id.
             lengths: [b], tokens in each row.
             layers: whose residuals are kept; rows can be run again from these.
+            start: (layer, residual [b, t, d_model]) where these are known: the blocks up to there are not run. No
+                layer may lie below.
 
         Raises:
             LayerError: a layer is not in the model.
@@ -207,11 +215,11 @@ class LanguageModel:
         self.check_layers(wanted)
         config: Any = self.module.config
         if config.model_type not in FAMILIES:
-            found = self._run(input_ids, lengths, read=wanted)
+            found = self._run(input_ids, lengths, read=wanted, start=start)
             return CachedRun(input_ids.to(self.device), found.hidden, found.residuals, None)
         cache = DynamicCache()  # made without the configuration, it keeps all tokens of sliding windows too
         positions = torch.arange(input_ids.shape[1], device=self.device)[None]
-        found = self._run(input_ids, lengths, read=wanted, cache=cache, position_ids=positions)
+        found = self._run(input_ids, lengths, read=wanted, start=start, cache=cache, position_ids=positions)
         kept = kept_keys_values(cache, wanted[0] if wanted else self.n_layers)
         return CachedRun(input_ids.to(self.device), found.hidden, found.residuals, kept)
 
@@ -223,7 +231,7 @@ class LanguageModel:
         those before. A model of another family than ``FAMILIES`` runs all tokens instead.
 
         Args:
-            run: of this model; it must hold residuals of ``layer``, or of a lower one.
+            run: of this model; it must hold the residuals of ``layer``.
             rows: [b] int64; a row may be named many times.
             first: [b] int64.
             layer: whose output is given.
@@ -268,6 +276,10 @@ class LanguageModel:
         return next_token_losses(
             self.logits, hidden, input_ids.to(self.device), torch.as_tensor(lengths).to(self.device)
         )
+
+    def losses_of(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Losses [n] float32, in nats, of predicting labels [n] from hidden states [n, d_model]."""
+        return losses_of(self.logits, hidden, labels)
 
     def _run(self, input_ids: Tensor, lengths: Tensor | np.ndarray, **options: Any) -> Pass:
         if input_ids.shape[1] > self.context_length:
