@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ato.causal.ablation_windows import Firings, Window, choose_windows, document_codes, joined
 from ato.causal.stacks import stacks
 from ato.errors import InputError
 from ato.models.cached_run import CachedRun
@@ -31,37 +32,6 @@ class AblationEffects:
     """[c] int64, predicted tokens behind the effect."""
     n_documents: np.ndarray
     """[c] int64."""
-
-
-@dataclass(frozen=True)
-class _Firings:
-    """Where the candidates of one SAE are active in the text: arrays [m], ordered by (slot, row, position)."""
-
-    slot: np.ndarray
-    """Index of the feature among the candidates."""
-    row: np.ndarray
-    """Index of the sequence."""
-    position: np.ndarray
-    value: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Window:
-    """One feature ablated in one sequence."""
-
-    slot: int
-    row: int
-    end: int
-    """Position behind the window, up to which predictions count."""
-    positions: np.ndarray
-    """[e] edited positions, ascending."""
-    values: np.ndarray
-    """[e] activations there."""
-
-    @property
-    def n_predicted(self) -> int:
-        """Tokens of the window that are predicted at or behind the first edited position."""
-        return self.end - 1 - int(self.positions[0])
 
 
 def ablation_effects(
@@ -118,7 +88,7 @@ def ablation_effects(
     limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
     text = _HeldOutText(model, token_ids, batch_size)
     firings = text.firings(saes, limits)
-    windows = {name: _choose_windows(firings[name], token_ids, document, n_sequences, n_tokens) for name in saes}
+    windows = {name: choose_windows(firings[name], token_ids, document, n_sequences, n_tokens) for name in saes}
     rises = {name: np.zeros(len(windows[name])) for name in saes}
     total, done = sum(map(len, windows.values())), 0
     for rows, run in text.runs():
@@ -150,10 +120,10 @@ class _HeldOutText:
 
     def firings(
         self, saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]], limits: Mapping[int, float]
-    ) -> dict[str, _Firings]:
+    ) -> dict[str, Firings]:
         """SAE -> where its candidates are active on tokens that may be edited and that something is predicted from."""
         self._layers = sorted({layer for layer, _, _ in saes.values()})
-        found: dict[str, list[_Firings]] = {name: [] for name in saes}
+        found: dict[str, list[Firings]] = {name: [] for name in saes}
         for rows in self._batches:
             with torch.inference_mode():
                 streams = self._model.residuals(*self._padded(rows), self._layers)
@@ -163,7 +133,7 @@ class _HeldOutText:
                         for row, own in zip(rows, streams[layer], strict=True)
                     ]
             self._lowest.append(streams[self._layers[0]])
-        return {name: _joined(parts) for name, parts in found.items()}
+        return {name: joined(parts) for name, parts in found.items()}
 
     def runs(self) -> Iterator[tuple[dict[int, int], "_Clean"]]:
         """(row -> its place in the batch, the batch) for all rows, from the lowest layer of the SAEs on."""
@@ -180,7 +150,7 @@ class _HeldOutText:
 
     def _firings(
         self, sae: SparseAutoencoder, candidates: np.ndarray, row: int, residual: Tensor, limit: float | None
-    ) -> _Firings:
+    ) -> Firings:
         """Those in one sequence."""
         ids, special = self._ids[row], sorted(self._model.special_token_ids)
         slot_of = np.full(sae.d_sae, -1)
@@ -193,7 +163,7 @@ class _HeldOutText:
             editable &= (x.norm(dim=1) <= limit).cpu().numpy()
         kept = (slot >= 0) & editable[token]
         value = active.value.double().cpu().numpy()
-        return _Firings(slot[kept], np.full(kept.sum(), row), token[kept], value[kept])
+        return Firings(slot[kept], np.full(kept.sum(), row), token[kept], value[kept])
 
 
 @dataclass(frozen=True)
@@ -205,7 +175,7 @@ class _Clean:
     clean: Tensor
     """[b, t-1] losses."""
 
-    def rises(self, layer: int, directions: Tensor, windows: Sequence[_Window], rows: Mapping[int, int]) -> np.ndarray:
+    def rises(self, layer: int, directions: Tensor, windows: Sequence[Window], rows: Mapping[int, int]) -> np.ndarray:
         """Sum of edited minus clean losses of each window, one pass for all; ``rows`` places sequences in the batch."""
         device = self.model.device
         n_run = torch.tensor([w.n_predicted for w in windows], device=device)
@@ -228,15 +198,6 @@ class _Clean:
         return rise.sum(1).cpu().numpy()
 
 
-def _joined(parts: Sequence[_Firings]) -> _Firings:
-    """All firings, ordered by (slot, row, position)."""
-    columns = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
-    columns += [(part.slot, part.row, part.position, part.value) for part in parts]
-    slots, rows, positions, values = (np.concatenate(column) for column in zip(*columns, strict=True))
-    order = np.lexsort((positions, rows, slots))
-    return _Firings(slots[order], rows[order], positions[order], values[order])
-
-
 def _check(saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]], n_tokens: int) -> None:
     if n_tokens < 2:
         raise InputError(f"a window of {n_tokens} token has no next token to predict", cure="use at least 2 tokens")
@@ -246,47 +207,6 @@ def _check(saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]], n_toke
             raise InputError(
                 f"the SAE has no feature {wrong[:5]}", where=name, cure=f"use features 0 to {sae.d_sae - 1}"
             )
-
-
-def _choose_windows(
-    firings: _Firings, token_ids: list[np.ndarray], document: np.ndarray, n_sequences: int, n_tokens: int
-) -> list[_Window]:
-    """The windows of every candidate: its strongest sequences, those of documents not yet chosen first."""
-    if not len(firings.slot):
-        return []
-    starts = np.flatnonzero(
-        np.append(True, (np.diff(firings.slot) != 0) | (np.diff(firings.row) != 0))
-    )  # one run a (candidate, sequence)
-    ends = np.append(starts[1:], len(firings.slot))
-    slot, row, strongest = firings.slot[starts], firings.row[starts], np.maximum.reduceat(firings.value, starts)
-    turn = _number_in_run(
-        np.lexsort((row, -strongest, document[row], slot)), slot * len(document) + _codes(document)[row]
-    )
-    rank = _number_in_run(np.lexsort((row, -strongest, turn, slot)), slot)
-    windows = []
-    for run in np.flatnonzero(rank < n_sequences):
-        inside = slice(starts[run], ends[run])
-        peak = int(firings.position[inside][firings.value[inside].argmax()])
-        length = len(token_ids[row[run]])
-        start = max(0, min(peak - (n_tokens - 1) // 2, length - n_tokens))
-        end = min(length, start + n_tokens)
-        positions, values = firings.position[inside], firings.value[inside]
-        kept = (positions >= start) & (positions < end - 1)  # from the last one nothing in the window is predicted
-        windows.append(_Window(int(slot[run]), int(row[run]), end, positions[kept], values[kept]))
-    return windows
-
-
-def _codes(values: np.ndarray) -> np.ndarray:
-    return np.unique(values, return_inverse=True)[1]
-
-
-def _number_in_run(order: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """For rows put in an order in which groups are runs: the number [n] of each row within its group, from 0."""
-    sorted_group = group[order]
-    first = np.flatnonzero(np.append(True, np.diff(sorted_group) != 0))
-    number = np.empty(len(order), dtype=np.int64)
-    number[order] = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
-    return number
 
 
 @dataclass(frozen=True)
@@ -299,9 +219,9 @@ class _RiseSums:
 
 
 def _summarise(
-    candidates: np.ndarray, windows: list[_Window], rises: np.ndarray, document: np.ndarray, bootstrap: Bootstrap
+    candidates: np.ndarray, windows: list[Window], rises: np.ndarray, document: np.ndarray, bootstrap: Bootstrap
 ) -> AblationEffects:
-    code = _codes(document)
+    code = document_codes(document)
     shape = (int(code.max(initial=-1)) + 1, len(candidates))
     sums = _RiseSums(np.zeros(shape), np.zeros(shape))
     for window, rise in zip(windows, rises, strict=True):
