@@ -1,13 +1,17 @@
 """Causal effect of features: how much the next-token loss rises when their contribution is taken out of the stream."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ato.causal.ablation_windows import Firings, Window, choose_windows, document_codes, joined
+from ato.causal.stacks import stacks
 from ato.errors import InputError
+from ato.models.cached_run import CachedRun
 from ato.models.language_model import LanguageModel, pad
 from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, EstimateArray, document_bootstrap
 from ato.saes.autoencoder import SparseAutoencoder
@@ -30,37 +34,6 @@ class AblationEffects:
     """[c] int64."""
 
 
-@dataclass(frozen=True)
-class _Firings:
-    """Where the candidates of one SAE are active in the text: arrays [m], ordered by (slot, row, position)."""
-
-    slot: np.ndarray
-    """Index of the feature among the candidates."""
-    row: np.ndarray
-    """Index of the sequence."""
-    position: np.ndarray
-    value: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Window:
-    """One feature ablated in one sequence."""
-
-    slot: int
-    row: int
-    end: int
-    """Position behind the window; nothing behind it is run."""
-    positions: np.ndarray
-    """[e] edited positions, ascending."""
-    values: np.ndarray
-    """[e] activations there."""
-
-    @property
-    def n_predicted(self) -> int:
-        """Tokens of the window that are predicted at or behind the first edited position."""
-        return self.end - 1 - int(self.positions[0])
-
-
 def ablation_effects(
     model: LanguageModel,
     saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]],
@@ -76,11 +49,12 @@ def ablation_effects(
 ) -> dict[str, AblationEffects]:
     """Rise of the next-token loss when ``a_f * d_f`` is subtracted from the residual, feature by feature.
 
-    The first 2 x n_tokens tokens of every sequence are run once, with all layers of the SAEs read on the way and the
-    clean losses at the end. Each candidate is then ablated in the sequences where it is most active (in as many
-    documents as possible): in a window of ``n_tokens`` tokens around its strongest activation, at all positions of the
-    window where it is active. Such rows are batched over features and sequences, and only the blocks above the SAE's
-    layer run for them, up to the end of the window: what lies behind cannot change what is predicted within. The
+    The first 2 x n_tokens tokens of every sequence are run up to the highest layer of the SAEs, to see where features
+    are active. Each candidate is then ablated in the sequences where it is most active (in as many documents as
+    possible): in a window of ``n_tokens`` tokens around its strongest activation, at all positions of the window where
+    it is active. Sequences are run again a batch at a time, with the keys and values of their tokens kept: an ablation
+    runs the blocks above the SAE's layer from its first edited position to the end of its window, since nothing before
+    that position changes and nothing behind the window counts; such rows are stacked over features and sequences. The
     effect is the mean, over the tokens predicted from the first edited position to the end of the window, of the
     edited minus the clean loss.
 
@@ -94,10 +68,10 @@ def ablation_effects(
 
     Args:
         saes: name -> (layer, SAE of the residual stream there, candidates [c]).
-        sequences: held-out text; the residuals of all of them are held at once.
+        sequences: held-out text; the residuals of all of them at the lowest layer are held at once.
         n_sequences: sequences a candidate is ablated in, at most.
         n_tokens: tokens of a window.
-        batch_size: rows in one pass.
+        batch_size: sequences in one pass; ablations are stacked up to as many tokens.
         median_norm: layer -> median residual norm.
         on_rows: told (rows done, rows in all) after each batch.
 
@@ -112,87 +86,115 @@ def ablation_effects(
     token_ids = [np.asarray(sequence.token_ids[: 2 * n_tokens]) for sequence in sequences]
     document = np.array([sequence.document for sequence in sequences], dtype=np.int64)
     limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
-    text = _HeldOutText(model, token_ids, sorted({layer for layer, _, _ in saes.values()}), batch_size)
-    windows = {}
-    for name, (layer, sae, candidates) in saes.items():
-        firings = text.firings(layer, sae, candidates, limits.get(layer))
-        windows[name] = _choose_windows(firings, token_ids, document, n_sequences, n_tokens)
-    total, done, effects = sum(map(len, windows.values())), 0, {}
-    for name, (layer, sae, candidates) in saes.items():
-        rises = np.zeros(len(windows[name]))
-        by_length = sorted(range(len(rises)), key=lambda i: windows[name][i].end)  # little padding in a batch
-        for start in range(0, len(by_length), batch_size):
-            chosen = by_length[start : start + batch_size]
-            directions = sae.W_dec[torch.as_tensor(candidates[[windows[name][i].slot for i in chosen]])]
-            rises[chosen] = text.rises(layer, directions, [windows[name][i] for i in chosen])
-            done += len(chosen)
-            if on_rows is not None:
-                on_rows(done, total)
-        effects[name] = _summarise(candidates, windows[name], rises, document, bootstrap)
-    return effects
+    text = _HeldOutText(model, token_ids, batch_size)
+    firings = text.firings(saes, limits)
+    windows = {name: choose_windows(firings[name], token_ids, document, n_sequences, n_tokens) for name in saes}
+    rises = {name: np.zeros(len(windows[name])) for name in saes}
+    total, done = sum(map(len, windows.values())), 0
+    for rows, run in text.runs():
+        for name, (layer, sae, candidates) in saes.items():
+            own = np.array([i for i, window in enumerate(windows[name]) if window.row in rows], dtype=np.int64)
+            n_run = np.array([windows[name][i].n_predicted for i in own], dtype=np.int64)
+            for stack in stacks(n_run, run.clean.numel()):
+                chosen = [windows[name][i] for i in own[stack]]
+                directions = sae.W_dec[torch.as_tensor(candidates[[window.slot for window in chosen]])]
+                rises[name][own[stack]] = run.rises(layer, directions, chosen, rows)
+                done += len(chosen)
+                if on_rows is not None:
+                    on_rows(done, total)
+    return {
+        name: _summarise(candidates, windows[name], rises[name], document, bootstrap)
+        for name, (_, _, candidates) in saes.items()
+    }
 
 
 class _HeldOutText:
-    """Held-out text whose residuals and clean losses are known; passes start from there."""
+    """Held-out text, run twice: to see where features are active, and batch by batch to ablate them."""
 
-    def __init__(self, model: LanguageModel, token_ids: list[np.ndarray], layers: list[int], batch_size: int):
+    def __init__(self, model: LanguageModel, token_ids: list[np.ndarray], batch_size: int):
         self._model, self._ids = model, token_ids
-        shape = len(token_ids), max(map(len, token_ids), default=1)
-        self._clean = torch.zeros(shape[0], shape[1] - 1, device=model.device)
-        self._residuals = {
-            layer: torch.zeros(*shape, model.d_model, dtype=model.dtype, device=model.device) for layer in layers
-        }
         by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
-        for start in range(0, len(by_length), batch_size):
-            rows = by_length[start : start + batch_size]
-            ids, lengths = (x.to(model.device) for x in pad([token_ids[row] for row in rows]))
-            with torch.inference_mode():
-                streams = model.residuals(ids, lengths, layers)
-                self._clean[rows, : ids.shape[1] - 1] = model.losses_from(layers[-1], streams[layers[-1]], ids, lengths)
-                for layer in layers:
-                    self._residuals[layer][rows, : ids.shape[1]] = streams[layer]
+        self._batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
+        self._layers: list[int] = []
+        self._lowest: list[Tensor] = []
 
-    def firings(self, layer: int, sae: SparseAutoencoder, candidates: np.ndarray, limit: float | None) -> _Firings:
-        """Where candidates are active on tokens that may be edited and that something is predicted from."""
+    def firings(
+        self, saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]], limits: Mapping[int, float]
+    ) -> dict[str, Firings]:
+        """SAE -> where its candidates are active on tokens that may be edited and that something is predicted from."""
+        self._layers = sorted({layer for layer, _, _ in saes.values()})
+        found: dict[str, list[Firings]] = {name: [] for name in saes}
+        for rows in self._batches:
+            with torch.inference_mode():
+                streams = self._model.residuals(*self._padded(rows), self._layers)
+                for name, (layer, sae, candidates) in saes.items():
+                    found[name] += [
+                        self._firings(sae, candidates, row, own[: len(self._ids[row])], limits.get(layer))
+                        for row, own in zip(rows, streams[layer], strict=True)
+                    ]
+            self._lowest.append(streams[self._layers[0]])
+        return {name: joined(parts) for name, parts in found.items()}
+
+    def runs(self) -> Iterator[tuple[dict[int, int], "_Clean"]]:
+        """(row -> its place in the batch, the batch) for all rows, from the lowest layer of the SAEs on."""
+        for rows, lowest in zip(self._batches, self._lowest, strict=True):
+            ids, lengths = self._padded(rows)
+            with torch.inference_mode():
+                run = self._model.cached_run(ids, lengths, self._layers, start=(self._layers[0], lowest))
+                clean = self._model.losses(run.hidden, ids, lengths)
+            yield {row: place for place, row in enumerate(rows)}, _Clean(self._model, run, clean)
+
+    def _padded(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        ids, lengths = pad([self._ids[row] for row in rows])
+        return ids.to(self._model.device), lengths.to(self._model.device)
+
+    def _firings(
+        self, sae: SparseAutoencoder, candidates: np.ndarray, row: int, residual: Tensor, limit: float | None
+    ) -> Firings:
+        """Those in one sequence."""
+        ids, special = self._ids[row], sorted(self._model.special_token_ids)
         slot_of = np.full(sae.d_sae, -1)
         slot_of[candidates] = np.arange(len(candidates))
-        special = sorted(self._model.special_token_ids)
-        found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
-        for row, (ids, padded) in enumerate(zip(self._ids, self._residuals[layer], strict=True)):
-            x = padded[: len(ids)].to(sae.W_dec)
-            active = sae.active(x)
-            token, slot = active.token.cpu().numpy(), slot_of[active.feature.cpu().numpy()]
-            editable = (np.arange(len(ids)) > 0) & (np.arange(len(ids)) < len(ids) - 1) & ~np.isin(ids, special)
-            if limit is not None:
-                editable &= (x.norm(dim=1) <= limit).cpu().numpy()
-            kept = (slot >= 0) & editable[token]
-            value = active.value.double().cpu().numpy()
-            found.append((slot[kept], np.full(kept.sum(), row), token[kept], value[kept]))
-        slots, rows, positions, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        order = np.lexsort((positions, rows, slots))
-        return _Firings(slots[order], rows[order], positions[order], values[order])
+        x = residual.to(sae.W_dec)
+        active = sae.active(x)
+        token, slot = active.token.cpu().numpy(), slot_of[active.feature.cpu().numpy()]
+        editable = (np.arange(len(ids)) > 0) & (np.arange(len(ids)) < len(ids) - 1) & ~np.isin(ids, special)
+        if limit is not None:
+            editable &= (x.norm(dim=1) <= limit).cpu().numpy()
+        kept = (slot >= 0) & editable[token]
+        value = active.value.double().cpu().numpy()
+        return Firings(slot[kept], np.full(kept.sum(), row), token[kept], value[kept])
 
-    def rises(self, layer: int, directions: torch.Tensor, windows: Sequence[_Window]) -> np.ndarray:
-        """Sum of edited minus clean losses of each window, one pass for all."""
-        device = self._model.device
-        ids, lengths = (x.to(device) for x in pad([self._ids[w.row][: w.end] for w in windows]))
-        rows = torch.tensor([w.row for w in windows], device=device)
-        first = torch.tensor([int(w.positions[0]) for w in windows], device=device)[:, None]
-        position = torch.arange(ids.shape[1] - 1, device=device)
-        counted = (position >= first) & (position < lengths[:, None] - 1)
+
+@dataclass(frozen=True)
+class _Clean:
+    """A batch of sequences in the unedited model."""
+
+    model: LanguageModel
+    run: CachedRun
+    clean: Tensor
+    """[b, t-1] losses."""
+
+    def rises(self, layer: int, directions: Tensor, windows: Sequence[Window], rows: Mapping[int, int]) -> np.ndarray:
+        """Sum of edited minus clean losses of each window, one pass for all; ``rows`` places sequences in the batch."""
+        device = self.model.device
+        n_run = torch.tensor([w.n_predicted for w in windows], device=device)
+        row = torch.tensor([rows[w.row] for w in windows], device=device)
+        first = torch.tensor([int(w.positions[0]) for w in windows], device=device)
+        token = torch.arange(int(n_run.max()), device=device)
+        position = (first[:, None] + token).clamp(max=self.clean.shape[1] - 1)  # [b, s]
         # Where and how much of its direction is taken out of each window, all at once.
         window = torch.from_numpy(np.repeat(np.arange(len(windows)), [len(w.positions) for w in windows])).to(device)
-        edited_at = torch.from_numpy(np.concatenate([w.positions for w in windows])).to(device)
+        edited_at = torch.from_numpy(np.concatenate([w.positions for w in windows])).to(device) - first[window]
         value = torch.from_numpy(np.concatenate([w.values for w in windows])).to(device, torch.float32)
-        residual = self._residuals[layer][rows, : ids.shape[1]].to(torch.float32, copy=True)
+        residual = self.run.residuals[layer][row[:, None], position].to(torch.float32)
         residual[window, edited_at] -= value[:, None] * directions.to(residual)[window]
-        edited, clean = residual.to(self._model.dtype), self._clean[rows, : ids.shape[1] - 1]
+        counted, labels = token < n_run[:, None], self.run.input_ids[row[:, None], position + 1]
         with torch.inference_mode():
-            hidden = self._model.hidden_from(layer, edited, ids, lengths)
-            logits = self._model.logits(hidden[:, :-1][counted]).float()
-            losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][counted], reduction="none")
+            hidden = self.model.rerun(self.run, row, first, layer, residual.to(self.model.dtype))
+            losses = self.model.losses_of(hidden[counted], labels[counted])
         rise = torch.zeros(counted.shape, dtype=torch.float64, device=device)
-        rise[counted] = losses.double() - clean[counted].double()
+        rise[counted] = losses.double() - self.clean[row[:, None], position][counted].double()
         return rise.sum(1).cpu().numpy()
 
 
@@ -207,47 +209,6 @@ def _check(saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]], n_toke
             )
 
 
-def _choose_windows(
-    firings: _Firings, token_ids: list[np.ndarray], document: np.ndarray, n_sequences: int, n_tokens: int
-) -> list[_Window]:
-    """The windows of every candidate: its strongest sequences, those of documents not yet chosen first."""
-    if not len(firings.slot):
-        return []
-    starts = np.flatnonzero(
-        np.append(True, (np.diff(firings.slot) != 0) | (np.diff(firings.row) != 0))
-    )  # one run a (candidate, sequence)
-    ends = np.append(starts[1:], len(firings.slot))
-    slot, row, strongest = firings.slot[starts], firings.row[starts], np.maximum.reduceat(firings.value, starts)
-    turn = _number_in_run(
-        np.lexsort((row, -strongest, document[row], slot)), slot * len(document) + _codes(document)[row]
-    )
-    rank = _number_in_run(np.lexsort((row, -strongest, turn, slot)), slot)
-    windows = []
-    for run in np.flatnonzero(rank < n_sequences):
-        inside = slice(starts[run], ends[run])
-        peak = int(firings.position[inside][firings.value[inside].argmax()])
-        length = len(token_ids[row[run]])
-        start = max(0, min(peak - (n_tokens - 1) // 2, length - n_tokens))
-        end = min(length, start + n_tokens)
-        positions, values = firings.position[inside], firings.value[inside]
-        kept = (positions >= start) & (positions < end - 1)  # from the last one nothing in the window is predicted
-        windows.append(_Window(int(slot[run]), int(row[run]), end, positions[kept], values[kept]))
-    return windows
-
-
-def _codes(values: np.ndarray) -> np.ndarray:
-    return np.unique(values, return_inverse=True)[1]
-
-
-def _number_in_run(order: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """For rows put in an order in which groups are runs: the number [n] of each row within its group, from 0."""
-    sorted_group = group[order]
-    first = np.flatnonzero(np.append(True, np.diff(sorted_group) != 0))
-    number = np.empty(len(order), dtype=np.int64)
-    number[order] = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
-    return number
-
-
 @dataclass(frozen=True)
 class _RiseSums:
     """Sums per document of each candidate, [documents, c]."""
@@ -258,9 +219,9 @@ class _RiseSums:
 
 
 def _summarise(
-    candidates: np.ndarray, windows: list[_Window], rises: np.ndarray, document: np.ndarray, bootstrap: Bootstrap
+    candidates: np.ndarray, windows: list[Window], rises: np.ndarray, document: np.ndarray, bootstrap: Bootstrap
 ) -> AblationEffects:
-    code = _codes(document)
+    code = document_codes(document)
     shape = (int(code.max(initial=-1)) + 1, len(candidates))
     sums = _RiseSums(np.zeros(shape), np.zeros(shape))
     for window, rise in zip(windows, rises, strict=True):

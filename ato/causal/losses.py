@@ -1,8 +1,9 @@
 """What edits of the residual stream cost the running model: next-token loss and KL divergence, sequence by sequence.
 
-The blocks up to the highest target layer run once per batch. Every edit then starts at its target layer, many edits
-of one sequence stacked into one pass. An edit at position p changes nothing before p, so logits are made only from
-the first edited position on, and the losses before it are those of the unedited run.
+The unedited model runs once per batch, and the keys and values of its tokens are kept. An edit at position p changes
+nothing before p: every edit starts at its target layer and at its first edited position, many edits of one sequence
+stacked into one pass, and the losses before that position are those of the unedited run. The last token, from which
+nothing is predicted, is not run.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,10 @@ import torch
 from torch import Tensor
 
 from ato.causal.interventions import NO_INTERVENTION, FeatureEdits, Intervention, PositionSet, ResidualEdits
+from ato.causal.next_tokens import NextTokens
+from ato.causal.stacks import stacks
 from ato.errors import DataError, InputError, NonFiniteError
+from ato.models.cached_run import CachedRun
 from ato.models.language_model import LanguageModel, pad
 from ato.residuals.exclusion import ExclusionPolicy
 
@@ -23,10 +27,6 @@ if TYPE_CHECKING:
 
 STUDIED_TOKENS = ExclusionPolicy()
 """The tokens that statistics keep by default."""
-_LOGIT_NUMBERS = 1 << 25
-"""Logits made at once: 700 tokens of a vocabulary of 50,000, enough for the head to run at full speed."""
-_CACHED_NUMBERS = 1 << 20
-"""Logits that a processor takes through the softmax at once: in its cache, that is five times faster."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def causal_losses(
         model: runs in its own precision; losses are made in float32 from its logits.
         plans: edits at their target layers; those of one layer share passes.
         sequences: all of one length, see ``full_length_sequences``.
-        batch_size: sequences, or edits of one sequence, in one forward pass.
+        batch_size: sequences in one forward pass; edits of one sequence are stacked up to as many tokens.
         policy: the tokens that the position sets ``all`` and ``active`` leave alone.
         median_norm: layer -> median residual norm; a token beyond the policy's multiple of it at the target layer
             is left alone too.
@@ -119,22 +119,20 @@ def causal_losses(
         raise InputError("sequences of equal length expected", cure="choose them with full_length_sequences")
     tables = _LossTables(model, plans, batch_size)
     layers = set().union(*(plan.layers for plan in plans))
-    top = max((plan.layer for plan in plans), default=model.n_layers - 1)
     limits = {layer: (policy.max_norm_multiple or np.inf) * norm for layer, norm in (median_norm or {}).items()}
     position = np.arange(len(sequences[0].token_ids))
     for start in range(0, len(sequences), batch_size):
         batch = sequences[start : start + batch_size]
         input_ids, lengths = (x.to(model.device) for x in pad([s.token_ids for s in batch]))
         with torch.inference_mode():
-            residuals = model.residuals(input_ids, lengths, {*layers, top})
-            hidden = model.hidden_from(top, residuals[top], input_ids, lengths)
+            run = model.cached_run(input_ids, lengths, layers)
             for i, sequence in enumerate(batch):
                 kept, _ = policy.keep_tokens(sequence.token_ids, position, model.special_token_ids)
-                own = {layer: x[i] for layer, x in residuals.items()}
+                own = {layer: x[i] for layer, x in run.residuals.items()}
                 editable = {
                     plan.layer: _editable(own[plan.layer], kept, limits.get(plan.layer, np.inf)) for plan in plans
                 }
-                tables.measure(_Unedited.of(model, hidden[i], input_ids[i]), own, editable)
+                tables.measure(_Unedited(run, i, NextTokens.of(model, run.hidden[i], input_ids[i])), own, editable)
                 if on_sequence is not None:
                     on_sequence()
     return CausalLosses(
@@ -151,45 +149,13 @@ def _editable(y: Tensor, kept: np.ndarray, limit: float) -> Tensor:
     return torch.from_numpy(kept).to(y.device) & ~(norm > limit)
 
 
-@dataclass(frozen=True)
-class _Unedited:
-    """One sequence in the unedited model, with its next-token distributions: of one sequence they are small."""
+class _Unedited(NamedTuple):
+    """One sequence in the unedited model."""
 
-    model: LanguageModel
-    input_ids: Tensor
-    """[t] int64."""
-    losses: np.ndarray
-    """[t-1] float64."""
-    probability: Tensor
-    """[t-1, vocabulary] float32."""
-    negentropy: Tensor
-    """[t-1] sum of p log p."""
-
-    @classmethod
-    def of(cls, model: LanguageModel, hidden: Tensor, input_ids: Tensor) -> "_Unedited":
-        """From its hidden states [t, d_model] behind the final norm."""
-        losses, probability, negentropy = [], [], []
-        for rows, log_p in _log_probabilities(model, hidden[:-1]):
-            p = log_p.exp()
-            losses.append(-log_p.gather(1, input_ids[1:][rows, None])[:, 0])
-            probability.append(p)
-            negentropy.append(torch.linalg.vecdot(p, log_p))
-        values = torch.cat(losses).double().cpu().numpy()
-        return cls(model, input_ids, values, torch.cat(probability), torch.cat(negentropy))
-
-    def compare(self, hidden: Tensor, first: int) -> Tensor:
-        """Losses and then KL(unedited || edited) [2, t-1-first] float64 of predictions made from a position on.
-
-        Args:
-            hidden: [t, d_model], edited, behind the final norm.
-            first: that position.
-        """
-        labels, probability = self.input_ids[first + 1 :], self.probability[first:]
-        losses, cross = [], []
-        for rows, log_q in _log_probabilities(self.model, hidden[first:-1]):
-            losses.append(-log_q.gather(1, labels[rows, None])[:, 0])
-            cross.append(torch.linalg.vecdot(probability[rows], log_q))
-        return torch.stack([torch.cat(losses), self.negentropy[first:] - torch.cat(cross)]).double()
+    run: CachedRun
+    row: int
+    """Of the run."""
+    predicted: NextTokens
 
 
 class _SequenceLosses(NamedTuple):
@@ -212,7 +178,7 @@ class _Edited(NamedTuple):
     first: int
     """The first edited position; behind the last one where none is edited."""
     residual: Tensor
-    """[t, d]."""
+    """[t-1-first, d], from that position to the last one that something is predicted from."""
 
 
 class _LossTables:
@@ -235,20 +201,19 @@ class _LossTables:
 
     def measure(self, unedited: _Unedited, residuals: Mapping[int, Tensor], editable: Mapping[int, Tensor]) -> None:
         """Every edit of the next sequence, from its residuals [t, d] and the editable positions [t] of each layer."""
-        self.log_ppl.append(unedited.losses.mean())
+        n = len(unedited.predicted.losses)
+        self.log_ppl.append(unedited.predicted.losses.mean())
         self._sequences.append([{} for _ in self._plans])
         for layer in sorted({plan.layer for plan in self._plans}):
-            stack: list[_Edited] = []
+            changed = []
             for edited in self._edited(layer, residuals, editable[layer]):
-                if edited.first >= len(unedited.losses):
+                if edited.first < n:
+                    changed.append(edited)
+                else:
                     edited.losses[edited.intervention] = _SequenceLosses(edited.n_edited, self.log_ppl[-1])
-                    continue
-                stack.append(edited)
-                if len(stack) == self._batch_size:
-                    self._run(layer, stack, unedited)
-                    stack = []
-            if stack:
-                self._run(layer, stack, unedited)
+            n_tokens = np.array([len(edited.residual) for edited in changed], dtype=np.int64)
+            for stack in stacks(n_tokens, self._batch_size * (n + 1)):
+                self._run(layer, [changed[i] for i in stack], unedited)
 
     def _edited(self, layer: int, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[_Edited]:
         """The sequence after each edit at a layer."""
@@ -257,40 +222,27 @@ class _LossTables:
                 for intervention, mask, residual in plan.edits(residuals, editable):
                     positions = mask.nonzero()
                     first = int(positions[0]) if len(positions) else len(mask)
-                    yield _Edited(intervention, losses, len(positions), first, residual)
+                    yield _Edited(intervention, losses, len(positions), first, residual[first:-1])
 
     def _run(self, layer: int, stack: Sequence[_Edited], unedited: _Unedited) -> None:
         """The blocks above the layer, once for all edits of a stack."""
-        residuals = torch.stack([edited.residual for edited in stack])
-        b, t, _ = residuals.shape
-        hidden = self._model.hidden_from(layer, residuals, unedited.input_ids.expand(b, t), np.full(b, t))
-        compared = [unedited.compare(own, edited.first) for edited, own in zip(stack, hidden)]
-        numbers = torch.cat(compared, dim=1).cpu().numpy()  # one copy from the device for the whole stack
-        if not np.isfinite(numbers).all():
-            raise NonFiniteError(
-                "an edited residual makes the model output NaN or infinity",
-                cure="run the model in bfloat16 or float32 (model.dtype)",
-            )
-        ends = np.cumsum([own.shape[1] for own in compared])
-        for edited, (losses, kl) in zip(stack, np.split(numbers, ends[:-1], axis=1)):
-            before = unedited.losses[: edited.first].sum()
+        residuals = torch.nn.utils.rnn.pad_sequence([edited.residual for edited in stack], batch_first=True)
+        first = torch.tensor([edited.first for edited in stack], device=residuals.device)
+        rows = torch.full_like(first, unedited.row)
+        hidden = self._model.rerun(unedited.run, rows, first, layer, residuals)
+        numbers = unedited.predicted.compare(hidden, first).cpu().numpy()  # one copy from the device for the stack
+        clean = unedited.predicted.losses
+        for edited, own in zip(stack, numbers):
+            losses, kl = own[:, : len(edited.residual)]
+            if not np.isfinite([losses, kl]).all():
+                raise NonFiniteError(
+                    "an edited residual makes the model output NaN or infinity",
+                    cure="run the model in bfloat16 or float32 (model.dtype)",
+                )
             edited.losses[edited.intervention] = _SequenceLosses(
                 edited.n_edited,
-                log_ppl=(before + losses.sum()) / (t - 1),
+                log_ppl=(clean[: edited.first].sum() + losses.sum()) / len(clean),
                 log_ppl_edited_onwards=losses.mean(),
-                clean_edited_onwards=unedited.losses[edited.first :].mean(),
+                clean_edited_onwards=clean[edited.first :].mean(),
                 kl=max(kl.mean(), 0.0),  # below 0 by rounding only
-            )
-
-
-def _log_probabilities(model: LanguageModel, hidden: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """(rows, their next-token log-probabilities [m, vocabulary] float32) of hidden states [n, d_model]."""
-    made = max(1, _LOGIT_NUMBERS // model.vocabulary_size)
-    cached = max(1, _CACHED_NUMBERS // model.vocabulary_size) if hidden.device.type == "cpu" else made
-    for start in range(0, len(hidden), made):
-        logits = model.logits(hidden[start : start + made])
-        for row in range(0, len(logits), cached):
-            yield (
-                slice(start + row, start + min(row + cached, len(logits))),
-                logits[row : row + cached].float().log_softmax(1),
             )

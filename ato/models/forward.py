@@ -8,6 +8,7 @@ model's own code.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ def run_blocks(
     site: str = "resid_post",
     attention: Collection[int] = (),
     keep: Keep | None = None,
+    cache: Any = None,
+    position_ids: Tensor | None = None,
 ) -> Pass:
     """Run the body of the model once.
 
@@ -63,6 +66,8 @@ def run_blocks(
         site: where in the blocks ``read`` and ``edits`` apply; see ``SITES``. ``start`` is always ``resid_post``.
         attention: layers whose attention weights are returned.
         keep: makes what is returned of each value that is read; default the value itself.
+        cache: transformers' cache of keys and values; what it holds is attended to, what is run is added to it.
+        position_ids: [b or 1, t] positions of the tokens, needed with a cache.
 
     Raises:
         SettingsError: an unknown site, or attention weights that the model does not make.
@@ -82,7 +87,10 @@ def run_blocks(
             undo.enter_context(_edited(parts, edits, site))
         undo.enter_context(_read(parts, read, site, residuals, keep))
         undo.enter_context(_attention_read(parts, attention, weights))
-        hidden = parts.body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": cache is not None}
+        if cache is not None:
+            inputs |= {"past_key_values": cache, "position_ids": position_ids}
+        hidden = parts.body(**inputs).last_hidden_state
     return Pass(hidden, residuals, weights)
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ato.errors import LayerError, ModelError
-from ato.models.families import find_parts
+from ato.models.cached_run import CachedRun, kept_keys_values
+from ato.models.families import FAMILIES, find_parts
 from ato.models.files import ModelIdentity
 from ato.models.forward import Edit, Keep, Pass, eager_needed, run_blocks, stream_of
-from ato.models.losses import next_token_losses
+from ato.models.losses import losses_of, next_token_losses
 
 
 class LanguageModel:
@@ -189,6 +190,78 @@ class LanguageModel:
         self.check_layers([layer])
         return self._run(input_ids, lengths, start=(layer, residual)).hidden
 
+    def cached_run(
+        self,
+        input_ids: Tensor,
+        lengths: Tensor | np.ndarray,
+        layers: Iterable[int],
+        start: tuple[int, Tensor] | None = None,
+    ) -> CachedRun:
+        """One pass of the whole model, whose rows can be run again from any position on, see ``rerun``.
+
+        Args:
+            input_ids: [b, t] int64, padded on the right with any valid id.
+            lengths: [b], tokens in each row.
+            layers: whose residuals are kept; rows can be run again from these.
+            start: (layer, residual [b, t, d_model]) where these are known: the blocks up to there are not run. No
+                layer may lie below.
+
+        Raises:
+            LayerError: a layer is not in the model.
+        """
+        from transformers import DynamicCache
+
+        wanted = sorted(set(layers))
+        self.check_layers(wanted)
+        config: Any = self.module.config
+        if config.model_type not in FAMILIES:
+            found = self._run(input_ids, lengths, read=wanted, start=start)
+            return CachedRun(input_ids.to(self.device), found.hidden, found.residuals, None)
+        cache = DynamicCache()  # made without the configuration, it keeps all tokens of sliding windows too
+        positions = torch.arange(input_ids.shape[1], device=self.device)[None]
+        found = self._run(input_ids, lengths, read=wanted, start=start, cache=cache, position_ids=positions)
+        kept = kept_keys_values(cache, wanted[0] if wanted else self.n_layers)
+        return CachedRun(input_ids.to(self.device), found.hidden, found.residuals, kept)
+
+    def rerun(self, run: CachedRun, rows: Tensor, first: Tensor, layer: int, residual: Tensor) -> Tensor:
+        """Hidden states [b, s, d_model] behind the final norm of s tokens each, with another residual after a layer.
+
+        Row i is row rows[i] of the run, its s tokens are those from position first[i] on; before them nothing changes.
+        Only the blocks above ``layer`` are run, and only for these tokens, which attend to the kept keys and values of
+        those before. A model of another family than ``FAMILIES`` runs all tokens instead.
+
+        Args:
+            run: of this model; it must hold the residuals of ``layer``.
+            rows: [b] int64; a row may be named many times.
+            first: [b] int64.
+            layer: whose output is given.
+            residual: [b, s, d_model]. A row may reach beyond the end of its sequence, where values are meaningless.
+
+        Raises:
+            LayerError: the layer is not in the model.
+        """
+        self.check_layers([layer])
+        rows, first = rows.to(self.device), first.to(self.device)
+        (b, s, _), t = residual.shape, run.input_ids.shape[1]
+        behind = first[:, None] + torch.arange(s, device=self.device)  # [b, s] positions
+        inside = behind.clamp(max=t - 1)
+        if run.keys_values is None:
+            whole = torch.cat([run.residuals[layer][rows], residual.new_zeros(b, s, residual.shape[-1])], dim=1)
+            whole.scatter_(1, behind[..., None].expand_as(residual), residual)
+            hidden = self.hidden_from(layer, whole[:, :t], run.input_ids[rows], np.full(b, t))
+            return hidden.gather(1, inside[..., None].expand_as(residual))
+        prefixes = run.prefixes(rows, first, self.n_layers)
+        with self._lock:
+            return run_blocks(
+                self.parts,
+                run.input_ids[rows[:, None], inside],
+                prefixes.mask(s),
+                start=(layer, residual),
+                tuple_outputs=self._tuple_outputs,
+                cache=prefixes.cache,
+                position_ids=inside,
+            ).hidden
+
     def losses_from(self, layer: int, residual: Tensor, input_ids: Tensor, lengths: Tensor | np.ndarray) -> Tensor:
         """``token_losses`` of the pass that starts at ``layer`` with the given residual, see ``hidden_from``."""
         return self.losses(self.hidden_from(layer, residual, input_ids, lengths), input_ids, lengths)
@@ -203,6 +276,10 @@ class LanguageModel:
         return next_token_losses(
             self.logits, hidden, input_ids.to(self.device), torch.as_tensor(lengths).to(self.device)
         )
+
+    def losses_of(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Losses [n] float32, in nats, of predicting labels [n] from hidden states [n, d_model]."""
+        return losses_of(self.logits, hidden, labels)
 
     def _run(self, input_ids: Tensor, lengths: Tensor | np.ndarray, **options: Any) -> Pass:
         if input_ids.shape[1] > self.context_length:

@@ -7,6 +7,26 @@ from torch import Tensor, nn
 
 _HEAD_TOKENS = 512
 """Tokens whose logits are held at once: 100 MB in float32 for a vocabulary of 50,000."""
+_CACHED_NUMBERS = 1 << 19
+"""Logits that a processor takes through the softmax at once: in its cache, that is several times faster."""
+
+
+def losses_of(logits: Callable[[Tensor], Tensor], hidden: Tensor, labels: Tensor) -> Tensor:
+    """Losses [n] float32, in nats, of predicting labels [n].
+
+    Args:
+        logits: hidden states [n, d] -> [n, vocabulary].
+        hidden: [n, d], behind the final norm.
+        labels: [n] int64.
+    """
+    losses = torch.zeros(labels.shape, dtype=torch.float32, device=hidden.device)
+    for start in range(0, len(hidden), _HEAD_TOKENS):
+        made = logits(hidden[start : start + _HEAD_TOKENS])
+        rows = max(1, _CACHED_NUMBERS // made.shape[1]) if made.device.type == "cpu" else len(made)
+        for row in range(0, len(made), rows):
+            part = slice(start + row, start + min(row + rows, len(made)))
+            losses[part] = nn.functional.cross_entropy(made[row : row + rows].float(), labels[part], reduction="none")
+    return losses
 
 
 def next_token_losses(logits: Callable[[Tensor], Tensor], hidden: Tensor, input_ids: Tensor, lengths: Tensor) -> Tensor:
@@ -21,11 +41,5 @@ def next_token_losses(logits: Callable[[Tensor], Tensor], hidden: Tensor, input_
     targets = input_ids[:, 1:]
     real = torch.arange(1, input_ids.shape[1], device=hidden.device) < lengths[:, None]  # [b, t-1]
     losses = torch.zeros(targets.shape, dtype=torch.float32, device=hidden.device)
-    rows, labels = hidden[:, :-1][real], targets[real]
-    pieces = [
-        nn.functional.cross_entropy(logits(x).float(), y, reduction="none")
-        for x, y in zip(rows.split(_HEAD_TOKENS), labels.split(_HEAD_TOKENS))
-    ]
-    if pieces:
-        losses[real] = torch.cat(pieces)
+    losses[real] = losses_of(logits, hidden[:, :-1][real], targets[real])
     return losses

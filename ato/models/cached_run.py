@@ -1,0 +1,65 @@
+"""A pass whose rows can be run again from any position on, with the keys and values of the tokens before it.
+
+In causal attention a token sees only itself and those before it: where the residual of a layer is edited from
+position p on, keys and values before p stay what they are at every block. They are kept in transformers' own cache,
+so that each family's attention, masks and position embeddings are its own code.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CachedRun:
+    """One pass of b rows of t tokens; made by ``LanguageModel.cached_run``."""
+
+    input_ids: Tensor
+    """[b, t] int64."""
+    hidden: Tensor
+    """[b, t, d] behind the final norm."""
+    residuals: dict[int, Tensor]
+    """Layer -> [b, t, d], for the layers asked for."""
+    keys_values: dict[int, tuple[Tensor, Tensor]] | None
+    """Block -> keys and values [b, heads, t, d_head], of the blocks above the lowest of these layers that keep any;
+    None for a model of another family than ``FAMILIES``, whose cache is not known to work that way."""
+
+    def prefixes(self, rows: Tensor, first: Tensor, n_layers: int) -> "Prefixes":
+        """What the tokens before position first[i] of row rows[i] left behind, see ``Prefixes``."""
+        from transformers import DynamicCache
+
+        longest = int(first.max())
+        position = torch.arange(longest, device=first.device) + (first - longest)[:, None]  # below 0: padding
+        cache, row, column = DynamicCache(), rows[:, None], position.clamp(min=0)
+        # A block that is not run must still be as long as the others: masks are made by the first one.
+        nothing = torch.zeros(1, 1, longest, 1, device=first.device)
+        for layer in range(n_layers if longest else 0):
+            keys, values = (self.keys_values or {}).get(layer, (nothing, nothing))
+            if keys is not nothing:
+                keys, values = (x[row, :, column].transpose(1, 2) for x in (keys, values))
+            cache.update(keys, values, layer)
+        return Prefixes(cache, position >= 0)
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """The first tokens of some rows, padded on the left to the longest."""
+
+    cache: Any
+    """transformers' cache, for one pass: it grows by what is run."""
+    real: Tensor
+    """[b, longest] bool, false for padding."""
+
+    def mask(self, n: int) -> Tensor | None:
+        """Attention mask [b, longest + n] for n tokens behind them; None where nothing is padded."""
+        if bool(self.real.all()):
+            return None
+        return torch.cat([self.real.long(), self.real.new_ones(len(self.real), n, dtype=torch.long)], dim=1)
+
+
+def kept_keys_values(cache: Any, lowest: int) -> dict[int, tuple[Tensor, Tensor]]:
+    """Block -> its keys and values in a cache, for blocks above ``lowest`` that keep any."""
+    layers = enumerate(cache.layers)
+    return {i: (layer.keys, layer.values) for i, layer in layers if i > lowest and layer.get_seq_length()}
