@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RUNTIME, DEV = "-e .", "-e '.[dev]'"
+FOREIGN = ("PIP_", "UV_", "MAKE", "MFLAGS", "TORCH_BACKEND", "VIRTUAL_ENV", "PYTHON")
+"""Variables of whoever runs these tests, as `make test` does."""
 BACKEND = """import shutil
 
 
@@ -25,7 +27,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 
 def planned(*arguments: str, **variables: str) -> str:
     """What make would run."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("TORCH_BACKEND", "MAKEFLAGS")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     done = subprocess.run(
         ["make", "-n", *arguments], cwd=ROOT, env=environment | variables, capture_output=True, text=True, check=True
     )
@@ -131,8 +133,7 @@ def project(tmp_path):
 
 def make(target: str, project: Path) -> subprocess.CompletedProcess[str]:
     """Run make where there is nothing but the wheels, as pip is told, and another environment is active."""
-    foreign = ("PIP_", "UV_", "MAKE", "VIRTUAL_ENV", "PYTHON")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     settings = (
         f"[global]\nno-index = true\nfind-links = {project.parent / 'wheels'}\nconstraint = {project / 'machine.txt'}\n"
     )
