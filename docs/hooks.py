@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md"}
 """Files of the root, and the pages they become."""
 LINK = re.compile(r"\]\(([^):#]+)(#[^)]*)?\)")
+PICTURE = re.compile(r'<img src="([^":]+)"')
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -39,7 +40,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links lead to the pages of the site, wherever the files stand in the repository."""
     in_docs = page.file.src_uri not in PAGES.values()
-    return LINK.sub(lambda link: f"]({_on_site(link[1], in_docs)}{link[2] or ''})", markdown)
+    markdown = LINK.sub(lambda link: f"]({_on_site(link[1], in_docs)}{link[2] or ''})", markdown)
+    return PICTURE.sub(lambda picture: f'<img src="{_on_site(picture[1], in_docs)}"', markdown)
 
 
 def _on_site(path: str, in_docs: bool) -> str:

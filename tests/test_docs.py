@@ -55,6 +55,15 @@ def test_no_page_loads_anything_from_elsewhere(site):
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet.name
 
 
+def test_every_picture_of_a_page_is_there(site):
+    pictures = 0
+    for page in site.glob("*.html"):
+        for address in re.findall(r'<img [^>]*src="([^"]+)"', page.read_text(encoding="utf-8")):
+            assert (page.parent / address).is_file(), f"{page.name}: {address}"
+            pictures += 1
+    assert pictures
+
+
 @pytest.mark.parametrize("package", [ato, warehouse])
 def test_every_public_name_has_its_entry(site, package):
     page = (site / "api" / f"{package.__name__}.html").read_text(encoding="utf-8")

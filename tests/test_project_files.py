@@ -10,7 +10,7 @@ import yaml
 from tests.test_recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
-ROOMS = "ato|warehouse|tasks|flows|dashboards|benchmarks|tests|docs|examples"
+ROOMS = "ato|warehouse|tasks|flows|dashboards|benchmarks|tests|tools|docs|examples"
 NAMED = re.compile(rf"(?<![\w/.-])(?:{ROOMS})/[\w./-]+\.(?:py|sql|md|yaml|toml|ipynb|png|svg)\b")
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 

@@ -1,4 +1,4 @@
-"""The README: each of its commands exists, its settings load, its queries are those the summary offers."""
+"""README and pages for users: each command exists, settings load, queries are those the summary offers; README is short."""
 
 import re
 import runpy
@@ -16,25 +16,39 @@ from warehouse.catalog.query import run_select
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
 
 
-def test_every_make_target_of_the_readme_exists():
+def test_the_readme_is_read_in_a_minute():
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", TEXT)
+def test_every_make_target_of_a_page_exists(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"\bmake ([\w-]+)", README))
-    assert {"run", "test"} <= targets
-    for target in targets:
+    for target in re.findall(r"(?:`|^)make ([a-z][\w-]*)", TEXT[page], re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_every_ato_command_of_the_readme_exists():
-    verbs = set(re.findall(r"[`\n]ato ([a-z]+)\b", README))
-    assert verbs == {"run", "sql", "tables", "show", "report", "export", "up", "deploy", "gc", "check", "doctor"}
-    for verb in verbs:
+def test_every_target_of_the_makefile_is_listed_with_the_commands():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (targets,) = re.findall(r"^\.PHONY: (.+)", makefile, re.MULTILINE)
+    assert [target for target in targets.split() if f"`make {target}`" not in COMMANDS] == []
+
+
+def test_every_ato_command_is_listed_and_exists():
+    listed = set(re.findall(r"^\| `ato ([a-z]+)\b", COMMANDS, re.MULTILINE))
+    assert listed == {"run", "sql", "tables", "show", "report", "export", "up", "deploy", "gc", "check", "doctor"}
+    assert set(re.findall(r"(?:`|\n|bin/)ato ([a-z]+)\b", README)) <= listed
+    for verb in listed:
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
 
 
-def test_every_override_of_the_readme_is_a_setting():
-    overrides = re.findall(r"--set ([^\s`]+)", README)
+@pytest.mark.parametrize("page", ["commands.md", "models.md", "architecture.md", "study.md"])
+def test_every_override_of_a_page_is_a_setting(page):
+    overrides = re.findall(r"--set ((?!stage\.)[^\s`]+)", TEXT[page])
     assert overrides
     for override in overrides:
         assert load_settings("demo", [override]) != load_settings("demo")

@@ -1,4 +1,4 @@
-"""The table of the published study in the README: each of its commands runs, here on a tiny model, and fills its tables."""
+"""The table of the published study in docs/study.md: each of its commands runs, here on a tiny model, and fills its tables."""
 
 import importlib
 import re
@@ -12,8 +12,8 @@ from flows.settings import load_settings, profile_names
 from tests.flows.tiny_study import tiny_settings
 from warehouse.catalog.catalog import rows
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("## The published study, piece by piece")[1].split("\n## ")[0]
+PAGE = (Path(__file__).parents[1] / "docs" / "study.md").read_text(encoding="utf-8")
+SECTION = PAGE.split("## The published study, piece by piece")[1].split("\n## ")[0]
 COMMANDS = re.findall(r"^\| .+? \| `ato run (.+?)` \|(.*?)\|$", SECTION, re.MULTILINE)
 COMMANDS.append((re.findall(r"`ato run (evaluate --set operators.position_policy=\S+)`", SECTION)[0], ""))
 

@@ -15,7 +15,7 @@ from typing import Any
 from ato.errors import InputError
 
 START_SECONDS = 60
-MISSING = "install them: `apt-get install -y chromium fonts-dejavu` and `pip install -e '.[dev]'`"
+MISSING = "install them: `apt-get install -y chromium fonts-dejavu` and run `make install`"
 
 
 @contextmanager

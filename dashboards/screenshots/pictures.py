@@ -1,4 +1,4 @@
-"""Screenshots of two pages for the README: ``python -m dashboards.screenshots.pictures FOLDER``."""
+"""Screenshots of two pages for README and docs: ``python -m dashboards.screenshots.pictures FOLDER``."""
 
 import argparse
 import io

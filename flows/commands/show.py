@@ -31,7 +31,7 @@ EXAMPLES = (
     "select rank, avg(efficiency) as efficiency, avg(efficiency_paper) as as_published from efficiency_curves "
     "where leap = 2 group by rank order by rank",
 )
-"""Three queries to try; the README has them too."""
+"""Three queries to try; README has them too."""
 
 
 def show_summary(collection: str) -> None:

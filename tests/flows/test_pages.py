@@ -18,7 +18,7 @@ from tests.flows.tiny_study import tiny_settings
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(3600)]
 
-MISSING = "no Chromium: apt-get install -y --no-install-recommends chromium fonts-dejavu; pip install -e '.[dev]'"
+MISSING = "no Chromium: apt-get install -y --no-install-recommends chromium fonts-dejavu; make install"
 N_TOKENS = 9_000
 FOLLOWERS = [deployment.name for deployment in declared() if deployment.triggers]
 
