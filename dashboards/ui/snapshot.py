@@ -12,7 +12,7 @@ from ato.errors import AtoError
 from warehouse.storage.backends import Entry
 
 FRESH_SECONDS = 30
-"""Interval between listings of the manifests while pages are in use."""
+"""Interval between listings of manifests and marts while pages are in use."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Snapshot:
 
     connection: duckdb.DuckDBPyConnection
     taken_at: datetime
-    manifests: dict[str, Entry]
-    """Manifests of all stages; the snapshot is current while they are unchanged."""
+    files: dict[str, Entry]
+    """Manifests of all stages and files of marts; the snapshot is current while they are unchanged."""
 
 
 class Live:
@@ -38,7 +38,7 @@ class Live:
         self._root, self._memory = root, memory
         self._lock = Lock()
         self._renewing: Thread | None = None
-        self._snapshot = self._taken(self._manifests())
+        self._snapshot = self._taken(self._files())
         self._looked = monotonic()
 
     def current(self) -> Snapshot:
@@ -46,23 +46,24 @@ class Live:
         with self._lock:
             pause = monotonic() - self._looked
             if pause > FRESH_SECONDS and (self._renewing is None or not self._renewing.is_alive()):
-                manifests = self._manifests()
-                if manifests != self._snapshot.manifests and pause > 2 * FRESH_SECONDS:
-                    self._snapshot = self._taken(manifests)
-                elif manifests != self._snapshot.manifests:
-                    self._renewing = Thread(target=self._renew, args=(manifests,), daemon=True)
+                files = self._files()
+                if files != self._snapshot.files and pause > 2 * FRESH_SECONDS:
+                    self._snapshot = self._taken(files)
+                elif files != self._snapshot.files:
+                    self._renewing = Thread(target=self._renew, args=(files,), daemon=True)
                     self._renewing.start()
                 self._looked = monotonic()
             return self._snapshot
 
-    def _renew(self, manifests: dict[str, Entry]) -> None:
+    def _renew(self, files: dict[str, Entry]) -> None:
         try:
-            self._snapshot = self._taken(manifests)
+            self._snapshot = self._taken(files)
         except AtoError:
             self._looked = float("-inf")  # the next visit gets the error
 
-    def _taken(self, manifests: dict[str, Entry]) -> Snapshot:
-        return Snapshot(warehouse.connect(self._root, memory=self._memory), datetime.now(UTC), manifests)
+    def _taken(self, files: dict[str, Entry]) -> Snapshot:
+        return Snapshot(warehouse.connect(self._root, memory=self._memory), datetime.now(UTC), files)
 
-    def _manifests(self) -> dict[str, Entry]:
-        return warehouse.Warehouse(self._root).storage.entries("stage_runs")
+    def _files(self) -> dict[str, Entry]:
+        storage = warehouse.Warehouse(self._root).storage
+        return storage.entries("stage_runs") | storage.entries("marts")

@@ -20,7 +20,12 @@ def describe_tables(name: str | None = None) -> None:
     """
     connection = connect()
     if name is not None:
-        known = {row[0] for row in connection.sql("select view_name from duckdb_views() where not internal").fetchall()}
+        known = {
+            row[0]
+            for row in connection.sql(
+                "select view_name from duckdb_views() where not internal and schema_name = 'main'"
+            ).fetchall()
+        }
         if name not in known:
             raise InputError(f"no table {name!r}", cure=f"choose from {', '.join(sorted(known))}")
         columns = f"select column_name, type, unit, meaning from catalog where table_name = '{name}'"
@@ -32,7 +37,7 @@ def describe_tables(name: str | None = None) -> None:
         table.add_row(declared.name, _row_count(connection, declared.name), declared.meaning)
     table.add_section()
     for mart, meaning in connection.sql(
-        "select view_name, comment from duckdb_views() where not internal and view_name not in "
+        "select view_name, comment from duckdb_views() where not internal and schema_name = 'main' and view_name not in "
         f"{(*TABLES, 'catalog')} order by 1"
     ).fetchall():
         table.add_row(mart, _row_count(connection, mart), meaning)

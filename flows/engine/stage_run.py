@@ -25,7 +25,7 @@ from tasks.engine.progress import phase, say
 from tasks.engine.server_calls import call_with_retry
 from tasks.engine.work_clock import measured
 from tasks.operators.pairs import pair_stages
-from tasks.report.publish import show_table
+from tasks.report.publish import materialise_marts, show_table
 from warehouse.catalog.catalog import rows
 
 ACCELERATOR = "accelerator"
@@ -75,21 +75,25 @@ def _occupied() -> Iterator[str]:
 
 
 def conclude(flow: str, settings: Settings, collection: str) -> None:
-    """Show the stage's main table, put the key into the run's name, and send the events that start the next flows.
+    """End a flow: materialise marts, show its main table, put the key into its name, send the events that start others.
 
-    Nothing of that where a look has found all complete.
+    Marts and events are left to the flow that runs by itself: as part of another one it would make marts that the next
+    stage outdates. A look that has found all complete has nothing to end.
     """
     if is_looking():
         return
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if run is None or run.parent_task_run_id is None:
+        materialise_marts(collection)
     if flow in STAGES and (query := STAGES[flow].query):
         show_table(flow, collection, rows(None, query, [collection]))
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
+    if run is None:
         return
     # Also if the name does not change: this waits for a server that is restarting, so that the events reach it.
     rename = get_client(sync_client=True).set_flow_run_name
-    call_with_retry(rename, context.flow_run.id, name_of(flow, settings, collection))
-    if context.flow_run.parent_task_run_id is None and os.environ.get("PREFECT_API_URL"):
+    call_with_retry(rename, run.id, name_of(flow, settings, collection))
+    if run.parent_task_run_id is None and os.environ.get("PREFECT_API_URL"):
         for event in events_after(flow, settings, collection):
             emit(event, settings, collection)
 

@@ -7,9 +7,10 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.engine.looking import is_looking, stage_task
-from tasks.engine.progress import phase
+from tasks.engine.progress import phase, say
 from tasks.engine.server_calls import call_with_retry
 from warehouse.catalog.catalog import publish, rows
+from warehouse.catalog.materialise import materialise
 from warehouse.storage.warehouse import Warehouse
 
 MLFLOW_UI = "ATO_MLFLOW_UI"
@@ -108,9 +109,15 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
             show_link("operators-in-mlflow", f"{pages}/#/models", f"{len(addresses)} registered models")
 
 
+def materialise_marts(collection: str) -> None:
+    """Write the marts that are asked for often, where the results that they are made from have changed."""
+    if written := materialise(Warehouse(), collection):
+        say("marts", f"{len(written)} materialised, {sum(file.bytes for file in written) / 1e6:.1f} MB")
+
+
 @stage_task("publish")
 def publish_results(collection: str) -> None:
-    """Move the alias ``best``, replace ``warehouse.duckdb`` and publish where the results are.
+    """Move the alias ``best``, materialise marts, replace ``warehouse.duckdb`` and publish where the results are.
 
     A look leaves the registry alone: a report that is up to date was drawn after the aliases were moved.
     """
@@ -118,6 +125,7 @@ def publish_results(collection: str) -> None:
     with phase("report", "publishing best operators and the catalog"):
         if not is_looking():
             _point_at_best(warehouse, collection)
+        materialise_marts(collection)
         publish(warehouse)
     places = "\n".join(f"- {line}" for line in _places(collection))
     call_with_retry(

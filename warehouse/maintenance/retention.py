@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.catalog import catalog
+from warehouse.catalog import catalog, mart_files
 from warehouse.registry.database import exists
 from warehouse.storage import locks
 from warehouse.storage.backends import Entry, remove_leftover
@@ -17,6 +17,7 @@ LEFTOVER = "staging files of killed processes"
 FAILED_STAGE = "stages whose quality failed"
 SHARD_RECORD = "shard records of complete collections"
 UNLISTED = "files that no manifest lists"
+OUTDATED = "marts of earlier results"
 CHOSEN = "collections"
 GRACE_SECONDS = 3600
 """Age (seconds) below which unlisted files are kept: a run may be about to commit them."""
@@ -89,7 +90,8 @@ def plan(warehouse: Warehouse, collections: Collection[str] = (), older_than: ti
             raise InputError(f"a run is using it ({working[name]})", where=f"collection {key}", cure=cure)
     going = _going(runs, chosen, with_failed=not working)
     staying = [run for run in runs if run not in going]
-    listed = {file.path for run in staying for file in run.files}
+    stored = mart_files.stored_marts(entries, staying).paths
+    listed = {file.path for run in staying for file in run.files} | stored
     found = Plan(tuple(sorted(chosen)), versions=_versions(warehouse, chosen))
     found.leftovers = [Removal(path, size, LEFTOVER) for path, size in warehouse.storage.leftovers().items()]
     reasons: dict[str, str] = {}
@@ -106,11 +108,14 @@ def plan(warehouse: Warehouse, collections: Collection[str] = (), older_than: ti
         found.notes.append(f"{FAILED_STAGE}, and {UNLISTED}, while a run is at work ({held})")
     else:
         known = listed | reasons.keys() | {manifest_path(run.stage, run.key) for run in runs}
-        reasons |= dict(_unlisted(entries, known, committed, unfinished))
+        reasons |= dict(_unlisted(entries, known, committed, unfinished, _last_changes(runs, entries)))
     for key in sorted(unfinished - chosen):
         found.notes.append(
             f"collection {key} is not finished: the run that made it resumes it; --collection {key} removes it"
         )
+    if stored:
+        size = sum(entries[path].bytes for path in stored)
+        found.notes.append(f"{len(stored)} files of materialised marts, {size:,} bytes: queries read them")
     gone = {removal.path for removal in found.manifests}
     found.files = [
         Removal(path, entries[path].bytes, reason)
@@ -127,7 +132,8 @@ def carry_out(warehouse: Warehouse, plan: Plan) -> None:
     for removal in plan.manifests:
         warehouse.storage.remove(removal.path)
     published = warehouse.storage.read(catalog.PUBLISHED) is not None
-    if plan.manifests and published:
+    in_views = plan.manifests or any(mart_files.mart_file(removal.path) for removal in plan.files)
+    if in_views and published:
         catalog.publish(warehouse)  # its views name files
     if plan.collections and exists(warehouse.root):
         from warehouse.registry.registry import Registry
@@ -182,8 +188,21 @@ def _going(runs: Collection[StageRun], chosen: set[str], *, with_failed: bool) -
         going = [run for run in going if run not in kept]
 
 
+def _last_changes(runs: Collection[StageRun], entries: dict[str, Entry]) -> dict[str, float]:
+    """Collection -> when its latest manifest was written, in seconds since 1970."""
+    latest: dict[str, float] = {}
+    for run in runs:
+        written = entries[manifest_path(run.stage, run.key)].modified
+        latest[run.collection] = max(written, latest.get(run.collection, written))
+    return latest
+
+
 def _unlisted(
-    entries: dict[str, Entry], known: Collection[str], committed: Collection[str], unfinished: Collection[str]
+    entries: dict[str, Entry],
+    known: Collection[str],
+    committed: Collection[str],
+    unfinished: Collection[str],
+    changed: dict[str, float],
 ) -> Iterator[tuple[str, str]]:
     """Paths of leftovers of runs that never committed them, with the reason."""
     for path, entry in entries.items():
@@ -192,6 +211,10 @@ def _unlisted(
             continue
         if path.startswith("artifacts/collections/"):
             yield path, SHARD_RECORD
+        elif path.startswith(f"{mart_files.FOLDER}/"):
+            # Who connected before the collection changed may still read it.
+            if time.time() - max(entry.modified, changed.get(key or "", 0.0)) > GRACE_SECONDS:
+                yield path, OUTDATED
         elif path.startswith("artifacts/reports/") and key in committed:
             continue  # drawn from tables, listed nowhere
         elif time.time() - entry.modified > GRACE_SECONDS:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ato.errors import QualityError
-from warehouse.quality.integrity import check_files
+from warehouse.quality.integrity import check_files, check_mart_files
 from warehouse.quality.rules import check_rules, partition_values
 from warehouse.quality.suites import MAX_EXAMPLES, Finding, check_rows
 from warehouse.storage.manifests import PASSED, StageRun, manifests_and_damage
@@ -55,7 +55,8 @@ def check_all(warehouse: Warehouse, on_file: Callable[[FileRecord], None] | None
     """Check the whole warehouse: every file of every complete stage against its manifest, then all suites and rules.
 
     Each file must be there with its size, SHA-256 and declared schema; every float in it, residuals and matrices
-    included, must be finite. Memory does not depend on the sizes of files.
+    included, must be finite. Files of materialised marts must have their SHA-256. Memory does not depend on the sizes of
+    files.
 
     Args:
         on_file: called before each file is read, for a progress bar.
@@ -70,6 +71,7 @@ def check_all(warehouse: Warehouse, on_file: Callable[[FileRecord], None] | None
             findings, fit = check_files(warehouse, name, [f for f in run.files if f.table_name == name], on_file)
             rows += [_row(finding, run.stage, run.key, run.collection) for finding in findings]
             sound |= {f.path: f for f in fit}
+    rows += [_row(finding, "check", _WHOLE, _WHOLE) for finding in check_mart_files(warehouse)]
     return rows + [_row(f, "check", _WHOLE, _WHOLE) for f in _check_tables(warehouse, list(sound.values()), [])]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.catalog.mart_files import FOLDER, mart_file
 from warehouse.quality.rules import partition_values
 from warehouse.quality.suites import FINITE, MAX_EXAMPLES, Finding, non_finite_rows, plain
 from warehouse.storage.warehouse import FileRecord, Warehouse
@@ -54,6 +55,14 @@ def check_files(
     about = ((PRESENT, missing), (UNALTERED, altered), (READABLE, unreadable))
     findings = [_about_files(table_name, text, len(files), problems) for text, problems in about]
     return [*findings, *_about_values(table_name, files, finite)], sound
+
+
+def check_mart_files(warehouse: Warehouse) -> list[Finding]:
+    """Check the files of materialised marts, also outdated ones, against the size and SHA-256 in their names."""
+    found = [file for path in warehouse.storage.names(FOLDER) if (file := mart_file(path)) is not None]
+    digests = {file.path: _digest(warehouse, file.path) for file in found}
+    altered = {f.path: f"{digests[f.path]} found, {f.sha256} recorded" for f in found if digests[f.path] != f.sha256}
+    return [_about_files(FOLDER, UNALTERED, len(found), altered)] if found else []
 
 
 def _about_files(table_name: str, text: str, n: int, problems: dict[str, str]) -> Finding:

@@ -1,8 +1,8 @@
 -- every evaluation and its subject; is_latest marks the one that started last
 with run_times as (
-    select key as evaluation, max(started_at) as evaluated_at
+    select collection, key as evaluation, max(started_at) as evaluated_at
     from stage_runs
-    group by key
+    group by collection, key
 ),
 
 judged as (
@@ -51,7 +51,7 @@ final as (
             order by t.evaluated_at desc nulls last, j.evaluation
         ) = 1 as is_latest
     from judged as j
-    left join run_times as t using (evaluation)
+    left join run_times as t using (collection, evaluation)
 )
 
 select * from final

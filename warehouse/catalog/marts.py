@@ -1,0 +1,104 @@
+"""The marts: one view for each SQL file of a folder. ``MATERIALISED`` names those that are also kept as files."""
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import duckdb
+
+from ato.errors import InputError
+from warehouse.tables import TABLES
+
+MATERIALISED = ("latest_evaluations", "feature_catalog", "feature_depth", "transport_map")
+"""Marts whose rows are kept in a file a collection, since they group or join all rows of ``feature_transport``.
+
+Each is by collection: its rows of a collection are made of that collection's rows of the tables alone, it has the column
+``collection``, and its SQL ends with an order that begins with it.
+"""
+_WORD = re.compile(r"\w+")
+_ORDER = re.compile(r"\norder by (?P<order>[^()]+)\Z")
+
+
+def create_marts(connection: duckdb.DuckDBPyConnection, folder: Any) -> None:
+    """Create one view for each ``<mart>.sql`` of a folder: one select, its first comment line is its meaning.
+
+    Marts may read other marts in any order.
+
+    Raises:
+        InputError: a file is not one select, is named like a table, or does not fit the tables.
+    """
+    create_mart_views(connection, mart_texts(folder))
+
+
+def mart_texts(folder: Any = None) -> dict[str, str]:
+    """Mart -> its SQL, of a folder (default: those of the warehouse)."""
+    folder = folder or resources.files("warehouse").joinpath("sql")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+
+
+def closure(sql: str, marts: Mapping[str, str]) -> set[str]:
+    """All words of a statement and, transitively, of the marts that it names: a superset of the tables it reads."""
+    words, new = set[str](), set(_WORD.findall(sql))
+    while new:
+        words |= new
+        new = {word for mart in new & marts.keys() for word in _WORD.findall(marts[mart])} - words
+    return words
+
+
+def create_mart_views(
+    connection: duckdb.DuckDBPyConnection,
+    texts: Mapping[str, str],
+    *,
+    comments: bool = True,
+    stored: Mapping[str, str] | None = None,
+    as_tables: bool = False,
+) -> None:
+    """Create the marts whose SQL is given; arguments and errors as for ``create_marts``.
+
+    Args:
+        connection: with the tables.
+        texts: mart -> its SQL.
+        comments: whether each view carries its meaning.
+        stored: mart -> another select of the same rows, from which its view is made.
+        as_tables: make tables instead of views of those in ``MATERIALISED``: their rows are computed here, once.
+    """
+    waiting = dict(texts)
+    while waiting:
+        failed: dict[str, Exception] = {}
+        for mart, sql in waiting.items():
+            if mart in TABLES:
+                raise InputError("a mart has the name of a table", where=f"{mart}.sql", cure="rename the file")
+            kind = "table" if as_tables and mart in MATERIALISED else "view"
+            try:
+                (select,) = duckdb.extract_statements((stored or {}).get(mart, sql))
+                connection.execute(f"create {kind} {quoted_name(mart)} as {select.query}")
+            except (duckdb.Error, ValueError) as error:
+                failed[mart] = error
+                continue
+            first = sql.lstrip().splitlines()[0]
+            if comments and first.startswith("--"):
+                meaning = quoted_text(first.removeprefix("--").strip())
+                connection.execute(f"comment on {kind} {quoted_name(mart)} is {meaning}")
+        if len(failed) == len(waiting):
+            mart, reason = next(iter(failed.items()))
+            raise InputError(f"mart does not fit the tables: {reason}", where=f"{mart}.sql") from reason
+        waiting = {mart: waiting[mart] for mart in failed}
+
+
+def order_of(sql: str) -> str:
+    """The columns by which a materialised mart is ordered, as text."""
+    found = _ORDER.search(sql.rstrip())
+    assert found is not None, "a materialised mart ends with an order"
+    return found["order"]
+
+
+def quoted_name(identifier: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def quoted_text(value: str) -> str:
+    """Text as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
