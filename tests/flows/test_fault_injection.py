@@ -88,9 +88,12 @@ def steady_rows(warehouse: Warehouse, name: str) -> list[dict]:
 
 
 def committed(warehouse: Warehouse) -> list[tuple]:
-    """What the manifests promise of tables and artifacts, but files with clock times in them."""
+    """What the manifests promise of tables and artifacts, but files with clock times in them, and but the report's.
+
+    A report is named by the clock times of all stages, and lists no files.
+    """
     found = []
-    for run in manifests(warehouse):
+    for run in (run for run in manifests(warehouse) if run.stage != "report"):
         files = {f.path: (f.rows, f.sha256) for f in run.files if f.table_name not in VOLATILE | OWN}
         found.append((run.stage, run.key, run.collection, run.inputs, run.settings, run.quality, files))
     return sorted(found, key=lambda row: row[:2])
