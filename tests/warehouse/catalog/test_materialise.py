@@ -102,7 +102,15 @@ def removed(store):
 def rebuild_a_stage(store):
     """The operators are evaluated again: other scores under the same stage."""
     scores = [
-        row("feature_transport", operator="ridge-2-4", evaluation="again", source_layer=2, leap=2, target_layer=4, **more)
+        row(
+            "feature_transport",
+            operator="ridge-2-4",
+            evaluation="again",
+            source_layer=2,
+            leap=2,
+            target_layer=4,
+            **more,
+        )
         for more in ({"feature_id": 1, "r2": 0.5, "verdict": "transported"}, {"feature_id": 2, "r2": 0.25})
     ]
     commit_stage(store, "evaluate", write(store, {"feature_transport": scores}, "again"), key="again")
