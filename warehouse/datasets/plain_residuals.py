@@ -46,7 +46,7 @@ def read_plain(path: str) -> PlainResiduals | None:
     with open(path, "rb", buffering=0) as file:
         keys = file.read(norm.data_page_offset)
         file.seek(end - x.nbytes)
-        if _fill(file, memoryview(x).cast("B")) < x.nbytes:
+        if _fill(file, x.data.cast("B")) < x.nbytes:
             raise pa.ArrowInvalid("residuals are not where the file says")
     return PlainResiduals(torch.from_numpy(x), keys)
 
