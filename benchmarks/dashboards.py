@@ -16,16 +16,23 @@ from typing import Any
 from unittest.mock import patch
 
 from ato.errors import InputError
-from benchmarks.generated_warehouse import write_study
+from benchmarks.generated_warehouse import study_key, write_study
 from benchmarks.measurement import Measurement, plain, within
 from benchmarks.program import run
 from benchmarks.timing import seconds
 from dashboards.screenshots.browser import browser, served
+from warehouse.catalog.materialise import materialise
 from warehouse.storage.warehouse import Warehouse
 
 FIRST_LIMIT, LIMIT, BYTES_LIMIT = 2.0, 1.0, 1_000_000
 """Seconds until the first page stands, and each further one; bytes of a page."""
 TIMEOUT = 60
+WHY = "about half of it is the browser's, which draws each chart: compare the further visits, without SQL"
+WHY_FIRST = (
+    "most of it is the browser's, which loads and compiles Streamlit's own program, 5 MB that it does not know yet: compare "
+    "the second browser, for which the server has every answer ready. Imports and the first connection are done before the "
+    "visit, and marts are read from files"
+)
 DRAWN = """title => {
     const app = document.querySelector('[data-testid="stApp"]'), heading = document.querySelector('h1');
     return heading?.innerText === title && app?.dataset.testScriptState === 'notRunning'
@@ -45,6 +52,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "warehouse")
         write_study(Warehouse(root), n_features)
+        materialise(Warehouse(root), study_key(0))  # as the flow that ends a study does
         size = f"50 operators x {n_features:,} features"
         with ExitStack() as open_things:
             open_things.enter_context(patch.dict(os.environ, ATO_WAREHOUSE=str(root)))
@@ -73,8 +81,13 @@ def _in_browser(chromium: Any, address: str, size: str) -> Iterator[Measurement]
             "s",
             taken,
             at_most=FIRST_LIMIT if place == 0 else LIMIT,
-            why_missed="about half of it is the browser's, which draws each chart: compare the further visits, without SQL",
+            why_missed=WHY_FIRST if place == 0 else WHY,
         )
+        if place == 0:
+            again = chromium.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+            taken = seconds(lambda: _visit(again, name, title, address))[0]  # noqa: B023
+            yield plain(f"{what}, by a second browser that keeps nothing, {size}", "s", taken)
+            again.context.close()
         yield within(f"page {name}, sent to the browser, {size}", "bytes", received[0], at_most=BYTES_LIMIT)
     for name, title in _titles().items():
         taken = seconds(lambda: _visit(page, name, title, None))[0]  # noqa: B023

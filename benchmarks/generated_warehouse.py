@@ -37,7 +37,7 @@ def write_study(warehouse: Warehouse, n_features: int) -> Study:
 
     Beside it lie the figures of some runs of benchmarks, which belong to no study.
     """
-    collection, rng = _collection(0), np.random.default_rng(0)
+    collection, rng = study_key(0), np.random.default_rng(0)
 
     def write(table: str, n: int, part: str, **columns: Any) -> FileRecord:
         extra = {name: columns[name] for name in TABLES[table].partition[1:]}
@@ -117,12 +117,13 @@ def add_studies(warehouse: Warehouse, study: Study, numbers: Iterable[int]) -> N
         list(threads.map(add, numbers))
 
 
-def _collection(number: int) -> str:
+def study_key(number: int) -> str:
+    """Key of the collection of a study, by number."""
     return f"model-corpus-{number:08x}"
 
 
 def _linked(warehouse: Warehouse, file: FileRecord, number: int) -> FileRecord:
-    path = file.path.replace(_collection(0), _collection(number))
+    path = file.path.replace(study_key(0), study_key(number))
     target = Path(warehouse.root, path)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.link(Path(warehouse.root, file.path), target)
@@ -135,7 +136,7 @@ def _commit(warehouse: Warehouse, study: Study, number: int) -> None:
             warehouse,
             stage,
             f"{key}-{number}" if number else key,
-            collection=_collection(number),
+            collection=study_key(number),
             settings={"stage": stage, "setting": list(range(20))},
             files=files,
             seconds=1.0,

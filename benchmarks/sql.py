@@ -3,7 +3,8 @@
 Against a limit of one second at 10 million rows, and the main aggregate of ``transport_map`` against polars on the same
 files. The rows are those of one made-up study, and hard links to its files in the folders of other collections.
 ``feature_profile`` has a row for each row of feature_transport: all of it is never asked for, so it is measured as the
-profile of one feature and, without a target, of one collection.
+profile of one feature and, without a target, of one collection. Marts are materialised, as flows leave them; how long one
+collection takes, and the same marts computed from the tables, are measured beside them.
 """
 
 import sys
@@ -12,14 +13,18 @@ from collections.abc import Iterator
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.generated_warehouse import METHODS, SOURCES, TARGETS, add_studies, write_study
+from benchmarks.generated_warehouse import METHODS, SOURCES, TARGETS, add_studies, study_key, write_study
 from benchmarks.measurement import Measurement, plain, speedup, within
 from benchmarks.program import run
 from benchmarks.timing import median_seconds, seconds, side_by_side
+from warehouse.catalog import catalog
 from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.marts import MATERIALISED
+from warehouse.catalog.materialise import materialise
 from warehouse.catalog.query import run_select
 from warehouse.storage.warehouse import Warehouse
 
@@ -28,16 +33,7 @@ ONE = "where collection = 'model-corpus-00000000'"
 ONE_FEATURE = f"{ONE} and sae = 'sae-layer{TARGETS[0]}' and feature_id = 7"
 LIMIT = 1.0
 """Seconds."""
-WHY_MISSED = {
-    "feature_catalog": "it returns a row a feature, with lists and maps made of all rows of ridge operators; few operators are "
-    "joined instead of windows over their features, and maps sorted by place",
-    "explanation_overview": "it counts rows of feature_catalog and waits for the joins of that",
-    "transport_map": "two passes over all rows, one for the selected features, and nearly all of it is reading and "
-    "grouping, though it groups by keys alone and hashes only the few selected features",
-    "feature_depth": "two passes over all rows, one for the selected features, and exact quantiles need all values; "
-    "though it joins groups instead of rows and has one state for all quantiles",
-}
-"""By mart."""
+WHY_MISSED = "its rows lie in a file a collection, or it reads few rows of such files: what is left is decoding"
 Times = dict[str, float]
 
 
@@ -53,13 +49,31 @@ def measure(quick: bool) -> Iterator[Measurement]:
             add_studies(warehouse, study, range(made, count))
             made, n_rows = count, count * n_features * len(METHODS) * len(SOURCES) * len(TARGETS)
             size = f"{n_rows / 1e6:g}M rows in {count} collection{'s' * (count > 1)}"
+            yield from _materialising(warehouse, count, size)
             yield from _opening(warehouse, size)
             times = _seconds_of(warehouse, marts)
             yield from (plain(f"{mart}, {size}", "s", taken) for mart, taken in times.items())
             if count == counts[1]:
                 yield from _at_the_limit(warehouse, times, marts, size)
+                yield from _against_tables(warehouse, times, size)
                 yield _against_polars(warehouse, size)
                 marts = [mart for mart in marts if times[mart] < LIMIT]
+
+
+def _materialising(warehouse: Warehouse, count: int, size: str) -> Iterator[Measurement]:
+    """What the end of a flow takes: of a collection with new results, and of one without."""
+    taken = [seconds(lambda: materialise(warehouse, study_key(number)))[0] for number in range(count)]  # noqa: B023
+    yield plain(f"materialising the marts of one collection, {size}", "s", taken[-1])
+    again = median_seconds(lambda: materialise(warehouse, study_key(0)))
+    yield plain(f"finding that a collection is materialised, {size}", "s", again)
+
+
+def _against_tables(warehouse: Warehouse, times: Times, size: str) -> Iterator[Measurement]:
+    """The materialised marts beside the same marts computed from the tables."""
+    with patch.object(catalog, "MATERIALISED", ()):
+        computed = _seconds_of(warehouse, list(MATERIALISED))
+    for mart, taken in computed.items():
+        yield speedup(f"{mart} from its files, all of {size}", times[mart], "computed from the tables", taken)
 
 
 def _opening(warehouse: Warehouse, size: str) -> Iterator[Measurement]:
@@ -79,7 +93,7 @@ def _at_the_limit(warehouse: Warehouse, times: Times, marts: list[str], size: st
     ordered = sorted(times, key=lambda mart: times[mart], reverse=True)
     for place, mart in zip(("slowest", "second", "third", "fourth"), ordered):
         what = f"{place} mart ({mart}), all of {size}"
-        yield within(what, "s", times[mart], at_most=LIMIT, why_missed=WHY_MISSED.get(mart, ""))
+        yield within(what, "s", times[mart], at_most=LIMIT, why_missed=WHY_MISSED)
     one = _seconds_of(warehouse, [mart for mart in marts if mart not in ("stage_overview", "benchmark_trend")], ONE)
     slowest = max(one, key=lambda mart: one[mart])
     yield within(f"slowest mart ({slowest}), one collection of {size}", "s", one[slowest], at_most=LIMIT)

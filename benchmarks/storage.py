@@ -19,6 +19,12 @@ from benchmarks.program import run
 from benchmarks.timing import side_by_side
 
 N_FOLDS = 5
+AIM = 0.5
+"""Of the rate of a memory map, which copies nothing."""
+WHY_MISSED = (
+    "one copy is made, file by file in parallel: the residuals of a Parquet file begin at any byte, and numbers that are not "
+    "aligned cannot be used where they lie"
+)
 
 
 def make_block(n: int, d: int, n_layers: int) -> "object":
@@ -120,7 +126,8 @@ def measure(quick: bool) -> Iterator[Measurement]:
             size / s for s in side_by_side(read_warehouse, read_memmaps, read_safetensors, rounds=2 * rounds)
         )
         for peer, reference in zip(("np.memmap", "safetensors"), others, strict=True):
-            yield rate(what.replace("write", "read"), "B/s", ours, peer, reference)
+            aim = AIM if peer == "np.memmap" else None
+            yield rate(what.replace("write", "read"), "B/s", ours, peer, reference, at_least=aim, why_missed=WHY_MISSED)
 
 
 def sequences(n: int) -> list:

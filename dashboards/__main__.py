@@ -22,19 +22,21 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Import the pages and open the warehouse; an error is left for the first visit to show."""
+    """Import the pages and open the warehouse; an error is left for the first visit to show.
+
+    Nothing more: it would take the time of the first visitor, who may be there already.
+    """
     import altair as alt
     import pandas as pd
 
     from dashboards.ui.navigation import PAGES
-    from dashboards.ui.reading import ask, snapshot
+    from dashboards.ui.reading import ask
 
     alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x="x:Q").to_dict()
     with suppress(AtoError):
         ask("from collections limit 0")
         for page in PAGES.values():
             importlib.import_module(page.module)
-        snapshot(importlib.import_module("dashboards.views.sql.page").MEMORY)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Encodes the activations of a shard: its layers' files differ only in norms and residuals, which are stored plain.
 
 Arrow spends more time on the nesting levels of fixed-size lists (identical for every value) than the disk on writing
-them. So one file per shard is encoded; the files of the other layers are copies with two byte ranges replaced.
+them. So one file per shard is encoded; the files of the other layers are copies with two byte ranges replaced. The mark
+in such a file says where its residuals are, so that readers need not decode the levels either.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.datasets.plain_residuals import WIDTH
 from warehouse.storage.parquet import to_table, write_parquet
 from warehouse.tables import TABLES
 
@@ -28,7 +30,7 @@ class ShardEncoder:
 
     def __init__(self, keys: Mapping[str, np.ndarray], norm: np.ndarray, residual: np.ndarray):
         self._keys = dict(keys)
-        encoded = self._encode(norm, residual)
+        encoded = self._encode(norm, residual, {WIDTH: str(residual.shape[1])})
         self._places = _places(encoded, norm, residual)
         cuts = [0, *(cut for place in self._places or () for cut in place), len(encoded)]
         self._shared = [encoded[a:b].tobytes() for a, b in zip(cuts[::2], cuts[1::2])] if self._places else []
@@ -45,11 +47,11 @@ class ShardEncoder:
         head, between, tail = self._shared
         return [head, norm, between, residual, tail]
 
-    def _encode(self, norm: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    def _encode(self, norm: np.ndarray, residual: np.ndarray, mark: Mapping[bytes, str] | None = None) -> np.ndarray:
         partition = {name: 0 for name in _TABLE.partition}
         data = to_table(_TABLE, self._keys | {"norm": norm, "residual": residual}, partition)
         stream = pa.BufferOutputStream()
-        write_parquet(_TABLE, data, stream)
+        write_parquet(_TABLE, data.replace_schema_metadata(mark), stream)
         return np.frombuffer(stream.getvalue(), dtype=np.uint8)
 
 

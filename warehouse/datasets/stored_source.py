@@ -2,29 +2,23 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from ato.errors import DamagedFileError, InputError, LayerError
 from ato.numerics.devices import to_host
 from ato.residuals import Layer, ResidualBlock
-from ato.residuals.attended import Attended
 from ato.residuals.blocks import check_finite
-from ato.text.splits import in_splits
 from warehouse.datasets.activations import ShardEncoder
-from warehouse.datasets.attended import COLUMNS, attended_columns, attended_of
+from warehouse.datasets.attended import attended_columns
+from warehouse.datasets.shard_files import KEYS, Shard, read_columns, read_sequences, read_shard
 from warehouse.storage.manifests import PASSED, REBUILD, manifests
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
-KEYS = ["sequence_id", "position", "token_id"]
 _WORKERS = min(4, os.cpu_count() or 1)
 
 
@@ -82,24 +76,6 @@ def stage_block(warehouse: Warehouse, collection: str, shard: int, block: Residu
     return publish
 
 
-@dataclass(frozen=True)
-class _Sequences:
-    """Sequence attributes that residuals need, sorted by sequence id."""
-
-    sequence_id: np.ndarray
-    document: np.ndarray
-    group: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """The files of one shard: layer -> path."""
-
-    activations: dict[int, str]
-    attended: dict[int, str]
-    attention_top_k: int
-
-
 def read_block(
     warehouse: Warehouse,
     collection: str,
@@ -119,10 +95,10 @@ def read_block(
         {layer: f"{table}/collection={collection}/layer={layer}/{part}" for layer in of_table}
         for table, of_table in (("activations", layers), ("attended", attention_layers))
     ]
-    files = _Shard(paths[0], paths[1], attention_top_k)
-    sequences = _sequences(warehouse, [f"sequences/collection={collection}/{part}"], n_folds)
+    files = Shard(paths[0], paths[1], attention_top_k)
+    sequences = read_sequences(warehouse, [f"sequences/collection={collection}/{part}"], n_folds)
     with ThreadPoolExecutor(_WORKERS) as readers:
-        block = _read_shard(warehouse, files, sequences, n_folds, None, readers)
+        block = read_shard(warehouse, files, sequences, n_folds, None, readers)
     assert block is not None  # None is for shards without a row of the splits
     return block
 
@@ -131,7 +107,7 @@ class StoredSource:
     """The activations of a collection as a residual source, in the order of its shards.
 
     At most two shards are in memory: the current one and the next, read ahead by a thread. Treat the tensors as
-    read-only: they are views of the read buffers.
+    read-only: they may be views of the read buffers.
 
     Args:
         warehouse: the warehouse, or its root.
@@ -166,11 +142,11 @@ class StoredSource:
             cure = f"collect with --set collect.attention_layers=[{wanted}] --set model.attention=eager"
             raise LayerError(f"attention of blocks {missing} was not collected", where=collection, cure=cure)
         columns = ["d_model", "n_folds", "settings"]
-        (row,) = _read(self._warehouse, files["collections"][-1].path, columns).to_pylist()
+        (row,) = read_columns(self._warehouse, files["collections"][-1].path, columns).to_pylist()
         self.d_model: int = row["d_model"]
         self.n_folds: int = row["n_folds"]
         self._top_k: int = json.loads(row["settings"])["attention_top_k"] if self.attention_layers else 0
-        self._sequences = _sequences(self._warehouse, [file.path for file in files["sequences"]], self.n_folds)
+        self._sequences = read_sequences(self._warehouse, [file.path for file in files["sequences"]], self.n_folds)
         self._parts = sorted(self._paths["activations"])
         if shards is not None:
             self._parts = [part for part in self._parts if _number(part) in shards]
@@ -197,17 +173,17 @@ class StoredSource:
                     where = self.collection
                     raise DamagedFileError(f"{part} lacks {table} of layers {lacking}", where=where, cure=REBUILD)
                 found.append({layer: paths[layer] for layer in of_table})
-            shards.append(_Shard(found[0], found[1], self._top_k))
+            shards.append(Shard(found[0], found[1], self._top_k))
         return self._stream(shards, splits)
 
-    def _stream(self, shards: list[_Shard], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
+    def _stream(self, shards: list[Shard], splits: Collection[str] | None) -> Iterator[ResidualBlock]:
         ahead, readers = ThreadPoolExecutor(1), ThreadPoolExecutor(_WORKERS)
 
         def start(number: int) -> Future[ResidualBlock | None] | None:
             if number == len(shards):
                 return None
             return ahead.submit(
-                _read_shard, self._warehouse, shards[number], self._sequences, self.n_folds, splits, readers
+                read_shard, self._warehouse, shards[number], self._sequences, self.n_folds, splits, readers
             )
 
         try:
@@ -223,69 +199,6 @@ class StoredSource:
             # of `threading` that joining a thread needs.
             for pool in (ahead, readers):
                 pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _read_shard(
-    warehouse: Warehouse,
-    shard: _Shard,
-    sequences: _Sequences,
-    n_folds: int,
-    splits: Collection[str] | None,
-    readers: ThreadPoolExecutor,
-) -> ResidualBlock | None:
-    """The block of one shard, from the path of each layer; None, without reading residuals, if no row is in the splits."""
-    files = shard.activations
-    first = next(iter(files.values()))
-    keys = _read(warehouse, first, KEYS)
-    sequence_id, position, token_id = (keys[name].to_numpy() for name in KEYS)
-    place = np.searchsorted(sequences.sequence_id, sequence_id).clip(max=len(sequences.sequence_id) - 1)
-    if (sequences.sequence_id[place] != sequence_id).any():
-        where = warehouse.storage.url(first)
-        raise DamagedFileError("activations of sequences that are not in the collection", where=where, cure=REBUILD)
-    group = sequences.group[place]
-    rows = in_splits(group, splits, n_folds)
-    if splits is not None and not rows.any():
-        return None
-
-    def read(path: str) -> torch.Tensor:
-        table = _read(warehouse, path, [*KEYS, "residual"])
-        if not table.select(KEYS).equals(keys):
-            where = warehouse.storage.url(path)
-            raise DamagedFileError("tokens differ from the other layers of the shard", where=where, cure=REBUILD)
-        return _tensor(table["residual"])
-
-    def read_attended(path: str) -> Attended:
-        attended = attended_of(_read(warehouse, path, COLUMNS), sequence_id, position, shard.attention_top_k)
-        if attended is None:
-            where = warehouse.storage.url(path)
-            raise DamagedFileError("tokens differ from the activations of the shard", where=where, cure=REBUILD)
-        return attended
-
-    residuals: dict[Layer, torch.Tensor] = dict(zip(files, readers.map(read, files.values())))
-    attended = dict(zip(shard.attended, readers.map(read_attended, shard.attended.values())))
-    block = ResidualBlock(residuals, sequence_id, position, token_id, sequences.document[place], group, attended)
-    return block if rows.all() else block.select(rows)
-
-
-def _read(warehouse: Warehouse, path: str, columns: list[str]) -> pa.Table:
-    try:
-        # Threads pay off across files only: one column holds nearly all bytes of a file.
-        with pq.ParquetFile(warehouse.storage.open(path), memory_map=True) as parquet:
-            return parquet.read(columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        where = f"{warehouse.storage.url(path)}, {error}"
-        raise DamagedFileError("file cannot be read", where=where, cure=REBUILD) from error
-
-
-def _sequences(warehouse: Warehouse, paths: Sequence[str], n_folds: int) -> _Sequences:
-    table = pa.concat_tables(_read(warehouse, path, ["sequence_id", "document", "split", "fold"]) for path in paths)
-    table = table.sort_by("sequence_id")
-    fold = pc.fill_null(table["fold"], -1).to_numpy()
-    split = [pc.equal(table["split"], name).to_numpy() for name in ("train", "val", "test")]
-    group = np.select(split, [fold, n_folds, n_folds + 1], default=-1).astype(np.int16)
-    if (group < 0).any() or (fold >= n_folds).any():
-        raise DamagedFileError("a sequence has no split or fold", where=paths[0], cure=REBUILD)
-    return _Sequences(table["sequence_id"].to_numpy(), table["document"].to_numpy(), group)
 
 
 def _files(warehouse: Warehouse, collection: str) -> dict[str, list[FileRecord]]:
@@ -324,10 +237,3 @@ def _number(part: str) -> int:
 
 def _layers(paths: dict[str, dict[int, str]]) -> tuple[int, ...]:
     return tuple(sorted({layer for of_part in paths.values() for layer in of_part}))
-
-
-def _tensor(column: pa.ChunkedArray) -> torch.Tensor:
-    """A column of residuals as a tensor [n, d] float32, without a copy if it is contiguous."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    from_dlpack: Callable[[pa.Array], torch.Tensor] = torch.from_dlpack
-    return from_dlpack(array.flatten()).view(len(array), array.type.list_size)

@@ -7,6 +7,7 @@ import pytest
 
 from warehouse.datasets import activations
 from warehouse.datasets.activations import ShardEncoder
+from warehouse.datasets.plain_residuals import WIDTH
 from warehouse.storage.parquet import to_table, write_parquet
 from warehouse.tables import TABLES
 
@@ -26,7 +27,8 @@ def shard(n: int, d: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray,
 def by_arrow(keys, norm, x) -> bytes:
     data = to_table(TABLES["activations"], keys | {"norm": norm, "residual": x}, {"collection": "c", "layer": 1})
     stream = pa.BufferOutputStream()
-    write_parquet(TABLES["activations"], data, stream)
+    mark = {WIDTH: str(x.shape[1])}
+    write_parquet(TABLES["activations"], data.replace_schema_metadata(mark), stream)
     return stream.getvalue().to_pybytes()
 
 
@@ -49,3 +51,4 @@ def test_a_layout_in_several_pages_is_left_to_arrow(monkeypatch):
     (file,) = ShardEncoder(keys, norm, x).parts(norm, x)
     found = pq.read_table(pa.BufferReader(file))
     np.testing.assert_array_equal(np.stack(found["residual"].to_numpy()), x)
+    assert WIDTH not in (pq.read_metadata(pa.BufferReader(file)).metadata or {})

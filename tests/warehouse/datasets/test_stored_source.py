@@ -16,7 +16,7 @@ from ato.residuals import ResidualSource, run_pass
 from ato.residuals.attended import Attended
 from ato.text.splits import group_names, in_splits
 from tests.warehouse import conftest
-from warehouse.datasets import stored_source
+from warehouse.datasets import shard_files
 from warehouse.datasets.stored_source import StoredSource, read_block, write_block
 
 KEYS = ("sequence_id", "position", "token_id", "document", "group")
@@ -79,14 +79,13 @@ def test_shards_without_rows_of_the_splits_are_not_read(store, make_block, store
     # Sequence i has split i mod 5: shard 0 is all test (4, 9), shard 1 has no test row.
     store_collection(store, [make_block([4, 9], [1, 2], d=6), make_block([0, 1, 5], [1, 2], d=6)])
     source = StoredSource(store, "c")
-    read, seen = stored_source._read, []
+    read, seen = shard_files.read_plain, []
 
-    def spy(warehouse, path, columns):
-        if "residual" in columns:
-            seen.append(path.split("/")[-1])
-        return read(warehouse, path, columns)
+    def spy(path):
+        seen.append(path.split("/")[-1])
+        return read(path)
 
-    monkeypatch.setattr(stored_source, "_read", spy)
+    monkeypatch.setattr(shard_files, "read_plain", spy)
     assert [b.n for b in source.blocks(splits=["test"])] == [8]
     assert set(seen) == {"part-00000.parquet"}
 
@@ -94,7 +93,7 @@ def test_shards_without_rows_of_the_splits_are_not_read(store, make_block, store
 def test_residuals_are_read_without_a_copy_from_arrow():
     values = np.arange(12, dtype=np.float32)
     column = pa.chunked_array([pa.FixedSizeListArray.from_arrays(pa.array(values), 4)])
-    tensor = stored_source._tensor(column)
+    tensor = shard_files._tensor(column)
     assert tensor.shape == (3, 4)
     assert tensor.data_ptr() == values.ctypes.data
 
