@@ -98,7 +98,7 @@ def error_sums(target: Target, matrix: torch.Tensor | None, bias: torch.Tensor, 
 
     Args:
         target: the rows.
-        matrix: [d_in, d_out], y_hat of centred rows being x matrix + bias; None if it is all zero.
+        matrix: [d_in, d_out], y_hat of centred rows being x matrix + bias; None if it is all zero, 1 if the identity.
         bias: [d_out].
         whitening: [d_out, k].
     """
@@ -118,7 +118,7 @@ def _error(target: Target, matrix: torch.Tensor | None, bias: torch.Tensor) -> t
     """y - y_hat, [n, d_out], without forming either far from zero."""
     if matrix is None:
         return target.y_centred - bias
-    predicted = matmul(target.x_centred, matrix)
+    predicted = target.x_centred * matrix if matrix.ndim == 0 else matmul(target.x_centred, matrix)
     if predicted.is_cpu:
         error = predicted.numpy()
         np.subtract(target.y_centred.numpy(), error, out=error)

@@ -4,11 +4,11 @@ One accumulator serves all operators of one layer pair: what depends on the targ
 whitened norm, its difference to the source) is computed once, and each operator adds two matrix products.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ato.moments.whitening import RESOLUTION, Whitening, groups_of
 from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.matmul import matmul
-from ato.numerics.parallel import run_tasks
+from ato.numerics.parallel import one_openmp_thread, run_tasks
 from ato.numerics.sums import arrays_of, map_arrays, total
 from ato.operators.operator import AffineMap
 from ato.residuals.blocks import ResidualBlock
@@ -50,7 +50,7 @@ class _Constants(Generic[Array]):
     whitening: Array
     """[d_out, k]"""
     matrices: tuple[Array | None, ...]
-    """[d_in, d_out] of each operator; None where it is all zero."""
+    """[d_in, d_out] of each operator; None where it is all zero, 1 where it is the identity."""
     biases: tuple[Array, ...]
     """[d_out] of each operator."""
 
@@ -115,15 +115,13 @@ class PairScores:
                 )
         # Rounded once, so that the bias can be corrected for exactly what is subtracted.
         x_mean, y_mean = (mean.astype(np.float32).astype(np.float64) for mean in (source_mean, target.mean))
-        maps, kept = operators.values(), np.float32 if single else np.float64
+        maps, kept = operators.values(), np.dtype(np.float32 if single else np.float64)
         self._constants = _Constants(
             x_mean=x_mean,
             y_mean=y_mean,
             update_mean=y_mean - x_mean if d_in == d_out else None,
             whitening=target.matrix,
-            matrices=tuple(
-                operator.matrix.T.astype(kept, order="C") if operator.matrix.any() else None for operator in maps
-            ),
+            matrices=tuple(_matrix_of(operator, kept) for operator in maps),
             biases=tuple(operator.matrix @ x_mean + operator.bias - y_mean for operator in maps),
         )
         self._sums: DocumentSums[_PairSums] = DocumentSums()
@@ -155,10 +153,11 @@ class PairScores:
         x_centred, y_centred = x - constants.x_mean, y - constants.y_mean
         white = matmul(y_centred, constants.whitening) if self._whitened else None
         target = Target(segments, x_centred, y, y_centred, torch.linalg.vector_norm(y, dim=1), white)
-        sums = target_sums(target, x, constants.update_mean)
+        tasks: list[Callable[[], Any]] = [partial(_target_sums, target, x, constants.update_mean)]
         maps = zip(constants.matrices, constants.biases, strict=True)
-        errors = run_tasks([partial(error_sums, target, matrix, bias, constants.whitening) for matrix, bias in maps])
-        self._sums.add(segments.documents, _PairSums(sums, tuple(errors)))
+        tasks += [partial(error_sums, target, matrix, bias, constants.whitening) for matrix, bias in maps]
+        of_target, *errors = run_tasks(tasks)
+        self._sums.add(segments.documents, _PairSums(of_target, tuple(errors)))
 
     def _like(self, rows: torch.Tensor) -> _Constants[torch.Tensor]:
         """The constants in the type and on the device of the rows, converted once."""
@@ -248,6 +247,22 @@ class PairScores:
         squares = map_arrays(partial(varying, rounding=0), statistics.squares)
         scores = [five_scores(errors.squares, errors.of_rows[:, 0], squares) for errors in statistics.errors]
         return np.stack(scores, axis=1)
+
+
+def _matrix_of(operator: AffineMap, dtype: np.dtype) -> np.ndarray | None:
+    """The matrix for rows, [d_in, d_out]; None where it is zero, and 1 where it is the identity: no product is needed."""
+    matrix = operator.matrix
+    if not matrix.any():
+        return None
+    if matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix))):
+        return np.ones((), dtype)
+    return matrix.T.astype(dtype, order="C")
+
+
+def _target_sums(target: Target, x: torch.Tensor, update_mean: torch.Tensor | None) -> TargetSums:
+    """The sums of a target beside those of the operators, on one core."""
+    with one_openmp_thread():
+        return target_sums(target, x, update_mean)
 
 
 def _as_tensors(

@@ -143,7 +143,7 @@ class LiveSource:
             self._outliers[number] = outliers
             if (outliers & keep).any():
                 stay = torch.from_numpy(np.flatnonzero(~outliers[keep]))
-                residuals = {layer: _only(x, stay) for layer, x in residuals.items()}
+                residuals = {layer: only_rows(x, stay) for layer, x in residuals.items()}
             _drop(outliers, keep, dropped)
         self.tokens_run += len(keep)
         self.dropped += dropped
@@ -178,8 +178,8 @@ def _drop(outliers: np.ndarray, keep: np.ndarray, dropped: Counter[str]) -> None
         keep &= ~outliers
 
 
-def _only(x: Tensor, rows: Tensor) -> Tensor:
-    """The given rows, which take the first rows' memory."""
+def only_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """The given rows, ascending, of x [n, d]; they take the first rows' memory."""
     return x[: len(rows)].copy_(x.index_select(0, rows.to(x.device)))
 
 

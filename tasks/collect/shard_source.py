@@ -9,11 +9,14 @@ from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from ato.errors import DataError
 from ato.residuals import Layer, ResidualBlock
 from ato.residuals.blocks import check_finite
 from ato.residuals.exclusion import NORM_OUTLIER, ExclusionPolicy
-from ato.residuals.live import LiveSource, median_norms
+from ato.residuals.live import LiveSource, median_norms, only_rows
 from ato.text.splits import in_splits
 from tasks.collect.plan import CollectionPlan, make_plan, part_path
 from tasks.settings import CollectSettings
@@ -163,7 +166,11 @@ class CollectingSource:
             norms = {layer: block.norm(layer).cpu().numpy() for layer in self.layers}
             outlier = ExclusionPolicy(max_norm_multiple=s.max_norm_multiple).norm_outliers(norms, self._median_norm)
             dropped[NORM_OUTLIER] += int(outlier.sum())
-            block = block.select(~outlier) if outlier.any() else block
+            if outlier.any():
+                stay = torch.from_numpy(np.flatnonzero(~outlier))
+                # In the memory of the block: a copy would be a second shard.
+                rows = {layer: only_rows(x, stay) for layer, x in block.residuals.items()}
+                block = replace(block.at(()).select(~outlier), residuals=rows)
             attended = {
                 layer: every.among(block.sequence_id, block.position).top(s.attention_top_k)
                 for layer, every in block.attended.items()

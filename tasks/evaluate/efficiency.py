@@ -78,8 +78,8 @@ class RankEvaluation:
 
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the three tables of each pair."""
-        for key, known in self._known.items():
-            self._commit_pair(*self._stages[key], known)
+        for key in [*self._known]:
+            self._commit_pair(*self._stages[key], self._known.pop(key))
             on_stage()
 
     def _commit_pair(self, pair: PairStage, stage: Stage, known: _FromMoments) -> None:

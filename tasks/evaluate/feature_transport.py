@@ -92,8 +92,8 @@ class FeatureEvaluation:
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the scores, a stage for each pair and SAE."""
         s = self._settings
-        for key, transport in self._transports.items():
-            results = transport.result(
+        for key in [*self._transports]:
+            results = self._transports.pop(key).result(
                 self._study.bootstrap,
                 min_active=s.min_active,
                 transported_above=s.transported_above,

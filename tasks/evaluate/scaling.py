@@ -90,7 +90,8 @@ class MapEvaluation:
 
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the two tables of each pair."""
-        for layers, scores in self._scores.items():
+        for layers in [*self._scores]:
+            scores = self._scores.pop(layers)
             pair, stage = self._pairs[layers], self._stages[layers]
             shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
             results = scores.result(self._study.bootstrap)

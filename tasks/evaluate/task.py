@@ -111,6 +111,7 @@ def _judge(evaluations: Sequence[Evaluation], missing: Counter[int], study: Stud
         run_pass(
             source, consumers, layers=sorted(layers), splits=["test"], on_block=lambda block: progress.advance(block.n)
         )
+    del consumers  # each evaluation lets go of its own when it has committed them
     with Progress("evaluate", missing.total(), "evaluations") as progress, checked_together():
         for evaluation in evaluations:
             evaluation.commit(progress.advance)
