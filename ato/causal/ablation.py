@@ -191,7 +191,7 @@ class _Clean:
         residual[window, edited_at] -= value[:, None] * directions.to(residual)[window]
         counted, labels = token < n_run[:, None], self.run.input_ids[row[:, None], position + 1]
         with torch.inference_mode():
-            hidden = self.model.rerun(self.run, row, first, layer, residual.to(self.model.dtype))
+            hidden = self.model.rerun(self.run, row, first, layer, residual.to(self.model.dtype)).hidden
             losses = self.model.losses_of(hidden[counted], labels[counted])
         rise = torch.zeros(counted.shape, dtype=torch.float64, device=device)
         rise[counted] = losses.double() - self.clean[row[:, None], position][counted].double()

@@ -2,8 +2,8 @@
 
 The unedited model runs once per batch, and the keys and values of its tokens are kept. An edit at position p changes
 nothing before p: every edit starts at its target layer and at its first edited position, many edits of one sequence
-stacked into one pass, and the losses before that position are those of the unedited run. The last token, from which
-nothing is predicted, is not run.
+stacked into one pass, and the losses before that position are those of the unedited run. Where an edit repeats another
+one up to a later position, it starts there. The last token, from which nothing is predicted, is not run.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ato.causal.edited import Edited, SequenceLosses, share_prefixes
 from ato.causal.interventions import NO_INTERVENTION, FeatureEdits, Intervention, PositionSet, ResidualEdits
 from ato.causal.next_tokens import NextTokens
 from ato.causal.stacks import stacks
@@ -158,36 +159,13 @@ class _Unedited(NamedTuple):
     predicted: NextTokens
 
 
-class _SequenceLosses(NamedTuple):
-    """What one intervention costs on one sequence: a row of ``EditLosses``."""
-
-    n_edited: int
-    log_ppl: float
-    log_ppl_edited_onwards: float = np.nan
-    clean_edited_onwards: float = np.nan
-    kl: float = np.nan
-
-
-class _Edited(NamedTuple):
-    """One sequence after an intervention."""
-
-    intervention: Intervention
-    losses: dict[Intervention, _SequenceLosses]
-    """Where its losses go."""
-    n_edited: int
-    first: int
-    """The first edited position; behind the last one where none is edited."""
-    residual: Tensor
-    """[t-1-first, d], from that position to the last one that something is predicted from."""
-
-
 class _LossTables:
     """Losses under every intervention of some plans, which grow sequence by sequence."""
 
     def __init__(self, model: LanguageModel, plans: Sequence[ResidualEdits | FeatureEdits], batch_size: int):
         self._model, self._plans, self._batch_size = model, plans, batch_size
         self.log_ppl: list[float] = []
-        self._sequences: list[list[dict[Intervention, _SequenceLosses]]] = []
+        self._sequences: list[list[dict[Intervention, SequenceLosses]]] = []
 
     def edits(self) -> tuple[dict[Intervention, EditLosses], ...]:
         """The losses of the sequences measured so far, plan by plan."""
@@ -210,39 +188,60 @@ class _LossTables:
                 if edited.first < n:
                     changed.append(edited)
                 else:
-                    edited.losses[edited.intervention] = _SequenceLosses(edited.n_edited, self.log_ppl[-1])
-            n_tokens = np.array([len(edited.residual) for edited in changed], dtype=np.int64)
-            for stack in stacks(n_tokens, self._batch_size * (n + 1)):
-                self._run(layer, [changed[i] for i in stack], unedited)
+                    edited.losses[edited.intervention] = SequenceLosses(int(edited.mask.sum()), self.log_ppl[-1])
+            share_prefixes(changed)
+            while changed:  # those without a parent first, then those whose parents were run
+                runs: dict[int, list[Edited]] = {}
+                for edited in changed:
+                    if edited.parent is None or edited.parent.place is not None:
+                        runs.setdefault(id(self._place(edited, unedited)[0]), []).append(edited)
+                for ready in runs.values():
+                    n_tokens = np.array([len(edited.to_run) for edited in ready], dtype=np.int64)
+                    for stack in stacks(n_tokens, self._batch_size * (n + 1)):
+                        self._run(layer, [ready[i] for i in stack], unedited)
+                changed = [edited for edited in changed if edited.numbers is None]
 
-    def _edited(self, layer: int, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[_Edited]:
+    def _edited(self, layer: int, residuals: Mapping[int, Tensor], editable: Tensor) -> Iterator[Edited]:
         """The sequence after each edit at a layer."""
         for plan, losses in zip(self._plans, self._sequences[-1]):
             if plan.layer == layer:
                 for intervention, mask, residual in plan.edits(residuals, editable):
-                    positions = mask.nonzero()
-                    first = int(positions[0]) if len(positions) else len(mask)
-                    yield _Edited(intervention, losses, len(positions), first, residual[first:-1])
+                    yield Edited(intervention, losses, mask.cpu().numpy(), residual)
 
-    def _run(self, layer: int, stack: Sequence[_Edited], unedited: _Unedited) -> None:
+    @staticmethod
+    def _place(edited: Edited, unedited: _Unedited) -> tuple[CachedRun, int]:
+        """The pass that holds the tokens before those to run, and the row there."""
+        place = None if edited.parent is None else edited.parent.place
+        return (unedited.run, unedited.row) if place is None else place
+
+    def _run(self, layer: int, stack: Sequence[Edited], unedited: _Unedited) -> None:
         """The blocks above the layer, once for all edits of a stack."""
-        residuals = torch.nn.utils.rnn.pad_sequence([edited.residual for edited in stack], batch_first=True)
-        first = torch.tensor([edited.first for edited in stack], device=residuals.device)
-        rows = torch.full_like(first, unedited.row)
-        hidden = self._model.rerun(unedited.run, rows, first, layer, residuals)
-        numbers = unedited.predicted.compare(hidden, first).cpu().numpy()  # one copy from the device for the stack
-        clean = unedited.predicted.losses
-        for edited, own in zip(stack, numbers):
-            losses, kl = own[:, : len(edited.residual)]
-            if not np.isfinite([losses, kl]).all():
-                raise NonFiniteError(
-                    "an edited residual makes the model output NaN or infinity",
-                    cure="run the model in bfloat16 or float32 (model.dtype)",
-                )
-            edited.losses[edited.intervention] = _SequenceLosses(
-                edited.n_edited,
-                log_ppl=(clean[: edited.first].sum() + losses.sum()) / len(clean),
-                log_ppl_edited_onwards=losses.mean(),
-                clean_edited_onwards=clean[edited.first :].mean(),
-                kl=max(kl.mean(), 0.0),  # below 0 by rounding only
+        residuals = torch.nn.utils.rnn.pad_sequence([edited.to_run for edited in stack], batch_first=True)
+        places = [self._place(edited, unedited) for edited in stack]
+        rows = torch.tensor([row for _, row in places], device=residuals.device)
+        begin = torch.tensor([edited.begin for edited in stack], device=residuals.device)
+        run = self._model.rerun(places[0][0], rows, begin, layer, residuals)
+        numbers = unedited.predicted.compare(run.hidden, begin).cpu().numpy()  # one copy from the device for the stack
+        if not np.isfinite(numbers).all():
+            raise NonFiniteError(
+                "an edited residual makes the model output NaN or infinity",
+                cure="run the model in bfloat16 or float32 (model.dtype)",
             )
+        for row, (edited, own) in enumerate(zip(stack, numbers)):
+            own = own[:, : len(edited.to_run)]
+            if edited.parent is not None and edited.parent.numbers is not None:
+                own = np.concatenate([edited.parent.numbers[:, : edited.begin - edited.first], own], axis=1)
+            edited.numbers, edited.place = own, (run, row) if edited.is_parent else None
+            edited.losses[edited.intervention] = _sequence_losses(edited, own, unedited.predicted.losses)
+
+
+def _sequence_losses(edited: Edited, numbers: np.ndarray, clean: np.ndarray) -> SequenceLosses:
+    """Of losses and KL [2, t-1-first] of an edit and the losses [t-1] of the unedited model."""
+    losses, kl = numbers
+    return SequenceLosses(
+        int(edited.mask.sum()),
+        log_ppl=(clean[: edited.first].sum() + losses.sum()) / len(clean),
+        log_ppl_edited_onwards=losses.mean(),
+        clean_edited_onwards=clean[edited.first :].mean(),
+        kl=max(kl.mean(), 0.0),  # below 0 by rounding only
+    )

@@ -14,17 +14,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CachedRun:
-    """One pass of b rows of t tokens; made by ``LanguageModel.cached_run``."""
+    """One pass of b rows; made by ``LanguageModel.cached_run`` and ``LanguageModel.rerun``."""
 
     input_ids: Tensor
-    """[b, t] int64."""
+    """[b, t] int64, whole rows."""
     hidden: Tensor
-    """[b, t, d] behind the final norm."""
+    """[b, s, d] behind the final norm, of the tokens that were run."""
     residuals: dict[int, Tensor]
     """Layer -> [b, t, d], for the layers asked for."""
     keys_values: dict[int, tuple[Tensor, Tensor]] | None
-    """Block -> keys and values [b, heads, t, d_head], of the blocks above the lowest of these layers that keep any;
+    """Block -> keys and values [b, heads, n, d_head], of the blocks above the lowest of these layers that keep any;
     None for a model of another family than ``FAMILIES``, whose cache is not known to work that way."""
+    start: Tensor
+    """[b] position of each row's first key; below 0 where the row is padded on the left."""
+
+    def replaced(self, layer: int, rows: Tensor, position: Tensor, residual: Tensor) -> Tensor:
+        """Residuals [b, t, d] of whole rows with others [b, s, d] at their positions [b, s]; beyond t they are dropped."""
+        whole = torch.cat([self.residuals[layer][rows], torch.zeros_like(residual)], dim=1)
+        whole.scatter_(1, position[..., None].expand_as(residual), residual)
+        return whole[:, : self.input_ids.shape[1]]
 
     def prefixes(self, rows: Tensor, first: Tensor, n_layers: int) -> "Prefixes":
         """What the tokens before position first[i] of row rows[i] left behind, see ``Prefixes``."""
@@ -32,7 +40,7 @@ class CachedRun:
 
         longest = int(first.max())
         position = torch.arange(longest, device=first.device) + (first - longest)[:, None]  # below 0: padding
-        cache, row, column = DynamicCache(), rows[:, None], position.clamp(min=0)
+        cache, row, column = DynamicCache(), rows[:, None], position.clamp(min=0) - self.start[rows][:, None]
         # A block that is not run must still be as long as the others: masks are made by the first one.
         nothing = torch.zeros(1, 1, longest, 1, device=first.device)
         for layer in range(n_layers if longest else 0):

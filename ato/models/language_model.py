@@ -214,21 +214,21 @@ class LanguageModel:
         wanted = sorted(set(layers))
         self.check_layers(wanted)
         config: Any = self.module.config
-        if config.model_type not in FAMILIES:
-            found = self._run(input_ids, lengths, read=wanted, start=start)
-            return CachedRun(input_ids.to(self.device), found.hidden, found.residuals, None)
-        cache = DynamicCache()  # made without the configuration, it keeps all tokens of sliding windows too
+        # Made without the configuration, the cache keeps all tokens of sliding windows too.
+        cache = DynamicCache() if config.model_type in FAMILIES else None
+        input_ids = input_ids.to(self.device)
         positions = torch.arange(input_ids.shape[1], device=self.device)[None]
         found = self._run(input_ids, lengths, read=wanted, start=start, cache=cache, position_ids=positions)
-        kept = kept_keys_values(cache, wanted[0] if wanted else self.n_layers)
-        return CachedRun(input_ids.to(self.device), found.hidden, found.residuals, kept)
+        kept = None if cache is None else kept_keys_values(cache, wanted[0] if wanted else self.n_layers)
+        return CachedRun(input_ids, found.hidden, found.residuals, kept, torch.zeros_like(input_ids[:, 0]))
 
-    def rerun(self, run: CachedRun, rows: Tensor, first: Tensor, layer: int, residual: Tensor) -> Tensor:
-        """Hidden states [b, s, d_model] behind the final norm of s tokens each, with another residual after a layer.
+    def rerun(self, run: CachedRun, rows: Tensor, first: Tensor, layer: int, residual: Tensor) -> CachedRun:
+        """Some rows with another residual after a layer from a position on: ``hidden`` is that of s tokens each.
 
         Row i is row rows[i] of the run, its s tokens are those from position first[i] on; before them nothing changes.
-        Only the blocks above ``layer`` are run, and only for these tokens, which attend to the kept keys and values of
-        those before. A model of another family than ``FAMILIES`` runs all tokens instead.
+        Its rows can be run again in turn, at the same layer. Only the blocks above ``layer`` are run, and only for these
+        tokens, which attend to the kept keys and values of those before. A model of another family than ``FAMILIES`` runs
+        all tokens instead.
 
         Args:
             run: of this model; it must hold the residuals of ``layer``.
@@ -246,13 +246,13 @@ class LanguageModel:
         behind = first[:, None] + torch.arange(s, device=self.device)  # [b, s] positions
         inside = behind.clamp(max=t - 1)
         if run.keys_values is None:
-            whole = torch.cat([run.residuals[layer][rows], residual.new_zeros(b, s, residual.shape[-1])], dim=1)
-            whole.scatter_(1, behind[..., None].expand_as(residual), residual)
-            hidden = self.hidden_from(layer, whole[:, :t], run.input_ids[rows], np.full(b, t))
-            return hidden.gather(1, inside[..., None].expand_as(residual))
+            whole, ids = run.replaced(layer, rows, behind, residual), run.input_ids[rows]
+            hidden = self.hidden_from(layer, whole, ids, np.full(b, t))
+            own = hidden.gather(1, inside[..., None].expand_as(residual))
+            return CachedRun(ids, own, {layer: whole}, None, torch.zeros_like(first))
         prefixes = run.prefixes(rows, first, self.n_layers)
         with self._lock:
-            return run_blocks(
+            own = run_blocks(
                 self.parts,
                 run.input_ids[rows[:, None], inside],
                 prefixes.mask(s),
@@ -261,6 +261,8 @@ class LanguageModel:
                 cache=prefixes.cache,
                 position_ids=inside,
             ).hidden
+        kept = kept_keys_values(prefixes.cache, layer)
+        return CachedRun(run.input_ids[rows], own, {}, kept, first - first.max())
 
     def losses_from(self, layer: int, residual: Tensor, input_ids: Tensor, lengths: Tensor | np.ndarray) -> Tensor:
         """``token_losses`` of the pass that starts at ``layer`` with the given residual, see ``hidden_from``."""

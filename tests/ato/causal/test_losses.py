@@ -12,7 +12,7 @@ from ato.operators import TransportOperator
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.saes import SparseAutoencoder
 from ato.text import TokenSequence
-from tests.tiny_models import plant_linear_blocks, save_identity_model, save_tiny_model
+from tests.tiny_models import FAMILIES, plant_linear_blocks, save_identity_model, save_tiny_model
 
 LENGTH = 20
 SETS = [PositionSet.parse(text) for text in ("3,9,14", "10", "all")]
@@ -235,3 +235,39 @@ def test_a_set_of_positions_named_twice_is_one_intervention(llama):
     (found,), (expected,) = (causal_losses(llama, [plan], text()).edits[0].values() for plan in (twice, once))
     for values, same in zip(vars(found).values(), vars(expected).values(), strict=True):
         np.testing.assert_allclose(values, same, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in ("llama", "gpt2", "gemma2")])
+def test_every_family_gives_the_numbers_of_whole_passes(family, tmp_path):
+    model = load_model(save_tiny_model(tmp_path, family), device="cpu", dtype="float32")
+    test_every_number_is_that_of_one_edit_and_one_sequence_at_a_time(model)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_edits_at_the_first_and_the_last_position_equal_whole_passes(llama, batch_size):
+    sets = [PositionSet.parse(p) for p in ("0", "0,18", "5,7,18", "5", "5,7", "18", "19", "all")]
+    plan, (sequence,) = ResidualEdits(1, {0: operator(llama.d_model)}, sets, ["transport", "zero"]), text(1)
+    found = causal_losses(llama, [plan], [sequence], batch_size=batch_size).edits[0]
+    ids, lengths = torch.tensor(sequence.token_ids, dtype=torch.long)[None], torch.tensor([LENGTH])
+    residuals = {k: x[0] for k, x in llama.residuals(ids, lengths, [0, 1]).items()}
+    for edit, mask, edited in plan.edits(residuals, torch.arange(LENGTH) > 0):
+        losses = llama.token_losses(ids, lengths, lambda _, x=edited: x[None], 1)[0].double().numpy()
+        assert found[edit].log_ppl[0] == pytest.approx(losses.mean(), rel=1e-5)
+        if mask[:-1].any():
+            first = int(mask.nonzero()[0])
+            assert found[edit].log_ppl_edited_onwards[0] == pytest.approx(losses[first:].mean(), rel=1e-5)
+
+
+def test_only_tokens_that_an_edit_can_change_are_run(llama):
+    sets = [PositionSet.parse(p) for p in ("4,9,14", "4", "18")]
+    plan, ran = ResidualEdits(2, {0: operator(llama.d_model)}, sets, ["zero"]), []
+    hook = llama.blocks[3].register_forward_hook(lambda block, args, output: ran.append(args[0].shape[:2].numel()))
+    try:
+        causal_losses(llama, [plan], text(1))
+    finally:
+        hook.remove()
+    # The unedited sequence; from 4 to 18; the same replacement at 4 alone, from 9 on; the last prediction. One pass may
+    # hold several of them, padded.
+    whole, *edits = ran
+    assert whole == LENGTH
+    assert 15 + 10 + 1 <= sum(edits) <= 15 * 2 + 10

@@ -38,7 +38,7 @@ def check(model: LanguageModel, batch, rows: list[int], first: list[int], layer:
         own = slice(start, min(start + n, int(lengths[row])))
         residual[i, own] += noise(own.stop - start, model.d_model)
         suffix[i, : own.stop - start] = residual[i, own]
-    found = model.rerun(run, torch.tensor(rows), torch.tensor(first), layer, suffix)
+    found = model.rerun(run, torch.tensor(rows), torch.tensor(first), layer, suffix).hidden
     expected = model.hidden_from(layer, residual, ids[rows], lengths[rows])
     assert found.shape == (len(rows), n, model.d_model)
     for i, (row, start) in enumerate(zip(rows, first)):
@@ -64,6 +64,25 @@ def test_rows_run_again_from_a_position_equal_passes_over_all_tokens(model, batc
 
 def test_every_row_starts_at_its_own_position_and_may_be_shorter_than_the_others(model, batch):
     check(model, batch, [1, 3, 0, 0, 2], [9, 4, 20, 0, 11], 1, 13)
+
+
+def test_rows_that_were_run_again_can_be_run_again(model, batch):
+    ids, lengths, layer = *batch, 1
+    run = model.cached_run(ids, lengths, [layer])
+    rows, first, later = [0, 2, 1], torch.tensor([9, 4, 6]), torch.tensor([15, 20, 7])
+    residual = run.residuals[layer][rows] + noise(3, 24, model.d_model)
+    for i, start in enumerate(first):
+        residual[i, :start] = run.residuals[layer][rows[i], :start]
+    suffix = torch.stack([torch.roll(own, -int(start), 0)[:20] for own, start in zip(residual, first)])
+    again = model.rerun(run, torch.tensor(rows), first, layer, suffix)
+    edited = residual[[2, 0, 1]].clone()
+    for own, start in zip(edited, later):
+        own[start:] *= 2
+    suffix = torch.stack([torch.roll(own, -int(start), 0)[:17] for own, start in zip(edited, later)])
+    found = model.rerun(again, torch.tensor([2, 0, 1]), later, layer, suffix).hidden
+    expected = model.hidden_from(layer, edited, ids[[1, 0, 2]], lengths[[1, 0, 2]])
+    for i, (start, end) in enumerate(zip(later, lengths[[1, 0, 2]])):
+        torch.testing.assert_close(found[i, : end - start], expected[i, start:end], rtol=1e-4, atol=1e-5)
 
 
 def test_a_pass_need_not_reach_the_end_of_the_row(model, batch):
