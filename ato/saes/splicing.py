@@ -1,6 +1,6 @@
 """How much of the model's loss an SAE keeps when its reconstruction is put back into the running model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -59,6 +59,7 @@ def splice_losses(
     median_norm: Mapping[int, float] | None = None,
     max_norm_multiple: float = 10.0,
     site: str = "resid_post",
+    on_sequences: Callable[[int], object] | None = None,
 ) -> SpliceLosses:
     """Losses with each SAE's reconstruction, or zero, in place of the residual at its layer.
 
@@ -72,6 +73,7 @@ def splice_losses(
         sequences: held-out sequences; losses come back in their order.
         median_norm: layer -> median norm of what the SAEs read.
         site: what the SAEs read and what is replaced, see ``ato.models.sites.SITES``.
+        on_sequences: called with the number of sequences after each batch.
     """
     layers = sorted({layer for layer, _ in saes.values()})
     clean = np.zeros(len(sequences))
@@ -90,6 +92,8 @@ def splice_losses(
             for name, (layer, sae) in saes.items():
                 splice = partial(_spliced, batch.editable, limits.get(layer), sae)
                 spliced[name][rows] = batch.losses(layer, splice)
+        if on_sequences is not None:
+            on_sequences(len(rows))
     return SpliceLosses(
         sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
         document=np.array([s.document for s in sequences], dtype=np.int64),

@@ -171,8 +171,10 @@ def _judge(saes: list[SAEStages], study: Study, settings: SAESettings) -> None:
     sequences = spread(held_out, settings.judge_sequences)
     lm = language_model(study.model)
     spliced = {of.key: (of.layer, of.sae.to(lm.device)) for of in saes}
-    with phase("saes", f"splicing {len(saes)} SAEs into {len(sequences)} test sequences"):
-        losses = splice_losses(lm, spliced, sequences, median_norm=row.median_norms, site=row.site)
+    with Progress("saes", len(sequences), f"sequences with {len(saes)} SAEs spliced in") as progress:
+        losses = splice_losses(
+            lm, spliced, sequences, median_norm=row.median_norms, site=row.site, on_sequences=progress.advance
+        )
     with checked_together():
         for of in saes:
             with of.judgement as stage:
