@@ -4,11 +4,11 @@ One accumulator serves all operators of one layer pair: what depends on the targ
 whitened norm, its difference to the source) is computed once, and each operator adds two matrix products.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ato.moments.whitening import RESOLUTION, Whitening, groups_of
 from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.matmul import matmul
-from ato.numerics.parallel import one_openmp_thread, run_tasks
+from ato.numerics.parallel import run_tasks
 from ato.numerics.sums import arrays_of, map_arrays, total
 from ato.operators.operator import AffineMap
 from ato.residuals.blocks import ResidualBlock
@@ -153,11 +153,10 @@ class PairScores:
         x_centred, y_centred = x - constants.x_mean, y - constants.y_mean
         white = matmul(y_centred, constants.whitening) if self._whitened else None
         target = Target(segments, x_centred, y, y_centred, torch.linalg.vector_norm(y, dim=1), white)
-        tasks: list[Callable[[], Any]] = [partial(_target_sums, target, x, constants.update_mean)]
+        sums = target_sums(target, x, constants.update_mean)
         maps = zip(constants.matrices, constants.biases, strict=True)
-        tasks += [partial(error_sums, target, matrix, bias, constants.whitening) for matrix, bias in maps]
-        of_target, *errors = run_tasks(tasks)
-        self._sums.add(segments.documents, _PairSums(of_target, tuple(errors)))
+        errors = run_tasks([partial(error_sums, target, matrix, bias, constants.whitening) for matrix, bias in maps])
+        self._sums.add(segments.documents, _PairSums(sums, tuple(errors)))
 
     def _like(self, rows: torch.Tensor) -> _Constants[torch.Tensor]:
         """The constants in the type and on the device of the rows, converted once."""
@@ -257,12 +256,6 @@ def _matrix_of(operator: AffineMap, dtype: np.dtype) -> np.ndarray | None:
     if matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix))):
         return np.ones((), dtype)
     return matrix.T.astype(dtype, order="C")
-
-
-def _target_sums(target: Target, x: torch.Tensor, update_mean: torch.Tensor | None) -> TargetSums:
-    """The sums of a target beside those of the operators, on one core."""
-    with one_openmp_thread():
-        return target_sums(target, x, update_mean)
 
 
 def _as_tensors(
