@@ -62,8 +62,11 @@ def run(
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate time, memory and disk.")] = False,
 ) -> None:
     """Run a flow; completed stages are skipped."""
-    from flows.estimates.estimate import print_estimate, show_estimate
-    from flows.settings import load_settings
+    from tasks.engine.progress import phase
+
+    with phase("start", "loading libraries"):
+        from flows.estimates.estimate import print_estimate, show_estimate
+        from flows.settings import load_settings
 
     settings = load_settings(profile, set_ or [], preset or [])
     if estimate:

@@ -44,12 +44,11 @@ def run_flow(name: str, settings: Settings) -> Any:
     for server in orphaned_servers():
         with suppress(psutil.Error):
             server.kill()
-    flow = FLOWS[name].load()
     # The heartbeat thread sleeps in steps of a second and is joined at the end of every flow and subflow.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         try:
-            with phase(name, "at work"):
-                return flow(settings)
+            with phase(name, "starting: libraries and Prefect's server"):
+                return FLOWS[name].load()(settings)
         finally:
             APILogWorker.drain_all(timeout=5)  # while the server is still there to receive the last lines
             EventsWorker.drain_all(timeout=5)  # and the events that other flows wait for

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from threading import Event, Lock, Thread
 from types import TracebackType
+from typing import IO
 from uuid import UUID
 
 import httpx
@@ -89,11 +90,12 @@ class _Activity:
         """Where it stands, in words."""
         raise NotImplementedError
 
-    def speak(self) -> None:
+    def speak(self, stream: IO[str]) -> None:
         """Say the status where no bar shows it."""
-        if not _shares_a_terminal():
-            terminal.print(f"[bold]{self.stage:<9}[/] ", Text(self.status()), soft_wrap=True, sep="")
-        _log(self.stage, self.status())
+        status = self.status()
+        if not (terminal.quiet or _shares_a_terminal()):
+            print(f"{self.stage:<9} {status}", file=stream, flush=True)
+        _log(self.stage, status)
 
 
 class _Phase(_Activity):
@@ -225,7 +227,8 @@ class _Speaker:
             self._bars.start()
         else:
             self._ended = Event()
-            Thread(target=self._watch, args=(self._ended,), name="progress", daemon=True).start()
+            # The stream of now: whoever loads a model may send standard error elsewhere meanwhile.
+            Thread(target=self._watch, args=(self._ended, terminal.file), name="progress", daemon=True).start()
 
     def _end(self) -> None:
         if self._bars is not None:
@@ -244,7 +247,7 @@ class _Speaker:
         for activity, row in self._rows.items():
             self._bars.update(row, visible=activity is innermost)
 
-    def _watch(self, ended: Event) -> None:
+    def _watch(self, ended: Event, stream: IO[str]) -> None:
         while not ended.wait(LOOK_SECONDS):
             now = time.monotonic()
             if now - self._last < SILENCE_SECONDS:
@@ -253,7 +256,7 @@ class _Speaker:
                 long = [activity for activity in self._at_work if now - activity.began >= SHORT_SECONDS]
             if long:
                 self.heard()
-                long[-1].context.run(long[-1].speak)
+                long[-1].context.run(long[-1].speak, stream)
 
 
 class _Status(ProgressColumn):

@@ -3,6 +3,7 @@
 import io
 import re
 import time
+from contextlib import redirect_stderr
 
 import pytest
 from rich.console import Console
@@ -59,6 +60,13 @@ def test_short_tasks_and_silence_that_was_broken_need_no_line(printed, monkeypat
         say("saes", "a word")
         time.sleep(0.1)
     assert printed.getvalue() == "saes      a word\n"
+
+
+def test_a_line_comes_while_a_library_is_silenced(printed, monkeypatch):
+    monkeypatch.setattr(progress, "terminal", Console(stderr=True))
+    with redirect_stderr(printed), phase("model", "loading"), redirect_stderr(io.StringIO()) as lost:
+        until_printed(printed, "model     loading, 0:00 so far")
+    assert lost.getvalue() == ""
 
 
 def test_a_line_stands_in_the_log_too(printed, monkeypatch):
