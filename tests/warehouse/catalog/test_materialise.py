@@ -250,3 +250,12 @@ def test_another_program_or_duckdb_reads_no_file_of_this_one(study, monkeypatch)
     assert not stored_marts(entries, runs, changed).paths
     monkeypatch.setattr(mart_files.duckdb, "__version__", "0.0.1")
     assert not stored_marts(entries, runs, texts).paths
+
+
+def test_marts_of_an_object_store_are_read_from_its_objects(views):
+    store = build_whole_study("memory://marts-of-an-object-store")
+    assert len(materialise(store, COLLECTION)) == len(MATERIALISED)
+    assert materialise(store, COLLECTION) == []
+    assert from_files(store) == set(MATERIALISED)
+    assert of_all_marts(store) == views(store)
+    assert not altered(store)
