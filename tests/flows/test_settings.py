@@ -15,7 +15,8 @@ def test_every_profile_loads():
 def test_the_demo_tells_the_whole_story_of_the_larger_study_on_less():
     demo, study = load_settings("demo"), load_settings("study-smollm2")
     assert demo.operators.methods == study.operators.methods
-    assert demo.causal == study.causal
+    assert demo.causal.interventions == study.causal.interventions
+    assert set(demo.causal.positions) <= set(study.causal.positions)
     assert len(demo.saes.layers) == len(study.saes.layers) == 3
     assert {target for _, target in demo.operators.pairs} == set(demo.saes.layers)
     assert len({target - source for source, target in demo.operators.pairs}) == 4

@@ -86,8 +86,9 @@ def mart_keys(runs: Iterable[StageRun], texts: Mapping[str, str]) -> dict[str, d
     tables = tables_read(texts)
     found: dict[tuple[str, str], set[str]] = {}
     for run in runs:
-        facts = str([getattr(run, name) for name in _OF_A_RUN])
-        found.setdefault((run.collection, "stage_runs"), set()).add(facts)
+        if any(file.table_name in TABLES and file.table_name != "quality_results" for file in run.files):
+            facts = str([getattr(run, name) for name in _OF_A_RUN])  # a report has no rows that a mart could show
+            found.setdefault((run.collection, "stage_runs"), set()).add(facts)
         for file in run.files:
             if file.table_name in tables and is_visible(run, file.table_name):
                 where = collection_of(file.path) or run.collection, file.table_name
