@@ -68,7 +68,7 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and work of a stage; the constants were fitted to two studies, see ``flows.estimates.estimate``."""
+    """Seconds and work of a stage; the constants were fitted to two studies on two kinds of machine, see ``flows.estimates.estimate``."""
 
     fixed_seconds: float
     """Whatever the study: imports, Prefect's server, quality checks, files."""
@@ -152,7 +152,7 @@ _STAGES = (
         commits=("collect", "moments"),
         query="select * exclude (settings) from collections where collection = ?",
         page="overview",
-        cost=Cost(5.0, 1.4, "flows.estimates.stage_costs:collect_work"),
+        cost=Cost(13.7, 1.30, "flows.estimates.stage_costs:collect_work"),
     ),
     StageSpec(
         name="saes",
@@ -164,7 +164,7 @@ _STAGES = (
         commits=("sae_weights", "saes"),
         query="select * exclude (collection, path, weights_hash) from saes where collection = ? order by layer",
         page="saes",
-        cost=Cost(3.0, 1.4, "flows.estimates.stage_costs:saes_work"),
+        cost=Cost(2.4, 1.61, "flows.estimates.stage_costs:saes_work"),
     ),
     StageSpec(
         name="features",
@@ -177,7 +177,7 @@ _STAGES = (
             avg(activation_rate) as mean_rate, max(max_activation) as max_activation
             from feature_stats where collection = ? group by sae order by sae""",
         page="features",
-        cost=Cost(4.0, 2.0, "flows.estimates.stage_costs:features_work"),
+        cost=Cost(6.3, 1.34, "flows.estimates.stage_costs:features_work"),
     ),
     StageSpec(
         name="explain",
@@ -206,7 +206,7 @@ _STAGES = (
         query="""select source_layer, leap, target_layer, position_policy, method, alpha, rank, r2_test, r2_weighted,
             r2_whitened, r2_update, skill, cosine from operators where collection = ? order by all""",
         page="operators",
-        cost=Cost(6.0, 1.1, "flows.estimates.stage_costs:operators_work"),
+        cost=Cost(5.1, 1.62, "flows.estimates.stage_costs:operators_work"),
     ),
     StageSpec(
         name="evaluate",
@@ -217,7 +217,7 @@ _STAGES = (
         commits=("evaluate",),
         query="select * exclude (collection) from transport_map where collection = ? order by all",
         page="transport",
-        cost=Cost(3.0, 1.2, "flows.estimates.stage_costs:evaluate_work"),
+        cost=Cost(2.2, 2.08, "flows.estimates.stage_costs:evaluate_work"),
     ),
     StageSpec(
         name="causal",
@@ -231,7 +231,7 @@ _STAGES = (
             delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, kl
             from causal_summary where collection = ? order by all""",
         page="causal",
-        cost=Cost(3.0, 1.5, "flows.estimates.stage_costs:causal_work"),
+        cost=Cost(2.6, 1.03, "flows.estimates.stage_costs:causal_work"),
     ),
     StageSpec(
         name="report",
@@ -240,7 +240,7 @@ _STAGES = (
         starts_after=(Trigger(("evaluate",)), Trigger(("causal",))),
         needs=("collect",),
         commits=("report",),
-        cost=Cost(13.0),
+        cost=Cost(4.7),
     ),
 )
 
