@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 COPIED = (
-    *("ato", "warehouse", "tasks", "flows", "dashboards", "benchmarks", "tests", "docs"),
+    *("ato", "warehouse", "tasks", "flows", "dashboards", "benchmarks", "tests", "docs", "tools"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "mkdocs.yml", "prefect.yaml", "pyproject.toml"),
 )
 RECIPE = re.compile(r"^## Recipe: (.+)\n((?:(?!^## ).*\n)*)", re.MULTILINE)

@@ -153,11 +153,11 @@ def _arrange(death: Death) -> None:
     if death.moment in CALLS:
         _after(CALLS[death.moment], die)
         return
-    publish = backends.LocalStorage.publish
+    stage = backends.LocalStorage.stage
 
-    def publish_or_die(self: Any, path: str, write: Callable, *args: Any, **options: Any) -> Any:
+    def stage_or_die(self: Any, path: str, write: Callable, *args: Any, **options: Any) -> Any:
         if not fnmatch(path, death.of):
-            return publish(self, path, write, *args, **options)
+            return stage(self, path, write, *args, **options)
 
         def write_or_die(staging: Path) -> None:
             write(staging)
@@ -166,12 +166,17 @@ def _arrange(death: Death) -> None:
             if death.moment != "after":
                 die()
 
-        result = publish(self, path, write_or_die, *args, **options)
-        if death.moment == "after":
-            die()
-        return result
+        finish = stage(self, path, write_or_die, *args, **options)
 
-    backends.LocalStorage.publish = publish_or_die  # type: ignore[method-assign]
+        def finish_or_die() -> Any:
+            result = finish()
+            if death.moment == "after":
+                die()
+            return result
+
+        return finish_or_die
+
+    backends.LocalStorage.stage = stage_or_die  # type: ignore[method-assign]
 
 
 def _child(request: dict[str, Any]) -> None:
