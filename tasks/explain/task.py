@@ -15,6 +15,7 @@ from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
 from tasks.engine.progress import Progress, say
 from tasks.engine.study import Study
+from tasks.engine.work_clock import running_clock
 from tasks.settings import ExplainSettings
 from warehouse.catalog.lookups import SAERow, latest_scores, sae_rows
 from warehouse.storage.warehouse import Warehouse
@@ -55,6 +56,8 @@ def explain_features(study: Study, sae_keys: list[str], settings: ExplainSetting
                 say("explain", f"{row.sae}: no explanations: {error}")
             except UnavailableError as error:
                 say("explain", f"Neuronpedia is unavailable, continuing without explanations: {error}")
+                if clock := running_clock():  # the next stage is not charged with waiting for a server that is away
+                    clock.restart()
                 return
 
 
