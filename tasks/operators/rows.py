@@ -28,18 +28,14 @@ def columns_from_moments(work: FitWork, pair: PairStage, operator: TransportOper
     }
 
 
-def operator_row(
-    study: Study, pair: PairStage, method: str, fit: OperatorFit, known: dict[str, Any], score: ResidualScore
-) -> dict[str, Any]:
-    """The row of one operator but its file and its address in the registry.
+def operator_row(study: Study, pair: PairStage, method: str, fit: OperatorFit, score: ResidualScore) -> dict[str, Any]:
+    """The row of one operator but ``columns_from_moments``, its file and its address in the registry.
 
     Args:
-        known: ``columns_from_moments``.
         score: on the test tokens.
     """
     operator, collection = fit.operator, study.row
     return {
-        **known,
         "collection": collection.collection,
         "operator": pair.operator_key(method),
         **pair.policy_columns,

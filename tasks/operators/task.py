@@ -103,7 +103,12 @@ def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSetti
         with checked_together():
             for pair in pairs:
                 key = pair.stage.key
-                _commit(study, pair, fits.pop(key), known[key], scores.pop(key), register)
+                own, results = fits.pop(key), scores.pop(key).result(study.bootstrap)
+                rows = {
+                    method: columns | operator_row(study, pair, method, fit, results[method])
+                    for (method, fit), columns in zip(own.items(), known[key], strict=True)
+                }
+                _commit(pair, own, rows, register)
                 progress.advance()
 
 
@@ -132,28 +137,24 @@ def _fit(work: FitWork, pair: PairStage, method: str, others: Mapping[str, Opera
 
 
 def _commit(
-    study: Study,
     pair: PairStage,
     fits: dict[str, OperatorFit],
-    known: Sequence[dict[str, Any]],
-    scores: PairScores,
+    rows: dict[str, dict[str, Any]],
     register: Callable[[PairStage, str, dict[str, Any]], str] | None,
 ) -> None:
     """Write the operators, their rows, cross-validation tables and spectra; the manifest comes last."""
-    results = scores.result(study.bootstrap)
     with pair.stage as stage:
         spectra = run_tasks([partial(spectrum_rows, pair, method, fit.operator) for method, fit in fits.items()])
-        rows, strengths = [], []
-        for (method, fit), columns in zip(fits.items(), known, strict=True):
-            result = operator_row(study, pair, method, fit, columns, results[method])
+        strengths = []
+        for method, fit in fits.items():
+            result = rows[method]
             file = stage.warehouse.publish_artifact(fit.operator.save, *pair.operator_path(method))
             stage.add(file)
             result |= {"path": file.path, "registry_uri": None}
             if register is not None and not METHODS[method].baseline:
                 result["registry_uri"] = register(pair, method, result)
-            rows.append(result)
             strengths += cv_rows(pair, method, fit)
-        stage.write("operators", rows)
+        stage.write("operators", list(rows.values()))
         if strengths:
             stage.write("operator_cv", strengths)
         if any(spectra):

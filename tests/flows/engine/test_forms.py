@@ -14,5 +14,5 @@ def test_a_profile_takes_the_place_of_the_settings_and_none_leaves_them():
 
 
 def test_a_run_is_named_by_flow_model_layers_and_key():
-    assert name_of("saes", DEMO, None) == "saes smollm2-135m L8-24 sotu"
-    assert name_of("saes", DEMO, "key-1") == "saes smollm2-135m L8-24 key-1"
+    assert name_of("saes", DEMO, None) == "saes smollm2-135m L4-16 sotu"
+    assert name_of("saes", DEMO, "key-1") == "saes smollm2-135m L4-16 key-1"

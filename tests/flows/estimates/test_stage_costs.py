@@ -25,7 +25,7 @@ def test_operators_take_a_float64_matrix_each(tmp_path):
 
 
 def test_the_forward_passes_of_the_collection_are_counted_by_hand():
-    work = collect_work(load_settings("demo"), SHAPE)
+    work = collect_work(load_settings("study-smollm2"), SHAPE)
     # 25 blocks, two operations a weight, 220,000 tokens; 9 layers and 20 pairs, the null on 60 % of the documents.
     assert work.forward == 220_000 * 2 * 25 * SHAPE.n_block_parameters
     assert work.product == pytest.approx(220_000 * 2 * 576**2 * (9 + 20 + 0.6 * (5 + 8 + 20)), rel=0.15)
@@ -43,5 +43,5 @@ def test_the_forward_passes_of_the_collection_are_counted_by_hand():
     ],
 )
 def test_more_is_more_work(override, stage, grows):
-    before, after = (work_of(STAGES[stage].cost, load_settings("demo", o), SHAPE) for o in ([], [override]))
+    before, after = (work_of(STAGES[stage].cost, load_settings("study-smollm2", o), SHAPE) for o in ([], [override]))
     assert getattr(after, grows) > getattr(before, grows)
