@@ -9,7 +9,7 @@ import duckdb
 
 import warehouse
 from ato.errors import AtoError
-from warehouse.storage.backends import Entry
+from warehouse.storage.staging import Entry
 
 FRESH_SECONDS = 30
 """Interval between listings of manifests and marts while pages are in use."""

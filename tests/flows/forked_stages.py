@@ -140,7 +140,7 @@ def _after(call: tuple[str, str, str], then: Callable[[], None]) -> None:
 
 def _arrange(death: Death) -> None:
     """Prepare this process to die."""
-    from warehouse.storage import backends
+    from warehouse.storage.local_storage import LocalStorage
 
     left = death.count
 
@@ -153,7 +153,7 @@ def _arrange(death: Death) -> None:
     if death.moment in CALLS:
         _after(CALLS[death.moment], die)
         return
-    stage = backends.LocalStorage.stage
+    stage = LocalStorage.stage
 
     def stage_or_die(self: Any, path: str, write: Callable, *args: Any, **options: Any) -> Any:
         if not fnmatch(path, death.of):
@@ -176,7 +176,7 @@ def _arrange(death: Death) -> None:
 
         return finish_or_die
 
-    backends.LocalStorage.stage = stage_or_die  # type: ignore[method-assign]
+    LocalStorage.stage = stage_or_die  # type: ignore[method-assign]
 
 
 def _child(request: dict[str, Any]) -> None:

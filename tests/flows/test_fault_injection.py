@@ -14,8 +14,8 @@ from warehouse.catalog.catalog import rows
 from warehouse.catalog.mart_files import FOLDER
 from warehouse.maintenance import retention
 from warehouse.quality import checks
-from warehouse.storage.backends import file_sha256
 from warehouse.storage.manifests import manifests
+from warehouse.storage.staging import file_sha256
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 

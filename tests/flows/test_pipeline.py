@@ -378,11 +378,11 @@ def test_a_cut_file_is_reported_and_rebuilt_by_the_next_run(study):
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(study, monkeypatch):
     import errno
 
-    from warehouse.storage import backends
+    from warehouse.storage import local_storage
 
     _, settings, _ = study
     smaller = changed(settings, **SMALL, collect={"n_tokens": 7_000})
-    sync, left = backends.sync, [9]
+    sync, left = local_storage.sync, [9]
 
     def full(path):
         left[0] -= 1
@@ -390,10 +390,10 @@ def test_a_full_disk_is_one_line_and_the_next_run_finishes(study, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(path)
 
-    monkeypatch.setattr(backends, "sync", full)
+    monkeypatch.setattr(local_storage, "sync", full)
     with pytest.raises(DiskFullError, match="free some space"):
         pipeline(smaller)
-    monkeypatch.setattr(backends, "sync", sync)
+    monkeypatch.setattr(local_storage, "sync", sync)
     assert pipeline(smaller)
     assert checks.failures(checks.check_all(Warehouse())) == []
 

@@ -22,8 +22,8 @@ from warehouse.catalog.marts import (
 )
 from warehouse.catalog.query import run_select
 from warehouse.catalog.sql_errors import running
-from warehouse.storage.backends import ObjectStorage
 from warehouse.storage.manifests import ADDED_LATER, manifests_and_damage
+from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES, Column, Table
 

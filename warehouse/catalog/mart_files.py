@@ -15,8 +15,8 @@ import duckdb
 
 from warehouse.catalog.contents import collection_of, is_visible
 from warehouse.catalog.marts import MATERIALISED, closure, mart_texts
-from warehouse.storage.backends import Entry
 from warehouse.storage.manifests import StageRun
+from warehouse.storage.staging import Entry
 from warehouse.tables import SCHEMA_VERSION, TABLES
 
 FOLDER = "marts"

@@ -7,8 +7,8 @@ from warehouse.catalog.catalog import create_tables, open_database
 from warehouse.catalog.contents import contents_of
 from warehouse.catalog.mart_files import FOLDER, MartFile, mart_folder, mart_keys, stored_marts, tables_read
 from warehouse.catalog.marts import MATERIALISED, closure, create_mart_views, mart_texts, quoted_name, quoted_text
-from warehouse.storage.backends import file_sha256
 from warehouse.storage.manifests import manifests_and_damage
+from warehouse.storage.staging import file_sha256
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 

@@ -9,8 +9,8 @@ from ato.errors import DamagedFileError, InputError
 from warehouse.catalog import catalog, mart_files
 from warehouse.registry.database import exists
 from warehouse.storage import locks
-from warehouse.storage.backends import Entry, remove_leftover
 from warehouse.storage.manifests import FAILED, PASSED, StageRun, manifest_path, manifests_and_damage
+from warehouse.storage.staging import Entry, remove_leftover
 from warehouse.storage.warehouse import MARKER, Warehouse
 
 LEFTOVER = "staging files of killed processes"

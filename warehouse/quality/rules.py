@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from warehouse.catalog.catalog import duckdb_type
 from warehouse.quality.suites import MAX_EXAMPLES, Finding, plain
-from warehouse.storage.backends import ObjectStorage
+from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES, Rule, Table
 

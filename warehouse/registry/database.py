@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ato.errors import SettingsError
-from warehouse.storage.backends import staging_name
+from warehouse.storage.staging import staging_name
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from errno import ENOLCK, ENOSYS, ENOTSUP
 from pathlib import Path
 
-from warehouse.storage.backends import ObjectStorage, disk_full_reported
+from warehouse.storage.object_storage import ObjectStorage
+from warehouse.storage.staging import disk_full_reported
 from warehouse.storage.warehouse import Warehouse
 
 FOLDER = "locks"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ato.errors import InputError, SchemaVersionError
-from warehouse.storage.backends import HashedParts, open_storage, staging_name
+from warehouse.storage.backends import open_storage
 from warehouse.storage.parquet import Rows, to_table, write_parquet
+from warehouse.storage.staging import HashedParts, staging_name
 from warehouse.tables import SCHEMA_VERSION, TABLES, Table
 
 MARKER = "warehouse.json"

@@ -15,7 +15,7 @@ from ato.errors import InputError
 from warehouse.catalog.catalog import connect, publish, rows
 from warehouse.maintenance import retention
 from warehouse.registry.registry import Registry
-from warehouse.storage import backends
+from warehouse.storage import staging
 from warehouse.storage.locks import held
 from warehouse.storage.manifests import manifests
 
@@ -67,7 +67,7 @@ def test_staging_of_dead_processes_goes_and_of_live_ones_stays(store, training_r
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     folder = Path(store.root, record.path).parent
-    live = folder / backends.staging_name("part-x.parquet")
+    live = folder / staging.staging_name("part-x.parquet")
     host, rest = live.name.split("-")[2], "0-part-x.parquet"
     stale = folder / f".staging-{dead.pid}-{host}-{rest}"
     young, old = (folder / f".staging-{dead.pid}-{letter * 8}-{rest}" for letter in "ef")  # of other machines

@@ -11,8 +11,9 @@ import pytest
 
 from ato.errors import DiskFullError
 from tests.warehouse.storage.training_files import files_below, write_training
-from warehouse.storage import backends
-from warehouse.storage.backends import LocalStorage, ObjectStorage, open_storage, remove_leftover, staging_name
+from warehouse.storage import local_storage
+from warehouse.storage.backends import LocalStorage, ObjectStorage, open_storage
+from warehouse.storage.staging import remove_leftover, staging_name
 
 
 def test_full_disk_is_named_and_leaves_nothing_behind(store, training_rows, monkeypatch):
@@ -22,7 +23,7 @@ def test_full_disk_is_named_and_leaves_nothing_behind(store, training_rows, monk
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(backends, "sync", full)
+    monkeypatch.setattr(local_storage, "sync", full)
     with pytest.raises(DiskFullError, match=r"no space left to write \d+ bytes .*part-after.parquet.*: free some"):
         write_training(store, training_rows(), "after")
     assert files_below(store) == before
@@ -120,7 +121,7 @@ def test_a_staged_file_is_seen_once_it_is_finished_and_removed_if_it_never_is(st
 def test_leftovers_are_those_of_dead_processes_alone(tmp_path):
     storage = LocalStorage(tmp_path / "w")
     storage.put("table/part-0.parquet", b"abc")
-    program = "import sys; from warehouse.storage.backends import staging_name; print(staging_name('part-1.parquet'))"
+    program = "import sys; from warehouse.storage.staging import staging_name; print(staging_name('part-1.parquet'))"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     dead, own = (tmp_path / "w" / "table" / name for name in (run.stdout.strip(), staging_name("part-2.parquet")))
     for path in (dead, own):
