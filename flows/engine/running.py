@@ -9,8 +9,8 @@ import psutil
 
 from flows.settings import Settings
 from flows.stages import FLOWS
-from tasks.engine.looking import NotComplete, looking
-from tasks.engine.progress import say
+from tasks.engine.looking import Line, NotComplete, looking
+from tasks.engine.progress import phase, say
 
 SERVER = "prefect.server.api.server:create_app"
 """Argument on the command line of every ephemeral Prefect server."""
@@ -19,17 +19,21 @@ SERVER = "prefect.server.api.server:create_app"
 def complete_result(name: str, settings: Settings) -> tuple[bool, Any]:
     """Whether all that a flow would do is done already, and its result if so; starts no server, loads no model.
 
-    With a Prefect server at hand (``PREFECT_API_URL``) it never is: that server is to have a record of every run.
+    With a Prefect server at hand (``PREFECT_API_URL``) it never is: that server is to have a record of every run. What
+    the flow says is said if all is complete, and before an error.
     """
     if os.environ.get("PREFECT_API_URL"):
         return False, None
+    lines: list[Line] = []
     try:
-        with looking() as lines:
+        with looking(lines):
             result = FLOWS[name].load().fn(settings)
     except NotComplete:
+        lines.clear()  # the run says it again
         return False, None
-    for line in lines:
-        say(*line)
+    finally:
+        for line in lines:
+            say(*line)
     return True, result
 
 
@@ -38,8 +42,6 @@ def run_flow(name: str, settings: Settings) -> Any:
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from tasks.engine.progress import phase
 
     for server in orphaned_servers():
         with suppress(psutil.Error):

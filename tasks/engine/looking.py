@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 P = ParamSpec("P")
 Result = TypeVar("Result")
 Line = tuple[str, str]
+"""Stage and message, as ``say`` takes them."""
 
 _lines: ContextVar[list[Line] | None] = ContextVar("lines", default=None)
 
@@ -24,12 +25,11 @@ class NotComplete(BaseException):
 
 
 @contextmanager
-def looking() -> Iterator[list[Line]]:
-    """Look only, inside; yields what would have been said, as (stage, message), for whoever finds all complete."""
-    lines: list[Line] = []
+def looking(lines: list[Line]) -> Iterator[None]:
+    """Look only, inside; what would have been said is added to ``lines``, for whoever finds all complete."""
     token = _lines.set(lines)
     try:
-        yield lines
+        yield
     finally:
         _lines.reset(token)
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 from textwrap import shorten
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task, task
-from prefect.cache_policies import NO_CACHE
+from prefect import Task
 from prefect.futures import PrefectFuture, as_completed
 
 from ato.errors import UnavailableError
+from tasks.engine.looking import stage_task
 from tasks.engine.progress import Progress, phase
 from tasks.engine.work_clock import Cost, measured, running_clock
 
@@ -37,7 +37,7 @@ def part_task(name: str) -> Callable[[Callable[Arguments, Any]], Task[Arguments,
                 result = work(*args, **options)
                 return Part(result, clock.lap())
 
-        return task(name=name, cache_policy=NO_CACHE)(part)
+        return stage_task(name)(part)
 
     return decorate
 

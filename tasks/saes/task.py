@@ -171,7 +171,7 @@ def _judge(saes: list[SAEStages], study: Study, settings: SAESettings) -> None:
     sequences = spread(held_out, settings.judge_sequences)
     lm = language_model(study.model)
     spliced = {of.key: (of.layer, of.sae.to(lm.device)) for of in saes}
-    with Progress("saes", len(sequences), f"sequences with {len(saes)} SAEs spliced in") as progress:
+    with Progress("saes", len(sequences), f"sequences ({len(saes)} SAEs spliced in)") as progress:
         losses = splice_losses(
             lm, spliced, sequences, median_norm=row.median_norms, site=row.site, on_sequences=progress.advance
         )

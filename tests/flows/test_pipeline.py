@@ -135,6 +135,13 @@ def test_a_look_does_no_work_where_something_is_left_to_do(study, change):
     assert files(folder) == before
 
 
+def test_a_look_that_ends_in_an_error_says_how_far_it_came(study, capsys):
+    _, settings, collection = study
+    with pytest.raises(LayerError, match="no operators for the pairs"):
+        complete_result("pipeline", changed(settings, causal={"pairs": [(0, 1), (0, 4)]}))
+    assert f"{collection} is complete, skipped" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_with_a_server_at_hand_every_run_is_one_of_its_runs(study, monkeypatch):
     _, settings, _ = study
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")

@@ -2,6 +2,7 @@
 
 import json
 from collections import abc
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,15 @@ def corpus_hash(spec: str, text_field: str = "text") -> str:
     """
     if spec.startswith(_HUB_PREFIX):
         return digest_of([spec, text_field, _hub_commit(spec)])[:16]
-    return digest_of(d.document_id for d in _all_documents(_local_files(spec), text_field))[:16]
+    files = _local_files(spec)
+    state = tuple((status.st_size, status.st_mtime_ns) for status in (file.stat() for file in files))
+    return _hash_of_documents(tuple(files), state, text_field)
+
+
+@lru_cache(maxsize=64)
+def _hash_of_documents(files: tuple[Path, ...], state: tuple[tuple[int, int], ...], text_field: str) -> str:
+    """Remembered within the process for files in the same state, of the same sizes and modification times."""
+    return digest_of(d.document_id for d in _all_documents(list(files), text_field))[:16]
 
 
 def _bucket(document_id: str, n_buckets: int) -> int:

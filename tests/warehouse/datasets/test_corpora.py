@@ -173,3 +173,12 @@ def test_an_altered_embedded_corpus_is_refused(monkeypatch):
     monkeypatch.setattr(embedded, "_package_files", lambda *args: [*files[:-1], __import__("pathlib").Path(__file__)])
     with pytest.raises(DamagedFileError):
         corpus_hash("sotu")
+
+
+def test_a_changed_corpus_has_another_hash_within_one_process(tmp_path):
+    file = tmp_path / "corpus.txt"
+    file.write_text("the state of the union is strong")
+    before = corpora.corpus_hash(str(file))
+    assert corpora.corpus_hash(str(file)) == before
+    file.write_text("the state of the union is stronger")
+    assert corpora.corpus_hash(str(file)) != before
