@@ -3,11 +3,12 @@
 The server learns that a run died from its worker or, if that died too, from the silence of the run; it then schedules
 the same run again. The run resumes after the last complete shard: completed stages are skipped.
 A server that restarts less than five minutes after a run's last change of state takes up to fifteen minutes to react to
-the next one: Prefect waits that long for events that it may have missed.
+the next one: Prefect waits that long for events that it may have missed. And what a worker reports while the server is
+away is lost. ``ato up`` therefore looks after the runs of its own machine by itself, see ``RunsHere``.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -119,8 +120,7 @@ class LostWorker:
                 if run["work_pool_name"] == self.pool and run["state_type"] == "PENDING":
                     _set_state(api, run, "SCHEDULED", "Resuming")
                 elif run["id"] in self.run_ids:
-                    again = run["run_count"] <= MOST_RESTARTS
-                    _set_state(api, run, *(("SCHEDULED", "Resuming") if again else ("CRASHED", "Crashed")))
+                    _set_state(api, run, *_next_state(run))
         except httpx.HTTPError:
             return False
         return True
@@ -144,8 +144,50 @@ def lost_worker(pool: str, worker: str, token: str) -> LostWorker:
     return LostWorker(pool, frozenset(run_ids - {""}))
 
 
-def _runs(api: str) -> list[dict[str, Any]]:
-    return _post(f"{api}/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": list(UNDER_WAY)}}}})
+class RunsHere:
+    """Flow runs of an ``ato up`` on this machine: one whose process is gone, and that nobody schedules, goes again.
+
+    Args:
+        token: of the ``ato up`` whose workers started them.
+        patience: seconds that a worker and the automations have to say the same before.
+    """
+
+    def __init__(self, token: str, patience: float = 2 * PAUSE.total_seconds()):
+        self._token, self._patience = token, patience
+        self._last_seen: dict[str, float] = {}
+
+    def look(self, api: str) -> None:
+        """Note the runs that have a process, and schedule those again that lost theirs; a server away is asked later."""
+        now = time.monotonic()
+        self._last_seen |= dict.fromkeys(_runs_with_process(self._token), now)
+        gone = [run for run, seen in self._last_seen.items() if now - seen > self._patience]
+        with suppress(httpx.HTTPError):
+            for run in _runs(api, ("RUNNING", "CANCELLING", "CRASHED"), gone) if gone else ():
+                _set_state(api, run, *_next_state(run))
+            for run_id in gone:
+                del self._last_seen[run_id]
+
+
+def _runs_with_process(token: str) -> Iterator[str]:
+    """Ids of the flow runs that have a process with this token in its environment."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            environment = process.environ()
+            if environment.get("ATO_UP") == token and (run_id := environment.get("PREFECT__FLOW_RUN_ID")):
+                yield run_id
+
+
+def _next_state(run: dict[str, Any]) -> tuple[str, str]:
+    """Type and name of the state of a run that has lost its process."""
+    if run["state_type"] == "CANCELLING":
+        return "CANCELLED", "Cancelled"
+    return ("SCHEDULED", "Resuming") if run["run_count"] <= MOST_RESTARTS else ("CRASHED", "Crashed")
+
+
+def _runs(api: str, states: Sequence[str] = UNDER_WAY, of: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Flow runs in some states; of all runs, or of those with the given ids."""
+    which: dict[str, Any] = {"state": {"type": {"any_": list(states)}}}
+    return _post(f"{api}/flow_runs/filter", {"flow_runs": which if of is None else which | {"id": {"any_": list(of)}}})
 
 
 def _set_state(api: str, run: dict[str, Any], kind: str, name: str) -> None:

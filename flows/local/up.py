@@ -18,7 +18,7 @@ from ato.errors import InputError, UnavailableError
 from flows.engine.environment import data_folder
 from flows.engine.running import orphaned_servers
 from flows.local.deployments import POOLS, ROOT
-from flows.local.recovery import LostWorker, lost_worker, resume_all
+from flows.local.recovery import LostWorker, RunsHere, lost_worker, resume_all
 from flows.local.services import (
     Service,
     choose_port,
@@ -35,6 +35,8 @@ from flows.local.supervisor import Supervisor, end_marked
 
 console = Console(highlight=False)
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
+LOOK_SECONDS = 5
+"""How often the processes of flow runs are looked for; a run takes longer to get from its start to its first state."""
 
 
 class Stopped(BaseException):
@@ -105,7 +107,11 @@ def _run(
     UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
     _show(state.addresses)
     unreported: list[LostWorker] = []
+    runs, next_look = RunsHere(state.token), 0.0
     for restarted in supervisor.watch():
+        if time.monotonic() > next_look:
+            runs.look(api)
+            next_look = time.monotonic() + LOOK_SECONDS
         if restarted:
             UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
         lost = [pools[name] for name in restarted if name in pools]

@@ -10,7 +10,7 @@ import httpx
 import psutil
 
 from flows.local import recovery
-from flows.local.recovery import MOST_RESTARTS, LostWorker, automations, lost_worker, resume_all
+from flows.local.recovery import MOST_RESTARTS, LostWorker, RunsHere, automations, lost_worker, resume_all
 
 API = "http://a/api"
 
@@ -65,7 +65,10 @@ class Server:
         if self.away:
             raise httpx.ConnectError("refused", request=request)
         if address.endswith("/filter"):
-            return httpx.Response(200, json=list(self.runs), request=request)
+            wanted = json["flow_runs"]
+            states, ids = wanted["state"]["type"]["any_"], wanted.get("id", {}).get("any_")
+            found = [run for run in self.runs if run["state_type"] in states and (ids is None or run["id"] in ids)]
+            return httpx.Response(200, json=found, request=request)
         self.given[address.split("/")[-2]] = json["state"]["type"]
         return httpx.Response(200, json={}, request=request)
 
@@ -99,6 +102,38 @@ def test_a_lost_workers_runs_go_on_unless_they_crashed_too_often_and_others_are_
     server.away = False
     assert lost.report(API)
     assert server.given == {"its": "SCHEDULED", "often": "CRASHED", "waits": "SCHEDULED"}
+
+
+def test_a_run_that_ends_while_the_server_is_away_goes_on_unless_it_is_complete_or_crashed_too_often(monkeypatch):
+    server = Server(
+        run("running", "RUNNING"),
+        run("crashed", "CRASHED"),
+        run("often", "RUNNING", count=MOST_RESTARTS + 1),
+        run("cancelling", "CANCELLING"),
+        run("complete", "COMPLETED"),
+        run("alive", "RUNNING"),
+        run("elsewhere", "RUNNING"),
+    )
+    monkeypatch.setattr(recovery.httpx, "post", server.post)
+    here = ["running", "crashed", "often", "cancelling", "complete", "alive"]
+    monkeypatch.setattr(recovery, "_runs_with_process", lambda token: here)
+    runs = RunsHere("token", patience=0)
+    runs.look(API)
+    assert server.given == {}
+    here = ["alive"]
+    server.away = True
+    runs.look(API)
+    server.away = False
+    runs.look(API)
+    assert server.given == {
+        "running": "SCHEDULED",
+        "crashed": "SCHEDULED",
+        "often": "CRASHED",
+        "cancelling": "CANCELLED",
+    }
+    server.given.clear()
+    runs.look(API)
+    assert server.given == {}, "said once"
 
 
 def test_the_processes_of_a_lost_workers_runs_are_ended():
