@@ -24,7 +24,7 @@ from flows.estimates.estimate import START, Estimate, estimate
 from flows.estimates.machine_rates import MachineRates
 from flows.settings import Settings, load_settings, profile_names
 
-COSTS = {name: stage.cost for name, stage in registry.STAGES.items() if stage.cost}
+COSTS = {name: stage.cost for name, stage in registry.STAGES.items() if stage.cost and not stage.on_demand}
 STAGES = {name: registry.STAGES[name].commits for name in COSTS if registry.STAGES[name].commits}
 """Stage of the estimate -> the stages of the warehouse that it commits."""
 SMALL = (
@@ -36,6 +36,7 @@ SMALL = (
     "features.candidate_percent=5",
     "operators.source_layers=[8, 10]",
     "operators.leaps=[2, 4]",
+    "causal.pairs=null",
     "causal.n_sequences=4",
 )
 """The demo with so little of everything that it takes little more than what is the same for all studies."""

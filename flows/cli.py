@@ -139,17 +139,21 @@ def report(
 @app.command(epilog="Example: ato export feature-scores --output feature_ids")
 def export(
     what: Annotated[
-        Literal["feature-scores"], typer.Argument(help="feature-scores: JSON files in the study's format.")
+        Literal["feature-scores", "entity-residuals"],
+        typer.Argument(
+            help="feature-scores: JSON files in the study's format; entity-residuals: arrays to be memory-mapped."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("export"),
-    layer: Annotated[int | None, typer.Option(help="Only the SAEs of this layer.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Only this layer, or the SAEs of it.")] = None,
     collection: CollectionOption = None,
 ) -> None:
     """Write results in the format of another tool."""
-    from flows.commands.export import export_feature_scores
+    from flows.commands.export import export_entity_residuals, export_feature_scores
     from flows.engine.collections import chosen_collection
 
-    for path in export_feature_scores(chosen_collection(collection), output, layer):
+    write = {"feature-scores": export_feature_scores, "entity-residuals": export_entity_residuals}[what]
+    for path in write(chosen_collection(collection), output, layer):
         print(path)
 
 

@@ -14,6 +14,7 @@ from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,
     CollectSettings,
+    EntitySettings,
     EvaluateSettings,
     ExplainSettings,
     FanOutSettings,
@@ -32,7 +33,10 @@ PROFILES = Path(__file__).parent / "profiles"
 
 
 class Settings(StageSettings):
-    """Settings of every stage; a profile is a YAML file of this shape with the values that differ from the defaults."""
+    """Settings of every stage; a profile is a YAML file of this shape with the values that differ from the defaults.
+
+    Or from those of another profile, which it names under ``extends``.
+    """
 
     model: ModelSettings = ModelSettings()
     collect: CollectSettings = CollectSettings()
@@ -42,6 +46,7 @@ class Settings(StageSettings):
     operators: OperatorSettings = OperatorSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     causal: CausalSettings = CausalSettings()
+    entities: EntitySettings = EntitySettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()
 
@@ -121,14 +126,26 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
         raise _one_line(error) from None
 
 
-def _read_profile(profile: str) -> dict[str, Any]:
+def _read_profile(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
     if not path.is_file():
         raise SettingsError(f"no profile {profile!r}", cure=f"use one of {', '.join(profile_names())}, or a .yaml file")
     values = _read_yaml(path.read_text(encoding="utf-8"), where=path) or {}
     if not isinstance(values, dict):
         raise SettingsError("a profile is a mapping of stages to settings", where=path)
-    return values
+    if path in above:
+        raise SettingsError("a profile cannot extend itself", where=" > ".join(map(str, (*above, path))))
+    base = values.pop("extends", None)
+    return values if base is None else _merged(_read_profile(str(base), (*above, path)), values)
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A profile's values over those of the profile that it extends: groups are merged, all else is replaced."""
+    merged = dict(base)
+    for name, value in values.items():
+        below = merged.get(name)
+        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _read_yaml(text: str, *, where: object) -> Any:

@@ -117,6 +117,8 @@ class StageSpec(FlowSpec):
     """Further ones, where a condition holds."""
     only: Condition | None = None
     """The pipeline skips it where this does not hold."""
+    on_demand: bool = False
+    """The pipeline leaves it out, and no event starts it: a study of its own on a finished collection."""
     gives: str | None = None
     """What its flow returns, as the parameter of later flows that takes it."""
     commits: tuple[str, ...] = ()
@@ -242,10 +244,28 @@ _STAGES = (
         commits=("report",),
         cost=Cost(4.7),
     ),
+    StageSpec(
+        name="entities",
+        does="Which entities the model knows, which features say so, and what they cause.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect", "saes", "features", "operators"),
+        commits=(
+            "entity_set",
+            "entity_answers",
+            "entity_labels",
+            "entity_residuals",
+            "entity_latents",
+            "entity_interventions",
+        ),
+        query="select * exclude (collection) from entity_latent_ranking where collection = ? order by all",
+        page="entities",
+        cost=Cost(10.0, 1.0, "flows.estimates.stage_costs:entities_work"),
+    ),
 )
 
 STAGES: dict[str, StageSpec] = {stage.name: stage for stage in _STAGES}
-"""Stages by name, in the order of the pipeline."""
+"""Stages by name, in the order of the pipeline; behind them those on demand."""
 PIPELINE = FlowSpec(name="pipeline", does="The whole study in one run.", pool="gpu")
 FLOWS: dict[str, FlowSpec] = {PIPELINE.name: PIPELINE, **STAGES}
 """All flows by name: the pipeline, and each stage by itself."""
@@ -254,7 +274,8 @@ FLOWS: dict[str, FlowSpec] = {PIPELINE.name: PIPELINE, **STAGES}
 def stages_of(flow: str, settings: "Settings") -> list[StageSpec]:
     """The stages that a flow brings up to date under these settings, in order, its own the last."""
     if flow == PIPELINE.name:
-        return [stage for stage in STAGES.values() if stage.only is None or stage.only.holds(settings)]
+        every = (stage for stage in STAGES.values() if not stage.on_demand)
+        return [stage for stage in every if stage.only is None or stage.only.holds(settings)]
     wanted = {flow}
     for stage in reversed(STAGES.values()):
         if stage.name in wanted:

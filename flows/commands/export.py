@@ -1,4 +1,4 @@
-"""``ato export``: feature scores as JSON files in the format of the study's repository."""
+"""``ato export``: feature scores as JSON files in the format of the study's repository, and residuals as arrays."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,10 @@ from typing import Any
 from ato.errors import InputError
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import CollectionRow, collection_row
+from warehouse.datasets.entity_residuals import export_entity_residuals
 from warehouse.storage.warehouse import Warehouse
+
+__all__ = ["export_entity_residuals", "export_feature_scores"]
 
 COMPONENTS = (
     "score",

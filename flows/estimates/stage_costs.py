@@ -36,6 +36,12 @@ SCORE_BYTES = 160
 LOSS_BYTES = 40
 HEAD_TOKENS = 512
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 4}
+ENTITY_PROMPT_TOKENS = 16
+"""Tokens of a question about an entity."""
+ENTITY_ATTRIBUTES = 2
+"""Attributes asked about where the settings name none."""
+ANSWER_BYTES = 60
+"""Bytes of a row of ``entity_answers``."""
 ADAM_BYTES = 40
 """Bytes that a step of Adam reads and writes per weight: the weight, its gradient twice, two moments."""
 PASSED = 8
@@ -242,4 +248,29 @@ def causal_work(settings: Settings, shape: ModelShape) -> StageWork:
         device_moved=tokens * sum(passes.values()) * PASSED * shape.vocabulary,
         memory_bytes=_model_bytes(settings, shape) + kept,
         disk_bytes=causal.n_sequences * (edits + 1) * len(pairs) * LOSS_BYTES,
+    )
+
+
+def entities_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Prompts and generated tokens of questions and interventions; all weights are read at each step of a batch."""
+    own = settings.entities
+    types, prompt = len(own.set.sources), ENTITY_PROMPT_TOKENS
+    questions = types * own.set.n_per_type * (len(own.answers.attributes or ()) or ENTITY_ATTRIBUTES)
+    answers = questions * (1 + own.answers.n_samples)
+    # Asked again: unedited, both directions steered at each strength on validation, then each edit and its controls.
+    edits = len(own.interventions.positions) * (4 + 2 * own.interventions.n_random)
+    tried = 2 * len(own.interventions.strengths) * own.interventions.n_validation
+    again = 2 * (own.interventions.n_entities * (1 + edits) + tried) if own.interventions.n_entities else 0
+    generated = answers * own.answers.max_new_tokens / 2 + again * own.interventions.max_new_tokens / 2
+    read = types * (own.set.n_per_type + own.set.n_invented) * prompt
+    steps = generated / own.answers.batch_size
+    tokens = generated + prompt * (questions + 2 * again) + read
+    widths, d = sae_widths(settings), shape.d_model
+    residuals = 4 * d * read / prompt * (1 + ENTITY_ATTRIBUTES) * len(settings.layers)
+    return StageWork(
+        forward=tokens * shape.forward_flops(shape.n_layers, logits=True),
+        host_product=sum(2 * d * width * read / prompt * 2 for width in widths.values()),
+        device_moved=steps * BYTES_OF[settings.model.dtype] * shape.n_parameters,
+        memory_bytes=_model_bytes(settings, shape),
+        disk_bytes=int(residuals + answers * ANSWER_BYTES),
     )

@@ -75,3 +75,16 @@ def test_settings_are_the_same_whether_they_were_left_out_or_written_down():
     written = Settings.model_validate(load_settings("demo").model_dump(mode="json"))
     assert written.model_dump_json() == load_settings("demo").model_dump_json()
     assert Settings.model_validate_json(Settings().model_dump_json()).model_dump_json() == Settings().model_dump_json()
+
+
+def test_a_profile_may_extend_another_and_says_only_what_differs(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: demo\ncausal: {n_sequences: 5}\n")
+    demo = load_settings("demo").model_dump()
+    assert load_settings(str(own)).model_dump() == demo | {"causal": demo["causal"] | {"n_sequences": 5}}
+    further = tmp_path / "further.yaml"
+    further.write_text(f"extends: {own}\ncollect: {{n_tokens: 5000}}\n")
+    assert load_settings(str(further)).causal.n_sequences == 5
+    own.write_text(f"extends: {further}\n")
+    with pytest.raises(SettingsError, match="itself"):
+        load_settings(str(own))

@@ -1,0 +1,147 @@
+"""Stage ``entity_set``: entities with their facts, drawn from sources, and invented ones beside them."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ato.entities.catalog import Entity, distinct, draw, entity_split
+from ato.entities.invented import invent
+from ato.entities.sets import SETS, entities_of, read_set
+from ato.errors import InputError
+from ato.io.hashing import file_sha256
+from tasks.engine.model_cache import language_model
+from tasks.engine.progress import say
+from tasks.engine.study import Study
+from tasks.entities.stages import EntityStudy
+from tasks.settings.entities import EntitySetSettings
+from warehouse.catalog.catalog import rows
+from warehouse.storage.warehouse import Warehouse
+
+FREQUENCY = """select token_id, count(*) as n
+from (select unnest(token_ids) as token_id from sequences where collection = ?)
+group by token_id"""
+
+
+def make_set(of: EntityStudy) -> None:
+    """Draw the entities of the settings and write them with their facts, unless they are there."""
+    if of.set.skip():
+        return
+    settings, study = of.settings.set, of.study
+    tokenizer = language_model(study.model).tokenizer
+    counts = _token_counts(study)
+
+    def ids(name: str) -> list[int]:
+        return list(tokenizer(f" {name}", add_special_tokens=False)["input_ids"])
+
+    entities = _entities(settings, lambda name: len(ids(name)))
+    with of.set as stage:
+        facts = {"collection": study.collection, "entity_set": stage.key}
+        stage.write("entities", [facts | _row(entity, ids(entity.name), counts, settings.seed) for entity in entities])
+        stage.write("entity_attributes", [facts | row for entity in entities for row in _attributes(entity)])
+    per_type = Counter((entity.entity_type, entity.invented) for entity in entities)
+    listed = ", ".join(f"{n} {'invented ' if made else ''}{kind}" for (kind, made), n in sorted(per_type.items()))
+    say("entities", f"{stage.key}: {listed}")
+
+
+def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> list[Entity]:
+    every: list[Entity] = []
+    for source in settings.sources:
+        every += read_source(source)
+    kept, dropped = distinct(every)
+    if dropped:
+        say("entities", "left out: " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(dropped.items())))
+    if not kept:
+        raise InputError("no entity is left", where=", ".join(settings.sources), cure="give records with a name and facts")
+    drawn = draw(kept, settings.n_per_type, settings.seed)
+    if not settings.n_invented:
+        return drawn
+    made = invent(drawn, n_tokens, settings.n_invented, settings.seed)
+    wanted = settings.n_invented * len({entity.entity_type for entity in drawn})
+    if len(made) < wanted:
+        say("entities", f"only {len(made)} of {wanted} invented names match a real one in tokens")
+    return [*drawn, *made]
+
+
+def read_source(source: str) -> list[Entity]:
+    """Entities of a built-in set or of a file; Parquet is read here, the rest by ``ato.entities.sets``."""
+    if source in SETS or not source.endswith(".parquet"):
+        return read_set(source)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        records: Iterable[dict[str, Any]] = pq.read_table(source).to_pylist()
+    except FileNotFoundError:
+        raise InputError("no such file of entities", where=source, cure="give a path that exists") from None
+    except pa.ArrowException as error:
+        raise InputError(f"not a Parquet file ({error})", where=source, cure="write it again") from None
+    return entities_of(records, source)
+
+
+def source_hashes(sources: Sequence[str]) -> list[str]:
+    """What identifies the contents of the sources: names of built-in sets, hashes of files."""
+    found = []
+    for source in sources:
+        if source in SETS:
+            found.append(source)
+        elif not Path(source).is_file():
+            raise InputError(
+                "no such set of entities", where=source, cure=f"use one of {', '.join(SETS)}, or a file that exists"
+            )
+        else:
+            found.append(file_sha256(Path(source)))
+    return found
+
+
+def _token_counts(study: Study) -> dict[int, int]:
+    return {row["token_id"]: row["n"] for row in rows(study.warehouse, FREQUENCY, [study.collection])}
+
+
+def _row(entity: Entity, ids: Sequence[int], counts: dict[int, int], seed: int) -> dict[str, Any]:
+    return {
+        "entity_id": entity.entity_id,
+        "entity_type": entity.entity_type,
+        "name": entity.name,
+        "source": entity.source,
+        "invented": entity.invented,
+        "split": entity_split(entity.entity_id, seed),
+        "popularity": entity.popularity,
+        "n_tokens": len(ids),
+        "n_characters": len(entity.name),
+        "token_frequency": sum(math.log1p(counts.get(i, 0)) for i in ids) / len(ids),
+    }
+
+
+def _attributes(entity: Entity) -> Iterable[dict[str, Any]]:
+    for attribute in entity.attributes:
+        yield {
+            "entity_id": entity.entity_id,
+            "attribute": attribute.name,
+            "value": attribute.value,
+            "aliases": list(attribute.aliases),
+        }
+
+
+def stored_entities(warehouse: Warehouse, entity_set: str) -> list[Entity]:
+    """The entities of a set with their facts, by id."""
+    facts: dict[str, list[dict[str, Any]]] = {}
+    select = "select entity_id, attribute, value, aliases from entity_attributes where entity_set = ? order by all"
+    for row in rows(warehouse, select, [entity_set]):
+        facts.setdefault(row["entity_id"], []).append(row)
+    found = rows(warehouse, "select * from entities where entity_set = ? order by entity_id", [entity_set])
+    return [_entity(row, facts.get(row["entity_id"], [])) for row in found]
+
+
+def _entity(row: dict[str, Any], facts: Sequence[dict[str, Any]]) -> Entity:
+    from ato.entities.catalog import Attribute
+
+    return Entity(
+        row["entity_type"],
+        row["name"],
+        tuple(Attribute(fact["attribute"], fact["value"], tuple(fact["aliases"])) for fact in facts),
+        row["source"],
+        row["popularity"],
+        row["invented"],
+    )

@@ -1,0 +1,117 @@
+"""Settings of stage `entities`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasks.settings.base import OneOf, StageSettings
+from tasks.settings.operators import Method
+
+POSITIONS = ("entity_first", "entity_last", "question_end", "last_eoi")
+EDITED = (
+    "all",
+    "entity",
+    "entity_first",
+    "entity_last",
+    "entity_to_end",
+    "entity_last_to_end",
+    "question_end",
+)
+Position = Annotated[str, OneOf(POSITIONS)]
+Edited = Annotated[str, OneOf(EDITED)]
+
+
+class EntitySetSettings(StageSettings):
+    """Which entities are asked about."""
+
+    sources: list[str] = Field(
+        ["cities"],
+        min_length=1,
+        description="Built-in sets (cities, countries, films, people, works) or files: .jsonl, .json, .csv, .parquet",
+    )
+    n_per_type: int = Field(
+        600, ge=2, description="Entities drawn per type: half the best known to the world, half any of the others"
+    )
+    n_invented: int = Field(100, ge=0, description="Invented entities per type, made of parts of real names")
+    seed: int = Field(0, description="Seed of draws, inventions and splits")
+
+
+class AnswerSettings(StageSettings):
+    """How the model is asked, and when it counts as knowing."""
+
+    attributes: list[str] | None = Field(
+        None, description="Attributes asked about; default: all that have a template and a value"
+    )
+    family: Literal["continuation", "chat_prefill", "chat_free"] = Field(
+        "continuation", description="Prompts: a text to continue, a chat whose answer is begun, or a chat"
+    )
+    n_samples: int = Field(10, ge=1, description="Answers drawn per question, beside the greedy one")
+    temperature: float = Field(1.0, gt=0, description="Temperature of drawn answers")
+    max_new_tokens: int = Field(32, ge=1, description="Longest answer, in tokens")
+    n_distractors: int = Field(
+        8, ge=0, description="Other entities' values against which the right one is scored by its probability"
+    )
+    min_right_samples: int = Field(3, ge=1, description="Drawn answers that must be right for an attribute to be known")
+    known_attributes: int = Field(
+        2, ge=1, description="Known attributes that make an entity known; all of them where it has fewer"
+    )
+    batch_size: int = Field(128, ge=1, description="Answers generated at once")
+
+
+class LatentSettings(StageSettings):
+    """Where residuals are read, and how features are chosen and judged."""
+
+    layers: list[int] | None = Field(
+        None, description="Layers read; default: those of the SAEs, and of the operators into them"
+    )
+    templates: list[str] = Field(
+        ["name"],
+        min_length=1,
+        description="Prompts that entities are read in: name (The city 'X'), or attributes, whose question it is",
+    )
+    positions: list[Position] = Field(["entity_last"], min_length=1, description="Tokens that are read")
+    uncertainty: bool = Field(
+        True, description="Also tell right from wrong answers, at the end of each question that was asked"
+    )
+    match_tokens: bool = Field(True, description="Compare classes of equally many tokens a name, leaving others out")
+    max_length_auroc: float = Field(
+        0.6,
+        ge=0.5,
+        le=1,
+        description="Token count alone above this AUROC: the classes differ by length, and that is said",
+    )
+    max_general_rate: float = Field(
+        0.02, gt=0, le=1, description="Features active on a larger share of ordinary text are not ranked"
+    )
+    n_permutations: int = Field(200, ge=19, description="Permutations of the labels")
+    n_ranked: int = Field(20, ge=1, description="Best features per direction that are judged on test entities")
+    method: Method = Field("ridge", description="Method of the operators that may carry a feature from below")
+
+
+class EntityInterventionSettings(StageSettings):
+    """What is changed in the running model, and for whom it answers."""
+
+    n_entities: int = Field(40, ge=0, description="Test entities per class that are asked again; 0: no interventions")
+    n_validation: int = Field(20, ge=1, description="Validation entities per class that choose the strength")
+    positions: list[Edited] = Field(
+        ["entity_last_to_end"], min_length=1, description="Positions of the prompt that are edited"
+    )
+    strengths: list[float] = Field(
+        [0.25, 0.5, 1.0, 2.0], min_length=1, description="Strengths tried, in units of the residual's norm"
+    )
+    max_kl: float = Field(
+        0.5, gt=0, description="Strengths that change ordinary text by more than this (nats a token) are not chosen"
+    )
+    n_random: int = Field(20, ge=1, description="Random latents, and random directions, that are edited instead")
+    orthogonalise: bool = Field(True, description="Also remove the directions from the weights")
+    n_sequences: int = Field(8, ge=1, description="Sequences of ordinary text on which the KL divergence is measured")
+    max_new_tokens: int = Field(12, ge=1, description="Longest answer, in tokens")
+
+
+class EntitySettings(StageSettings):
+    """Whether the model knows entities, which features say so, and what they cause."""
+
+    set: EntitySetSettings = EntitySetSettings()
+    answers: AnswerSettings = AnswerSettings()
+    latents: LatentSettings = LatentSettings()
+    interventions: EntityInterventionSettings = EntityInterventionSettings()
