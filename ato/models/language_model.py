@@ -251,16 +251,8 @@ class LanguageModel:
             own = hidden.gather(1, inside[..., None].expand_as(residual))
             return CachedRun(ids, own, {layer: whole}, None, torch.zeros_like(first))
         prefixes = run.prefixes(rows, first, self.n_layers)
-        with self._lock:
-            own = run_blocks(
-                self.parts,
-                run.input_ids[rows[:, None], inside],
-                prefixes.mask(s),
-                start=(layer, residual),
-                tuple_outputs=self._tuple_outputs,
-                cache=prefixes.cache,
-                position_ids=inside,
-            ).hidden
+        ids, start = run.input_ids[rows[:, None], inside], (layer, residual)
+        own = self.forward(ids, prefixes.mask(s), start=start, cache=prefixes.cache, position_ids=inside).hidden
         kept = kept_keys_values(prefixes.cache, layer)
         return CachedRun(run.input_ids[rows], own, {}, kept, first - first.max())
 
@@ -290,8 +282,14 @@ class LanguageModel:
         lengths, mask = torch.as_tensor(lengths), None
         if (lengths < input_ids.shape[1]).any():  # without padding, and so without a mask, attention is faster
             mask = (torch.arange(input_ids.shape[1], device=lengths.device) < lengths[:, None]).long().to(self.device)
+        return self.forward(input_ids, mask, **options)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None, **options: Any) -> Pass:
+        """One pass with any options of ``run_blocks``, while other threads wait: what the other methods are made of."""
         with self._lock:
-            return run_blocks(self.parts, input_ids.to(self.device), mask, tuple_outputs=self._tuple_outputs, **options)
+            return run_blocks(
+                self.parts, input_ids.to(self.device), attention_mask, tuple_outputs=self._tuple_outputs, **options
+            )
 
 
 def pad(sequences: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
