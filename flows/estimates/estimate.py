@@ -18,7 +18,9 @@ from flows.settings import Settings
 from flows.stages import stages_of
 
 RUNTIME_BYTES = 1_700_000_000
-"""Libraries, and memory that stages have freed but the allocator keeps, which is about what the largest stage holds."""
+"""Libraries, and what the stages before left behind."""
+KEPT = 1.2
+"""Memory that a stage takes over what it holds at once: what it has freed and the allocator has not given back yet."""
 START = "start"
 """What comes before the first stage and between the stages: the process, Prefect's server, its messages."""
 START_SECONDS = 24.1
@@ -90,7 +92,7 @@ def _stage_estimate(work: StageWork, fixed_seconds: float, slowdown: float, rate
     return StageEstimate(
         work,
         seconds=fixed_seconds + work.seconds + slowdown * work.ideal_seconds(rates),
-        memory_bytes=RUNTIME_BYTES + 2 * work.memory_bytes,
+        memory_bytes=RUNTIME_BYTES + int(KEPT * work.memory_bytes),
         disk_bytes=work.disk_bytes,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ato.entities.catalog import Entity, distinct, draw, entity_split
 from ato.entities.invented import invent
+from ato.entities.prompts import Dropped, PromptMaker
 from ato.entities.sets import SETS, entities_of, read_set
 from ato.errors import InputError
 from ato.io.hashing import file_sha256
@@ -29,11 +30,12 @@ def make_set(of: EntityStudy) -> None:
     if of.set.skip():
         return
     settings, study = of.settings.set, of.study
-    tokenizer = language_model(study.model).tokenizer
-    counts = _token_counts(study)
+    maker, counts = PromptMaker(language_model(study.model).tokenizer, "continuation"), _token_counts(study)
 
     def ids(name: str) -> list[int]:
-        return list(tokenizer(f" {name}", add_special_tokens=False)["input_ids"])
+        """Tokens of a name between quotation marks; none where it cannot be found among them."""
+        prompt = maker.custom("'{entity}'", Entity("", name, (), ""))
+        return [] if isinstance(prompt, Dropped) else prompt.token_ids[slice(*prompt.span)].tolist()
 
     entities = _entities(settings, lambda name: len(ids(name)))
     with of.set as stage:
@@ -50,11 +52,15 @@ def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> li
     for source in settings.sources:
         every += read_source(source)
     kept, dropped = distinct(every)
+    drawn = draw(kept, settings.n_per_type, settings.seed)
+    without = [entity.name for entity in drawn if not n_tokens(entity.name)]
+    if without:
+        dropped["without tokens of their own"] += len(without)
+        drawn = [entity for entity in drawn if entity.name not in without]
     if dropped:
         say("entities", "left out: " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(dropped.items())))
-    if not kept:
+    if not drawn:
         raise InputError("no entity is left", where=", ".join(settings.sources), cure="give records with a name and facts")
-    drawn = draw(kept, settings.n_per_type, settings.seed)
     if not settings.n_invented:
         return drawn
     made = invent(drawn, n_tokens, settings.n_invented, settings.seed)

@@ -1,0 +1,215 @@
+"""Asking entities again under several conditions at once, and what each condition does to ordinary text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ato.entities.graders import grade
+from ato.entities.outcomes import (
+    SELF_REPORT_PREFILL,
+    SELF_REPORT_QUESTION,
+    entity_attention,
+    self_report,
+    text_kl,
+    yes_no_ids,
+)
+from ato.entities.prompts import Prompt, PromptMaker
+from ato.entities.steering import Places, placed, placed_by_row
+from ato.errors import SettingsError
+from ato.models.prompt_pass import GenerationEdit
+from tasks.engine.model_cache import language_model
+from tasks.engine.progress import say
+from tasks.entities.answers import Question, decoding_of, questions_of
+from tasks.entities.changes import Condition
+from tasks.entities.sets import stored_entities
+from tasks.entities.stages import EntityStudy
+from tasks.saes.task import spread
+from warehouse.catalog.catalog import rows
+from warehouse.datasets.sequences import stored_sequences
+
+LABELLED = """select e.entity_id, l.label from entities as e
+inner join entity_labels as l using (collection, entity_id)
+where e.collection = ? and e.entity_set = ? and l.labelling = ? and e.split = ? and l.label in ('known', 'unknown')
+order by e.entity_id"""
+
+
+@dataclass(frozen=True)
+class AskedAgain:
+    """One question to one entity of a class."""
+
+    question: Question
+    label: str
+    prompt: Prompt
+    report: Prompt | None
+    """Whether it knows the entity; None where that cannot be asked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the model said under one condition, about all entities in their order."""
+
+    condition: Condition
+    labels: list[str]
+    grades: list[str] | None
+    self_report: np.ndarray
+    """[n] NaN where it was not measured."""
+    attention: np.ndarray
+    """[n] NaN where it was not measured."""
+    rows: list[dict[str, Any]]
+
+
+def questions_by_label(of: EntityStudy, split: str, n: int) -> list[AskedAgain]:
+    """At most n known and n unknown entities of a split, by id (a hash), each with its first question."""
+    keys = [of.study.collection, of.set.key, of.labels.key, split]
+    found = {row["entity_id"]: row["label"] for row in rows(of.study.warehouse, LABELLED, keys)}
+    lm, family = language_model(of.study.model), of.settings.answers.family
+    maker = PromptMaker(lm.tokenizer, family)
+    questions: dict[str, Question] = {}
+    for question in questions_of(stored_entities(of.study.warehouse, of.set.key), of.settings.answers.attributes):
+        questions.setdefault(question.entity.entity_id, question)
+    chosen: list[AskedAgain] = []
+    for label in ("known", "unknown"):
+        own = [questions[entity] for entity, known in found.items() if known == label and entity in questions][:n]
+        for question in own:
+            prompt = maker.question(question.entity, question.name)
+            if isinstance(prompt, Prompt):
+                chosen.append(AskedAgain(question, label, prompt, _report(maker, question)))
+    return chosen
+
+
+def _report(maker: PromptMaker, question: Question) -> Prompt | None:
+    text = SELF_REPORT_QUESTION.format(entity_type=question.entity.entity_type, entity="{entity}")
+    plain = maker.family == "continuation"
+    text, prefill = (f"{text} {SELF_REPORT_PREFILL}", "") if plain else (text, SELF_REPORT_PREFILL)
+    made = maker.custom(text, question.entity, prefill)
+    return made if isinstance(made, Prompt) else None
+
+
+def ask(
+    of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition], answer: bool = True
+) -> list[Asked]:
+    """Answers, self-reports and attention of all entities under conditions of one layer, in one batch.
+
+    Args:
+        of: the study.
+        asked: the entities.
+        conditions: that edit the same layer at the same positions, or nothing.
+        answer: false for self-reports only.
+    """
+    n = len(asked)
+    prompts = [one.prompt for one in asked] * len(conditions)
+    answers = _answers(of, asked, conditions) if answer else None
+    reports = _reports(of, asked, conditions)
+    attention = _attention(of, asked, conditions) if answer else np.full(len(prompts), np.nan)
+    found = []
+    for number, condition in enumerate(conditions):
+        own = slice(number * n, (number + 1) * n)
+        rows_: list[dict[str, Any]] = []
+        grades = None
+        if answers is not None:
+            graded = [grade(one.question.template, one.question.attribute, text) for one, text in zip(asked, answers[own])]
+            grades = [one.grade for one in graded]
+            for i, (one, text) in enumerate(zip(asked, answers[own])):
+                rows_.append(
+                    condition.columns
+                    | {
+                        "entity_id": one.question.entity.entity_id,
+                        "label": one.label,
+                        "attribute": one.question.attribute.name,
+                        "completion": text,
+                        "grade": grades[i],
+                        "self_report": _none(reports[own][i]),
+                        "attention": _none(attention[own][i]),
+                    }
+                )
+        labels = [one.label for one in asked]
+        found.append(Asked(condition, labels, grades, reports[own], attention[own], rows_))
+    return found
+
+
+def _none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _edits(conditions: Sequence[Condition], prompts: Sequence[Prompt], n: int) -> list[GenerationEdit]:
+    """The edit of conditions of one layer; prompt i belongs to condition i // n."""
+    layer = conditions[0].layer if len(conditions) == 1 else next((c.layer for c in conditions if c.layer is not None), None)
+    if layer is None:
+        return []
+    position = next(c.position for c in conditions if c.layer is not None)
+    places = Places(position, [len(p.token_ids) for p in prompts], [p.span for p in prompts])
+    changes = [c.changed.change(c.kind) if c.changed is not None and c.layer is not None else None for c in conditions]
+    return [placed_by_row([change for change in changes for _ in range(n)], places, layer)]
+
+
+def _answers(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition]) -> list[str]:
+    from ato.models.generation import completion_text, generate
+
+    lm, prompts = language_model(of.study.model), [one.prompt for one in asked] * len(conditions)
+    decoding = decoding_of(of, n_samples=0, max_new_tokens=of.settings.interventions.max_new_tokens)
+    edits = _edits(conditions, prompts, len(asked))
+    completions = generate(lm, [prompt.token_ids for prompt in prompts], decoding, edits)
+    return [completion_text(lm, one, decoding) for one in completions]
+
+
+def _reports(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition]) -> np.ndarray:
+    """[conditions * n]; random directions are not asked, since each question costs as much as an answer."""
+    lm, n = language_model(of.study.model), len(asked)
+    found = np.full(len(conditions) * n, np.nan)
+    try:
+        pair = yes_no_ids(lm.tokenizer)
+    except SettingsError as error:
+        say("entities", f"no self-report: {error}")
+        return found
+    chosen = [i for i, one in enumerate(conditions) if one.control != "random_direction"]
+    prompts = [one.report for one in asked]
+    if not chosen or any(prompt is None for prompt in prompts):
+        return found
+    repeated = [prompt for prompt in prompts if prompt is not None] * len(chosen)
+    edits = _edits([conditions[i] for i in chosen], repeated, n)
+    size = of.settings.answers.batch_size
+    values = self_report(lm, [prompt.token_ids for prompt in repeated], edits, yes_no=pair, batch_size=size)
+    for place, i in enumerate(chosen):
+        found[i * n : (i + 1) * n] = values[place * n : (place + 1) * n]
+    return found
+
+
+def _attention(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition]) -> np.ndarray:
+    """[conditions * n] mean over the layers above the edit; NaN for controls, and for models without eager attention."""
+    lm, n = language_model(of.study.model), len(asked)
+    found = np.full(len(conditions) * n, np.nan)
+    if of.study.model.attention != "eager":
+        return found
+    for number, one in enumerate(conditions):
+        if one.is_control:
+            continue
+        prompts = [again.prompt for again in asked]
+        layers = range((one.layer if one.layer is not None else 0) + 1, lm.n_layers)
+        read = entity_attention(
+            lm, [p.token_ids for p in prompts], [p.span for p in prompts], layers, _edits([one], prompts, n)
+        )
+        if read.weight is not None:
+            found[number * n : (number + 1) * n] = read.weight.mean(0)
+    return found
+
+
+def kl_on_text(of: EntityStudy, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+    """Condition -> [sequences] KL of next tokens on ordinary test text, edited at all positions."""
+    lm = language_model(of.study.model)
+    held_out = stored_sequences(of.study.warehouse, of.study.collection, splits=["test"])
+    sequences = [q.token_ids for q in spread(held_out, of.settings.interventions.n_sequences)]
+    found = {}
+    for one in conditions:
+        if one.changed is not None and one.layer is not None:
+            edits = partial(_text_edits, one)
+            found[one] = text_kl(lm, sequences, edits, batch_size=len(sequences))
+    return found
+
+
+def _text_edits(condition: Condition, batch: Sequence[np.ndarray]) -> list[GenerationEdit]:
+    assert condition.changed is not None
+    places = Places("all", [len(ids) for ids in batch])
+    return [placed(condition.changed.change(condition.kind), places, condition.changed.row.layer)]
