@@ -47,7 +47,8 @@ def label(right_of_samples: Mapping[str, int], n_samples: int, rule: LabelRule =
     """
     if n_samples < rule.min_right_samples:
         raise SettingsError(
-            f"of {n_samples} samples {rule.min_right_samples} cannot be right", cure="draw more or lower min_right_samples"
+            f"of {n_samples} samples {rule.min_right_samples} cannot be right",
+            cure="draw more or lower min_right_samples",
         )
     if not right_of_samples:
         raise InputError("an entity of which nothing was asked has no label")

@@ -146,9 +146,7 @@ def _made(name: str, value: str, aliases: tuple[str, ...] = ()) -> Attribute:
 def _raw_entity(record: Mapping[str, Any], label: str, where: str, source: str) -> Entity:
     entity_type, names = _RAW[label]
     attributes = [
-        _made(name, value)
-        for key, name in names.items()
-        if (value := _value(record.get(key), name, where)) is not None
+        _made(name, value) for key, name in names.items() if (value := _value(record.get(key), name, where)) is not None
     ]
     name = record[label]
     if not isinstance(name, str):

@@ -62,6 +62,7 @@ def is_refusal(completion: str) -> bool:
     An answer that follows a remark of doubt (``I'm not sure, but Paris``) still declines here; ``graders.grade`` asks
     for correctness first.
     """
-    text = " ".join(completion.lower().replace("’", "'").replace("‘", "'").split())
-    opening = text.lstrip(" \"'*-.:")
+    lines = completion.lower().replace("’", "'").replace("‘", "'").splitlines()
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    opening = text.lstrip(" \n\"'*-.:")
     return opening.startswith(_PREFIXES) or any(phrase in text for phrase in _ANYWHERE) or bool(_CLAUSES.search(text))
