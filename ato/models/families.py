@@ -26,15 +26,29 @@ class Layout:
     """Gives what attention adds to the stream."""
     mlp_out: str
     """Gives what the MLP adds to the stream."""
+    mlp_projection: str
+    """The MLP's output projection."""
+    embeddings: tuple[str, ...] = ("embed_tokens",)
+    """What makes the stream before the first block, as a sum; named from the body."""
 
 
-_LLAMA = Layout("model", "layers", "norm", "self_attn", "self_attn.o_proj", "self_attn", "mlp")
+_LLAMA = Layout("model", "layers", "norm", "self_attn", "self_attn.o_proj", "self_attn", "mlp", "mlp.down_proj")
 # Gemma 2 and 3 normalise what attention and MLP give before they add it.
 _GEMMA = replace(_LLAMA, attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm")
 
 FAMILIES: dict[str, Layout] = {
-    "gpt2": Layout("transformer", "h", "ln_f", "attn", "attn.c_proj", "attn", "mlp"),
-    "gpt_neox": Layout("gpt_neox", "layers", "final_layer_norm", "attention", "attention.dense", "attention", "mlp"),
+    "gpt2": Layout("transformer", "h", "ln_f", "attn", "attn.c_proj", "attn", "mlp", "mlp.c_proj", ("wte", "wpe")),
+    "gpt_neox": Layout(
+        "gpt_neox",
+        "layers",
+        "final_layer_norm",
+        "attention",
+        "attention.dense",
+        "attention",
+        "mlp",
+        "mlp.dense_4h_to_h",
+        ("embed_in",),
+    ),
     "llama": _LLAMA,
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
@@ -61,7 +75,7 @@ class ModelParts:
     layout: Layout | None = None
 
     def submodule(self, layer: int, part: str) -> nn.Module:
-        """A part of a block: ``attention``, ``projection``, ``attn_out`` or ``mlp_out`` of the layout.
+        """A part of a block, by its name in the layout: ``attention``, ``projection``, ``attn_out``, ``mlp_out`` ...
 
         Raises:
             ModelError: this model's blocks have no such part.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ato.errors import NonFiniteError, SettingsError
 from ato.models.language_model import LanguageModel
-from ato.models.prompt_pass import GenerationEdit, PromptPass, caches, check_prompts, edits_at, prompt_pass
+from ato.models.prompt_pass import GenerationEdit, PromptPass, check_prompts, edits_at, prompt_pass
 from ato.numerics.counter_rng import uniforms
 
 __all__ = ["Completion", "Decoding", "GenerationEdit", "completion_text", "end_ids", "generate"]
