@@ -1,1 +1,1 @@
-"""Entities that a model may know: who they are, what is asked about them, and where in the model the knowledge shows."""
+"""Entities that a model may know: sets of them, questions and graded answers, features of knowing, interventions."""

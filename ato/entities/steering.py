@@ -167,6 +167,28 @@ def placed(change: Change, places: Places, layer: int, site: str = "resid_post")
     return GenerationEdit(layer, function, site)
 
 
+def placed_by_row(
+    changes: Sequence[Change | None], places: Places, layer: int, site: str = "resid_post"
+) -> GenerationEdit:
+    """An edit that changes prompt i by changes[i], None leaving it as it is: several interventions in one batch."""
+    distinct = list(dict.fromkeys(change for change in changes if change is not None))
+    number = {change: i for i, change in enumerate(distinct)}
+    of_prompt = torch.tensor([-1 if change is None else number[change] for change in changes])
+
+    def function(value: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+        own, mask = of_prompt.to(rows.device)[rows], places.mask(rows, positions)
+        if not bool(mask.any()):
+            return value
+        changed = value.clone()
+        for i in own.unique().tolist():
+            here = own == i
+            if i >= 0 and bool(mask[here].any()):
+                changed[here] = torch.where(mask[here][..., None], distinct[i](value[here]), value[here])
+        return changed
+
+    return GenerationEdit(layer, function, site)
+
+
 def _exact(x: Tensor) -> Tensor:
     """In float32 at least: a small change of a large value would be rounded away."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

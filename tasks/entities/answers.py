@@ -67,7 +67,9 @@ def questions_of(entities: Sequence[Entity], attributes: Sequence[str] | None) -
         )
     if not found:
         raise SettingsError(
-            "no attribute of these entities has a template", where="entities.set.sources", cure="see `ato.entities.questions`"
+            "no attribute of these entities has a template",
+            where="entities.set.sources",
+            cure="see `ato.entities.questions`",
         )
     return sorted(found, key=lambda question: question.attribute.name)
 

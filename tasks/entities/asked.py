@@ -110,7 +110,9 @@ def ask(
         rows_: list[dict[str, Any]] = []
         grades = None
         if answers is not None:
-            graded = [grade(one.question.template, one.question.attribute, text) for one, text in zip(asked, answers[own])]
+            graded = [
+                grade(one.question.template, one.question.attribute, text) for one, text in zip(asked, answers[own])
+            ]
             grades = [one.grade for one in graded]
             for i, (one, text) in enumerate(zip(asked, answers[own])):
                 rows_.append(
@@ -136,7 +138,11 @@ def _none(value: float) -> float | None:
 
 def _edits(conditions: Sequence[Condition], prompts: Sequence[Prompt], n: int) -> list[GenerationEdit]:
     """The edit of conditions of one layer; prompt i belongs to condition i // n."""
-    layer = conditions[0].layer if len(conditions) == 1 else next((c.layer for c in conditions if c.layer is not None), None)
+    layer = (
+        conditions[0].layer
+        if len(conditions) == 1
+        else next((c.layer for c in conditions if c.layer is not None), None)
+    )
     if layer is None:
         return []
     position = next(c.position for c in conditions if c.layer is not None)

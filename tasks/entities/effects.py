@@ -17,9 +17,7 @@ TEXT = "text"
 """In place of a label: ordinary text."""
 
 
-def effect_rows(
-    of: EntityStudy, found: Sequence[Asked], kl: Mapping[Condition, np.ndarray]
-) -> list[dict[str, Any]]:
+def effect_rows(of: EntityStudy, found: Sequence[Asked], kl: Mapping[Condition, np.ndarray]) -> list[dict[str, Any]]:
     """One row for each class, intervention, direction, set of positions and outcome."""
     unedited = next(one for one in found if one.condition.kind == "none")
     rows: list[dict[str, Any]] = []
@@ -43,8 +41,7 @@ def effect_rows(
 
 def _stands_in(control: Condition, condition: Condition) -> bool:
     return control.control == "random_latent" and (
-        (control.kind, control.direction, control.position)
-        == (condition.kind, condition.direction, condition.position)
+        (control.kind, control.direction, control.position) == (condition.kind, condition.direction, condition.position)
     )
 
 

@@ -46,9 +46,7 @@ def intervene(of: EntityStudy) -> None:
             )
 
 
-def _measured(
-    of: EntityStudy, best: Sequence[Changed]
-) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+def _measured(of: EntityStudy, best: Sequence[Changed]) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
     """Rows of answers and of effects, for each set of edited positions."""
     settings = of.settings.interventions
     asked = questions_by_label(of, "test", settings.n_entities)

@@ -101,5 +101,3 @@ class Judged:
 def of_type(aurocs: TypeAurocs, number: int) -> Estimate:
     """The estimate of a type, counted from 1; 0 is all types."""
     return aurocs.mean if number == 0 else aurocs.by_type[number - 1]
-
-

@@ -36,7 +36,12 @@ def label_entities(of: EntityStudy) -> None:
         graded.setdefault(row["entity_id"], []).append(row)
     with of.labels as stage:
         found = [_row(own, rule, settings.n_samples) for own in graded.values()]
-        facts = {"collection": of.study.collection, "labelling": stage.key, "answering": of.answering, "rule": rule.text}
+        facts = {
+            "collection": of.study.collection,
+            "labelling": stage.key,
+            "answering": of.answering,
+            "rule": rule.text,
+        }
         stage.write("entity_labels", [facts | row for row in found])
     counts = Counter(row["label"] for row in found)
     say("entities", "labels: " + ", ".join(f"{n:,} {name}" for name, n in counts.most_common()) + f" ({rule.text})")

@@ -149,19 +149,29 @@ def baseline_rows(judged: Judged) -> Iterator[dict[str, Any]]:
         about = {"entity_type": kind, "matched": matched}
         for baseline in judged.baselines:
             auroc = of_type(baseline.auroc, number)
-            yield about | _counts(baseline.auroc, number) | estimate_columns(auroc=auroc) | {
-                "baseline": baseline.name,
-                "layer": None,
-                "direction": second if baseline.orientation < 0 else first,
-                "confounded": baseline.name == "n_tokens" and confounded(auroc.value, judged.limit),
-            }
+            yield (
+                about
+                | _counts(baseline.auroc, number)
+                | estimate_columns(auroc=auroc)
+                | {
+                    "baseline": baseline.name,
+                    "layer": None,
+                    "direction": second if baseline.orientation < 0 else first,
+                    "confounded": baseline.name == "n_tokens" and confounded(auroc.value, judged.limit),
+                }
+            )
         for layer, aurocs in judged.probe_aurocs.items():
-            yield about | _counts(aurocs, number) | estimate_columns(auroc=of_type(aurocs, number)) | {
-                "baseline": "probe",
-                "layer": layer,
-                "direction": first,
-                "confounded": False,
-            }
+            yield (
+                about
+                | _counts(aurocs, number)
+                | estimate_columns(auroc=of_type(aurocs, number))
+                | {
+                    "baseline": "probe",
+                    "layer": layer,
+                    "direction": first,
+                    "confounded": False,
+                }
+            )
 
 
 def _counts(aurocs: TypeAurocs, number: int) -> dict[str, int]:
@@ -189,7 +199,10 @@ def _announce(judged: Judged) -> None:
     """A line for each direction: its best latent, and what it must beat."""
     contrast = judged.contrast
     if confounded(judged.length_auroc, judged.limit):
-        say("entities", f"{contrast}: token count alone reaches AUROC {judged.length_auroc:.2f}: classes differ by length")
+        say(
+            "entities",
+            f"{contrast}: token count alone reaches AUROC {judged.length_auroc:.2f}: classes differ by length",
+        )
     for direction, name in ((FIRST, contrast.groups.contrast[0]), (SECOND, contrast.groups.contrast[1])):
         one = judged.scored.best(direction)
         if one is None:

@@ -79,7 +79,10 @@ def read_share(numbers: list[int], of: EntityStudy) -> None:
 def _read_part(of: EntityStudy, number: int, places: Sequence[Place]) -> None:
     lm, family = language_model(of.study.model), of.settings.answers.family
     own = places[number * PART : (number + 1) * PART]
-    makers = {name: PromptMaker(lm.tokenizer, "continuation" if name == NAME else family) for name in {p.template for p in own}}
+    makers = {
+        name: PromptMaker(lm.tokenizer, "continuation" if name == NAME else family)
+        for name in {p.template for p in own}
+    }
     prompts = [_prompt(place, makers[place.template]) for place in own]
     rows = [row for place, prompt in zip(own, prompts, strict=True) for row in _rows(place, prompt)]
     facts = {"collection": of.study.collection, "reading": of.reading}

@@ -60,7 +60,9 @@ def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> li
     if dropped:
         say("entities", "left out: " + ", ".join(f"{n:,} {reason}" for reason, n in sorted(dropped.items())))
     if not drawn:
-        raise InputError("no entity is left", where=", ".join(settings.sources), cure="give records with a name and facts")
+        raise InputError(
+            "no entity is left", where=", ".join(settings.sources), cure="give records with a name and facts"
+        )
     if not settings.n_invented:
         return drawn
     made = invent(drawn, n_tokens, settings.n_invented, settings.seed)

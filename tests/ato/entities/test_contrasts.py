@@ -1,0 +1,156 @@
+"""AUROCs equal scikit-learn's; intervals are those of resampling in full, and cover."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from ato.entities.contrasts import (
+    auroc,
+    auroc_by_type,
+    auroc_difference,
+    auroc_interval,
+    chosen_on_other_types,
+    cross_type_aurocs,
+)
+from ato.errors import InputError
+from ato.numerics.bootstrap import Bootstrap
+
+
+def drawn(n: int = 300, shift: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores with many ties at 0, and labels of which some belong to neither class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([1, 0, -1], p=[0.45, 0.45, 0.1], size=n)
+    return np.maximum(rng.standard_normal(n) + shift * (labels == 1), 0), labels
+
+
+def test_it_is_scikit_learns_with_ties_and_without_those_of_neither_class():
+    scores, labels = drawn()
+    both = labels >= 0
+    assert auroc(scores, labels) == pytest.approx(roc_auc_score(labels[both], scores[both]), abs=1e-12)
+    assert auroc(-scores, labels) == pytest.approx(1 - auroc(scores, labels), abs=1e-12)
+    assert auroc(np.ones(300), labels) == 0.5
+
+
+def test_missing_scores_are_left_out_and_an_empty_class_is_missing():
+    scores, labels = drawn()
+    gappy = np.append(scores, [np.nan, np.nan])
+    assert auroc(gappy, np.append(labels, [1, 0])) == auroc(scores, labels)
+    assert np.isnan(auroc(scores[labels == 1], labels[labels == 1]))
+    assert np.isnan(auroc(np.zeros(0), np.zeros(0, dtype=int)))
+    estimate = auroc_interval(scores[labels == 1], labels[labels == 1])
+    assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
+    with pytest.raises(InputError, match="one label a score"):
+        auroc(scores, labels[:-1])
+
+
+def test_one_entity_in_a_class_gives_a_value_without_limits():
+    estimate = auroc_interval(np.array([1.0, 0.0, 2.0]), np.array([1, 0, 0]))
+    assert (estimate.value, estimate.low, estimate.high) == (0.5, None, None)
+
+
+def test_the_interval_is_the_normal_one_of_delong_for_many_entities():
+    scores, labels = drawn(2000)
+    first, second = scores[labels == 1], scores[labels == 0]
+    wins = (first[:, None] > second) + 0.5 * (first[:, None] == second)
+    variance = wins.mean(1).var(ddof=1) / len(first) + wins.mean(0).var(ddof=1) / len(second)  # DeLong (1988)
+    half = norm.ppf(0.975) * variance**0.5
+    found = auroc_interval(scores, labels)
+    assert found.value == pytest.approx(wins.mean())
+    assert found.low == pytest.approx(wins.mean() - half, abs=0.15 * half)
+    assert found.high == pytest.approx(wins.mean() + half, abs=0.15 * half)
+
+
+def test_the_order_of_entities_and_the_chunks_change_nothing(monkeypatch):
+    scores, labels = drawn()
+    types = np.random.default_rng(1).integers(2, size=300)
+    expected = auroc_by_type(scores, labels, types, 2)
+    order = np.random.default_rng(2).permutation(300)
+    monkeypatch.setattr("ato.entities.contrasts._CHUNK_NUMBERS", 1500)
+    found = auroc_by_type(scores[order], labels[order], types[order], 2)
+    for name in ("value", "low", "high"):
+        np.testing.assert_array_equal(getattr(found.by_type, name), getattr(expected.by_type, name))
+    assert found.mean == expected.mean
+
+
+def test_resamples_are_of_entities_within_class():
+    scores, labels = drawn(60)
+    bootstrap = Bootstrap(40, seed=5)
+    first, second = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    draws = []
+    for part, label in ((first, 1), (second, 0)):
+        rng = np.random.default_rng([5, 0, label])
+        draws.append(part[rng.integers(len(part), size=(40, len(part)))])
+    areas = [roc_auc_score(np.repeat([1, 0], [len(a), len(b)]), np.append(a, b)) for a, b in zip(*draws, strict=True)]
+    found = auroc_interval(scores, labels, bootstrap)
+    assert found.low == pytest.approx(np.quantile(areas, 0.025))
+    assert found.high == pytest.approx(np.quantile(areas, 0.975))
+
+
+def test_within_types_a_difference_between_types_counts_for_nothing():
+    rng = np.random.default_rng(0)
+    types = rng.integers(2, size=2000)
+    labels = (rng.random(2000) < np.where(types == 1, 0.9, 0.1)).astype(int)
+    scores = types + 0.01 * rng.standard_normal(2000)
+    assert auroc(scores, labels) > 0.85
+    assert auroc_by_type(scores, labels, types, 2).mean.value == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_type_without_a_class_is_missing_and_leaves_the_mean_alone():
+    scores, labels = drawn()
+    types = np.zeros(300, dtype=int)
+    types[labels == 1] = np.arange((labels == 1).sum()) % 2
+    found = auroc_by_type(scores, labels, types, 2)
+    assert np.isnan(found.by_type.value[1])
+    assert found.n_second[1] == 0
+    assert found.mean.value == pytest.approx(found.by_type.value[0])
+
+
+def test_the_paired_interval_of_a_difference_is_narrower_than_unpaired_ones_and_holds_the_truth():
+    scores, labels = drawn(1000)
+    noisy = scores + 0.05 * np.random.default_rng(3).standard_normal(1000)
+    found = auroc_difference(scores, noisy, labels)
+    assert found.value == pytest.approx(auroc(scores, labels) - auroc(noisy, labels))
+    single = auroc_interval(scores, labels)
+    assert found.high - found.low < 0.6 * (single.high - single.low)
+    same = auroc_difference(scores, 2 * scores + 1, labels, np.zeros(1000, dtype=int))
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_difference_is_taken_of_entities_that_have_both_scores():
+    scores, labels = drawn()
+    other = np.where(np.arange(300) < 150, np.nan, -scores)
+    found = auroc_difference(scores, other, labels)
+    assert found.value == pytest.approx(2 * auroc(scores[150:], labels[150:]) - 1)
+
+
+def test_the_latent_of_a_type_is_chosen_on_the_other_types():
+    separation = np.array([[0.9, 0.2, -0.5], [0.1, 0.3, -0.6], [0.2, 0.4, 0.9]])
+    choice = chosen_on_other_types(separation)
+    assert choice.latent.tolist() == [1, 0, 2]
+    assert choice.direction.tolist() == [1, 1, -1]
+    assert chosen_on_other_types(separation, direction=1).latent.tolist() == [1, 0, 1]
+    assert chosen_on_other_types(separation, direction=-1).direction.tolist() == [-1] * 3
+    assert chosen_on_other_types(separation, allowed=np.array([True, False, True])).latent.tolist() == [0, 0, 2]
+
+
+def test_one_type_has_no_cross_type_auroc():
+    choice = chosen_on_other_types(np.array([[0.5, 0.7]]))
+    assert choice.latent.tolist() == [-1]
+    scores, labels = drawn()
+    found = cross_type_aurocs(scores[:, None], choice, labels, np.zeros(300, dtype=int))
+    assert np.isnan(found.by_type.value).all()
+    assert found.mean.value is None
+
+
+def test_cross_type_aurocs_read_the_column_of_the_type_in_its_direction():
+    scores, labels = drawn()
+    types = np.random.default_rng(1).integers(3, size=300)
+    activations = np.stack([scores, -scores, np.ones(300)], axis=1)
+    choice = chosen_on_other_types(np.array([[0.9, 0.2, -0.5], [0.1, 0.3, -0.6], [0.2, 0.4, 0.9]]), direction=None)
+    choice.direction[1] = -1
+    found = cross_type_aurocs(activations, choice, labels, types)
+    for number in (0, 1):
+        here = types == number
+        assert found.by_type.value[number] == pytest.approx(auroc(scores[here], labels[here]))
+    assert found.by_type.value[2] == 0.5
