@@ -76,8 +76,9 @@ def _templates() -> dict[str, Template]:
     for line in _TABLE.strip().splitlines():
         head, _, forms = line.partition(": ")
         entity_type, attribute = head.split()
-        *texts, grader, tolerance = (form.strip() for form in forms.split("|"))
-        found.append(Template(entity_type, attribute, *texts, grader, float(tolerance)))
+        question, continuation, prefill, relation, short, grader, tolerance = (f.strip() for f in forms.split("|"))
+        own = (question, continuation, prefill, relation, short, grader)
+        found.append(Template(entity_type, attribute, *own, float(tolerance)))
     for entity_type in dict.fromkeys(template.entity_type for template in found):
         question = f"Do you know the {entity_type} '{{entity}}'?"
         found.append(Template(entity_type, IS_KNOWN, question, "", "", "is known", question.replace("'", ""), "none"))
@@ -111,3 +112,8 @@ def templates_of(entity_types: Iterable[str], attributes: Iterable[str] | None =
             cure=f"the attributes are {', '.join(there_are)}",
         )
     return {name: template for name, template in of_types.items() if template.attribute in wanted}
+
+
+def template_name(entity_type: str, attribute: str) -> str:
+    """Name of the template that asks a type for an attribute, whether or not there is one."""
+    return f"{entity_type}_{attribute}"

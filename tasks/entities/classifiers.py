@@ -11,7 +11,7 @@ from ato.entities.thresholds import brier, choose_threshold, decide, expected_ca
 from ato.numerics.bootstrap import number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.entities.judged import ALL, Judged
-from tasks.entities.latents import FIRST, SECOND
+from tasks.entities.scored import FIRST, SECOND
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ato.entities.groups import SPLITS
 from ato.entities.orthogonal_weights import orthogonalised
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import Progress, say

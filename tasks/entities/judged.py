@@ -8,7 +8,7 @@ from ato.entities.baselines import ProbeScores, linear_probe, oriented_auroc, sc
 from ato.entities.contrasts import TypeAurocs, auroc_difference, chosen_on_other_types, cross_type_aurocs
 from ato.entities.nulls import benjamini_hochberg
 from ato.numerics.bootstrap import Estimate
-from tasks.entities.latents import FIRST, SECOND, Ranked, ScoredContrast, gather
+from tasks.entities.scored import FIRST, SECOND, Ranked, ScoredContrast, gather
 
 ALL = "all"
 """The row of all types."""

@@ -14,7 +14,7 @@ from tasks.engine.progress import say
 from tasks.engine.stage import Stage
 from tasks.entities.classifiers import classifier_rows
 from tasks.entities.judged import Judged, of_type
-from tasks.entities.latents import FIRST, SECOND, ScoredContrast, ScoredSAE
+from tasks.entities.scored import FIRST, SECOND, ScoredContrast, ScoredSAE
 from tasks.entities.transport import transport_rows
 from warehouse.storage.parquet import null_where_nan
 

@@ -104,7 +104,7 @@ def _rows(place: Place, prompt: Prompt | Dropped) -> Iterator[dict[str, Any]]:
     for position in place.positions:
         row = {"entity_id": place.entity.entity_id, "template": place.template, "position": position}
         if isinstance(prompt, Dropped):
-            nothing = {"token_ids": [], "token_start": None, "token_end": None, "token": None}
+            nothing: dict[str, Any] = {"token_ids": [], "token_start": None, "token_end": None, "token": None}
             yield row | nothing | {"drop_reason": prompt.reason}
         else:
             token = prompt.positions.get(position)

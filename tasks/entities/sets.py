@@ -3,18 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from ato.entities.catalog import Entity, distinct, draw, entity_split
+from ato.entities.catalog import Attribute, Entity, distinct, draw, entity_split
 from ato.entities.invented import invent
 from ato.entities.prompts import Dropped, PromptMaker
-from ato.entities.sets import SETS, entities_of, read_set
 from ato.errors import InputError
-from ato.io.hashing import file_sha256
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import say
 from tasks.engine.study import Study
+from tasks.entities.sources import read_source
 from tasks.entities.stages import EntityStudy
 from tasks.settings.entities import EntitySetSettings
 from warehouse.catalog.catalog import rows
@@ -72,37 +70,6 @@ def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> li
     return [*drawn, *made]
 
 
-def read_source(source: str) -> list[Entity]:
-    """Entities of a built-in set or of a file; Parquet is read here, the rest by ``ato.entities.sets``."""
-    if source in SETS or not source.endswith(".parquet"):
-        return read_set(source)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        records: Iterable[dict[str, Any]] = pq.read_table(source).to_pylist()
-    except FileNotFoundError:
-        raise InputError("no such file of entities", where=source, cure="give a path that exists") from None
-    except pa.ArrowException as error:
-        raise InputError(f"not a Parquet file ({error})", where=source, cure="write it again") from None
-    return entities_of(records, source)
-
-
-def source_hashes(sources: Sequence[str]) -> list[str]:
-    """What identifies the contents of the sources: names of built-in sets, hashes of files."""
-    found = []
-    for source in sources:
-        if source in SETS:
-            found.append(source)
-        elif not Path(source).is_file():
-            raise InputError(
-                "no such set of entities", where=source, cure=f"use one of {', '.join(SETS)}, or a file that exists"
-            )
-        else:
-            found.append(file_sha256(Path(source)))
-    return found
-
-
 def _token_counts(study: Study) -> dict[int, int]:
     return {row["token_id"]: row["n"] for row in rows(study.warehouse, FREQUENCY, [study.collection])}
 
@@ -143,8 +110,6 @@ def stored_entities(warehouse: Warehouse, entity_set: str) -> list[Entity]:
 
 
 def _entity(row: dict[str, Any], facts: Sequence[dict[str, Any]]) -> Entity:
-    from ato.entities.catalog import Attribute
-
     return Entity(
         row["entity_type"],
         row["name"],

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
+from tasks.entities.sources import source_hashes
 from tasks.operators.pairs import PairStage, pair_stages
 from tasks.settings import EntitySettings, OperatorSettings
 from warehouse.catalog.lookups import SAERow, sae_rows
@@ -55,8 +57,6 @@ class EntityStudy:
     @cached_property
     def set(self) -> Stage:
         """The entities themselves."""
-        from tasks.entities.sets import source_hashes
-
         own = self.settings.set
         return self.study.stage(
             "entity_set",
@@ -148,6 +148,4 @@ def entity_study(
 
 
 def _short(source: str) -> str:
-    from pathlib import PurePath
-
     return PurePath(source).stem.lower().replace(" ", "-")[:20]

@@ -5,7 +5,7 @@ from typing import Any
 
 from ato.entities.transport import EntityResiduals, latent_transport
 from tasks.engine.columns import estimate_columns
-from tasks.entities.latents import ScoredContrast
+from tasks.entities.scored import ScoredContrast
 
 
 def transport_rows(scored: ScoredContrast) -> Iterator[dict[str, Any]]:

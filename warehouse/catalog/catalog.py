@@ -120,8 +120,10 @@ def create_views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) ->
     connection.execute(";\n".join(_catalog_view(connection)))
 
 
-def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
-    """The rows of an internal select (with ``?`` for parameters) as dictionaries.
+def rows(
+    warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()
+) -> list[dict[str, Any]]:
+    """The rows of an internal select (with ``?`` or ``$name`` for parameters) as dictionaries.
 
     Raises:
         InputError: wrong SQL.
@@ -134,9 +136,13 @@ def rows(warehouse: str | Path | Warehouse | None, sql: str, parameters: Sequenc
     with open_database(warehouse, [table.name for table in tables]) as connection, running():
         marts = {mart: text for mart, text in texts.items() if mart in named}
         _create(connection, warehouse, tables, marts, comments=False)
-        found: pa.Table = connection.sql(sql, params=list(parameters)).to_arrow_table()
+        found: pa.Table = connection.sql(sql, params=_plain(parameters)).to_arrow_table()
         dictionaries: list[dict[str, Any]] = found.to_pylist(maps_as_pydicts="strict")
     return dictionaries
+
+
+def _plain(parameters: Sequence[object] | Mapping[str, object]) -> Any:
+    return dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
 
 
 def _create(

@@ -114,7 +114,7 @@ def _write_layer(
     warehouse: Warehouse, reading: str, layer: int, places: dict[tuple[str, str, str], int], path: Path
 ) -> int:
     """Fill one array file, a block at a time; returns the width."""
-    array: np.ndarray | None = None
+    array: np.memmap | None = None
     for template, position in sorted({key[1:] for key in places}):
         for block in entity_residuals(warehouse, reading, layer, template, position):
             if array is None:

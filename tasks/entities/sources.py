@@ -1,0 +1,42 @@
+"""Where entities come from: built-in sets, and files of a user's."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ato.entities.catalog import Entity
+from ato.entities.records import entities_of
+from ato.entities.sets import SETS, read_set
+from ato.errors import InputError
+from ato.io.hashing import file_sha256
+
+
+def read_source(source: str) -> list[Entity]:
+    """Entities of a built-in set or of a file; Parquet is read here, the rest by ``ato.entities.sets``."""
+    if source in SETS or not source.endswith(".parquet"):
+        return read_set(source)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        records: Iterable[dict[str, Any]] = pq.read_table(source).to_pylist()
+    except FileNotFoundError:
+        raise InputError("no such file of entities", where=source, cure="give a path that exists") from None
+    except pa.ArrowException as error:
+        raise InputError(f"not a Parquet file ({error})", where=source, cure="write it again") from None
+    return entities_of(records, source)
+
+
+def source_hashes(sources: Sequence[str]) -> list[str]:
+    """What identifies the contents of the sources: names of built-in sets, hashes of files."""
+    found = []
+    for source in sources:
+        if source in SETS:
+            found.append(source)
+        elif not Path(source).is_file():
+            raise InputError(
+                "no such set of entities", where=source, cure=f"use one of {', '.join(SETS)}, or a file that exists"
+            )
+        else:
+            found.append(file_sha256(Path(source)))
+    return found
