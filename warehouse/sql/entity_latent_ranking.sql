@@ -31,7 +31,7 @@ cautions as (
     select
         collection, latent_scoring, contrast, template, position, entity_type,
         bool_or(matched) as matched,
-        list(distinct baseline order by baseline) filter (where confounded) as confounded_by
+        coalesce(list(distinct baseline order by baseline) filter (where confounded), []) as confounded_by
     from baselines
     group by all
 ),
