@@ -23,6 +23,7 @@ PAGES = {
     "operators": Page("Operators", ":material/conversion_path:", "dashboards.views.operators.page"),
     "features": Page("Features", ":material/search:", "dashboards.views.features.page"),
     "causal": Page("Causal", ":material/experiment:", "dashboards.views.causal.page"),
+    "entities": Page("Entities", ":material/travel_explore:", "dashboards.views.entities.page"),
     "saes": Page("SAEs", ":material/filter_alt:", "dashboards.views.saes.page"),
     "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
+from tests.warehouse.entity_rows import write_entities
 from tests.warehouse.small_warehouse import attended_rows, commit_stage, row, write, write_activations
 from warehouse.storage.warehouse import Warehouse
 
@@ -29,6 +30,7 @@ def build_whole_study(root: Path) -> Warehouse:
     commit_stage(warehouse, "collect", collected, key="collect-more")
     for stage, tables in stages.items():
         commit_stage(warehouse, stage, write(warehouse, tables, "more"), key=f"{stage}-more")
+    write_entities(warehouse, SAES, N_FEATURES, PAIRS)
     return warehouse
 
 

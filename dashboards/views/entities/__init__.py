@@ -1,0 +1,1 @@
+"""What the model knows about entities, and which features say so."""

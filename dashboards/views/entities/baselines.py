@@ -1,0 +1,88 @@
+"""Panel of the page ``entities``: the best features beside lengths, fame, confidence and a probe."""
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+from dashboards.views.entities.counts import EMPTY
+
+BESIDE = """with latest as (
+    select result as latent_scoring
+    from latest_entity_results
+    where collection = $collection and kind = 'latents' and is_latest and contrast = $contrast
+        and template = $template and position = $position
+)
+
+select
+    'best feature for ' || direction || ': layer ' || layer || ', ' || feature_id as name, 'feature' as kind,
+    auroc, auroc_low, auroc_high, n_positive, n_negative, matched, false as confounded
+from entity_latent_ranking
+where collection = $collection and contrast = $contrast and template = $template and position = $position
+    and entity_type = $entity_type and rank = 1
+union all
+select
+    replace(baseline, '_', ' ') || coalesce(', layer ' || layer, '') as name,
+    if(baseline = 'probe', 'probe', 'baseline') as kind,
+    auroc, auroc_low, auroc_high, n_positive, n_negative, matched, confounded
+from entity_baselines
+semi join latest using (latent_scoring)
+where collection = $collection and contrast = $contrast and template = $template and position = $position
+    and entity_type = $entity_type
+order by auroc desc nulls last, name"""
+
+COLOURS = {"feature": CATEGORIES[0], "baseline": CATEGORIES[6], "probe": CATEGORIES[3]}
+
+
+def baselines(about: dict[str, object]) -> None:
+    """AUROC on the same test entities of the best features and of all that needs no SAE."""
+    panel(
+        "Best features beside baselines",
+        filled(BESIDE, **about),
+        _baselines,
+        empty=EMPTY,
+        note="AUROC on test entities with 95 % intervals by entity; 0.5 is chance. Baselines: tokens and characters of "
+        "the name, popularity, frequency of its tokens in the corpus, the model's confidence in its answers, and a "
+        "linear probe on the residual of each layer. Each is oriented on train, so that it can fall below 0.5.",
+    )
+
+
+def _baselines(rows: pl.DataFrame) -> None:
+    _warning(rows)
+    known = rows.filter(pl.col("auroc").is_not_null())
+    if known.is_empty():
+        st.info("Not scored: a class has no test entities.")
+        return
+    title = "AUROC, test"
+    scale = alt.Scale(zero=False, padding=10)
+    base = alt.Chart(known).encode(
+        y=alt.Y("name:N", title=None, sort=known["name"].to_list(), axis=alt.Axis(labelLimit=260)),
+        color=alt.Color(
+            "kind:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None, title="kind"
+        ),
+        tooltip=[
+            "name:N",
+            number("auroc", "AUROC"),
+            number("auroc_low", "95 % from"),
+            number("auroc_high", "to"),
+            number("n_positive", "first class", ",d"),
+            number("n_negative", "second class", ",d"),
+        ],
+    )
+    chart = alt.layer(
+        alt.Chart(known.head(1)).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("auroc_low:Q", title=title, scale=scale), x2="auroc_high:Q"),
+        base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("auroc:Q", title=title, scale=scale)),
+    )
+    st.altair_chart(chart.properties(height=alt.Step(32)), alt="AUROC of the best features and of every baseline")
+
+
+def _warning(rows: pl.DataFrame) -> None:
+    """One line where something that needs no SAE tells the classes apart."""
+    found = rows.filter(pl.col("confounded"))
+    if not found.is_empty():
+        told = ", ".join(f"{row['name']} (AUROC {row['auroc']:.2f})" for row in found.iter_rows(named=True))
+        matched = "are matched" if found["matched"].any() else "are not matched"
+        st.warning(f"Confounded: the classes differ without any SAE by {told}; they {matched} on token count.")

@@ -1,0 +1,70 @@
+"""Panel of the page ``entities``: how many of each type are known, unknown, between or invented."""
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import coloured, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+
+EMPTY = "No entities yet: run `ato run entities`."
+LABELS = {"known": "#0072B2", "between": "#999999", "unknown": "#E69F00", "invented": "#CC79A7", "not asked": "#56B4E9"}
+"""Colour of each label on this page."""
+
+COUNTS = """select
+    entity_type, coalesce(label, 'not asked') as label, count(*) as n_entities,
+    count(*) filter (where split = 'train') as n_train,
+    count(*) filter (where split = 'validation') as n_validation,
+    count(*) filter (where split = 'test') as n_test,
+    avg(share_correct) as share_correct, avg(share_abstain) as share_abstain, avg(confidence) as confidence,
+    avg(n_tokens) as n_tokens, median(popularity) as popularity, any_value(rule) as rule
+from entity_knowledge
+where collection = $collection
+group by all
+order by entity_type, any_value(list_position(['known', 'between', 'unknown', 'invented'], entity_knowledge.label)) nulls last"""
+
+
+def counts(collection: str) -> None:
+    """Entities of each type by label."""
+    panel(
+        "What the model knows",
+        filled(COUNTS, collection=collection),
+        _counts,
+        empty=EMPTY,
+        note="Entities by type and label, which follows from the model's graded answers; nobody can know invented ones. "
+        "Hover for the shares of right and withheld answers, the mean number of tokens of the names and the counts of "
+        "each split: features are chosen on train, strengths on validation, and what is published is from test.",
+    )
+
+
+def _counts(rows: pl.DataFrame) -> None:
+    colours = {label: colour for label, colour in LABELS.items() if label in rows["label"]}
+    bars = (
+        alt.Chart(rows)
+        .mark_bar()
+        .encode(
+            y=alt.Y("entity_type:N", title=None),
+            x=alt.X("n_entities:Q", title="entities", axis=alt.Axis(tickMinStep=1)),
+            color=coloured("label", colours, "label").legend(orient="top"),
+            order=alt.Order("label:N"),
+            tooltip=[
+                "entity_type:N",
+                "label:N",
+                number("n_entities", "entities", ",d"),
+                number("n_train", "train", ",d"),
+                number("n_validation", "validation", ",d"),
+                number("n_test", "test", ",d"),
+                number("share_correct", "right answers", ".1%"),
+                number("share_abstain", "withheld answers", ".1%"),
+                number("confidence", "nats per answer token", ".2f"),
+                number("n_tokens", "tokens of the name", ".1f"),
+            ],
+        )
+    )
+    st.altair_chart(
+        bars.properties(height=alt.Step(38)), alt="Entities of each type: known, between, unknown, invented"
+    )
+    rules = rows["rule"].drop_nulls()
+    if not rules.is_empty():
+        st.caption(f"Rule: {rules[0]}.")

@@ -1,0 +1,63 @@
+"""Panel of the page ``entities``: the best separation of each layer, by entity type."""
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import number, numbered, whole
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+from dashboards.views.entities.counts import EMPTY
+
+CURVES = """select layer, entity_type, direction, top5_mean, top5_min, top5_max, maxmin, n_features
+from entity_layer_curves
+where collection = $collection and contrast = $contrast and template = $template and position = $position
+order by direction, entity_type, layer"""
+
+
+def layers(about: dict[str, object]) -> None:
+    """Best separations against the layer, a chart for each direction."""
+    panel(
+        "Separation by layer",
+        filled(CURVES, **about),
+        _layers,
+        empty=EMPTY,
+        note="|Separation|: share of one class of train entities on which a feature is active, minus that of the other. "
+        "Lines: mean of the layer's five best features; bands: their range. A feature's separation over `all` types is "
+        "that of its worst type, 0 if types disagree; the dashed MaxMin line is the best of these. The best of many "
+        "features lies above 0 by chance too: see q and the test scores below.",
+    )
+
+
+def _layers(rows: pl.DataFrame) -> None:
+    directions = rows["direction"].unique(maintain_order=True).to_list()
+    for direction, column in zip(directions, st.columns(len(directions))):
+        own = rows.filter(pl.col("direction") == direction)
+        column.markdown(f"higher on **{direction}**")
+        column.altair_chart(_chart(own), alt=f"Best separation of each layer, features that favour {direction}")
+
+
+def _chart(rows: pl.DataFrame) -> alt.LayerChart:
+    colour = numbered("entity_type", "entity type", rows["entity_type"].n_unique())
+    title = "|separation|, train"
+    base = alt.Chart(rows).encode(
+        x=whole("layer", "layer"),
+        tooltip=[
+            "layer:Q",
+            "entity_type:N",
+            number("top5_mean", "mean of five"),
+            number("top5_min", "smallest"),
+            number("top5_max", "largest"),
+            number("maxmin", "MaxMin"),
+            number("n_features", "features", ",d"),
+        ],
+    )
+    mean = base.encode(color=colour, y=alt.Y("top5_mean:Q", title=title))
+    largest = base.transform_filter("isValid(datum.maxmin)").encode(y=alt.Y("maxmin:Q", title=title))
+    return alt.layer(
+        base.mark_area(opacity=0.18).encode(color=colour, y=alt.Y("top5_min:Q", title=title), y2="top5_max:Q"),
+        mean.mark_line(),
+        mean.mark_point(filled=True, size=45, opacity=1),
+        largest.mark_line(strokeDash=[6, 4], color="#888888"),
+        height=320,
+    )

@@ -1,0 +1,127 @@
+"""Panels of the page ``entities``: one entity, its answers and its active features."""
+
+from functools import partial
+
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.address import choose
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import ask, filled
+from dashboards.views.entities.counts import EMPTY
+
+OFFERED = 2000
+"""Entities of the list; the SQL page has all."""
+
+ENTITIES = """select entity_id, name || ' (' || entity_type || ')' as shown
+from entity_knowledge
+where collection = $collection and ($entity_type is null or $entity_type = 'all' or entity_type = $entity_type)
+order by label is null, label = 'invented', popularity desc nulls last, name, entity_id
+limit $offered"""
+
+FACTS = """select
+    entity_type, name, coalesce(label, 'not asked') as label, n_right, n_asked, share_correct, share_abstain, confidence,
+    split, popularity, n_tokens, n_characters, token_frequency, invented, source, rule, entity_id
+from entity_knowledge
+where collection = $collection and entity_id = $entity_id"""
+
+ANSWERS = """select
+    a.attribute, t.value, a.family, a.template, a.sample, a.completion, a.grade, a.log_probability, a.p_correct, a.grader
+from entity_answers as a
+inner join entity_knowledge as k
+    on k.collection = a.collection and k.entity_id = a.entity_id and k.answering = a.answering
+left join entity_attributes as t
+    on t.collection = k.collection and t.entity_set = k.entity_set and t.entity_id = k.entity_id
+    and t.attribute = a.attribute
+where a.collection = $collection and a.entity_id = $entity_id
+order by a.attribute, a.family, a.sample"""
+
+ACTIVE = """with ranked as (
+    select * from entity_latent_ranking
+    where collection = $collection and contrast = $contrast and template = $template and position = $position
+    qualify row_number() over (partition by sae, feature_id order by entity_type = 'all' desc, rank, entity_type) = 1
+)
+
+select r.direction, r.rank, r.layer, r.feature_id, a.activation, a.activation > 0 as active, r.auroc, r.top_tokens, r.sae
+from entity_activations as a
+inner join ranked as r using (collection, latent_scoring, contrast, template, position, sae, feature_id)
+where a.collection = $collection and a.entity_id = $entity_id
+order by r.direction, r.rank"""
+
+
+def one_entity(about: dict[str, object]) -> None:
+    """Facts, answers and features of the entity that the address names."""
+    offered = ask(filled(ENTITIES, collection=about["collection"], entity_type=about["entity_type"], offered=OFFERED))
+    names = dict(offered.rows())
+    entity_id = choose("Entity", "entity", list(names), format=lambda entity: names.get(entity, entity))
+    own = {"collection": about["collection"], "entity_id": entity_id}
+    panel("One entity", filled(FACTS, **own), _facts, empty=EMPTY)
+    left, right = st.columns([3, 2])
+    with left:
+        panel(
+            "Its answers",
+            filled(ANSWERS, **own),
+            _answers,
+            empty=EMPTY,
+            note="Completions without their prompts; sample 0 is greedy. `p correct`: probability of the right answer "
+            "against distractors. Log-probability: sum over the tokens of the completion, in nats.",
+        )
+    with right:
+        panel(
+            "Its active features",
+            filled(ACTIVE, **about, entity_id=entity_id),
+            _active,
+            empty=EMPTY,
+            note="Activations of the ranked features at the chosen prompt and position; 0 where one is silent.",
+        )
+
+
+def _facts(rows: pl.DataFrame) -> None:
+    (row,) = rows.iter_rows(named=True)
+    with st.container(horizontal=True):
+        st.metric("Label", row["label"], width="content", help=row["rule"])
+        for name, format, label in (
+            ("n_right", ",d", "Attributes known"),
+            ("n_asked", ",d", "Attributes asked"),
+            ("share_correct", ".0%", "Right answers"),
+            ("share_abstain", ".0%", "Withheld answers"),
+            ("confidence", ".2f", "Confidence (nats per token)"),
+            ("popularity", ",.0f", "Popularity"),
+            ("n_tokens", ",d", "Tokens"),
+            ("n_characters", ",d", "Characters"),
+        ):
+            st.metric(label, "–" if row[name] is None else f"{row[name]:{format}}", width="content")
+    st.caption(f"{row['name']}: {row['entity_type']}, {row['split']}; from {row['source']}.")
+
+
+def _answers(rows: pl.DataFrame) -> None:
+    score = partial(st.column_config.NumberColumn, format="%.3f")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "value": "right answer",
+            "completion": st.column_config.TextColumn("completion", width="medium"),
+            "log_probability": score("log-probability"),
+            "p_correct": score("p correct"),
+        },
+    )
+
+
+def _active(rows: pl.DataFrame) -> None:
+    score = partial(st.column_config.NumberColumn, format="%.3f")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "direction": "higher on",
+            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
+            "layer": st.column_config.NumberColumn("layer", format="%d"),
+            "activation": score("activation"),
+            "active": st.column_config.CheckboxColumn("active"),
+            "auroc": score("AUROC, test"),
+            "top_tokens": st.column_config.ListColumn("promotes"),
+        },
+    )

@@ -1,0 +1,99 @@
+"""Panel of the page ``entities``: how often features are active on either class of test entities."""
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+from dashboards.views.entities.counts import EMPTY
+
+GRID = 40
+"""Squares of the picture along each side: SAEs have more features than a browser draws."""
+
+ACTIVE = """with features as (
+    select l.*
+    from entity_latents as l
+    semi join latest_entity_results as r
+        on r.kind = 'latents' and r.is_latest and r.collection = l.collection and r.result = l.latent_scoring
+        and r.contrast = l.contrast and r.template = l.template and r.position = l.position
+    where l.collection = $collection and l.contrast = $contrast and l.template = $template
+        and l.position = $position and l.entity_type = $entity_type
+        and l.f_positive is not null and l.f_negative is not null
+),
+
+others as (
+    select
+        least(floor($grid * f_positive), $grid - 1) as across, least(floor($grid * f_negative), $grid - 1) as up,
+        count(*) as n_features, max(n_positive) as n_positive, max(n_negative) as n_negative
+    from features
+    where rank is null
+    group by across, up
+)
+
+select
+    'other' as direction, null::integer as rank, null::integer as layer, null::integer as feature_id, n_features,
+    (across + 0.5) / $grid as f_positive, (up + 0.5) / $grid as f_negative, n_positive, n_negative
+from others
+union all
+select direction, rank, layer, feature_id, 1, f_positive, f_negative, n_positive, n_negative
+from features
+where rank is not null
+order by rank desc nulls first, direction, f_positive, f_negative"""
+
+
+def scatter(about: dict[str, object]) -> None:
+    """Share of active entities of one class against that of the other, on test."""
+    panel(
+        "Activity on either class, test",
+        filled(ACTIVE, **about, grid=GRID),
+        _scatter,
+        empty=EMPTY,
+        note="Coloured: the ranked features, chosen on train. Grey squares: all others, counted on a grid, darker where "
+        "more lie. On the diagonal a feature is active equally often on both classes.",
+    )
+
+
+def _scatter(rows: pl.DataFrame) -> None:
+    x = alt.X("f_positive:Q", title="active on known (correct)", scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("f_negative:Q", title="active on unknown (wrong)", scale=alt.Scale(domain=[0, 1]))
+    ranked = rows.filter(pl.col("rank").is_not_null())
+    directions = ranked["direction"].unique().sort().to_list()
+    chart = alt.layer(
+        alt.Chart(rows.head(1))
+        .mark_rule(strokeDash=[4, 4], color="#888888")
+        .encode(x=alt.datum(0), y=alt.datum(0), x2=alt.datum(1), y2=alt.datum(1)),
+        alt.Chart(rows.filter(pl.col("rank").is_null()))
+        .mark_square(size=50, color="#999999")
+        .encode(
+            x=x,
+            y=y,
+            opacity=alt.Opacity("n_features:Q", scale=alt.Scale(type="log", range=[0.2, 0.9]), legend=None),
+            tooltip=[number("n_features", "features", ",d")],
+        ),
+        alt.Chart(ranked)
+        .mark_point(filled=True, size=90, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color(
+                "direction:N",
+                title="higher on",
+                scale=alt.Scale(domain=directions, range=list(CATEGORIES[: len(directions)])),
+                legend=alt.Legend(orient="top"),
+            ),
+            tooltip=[
+                "direction:N",
+                "rank:Q",
+                "layer:Q",
+                alt.Tooltip("feature_id:Q", title="feature"),
+                number("f_positive", "active on known (correct)"),
+                number("f_negative", "active on unknown (wrong)"),
+            ],
+        ),
+        height=420,
+    )
+    st.altair_chart(chart, alt="Share of active test entities of both classes for each feature, best ones coloured")
+    whole = rows.row(0, named=True)
+    st.caption(f"n = {whole['n_positive']:,} test entities of the first class, {whole['n_negative']:,} of the second.")

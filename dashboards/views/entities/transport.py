@@ -1,0 +1,149 @@
+"""Panels of the page ``entities``: whether what the best features say is carried from below or computed."""
+
+from functools import partial
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.address import choose
+from dashboards.ui.charts import CATEGORIES, coloured, number, whole
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import ask, filled
+from dashboards.views.entities.counts import EMPTY
+
+SERIES = {
+    "operator, at entities": CATEGORIES[0],
+    "identity, at entities": CATEGORIES[1],
+    "operator, ordinary text": CATEGORIES[6],
+}
+LEAST_R2 = -1.0
+"""Lowest possible end of the vertical axis; the identity can lie far below."""
+
+LATENTS = """select distinct direction, rank, target_layer, sae, feature_id
+from entity_latent_transport
+where collection = $collection and contrast = $contrast and template = $template and position = $position
+order by rank, direction"""
+
+CARRIED = """select
+    direction, rank, target_layer, feature_id, source_layer, leap, method, carried, r2, r2_low, r2_high, r2_identity,
+    r2_identity_low, r2_identity_high, r2_text, replace(verdict_text, 'synthesised', 'computed') as verdict_text,
+    n_entities, n_active_text, sae
+from entity_latent_transport
+where collection = $collection and contrast = $contrast and template = $template and position = $position
+order by direction, rank, method, leap"""
+
+CURVES = """with latent as (
+    select *
+    from entity_latent_transport
+    where collection = $collection and contrast = $contrast and template = $template and position = $position
+        and sae = $sae and feature_id = $feature_id
+)
+
+select
+    'operator, at entities' as series, method, source_layer, leap, r2, r2_low, r2_high, n_entities as n, carried as verdict
+from latent
+union all
+select
+    'identity, at entities', method, source_layer, leap, r2_identity, r2_identity_low, r2_identity_high, n_entities, carried
+from latent
+union all
+select 'operator, ordinary text', method, source_layer, leap, r2_text, r2_text_low, r2_text_high, n_active_text, verdict_text
+from latent
+where r2_text is not null
+order by method, series, source_layer"""
+
+
+def transport(about: dict[str, object]) -> None:
+    """One feature's r2 from each source layer, and the verdicts on all."""
+    place = {name: value for name, value in about.items() if name != "entity_type"}
+    found = ask(filled(LATENTS, **place)).rows()
+    chosen = choose("Feature", "latent", found, format=_name)
+    sae, feature_id = (None, None) if chosen is None else chosen[3:]
+    left, right = st.columns([2, 3])
+    with left:
+        panel(
+            "Carried from below?",
+            filled(CURVES, **place, sae=sae, feature_id=feature_id),
+            _curves,
+            empty=EMPTY,
+            note="Share of the variance of the feature's activation over test entities that its value at a lower layer "
+            "predicts: by the operator into its layer, or by the source residual itself (identity). Grey: the same "
+            f"operator on ordinary text, where the feature is active. Values below {LEAST_R2:g} are drawn at the lower "
+            "edge. Bars: 95 % intervals, by entity or document.",
+        )
+    with right:
+        panel(
+            "Carried or computed",
+            filled(CARRIED, **place),
+            _carried,
+            empty=EMPTY,
+            note="`computed`: the interval of r2 at entities lies at or below 0.3. `carried`: it lies at or above 0.7, or "
+            "above 0.3 and above that of the identity. Else `unclear`.",
+        )
+
+
+def _name(latent: tuple[str, int, int, str, int]) -> str:
+    direction, rank, layer, _, feature_id = latent
+    return f"{direction} {rank}: layer {layer}, feature {feature_id}"
+
+
+def _curves(rows: pl.DataFrame) -> None:
+    methods = rows["method"].unique(maintain_order=True).to_list()
+    for method in methods:
+        if len(methods) > 1:
+            st.markdown(f"**{method}**")
+        st.altair_chart(_chart(rows.filter(pl.col("method") == method)), alt=f"r2 by source layer, {method}")
+
+
+def _chart(rows: pl.DataFrame) -> alt.LayerChart:
+    lowest = max(LEAST_R2, min(0.0, *rows["r2_low"].drop_nulls(), *rows["r2"].drop_nulls()))
+    scale = alt.Scale(domain=[lowest, 1], clamp=True, nice=False)
+    y = partial(alt.Y, title="r2 of the activation", scale=scale)
+    base = alt.Chart(rows).encode(
+        x=whole("source_layer", "source layer"),
+        color=coloured("series", SERIES, "series").legend(orient="top", title=None, columns=1),
+        tooltip=[
+            "series:N",
+            "source_layer:Q",
+            "leap:Q",
+            number("r2", "r2"),
+            number("r2_low", "95 % from"),
+            number("r2_high", "to"),
+            number("n", "n", ",d"),
+            "verdict:N",
+        ],
+    )
+    return alt.layer(
+        base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=y("r2_low:Q"), y2="r2_high:Q"),
+        base.mark_line(opacity=0.7).encode(y=y("r2:Q")),
+        base.mark_point(filled=True, size=50, opacity=1).encode(y=y("r2:Q")),
+        height=340,
+    )
+
+
+def _carried(rows: pl.DataFrame) -> None:
+    score = partial(st.column_config.NumberColumn, format="%.3f")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="–",
+        height=400,
+        column_config={
+            "direction": "higher on",
+            "target_layer": st.column_config.NumberColumn("layer", format="%d"),
+            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
+            "source_layer": st.column_config.NumberColumn("source layer", format="%d"),
+            "carried": "at entities",
+            "r2": score("r2"),
+            "r2_low": score("from"),
+            "r2_high": score("to"),
+            "r2_identity": score("identity"),
+            "r2_identity_low": score("from "),
+            "r2_identity_high": score("to "),
+            "r2_text": score("r2, text"),
+            "verdict_text": "on ordinary text",
+            "n_entities": "entities",
+            "n_active_text": "active tokens of text",
+        },
+    )
