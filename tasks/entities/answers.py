@@ -188,7 +188,7 @@ def _p_correct(
     gap = " " if of.settings.answers.family == "continuation" else ""
     answers = [[_ids(lm.tokenizer, gap + text) for text in texts] for texts in candidates]
     found = answer_log_probabilities(lm, [prompt.token_ids for _, prompt in batch], answers)
-    return [p_correct(log_p[0], log_p[1:]) if len(log_p) > 1 else None for log_p in found]
+    return [p_correct(log_p[:1], log_p[1:]) if len(log_p) > 1 else None for log_p in found]
 
 
 def first_value(attribute: Attribute) -> str:
