@@ -32,7 +32,17 @@ def fold(text: str) -> str:
 
 def cased_words_of(text: str) -> list[str]:
     """The words of a text, folded, with their case; ``Kubrick's`` is Kubrick, ``O'Neill`` ONeill, ``d.c.`` two words."""
-    return _WORD.findall(_APOSTROPHES.sub("", _POSSESSIVE.sub("", fold(text))))
+    return _WORD.findall(_plain(text))
+
+
+def phrases_of(text: str) -> list[list[str]]:
+    """The same words, a list for each stretch of text that holds no punctuation but hyphens and the dots of initials."""
+    undotted = re.sub(r"\b([A-Z])\.", r"\1 ", _plain(text))
+    return [words for part in re.split(r"[^\w\s-]+|\n", undotted) if (words := _WORD.findall(part))]
+
+
+def _plain(text: str) -> str:
+    return _APOSTROPHES.sub("", _POSSESSIVE.sub("", fold(text)))
 
 
 def words_of(text: str) -> list[str]:
