@@ -1,6 +1,7 @@
 """Is a name in an answer? Whole words in a row, nearly the same where a name is long, never within a longer name."""
 
 from collections.abc import Iterable
+from functools import cache, lru_cache
 
 from ato.entities.country_names import LONGER_NAMES
 from ato.entities.words import cased_words_of, fold, phrases_of, similarity, words_of
@@ -26,19 +27,18 @@ def any_name_in(names: Iterable[str], answer: str) -> bool:
     a negation, or within a longer name of another place (Guinea in Papua New Guinea), does not count.
     """
     cased = cased_words_of(answer)
-    words = [word.lower() for word in cased]
-    golds = {tuple(gold): name for name in names if (gold := _gold(name))}
-    longer = sorted((_gold(name) for name in LONGER_NAMES), key=len, reverse=True)
-    holding = [gold for gold in golds if any(_index(name, list(gold)) is not None for name in longer)]
-    if any(_stands(list(gold), words) for gold in holding):
+    words = tuple(word.lower() for word in cased)
+    golds = {gold: name for name in names if (gold := _gold(name))}
+    holding = [gold for gold in golds if any(_index(place, gold) is not None for place in _longer_names())]
+    if any(_stands(gold, words) for gold in holding):
         return True
-    for name in longer:
-        words = _without(words, name)
+    for place in _longer_names():
+        words = _without(words, place)
     for gold, name in golds.items():
-        if len(gold) == 1 and len(name) <= 4 and name.isupper() and len(name) > 1:
+        if len(gold) == 1 and 1 < len(name) <= 4 and name.isupper():
             if any(cased[i] == fold(name) and word != _MASK for i, word in enumerate(words)):
                 return True
-        elif gold not in holding and _stands(list(gold), words):
+        elif gold not in holding and _stands(gold, words):
             return True
     return False
 
@@ -57,7 +57,7 @@ def any_person_in(names: Iterable[str], answer: str) -> bool:
     return any(_named_in_part(_gold(name), phrase) for name in names for phrase in phrases)
 
 
-def _named_in_part(gold: list[str], phrase: list[str]) -> bool:
+def _named_in_part(gold: tuple[str, ...], phrase: list[str]) -> bool:
     while len(gold) > 1 and gold[-1] in _SUFFIXES:
         gold = gold[:-1]
     if not gold or (len(gold) > 1 and len(gold[-1]) < 3):
@@ -80,7 +80,7 @@ def _named_in_part(gold: list[str], phrase: list[str]) -> bool:
     return False
 
 
-def _belongs(word: str, first_names: list[str]) -> bool:
+def _belongs(word: str, first_names: tuple[str, ...]) -> bool:
     lower = word.lower()
     if (
         word.isupper()
@@ -97,12 +97,18 @@ def _same_surname(surname: str, word: str) -> bool:
     return word == surname or (len(surname) >= _SHORTEST_FUZZY and similarity(surname, word) > THRESHOLD)
 
 
-def _gold(name: str) -> list[str]:
-    words = words_of(name)
+@cache
+def _longer_names() -> tuple[tuple[str, ...], ...]:
+    return tuple(sorted((_gold(name) for name in LONGER_NAMES), key=len, reverse=True))
+
+
+@lru_cache(maxsize=1 << 16)
+def _gold(name: str) -> tuple[str, ...]:
+    words = tuple(words_of(name))
     return words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words
 
 
-def _stands(gold: list[str], words: list[str]) -> bool:
+def _stands(gold: tuple[str, ...], words: tuple[str, ...]) -> bool:
     text, sorted_text = " ".join(gold), " ".join(sorted(gold))
     digits = {word for word in gold if word.isdigit()}
     for i in range(len(words) - len(gold) + 1):
@@ -118,12 +124,12 @@ def _stands(gold: list[str], words: list[str]) -> bool:
     return False
 
 
-def _index(part: list[str], words: list[str]) -> int | None:
+def _index(part: tuple[str, ...], words: tuple[str, ...]) -> int | None:
     return next((i for i in range(len(words) - len(part) + 1) if words[i : i + len(part)] == part), None)
 
 
-def _without(words: list[str], part: list[str]) -> list[str]:
+def _without(words: tuple[str, ...], part: tuple[str, ...]) -> tuple[str, ...]:
     """The words with the part masked, so that the places of the others stay."""
-    while (i := _index(part, words)) is not None:
-        words = [*words[:i], *[_MASK] * len(part), *words[i + len(part) :]]
+    while part[0] in words and (i := _index(part, words)) is not None:
+        words = (*words[:i], *(_MASK,) * len(part), *words[i + len(part) :])
     return words

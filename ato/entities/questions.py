@@ -76,7 +76,10 @@ def _templates() -> dict[str, Template]:
     for line in _TABLE.strip().splitlines():
         head, _, forms = line.partition(": ")
         entity_type, attribute = head.split()
-        *texts, grader, tolerance = (form.strip() for form in forms.split("|"))
+        question, continuation, prefill, relation, short, grader, tolerance = (
+            form.strip() for form in forms.split("|")
+        )
+        texts = question, continuation, prefill, relation, short
         found.append(Template(entity_type, attribute, *texts, grader, float(tolerance)))
     for entity_type in dict.fromkeys(template.entity_type for template in found):
         question = f"Do you know the {entity_type} '{{entity}}'?"

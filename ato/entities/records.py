@@ -240,7 +240,7 @@ def _csv_records(text: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if None in row or None in row.values():
                 raise InputError(f"the row has not {len(columns)} cells", where=where)
             key = row["entity_type"], row["entity"]
-            empty = {"entity": row["entity"], "entity_type": row["entity_type"], "attributes": []}
+            empty: dict[str, Any] = {"entity": row["entity"], "entity_type": row["entity_type"], "attributes": []}
             _, record = records.setdefault(key, (where, empty | {"popularity": row.get("popularity")}))
             record["attributes"].append({name: row[name] for name in _COLUMNS[2:]})
     except csv.Error as error:

@@ -26,6 +26,8 @@ _WORD = re.compile(r"\w+")
 
 def fold(text: str) -> str:
     """The text with accents and typographic letters written as plain ones; case stays."""
+    if text.isascii():
+        return text
     decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 

@@ -24,7 +24,7 @@ def tokens(name: str) -> int:
 
 
 def test_names_are_new_and_matched_one_to_one_on_tokens_and_nearly_on_characters():
-    real = ONE + TWO[::2]
+    real = ONE + [entity for i, entity in enumerate(TWO) if (i // 6 + i) % 2]
     made = invent(real, tokens, 12, 0)
     by_id = {entity.entity_id: entity for entity in real}
     matched = [by_id[entity.source.split()[-1]] for entity in made]

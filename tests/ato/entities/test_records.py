@@ -61,7 +61,11 @@ def test_a_missing_value_is_no_attribute_and_values_of_one_name_are_joined():
     [
         ({"human": "Q1", "humanLabel": "P", "teamslist": "X, Y", "recent_mass": "90"}, "player", {"teams_list": "X, Y", "weight": "90"}),
         ({"film": "Q1", "filmLabel": "F", "cast_list": "A, B", "release_year": "1999"}, "movie", {"cast": "A, B", "release_year": "1999"}),
-        ({"cityLabel": "C", "countryLabel": "Chad", "loc": "Point(1 2)", "above_sea_meters": "3"}, "city", {"country": "Chad", "location": "Point(1 2)", "elevation": "3"}),
+        (
+            {"cityLabel": "C", "countryLabel": "Chad", "loc": "Point(1 2)", "above_sea_meters": "3"},
+            "city",
+            {"country": "Chad", "location": "Point(1 2)", "elevation": "3"},
+        ),
         ({"songLabel": "S", "albumLabel": "A", "publicationYear": "1970"}, "song", {"album": "A", "publication_year": "1970"}),
     ],
 )  # fmt: skip

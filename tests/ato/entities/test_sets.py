@@ -16,9 +16,9 @@ def facts(set_name: str, name: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("set_name", "name", "expected"),
     [
-        ("cities", "Paris", {"country": "France"}),
+        pytest.param("cities", "Paris", {"country": "France"}, marks=pytest.mark.slow),
         ("countries", "Kenya", {"capital": "Nairobi", "continent": "Africa"}),
-        ("films", "Skyfall", {"directors": "Sam Mendes", "release_year": "2012"}),
+        pytest.param("films", "Skyfall", {"directors": "Sam Mendes", "release_year": "2012"}, marks=pytest.mark.slow),
         ("people", "Jules Verne", {"birth_year": "1828", "occupation": "writer"}),
         ("works", "2001: A Space Odyssey", {"creator": "Stanley Kubrick", "year": "1968"}),
     ],
