@@ -94,7 +94,7 @@ def _belongs(word: str, first_names: tuple[str, ...]) -> bool:
 
 
 def _same_surname(surname: str, word: str) -> bool:
-    return word == surname or (len(surname) >= _SHORTEST_FUZZY and similarity(surname, word) > THRESHOLD)
+    return word == surname or (len(surname) >= _SHORTEST_FUZZY and _near(surname, word))
 
 
 @cache
@@ -119,9 +119,14 @@ def _stands(gold: tuple[str, ...], words: tuple[str, ...]) -> bool:
             return True
         if len(text) < _SHORTEST_FUZZY or {word for word in window if word.isdigit()} != digits:
             continue
-        if max(similarity(text, " ".join(window)), similarity(sorted_text, " ".join(sorted(window)))) > THRESHOLD:
+        if _near(text, " ".join(window)) or _near(sorted_text, " ".join(sorted(window))):
             return True
     return False
+
+
+def _near(a: str, b: str) -> bool:
+    """Similarity above the threshold; names of unlike lengths cannot reach it and are not compared."""
+    return 200.0 * min(len(a), len(b)) > THRESHOLD * (len(a) + len(b)) and similarity(a, b) > THRESHOLD
 
 
 def _index(part: tuple[str, ...], words: tuple[str, ...]) -> int | None:
