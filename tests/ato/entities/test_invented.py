@@ -50,3 +50,10 @@ def test_what_cannot_be_matched_is_left_out_and_not_forced():
     assert invent(ONE, lambda name: hash(name) if name not in {e.name for e in ONE} else -1, 5, 0) == []
     with pytest.raises(SettingsError, match="cannot be invented"):
         invent(ONE, tokens, -1, 0)
+
+
+def test_names_to_avoid_are_not_made():
+    first = {entity.name for entity in invent(ONE, tokens, 9, 0)}
+    again = {entity.name for entity in invent(ONE, tokens, 9, 0, avoid=[name.upper() for name in first])}
+    assert len(again) == 9
+    assert not first & again
