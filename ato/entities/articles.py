@@ -95,7 +95,7 @@ def _occupations(description: str) -> list[str]:
     if office := _OFFICE.search(description):
         return [office[1].lower()]
     words = _CLAUSE.split(description)[0].split()
-    if len(words) == 1:
+    if len(words) == 1 and not _CLAUSE.search(description):
         return [words[0].lower()]
     first = next((i for i, word in enumerate(words) if word[:1].islower() and word != "and"), None)
     if first is None or _CLAUSE.search(description):

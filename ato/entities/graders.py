@@ -26,7 +26,7 @@ _GENRES = {
     "biography": "biographical",
     "comedies": "comedy",
     "hip hop music": "hip hop",
-    "docu": "documentary",
+    "animated": "animation",
 }
 
 

@@ -14,7 +14,9 @@ _CANDIDATES = 96
 _VOWELS = frozenset("aeiouyAEIOUYàáâãäåæèéêëìíîïòóôõöøùúûüýāēīōūăěőű")
 
 
-def invent(entities: Iterable[Entity], tokens: Callable[[str], int], n: int, seed: int) -> list[Entity]:
+def invent(
+    entities: Iterable[Entity], tokens: Callable[[str], int], n: int, seed: int, avoid: Iterable[str] = ()
+) -> list[Entity]:
     """At most n invented entities of each type, none with the name of a given one.
 
     A name of several words takes each word from the same place of another name with as many words; a name of one word takes
@@ -27,6 +29,7 @@ def invent(entities: Iterable[Entity], tokens: Callable[[str], int], n: int, see
         tokens: tokens of a name as the prompts hold it.
         n: how many of each type.
         seed: of the draw.
+        avoid: further names that are real, such as those of the set that the entities were drawn from.
 
     Raises:
         SettingsError: n is negative.
@@ -34,7 +37,7 @@ def invent(entities: Iterable[Entity], tokens: Callable[[str], int], n: int, see
     if n < 0:
         raise SettingsError(f"{n} entities cannot be invented", cure="invent 0 or more")
     real = sorted((entity for entity in entities if not entity.invented), key=lambda entity: _key(entity, seed))
-    taken = {entity.name.casefold() for entity in real}
+    taken = {name.casefold() for name in (*(entity.name for entity in real), *avoid)}
     made: list[Entity] = []
     for entity_type in sorted({entity.entity_type for entity in real}):
         of_type = [entity for entity in real if entity.entity_type == entity_type]

@@ -3,7 +3,7 @@
 import re
 
 _NUMBER = re.compile(
-    r"(?<![\w.])(?P<sign>(?<![\d)])[-−–])?(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
+    r"(?<![\w.])(?P<sign>(?<![\d)])[-−–])?(?P<number>\d{1,3}(?:[,\u202f\u00a0 ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
     r"(?!\d|(?:s|st|nd|rd|th)\b)"
     r"(?:\s*(?P<scale>thousand|million|billion|mln|bn|[kKM](?![\w²³])))?"
     r"(?:\s*(?P<before_christ>BCE?\b|B\.C\.))?"
@@ -12,14 +12,17 @@ _SCALES = {"thousand": 1e3, "k": 1e3, "million": 1e6, "mln": 1e6, "m": 1e6, "bil
 _HOURS = re.compile(
     r"(?<![\w.])(\d+)\s*(?:h|hrs?|hours?)\b[\s,]*(?:and\s+)?(?:(\d+)\s*(?:m|mins?|minutes?)?\b)?", re.IGNORECASE
 )
+_CLOCK = re.compile(r"(?<![\w:.])(\d):([0-5]\d)(?::[0-5]\d)?(?![\w:])")
+_RANGE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*(?:to|or|-|–)\s*(\d+(?:\.\d+)?)\s*(thousand|million|billion)\b")
+_SECONDS = re.compile(r"\b\d+\s*(?:s|secs?|seconds?)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[^\d\s][.!?])\s+(?=[A-Z])|(?<=\d[.!?])\s+(?=[A-Z])|\n+")
 _ABBREVIATION = re.compile(r"\b(?:St|Mt|Ft|approx|ca|c|est|pop|No|B\.C|A\.D)\.$", re.IGNORECASE)
 _COORDINATE = re.compile(
-    r"(?<![\w.])(?P<sign>[-−+–])?\s?(?P<degrees>\d{1,3}(?:\.\d+)?)(?![\d.]*\d)\s*"
+    r"(?:\b(?P<front>[NSEW])\s*)?(?<![\d.])(?P<sign>[-−+–])?\s?(?P<degrees>\d{1,3}(?:\.\d+)?)(?![\d.]*\d)\s*"
     r"(?:(?P<unit>°|º|degrees?\b|deg\b)\s*"
     r"(?:(?P<minutes>\d{1,2}(?:\.\d+)?)\s*(?:['′’]|minutes?\b|min\b)\s*"
     r"(?:(?P<seconds>\d{1,2}(?:\.\d+)?)\s*(?:\"|″|”|''|′′|seconds?\b|sec\b)\s*)?)?)?"
-    r"(?P<side>[NSEW](?![\w])|(?i:north|south|east|west)(?![\w]))?"
+    r"(?(front)|(?P<side>[NSEW](?![\w])|(?i:north|south|east|west)(?![\w]))?)"
 )
 
 
@@ -29,8 +32,8 @@ def numbers_in(text: str) -> list[float]:
     Ordinals (``19th``), decades (``1950s``) and digits within words are none.
     """
     found = []
-    for match in _NUMBER.finditer(text):
-        value = float(match["number"].replace(",", "")) * _SCALES.get((match["scale"] or "").lower(), 1.0)
+    for match in _NUMBER.finditer(_RANGE.sub(r"\1 \3 \2 \3", text)):
+        value = float(re.sub(r"[^\d.]", "", match["number"])) * _SCALES.get((match["scale"] or "").lower(), 1.0)
         found.append(-value if match["sign"] or match["before_christ"] else value)
     return found
 
@@ -41,12 +44,13 @@ def numbers_of_answer(text: str) -> list[float]:
 
 
 def minutes_of_answer(text: str) -> list[float]:
-    """The same, with ``1 hour 45 minutes`` or ``1h45`` as minutes."""
+    """The same, with ``1 hour 45 minutes``, ``1h45`` or ``1:45`` as minutes."""
 
     def in_minutes(match: re.Match[str]) -> str:
         return f" {60 * int(match[1]) + int(match[2] or 0)} minutes "
 
-    return numbers_of_answer(_HOURS.sub(in_minutes, text))
+    text = _CLOCK.sub(in_minutes, text)
+    return numbers_of_answer(_HOURS.sub(in_minutes, _SECONDS.sub(" ", text)))
 
 
 def point(text: str) -> tuple[float, float] | None:
@@ -65,7 +69,7 @@ def coordinates_in(text: str) -> tuple[float, float] | None:
     unlabelled = []
     for match in _COORDINATE.finditer(text):
         value = float(match["degrees"]) + float(match["minutes"] or 0) / 60 + float(match["seconds"] or 0) / 3600
-        side = (match["side"] or "")[:1].upper()
+        side = (match["front"] or match["side"] or "")[:1].upper()
         value = -value if side in ("S", "W") or (not side and match["sign"] in ("-", "−", "–")) else value
         if side in ("N", "S"):
             latitude = value if latitude is None else latitude

@@ -31,6 +31,7 @@ _ANYWHERE = (
     # does not know
     "not familiar with", "i'm not familiar", "not aware of", "i'm not aware", "i am not aware", "not sure", "i do not know", "i don't know",
     "i do not recognize", "i don't recognize", "there doesn't seem to be any", "i believe you",
+    "i have no idea", "no one knows", "nobody knows", "do you mean",
 )  # fmt: skip
 _PREFIXES = (
     "i'm sorry", "i am sorry", "i'm really sorry", "i am really sorry", "sorry", "i apologize", "my apologies", "as an ai", "i'm an ai",
@@ -52,7 +53,24 @@ _CLAUSES = re.compile(
     r"|\bi(?:'m| am| was|'ve been| have been) unable to\b|\bunable to (?:find|provide|answer|determine|verify|identify|locate)\b"
     r"|\b(?:no|never) (?:heard|knowledge) of\b|\bhaven't heard of\b|\bhave not heard of\b"
     r"|, unfortunately\b.*\b(?:not|n't|no)\b|\bunfortunately,? (?:i|there|we|the|it|no)\b.*?\b(?:not|n't|no|cannot|unable)\b"
-    r"|\bnot awar(?:e)\b"
+    r"|\bnot aware\b"
+)
+_NOT = r"(?:not|n't|cannot|never|unable|no|nothing|without|lack)"
+_KNOWING = (
+    r"(?:know|knowledge|information|data|find|found|heard|recall|recogni[sz]e|familiar|determine|answer|access|provide|aware|sure|idea"
+    r"|certain|confirm|verify|help|include|details?|record|identify|locate|tell|say)"
+)
+_SPEAKER = re.compile(  # the speaker, a negation and a word of knowing, in this order and near each other
+    rf"(?:^|[.,;!?\n\"(]\s*|\b(?:but|and|that|sorry|afraid|as|because|apologi[sz]e)\s+)(?:i|we|my|our)\b[^.!?\n]{{0,40}}?"
+    rf"(?:\b|(?<=[a-z])){_NOT}\b[^.!?\n]{{0,40}}?\b{_KNOWING}\b"
+)
+_IMPERSONAL = re.compile(
+    r"\b(?:is|are|was|were|has|have)(?: not|n't)(?: been)?(?: yet| publicly| widely| explicitly| officially| currently| well| clearly)*"
+    r" (?:specified|announced|available|known(?! (?:for|as|to|part|by))|provided|mentioned|documented|disclosed|recorded|clear|stated|given"
+    r"|listed|found|released any|confirmed|determined|enough)\b"
+    r"|\b(?:no|not enough|insufficient|without)(?: \w+){0,3} (?:information|records?|data|details|mentions?|evidence|context|list)\b"
+    r"|\b(?:can|could|would|will) you (?:please )?(?:tell|provide|clarify|give|specify|confirm|elaborate|share|check|be)\b"
+    r"|\bit is (?:not clear|unclear|impossible to)\b|\bcannot be (?:determined|answered|found|identified)\b"
 )
 
 
@@ -65,4 +83,8 @@ def is_refusal(completion: str) -> bool:
     lines = completion.lower().replace("’", "'").replace("‘", "'").splitlines()
     text = "\n".join(" ".join(line.split()) for line in lines)
     opening = text.lstrip(" \n\"'*-.:")
-    return opening.startswith(_PREFIXES) or any(phrase in text for phrase in _ANYWHERE) or bool(_CLAUSES.search(text))
+    return (
+        opening.startswith(_PREFIXES)
+        or any(phrase in text for phrase in _ANYWHERE)
+        or any(pattern.search(text) for pattern in (_CLAUSES, _SPEAKER, _IMPERSONAL))
+    )

@@ -26,13 +26,25 @@ _WORD = re.compile(r"\w+")
 
 def fold(text: str) -> str:
     """The text with accents and typographic letters written as plain ones; case stays."""
+    if text.isascii():
+        return text
     decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def cased_words_of(text: str) -> list[str]:
     """The words of a text, folded, with their case; ``Kubrick's`` is Kubrick, ``O'Neill`` ONeill, ``d.c.`` two words."""
-    return _WORD.findall(_APOSTROPHES.sub("", _POSSESSIVE.sub("", fold(text))))
+    return _WORD.findall(_plain(text))
+
+
+def phrases_of(text: str) -> list[list[str]]:
+    """The same words, a list for each stretch of text that holds no punctuation but hyphens and the dots of initials."""
+    undotted = re.sub(r"\b([A-Z])\.", r"\1 ", _plain(text))
+    return [words for part in re.split(r"[^\w\s-]+|\n", undotted) if (words := _WORD.findall(part))]
+
+
+def _plain(text: str) -> str:
+    return _APOSTROPHES.sub("", _POSSESSIVE.sub("", fold(text)))
 
 
 def words_of(text: str) -> list[str]:

@@ -63,7 +63,7 @@ def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> li
         )
     if not settings.n_invented:
         return drawn
-    made = invent(drawn, n_tokens, settings.n_invented, settings.seed)
+    made = invent(drawn, n_tokens, settings.n_invented, settings.seed, [entity.name for entity in kept])
     wanted = settings.n_invented * len({entity.entity_type for entity in drawn})
     if len(made) < wanted:
         say("entities", f"only {len(made)} of {wanted} invented names match a real one in tokens")
