@@ -12,8 +12,8 @@ from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap
 from ato.numerics.counter_rng import uniforms
 
 BASELINES = ("n_tokens", "n_characters", "popularity", "token_frequency", "confidence", "linear_probe")
-"""Names of the scores that stand beside every latent: tokens and characters of the name, popularity, mean log-frequency of
-its tokens, mean log-probability of the model's own answer, and the probe on the residual."""
+"""What stands beside every latent: tokens and characters of the name, popularity, frequency of its tokens, the model's own
+mean log-probability of its answer, and the probe on the residual."""
 CONFOUNDED_ABOVE = 0.6
 """AUROC of the token count alone above which a result is said to be confounded by length."""
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -127,7 +127,7 @@ def check_length(
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """A linear probe's log-odds of the first class."""
+    """A linear probe's log-odds of the first class; ``score_probe`` measures them, since train decides their direction."""
 
     scores: np.ndarray
     """[n] of validation and test entities; NaN on train, whose entities it was fitted on, and without a probe."""
@@ -135,6 +135,14 @@ class ProbeScores:
     """Inverse penalty that cross-validation on train chose; None without a probe."""
     reason: str = ""
     """Why there is no probe."""
+
+
+def score_probe(probe: ProbeScores, groups: EntityGroups, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> BaselineScore:
+    """The probe's AUROC on test; missing where there is no probe."""
+    orientation = 0 if probe.c is None else 1
+    missing = int((np.isnan(probe.scores) & groups.members("test")).sum())
+    found = oriented_auroc(probe.scores, groups, "test", orientation, bootstrap)
+    return BaselineScore("linear_probe", orientation, found, missing)
 
 
 def linear_probe(residuals: np.ndarray, groups: EntityGroups, seed: int = 0) -> ProbeScores:
