@@ -175,3 +175,28 @@ def test_groups_are_made_of_words_and_refuse_what_they_do_not_know():
         EntityGroups.of(["0a"], ["city"], ["known"], ["dev"])
     with pytest.raises(InputError, match="hexadecimal"):
         EntityGroups.of(["Paris"], ["city"], ["known"], ["train"])
+
+
+def test_no_entity_and_no_active_latent_are_no_failure():
+    groups = make_groups()
+    nothing = triplets(np.zeros((groups.n, D_SAE), dtype=np.float32))
+    scores = LatentScores(D_SAE, groups, PERMUTATIONS)
+    scores.update(np.zeros(0, dtype=int), triplets(np.zeros((0, D_SAE))))
+    assert scores.n_seen == 0
+    assert np.isnan(scores.scores().strength).all()
+    scores.update(np.arange(groups.n), nothing)
+    assert not scores.scores().strength.any()
+    assert np.isnan(scores.fisher_p().over_types).all()
+    assert not scores.null_maxima().over_types.any()
+
+
+def test_entities_of_neither_class_count_for_nothing():
+    groups = make_groups()
+    dense = dense_activations(groups)
+    left_out = groups.label == -1
+    other = dense.copy()
+    other[left_out] = 9
+    first, second = accumulated(groups, dense), accumulated(groups, other)
+    np.testing.assert_array_equal(first.scores().separation, second.scores().separation)
+    np.testing.assert_array_equal(first.firing_rate(), second.firing_rate())
+    assert first.n_entities("train").sum() == groups.members("train").sum()
