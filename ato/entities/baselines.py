@@ -144,7 +144,7 @@ def score_probe(probe: ProbeScores, groups: EntityGroups, bootstrap: Bootstrap =
     orientation = 0 if probe.c is None else 1
     missing = int((np.isnan(probe.scores) & groups.members("test")).sum())
     found = oriented_auroc(probe.scores, groups, "test", orientation, bootstrap)
-    return BaselineScore("linear_probe", orientation, found, missing)
+    return BaselineScore("probe", orientation, found, missing)
 
 
 def linear_probe(residuals: np.ndarray, groups: EntityGroups, seed: int = 0) -> ProbeScores:

@@ -16,7 +16,7 @@ GRADED = """select
     count(*) filter (a.sample > 0 and a.grade = 'correct') as n_correct,
     count(*) filter (a.sample > 0 and a.grade = 'abstain') as n_abstain,
     sum(a.log_probability) filter (a.sample = 0) as log_probability,
-    sum(a.n_tokens) filter (a.sample = 0) as n_tokens
+    (sum(a.n_tokens) filter (a.sample = 0))::bigint as n_tokens
 from entities as e
 left join (from entity_answers where answering = $answering) as a using (collection, entity_id)
 where e.entity_set = $entity_set and e.collection = $collection
@@ -54,10 +54,16 @@ def _row(graded: list[dict[str, Any]], rule: LabelRule, n_samples: int) -> dict[
     n_tokens = sum(row["n_tokens"] for row in asked)
     return {
         "entity_id": graded[0]["entity_id"],
-        "label": "invented" if graded[0]["invented"] else label(right, n_samples, rule),
+        "label": _label(graded[0]["invented"], right, n_samples, rule),
         "n_asked": len(asked),
         "n_right": sum(count >= rule.min_right_samples for count in right.values()),
         "share_correct": sum(right.values()) / n if n else None,
         "share_abstain": sum(row["n_abstain"] for row in asked) / n if n else None,
         "confidence": min(0.0, sum(row["log_probability"] for row in asked) / n_tokens) if n_tokens else None,
     }
+
+
+def _label(invented: bool, right: dict[str, int], n_samples: int, rule: LabelRule) -> str:
+    if invented:
+        return "invented"
+    return label(right, n_samples, rule) if right else "not_asked"

@@ -130,7 +130,7 @@ TABLES = (
             LABELLING,
             ANSWERING,
             ENTITY,
-            Column("label", string, "known, unknown or between; invented for invented entities"),
+            Column("label", string, "known, unknown or between; invented for invented entities, not_asked where no attribute has a question"),
             Column("n_asked", int32, "attributes asked", minimum=0),
             Column("n_right", int32, "attributes that it knows: enough samples are right", minimum=0),
             Column("share_correct", float64, "share of all samples that are right", nullable=True, minimum=0, maximum=1),
