@@ -1,8 +1,9 @@
-"""Answers of a model to questions about entities: generated tokens a second against transformers' own ``generate``.
+"""Entities: generated tokens a second against transformers' own ``generate``, and latent scores in one pass.
 
 Both answer the same questions, of unequal lengths, with as many rows at a time and with the same number of new tokens:
 greedy, and one greedy beside ten drawn answers. The peer pads on the left and runs a prompt once for each of its
-answers. Timed in the precision that the model runs fastest in, compared in float32.
+answers. Timed in the precision that the model runs fastest in, greedy answers compared in float32. The latent scores
+are described in ``benchmarks.entity_latents``.
 """
 
 import sys
@@ -13,6 +14,7 @@ import torch
 
 from ato.models import LanguageModel, load_model
 from ato.models.generation import Completion, Decoding, generate
+from benchmarks.entity_latents import latent_scores_benchmark
 from benchmarks.measurement import Measurement, rate
 from benchmarks.program import run
 from benchmarks.shaped_model import SMALL, shaped_model
@@ -27,6 +29,12 @@ QUESTIONS = (
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
+    """Figures of answers and of latent scores."""
+    yield from answers(quick)
+    yield from latent_scores_benchmark(quick)
+
+
+def answers(quick: bool) -> Iterator[Measurement]:
     """Figures on the embedded model, or on a small random one."""
 
     def model_in(dtype: str) -> LanguageModel:
