@@ -7,7 +7,7 @@ from scipy import stats
 
 from ato.errors import LayerError, ModelError, NonFiniteError, SettingsError
 from ato.models import LanguageModel, load_model, pad
-from ato.models.generation import Completion, Decoding, GenerationEdit, completion_text, end_ids, generate
+from ato.models.generation import Completion, Decoding, GenerationEdit, _bisected, completion_text, end_ids, generate
 from tests.tiny_models import FAMILIES, save_tiny_model
 
 GREEDY = Decoding(max_new_tokens=12, batch_size=8)
@@ -138,6 +138,14 @@ def test_draws_follow_the_softmax_of_the_logits(llama, prompts):
     rare = expected < 5
     pooled = [np.append(x[~rare], x[rare].sum()) for x in (counts, expected)]
     assert stats.chisquare(*pooled).pvalue > 1e-3
+
+
+def test_rounding_errors_tip_hardly_any_draw():
+    generator = torch.Generator().manual_seed(0)
+    p = (2 * torch.randn(1, 5000, generator=generator)).softmax(1).expand(4000, -1)
+    error = 1 + 1e-5 * torch.randn(4000, 5000, generator=generator)
+    uniform = torch.rand(4000, 13, generator=generator, dtype=torch.float64)
+    assert (_bisected(p, uniform) != _bisected(p * error, uniform)).float().mean() < 1e-3
 
 
 def test_draws_depend_on_seed_prompt_and_sample_alone(llama, prompts):
