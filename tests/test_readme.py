@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.commands.show import EXAMPLES
+from flows.commands.show import ENTITY_EXAMPLES, EXAMPLES
 from flows.settings import Settings, load_settings
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import run_select
@@ -70,7 +70,7 @@ def test_the_python_of_the_readme_runs_and_is_what_mypy_reads(tmp_path, monkeypa
     assert "verdict" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("query", EXAMPLES)
+@pytest.mark.parametrize("query", [*EXAMPLES, *ENTITY_EXAMPLES])
 def test_the_readme_shows_the_queries_that_the_summary_offers(query, tmp_path):
     assert f'ato sql "{query}"' in README
     assert run_select(connect(tmp_path / "w"), query) is not None

@@ -33,6 +33,15 @@ EXAMPLES = (
 )
 """Three queries to try; README has them too."""
 
+ENTITY_EXAMPLES = (
+    "select entity_type, label, count(*) as entities, avg(n_tokens) as tokens from entity_knowledge group by all order by all",
+    "select direction, layer, feature_id, auroc, auroc_low, auroc_high, q, best_baseline, best_baseline_auroc, beats_baselines "
+    "from entity_latent_ranking where contrast = 'known_unknown' and entity_type = 'all' order by direction, rank limit 10",
+    "select direction, source_layer, target_layer, carried, r2, r2_identity, verdict_text from entity_latent_transport "
+    "where contrast = 'known_unknown' and rank = 1 order by direction, method, source_layer",
+)
+"""The same about entities, for those who have asked about some."""
+
 
 def show_summary(collection: str) -> None:
     """Print the summary of a collection."""
@@ -73,10 +82,14 @@ def summary(collection: str, width: int) -> Iterator[Any]:
     yield from _titled("What each stage took", _cost(collection))
     yield Text(f"\nTables: {_place(Warehouse())}", no_wrap=True, overflow="ignore")
     yield Text("List them with `ato tables`, query them:")
-    for query in EXAMPLES:
+    for query in (*EXAMPLES, *(ENTITY_EXAMPLES if _has_entities(collection) else ())):
         yield Text(
             "\n".join(folded_command(f'ato sql "{query}"', width)), style="cyan", no_wrap=True, overflow="ignore"
         )
+
+
+def _has_entities(collection: str) -> bool:
+    return bool(rows(None, "select collection from entities where collection = ? limit 1", [collection]))
 
 
 def folded_command(command: str, width: int) -> list[str]:

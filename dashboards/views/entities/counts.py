@@ -13,7 +13,9 @@ LABELS = {"known": "#0072B2", "between": "#999999", "unknown": "#E69F00", "inven
 """Colour of each label on this page."""
 
 COUNTS = """select
-    entity_type, coalesce(label, 'not asked') as label, count(*) as n_entities,
+    entity_type, coalesce(label, 'not asked') as label,
+    coalesce(list_position(['known', 'between', 'unknown', 'invented'], entity_knowledge.label), 5) as place,
+    count(*) as n_entities,
     count(*) filter (where split = 'train') as n_train,
     count(*) filter (where split = 'validation') as n_validation,
     count(*) filter (where split = 'test') as n_test,
@@ -22,7 +24,7 @@ COUNTS = """select
 from entity_knowledge
 where collection = $collection
 group by all
-order by entity_type, any_value(list_position(['known', 'between', 'unknown', 'invented'], entity_knowledge.label)) nulls last"""
+order by entity_type, place"""
 
 
 def counts(collection: str) -> None:
@@ -47,7 +49,7 @@ def _counts(rows: pl.DataFrame) -> None:
             y=alt.Y("entity_type:N", title=None),
             x=alt.X("n_entities:Q", title="entities", axis=alt.Axis(tickMinStep=1)),
             color=coloured("label", colours, "label").legend(orient="top"),
-            order=alt.Order("label:N"),
+            order=alt.Order("place:Q"),
             tooltip=[
                 "entity_type:N",
                 "label:N",

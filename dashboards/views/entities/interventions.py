@@ -63,7 +63,7 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
         st.warning(f"Damage (fewer right answers and more withheld ones): {told}.")
 
 
-def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart:
+def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(rows).encode(
         y=alt.Y("edit:N", title=None, axis=alt.Axis(labelLimit=260)),
         tooltip=[

@@ -37,7 +37,7 @@ def _layers(rows: pl.DataFrame) -> None:
         column.altair_chart(_chart(own), alt=f"Best separation of each layer, features that favour {direction}")
 
 
-def _chart(rows: pl.DataFrame) -> alt.LayerChart:
+def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     colour = numbered("entity_type", "entity type", rows["entity_type"].n_unique())
     title = "|separation|, train"
     base = alt.Chart(rows).encode(

@@ -96,7 +96,7 @@ def _curves(rows: pl.DataFrame) -> None:
         st.altair_chart(_chart(rows.filter(pl.col("method") == method)), alt=f"r2 by source layer, {method}")
 
 
-def _chart(rows: pl.DataFrame) -> alt.LayerChart:
+def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     lowest = max(LEAST_R2, min(0.0, *rows["r2_low"].drop_nulls(), *rows["r2"].drop_nulls()))
     scale = alt.Scale(domain=[lowest, 1], clamp=True, nice=False)
     y = partial(alt.Y, title="r2 of the activation", scale=scale)
