@@ -22,6 +22,7 @@ NAMES = (
     "features",
     "sae_training",
     "causal",
+    "entities",
     "collection",
     "storage",
     "sql",

@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 PLAIN, FOR_SELECTED = (load_settings("demo", [f"operators.methods=[ridge{more}]"]) for more in ("", ", rrr_features"))
 
 
+IN_PIPELINE = [name for name, stage in STAGES.items() if not stage.on_demand]
+
+
 def names(flow: str, settings: Settings) -> list[str]:
     return [stage.name for stage in stages_of(flow, settings)]
 
@@ -30,6 +33,13 @@ def imported(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     return plain | {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+def test_the_pipeline_leaves_out_studies_on_demand_which_no_event_starts_and_no_stage_needs():
+    on_demand = {name for name, stage in STAGES.items() if stage.on_demand}
+    assert on_demand == {"entities"}
+    assert not any(STAGES[name].starts_after for name in on_demand)
+    assert not on_demand & {needed for stage in STAGES.values() for needed in stage.needs}
 
 
 def test_the_registry_imports_nothing_heavy():
@@ -99,12 +109,13 @@ def test_a_flow_runs_the_stages_that_it_needs_directly_or_not():
     assert names("operators", PLAIN) == ["collect", "operators"]
     assert names("evaluate", PLAIN) == ["collect", "saes", "operators", "evaluate"]
     assert names("evaluate", FOR_SELECTED) == ["collect", "saes", "features", "operators", "evaluate"]
-    assert names("pipeline", PLAIN) == list(STAGES)
+    assert names("entities", PLAIN) == ["collect", "saes", "features", "operators", "entities"]
+    assert names("pipeline", PLAIN) == IN_PIPELINE
 
 
 def test_the_pipeline_leaves_out_what_the_settings_make_impossible():
     other_site = load_settings("demo", ["collect.site=mlp_out"])
-    assert names("pipeline", other_site) == [name for name in STAGES if name != "causal"]
+    assert names("pipeline", other_site) == [name for name in IN_PIPELINE if name != "causal"]
     assert names("causal", other_site)[-1] == "causal", "whoever asks for it by name is told why"
 
 

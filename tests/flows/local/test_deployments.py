@@ -50,7 +50,7 @@ def test_each_flow_is_started_once_by_the_events_of_a_study(profile):
     events = [*(spec.event for spec in FLOWS.values()), *joint_triggers()]
     started = sorted(name for event in events for name in starts(event, **labels(settings)))
     twice = ["report"] if settings.can_intervene else []  # after evaluate and after causal; unchanged it is not redrawn
-    assert started == sorted([*(set(STAGES) - {"collect"}), *twice])
+    assert started == sorted([*(name for name, stage in STAGES.items() if stage.starts_after), *twice])
 
 
 def test_schedules_are_said_with_their_state():
