@@ -21,16 +21,22 @@ OUTCOMES = {
     "kl": "KL on ordinary text (nats per token)",
 }
 """Outcome as the tables have it -> name and unit."""
+TEXT = "text"
+"""In place of a class of entities: sequences of ordinary text."""
+FEWEST_DRAWS = 19
+"""With fewer random draws no change can be told from theirs: p is above 0.05 whatever comes out."""
 
-DONE = "select distinct outcome from entity_intervention_summary where collection = $collection"
+DONE = "select distinct outcome from entity_intervention_summary where collection = $collection and change is not null"
 
 EFFECTS = """select
-    intervention || ' ' || direction || if(position = '', '', ' at ' || position) as edit,
-    label, intervention, direction, position, strength, outcome, n_entities, unedited, change, change_low, change_high,
-    n_draws, control_mean, control_sd, control_low, control_high, p_control, beyond_controls, is_damage
+    intervention || ' ' || direction || coalesce(': layer ' || layer || ', latent ' || feature_id, '')
+        || if(position != '' and min(nullif(position, '')) over () != max(position) over (), ' at ' || position, '') as edit,
+    label, intervention, direction, layer, feature_id, position, strength, outcome, n_entities, unedited, change, change_low, change_high,
+    n_draws, control_mean, control_sd, control_low, control_high, p_control, beyond_controls, is_damage,
+    sae, entity_set
 from entity_intervention_summary
 where collection = $collection and outcome = $outcome
-order by label, edit"""
+order by label, intervention, direction, position"""
 
 
 def interventions(collection: str) -> None:
@@ -42,21 +48,36 @@ def interventions(collection: str) -> None:
         filled(EFFECTS, collection=collection, outcome=outcome),
         partial(_effects, str(outcome)),
         empty=EMPTY,
-        note="Mean change on test entities against the same entities unedited, with paired 95 % intervals by entity; "
-        "strengths were chosen on validation. Grey band: random features of equal layer, firing rate and decoder norm, "
-        "mean of the draws and two of their standard deviations either way; p: share of draws that change as much. Fewer "
-        "right answers together with more withheld ones are damage, not control.",
+        note="The latent that was ranked first for known or unknown is steered (added, in units of the residual's norm), "
+        "ablated, or removed from the weights (orthogonalise). Mean change on test entities against the same entities "
+        "unedited, with paired 95 % intervals by entity; strengths were chosen on validation. Grey band: random features of "
+        "equal layer, firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "
+        "(1 + draws that change as much) / (1 + draws). Fewer right answers together with more withheld ones are damage, "
+        "not control.",
     )
 
 
 def _effects(outcome: str, rows: pl.DataFrame) -> None:
     title = f"change of {OUTCOMES[outcome]}"
     damage = rows.filter(pl.col("is_damage"))
+    rows = rows.filter(pl.col("change").is_not_null())
+    if rows.is_empty():
+        st.info("Not measured.")
+        return
     labels = rows["label"].unique(maintain_order=True).to_list()
     for label, column in zip(labels, st.columns(len(labels))):
-        column.markdown(f"**{label}** entities")
+        column.markdown("ordinary text" if label == TEXT else f"**{label}** entities")
         column.altair_chart(
-            _chart(rows.filter(pl.col("label") == label), title), alt=f"{title} of {label} entities by intervention"
+            _chart(rows.filter(pl.col("label") == label), title), alt=f"{title}, {label}, by intervention"
+        )
+    entities = rows.filter(pl.col("label") != TEXT)
+    if not entities.is_empty():
+        n, draws = entities["n_entities"].max(), entities["n_draws"].max()
+        few = f": too few to tell a change from theirs, which takes {FEWEST_DRAWS}" if draws < FEWEST_DRAWS else ""
+        where = ", ".join(f"`{place}`" for place in entities["position"].unique(maintain_order=True) if place)
+        st.caption(
+            f"Up to {n:,} test entities a class of `{entities['entity_set'][0]}`; {draws:,} random draws{few}; "
+            f"edited at {where or 'no position'}."
         )
     if not damage.is_empty():
         told = "; ".join(f"{row['edit']} on {row['label']} entities" for row in damage.iter_rows(named=True))
@@ -65,7 +86,7 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
 
 def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(rows).encode(
-        y=alt.Y("edit:N", title=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("edit:N", title=None, sort=rows["edit"].to_list(), axis=alt.Axis(labelLimit=300)),
         tooltip=[
             "edit:N",
             number("change", "change"),
@@ -77,7 +98,8 @@ def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
             number("control_sd", "controls, sd"),
             number("n_draws", "draws", "d"),
             number("p_control", "p"),
-            number("n_entities", "entities", ",d"),
+            number("n_entities", "entities (KL: sequences)", ",d"),
+            "position:N",
         ],
     )
     labels = {label: LABELS[label] for label in rows["label"].unique() if label in LABELS}

@@ -16,11 +16,11 @@ OFFERED = 2000
 ENTITIES = """select entity_id, name || ' (' || entity_type || ')' as shown
 from entity_knowledge
 where collection = $collection and ($entity_type is null or $entity_type = 'all' or entity_type = $entity_type)
-order by label is null, label = 'invented', popularity desc nulls last, name, entity_id
+order by label is null, label in ('invented', 'not_asked'), popularity desc nulls last, name, entity_id
 limit $offered"""
 
 FACTS = """select
-    entity_type, name, coalesce(label, 'not asked') as label, n_right, n_asked, share_correct, share_abstain, confidence,
+    entity_type, name, replace(coalesce(label, 'not_asked'), '_', ' ') as label, n_right, n_asked, share_correct, share_abstain, confidence,
     split, popularity, n_tokens, n_characters, token_frequency, invented, source, rule, entity_id
 from entity_knowledge
 where collection = $collection and entity_id = $entity_id"""
@@ -68,11 +68,12 @@ def one_entity(about: dict[str, object]) -> None:
         )
     with right:
         panel(
-            "Its active features",
+            "Its features",
             filled(ACTIVE, **about, entity_id=entity_id),
             _active,
-            empty=EMPTY,
-            note="Activations of the ranked features at the chosen prompt and position; 0 where one is silent.",
+            empty="No activations of this entity: run `ato run entities`, or choose another prompt.",
+            note="Activations of the ranked features at the chosen prompt and position; 0 where one is silent. `higher on`: "
+            "the class that a feature favours on train.",
         )
 
 
