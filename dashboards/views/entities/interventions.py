@@ -23,6 +23,7 @@ OUTCOMES = {
 """Outcome as the tables have it -> name and unit."""
 TEXT = "text"
 """In place of a class of entities: sequences of ordinary text."""
+DRAWN = ("change", "change_low", "change_high", "control_low", "control_high")
 FEWEST_DRAWS = 19
 """With fewer random draws no change can be told from theirs: p is above 0.05 whatever comes out."""
 
@@ -65,10 +66,12 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
         st.info("Not measured.")
         return
     labels = rows["label"].unique(maintain_order=True).to_list()
+    drawn = [value for name in DRAWN for value in rows[name].drop_nulls()]
+    ends = (min(0.0, *drawn), max(0.0, *drawn))  # the same of both classes
     for label, column in zip(labels, st.columns(len(labels))):
         column.markdown("ordinary text" if label == TEXT else f"**{label}** entities")
         column.altair_chart(
-            _chart(rows.filter(pl.col("label") == label), title), alt=f"{title}, {label}, by intervention"
+            _chart(rows.filter(pl.col("label") == label), title, ends), alt=f"{title}, {label}, by intervention"
         )
     entities = rows.filter(pl.col("label") != TEXT)
     if not entities.is_empty():
@@ -84,7 +87,9 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
         st.warning(f"Damage (fewer right answers and more withheld ones): {told}.")
 
 
-def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
+def _chart(rows: pl.DataFrame, title: str, ends: tuple[float, float]) -> alt.LayerChart | alt.FacetChart:
+    scale = alt.Scale(domain=list(ends), nice=True)
+    x = partial(alt.X, title=title, scale=scale)
     base = alt.Chart(rows).encode(
         y=alt.Y("edit:N", title=None, sort=rows["edit"].to_list(), axis=alt.Axis(labelLimit=300)),
         tooltip=[
@@ -106,9 +111,7 @@ def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
     point = base.encode(color=coloured("label", labels, "label").legend(None))
     return alt.layer(
         alt.Chart(rows.head(1)).mark_rule(color="#888888").encode(x=alt.datum(0)),
-        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(
-            x=alt.X("control_low:Q", title=title), x2="control_high:Q"
-        ),
-        point.mark_rule(strokeWidth=2).encode(x=alt.X("change_low:Q", title=title), x2="change_high:Q"),
-        point.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("change:Q", title=title)),
+        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(x=x("control_low:Q"), x2="control_high:Q"),
+        point.mark_rule(strokeWidth=2).encode(x=x("change_low:Q"), x2="change_high:Q"),
+        point.mark_point(filled=True, size=80, opacity=1).encode(x=x("change:Q")),
     ).properties(height=alt.Step(38))

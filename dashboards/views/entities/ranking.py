@@ -54,7 +54,7 @@ def _ranking(first: str, second: str, rows: pl.DataFrame) -> None:
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "top_tokens": st.column_config.ListColumn("promotes", help="Top tokens of the logit lens"),
             "separation": score("separation, train"),
-            "q": st.column_config.NumberColumn("q", format="%.4f"),
+            "q": st.column_config.NumberColumn("q", format="%.2g"),
             "p_max": score("p max"),
             "test_separation": score("separation, test"),
             "test_separation_low": score("from"),
