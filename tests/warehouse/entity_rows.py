@@ -311,10 +311,11 @@ def _activations(latents: Rows) -> Rows:
             sae=f["sae"],
             feature_id=f["feature_id"],
             entity_id=entity_id(kind, i),
-            activation=4.0 / f["rank"] + 0.1 * i if (f["separation"] > 0) == (label_of(i) == "known") else 0.0,
+            activation=4.0 / f["rank"] + 0.1 * i,
         )
         for f in _ranked(latents)
         for kind, i in _all_entities()
+        if (f["separation"] > 0) == (label_of(i) == "known")
     ]
 
 

@@ -42,10 +42,10 @@ ACTIVE = """with ranked as (
     qualify row_number() over (partition by sae, feature_id order by entity_type = 'all' desc, rank, entity_type) = 1
 )
 
-select r.direction, r.rank, r.layer, r.feature_id, a.activation, a.activation > 0 as active, r.auroc, r.top_tokens, r.sae
+select r.direction, r.rank, r.layer, r.feature_id, a.activation, r.auroc, r.top_tokens, r.sae
 from entity_activations as a
 inner join ranked as r using (collection, latent_scoring, contrast, template, position, sae, feature_id)
-where a.collection = $collection and a.entity_id = $entity_id
+where a.collection = $collection and a.entity_id = $entity_id and a.activation > 0
 order by r.direction, r.rank"""
 
 
@@ -68,12 +68,12 @@ def one_entity(about: dict[str, object]) -> None:
         )
     with right:
         panel(
-            "Its features",
+            "Its active features",
             filled(ACTIVE, **about, entity_id=entity_id),
             _active,
-            empty="No activations of this entity: run `ato run entities`, or choose another prompt.",
-            note="Activations of the ranked features at the chosen prompt and position; 0 where one is silent. `higher on`: "
-            "the class that a feature favours on train.",
+            empty="No ranked feature is active on it here; activations come from `ato run entities`.",
+            note="Ranked features that are active on it at the chosen prompt and position, for the class that they favour "
+            "on train; all others are silent there, or it was not read.",
         )
 
 
@@ -121,7 +121,6 @@ def _active(rows: pl.DataFrame) -> None:
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "layer": st.column_config.NumberColumn("layer", format="%d"),
             "activation": score("activation"),
-            "active": st.column_config.CheckboxColumn("active"),
             "auroc": score("AUROC, test"),
             "top_tokens": st.column_config.ListColumn("promotes"),
         },
