@@ -371,7 +371,7 @@ def _transport(latents: Rows, pairs: list[tuple[int, int]]) -> Rows:
 
 def _interventions(saes: Mapping[int, str], intervening: str) -> dict[str, Rows]:
     answers, effects = [], []
-    edits = {("none", ""): {}, ("steer", "random_latent"): {}} | CHANGES
+    edits = {("none", ""): {}, ("steer", "random_latent_for_known"): {}} | CHANGES
     for kind, i in _all_entities():
         if split_of(i) != "test" or label_of(i) not in ("known", "unknown"):
             continue

@@ -75,7 +75,7 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
         )
     entities = rows.filter(pl.col("label") != TEXT)
     if not entities.is_empty():
-        n, draws = entities["n_entities"].max(), entities["n_draws"].max()
+        n, draws = max(entities["n_entities"].to_list()), max(entities["n_draws"].to_list())
         few = f": too few to tell a change from theirs, which takes {FEWEST_DRAWS}" if draws < FEWEST_DRAWS else ""
         where = ", ".join(f"`{place}`" for place in entities["position"].unique(maintain_order=True) if place)
         st.caption(
@@ -88,7 +88,7 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
 
 
 def _chart(rows: pl.DataFrame, title: str, ends: tuple[float, float]) -> alt.LayerChart | alt.FacetChart:
-    scale = alt.Scale(domain=list(ends), nice=True)
+    scale = alt.Scale(domain=list(ends), nice=True) if ends[0] < ends[1] else alt.Scale()
     x = partial(alt.X, title=title, scale=scale)
     base = alt.Chart(rows).encode(
         y=alt.Y("edit:N", title=None, sort=rows["edit"].to_list(), axis=alt.Axis(labelLimit=300)),
