@@ -311,7 +311,7 @@ def stages_table() -> str:
             f"`{name}`",
             spec.does,
             f"`{spec.pool}`",
-            ", or ".join(map(str, spec.starts_after)),
+            "on demand" if stage and stage.on_demand else ", or ".join(map(str, spec.starts_after)),
             f"`{spec.cron}`" if spec.cron else "",
             f"`{stage.page}`" if stage and stage.page else "",
         )
