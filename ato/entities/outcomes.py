@@ -12,6 +12,7 @@ from torch import Tensor
 from ato.errors import SettingsError
 from ato.models.language_model import LanguageModel
 from ato.models.prompt_pass import GenerationEdit, prompt_pass
+from ato.models.shared_prefixes import prompt_ends, sharing_batches
 
 SELF_REPORT_QUESTION = "Are you sure you know the {entity_type} '{entity}'? Answer yes or no."
 """The user's turn."""
@@ -62,8 +63,8 @@ def self_report(
     """
     pair = list(yes_no or yes_no_ids(model.tokenizer))
     found = np.full(len(prompts), np.nan)
-    for numbers in _batches(len(prompts), batch_size):
-        last = prompt_pass(model, [prompts[i] for i in numbers], numbers, edits).last
+    for numbers in sharing_batches(prompts, edits, batch_size):
+        last = prompt_ends(model, [prompts[i] for i in numbers], numbers, edits).last
         yes, no = model.logits(last)[:, pair].double().cpu().numpy().T
         found[numbers] = yes - no
     return found

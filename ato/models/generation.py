@@ -1,12 +1,16 @@
 """Completions of many prompts: greedy and drawn, batched, with keys and values cached and residuals edited.
 
-Prompts are run right-padded, once for all of their completions. Keys and values of their tokens are then put side by
-side, padded on the left, and one token a row is run at a time. Rows that are finished leave the batch.
+1. Prompts are run, what edits leave equal only once. Keys and values of their tokens are put side by side, padded on the
+   left.
+2. All completions of a prompt begin as one row. One token a row is run at a time.
+3. Where the completions of a row choose different tokens, it becomes several rows; those that are finished leave. More
+   rows than fit are continued one part after the other.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +19,7 @@ from torch import Tensor
 from ato.errors import NonFiniteError, SettingsError
 from ato.models.language_model import LanguageModel
 from ato.models.prompt_pass import GenerationEdit, PromptPass, check_prompts, edits_at, prompt_pass
+from ato.models.shared_prefixes import prompt_ends, sharing_batches
 from ato.numerics.counter_rng import uniforms
 
 __all__ = ["Completion", "Decoding", "GenerationEdit", "completion_text", "end_ids", "generate"]
@@ -41,7 +46,7 @@ class Decoding:
     stop_at_newline: bool = False
     """It ends with the first line that is not blank."""
     batch_size: int = 32
-    """Completions that are made at a time."""
+    """Rows that are run at a time: completions that have chosen the same tokens so far are one row."""
     seed: int = 0
     cache: bool = True
     """Keep keys and values; false runs all tokens again at each step, with the same result up to rounding."""
@@ -72,13 +77,15 @@ class Completion:
     """False where ``max_new_tokens`` cut it off."""
 
 
-@dataclass
-class _Row:
-    """A completion in the making."""
+@dataclass(frozen=True)
+class _Branch:
+    """Completions of a prompt that have chosen the same tokens so far: a row that is run."""
 
     prompt: int
-    sample: int
-    tokens: list[int] = field(default_factory=list)
+    key: int
+    """Stands for the prompt's token ids in random draws."""
+    samples: tuple[int, ...]
+    tokens: tuple[int, ...] = ()
     log_probability: float = 0.0
     has_text: bool = False
 
@@ -109,17 +116,12 @@ def generate(
     """
     check_prompts(model, prompts, decoding.max_new_tokens)
     edits_at(model, edits, torch.empty(0), torch.empty(0))  # refuses what is wrong before anything is run
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    samples = range(decoding.n_samples + 1)
-    at_once = max(1, decoding.batch_size // len(samples))
+    samples = tuple(range(decoding.n_samples + 1))
     found: list[Completion] = []
-    for start in range(0, len(order), at_once):
-        chosen = order[start : start + at_once]
-        begun = prompt_pass(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=decoding.cache)
-        rows = [(place, _Row(i, sample)) for place, i in enumerate(chosen) for sample in samples]
-        for first in range(0, len(rows), decoding.batch_size):
-            part = rows[first : first + decoding.batch_size]
-            found += _completions(model, decoding, edits, begun, part)
+    for chosen in sharing_batches(prompts, edits, decoding.batch_size):
+        run = prompt_ends if decoding.cache else prompt_pass
+        begun = run(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=decoding.cache)
+        found += _completions(model, decoding, edits, begun, [_Branch(i, _key(prompts[i]), samples) for i in chosen])
     return sorted(found, key=lambda completion: (completion.prompt, completion.sample))
 
 
@@ -142,107 +144,128 @@ def _completions(
     decoding: Decoding,
     edits: Sequence[GenerationEdit],
     begun: PromptPass,
-    placed: list[tuple[int, _Row]],
+    branches: list[_Branch],
 ) -> Iterator[Completion]:
-    """Continue rows (place in the pass, row) until each is finished."""
-    rows = [row for _, row in placed]
-    places = torch.tensor([place for place, _ in placed], device=model.device)
-    prompts = [begun.run.input_ids[place, : begun.lengths[place]].tolist() for place, _ in placed]
-    keys = np.array([_key(ids) for ids in prompts], dtype=np.uint64)
-    cached = begun.run.keys_values is not None
-    state = (_CachedRows if cached else _WholeRows)(model, edits, begun, places, [row.prompt for row in rows])
+    """Continue the rows of a pass until all of their completions are finished."""
+    made = _WholeRows if begun.run.keys_values is None else _CachedRows
+    state: _CachedRows | _WholeRows = made(model, edits, begun, [branch.prompt for branch in branches])
     texts: dict[int, str] = {}
-    hidden = begun.last[places]
-    for step in range(decoding.max_new_tokens):
-        logits = model.logits(hidden).float()
-        tokens, log_p = _next_tokens(logits, decoding, keys, np.array([row.sample for row in rows]), step)
-        stay = []
-        for i, (row, token, value) in enumerate(zip(rows, tokens.tolist(), log_p.tolist())):
-            row.tokens.append(token)
-            row.log_probability += value
-            ended = _ends(model, decoding, row, texts)
-            if ended or step + 1 == decoding.max_new_tokens:
-                ids = np.array(row.tokens, dtype=np.int64)
-                yield Completion(row.prompt, row.sample, ids, row.log_probability, ended)
+    hidden = begun.last
+    waiting: list[tuple[_CachedRows | _WholeRows, list[int], list[_Branch]]] = []
+    while True:
+        stay: list[tuple[int, _Branch]] = []
+        for row, branch in _continued(model.logits(hidden).float(), decoding, branches):
+            branch, ended = _ends(model, decoding, branch, texts)
+            if ended or len(branch.tokens) == decoding.max_new_tokens:
+                ids = np.array(branch.tokens, dtype=np.int64)
+                for sample in branch.samples:
+                    yield Completion(branch.prompt, sample, ids, branch.log_probability, ended)
             else:
-                stay.append(i)
-        if not stay:
+                stay.append((row, branch))
+        for part in _parts(stay, decoding.batch_size):
+            waiting.append((state, [row for row, _ in part], [branch for _, branch in part]))
+        if not waiting:
             return
-        if len(stay) < len(rows):
-            rows, keys, kept = [rows[i] for i in stay], keys[stay], torch.tensor(stay, device=model.device)
-            tokens = tokens[kept]
-            state.select(kept)
-        hidden = state.step(tokens)
+        before, (state, rows, branches) = len(hidden), waiting.pop()
+        if len(stay) != len(rows) or rows != list(range(before)):  # else no other part needs the state as it is
+            state = state.select(rows)
+        hidden = state.step(torch.tensor([branch.tokens[-1] for branch in branches], device=model.device))
 
 
-def _key(ids: Sequence[int]) -> int:
+def _parts(rows: list[tuple[int, _Branch]], most: int) -> Iterator[list[tuple[int, _Branch]]]:
+    """As few parts of at most so many rows as there can be, of about the same size."""
+    n = -(-len(rows) // most)
+    for i in range(n):
+        yield rows[len(rows) * i // n : len(rows) * (i + 1) // n]
+
+
+def _key(ids: np.ndarray) -> int:
     """64 bits that stand for a prompt in random draws."""
     return int.from_bytes(hashlib.blake2b(np.asarray(ids, dtype="<i8").tobytes(), digest_size=8).digest(), "little")
 
 
+def _continued(logits: Tensor, decoding: Decoding, branches: Sequence[_Branch]) -> Iterator[tuple[int, _Branch]]:
+    """Rows of logits [b, vocabulary] float32, each with one of the branches that it splits into."""
+    rows = [row for row, branch in enumerate(branches) for _ in branch.samples]
+    keys = np.array([branches[row].key for row in rows], dtype=np.uint64)
+    samples = np.array([sample for branch in branches for sample in branch.samples])
+    tokens, log_p = _next_tokens(logits, decoding, rows, (keys, samples, len(branches[0].tokens)))
+    split: dict[tuple[int, int], tuple[list[int], float]] = {}
+    for row, sample, token, value in zip(rows, samples.tolist(), tokens.tolist(), log_p.tolist()):
+        split.setdefault((row, token), ([], value))[0].append(sample)
+    for (row, token), (own, value) in split.items():
+        branch = branches[row]
+        longer, total = (*branch.tokens, token), branch.log_probability + value
+        yield row, replace(branch, samples=tuple(own), tokens=longer, log_probability=total)
+
+
 def _next_tokens(
-    logits: Tensor, decoding: Decoding, keys: np.ndarray, samples: np.ndarray, step: int
+    logits: Tensor, decoding: Decoding, rows: Sequence[int], draws: tuple[np.ndarray, np.ndarray, int]
 ) -> tuple[Tensor, Tensor]:
-    """Token [b] of each row and its log-probability [b], of logits [b, vocabulary] float32."""
-    tokens = logits.argmax(1)
+    """Token [c] of each completion and its log-probability [c].
+
+    Args:
+        logits: [b, vocabulary] float32.
+        decoding: how tokens are drawn.
+        rows: [c] each completion's row of logits.
+        draws: key [c] and sample [c] of each completion, and the step: what its random numbers depend on.
+    """
+    keys, samples, step = draws
+    of = torch.tensor(rows, device=logits.device)
+    tokens = logits.argmax(1)[of]
     if drawn := np.flatnonzero(samples).tolist():
         levels = np.arange((logits.shape[1] - 1).bit_length())
         key = keys[drawn, None], samples[drawn, None]
         uniform = torch.from_numpy(uniforms(decoding.seed, *key, step, levels)).to(logits.device)
-        tokens[drawn] = _bisected((logits[drawn] / decoding.temperature).softmax(1), uniform)
-    log_p = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
+        tokens[drawn] = _bisected((logits / decoding.temperature).softmax(1), uniform, of[drawn])
+    log_p = logits[of, tokens] - logits.logsumexp(1)[of]
     if not bool(log_p.isfinite().all()):
         raise NonFiniteError("the model gives logits that are not finite", cure="edit more weakly, or use float32")
     return tokens, log_p.double()
 
 
-def _bisected(p: Tensor, uniform: Tensor) -> Tensor:
-    """Index [b] drawn from p [b, n], by halving the indices once for each of the uniform numbers [b, log2 n].
+def _bisected(p: Tensor, uniform: Tensor, rows: Tensor) -> Tensor:
+    """Index [c] drawn from p[rows], of p [b, n], by halving the indices once for each uniform number [c, log2 n].
 
     Rounding errors of p move a draw to another index about as often as they are large. With one uniform number for the
     whole cumulative distribution that is so at each of its n steps.
     """
     cdf = torch.nn.functional.pad(p.cumsum(1, dtype=torch.float64), (1, 0))  # [b, n + 1]
-    n, first = p.shape[1], torch.zeros(len(p), 1, dtype=torch.long, device=p.device)
+    n, first = p.shape[1], torch.zeros_like(rows)
     for level in range(uniform.shape[1]):
         half = 1 << (uniform.shape[1] - 1 - level)
-        start, middle, end = (cdf.gather(1, (first + step).clamp(max=n)) for step in (0, half, 2 * half))
-        first = first + half * (uniform[:, level : level + 1] * (end - start) >= middle - start)
-    return first[:, 0]
+        start, middle, end = (cdf[rows, (first + step).clamp(max=n)] for step in (0, half, 2 * half))
+        first = first + half * (uniform[:, level] * (end - start) >= middle - start)
+    return first
 
 
-def _ends(model: LanguageModel, decoding: Decoding, row: _Row, texts: dict[int, str]) -> bool:
-    """Whether a row's last token ends it; takes note of the text seen so far."""
-    token = row.tokens[-1]
+def _ends(
+    model: LanguageModel, decoding: Decoding, branch: _Branch, texts: dict[int, str]
+) -> tuple[_Branch, bool]:
+    """The branch, with note taken of its text so far, and whether its last token ends it."""
+    token, has_text = branch.tokens[-1], branch.has_text
     if token in decoding.stop_ids:
-        return True
+        return branch, True
     if not decoding.stop_at_newline:
-        return False
+        return branch, False
     if token not in texts:
         texts[token] = model.tokenizer.decode([token], skip_special_tokens=True)
     before, newline, behind = texts[token].partition("\n")
-    row.has_text |= bool(before.strip())
-    if newline and row.has_text:
-        return True
-    row.has_text |= bool(behind.strip())
-    return "\n" in behind.strip()
+    has_text |= bool(before.strip())
+    ended = bool(newline and has_text) or "\n" in behind.strip()
+    return replace(branch, has_text=has_text or bool(behind.strip())), ended
 
 
 class _CachedRows:
     """Rows whose next tokens attend to kept keys and values."""
 
     def __init__(
-        self,
-        model: LanguageModel,
-        edits: Sequence[GenerationEdit],
-        begun: PromptPass,
-        places: Tensor,
-        numbers: list[int],
+        self, model: LanguageModel, edits: Sequence[GenerationEdit], begun: PromptPass, numbers: Sequence[int]
     ):
         self._model, self._edits = model, edits
         self._numbers = torch.tensor(numbers, device=model.device)
-        self._position = begun.lengths[places]  # [b] of the next token
-        prefixes = begun.run.prefixes(places, self._position, model.n_layers)
+        self._position = begun.lengths  # [b] of the next token
+        prefixes = begun.run.prefixes(torch.arange(len(numbers), device=model.device), begun.lengths, model.n_layers)
         self._cache, self._real = prefixes.cache, prefixes.real
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -255,37 +278,35 @@ class _CachedRows:
         self._position = self._position + 1
         return found.hidden[:, 0]
 
-    def select(self, rows: Tensor) -> None:
-        """Go on with some rows only."""
-        self._cache.batch_select_indices(rows)
-        self._numbers, self._position, self._real = self._numbers[rows], self._position[rows], self._real[rows]
-        if unused := int((~self._real).sum(1).min()):  # columns before the longest prompt's first token
-            for layer in self._cache.layers:
-                layer.keys, layer.values = layer.keys[:, :, unused:], layer.values[:, :, unused:]
-            self._real = self._real[:, unused:]
+    def select(self, rows: Sequence[int]) -> "_CachedRows":
+        """A copy of these rows, each as often as it is named."""
+        from transformers import DynamicCache
+
+        new, of = copy(self), torch.tensor(rows, device=self._numbers.device)
+        new._numbers, new._position, new._real = self._numbers[of], self._position[of], self._real[of]
+        unused = int((~new._real).sum(1).min())  # columns before the longest prompt's first token
+        new._cache, new._real = DynamicCache(), new._real[:, unused:]
+        for i, layer in enumerate(self._cache.layers):
+            new._cache.update(layer.keys[of, :, unused:], layer.values[of, :, unused:], i)
+        return new
 
 
 class _WholeRows:
     """Rows that are run from their first token at each step: for models without a known cache, and as a reference."""
 
     def __init__(
-        self,
-        model: LanguageModel,
-        edits: Sequence[GenerationEdit],
-        begun: PromptPass,
-        places: Tensor,
-        numbers: list[int],
+        self, model: LanguageModel, edits: Sequence[GenerationEdit], begun: PromptPass, numbers: Sequence[int]
     ):
-        self._model, self._edits, self._numbers = model, edits, numbers
-        self._ids = [begun.run.input_ids[place, : begun.lengths[place]].tolist() for place in places.tolist()]
+        self._model, self._edits, self._numbers = model, edits, list(numbers)
+        self._ids = [ids[:n] for ids, n in zip(begun.run.input_ids.tolist(), begun.lengths.tolist())]
 
     def step(self, tokens: Tensor) -> Tensor:
         """Hidden states [b, d] of the next tokens [b]."""
-        for ids, token in zip(self._ids, tokens.tolist()):
-            ids.append(token)
+        self._ids = [[*ids, token] for ids, token in zip(self._ids, tokens.tolist())]
         return prompt_pass(self._model, [np.array(ids) for ids in self._ids], self._numbers, self._edits).last
 
-    def select(self, rows: Tensor) -> None:
-        """Go on with some rows only."""
-        self._ids = [self._ids[i] for i in rows.tolist()]
-        self._numbers = [self._numbers[i] for i in rows.tolist()]
+    def select(self, rows: Sequence[int]) -> "_WholeRows":
+        """A copy of these rows, each as often as it is named."""
+        new = copy(self)
+        new._ids, new._numbers = [self._ids[i] for i in rows], [self._numbers[i] for i in rows]
+        return new
