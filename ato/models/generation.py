@@ -3,22 +3,23 @@
 1. Prompts are run, what edits leave equal only once. Keys and values of their tokens are put side by side, padded on the
    left.
 2. All completions of a prompt begin as one row. One token a row is run at a time.
-3. Where the completions of a row choose different tokens, it becomes several rows; those that are finished leave. More
-   rows than fit are continued one part after the other.
+3. Where the completions of a row choose different tokens, it becomes several rows; those that are finished leave.
+4. More rows than fit wait, and fill the places of those that are finished.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ato.errors import NonFiniteError, SettingsError
+from ato.models.decoded_rows import CachedRows, WholeRows
 from ato.models.language_model import LanguageModel
-from ato.models.prompt_pass import GenerationEdit, PromptPass, check_prompts, edits_at, prompt_pass
+from ato.models.prompt_pass import GenerationEdit, check_prompts, edits_at, prompt_pass
 from ato.models.shared_prefixes import prompt_ends, sharing_batches
 from ato.numerics.counter_rng import uniforms
 
@@ -90,6 +91,19 @@ class _Branch:
     has_text: bool = False
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Rows that are to be continued together, each with its last token."""
+
+    state: Any
+    """``CachedRows`` or ``WholeRows``, as they were before that token."""
+    rows: list[int]
+    """Row of the state that each continues."""
+    branches: list[_Branch]
+    whole: bool
+    """Whether these are all rows of the state, in their order, and no other part needs it."""
+
+
 def generate(
     model: LanguageModel,
     prompts: Sequence[np.ndarray],
@@ -116,12 +130,7 @@ def generate(
     """
     check_prompts(model, prompts, decoding.max_new_tokens)
     edits_at(model, edits, torch.empty(0), torch.empty(0))  # refuses what is wrong before anything is run
-    samples = tuple(range(decoding.n_samples + 1))
-    found: list[Completion] = []
-    for chosen in sharing_batches(prompts, edits, decoding.batch_size):
-        run = prompt_ends if decoding.cache else prompt_pass
-        begun = run(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=decoding.cache)
-        found += _completions(model, decoding, edits, begun, [_Branch(i, _key(prompts[i]), samples) for i in chosen])
+    found = _completions(model, prompts, decoding, edits)
     return sorted(found, key=lambda completion: (completion.prompt, completion.sample))
 
 
@@ -140,21 +149,26 @@ def completion_text(model: LanguageModel, completion: Completion, decoding: Deco
 
 
 def _completions(
-    model: LanguageModel,
-    decoding: Decoding,
-    edits: Sequence[GenerationEdit],
-    begun: PromptPass,
-    branches: list[_Branch],
+    model: LanguageModel, prompts: Sequence[np.ndarray], decoding: Decoding, edits: Sequence[GenerationEdit]
 ) -> Iterator[Completion]:
-    """Continue the rows of a pass until all of their completions are finished."""
-    made = _WholeRows if begun.run.keys_values is None else _CachedRows
-    state: _CachedRows | _WholeRows = made(model, edits, begun, [branch.prompt for branch in branches])
+    """All completions, in the order in which they are finished."""
+    batches = sharing_batches(prompts, edits, decoding.batch_size)
+    waiting: list[_Part] = []
     texts: dict[int, str] = {}
-    hidden = begun.last
-    waiting: list[tuple[_CachedRows | _WholeRows, list[int], list[_Branch]]] = []
     while True:
+        fitting = _fitting(waiting, decoding.batch_size)
+        few = sum(len(part.rows) for part in fitting) <= decoding.batch_size // 2
+        if few and (chosen := next(batches, None)) is not None:
+            waiting += fitting
+            part, hidden = _begun(model, prompts, chosen, decoding, edits)
+        elif fitting:
+            part = fitting[0] if fitting[0].whole and len(fitting) == 1 else _joined(fitting)
+            last = [branch.tokens[-1] for branch in part.branches]
+            hidden = part.state.step(torch.tensor(last, device=model.device))
+        else:
+            return
         stay: list[tuple[int, _Branch]] = []
-        for row, branch in _continued(model.logits(hidden).float(), decoding, branches):
+        for row, branch in _continued(model.logits(hidden).float(), decoding, part.branches):
             branch, ended = _ends(model, decoding, branch, texts)
             if ended or len(branch.tokens) == decoding.max_new_tokens:
                 ids = np.array(branch.tokens, dtype=np.int64)
@@ -162,14 +176,42 @@ def _completions(
                     yield Completion(branch.prompt, sample, ids, branch.log_probability, ended)
             else:
                 stay.append((row, branch))
-        for part in _parts(stay, decoding.batch_size):
-            waiting.append((state, [row for row, _ in part], [branch for _, branch in part]))
-        if not waiting:
-            return
-        before, (state, rows, branches) = len(hidden), waiting.pop()
-        if len(stay) != len(rows) or rows != list(range(before)):  # else no other part needs the state as it is
-            state = state.select(rows)
-        hidden = state.step(torch.tensor([branch.tokens[-1] for branch in branches], device=model.device))
+        whole = len(stay) <= decoding.batch_size and [row for row, _ in stay] == list(range(len(part.branches)))
+        for own in _parts(stay, decoding.batch_size):
+            waiting.append(_Part(part.state, [row for row, _ in own], [branch for _, branch in own], whole))
+
+
+def _begun(
+    model: LanguageModel,
+    prompts: Sequence[np.ndarray],
+    chosen: Sequence[int],
+    decoding: Decoding,
+    edits: Sequence[GenerationEdit],
+) -> tuple[_Part, Tensor]:
+    """Rows of some prompts, and the hidden states [b, d] of their last tokens."""
+    run, samples = prompt_ends if decoding.cache else prompt_pass, tuple(range(decoding.n_samples + 1))
+    begun = run(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=decoding.cache)
+    state = (WholeRows if begun.run.keys_values is None else CachedRows).begin(model, edits, begun, chosen)
+    branches = [_Branch(i, _key(prompts[i]), samples) for i in chosen]
+    return _Part(state, list(range(len(branches))), branches, True), begun.last
+
+
+def _fitting(waiting: list[_Part], most: int) -> list[_Part]:
+    """Take the part that came last, and of the others those that fit beside it."""
+    taken: list[_Part] = []
+    n = 0
+    for i in reversed(range(len(waiting))):
+        if not taken or n + len(waiting[i].rows) <= most:
+            n += len(waiting[i].rows)
+            taken.append(waiting.pop(i))
+    return taken
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """Several parts as one."""
+    state = parts[0].state.gathered([(part.state, part.rows) for part in parts])
+    branches = [branch for part in parts for branch in part.branches]
+    return _Part(state, list(range(len(branches))), branches, True)
 
 
 def _parts(rows: list[tuple[int, _Branch]], most: int) -> Iterator[list[tuple[int, _Branch]]]:
@@ -188,8 +230,9 @@ def _continued(logits: Tensor, decoding: Decoding, branches: Sequence[_Branch]) 
     """Rows of logits [b, vocabulary] float32, each with one of the branches that it splits into."""
     rows = [row for row, branch in enumerate(branches) for _ in branch.samples]
     keys = np.array([branches[row].key for row in rows], dtype=np.uint64)
+    steps = np.array([len(branches[row].tokens) for row in rows])
     samples = np.array([sample for branch in branches for sample in branch.samples])
-    tokens, log_p = _next_tokens(logits, decoding, rows, (keys, samples, len(branches[0].tokens)))
+    tokens, log_p = _next_tokens(logits, decoding, rows, (keys, samples, steps))
     split: dict[tuple[int, int], tuple[list[int], float]] = {}
     for row, sample, token, value in zip(rows, samples.tolist(), tokens.tolist(), log_p.tolist()):
         split.setdefault((row, token), ([], value))[0].append(sample)
@@ -200,7 +243,7 @@ def _continued(logits: Tensor, decoding: Decoding, branches: Sequence[_Branch]) 
 
 
 def _next_tokens(
-    logits: Tensor, decoding: Decoding, rows: Sequence[int], draws: tuple[np.ndarray, np.ndarray, int]
+    logits: Tensor, decoding: Decoding, rows: Sequence[int], draws: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> tuple[Tensor, Tensor]:
     """Token [c] of each completion and its log-probability [c].
 
@@ -208,15 +251,15 @@ def _next_tokens(
         logits: [b, vocabulary] float32.
         decoding: how tokens are drawn.
         rows: [c] each completion's row of logits.
-        draws: key [c] and sample [c] of each completion, and the step: what its random numbers depend on.
+        draws: keys [c], samples [c] and steps [c], which random numbers depend on.
     """
-    keys, samples, step = draws
+    keys, samples, steps = draws
     of = torch.tensor(rows, device=logits.device)
     tokens = logits.argmax(1)[of]
     if drawn := np.flatnonzero(samples).tolist():
         levels = np.arange((logits.shape[1] - 1).bit_length())
-        key = keys[drawn, None], samples[drawn, None]
-        uniform = torch.from_numpy(uniforms(decoding.seed, *key, step, levels)).to(logits.device)
+        key = keys[drawn, None], samples[drawn, None], steps[drawn, None]
+        uniform = torch.from_numpy(uniforms(decoding.seed, *key, levels)).to(logits.device)
         tokens[drawn] = _bisected((logits / decoding.temperature).softmax(1), uniform, of[drawn])
     log_p = logits[of, tokens] - logits.logsumexp(1)[of]
     if not bool(log_p.isfinite().all()):
@@ -239,9 +282,7 @@ def _bisected(p: Tensor, uniform: Tensor, rows: Tensor) -> Tensor:
     return first
 
 
-def _ends(
-    model: LanguageModel, decoding: Decoding, branch: _Branch, texts: dict[int, str]
-) -> tuple[_Branch, bool]:
+def _ends(model: LanguageModel, decoding: Decoding, branch: _Branch, texts: dict[int, str]) -> tuple[_Branch, bool]:
     """The branch, with note taken of its text so far, and whether its last token ends it."""
     token, has_text = branch.tokens[-1], branch.has_text
     if token in decoding.stop_ids:
@@ -254,59 +295,3 @@ def _ends(
     has_text |= bool(before.strip())
     ended = bool(newline and has_text) or "\n" in behind.strip()
     return replace(branch, has_text=has_text or bool(behind.strip())), ended
-
-
-class _CachedRows:
-    """Rows whose next tokens attend to kept keys and values."""
-
-    def __init__(
-        self, model: LanguageModel, edits: Sequence[GenerationEdit], begun: PromptPass, numbers: Sequence[int]
-    ):
-        self._model, self._edits = model, edits
-        self._numbers = torch.tensor(numbers, device=model.device)
-        self._position = begun.lengths  # [b] of the next token
-        prefixes = begun.run.prefixes(torch.arange(len(numbers), device=model.device), begun.lengths, model.n_layers)
-        self._cache, self._real = prefixes.cache, prefixes.real
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Hidden states [b, d] of the next tokens [b]."""
-        self._real = torch.cat([self._real, self._real.new_ones(len(tokens), 1)], dim=1)
-        at = self._position[:, None]
-        options = edits_at(self._model, self._edits, self._numbers, at)
-        mask = None if bool(self._real.all()) else self._real.long()
-        found = self._model.forward(tokens[:, None], mask, cache=self._cache, position_ids=at, **options)
-        self._position = self._position + 1
-        return found.hidden[:, 0]
-
-    def select(self, rows: Sequence[int]) -> "_CachedRows":
-        """A copy of these rows, each as often as it is named."""
-        from transformers import DynamicCache
-
-        new, of = copy(self), torch.tensor(rows, device=self._numbers.device)
-        new._numbers, new._position, new._real = self._numbers[of], self._position[of], self._real[of]
-        unused = int((~new._real).sum(1).min())  # columns before the longest prompt's first token
-        new._cache, new._real = DynamicCache(), new._real[:, unused:]
-        for i, layer in enumerate(self._cache.layers):
-            new._cache.update(layer.keys[of, :, unused:], layer.values[of, :, unused:], i)
-        return new
-
-
-class _WholeRows:
-    """Rows that are run from their first token at each step: for models without a known cache, and as a reference."""
-
-    def __init__(
-        self, model: LanguageModel, edits: Sequence[GenerationEdit], begun: PromptPass, numbers: Sequence[int]
-    ):
-        self._model, self._edits, self._numbers = model, edits, list(numbers)
-        self._ids = [ids[:n] for ids, n in zip(begun.run.input_ids.tolist(), begun.lengths.tolist())]
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Hidden states [b, d] of the next tokens [b]."""
-        self._ids = [[*ids, token] for ids, token in zip(self._ids, tokens.tolist())]
-        return prompt_pass(self._model, [np.array(ids) for ids in self._ids], self._numbers, self._edits).last
-
-    def select(self, rows: Sequence[int]) -> "_WholeRows":
-        """A copy of these rows, each as often as it is named."""
-        new = copy(self)
-        new._ids, new._numbers = [self._ids[i] for i in rows], [self._numbers[i] for i in rows]
-        return new
