@@ -34,6 +34,9 @@ class CachedRows:
         prefixes = begun.run.prefixes(rows, begun.lengths, model.n_layers)
         return cls(model, edits, torch.tensor(numbers, device=model.device), prefixes)
 
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def step(self, tokens: Tensor) -> Tensor:
         """Hidden states [b, d] of the next tokens [b]."""
         at = self._real.sum(1, keepdim=True)  # positions: as many as there are tokens before
@@ -91,6 +94,9 @@ class WholeRows:
         """The prompts of a pass; numbers are those of the prompts."""
         ids = [row[:n] for row, n in zip(begun.run.input_ids.tolist(), begun.lengths.tolist())]
         return cls(model, edits, numbers, ids)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     def step(self, tokens: Tensor) -> Tensor:
         """Hidden states [b, d] of the next tokens [b]."""

@@ -100,8 +100,6 @@ class _Part:
     rows: list[int]
     """Row of the state that each continues."""
     branches: list[_Branch]
-    whole: bool
-    """Whether these are all rows of the state, in their order, and no other part needs it."""
 
 
 def generate(
@@ -156,13 +154,12 @@ def _completions(
     waiting: list[_Part] = []
     texts: dict[int, str] = {}
     while True:
-        fitting = _fitting(waiting, decoding.batch_size)
-        few = sum(len(part.rows) for part in fitting) <= decoding.batch_size // 2
+        few = sum(len(part.rows) for part in waiting) <= decoding.batch_size // 2
         if few and (chosen := next(batches, None)) is not None:
-            waiting += fitting
             part, hidden = _begun(model, prompts, chosen, decoding, edits)
-        elif fitting:
-            part = fitting[0] if fitting[0].whole and len(fitting) == 1 else _joined(fitting)
+        elif waiting:
+            taken = _taken(waiting, decoding.batch_size)
+            part = taken[0] if _alone(taken, waiting) else _joined(taken)
             last = [branch.tokens[-1] for branch in part.branches]
             hidden = part.state.step(torch.tensor(last, device=model.device))
         else:
@@ -176,9 +173,8 @@ def _completions(
                     yield Completion(branch.prompt, sample, ids, branch.log_probability, ended)
             else:
                 stay.append((row, branch))
-        whole = len(stay) <= decoding.batch_size and [row for row, _ in stay] == list(range(len(part.branches)))
-        for own in _parts(stay, decoding.batch_size):
-            waiting.append(_Part(part.state, [row for row, _ in own], [branch for _, branch in own], whole))
+        if stay:
+            waiting.append(_Part(part.state, [row for row, _ in stay], [branch for _, branch in stay]))
 
 
 def _begun(
@@ -193,32 +189,35 @@ def _begun(
     begun = run(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=decoding.cache)
     state = (WholeRows if begun.run.keys_values is None else CachedRows).begin(model, edits, begun, chosen)
     branches = [_Branch(i, _key(prompts[i]), samples) for i in chosen]
-    return _Part(state, list(range(len(branches))), branches, True), begun.last
+    return _Part(state, list(range(len(branches))), branches), begun.last
 
 
-def _fitting(waiting: list[_Part], most: int) -> list[_Part]:
-    """Take the part that came last, and of the others those that fit beside it."""
+def _taken(waiting: list[_Part], most: int) -> list[_Part]:
+    """Take so many rows, if there are, those first that came last."""
     taken: list[_Part] = []
-    n = 0
-    for i in reversed(range(len(waiting))):
-        if not taken or n + len(waiting[i].rows) <= most:
-            n += len(waiting[i].rows)
-            taken.append(waiting.pop(i))
+    while waiting and most:
+        part = waiting.pop()
+        if len(part.rows) > most:
+            rest = _Part(part.state, part.rows[most:], part.branches[most:])
+            part = _Part(part.state, part.rows[:most], part.branches[:most])
+            # Few rows must not hold the keys and values of many.
+            waiting.append(_joined([rest]) if 2 * len(rest.rows) < len(part.rows) else rest)
+        taken.append(part)
+        most -= len(part.rows)
     return taken
 
 
+def _alone(taken: Sequence[_Part], waiting: Sequence[_Part]) -> bool:
+    """Whether this is one part, with all rows of a state that no other part needs as it is."""
+    state, rows = taken[0].state, taken[0].rows
+    return len(taken) == 1 and rows == list(range(len(state))) and not any(part.state is state for part in waiting)
+
+
 def _joined(parts: Sequence[_Part]) -> _Part:
-    """Several parts as one."""
+    """Several parts as one, whose state no other part has."""
     state = parts[0].state.gathered([(part.state, part.rows) for part in parts])
     branches = [branch for part in parts for branch in part.branches]
-    return _Part(state, list(range(len(branches))), branches, True)
-
-
-def _parts(rows: list[tuple[int, _Branch]], most: int) -> Iterator[list[tuple[int, _Branch]]]:
-    """As few parts of at most so many rows as there can be, of about the same size."""
-    n = -(-len(rows) // most)
-    for i in range(n):
-        yield rows[len(rows) * i // n : len(rows) * (i + 1) // n]
+    return _Part(state, list(range(len(branches))), branches)
 
 
 def _key(ids: np.ndarray) -> int:
@@ -273,13 +272,15 @@ def _bisected(p: Tensor, uniform: Tensor, rows: Tensor) -> Tensor:
     Rounding errors of p move a draw to another index about as often as they are large. With one uniform number for the
     whole cumulative distribution that is so at each of its n steps.
     """
-    cdf = torch.nn.functional.pad(p.cumsum(1, dtype=torch.float64), (1, 0))  # [b, n + 1]
-    n, first = p.shape[1], torch.zeros_like(rows)
-    for level in range(uniform.shape[1]):
-        half = 1 << (uniform.shape[1] - 1 - level)
-        start, middle, end = (cdf[rows, (first + step).clamp(max=n)] for step in (0, half, 2 * half))
-        first = first + half * (uniform[:, level] * (end - start) >= middle - start)
-    return first
+    levels = uniform.shape[1]
+    sums = [torch.nn.functional.pad(p, (0, (1 << levels) - p.shape[1]))]
+    for _ in range(levels):
+        sums.append(sums[-1][:, 0::2] + sums[-1][:, 1::2])  # of 2, 4, 8 ... neighbours
+    found = torch.zeros_like(rows)
+    for level in range(levels):
+        both, left = sums[levels - level][rows, found], sums[levels - level - 1][rows, 2 * found]
+        found = 2 * found + (uniform[:, level] * both >= left)
+    return found
 
 
 def _ends(model: LanguageModel, decoding: Decoding, branch: _Branch, texts: dict[int, str]) -> tuple[_Branch, bool]:
