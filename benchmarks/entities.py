@@ -2,20 +2,23 @@
 
 Both answer the same questions, of unequal lengths, with as many rows at a time and with the same number of new tokens:
 greedy, and one greedy beside ten drawn answers. The peer pads on the left and runs a prompt once for each of its
-answers. Timed in the precision that the model runs fastest in, greedy answers compared in float32. The latent scores
+answers. Timed in the precision that the model runs fastest in, greedy answers compared in float32. Steered answers, of
+the same questions under many conditions of one layer, are measured against passes over whole prompts. The latent scores
 are described in ``benchmarks.entity_latents``.
 """
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from ato.entities.steering import Places, Steer, placed_by_row
 from ato.models import LanguageModel, load_model
 from ato.models.generation import Completion, Decoding, generate
 from benchmarks.entity_latents import latent_scores_benchmark
-from benchmarks.measurement import Measurement, rate
+from benchmarks.measurement import Measurement, rate, speedup
 from benchmarks.program import run
 from benchmarks.shaped_model import SMALL, shaped_model
 from benchmarks.timing import side_by_side
@@ -29,8 +32,9 @@ QUESTIONS = (
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
-    """Figures of answers and of latent scores."""
+    """Figures of answers, of steered ones and of latent scores."""
     yield from answers(quick)
+    yield steered_answers(quick)
     yield from latent_scores_benchmark(quick)
 
 
@@ -62,6 +66,31 @@ def answers(quick: bool) -> Iterator[Measurement]:
             n / peer,
             at_least=0.8,
         )
+
+
+def steered_answers(quick: bool) -> Measurement:
+    """Answers of many conditions at once, with what they leave equal of the prompts run once, and with nothing shared."""
+    model = shaped_model(SMALL) if quick else load_model(MODEL)
+    n, n_conditions = (4, 16) if quick else (32, 40)
+    asked = questions(model, n)
+    lengths = [len(ids) for ids in asked]
+    places = Places("entity_last_to_end", lengths * n_conditions, [(t - 3, t - 2) for t in lengths] * n_conditions)
+    noise = torch.randn(n_conditions, model.d_model, generator=torch.Generator().manual_seed(0))
+    changes = [change for direction in noise for change in [Steer(direction, 0.5)] * n]
+    edit = placed_by_row(changes, places, model.n_layers // 4)
+    decoding = Decoding(12, batch_size=128)
+    shared, whole = side_by_side(
+        lambda: generate(model, asked * n_conditions, decoding, [edit]),
+        lambda: generate(model, asked * n_conditions, decoding, [replace(edit, first=None)]),
+        rounds=1,
+    )
+    return speedup(
+        f"steered answers of {decoding.max_new_tokens} tokens, {n} prompts under {n_conditions} conditions",
+        shared,
+        "passes over whole prompts",
+        whole,
+        at_least=1.2,
+    )
 
 
 def questions(model: LanguageModel, n: int) -> list[np.ndarray]:

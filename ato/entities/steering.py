@@ -18,6 +18,9 @@ from ato.saes.autoencoder import SparseAutoencoder
 Change = Callable[[Tensor], Tensor]
 """Value [..., d] -> value [..., d]."""
 
+NEVER = np.iinfo(np.int64).max
+"""A position that no sequence has."""
+
 
 def unit(vector: Tensor | np.ndarray) -> Tensor:
     """A vector [d] scaled to length 1, float32.
@@ -120,7 +123,7 @@ class Places:
         """[n, 2] int64: first position and the one behind the last."""
         length = np.asarray(self.lengths, dtype=np.int64)
         if self.mode == "all":
-            return np.stack([np.ones_like(length), np.full_like(length, np.iinfo(np.int64).max)], axis=1)
+            return np.stack([np.ones_like(length), np.full_like(length, NEVER)], axis=1)
         if self.mode == "question_end":
             return np.stack([length - 1, length], axis=1)
         first, end = np.asarray(self.spans, dtype=np.int64).reshape(-1, 2).T
@@ -145,7 +148,7 @@ def placed(change: Change, places: Places, layer: int, site: str = "resid_post")
         mask = places.mask(rows, positions)
         return torch.where(mask[..., None], change(value), value) if bool(mask.any()) else value
 
-    return GenerationEdit(layer, function, site)
+    return GenerationEdit(layer, function, site, places.intervals[:, 0])
 
 
 def placed_by_row(
@@ -167,7 +170,8 @@ def placed_by_row(
                 changed[here] = torch.where(mask[here][..., None], distinct[i](value[here]), value[here])
         return changed
 
-    return GenerationEdit(layer, function, site)
+    first = np.where(of_prompt.numpy() >= 0, places.intervals[:, 0], NEVER)
+    return GenerationEdit(layer, function, site, first)
 
 
 def _exact(x: Tensor) -> Tensor:

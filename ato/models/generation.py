@@ -1,20 +1,26 @@
 """Completions of many prompts: greedy and drawn, batched, with keys and values cached and residuals edited.
 
-Prompts are run right-padded, once for all of their completions. Keys and values of their tokens are then put side by
-side, padded on the left, and one token a row is run at a time. Rows that are finished leave the batch.
+1. Prompts are run, what edits leave equal only once. Keys and values of their tokens are put side by side, padded on the
+   left.
+2. All completions of a prompt begin as one row. One token a row is run at a time.
+3. Where the completions of a row choose different tokens, it becomes several rows; those that are finished leave.
+4. More rows than fit wait, and fill the places of those that are finished.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ato.errors import NonFiniteError, SettingsError
+from ato.models.decoded_rows import CachedRows, WholeRows
 from ato.models.language_model import LanguageModel
-from ato.models.prompt_pass import GenerationEdit, PromptPass, check_prompts, edits_at, prompt_pass
+from ato.models.prompt_pass import GenerationEdit, check_prompts, edits_at, prompt_pass
+from ato.models.shared_prefixes import prompt_ends, sharing_batches
 from ato.numerics.counter_rng import uniforms
 
 __all__ = ["Completion", "Decoding", "GenerationEdit", "completion_text", "end_ids", "generate"]
@@ -41,7 +47,7 @@ class Decoding:
     stop_at_newline: bool = False
     """It ends with the first line that is not blank."""
     batch_size: int = 32
-    """Completions that are made at a time."""
+    """Rows that are run at a time: completions that have chosen the same tokens so far are one row."""
     seed: int = 0
     cache: bool = True
     """Keep keys and values; false runs all tokens again at each step, with the same result up to rounding."""
@@ -72,15 +78,28 @@ class Completion:
     """False where ``max_new_tokens`` cut it off."""
 
 
-@dataclass
-class _Row:
-    """A completion in the making."""
+@dataclass(frozen=True)
+class _Branch:
+    """Completions of a prompt that have chosen the same tokens so far: a row that is run."""
 
     prompt: int
-    sample: int
-    tokens: list[int] = field(default_factory=list)
+    key: int
+    """Stands for the prompt's token ids in random draws."""
+    samples: tuple[int, ...]
+    tokens: tuple[int, ...] = ()
     log_probability: float = 0.0
     has_text: bool = False
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows that are to be continued together, each with its last token."""
+
+    state: Any
+    """``CachedRows`` or ``WholeRows``, as they were before that token."""
+    rows: list[int]
+    """Row of the state that each continues."""
+    branches: list[_Branch]
 
 
 def generate(
@@ -109,17 +128,7 @@ def generate(
     """
     check_prompts(model, prompts, decoding.max_new_tokens)
     edits_at(model, edits, torch.empty(0), torch.empty(0))  # refuses what is wrong before anything is run
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    samples = range(decoding.n_samples + 1)
-    at_once = max(1, decoding.batch_size // len(samples))
-    found: list[Completion] = []
-    for start in range(0, len(order), at_once):
-        chosen = order[start : start + at_once]
-        begun = prompt_pass(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=decoding.cache)
-        rows = [(place, _Row(i, sample)) for place, i in enumerate(chosen) for sample in samples]
-        for first in range(0, len(rows), decoding.batch_size):
-            part = rows[first : first + decoding.batch_size]
-            found += _completions(model, decoding, edits, begun, part)
+    found = _completions(model, prompts, decoding, edits)
     return sorted(found, key=lambda completion: (completion.prompt, completion.sample))
 
 
@@ -138,154 +147,152 @@ def completion_text(model: LanguageModel, completion: Completion, decoding: Deco
 
 
 def _completions(
+    model: LanguageModel, prompts: Sequence[np.ndarray], decoding: Decoding, edits: Sequence[GenerationEdit]
+) -> Iterator[Completion]:
+    """All completions, in the order in which they are finished."""
+    batches = sharing_batches(prompts, edits, decoding.batch_size)
+    waiting: list[_Part] = []
+    texts: dict[int, str] = {}
+    while True:
+        few = sum(len(part.rows) for part in waiting) <= decoding.batch_size // 2
+        if few and (chosen := next(batches, None)) is not None:
+            part, hidden = _begun(model, prompts, chosen, decoding, edits)
+        elif waiting:
+            taken = _taken(waiting, decoding.batch_size)
+            part = taken[0] if _alone(taken, waiting) else _joined(taken)
+            last = [branch.tokens[-1] for branch in part.branches]
+            hidden = part.state.step(torch.tensor(last, device=model.device))
+        else:
+            return
+        stay: list[tuple[int, _Branch]] = []
+        for row, branch in _continued(model.logits(hidden).float(), decoding, part.branches):
+            branch, ended = _ends(model, decoding, branch, texts)
+            if ended or len(branch.tokens) == decoding.max_new_tokens:
+                ids = np.array(branch.tokens, dtype=np.int64)
+                for sample in branch.samples:
+                    yield Completion(branch.prompt, sample, ids, branch.log_probability, ended)
+            else:
+                stay.append((row, branch))
+        if stay:
+            waiting.append(_Part(part.state, [row for row, _ in stay], [branch for _, branch in stay]))
+
+
+def _begun(
     model: LanguageModel,
+    prompts: Sequence[np.ndarray],
+    chosen: Sequence[int],
     decoding: Decoding,
     edits: Sequence[GenerationEdit],
-    begun: PromptPass,
-    placed: list[tuple[int, _Row]],
-) -> Iterator[Completion]:
-    """Continue rows (place in the pass, row) until each is finished."""
-    rows = [row for _, row in placed]
-    places = torch.tensor([place for place, _ in placed], device=model.device)
-    prompts = [begun.run.input_ids[place, : begun.lengths[place]].tolist() for place, _ in placed]
-    keys = np.array([_key(ids) for ids in prompts], dtype=np.uint64)
-    cached = begun.run.keys_values is not None
-    state = (_CachedRows if cached else _WholeRows)(model, edits, begun, places, [row.prompt for row in rows])
-    texts: dict[int, str] = {}
-    hidden = begun.last[places]
-    for step in range(decoding.max_new_tokens):
-        logits = model.logits(hidden).float()
-        tokens, log_p = _next_tokens(logits, decoding, keys, np.array([row.sample for row in rows]), step)
-        stay = []
-        for i, (row, token, value) in enumerate(zip(rows, tokens.tolist(), log_p.tolist())):
-            row.tokens.append(token)
-            row.log_probability += value
-            ended = _ends(model, decoding, row, texts)
-            if ended or step + 1 == decoding.max_new_tokens:
-                ids = np.array(row.tokens, dtype=np.int64)
-                yield Completion(row.prompt, row.sample, ids, row.log_probability, ended)
-            else:
-                stay.append(i)
-        if not stay:
-            return
-        if len(stay) < len(rows):
-            rows, keys, kept = [rows[i] for i in stay], keys[stay], torch.tensor(stay, device=model.device)
-            tokens = tokens[kept]
-            state.select(kept)
-        hidden = state.step(tokens)
+) -> tuple[_Part, Tensor]:
+    """Rows of some prompts, and the hidden states [b, d] of their last tokens."""
+    run, samples = prompt_ends if decoding.cache else prompt_pass, tuple(range(decoding.n_samples + 1))
+    begun = run(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=decoding.cache)
+    state = (WholeRows if begun.run.keys_values is None else CachedRows).begin(model, edits, begun, chosen)
+    branches = [_Branch(i, _key(prompts[i]), samples) for i in chosen]
+    return _Part(state, list(range(len(branches))), branches), begun.last
 
 
-def _key(ids: Sequence[int]) -> int:
+def _taken(waiting: list[_Part], most: int) -> list[_Part]:
+    """Take so many rows, if there are, those first that came last."""
+    taken: list[_Part] = []
+    while waiting and most:
+        part = waiting.pop()
+        if len(part.rows) > most:
+            rest = _Part(part.state, part.rows[most:], part.branches[most:])
+            part = _Part(part.state, part.rows[:most], part.branches[:most])
+            # Few rows must not hold the keys and values of many.
+            waiting.append(_joined([rest]) if 2 * len(rest.rows) < len(part.rows) else rest)
+        taken.append(part)
+        most -= len(part.rows)
+    return taken
+
+
+def _alone(taken: Sequence[_Part], waiting: Sequence[_Part]) -> bool:
+    """Whether this is one part, with all rows of a state that no other part needs as it is."""
+    state, rows = taken[0].state, taken[0].rows
+    return len(taken) == 1 and rows == list(range(len(state))) and not any(part.state is state for part in waiting)
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """Several parts as one, whose state no other part has."""
+    state = parts[0].state.gathered([(part.state, part.rows) for part in parts])
+    branches = [branch for part in parts for branch in part.branches]
+    return _Part(state, list(range(len(branches))), branches)
+
+
+def _key(ids: np.ndarray) -> int:
     """64 bits that stand for a prompt in random draws."""
     return int.from_bytes(hashlib.blake2b(np.asarray(ids, dtype="<i8").tobytes(), digest_size=8).digest(), "little")
 
 
+def _continued(logits: Tensor, decoding: Decoding, branches: Sequence[_Branch]) -> Iterator[tuple[int, _Branch]]:
+    """Rows of logits [b, vocabulary] float32, each with one of the branches that it splits into."""
+    rows = [row for row, branch in enumerate(branches) for _ in branch.samples]
+    keys = np.array([branches[row].key for row in rows], dtype=np.uint64)
+    steps = np.array([len(branches[row].tokens) for row in rows])
+    samples = np.array([sample for branch in branches for sample in branch.samples])
+    tokens, log_p = _next_tokens(logits, decoding, rows, (keys, samples, steps))
+    split: dict[tuple[int, int], tuple[list[int], float]] = {}
+    for row, sample, token, value in zip(rows, samples.tolist(), tokens.tolist(), log_p.tolist()):
+        split.setdefault((row, token), ([], value))[0].append(sample)
+    for (row, token), (own, value) in split.items():
+        branch = branches[row]
+        longer, total = (*branch.tokens, token), branch.log_probability + value
+        yield row, replace(branch, samples=tuple(own), tokens=longer, log_probability=total)
+
+
 def _next_tokens(
-    logits: Tensor, decoding: Decoding, keys: np.ndarray, samples: np.ndarray, step: int
+    logits: Tensor, decoding: Decoding, rows: Sequence[int], draws: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> tuple[Tensor, Tensor]:
-    """Token [b] of each row and its log-probability [b], of logits [b, vocabulary] float32."""
-    tokens = logits.argmax(1)
+    """Token [c] of each completion and its log-probability [c].
+
+    Args:
+        logits: [b, vocabulary] float32.
+        decoding: how tokens are drawn.
+        rows: [c] each completion's row of logits.
+        draws: keys [c], samples [c] and steps [c], which random numbers depend on.
+    """
+    keys, samples, steps = draws
+    of = torch.tensor(rows, device=logits.device)
+    tokens = logits.argmax(1)[of]
     if drawn := np.flatnonzero(samples).tolist():
         levels = np.arange((logits.shape[1] - 1).bit_length())
-        key = keys[drawn, None], samples[drawn, None]
-        uniform = torch.from_numpy(uniforms(decoding.seed, *key, step, levels)).to(logits.device)
-        tokens[drawn] = _bisected((logits[drawn] / decoding.temperature).softmax(1), uniform)
-    log_p = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
+        key = keys[drawn, None], samples[drawn, None], steps[drawn, None]
+        uniform = torch.from_numpy(uniforms(decoding.seed, *key, levels)).to(logits.device)
+        tokens[drawn] = _bisected((logits / decoding.temperature).softmax(1), uniform, of[drawn])
+    log_p = logits[of, tokens] - logits.logsumexp(1)[of]
     if not bool(log_p.isfinite().all()):
         raise NonFiniteError("the model gives logits that are not finite", cure="edit more weakly, or use float32")
     return tokens, log_p.double()
 
 
-def _bisected(p: Tensor, uniform: Tensor) -> Tensor:
-    """Index [b] drawn from p [b, n], by halving the indices once for each of the uniform numbers [b, log2 n].
+def _bisected(p: Tensor, uniform: Tensor, rows: Tensor) -> Tensor:
+    """Index [c] drawn from p[rows], of p [b, n], by halving the indices once for each uniform number [c, log2 n].
 
     Rounding errors of p move a draw to another index about as often as they are large. With one uniform number for the
     whole cumulative distribution that is so at each of its n steps.
     """
-    cdf = torch.nn.functional.pad(p.cumsum(1, dtype=torch.float64), (1, 0))  # [b, n + 1]
-    n, first = p.shape[1], torch.zeros(len(p), 1, dtype=torch.long, device=p.device)
-    for level in range(uniform.shape[1]):
-        half = 1 << (uniform.shape[1] - 1 - level)
-        start, middle, end = (cdf.gather(1, (first + step).clamp(max=n)) for step in (0, half, 2 * half))
-        first = first + half * (uniform[:, level : level + 1] * (end - start) >= middle - start)
-    return first[:, 0]
+    levels = uniform.shape[1]
+    sums = [torch.nn.functional.pad(p, (0, (1 << levels) - p.shape[1]))]
+    for _ in range(levels):
+        sums.append(sums[-1][:, 0::2] + sums[-1][:, 1::2])  # of 2, 4, 8 ... neighbours
+    found = torch.zeros_like(rows)
+    for level in range(levels):
+        both, left = sums[levels - level][rows, found], sums[levels - level - 1][rows, 2 * found]
+        found = 2 * found + (uniform[:, level] * both >= left)
+    return found
 
 
-def _ends(model: LanguageModel, decoding: Decoding, row: _Row, texts: dict[int, str]) -> bool:
-    """Whether a row's last token ends it; takes note of the text seen so far."""
-    token = row.tokens[-1]
+def _ends(model: LanguageModel, decoding: Decoding, branch: _Branch, texts: dict[int, str]) -> tuple[_Branch, bool]:
+    """The branch, with note taken of its text so far, and whether its last token ends it."""
+    token, has_text = branch.tokens[-1], branch.has_text
     if token in decoding.stop_ids:
-        return True
+        return branch, True
     if not decoding.stop_at_newline:
-        return False
+        return branch, False
     if token not in texts:
         texts[token] = model.tokenizer.decode([token], skip_special_tokens=True)
     before, newline, behind = texts[token].partition("\n")
-    row.has_text |= bool(before.strip())
-    if newline and row.has_text:
-        return True
-    row.has_text |= bool(behind.strip())
-    return "\n" in behind.strip()
-
-
-class _CachedRows:
-    """Rows whose next tokens attend to kept keys and values."""
-
-    def __init__(
-        self,
-        model: LanguageModel,
-        edits: Sequence[GenerationEdit],
-        begun: PromptPass,
-        places: Tensor,
-        numbers: list[int],
-    ):
-        self._model, self._edits = model, edits
-        self._numbers = torch.tensor(numbers, device=model.device)
-        self._position = begun.lengths[places]  # [b] of the next token
-        prefixes = begun.run.prefixes(places, self._position, model.n_layers)
-        self._cache, self._real = prefixes.cache, prefixes.real
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Hidden states [b, d] of the next tokens [b]."""
-        self._real = torch.cat([self._real, self._real.new_ones(len(tokens), 1)], dim=1)
-        at = self._position[:, None]
-        options = edits_at(self._model, self._edits, self._numbers, at)
-        mask = None if bool(self._real.all()) else self._real.long()
-        found = self._model.forward(tokens[:, None], mask, cache=self._cache, position_ids=at, **options)
-        self._position = self._position + 1
-        return found.hidden[:, 0]
-
-    def select(self, rows: Tensor) -> None:
-        """Go on with some rows only."""
-        self._cache.batch_select_indices(rows)
-        self._numbers, self._position, self._real = self._numbers[rows], self._position[rows], self._real[rows]
-        if unused := int((~self._real).sum(1).min()):  # columns before the longest prompt's first token
-            for layer in self._cache.layers:
-                layer.keys, layer.values = layer.keys[:, :, unused:], layer.values[:, :, unused:]
-            self._real = self._real[:, unused:]
-
-
-class _WholeRows:
-    """Rows that are run from their first token at each step: for models without a known cache, and as a reference."""
-
-    def __init__(
-        self,
-        model: LanguageModel,
-        edits: Sequence[GenerationEdit],
-        begun: PromptPass,
-        places: Tensor,
-        numbers: list[int],
-    ):
-        self._model, self._edits, self._numbers = model, edits, numbers
-        self._ids = [begun.run.input_ids[place, : begun.lengths[place]].tolist() for place in places.tolist()]
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Hidden states [b, d] of the next tokens [b]."""
-        for ids, token in zip(self._ids, tokens.tolist()):
-            ids.append(token)
-        return prompt_pass(self._model, [np.array(ids) for ids in self._ids], self._numbers, self._edits).last
-
-    def select(self, rows: Tensor) -> None:
-        """Go on with some rows only."""
-        self._ids = [self._ids[i] for i in rows.tolist()]
-        self._numbers = [self._numbers[i] for i in rows.tolist()]
+    has_text |= bool(before.strip())
+    ended = bool(newline and has_text) or "\n" in behind.strip()
+    return replace(branch, has_text=has_text or bool(behind.strip())), ended

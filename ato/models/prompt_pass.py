@@ -1,7 +1,7 @@
 """One pass over whole prompts of different lengths, whose residuals are edited by prompt and position."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ class GenerationEdit:
     function: PositionedEdit
     site: str = "resid_post"
     """See ``SITES``."""
+    first: np.ndarray | None = field(default=None, compare=False)
+    """[prompts] int64: the function changes nothing before this position of each prompt; None: unknown. What is known
+    saves time: prompts that are equal up to there share their passes, see ``prompt_ends``."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,19 @@ class PromptPass:
     """What a pass over b prompts gave, from which its rows can be continued."""
 
     run: CachedRun
-    """Of the right-padded prompts; its keys and values are those of all blocks."""
+    """Of the right-padded prompts, or of their last tokens; its keys and values are those of all blocks."""
     lengths: Tensor
     """[b] int64."""
     attention: dict[int, Tensor]
     """Layer -> [b, t, t] float32, averaged over the heads; for the layers asked for."""
+    first: Tensor
+    """[b] int64 position of the first token that ``run.hidden`` has; 0 where whole prompts were run."""
 
     @property
     def last(self) -> Tensor:
         """[b, d_model] hidden states behind the final norm of each prompt's last token."""
-        return self.run.hidden[torch.arange(len(self.lengths), device=self.lengths.device), self.lengths - 1]
+        row = torch.arange(len(self.lengths), device=self.lengths.device)
+        return self.run.hidden[row, self.lengths - 1 - self.first]
 
 
 def prompt_pass(
@@ -57,6 +63,8 @@ def prompt_pass(
     *,
     attention: Collection[int] = (),
     keep_cache: bool = False,
+    read: Collection[int] = (),
+    unedited: PromptPass | None = None,
 ) -> PromptPass:
     """Run some prompts at once.
 
@@ -67,6 +75,9 @@ def prompt_pass(
         edits: what is changed, in this order.
         attention: layers whose attention weights are returned.
         keep_cache: keep keys and values; without effect for a model of another family than ``FAMILIES``.
+        read: layers whose residuals are kept, edits included.
+        unedited: a pass of the same prompts without edits. If it kept the residuals of ``layer_below`` the edits, the
+            blocks up to there are not run again; keys and values are then those of the blocks above.
 
     Raises:
         LayerError: a layer is not in the model.
@@ -84,11 +95,23 @@ def prompt_pass(
 
         # Made without the configuration, the cache keeps all tokens of sliding windows too.
         options |= {"cache": DynamicCache(), "position_ids": position[None]}
+    below = None if unedited is None else layer_below(edits)
+    if unedited is not None and below in unedited.run.residuals:
+        options |= {"start": (below, unedited.run.residuals[below])}
     mask = None if bool(real.all()) else real.long()
-    found: Pass = model.forward(input_ids, mask, attention=attention, **options)
+    found: Pass = model.forward(input_ids, mask, attention=attention, read=read, **options)
     kept = kept_keys_values(options["cache"], -1) if "cache" in options else None
-    run = CachedRun(input_ids, found.hidden, {}, kept, torch.zeros_like(lengths))
-    return PromptPass(run, lengths, found.attention)
+    run = CachedRun(input_ids, found.hidden, found.residuals, kept, torch.zeros_like(lengths))
+    return PromptPass(run, lengths, found.attention, torch.zeros_like(lengths))
+
+
+def layer_below(edits: Sequence[GenerationEdit]) -> int | None:
+    """The highest layer whose residuals no edit changes before it is applied: their function is told these.
+
+    None where the first block is edited inside, or nothing is.
+    """
+    lowest = min((edit.layer - (edit.site != "resid_post") for edit in edits), default=-1)
+    return None if lowest < 0 else lowest
 
 
 def caches(model: LanguageModel) -> bool:

@@ -8,6 +8,7 @@ import torch
 from ato.errors import ModelError
 from ato.models.language_model import LanguageModel, pad
 from ato.models.prompt_pass import GenerationEdit, PromptPass, check_prompts, edits_at, prompt_pass
+from ato.models.shared_prefixes import prompt_ends
 
 
 def answer_log_probabilities(
@@ -37,7 +38,7 @@ def answer_log_probabilities(
         check_prompts(model, [prompts[i]], max(map(len, own), default=0))
     found = [np.zeros(len(own)) for own in answers]
     for chosen in _batches([len(own) for own in answers], batch_size):
-        begun = prompt_pass(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=True)
+        begun = prompt_ends(model, [prompts[i] for i in chosen], chosen, edits, keep_cache=True)
         pairs = [(place, i, k) for place, i in enumerate(chosen) for k in range(len(answers[i]))]
         for first in range(0, len(pairs), batch_size):
             part = pairs[first : first + batch_size]

@@ -21,6 +21,9 @@ from tasks.entities.stages import PART, EntityStudy
 if TYPE_CHECKING:
     from ato.models.generation import Decoding
 
+_ROWS_OF_ONE = 3
+"""Rows that a question's answers are run in, roughly: those that begin alike share one."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -119,7 +122,7 @@ def _answer_part(of: EntityStudy, number: int, questions: Sequence[Question], pr
     facts = {"collection": of.study.collection, "answering": of.answering, "family": settings.family}
     with of.answer_part(number) as stage:
         rows: list[dict[str, Any]] = []
-        at_once = max(1, settings.batch_size // (settings.n_samples + 1))
+        at_once = max(1, settings.batch_size // _ROWS_OF_ONE)
         for start in range(0, len(asked), at_once):
             batch = asked[start : start + at_once]
             rows += [facts | row for row in _answers(of, batch, questions)]
@@ -187,7 +190,8 @@ def _p_correct(
     candidates = [[first_value(q.attribute), *_distractors(q, values[q.name], n)] for q, _ in batch]
     gap = " " if of.settings.answers.family == "continuation" else ""
     answers = [[_ids(lm.tokenizer, gap + text) for text in texts] for texts in candidates]
-    found = answer_log_probabilities(lm, [prompt.token_ids for _, prompt in batch], answers)
+    size = of.settings.answers.batch_size
+    found = answer_log_probabilities(lm, [prompt.token_ids for _, prompt in batch], answers, batch_size=size)
     return [p_correct(log_p[:1], log_p[1:]) if len(log_p) > 1 else None for log_p in found]
 
 

@@ -1,6 +1,6 @@
 """Asking entities again under several conditions at once, and what each condition does to ordinary text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from ato.entities.outcomes import (
     SELF_REPORT_QUESTION,
     entity_attention,
     self_report,
-    text_kl,
+    text_kls,
     yes_no_ids,
 )
 from ato.entities.prompts import Prompt, PromptMaker
@@ -30,6 +30,8 @@ from tasks.saes.task import spread
 from warehouse.catalog.catalog import rows
 from warehouse.datasets.sequences import stored_sequences
 
+ROWS_AT_ONCE = 256
+"""Entities times conditions that are asked about before progress is counted: about ten seconds of a small model."""
 LABELLED = """select e.entity_id, l.label from entities as e
 inner join entity_labels as l using (collection, entity_id)
 where e.collection = ? and e.entity_set = ? and l.labelling = ? and e.split = ? and l.label in ('known', 'unknown')
@@ -89,16 +91,51 @@ def _report(maker: PromptMaker, question: Question) -> Prompt | None:
 
 
 def ask(
-    of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition], answer: bool = True
+    of: EntityStudy,
+    asked: Sequence[AskedAgain],
+    conditions: Sequence[Condition],
+    answer: bool = True,
+    advance: Callable[[float], None] = lambda share: None,
 ) -> list[Asked]:
-    """Answers, self-reports and attention of all entities under conditions of one layer, in one batch.
+    """Answers, self-reports and attention of all entities under conditions of one layer.
+
+    A few entities at a time, under all conditions: what these leave equal of a prompt is run once.
 
     Args:
         of: the study.
         asked: the entities.
         conditions: that edit the same layer at the same positions, or nothing.
         answer: false for self-reports only.
+        advance: told after every few entities what share of all they are.
     """
+    at_once = max(1, ROWS_AT_ONCE // len(conditions))
+    # Those whose prompts are about as long are run together.
+    order = sorted(range(len(asked)), key=lambda i: len(asked[i].prompt.token_ids))
+    parts = [order[start : start + at_once] for start in range(0, len(order), at_once)]
+    found = []
+    for part in parts:
+        found.append(_ask([asked[i] for i in part], conditions, of, answer))
+        advance(len(part) / len(asked))
+    inverse = np.argsort(order)
+    return [_merged([of_part[k] for of_part in found], inverse) for k in range(len(conditions))]
+
+
+def _merged(parts: Sequence[Asked], order: np.ndarray) -> Asked:
+    """What was asked in several parts, in another order."""
+    labels, rows_ = [x for part in parts for x in part.labels], [x for part in parts for x in part.rows]
+    grades = [x for part in parts for x in part.grades or ()]
+    return Asked(
+        parts[0].condition,
+        [labels[i] for i in order],
+        None if parts[0].grades is None else [grades[i] for i in order],
+        np.concatenate([part.self_report for part in parts])[order],
+        np.concatenate([part.attention for part in parts])[order],
+        [rows_[i] for i in order] if rows_ else [],
+    )
+
+
+def _ask(asked: Sequence[AskedAgain], conditions: Sequence[Condition], of: EntityStudy, answer: bool) -> list[Asked]:
+    """``ask`` for entities that are run at once."""
     n = len(asked)
     prompts = [one.prompt for one in asked] * len(conditions)
     answers = _answers(of, asked, conditions) if answer else None
@@ -207,12 +244,9 @@ def kl_on_text(of: EntityStudy, conditions: Sequence[Condition]) -> dict[Conditi
     lm = language_model(of.study.model)
     held_out = stored_sequences(of.study.warehouse, of.study.collection, splits=["test"])
     sequences = [q.token_ids for q in spread(held_out, of.settings.interventions.n_sequences)]
-    found = {}
-    for one in conditions:
-        if one.changed is not None and one.layer is not None:
-            edits = partial(_text_edits, one)
-            found[one] = text_kl(lm, sequences, edits, batch_size=len(sequences))
-    return found
+    edited = [one for one in conditions if one.changed is not None and one.layer is not None]
+    edits = [partial(_text_edits, one) for one in edited]
+    return dict(zip(edited, text_kls(lm, sequences, edits, batch_size=len(sequences) or 1)))
 
 
 def _text_edits(condition: Condition, batch: Sequence[np.ndarray]) -> list[GenerationEdit]:

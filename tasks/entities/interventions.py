@@ -1,6 +1,6 @@
 """Stage ``entity_interventions``: the model answers again while the best latents, and random ones, are changed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -59,8 +59,7 @@ def _measured(of: EntityStudy, best: Sequence[Changed]) -> Iterator[tuple[list[d
         progress.advance()
         found = list(unedited)
         for group in _by_layer(conditions):
-            found += ask(of, asked, group)
-            progress.advance(len(group))
+            found += ask(of, asked, group, advance=lambda share, group=group: progress.advance(share * len(group)))  # type: ignore[misc]
         if settings.orthogonalise:
             for changed in chosen:
                 found += _orthogonalised(of, asked, changed)
@@ -80,14 +79,12 @@ def _conditions(of: EntityStudy, chosen: Sequence[Changed], position: str) -> It
             yield Condition("steer", changed.direction, draw, control, position, "random_direction")
 
 
-def _by_layer(conditions: Sequence[Condition]) -> Iterator[list[Condition]]:
-    """Conditions that can be run in one batch: they edit the same layer at the same positions."""
+def _by_layer(conditions: Sequence[Condition]) -> Iterable[list[Condition]]:
+    """Conditions that share passes: they edit the same layer at the same positions."""
     groups: dict[tuple[int | None, str], list[Condition]] = {}
     for one in conditions:
         groups.setdefault((one.layer, one.position), []).append(one)
-    for group in groups.values():
-        for start in range(0, len(group), 8):
-            yield group[start : start + 8]
+    return groups.values()
 
 
 def _with_strengths(of: EntityStudy, best: Sequence[Changed]) -> list[Changed]:

@@ -9,10 +9,11 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from ato.entities.orthogonal_weights import orthogonalised
-from ato.entities.outcomes import SELF_REPORT_PREFILL, entity_attention, self_report, text_kl, yes_no_ids
+from ato.entities.outcomes import SELF_REPORT_PREFILL, entity_attention, self_report, text_kl, text_kls, yes_no_ids
 from ato.entities.steering import Ablate, Places, Steer, placed
 from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, load_model, pad
+from ato.models.prompt_pass import prompt_pass
 from tests.tiny_models import byte_tokenizer, save_tiny_model
 
 LENGTHS = (21, 5, 13, 1, 30)
@@ -99,3 +100,24 @@ def test_kl_of_nothing_is_zero_and_of_changed_weights_is_not(model, prompts):
     assert (changed > 1e-4).all()
     assert text_kl(model, prompts) == pytest.approx(0, abs=1e-6)
     assert len(text_kl(model, [])) == 0
+
+
+@pytest.mark.parametrize("held", [1, 1 << 26])
+def test_kls_of_several_edits_are_those_of_each(model, prompts, held, monkeypatch):
+    monkeypatch.setattr("ato.entities.outcomes._HIDDEN_NUMBERS", held)
+
+    def steered(layer: int, site: str, batch: list[np.ndarray]) -> list:
+        return [placed(Steer(torch.ones(32), 0.3), Places("all", [len(ids) for ids in batch]), layer, site)]
+
+    edits = [everywhere, partial(steered, 0, "resid_post"), partial(steered, 0, "mlp_out"), lambda batch: []]
+    found = text_kls(model, prompts, edits, batch_size=2)
+    assert found.shape == (4, 5)
+    assert found[3] == pytest.approx(0, abs=1e-6)
+    for edit, own in zip(edits, found):
+        for i, ids in enumerate(prompts):
+            plain, changed = (prompt_pass(model, [ids], [0], x).run.hidden[0] for x in ((), edit([ids])))
+            log_p, log_q = (model.logits(x).double().log_softmax(1) for x in (plain, changed))
+            expected = (log_p.exp() * (log_p - log_q)).sum(1).mean()
+            assert own[i] == pytest.approx(float(expected), rel=1e-3, abs=1e-6)
+    assert text_kls(model, [], edits).shape == (4, 0)
+    assert text_kls(model, prompts, []).shape == (0, 5)

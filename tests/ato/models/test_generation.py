@@ -1,5 +1,7 @@
 """Completions of every supported family: batch and cache change nothing, draws follow the model's own distribution."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,18 @@ from scipy import stats
 
 from ato.errors import LayerError, ModelError, NonFiniteError, SettingsError
 from ato.models import LanguageModel, load_model, pad
-from ato.models.generation import Completion, Decoding, GenerationEdit, _bisected, completion_text, end_ids, generate
+from ato.models.decoded_rows import CachedRows
+from ato.models.generation import (
+    Completion,
+    Decoding,
+    GenerationEdit,
+    _bisected,
+    _key,
+    _next_tokens,
+    completion_text,
+    end_ids,
+    generate,
+)
 from tests.tiny_models import FAMILIES, save_tiny_model
 
 GREEDY = Decoding(max_new_tokens=12, batch_size=8)
@@ -145,7 +158,8 @@ def test_rounding_errors_tip_hardly_any_draw():
     p = (2 * torch.randn(1, 5000, generator=generator)).softmax(1).expand(4000, -1)
     error = 1 + 1e-5 * torch.randn(4000, 5000, generator=generator)
     uniform = torch.rand(4000, 13, generator=generator, dtype=torch.float64)
-    assert (_bisected(p, uniform) != _bisected(p * error, uniform)).float().mean() < 1e-3
+    rows = torch.arange(4000)
+    assert (_bisected(p, uniform, rows) != _bisected(p * error, uniform, rows)).float().mean() < 1e-3
 
 
 def test_draws_depend_on_seed_prompt_and_sample_alone(llama, prompts):
@@ -160,6 +174,33 @@ def test_draws_depend_on_seed_prompt_and_sample_alone(llama, prompts):
     assert texts([0], 2, n_samples=1).items() <= whole.items()
     assert texts(list(range(8)), 64, seed=1) != whole
     assert len({whole[0, sample] for sample in range(4)}) == 4
+
+
+def test_completions_that_begin_alike_are_run_once(model, prompts, monkeypatch):
+    decoding = Decoding(max_new_tokens=5, n_samples=9, batch_size=64, temperature=0.15)
+    rows, step = [], CachedRows.step
+
+    def counted(self, tokens):
+        rows.append(len(tokens))
+        return step(self, tokens)
+
+    monkeypatch.setattr(CachedRows, "step", counted)
+    found = generate(model, prompts, decoding)
+    begins = {(c.prompt, n, tuple(c.token_ids[:n])) for c in found for n in range(1, 5)}
+    assert sum(rows) == len(begins) < 80 * 4  # each beginning of an answer once
+    same(generate(model, prompts, replace(decoding, batch_size=3)), found)
+    same(generate(model, prompts, replace(decoding, cache=False)), found)
+
+
+def test_draws_are_those_of_single_completions_run_from_their_beginning(llama, prompts):
+    decoding = Decoding(max_new_tokens=4, n_samples=3, temperature=0.5, seed=5)
+    for completion in generate(llama, prompts[:3], decoding):
+        ids = prompts[completion.prompt]
+        for step, token in enumerate(completion.token_ids.tolist()):
+            logits = llama.logits(llama.cached_run(*pad([ids]), []).hidden[0, -1:]).float()
+            draws = (np.array([x]) for x in (_key(prompts[completion.prompt]), completion.sample, step))
+            assert int(_next_tokens(logits, decoding, [0], tuple(draws))[0]) == token
+            ids = np.append(ids, token)
 
 
 def test_a_completion_ends_with_a_stop_id_and_leaves_the_others_alone(llama, prompts):
