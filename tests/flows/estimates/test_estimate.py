@@ -30,7 +30,9 @@ def test_the_whole_is_the_sum_of_its_stages_and_takes_the_memory_of_the_largest(
 def test_a_machine_four_times_as_fast_takes_a_quarter_of_what_depends_on_its_speed():
     settings = load_settings("demo", ["operators.register_operators=false"])
     slow, fast = (estimate(settings, rates=MachineRates(*[rate] * 7)).seconds for rate in (1e9, 4e9))
-    fixed = START_SECONDS + sum(stage.cost.fixed_seconds for stage in STAGES.values() if stage.cost and not stage.on_demand)
+    fixed = START_SECONDS + sum(
+        stage.cost.fixed_seconds for stage in STAGES.values() if stage.cost and not stage.on_demand
+    )
     assert slow - fixed == pytest.approx(4 * (fast - fixed))
 
 
