@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from ato.entities.catalog import Entity
+from ato.entities.names import FAMILIES
 from ato.entities.questions import TEMPLATES
 from ato.errors import ModelError, SettingsError
-
-FAMILIES = ("continuation", "chat_prefill", "chat_free")
-"""How a question is put: plain text to go on with, the chat template with the beginning of an answer, or without one."""
 
 _PIECES = re.compile(r"\{entity\}|\[\[(\w+)\]\]")
 _CONTENT = "CONTENT-OF-THE-QUESTION"

@@ -10,32 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ato.entities.names import POSITION_MODES
 from ato.errors import SAEError, SettingsError
 from ato.models.prompt_pass import GenerationEdit
 from ato.saes.autoencoder import SparseAutoencoder
 
 Change = Callable[[Tensor], Tensor]
 """Value [..., d] -> value [..., d]."""
-
-POSITION_MODES = (
-    "all",
-    "entity",
-    "entity_first",
-    "entity_last",
-    "entity_to_end",
-    "entity_last_to_end",
-    "question_end",
-)
-"""Which positions are changed:
-
-- ``all``: every position but the first, of the prompt and of what is generated; the first one carries massive
-  activations (Sun et al., 2024, arXiv 2402.17762), and a strength in units of its norm would be enormous;
-- ``entity``, ``entity_first``, ``entity_last``: the tokens of the entity, its first, its last;
-- ``entity_to_end``, ``entity_last_to_end``: from the entity's first or last token to the end of the prompt;
-- ``question_end``: the last token of the prompt.
-
-All but ``all`` are positions of the prompt: generated tokens attend to what was changed, and are not changed.
-"""
 
 
 def unit(vector: Tensor | np.ndarray) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from ato.entities.baselines import confounded
 from ato.entities.contrasts import TypeAurocs
 from ato.entities.nulls import max_statistic_p
+from ato.io.hashing import digest_of
 from ato.numerics.bootstrap import Estimate
 from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import say
@@ -26,7 +27,7 @@ def write_contrast(stage: Stage, scored: ScoredContrast) -> None:
     of = scored.contrast.of
     judged = Judged(scored)
     facts = {"collection": of.study.collection, "latent_scoring": stage.key, **scored.contrast.keys}
-    name = "-".join([stage.key, *scored.contrast.keys.values()]).replace("_", "-")
+    name = f"{stage.key}-{digest_of(scored.contrast.keys.values())[:8]}"
     for one in scored.saes:
         columns = latent_columns(judged, one)
         n = len(columns["feature_id"])

@@ -20,6 +20,8 @@ from tasks.entities.stages import PART, EntityStudy
 
 NAME = "name"
 """The template that holds nothing but type and name."""
+ENTITY = "{entity}"
+"""What marks a template as a text of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def places_of(of: EntityStudy, entities: Sequence[Entity]) -> list[Place]:
     by_id = {entity.entity_id: entity for entity in entities}
     for entity in entities:
         for template in of.templates:
-            if template == NAME or template_name(entity.entity_type, template) in TEMPLATES:
+            if template == NAME or ENTITY in template or template_name(entity.entity_type, template) in TEMPLATES:
                 wanted.setdefault((entity.entity_id, template), set()).update(settings.positions)
     if settings.uncertainty:
         for question in questions_of(entities, of.settings.answers.attributes):
@@ -96,6 +98,8 @@ def _read_part(of: EntityStudy, number: int, places: Sequence[Place]) -> None:
 def _prompt(place: Place, maker: PromptMaker) -> Prompt | Dropped:
     if place.template == NAME:
         return maker.name(place.entity)
+    if ENTITY in place.template:
+        return maker.custom(place.template, place.entity)
     return maker.question(place.entity, template_name(place.entity.entity_type, place.template))
 
 

@@ -1,24 +1,16 @@
 """Settings of stage `entities`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from ato.entities.names import FAMILIES, POSITION_MODES, POSITIONS
 from tasks.settings.base import OneOf, StageSettings
 from tasks.settings.operators import Method
 
-POSITIONS = ("entity_first", "entity_last", "question_end", "last_eoi")
-EDITED = (
-    "all",
-    "entity",
-    "entity_first",
-    "entity_last",
-    "entity_to_end",
-    "entity_last_to_end",
-    "question_end",
-)
-Position = Annotated[str, OneOf(POSITIONS)]
-Edited = Annotated[str, OneOf(EDITED)]
+Position = Annotated[str, Field(pattern=r"^\w+$")]
+Edited = Annotated[str, OneOf(POSITION_MODES)]
+Family = Annotated[str, OneOf(FAMILIES)]
 
 
 class EntitySetSettings(StageSettings):
@@ -42,7 +34,7 @@ class AnswerSettings(StageSettings):
     attributes: list[str] | None = Field(
         None, description="Attributes asked about; default: all that have a template and a value"
     )
-    family: Literal["continuation", "chat_prefill", "chat_free"] = Field(
+    family: Family = Field(
         "continuation", description="Prompts: a text to continue, a chat whose answer is begun, or a chat"
     )
     n_samples: int = Field(10, ge=1, description="Answers drawn per question, beside the greedy one")
@@ -67,9 +59,12 @@ class LatentSettings(StageSettings):
     templates: list[str] = Field(
         ["name"],
         min_length=1,
-        description="Prompts that entities are read in: name (The city 'X'), or attributes, whose question it is",
+        description="Prompts that entities are read in: name (The city 'X'), attributes, whose question it is, or texts with "
+        "{entity} and marked places, such as I met {entity}[[met]] there.",
     )
-    positions: list[Position] = Field(["entity_last"], min_length=1, description="Tokens that are read")
+    positions: list[Position] = Field(
+        ["entity_last"], min_length=1, description=f"Tokens that are read: {', '.join(POSITIONS)}, or a marked place"
+    )
     uncertainty: bool = Field(
         True, description="Also tell right from wrong answers, at the end of each question that was asked"
     )
