@@ -1,5 +1,6 @@
 """What the model knows about entities, which features say so, and what they change: in sentences, whatever comes out."""
 
+from dataclasses import replace
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -18,9 +19,10 @@ def panels(scope: Scope) -> list[Panel]:
     return [_knowledge(scope), _latents(scope), _interventions(scope), _transport(scope)]
 
 
-def _panel(key: str, title: str, sql: str, rows: Rows, sentences: list[str], caption: str, n: str) -> Panel:
+def _told(panel: Panel, sentences: list[str]) -> Panel:
+    """The panel with sentences in place of a figure."""
     body = "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
-    return Panel(key, title, sql, rows, caption=caption, n=n, alt=f"{title}, in sentences.", body=body)
+    return replace(panel, alt=f"{panel.title}, in sentences.", body=body)
 
 
 def _knowledge(scope: Scope) -> Panel:
@@ -43,7 +45,8 @@ order by entity_type, list_position(['known', 'between', 'unknown', 'invented'],
         ]
         sentences.append(f"{kind}: {', '.join(parts)}.")
     n = f"{sum(r['n_entities'] for r in rows):,} entities, {sum(r['n_test'] for r in rows):,} of them in the test split"
-    return _panel(key, title, sql, rows, sentences, f"Labels follow from graded answers. Rule: {rows[0]['rule']}.", n)
+    caption = f"Labels follow from graded answers. Rule: {rows[0]['rule']}."
+    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
 
 
 def _percent(value: float | None) -> str:
@@ -71,17 +74,13 @@ order by contrast = 'known_unknown' desc, contrast, template = 'name' desc, temp
                 f"tell{'s' if len(told) == 1 else ''} the classes apart; they are "
                 f"{'' if r['matched'] else 'not '}matched on token count.{lengths}"
             )
-    return _panel(
-        key,
-        title,
-        sql,
-        rows,
-        sentences,
+    caption = (
         "The best feature of each direction over all entity types and SAEs, chosen on train entities; separation and AUROC "
         "are of test entities, with 95 % intervals by entity. q: Benjamini-Hochberg over all features; p: share of label "
-        "permutations whose best feature separates as well. The best baseline is the best on the same test entities.",
-        f"{extent(rows, 'n_positive')} test entities of the first class, {extent(rows, 'n_negative')} of the second",
+        "permutations whose best feature separates as well. The best baseline is the best on the same test entities."
     )
+    n = f"{extent(rows, 'n_positive')} test entities of the first class, {extent(rows, 'n_negative')} of the second"
+    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
 
 
 def _first_of_each(rows: Rows) -> Rows:
@@ -124,17 +123,13 @@ order by label, intervention, direction, position, outcome"""
     if not rows:
         return absent(key, title, sql, f"nothing was intervened on, {COMMAND}")
     edits = groupby(rows, key=lambda r: (r["label"], r["intervention"], r["direction"], r["position"]))
-    return _panel(
-        key,
-        title,
-        sql,
-        rows,
-        [_edit(list(some)) for _, some in edits],
+    caption = (
         "Mean change on test entities against the same entities unedited, with paired 95 % intervals by entity. Controls "
         "are random features of equal layer, firing rate and decoder norm: their mean, and two standard deviations of the "
-        "draws either way; p: share of draws that change as much. Fewer right answers with more withheld ones are damage.",
-        f"{extent(rows, 'n_entities')} test entities (for KL, sequences), {extent(rows, 'n_draws')} random draws",
+        "draws either way; p: share of draws that change as much. Fewer right answers with more withheld ones are damage."
     )
+    n = f"{extent(rows, 'n_entities')} test entities (for KL, sequences), {extent(rows, 'n_draws')} random draws"
+    return _told(Panel(key, title, sql, rows, caption, n, ""), [_edit(list(some)) for _, some in edits])
 
 
 def _edit(rows: Rows) -> str:
@@ -170,17 +165,13 @@ order by contrast = 'known_unknown' desc, contrast, template, position, directio
     latents = groupby(
         rows, key=lambda r: (r["contrast"], r["template"], r["position"], r["direction"], r["feature_id"])
     )
-    return _panel(
-        key,
-        title,
-        sql,
-        rows,
-        [_carried(list(some)) for _, some in latents],
+    caption = (
         "r² of the activation over test entities, predicted by the operator from a lower layer, with 95 % intervals by "
         "entity. Computed: the interval lies at or below 0.3. Carried: it lies at or above 0.7, or above 0.3 and above "
-        "that of the identity, which takes the source residual itself. Else unclear.",
-        f"{extent(rows, 'n_entities')} test entities; method {scope.method}",
+        "that of the identity, which takes the source residual itself. Else unclear."
     )
+    n = f"{extent(rows, 'n_entities')} test entities; method {scope.method}"
+    return _told(Panel(key, title, sql, rows, caption, n, ""), [_carried(list(some)) for _, some in latents])
 
 
 def _carried(rows: Rows) -> str:
