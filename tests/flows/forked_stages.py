@@ -1,9 +1,10 @@
-"""All stages of a study in processes that are forked from one that has imported everything, and may be made to die.
+"""Stages of a study in processes that are forked from one that has imported everything, and may be made to die.
 
-As a program it reads one JSON request a line and answers it: ``start`` forks a process that runs all stages, ``wait``
+As a program it reads one JSON request a line and answers it: ``start`` forks a process that runs stages, ``wait``
 says how it ended.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -42,7 +43,9 @@ class Death:
 class Forks:
     """Starts runs in forked processes, and waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "tests.flows.forked_stages:run_stages") -> None:
+        """Start the program; ``what`` is the function of settings that is run, as module:function."""
+        self._what = what
         self._program = subprocess.Popen(
             [sys.executable, "-m", "tests.flows.forked_stages"],
             cwd=ROOT,
@@ -71,6 +74,7 @@ class Forks:
                 "log": str(log),
                 "death": death and asdict(death),
                 "gate": gate,
+                "what": self._what,
             }
         )
 
@@ -124,8 +128,6 @@ CALLS = {
 
 def _after(call: tuple[str, str, str], then: Callable[[], None]) -> None:
     """Do something after each call of a method."""
-    import importlib
-
     module, name, method = call
     owner = getattr(importlib.import_module(module), name)
     real = getattr(owner, method)
@@ -201,7 +203,8 @@ def _child(request: dict[str, Any]) -> None:
             _after(CALLS["model"], wait_for_gate)
         from flows.settings import Settings
 
-        run_stages(Settings.model_validate_json(request["start"]))
+        module, function = request["what"].split(":")
+        getattr(importlib.import_module(module), function)(Settings.model_validate_json(request["start"]))
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -34,6 +34,8 @@ TYPES = {"city": ("country", "population"), "movie": ("directors", "release_year
 """Type -> attributes."""
 N_PER_CLASS = 36
 """Entities of each type and class."""
+SMALL_PART = 60
+"""Questions, or prompts, of a part of a run that is to be killed between parts."""
 ENTITIES: dict[str, dict[str, Any]] = {
     "set": {"n_per_type": 100, "n_invented": 4},
     "answers": {"n_samples": 2, "min_right_samples": 1, "max_new_tokens": 3, "n_distractors": 3},
@@ -76,13 +78,13 @@ def knowing() -> Iterator[pytest.MonkeyPatch]:
 
 def records(types: Sequence[str] = tuple(TYPES), longer: str = "") -> list[dict[str, Any]]:
     """Entities in record form; names have six letters, those of known ones ``longer`` before the last besides."""
-    rng = np.random.default_rng(8)
+    rng, stems = np.random.default_rng(8), set[str]()
     found = []
     for entity_type in types:
         for i in range(2 * N_PER_CLASS):
             known, number = i % 2 == 0, int(rng.integers(5))
-            stem = "".join(rng.choice(list(letters)) for letters in ("BCDFGHJKLMNPRSTVW", "aeiou", "bdgklmnprstv", "aeiou"))
-            end = f"{stem[1]}{longer}{KNOWN}" if known else f"{stem[1]}{UNKNOWN}"
+            stem = _stem(rng, stems)
+            end = f"{longer}{KNOWN}" if known else UNKNOWN
             digit = 2 * number if known else 2 * number + 1
             values = {"country": f"Land{digit}", "directors": f"Ann Lee{digit}"}
             found.append(
@@ -97,6 +99,16 @@ def records(types: Sequence[str] = tuple(TYPES), longer: str = "") -> list[dict[
                 }
             )
     return found
+
+
+def _stem(rng: np.random.Generator, taken: set[str]) -> str:
+    """The first five letters of a name, not one of those taken, to which it is added."""
+    while True:
+        letters = ("BCDFGHJKLMNPRSTVW", "aeiou", "bdgklmnprstv", "aeiou", "bdgklmnprstv")
+        stem = "".join(rng.choice(list(some)) for some in letters)
+        if stem not in taken:
+            taken.add(stem)
+            return stem
 
 
 def write_records(path: Path, found: Sequence[dict[str, Any]]) -> Path:
@@ -141,6 +153,32 @@ def plant_direction(folder: Path, size: float = 4.0) -> None:
         (row,) = tokenizer(letter, add_special_tokens=False)["input_ids"]
         embedding[row] += sign * size * direction / direction.norm()
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def earlier_stages(settings: Settings) -> tuple[str, list[str]]:
+    """All that the stage needs, as plain functions; returns the keys of the collection and of its SAEs."""
+    from tasks.collect.task import collect_residuals
+    from tasks.features.task import measure_features
+    from tasks.operators.task import fit_operators
+    from tasks.saes.task import obtain_saes
+
+    s = settings
+    collection = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
+    study = s.study(collection)
+    saes = obtain_saes.fn(study, s.saes)
+    measure_features.fn(study, saes)
+    fit_operators.fn(study, saes, s.operators)
+    return collection, saes
+
+
+def run_entities(settings: Settings) -> None:
+    """The stage as a plain function, its parts small, the graders planted."""
+    from tasks.entities.task import study_entities
+
+    with knowing() as patch:
+        patch.setattr("tasks.entities.stages.PART", SMALL_PART)
+        collection, saes = earlier_stages(settings)
+        study_entities.fn(settings.study(collection), saes, settings.operators, settings.entities)
 
 
 def planted_settings(folder: Path, **changes: dict[str, Any]) -> Settings:
