@@ -45,9 +45,8 @@ class Forks:
 
     def __init__(self, what: str = "tests.flows.forked_stages:run_stages") -> None:
         """Start the program; ``what`` is the function of settings that is run, as module:function."""
-        self._what = what
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.forked_stages"],
+            [sys.executable, "-m", "tests.flows.forked_stages", what],
             cwd=ROOT,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -74,7 +73,6 @@ class Forks:
                 "log": str(log),
                 "death": death and asdict(death),
                 "gate": gate,
-                "what": self._what,
             }
         )
 
@@ -181,8 +179,8 @@ def _arrange(death: Death) -> None:
     LocalStorage.stage = stage_or_die  # type: ignore[method-assign]
 
 
-def _child(request: dict[str, Any]) -> None:
-    """Run all stages, print to the log, and leave without returning."""
+def _child(request: dict[str, Any], run: Callable[[Any], Any]) -> None:
+    """Run stages, print to the log, and leave without returning."""
     import time
     import traceback
 
@@ -203,8 +201,7 @@ def _child(request: dict[str, Any]) -> None:
             _after(CALLS["model"], wait_for_gate)
         from flows.settings import Settings
 
-        module, function = request["what"].split(":")
-        getattr(importlib.import_module(module), function)(Settings.model_validate_json(request["start"]))
+        run(Settings.model_validate_json(request["start"]))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -224,12 +221,14 @@ def main() -> None:
     import flows.pipeline  # noqa: F401
     from warehouse.registry import registry  # noqa: F401
 
+    module, function = sys.argv[1].split(":")
+    run = getattr(importlib.import_module(module), function)
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
             process = os.fork()
             if process == 0:
-                _child(request)
+                _child(request, run)
             print(process, flush=True)
         else:
             status = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])

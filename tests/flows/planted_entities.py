@@ -23,6 +23,11 @@ from ato.entities.questions import Template
 from ato.models.position_reading import read_positions
 from ato.saes import SparseAutoencoder, save_sae
 from flows.settings import Settings
+from tasks.collect.task import collect_residuals
+from tasks.entities.task import study_entities
+from tasks.features.task import measure_features
+from tasks.operators.task import fit_operators
+from tasks.saes.task import obtain_saes
 from tests.flows.tiny_study import WORDS, tiny_settings
 from tests.tiny_models import byte_tokenizer
 
@@ -34,16 +39,18 @@ TYPES = {"city": ("country", "population"), "movie": ("directors", "release_year
 """Type -> attributes."""
 N_PER_CLASS = 36
 """Entities of each type and class."""
-SMALL_PART = 60
+YES_NO = byte_tokenizer()("YN", add_special_tokens=False)["input_ids"]
+"""Tokens of a self-report: no byte is a whole word."""
+SMALL_PART = 24
 """Questions, or prompts, of a part of a run that is to be killed between parts."""
 ENTITIES: dict[str, dict[str, Any]] = {
     "set": {"n_per_type": 100, "n_invented": 4},
     "answers": {"n_samples": 2, "min_right_samples": 1, "max_new_tokens": 3, "n_distractors": 3},
     "latents": {"n_permutations": 99, "n_ranked": 3},
     "interventions": {
-        "n_entities": 6,
-        "n_validation": 4,
-        "n_random": 4,
+        "n_entities": 5,
+        "n_validation": 3,
+        "n_random": 3,
         "n_sequences": 2,
         "max_new_tokens": 2,
         "strengths": [0.5, 2.0],
@@ -69,19 +76,22 @@ def grade_by_text(template: Template, attribute: Attribute, completion: str) -> 
 
 @contextmanager
 def knowing() -> Iterator[pytest.MonkeyPatch]:
-    """Inside, planted graders judge the answers."""
+    """Inside, planted graders judge the answers, and self-reports are of single bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tasks.entities.answers.grade", planted_grade)
         patch.setattr("tasks.entities.asked.grade", grade_by_text)
+        patch.setattr("tasks.entities.asked.yes_no_ids", lambda _: YES_NO)
         yield patch
 
 
-def records(types: Sequence[str] = tuple(TYPES), longer: str = "") -> list[dict[str, Any]]:
+def records(
+    types: Sequence[str] = tuple(TYPES), longer: str = "", n_per_class: int = N_PER_CLASS
+) -> list[dict[str, Any]]:
     """Entities in record form; names have six letters, those of known ones ``longer`` before the last besides."""
     rng, stems = np.random.default_rng(8), set[str]()
     found = []
     for entity_type in types:
-        for i in range(2 * N_PER_CLASS):
+        for i in range(2 * n_per_class):
             known, number = i % 2 == 0, int(rng.integers(5))
             stem = _stem(rng, stems)
             end = f"{longer}{KNOWN}" if known else UNKNOWN
@@ -157,11 +167,6 @@ def plant_direction(folder: Path, size: float = 4.0) -> None:
 
 def earlier_stages(settings: Settings) -> tuple[str, list[str]]:
     """All that the stage needs, as plain functions; returns the keys of the collection and of its SAEs."""
-    from tasks.collect.task import collect_residuals
-    from tasks.features.task import measure_features
-    from tasks.operators.task import fit_operators
-    from tasks.saes.task import obtain_saes
-
     s = settings
     collection = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
     study = s.study(collection)
@@ -173,8 +178,6 @@ def earlier_stages(settings: Settings) -> tuple[str, list[str]]:
 
 def run_entities(settings: Settings) -> None:
     """The stage as a plain function, its parts small, the graders planted."""
-    from tasks.entities.task import study_entities
-
     with knowing() as patch:
         patch.setattr("tasks.entities.stages.PART", SMALL_PART)
         collection, saes = earlier_stages(settings)
@@ -195,7 +198,15 @@ def planted_settings(folder: Path, **changes: dict[str, Any]) -> Settings:
         folder,
         model={"attention": "eager"},
         saes={"layers": [], "paths": {LAYER: str(folder / "sae")}},
-        operators={"source_layers": [0, 1], "leaps": [1, 2], "target_layers": [LAYER], "train_fractions": []},
+        collect={"n_tokens": 5_000},
+        operators={
+            "source_layers": [0, 1],
+            "leaps": [1, 2],
+            "target_layers": [LAYER],
+            "methods": ["ridge"],
+            "train_fractions": [],
+            "register_operators": False,
+        },
         features={"score": False},
         evaluate={"n_bootstrap": 100},
         entities=own,

@@ -45,6 +45,7 @@ from tests.flows.planted_entities import (
     write_records,
 )
 from tests.flows.test_fault_injection import parts as parquet_files
+from tests.tiny_models import byte_tokenizer
 from warehouse.catalog.catalog import rows
 from warehouse.quality import checks
 from warehouse.storage.manifests import manifests
@@ -121,7 +122,9 @@ def scoring(study):
 @pytest.fixture(scope="module")
 def reading(study):
     """Key of the residuals of the first run."""
-    return one("select distinct reading from entity_positions")["reading"]
+    return one("select inputs from stage_runs where stage = 'entity_residuals' order by started_at limit 1")["inputs"][
+        1
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +136,8 @@ def residuals_at(reading: str, layer: int, template: str, position: str) -> dict
     """Entity -> its stored residual."""
     found = rows(
         None,
-        "select entity_id, residual from entity_residuals where reading = ? and layer = ? and template = ? and position = ?",
+        """select entity_id, residual from entity_residuals
+        where reading = ? and layer = ? and template = ? and position = ?""",
         [reading, layer, template, position],
     )
     return {row["entity_id"]: np.array(row["residual"], dtype=np.float32) for row in found}
@@ -143,8 +147,9 @@ def compared_entities(split: str) -> list[str]:
     """Known and unknown entities of a split in the first run: as many of both in each stratum."""
     found = rows(
         None,
-        "select entity_id, entity_type, label, split, n_tokens from entities join entity_labels using (collection, entity_id) "
-        "where entity_set = ? and labelling = ? order by entity_id",
+        """select entity_id, entity_type, label, split, n_tokens
+        from entities join entity_labels using (collection, entity_id)
+        where entity_set = ? and labelling = ? order by entity_id""",
         [key_of("entity_set"), key_of("entity_labels")],
     )
     columns = ([row[name] for row in found] for name in ("entity_id", "entity_type", "label", "split"))
@@ -163,7 +168,8 @@ def test_every_table_of_the_stage_has_rows_and_passes_every_check(study):
 def test_those_are_known_whose_answers_are_right(study):
     found = rows(
         None,
-        "select name, invented, label, n_asked, n_right, share_correct from entities join entity_labels using (entity_id)",
+        """select name, invented, label, n_asked, n_right
+        from entities join entity_labels using (collection, entity_id)""",
     )
     assert len(found) == 4 * N_PER_CLASS + one("select count(*) as n from entities where invented")["n"]
     for row in found:
@@ -172,7 +178,8 @@ def test_those_are_known_whose_answers_are_right(study):
         asked = 0 if row["invented"] else 2
         assert (row["n_asked"], row["n_right"]) == (asked, asked * (expected == "known"))
     answers = one(
-        "select count(*) as n, count(distinct (entity_id, attribute, sample)) as each, count(p_correct) as p from entity_answers"
+        """select count(*) as n, count(distinct (entity_id, attribute, sample)) as each, count(p_correct) as p
+        from entity_answers"""
     )
     assert answers == {"n": 3 * N_QUESTIONS, "each": 3 * N_QUESTIONS, "p": N_QUESTIONS}
 
@@ -181,7 +188,8 @@ def test_the_planted_latent_is_ranked_first_in_its_direction_and_holds_on_test_a
     for direction, latent in (("known", 0), ("unknown", 1)):
         found = rows(
             None,
-            "from entity_latents where latent_scoring = ? and contrast = 'known_unknown' and direction = ? and rank = 1",
+            """from entity_latents
+            where latent_scoring = ? and contrast = 'known_unknown' and direction = ? and rank = 1""",
             [scoring, direction],
         )
         assert {row["entity_type"] for row in found} == {"all", *TYPES}
@@ -239,20 +247,23 @@ def test_classes_whose_names_differ_in_length_are_flagged_and_it_is_said(study, 
 
 def test_positions_residuals_and_ranks_stand_there_once(study, reading, scoring):
     n = one(
-        "select count(*) as n, count(distinct (entity_id, template, position)) as each, count(drop_reason) as dropped from entity_positions where reading = ?",
+        """select count(*) as n, count(distinct (entity_id, template, position)) as each, count(drop_reason) as dropped
+        from entity_positions where reading = ?""",
         reading,
     )
     n_entities = one("select count(*) as n from entities where entity_set = ?", key_of("entity_set"))["n"]
     assert n == {"n": n_entities + N_QUESTIONS, "each": n_entities + N_QUESTIONS, "dropped": 0}
     per_layer = rows(
         None,
-        "select layer, count(*) as n, count(distinct (entity_id, template, position)) as each from entity_residuals where reading = ? group by layer order by layer",
+        """select layer, count(*) as n, count(distinct (entity_id, template, position)) as each
+        from entity_residuals where reading = ? group by layer order by layer""",
         [reading],
     )
     assert per_layer == [{"layer": layer, "n": n["n"], "each": n["n"]} for layer in (0, 1, LAYER)]
     ranked = rows(
         None,
-        "select contrast, template, position, entity_type, direction, list(rank order by rank) as ranks from entity_latents where latent_scoring = ? and rank is not null group by all",
+        """select contrast, template, position, entity_type, direction, list(rank order by rank) as ranks
+        from entity_latents where latent_scoring = ? and rank is not null group by all""",
         [scoring],
     )
     assert {row["direction"] for row in ranked if row["contrast"] == "known_unknown"} == {"known", "unknown"}
@@ -273,9 +284,9 @@ def test_positions_are_those_of_the_last_letter_and_of_the_question(study, readi
         "select p.*, e.name from entity_positions as p join entities as e using (entity_id) where reading = ?",
         [reading],
     )
+    tokenizer = byte_tokenizer()
     for row in found:
-        read = bytes(i - 3 for i in row["token_ids"][row["token_start"] : row["token_end"]]).decode()
-        assert read == row["name"]
+        assert tokenizer.decode(row["token_ids"][row["token_start"] : row["token_end"]]) == row["name"]
         expected = row["token_end"] - 1 if row["position"] == "entity_last" else len(row["token_ids"]) - 1
         assert row["token"] == expected
 
@@ -290,7 +301,8 @@ def test_activations_are_those_of_the_stored_residuals_encoded_anew(study, readi
         encoded = sae.encode(torch.from_numpy(np.stack(list(x.values())))).numpy()
         found = rows(
             None,
-            "select feature_id, entity_id, activation from entity_activations where latent_scoring = ? and contrast = ? and template = ? and position = ?",
+            """select feature_id, entity_id, activation from entity_activations
+            where latent_scoring = ? and contrast = ? and template = ? and position = ?""",
             [scoring, *place.values()],
         )
         latents = {row["feature_id"] for row in found}
@@ -331,7 +343,8 @@ EDITS = """select label, intervention, direction, draw, position, strength,
     avg((e.grade = 'abstain')::int - (u.grade = 'abstain')::int) as abstain,
     avg(e.self_report - u.self_report) as self_report,
     avg(e.attention - u.attention) as attention,
-    count(*) as n
+    count(*) as n,
+    count(e.attention - u.attention) as n_attention
 from entity_interventions as e
 join (select entity_id, grade, self_report, attention from entity_interventions
     where intervening = $key and intervention = 'none') as u using (entity_id)
@@ -382,7 +395,7 @@ def test_effects_are_those_of_the_answers_recomputed_in_sql(study):
             == (row["label"], row["intervention"], f"random_latent_for_{row['direction']}")
             and c[name] is not None
         ]
-        assert row["n_entities"] == own["n"]
+        assert row["n_entities"] == own["n"] == own["n_attention"]
         assert row["strength"] == own["strength"]
         assert row["change"] == pytest.approx(own[name], abs=1e-9)
         assert row["change_low"] <= row["change"] <= row["change_high"]
@@ -479,11 +492,11 @@ def test_an_exported_entity_has_split_and_label_of_the_set_that_was_read(study, 
 
 DEATHS = (
     Death("half", "entity_answers/*", 3),
-    Death("after", "stage_runs/stage=entity_answers/*", 2),
-    Death("before", "entity_residuals/*", 5),
-    Death("half", "entity_latents/*"),
+    Death("before", "entity_residuals/*", 4),
     Death("after", "entity_interventions/*"),
 )
+N_KILLED = 12
+"""Entities of each type and class in the runs that are killed."""
 
 
 def test_a_killed_run_asks_only_what_was_not_answered_and_ends_in_the_bytes_of_an_undisturbed_one(study, tmp_path):
@@ -491,19 +504,24 @@ def test_a_killed_run_asks_only_what_was_not_answered_and_ends_in_the_bytes_of_a
     killed, expected = (tmp_path / name / "warehouse" for name in ("killed", "undisturbed"))
     for folder in (killed, expected):
         shutil.copytree(study.folder / "base" / "warehouse", folder)
-    n_parts = -(-N_QUESTIONS // SMALL_PART)
+    path = write_records(study.folder / "few.jsonl", records(n_per_class=N_KILLED))
+    settings = changed(
+        study.settings,
+        set={"sources": [str(path)], "n_invented": 2},
+        interventions={"n_entities": 2, "n_validation": 1, "n_random": 1, "strengths": [0.5], "orthogonalise": False},
+    )
     try:
-        assert forks.run(study.settings, expected, log) == 0, log.read_text()
+        assert forks.run(settings, expected, log) == 0, log.read_text()
         complete: dict[str, int] = {}
         for death in DEATHS:
             log.unlink()
-            assert forks.run(study.settings, killed, log, death) == -signal.SIGKILL, f"{death} {log.read_text()}"
+            assert forks.run(settings, killed, log, death) == -signal.SIGKILL, f"{death} {log.read_text()}"
             assert complete.items() <= answer_files(killed).items()
             complete = answer_files(killed)
             if death is DEATHS[0]:
                 assert len(complete) == 2
-        assert len(complete) == n_parts
-        assert forks.run(study.settings, killed, log) == 0, log.read_text()
+        assert len(complete) == 8 * N_KILLED // SMALL_PART
+        assert forks.run(settings, killed, log) == 0, log.read_text()
     finally:
         forks.close()
     assert answer_files(killed) == complete
@@ -529,7 +547,10 @@ def test_two_dask_workers_write_the_rows_of_one_process(study, tmp_path, monkeyp
         shutil.copytree(study.folder / "base" / "warehouse", tmp_path / name)
         monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / name))
         language_model.cache_clear()
-        entities(own, study.collection, study.saes, [])
+        if name == "alone":
+            run(study, own)
+        else:
+            entities(own, study.collection, study.saes, [])
         found[name] = parquet_files(Warehouse())
     assert len([run for run in manifests(Warehouse()) if run.stage == "entity_answers"]) == 2
     assert found["workers"] == found["alone"]
