@@ -216,7 +216,7 @@ def main() -> None:
     from flows.engine.environment import prepare_environment
 
     prepare_environment()
-    import sklearn.cluster  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401
 
     import flows.pipeline  # noqa: F401
     from warehouse.registry import registry  # noqa: F401

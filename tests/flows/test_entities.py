@@ -508,6 +508,7 @@ def test_a_killed_run_asks_only_what_was_not_answered_and_ends_in_the_bytes_of_a
     settings = changed(
         study.settings,
         set={"sources": [str(path)], "n_invented": 2},
+        latents={"uncertainty": False},
         interventions={"n_entities": 2, "n_validation": 1, "n_random": 1, "strengths": [0.5], "orthogonalise": False},
     )
     try:
