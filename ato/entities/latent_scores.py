@@ -273,7 +273,8 @@ class LatentScores:
 def _separation(first: np.ndarray, both: np.ndarray, n_first: np.ndarray, n_second: np.ndarray) -> np.ndarray:
     """f_first - f_second from active entities of the first class and of both; the same rounding for true and permuted."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return first * (1 / n_first + 1 / n_second) - both / n_second + np.where(n_first * n_second > 0, 0.0, np.nan)
+        missing = np.where(n_first * n_second > 0, 0.0, np.nan)
+        return np.clip(first * (1 / n_first + 1 / n_second) - both / n_second + missing, -1, 1)  # not 1 + 2e-16
 
 
 def _row(split: str) -> int:

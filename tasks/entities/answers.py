@@ -16,7 +16,7 @@ from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.progress import Progress, say
 from tasks.entities.sets import stored_entities
-from tasks.entities.stages import PART, EntityStudy
+from tasks.entities.stages import EntityStudy, part_numbers, part_of
 
 if TYPE_CHECKING:
     from ato.models.generation import Decoding
@@ -81,8 +81,7 @@ def answer_questions(of: EntityStudy, parts: int = 1) -> None:
     """Ask and grade what was not asked yet; a killed run goes on with the part that it was at."""
     entities = stored_entities(of.study.warehouse, of.set.key)
     questions = questions_of(entities, of.settings.answers.attributes)
-    numbers = range(-(-len(questions) // PART))
-    missing = [number for number in numbers if not of.answer_part(number).complete]
+    missing = [number for number in part_numbers(len(questions)) if not of.answer_part(number).complete]
     if not missing:
         say("entities", f"{of.answering} is complete, skipped")
         return
@@ -92,7 +91,9 @@ def answer_questions(of: EntityStudy, parts: int = 1) -> None:
     if parts > 1:
         run_parts("entity answers", answer_share, [missing[i::parts] for i in range(min(parts, len(missing)))], of)
         return
-    with Progress("entity answers", sum(len(_part(questions, number)) for number in missing), "questions") as progress:
+    with Progress(
+        "entity answers", sum(len(part_of(questions, number)) for number in missing), "questions"
+    ) as progress:
         for number in missing:
             _answer_part(of, number, questions, progress)
 
@@ -108,14 +109,10 @@ def answer_share(numbers: list[int], of: EntityStudy) -> None:
             progress.advance()
 
 
-def _part(questions: Sequence[Question], number: int) -> Sequence[Question]:
-    return questions[number * PART : (number + 1) * PART]
-
-
 def _answer_part(of: EntityStudy, number: int, questions: Sequence[Question], progress: Progress | None) -> None:
     settings, lm = of.settings.answers, language_model(of.study.model)
     maker = PromptMaker(lm.tokenizer, settings.family)
-    prompts = [(question, maker.question(question.entity, question.name)) for question in _part(questions, number)]
+    prompts = [(question, maker.question(question.entity, question.name)) for question in part_of(questions, number)]
     asked = [(question, prompt) for question, prompt in prompts if isinstance(prompt, Prompt)]
     if dropped := [prompt for _, prompt in prompts if isinstance(prompt, Dropped)]:
         say("entities", f"{len(dropped)} questions not asked: {dropped[0].reason}")

@@ -85,13 +85,9 @@ class Condition:
         }
 
 
-def _place(of: EntityStudy) -> tuple[str, str]:
-    return of.templates[0], of.settings.latents.positions[0]
-
-
 def best_directions(of: EntityStudy) -> list[Changed]:
     """The latent that is ranked first of each direction, at the first template and position of the settings."""
-    found = rows(of.study.warehouse, BEST, [of.study.collection, of.latents.key, *_place(of)])
+    found = rows(of.study.warehouse, BEST, [of.study.collection, of.latents.key, *of.place])
     by_key = {sae.sae: sae for sae in of.saes}
     return [_latent(of, by_key[row["sae"]], row["feature_id"], row["direction"]) for row in found]
 
@@ -111,7 +107,7 @@ def controls(of: EntityStudy, changed: Changed, kind: str) -> Sequence[Changed]:
             for vector in vectors
         ]
     sae = load_judged_sae(of.study.warehouse, changed.row)
-    keys = [of.study.collection, of.latents.key, *_place(of), changed.row.sae]
+    keys = [of.study.collection, of.latents.key, *of.place, changed.row.sae]
     rate = np.array([row["rate"] for row in rows(of.study.warehouse, RATES, keys)], dtype=np.float64)
     chosen = {one.feature_id for one in best_directions(of) if one.row.sae == changed.row.sae}
     traits = LatentTraits(rate, sae.decoder_norms.numpy())

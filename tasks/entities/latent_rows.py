@@ -40,6 +40,12 @@ def write_contrast(stage: Stage, scored: ScoredContrast) -> None:
     _announce(judged)
 
 
+def write_nothing(stage: Stage) -> None:
+    """Write tables without rows, where no contrast has both classes."""
+    for table in ("entity_baselines", "entity_activations", "entity_classifiers", "entity_transport"):
+        stage.write(table, [])
+
+
 def latent_columns(judged: Judged, one: ScoredSAE) -> dict[str, Any]:
     """Columns of ``entity_latents`` of one SAE: all latents for all types together, then for each type."""
     parts = [_columns_of_type(judged, one, number) for number in range(len(judged.types))]

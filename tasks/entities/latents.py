@@ -2,7 +2,7 @@
 
 from tasks.engine.progress import Progress, say
 from tasks.entities.contrasts import Contrast, contrasts
-from tasks.entities.latent_rows import write_contrast
+from tasks.entities.latent_rows import write_contrast, write_nothing
 from tasks.entities.scored import score_contrast
 from tasks.entities.stages import EntityStudy
 
@@ -14,6 +14,8 @@ def score_latents(of: EntityStudy) -> None:
     of.study.check_layers([sae.layer for sae in of.saes])
     found = [contrast for contrast in contrasts(of) if _has_both(contrast)]
     with of.latents as stage, Progress("entity latents", max(1, len(found)), "contrasts") as progress:
+        if not found:
+            write_nothing(stage)
         for contrast in found:
             scored = score_contrast(contrast)
             write_contrast(stage, scored)

@@ -10,13 +10,14 @@ import pyarrow as pa
 from ato.entities.catalog import Entity
 from ato.entities.prompts import Dropped, Prompt, PromptMaker
 from ato.entities.questions import TEMPLATES, template_name
+from ato.errors import SettingsError
 from tasks.engine.model_cache import language_model
 from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage
 from tasks.entities.answers import questions_of
 from tasks.entities.sets import stored_entities
-from tasks.entities.stages import PART, EntityStudy
+from tasks.entities.stages import EntityStudy, part_numbers, part_of
 
 NAME = "name"
 """The template that holds nothing but type and name."""
@@ -34,7 +35,11 @@ class Place:
 
 
 def places_of(of: EntityStudy, entities: Sequence[Entity]) -> list[Place]:
-    """All prompts to read: the templates of the settings, and the ends of the questions that were asked."""
+    """All prompts to read: the templates of the settings, and the ends of the questions that were asked.
+
+    Raises:
+        SettingsError: a template of the settings is none of any entity's type.
+    """
     settings = of.settings.latents
     wanted: dict[tuple[str, str], set[str]] = {}
     by_id = {entity.entity_id: entity for entity in entities}
@@ -42,6 +47,12 @@ def places_of(of: EntityStudy, entities: Sequence[Entity]) -> list[Place]:
         for template in of.templates:
             if template == NAME or ENTITY in template or template_name(entity.entity_type, template) in TEMPLATES:
                 wanted.setdefault((entity.entity_id, template), set()).update(settings.positions)
+    if unknown := [one for one in of.templates if one not in {template for _, template in wanted}]:
+        raise SettingsError(
+            f"no entity can be read in {', '.join(unknown)}",
+            where="entities.latents.templates",
+            cure=f"use {NAME}, an attribute of their types that has a question, or a text with {ENTITY}",
+        )
     if settings.uncertainty:
         for question in questions_of(entities, of.settings.answers.attributes):
             wanted.setdefault((question.entity.entity_id, question.attribute.name), set()).add("question_end")
@@ -54,7 +65,7 @@ def places_of(of: EntityStudy, entities: Sequence[Entity]) -> list[Place]:
 def read_residuals(of: EntityStudy, parts: int = 1) -> None:
     """Read what was not read yet; a killed run goes on with the part that it was at."""
     places = places_of(of, stored_entities(of.study.warehouse, of.set.key))
-    missing = [number for number in range(-(-len(places) // PART)) if not of.residual_part(number).complete]
+    missing = [number for number in part_numbers(len(places)) if not of.residual_part(number).complete]
     if not missing:
         say("entities", f"{of.reading} is complete, skipped")
         return
@@ -63,10 +74,11 @@ def read_residuals(of: EntityStudy, parts: int = 1) -> None:
     if parts > 1:
         run_parts("entity residuals", read_share, [missing[i::parts] for i in range(min(parts, len(missing)))], of)
         return
-    with Progress("entity residuals", len(missing) * PART, "prompts") as progress:
+    n = sum(len(part_of(places, number)) for number in missing)
+    with Progress("entity residuals", n, "prompts") as progress:
         for number in missing:
             _read_part(of, number, places)
-            progress.advance(PART)
+            progress.advance(len(part_of(places, number)))
 
 
 @part_task("entity residuals, part")
@@ -80,7 +92,7 @@ def read_share(numbers: list[int], of: EntityStudy) -> None:
 
 def _read_part(of: EntityStudy, number: int, places: Sequence[Place]) -> None:
     lm, family = language_model(of.study.model), of.settings.answers.family
-    own = places[number * PART : (number + 1) * PART]
+    own = part_of(places, number)
     makers = {
         name: PromptMaker(lm.tokenizer, "continuation" if name == NAME else family)
         for name in {p.template for p in own}

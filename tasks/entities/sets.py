@@ -8,6 +8,7 @@ from typing import Any
 from ato.entities.catalog import Attribute, Entity, distinct, draw, entity_split
 from ato.entities.invented import invent
 from ato.entities.prompts import Dropped, PromptMaker
+from ato.entities.questions import TEMPLATES, template_name
 from ato.errors import InputError
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import say
@@ -43,6 +44,9 @@ def make_set(of: EntityStudy) -> None:
     per_type = Counter((entity.entity_type, entity.invented) for entity in entities)
     listed = ", ".join(f"{n} {'invented ' if made else ''}{kind}" for (kind, made), n in sorted(per_type.items()))
     say("entities", f"{stage.key}: {listed}")
+    if without := Counter(name for one in entities for a in one.attributes if (name := _unasked(one, a)) is not None):
+        listed = ", ".join(f"{name} ({n:,})" for name, n in sorted(without.items()))
+        say("entities", f"attributes without a question: {listed}")
 
 
 def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> list[Entity]:
@@ -68,6 +72,12 @@ def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> li
     if len(made) < wanted:
         say("entities", f"only {len(made)} of {wanted} invented names match a real one in tokens")
     return [*drawn, *made]
+
+
+def _unasked(entity: Entity, attribute: Attribute) -> str | None:
+    """Name of the question that there is not; None where there is one."""
+    name = template_name(entity.entity_type, attribute.name)
+    return None if name in TEMPLATES else name
 
 
 def _token_counts(study: Study) -> dict[int, int]:

@@ -19,11 +19,13 @@ def read_source(source: str) -> list[Entity]:
     import pyarrow.parquet as pq
 
     try:
-        records: Iterable[dict[str, Any]] = pq.read_table(source).to_pylist()
+        records: Iterable[dict[str, Any]] = pq.ParquetFile(source).read().to_pylist()
     except FileNotFoundError:
         raise InputError("no such file of entities", where=source, cure="give a path that exists") from None
-    except pa.ArrowException as error:
-        raise InputError(f"not a Parquet file ({error})", where=source, cure="write it again") from None
+    except (pa.ArrowException, OSError) as error:  # a damaged footer is an OSError, over several lines
+        raise InputError(
+            f"not a Parquet file ({' '.join(str(error).split())})", where=source, cure="write it again"
+        ) from None
     return entities_of(records, source)
 
 

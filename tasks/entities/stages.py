@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
+from ato.errors import LayerError, SettingsError
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.entities.sources import source_hashes
@@ -19,6 +20,18 @@ JUDGED_LATER = {"min_right_samples", "known_attributes"}
 """Settings of the answers that change the labels alone."""
 NO_RESULT = {"batch_size"}
 """Settings of the answers that change no number but for rounding."""
+
+Item = TypeVar("Item")
+
+
+def part_numbers(n: int) -> range:
+    """Numbers of the parts of n questions or prompts."""
+    return range(-(-n // PART))
+
+
+def part_of(items: Sequence[Item], number: int) -> Sequence[Item]:
+    """The questions or prompts of one part."""
+    return items[number * PART : (number + 1) * PART]
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,11 @@ class EntityStudy:
     def templates(self) -> list[str]:
         """Prompts that entities are read in, as set."""
         return list(dict.fromkeys(self.settings.latents.templates))
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Template and position whose best features are intervened on: the first of the settings."""
+        return self.templates[0], self.settings.latents.positions[0]
 
     @cached_property
     def set(self) -> Stage:
@@ -130,7 +148,7 @@ class EntityStudy:
     def interventions(self) -> Stage:
         """What the best features cause."""
         own = self.settings.interventions.model_dump() | self.study.bootstrap_settings
-        own |= {"seed": self.settings.set.seed, "attention": self.study.model.attention}
+        own |= {"seed": self.settings.set.seed, "attention": self.study.model.attention, "place": self.place}
         return self.study.stage("entity_interventions", "interventions", settings=own, inputs=[self.latents.key])
 
 
@@ -140,10 +158,31 @@ def entity_study(
     """The stages of a study of entities.
 
     Raises:
-        LayerError: a layer to read has no SAE, or is not in the model.
+        InputError: the collection is not complete.
+        LayerError: a layer to read is not in the model, or the layer of an SAE is not among them.
+        SettingsError: fewer samples are drawn than must be right, or there is no SAE.
     """
     found = EntityStudy(study, tuple(sae_keys), operators, settings)
-    study.row  # noqa: B018 - the collection must be complete
+    if not found.saes:
+        raise SettingsError("there is no SAE whose features could be looked at", where="saes", cure="set saes.layers")
+    needed, last = [sae.layer for sae in found.saes], study.row.n_layers - 1
+    if missing := sorted(set(needed) - set(found.layers)):
+        raise LayerError(
+            f"layers {missing} have an SAE and are not read at entities",
+            where=f"entities.latents.layers={found.layers}",
+            cure="add them, or leave the setting out",
+        )
+    if outside := [layer for layer in found.layers if not 0 <= layer <= last]:
+        raise LayerError(
+            f"layers {outside} are not in the model", where="entities.latents.layers", cure=f"use 0 to {last}"
+        )
+    answers = settings.answers
+    if answers.n_samples < answers.min_right_samples:
+        raise SettingsError(
+            f"of {answers.n_samples} samples {answers.min_right_samples} cannot be right",
+            where="entities.answers",
+            cure="raise n_samples or lower min_right_samples",
+        )
     return found
 
 

@@ -1,5 +1,6 @@
 """What the model knows about entities, which features say so, and what they change: in sentences, whatever comes out."""
 
+from dataclasses import replace
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -36,9 +37,10 @@ def panels(scope: Scope) -> list[Panel]:
     return [_knowledge(scope), _latents(scope), _classifiers(scope), _interventions(scope), _transport(scope)]
 
 
-def _panel(key: str, title: str, sql: str, rows: Rows, sentences: list[str], caption: str, n: str) -> Panel:
+def _told(panel: Panel, sentences: list[str]) -> Panel:
+    """The panel with sentences in place of a figure."""
     body = "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
-    return Panel(key, title, sql, rows, caption=caption, n=n, alt=f"{title}, in sentences.", body=body)
+    return replace(panel, alt=f"{panel.title}, in sentences.", body=body)
 
 
 def _knowledge(scope: Scope) -> Panel:
@@ -56,7 +58,8 @@ order by entity_type, list_position(['known', 'between', 'unknown', 'invented'],
     for kind, some in groupby(rows, key=lambda r: r["entity_type"]):
         sentences.append(f"{kind}: {', '.join(map(_counted, some))}.")
     n = f"{sum(r['n_entities'] for r in rows):,} entities, {sum(r['n_test'] for r in rows):,} of them in the test split"
-    return _panel(key, title, sql, rows, sentences, f"Labels follow from graded answers. Rule: {rows[0]['rule']}.", n)
+    caption = f"Labels follow from graded answers. Rule: {rows[0]['rule']}."
+    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
 
 
 def _counted(r: dict[str, Any]) -> str:
@@ -88,17 +91,13 @@ order by contrast = 'known_unknown' desc, contrast, template = 'name' desc, temp
                 f"tell{'s' if len(told) == 1 else ''} the classes apart; they are "
                 f"{'' if r['matched'] else 'not '}matched on token count.{lengths}"
             )
-    return _panel(
-        key,
-        title,
-        sql,
-        rows,
-        sentences,
+    caption = (
         "The best feature of each direction over all entity types and SAEs, chosen on train entities; separation and AUROC "
         "are of test entities, with 95 % intervals by entity. q: Benjamini-Hochberg over all features; p: share of label "
-        "permutations whose best feature separates as well. The best baseline is the best on the same test entities.",
-        f"{extent(rows, 'n_positive')} test entities of the first class, {extent(rows, 'n_negative')} of the second",
+        "permutations whose best feature separates as well. The best baseline is the best on the same test entities."
     )
+    n = f"{extent(rows, 'n_positive')} test entities of the first class, {extent(rows, 'n_negative')} of the second"
+    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
 
 
 def _first_of_each(rows: Rows) -> Rows:
@@ -150,17 +149,13 @@ order by contrast = 'correct_wrong' desc, contrast, template, position, list_pos
     if not rows:
         return absent(key, title, sql, f"no answer was predicted, {COMMAND}")
     places = groupby(rows, key=lambda r: (r["contrast"], r["template"], r["position"]))
-    return _panel(
-        key,
-        title,
-        sql,
-        rows,
-        [_predicted(list(some)) for _, some in places],
+    caption = (
         "The feature is the one that separates best on train, the probe that of the layer that is best on validation; "
         "thresholds and calibration are chosen on validation, all scores are of test, AUROC with 95 % intervals by entity. "
-        "In brackets: F1 of always naming the first class. Calibration error: mean gap between predicted and true share.",
-        f"{extent(rows, 'n_positive')} test answers or entities of the first class, {extent(rows, 'n_negative')} of the second",
+        "In brackets: F1 of always naming the first class. Calibration error: mean gap between predicted and true share."
     )
+    n = f"{extent(rows, 'n_positive')} test answers or entities of the first class, {extent(rows, 'n_negative')} of the second"
+    return _told(Panel(key, title, sql, rows, caption, n, ""), [_predicted(list(some)) for _, some in places])
 
 
 def _predicted(rows: Rows) -> str:
@@ -188,22 +183,17 @@ order by label = 'text', label, intervention, direction, position, outcome"""
         return absent(key, title, sql, f"nothing was intervened on, {COMMAND}")
     edits = groupby(rows, key=lambda r: (r["label"], r["intervention"], r["direction"], r["position"]))
     others = sorted({r["entity_set"] for r in rows if not r["of_latest_set"]})
-    caution = (
-        [f"Caution: of another set of entities than the one counted above, {', '.join(others)}."] if others else []
-    )
+    caution = [f"Caution: of another set of entities than the one counted above, {', '.join(others)}."] * bool(others)
     of_entities = [r for r in rows if r["outcome"] != KL]
-    return _panel(
-        key,
-        title,
-        sql,
-        rows,
-        [*caution, *(_edit(list(some)) for _, some in edits)],
+    caption = (
         "The latents are those ranked first on train. Mean change on test entities against the same entities unedited, with "
         "paired 95 % intervals by entity. Controls are random features of equal layer, firing rate and decoder norm: their "
         "mean, and two standard deviations of the draws either way; p: (1 + draws that change as much) / (1 + draws), so "
-        "that fewer than 19 draws tell nothing. Fewer right answers with more withheld ones are damage.",
-        f"{extent(of_entities, 'n_entities')} test entities a class, {extent(of_entities, 'n_draws')} random draws",
+        "that fewer than 19 draws tell nothing. Fewer right answers with more withheld ones are damage."
     )
+    n = f"{extent(of_entities, 'n_entities')} test entities a class, {extent(of_entities, 'n_draws')} random draws"
+    sentences = [*caution, *(_edit(list(some)) for _, some in edits)]
+    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
 
 
 KL = "kl"
@@ -253,18 +243,14 @@ order by contrast = 'known_unknown' desc, contrast, template, position, directio
     latents = groupby(
         rows, key=lambda r: (r["contrast"], r["template"], r["position"], r["direction"], r["feature_id"])
     )
-    return _panel(
-        key,
-        title,
-        sql,
-        rows,
-        [_carried(list(some)) for _, some in latents],
+    caption = (
         "r² of the activation over test entities, predicted by the operator from a lower layer, with 95 % intervals by "
         "entity. Computed: the interval lies at or below 0.3. Carried: it lies at or above 0.7, or above 0.3 and above "
         "that of the identity, which takes the source residual itself. Else unclear. Where both agree far below 0, both find "
-        "the feature silent.",
-        f"{extent(rows, 'n_entities')} test entities; method {scope.method}",
+        "the feature silent."
     )
+    n = f"{extent(rows, 'n_entities')} test entities; method {scope.method}"
+    return _told(Panel(key, title, sql, rows, caption, n, ""), [_carried(list(some)) for _, some in latents])
 
 
 def _carried(rows: Rows) -> str:

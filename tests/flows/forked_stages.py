@@ -1,9 +1,10 @@
-"""All stages of a study in processes that are forked from one that has imported everything, and may be made to die.
+"""Stages of a study in processes that are forked from one that has imported everything, and may be made to die.
 
-As a program it reads one JSON request a line and answers it: ``start`` forks a process that runs all stages, ``wait``
+As a program it reads one JSON request a line and answers it: ``start`` forks a process that runs stages, ``wait``
 says how it ended.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -42,9 +43,10 @@ class Death:
 class Forks:
     """Starts runs in forked processes, and waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "tests.flows.forked_stages:run_stages") -> None:
+        """Start the program; ``what`` is the function of settings that is run, as module:function."""
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.forked_stages"],
+            [sys.executable, "-m", "tests.flows.forked_stages", what],
             cwd=ROOT,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -124,8 +126,6 @@ CALLS = {
 
 def _after(call: tuple[str, str, str], then: Callable[[], None]) -> None:
     """Do something after each call of a method."""
-    import importlib
-
     module, name, method = call
     owner = getattr(importlib.import_module(module), name)
     real = getattr(owner, method)
@@ -179,8 +179,8 @@ def _arrange(death: Death) -> None:
     LocalStorage.stage = stage_or_die  # type: ignore[method-assign]
 
 
-def _child(request: dict[str, Any]) -> None:
-    """Run all stages, print to the log, and leave without returning."""
+def _child(request: dict[str, Any], run: Callable[[Any], Any]) -> None:
+    """Run stages, print to the log, and leave without returning."""
     import time
     import traceback
 
@@ -201,7 +201,7 @@ def _child(request: dict[str, Any]) -> None:
             _after(CALLS["model"], wait_for_gate)
         from flows.settings import Settings
 
-        run_stages(Settings.model_validate_json(request["start"]))
+        run(Settings.model_validate_json(request["start"]))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -216,17 +216,19 @@ def main() -> None:
     from flows.engine.environment import prepare_environment
 
     prepare_environment()
-    import sklearn.cluster  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401
 
     import flows.pipeline  # noqa: F401
     from warehouse.registry import registry  # noqa: F401
 
+    module, function = sys.argv[1].split(":")
+    run = getattr(importlib.import_module(module), function)
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
             process = os.fork()
             if process == 0:
-                _child(request)
+                _child(request, run)
             print(process, flush=True)
         else:
             status = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])

@@ -14,15 +14,31 @@ from warehouse.datasets.shard_files import read_columns
 from warehouse.storage.manifests import PASSED, manifests
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
-INDEX = """select p.entity_id, e.entity_type, e.name, e.invented, e.split, l.label, p.template, p.position, p.token,
+INDEX = """with sets as (
+    select distinct s.entity_set
+    from entities as s
+    inner join stage_runs as r on r.stage = 'entity_residuals' and list_contains(r.inputs, s.entity_set)
+    where s.collection = $collection and list_contains(r.inputs, $reading)
+),
+
+labellings as (
+    select l.key as labelling
+    from stage_runs as l
+    inner join stage_runs as a on a.stage = 'entity_answers' and list_has_any(a.inputs, l.inputs)
+    inner join sets on list_contains(a.inputs, sets.entity_set)
+    where l.stage = 'entity_labels' and l.quality = 'passed' and l.collection = $collection
+    order by l.started_at desc
+    limit 1
+)
+
+select p.entity_id, e.entity_type, e.name, e.invented, e.split, l.label, p.template, p.position, p.token,
     p.token_start, p.token_end, p.token_ids
 from entity_positions as p
-inner join (from entities qualify row_number() over (partition by collection, entity_id order by entity_set) = 1) as e
-    using (collection, entity_id)
-left join (from entity_labels qualify row_number() over (partition by collection, entity_id order by labelling) = 1) as l
-    using (collection, entity_id)
-where p.collection = ? and p.reading = ? and p.drop_reason is null
+inner join (from entities semi join sets using (entity_set)) as e using (collection, entity_id)
+left join (from entity_labels semi join labellings using (labelling)) as l using (collection, entity_id)
+where p.collection = $collection and p.reading = $reading and p.drop_reason is null
 order by p.template, p.position, p.entity_id"""
+"""Entities as their own set has them, with the labels that were given to it last."""
 LAYERS = "select distinct layer from entity_residuals where collection = ? and reading = ? order by layer"
 
 
@@ -92,7 +108,7 @@ def export_entity_residuals(collection: str, folder: str | Path, layer: int | No
 
     warehouse = Warehouse()
     reading, folder = latest_reading(warehouse, collection), Path(folder)
-    index = pl.DataFrame(rows(warehouse, INDEX, [collection, reading]))
+    index = pl.DataFrame(rows(warehouse, INDEX, {"collection": collection, "reading": reading}))
     found = [row["layer"] for row in rows(warehouse, LAYERS, [collection, reading])]
     if layer is not None and layer not in found:
         raise InputError(f"layer {layer} was not read at entities", where=reading, cure=f"choose from {found}")

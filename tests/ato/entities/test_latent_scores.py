@@ -200,3 +200,16 @@ def test_entities_of_neither_class_count_for_nothing():
     np.testing.assert_array_equal(first.scores().separation, second.scores().separation)
     np.testing.assert_array_equal(first.firing_rate(), second.firing_rate())
     assert first.n_entities("train").sum() == groups.members("train").sum()
+
+
+def test_perfect_separations_are_one_whatever_the_sizes_of_the_classes():
+    for n_first, n_second in ((23, 20), (49, 3), (7, 6), (100, 49)):
+        n = n_first + n_second
+        labels = ["known"] * n_first + ["unknown"] * n_second
+        groups = EntityGroups.of([f"{i:016x}" for i in range(n)], ["city"] * n, labels, ["train"] * n)
+        dense = np.zeros((n, 2), dtype=np.float32)
+        dense[:n_first, 0] = dense[n_first:, 1] = 1
+        scores = LatentScores(2, groups, PERMUTATIONS).update(np.arange(n), triplets(dense))
+        np.testing.assert_allclose(scores.scores().separation[0], [1, -1], atol=1e-12)
+        assert np.abs(scores.scores().separation).max() <= 1
+        assert scores.null_maxima().by_type.max() <= 1
