@@ -258,7 +258,10 @@ _STAGES = (
             "entity_latents",
             "entity_interventions",
         ),
-        query="select * exclude (collection) from entity_latent_ranking where collection = ? order by all",
+        query="""select contrast, template || ', ' || position as read_at, direction, rank, layer,
+            feature_id, auroc, auroc_low, auroc_high, q, best_baseline, best_baseline_auroc, beats_baselines
+            from entity_latent_ranking where collection = ? and entity_type = 'all' and rank <= 5
+            order by contrast = 'known_unknown' desc, contrast, template, position, direction, rank""",
         page="entities",
         cost=Cost(10.0, 1.0, "flows.estimates.stage_costs:entities_work"),
     ),
@@ -308,7 +311,7 @@ def stages_table() -> str:
             f"`{name}`",
             spec.does,
             f"`{spec.pool}`",
-            ", or ".join(map(str, spec.starts_after)),
+            "on demand" if stage and stage.on_demand else ", or ".join(map(str, spec.starts_after)),
             f"`{spec.cron}`" if spec.cron else "",
             f"`{stage.page}`" if stage and stage.page else "",
         )

@@ -73,12 +73,14 @@ class LatentSettings(StageSettings):
         0.6,
         ge=0.5,
         le=1,
-        description="Token count alone above this AUROC: the classes differ by length, and that is said",
+        description="Largest AUROC of token count alone before the results warn that the classes differ by length",
     )
     max_general_rate: float = Field(
         0.02, gt=0, le=1, description="Features active on a larger share of ordinary text are not ranked"
     )
-    n_permutations: int = Field(200, ge=19, description="Permutations of the labels")
+    n_permutations: int = Field(
+        200, ge=19, description="Permutations of the labels that the best separation is held against"
+    )
     n_ranked: int = Field(20, ge=1, description="Best features per direction that are judged on test entities")
     method: Method = Field("ridge", description="Method of the operators that may carry a feature from below")
 
@@ -89,16 +91,24 @@ class EntityInterventionSettings(StageSettings):
     n_entities: int = Field(40, ge=0, description="Test entities per class that are asked again; 0: no interventions")
     n_validation: int = Field(20, ge=1, description="Validation entities per class that choose the strength")
     positions: list[Edited] = Field(
-        ["entity_last_to_end"], min_length=1, description="Positions of the prompt that are edited"
+        ["entity_last_to_end"],
+        min_length=1,
+        description="Tokens of the prompt that are edited: all, entity, entity_last, entity_last_to_end, question_end ...",
     )
     strengths: list[float] = Field(
-        [0.25, 0.5, 1.0, 2.0], min_length=1, description="Strengths tried, in units of the residual's norm"
+        [0.25, 0.5, 1.0, 2.0],
+        min_length=1,
+        description="Strengths of steering that are tried, in units of the residual's norm",
     )
     max_kl: float = Field(
         0.5, gt=0, description="Strengths that change ordinary text by more than this (nats a token) are not chosen"
     )
-    n_random: int = Field(20, ge=1, description="Random latents, and random directions, that are edited instead")
-    orthogonalise: bool = Field(True, description="Also remove the directions from the weights")
+    n_random: int = Field(
+        20,
+        ge=1,
+        description="Random latents, and random directions, edited instead as controls; fewer than 19 cannot tell",
+    )
+    orthogonalise: bool = Field(True, description="Also ask the model whose weights no longer write the directions")
     n_sequences: int = Field(8, ge=1, description="Sequences of ordinary text on which the KL divergence is measured")
     max_new_tokens: int = Field(12, ge=1, description="Longest answer, in tokens")
 

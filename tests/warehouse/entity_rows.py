@@ -36,6 +36,8 @@ CHANGES = {
     ("ablate", "known"): {"correct": -0.01, "wrong": 0.0, "abstain": 0.01, "self_report": -0.1},
 }
 """Intervention and direction -> outcome -> mean change, on known and on unknown entities alike; intervals are +- 0.05."""
+EDITED = {"known": 0, "unknown": 1}
+"""Direction -> the latent of the last layer's SAE that is edited: the best one."""
 CONTROL_SD = 0.04
 
 
@@ -82,7 +84,7 @@ def entity_rows(
     latents = _latents(saes, n_features, keys["latent_scoring"])
     return {
         keys["entity_set"]: _entities(keys["entity_set"]),
-        keys["answering"]: {"entity_answers": _answers(keys["answering"])},
+        f"{keys['answering']}-part": {"entity_answers": _answers(keys["answering"])},
         keys["labelling"]: {"entity_labels": _labels(keys["labelling"], keys["answering"])},
         keys["reading"]: _reading(saes, keys["reading"]),
         keys["latent_scoring"]: {
@@ -92,7 +94,7 @@ def entity_rows(
             "entity_classifiers": _classifiers(latents),
             "entity_transport": _transport(latents, list(pairs)),
         },
-        keys["intervening"]: _interventions(keys["intervening"]),
+        keys["intervening"]: _interventions(saes, keys["intervening"]),
     }
 
 
@@ -100,6 +102,12 @@ def write_entities(
     warehouse: Warehouse, saes: Mapping[int, str], n_features: int, pairs: Iterable[tuple[int, int]], run: int = 1
 ) -> None:
     """Write and commit ``entity_rows``, an hour after the run before it."""
+    inputs = {
+        f"answering-{run}-part": [f"entity_set-{run}", f"answering-{run}"],
+        f"labelling-{run}": [f"answering-{run}"],
+        f"latent_scoring-{run}": [f"labelling-{run}", f"reading-{run}"],
+        f"intervening-{run}": [f"latent_scoring-{run}"],
+    }
     for key, tables in entity_rows(saes, n_features, pairs, run).items():
         commit(
             warehouse,
@@ -110,6 +118,7 @@ def write_entities(
             files=write(warehouse, tables, key),
             started_at=STARTED + timedelta(hours=run),
             seconds=2.0,
+            inputs=inputs.get(key, []),
         )
 
 
@@ -302,17 +311,18 @@ def _activations(latents: Rows) -> Rows:
             sae=f["sae"],
             feature_id=f["feature_id"],
             entity_id=entity_id(kind, i),
-            activation=4.0 / f["rank"] + 0.1 * i if (f["separation"] > 0) == (label_of(i) == "known") else 0.0,
+            activation=4.0 / f["rank"] + 0.1 * i,
         )
         for f in _ranked(latents)
         for kind, i in _all_entities()
+        if (f["separation"] > 0) == (label_of(i) == "known")
     ]
 
 
 def _classifiers(latents: Rows) -> Rows:
     found = []
     for f in _ranked(latents):
-        if f["contrast"] != "correct_wrong" or f["direction"] != "correct" or f["rank"] != 1:
+        if f["direction"] != CLASSES[f["contrast"]][0] or f["rank"] != 1:
             continue
         chosen = {"latent": {"sae": f["sae"], "feature_id": f["feature_id"], "layer": f["layer"]}}
         chosen |= {"probe": {"layer": f["layer"]}, "confidence": {}}
@@ -320,7 +330,7 @@ def _classifiers(latents: Rows) -> Rows:
             row(
                 "entity_classifiers",
                 **{"sae": None} | _place(f) | own,
-                entity_type="all",
+                entity_type=kind,
                 score=score,
                 threshold=1.5,
                 n_positive=6,
@@ -332,6 +342,7 @@ def _classifiers(latents: Rows) -> Rows:
                 brier=0.15,
                 calibration_error=0.05,
             )
+            for kind in (*ATTRIBUTES, "all")
             for place, (score, own) in enumerate(chosen.items())
         ]
     return found
@@ -358,22 +369,23 @@ def _transport(latents: Rows, pairs: list[tuple[int, int]]) -> Rows:
     ]
 
 
-def _interventions(intervening: str) -> dict[str, Rows]:
+def _interventions(saes: Mapping[int, str], intervening: str) -> dict[str, Rows]:
     answers, effects = [], []
-    edits = {("none", ""): {}, ("steer", "random_latent"): {}} | CHANGES
+    edits = {("none", ""): {}, ("steer", "random_latent_for_known"): {}} | CHANGES
     for kind, i in _all_entities():
         if split_of(i) != "test" or label_of(i) not in ("known", "unknown"):
             continue
         answers += [
             row(
                 "entity_interventions",
-                **{"sae": None},
                 intervening=intervening,
                 entity_id=entity_id(kind, i),
                 label=label_of(i),
                 intervention=intervention,
                 direction=direction,
-                layer=None if intervention == "none" else 4,
+                layer=None if intervention == "none" else max(saes),
+                sae=saes[max(saes)] if direction in EDITED else None,
+                feature_id=EDITED.get(direction),
                 strength=2.0 if intervention == "steer" else None,
                 position="" if intervention == "none" else "entity_last",
                 attribute=ATTRIBUTES[kind][0],

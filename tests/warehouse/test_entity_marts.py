@@ -55,6 +55,7 @@ def test_planted_rows_pass_all_checks(planted):
         ("entity_layer_curves", "latent_scoring"),
         ("entity_latent_ranking", "latent_scoring"),
         ("entity_latent_transport", "latent_scoring"),
+        ("entity_classification", "latent_scoring"),
         ("entity_intervention_summary", "intervening"),
     ],
 )
@@ -89,6 +90,81 @@ def test_an_entity_is_one_row_with_its_label_also_if_nobody_asked_about_it(plant
     assert counted == {"n": n, "ids": n, "labels": n}
     (sets, *_) = entity_rows(SAES, N_FEATURES, PAIRS).values()
     assert {r["label"] for r in rows(warehouse_of(tmp_path, **sets), "from entity_knowledge")} == {None}
+
+
+def test_labels_and_entities_of_two_sets_are_never_joined(tmp_path):
+    """Two sets share an entity: the small one is labelled, the large one is made later and not labelled yet."""
+    warehouse = Warehouse(tmp_path)
+
+    def made(hour, key, tables, inputs=()):
+        commit(
+            warehouse,
+            "entities",
+            key,
+            collection=COLLECTION,
+            settings={},
+            files=write(warehouse, tables, key),
+            started_at=STARTED.replace(hour=hour),
+            seconds=1.0,
+            inputs=inputs,
+        )
+
+    def entities(entity_set, ids):
+        return {"entities": [row("entities", entity_set=entity_set, entity_id=i, split=entity_set) for i in ids]}
+
+    def labelled(labelling, answering, label, ids):
+        own = {"labelling": labelling, "answering": answering, "label": label}
+        return {"entity_labels": [row("entity_labels", entity_id=i, **own) for i in ids]}
+
+    def known():
+        found = rows(warehouse, "select entity_id, entity_set, split, label from entity_knowledge order by all")
+        return [tuple(f.values()) for f in found]
+
+    made(1, "small", entities("small", "a"))
+    made(2, "large", entities("large", "ab"))
+    assert known() == [("a", "large", "large", None), ("b", "large", "large", None)]
+    made(3, "part-1", {}, ["small", "answers-1"])
+    made(4, "labels-1", labelled("labels-1", "answers-1", "known", "a"), ["answers-1"])
+    assert known() == [("a", "small", "small", "known")]
+    made(5, "scores-1", {"entity_latents": [latent(0, 0.5, latent_scoring="scores-1")]}, ["labels-1"])
+    made(6, "part-2", {}, ["large", "answers-2"])
+    made(7, "labels-2", labelled("labels-2", "answers-2", "unknown", "ab"), ["answers-2"])
+    assert known() == [("a", "large", "large", "unknown"), ("b", "large", "large", "unknown")]
+    (scores,) = rows(warehouse, "from latest_entity_results where kind = 'latents'")
+    assert (scores["entity_set"], scores["is_latest"], scores["of_latest_set"]) == ("small", True, False)
+
+
+def test_an_effect_names_the_latent_that_was_edited_and_the_scores_that_chose_it(planted):
+    found = rows(
+        planted,
+        "select distinct direction, layer, sae, feature_id, latent_scoring, of_latest_set from entity_intervention_summary order by all",
+    )
+    expected = {"layer": 4, "sae": SAE, "latent_scoring": "latent_scoring-2", "of_latest_set": True}
+    assert found == [
+        {"direction": direction, "feature_id": latent} | expected
+        for direction, latent in (("known", 0), ("unknown", 1))
+    ]
+
+
+def test_the_layer_of_changed_weights_is_that_of_the_latents_sae(tmp_path):
+    edit = {"intervening": "i", "intervention": "orthogonalise", "direction": "known", "position": ""}
+    tables = {
+        "entity_intervention_effects": [row("entity_intervention_effects", **edit, outcome="correct")],
+        "entity_interventions": [row("entity_interventions", **edit, feature_id=7, layer=None)],
+        "saes": [row("saes", layer=12)],
+    }
+    (found,) = rows(warehouse_of(tmp_path, **tables), "from entity_intervention_summary")
+    assert (found["layer"], found["feature_id"]) == (12, 7)
+
+
+def test_a_classifier_stands_beside_what_always_naming_the_first_class_reaches(tmp_path):
+    found = row("entity_classifiers", **PLACE, entity_type="all", score="latent", n_positive=30, n_negative=10, f1=0.8)
+    (one,) = rows(
+        warehouse_of(tmp_path, entity_classifiers=[found], entity_latents=[latent(0, 0.5)]),
+        "from entity_classification",
+    )
+    # precision 3/4 and recall 1; the share 3/4 is wrong by 1/4 on 3 of 4 and by 3/4 on the others
+    assert (one["f1"], one["f1_constant"], one["brier_constant"]) == pytest.approx((0.8, 6 / 7, 3 / 16))
 
 
 def test_layer_curves_are_of_the_five_best_that_pass_the_filter(tmp_path):
@@ -163,6 +239,7 @@ def test_effects_beyond_controls_need_an_interval_without_0_and_few_draws_as_lar
             change=(low + high) / 2,
             change_low=low,
             change_high=high,
+            n_draws=20,
             control_mean=0.1,
             control_sd=0.2,
             p_control=p,
@@ -173,5 +250,7 @@ def test_effects_beyond_controls_need_an_interval_without_0_and_few_draws_as_lar
     assert {f["outcome"]: f["beyond_controls"] for f in found} == {"correct": True, "abstain": False, "kl": False}
     assert all(f["is_damage"] for f in found)
     assert (found[0]["control_low"], found[0]["control_high"]) == pytest.approx((-0.3, 0.5))
+    few = warehouse_of(tmp_path / "few", entity_intervention_effects=[one | {"n_draws": 18} for one in effects])
+    assert {f["beyond_controls"] for f in rows(few, "from entity_intervention_summary")} == {None}
     harmless = warehouse_of(tmp_path / "other", entity_intervention_effects=effects[1:])
     assert not any(f["is_damage"] for f in rows(harmless, "from entity_intervention_summary"))

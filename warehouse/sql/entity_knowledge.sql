@@ -1,21 +1,18 @@
--- one entity with what the latest labelling says of it; label is NULL where that labelling has not asked about it
-with labels as (
-    select l.*
-    from entity_labels as l
-    semi join latest_entity_results as r
-        on r.kind = 'labels' and r.is_latest and r.collection = l.collection and r.result = l.labelling
+-- one entity of the set that was labelled last, with its label; of the set made last, with label NULL, where none is labelled
+with latest as (
+    select collection, result as labelling, entity_set
+    from latest_entity_results
+    where kind = 'labels' and is_latest and entity_set is not null
 ),
 
--- Several sets may hold an entity: the one made last describes it.
-described as (
-    select e.*
-    from entities as e
-    inner join latest_entity_results as r
-        on r.kind = 'entities' and r.collection = e.collection and r.result = e.entity_set
-    qualify row_number() over (
-        partition by e.collection, e.entity_id
-        order by r.made_at desc nulls last, e.entity_set
-    ) = 1
+-- Entities of other sets have ids in common with these, but other answers: a label is never joined across sets.
+shown as (
+    select collection, labelling, entity_set from latest
+    union all
+    select r.collection, null, r.result
+    from latest_entity_results as r
+    anti join latest using (collection)
+    where r.kind = 'entities' and r.is_latest
 ),
 
 final as (
@@ -39,10 +36,12 @@ final as (
         l.rule,
         e.source,
         e.entity_set,
-        l.labelling,
+        s.labelling,
         l.answering
-    from described as e
-    left join labels as l using (collection, entity_id)
+    from entities as e
+    inner join shown as s using (collection, entity_set)
+    left join entity_labels as l
+        on l.collection = e.collection and l.labelling = s.labelling and l.entity_id = e.entity_id
 )
 
 select * from final

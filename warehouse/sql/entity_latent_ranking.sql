@@ -1,14 +1,15 @@
 -- ranked features of the latest scoring: chosen on train, with their test scores beside the best baseline on the same entities
 with latest as (
-    select collection, result as latent_scoring, contrast, template, position
+    select collection, result as latent_scoring, contrast, template, position, entity_set
     from latest_entity_results
     where kind = 'latents' and is_latest
 ),
 
 ranked as (
-    select * from entity_latents
-    semi join latest using (collection, latent_scoring, contrast, template, position)
-    where rank is not null
+    select l.*, latest.entity_set
+    from entity_latents as l
+    inner join latest using (collection, latent_scoring, contrast, template, position)
+    where l.rank is not null
 ),
 
 baselines as (
@@ -40,6 +41,7 @@ final as (
     select
         r.collection,
         r.latent_scoring,
+        r.entity_set,
         r.contrast,
         r.template,
         r.position,

@@ -17,8 +17,10 @@ carried as (
     select
         t.*,
         r.direction,
+        r.entity_set,
         r.entity_type,
-        r.rank
+        r.rank,
+        r.q
     from entity_transport as t
     inner join ranked as r using (collection, latent_scoring, contrast, template, position, sae, feature_id)
 ),
@@ -38,12 +40,14 @@ final as (
     select
         c.collection,
         c.latent_scoring,
+        c.entity_set,
         c.contrast,
         c.template,
         c.position,
         c.entity_type,
         c.direction,
         c.rank,
+        c.q,
         c.sae,
         c.feature_id,
         c.source_layer,

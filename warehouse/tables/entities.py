@@ -320,7 +320,7 @@ TABLES = (
             ENTITY,
             Column("label", string, "known or unknown"),
             Column("intervention", string, "none, steer, ablate or orthogonalise"),
-            Column("direction", string, "known or unknown: the best latents; of their controls random_latent_for_known and the like; empty for none"),
+            Column("direction", string, "known or unknown: the best latents; random_latent_for_known and the like: a control of one; empty for none"),
             Column("draw", int32, "number of the random draw; 0 for the others", minimum=0),
             Column("layer", int32, "edited layer; NULL for none and for weights", nullable=True, minimum=0),
             Column("sae", string, "key of the latent's SAE", nullable=True),

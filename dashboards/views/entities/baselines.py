@@ -1,5 +1,7 @@
 """Panel of the page ``entities``: the best features beside lengths, fame, confidence and a probe."""
 
+from functools import partial
+
 import altair as alt
 import polars as pl
 import streamlit as st
@@ -7,7 +9,7 @@ import streamlit as st
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
-from dashboards.views.entities.counts import EMPTY
+from dashboards.views.entities.counts import EMPTY, classes
 
 BESIDE = """with latest as (
     select result as latent_scoring
@@ -17,14 +19,21 @@ BESIDE = """with latest as (
 )
 
 select
-    'best feature for ' || direction || ': layer ' || layer || ', ' || feature_id as name, 'feature' as kind,
+    'best for ' || direction || ': layer ' || layer || ', feature ' || feature_id as name, 'feature' as kind,
     auroc, auroc_low, auroc_high, n_positive, n_negative, matched, false as confounded
 from entity_latent_ranking
 where collection = $collection and contrast = $contrast and template = $template and position = $position
     and entity_type = $entity_type and rank = 1
 union all
 select
-    replace(baseline, '_', ' ') || coalesce(', layer ' || layer, '') as name,
+    case baseline
+        when 'n_tokens' then 'tokens of the name'
+        when 'n_characters' then 'characters of the name'
+        when 'token_frequency' then 'frequency of its tokens'
+        when 'confidence' then 'confidence of the answers'
+        when 'probe' then 'linear probe, layer ' || layer
+        else baseline
+    end as name,
     if(baseline = 'probe', 'probe', 'baseline') as kind,
     auroc, auroc_low, auroc_high, n_positive, n_negative, matched, confounded
 from entity_baselines
@@ -41,15 +50,16 @@ def baselines(about: dict[str, object]) -> None:
     panel(
         "Best features beside baselines",
         filled(BESIDE, **about),
-        _baselines,
+        partial(_baselines, *classes(about)),
         empty=EMPTY,
-        note="AUROC on test entities with 95 % intervals by entity; 0.5 is chance. Baselines: tokens and characters of "
-        "the name, popularity, frequency of its tokens in the corpus, the model's confidence in its answers, and a "
-        "linear probe on the residual of each layer. Each is oriented on train, so that it can fall below 0.5.",
+        note="AUROC on test entities with 95 % intervals by entity; 0.5 is chance. What needs no SAE: number of tokens "
+        "and of characters of the name, popularity (inhabitants, votes), mean log-frequency of its tokens in the corpus, "
+        "the model's confidence in its greedy answers (mean log-probability of a token), and a linear probe on the "
+        "residual of each layer. Each is oriented on train, so that it can fall below 0.5.",
     )
 
 
-def _baselines(rows: pl.DataFrame) -> None:
+def _baselines(first: str, second: str, rows: pl.DataFrame) -> None:
     _warning(rows)
     known = rows.filter(pl.col("auroc").is_not_null())
     if known.is_empty():
@@ -67,8 +77,8 @@ def _baselines(rows: pl.DataFrame) -> None:
             number("auroc", "AUROC"),
             number("auroc_low", "95 % from"),
             number("auroc_high", "to"),
-            number("n_positive", "first class", ",d"),
-            number("n_negative", "second class", ",d"),
+            number("n_positive", first, ",d"),
+            number("n_negative", second, ",d"),
         ],
     )
     chart = alt.layer(

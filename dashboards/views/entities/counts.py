@@ -13,18 +13,25 @@ LABELS = {"known": "#0072B2", "between": "#999999", "unknown": "#E69F00", "inven
 """Colour of each label on this page."""
 
 COUNTS = """select
-    entity_type, coalesce(label, 'not asked') as label,
+    entity_type, replace(coalesce(label, 'not_asked'), '_', ' ') as label,
     coalesce(list_position(['known', 'between', 'unknown', 'invented'], entity_knowledge.label), 5) as place,
     count(*) as n_entities,
     count(*) filter (where split = 'train') as n_train,
     count(*) filter (where split = 'validation') as n_validation,
     count(*) filter (where split = 'test') as n_test,
     avg(share_correct) as share_correct, avg(share_abstain) as share_abstain, avg(confidence) as confidence,
-    avg(n_tokens) as n_tokens, median(popularity) as popularity, any_value(rule) as rule
+    avg(n_tokens) as n_tokens, median(popularity) as popularity, any_value(rule) as rule,
+    any_value(entity_set) as entity_set
 from entity_knowledge
 where collection = $collection
 group by all
 order by entity_type, place"""
+
+
+def classes(about: dict[str, object]) -> tuple[str, str]:
+    """The two classes of the chosen contrast: known and unknown, or correct and wrong."""
+    first, _, second = str(about["contrast"] or "known_unknown").partition("_")
+    return first, second
 
 
 def counts(collection: str) -> None:
@@ -34,9 +41,10 @@ def counts(collection: str) -> None:
         filled(COUNTS, collection=collection),
         _counts,
         empty=EMPTY,
-        note="Entities by type and label, which follows from the model's graded answers; nobody can know invented ones. "
-        "Hover for the shares of right and withheld answers, the mean number of tokens of the names and the counts of "
-        "each split: features are chosen on train, strengths on validation, and what is published is from test.",
+        note="Entities of the set that was labelled last, by type and label, which follows from the model's graded "
+        "answers; nobody can know invented ones, and where no question has an answer on file nothing was asked. Hover for "
+        "the shares of right and withheld answers, the mean number of tokens of the names and the counts of each split: "
+        "features are chosen on train, strengths on validation, and what is published is from test.",
     )
 
 
@@ -69,4 +77,4 @@ def _counts(rows: pl.DataFrame) -> None:
     )
     rules = rows["rule"].drop_nulls()
     if not rules.is_empty():
-        st.caption(f"Rule: {rules[0]}.")
+        st.caption(f"Rule: {rules[0]}. Set: `{rows['entity_set'][0]}`.")

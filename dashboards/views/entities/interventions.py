@@ -21,16 +21,23 @@ OUTCOMES = {
     "kl": "KL on ordinary text (nats per token)",
 }
 """Outcome as the tables have it -> name and unit."""
+TEXT = "text"
+"""In place of a class of entities: sequences of ordinary text."""
+DRAWN = ("change", "change_low", "change_high", "control_low", "control_high")
+FEWEST_DRAWS = 19
+"""With fewer random draws no change can be told from theirs: p is above 0.05 whatever comes out."""
 
-DONE = "select distinct outcome from entity_intervention_summary where collection = $collection"
+DONE = "select distinct outcome from entity_intervention_summary where collection = $collection and change is not null"
 
 EFFECTS = """select
-    intervention || ' ' || direction || if(position = '', '', ' at ' || position) as edit,
-    label, intervention, direction, position, strength, outcome, n_entities, unedited, change, change_low, change_high,
-    n_draws, control_mean, control_sd, control_low, control_high, p_control, beyond_controls, is_damage
+    intervention || ' ' || direction || coalesce(': layer ' || layer || ', latent ' || feature_id, '')
+        || if(position != '' and min(nullif(position, '')) over () != max(position) over (), ' at ' || position, '') as edit,
+    label, intervention, direction, layer, feature_id, position, strength, outcome, n_entities, unedited, change, change_low, change_high,
+    n_draws, control_mean, control_sd, control_low, control_high, p_control, beyond_controls, is_damage,
+    sae, entity_set
 from entity_intervention_summary
 where collection = $collection and outcome = $outcome
-order by label, edit"""
+order by label, intervention, direction, position"""
 
 
 def interventions(collection: str) -> None:
@@ -42,30 +49,49 @@ def interventions(collection: str) -> None:
         filled(EFFECTS, collection=collection, outcome=outcome),
         partial(_effects, str(outcome)),
         empty=EMPTY,
-        note="Mean change on test entities against the same entities unedited, with paired 95 % intervals by entity; "
-        "strengths were chosen on validation. Grey band: random features of equal layer, firing rate and decoder norm, "
-        "mean of the draws and two of their standard deviations either way; p: share of draws that change as much. Fewer "
-        "right answers together with more withheld ones are damage, not control.",
+        note="The latent that was ranked first for known or unknown is steered (added, in units of the residual's norm), "
+        "ablated, or removed from the weights (orthogonalise). Mean change on test entities against the same entities "
+        "unedited, with paired 95 % intervals by entity; strengths were chosen on validation. Grey band: random features of "
+        "equal layer, firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "
+        "(1 + draws that change as much) / (1 + draws). Fewer right answers together with more withheld ones are damage, "
+        "not control.",
     )
 
 
 def _effects(outcome: str, rows: pl.DataFrame) -> None:
     title = f"change of {OUTCOMES[outcome]}"
     damage = rows.filter(pl.col("is_damage"))
+    rows = rows.filter(pl.col("change").is_not_null())
+    if rows.is_empty():
+        st.info("Not measured.")
+        return
     labels = rows["label"].unique(maintain_order=True).to_list()
+    drawn = [value for name in DRAWN for value in rows[name].drop_nulls()]
+    ends = (min(0.0, *drawn), max(0.0, *drawn))  # the same of both classes
     for label, column in zip(labels, st.columns(len(labels))):
-        column.markdown(f"**{label}** entities")
+        column.markdown("ordinary text" if label == TEXT else f"**{label}** entities")
         column.altair_chart(
-            _chart(rows.filter(pl.col("label") == label), title), alt=f"{title} of {label} entities by intervention"
+            _chart(rows.filter(pl.col("label") == label), title, ends), alt=f"{title}, {label}, by intervention"
+        )
+    entities = rows.filter(pl.col("label") != TEXT)
+    if not entities.is_empty():
+        n, draws = max(entities["n_entities"].to_list()), max(entities["n_draws"].to_list())
+        few = f": too few to tell a change from theirs, which takes {FEWEST_DRAWS}" if draws < FEWEST_DRAWS else ""
+        where = ", ".join(f"`{place}`" for place in entities["position"].unique(maintain_order=True) if place)
+        st.caption(
+            f"Up to {n:,} test entities a class of `{entities['entity_set'][0]}`; {draws:,} random draws{few}; "
+            f"edited at {where or 'no position'}."
         )
     if not damage.is_empty():
         told = "; ".join(f"{row['edit']} on {row['label']} entities" for row in damage.iter_rows(named=True))
         st.warning(f"Damage (fewer right answers and more withheld ones): {told}.")
 
 
-def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
+def _chart(rows: pl.DataFrame, title: str, ends: tuple[float, float]) -> alt.LayerChart | alt.FacetChart:
+    scale = alt.Scale(domain=list(ends), nice=True) if ends[0] < ends[1] else alt.Scale()
+    x = partial(alt.X, title=title, scale=scale)
     base = alt.Chart(rows).encode(
-        y=alt.Y("edit:N", title=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("edit:N", title=None, sort=rows["edit"].to_list(), axis=alt.Axis(labelLimit=300)),
         tooltip=[
             "edit:N",
             number("change", "change"),
@@ -77,16 +103,15 @@ def _chart(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
             number("control_sd", "controls, sd"),
             number("n_draws", "draws", "d"),
             number("p_control", "p"),
-            number("n_entities", "entities", ",d"),
+            number("n_entities", "entities (KL: sequences)", ",d"),
+            "position:N",
         ],
     )
     labels = {label: LABELS[label] for label in rows["label"].unique() if label in LABELS}
     point = base.encode(color=coloured("label", labels, "label").legend(None))
     return alt.layer(
         alt.Chart(rows.head(1)).mark_rule(color="#888888").encode(x=alt.datum(0)),
-        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(
-            x=alt.X("control_low:Q", title=title), x2="control_high:Q"
-        ),
-        point.mark_rule(strokeWidth=2).encode(x=alt.X("change_low:Q", title=title), x2="change_high:Q"),
-        point.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("change:Q", title=title)),
+        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(x=x("control_low:Q"), x2="control_high:Q"),
+        point.mark_rule(strokeWidth=2).encode(x=x("change_low:Q"), x2="change_high:Q"),
+        point.mark_point(filled=True, size=80, opacity=1).encode(x=x("change:Q")),
     ).properties(height=alt.Step(38))

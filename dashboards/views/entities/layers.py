@@ -23,13 +23,17 @@ def layers(about: dict[str, object]) -> None:
         _layers,
         empty=EMPTY,
         note="|Separation|: share of one class of train entities on which a feature is active, minus that of the other. "
-        "Lines: mean of the layer's five best features; bands: their range. A feature's separation over `all` types is "
-        "that of its worst type, 0 if types disagree; the dashed MaxMin line is the best of these. The best of many "
-        "features lies above 0 by chance too: see q and the test scores below.",
+        "Lines: mean of the layer's five best features that are rarely active on ordinary text; bands: their range. A "
+        "feature's separation over `all` types is that of its worst type, 0 if types disagree; the dashed MaxMin line is "
+        "the best of these. The best of many features lies above 0 by chance too: see q and the test scores below.",
     )
 
 
 def _layers(rows: pl.DataFrame) -> None:
+    kinds = rows["entity_type"].unique(maintain_order=True).to_list()
+    if len(kinds) == 2 and "all" in kinds:  # of a single type, whose curve would lie on that of all
+        rows = rows.filter(pl.col("entity_type") == "all")
+        st.caption(f"A single type, {next(kind for kind in kinds if kind != 'all')}: `all` is that type.")
     directions = rows["direction"].unique(maintain_order=True).to_list()
     for direction, column in zip(directions, st.columns(len(directions))):
         own = rows.filter(pl.col("direction") == direction)
@@ -39,6 +43,7 @@ def _layers(rows: pl.DataFrame) -> None:
 
 def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     colour = numbered("entity_type", "entity type", rows["entity_type"].n_unique())
+    colour = colour.legend(orient="top", symbolOpacity=1)
     title = "|separation|, train"
     base = alt.Chart(rows).encode(
         x=whole("layer", "layer"),

@@ -16,11 +16,11 @@ OFFERED = 2000
 ENTITIES = """select entity_id, name || ' (' || entity_type || ')' as shown
 from entity_knowledge
 where collection = $collection and ($entity_type is null or $entity_type = 'all' or entity_type = $entity_type)
-order by label is null, label = 'invented', popularity desc nulls last, name, entity_id
+order by label is null, label in ('invented', 'not_asked'), popularity desc nulls last, name, entity_id
 limit $offered"""
 
 FACTS = """select
-    entity_type, name, coalesce(label, 'not asked') as label, n_right, n_asked, share_correct, share_abstain, confidence,
+    entity_type, name, replace(coalesce(label, 'not_asked'), '_', ' ') as label, n_right, n_asked, share_correct, share_abstain, confidence,
     split, popularity, n_tokens, n_characters, token_frequency, invented, source, rule, entity_id
 from entity_knowledge
 where collection = $collection and entity_id = $entity_id"""
@@ -42,10 +42,10 @@ ACTIVE = """with ranked as (
     qualify row_number() over (partition by sae, feature_id order by entity_type = 'all' desc, rank, entity_type) = 1
 )
 
-select r.direction, r.rank, r.layer, r.feature_id, a.activation, a.activation > 0 as active, r.auroc, r.top_tokens, r.sae
+select r.direction, r.rank, r.layer, r.feature_id, a.activation, r.auroc, r.top_tokens, r.sae
 from entity_activations as a
 inner join ranked as r using (collection, latent_scoring, contrast, template, position, sae, feature_id)
-where a.collection = $collection and a.entity_id = $entity_id
+where a.collection = $collection and a.entity_id = $entity_id and a.activation > 0
 order by r.direction, r.rank"""
 
 
@@ -71,8 +71,9 @@ def one_entity(about: dict[str, object]) -> None:
             "Its active features",
             filled(ACTIVE, **about, entity_id=entity_id),
             _active,
-            empty=EMPTY,
-            note="Activations of the ranked features at the chosen prompt and position; 0 where one is silent.",
+            empty="No ranked feature is active on it here; activations come from `ato run entities`.",
+            note="Ranked features that are active on it at the chosen prompt and position, for the class that they favour "
+            "on train; all others are silent there, or it was not read.",
         )
 
 
@@ -120,7 +121,6 @@ def _active(rows: pl.DataFrame) -> None:
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "layer": st.column_config.NumberColumn("layer", format="%d"),
             "activation": score("activation"),
-            "active": st.column_config.CheckboxColumn("active"),
             "auroc": score("AUROC, test"),
             "top_tokens": st.column_config.ListColumn("promotes"),
         },

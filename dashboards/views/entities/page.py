@@ -6,6 +6,7 @@ import streamlit as st
 from dashboards.ui.address import choose, collection
 from dashboards.ui.reading import ask, filled
 from dashboards.views.entities.baselines import baselines
+from dashboards.views.entities.classifiers import classifiers
 from dashboards.views.entities.counts import counts
 from dashboards.views.entities.interventions import interventions
 from dashboards.views.entities.layers import layers
@@ -22,10 +23,18 @@ where collection = $collection
 order by contrast = 'known_unknown' desc, contrast, template = 'name' desc, template, position, entity_type = 'all' desc, entity_type"""
 
 
+OTHER_SETS = """select distinct kind, entity_set
+from latest_entity_results
+where collection = $collection and is_latest and not of_latest_set and kind in ('latents', 'interventions')
+order by kind desc, entity_set"""
+KINDS = {"latents": "feature scores", "interventions": "interventions"}
+
+
 def page() -> None:
     """Draw the page."""
     key = collection()
     counts(key)
+    _other_sets(key)
     about = _chosen(key)
     layers(about)
     left, right = st.columns([2, 3])
@@ -34,9 +43,18 @@ def page() -> None:
     with right:
         baselines(about)
     ranking(about)
+    classifiers(about)
     interventions(key)
     transport(about)
     one_entity(about)
+
+
+def _other_sets(key: str) -> None:
+    """One line where what stands below is of other entities than those counted above."""
+    found = ask(filled(OTHER_SETS, collection=key)).rows()
+    if found:
+        told = "; ".join(f"{KINDS[kind]} of `{entity_set}`" for kind, entity_set in found)
+        st.warning(f"Of another set of entities than the one counted above, the latest of their kind: {told}.")
 
 
 def _chosen(key: str) -> dict[str, object]:

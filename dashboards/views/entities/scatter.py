@@ -1,5 +1,7 @@
 """Panel of the page ``entities``: how often features are active on either class of test entities."""
 
+from functools import partial
+
 import altair as alt
 import polars as pl
 import streamlit as st
@@ -7,7 +9,7 @@ import streamlit as st
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
-from dashboards.views.entities.counts import EMPTY
+from dashboards.views.entities.counts import EMPTY, classes
 
 GRID = 40
 """Squares of the picture along each side: SAEs have more features than a browser draws."""
@@ -48,16 +50,16 @@ def scatter(about: dict[str, object]) -> None:
     panel(
         "Activity on either class, test",
         filled(ACTIVE, **about, grid=GRID),
-        _scatter,
+        partial(_scatter, *classes(about)),
         empty=EMPTY,
         note="Coloured: the ranked features, chosen on train. Grey squares: all others, counted on a grid, darker where "
         "more lie. On the diagonal a feature is active equally often on both classes.",
     )
 
 
-def _scatter(rows: pl.DataFrame) -> None:
-    x = alt.X("f_positive:Q", title="active on known (correct)", scale=alt.Scale(domain=[0, 1]))
-    y = alt.Y("f_negative:Q", title="active on unknown (wrong)", scale=alt.Scale(domain=[0, 1]))
+def _scatter(first: str, second: str, rows: pl.DataFrame) -> None:
+    x = alt.X("f_positive:Q", title=f"active on {first}", scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("f_negative:Q", title=f"active on {second}", scale=alt.Scale(domain=[0, 1]))
     ranked = rows.filter(pl.col("rank").is_not_null())
     directions = ranked["direction"].unique().sort().to_list()
     chart = alt.layer(
@@ -88,12 +90,12 @@ def _scatter(rows: pl.DataFrame) -> None:
                 "rank:Q",
                 "layer:Q",
                 alt.Tooltip("feature_id:Q", title="feature"),
-                number("f_positive", "active on known (correct)"),
-                number("f_negative", "active on unknown (wrong)"),
+                number("f_positive", f"active on {first}"),
+                number("f_negative", f"active on {second}"),
             ],
         ),
         height=420,
     )
     st.altair_chart(chart, alt="Share of active test entities of both classes for each feature, best ones coloured")
     whole = rows.row(0, named=True)
-    st.caption(f"n = {whole['n_positive']:,} test entities of the first class, {whole['n_negative']:,} of the second.")
+    st.caption(f"Test: {whole['n_positive']:,} {first}, {whole['n_negative']:,} {second}.")

@@ -15,3 +15,4 @@ def test_planted_entities_are_counted_by_type_and_label(study):
             assert (row["n_train"], row["n_validation"], row["n_test"]) == (3, 3, 3)
     assert (counted["city", "known"]["share_correct"], counted["city", "unknown"]["share_correct"]) == (1, 0)
     assert "each attribute right" in panel.note
+    assert "entity_set-1" in panel.note

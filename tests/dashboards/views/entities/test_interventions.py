@@ -19,7 +19,17 @@ def test_changes_stand_with_the_band_of_their_controls(study):
     assert [r["beyond_controls"] for r in found.values()].count(True) == 2
 
 
+def test_the_panel_says_which_set_was_edited_where_and_against_how_many_draws(study):
+    note = panel_starting(open_page("entities"), "Interventions").note
+    assert "Up to 6 test entities a class of `entity_set-1`; 20 random draws; edited at `entity_last`." in note
+
+
+def test_outcomes_that_were_not_measured_are_not_offered(study):
+    (offered,) = (field for field in open_page("entities").button_group if field.key == "outcome")
+    assert offered.options == ["correct", "wrong", "abstain", "self_report"]
+
+
 def test_more_refusals_with_fewer_right_answers_are_called_damage(study):
     (line,) = (said for said in messages(open_page("entities")) if said.startswith("Damage"))
-    assert "steer unknown at entity_last on known entities" in line
+    assert "steer unknown: layer 6, latent 1 on known entities" in line
     assert "steer known" not in line

@@ -4,7 +4,7 @@ from tests.dashboards.opened_pages import check_numbers, open_page, panels
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
-N_PANELS = 11
+N_PANELS = 12
 
 
 def test_each_number_equals_the_one_of_its_sql(study):
@@ -24,7 +24,7 @@ def test_the_address_chooses_classes_type_outcome_feature_and_entity(study):
     found = panels(app)
     assert found["Interventions beside controls"].rows["outcome"].unique().to_list() == ["abstain"]
     assert found["Its answers"].rows["completion"].to_list()[0] == " country 12"
-    assert "layer 6, 1" in " ".join(found["Best features beside baselines"].rows["name"])
+    assert "layer 6, feature 1" in " ".join(found["Best features beside baselines"].rows["name"])
     app = app.selectbox(key="contrast").set_value("correct_wrong").run()
     assert app.query_params["contrast"] == "correct_wrong"
     assert panels(app)["Best features"].rows["direction"].unique().sort().to_list() == ["correct", "wrong"]
