@@ -21,6 +21,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_logger, get_run_logger
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
@@ -51,7 +52,7 @@ def say(stage: str, message: str) -> None:
     if kept(stage, message):
         return
     _speaker.heard()
-    terminal.print(f"[bold]{stage:<9}[/] {message}", soft_wrap=True)
+    terminal.print(f"[bold]{stage:<9}[/] {escape(message)}", soft_wrap=True)  # a path may look like markup
     _log(stage, message)
 
 

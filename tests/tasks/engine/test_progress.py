@@ -117,3 +117,8 @@ def test_no_thread_and_no_bar_is_left_when_work_has_ended(printed):
     with pytest.raises(ValueError, match="broken"), Progress("collect", 10, "tokens"):
         raise ValueError("broken")
     assert (progress._speaker._bars, progress._speaker._ended, progress._speaker._at_work) == (None, None, [])
+
+
+def test_what_looks_like_markup_in_a_path_or_a_text_is_printed_as_it_is(printed):
+    say("entities", "I met {entity}[[met]] at /data/[red]/[/x].jsonl [0.50, 1.00]")
+    assert printed.getvalue() == "entities  I met {entity}[[met]] at /data/[red]/[/x].jsonl [0.50, 1.00]\n"
