@@ -192,12 +192,7 @@ order by label = 'text', label, intervention, direction, position, outcome"""
         "that fewer than 19 draws tell nothing. Fewer right answers with more withheld ones are damage."
     )
     n = f"{extent(of_entities, 'n_entities')} test entities a class, {extent(of_entities, 'n_draws')} random draws"
-<<<<<<< HEAD
-    sentences = [*caution, *(_edit(list(some)) for _, some in edits)]
-    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
-=======
     return _told(Panel(key, title, sql, rows, caption, n, ""), [*caution, *(_edit(list(some)) for _, some in edits)])
->>>>>>> hf
 
 
 KL = "kl"
