@@ -258,7 +258,7 @@ def entities_work(settings: Settings, shape: ModelShape) -> StageWork:
     questions = types * own.set.n_per_type * (len(own.answers.attributes or ()) or ENTITY_ATTRIBUTES)
     answers = questions * (1 + own.answers.n_samples)
     # Asked again: unedited, both directions steered at each strength on validation, then each edit and its controls.
-    edits = len(own.interventions.positions) * (4 + 2 * own.interventions.n_random)
+    edits = (len(own.interventions.positions) * 5 + 2) * (1 + own.interventions.n_random)
     tried = 2 * len(own.interventions.strengths) * own.interventions.n_validation
     again = 2 * (own.interventions.n_entities * (1 + edits) + tried) if own.interventions.n_entities else 0
     generated = answers * own.answers.max_new_tokens / 2 + again * own.interventions.max_new_tokens / 2

@@ -69,6 +69,7 @@ def questions_by_label(of: EntityStudy, split: str, n: int) -> list[AskedAgain]:
     found = {row["entity_id"]: row["label"] for row in rows(of.study.warehouse, LABELLED, keys)}
     lm, family = language_model(of.study.model), of.settings.answers.family
     maker = PromptMaker(lm.tokenizer, family)
+    reported = _can_report(lm.tokenizer)
     questions: dict[str, Question] = {}
     for question in questions_of(stored_entities(of.study.warehouse, of.set.key), of.settings.answers.attributes):
         questions.setdefault(question.entity.entity_id, question)
@@ -78,8 +79,19 @@ def questions_by_label(of: EntityStudy, split: str, n: int) -> list[AskedAgain]:
         for question in own:
             prompt = maker.question(question.entity, question.name)
             if isinstance(prompt, Prompt):
-                chosen.append(AskedAgain(question, label, prompt, _report(maker, question)))
+                report = _report(maker, question) if reported else None
+                chosen.append(AskedAgain(question, label, prompt, report))
     return chosen
+
+
+def _can_report(tokenizer: Any) -> bool:
+    """Whether the model can be asked for yes or no; says why not."""
+    try:
+        yes_no_ids(tokenizer)
+    except SettingsError as error:
+        say("entities", f"no self-report: {error}")
+        return False
+    return True
 
 
 def _report(maker: PromptMaker, question: Question) -> Prompt | None:
@@ -199,21 +211,17 @@ def _answers(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[
 
 
 def _reports(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition]) -> np.ndarray:
-    """[conditions * n]; random directions are not asked, since each question costs as much as an answer."""
+    """[conditions * n]; NaN where nobody is asked."""
     lm, n = language_model(of.study.model), len(asked)
     found = np.full(len(conditions) * n, np.nan)
-    try:
-        pair = yes_no_ids(lm.tokenizer)
-    except SettingsError as error:
-        say("entities", f"no self-report: {error}")
-        return found
-    chosen = [i for i, one in enumerate(conditions) if one.control != "random_direction"]
+    chosen = [i for i, one in enumerate(conditions) if one.is_reported]
     prompts = [one.report for one in asked]
     if not chosen or any(prompt is None for prompt in prompts):
         return found
     repeated = [prompt for prompt in prompts if prompt is not None] * len(chosen)
     edits = _edits([conditions[i] for i in chosen], repeated, n)
     size = of.settings.answers.batch_size
+    pair = yes_no_ids(lm.tokenizer)
     values = self_report(lm, [prompt.token_ids for prompt in repeated], edits, yes_no=pair, batch_size=size)
     for place, i in enumerate(chosen):
         found[i * n : (i + 1) * n] = values[place * n : (place + 1) * n]
@@ -221,7 +229,7 @@ def _reports(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[
 
 
 def _attention(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition]) -> np.ndarray:
-    """[conditions * n] mean over the layers above the edit; NaN for controls, and for models without eager attention."""
+    """[conditions * n] mean over heads and layers; NaN for controls, and for models without eager attention."""
     lm, n = language_model(of.study.model), len(asked)
     found = np.full(len(conditions) * n, np.nan)
     if of.study.model.attention != "eager":
@@ -230,10 +238,8 @@ def _attention(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequenc
         if one.is_control:
             continue
         prompts = [again.prompt for again in asked]
-        layers = range((one.layer if one.layer is not None else 0) + 1, lm.n_layers)
-        read = entity_attention(
-            lm, [p.token_ids for p in prompts], [p.span for p in prompts], layers, _edits([one], prompts, n)
-        )
+        ids, spans = [p.token_ids for p in prompts], [p.span for p in prompts]
+        read = entity_attention(lm, ids, spans, range(lm.n_layers), _edits([one], prompts, n))
         if read.weight is not None:
             found[number * n : (number + 1) * n] = read.weight.mean(0)
     return found

@@ -19,6 +19,8 @@ BEST = """select sae, layer, feature_id, direction from entity_latents
 where collection = ? and latent_scoring = ? and contrast = 'known_unknown' and entity_type = 'all' and rank = 1
     and template = ? and position = ?
 order by direction"""
+ORTHOGONALISE = "orthogonalise"
+"""The intervention that edits weights, and so no position."""
 RATES = """select
     feature_id,
     (coalesce(f_positive_train * n_positive_train, 0) + coalesce(f_negative_train * n_negative_train, 0))
@@ -65,9 +67,14 @@ class Condition:
         return bool(self.control)
 
     @property
+    def is_reported(self) -> bool:
+        """Whether entities are also asked whether the model knows them: each such question costs as much as an answer."""
+        return not self.is_control or (self.control == "random_latent" and self.kind != ORTHOGONALISE)
+
+    @property
     def layer(self) -> int | None:
         """Edited layer; None for none and for weights."""
-        return None if self.changed is None or self.kind == "orthogonalise" else self.changed.row.layer
+        return None if self.changed is None or self.kind == ORTHOGONALISE else self.changed.row.layer
 
     @property
     def columns(self) -> dict[str, object]:

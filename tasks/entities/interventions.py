@@ -1,7 +1,6 @@
 """Stage ``entity_interventions``: the model answers again while the best latents, and random ones, are changed."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +10,9 @@ from ato.entities.orthogonal_weights import orthogonalised
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import Progress, say
 from tasks.entities.asked import Asked, ask, kl_on_text, questions_by_label
-from tasks.entities.changes import Changed, Condition, best_directions, controls
+from tasks.entities.changes import ORTHOGONALISE, Changed, Condition, best_directions, controls
 from tasks.entities.effects import effect_rows
 from tasks.entities.stages import EntityStudy
-
-ORTHOGONALISE = "orthogonalise"
 
 
 def intervene(of: EntityStudy) -> None:
@@ -35,14 +32,20 @@ def intervene(of: EntityStudy) -> None:
         facts = {"collection": of.study.collection, "intervening": stage.key}
         stage.write("entity_interventions", [facts | row for row in rows])
         stage.write("entity_intervention_effects", [facts | row for row in effects])
-    for row in effects:
-        if row["outcome"] in ("correct", "abstain") and row["change"] is not None:
-            control = "" if row["control_mean"] is None else f"; random latents {row['control_mean']:+.2f}"
-            say(
-                "entities",
-                f"{row['intervention']} {row['direction']} on {row['label']} entities: {row['outcome']} "
-                f"{row['change']:+.2f} of {row['unedited']:.2f}{control}",
-            )
+    _announce(effects)
+
+
+def _announce(effects: Sequence[dict[str, Any]]) -> None:
+    """A line an intervention: what becomes of right answers, beside what random latents do."""
+    right = [row for row in effects if row["outcome"] == "correct" and row["change"] is not None]
+    edits: dict[tuple[str, ...], list[str]] = {}
+    for row in right:
+        control = "" if row["control_mean"] is None else f" (random latents {row['control_mean']:+.2f})"
+        change = f"of {row['label']} entities {row['unedited']:.2f}{row['change']:+.2f}{control}"
+        edits.setdefault((row["intervention"], row["direction"], row["position"]), []).append(change)
+    for (intervention, direction, position), changes in edits.items():
+        at = f" at {position}" if position else ""
+        say("entities", f"{intervention} {direction}{at}: right answers {', '.join(changes)}")
 
 
 def _measured(of: EntityStudy, best: Sequence[Changed]) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
@@ -54,15 +57,18 @@ def _measured(of: EntityStudy, best: Sequence[Changed]) -> Iterator[tuple[list[d
         return
     chosen = _with_strengths(of, best)
     conditions = [one for position in settings.positions for one in _conditions(of, chosen, position)]
-    with Progress("entity interventions", len(conditions) + 1, "edits") as progress:
+    weights = [one for changed in chosen for one in _of_weights(of, changed)] if settings.orthogonalise else []
+    with Progress("entity interventions", len(conditions) + len(weights) + 1, "edits") as progress:
         unedited = ask(of, asked, [Condition()])
         progress.advance()
         found = list(unedited)
         for group in _by_layer(conditions):
             found += ask(of, asked, group, advance=lambda share, group=group: progress.advance(share * len(group)))  # type: ignore[misc]
-        if settings.orthogonalise:
-            for changed in chosen:
-                found += _orthogonalised(of, asked, changed)
+        for one in weights:
+            assert one.changed is not None
+            with orthogonalised(language_model(of.study.model), one.changed.vector):
+                found += ask(of, asked, [one])
+            progress.advance()
     kl = kl_on_text(of, [one for one in conditions if not one.is_control])
     answers = [row for one in found for row in one.rows]
     yield answers, effect_rows(of, found, kl)
@@ -77,6 +83,13 @@ def _conditions(of: EntityStudy, chosen: Sequence[Changed], position: str) -> It
                 yield Condition(kind, changed.direction, draw, control, position, "random_latent")
         for draw, control in enumerate(controls(of, changed, "random_direction")):
             yield Condition("steer", changed.direction, draw, control, position, "random_direction")
+
+
+def _of_weights(of: EntityStudy, changed: Changed) -> Iterator[Condition]:
+    """The chosen latent and its controls, each taken out of all weights that write to the residual stream."""
+    yield Condition(ORTHOGONALISE, changed.direction, 0, changed, "")
+    for draw, control in enumerate(controls(of, changed, "random_latent")):
+        yield Condition(ORTHOGONALISE, changed.direction, draw, control, "", "random_latent")
 
 
 def _by_layer(conditions: Sequence[Condition]) -> Iterable[list[Condition]]:
@@ -111,7 +124,13 @@ def _with_strengths(of: EntityStudy, best: Sequence[Changed]) -> list[Changed]:
             reported = {i: value for i, value in rise.items() if np.isfinite(value)}
             if reported:
                 best_of = strengths[max(reported, key=lambda i: reported[i])]
-        say("entities", f"strength of {changed.direction}: {best_of:g} times the residual's norm")
+        costs = float(kl[conditions[strengths.index(best_of)]].mean())
+        least = "" if allowed else ", the smallest: all change it by more than is allowed"
+        say(
+            "entities",
+            f"strength of {changed.direction}: {best_of:g} times the residual's norm, {costs:.2g} nats of KL on "
+            f"ordinary text{least}",
+        )
         chosen.append(replace(changed, strength=best_of))
     return chosen
 
@@ -119,11 +138,3 @@ def _with_strengths(of: EntityStudy, best: Sequence[Changed]) -> list[Changed]:
 def _mean_rise(unedited: Asked, edited: Asked) -> float:
     changes = edited.self_report - unedited.self_report
     return float(np.nanmean(changes)) if np.isfinite(changes).any() else float("nan")
-
-
-def _orthogonalised(of: EntityStudy, asked: Any, changed: Changed) -> list[Asked]:
-    """Answers of the model whose weights do not write the direction."""
-    condition = Condition(ORTHOGONALISE, changed.direction, 0, changed, "")
-    with ExitStack() as stack:
-        stack.enter_context(orthogonalised(language_model(of.study.model), changed.vector))
-        return ask(of, asked, [replace(condition)])

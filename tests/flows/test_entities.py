@@ -368,7 +368,7 @@ def test_every_edited_answer_has_its_unedited_one_and_controls_are_as_many_as_as
     expected = {("none", ""): 1}
     for direction in ("known", "unknown"):
         expected |= {(kind, direction): 1 for kind in ("steer", "ablate", "orthogonalise")}
-        expected |= {(kind, f"random_latent_for_{direction}"): own.n_random for kind in ("steer", "ablate")}
+        expected |= {(kind, f"random_latent_for_{direction}"): own.n_random for kind in kinds}
         expected |= {("steer", f"random_direction_for_{direction}"): own.n_random}
     assert draws == expected
     for row in found:

@@ -331,7 +331,7 @@ TABLES = (
             Column("completion", string, "greedy answer"),
             Column("grade", string, "correct, wrong or abstain"),
             Column("self_report", float64, "logit of Yes minus logit of No to being asked whether it knows the entity", nullable=True),
-            Column("attention", float64, "attention from the last token to the entity, mean over heads and the layers above; NULL if not read", nullable=True, minimum=0, maximum=1),
+            Column("attention", float64, "attention from the last token to the entity, mean over heads and layers; NULL if not read", nullable=True, minimum=0, maximum=1),
         ),
         ("collection", "intervening", "entity_id", "intervention", "direction", "draw", "position", "attribute"),
         ("collection",),
