@@ -365,9 +365,9 @@ def test_every_edited_answer_has_its_unedited_one_and_controls_are_as_many_as_as
     draws: dict[tuple[str, str], int] = {}
     for intervention, direction, _ in edits:
         draws[intervention, direction] = draws.get((intervention, direction), 0) + 1
-    expected = {("none", ""): 1}
+    expected, kinds = {("none", ""): 1}, ("steer", "ablate", "orthogonalise")
     for direction in ("known", "unknown"):
-        expected |= {(kind, direction): 1 for kind in ("steer", "ablate", "orthogonalise")}
+        expected |= {(kind, direction): 1 for kind in kinds}
         expected |= {(kind, f"random_latent_for_{direction}"): own.n_random for kind in kinds}
         expected |= {("steer", f"random_direction_for_{direction}"): own.n_random}
     assert draws == expected
