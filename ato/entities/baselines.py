@@ -103,6 +103,7 @@ def check_length(
     groups: EntityGroups,
     matched: np.ndarray | None = None,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    limit: float = CONFOUNDED_ABOVE,
 ) -> LengthCheck:
     """Whether the token count alone separates the classes on test.
 
@@ -114,12 +115,13 @@ def check_length(
         groups: the entities before matching.
         matched: [n] bool, those kept by ``match_on_tokens``; None if classes are not matched.
         bootstrap: of the intervals that are made on the way.
+        limit: AUROC above which classes are said to differ by length.
     """
     before = score_baseline("n_tokens", n_tokens, groups, bootstrap)
     after = before if matched is None else score_baseline("n_tokens", n_tokens, groups.only(matched), bootstrap)
     compared, unmatched = after.auroc.mean.value, before.auroc.mean.value
     deciding = unmatched if compared is None else compared
-    if not confounded(deciding):
+    if not confounded(deciding, limit):
         return LengthCheck(compared, unmatched, False, "")
     gone = compared is None and matched is not None
     left = "; no class is left after matching on it" if gone else ""

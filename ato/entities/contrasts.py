@@ -134,6 +134,8 @@ def chosen_on_other_types(
             lowest, highest = (lowest, lowest) if direction > 0 else (highest, highest)
         strength = np.maximum(lowest, highest)
         strength = strength if allowed is None else np.where(allowed, strength, -np.inf)
+        if not strength.max() > 0:
+            continue  # no latent fires more in one class of all other types
         latent[number] = strength.argmax()
         one = lowest[latent[number]] >= highest[latent[number]]
         sign[number] = direction if direction is not None else 1 if one else -1

@@ -130,7 +130,11 @@ def _attribute(item: Any, entity_type: str, where: str) -> Attribute | None:
     name = _text(item, "attribute_type", where).removeprefix(f"{entity_type}_")
     aliases = item.get("aliases")
     aliases = () if aliases is None else aliases
-    if isinstance(aliases, str | bytes | Mapping) or not all(isinstance(alias, str) for alias in aliases):
+    if (
+        isinstance(aliases, str | bytes | Mapping)
+        or not isinstance(aliases, Iterable)
+        or not all(isinstance(alias, str) for alias in aliases)
+    ):
         raise InputError(f"aliases of {name} are no list of texts", where=where)
     if "attribute_value" not in item:
         raise InputError(f"attribute_value of {name} is missing", where=where, cure=_FORM)

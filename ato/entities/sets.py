@@ -31,6 +31,7 @@ def read_set(name_or_path: str) -> list[Entity]:
         return SETS[name_or_path]()
     if not Path(name_or_path).suffix:
         raise InputError(
-            f"unknown entity set {name_or_path!r}", cure=f"use {', '.join(SETS)} or a .jsonl, .json or .csv file"
+            f"unknown entity set {name_or_path!r}",
+            cure=f"use {', '.join(SETS)} or a .jsonl, .json, .csv or .parquet file",
         )
     return read_entities(Path(name_or_path))

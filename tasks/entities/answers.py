@@ -1,5 +1,6 @@
 """Stage ``entity_answers``: the model is asked about every entity, and its answers are graded, part by part."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -194,14 +195,22 @@ def _p_correct(
 
 def first_value(attribute: Attribute) -> str:
     """The first of several values, as one would say it."""
-    return attribute.value.split(",")[0].strip()
+    return re.split(r",\s+", attribute.value)[0].strip()
 
 
 def _distractors(question: Question, values: Sequence[str], n: int) -> list[str]:
-    """At most n other values, drawn by hash: the same for the same question whatever stands beside it."""
-    others = sorted({value for value in values if value.lower() != first_value(question.attribute).lower()})
+    """At most n wrong values of other entities, drawn by hash: what stands beside a question changes nothing.
+
+    None for coordinates, which nobody says as they are stored.
+    """
+    if question.template.grader == "geo":
+        return []
+    others, found = sorted(set(values)), list[str]()
     keys = uniforms(int(question.entity.entity_id, 16) >> 1, np.arange(len(others)))
-    return [others[i] for i in np.argsort(keys, kind="stable")[:n]]
+    for i in np.argsort(keys, kind="stable"):
+        if len(found) < n and grade(question.template, question.attribute, others[i]).grade != "correct":
+            found.append(others[i])
+    return found
 
 
 def _ids(tokenizer: Any, text: str) -> np.ndarray:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from ato.entities.graders import grade
+from ato.entities.orthogonal_weights import orthogonalised
 from ato.entities.outcomes import (
     SELF_REPORT_PREFILL,
     SELF_REPORT_QUESTION,
     entity_attention,
     self_report,
+    text_kl,
     text_kls,
     yes_no_ids,
 )
@@ -23,7 +25,7 @@ from ato.models.prompt_pass import GenerationEdit
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import say
 from tasks.entities.answers import Question, decoding_of, questions_of
-from tasks.entities.changes import Condition
+from tasks.entities.changes import ORTHOGONALISE, Condition
 from tasks.entities.sets import stored_entities
 from tasks.entities.stages import EntityStudy
 from tasks.saes.task import spread
@@ -95,7 +97,8 @@ def _can_report(tokenizer: Any) -> bool:
 
 
 def _report(maker: PromptMaker, question: Question) -> Prompt | None:
-    text = SELF_REPORT_QUESTION.format(entity_type=question.entity.entity_type, entity="{entity}")
+    kind = question.entity.entity_type.replace("_", " ")
+    text = SELF_REPORT_QUESTION.format(entity_type=kind, entity="{entity}")
     plain = maker.family == "continuation"
     text, prefill = (f"{text} {SELF_REPORT_PREFILL}", "") if plain else (text, SELF_REPORT_PREFILL)
     made = maker.custom(text, question.entity, prefill)
@@ -212,20 +215,16 @@ def _answers(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[
 
 def _reports(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition]) -> np.ndarray:
     """[conditions * n]; NaN where nobody is asked."""
-    lm, n = language_model(of.study.model), len(asked)
-    found = np.full(len(conditions) * n, np.nan)
+    lm, found = language_model(of.study.model), np.full((len(conditions), len(asked)), np.nan)
     chosen = [i for i, one in enumerate(conditions) if one.is_reported]
-    prompts = [one.report for one in asked]
-    if not chosen or any(prompt is None for prompt in prompts):
-        return found
-    repeated = [prompt for prompt in prompts if prompt is not None] * len(chosen)
-    edits = _edits([conditions[i] for i in chosen], repeated, n)
-    size = of.settings.answers.batch_size
-    pair = yes_no_ids(lm.tokenizer)
-    values = self_report(lm, [prompt.token_ids for prompt in repeated], edits, yes_no=pair, batch_size=size)
-    for place, i in enumerate(chosen):
-        found[i * n : (i + 1) * n] = values[place * n : (place + 1) * n]
-    return found
+    prompts = {i: one.report for i, one in enumerate(asked) if one.report is not None}
+    if chosen and prompts:
+        repeated = [*prompts.values()] * len(chosen)
+        edits = _edits([conditions[i] for i in chosen], repeated, len(prompts))
+        pair, size = yes_no_ids(lm.tokenizer), of.settings.answers.batch_size
+        values = self_report(lm, [prompt.token_ids for prompt in repeated], edits, yes_no=pair, batch_size=size)
+        found[np.ix_(chosen, [*prompts])] = values.reshape(len(chosen), len(prompts))
+    return found.reshape(-1)
 
 
 def _attention(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequence[Condition]) -> np.ndarray:
@@ -245,14 +244,20 @@ def _attention(of: EntityStudy, asked: Sequence[AskedAgain], conditions: Sequenc
     return found
 
 
-def kl_on_text(of: EntityStudy, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
-    """Condition -> [sequences] KL of next tokens on ordinary test text, edited at all positions."""
+def kl_on_text(of: EntityStudy, conditions: Sequence[Condition], split: str) -> dict[Condition, np.ndarray]:
+    """Condition -> [sequences] KL of next tokens on ordinary text of a split, edited at all positions or in the weights."""
     lm = language_model(of.study.model)
-    held_out = stored_sequences(of.study.warehouse, of.study.collection, splits=["test"])
+    held_out = stored_sequences(of.study.warehouse, of.study.collection, splits=[split])
     sequences = [q.token_ids for q in spread(held_out, of.settings.interventions.n_sequences)]
-    edited = [one for one in conditions if one.changed is not None and one.layer is not None]
+    size = len(sequences) or 1
+    edited = [one for one in conditions if one.layer is not None]
     edits = [partial(_text_edits, one) for one in edited]
-    return dict(zip(edited, text_kls(lm, sequences, edits, batch_size=len(sequences) or 1)))
+    found = dict(zip(edited, text_kls(lm, sequences, edits, batch_size=size)))
+    for one in conditions:
+        if one.kind == ORTHOGONALISE and one.changed is not None:
+            changed = partial(orthogonalised, lm, one.changed.vector)
+            found[one] = text_kl(lm, sequences, changed=changed, batch_size=size)
+    return found
 
 
 def _text_edits(condition: Condition, batch: Sequence[np.ndarray]) -> list[GenerationEdit]:

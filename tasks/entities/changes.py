@@ -21,6 +21,9 @@ where collection = ? and latent_scoring = ? and contrast = 'known_unknown' and e
 order by direction"""
 ORTHOGONALISE = "orthogonalise"
 """The intervention that edits weights, and so no position."""
+RANKED = """select distinct feature_id from entity_latents
+where collection = ? and latent_scoring = ? and contrast = 'known_unknown' and template = ? and position = ? and sae = ?
+    and rank is not null"""
 RATES = """select
     feature_id,
     (coalesce(f_positive_train * n_positive_train, 0) + coalesce(f_negative_train * n_negative_train, 0))
@@ -105,7 +108,7 @@ def _latent(of: EntityStudy, row: SAERow, feature_id: int, direction: str) -> Ch
 
 
 def controls(of: EntityStudy, changed: Changed, kind: str) -> Sequence[Changed]:
-    """Random latents of the same SAE, firing rate and decoder norm, or random directions, with the same strength."""
+    """Random latents of the same SAE, nearest in firing rate and decoder norm and not ranked, or random directions."""
     n, seed = of.settings.interventions.n_random, of.settings.set.seed
     if kind == "random_direction":
         vectors = random_directions(n, len(changed.vector), seed)
@@ -116,11 +119,11 @@ def controls(of: EntityStudy, changed: Changed, kind: str) -> Sequence[Changed]:
     sae = load_judged_sae(of.study.warehouse, changed.row)
     keys = [of.study.collection, of.latents.key, *of.place, changed.row.sae]
     rate = np.array([row["rate"] for row in rows(of.study.warehouse, RATES, keys)], dtype=np.float64)
-    chosen = {one.feature_id for one in best_directions(of) if one.row.sae == changed.row.sae}
+    ranked = [row["feature_id"] for row in rows(of.study.warehouse, RANKED, keys)]
     traits = LatentTraits(rate, sae.decoder_norms.numpy())
     assert changed.feature_id is not None
     try:
-        drawn = matched_latents(traits, changed.feature_id, n, seed, [i for i in chosen if i is not None])
+        drawn = matched_latents(traits, changed.feature_id, n, seed, ranked)
     except InputError as error:
         say("entities", f"no matched controls for {changed.direction}: {error}")
         return []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ato.entities.baselines import NUMBERS
+from ato.entities.baselines import NUMBERS, check_length
 from ato.entities.groups import CORRECT_WRONG, KNOWN_UNKNOWN, EntityGroups
 from ato.entities.matching import match_on_tokens
 from tasks.engine.progress import say
@@ -133,9 +133,13 @@ def _contrast(of: EntityStudy, name: str, template: str, position: str) -> Contr
     if of.settings.latents.match_tokens:
         n_tokens = np.array([row["n_tokens"] for row in found], dtype=np.int64)
         matched = match_on_tokens(groups, n_tokens, of.settings.set.seed)
-        groups = groups.only(matched.mask)
+        check = check_length(n_tokens, groups, matched.mask, of.study.bootstrap, of.settings.latents.max_length_auroc)
+        before = "" if check.auroc_unmatched is None else f"; before, it had AUROC {check.auroc_unmatched:.2f} on test"
         left_out = " and ".join(f"{n:,} {kind}" for n, kind in zip(matched.n_left_out, groups.contrast))
-        say("entities", f"{name} at {position} of {template}: {left_out} left out to match token counts")
+        say("entities", f"{name} at {position} of {template}: {left_out} left out to match token counts{before}")
+        if check.said:
+            say("entities", f"{name} at {position} of {template}: {check.said}")
+        groups = groups.only(matched.mask)
     for gap in groups.gaps():
         say("entities", f"{name} at {position} of {template}: {gap}")
     return Contrast(of, name, template, position, found, groups)

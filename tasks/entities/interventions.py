@@ -69,7 +69,7 @@ def _measured(of: EntityStudy, best: Sequence[Changed]) -> Iterator[tuple[list[d
             with orthogonalised(language_model(of.study.model), one.changed.vector):
                 found += ask(of, asked, [one])
             progress.advance()
-    kl = kl_on_text(of, [one for one in conditions if not one.is_control])
+    kl = kl_on_text(of, [one for one in (*conditions, *weights) if not one.is_control], "test")
     answers = [row for one in found for row in one.rows]
     yield answers, effect_rows(of, found, kl)
 
@@ -114,7 +114,7 @@ def _with_strengths(of: EntityStudy, best: Sequence[Changed]) -> list[Changed]:
     for changed in best:
         tried = [replace(changed, strength=strength) for strength in strengths]
         conditions = [Condition("steer", one.direction, i, one, position) for i, one in enumerate(tried)]
-        kl = kl_on_text(of, conditions)
+        kl = kl_on_text(of, conditions, "val")
         allowed = [i for i, one in enumerate(conditions) if kl[one].mean() <= settings.max_kl]
         found = ask(of, asked, [Condition(), *conditions], answer=False) if asked and allowed else []
         best_of = strengths[0]

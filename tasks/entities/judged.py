@@ -76,20 +76,24 @@ class Judged:
         """Of the token count alone."""
         return next(b for b in self.baselines if b.name == "n_tokens").auroc.mean.value
 
-    def best_baseline(self, layer: int) -> tuple[str, np.ndarray, float] | None:
-        """Name, oriented scores [n] and AUROC of the best baseline, the probe of a layer included; None without any."""
+    @cached_property
+    def best_baseline(self) -> tuple[str, np.ndarray, float] | None:
+        """Name, oriented scores [n] and AUROC of the best baseline, probes of all layers included; None without any."""
         found = [
             (b.name, self.contrast.numbers[b.name] * b.orientation, b.auroc.mean.value)
             for b in self.baselines
             if b.orientation and b.auroc.mean.value is not None
         ]
-        if (probe := self.probe_aurocs[layer].mean.value) is not None:
-            found.append(("probe", self.probes[layer].scores, probe))
+        found += [
+            ("probe", self.probes[layer].scores, aurocs.mean.value)
+            for layer, aurocs in self.probe_aurocs.items()
+            if aurocs.mean.value is not None
+        ]
         return max(found, key=lambda item: item[2], default=None)
 
     def beats(self, one: Ranked) -> bool | None:
         """Whether a latent is better on test than the best baseline, beyond chance; None where nobody can say."""
-        best = self.best_baseline(one.scored.row.layer)
+        best = self.best_baseline
         test = self.groups.members("test")
         if best is None:
             return None

@@ -218,7 +218,7 @@ def _announce(judged: Judged) -> None:
         auroc = judged.aurocs[judged.scored.ranked.index(one)].mean
         q = judged.q(0)[one.scored.row.sae][one.latent]
         interval = "" if auroc.low is None else f" [{auroc.low:.2f}, {auroc.high:.2f}]"
-        best = judged.best_baseline(one.scored.row.layer)
+        best = judged.best_baseline
         against = "" if best is None else f"; {best[0]} {best[2]:.2f}"
         found = "none" if auroc.value is None else f"{auroc.value:.2f}{interval}"
         say(

@@ -1,5 +1,6 @@
 """Stage ``entity_residuals``: the residuals at named positions of the prompts that entities stand in."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ato.entities.catalog import Entity
+from ato.entities.names import POSITIONS
 from ato.entities.prompts import Dropped, Prompt, PromptMaker
 from ato.entities.questions import TEMPLATES, template_name
 from ato.errors import SettingsError
@@ -21,6 +23,7 @@ from tasks.entities.stages import EntityStudy, part_numbers, part_of
 
 NAME = "name"
 """The template that holds nothing but type and name."""
+MARKS = re.compile(r"\[\[(\w+)\]\]")
 ENTITY = "{entity}"
 """What marks a template as a text of the user's own."""
 
@@ -53,6 +56,7 @@ def places_of(of: EntityStudy, entities: Sequence[Entity]) -> list[Place]:
             where="entities.latents.templates",
             cure=f"use {NAME}, an attribute of their types that has a question, or a text with {ENTITY}",
         )
+    _check_positions(of)
     if settings.uncertainty:
         for question in questions_of(entities, of.settings.answers.attributes):
             wanted.setdefault((question.entity.entity_id, question.attribute.name), set()).add("question_end")
@@ -60,6 +64,19 @@ def places_of(of: EntityStudy, entities: Sequence[Entity]) -> list[Place]:
         Place(by_id[entity], template, tuple(sorted(positions)))
         for (entity, template), positions in sorted(wanted.items(), key=lambda item: item[0][::-1])
     ]
+
+
+def _check_positions(of: EntityStudy) -> None:
+    """Raise SettingsError for positions that no template can have."""
+    marked = {place for template in of.templates for place in MARKS.findall(template)}
+    chats = of.settings.answers.family != "continuation" and any(template != NAME for template in of.templates)
+    possible = {*POSITIONS, *marked} - (set() if chats else {"last_eoi"})
+    if unknown := sorted(set(of.settings.latents.positions) - possible):
+        raise SettingsError(
+            f"no prompt has the position {', '.join(unknown)}",
+            where="entities.latents.positions",
+            cure=f"use {', '.join(sorted(possible))}, or mark a place [[so]] in a template",
+        )
 
 
 def read_residuals(of: EntityStudy, parts: int = 1) -> None:
@@ -100,6 +117,9 @@ def _read_part(of: EntityStudy, number: int, places: Sequence[Place]) -> None:
     prompts = [_prompt(place, makers[place.template]) for place in own]
     rows = [row for place, prompt in zip(own, prompts, strict=True) for row in _rows(place, prompt)]
     facts = {"collection": of.study.collection, "reading": of.reading}
+    dropped = [row["drop_reason"] for row in rows if row["drop_reason"] is not None]
+    if dropped:
+        say("entities", f"{len(dropped)} positions not read: {', '.join(sorted(set(dropped)))}")
     with of.residual_part(number) as stage:
         stage.write("entity_positions", [facts | row for row in rows])
         kept = [(place, prompt) for place, prompt in zip(own, prompts, strict=True) if isinstance(prompt, Prompt)]

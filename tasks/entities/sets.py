@@ -3,9 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ato.entities.catalog import Attribute, Entity, distinct, draw, entity_split
+from ato.entities.graders import grade
 from ato.entities.invented import invent
 from ato.entities.prompts import Dropped, PromptMaker
 from ato.entities.questions import TEMPLATES, template_name
@@ -54,6 +56,9 @@ def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> li
     for source in settings.sources:
         every += read_source(source)
     kept, dropped = distinct(every)
+    kept, ungradable = _gradable(kept)
+    if ungradable:
+        say("entities", f"{ungradable:,} facts left out: no grader can read their value")
     drawn = draw(kept, settings.n_per_type, settings.seed)
     without = [entity.name for entity in drawn if not n_tokens(entity.name)]
     if without:
@@ -72,6 +77,24 @@ def _entities(settings: EntitySetSettings, n_tokens: Callable[[str], int]) -> li
     if len(made) < wanted:
         say("entities", f"only {len(made)} of {wanted} invented names match a real one in tokens")
     return [*drawn, *made]
+
+
+def _gradable(entities: Sequence[Entity]) -> tuple[list[Entity], int]:
+    """Entities without the facts whose value their grader cannot read, and how many those were."""
+    found, lost = [], 0
+    for entity in entities:
+        kept = tuple(attribute for attribute in entity.attributes if _can_grade(entity, attribute))
+        lost += len(entity.attributes) - len(kept)
+        found.append(entity if len(kept) == len(entity.attributes) else replace(entity, attributes=kept))
+    return [entity for entity in found if entity.attributes or entity.invented], lost
+
+
+def _can_grade(entity: Entity, attribute: Attribute) -> bool:
+    template = TEMPLATES.get(template_name(entity.entity_type, attribute.name))
+    try:
+        return template is None or grade(template, attribute, "") is not None
+    except InputError:
+        return False
 
 
 def _unasked(entity: Entity, attribute: Attribute) -> str | None:

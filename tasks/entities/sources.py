@@ -13,7 +13,7 @@ from ato.io.hashing import file_sha256
 
 def read_source(source: str) -> list[Entity]:
     """Entities of a built-in set or of a file; Parquet is read here, the rest by ``ato.entities.sets``."""
-    if source in SETS or not source.endswith(".parquet"):
+    if source in SETS or not source.lower().endswith(".parquet"):
         return read_set(source)
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -140,9 +140,13 @@ class EntityStudy:
 
     @property
     def carrying(self) -> list[PairStage]:
-        """Pairs that have an operator of the method of the settings, at layers that are read."""
+        """Pairs that have an operator of the method of the settings between the same positions, at layers that are read."""
         method = self.settings.latents.method
-        return [pair for pair in self.pairs if method in pair.methods and {*pair.layers} <= {*self.layers}]
+        return [
+            pair
+            for pair in self.pairs
+            if pair.position_policy == "same" and method in pair.methods and {*pair.layers} <= {*self.layers}
+        ]
 
     @cached_property
     def interventions(self) -> Stage:

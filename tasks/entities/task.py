@@ -2,6 +2,7 @@
 
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
+from tasks.engine.progress import say
 from tasks.engine.study import Study
 from tasks.entities.answers import answer_questions
 from tasks.entities.interventions import intervene
@@ -11,6 +12,9 @@ from tasks.entities.residuals import read_residuals
 from tasks.entities.sets import make_set
 from tasks.entities.stages import entity_study
 from tasks.settings import EntitySettings, OperatorSettings
+
+EDITED_SITE = "resid_post"
+"""Directions of SAEs of another site are no directions of the residual stream."""
 
 
 @stage_task("entities")
@@ -30,5 +34,9 @@ def study_entities(
     label_entities(of)
     read_residuals(of, parts)
     score_latents(of)
-    if settings.interventions.n_entities:
+    if not settings.interventions.n_entities:
+        return
+    if study.row.site == EDITED_SITE:
         intervene(of)
+    else:
+        say("entities", f"no interventions at {study.row.site}: only the residual stream can be edited")

@@ -187,7 +187,7 @@ order by label = 'text', label, intervention, direction, position, outcome"""
     of_entities = [r for r in rows if r["outcome"] != KL]
     caption = (
         "The latents are those ranked first on train. Mean change on test entities against the same entities unedited, with "
-        "paired 95 % intervals by entity. Controls are random features of equal layer, firing rate and decoder norm: their "
+        "paired 95 % intervals by entity. Controls are random features of the same layer, nearest in firing rate and decoder norm: their "
         "mean, and two standard deviations of the draws either way; p: (1 + draws that change as much) / (1 + draws), so "
         "that fewer than 19 draws tell nothing. Fewer right answers with more withheld ones are damage."
     )

@@ -181,7 +181,8 @@ def test_those_are_known_whose_answers_are_right(study):
         """select count(*) as n, count(distinct (entity_id, attribute, sample)) as each, count(p_correct) as p
         from entity_answers"""
     )
-    assert answers == {"n": 3 * N_QUESTIONS, "each": 3 * N_QUESTIONS, "p": N_QUESTIONS}
+    # The planted grader calls every value right for known entities: nothing is left to stand against the right one.
+    assert answers == {"n": 3 * N_QUESTIONS, "each": 3 * N_QUESTIONS, "p": N_QUESTIONS // 2}
 
 
 def test_the_planted_latent_is_ranked_first_in_its_direction_and_holds_on_test_and_across_types(study, scoring):

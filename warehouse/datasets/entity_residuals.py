@@ -82,7 +82,7 @@ def latest_reading(warehouse: Warehouse, collection: str) -> str:
         InputError: there are none.
     """
     select = """select reading from entity_positions inner join stage_runs as r using (collection)
-    where collection = ? and r.stage = 'entity_residuals' and list_contains(r.inputs, reading)
+    where collection = ? and drop_reason is null and r.stage = 'entity_residuals' and list_contains(r.inputs, reading)
     order by r.started_at desc limit 1"""
     found = rows(warehouse, select, [collection])
     if not found:

@@ -1,4 +1,4 @@
--- five best train |separation| of each layer, entity type and direction; maxmin is the best of the worst over types
+-- five best train separations of each layer, entity type and direction; maxmin is the best of the worst over types
 with scored as (
     select l.*
     from entity_latents as l
@@ -12,7 +12,8 @@ best as (
     select
         collection, latent_scoring, contrast, template, position, layer, entity_type, direction,
         count(*) as n_features,
-        max(abs(separation), 5) as separations
+        -- In the feature's own direction: below 0 for a type in which it fires more in the other class.
+        max(if(direction in ('known', 'correct'), 1, -1) * separation, 5) as separations
     from scored
     where separation is not null and coalesce(passes_filter, true)
     group by all

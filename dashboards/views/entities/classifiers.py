@@ -31,7 +31,7 @@ def classifiers(about: dict[str, object]) -> None:
         "best on validation, or the mean log-probability of the greedy answer. Threshold (best F1) and logistic calibration "
         "are chosen on validation; AUROC, with 95 % intervals by entity, and all else are of test. `F1 of always` and "
         f"`Brier of always`: what always saying {first}, or always giving its share, reaches; a number that does no better "
-        "tells nothing. Calibration error: mean gap between predicted and true share, ten bins of equal number; small also "
+        "tells nothing. Calibration error: mean gap between predicted and true share, ten bins of equal width; small also "
         "where all predictions are alike.",
     )
 

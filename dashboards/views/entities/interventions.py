@@ -52,7 +52,7 @@ def interventions(collection: str) -> None:
         note="The latent that was ranked first for known or unknown is steered (added, in units of the residual's norm), "
         "ablated, or removed from the weights (orthogonalise). Mean change on test entities against the same entities "
         "unedited, with paired 95 % intervals by entity; strengths were chosen on validation. Grey band: random features of "
-        "equal layer, firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "
+        "the same layer, nearest in firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "
         "(1 + draws that change as much) / (1 + draws). Fewer right answers together with more withheld ones are damage, "
         "not control.",
     )

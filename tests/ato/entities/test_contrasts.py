@@ -130,7 +130,9 @@ def test_the_latent_of_a_type_is_chosen_on_the_other_types():
     assert choice.latent.tolist() == [1, 0, 2]
     assert choice.direction.tolist() == [1, 1, -1]
     assert chosen_on_other_types(separation, direction=1).latent.tolist() == [1, 0, 1]
-    assert chosen_on_other_types(separation, direction=-1).direction.tolist() == [-1] * 3
+    none_fires_more_in_the_second_class = chosen_on_other_types(separation, direction=-1)
+    assert none_fires_more_in_the_second_class.direction.tolist() == [0, 0, -1]
+    assert none_fires_more_in_the_second_class.latent.tolist() == [-1, -1, 2]
     assert chosen_on_other_types(separation, allowed=np.array([True, False, True])).latent.tolist() == [0, 0, 2]
 
 
