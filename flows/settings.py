@@ -106,7 +106,7 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
     Raises:
         SettingsError: unknown profile, preset or setting (naming the nearest), or a value of the wrong type.
     """
-    values = _read_profile(profile)
+    values = profile_values(profile)
     for preset in presets:
         values = apply_preset(values, preset)
     for override in overrides:
@@ -126,7 +126,16 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
         raise _one_line(error) from None
 
 
-def _read_profile(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+def profile_values(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Values of a profile (stage -> setting -> value) as its file has them, over those of the one that it extends.
+
+    Args:
+        profile: a name or a YAML file.
+        above: files of the profiles that extend it.
+
+    Raises:
+        SettingsError: unknown profile, or a file that is no profile.
+    """
     path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
     if not path.is_file():
         raise SettingsError(f"no profile {profile!r}", cure=f"use one of {', '.join(profile_names())}, or a .yaml file")
@@ -136,7 +145,7 @@ def _read_profile(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path in above:
         raise SettingsError("a profile cannot extend itself", where=" > ".join(map(str, (*above, path))))
     base = values.pop("extends", None)
-    return values if base is None else _merged(_read_profile(str(base), (*above, path)), values)
+    return values if base is None else _merged(profile_values(str(base), (*above, path)), values)
 
 
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,17 @@
 """Profiles and presets: each is valid, and the study's own numbers are what it published."""
 
 import pytest
-import yaml
 
 from ato.errors import SettingsError
 from ato.models.shapes import KNOWN
 from flows.estimates.sizes import sae_widths
 from flows.presets import apply_preset, preset_names
-from flows.settings import PROFILES, Settings, load_settings, profile_names
+from flows.settings import PROFILES, Settings, load_settings, profile_names, profile_values
 from tasks.settings import CausalSettings
 
 STUDY = "gemma-2-2b"
 RIDGE_GRID = [0.1, 1, 10, 100, 1000, 2000, 5000, 10000]
 STUDY_SETS = ["10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122"]
-
-
-def read(name):
-    return yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def test_the_models_of_the_study_and_of_its_peers_have_profiles():
@@ -86,11 +81,11 @@ def test_the_study_edits_100_sequences_at_three_sets_of_five_positions_at_single
 @pytest.mark.parametrize("preset", preset_names())
 @pytest.mark.parametrize("name", profile_names())
 def test_a_preset_can_be_laid_over_every_profile(preset, name):
-    assert isinstance(Settings.model_validate(apply_preset(read(name), preset)), Settings)
+    assert isinstance(Settings.model_validate(apply_preset(profile_values(name), preset)), Settings)
 
 
 def test_the_paper_preset_keeps_what_the_study_kept_and_tries_what_it_tried():
-    settings = Settings.model_validate(apply_preset(read("gpt2"), "paper"))
+    settings = Settings.model_validate(apply_preset(profile_values("gpt2"), "paper"))
     assert settings.collect.max_norm_multiple is None
     assert settings.collect.prepend_bos
     assert not settings.collect.skip_first
