@@ -1,6 +1,5 @@
 """What a latent must beat: names' lengths, popularity, confidence, and a linear probe, on the same test entities."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,13 +57,6 @@ def score_baseline(
     orientation = 0 if mean is None else 1 if mean >= 0.5 else -1
     missing = int((np.isnan(values) & groups.members("test")).sum())
     return BaselineScore(name, orientation, oriented_auroc(values, groups, "test", orientation, bootstrap), missing)
-
-
-def score_baselines(
-    values: Mapping[str, np.ndarray], groups: EntityGroups, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
-) -> list[BaselineScore]:
-    """``score_baseline`` of several, in their order."""
-    return [score_baseline(name, column, groups, bootstrap) for name, column in values.items()]
 
 
 def oriented_auroc(

@@ -24,9 +24,7 @@ def intervene(of: EntityStudy) -> None:
         rows: list[dict[str, Any]] = []
         effects: list[dict[str, Any]] = []
         if best:
-            for answers, found in _measured(of, best):
-                rows += answers
-                effects += found
+            rows, effects = _measured(of, best)
         else:
             say("entities", "no ranked latent of knowing: nothing to change")
         facts = {"collection": of.study.collection, "intervening": stage.key}
@@ -48,13 +46,13 @@ def _announce(effects: Sequence[dict[str, Any]]) -> None:
         say("entities", f"{intervention} {direction}{at}: right answers {', '.join(changes)}")
 
 
-def _measured(of: EntityStudy, best: Sequence[Changed]) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """Rows of answers and of effects, for each set of edited positions."""
+def _measured(of: EntityStudy, best: Sequence[Changed]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of answers and of effects; none where nobody can be asked."""
     settings = of.settings.interventions
     asked = questions_by_label(of, "test", settings.n_entities)
     if not asked:
         say("entities", "no known or unknown test entity can be asked again")
-        return
+        return [], []
     chosen = _with_strengths(of, best)
     conditions = [one for position in settings.positions for one in _conditions(of, chosen, position)]
     weights = [one for changed in chosen for one in _of_weights(of, changed)] if settings.orthogonalise else []
@@ -70,8 +68,7 @@ def _measured(of: EntityStudy, best: Sequence[Changed]) -> Iterator[tuple[list[d
                 found += ask(of, asked, [one])
             progress.advance()
     kl = kl_on_text(of, [one for one in (*conditions, *weights) if not one.is_control], "test")
-    answers = [row for one in found for row in one.rows]
-    yield answers, effect_rows(of, found, kl)
+    return [row for one in found for row in one.rows], effect_rows(of, found, kl)
 
 
 def _conditions(of: EntityStudy, chosen: Sequence[Changed], position: str) -> Iterator[Condition]:

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ato.entities.baselines import confounded, linear_probe, score_baseline, score_baselines, score_probe
+from ato.entities.baselines import confounded, linear_probe, score_baseline, score_probe
 from ato.errors import InputError, NonFiniteError
 from tests.ato.entities.planted_entities import make_groups, make_residuals
 
@@ -25,7 +25,7 @@ def test_missing_values_are_left_out_and_counted():
     groups = make_groups()
     values = groups.label + np.random.default_rng(0).standard_normal(groups.n)
     values[groups.entity_type == 1] = np.nan
-    (found,) = score_baselines({"popularity": values}, groups)
+    found = score_baseline("popularity", values, groups)
     assert np.isnan(found.auroc.by_type.value[1])
     assert found.auroc.mean.value > 0.6
     assert found.n_missing == (groups.members("test") & (groups.entity_type == 1)).sum()
