@@ -108,15 +108,22 @@ class EntityGroups:
         np.add.at(counts, (self.split[labelled], self.label[labelled], self.entity_type[labelled]), 1)
         return counts
 
+    @property
+    def comparable(self) -> bool:
+        """Whether some type has train entities of both classes."""
+        return bool(self.counts[0].all(axis=0).any())
+
     def gaps(self) -> list[str]:
-        """A sentence for every class that has no entity in a split of a type, and one if there is only one type."""
-        found = [
-            f"type {name} has no {self.contrast[0 if label == FIRST else 1]} entity in {split}: its scores are missing"
-            for number, name in enumerate(self.type_names)
-            for row, split in enumerate(SPLITS)
-            for label in (FIRST, SECOND)
-            if not self.counts[row, label, number]
-        ]
+        """A sentence for every type that lacks a class in a split, and one if there is only one type."""
+        found = []
+        for number, name in enumerate(self.type_names):
+            lacking = []
+            for label, kind in zip((FIRST, SECOND), self.contrast, strict=True):
+                splits = [split for row, split in enumerate(SPLITS) if not self.counts[row, label, number]]
+                where = f" in {', '.join(splits)}" if len(splits) < len(SPLITS) else ""
+                lacking += [f"no {kind} entity{where}"] if splits else []
+            if lacking:
+                found.append(f"type {name} has {' and '.join(lacking)}: its scores are missing")
         if self.n_types == 1:
             found.append(f"{self.type_names[0]} is the only type: cross-type scores are missing")
         return found

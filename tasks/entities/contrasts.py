@@ -130,7 +130,7 @@ def _contrast(of: EntityStudy, name: str, template: str, position: str) -> Contr
         [row["split"] for row in found],
         KNOWN_UNKNOWN if about_entities else CORRECT_WRONG,
     )
-    if of.settings.latents.match_tokens:
+    if of.settings.latents.match_tokens and groups.comparable:
         n_tokens = np.array([row["n_tokens"] for row in found], dtype=np.int64)
         matched = match_on_tokens(groups, n_tokens, of.settings.set.seed)
         check = check_length(n_tokens, groups, matched.mask, of.study.bootstrap, of.settings.latents.max_length_auroc)
@@ -140,6 +140,6 @@ def _contrast(of: EntityStudy, name: str, template: str, position: str) -> Contr
         if check.said:
             say("entities", f"{name} at {position} of {template}: {check.said}")
         groups = groups.only(matched.mask)
-    for gap in groups.gaps():
+    for gap in groups.gaps() if groups.comparable else ():
         say("entities", f"{name} at {position} of {template}: {gap}")
     return Contrast(of, name, template, position, found, groups)

@@ -23,8 +23,6 @@ def score_latents(of: EntityStudy) -> None:
 
 
 def _has_both(contrast: Contrast) -> bool:
-    counts = contrast.groups.counts[0]
-    if not (counts.all(axis=0)).any():
+    if not contrast.groups.comparable:
         say("entities", f"{contrast}: no type has {contrast.classes} train entities, left out")
-        return False
-    return True
+    return contrast.groups.comparable

@@ -112,7 +112,7 @@ def test_a_type_without_one_class_is_missing_and_said_and_the_others_count():
     np.testing.assert_array_equal(found.separation_min, found.separation[[0, 2]].min(0))
     assert np.isnan(scores.null_maxima().by_type[1]).all()
     assert np.isfinite(scores.null_maxima().over_types).all()
-    assert "type type1 has no unknown entity in train: its scores are missing" in groups.gaps()
+    assert "type type1 has no unknown entity: its scores are missing" in groups.gaps()
 
 
 def test_without_any_class_everything_is_missing():

@@ -175,6 +175,7 @@ def test_without_unknown_entities_the_contrast_is_left_out_said_and_tables_are_e
     said = run(found, latents={"uncertainty": True}, interventions={"n_entities": 2})
     assert "known_unknown at entity_last of name: no type has known and unknown train entities, left out" in said
     assert "correct_wrong at question_end of country: no type has correct and wrong train entities, left out" in said
+    assert said.count("known_unknown at entity_last of name") == 1, "what is missing everywhere is said once"
     assert "no ranked latent of knowing: nothing to change" in said
     for stage, key, tables in (
         ("entity_latents", "latent_scoring", ("latents", "baselines", "activations", "classifiers", "transport")),
@@ -188,7 +189,7 @@ def test_without_unknown_entities_the_contrast_is_left_out_said_and_tables_are_e
 def test_a_class_that_only_one_type_has_leaves_the_other_type_with_nulls(run):
     found = [one for one in records() if one["entity_type"] == "city" or one["entity"].endswith("z")]
     said = run(found)
-    assert "type movie has no unknown entity in train: its scores are missing" in said
+    assert "type movie has no known entity and no unknown entity: its scores are missing" in said
     found = rows(
         None,
         "select entity_type, separation, auroc, auroc_cross_type, q from entity_latents "
