@@ -104,6 +104,8 @@ def person(tmp_path, request) -> Iterator[Person]:
         browser = drivers.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(120_000)
+        page.goto(there.entry)  # the printed link; the key stays in this browser
+        page.wait_for_url(lambda url: "/enter" not in url)
         yield Person(page, there, pictures)
         browser.close()
     assert there.processes() == []
