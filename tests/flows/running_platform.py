@@ -111,20 +111,21 @@ class Platform:
         """Ask Prefect's API; 503 means that its database is busy, no answer that it has been killed and comes back."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            with suppress(httpx.TransportError):
-                answer = self.client().request(method, f"{self.address}/api/{path}", json=body)
+            with suppress(httpx.TransportError), self.client() as client:
+                answer = client.request(method, f"{self.address}/api/{path}", json=body)
                 if answer.status_code != 503:
                     return answer.raise_for_status().json() if answer.content else None
             assert time.monotonic() < deadline, self.said()
             time.sleep(1)
 
-    def client(self) -> httpx.Client:
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
         """A client that the server knows, as Prefect's own are."""
-        client = httpx.Client(auth=httpx.BasicAuth(*self.state.auth.split(":")), timeout=60)
-        csrf = client.get(f"{self.address}/api/csrf-token", params={"client": "test"})
-        if csrf.is_success:
-            client.headers |= {"Prefect-Csrf-Token": csrf.json()["token"], "Prefect-Csrf-Client": "test"}
-        return client
+        with httpx.Client(auth=httpx.BasicAuth(*self.state.auth.split(":")), timeout=60) as client:
+            csrf = client.get(f"{self.address}/api/csrf-token", params={"client": "test"})
+            if csrf.is_success:
+                client.headers.update({"Prefect-Csrf-Token": csrf.json()["token"], "Prefect-Csrf-Client": "test"})
+            yield client
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment as the server has it."""

@@ -152,16 +152,13 @@ def test_a_name_that_is_made_to_resolve_to_this_machine_reads_nothing(chromium, 
 
 def test_a_run_cannot_choose_its_command_even_with_the_key(there, tmp_path):
     proof = tmp_path / "proof"
-    for variables in ({"command": f"touch {proof}"}, {"env": {"PYTHONSTARTUP": "x"}}, {"working_dir": "/tmp"}):
-        deployment = there.deployment("collect")["id"]
-        answer = there.client().post(
-            f"{there.address}/api/deployments/{deployment}/create_flow_run", json={"job_variables": variables}
-        )
-        assert answer.status_code == 422, answer.text
-        changed = there.client().patch(
-            f"{there.address}/api/deployments/{deployment}", json={"job_variables": variables}
-        )
-        assert changed.status_code == 422, changed.text
+    deployment = f"{there.address}/api/deployments/{there.deployment('collect')['id']}"
+    with there.client() as client:
+        for variables in ({"command": f"touch {proof}"}, {"env": {"PYTHONSTARTUP": "x"}}, {"working_dir": "/tmp"}):
+            answer = client.post(f"{deployment}/create_flow_run", json={"job_variables": variables})
+            assert answer.status_code == 422, answer.text
+            changed = client.patch(deployment, json={"job_variables": variables})
+            assert changed.status_code == 422, changed.text
     nothing_happened(there, proof)
 
 
