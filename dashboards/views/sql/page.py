@@ -15,6 +15,7 @@ import streamlit as st
 
 from ato.errors import AtoError, UnavailableError
 from dashboards.ui.address import choose, typed
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled, snapshot
 from warehouse.catalog.statement_worker import StatementWorker
 
@@ -74,7 +75,7 @@ def _ran(sql: str) -> pl.DataFrame | None:
     try:
         return _rows(worker(), snapshot().taken_at, sql, waiting)
     except AtoError as error:
-        st.error(str(error))
+        st.error(plain(error))
         return None
     finally:
         place.empty()
@@ -184,7 +185,7 @@ def _take(saved: dict[str, str]) -> None:
 def _result(rows: pl.DataFrame, sql: str) -> None:
     more, rows = rows.height > SHOWN_ROWS, rows.head(SHOWN_ROWS)
     if rows.is_empty():
-        st.info(f"No rows. Columns: {', '.join(rows.columns)}.")
+        st.info(f"No rows. Columns: {plain(', '.join(rows.columns))}.")
         return
     count, csv, parquet = st.columns([3, 1, 1], vertical_alignment="center")
     count.markdown(f"First {SHOWN_ROWS:,} rows" if more else f"{rows.height:,} row{'s' * (rows.height > 1)}")

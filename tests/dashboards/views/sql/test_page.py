@@ -142,3 +142,14 @@ def test_an_empty_warehouse_can_be_asked_too(empty):
 def test_columns_of_a_table_follow_the_address(study):
     app = open_page("sql_bench", table="operator_cv")
     assert {"alpha", "fold", "r2"} <= set(app.dataframe[0].value["column_name"])
+
+
+def test_an_error_is_text_and_no_image_link_or_formula_of_whoever_wrote_the_address(study):
+    hostile = "![x](http://evil.example/x.png) $x$ [a](http://evil.example)"
+    app = open_page("sql_bench", sql=f'select "{hostile}" from operators')
+    (error,) = app.error
+    assert r"!\[x\](http" in error.value
+    assert re.search(r"(?<!\\)[\[\]$<]", error.value) is None
+    app.text_area(key="sql").input(f'select 1 as "{hostile}" where false').run()
+    (info,) = app.info
+    assert re.search(r"(?<!\\)[\[\]$<]", info.value) is None
