@@ -119,5 +119,5 @@ def test_a_hostile_or_ambiguous_settings_file_is_one_short_line(tmp_path, text, 
 
 def test_aliases_and_merged_groups_are_read_as_yaml_means_them(tmp_path):
     (tmp_path / "profile.yaml").write_text("operators: &o {leaps: [2]}\nextends: demo\nevaluate: {<<: *o}\n")
-    with pytest.raises(SettingsError, match="evaluate.leaps"):
+    with pytest.raises(SettingsError, match=r"evaluate\.leaps"):
         load_settings(str(tmp_path / "profile.yaml"))
