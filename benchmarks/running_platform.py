@@ -44,6 +44,7 @@ class RunningPlatform:
     """A started ``ato up``."""
 
     api: str
+    auth: httpx.BasicAuth
 
     def run(self, deployment: str) -> DeployedRun:
         """Run a deployment as it is registered, and wait for its end.
@@ -75,11 +76,18 @@ class RunningPlatform:
         found = self._ask("GET", f"flow_run_states/?flow_run_id={run}")
         return sorted(found, key=lambda state: state["timestamp"], reverse=True)
 
+    def _csrf(self) -> dict[str, str]:
+        """Headers of the server's protection against forged requests."""
+        found = httpx.get(f"{self.api}/csrf-token", params={"client": "benchmark"}, auth=self.auth, timeout=60)
+        token = found.raise_for_status().json()["token"]
+        return {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "benchmark"}
+
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """Ask Prefect's API; 503 means that its database is busy."""
 
         def answer() -> httpx.Response | None:
-            found = httpx.request(method, f"{self.api}/{path}", json=body, timeout=60)
+            headers = {} if method == "GET" else self._csrf()
+            found = httpx.request(method, f"{self.api}/{path}", json=body, headers=headers, auth=self.auth, timeout=60)
             return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
 
         return _wait(answer, f"an answer of {path}").raise_for_status().json()
@@ -101,17 +109,19 @@ def running_platform(folder: Path, settings: Settings) -> Iterator[RunningPlatfo
             command, cwd=ROOT, env=environment(folder), stdout=log, stderr=log, start_new_session=True
         )
 
-    def api() -> str | None:
-        """Of its server, once the workers are there."""
+    def ready() -> RunningPlatform | None:
+        """Once the workers are there."""
         if process.poll() is not None:
             raise RuntimeError(f"`ato up` ended: {output.read_text()[-2000:]}")
         with suppress(OSError, ValueError):
             written = json.loads(state.read_text())
-            return f"{written['addresses']['prefect']}/api" if "worker-gpu" in written["pids"] else None
+            if "worker-gpu" in written["pids"]:
+                user, _, password = written["auth"].partition(":")
+                return RunningPlatform(f"{written['addresses']['prefect']}/api", httpx.BasicAuth(user, password))
         return None
 
     try:
-        yield RunningPlatform(_wait(api, "`ato up`"))
+        yield _wait(ready, "`ato up`")
     finally:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)

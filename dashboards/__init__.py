@@ -1,1 +1,1 @@
-"""Pages over the warehouse, read-only: ``streamlit run dashboards/app.py``, or ``ato up``."""
+"""Pages over the warehouse, read-only: ``streamlit run dashboards/served.py``, or ``ato up``."""

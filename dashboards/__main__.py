@@ -1,6 +1,7 @@
 """Serve the dashboard and open the warehouse before the first visit: ``python -m dashboards [OPTION ...]``.
 
-Options are those of ``streamlit run``, such as ``--server.port 8501``.
+Options are those of ``streamlit run``, such as ``--server.port 8501``. A server that is reached by a name, not by its
+address, is told that name: ``--server.allowedHosts lab.example.org``.
 """
 
 import importlib
@@ -17,7 +18,7 @@ def main() -> None:
     from streamlit.web import cli
 
     Thread(target=_warm, daemon=True).start()
-    sys.argv = ["streamlit", "run", str(Path(__file__).with_name("app.py")), *sys.argv[1:]]
+    sys.argv = ["streamlit", "run", str(Path(__file__).with_name("served.py")), *sys.argv[1:]]
     cli.main()
 
 

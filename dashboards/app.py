@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # streamlit puts this file's
 from ato.errors import AtoError
 from dashboards.ui.address import choose_collection
 from dashboards.ui.navigation import pages
+from dashboards.ui.plain import plain
 
 st.set_page_config(
     page_title="Activation transport", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide"
@@ -21,4 +22,4 @@ try:
     choose_collection(chosen)
     current.run()
 except AtoError as error:
-    st.error(str(error))
+    st.error(plain(error))

@@ -245,8 +245,10 @@ def main() -> None:
 def _fail(error: BaseException | None, message: str, *, code: int = 1) -> None:
     if "--debug" in sys.argv and error is not None:
         raise error
+    from ato.text.display import visible
+
     problems.print("[bold red]error[/]", end=" ")
-    problems.print(message, markup=False, soft_wrap=True)
+    problems.print(visible(message), markup=False, soft_wrap=True)
     _leave(code)
 
 

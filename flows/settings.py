@@ -29,6 +29,8 @@ from tasks.settings import (
 if TYPE_CHECKING:
     from tasks.engine.study import Study
 
+MOST_VALUES = 100_000
+"""Values of one settings file, with aliases written out."""
 PROFILES = Path(__file__).parent / "profiles"
 
 
@@ -119,7 +121,7 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
             inner = inner.setdefault(step, {})
             if not isinstance(inner, dict):
                 raise SettingsError(f"{step} is a value, not a group of settings", where=f"--set {override}")
-        inner[last] = _read_yaml(text, where=f"--set {override}")
+        inner[last] = _read_yaml(text, where=f"--set {override[:100]}")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -159,9 +161,45 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 def _read_yaml(text: str, *, where: object) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506: a SafeLoader that accepts less
     except yaml.YAMLError as error:
-        raise SettingsError(f"not valid YAML: {error}", where=where) from None
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None or "\n" not in text.strip() else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or str(error)
+        raise SettingsError(f"not valid YAML: {' '.join(problem.split())}", where=f"{where}{line}") from None
+    except (ValueError, RecursionError) as error:  # dates and numbers that do not exist, nesting without end
+        problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise SettingsError(f"not valid YAML: {problem}", where=where) from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without tags of Python's, with aliases only as far as they stay small, and with each key once."""
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        if node is not None and _size(node, {}) > MOST_VALUES:
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_VALUES:,} values", node.start_mark)
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen if isinstance(key, yaml.ScalarNode) else False:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def _size(node: Any, known: dict[int, int | None]) -> int:
+    """Values of a YAML node with all aliases written out."""
+    if id(node) not in known:
+        known[id(node)] = None
+        inner = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+        inner = [] if isinstance(node, yaml.ScalarNode) else inner
+        known[id(node)] = 1 + sum(_size(part, known) for part in inner)
+    if (size := known[id(node)]) is None:
+        raise yaml.constructor.ConstructorError(None, None, "an alias contains itself", node.start_mark)
+    return size
 
 
 def _one_line(error: ValidationError) -> SettingsError:
@@ -169,7 +207,8 @@ def _one_line(error: ValidationError) -> SettingsError:
     path = [str(step) for step in first["loc"]]
     name = ".".join(path)
     if first["type"] != "extra_forbidden":
-        return SettingsError(f"{name} = {first['input']!r}: {first['msg']}", cure="see `ato run --help`")
+        given = repr(first["input"])[:200]
+        return SettingsError(f"{name} = {given}: {first['msg']}", cure="see `ato run --help`")
     group: Any = Settings
     for step in path[:-1]:
         group = group.model_fields[step].annotation

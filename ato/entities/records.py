@@ -207,8 +207,13 @@ def _json_lines(text: str, path: Path) -> Iterator[tuple[str, Any]]:
             continue
         try:
             yield f"{path}, line {line}", json.loads(written)
-        except json.JSONDecodeError as error:
-            raise InputError(f"the line is not JSON: {error.msg}", where=f"{path}, line {line}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"the line is not JSON: {_problem(error)}", where=f"{path}, line {line}") from None
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a JSON text: numbers may have too many digits, lists too many levels."""
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
 
 
 def _json_list(text: str, path: Path) -> Iterator[tuple[str, Any]]:
@@ -216,6 +221,8 @@ def _json_list(text: str, path: Path) -> Iterator[tuple[str, Any]]:
         records = json.loads(text) if text.strip() else []
     except json.JSONDecodeError as error:
         raise InputError(f"the file is not JSON: {error.msg}", where=f"{path}, line {error.lineno}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the file is not JSON: {_problem(error)}", where=path) from None
     if not isinstance(records, list):
         raise InputError("the file is no list of records", where=path, cure=_FORM)
     decoder, line, after = json.JSONDecoder(), 1, 0

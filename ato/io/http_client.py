@@ -24,6 +24,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LONGEST_ASKED_PAUSE = 300.0
 """A server that asks for more patience than this (seconds) is given up."""
 
+LARGEST_BODY = 512 * 2**20
+"""Most bytes of a body, after decompression."""
+SLOWEST_RATE = 10_000
+"""Bytes per second below which a body that dribbles in is given up, after three times the time-out."""
+
 Check = Callable[[bytes], object]
 """Raises ValueError, EOFError or OSError for a body that is not whole."""
 
@@ -53,13 +58,15 @@ class HttpClient:
 
     429, 500, 502, 503, 504, broken connections and damaged bodies are tried again, up to ``max_attempts`` requests in
     all, after a random pause between 0 and min(60 s, 1 s * 2^n) ("full jitter"; Brooker, 2015), or what the server's
-    ``Retry-After`` asks for. Redirects are not followed: a key must not reach another server.
+    ``Retry-After`` asks for. Redirects are not followed: a key must not reach another server, nor a request of ours one
+    inside the user's network. A body that is larger than ``largest`` after decompression, or that never ends, is refused.
 
     Args:
         base_url: ``https://server``; requests are paths below it.
         key: sent as ``x-api-key``; it appears in no error, log or cache.
         timeout: seconds to wait for each answer.
         max_attempts: requests in all.
+        largest: most bytes of a body, after decompression.
         cures: what error messages advise.
         sleep: how to wait, replaced by tests.
         jitter: uniform numbers in [0, 1), replaced by tests.
@@ -75,6 +82,7 @@ class HttpClient:
         key: str | None = None,
         timeout: float = 20.0,
         max_attempts: int = 6,
+        largest: int = LARGEST_BODY,
         cures: Cures = Cures(),
         sleep: Callable[[float], object] = time.sleep,
         jitter: Callable[[], float] = random.random,
@@ -87,7 +95,7 @@ class HttpClient:
             # The HTTP library would quote the key in its own complaint.
             raise SettingsError("the API key contains invalid characters", cure=cures.key)
         self._key, self._timeout, self._cures = key, timeout, cures
-        self._max_attempts, self._sleep, self._jitter = max_attempts, sleep, jitter
+        self._max_attempts, self._largest, self._sleep, self._jitter = max_attempts, largest, sleep, jitter
 
     @cached_property
     def _client(self) -> "httpx.Client":
@@ -96,7 +104,7 @@ class HttpClient:
 
         try:
             return httpx.Client(
-                headers={"x-api-key": self._key} if self._key else {},
+                headers={"accept-encoding": "gzip"} | ({"x-api-key": self._key} if self._key else {}),
                 timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS)),
             )
         except (ImportError, ValueError, OSError) as error:
@@ -133,16 +141,18 @@ class HttpClient:
         """One request; raises _TryAgain for what may pass."""
         import httpx
 
+        method = "GET" if json is None else "POST"
         try:
-            response = self._client.request(
-                "GET" if json is None else "POST", self.base_url + path, params=params, json=json
-            )
+            with self._client.stream(method, self.base_url + path, params=params, json=json) as response:
+                body = self._body(response, path) if response.status_code == 200 else b""
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             what = f"cannot be reached ({_reason(error)})"
             unreachable = UnavailableError(what, where=self.base_url, cure="check the network connection")
             raise _TryAgain(unreachable, attempts=UNREACHABLE_ATTEMPTS) from None
         except httpx.TransportError as error:
             raise _TryAgain(self._gave_up(f"the connection broke ({type(error).__name__})", path)) from None
+        except httpx.DecodingError:
+            raise _TryAgain(self._gave_up("the answer cannot be decompressed", path)) from None
         if response.status_code == 404:
             return None
         if response.status_code in RETRIED:
@@ -150,12 +160,29 @@ class HttpClient:
         if response.status_code != 200:
             raise self._refusal(response.status_code, path)
         try:
-            check(response.content)
-        except (ValueError, EOFError, OSError) as error:
+            check(body)
+        except (ValueError, EOFError, OSError, RecursionError) as error:
             what = f"the file arrived damaged in {self._max_attempts} attempts ({_reason(error)})"
             damaged = DamagedFileError(what, where=self.base_url + path, cure="try again later")
             raise _TryAgain(damaged) from None
-        return response.content
+        return body
+
+    def _body(self, response: "httpx.Response", path: str) -> bytes:
+        """The body, if it is neither too large nor too slow; read in pieces, so that no more is held."""
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise UnavailableError(
+                f"answered with the encoding {encoding}", where=self.base_url + path, cure=self._cures.address
+            )
+        body, began = bytearray(), time.monotonic()
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > self._largest:
+                what = f"answered with more than {self._largest / 2**20:g} MiB"
+                raise UnavailableError(what, where=self.base_url + path, cure=self._cures.address)
+            if time.monotonic() - began > 3 * self._timeout + len(body) / SLOWEST_RATE:
+                raise _TryAgain(self._gave_up("the answer comes too slowly", path), attempts=UNREACHABLE_ATTEMPTS)
+        return bytes(body)
 
     def _gave_up(self, what: str, path: str) -> UnavailableError:
         return UnavailableError(

@@ -90,7 +90,7 @@ def _checked(files: ModelFiles) -> ModelFiles:
         raise ModelError("the folder has no config.json", where=files.name, cure="use a folder made by save_pretrained")
     try:
         json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ModelError("config.json is not valid JSON", where=files.name, cure="save the model again") from None
     if not any(files.folder.glob("*.safetensors")):
         cure = "convert them to safetensors: pickled weights are not read"

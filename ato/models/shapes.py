@@ -89,7 +89,7 @@ def _of_config(path: Path) -> ModelShape:
             int(_first(config, names))
             for names in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"), ("vocab_size",))
         )
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         cure = "save the model again with save_pretrained"
         raise ModelError("config.json does not give the model shape", where=path, cure=cure) from None
     weights = {name: n for file in sorted(path.parent.glob("*.safetensors")) for name, n in _weights(file).items()}
@@ -105,13 +105,19 @@ def _first(config: dict[str, Any], names: tuple[str, ...]) -> Any:
     return config[next((name for name in names if name in config), names[0])]
 
 
+LARGEST_HEADER = 100_000_000
+"""Bytes of a safetensors header, as its own library allows."""
+
+
 def _weights(path: Path) -> dict[str, int]:
     """Tensor -> numbers in it, of a safetensors file, from its header alone."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
+            if length > LARGEST_HEADER:
+                raise ValueError("a header of that length is none")
             header = json.loads(file.read(length))
-    except (ValueError, struct.error):
+    except (ValueError, struct.error, RecursionError):
         raise ModelError("the weights cannot be read", where=path, cure="save or download the model again") from None
     return {name: math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from ato.errors import UnavailableError
 from ato.io.http_client import HttpClient
 from ato.io.response_cache import ResponseCache
 from ato.neuronpedia.records import (
@@ -21,6 +22,11 @@ from ato.neuronpedia.records import (
     merge,
     without_duplicates,
 )
+
+LONGEST_LINE, LARGEST_FILE = 64 * 2**20, 8 * 2**30
+"""Most bytes of a line and of a whole file, after decompression."""
+MOST_PAGES = 10_000
+"""Pages of a listing; each has up to a thousand files."""
 
 _BATCH = re.compile(r"batch-(\d+)\.jsonl\.gz")
 
@@ -43,7 +49,7 @@ class BulkExport:
         """(key, ETag) of the files of a kind (``explanations`` or ``features``), by number; empty if none are there."""
         prefix, token = f"v1/{source}/{kind}/", ""
         found: list[tuple[int, str, str]] = []
-        while True:
+        for _ in range(MOST_PAGES):
             params = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
             body = self._client.fetch("/", params=params, check=_parse_listing)
             if body is None:
@@ -54,6 +60,7 @@ class BulkExport:
                     found.append((int(match[1]), key, etag))
             if not token:
                 return [(key, etag) for _, key, etag in sorted(found)]
+        raise UnavailableError("the listing of files does not end", where=self._client.base_url + "/" + prefix)
 
     def rows(self, key: str, etag: str) -> Iterator[dict[str, Any]]:
         """The JSON objects of a file; nothing if it has gone since it was listed.
@@ -108,6 +115,8 @@ class BulkExport:
 
 def _parse_listing(body: bytes) -> tuple[list[tuple[str, str]], str]:
     """((key, ETag) pairs, continuation token or "") of a ListObjectsV2 answer."""
+    if b"<!" in body:
+        raise ValueError("not a listing: it declares entities")  # which could expand without end
     try:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError as error:
@@ -122,8 +131,12 @@ def _parse_listing(body: bytes) -> tuple[list[tuple[str, str]], str]:
 
 
 def _lines(body: bytes) -> Iterator[dict[str, Any]]:
+    read = 0
     with gzip.GzipFile(fileobj=io.BytesIO(body)) as lines:
-        for line in lines:
+        while line := lines.readline(LONGEST_LINE + 1):
+            read += len(line)
+            if len(line) > LONGEST_LINE or read > LARGEST_FILE:
+                raise ValueError(f"more than {LONGEST_LINE:,} bytes a line or {LARGEST_FILE:,} in all")
             if line.strip():
                 row = json.loads(line)
                 if isinstance(row, dict):

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ato.errors import InputError
+from ato.text.display import visible
+
+LARGEST_SCORE = 1e300
+"""Larger ones, infinities and NaN are no scores."""
+LARGEST_INDEX = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,13 @@ def feature_from(row: Mapping[str, Any], source: SourceId) -> PublishedFeature |
     feature_id = _index(row, source)
     if feature_id is None:
         return None
-    found = (explanation_from({"index": feature_id, **item}, source) for item in row.get("explanations") or ())
+    listed = [item for item in _list(row.get("explanations")) if isinstance(item, dict)]
+    found = (explanation_from({"index": feature_id, **item}, source) for item in listed)
     tokens = row.get("pos_str")
     return PublishedFeature(
         feature_id,
         without_duplicates(item for item in found if item is not None),
-        tuple(map(str, tokens)) if isinstance(tokens, list) and tokens else None,
+        tuple(_whole(token) for token in tokens) if isinstance(tokens, list) and tokens else None,
     )
 
 
@@ -83,22 +88,22 @@ def explanation_from(row: Mapping[str, Any], source: SourceId) -> Explanation | 
     if feature_id is None or not isinstance(description, str) or not description.strip():
         return None
     scores = [
-        (float(item["value"]), item.get("explanationScoreTypeName"))
-        for item in row.get("scores") or ()
-        if isinstance(item.get("value"), int | float) and math.isfinite(item["value"])
+        (float(item["value"]), _text(item.get("explanationScoreTypeName")))
+        for item in _list(row.get("scores"))
+        if isinstance(item, dict) and _is_score(item.get("value"))
     ]
     score, score_type = max(scores, key=lambda pair: pair[0], default=(None, None))
     description, type_name, explainer = map(_text, (description, row.get("typeName"), row.get("explanationModelName")))
     identity = json.dumps([source.model, source.source, feature_id, type_name, explainer, description])
     return Explanation(
         feature_id,
-        str(row.get("id") or hashlib.sha256(identity.encode()).hexdigest()[:16]),
+        _text(row.get("id") or "") or hashlib.sha256(identity.encode()).hexdigest()[:16],
         description or "",
         type_name,
         explainer,
         score,
         score_type,
-        str(row.get("createdAt") or ""),
+        _text(row.get("createdAt") or "") or "",
     )
 
 
@@ -125,8 +130,21 @@ def _merit(item: Explanation) -> tuple[float, str, str]:
 
 
 def _text(value: Any) -> str | None:
+    """Text for readers: what controls a terminal or reverses the text beside it is shown instead of obeyed."""
+    return None if value is None else visible(_whole(value), keep="\n\t").strip()
+
+
+def _whole(value: Any) -> str:
     """A string without what UTF-8 cannot hold (halves of surrogate pairs, which JSON can)."""
-    return None if value is None else str(value).encode("utf-8", "replace").decode().strip()
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_SCORE
 
 
 def _index(row: Mapping[str, Any], source: SourceId) -> int | None:
@@ -135,6 +153,6 @@ def _index(row: Mapping[str, Any], source: SourceId) -> int | None:
         return None
     try:
         index = int(row["index"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return index if index >= 0 else None
+    return index if 0 <= index <= LARGEST_INDEX else None

@@ -174,7 +174,7 @@ def read_config(file: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         config = dict(config)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DamagedFileError(f"not a JSON object: {error}", where=file, cure="copy it again") from error
     return current_config(config, where=file)
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from ato.errors import AtoError
 from dashboards.ui.navigation import link
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask
 
 SHOWN_ROWS = 1000
@@ -48,7 +49,7 @@ def _drawn(sql: str, draw: Callable[[pl.DataFrame], None], empty: str) -> pl.Dat
     try:
         rows = ask(sql)
     except AtoError as error:
-        st.error(str(error))
+        st.error(plain(error))
         return pl.DataFrame()
     if rows.is_empty():
         st.info(empty)

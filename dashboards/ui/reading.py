@@ -15,18 +15,14 @@ REMEMBERED = 400
 """Query results kept in memory; they are small aggregates."""
 
 
-def snapshot(memory: str | None = None) -> Snapshot:
-    """The current snapshot of the warehouse, on a connection that all sessions share.
-
-    Args:
-        memory: memory limit of the statements, such as ``2GB``; each limit has a connection of its own.
-    """
-    return _live(os.environ.get("ATO_WAREHOUSE"), memory).current()
+def snapshot() -> Snapshot:
+    """The current snapshot of the warehouse, on a connection that all sessions share."""
+    return _live(os.environ.get("ATO_WAREHOUSE")).current()
 
 
 @st.cache_resource(show_spinner=False)
-def _live(root: str | None, memory: str | None) -> Live:
-    return Live(root, memory)
+def _live(root: str | None) -> Live:
+    return Live(root)
 
 
 def ask(sql: str) -> pl.DataFrame:

@@ -28,14 +28,9 @@ class Snapshot:
 class Live:
     """Provides the latest snapshot. A visit after a pause waits for a new one; otherwise it is renewed in the background."""
 
-    def __init__(self, root: str | None, memory: str | None):
-        """Open the warehouse.
-
-        Args:
-            root: as in ``warehouse.connect``.
-            memory: as in ``warehouse.connect``.
-        """
-        self._root, self._memory = root, memory
+    def __init__(self, root: str | None):
+        """Open the warehouse; ``root`` as in ``warehouse.connect``."""
+        self._root = root
         self._lock = Lock()
         self._renewing: Thread | None = None
         self._snapshot = self._taken(self._files())
@@ -62,7 +57,7 @@ class Live:
             self._looked = float("-inf")  # the next visit gets the error
 
     def _taken(self, files: dict[str, Entry]) -> Snapshot:
-        return Snapshot(warehouse.connect(self._root, memory=self._memory), datetime.now(UTC), files)
+        return Snapshot(warehouse.connect(self._root), datetime.now(UTC), files)
 
     def _files(self) -> dict[str, Entry]:
         storage = warehouse.Warehouse(self._root).storage

@@ -11,6 +11,7 @@ import httpx
 
 from flows.engine.environment import data_folder
 from flows.local.deployments import POOLS
+from flows.local.prefect_api import auth_of_environment
 from flows.local.state import UpState, read_state, running_api
 from flows.settings import Settings
 
@@ -43,7 +44,7 @@ def _up(state: UpState | None) -> tuple[bool | None, str, str]:
 def _prefect_server(api: str | None) -> tuple[bool | None, str, str]:
     if not api:
         return None, "none is running: each command starts its own", "ato up, for schedules and pages"
-    version, fault = _ask(f"{api}/admin/version")
+    version, fault = _ask(f"{api}/admin/version", auth_of_environment())
     if fault:
         return False, f"{api}: {fault}", "start it with `ato up`, or unset PREFECT_API_URL"
     ours = metadata.version("prefect")
@@ -110,10 +111,10 @@ def _dask_scheduler(address: str) -> tuple[bool | None, str, str]:
     return not fault, f"{address}: {fault}" if fault else address, "start one with `dask scheduler`" if fault else ""
 
 
-def _ask(url: str) -> tuple[str, str]:
+def _ask(url: str, auth: httpx.BasicAuth | None = None) -> tuple[str, str]:
     """(answer, fault) of a request; one of them is empty."""
     try:
-        answer = httpx.get(url, timeout=5).raise_for_status()
+        answer = httpx.get(url, auth=auth, timeout=5).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return "", str(error).splitlines()[0] if str(error) else type(error).__name__
     return answer.text.strip().strip('"'), ""

@@ -5,8 +5,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ato.errors import AtoError, InputError
+from ato.text.display import visible
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import flat, run_select
 
@@ -53,9 +55,9 @@ def show_relation(relation: Any, title: str | None = None) -> None:
             "DECIMAL",
             "UBIGINT",
         }
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(visible(name)), justify="right" if numeric else "left", overflow="fold")
     for row in rows[:MAX_SHOWN_ROWS]:
-        table.add_row(*map(format_value, row))
+        table.add_row(*(Text(format_value(value)) for value in row))  # a token such as [/INST] is no markup
     console = Console()
     if not console.is_terminal:  # piped output must not be folded to an assumed width
         console = Console(width=max(160, 22 * len(relation.columns)))
@@ -74,7 +76,7 @@ def format_value(value: object) -> str:
         return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e4 else f"{value:.4f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    text = str(value)
+    text = visible(str(value), keep="\n\t")
     return text if len(text) <= 120 else text[:117] + "..."
 
 

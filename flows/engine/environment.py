@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,8 +35,16 @@ def prepare_environment(*, debug: bool = False) -> None:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "DEBUG"
     if not {"PREFECT_HOME", "PREFECT_API_URL"} & set(os.environ):
         os.environ["PREFECT_HOME"] = str(data_folder() / "prefect")
+        _lock_temporary_server()
         with suppress(OSError):  # `ato doctor` says so if nothing can be written
             data_folder().mkdir(parents=True, exist_ok=True)  # Prefect creates the last folder only
+
+
+def _lock_temporary_server() -> None:
+    """Give the server that a run starts for itself a random authentication string: any page in a browser could ask it."""
+    server, client = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
+    auth = os.environ.get(server) or os.environ.get(client) or f"ato:{secrets.token_urlsafe(32)}"
+    os.environ[server] = os.environ[client] = auth
 
 
 def _keep_freed_memory() -> None:

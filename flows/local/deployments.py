@@ -30,6 +30,12 @@ POOLS = {
     "gpu": "Stages that run the language model: a machine with an accelerator, if there is one",
 }
 
+CLOSED: dict[str, Any] = {
+    "job_configuration": {"stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
+"""Base job template of the pools: no run or deployment may say its command, environment or working folder."""
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -148,20 +154,19 @@ def check_server() -> str:
 def _register_shared(client: "SyncPrefectClient") -> None:
     """Register work pools, and one slot per accelerator of this machine; a number set by hand is kept."""
     import torch
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-    from prefect.workers.process import ProcessWorker
 
     from flows.engine.stage_run import ACCELERATOR
 
     for name, description in POOLS.items():
-        template = ProcessWorker.get_default_base_job_template()
         try:
             client.create_work_pool(
-                WorkPoolCreate(name=name, type="process", description=description, base_job_template=template)
+                WorkPoolCreate(name=name, type="process", description=description, base_job_template=CLOSED)
             )
         except ObjectAlreadyExists:
-            continue
+            if client.read_work_pool(name).type == "process":  # of an earlier version: it let runs choose their command
+                client.update_work_pool(name, WorkPoolUpdate(base_job_template=CLOSED))
     try:
         client.read_global_concurrency_limit_by_name(ACCELERATOR)
     except ObjectNotFound:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
+from flows.local.prefect_api import post
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.events import AutomationCore
@@ -187,19 +189,11 @@ def _next_state(run: dict[str, Any]) -> tuple[str, str]:
 def _runs(api: str, states: Sequence[str] = UNDER_WAY, of: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Flow runs in some states; of all runs, or of those with the given ids."""
     which: dict[str, Any] = {"state": {"type": {"any_": list(states)}}}
-    return _post(f"{api}/flow_runs/filter", {"flow_runs": which if of is None else which | {"id": {"any_": list(of)}}})
+    chosen = which if of is None else which | {"id": {"any_": list(of)}}
+    found: list[dict[str, Any]] = post(api, "flow_runs/filter", {"flow_runs": chosen})
+    return found
 
 
 def _set_state(api: str, run: dict[str, Any], kind: str, name: str) -> None:
     state = {"type": kind, "name": name, "message": "its process ended with the platform"}
-    _post(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": False})
-
-
-def _post(address: str, body: dict[str, Any]) -> Any:
-    """POST to Prefect's server; it answers 503 while its SQLite database is busy, so try again."""
-    for pause in (0.5, 1, 2, 4, 8, 0):
-        answer = httpx.post(address, json=body, timeout=60)
-        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-            break
-        time.sleep(pause)
-    return answer.raise_for_status().json()
+    post(api, f"flow_runs/{run['id']}/set_state", {"state": state, "force": False})

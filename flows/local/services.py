@@ -12,6 +12,7 @@ import httpx
 from ato.errors import InputError
 from flows.engine.environment import data_folder
 from flows.local.deployments import ROOT
+from flows.local.prefect_api import AUTH, entry, post
 
 HOST = "127.0.0.1"
 PORTS = {"prefect": 4200, "mlflow": 5000, "dashboard": 8501}
@@ -36,40 +37,40 @@ class Service:
     """Whether flow runs are its children: they end with it, and resume at the next start."""
 
 
-def prefect_server(port: int) -> Service:
-    """The Prefect server with its pages; its database lies in PREFECT_HOME."""
+def prefect_server(port: int, auth: str) -> Service:
+    """The Prefect server with its pages, for whoever knows the authentication string; its database lies in PREFECT_HOME."""
     address = f"http://{HOST}:{port}"
-    # The pages use the address in these variables, whatever the command line says.
     environment = {
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
+        # The pages use this address, whatever the command line says.
         "PREFECT_UI_API_URL": f"{address}/api",
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{address},http://localhost:{port}",
     }
-    command = (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port))
-    return Service("prefect", command, lambda: _answers(f"{address}/api/health"), address, environment)
+    return Service(
+        "prefect", _guarded("prefect", port), lambda: _answers(f"{address}/api/health"), address, environment
+    )
 
 
 def mlflow_server(port: int, database: str) -> Service:
-    """MLflow's pages over the registry's database, with one worker; the default is fifteen processes."""
+    """MLflow's pages over the registry's database, in one process; the default of its own command is fifteen."""
     address = f"http://{HOST}:{port}"
-    command = (
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--backend-store-uri",
-        database,
-        "--artifacts-destination",
-        str(data_folder() / "mlflow-artifacts"),
-    )
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Service("mlflow", command, lambda: _answers(f"{address}/health"), address, environment)
+    environment = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # What `mlflow server` sets from --backend-store-uri and --artifacts-destination.
+        "_MLFLOW_SERVER_FILE_STORE": database,
+        "_MLFLOW_SERVER_REGISTRY_STORE": database,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(data_folder() / "mlflow-artifacts"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+    }
+    return Service("mlflow", _guarded("mlflow", port), lambda: _answers(f"{address}/health"), address, environment)
+
+
+def _guarded(server: str, port: int) -> tuple[str, ...]:
+    return (sys.executable, "-m", "flows.local.serving", server, "--host", HOST, "--port", str(port))
 
 
 def dashboard(port: int) -> Service:
@@ -122,9 +123,7 @@ def online_workers(api: str, pool: str) -> int:
     Raises:
         httpx.HTTPError: the server does not answer, or has no such pool.
     """
-    answer = httpx.post(f"{api}/work_pools/{pool}/workers/filter", json={}, timeout=10)
-    answer.raise_for_status()
-    return sum(worker["status"] == "ONLINE" for worker in answer.json())
+    return sum(worker["status"] == "ONLINE" for worker in post(api, f"work_pools/{pool}/workers/filter", {}))
 
 
 def _online(api: str, pool: str) -> bool:
@@ -177,13 +176,14 @@ def log_path(service: str) -> Path:
     return data_folder() / "logs" / f"{service}.log"
 
 
-def shared_environment(api: str, mlflow: str, token: str, dashboard: str | None = None) -> dict[str, str]:
+def shared_environment(api: str, mlflow: str, token: str, auth: str, dashboard: str | None = None) -> dict[str, str]:
     """Environment of all services and of the flow runs that workers start.
 
     Args:
         api: of the Prefect server.
         mlflow: address of MLflow's pages.
         token: marks the processes of this ``ato up``.
+        auth: authentication string of the Prefect server.
         dashboard: address of the dashboard, if it runs.
     """
     root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
@@ -195,9 +195,11 @@ def shared_environment(api: str, mlflow: str, token: str, dashboard: str | None 
         "ATO_WAREHOUSE": root if "://" in root else str(Path(root).resolve()),
         "PREFECT_HOME": os.environ.get("PREFECT_HOME") or str(data_folder() / "prefect"),
         "PREFECT_API_URL": api,
+        AUTH: auth,
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
+        "ATO_PREFECT_UI": entry(api.removesuffix("/api"), auth),
         "ATO_MLFLOW_UI": mlflow,
         **({"ATO_DASHBOARD": dashboard} if dashboard else {}),
         **{name: os.environ.get(name) or value for name, value in registry.items()},

@@ -12,6 +12,7 @@ from typing import Any
 
 from ato.errors import InputError
 from flows.engine.environment import data_folder
+from flows.local.prefect_api import AUTH, entry
 
 STATE, LOCK = "up.json", "up.lock"
 
@@ -27,11 +28,23 @@ class UpState:
     """Service -> address of its pages."""
     pids: dict[str, int] = field(default_factory=dict)
     """Service -> process."""
+    auth: str = ""
+    """Authentication string of the Prefect server: only the user may read the file."""
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """Service -> link to its pages; Prefect's holds the authentication string."""
+        return {
+            name: entry(address, self.auth) if name == "prefect" and self.auth else address
+            for name, address in self.addresses.items()
+        }
 
     def write(self) -> None:
-        """Replace the file atomically, so that no reader sees half of it."""
+        """Replace the file atomically, so that no reader sees half of it; nobody but the user may read it."""
         staging = state_path().with_suffix(f".{os.getpid()}")
-        staging.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        staging.unlink(missing_ok=True)
+        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(json.dumps(asdict(self), indent=1) + "\n")
         os.replace(staging, state_path())
 
 
@@ -65,7 +78,7 @@ def only_one() -> Iterator[UpState | None]:
         except OSError:
             state = read_state()
             pid = state.pid if state else "unknown"
-            pages = ", ".join(state.addresses.values()) if state else ""
+            pages = ", ".join(state.pages.values()) if state else ""
             raise InputError(
                 f"`ato up` is already running on this data folder as process {pid}",
                 where=pages or data_folder(),
@@ -92,3 +105,5 @@ def use_running_server() -> None:
     """Make Prefect use the server of a running ``ato up``, unless PREFECT_API_URL is set; call it before importing Prefect."""
     if not os.environ.get("PREFECT_API_URL") and (api := running_api()):
         os.environ["PREFECT_API_URL"] = api
+        if (state := read_state()) and state.auth:
+            os.environ[AUTH] = state.auth

@@ -1,23 +1,25 @@
 """``ato up``: the whole platform on this machine, on loopback: servers, workers and pages, until Ctrl-C or SIGTERM."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
 from ato.errors import InputError, UnavailableError
 from flows.engine.environment import data_folder
 from flows.engine.running import orphaned_servers
 from flows.local.deployments import POOLS, ROOT
+from flows.local.prefect_api import AUTH
 from flows.local.recovery import LostWorker, RunsHere, lost_worker, resume_all
 from flows.local.services import (
     Service,
@@ -75,12 +77,14 @@ def up(
         _clear(left_behind)
         supervisor = None
         try:
-            services = _services(asked, with_dashboard)
+            token, auth = uuid.uuid4().hex, f"ato:{secrets.token_urlsafe(32)}"
+            services = _services(asked, with_dashboard, auth)
             addresses = {service.name: service.address for service in services if service.address}
-            api, token = f"{addresses['prefect']}/api", uuid.uuid4().hex
-            environment = shared_environment(api, addresses["mlflow"], token, addresses.get("dashboard"))
+            api = f"{addresses['prefect']}/api"
+            environment = shared_environment(api, addresses["mlflow"], token, auth, addresses.get("dashboard"))
+            os.environ[AUTH] = auth  # of this process's own requests
             supervisor = Supervisor(environment, lambda line: console.print(line, markup=False, soft_wrap=True))
-            state = UpState(os.getpid(), token, addresses)
+            state = UpState(os.getpid(), token, addresses, auth=auth)
             _run(supervisor, services, state, environment, api, profile)
         except Stopped:
             console.print("Stopping ...")
@@ -104,8 +108,8 @@ def _run(
     _child(["deploy", "--profile", profile], environment)
     pools = {worker(pool, api).name: pool for pool in POOLS}
     supervisor.start(*(worker(pool, api) for pool in POOLS))
-    UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
-    _show(state.addresses)
+    replace(state, pids=supervisor.pids).write()
+    _show(state)
     unreported: list[LostWorker] = []
     runs, next_look = RunsHere(state.token), 0.0
     for restarted in supervisor.watch():
@@ -113,20 +117,20 @@ def _run(
             runs.look(api)
             next_look = time.monotonic() + LOOK_SECONDS
         if restarted:
-            UpState(state.pid, state.token, state.addresses, supervisor.pids).write()
+            replace(state, pids=supervisor.pids).write()
         lost = [pools[name] for name in restarted if name in pools]
         unreported += [lost_worker(pool, worker_name(pool), state.token) for pool in lost]
         unreported = [worker for worker in unreported if not worker.report(api)]
     raise AssertionError("watch() never returns")
 
 
-def _services(asked: dict[str, int | None], with_dashboard: bool) -> list[Service]:
+def _services(asked: dict[str, int | None], with_dashboard: bool, auth: str) -> list[Service]:
     """The services with pages, each on a free port."""
     ports: dict[str, int] = {}
     for name in ("prefect", "mlflow", *(["dashboard"] if with_dashboard else [])):
         ports[name] = choose_port(name, asked[name], set(ports.values()))
     _announce_moved(ports, asked)
-    found = [prefect_server(ports["prefect"]), mlflow_server(ports["mlflow"], _registry())]
+    found = [prefect_server(ports["prefect"], auth), mlflow_server(ports["mlflow"], _registry())]
     return found + [dashboard(port) for name, port in ports.items() if name == "dashboard"]
 
 
@@ -177,16 +181,16 @@ def _clear(left_behind: UpState | None) -> None:
         )
 
 
-def _show(addresses: dict[str, str]) -> None:
+def _show(state: UpState) -> None:
     meaning = {
         "prefect": "runs, schedules and forms: Deployments > pipeline > Run > Custom run",
         "mlflow": "the registry of operators",
         "dashboard": "the results",
     }
-    table = Table("", "address", "contents", header_style="bold")
-    for name, address in addresses.items():
-        table.add_row(name, address, meaning[name])
-    console.print(table)
+    for name, link in state.pages.items():
+        console.print(f"[bold]{name}[/]: {meaning[name]}")
+        console.print(f"  {link}", markup=False, soft_wrap=True)  # one that is folded leads nowhere
+    console.print("Prefect's pages open by this link only: it holds the key of this start. Keep it to yourself.")
     console.print(f"Logs: {log_path('prefect').parent}   Stop with Ctrl-C.", soft_wrap=True)
     console.print(f"Ready {time.strftime('%H:%M:%S')}. `ato run` and `ato doctor` in other terminals use this server.")
 

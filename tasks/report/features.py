@@ -4,6 +4,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
+from ato.text.display import visible
 from tasks.report.panels import Panel, Rows, Scope, absent, number, with_interval
 
 EXAMPLES = 3
@@ -63,7 +64,7 @@ def _card(rows: Rows) -> str:
         facts.append(f"{f['n_active']:,} active test tokens")
     if f["transported_leap"] is not None:
         facts.append(f"transported up to leap {f['transported_leap']}")
-    words = " ".join(f"<code>{escape(token)}</code>" for token in (f["top_tokens"] or [])[:8])
+    words = " ".join(f"<code>{escape(visible(token))}</code>" for token in (f["top_tokens"] or [])[:8])
     explained = ""
     if f["explanation"]:
         doubt = {
@@ -71,7 +72,9 @@ def _card(rows: Rows) -> str:
             False: " (not aligned with our logit lens: may describe another feature)",
             None: " (alignment unknown)",
         }
-        explained = f"<p>{escape(f['explanation_source'])}: “{escape(f['explanation'])}”{doubt[f['aligned']]}</p>"
+        explained = (
+            f"<p>{escape(f['explanation_source'])}: “{escape(visible(f['explanation']))}”{doubt[f['aligned']]}</p>"
+        )
     shown = "\n".join(_window(row) for row in rows if row["tokens"])
     return (
         f'<article class="feature"><h3>layer {f["layer"]}, feature {f["feature_id"]}</h3><p class="note">{"; ".join(facts)}</p>'
@@ -82,11 +85,15 @@ def _card(rows: Rows) -> str:
 def _window(row: dict[str, Any]) -> str:
     largest = max(row["activations"], default=0.0) or 1.0
     spans = "".join(
-        f'<span style="background:rgba(230,159,0,{max(0.0, value) / largest:.2f})" title="{value:.3f}">{escape(token)}</span>'
+        f'<span style="background:rgba(230,159,0,{max(0.0, value) / largest:.2f})" title="{value:.3f}">{_shown(token)}</span>'
         for token, value in zip(row["tokens"], row["activations"])
     )
     where = f"sequence {row['sequence_id']}, position {row['position']}: activation {row['activation']:.3f}"
     return f'<p class="window" title="{where}">{spans}</p>'
+
+
+def _shown(token: str) -> str:
+    return escape(visible(token, keep="\n"))
 
 
 def _explanations(scope: Scope) -> Panel:

@@ -20,4 +20,4 @@ def started(monkeypatch):
 def test_options_are_those_of_streamlit_run(started):
     program, verb, app, *options = started
     assert (program, verb, options) == ("streamlit", "run", ["--server.port", "8600"])
-    assert app.endswith("app.py")
+    assert app.endswith("served.py")

@@ -17,6 +17,7 @@ import psutil
 import yaml
 
 from flows.local.recovery import MOST_RESTARTS
+from flows.local.state import UpState
 from flows.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,16 @@ class Platform:
         """Of Prefect's pages."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def state(self) -> UpState:
+        """As `ato up` wrote it down."""
+        return UpState(**json.loads((self.data / "up.json").read_text()))
+
+    @property
+    def entry(self) -> str:
+        """The link to Prefect's pages that it printed."""
+        return next(word for word in reversed(self.said().split()) if word.startswith(f"{self.address}/enter#"))
+
     def ato(self, *arguments: str) -> subprocess.CompletedProcess:
         """Another command, as in another terminal."""
         return subprocess.run(
@@ -100,12 +111,21 @@ class Platform:
         """Ask Prefect's API; 503 means that its database is busy, no answer that it has been killed and comes back."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            with suppress(httpx.TransportError):
-                answer = httpx.request(method, f"{self.address}/api/{path}", json=body, timeout=60)
+            with suppress(httpx.TransportError), self.client() as client:
+                answer = client.request(method, f"{self.address}/api/{path}", json=body)
                 if answer.status_code != 503:
                     return answer.raise_for_status().json() if answer.content else None
             assert time.monotonic() < deadline, self.said()
             time.sleep(1)
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        """A client that the server knows, as Prefect's own are."""
+        with httpx.Client(auth=httpx.BasicAuth(*self.state.auth.split(":")), timeout=60) as client:
+            csrf = client.get(f"{self.address}/api/csrf-token", params={"client": "test"})
+            if csrf.is_success:
+                client.headers.update({"Prefect-Csrf-Token": csrf.json()["token"], "Prefect-Csrf-Client": "test"})
+            yield client
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment as the server has it."""
@@ -149,7 +169,7 @@ class Platform:
 
     def pid(self, service: str) -> int:
         """Process of a service, as `ato up` wrote it down."""
-        return json.loads((self.data / "up.json").read_text())["pids"][service]
+        return self.state.pids[service]
 
     def processes(self, **marks: str) -> list[psutil.Process]:
         """All processes that work on the data folder, and have these environment variables."""

@@ -13,6 +13,7 @@ import pytest
 
 from flows.local.deployments import declared
 from flows.settings import load_settings
+from tests.flows.hostile_page import READ, SOCKETS, WRITTEN, attack, hostile_server, nothing_happened
 from tests.flows.running_platform import Platform, platform
 from tests.flows.tiny_study import tiny_settings
 
@@ -90,23 +91,75 @@ class Person:
         return run
 
 
-@pytest.fixture
-def person(tmp_path, request) -> Iterator[Person]:
-    """Someone in front of a platform whose forms show the tiny study."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert chromium, MISSING
+@pytest.fixture(scope="module")
+def there(tmp_path_factory) -> Iterator[Platform]:
+    """A platform whose forms show the tiny study."""
+    folder = tmp_path_factory.mktemp("platform")
+    with platform(folder, tiny_settings(folder)) as found:
+        yield found
+    assert found.processes() == []
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser to which all names of hostile.example are this machine."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert program, MISSING
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         pytest.fail(MISSING)
-    pictures = Path(os.environ.get("ATO_TEST_ARTIFACTS", tmp_path)) / "pages" / request.node.callspec.id
-    with sync_playwright() as drivers, platform(tmp_path, tiny_settings(tmp_path)) as there:
-        browser = drivers.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(120_000)
-        yield Person(page, there, pictures)
+    rebinding = "--host-resolver-rules=MAP *.hostile.example 127.0.0.1"
+    with sync_playwright() as drivers:
+        browser = drivers.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage", rebinding]
+        )
+        yield browser
         browser.close()
-    assert there.processes() == []
+
+
+@pytest.fixture
+def person(chromium, there, tmp_path, request) -> Person:
+    """Someone in front of the platform, who opened the link that it printed."""
+    pictures = Path(os.environ.get("ATO_TEST_ARTIFACTS", tmp_path)) / "pages" / request.node.callspec.id
+    page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(there.entry)
+    page.wait_for_url(lambda url: "/enter" not in url)  # the key stays in this browser
+    return Person(page, there, pictures)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "www.hostile.example"])
+def test_a_hostile_page_starts_nothing_and_reads_nothing(chromium, there, tmp_path, name):
+    proof = tmp_path / "proof"
+    with hostile_server() as port:
+        visit = attack(chromium, there, f"http://{name}:{port}/", proof)
+    assert set(visit) == set(READ) | set(WRITTEN) | set(SOCKETS)
+    assert set(visit.values()) == {"nothing"}, visit
+    nothing_happened(there, proof)
+
+
+@pytest.mark.parametrize("service", ["prefect", "mlflow", "dashboard"])
+def test_a_name_that_is_made_to_resolve_to_this_machine_reads_nothing(chromium, there, tmp_path, service):
+    port = there.state.addresses[service].rpartition(":")[2]
+    proof, hostile = tmp_path / "proof", f"http://rebound.hostile.example:{port}/"
+    visit = attack(chromium, there, hostile, proof, under=hostile.rstrip("/"))
+    for what, got in visit.items():
+        refused = "refused: 'rebound.hostile.example" in got
+        assert refused if what in READ else refused or got == "nothing", (what, got)
+    nothing_happened(there, proof)
+
+
+def test_a_run_cannot_choose_its_command_even_with_the_key(there, tmp_path):
+    proof = tmp_path / "proof"
+    deployment = f"{there.address}/api/deployments/{there.deployment('collect')['id']}"
+    with there.client() as client:
+        for variables in ({"command": f"touch {proof}"}, {"env": {"PYTHONSTARTUP": "x"}}, {"working_dir": "/tmp"}):
+            answer = client.post(f"{deployment}/create_flow_run", json={"job_variables": variables})
+            assert answer.status_code == 422, answer.text
+            changed = client.patch(deployment, json={"job_variables": variables})
+            assert changed.status_code == 422, changed.text
+    nothing_happened(there, proof)
 
 
 @pytest.mark.parametrize("study", ["tiny", pytest.param("demo", marks=pytest.mark.demo)])

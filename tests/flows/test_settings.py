@@ -88,3 +88,36 @@ def test_a_profile_may_extend_another_and_says_only_what_differs(tmp_path):
     own.write_text(f"extends: {further}\n")
     with pytest.raises(SettingsError, match="itself"):
         load_settings(str(own))
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (LAUGHS, "more than 100,000 values"),
+        ("model: &m [*m]", "an alias contains itself"),
+        ("model: !!python/object/apply:os.system [id]", "tag"),
+        ("model: {name: a}\nmodel: {name: b}", "model is given twice .*line 2"),
+        ("model: {name: a, name: b}", "name is given twice"),
+        ("[" * 5000, "nested too deeply"),
+        ("model: " + "1" * 5000, "4300 digits"),
+        ("model: 2026-13-45", "month must be in"),
+        ("model: {name: a", "not valid YAML"),
+    ],
+)
+def test_a_hostile_or_ambiguous_settings_file_is_one_short_line(tmp_path, text, says):
+    (tmp_path / "profile.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=says) as raised:
+        load_settings(str(tmp_path / "profile.yaml"))
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+def test_aliases_and_merged_groups_are_read_as_yaml_means_them(tmp_path):
+    (tmp_path / "profile.yaml").write_text("operators: &o {leaps: [2]}\nextends: demo\nevaluate: {<<: *o}\n")
+    with pytest.raises(SettingsError, match=r"evaluate\.leaps"):
+        load_settings(str(tmp_path / "profile.yaml"))

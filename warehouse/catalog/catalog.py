@@ -58,7 +58,11 @@ def duckdb_type(type_: pa.DataType) -> str:
 
 
 def connect(
-    root: str | Path | Warehouse | None = None, *, read_only: bool = True, memory: str | None = None
+    root: str | Path | Warehouse | None = None,
+    *,
+    read_only: bool = True,
+    memory: str | None = None,
+    threads: int | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A fresh in-memory DuckDB connection with a view for every table and mart, as of now.
 
@@ -72,6 +76,7 @@ def connect(
             checked by ``run_select``, through which all SQL of users should go.
         memory: memory limit of all statements together (``"2GB"``), without spilling to disk; default: four fifths of
             the machine's memory, spilling to files below ``.tmp``.
+        threads: most threads of its statements; default: all cores.
 
     Raises:
         SchemaVersionError: the warehouse was written with other table declarations.
@@ -82,6 +87,8 @@ def connect(
     create_views(connection, warehouse)
     if memory is not None:
         connection.execute(f"set memory_limit = {quoted_text(memory)}; set temp_directory = ''")
+    if threads is not None:
+        connection.execute(f"set threads = {threads:d}")
     if read_only:
         connection.execute(f"set allowed_directories = [{quoted_text(warehouse.root)}]")
         connection.execute("set enable_external_access = false; set lock_configuration = true")

@@ -126,7 +126,12 @@ def _check_select(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
 def _check_sources(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
     """Refuse sources other than tables and marts: files (the warehouse's own too) and table functions."""
     [(text,)] = cursor.sql("select json_serialize_sql(?)", params=[query]).fetchall()
-    for node in _nodes(json.loads(text)):
+    try:
+        parsed = json.loads(text)
+    except RecursionError:
+        cure = "write long sums and conditions with list functions, IN or a join"
+        raise InputError("the statement is nested too deeply", cure=cure) from None
+    for node in _nodes(parsed):
         kind, name = node.get("type"), None
         if kind == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in _ROW_MAKERS:
             name = node["function"]["function_name"]
@@ -139,9 +144,12 @@ def _check_sources(cursor: duckdb.DuckDBPyConnection, query: str) -> None:
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for branch in tree:
-            yield from _nodes(branch)
+    """All objects of a JSON value, however deep."""
+    waiting = [tree]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            yield found
+            found = list(found.values())
+        if isinstance(found, list):
+            waiting += found

@@ -41,6 +41,9 @@ def _one_line(
     if isinstance(error, duckdb.OutOfMemoryException):
         cure = "narrow the query: one collection, fewer columns, or an aggregate"
         return InputError("the statement exceeds its memory limit", cure=cure)
+    if "Max expression depth" in text or "Maximum recursion depth" in text:
+        cure = "write long sums and conditions with list functions, IN or a join"
+        return InputError("the statement is nested too deeply", cure=cure)
     known = _columns(connection) if connection is not None else {}
     if known and (found := _COLUMN.search(text)):
         name = found["name"]

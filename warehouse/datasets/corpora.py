@@ -132,7 +132,7 @@ def _read_jsonl(file: Path, text_field: str) -> abc.Iterator[tuple[str, str]]:
                 continue
             try:
                 record = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise CorpusError(
                     "a line is not valid JSON", where=f"{file}, line {number}", cure="fix the line"
                 ) from None

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.panels import panel
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
 from dashboards.views.entities.counts import EMPTY, classes
 
@@ -93,6 +94,6 @@ def _warning(rows: pl.DataFrame) -> None:
     """One line where something that needs no SAE tells the classes apart."""
     found = rows.filter(pl.col("confounded"))
     if not found.is_empty():
-        told = ", ".join(f"{row['name']} (AUROC {row['auroc']:.2f})" for row in found.iter_rows(named=True))
+        told = ", ".join(f"{plain(row['name'])} (AUROC {row['auroc']:.2f})" for row in found.iter_rows(named=True))
         matched = "are matched" if found["matched"].any() else "are not matched"
         st.warning(f"Confounded: the classes differ without any SAE by {told}; they {matched} on token count.")

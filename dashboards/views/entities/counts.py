@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.panels import panel
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
 
 EMPTY = "No entities yet: run `ato run entities`."
@@ -77,4 +78,4 @@ def _counts(rows: pl.DataFrame) -> None:
     )
     rules = rows["rule"].drop_nulls()
     if not rules.is_empty():
-        st.caption(f"Rule: {rules[0]}. Set: `{rows['entity_set'][0]}`.")
+        st.caption(f"Rule: {plain(rules[0])}. Set: `{rows['entity_set'][0]}`.")

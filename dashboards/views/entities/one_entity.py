@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.panels import panel
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.entities.counts import EMPTY
 
@@ -80,7 +81,7 @@ def one_entity(about: dict[str, object]) -> None:
 def _facts(rows: pl.DataFrame) -> None:
     (row,) = rows.iter_rows(named=True)
     with st.container(horizontal=True):
-        st.metric("Label", row["label"], width="content", help=row["rule"])
+        st.metric("Label", row["label"], width="content", help=plain(row["rule"]))
         for name, format, label in (
             ("n_right", ",d", "Attributes known"),
             ("n_asked", ",d", "Attributes asked"),
@@ -92,7 +93,7 @@ def _facts(rows: pl.DataFrame) -> None:
             ("n_characters", ",d", "Characters"),
         ):
             st.metric(label, "–" if row[name] is None else f"{row[name]:{format}}", width="content")
-    st.caption(f"{row['name']}: {row['entity_type']}, {row['split']}; from {row['source']}.")
+    st.caption(plain(f"{row['name']}: {row['entity_type']}, {row['split']}; from {row['source']}."))
 
 
 def _answers(rows: pl.DataFrame) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from ato.text.display import visible
 from dashboards.ui.navigation import link
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -90,10 +91,10 @@ def coloured(tokens: Sequence[str], activations: Sequence[float], largest: float
         style = "text-decoration:underline;text-underline-offset:3px;" if place == centre else ""
         if activation > 0:
             opacity = WEAKEST + (STRONGEST - WEAKEST) * min(activation / largest, 1)
-            text = html.escape(token.translate(WHITESPACE))
+            text = html.escape(visible(token.translate(WHITESPACE)))
             style += f"border-radius:3px;background-color:rgba({COLOUR},{opacity:.3f})"
             spans.append(f'<span style="{style}" title="{activation:.3f}">{text}</span>')
         else:
-            text = html.escape(token.replace("\n", "↵"))
+            text = html.escape(visible(token.replace("\n", "↵"), keep="\t\r"))
             spans.append(f'<span style="{style}">{text}</span>' if style else text)
     return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.7">{"".join(spans)}</div>'

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import polars as pl
 import streamlit as st
 
+from ato.text.display import visible
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.features.measures import shown
@@ -43,9 +44,8 @@ def _explanations(rows: pl.DataFrame) -> None:
             parts = [row["source"], row["explainer"], row["type_name"], shown(row["score"], ".3f", "not scored")]
             share = "" if row["alignment"] is None else f" ({row['alignment']:.0%} of the top tokens)"
             said = " · ".join(html.escape(part) for part in parts if part) + f" · {aligned[row['aligned']]}{share}"
-            st.html(
-                f"<p style='margin:0'>{html.escape(row['description'])}</p><small style='opacity:.7'>{said}</small>"
-            )
+            text = html.escape(visible(row["description"], keep="\n"))
+            st.html(f"<p style='margin:0'>{text}</p><small style='opacity:.7'>{said}</small>")
     for published in rows["neuronpedia_id"].drop_nulls().unique(maintain_order=True):
         st.link_button(
             "On Neuronpedia", f"{NEURONPEDIA}/{quote(published)}/{rows['feature_id'][0]}", icon=":material/open_in_new:"

@@ -6,6 +6,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.panels import panel
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
 from dashboards.views.features.latest import LATEST_SCORES
 
@@ -70,7 +71,7 @@ def _measures(rows: pl.DataFrame) -> None:
     if not row["trusted"]:
         st.warning(
             "This SAE fails a quality threshold, interpret with care: "
-            f"{row['distrust_reason'] or 'no reason recorded'}."
+            f"{plain(row['distrust_reason'] or 'no reason recorded')}."
         )
     if row["n_active"] == 0:
         st.info(f"Never active on {row['n_tokens']:,} tokens.")

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboards.ui.address import collection
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.features.causal import causal_effect
 from dashboards.views.features.distributions import distributions
@@ -32,9 +33,9 @@ def page() -> None:
         sae, feature_id = found
         known = saes.filter(saes["sae"] == sae)
         if known.is_empty():
-            st.warning(f"No SAE {sae!r} in this collection. Choose one below.")
+            st.warning(f"No SAE {plain(repr(sae))} in this collection. Choose one below.")
         elif not 0 <= feature_id < known["d_sae"][0]:
-            st.warning(f"{sae} has no feature {feature_id}: valid ids are 0 to {known['d_sae'][0] - 1:,}.")
+            st.warning(f"{plain(sae)} has no feature {feature_id}: valid ids are 0 to {known['d_sae'][0] - 1:,}.")
         else:
             _one(key, sae, feature_id, known["layer"][0])
             return
@@ -67,7 +68,7 @@ def _wanted(key: str, saes: list[str]) -> tuple[str, int] | None:
     if text is None:
         return None
     if not text.removeprefix("-").isdecimal():
-        st.warning(f"feature_id={text!r} in the address is not a number.")
+        st.warning(f"feature_id={plain(repr(text))} in the address is not a number.")
         return None
     if sae is None and len(saes) > 1:
         st.warning(f"The address names feature {text} but no SAE. Search for the id below.")

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import verdict_name
 from dashboards.ui.panels import panel
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.features.query import ANY, Search, statement
 
@@ -43,7 +44,7 @@ def controls(collection: str, saes: list[str]) -> Search:
 def results(search: Search) -> None:
     """The matching features, best matches first."""
     if search.look_in == "ids" and search.text and not search.text.isdecimal():
-        st.info(f"Feature ids are numbers, not {search.text!r}. Look in everything to search for text.")
+        st.info(f"Feature ids are numbers, not {plain(repr(search.text))}. Look in everything to search for text.")
         return
     panel(
         "Features found" if search.text else "Features by score",

@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboards.ui.charts import number
 from dashboards.ui.panels import panel
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
 
 HEIGHT = 300
@@ -40,7 +41,7 @@ def this_collection(collection: str) -> None:
 def _numbers(rows: pl.DataFrame) -> None:
     row = rows.row(0, named=True)
     st.markdown(
-        f"**{row['model']}** ({row['dtype']}) on **{row['corpus']}**; {row['site']} at blocks "
+        f"**{plain(row['model'])}** ({row['dtype']}) on **{plain(row['corpus'])}**; {row['site']} at blocks "
         f"{', '.join(map(str, row['layers']))} of {row['n_layers']}, d_model {row['d_model']}. "
         f"Last stage finished {row['finished_at']:%d %B %Y, %H:%M} UTC."
     )

@@ -37,10 +37,12 @@ def _links() -> None:
 
 
 def _prefect() -> str | None:
-    """Address of the Prefect UI; None if unknown."""
-    return os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api") or None
+    """Link to the Prefect UI, to which a path may be added; None if unknown. That of `ato up` holds a key."""
+    known = ("ATO_PREFECT_UI", "PREFECT_UI_URL")
+    address = next(filter(None, map(os.environ.get, known)), os.environ.get("PREFECT_API_URL", "").removesuffix("/api"))
+    return address.rstrip("/") or None
 
 
 def _flow_runs() -> str | None:
-    """Address of a flow run in the Prefect UI, up to the run's id; None if unknown."""
-    return None if (address := _prefect()) is None else f"{address.rstrip('/')}/runs/flow-run/"
+    """Link to a flow run in the Prefect UI, up to the run's id; None if unknown."""
+    return None if (address := _prefect()) is None else f"{address}/runs/flow-run/"

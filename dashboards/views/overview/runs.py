@@ -1,5 +1,7 @@
 """Panels of the page ``overview``: stages, checks, runs and benchmarks."""
 
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
@@ -39,7 +41,7 @@ runs as (
     group by stage
 )
 select case when n_runs is null then '– not yet run' when n_failed > 0 then '✗ failed' else '✓ complete' end as state,
-    stage, n_runs, n_failed, rows, bytes, seconds, cpu_seconds, peak_memory, last_started_at, made_by, $flow_runs || flow_run_id as flow_run
+    stage, n_runs, n_failed, rows, bytes, seconds, cpu_seconds, peak_memory, last_started_at, made_by, flow_run_id
 from study
 full join runs using (stage)
 order by place nulls last, stage"""
@@ -50,12 +52,12 @@ def stages(collection: str, flow_runs: str | None) -> None:
 
     Args:
         collection: its key.
-        flow_runs: address of a flow run in the Prefect UI, up to the run's id.
+        flow_runs: link to a flow run in the Prefect UI, up to the run's id.
     """
     panel(
         "Stages",
-        filled(STAGES, collection=collection, flow_runs=flow_runs),
-        _stages,
+        filled(STAGES, collection=collection),
+        partial(_stages, flow_runs=flow_runs),
         note="In pipeline order. A run is one part of a stage, such as one pair of layers; it is kept until its "
         "settings change. Runs made in one pass share its time evenly, but for what each took alone: their seconds add "
         "up to the wall time of the work. Failed: output failed validation and is hidden. sae_weights stays empty where SAEs are "
@@ -63,9 +65,15 @@ def stages(collection: str, flow_runs: str | None) -> None:
     )
 
 
-def _stages(rows: pl.DataFrame) -> None:
+def _linked(rows: pl.DataFrame, flow_runs: str | None) -> pl.DataFrame:
+    """Rows with links in place of ids of flow runs; not in the statement, since a link may hold a key."""
+    link = pl.lit(flow_runs, pl.String) + pl.col("flow_run_id")
+    return rows.with_columns(link.alias("flow_run")).drop("flow_run_id")
+
+
+def _stages(rows: pl.DataFrame, flow_runs: str | None) -> None:
     st.dataframe(
-        rows,
+        _linked(rows, flow_runs),
         hide_index=True,
         height="content",
         column_config=COMMON
@@ -109,7 +117,7 @@ def _quality(rows: pl.DataFrame) -> None:
 
 
 RUNS = """select started_at, stage, key, quality, rows, bytes, seconds, cpu_seconds, batch_stages, batch_seconds, peak_memory,
-    $flow_runs || flow_run_id as flow_run
+    flow_run_id
 from stage_runs
 where collection = $collection
 order by started_at desc, key
@@ -120,14 +128,14 @@ def latest_runs(collection: str, flow_runs: str | None) -> None:
     """The latest runs; arguments as for ``stages``."""
     panel(
         "Latest runs",
-        filled(RUNS, collection=collection, flow_runs=flow_runs),
-        _runs,
+        filled(RUNS, collection=collection),
+        partial(_runs, flow_runs=flow_runs),
         note="The 100 most recent.",
     )
 
 
-def _runs(rows: pl.DataFrame) -> None:
-    st.dataframe(rows, hide_index=True, height=300, column_config=COMMON)
+def _runs(rows: pl.DataFrame, flow_runs: str | None) -> None:
+    st.dataframe(_linked(rows, flow_runs), hide_index=True, height=300, column_config=COMMON)
 
 
 BENCHMARKS = """select case when met then '✓ met' else '✗ missed' end as state, benchmark, what, ours, unit, against, ratio, bound,

@@ -1,25 +1,38 @@
 """Page ``sql_bench``: any read-only statement over tables and marts, its rows as table, chart or file."""
 
 import io
+import os
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from threading import BoundedSemaphore
+from time import monotonic
 from typing import Any
 
 import altair as alt
-import duckdb
 import polars as pl
 import streamlit as st
 
-import warehouse
-from ato.errors import AtoError
+from ato.errors import AtoError, UnavailableError
 from dashboards.ui.address import choose, typed
+from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled, snapshot
-from warehouse.catalog.query import flat
+from warehouse.catalog.statement_worker import StatementWorker
 
-SECONDS, MEMORY = 30, "2GB"
-"""Time limit of one statement, and memory limit of all visitors' statements together."""
+SECONDS, MEMORY = 30, 2_000_000_000
+"""Limits of one visitor's statement: time, and bytes of memory."""
 
 SHOWN_ROWS, DOWNLOADED_ROWS = 1_000, 1_000_000
+
+SHOWN_BYTES, DOWNLOADED_BYTES = 16_000_000, 256_000_000
+
+REMEMBERED = 10
+"""Results kept in memory for all visitors."""
+
+MOST_RUNNING = 6
+"""Statements of all visitors that run at once."""
+
+_running = BoundedSemaphore(MOST_RUNNING)
 
 MARKS = ("point", "line", "bar")
 
@@ -41,7 +54,7 @@ def page() -> None:
         sql = typed("Statement", "sql", start=START, widget="text_area", height=230)
         st.button("Run", type="primary", icon=":material/play_arrow:", help="Ctrl+Enter in the editor")
         st.caption(
-            f"One read-only statement over tables and marts, limited to {SECONDS} s and {MEMORY} of memory. "
+            f"One read-only statement over tables and marts, limited to {SECONDS} s and {MEMORY / 1e9:g} GB of memory. "
             "The page address contains it: share the link."
         )
         rows = _ran(sql)
@@ -54,19 +67,55 @@ def _ran(sql: str) -> pl.DataFrame | None:
     if not sql.strip():
         st.info("Write a statement or choose a saved one.")
         return None
-    now = snapshot(MEMORY)
+    place, started = st.empty(), monotonic()
+
+    def waiting() -> None:  # streamlit leaves the page's function here if the visitor has moved on
+        place.caption(f"Running, {monotonic() - started:.0f} s. Change the statement to stop it.")
+
     try:
-        with st.spinner("Running", show_time=True):
-            return _rows(sql, now.taken_at, now.connection)
+        return _rows(worker(), snapshot().taken_at, sql, waiting)
     except AtoError as error:
-        st.error(str(error))
+        st.error(plain(error))
         return None
+    finally:
+        place.empty()
 
 
-@st.cache_data(max_entries=20, show_spinner=False)
-def _rows(sql: str, taken_at: datetime, _connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+def worker() -> StatementWorker:
+    """The visitor's own process for statements, on the current snapshot of the warehouse."""
+    about = (os.environ.get("ATO_WAREHOUSE"), snapshot().taken_at)
+    kept = st.session_state.get("statement worker")
+    if kept is None or kept[0] != about:
+        if kept is not None:
+            kept[1].stop()
+        kept = st.session_state["statement worker"] = (about, StatementWorker(about[0], MEMORY))
+    found: StatementWorker = kept[1]
+    return found
+
+
+@st.cache_resource(show_spinner=False)
+def _remembered() -> dict[Any, pl.DataFrame]:
+    """Results by warehouse, snapshot and statement, the latest last."""
+    return {}
+
+
+def _rows(found: StatementWorker, taken_at: datetime, sql: str, waiting: Callable[[], object]) -> pl.DataFrame:
     """The rows shown, plus one if there are more."""
-    return warehouse.run_select(_connection, sql, seconds=SECONDS, max_rows=SHOWN_ROWS + 1).pl()
+    kept, key = _remembered(), (found.root, taken_at, sql)
+    if (rows := kept.get(key)) is None:
+        rows = kept[key] = _run(found, sql, max_rows=SHOWN_ROWS + 1, max_bytes=SHOWN_BYTES, waiting=waiting)
+        for oldest in list(kept)[:-REMEMBERED]:
+            kept.pop(oldest, None)
+    return rows
+
+
+def _run(found: StatementWorker, sql: str, **limits: Any) -> pl.DataFrame:
+    if not _running.acquire(timeout=SECONDS):
+        raise UnavailableError(f"{MOST_RUNNING} statements are running", cure="try again in a moment")
+    try:
+        return pl.DataFrame(pl.from_arrow(found.run(sql, seconds=SECONDS, **limits)))
+    finally:
+        _running.release()
 
 
 NAMES = """select table_name, any_value(table_meaning) as meaning, bool_or(column_name = 'collection') as by_collection
@@ -136,14 +185,14 @@ def _take(saved: dict[str, str]) -> None:
 def _result(rows: pl.DataFrame, sql: str) -> None:
     more, rows = rows.height > SHOWN_ROWS, rows.head(SHOWN_ROWS)
     if rows.is_empty():
-        st.info(f"No rows. Columns: {', '.join(rows.columns)}.")
+        st.info(f"No rows. Columns: {plain(', '.join(rows.columns))}.")
         return
     count, csv, parquet = st.columns([3, 1, 1], vertical_alignment="center")
     count.markdown(f"First {SHOWN_ROWS:,} rows" if more else f"{rows.height:,} row{'s' * (rows.height > 1)}")
     for where, kind in ((csv, "csv"), (parquet, "parquet")):
         where.download_button(
             "CSV" if kind == "csv" else "Parquet",
-            partial(result_file, sql, kind),
+            partial(result_file, worker(), sql, kind),
             f"result.{kind}",
             on_click="ignore",
             icon=":material/download:",
@@ -157,14 +206,14 @@ def _result(rows: pl.DataFrame, sql: str) -> None:
         _chart(rows)
 
 
-def result_file(sql: str, kind: str) -> bytes:
+def result_file(found: StatementWorker, sql: str, kind: str) -> bytes:
     """The result as a file's bytes; ``kind`` is csv or parquet."""
-    relation = warehouse.run_select(snapshot(MEMORY).connection, sql, seconds=SECONDS, max_rows=DOWNLOADED_ROWS)
+    rows = _run(found, sql, max_rows=DOWNLOADED_ROWS, max_bytes=DOWNLOADED_BYTES, flat=kind == "csv")
     written = io.BytesIO()
     if kind == "csv":
-        flat(relation).pl().write_csv(written)
+        rows.write_csv(written)
     else:
-        relation.pl().write_parquet(written)
+        rows.write_parquet(written)
     return written.getvalue()
 
 

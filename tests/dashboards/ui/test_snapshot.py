@@ -29,14 +29,14 @@ def stages(taken):
 
 
 def test_a_snapshot_is_kept_as_long_as_no_stage_has_finished(store, clock):
-    live = Live(store.root, None)
+    live = Live(store.root)
     first = live.current()
     for clock[0] in (1, 31, 62, 5000):
         assert live.current() is first
 
 
 def test_a_visitor_after_a_pause_sees_what_has_finished_meanwhile(store, clock):
-    live = Live(store.root, None)
+    live = Live(store.root)
     live.current()
     commit_stage(store, "saes", [])
     clock[0] = 10 * snapshot.FRESH_SECONDS
@@ -44,7 +44,7 @@ def test_a_visitor_after_a_pause_sees_what_has_finished_meanwhile(store, clock):
 
 
 def test_who_keeps_looking_never_waits_and_sees_it_soon(store, clock):
-    live = Live(store.root, None)
+    live = Live(store.root)
     first = live.current()
     commit_stage(store, "saes", [])
     clock[0] = snapshot.FRESH_SECONDS - 1
@@ -57,7 +57,7 @@ def test_who_keeps_looking_never_waits_and_sees_it_soon(store, clock):
 
 
 def test_a_written_warehouse_is_seen_from_an_empty_one(tmp_path, clock):
-    live = Live(str(tmp_path / "warehouse"), None)
+    live = Live(str(tmp_path / "warehouse"))
     assert stages(live.current()) == []
     commit_stage(Warehouse(tmp_path / "warehouse"), "collect", [])
     clock[0] = 10 * snapshot.FRESH_SECONDS

@@ -61,3 +61,18 @@ def test_the_shell_runs_statements_and_survives_a_wrong_one(study, monkeypatch, 
 )
 def test_values_are_shown_as_people_read_them(value, shown):
     assert format_value(value) == shown
+
+
+def test_a_text_of_the_corpus_is_neither_markup_nor_a_command_of_the_terminal(study, capsys):
+    ask("select '[/INST] [red]' as a, chr(27) || '[31m' || chr(8238) || 'x' as b, '[bold]' as \"[/b]\"")
+    said = capsys.readouterr().out
+    assert "[/INST] [red]" in said
+    assert "[/b]" in said
+    assert "\x1b" not in said
+    assert "\u241b[31m\ufffdx" in said
+
+
+def test_a_statement_that_nests_too_deeply_is_one_line(study):
+    with pytest.raises(InputError, match="nested too deeply") as raised:
+        ask("select " + " + ".join(["1"] * 5000))
+    assert "\n" not in str(raised.value)

@@ -60,17 +60,15 @@ class Server:
     def __init__(self, *runs: dict):
         self.runs, self.given, self.away = runs, {}, False
 
-    def post(self, address: str, json: dict, timeout: float) -> httpx.Response:
-        request = httpx.Request("POST", address)
+    def post(self, api: str, path: str, body: dict) -> object:
         if self.away:
-            raise httpx.ConnectError("refused", request=request)
-        if address.endswith("/filter"):
-            wanted = json["flow_runs"]
+            raise httpx.ConnectError("refused")
+        if path.endswith("/filter"):
+            wanted = body["flow_runs"]
             states, ids = wanted["state"]["type"]["any_"], wanted.get("id", {}).get("any_")
-            found = [run for run in self.runs if run["state_type"] in states and (ids is None or run["id"] in ids)]
-            return httpx.Response(200, json=found, request=request)
-        self.given[address.split("/")[-2]] = json["state"]["type"]
-        return httpx.Response(200, json={}, request=request)
+            return [run for run in self.runs if run["state_type"] in states and (ids is None or run["id"] in ids)]
+        self.given[path.split("/")[-2]] = body["state"]["type"]
+        return {}
 
 
 def run(name: str, state: str, *, count: int = 1, pool: str | None = "gpu", deployment: str | None = "d") -> dict:
@@ -82,7 +80,7 @@ def test_runs_that_ended_with_the_platform_go_on_and_cancelled_ones_do_not(monke
     server = Server(
         run("running", "RUNNING"), run("cancelling", "CANCELLING"), run("part", "RUNNING", deployment=None, pool=None)
     )
-    monkeypatch.setattr(recovery.httpx, "post", server.post)
+    monkeypatch.setattr(recovery, "post", server.post)
     assert resume_all(API) == 1
     assert server.given == {"running": "SCHEDULED", "cancelling": "CANCELLED", "part": "CRASHED"}
 
@@ -95,7 +93,7 @@ def test_a_lost_workers_runs_go_on_unless_they_crashed_too_often_and_others_are_
         run("other", "RUNNING"),
         run("elsewhere", "PENDING", pool="cpu"),
     )
-    monkeypatch.setattr(recovery.httpx, "post", server.post)
+    monkeypatch.setattr(recovery, "post", server.post)
     lost = LostWorker("gpu", frozenset({"its", "often"}))
     server.away = True
     assert not lost.report(API)
@@ -114,7 +112,7 @@ def test_a_run_that_ends_while_the_server_is_away_goes_on_unless_it_is_complete_
         run("alive", "RUNNING"),
         run("elsewhere", "RUNNING"),
     )
-    monkeypatch.setattr(recovery.httpx, "post", server.post)
+    monkeypatch.setattr(recovery, "post", server.post)
     here = ["running", "crashed", "often", "cancelling", "complete", "alive"]
     monkeypatch.setattr(recovery, "_runs_with_process", lambda token: here)
     runs = RunsHere("token", patience=0)

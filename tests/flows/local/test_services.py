@@ -24,8 +24,10 @@ def test_a_taken_default_port_gives_the_next_free_one_and_a_taken_one_that_was_a
 def test_children_are_told_the_server_the_data_and_no_telemetry(data, monkeypatch):
     monkeypatch.setenv("ATO_WAREHOUSE", "relative/warehouse")
     monkeypatch.chdir(data)
-    found = shared_environment("http://a/api", "http://b", "token")
+    found = shared_environment("http://a/api", "http://b", "token", "ato:key")
     assert found["ATO_WAREHOUSE"] == str(data / "relative" / "warehouse")
     assert found["PREFECT_API_URL"] == "http://a/api"
+    assert found["PREFECT_API_AUTH_STRING"] == "ato:key"
+    assert found["ATO_PREFECT_UI"] == "http://a/enter#ato:key"
     assert found["DO_NOT_TRACK"] == "1"
     assert found["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"

@@ -31,3 +31,8 @@ def test_examples_of_each_kind_lead_to_their_sequence(study):
     html = [block.proto.body for block in app.get("html") if "pre-wrap" in block.proto.body]
     assert len(html) == 2
     assert "·&lt;i&gt;&amp;" in html[0]
+
+
+def test_tokens_neither_reverse_their_neighbours_nor_control_anything():
+    assert "a\ufffdb\u2400" in coloured(["a\u202eb\x00"], [1.0], 1.0, centre=0)
+    assert "a\ufffdb" in coloured(["a\u202eb"], [0.0], 1.0, centre=0)

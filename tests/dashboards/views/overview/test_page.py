@@ -11,11 +11,11 @@ def test_each_number_is_the_one_of_its_sql(study):
 
 
 def test_addresses_of_prefect_and_mlflow_are_those_of_the_environment(study, monkeypatch):
-    for name in ("PREFECT_API_URL", "PREFECT_UI_URL", "ATO_MLFLOW_UI"):
+    for name in ("PREFECT_API_URL", "PREFECT_UI_URL", "ATO_PREFECT_UI", "ATO_MLFLOW_UI"):
         monkeypatch.delenv(name, raising=False)
     app = open_page("overview")
     assert not app.get("link_button")
-    assert set(panels(app)["Stages"].rows["flow_run"]) == {None}
+    assert set(panels(app)["Stages"].drawn[0]["flow_run"]) == {None}
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4201/api")
     monkeypatch.setenv("ATO_MLFLOW_UI", "http://127.0.0.1:5001")
     addresses = [button.proto.url for button in open_page("overview").get("link_button")]

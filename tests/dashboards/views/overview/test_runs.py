@@ -36,5 +36,14 @@ def test_what_failed_stands_first_with_examples_and_its_stage_is_marked(failing,
     stages = {row["stage"]: row for row in found["Stages"].rows.to_dicts()}
     assert stages["saes"]["state"] == "✗ failed"
     assert stages["collect"]["state"] == "✓ complete"
-    assert stages["collect"]["flow_run"] == "http://127.0.0.1:4201/runs/flow-run/run-1"
+    assert "http://127.0.0.1:4201/runs/flow-run/run-1" in list(found["Stages"].drawn[0]["flow_run"])
     assert any("1 of 2 checks failed" in error.value for error in app.error)
+
+
+def test_links_hold_the_key_of_ato_up_and_statements_do_not(failing, monkeypatch):
+    monkeypatch.setenv("ATO_PREFECT_UI", "http://127.0.0.1:4201/enter#ato:key")
+    app = open_page("overview")
+    stages = panels(app)["Stages"]
+    assert "http://127.0.0.1:4201/enter#ato:key/runs/flow-run/run-1" in list(stages.drawn[0]["flow_run"])
+    assert "ato:key" not in stages.sql + str(stages.rows.to_dicts())
+    assert app.get("link_button")[0].proto.url == "http://127.0.0.1:4201/enter#ato:key"

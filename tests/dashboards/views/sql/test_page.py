@@ -9,10 +9,26 @@ import pytest
 
 import dashboards
 import warehouse
-from dashboards.views.sql.page import QUESTIONS, SHOWN_ROWS, START, result_file
+from dashboards.views.sql.page import MEMORY, QUESTIONS, SHOWN_ROWS, START, result_file
 from tests.dashboards.opened_pages import open_page
+from warehouse.catalog.statement_worker import StatementWorker
 
 MAP = "select source_layer, target_layer, method, mean_r2 from transport_map order by all"
+
+
+@pytest.fixture(scope="module")
+def process(study_root):
+    """The visitors' process, shared: each start takes a second."""
+    found = StatementWorker(study_root, MEMORY)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def study(study, process, monkeypatch):
+    """The small study, asked through the shared process."""
+    monkeypatch.setattr("dashboards.views.sql.page.worker", lambda: process)
+    return study
 
 
 def shown(app):
@@ -67,6 +83,8 @@ WRONG = {
     "from read_text('/etc/passwd')": "access to files",
     "drop view operators": "only read-only statements",
     "select 1; select 2": "expected one SQL statement, got 2",
+    "select length(printf('%2000000000d', 1))": "the statement exceeds its memory limit of 2 GB",
+    "select repeat('x', 1000000) from range(100)": "the result has 100 MB, more than 16 MB",
 }
 
 
@@ -81,19 +99,19 @@ def test_a_wrong_statement_is_one_line_and_the_page_stays(study):
     assert list(shown(app)["one"]) == [1]
 
 
-def test_the_browser_gets_a_thousand_rows_and_a_download_all(study):
+def test_the_browser_gets_a_thousand_rows_and_a_download_all(study, process):
     sql = "select range as i from range(2500)"
     app = open_page("sql_bench", sql=sql)
     assert len(shown(app)) == SHOWN_ROWS
     assert any("First 1,000 rows" in text.value for text in app.markdown)
-    assert pl.read_parquet(io.BytesIO(result_file(sql, "parquet")))["i"].to_list() == list(range(2500))
-    assert pl.read_csv(result_file(sql, "csv"))["i"].to_list() == list(range(2500))
+    assert pl.read_parquet(io.BytesIO(result_file(process, sql, "parquet")))["i"].to_list() == list(range(2500))
+    assert pl.read_csv(result_file(process, sql, "csv"))["i"].to_list() == list(range(2500))
 
 
-def test_tables_with_lists_and_maps_can_be_taken_away(study):
+def test_tables_with_lists_and_maps_can_be_taken_away(study, process):
     expected = warehouse.run_select(warehouse.connect(), "from collections").pl()
-    assert pl.read_parquet(io.BytesIO(result_file("from collections", "parquet"))).equals(expected)
-    assert pl.read_csv(result_file("from collections", "csv"))["layers"].to_list() == [
+    assert pl.read_parquet(io.BytesIO(result_file(process, "from collections", "parquet"))).equals(expected)
+    assert pl.read_csv(result_file(process, "from collections", "csv"))["layers"].to_list() == [
         re.sub(r"\s", "", str(layers.to_list())) for layers in expected["layers"]
     ]
 
@@ -124,3 +142,14 @@ def test_an_empty_warehouse_can_be_asked_too(empty):
 def test_columns_of_a_table_follow_the_address(study):
     app = open_page("sql_bench", table="operator_cv")
     assert {"alpha", "fold", "r2"} <= set(app.dataframe[0].value["column_name"])
+
+
+def test_an_error_is_text_and_no_image_link_or_formula_of_whoever_wrote_the_address(study):
+    hostile = "![x](http://evil.example/x.png) $x$ [a](http://evil.example)"
+    app = open_page("sql_bench", sql=f'select "{hostile}" from operators')
+    (error,) = app.error
+    assert r"!\[x\](http" in error.value
+    assert re.search(r"(?<!\\)[\[\]$<]", error.value) is None
+    app.text_area(key="sql").input(f'select 1 as "{hostile}" where false').run()
+    (info,) = app.info
+    assert re.search(r"(?<!\\)[\[\]$<]", info.value) is None
