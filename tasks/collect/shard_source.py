@@ -256,4 +256,5 @@ def facts_of(plan: CollectionPlan, records: Sequence[dict[str, Any]], settings: 
         "n_layers": plan.n_layers,
         "median_norm": list(norms.values()),
         "fewer_tokens_than_dimensions": kept["train"] < plan.d_model,
+        "warnings": plan.warnings,
     }
