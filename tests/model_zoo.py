@@ -154,11 +154,8 @@ UNKNOWN: dict[str, Callable[[], Any]] = {
 
 def build(config: Any, seed: int = 0) -> torch.nn.Module:
     """A random model of a configuration, in float32; nothing of it is 0 or 1 by default."""
-    kind = (
-        t.AutoModelForCausalLM
-        if type(config) in t.AutoModelForCausalLM._model_mapping
-        else t.AutoModelForImageTextToText
-    )
+    both = t.AutoModelForImageTextToText  # as these checkpoints are published
+    kind = both if type(config) in both._model_mapping else t.AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = kind.from_config(config, dtype=torch.float32).eval()

@@ -55,7 +55,7 @@ def _writers(parts: ModelParts, u: Tensor) -> Iterator[tuple[nn.Module, int, Ten
     layout = parts.layout
     if (
         layout is None
-        or not parts.known
+        or layout not in FAMILIES.values()
         or not layout.embeddings
         or getattr(parts.body, "project_in", None) is not None
     ):

@@ -43,7 +43,13 @@ _ATTENTION_NORMS = (
     "post_self_attn_norm",
     "post_norm1",
 )
-_MLP_NORMS = ("post_feedforward_layernorm", "post_mlp_layernorm", "post_feedforward_norm", "post_ffn_norm", "post_norm2")
+_MLP_NORMS = (
+    "post_feedforward_layernorm",
+    "post_mlp_layernorm",
+    "post_feedforward_norm",
+    "post_ffn_norm",
+    "post_norm2",
+)
 _MLP_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2", "fc_out")
 _LOGIT_SCALES = ("logit_scale", "1/logits_scaling", "lm_head_multiplier", "output_multiplier")
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap")

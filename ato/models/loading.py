@@ -94,7 +94,14 @@ def _load(files: ModelFiles, dtype: torch.dtype, attention: str, trust_remote_co
     # Unasked, transformers takes sdpa where the family has it and eager where not (Gemma 2, for its soft cap).
     chosen = {} if attention == "sdpa" else {"attn_implementation": attention}
     loader = _loader(files, where)
-    module = loader.from_pretrained(files.folder, dtype=dtype, **chosen, **where, **loading_options(files.gguf))
+    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, **chosen, **where}
+    module, found = loader.from_pretrained(files.folder, **options, **loading_options(files.gguf))
+    if missing := sorted(found["missing_keys"]):  # transformers would leave them random
+        raise ModelError(
+            f"{len(missing)} weights are missing, {missing[0]} among them",
+            where=files.name,
+            cure="download or save the model again, with all of its weight files",
+        )
     return module.requires_grad_(False), tokenizer
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -68,13 +68,15 @@ def forget_parts(warehouse: Warehouse, collection: str, start: str = "") -> None
 
 
 def make_plan(
-    warehouse: Warehouse, collection: str, model: "LanguageModel", settings: CollectSettings
+    warehouse: Warehouse, collection: str, model: "LanguageModel", settings: CollectSettings, layers: Sequence[int]
 ) -> CollectionPlan:
     """Cut the corpus into sequences and write them; warn, on a few of them, of a model that needs the BOS they lack.
 
     Raises:
         CorpusError: the corpus cannot be read, or a split or fold gets no document.
         DiskFullError: no space left.
+        LayerError: the site is not equally wide at all of these layers.
+        ModelError: what is read at the site is not what blocks add.
     """
     s, skipped = settings, Counter[str]()
     sequences = make_sequences(
@@ -90,7 +92,7 @@ def make_plan(
         skipped=skipped,
     )
     files: list[FileRecord] = []
-    width, first = model.width(s.site), list[np.ndarray]()
+    width, first = model.width(s.site, layers), list[np.ndarray]()
 
     def written() -> Iterator[TokenSequence]:
         for number, shard in enumerate(shards_by_split(sequences, s.shard_sequences)):

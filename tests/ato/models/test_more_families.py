@@ -195,7 +195,7 @@ def test_gemma_4_with_inputs_per_layer_and_shared_keys_is_read_right(tmp_path, b
         residual = model.residuals(ids, lengths, [layer])[layer]
         hidden = model.hidden_from(layer, residual, ids, lengths)
         torch.testing.assert_close(hidden, truth.hidden_states[-1], rtol=1e-4, atol=1e-4)
-    assert not model.caches
+    assert not model.parts.cache
     assert model.width("mlp_out", range(4)) == zoo.D  # checked with the input per layer beside it
     with pytest.raises(LayerError, match=r"attn_z is not equally wide at all layers \(16 at layer 0, 32 at layer 1\)"):
         model.width("attn_z", [0, 1])

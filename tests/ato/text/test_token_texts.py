@@ -26,8 +26,8 @@ def test_all_tokens_of_a_vocabulary_look_different(tokenizer):
     texts = TokenTexts(tokenizer).of(np.arange(3, 259))
     assert len(set(texts)) == 256
     assert not any("\ufffd" in text for text in texts)
-    assert texts[ord("a") : ord("d")] == ["a", "b", "c"]
-    assert texts[0xE6] == "<0xE6>"
+    assert texts[:3] == ["!", '"', "#"]
+    assert "<0xE6>" in texts
 
 
 def test_all_bytes_of_a_vocabulary_with_byte_fallback_look_different():
