@@ -114,7 +114,8 @@ NESTED: dict[str, Callable[[], Any]] = {
     ),
     "gemma4 vision": lambda: t.Gemma4Config(text_config=_GEMMA4, vision_config=None, audio_config=None),
     "llama4 vision": lambda: t.Llama4Config(
-        text_config=_LLAMA4 | {"num_local_experts": 2}, vision_config={"num_hidden_layers": 1}
+        text_config=_LLAMA4 | {"num_local_experts": 2},
+        vision_config=_VISION | {"projector_input_dim": 8, "projector_output_dim": 8, "vision_output_dim": 8},
     ),
     "qwen2.5-vl": lambda: t.Qwen2_5_VLConfig(
         text_config=_COMMON | _MROPE,

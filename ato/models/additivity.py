@@ -23,8 +23,8 @@ from ato.models.self_check import prompt_ids
 if TYPE_CHECKING:
     from ato.models.language_model import LanguageModel
 
-_ROUNDINGS = 4
-"""Units in the last place that a sum of a few terms may differ by, each term counted."""
+_ROUNDINGS = 2
+"""Units in the last place of each term that a sum may differ by: twice what rounding can do."""
 _CURE = "use the site resid_post, or a model of a family in docs/models.md"
 
 
@@ -94,8 +94,7 @@ def _sum_problem(parts: ModelParts, layer: int, seen: _Seen) -> str | None:
         *added,
         *(seen.given[path].double() for path in layout.beside if path in seen.given),
     ]
-    scale = getattr(parts.blocks[layer], layout.block_scale) if layout.block_scale else 1.0
-    scale = float(scale)
+    scale = float(getattr(parts.blocks[layer], layout.block_scale)) if layout.block_scale else 1.0
     left = seen.left.double()
     error = (left - scale * torch.stack(terms).sum(0)).abs()
     size = left.abs() + abs(scale) * torch.stack(terms).abs().sum(0)

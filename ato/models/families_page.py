@@ -7,8 +7,7 @@ HEAD = """# Model families
 The register (`ato/models/layouts.py`), by the model type in config.json; of a model that reads images or sound too, by the type in
 its `text_config`: its text model is found and used (Gemma 3 and 4, Llama 4, Qwen-VL, Qwen 3.5, LLaVA and others). *Block* is the
 sum that every block must satisfy to the last bits when a site inside blocks is first asked for, or the site is refused:
-`attn_out` and `mlp_out` are its second and third term. `a|b`: blocks of two kinds are mixed, each has one of them. *Logits* are
-the head's, times or divided by a number of config.json; losses, the logit lens and what is drawn from them use the scaled ones.
+`attn_out` and `mlp_out` are its second and third term. *Logits* are the head's, times or divided by a number of config.json; losses, the logit lens and what is drawn from them use the scaled ones.
 Without a *cache* of keys and values, completions run all tokens again: slower, with the same result.
 
 | model type | models | block | logits | cache |
@@ -40,9 +39,14 @@ def _block(layout: Layout) -> str:
     if not layout.attn_out:
         return "`resid_post` only"
     times = f" × `{layout.multiplier}`" if layout.multiplier else ""
-    terms = [f"`{path}`".replace("|", "` or `") for path in (layout.attn_out, layout.mlp_out)]
+    terms = [_part(path) for path in (layout.attn_out, layout.mlp_out)]
     total = " + ".join(["in", *(f"{term}{times}" for term in terms), *(f"`{path}`" for path in layout.beside)])
     return f"({total}) × `{layout.block_scale}`" if layout.block_scale else total
+
+
+def _part(path: str) -> str:
+    """A path of a layout; where blocks of two kinds are mixed, each has one of two."""
+    return f"(`{path.replace('|', '` or `')}`)" if "|" in path else f"`{path}`"
 
 
 if __name__ == "__main__":

@@ -324,8 +324,10 @@ class LanguageModel:
         if site == "resid_post" or not new:
             return
         self.check_layers(new)
+        # A guess that is changed for new layers must hold for those that were checked before.
+        again = set() if self.parts.known or site == "attn_z" else {i for name, i in self._checked if name != "attn_z"}
         with self._lock:
-            self.parts = checked_parts(self, site, new)
+            self.parts = checked_parts(self, site, new | again)
         self._checked |= {(site, layer) for layer in new}
 
 

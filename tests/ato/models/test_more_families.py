@@ -1,5 +1,7 @@
 """Families beyond the first: what is read is the model's own, parts add up, or the site is refused in one line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ato.errors import LayerError, ModelError
 from ato.features.logit_lens import logit_lens
 from ato.models import LanguageModel, load_model, pad
 from ato.models.families import find_parts
+from ato.models.families_page import families_page
 from ato.models.generation import Decoding, GenerationEdit, generate
 from ato.models.layouts import FAMILIES
 from ato.models.shapes import model_shape
@@ -297,3 +300,38 @@ def test_the_text_model_of_a_model_that_reads_images_is_the_one_that_is_read(loa
         assert parts.known
         assert "ision" not in type(parts.body).__name__
         assert len(parts.blocks) == loaded(name).n_layers
+
+
+@pytest.mark.parametrize("name", ["opt", "bloom", "phi", "cohere2", "glm4", "gemma4", "llama4", "qwen2.5-vl"])
+def test_attention_weights_are_the_models_own(loaded, batch, name):
+    ids, lengths = batch[0][:1], batch[1][:1]
+    model = load_model(loaded(name).module.name_or_path, device="cpu", dtype="float32", attention="eager")
+    with torch.no_grad():
+        truth = model.module(ids, output_attentions=True).attentions
+    found = model.read(ids, lengths, [], attention=[0, 1]).attention
+    for layer, weights in found.items():
+        torch.testing.assert_close(weights, truth[layer].mean(1))
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(ids, dtype=torch.float32))
+
+
+def test_attention_of_a_block_without_any_is_refused_in_one_line(loaded, batch):
+    model = load_model(loaded("lfm2").module.name_or_path, device="cpu", dtype="float32", attention="eager")
+    with pytest.raises(ModelError, match=r"attention of block 0, Lfm2DecoderLayer") as e:
+        model.read(*batch, [], attention=[0])
+    assert "\n" not in str(e.value)
+    assert model.read(*batch, [], attention=[1]).attention[1].shape == (2, 20, 20)
+
+
+def test_a_site_is_read_at_the_layers_whose_blocks_have_it(loaded, batch):
+    model = loaded("lfm2")
+    assert model.residuals(*batch, [1], site="attn_z")[1].shape[-1] == model.width("attn_z", [1]) == zoo.D
+    with pytest.raises(ModelError, match="projection of block 0"):
+        model.width("attn_z", [0, 1])
+
+
+def test_the_page_of_families_is_the_register():
+    page = Path(__file__).parents[3] / "docs" / "families.md"
+    assert page.read_text(encoding="utf-8") == families_page(), (
+        "run: python -m ato.models.families_page > docs/families.md"
+    )
+    assert all(f"| `{name}` |" in families_page() for name in FAMILIES)
