@@ -7,8 +7,9 @@ HEAD = """# Model families
 The register (`ato/models/layouts.py`), by the model type in config.json; of a model that reads images or sound too, by the type in
 its `text_config`: its text model is found and used (Gemma 3 and 4, Llama 4, Qwen-VL, Qwen 3.5, LLaVA and others). *Block* is the
 sum that every block must satisfy to the last bits when a site inside blocks is first asked for, or the site is refused:
-`attn_out` and `mlp_out` are its second and third term. *Logits* are the head's, times or divided by a number of config.json; losses, the logit lens and what is drawn from them use the scaled ones.
-Without a *cache* of keys and values, completions run all tokens again: slower, with the same result.
+`attn_out` and `mlp_out` are its second and third term. *Logits* are the head's, times or divided by a number of config.json;
+losses, the logit lens and what is drawn from them use the scaled ones. Without a *cache* of keys and values, completions run
+all tokens again: slower, with the same result.
 
 | model type | models | block | logits | cache |
 |---|---|---|---|---|
