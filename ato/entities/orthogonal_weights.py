@@ -1,7 +1,7 @@
 """Weights of a model made orthogonal to a direction for a while, so that nothing writes it into the residual stream.
 
 W <- W - u u^T W for embeddings and the output projections of attention and MLP, biases included (Arditi et al., 2024,
-arXiv 2406.11717). Where a norm with gains g follows the projection (Gemma 2 and 3), what enters the stream is g * W y over a
+arXiv 2406.11717). Where a norm with gains g follows the projection (Gemma 2 and 3, GLM-4), what enters the stream is g * W y over a
 number; it is orthogonal to u where W y is orthogonal to g * u, so the projection loses that direction instead.
 """
 
@@ -26,7 +26,7 @@ def orthogonalised(model: LanguageModel, direction: Tensor | np.ndarray) -> Iter
     The unembedding stays, also where the embedding shares its weights. Not for several threads at once.
 
     Raises:
-        ModelError: the model's family is not in ``FAMILIES``.
+        ModelError: it is not known what writes into the stream of this family, see ``Layout.embeddings``.
         MismatchError: the direction is not as wide as the residual stream.
         SettingsError: its length is 0 or not finite.
     """
@@ -53,20 +53,23 @@ def orthogonalised(model: LanguageModel, direction: Tensor | np.ndarray) -> Iter
 def _writers(parts: ModelParts, u: Tensor) -> Iterator[tuple[nn.Module, int, Tensor]]:
     """(module, axis of its weight that lies in the stream, unit direction that it must not write)."""
     layout = parts.layout
-    if layout is None or layout not in FAMILIES.values():
-        cure = f"use a model of type {', '.join(FAMILIES)}"
+    if (
+        layout is None
+        or layout not in FAMILIES.values()
+        or not layout.embeddings
+        or getattr(parts.body, "project_in", None) is not None
+    ):
+        families = [name for name, known in FAMILIES.items() if known.embeddings]
+        cure = f"use a model of type {', '.join(families)}"
         raise ModelError(
             "it is not known what writes into the residual stream", where=type(parts.body).__name__, cure=cure
         )
     for name in layout.embeddings:
         yield attrgetter(name)(parts.body), 1, u
     for layer in range(len(parts.blocks)):
-        for part, behind, plain in (
-            ("projection", "attn_out", layout.attention),
-            ("mlp_projection", "mlp_out", "mlp"),
-        ):
+        for part, behind in (("projection", "attn_out"), ("mlp_projection", "mlp_out")):
             module = parts.submodule(layer, part)
-            normed = getattr(layout, behind) != plain
+            normed = "norm" in getattr(layout, behind)
             v = _behind_norm(parts.submodule(layer, behind), u) if normed else u
             # GPT-2's projections are stored transposed.
             yield module, 0 if isinstance(module, nn.Linear) else 1, v

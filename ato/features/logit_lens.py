@@ -48,7 +48,7 @@ def logit_lens(
 
     Args:
         directions: [f, d], for example the decoder rows of an SAE (``W_dec``).
-        unembedding: [v, d], for example ``model.parts.head.weight``.
+        unembedding: [v, d], for example ``model.parts.unembedding()``: the logits that it gives are scaled as the model's.
         n_tokens: tokens at each end.
         vocabulary: tokens of the tokenizer; rows of the unembedding behind them are padding and left out.
         on_chunk: told the number of directions done after each chunk.

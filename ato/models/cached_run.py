@@ -24,7 +24,7 @@ class CachedRun:
     """Layer -> [b, t, d], for the layers asked for."""
     keys_values: dict[int, tuple[Tensor, Tensor]] | None
     """Block -> keys and values [b, heads, n, d_head], of the blocks above the lowest of these layers that keep any;
-    None for a model of another family than ``FAMILIES``, whose cache is not known to work that way."""
+    None for a model whose cache is not known to work that way, see ``ModelParts.cache``."""
     start: Tensor
     """[b] position of each row's first key; below 0 where the row is padded on the left."""
 

@@ -51,6 +51,7 @@ def run_blocks(
     keep: Keep | None = None,
     cache: Any = None,
     position_ids: Tensor | None = None,
+    bypass_below: bool = True,
 ) -> Pass:
     """Run the body of the model once.
 
@@ -68,13 +69,15 @@ def run_blocks(
         keep: makes what is returned of each value that is read; default the value itself.
         cache: transformers' cache of keys and values; what it holds is attended to, what is run is added to it.
         position_ids: [b or 1, t] positions of the tokens, needed with a cache.
+        bypass_below: False where blocks above ``start`` use more of those below than the residual (Gemma 4's shared keys
+            and values): they are run too, on the given ids, and their residual is replaced.
 
     Raises:
         SettingsError: an unknown site, or attention weights that the model does not make.
         ModelError: the model's blocks have no such site.
     """
     n_layers = len(parts.blocks)
-    first = 0 if start is None else start[0] + 1
+    first = 0 if start is None or not bypass_below else start[0] + 1
     last = n_layers - 1 if stop is None else stop
     idle = [block for i, block in enumerate(parts.blocks) if not first <= i <= last]
     residuals: dict[int, Tensor] = {}
@@ -82,10 +85,10 @@ def run_blocks(
     with torch.no_grad(), ExitStack() as undo:
         undo.enter_context(_bypassed(idle, tuple_outputs))
         if start is not None:
-            undo.enter_context(_edited(parts, {start[0]: start[1].to}, "resid_post"))
+            undo.enter_context(_edited(parts, {start[0]: start[1].to}, "resid_post", input_ids.shape))
         if edits:
-            undo.enter_context(_edited(parts, edits, site))
-        undo.enter_context(_read(parts, read, site, residuals, keep))
+            undo.enter_context(_edited(parts, edits, site, input_ids.shape))
+        undo.enter_context(_read(parts, read, site, residuals, keep, input_ids.shape))
         undo.enter_context(_attention_read(parts, attention, weights))
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": cache is not None}
         if cache is not None:
@@ -107,40 +110,65 @@ def _hooked(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
         yield
 
 
-def _hook(parts: ModelParts, layer: int, site: str, function: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-    """Call a function of the value [b, t, d] that passes a site; what it returns, unless None, passes on instead."""
+def _hook(
+    parts: ModelParts, layer: int, site: str, function: Callable[[Tensor], Tensor | None], shape: torch.Size
+) -> RemovableHandle:
+    """Call a function of the value [b, t, d] that passes a site; what it returns, unless None, passes on instead.
+
+    Some modules are given their tokens as one row [b * t, d], and what some give is multiplied when it is added: the
+    function is told what is added, of the shape (b, t).
+    """
+    if site not in SITES:
+        raise SettingsError(f"unknown site {site!r}", cure=f"choose from {', '.join(SITES)}")
+    times = parts.multiplier(layer) if site in ("attn_out", "mlp_out") else 1.0
+
+    def changed(value: Tensor) -> Tensor | None:
+        whole = value if value.dim() == 3 else value.reshape(*shape, value.shape[-1])
+        # Blocks of an unknown family may write into what they were given (Falcon adds attention to the MLP's output).
+        whole = whole if parts.known or site == "resid_post" else whole.clone()
+        new = function(whole if times == 1 else whole * times)
+        if new is None:
+            return None
+        new = (new if times == 1 else new / times).reshape(value.shape)
+        return new if parts.known else new.clone()
+
     if site == "attn_z":
 
         def before(module: nn.Module, args: tuple) -> object:
-            changed = function(args[0])
-            return None if changed is None else (changed, *args[1:])
+            new = changed(args[0])
+            return None if new is None else (new, *args[1:])
 
         return parts.submodule(layer, "projection").register_forward_pre_hook(before)
-    if site not in SITES:
-        raise SettingsError(f"unknown site {site!r}", cure=f"choose from {', '.join(SITES)}")
 
     def after(module: nn.Module, args: object, output: object) -> object:
-        changed = function(stream_of(output))
-        if changed is None:
+        new = changed(stream_of(output))
+        if new is None:
             return None
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+        return (new, *output[1:]) if isinstance(output, tuple) else new
 
     module = parts.blocks[layer] if site == "resid_post" else parts.submodule(layer, site)
     return module.register_forward_hook(after)
 
 
-def _read(parts: ModelParts, layers: Collection[int], site: str, into: dict[int, Tensor], keep: Keep | None):
+def _read(
+    parts: ModelParts,
+    layers: Collection[int],
+    site: str,
+    into: dict[int, Tensor],
+    keep: Keep | None,
+    shape: torch.Size,
+):
     def read_at(layer: int) -> Callable[[Tensor], None]:
         def read(value: Tensor) -> None:
             into[layer] = value if keep is None else keep(layer, value)
 
         return read
 
-    return _hooked(_hook(parts, layer, site, read_at(layer)) for layer in layers)
+    return _hooked(_hook(parts, layer, site, read_at(layer), shape) for layer in layers)
 
 
-def _edited(parts: ModelParts, edits: Mapping[int, Edit], site: str):
-    return _hooked(_hook(parts, layer, site, edit) for layer, edit in edits.items())
+def _edited(parts: ModelParts, edits: Mapping[int, Edit], site: str, shape: torch.Size):
+    return _hooked(_hook(parts, layer, site, edit, shape) for layer, edit in edits.items())
 
 
 def _attention_read(parts: ModelParts, layers: Collection[int], into: dict[int, Tensor]):

@@ -1,5 +1,6 @@
 """Language models as this platform sees them: a stack of blocks whose residuals can be read and replaced."""
 
+import sys
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,11 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ato.errors import LayerError, ModelError
+from ato.models.additivity import checked_parts
 from ato.models.cached_run import CachedRun, kept_keys_values
-from ato.models.families import FAMILIES, find_parts
+from ato.models.families import find_parts, text_config
 from ato.models.files import ModelIdentity
 from ato.models.forward import Edit, Keep, Pass, eager_needed, run_blocks, stream_of
 from ato.models.losses import losses_of, next_token_losses
+from ato.models.sites import SITES
+
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
+"""Names that families use for the longest sequence, in their configuration."""
 
 
 class LanguageModel:
@@ -30,6 +36,9 @@ class LanguageModel:
         self.parts = find_parts(module)
         self._lock = threading.RLock()
         self._tuple_outputs = False
+        self.bypass_below = True
+        """Whether passes that start at a layer need nothing but its residual of the blocks below; the self-check says."""
+        self._checked: set[tuple[str, int]] = set()
         # transformers 4 returns tuples from the blocks of some families; stand-ins must do the same.
         watch = self.blocks[0].register_forward_hook(self._note_output)
         try:
@@ -60,9 +69,13 @@ class LanguageModel:
 
     @property
     def context_length(self) -> int:
-        """Longest sequence the model was made for, in tokens."""
-        config: Any = self.module.config
-        return int(config.get_text_config().max_position_embeddings)
+        """Longest sequence the model was made for, in tokens.
+
+        Of models that name none (state-space models, ALiBi) the tokenizer's; ``sys.maxsize`` where that has none either.
+        """
+        text = text_config(self.module.config)
+        named = next((found for key in _CONTEXT_KEYS if (found := getattr(text, key, None))), None)
+        return int(named or min(getattr(self.tokenizer, "model_max_length", None) or sys.maxsize, sys.maxsize))
 
     @property
     def device(self) -> torch.device:
@@ -93,16 +106,26 @@ class LanguageModel:
         """Raise LayerError or SettingsError unless the attention weights of these layers, if any, can be read."""
         layers = set(layers)
         self.check_layers(layers)
-        config: Any = self.module.config
-        if layers and config.get_text_config()._attn_implementation != "eager":
+        if layers and text_config(self.module.config)._attn_implementation != "eager":
             raise eager_needed(self.identity.model)
 
-    def width(self, site: str = "resid_post") -> int:
-        """Width of the values at a site, see ``SITES``: d_model but for ``attn_z``."""
+    def width(self, site: str = "resid_post", layers: Iterable[int] = (0,)) -> int:
+        """Width of the values at a site, see ``SITES``: d_model but for ``attn_z``.
+
+        Raises:
+            LayerError: a layer is not in the model, or the site is not as wide at all of these layers.
+            ModelError: a block has no such site, or what is read there is not what the block adds.
+        """
         if site == "resid_post":
             return self.d_model
-        probe = self.read(torch.zeros(1, 2, dtype=torch.long), torch.tensor([2]), [0], site=site)
-        return int(probe.residuals[0].shape[-1])
+        probe = self.read(torch.zeros(1, 2, dtype=torch.long), torch.tensor([2]), layers, site=site)
+        widths = {layer: int(value.shape[-1]) for layer, value in probe.residuals.items()}
+        if len(set(widths.values())) > 1:
+            listed = ", ".join(f"{width} at layer {layer}" for layer, width in widths.items())
+            raise LayerError(
+                f"{site} is not equally wide at all layers", where=listed, cure="ask for layers of one width"
+            )
+        return next(iter(widths.values()))
 
     def residuals(
         self, input_ids: Tensor, lengths: Tensor | np.ndarray, layers: Iterable[int], site: str = "resid_post"
@@ -181,7 +204,7 @@ class LanguageModel:
         Args:
             layer: whose output is given.
             residual: [b, t, d_model].
-            input_ids: [b, t] int64, padded on the right; only their shape matters.
+            input_ids: [b, t] int64, padded on the right; some families' blocks read these too (Gemma 4).
             lengths: [b], tokens in each row.
 
         Raises:
@@ -213,9 +236,8 @@ class LanguageModel:
 
         wanted = sorted(set(layers))
         self.check_layers(wanted)
-        config: Any = self.module.config
         # Made without the configuration, the cache keeps all tokens of sliding windows too.
-        cache = DynamicCache() if config.model_type in FAMILIES else None
+        cache = DynamicCache() if self.parts.cache else None
         input_ids = input_ids.to(self.device)
         positions = torch.arange(input_ids.shape[1], device=self.device)[None]
         found = self._run(input_ids, lengths, read=wanted, start=start, cache=cache, position_ids=positions)
@@ -227,8 +249,8 @@ class LanguageModel:
 
         Row i is row rows[i] of the run, its s tokens are those from position first[i] on; before them nothing changes.
         Its rows can be run again in turn, at the same layer. Only the blocks above ``layer`` are run, and only for these
-        tokens, which attend to the kept keys and values of those before. A model of another family than ``FAMILIES`` runs
-        all tokens instead.
+        tokens, which attend to the kept keys and values of those before. A model whose family is not known to use
+        transformers' plain cache runs all tokens instead.
 
         Args:
             run: of this model; it must hold the residuals of ``layer``.
@@ -287,9 +309,26 @@ class LanguageModel:
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None, **options: Any) -> Pass:
         """One pass with any options of ``run_blocks``, while other threads wait: what the other methods are made of."""
         with self._lock:
-            return run_blocks(
-                self.parts, input_ids.to(self.device), attention_mask, tuple_outputs=self._tuple_outputs, **options
-            )
+            if (site := options.get("site", "resid_post")) in SITES:
+                self.check_site(site, {*options.get("read", ()), *(options.get("edits") or ())})
+            options |= {"tuple_outputs": self._tuple_outputs, "bypass_below": self.bypass_below}
+            return run_blocks(self.parts, input_ids.to(self.device), attention_mask, **options)
+
+    def check_site(self, site: str, layers: Iterable[int]) -> None:
+        """Check, once a layer, that a site is read correctly: attention and MLP add what the block adds.
+
+        Raises:
+            ModelError: a block has no such site, or its parts do not add up.
+        """
+        new = {layer for layer in layers if (site, layer) not in self._checked}
+        if site == "resid_post" or not new:
+            return
+        self.check_layers(new)
+        # A guess that is changed for new layers must hold for those that were checked before.
+        again = set() if self.parts.known or site == "attn_z" else {i for name, i in self._checked if name != "attn_z"}
+        with self._lock:
+            self.parts = checked_parts(self, site, new | again)
+        self._checked |= {(site, layer) for layer in new}
 
 
 def pad(sequences: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

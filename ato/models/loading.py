@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ato.errors import ModelError
-from ato.models.families import check_config
+from ato.errors import AtoError, ModelError
+from ato.models.families import FAMILIES, check_config
 from ato.models.files import ModelFiles, locate
 from ato.models.language_model import LanguageModel
 from ato.models.self_check import self_check
@@ -49,13 +49,28 @@ def load_model(
     except ModelError:
         raise
     except Exception as error:  # transformers raises whatever its parsers and checks raise.
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"transformers cannot load the model: {first_line[:300]}",
+            f"transformers cannot load the model: {_first_line(error)}",
             where=files.name,
             cure="check that the files are complete and belong to a causal language model",
         ) from error
-    model = LanguageModel(files.identity(), module.to(torch_device), tokenizer)
+    try:
+        model = LanguageModel(files.identity(), module.to(torch_device), tokenizer)
+    except (AtoError, torch.OutOfMemoryError):
+        raise
+    except (
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # of a body that is run otherwise
+        kind = getattr(module.config, "model_type", type(module).__name__)
+        raise ModelError(
+            f"a model of type {kind} cannot be run block by block: {_first_line(error)}",
+            where=files.name,
+            cure=f"use a model of type {', '.join(FAMILIES)}, or of the same structure",
+        ) from error
     if len(tokenizer) > model.vocabulary_size:
         raise ModelError(
             f"the tokenizer has {len(tokenizer)} tokens and the model {model.vocabulary_size}",
@@ -67,7 +82,7 @@ def load_model(
 
 
 def _load(files: ModelFiles, dtype: torch.dtype, attention: str, trust_remote_code: bool) -> tuple[nn.Module, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     if files.gguf is None:
@@ -78,7 +93,41 @@ def _load(files: ModelFiles, dtype: torch.dtype, attention: str, trust_remote_co
         tokenizer = AutoTokenizer.from_pretrained(files.folder, gguf_file=files.gguf, **where)
     # Unasked, transformers takes sdpa where the family has it and eager where not (Gemma 2, for its soft cap).
     chosen = {} if attention == "sdpa" else {"attn_implementation": attention}
-    module = AutoModelForCausalLM.from_pretrained(
-        files.folder, dtype=dtype, **chosen, **where, **loading_options(files.gguf)
-    )
+    loader = _loader(files, where)
+    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True, **chosen, **where}
+    module, found = loader.from_pretrained(files.folder, **options, **loading_options(files.gguf))
+    if missing := sorted(found["missing_keys"]):  # transformers would leave them random
+        raise ModelError(
+            f"{len(missing)} weights are missing, {missing[0]} among them",
+            where=files.name,
+            cure="download or save the model again, with all of its weight files",
+        )
     return module.requires_grad_(False), tokenizer
+
+
+def _loader(files: ModelFiles, where: dict[str, Any]) -> Any:
+    """transformers' loader of causal language models, or the one of models that read images too.
+
+    Raises:
+        ModelError: transformers has no language model of this type.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    if files.gguf is not None:
+        return AutoModelForCausalLM
+    config = AutoConfig.from_pretrained(files.folder, **where)
+    if type(config) in AutoModelForCausalLM._model_mapping or "AutoModelForCausalLM" in (
+        getattr(config, "auto_map", None) or {}
+    ):
+        return AutoModelForCausalLM
+    if type(config) in AutoModelForImageTextToText._model_mapping:
+        return AutoModelForImageTextToText
+    raise ModelError(
+        f"a model of type {config.model_type} is no causal language model that transformers has",
+        where=files.name,
+        cure=f"use a model of type {', '.join(FAMILIES)}, or of the same structure",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]

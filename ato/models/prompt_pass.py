@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ato.errors import ModelError, SettingsError
 from ato.models.cached_run import CachedRun, kept_keys_values
-from ato.models.families import FAMILIES
 from ato.models.forward import Edit, Pass
 from ato.models.language_model import LanguageModel, pad
 
@@ -74,7 +73,7 @@ def prompt_pass(
         numbers: of the prompts, as edits are told.
         edits: what is changed, in this order.
         attention: layers whose attention weights are returned.
-        keep_cache: keep keys and values; without effect for a model of another family than ``FAMILIES``.
+        keep_cache: keep keys and values; without effect for a model that ``caches`` nothing.
         read: layers whose residuals are kept, edits included.
         unedited: a pass of the same prompts without edits. If it kept the residuals of ``layer_below`` the edits, the
             blocks up to there are not run again; keys and values are then those of the blocks above.
@@ -116,8 +115,7 @@ def layer_below(edits: Sequence[GenerationEdit]) -> int | None:
 
 def caches(model: LanguageModel) -> bool:
     """Whether keys and values of this model's family are known to work in transformers' plain cache."""
-    config: Any = model.module.config
-    return config.model_type in FAMILIES
+    return model.parts.cache
 
 
 def check_prompts(model: LanguageModel, prompts: Sequence[np.ndarray], more: int = 0) -> None:

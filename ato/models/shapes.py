@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,15 @@ KNOWN: dict[str, ModelShape] = {
 
 
 _UNEMBEDDINGS = ("lm_head.weight", "embed_out.weight")
-"""Names of an unembedding that is a matrix of its own."""
+"""Ends of the names of an unembedding that is a matrix of its own."""
+_NUMBERS = (
+    ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    ("hidden_size", "n_embd", "d_model", "n_embed"),
+    ("vocab_size",),
+)
+"""Names that families use in config.json for the number of blocks, the width of the stream and the vocabulary."""
+_OTHER_SENSES = r"(^|\.)(vision|visual|audio|image|multi_modal|mm_)\w*\."
+"""Where a name of a weight tells that it belongs to no text model."""
 
 
 def model_shape(name: str) -> ModelShape:
@@ -84,20 +93,32 @@ def _cached_config(name: str) -> Path | None:
 def _of_config(path: Path) -> ModelShape:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
-        config = whole.get("text_config", whole)
-        layers, d, vocabulary = (
-            int(_first(config, names))
-            for names in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd"), ("vocab_size",))
-        )
+        config = _text_config(whole)
+        layers, d, vocabulary = (int(_first(config | {"vocab_size": _vocabulary(whole)}, names)) for names in _NUMBERS)
     except (ValueError, KeyError, AttributeError, RecursionError):
         cure = "save the model again with save_pretrained"
         raise ModelError("config.json does not give the model shape", where=path, cure=cure) from None
-    weights = {name: n for file in sorted(path.parent.glob("*.safetensors")) for name, n in _weights(file).items()}
+    files = sorted(path.parent.glob("*.safetensors"))
+    weights = {name: n for file in files for name, n in _weights(file).items() if not re.search(_OTHER_SENSES, name)}
     if weights:
-        return ModelShape(layers, d, vocabulary, sum(weights.values()), not set(_UNEMBEDDINGS) & set(weights))
+        tied = not any(name.endswith(_UNEMBEDDINGS) for name in weights)
+        return ModelShape(layers, d, vocabulary, sum(weights.values()), tied)
     tied = bool(config.get("tie_word_embeddings", whole.get("tie_word_embeddings", True)))
     # Without weight files: attention and an MLP of four times the width have about 12 d^2 weights a block.
     return ModelShape(layers, d, vocabulary, 12 * layers * d * d + vocabulary * d * (1 if tied else 2), tied)
+
+
+def _text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config.json that describes the text model; all of it, of models that read only text."""
+    for name in ("text_config", "thinker_config", "llm_config", "language_config"):
+        if isinstance(inner := config.get(name), dict):
+            return _text_config(inner)
+    return config
+
+
+def _vocabulary(whole: dict[str, Any]) -> Any:
+    """``vocab_size`` of the text model, where it or the whole names it; KeyError if neither does."""
+    return _text_config(whole).get("vocab_size") or whole["vocab_size"]
 
 
 def _first(config: dict[str, Any], names: tuple[str, ...]) -> Any:

@@ -27,7 +27,7 @@ def prompt_ends(
 ) -> PromptPass:
     """``prompt_pass`` for those who ask for last tokens, and keys and values, only: the same up to rounding.
 
-    Work is shared where all edits tell their ``first``, the model's family is one of ``FAMILIES``, and there are enough
+    Work is shared where all edits tell their ``first``, the model ``caches``, and there are enough
     equal prompts for it to be less.
 
     Args:

@@ -7,8 +7,9 @@ SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
 """Where in a block values are read and replaced:
 
 - ``resid_post``: the residual stream after the block;
-- ``mlp_out``, ``attn_out``: what MLP and attention add to the stream, so that the three sum up over a block. In Gemma 2
-  and 3 that is *behind* their post-norms: where TransformerLens has ``hook_mlp_out`` and Gemma Scope its MLP SAEs;
+- ``mlp_out``, ``attn_out``: what MLP and attention add to the stream, so that the three sum up over a block, see
+  ``ato.models.layouts``. In Gemma 2 to 4 and GLM-4 that is *behind* their post-norms: where TransformerLens has
+  ``hook_mlp_out`` and Gemma Scope its MLP SAEs. In Granite it is multiplied as the block adds it;
 - ``attn_z``: the heads' outputs side by side, the input of the attention's output projection (Gemma Scope's attention
   SAEs); its width is heads times head size, which may differ from d_model.
 """
@@ -26,13 +27,21 @@ _LENS = {
 _MODULES = {
     "": "resid_post",
     "mlp": "mlp_out",
-    "post_feedforward_layernorm": "mlp_out",  # of Gemma, the only family that has one
+    "feed_forward": "mlp_out",
+    "post_feedforward_layernorm": "mlp_out",  # of Gemma
+    "post_mlp_layernorm": "mlp_out",  # of GLM-4
     "self_attn": "attn_out",
+    "linear_attn": "attn_out",
+    "post_self_attn_layernorm": "attn_out",  # of GLM-4
     "attn": "attn_out",
     "attention": "attn_out",
 }
 _INPUTS = {
     "self_attn.o_proj": "attn_z",
+    "self_attn.out_proj": "attn_z",
+    "self_attn.dense": "attn_z",
+    "self_attention.dense": "attn_z",
+    "linear_attn.out_proj": "attn_z",
     "attn.c_proj": "attn_z",
     "attention.dense": "attn_z",
 }

@@ -63,7 +63,7 @@ class LiveSource:
         model.check_layers(self.layers)
         self.attention_layers = tuple(sorted(set(attention_layers)))
         model.check_attention(self.attention_layers)
-        self.d_model = model.width(site)
+        self.d_model = model.width(site, self.layers or (0,))
         self.n_folds = n_folds
         self.dropped: Counter[str] = Counter()
         """Tokens of the latest pass that were run but dropped, by reason."""

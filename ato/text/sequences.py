@@ -69,7 +69,8 @@ def make_sequences(
         min_len: shorter documents, in tokens without BOS, are skipped.
         split_seed: salt of the split.
         n_folds: cross-validation folds within train.
-        prepend_bos: put the tokenizer's BOS token before every sequence.
+        prepend_bos: put the tokenizer's BOS token before every sequence. A document that begins with it in its own text, as
+            chat templates write it, keeps one: offsets are counted behind it.
         skipped: counts documents left out, by reason (duplicate, empty, too_short), as the stream is read.
 
     Raises:
@@ -85,6 +86,8 @@ def make_sequences(
     sequence_id = 0
     number = 0
     for document, ids in _tokenised(_distinct(documents, skipped), tokenizer):
+        own = next((i for i, token in enumerate(ids) if [token] != prefix), len(ids))  # BOS that a chat template wrote
+        ids = ids[own:]
         if len(ids) < min_len:
             skipped["too_short"] += 1
             continue

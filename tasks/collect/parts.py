@@ -87,7 +87,7 @@ def plan_shards(work: CollectWork) -> int:
     warehouse, lm, collection, settings = Warehouse(), _model_of(work), work.collection, work.settings
     lm.check_layers(work.layers)
     lm.check_attention(settings.attention_layers)
-    plan = make_plan(warehouse, collection, lm, settings)
+    plan = make_plan(warehouse, collection, lm, settings, work.layers)
     pilot = CollectingSource(warehouse, collection, lm, settings, work.layers, plan=plan, shards=[0])
     for _ in pilot.blocks():
         pass

@@ -2,12 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ato.models import bos
 from ato.text import TokenSequence
 from ato.text.sequences import check_folds, make_sequences
+from tasks.engine.progress import say
 from tasks.settings import CollectSettings
 from warehouse.catalog.lookups import CollectionRow
 from warehouse.datasets.corpora import read_documents
@@ -32,6 +36,8 @@ class CollectionPlan:
     n_layers: int
     median_norm: dict[int, float] | None = None
     """Layer -> median norm in the pilot; None before it was run, or where norms leave out no token."""
+    warnings: list[str] = field(default_factory=list)
+    """What a reader of its numbers should know, one line each."""
 
     def save(self, warehouse: Warehouse, collection: str) -> None:
         """Publish the plan for the processes that share the work."""
@@ -62,13 +68,15 @@ def forget_parts(warehouse: Warehouse, collection: str, start: str = "") -> None
 
 
 def make_plan(
-    warehouse: Warehouse, collection: str, model: "LanguageModel", settings: CollectSettings
+    warehouse: Warehouse, collection: str, model: "LanguageModel", settings: CollectSettings, layers: Sequence[int]
 ) -> CollectionPlan:
-    """Cut the corpus into sequences and write them.
+    """Cut the corpus into sequences and write them; warn, on a few of them, of a model that needs the BOS they lack.
 
     Raises:
         CorpusError: the corpus cannot be read, or a split or fold gets no document.
         DiskFullError: no space left.
+        LayerError: the site is not equally wide at all of these layers.
+        ModelError: what is read at the site is not what blocks add.
     """
     s, skipped = settings, Counter[str]()
     sequences = make_sequences(
@@ -84,14 +92,20 @@ def make_plan(
         skipped=skipped,
     )
     files: list[FileRecord] = []
+    width, first = model.width(s.site, layers), list[np.ndarray]()
 
     def written() -> Iterator[TokenSequence]:
         for number, shard in enumerate(shards_by_split(sequences, s.shard_sequences)):
             files.append(write_sequences(warehouse, collection, number, shard))
+            first.extend(q.token_ids for q in shard[: bos.N_TEXTS - len(first)])
             yield from shard
 
     documents = check_folds(written(), s.n_folds)
-    return CollectionPlan(files, sum(documents.values()), dict(skipped), model.width(s.site), model.n_layers)
+    effect = None if s.prepend_bos else bos.bos_effect(model, first)
+    warnings = [str(effect)] if effect is not None and effect.needed else []
+    for warning in warnings:
+        say("collect", warning)
+    return CollectionPlan(files, sum(documents.values()), dict(skipped), width, model.n_layers, warnings=warnings)
 
 
 def plan_of(warehouse: Warehouse, row: CollectionRow) -> CollectionPlan:
@@ -105,6 +119,7 @@ def plan_of(warehouse: Warehouse, row: CollectionRow) -> CollectionPlan:
         row.d_model,
         row.n_layers,
         row.median_norms or None,
+        row.warnings or [],
     )
 
 

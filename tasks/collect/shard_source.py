@@ -73,14 +73,14 @@ class CollectingSource:
         on_tokens: Callable[[int], None] = lambda n: None,
     ):
         model.check_attention(settings.attention_layers)
-        self.layers, self.d_model, self.n_folds = layers, model.width(settings.site), settings.n_folds
+        self.layers, self.d_model, self.n_folds = layers, model.width(settings.site, layers), settings.n_folds
         self.tokens_run = 0
         self.records: list[dict[str, Any]] = []
         """Of the shards that were yielded: counts by split and by reason, the pilot's median norms, data files."""
         self._models = (model, *replicas)
         self._settings, self._on_tokens = settings, on_tokens
         self._warehouse, self._collection = warehouse, collection
-        self.plan = plan or make_plan(warehouse, collection, model, settings)
+        self.plan = plan or make_plan(warehouse, collection, model, settings, layers)
         self._median_norm = self.plan.median_norm
         self._numbers = range(len(self.plan.sequences)) if shards is None else shards
 
@@ -256,4 +256,5 @@ def facts_of(plan: CollectionPlan, records: Sequence[dict[str, Any]], settings: 
         "n_layers": plan.n_layers,
         "median_norm": list(norms.values()),
         "fewer_tokens_than_dimensions": kept["train"] < plan.d_model,
+        "warnings": plan.warnings,
     }

@@ -66,6 +66,7 @@ def _collection_stage(
         slug,
         settings=own,
         inputs=[identity.weights_hash, corpus_hash(settings.corpus, settings.text_field)],
+        version=2 if settings.prepend_bos else 1,  # 2: one BOS where the text has its own
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from ato.residuals import ResidualSource, run_pass
 from ato.residuals.memory import FirstTokens
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.text import TokenSequence
+from ato.text.token_texts import TokenTexts
 from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import Progress, say
 from tasks.engine.study import Study
@@ -96,12 +96,12 @@ def compute_components(
     consumers = [SharedEncoding(s.sae, s.layer, [quality[s.key], tokens[s.key]]) for s in scorings]
     pass_over(scorings, source, consumers, settings.n_tokens, "tokens")
     with Progress("features", sum(s.sae.d_sae for s in scorings), "features", "logit lens") as progress:
+        unembedding = model.parts.unembedding()
         for s in scorings:
             s.components = quality[s.key].result()
             if s.sae.d_in == model.d_model:
-                head: Any = model.parts.head.weight
                 vocabulary = min(model.vocabulary_size, len(model.tokenizer))
-                s.lens = logit_lens(s.sae.W_dec, head, settings.n_lens_tokens, vocabulary)
+                s.lens = logit_lens(s.sae.W_dec, unembedding, settings.n_lens_tokens, vocabulary)
             progress.advance(s.sae.d_sae)
             s.pre_score = composite(s.normalised(), PRE_WEIGHTS)
             s.candidates = best_features(s.pre_score, settings.candidate_percent)
@@ -170,7 +170,7 @@ def pass_over(scorings: list[Scoring], source: ResidualSource, consumers: list[A
         )
 
 
-def score_columns(s: Scoring, texts: "TokenTexts") -> dict[str, Any]:
+def score_columns(s: Scoring, texts: TokenTexts) -> dict[str, Any]:
     """Columns of ``feature_scores`` beside the keys; NULL where a feature has no value."""
     c, n = s.components, s.sae.d_sae
     selected, candidate = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
@@ -207,7 +207,7 @@ def _effect_columns(effects: AblationEffects | None, n: int) -> dict[str, Any]:
     return {**scores, "n_ablated": counts[0], "n_ablated_documents": counts[1]}
 
 
-def _lens_columns(lens: LogitLens | None, n: int, texts: "TokenTexts") -> dict[str, Any]:
+def _lens_columns(lens: LogitLens | None, n: int, texts: TokenTexts) -> dict[str, Any]:
     if lens is None:
         lists = ("top_tokens", "top_logits", "bottom_tokens", "bottom_logits")
         return {"focus_z": [None] * n, "focus_entropy": [None] * n} | {name: [[]] * n for name in lists}
@@ -221,7 +221,7 @@ def _lens_columns(lens: LogitLens | None, n: int, texts: "TokenTexts") -> dict[s
     }
 
 
-def example_columns(s: Scoring, sequences: Mapping[int, TokenSequence], texts: "TokenTexts") -> dict[str, Any]:
+def example_columns(s: Scoring, sequences: Mapping[int, TokenSequence], texts: TokenTexts) -> dict[str, Any]:
     """Columns of ``feature_examples`` beside the keys."""
     e, w = s.examples, s.windows
     return {
@@ -238,19 +238,6 @@ def example_columns(s: Scoring, sequences: Mapping[int, TokenSequence], texts: "
         ],
         "activations": w.result(),
     }
-
-
-class TokenTexts:
-    """Tokens decoded one by one, each once."""
-
-    def __init__(self, tokenizer: Any):
-        self._text = lru_cache(maxsize=None)(
-            lambda token: tokenizer.decode([token], clean_up_tokenization_spaces=False)
-        )
-
-    def of(self, token_ids: np.ndarray) -> list[str]:
-        """The text of each token."""
-        return [self._text(int(token)) for token in token_ids]
 
 
 def announce(s: Scoring, texts: TokenTexts) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from ato.features.stats import ActivationStatistics, FeatureStats
 from ato.residuals import run_pass
+from ato.text.token_texts import TokenTexts
 from tasks.collect.sources import residual_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
@@ -14,7 +15,6 @@ from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
 from tasks.features.scoring import (
     Scoring,
-    TokenTexts,
     ablate,
     announce,
     collect_examples,
@@ -135,7 +135,7 @@ def _statistics_stage(study: Study, sae_key: str) -> Stage:
 
 def _scoring_stage(study: Study, sae_key: str, settings: FeatureSettings) -> Stage:
     own = settings.model_dump(exclude={"score"}) | study.bootstrap_settings
-    return study.stage("feature_scores", f"scores-{sae_key[:-9]}", settings=own, inputs=[sae_key])
+    return study.stage("feature_scores", f"scores-{sae_key[:-9]}", settings=own, inputs=[sae_key], version=2)
 
 
 def _columns(result: ActivationStatistics, collection: str, row: SAERow) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from ato.text.display import visible
+from ato.text.token_texts import whole_characters
 from tasks.report.panels import Panel, Rows, Scope, absent, number, with_interval
 
 EXAMPLES = 3
@@ -84,9 +85,11 @@ def _card(rows: Rows) -> str:
 
 def _window(row: dict[str, Any]) -> str:
     largest = max(row["activations"], default=0.0) or 1.0
+    pieces = whole_characters(row["tokens"])
+    values = [max(row["activations"][i] for i in own) for _, own in pieces]
     spans = "".join(
-        f'<span style="background:rgba(230,159,0,{max(0.0, value) / largest:.2f})" title="{value:.3f}">{_shown(token)}</span>'
-        for token, value in zip(row["tokens"], row["activations"])
+        f'<span style="background:rgba(230,159,0,{max(0.0, value) / largest:.2f})" title="{value:.3f}">{_shown(text)}</span>'
+        for (text, _), value in zip(pieces, values)
     )
     where = f"sequence {row['sequence_id']}, position {row['position']}: activation {row['activation']:.3f}"
     return f'<p class="window" title="{where}">{spans}</p>'

@@ -80,6 +80,7 @@ def _flags(scope: Scope, c: dict[str, Any], saes: Rows) -> str:
     flags = [f"{checks['n']:,} quality checks, {checks['failed']:,} failed"]
     if c["fewer_tokens_than_dimensions"]:
         flags.append("fewer train tokens than dimensions: in-sample numbers are uninformative")
+    flags += c["warnings"] or []
     if edge["few"]:
         flags.append(f"{edge['few']:,} of {edge['n']:,} operators have fewer than 10 train tokens per dimension")
     if edge["at_edge"]:

@@ -77,6 +77,7 @@ def collection_row(d_model, layers):
         "split_seed": 0,
         "n_folds": N_FOLDS,
         "fewer_tokens_than_dimensions": False,
+        "warnings": [],
         "settings": "{}",
         "created_at": NOW,
     }

@@ -33,6 +33,8 @@ class CollectionRow:
     median_norm: list[float]
     n_folds: int
     settings: str
+    warnings: list[str] | None
+    """NULL of collections of earlier versions."""
 
     @property
     def median_norms(self) -> dict[int, float]:

@@ -45,6 +45,12 @@ TABLES = (
             Column("split_seed", int64, "seed of the document hash that assigns splits"),
             Column("n_folds", int32, "cross-validation folds within the train split", minimum=2),
             Column("fewer_tokens_than_dimensions", boolean, "true if the train split has fewer kept tokens than d_model"),
+            Column(
+                "warnings",
+                pa.list_(string),
+                "what else a reader of its numbers should know: that the model needs a BOS token which the text lacks",
+                nullable=True,
+            ),
             Column("settings", string, "settings of the collection (JSON)"),
             Column("created_at", timestamp, "time of completion", volatile=True),
         ),

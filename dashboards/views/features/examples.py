@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from ato.text.display import visible
+from ato.text.token_texts import whole_characters
 from dashboards.ui.navigation import link
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -81,14 +82,15 @@ def coloured(tokens: Sequence[str], activations: Sequence[float], largest: float
     """A window of text as HTML.
 
     Args:
-        tokens: the window; escaped here.
+        tokens: the window; escaped here. Those that share a character are shown as it, with their largest activation.
         activations: of the feature, one for each token; 0 has no colour.
         largest: activation that gets the deepest colour.
         centre: index of the underlined token.
     """
     spans = []
-    for place, (token, activation) in enumerate(zip(tokens, activations)):
-        style = "text-decoration:underline;text-underline-offset:3px;" if place == centre else ""
+    for token, own in whole_characters(tokens):
+        activation = max(activations[place] for place in own)
+        style = "text-decoration:underline;text-underline-offset:3px;" if centre in own else ""
         if activation > 0:
             opacity = WEAKEST + (STRONGEST - WEAKEST) * min(activation / largest, 1)
             text = html.escape(visible(token.translate(WHITESPACE)))

@@ -16,7 +16,7 @@ LARGEST = 12
 
 
 COLLECTION = """select c.model, c.dtype, c.corpus, c.site, c.layers, c.n_layers, c.d_model, o.n_documents, o.n_tokens, o.n_kept,
-    o.n_saes, o.n_pairs, o.n_operators, o.fewer_tokens_than_dimensions, r.finished_at
+    o.n_saes, o.n_pairs, o.n_operators, o.fewer_tokens_than_dimensions, c.warnings, r.finished_at
 from collections as c
 inner join collection_overview as o using (collection)
 left join (
@@ -57,6 +57,8 @@ def _numbers(rows: pl.DataFrame) -> None:
             st.metric(label, f"{row[name]:,}", width="content")
     if row["fewer_tokens_than_dimensions"]:
         st.warning("The train split has fewer kept tokens than d_model: maps fit it exactly.")
+    for warning in row["warnings"] or []:
+        st.warning(warning)
 
 
 TOKENS = """with parts as (

@@ -42,12 +42,12 @@ def test_an_encoder_decoder_model_is_refused(tmp_path):
 
 
 def test_an_unsupported_family_is_refused_with_the_supported_ones(tmp_path):
-    from transformers import MambaConfig, MambaForCausalLM
+    from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
-    config = MambaConfig(vocab_size=264, hidden_size=16, state_size=4, num_hidden_layers=1)
-    MambaForCausalLM(config).save_pretrained(tmp_path)
+    config = OpenAIGPTConfig(vocab_size=264, n_embd=16, n_layer=1, n_head=2)
+    OpenAIGPTLMHeadModel(config).save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"unsupported model type mamba.*gpt2, gpt_neox, llama"):
+    with pytest.raises(ModelError, match=r"unsupported model type openai-gpt.*gpt2, gpt_neox, llama"):
         load(tmp_path)
 
 
@@ -58,13 +58,15 @@ def test_a_model_with_code_of_its_own_is_refused_unless_trusted(copy):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_family_takes_the_layout_that_fits_inside_its_blocks(folder, tmp_path):
+def test_an_unknown_family_takes_the_parts_that_add_up(folder, tmp_path):
     for path, expected in ((folder, "self_attn"), (save_tiny_model(tmp_path, "gemma2"), "post_attention_layernorm")):
-        module = load_model(path, device="cpu", dtype="float32").module
-        module.config.model_type = "never_heard_of"
-        layout = find_parts(module).layout
-        assert isinstance(layout, Layout)
-        assert layout.attn_out == expected
+        model = load(path)
+        model.module.config.model_type = "never_heard_of"
+        model.parts = find_parts(model.module)
+        assert (model.parts.known, model.parts.cache) == (False, False)
+        model.check_site("attn_out", range(4))
+        assert isinstance(model.parts.layout, Layout)
+        assert model.parts.layout.attn_out == expected
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -86,7 +88,7 @@ def test_every_family_is_taken_apart_by_its_own_layout(family, tmp_path):
 def test_a_part_that_a_block_lacks_is_named(folder):
     parts = find_parts(load(folder).module)
     parts.blocks[1] = torch.nn.Linear(32, 32)
-    with pytest.raises(ModelError, match=r"projection of block 1, Linear\).*use a model of type gpt2"):
+    with pytest.raises(ModelError, match=r"projection of block 1, Linear\).*use the site resid_post"):
         parts.submodule(1, "projection")
 
 

@@ -65,3 +65,13 @@ def test_a_tokenizer_larger_than_the_model_is_refused(copy):
 def test_loading_prints_nothing(folder, capfd):
     load(folder)
     assert capfd.readouterr() == ("", "")
+
+
+def test_weights_that_are_missing_are_named_and_never_random(copy):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    del weights["model.layers.2.mlp.down_proj.weight"]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 weights are missing, model.layers.2.mlp.down_proj.weight among them"):
+        load(copy)

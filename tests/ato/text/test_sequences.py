@@ -140,3 +140,23 @@ def test_contradicting_lengths_and_a_missing_bos_are_refused():
     options = dict(seq_len=8, n_tokens=None, max_sequences_per_document=None, min_len=1, split_seed=0, n_folds=2)
     with pytest.raises(SettingsError, match="no BOS"):
         list(make_sequences([], bare, **options, prepend_bos=True))
+
+
+@pytest.mark.parametrize("written", ["", "<bos>", "<bos><bos>"])
+def test_a_text_that_already_begins_with_bos_has_one_where_one_is_asked_for(written):
+    (plain,) = sequences([document("hello world")], prepend_bos=True)
+    (found,) = sequences([document(written + "hello world")], prepend_bos=True)
+    assert found.token_ids.tolist() == plain.token_ids.tolist() == [1, *TOKENIZER("hello world")["input_ids"]]
+    assert (found.start, found.text) == (0, "hello world")
+
+
+def test_later_windows_of_a_text_with_bos_have_their_own_and_overlap_nothing():
+    found = sequences([document("<bos>" + "abcdefgh" * 6)], prepend_bos=True)
+    plain = sequences([document("abcdefgh" * 6)], prepend_bos=True)
+    assert [(s.start, s.token_ids.tolist()) for s in found] == [(s.start, s.token_ids.tolist()) for s in plain]
+    assert all(s.token_ids.tolist().count(1) == 1 for s in found)
+
+
+def test_a_bos_in_the_text_stays_as_it_is_where_none_is_asked_for():
+    (found,) = sequences([document("<bos>hello")])
+    assert found.token_ids.tolist() == [1, *TOKENIZER("hello")["input_ids"]]

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ato.errors import LayerError, SettingsError
-from ato.models import LanguageModel, load_model
+from ato.models import LanguageModel, bos, load_model
 from ato.numerics.bootstrap import Bootstrap
 from ato.residuals import ResidualBlock, run_pass
 from ato.text import TokenSequence
-from tasks.collect.plan import shards_by_split
+from tasks.collect.plan import CollectionPlan, shards_by_split
 from tasks.collect.shard_source import CollectingSource, facts_of, files_of
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import model_replicas
@@ -247,3 +247,20 @@ def test_attention_without_eager_stops_a_collection_before_it_writes_anything(tm
     assert not list(tmp_path.iterdir())
     with pytest.raises(LayerError, match=r"the model has no layers \[9\]"):
         collecting(Warehouse(tmp_path), model, settings(folder, attention_layers=[9]))
+
+
+def test_a_model_that_needs_bos_is_warned_of_once_and_the_warning_is_kept(folder, model, tmp_path, monkeypatch, capsys):
+    plain, warehouse = bos.bos_effect, Warehouse(tmp_path)
+    monkeypatch.setattr(bos, "bos_effect", lambda *args: replace(plain(*args), by_default=True))
+    source = collecting(warehouse, model, settings(folder))
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("prepend_bos is off") == 1
+    (warning,) = source.plan.warnings
+    assert "loss" in warning
+    for _ in source.blocks():
+        pass
+    assert facts_of(source.plan, source.records, settings(folder))["warnings"] == [warning]
+    source.plan.save(warehouse, "c")
+    assert CollectionPlan.load(warehouse, "c").warnings == [warning]
+    assert complete(source, model, settings(folder))["warnings"] == [warning]
+    assert collecting(warehouse, model, settings(folder, prepend_bos=True)).plan.warnings == []

@@ -30,8 +30,8 @@ sae_weights pretrained-l03-00590bf9
 saes pretrained-l03-3fbd93d4
 features features-topk-l02-24-6da9663b
 features features-pretrained-l03-89ea4e85
-feature_scores scores-topk-l02-24-9390f1f7
-feature_scores scores-pretrained-l03-0f301937
+feature_scores scores-topk-l02-24-8d0ebc36
+feature_scores scores-pretrained-l03-baed4827
 explain explain-topk-l02-24-c7bc1354
 explain explain-pretrained-l03-eee52fa2
 operators l00-k01-9d35abec

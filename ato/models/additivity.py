@@ -1,0 +1,143 @@
+"""The check of a site on its first use: what attention and MLP are said to add is what blocks add.
+
+A block must leave behind ``block_scale * (in + attn_out + mlp_out + beside)``, see ``ato.models.layouts``, up to the rounding
+of these additions, at every number of the stream. ``attn_z`` must be what the attention's output projection makes its
+output of. A family whose parts do not add up is refused for these sites, never read wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ato.errors import ModelError
+from ato.models.families import ModelParts, guessed_layouts
+from ato.models.forward import stream_of
+from ato.models.self_check import prompt_ids
+
+if TYPE_CHECKING:
+    from ato.models.language_model import LanguageModel
+
+_ROUNDINGS = 2
+"""Units in the last place of each term that a sum may differ by: twice what rounding can do."""
+_CURE = "use the site resid_post, or a model of a family in docs/models.md"
+
+
+@dataclass
+class _Seen:
+    """Values [1, t, d] of one pass at one block."""
+
+    entered: Tensor | None = None
+    left: Tensor | None = None
+    given: dict[str, Tensor] = field(default_factory=dict)
+    """Name of a part -> its output."""
+
+
+def checked_parts(model: LanguageModel, site: str, layers: Collection[int]) -> ModelParts:
+    """The model's parts, after the check that the site is read correctly at these layers.
+
+    Of a family that is not in the register, the first layout by common names that passes is in them.
+
+    Raises:
+        ModelError: a block lacks the site, or its parts do not add up.
+    """
+    parts, wanted = model.parts, sorted(layers)
+    layout = parts.layout
+    part = "projection" if site == "attn_z" else site
+    if layout is None or not getattr(layout, part):
+        kind = type(parts.blocks[0]).__name__
+        problem = f"only resid_post is read in blocks of the kind {kind}"
+        raise ModelError(problem, where=model.identity.model, cure="use the site resid_post")
+    guesses = [] if parts.known else [replace(parts, layout=guess) for guess in guessed_layouts(parts)]
+    problems = []
+    for candidate in [parts, *(guess for guess in guesses if getattr(guess.layout, part))]:
+        problem = _problem(model, candidate, site, wanted)
+        if problem is None:
+            return candidate
+        problems.append(problem)
+    raise ModelError(f"self-check failed: {problems[0]}", where=model.identity.model, cure=_CURE)
+
+
+def _problem(model: LanguageModel, parts: ModelParts, site: str, layers: list[int]) -> str | None:
+    """What is wrong with a site at some layers, as words; None if nothing is."""
+    assert parts.layout is not None
+    names = ("projection", "attention", "attn_out") if site == "attn_z" else (site, *({"attn_out", "mlp_out"} - {site}))
+    seen = {layer: _Seen() for layer in layers}
+    ids = torch.tensor([prompt_ids(model)], device=model.device)
+    with _watched(parts, seen, names):
+        model.forward(ids, None, stop=layers[-1])
+    for layer in layers:
+        block = seen[layer]
+        needed = names[:1] if site == "attn_z" else names
+        if missing := [name for name in needed if name not in block.given]:
+            return f"{missing[0]} of block {layer} is never run on its own"
+        problem = _attention_problem(parts, layer, block) if site == "attn_z" else _sum_problem(parts, layer, block)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _sum_problem(parts: ModelParts, layer: int, seen: _Seen) -> str | None:
+    layout = parts.layout
+    assert layout is not None
+    assert seen.entered is not None
+    assert seen.left is not None
+    times = parts.multiplier(layer)
+    added = [seen.given[name].double() * times for name in ("attn_out", "mlp_out")]
+    terms = [
+        seen.entered.double(),
+        *added,
+        *(seen.given[path].double() for path in layout.beside if path in seen.given),
+    ]
+    scale = float(getattr(parts.blocks[layer], layout.block_scale)) if layout.block_scale else 1.0
+    left = seen.left.double()
+    error = (left - scale * torch.stack(terms).sum(0)).abs()
+    size = left.abs() + abs(scale) * torch.stack(terms).abs().sum(0)
+    if bool((error <= _ROUNDINGS * torch.finfo(seen.left.dtype).eps * size).all()):
+        return None
+    relative = float(error.norm() / (abs(scale) * torch.stack(added).sum(0)).norm().clamp_min(1e-300))
+    return (
+        f"what attention ({layout.attn_out}) and MLP ({layout.mlp_out}) of block {layer} give does not add up to what the "
+        f"block adds: off by {relative:.2g} of it"
+    )
+
+
+def _attention_problem(parts: ModelParts, layer: int, seen: _Seen) -> str | None:
+    """The projection must give what attention returns, or what is added to the stream."""
+    made = seen.given["projection"]
+    if any(name in seen.given and torch.equal(made, seen.given[name]) for name in ("attention", "attn_out")):
+        return None
+    return f"the output projection of attention in block {layer} does not give its output"
+
+
+@contextmanager
+def _watched(parts: ModelParts, seen: dict[int, _Seen], names: tuple[str, ...]) -> Iterator[None]:
+    """Within it, passes note what enters and leaves blocks and what parts of them give."""
+    assert parts.layout is not None
+    with ExitStack() as undo:
+        for layer, block in seen.items():
+            module = parts.blocks[layer]
+
+            def entered(_: nn.Module, args: tuple, kwargs: dict, block: _Seen = block) -> None:
+                block.entered = (args[0] if args else kwargs["hidden_states"]).clone()
+
+            def left(_: nn.Module, args: object, output: object, block: _Seen = block) -> None:
+                block.left = stream_of(output).clone()
+
+            undo.callback(module.register_forward_pre_hook(entered, with_kwargs=True).remove)
+            undo.callback(module.register_forward_hook(left).remove)
+            own = {name: parts.submodule(layer, name) for name in names if name == names[0] or parts.has(layer, name)}
+            own |= {path: part for path in parts.layout.beside if (part := getattr(module, path, None)) is not None}
+            for name, part in own.items():
+
+                def gave(_: nn.Module, args: object, output: object, name: str = name, block: _Seen = block) -> None:
+                    value = stream_of(output)
+                    block.given[name] = value.reshape(1, -1, value.shape[-1]).clone()
+
+                undo.callback(part.register_forward_hook(gave).remove)
+        yield

@@ -1,0 +1,107 @@
+"""Tokens as text that tells them apart: bytes of a character that several tokens share are shown as ``<0xE6>``.
+
+A tokenizer that works on bytes splits rare characters; decoded alone, each part of one would be U+FFFD, and hundreds of
+different tokens would look the same. ``whole_characters`` puts the parts of a window together again.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+_REPLACEMENT = "\ufffd"
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_LONGEST = 4
+"""Bytes of the longest character in UTF-8, and so tokens that can share one."""
+
+
+class TokenTexts:
+    """The text of each token of a tokenizer, decoded once.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any):
+        self._text = lru_cache(maxsize=None)(lambda token: token_text(tokenizer, token))
+
+    def of(self, token_ids: np.ndarray) -> list[str]:
+        """The text of each token."""
+        return [self._text(int(token)) for token in token_ids]
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """The text of one token; bytes that are no whole character in it are shown as ``<0xE6>``.
+
+    Where the tokenizer does not say which bytes a token has, its own name of the token is shown instead.
+    """
+    text: str = tokenizer.decode([token], clean_up_tokenization_spaces=False)
+    if _REPLACEMENT not in text:
+        return text
+    name = tokenizer.convert_ids_to_tokens(token)
+    if not isinstance(name, str) or name == text:
+        return text
+    known = _bytes_of(name)
+    return name if known is None else _shown(known)
+
+
+def whole_characters(tokens: Sequence[str]) -> list[tuple[str, range]]:
+    """A window's text in pieces, each with the tokens that it is of: several only where they share a character.
+
+    Args:
+        tokens: texts of consecutive tokens, as ``token_text`` gives them.
+    """
+    pieces: list[tuple[str, range]] = []
+    at = 0
+    while at < len(tokens):
+        stop = at + 1
+        if _BYTE.search(tokens[at]):
+            # As far as the bytes make up characters; without such an end the token stays what it is.
+            ends = range(at + 1, min(at + _LONGEST, len(tokens)) + 1)
+            stop = next((end for end in ends if _joined(tokens[at:end]) is not None), stop)
+        text = _joined(tokens[at:stop])
+        pieces.append((tokens[at] if text is None else text, range(at, stop)))
+        at = stop
+    return pieces
+
+
+def window_text(tokens: Sequence[str]) -> str:
+    """The text of a window as a whole; only what its edges cut off is shown as bytes."""
+    return "".join(text for text, _ in whole_characters(tokens))
+
+
+def _joined(tokens: Sequence[str]) -> str | None:
+    """Texts of tokens as one, whose bytes must make up characters; None if they do not."""
+    parts = [part for token in tokens for part in re.split(r"(<0x[0-9A-F]{2}>)", token)]
+    raw = b"".join(bytes.fromhex(byte[1]) if (byte := _BYTE.fullmatch(part)) else part.encode() for part in parts)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _bytes_of(name: str) -> bytes | None:
+    """Bytes of a token by its name in the vocabulary: ``<0xE6>``, or GPT-2's letters for bytes; None if it is neither."""
+    if byte := _BYTE.fullmatch(name):
+        return bytes.fromhex(byte[1])
+    letters = _letters()
+    return bytes(letters[c] for c in name) if all(c in letters for c in name) else None
+
+
+@lru_cache(maxsize=1)
+def _letters() -> dict[str, int]:
+    """Letter -> byte of byte-level BPE: printable bytes stand for themselves, the others for 256, 257 ... in order.
+
+    Source: ``bytes_to_unicode`` of openai/gpt-2, encoder.py.
+    """
+    own = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in own]
+    return {chr(byte): byte for byte in own} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+def _shown(raw: bytes) -> str:
+    """Bytes as text, those that are no character as ``<0xE6>``."""
+    text = raw.decode("utf-8", errors="surrogateescape")
+    return "".join(f"<0x{ord(c) - 0xDC00:02X}>" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
