@@ -12,6 +12,8 @@ from ato.io.hub import ACCEPT_LICENCE, ask_hub
 
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
 """Files of a hub repository that a model is loaded from. Pickled weights are not among them."""
+_CHAT_TEMPLATES = ("*.jinja",)
+"""Fetched too. They change no residual of a text, so they are no part of a model's identity."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
 
 
@@ -106,7 +108,9 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
 
     def snapshot(local_only: bool) -> ModelFiles:
         folder = Path(
-            snapshot_download(name, revision=revision, local_files_only=local_only, allow_patterns=list(_PATTERNS))
+            snapshot_download(
+                name, revision=revision, local_files_only=local_only, allow_patterns=[*_PATTERNS, *_CHAT_TEMPLATES]
+            )
         )
         return _checked(ModelFiles(name, folder, revision=folder.name))
 

@@ -3,14 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ato.models.chat import conversation_text
 from ato.text import TokenSequence
 from ato.text.sequences import check_folds, make_sequences
+from tasks.collect.reading import field_reader
+from tasks.engine.progress import say
 from tasks.settings import CollectSettings
 from warehouse.catalog.lookups import CollectionRow
 from warehouse.datasets.corpora import read_documents
+from warehouse.datasets.corpus_files import corpus_files, is_hub, unread_line
 from warehouse.datasets.sequences import write_sequences
 from warehouse.storage.manifests import manifest
 from warehouse.storage.warehouse import FileRecord, Warehouse
@@ -32,6 +37,8 @@ class CollectionPlan:
     n_layers: int
     median_norm: dict[int, float] | None = None
     """Layer -> median norm in the pilot; None before it was run, or where norms leave out no token."""
+    unread_files: list[str] = field(default_factory=list)
+    """Files of the corpus that no reader knows."""
 
     def save(self, warehouse: Warehouse, collection: str) -> None:
         """Publish the plan for the processes that share the work."""
@@ -71,8 +78,12 @@ def make_plan(
         DiskFullError: no space left.
     """
     s, skipped = settings, Counter[str]()
+    unread = [] if is_hub(s.corpus) else [str(file) for file in corpus_files(s.corpus).unread]
+    if unread:
+        say("collect", unread_line(unread))
+    reader = field_reader(s, partial(conversation_text, model.tokenizer, model.identity.model))
     sequences = make_sequences(
-        read_documents(s.corpus, s.text_field),
+        read_documents(s.corpus, reader, skipped),
         model.tokenizer,
         seq_len=s.seq_len,
         n_tokens=s.n_tokens,
@@ -90,8 +101,11 @@ def make_plan(
             files.append(write_sequences(warehouse, collection, number, shard))
             yield from shard
 
-    documents = check_folds(written(), s.n_folds)
-    return CollectionPlan(files, sum(documents.values()), dict(skipped), model.width(s.site), model.n_layers)
+    documents = check_folds(written(), s.n_folds, s.split_seed, skipped)
+    left_out = dict(skipped)
+    return CollectionPlan(
+        files, sum(documents.values()), left_out, model.width(s.site), model.n_layers, unread_files=unread
+    )
 
 
 def plan_of(warehouse: Warehouse, row: CollectionRow) -> CollectionPlan:

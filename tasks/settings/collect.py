@@ -13,10 +13,22 @@ Site = Annotated[str, OneOf(SITES)]
 class CollectSettings(StageSettings):
     """Collection of residuals: corpus, sequences, layers and excluded tokens."""
 
-    corpus: str = Field(
-        "sotu", description="Corpus: sotu, a .txt, .jsonl or .parquet file, a folder, or hub:dataset:config:split"
+    corpus: str | Annotated[list[str], Field(min_length=1)] = Field(
+        "sotu",
+        description="Corpus: sotu, a file, a folder, a pattern such as texts/**/*.md, a list of these, "
+        "or hub:dataset:config:split",
     )
-    text_field: str = Field("text", description="Name of the text field in JSON lines, Parquet and hub corpora")
+    text_field: str = Field(
+        "text",
+        min_length=1,
+        description="Name of the field with the text, or with a conversation, in JSON, CSV, Parquet and hub corpora; a.b is "
+        "field b within a",
+    )
+    one_document_per_line: bool = Field(
+        False,
+        description="Each line of a .txt or .md file is a document; if false, each file",
+        exclude_if=lambda value: not value,  # collections made before there was this setting keep their keys
+    )
     n_tokens: int = Field(220_000, ge=1, description="Number of tokens to run through the model")
     seq_len: int = Field(128, ge=2, description="Maximum sequence length, in tokens")
     min_len: int = Field(16, ge=2, description="Minimum sequence length, in tokens; shorter sequences are dropped")
