@@ -80,10 +80,16 @@ def locate(spec: str | Path, revision: str | None = None) -> ModelFiles:
         return ModelFiles(name, path.resolve().parent, gguf=path.name)
     if path.is_dir():
         return _checked(ModelFiles(name, path.resolve()))
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+    if not is_hub_id(name):
         cure = f"use {embedded.MODEL_NAME}, a .gguf file, a folder or a hub id such as openai-community/gpt2"
         raise ModelError("model not found", where=name, cure=cure)
     return _from_hub(name, revision)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name looks like that of a model on the hub: ``owner/model``, or ``model``; a folder may look so too."""
+    known = name == embedded.MODEL_NAME or name.lower().endswith(".gguf")
+    return not known and re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) is not None
 
 
 def _checked(files: ModelFiles) -> ModelFiles:

@@ -80,7 +80,7 @@ def _collect(stage: Stage, work: CollectWork, parts: int) -> None:
     with checked_together() if parts == 1 else nullcontext():
         with stage:
             with phase("collect", "looking through the text"):
-                check_text(model, settings)
+                check_text(model, settings, work.operators)
             made = collect_shards(work) if parts == 1 else share_shards(work, parts)
             stage.add(*files_of(made.plan, made.records))
             facts = facts_of(made.plan, made.records, settings)

@@ -5,15 +5,16 @@ from typing import Annotated
 from pydantic import Field
 
 from ato.models.sites import SITES
-from tasks.settings.base import OneOf, StageSettings
+from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 
+Path = Annotated[str, Field(min_length=1)]
 Site = Annotated[str, OneOf(SITES)]
 
 
 class CollectSettings(StageSettings):
     """Collection of residuals: corpus, sequences, layers and excluded tokens."""
 
-    corpus: str | Annotated[list[str], Field(min_length=1)] = Field(
+    corpus: Path | Annotated[list[Path], Field(min_length=1)] = Field(
         "sotu",
         description="Corpus: sotu, a file, a folder, a pattern such as texts/**/*.md, a list of these, "
         "or hub:dataset:config:split",
@@ -35,14 +36,16 @@ class CollectSettings(StageSettings):
     max_sequences_per_document: int | None = Field(
         7, ge=1, description="Maximum number of sequences per document, evenly spaced"
     )
-    layers: list[int] | None = Field(None, description="Layers to read; default: those that layer pairs and SAEs need")
+    layers: Annotated[list[LayerNumber], Field(min_length=1)] | None = Field(
+        None, description="Layers to read; default: those that layer pairs and SAEs need"
+    )
     site: Site = Field("resid_post", description="Where in each block to read residuals")
-    attention_layers: list[int] = Field(
+    attention_layers: Annotated[list[LayerNumber], Distinct] = Field(
         [], description="Blocks whose attention is stored for the position policy attended; needs model.attention=eager"
     )
     attention_top_k: int = Field(4, ge=1, description="Number of attended positions stored per token")
     n_folds: int = Field(5, ge=2, description="Number of cross-validation folds within the train split")
-    split_seed: int = Field(0, description="Seed of the document hash that assigns splits and folds")
+    split_seed: Seed = Field(0, description="Seed of the document hash that assigns splits and folds")
     skip_special: bool = Field(True, description="Exclude special tokens from statistics")
     skip_first: bool = Field(
         True, description="Exclude position 0 from statistics (attention sink with massive activations)"

@@ -53,6 +53,14 @@ def read_documents(
         yield from sorted(members, key=lambda d: (d.document_id, d.name))
 
 
+def check_corpus(corpus: Corpus) -> None:
+    """Raise CorpusError if there are no such files, or a hub dataset is not named as one is; reads nothing."""
+    if is_hub(corpus):
+        _hub_parts(corpus_label(corpus))
+    else:
+        corpus_files(corpus)
+
+
 def corpus_hash(corpus: Corpus, text_field: str | FieldReader = "text") -> str:
     """Identity of the corpus: SHA-256 over its sorted document hashes, first 16 hex digits.
 

@@ -153,9 +153,9 @@ def test_files_that_no_reader_knows_are_counted_and_named(tmp_path):
     assert line == (
         "5 files of the corpus are not read (2 .pdf, 1 .gz, 1 .txt, 1 without ending): Makefile, b.pdf and 3 more"
     )
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "a.pdf").write_text("x")
     with pytest.raises(CorpusError, match=r"no documents in the folder: \.pdf cannot be read"):
-        (tmp_path / "only").mkdir()
-        (tmp_path / "only" / "a.pdf").write_text("x")
         texts_of(str(tmp_path / "only"))
 
 
@@ -270,7 +270,7 @@ def test_nulls_are_counted_once_in_a_corpus_that_is_read_in_several_passes(tmp_p
 
 
 def test_each_line_of_a_text_may_be_a_document(tmp_path):
-    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + "one\r\n\n  \ntwo words\nthree".encode())
+    (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"one\r\n\n  \ntwo words\nthree")
     assert texts_of(str(tmp_path / "a.txt"), lines=True) == ["one", "three", "two words"]
     names = {d.text: d.name for d in read_documents(str(tmp_path / "a.txt"), FieldReader(lines=True))}
     assert names["two words"] == "a.txt, line 4"
