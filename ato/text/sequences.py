@@ -12,6 +12,8 @@ from ato.text.documents import Document
 from ato.text.splits import assign_split, group_names
 
 _BATCH_DOCUMENTS = 8
+MOST_GROUPS = 12
+"""Of more groups a message names the empty ones only."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def check_folds(
     found = Counter(documents.values())
     counts = {name: found[i] for i, name in enumerate(group_names(n_folds))}
     if 0 in counts.values():
-        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        shown = {name: count for name, count in counts.items() if count == 0 or len(counts) <= MOST_GROUPS}
+        listed = ", ".join(f"{name} {count}" for name, count in shown.items())
         left_out = ", ".join(f"{n:,} {reason}" for reason, n in sorted((skipped or {}).items()))
         raise CorpusError(
             f"{len(documents)} documents are too few for {n_folds} folds, val and test",

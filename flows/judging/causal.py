@@ -11,7 +11,9 @@ from flows.settings import Settings
 
 def judge_evaluate(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     """SAEs that no operator leads to."""
-    ends = {target for _, target in settings.operators.pairs}
+    ends = {target for _, target in settings.operators.pairs if shape is None or target < shape.n_layers}
+    if not ends:
+        return  # the layers themselves are wrong
     if idle := [layer for layer in sae_layers(settings) if layer not in ends]:
         missing = sorted(
             {layer - source for layer in idle for source in settings.operators.source_layers if layer > source}

@@ -54,7 +54,7 @@ def _corpus(settings: Settings) -> Iterator[Fault]:
         check_corpus(settings.collect.corpus)
     except AtoError as error:
         # A missing package of the embedded corpus is no fault of the settings, but stops the run just as well.
-        named = "" if str(error.where) in str(settings.collect.corpus) else f" ({error.where})"
+        named = "" if error.where == settings.collect.corpus else f" ({error.where})"
         yield Fault("collect.corpus", settings.collect.corpus, f"{error.what}{named}", error.cure or "check the path")
 
 

@@ -19,9 +19,12 @@ def beyond_model(setting: str, value: Any, layers: Iterable[int], shape: ModelSh
         yield Fault(setting, value, f"the model has no layers {_listed(wrong)}", works)
 
 
-def not_collected(setting: str, value: Any, layers: Iterable[int], settings: Settings) -> Iterator[Fault]:
-    """A fault if the settings collect other layers than these."""
-    if settings.collect.layers is None:
+def not_collected(
+    setting: str, value: Any, layers: Iterable[int], settings: Settings, shape: ModelShape | None
+) -> Iterator[Fault]:
+    """A fault if the settings collect other layers than these, all of the model."""
+    collected = settings.collect.layers
+    if collected is None or any(True for _ in beyond_model("collect.layers", collected, collected, shape)):
         return
     if missing := sorted(set(layers) - set(settings.layers)):
         every = sorted({*settings.layers, *missing})

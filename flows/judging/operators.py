@@ -39,13 +39,15 @@ def pairs_faults(settings: Settings, shape: ModelShape | None) -> Iterator[Fault
             source, target = too_far[0]
             why = f"{source} + {target - source} is behind the last layer, {last}"
             ends = [leap for leap in o.leaps if all(s + leap <= last for s in o.source_layers)]
-            works = f"use operators.leaps={ends}, " if ends else "use smaller leaps, "
+            room = last - max(s for s in o.source_layers if s <= last)
+            works = f"use operators.leaps={ends or [room]}" if ends or room else "use lower source layers"
             reached = sorted({t for _, t in o.pairs if t <= last})
-            yield Fault("operators.leaps", o.leaps, why, f"{works}or operators.target_layers={reached or [last]}")
+            kept = f", or operators.target_layers={reached}" if reached else ""
+            yield Fault("operators.leaps", o.leaps, why, f"{works}{kept}")
     if unmet := sorted(set(o.target_layers or ()) - {target for _, target in o.pairs}):
         why = f"no source layer plus leap ends at {', '.join(map(str, unmet))}"
         met = sorted({target for _, target in o.pairs})
         yield Fault("operators.target_layers", o.target_layers, why, f"use {met}, or add sources or leaps")
     if not any(True for _ in beyond_model("", None, o.layers, shape)):
-        yield from not_collected("operators.source_layers", o.source_layers, o.layers, settings)
+        yield from not_collected("operators.source_layers", o.source_layers, o.layers, settings, shape)
     yield from policy_faults(settings)

@@ -18,7 +18,7 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     named = {"saes.layers": s.layers, "saes.paths": s.paths, "saes.releases": s.releases}
     for setting, value in named.items():
         wrong = list(beyond_model(setting, value, value, shape))
-        yield from wrong or not_collected(setting, value, value, settings)
+        yield from wrong or not_collected(setting, value, value, settings, shape)
     if both := sorted({*s.paths} & {*s.releases}):
         yield Fault("saes.paths", s.paths, f"layers {both} have a release too", "leave one of the two out")
     for layer, path in s.paths.items():
@@ -50,6 +50,9 @@ def judge_features(settings: Settings, shape: ModelShape | None) -> Iterator[Fau
     f = settings.features
     if not f.score:
         return
+    if shape is not None and f.n_lens_tokens > shape.vocabulary:
+        why = f"the model's vocabulary has {shape.vocabulary:,} tokens"
+        yield Fault("features.n_lens_tokens", f.n_lens_tokens, why, f"use 1 to {shape.vocabulary}")
     if f.top_percent > f.candidate_percent:
         why = f"only the features.candidate_percent={f.candidate_percent:g} that are ablated have a score"
         yield Fault("features.top_percent", f.top_percent, why, f"use at most {f.candidate_percent:g}")
