@@ -5,6 +5,7 @@ import gzip
 import json
 import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ import pytest
 from ato.errors import CorpusError
 from warehouse.datasets import corpora, corpus_texts
 from warehouse.datasets.corpora import corpus_hash, read_documents
-from warehouse.datasets.corpus_files import corpus_files, unread_line
+from warehouse.datasets.corpus_files import corpus_files, formats_table, unread_line
 from warehouse.datasets.corpus_formats import format_of, suffixes
 from warehouse.datasets.corpus_records import FieldReader
 
@@ -68,7 +69,7 @@ def test_every_format_of_records_gives_every_text_as_it_is(tmp_path, ending):
 
 
 @pytest.mark.parametrize("compressed", [".gz", ".zst"])
-@pytest.mark.parametrize("ending", [e for e in suffixes() if format_of(corpora.Path(f"a{e}")).compressible])
+@pytest.mark.parametrize("ending", [e for e in suffixes() if format_of(Path(f"a{e}")).compressible])
 def test_compressed_files_give_what_they_hold_whatever_the_case_of_their_names(tmp_path, ending, compressed):
     if ending in (".txt", ".md"):
         data, expected = TEXTS[1].encode(), [TEXTS[1]]
@@ -331,3 +332,8 @@ def test_existing_corpora_keep_their_hash(tmp_path):
     (tmp_path / "b.jsonl").write_text('{"text": "two"}\n{"text": ""}\n')
     pq.write_table(pa.table({"text": ["three", None]}), tmp_path / "c.parquet")
     assert corpus_hash(str(tmp_path)) == "a3bc000945c951fa"
+
+
+def test_the_page_on_text_lists_the_formats():
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert formats_table() in page, "`python -m warehouse.datasets.corpus_files` prints the table"
