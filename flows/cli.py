@@ -66,10 +66,13 @@ def run(
 
     with phase("start", "loading libraries"):
         from flows.estimates.estimate import print_estimate, show_estimate
+        from flows.judging.judge import judge, judge_text
         from flows.settings import load_settings
 
     settings = load_settings(profile, set_ or [], preset or [])
+    judge(settings, flow)
     if estimate:
+        judge_text(settings, flow)
         print_estimate(settings, flow)
         return
     from flows.commands.show import show_summary
@@ -77,6 +80,7 @@ def run(
 
     complete, collection = complete_result(flow, settings)
     if not complete:
+        judge_text(settings, flow)
         if flow == PIPELINE.name:
             show_estimate(settings)
         collection = run_flow(flow, settings)

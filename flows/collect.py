@@ -5,6 +5,7 @@ from prefect import flow
 from flows.engine.fan_out import fan_out
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.engine.stage_run import conclude, stage_run
+from flows.judging.judge import judge
 from flows.settings import Settings
 from tasks.collect.task import collect_residuals
 
@@ -13,6 +14,7 @@ from tasks.collect.task import collect_residuals
 def collect(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     """Run the model once over the corpus; returns the collection's key."""
     settings = chosen(settings, profile)
+    judge(settings, "collect")
     with stage_run("collect", settings), fan_out(settings) as parts:
         collection = collect_residuals(settings.model, settings.collecting, settings.layers, settings.operators, parts)
     conclude("collect", settings, collection)

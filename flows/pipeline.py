@@ -9,6 +9,7 @@ from flows.engine.fan_out import fan_out
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.engine.inputs import run_stages
 from flows.engine.stage_run import conclude
+from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import STAGES, stages_of
 from tasks.engine.looking import is_looking
@@ -27,6 +28,7 @@ STAGES_DONE = """select stage, count(*) as parts, sum(seconds) as seconds, sum(c
 def pipeline(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     """Collect, train, score, explain, fit, evaluate, intervene, publish and report; returns the collection's key."""
     settings = chosen(settings, profile)
+    judge(settings, "pipeline")
     stages = stages_of("pipeline", settings)
     for stage in STAGES.values():
         if stage not in stages and stage.only is not None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from ato.errors import SettingsError
 from ato.residuals.position_policies import parse_policy
+from flows.judging.faults import LONGEST_VALUE, NOT_SHOWN, Fault, FaultySettings
 from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,
@@ -125,7 +127,7 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise _one_line(error) from None
+        raise _faults(error) from None
 
 
 def profile_values(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -202,18 +204,44 @@ def _size(node: Any, known: dict[int, int | None]) -> int:
     return size
 
 
-def _one_line(error: ValidationError) -> SettingsError:
-    first = error.errors()[0]
-    path = [str(step) for step in first["loc"]]
-    name = ".".join(path)
-    if first["type"] != "extra_forbidden":
-        given = repr(first["input"])[:200]
-        return SettingsError(f"{name} = {given}: {first['msg']}", cure="see `ato run --help`")
+def _faults(error: ValidationError) -> FaultySettings:
+    """All that is wrong with values and names, a line each."""
+    found: dict[str, Fault] = {}
+    for one in error.errors():
+        name, field = _setting(one["loc"])
+        if one["type"] == "extra_forbidden":
+            fault = _unknown(name)
+        else:
+            works = "" if field is None else f"the default is {field.get_default(call_default_factory=True)!r}"
+            reason = one["msg"].removeprefix("Value error, ")
+            fault = Fault(
+                name, one["input"] if field else NOT_SHOWN, reason[:1].lower() + reason[1:], works[:LONGEST_VALUE]
+            )
+        found.setdefault(name, fault)
+    return FaultySettings([*found.values()])
+
+
+def _setting(place: tuple[int | str, ...]) -> tuple[str, FieldInfo | None]:
+    """Name of a setting with the place in its list, and its declaration, from where pydantic has found a mistake."""
     group: Any = Settings
-    for step in path[:-1]:
+    field, names = None, []
+    for step in place:
+        fields = getattr(group, "model_fields", None)
+        if fields is not None:
+            names.append(str(step))
+            field = fields.get(step)
+            group = None if field is None else field.annotation
+        elif isinstance(step, int):
+            names.append(str(step))
+    is_group = field is None or hasattr(field.annotation, "model_fields")
+    return ".".join(names), None if is_group else field
+
+
+def _unknown(name: str) -> Fault:
+    *path, last = name.split(".")
+    group: Any = Settings
+    for step in path:
         group = group.model_fields[step].annotation
-    near = difflib.get_close_matches(path[-1], group.model_fields, n=1)
-    hint = (
-        f"did you mean {'.'.join([*path[:-1], near[0]])}?" if near else f"choose from {', '.join(group.model_fields)}"
-    )
-    return SettingsError(f"unknown setting {name}", cure=hint)
+    near = difflib.get_close_matches(last, group.model_fields, n=1)
+    hint = f"did you mean {'.'.join([*path, near[0]])}?" if near else f"choose from {', '.join(group.model_fields)}"
+    return Fault(name, NOT_SHOWN, "unknown setting", hint)

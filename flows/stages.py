@@ -129,6 +129,8 @@ class StageSpec(FlowSpec):
     """Address of the dashboard's page with its results. Empty: it has none."""
     cost: Cost | None = None
     """What it takes; None: nobody can say beforehand."""
+    judge: str = ""
+    """``module:function`` that finds faults of its settings before any work, see ``flows.judging``. Empty: each value is fine."""
 
 
 FEATURES_FIRST = Condition(
@@ -155,6 +157,7 @@ _STAGES = (
         query="select * exclude (settings) from collections where collection = ?",
         page="overview",
         cost=Cost(13.7, 1.30, "flows.estimates.stage_costs:collect_work"),
+        judge="flows.judging.collect:judge",
     ),
     StageSpec(
         name="saes",
@@ -167,6 +170,7 @@ _STAGES = (
         query="select * exclude (collection, path, weights_hash) from saes where collection = ? order by layer",
         page="saes",
         cost=Cost(2.4, 1.61, "flows.estimates.stage_costs:saes_work"),
+        judge="flows.judging.saes:judge",
     ),
     StageSpec(
         name="features",
@@ -180,6 +184,7 @@ _STAGES = (
             from feature_stats where collection = ? group by sae order by sae""",
         page="features",
         cost=Cost(6.3, 1.34, "flows.estimates.stage_costs:features_work"),
+        judge="flows.judging.saes:judge_features",
     ),
     StageSpec(
         name="explain",
@@ -192,6 +197,7 @@ _STAGES = (
         query="""select sae, feature_id, description, explainer, score, alignment, aligned
             from explanations where collection = ? order by all""",
         page="features",
+        judge="flows.judging.saes:judge_explain",
     ),
     StageSpec(
         name="operators",
@@ -209,6 +215,7 @@ _STAGES = (
             r2_whitened, r2_update, skill, cosine from operators where collection = ? order by all""",
         page="operators",
         cost=Cost(5.1, 1.62, "flows.estimates.stage_costs:operators_work"),
+        judge="flows.judging.operators:judge",
     ),
     StageSpec(
         name="evaluate",
@@ -220,6 +227,7 @@ _STAGES = (
         query="select * exclude (collection) from transport_map where collection = ? order by all",
         page="transport",
         cost=Cost(2.2, 2.08, "flows.estimates.stage_costs:evaluate_work"),
+        judge="flows.judging.causal:judge_evaluate",
     ),
     StageSpec(
         name="causal",
@@ -234,6 +242,7 @@ _STAGES = (
             from causal_summary where collection = ? order by all""",
         page="causal",
         cost=Cost(2.6, 1.03, "flows.estimates.stage_costs:causal_work"),
+        judge="flows.judging.causal:judge_causal",
     ),
     StageSpec(
         name="report",
@@ -264,6 +273,7 @@ _STAGES = (
             order by contrast = 'known_unknown' desc, contrast, template, position, direction, rank""",
         page="entities",
         cost=Cost(10.0, 1.0, "flows.estimates.stage_costs:entities_work"),
+        judge="flows.judging.entities:judge",
     ),
 )
 

@@ -12,6 +12,8 @@ from ato.io.hub import ACCEPT_LICENCE, ask_hub
 
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
 """Files of a hub repository that a model is loaded from. Pickled weights are not among them."""
+_CHAT_TEMPLATES = ("*.jinja",)
+"""Fetched too. They change no residual of a text, so they are no part of a model's identity."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
 
 
@@ -78,10 +80,16 @@ def locate(spec: str | Path, revision: str | None = None) -> ModelFiles:
         return ModelFiles(name, path.resolve().parent, gguf=path.name)
     if path.is_dir():
         return _checked(ModelFiles(name, path.resolve()))
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+    if not is_hub_id(name):
         cure = f"use {embedded.MODEL_NAME}, a .gguf file, a folder or a hub id such as openai-community/gpt2"
         raise ModelError("model not found", where=name, cure=cure)
     return _from_hub(name, revision)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name looks like that of a model on the hub: ``owner/model``, or ``model``; a folder may look so too."""
+    known = name == embedded.MODEL_NAME or name.lower().endswith(".gguf")
+    return not known and re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) is not None
 
 
 def _checked(files: ModelFiles) -> ModelFiles:
@@ -106,7 +114,9 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
 
     def snapshot(local_only: bool) -> ModelFiles:
         folder = Path(
-            snapshot_download(name, revision=revision, local_files_only=local_only, allow_patterns=list(_PATTERNS))
+            snapshot_download(
+                name, revision=revision, local_files_only=local_only, allow_patterns=[*_PATTERNS, *_CHAT_TEMPLATES]
+            )
         )
         return _checked(ModelFiles(name, folder, revision=folder.name))
 

@@ -12,6 +12,7 @@ from ato.models.families import FAMILIES, check_config
 from ato.models.files import ModelFiles, locate
 from ato.models.language_model import LanguageModel
 from ato.models.self_check import self_check
+from ato.models.tokenizer import read_tokenizer
 from ato.models.transformers_patches import loading_options, parsed_once, quiet_transformers
 from ato.numerics.devices import choose_device, choose_dtype
 
@@ -82,15 +83,11 @@ def load_model(
 
 
 def _load(files: ModelFiles, dtype: torch.dtype, attention: str, trust_remote_code: bool) -> tuple[nn.Module, Any]:
-    from transformers import AutoTokenizer
-
     where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     if files.gguf is None:
         config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
         check_config(config, files.name, trust_remote_code)
-        tokenizer = AutoTokenizer.from_pretrained(files.folder, **where)
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(files.folder, gguf_file=files.gguf, **where)
+    tokenizer = read_tokenizer(files, trust_remote_code)
     # Unasked, transformers takes sdpa where the family has it and eager where not (Gemma 2, for its soft cap).
     chosen = {} if attention == "sdpa" else {"attn_implementation": attention}
     loader = _loader(files, where)

@@ -23,6 +23,8 @@ class ModelShape:
     """All weights, embeddings counted once if they are tied."""
     tied: bool = True
     """Whether embedding and unembedding are one matrix."""
+    context: int | None = None
+    """Longest sequence it was made for, in tokens; None where that is not said."""
 
     @property
     def n_block_parameters(self) -> int:
@@ -36,18 +38,20 @@ class ModelShape:
 
 
 KNOWN: dict[str, ModelShape] = {
-    embedded.MODEL_NAME: ModelShape(30, 576, 49_152, 134_515_008),
-    "openai-community/gpt2": ModelShape(12, 768, 50_257, 124_439_808),
-    "gpt2": ModelShape(12, 768, 50_257, 124_439_808),
-    "EleutherAI/pythia-160m": ModelShape(12, 768, 50_304, 162_322_944, tied=False),
-    "EleutherAI/pythia-160m-deduped": ModelShape(12, 768, 50_304, 162_322_944, tied=False),
-    "google/gemma-2-2b": ModelShape(26, 2304, 256_000, 2_614_341_888),
-    "google/gemma-2-9b": ModelShape(42, 3584, 256_000, 9_241_705_984),
-    "google/gemma-2-27b": ModelShape(46, 4608, 256_000, 27_227_128_320),
+    embedded.MODEL_NAME: ModelShape(30, 576, 49_152, 134_515_008, context=8192),
+    "openai-community/gpt2": ModelShape(12, 768, 50_257, 124_439_808, context=1024),
+    "gpt2": ModelShape(12, 768, 50_257, 124_439_808, context=1024),
+    "EleutherAI/pythia-160m": ModelShape(12, 768, 50_304, 162_322_944, tied=False, context=2048),
+    "EleutherAI/pythia-160m-deduped": ModelShape(12, 768, 50_304, 162_322_944, tied=False, context=2048),
+    "google/gemma-2-2b": ModelShape(26, 2304, 256_000, 2_614_341_888, context=8192),
+    "google/gemma-2-9b": ModelShape(42, 3584, 256_000, 9_241_705_984, context=8192),
+    "google/gemma-2-27b": ModelShape(46, 4608, 256_000, 27_227_128_320, context=8192),
 }
 """Models of the profiles and of docs/scale-out.md, so that an estimate needs no download."""
 
 
+_CONTEXTS = ("max_position_embeddings", "n_positions", "max_sequence_length")
+"""Names of the context length in config.json."""
 _UNEMBEDDINGS = ("lm_head.weight", "embed_out.weight")
 """Ends of the names of an unembedding that is a matrix of its own."""
 _NUMBERS = (
@@ -98,14 +102,15 @@ def _of_config(path: Path) -> ModelShape:
     except (ValueError, KeyError, AttributeError, RecursionError):
         cure = "save the model again with save_pretrained"
         raise ModelError("config.json does not give the model shape", where=path, cure=cure) from None
+    context = next((int(config[name]) for name in _CONTEXTS if config.get(name)), None)
     files = sorted(path.parent.glob("*.safetensors"))
     weights = {name: n for file in files for name, n in _weights(file).items() if not re.search(_OTHER_SENSES, name)}
     if weights:
         tied = not any(name.endswith(_UNEMBEDDINGS) for name in weights)
-        return ModelShape(layers, d, vocabulary, sum(weights.values()), tied)
+        return ModelShape(layers, d, vocabulary, sum(weights.values()), tied, context)
     tied = bool(config.get("tie_word_embeddings", whole.get("tie_word_embeddings", True)))
     # Without weight files: attention and an MLP of four times the width have about 12 d^2 weights a block.
-    return ModelShape(layers, d, vocabulary, 12 * layers * d * d + vocabulary * d * (1 if tied else 2), tied)
+    return ModelShape(layers, d, vocabulary, 12 * layers * d * d + vocabulary * d * (1 if tied else 2), tied, context)
 
 
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -150,9 +155,10 @@ def _of_gguf(path: Path) -> ModelShape:
     numbers = {
         name.split(".", 1)[1]: int(field.parts[field.data[0]][0])
         for name, field in reader.fields.items()
-        if name.endswith((".block_count", ".embedding_length"))
+        if name.endswith((".block_count", ".embedding_length", ".context_length"))
     }
     weights = {str(tensor.name): int(tensor.n_elements) for tensor in reader.tensors}
     d = numbers["embedding_length"]
     vocabulary = weights["token_embd.weight"] // d
-    return ModelShape(numbers["block_count"], d, vocabulary, sum(weights.values()), "output.weight" not in weights)
+    total, tied = sum(weights.values()), "output.weight" not in weights
+    return ModelShape(numbers["block_count"], d, vocabulary, total, tied, numbers.get("context_length"))

@@ -9,9 +9,11 @@ import numpy as np
 
 from ato.errors import CorpusError, SettingsError
 from ato.text.documents import Document
-from ato.text.splits import assign_split
+from ato.text.splits import assign_split, group_names
 
 _BATCH_DOCUMENTS = 8
+MOST_GROUPS = 12
+"""Of more groups a message names the empty ones only."""
 
 
 @dataclass(frozen=True)
@@ -115,24 +117,55 @@ def window_starts(n_tokens: int, width: int, limit: int | None) -> list[int]:
     return [((2 * i + 1) * n_tokens - count * width) // (2 * count) for i in range(count)]
 
 
-def check_folds(sequences: abc.Iterable[TokenSequence], n_folds: int) -> dict[str, int]:
+def check_folds(
+    sequences: abc.Iterable[TokenSequence],
+    n_folds: int,
+    split_seed: int | None = None,
+    skipped: abc.Mapping[str, int] | None = None,
+) -> dict[str, int]:
     """Documents per group (``train-0`` ... ``val``, ``test``).
+
+    Args:
+        split_seed: that the groups come from, so that the message can say how many folds these documents fill.
+        skipped: documents left out, by reason, for the message; read once the sequences are.
 
     Raises:
         CorpusError: a group has no document, so that something could be neither fitted nor tested.
     """
     documents = {sequence.document_id: sequence.group(n_folds) for sequence in sequences}
-    names = [*(f"train-{fold}" for fold in range(n_folds)), "val", "test"]
     found = Counter(documents.values())
-    counts = {name: found[i] for i, name in enumerate(names)}
+    counts = {name: found[i] for i, name in enumerate(group_names(n_folds))}
     if 0 in counts.values():
-        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        shown = {name: count for name, count in counts.items() if count == 0 or len(counts) <= MOST_GROUPS}
+        listed = ", ".join(f"{name} {count}" for name, count in shown.items())
+        left_out = ", ".join(f"{n:,} {reason}" for reason, n in sorted((skipped or {}).items()))
         raise CorpusError(
             f"{len(documents)} documents are too few for {n_folds} folds, val and test",
-            where=f"documents per group: {listed}",
-            cure="raise collect.n_tokens or lower collect.n_folds",
+            where=f"documents per group: {listed}" + (f"; left out: {left_out}" if left_out else ""),
+            cure=_enough(documents, n_folds, split_seed),
         )
     return counts
+
+
+def documents_needed(n_folds: int, risk: float = 0.05) -> int:
+    """Documents that fill all folds, val and test but for a small risk.
+
+    Groups are drawn by hash, so the chance that n documents leave one empty is at most the sum over groups of (1 - share)^n.
+    """
+    n = 2
+    while n_folds * (1 - 0.6 / n_folds) ** n + 2 * 0.8**n > risk:
+        n += 1
+    return n
+
+
+def _enough(documents: abc.Collection[str], n_folds: int, split_seed: int | None) -> str:
+    """What would do instead: fewer folds that these documents fill, or more documents."""
+    more = f"about {documents_needed(n_folds)} documents fill {n_folds} folds (raise collect.n_tokens if the corpus has them)"
+    for folds in range(n_folds - 1, 1, -1) if split_seed is not None else ():
+        if len({assign_split(one, split_seed, folds) for one in documents}) == folds + 2:
+            return f"set collect.n_folds={folds}, or add documents: {more}"
+    least = f"; about {documents_needed(2)} fill collect.n_folds=2" if n_folds > 2 else ""
+    return f"add documents: {more}{least}"
 
 
 def _bos(tokenizer: Any) -> list[int]:

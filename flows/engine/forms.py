@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from prefect.runtime import flow_run
 
 from flows.settings import Settings, load_settings, profile_names
+from warehouse.datasets.corpus_files import short_name
 
 FORM = "settings below"
 """The choice of a form that takes the settings it shows."""
@@ -40,5 +41,5 @@ def run_name() -> str:
 
 def name_of(flow: str, settings: Settings, collection: str | None) -> str:
     """Name of a run of a flow on a collection; without a key the name of the corpus."""
-    layers, model, corpus = settings.layers, PurePath(settings.model.name).name, PurePath(settings.collect.corpus).stem
+    layers, model, corpus = settings.layers, PurePath(settings.model.name).name, short_name(settings.collect.corpus)
     return f"{flow} {model} L{layers[0]}-{layers[-1]} {collection or corpus}"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
+from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import StageSpec, stages_of
 from tasks.engine.looking import is_looking
@@ -13,6 +14,8 @@ from tasks.engine.work_clock import measured
 def inputs_of(stage: str, settings: Settings, **keys: Any) -> tuple[Any, ...]:
     """Keys of what a stage reads, in the order of the arguments; if any is None, the stages that it needs run first.
 
+    Before that the settings are judged.
+
     A stage whose key is given does not run. If all are given, nothing runs: whoever gives them has done what is needed.
 
     Args:
@@ -20,6 +23,7 @@ def inputs_of(stage: str, settings: Settings, **keys: Any) -> tuple[Any, ...]:
         settings: of the run.
         **keys: parameters of the flow that name results of earlier stages (``collection``, ``sae_keys`` ...).
     """
+    judge(settings, stage, alone=None not in keys.values())
     found = dict(keys)
     if None in keys.values():
         run_stages(stages_of(stage, settings)[:-1], settings, found)

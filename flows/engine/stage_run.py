@@ -27,6 +27,7 @@ from tasks.engine.work_clock import measured
 from tasks.operators.pairs import pair_stages
 from tasks.report.publish import materialise_marts, show_table
 from warehouse.catalog.catalog import rows
+from warehouse.datasets.corpus_files import corpus_label
 
 ACCELERATOR = "accelerator"
 """Global concurrency limit that ``ato deploy`` registers: how many stages use the accelerator at once."""
@@ -43,7 +44,7 @@ def stage_run(stage: str, settings: Settings, collection: str | None = None) -> 
         settings: of the run.
         collection: its key, once it is known.
     """
-    of = collection or f"{settings.model.name} on {settings.collect.corpus}"
+    of = collection or f"{settings.model.name} on {corpus_label(settings.collect.corpus)}"
     try:
         with measured() as clock, _slot(settings) as slot, phase(stage, "at work"):
             if slot is not None:

@@ -4,17 +4,21 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ato.models import bos
+from ato.models.chat import conversation_text
 from ato.text import TokenSequence
 from ato.text.sequences import check_folds, make_sequences
+from tasks.collect.reading import field_reader
 from tasks.engine.progress import say
 from tasks.settings import CollectSettings
 from warehouse.catalog.lookups import CollectionRow
 from warehouse.datasets.corpora import read_documents
+from warehouse.datasets.corpus_files import corpus_files, is_hub, unread_line
 from warehouse.datasets.sequences import write_sequences
 from warehouse.storage.manifests import manifest
 from warehouse.storage.warehouse import FileRecord, Warehouse
@@ -38,6 +42,8 @@ class CollectionPlan:
     """Layer -> median norm in the pilot; None before it was run, or where norms leave out no token."""
     warnings: list[str] = field(default_factory=list)
     """What a reader of its numbers should know, one line each."""
+    unread_files: list[str] = field(default_factory=list)
+    """Files of the corpus that no reader knows."""
 
     def save(self, warehouse: Warehouse, collection: str) -> None:
         """Publish the plan for the processes that share the work."""
@@ -79,8 +85,12 @@ def make_plan(
         ModelError: what is read at the site is not what blocks add.
     """
     s, skipped = settings, Counter[str]()
+    unread = [] if is_hub(s.corpus) else [str(file) for file in corpus_files(s.corpus).unread]
+    if unread:
+        say("collect", unread_line(unread))
+    reader = field_reader(s, partial(conversation_text, model.tokenizer, model.identity.model))
     sequences = make_sequences(
-        read_documents(s.corpus, s.text_field),
+        read_documents(s.corpus, reader, skipped),
         model.tokenizer,
         seq_len=s.seq_len,
         n_tokens=s.n_tokens,
@@ -100,12 +110,20 @@ def make_plan(
             first.extend(q.token_ids for q in shard[: bos.N_TEXTS - len(first)])
             yield from shard
 
-    documents = check_folds(written(), s.n_folds)
+    documents = check_folds(written(), s.n_folds, s.split_seed, skipped)
     effect = None if s.prepend_bos else bos.bos_effect(model, first)
     warnings = [str(effect)] if effect is not None and effect.needed else []
     for warning in warnings:
         say("collect", warning)
-    return CollectionPlan(files, sum(documents.values()), dict(skipped), width, model.n_layers, warnings=warnings)
+    return CollectionPlan(
+        files,
+        sum(documents.values()),
+        dict(skipped),
+        width,
+        model.n_layers,
+        warnings=warnings,
+        unread_files=unread,
+    )
 
 
 def plan_of(warehouse: Warehouse, row: CollectionRow) -> CollectionPlan:

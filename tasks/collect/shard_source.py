@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from ato.models import LanguageModel
 
 
+MOST_UNREAD = 1000
+"""Unread files of a corpus that are stored by name."""
+
+
 @dataclass(frozen=True)
 class _Shard:
     """The kept tokens of a shard, its record, and what it cost."""
@@ -251,6 +255,8 @@ def facts_of(plan: CollectionPlan, records: Sequence[dict[str, Any]], settings: 
         "n_kept": kept.total(),
         "dropped_by_reason": dict(sorted(dropped.items())),
         "skipped_documents": dict(sorted(plan.skipped_documents.items())),
+        "n_unread_files": len(plan.unread_files),
+        "unread_files": plan.unread_files[:MOST_UNREAD],
         "site": settings.site,
         "d_model": plan.d_model,
         "n_layers": plan.n_layers,

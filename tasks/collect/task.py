@@ -10,6 +10,7 @@ from tasks.collect.moment_parts import gather_moments, merge_parts
 from tasks.collect.moments import StudyMoments, moments_stage, publish_moments
 from tasks.collect.parts import collect_shards, share_shards
 from tasks.collect.plan import forget_parts
+from tasks.collect.reading import chat_reader, check_text
 from tasks.collect.shard_source import facts_of, files_of
 from tasks.collect.work import CollectWork
 from tasks.engine.exclusive import exclusive
@@ -18,6 +19,7 @@ from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import check_layers
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
+from warehouse.datasets.corpus_files import corpus_label, short_name
 from warehouse.storage.warehouse import Warehouse
 
 
@@ -58,14 +60,13 @@ def _collection_stage(
         "dtype": str(dtype).removeprefix("torch."),
         "attention": model.attention,
     }
-    corpus = PurePath(settings.corpus.removeprefix("hub:")).stem or "corpus"
-    slug = f"{PurePath(model.name).name}-{corpus}-{_short(settings.n_tokens)}"
+    slug = f"{PurePath(model.name).name}-{short_name(settings.corpus)}-{_short(settings.n_tokens)}"
     return Stage(
         warehouse,
         "collect",
         slug,
         settings=own,
-        inputs=[identity.weights_hash, corpus_hash(settings.corpus, settings.text_field)],
+        inputs=[identity.weights_hash, corpus_hash(settings.corpus, chat_reader(model, settings))],
         version=2 if settings.prepend_bos else 1,  # 2: one BOS where the text has its own
     )
 
@@ -79,6 +80,8 @@ def _collect(stage: Stage, work: CollectWork, parts: int) -> None:
     model, settings = work.model, work.settings
     with checked_together() if parts == 1 else nullcontext():
         with stage:
+            with phase("collect", "looking through the text"):
+                check_text(model, settings, work.operators)
             made = collect_shards(work) if parts == 1 else share_shards(work, parts)
             stage.add(*files_of(made.plan, made.records))
             facts = facts_of(made.plan, made.records, settings)
@@ -92,7 +95,7 @@ def _collect(stage: Stage, work: CollectWork, parts: int) -> None:
                         "model": identity.model,
                         "revision": identity.revision,
                         "weights_hash": weights_hash,
-                        "corpus": settings.corpus,
+                        "corpus": corpus_label(settings.corpus),
                         "corpus_hash": corpus_hash,
                         "seq_len": settings.seq_len,
                         "dtype": work.dtype,

@@ -20,6 +20,7 @@ from tasks.engine.stage import Stage
 from tasks.entities.answers import questions_of
 from tasks.entities.sets import stored_entities
 from tasks.entities.stages import EntityStudy, part_numbers, part_of
+from tasks.settings import EntitySettings
 
 NAME = "name"
 """The template that holds nothing but type and name."""
@@ -66,11 +67,17 @@ def places_of(of: EntityStudy, entities: Sequence[Entity]) -> list[Place]:
     ]
 
 
+def possible_positions(settings: EntitySettings) -> set[str]:
+    """Positions that some prompt of the settings can have."""
+    templates = settings.latents.templates
+    marked = {place for template in templates for place in MARKS.findall(template)}
+    chats = settings.answers.family != "continuation" and any(template != NAME for template in templates)
+    return {*POSITIONS, *marked} - (set() if chats else {"last_eoi"})
+
+
 def _check_positions(of: EntityStudy) -> None:
     """Raise SettingsError for positions that no template can have."""
-    marked = {place for template in of.templates for place in MARKS.findall(template)}
-    chats = of.settings.answers.family != "continuation" and any(template != NAME for template in of.templates)
-    possible = {*POSITIONS, *marked} - (set() if chats else {"last_eoi"})
+    possible = possible_positions(of.settings)
     if unknown := sorted(set(of.settings.latents.positions) - possible):
         raise SettingsError(
             f"no prompt has the position {', '.join(unknown)}",

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ato.causal.intervention_names import INTERVENTIONS
-from tasks.settings.base import OneOf, StageSettings
+from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 from tasks.settings.operators import Method
 
 PositionSet = Annotated[str, Field(pattern=r"^(all|\d+(,\d+)*)$")]
@@ -15,17 +15,17 @@ Intervention = Annotated[str, OneOf(INTERVENTIONS)]
 class CausalSettings(StageSettings):
     """Interventions on the running model: which residuals, at which positions, on how much text."""
 
-    pairs: list[tuple[int, int]] | None = Field(
+    pairs: Annotated[list[tuple[LayerNumber, LayerNumber]], Field(min_length=1), Distinct] | None = Field(
         None, description="(source layer, target layer) pairs; default: all pairs that end at a layer with an SAE"
     )
     method: Method = Field("ridge", description="Method of the operator under test")
     n_sequences: int = Field(100, ge=1, description="Number of full-length test sequences")
-    positions: list[PositionSet] = Field(
+    positions: Annotated[list[PositionSet], Distinct] = Field(
         ["10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122", "10", "50", "100", "all"],
         min_length=1,
         description="Sets of edited positions: comma-separated numbers, or all",
     )
-    interventions: list[Intervention] = Field(
+    interventions: Annotated[list[Intervention], Distinct] = Field(
         list(INTERVENTIONS),
         min_length=1,
         description="Replacements of the residual: the transported one (transport) and controls",
@@ -34,4 +34,4 @@ class CausalSettings(StageSettings):
         4, ge=0, description="Number of best features per target SAE that are also edited one by one"
     )
     batch_size: int = Field(8, ge=1, description="Sequences per forward pass")
-    seed: int = Field(0, description="Seed of the random rotation")
+    seed: Seed = Field(0, description="Seed of the random rotation")

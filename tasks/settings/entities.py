@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ato.entities.names import FAMILIES, POSITION_MODES, POSITIONS
-from tasks.settings.base import OneOf, StageSettings
+from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 from tasks.settings.operators import Method
 
 Position = Annotated[str, Field(pattern=r"^\w+$")]
@@ -16,7 +16,7 @@ Family = Annotated[str, OneOf(FAMILIES)]
 class EntitySetSettings(StageSettings):
     """Which entities are asked about."""
 
-    sources: list[str] = Field(
+    sources: Annotated[list[str], Distinct] = Field(
         ["cities"],
         min_length=1,
         description="Built-in sets (cities, countries, films, people, works) or files: .jsonl, .json, .csv, .parquet",
@@ -25,13 +25,13 @@ class EntitySetSettings(StageSettings):
         600, ge=2, description="Entities drawn per type: half the best known to the world, half any of the others"
     )
     n_invented: int = Field(100, ge=0, description="Invented entities per type, made of parts of real names")
-    seed: int = Field(0, description="Seed of draws, inventions and splits")
+    seed: Seed = Field(0, description="Seed of draws, inventions and splits")
 
 
 class AnswerSettings(StageSettings):
     """How the model is asked, and when it counts as knowing."""
 
-    attributes: list[str] | None = Field(
+    attributes: Annotated[list[str], Distinct] | None = Field(
         None, description="Attributes asked about; default: all that have a template and a value"
     )
     family: Family = Field(
@@ -53,16 +53,16 @@ class AnswerSettings(StageSettings):
 class LatentSettings(StageSettings):
     """Where residuals are read, and how features are chosen and judged."""
 
-    layers: list[int] | None = Field(
+    layers: Annotated[list[LayerNumber], Field(min_length=1)] | None = Field(
         None, description="Layers read; default: those of the SAEs, and of the operators into them"
     )
-    templates: list[str] = Field(
+    templates: Annotated[list[str], Distinct] = Field(
         ["name"],
         min_length=1,
         description="Prompts that entities are read in: name (The city 'X'), attributes, whose question it is, or texts with "
         "{entity} and marked places, such as I met {entity}[[met]] there.",
     )
-    positions: list[Position] = Field(
+    positions: Annotated[list[Position], Distinct] = Field(
         ["entity_last"], min_length=1, description=f"Tokens that are read: {', '.join(POSITIONS)}, or a marked place"
     )
     uncertainty: bool = Field(
@@ -90,12 +90,12 @@ class EntityInterventionSettings(StageSettings):
 
     n_entities: int = Field(40, ge=0, description="Test entities per class that are asked again; 0: no interventions")
     n_validation: int = Field(20, ge=1, description="Validation entities per class that choose the strength")
-    positions: list[Edited] = Field(
+    positions: Annotated[list[Edited], Distinct] = Field(
         ["entity_last_to_end"],
         min_length=1,
         description="Tokens of the prompt that are edited: all, entity, entity_last, entity_last_to_end, question_end ...",
     )
-    strengths: list[float] = Field(
+    strengths: Annotated[list[Annotated[float, Field(gt=0)]], Distinct] = Field(
         [0.25, 0.5, 1.0, 2.0],
         min_length=1,
         description="Strengths of steering that are tried, in units of the residual's norm",

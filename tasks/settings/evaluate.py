@@ -5,23 +5,23 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ato.numerics.bootstrap import Bootstrap
-from tasks.settings.base import StageSettings
+from tasks.settings.base import Distinct, Seed, StageSettings
 
 
 class EvaluateSettings(StageSettings):
     """Evaluation of operators on held-out tokens."""
 
-    ranks: list[Annotated[int, Field(ge=1)]] = Field(
+    ranks: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = Field(
         [1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 576],
         description="Ranks of the efficiency curve; capped at the model dimension",
     )
     n_bootstrap: int = Field(1000, ge=100, description="Number of bootstrap resamples of the test documents")
-    bootstrap_seed: int = Field(0, description="Seed of the bootstrap")
+    bootstrap_seed: Seed = Field(0, description="Seed of the bootstrap")
     min_active: int = Field(
         30, ge=2, description="Minimum number of active tokens of a scored feature; scores of other features are NULL"
     )
     transported_above: float = Field(
-        0.7, description="Verdict transported: lower end of the r2 interval at or above this threshold"
+        0.7, le=1, description="Verdict transported: lower end of the r2 interval at or above this threshold"
     )
     synthesised_below: float = Field(
         0.3, description="Verdict synthesised (computed): upper end of the r2 interval at or below this threshold"
@@ -35,5 +35,8 @@ class EvaluateSettings(StageSettings):
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> "EvaluateSettings":
         if self.synthesised_below >= self.transported_above:
-            raise ValueError("synthesised_below must be smaller than transported_above")
+            raise ValueError(
+                f"synthesised_below {self.synthesised_below:g} must be smaller than transported_above "
+                f"{self.transported_above:g}: the defaults are 0.3 and 0.7"
+            )
         return self

@@ -4,13 +4,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.settings.base import StageSettings
+from tasks.settings.base import LayerNumber, StageSettings
+
+ADDRESS = "^https?://.+"
 
 
 class ExplainSettings(StageSettings):
     """Source of feature explanations, and when to trust them."""
 
-    ids: dict[int, str] = Field(
+    ids: dict[LayerNumber, str] = Field(
         {}, description="Layer -> model/source on Neuronpedia, for SAEs without an id of their own"
     )
     mode: Literal["bulk", "api"] = Field(
@@ -18,10 +20,13 @@ class ExplainSettings(StageSettings):
     )
     api_url: str = Field(
         "https://www.neuronpedia.org",
+        pattern=ADDRESS,
         description="Address of the Neuronpedia API; its key is read from NEURONPEDIA_API_KEY",
     )
     bulk_url: str = Field(
-        "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com", description="Address of the public dataset"
+        "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com",
+        pattern=ADDRESS,
+        description="Address of the public dataset",
     )
     all_features: bool = Field(False, description="Explain all features instead of the selected ones")
     min_alignment: float = Field(

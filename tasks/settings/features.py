@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tasks.settings.base import StageSettings
+from tasks.settings.base import Seed, StageSettings
 
 
 class FeatureSettings(StageSettings):
@@ -25,4 +25,4 @@ class FeatureSettings(StageSettings):
     n_quantiles: int = Field(4, ge=0, description="Number of activation quantiles, with one example each")
     context_before: int = Field(20, ge=0, description="Tokens of context before the peak of an example")
     context_after: int = Field(10, ge=0, description="Tokens of context after the peak of an example")
-    seed: int = Field(0, description="Seed of the random examples")
+    seed: Seed = Field(0, description="Seed of the random examples")

@@ -5,17 +5,17 @@ from typing import Annotated
 from pydantic import Field
 
 from ato.saes.architectures import TRAINABLE
-from tasks.settings.base import OneOf, StageSettings
+from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 
 
 class SAESettings(StageSettings):
     """Sparse autoencoders: trained here, or loaded from files."""
 
-    layers: list[int] = Field([12, 16, 20], description="Layers to train an SAE for")
-    paths: dict[int, str] = Field(
+    layers: Annotated[list[LayerNumber], Distinct] = Field([12, 16, 20], description="Layers to train an SAE for")
+    paths: dict[LayerNumber, str] = Field(
         {}, description="Layer -> folder (sae-lens) or params.npz (Gemma Scope) to load instead of training"
     )
-    releases: dict[int, str] = Field(
+    releases: dict[LayerNumber, str] = Field(
         {}, description="Layer -> RELEASE:SAE_ID in the sae-lens directory of pretrained SAEs, downloaded once"
     )
     architecture: Annotated[str, OneOf(tuple(TRAINABLE))] = Field("topk", description="Architecture of the SAEs")
@@ -25,7 +25,7 @@ class SAESettings(StageSettings):
     batch_size: int = Field(1024, ge=1, description="Tokens per training step")
     lr: float = Field(3e-3, gt=0, description="Learning rate")
     buffer_rows: int = Field(131_072, ge=1, description="Size of the shuffle buffer, in tokens")
-    seed: int = Field(0, description="Seed of the initial weights and of the token order")
+    seed: Seed = Field(0, description="Seed of the initial weights and of the token order")
     judge_sequences: int = Field(24, ge=1, description="Number of test sequences for the spliced loss")
     max_fvu: float = Field(0.5, description="Maximum FVU of a trusted SAE")
     min_ce_recovered: float = Field(0.5, description="Minimum share of loss recovered by a trusted SAE")

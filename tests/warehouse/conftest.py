@@ -68,6 +68,8 @@ def collection_row(d_model, layers):
         "n_kept": 20,
         "dropped_by_reason": {"special_token": 1},
         "skipped_documents": {},
+        "n_unread_files": 0,
+        "unread_files": [],
         "seq_len": 4,
         "dtype": "float32",
         "d_model": d_model,

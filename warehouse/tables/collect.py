@@ -35,6 +35,8 @@ TABLES = (
             Column("n_kept", int64, "tokens kept for statistics", unit="tokens", minimum=0),
             Column("dropped_by_reason", pa.map_(string, int64), "tokens excluded from statistics, by reason"),
             Column("skipped_documents", pa.map_(string, int64), "documents skipped, by reason"),
+            Column("n_unread_files", int64, "files of the corpus that no reader knows; NULL in collections made before they were counted", nullable=True, minimum=0),
+            Column("unread_files", pa.list_(string), "their paths, the first 1,000", nullable=True),
             Column("seq_len", int32, "maximum sequence length", unit="tokens", minimum=1),
             Column("dtype", string, "precision of the forward pass"),
             Column("site", string, "where in a block residuals were read: resid_post, mlp_out, attn_out or attn_z"),

@@ -123,7 +123,7 @@ def test_enough_documents_are_counted_per_group():
 
 def test_fewer_documents_than_groups_are_refused_with_counts_and_cure():
     with pytest.raises(
-        CorpusError, match=r"3 documents are too few for 5 folds.*train-0 \d.*test \d.*lower collect.n_folds"
+        CorpusError, match=r"3 documents are too few for 5 folds.*train-0 \d.*test \d.*about 37 documents fill 5 folds"
     ):
         check_folds(sequences(documents(3, 40)), 5)
     with pytest.raises(CorpusError, match="0 documents"):

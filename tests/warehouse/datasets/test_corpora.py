@@ -56,7 +56,7 @@ def test_a_folder_may_mix_formats_and_a_single_file_is_a_corpus(tmp_path):
     write_txt(tmp_path, TEXTS[:10])
     write_jsonl(tmp_path / "more.jsonl", TEXTS[10:20])
     write_parquet(tmp_path / "most.parquet", TEXTS[20:])
-    (tmp_path / "notes.md").write_text("not a document")
+    (tmp_path / "notes.pdf").write_text("not a document")
     assert {d.text for d in read_documents(str(tmp_path))} == set(TEXTS)
     assert [d.text for d in read_documents(str(tmp_path / "03.txt"))] == [TEXTS[3]]
 
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_utf8_is_named_with_the_byte(tmp_path):
         ("a.jsonl", b'{"text": "\\ud800"}\n', "not valid Unicode .*line 1"),
         ("a.parquet", b"PAR1 no PAR1", "Parquet file cannot be read"),
         ("a.txt", b" \n", "no text"),
-        ("a.csv", b"text\na\n", r"unsupported file type \.csv"),
+        ("a.pdf", b"%PDF", r"unsupported file type \.pdf"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, name, content, message):

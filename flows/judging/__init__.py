@@ -1,0 +1,1 @@
+"""Settings are judged before any work: what would fail late, or do nothing in silence, a module a stage."""

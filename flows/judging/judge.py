@@ -1,0 +1,62 @@
+"""The one judgement of settings, from the registry of stages; the command line, estimates and every flow ask it.
+
+It reads the settings, and of the model its shape and files, nothing more: it takes milliseconds and loads no model.
+``judge_text`` reads the corpus as well, as far as it takes to see that every fold and split gets documents.
+"""
+
+from collections.abc import Iterable, Iterator
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from ato.errors import AtoError
+from ato.models.shapes import ModelShape, model_shape
+from flows.judging.faults import Fault, FaultySettings
+from flows.stages import STAGES, StageSpec, stages_of
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+
+def judge(settings: "Settings", flow: str, *, alone: bool = False) -> None:
+    """Raise if a flow cannot work under these settings.
+
+    Args:
+        settings: of the run.
+        flow: a name of the command line; all stages that it brings up to date are judged.
+        alone: only the stage of that name, whose inputs are there.
+
+    Raises:
+        FaultySettings: all faults, a line each.
+    """
+    stages = [STAGES[flow]] if alone else stages_of(flow, settings)
+    if faults := faults_of(settings, stages):
+        raise FaultySettings(faults)
+
+
+def faults_of(settings: "Settings", stages: Iterable[StageSpec]) -> list[Fault]:
+    """What is wrong with the settings of stages, in their order, each once."""
+    shape = known_shape(settings)
+    found = (fault for stage in stages for fault in _of_stage(stage, settings, shape))
+    return list({str(fault): fault for fault in found}.values())
+
+
+def _of_stage(stage: StageSpec, settings: "Settings", shape: ModelShape | None) -> Iterator[Fault]:
+    if stage.judge:
+        yield from resolve_name(stage.judge)(settings, shape)
+
+
+def known_shape(settings: "Settings") -> ModelShape | None:
+    """Shape of the model; None where it is not on this machine, or its files cannot be read: loading says why."""
+    try:
+        return model_shape(settings.model.name)
+    except (AtoError, OSError, KeyError, ValueError):
+        return None
+
+
+def judge_text(settings: "Settings", flow: str) -> None:
+    """Raise if the corpus is too small for folds, splits and interventions, see ``tasks.collect.reading.check_text``."""
+    from tasks.collect.reading import check_text
+
+    stages = {stage.name for stage in stages_of(flow, settings)}
+    if "collect" in stages:
+        check_text(settings.model, settings.collect, settings.operators, full_length="causal" in stages)

@@ -1,0 +1,301 @@
+"""Settings that cannot work are refused before any work, all faults at once, each with a value that works."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ato.errors import CorpusError, SettingsError
+from ato.models.shapes import model_shape
+from flows import cli
+from flows.collect import collect
+from flows.judging.faults import FaultySettings
+from flows.judging.judge import faults_of, judge, judge_text
+from flows.pipeline import pipeline
+from flows.saes import saes
+from flows.settings import Settings, load_settings, profile_names
+from flows.stages import STAGES, stages_of
+from tasks.collect import reading
+from tests.flows.tiny_study import tiny_settings, write_corpus
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny model of 5 layers, 16 dimensions and 512 tokens of context, with a corpus."""
+    folder = tmp_path_factory.mktemp("judged")
+    tiny_settings(folder)
+    return folder
+
+
+@pytest.fixture
+def profile(folder, tmp_path):
+    """Path of a profile of the tiny study."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny_settings(folder).model_dump(mode="json")))
+    return str(path)
+
+
+PIPELINE = [
+    (
+        "collect.layers=[0,9]",
+        r"collect.layers = \[0, 9\]: the model has no layers 9: use layers 0 to 4, such as \[0\]$",
+    ),
+    ("collect.layers=[0,1,2]", "operators.source_layers .*layers 3 are not among collect.layers"),
+    ("collect.attention_layers=[7]", "the model has no layers 7"),
+    ("collect.attention_layers=[1]", "model.attention = 'sdpa': .*set model.attention=eager"),
+    ("collect.seq_len=600", "context has 512 tokens: use at most 512"),
+    ("collect.min_len=33", "sequences have at most 32 tokens .*use at most 32"),
+    ("collect.n_tokens=39", "collect.n_tokens = 39: .*use at least 40"),
+    ("collect.corpus=nowhere.txt", r"collect.corpus = 'nowhere.txt': corpus not found"),
+    ("collect.corpus=[nowhere.txt]", r"corpus not found \(nowhere.txt\)"),
+    ("collect.corpus=hub:a:b:c:d", "invalid hub dataset"),
+    ("model.name=./nowhere", "model.name = './nowhere': model not found"),
+    ("model.device=cuda:99", "model.device = 'cuda:99': no such device"),
+    ("model.device=gpu", "model.device = 'gpu': unknown device"),
+    ("operators.source_layers=[0,5]", "operators.source_layers .*no layers 5: use layers 0 to 4, such as \\[0\\]"),
+    (
+        "operators.leaps=[1,4]",
+        r"1 \+ 4 is behind the last layer, 4: use operators.leaps=\[1\], or operators.target_layers",
+    ),
+    ("operators.leaps=[40]", r"use operators.leaps=\[3\]$"),
+    ("operators.target_layers=[2,4]", r"no source layer plus leap ends at 4: use \[2\]"),
+    ("operators.rank=17", r"operators.rank = 17: the model has 16 dimensions \(rrr\): use 1 to 16"),
+    ("operators.position_policy=offset:31", "use at most offset:30"),
+    ("operators.position_policy=attended", "set model.attention=eager"),
+    ("operators.methods=[ridge,rrr_features]", None),
+    ("features.score=false operators.methods=[ridge,rrr_features]", "rrr_features need selected features"),
+    ("saes.layers=[] operators.methods=[rrr_features]", "rrr_features need an SAE"),
+    ("saes.layers=[2,8]", r"saes.layers = \[2, 8\]: the model has no layers 8"),
+    ("saes.layers=[2,4]", r"no pair ends at 4, .*such as operators.leaps=\[1, 2, 3\]"),
+    ("operators.target_layers=[2]", r"no pair ends at 3, .*operators.target_layers=\[2, 3\]"),
+    ("saes.k=25", "saes.k = 25: the SAE has saes.d_sae=24 features: use 1 to 24"),
+    ("saes.buffer_rows=511", "use at least 512"),
+    ("saes.n_tokens=255", "saes.n_tokens = 255: one step takes saes.batch_size=256 tokens"),
+    ("saes.layers=[] saes.paths={2: nowhere, 3: nowhere}", r"saes.paths.2 = 'nowhere': there is no such file"),
+    ("saes.releases={2: nowhere}", r"saes.releases.2 = 'nowhere'"),
+    ("saes.releases={2: 'a:b'} saes.paths={2: nowhere}", r"layers \[2\] have a release too"),
+    ("features.top_percent=41", "use at most 40"),
+    ("features.ablation_tokens=33", "use 2 to 32"),
+    ("features.n_lens_tokens=300", "use 1 to 264"),
+    ("explain.ids={2: nonsense}", "explain.ids.2 = 'nonsense'"),
+    ("explain.ids={1: model/source}", "layer 1 has no SAE"),
+    ("causal.method=svd", "operators.methods has no svd: use one of ridge"),
+    ("causal.pairs=[[0,1],[0,3]]", r"no operators for 0 -> 3: use \[\[0, 1\]\]"),
+    ("saes.layers=[] ", r"causal.pairs = 'null': no layer pair ends at a layer with an SAE \(\[\]\): name some"),
+    ('causal.positions=["3,31","all"]', r"nothing is predicted behind position 31 .*use positions up to 30"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), PIPELINE, ids=[overrides for overrides, _ in PIPELINE])
+def test_what_would_fail_late_or_in_silence_is_a_fault_of_its_setting(profile, overrides, message):
+    settings = load_settings(profile, re.split(r" (?=\w+\.)", overrides.strip()))
+    found = [str(fault) for fault in faults_of(settings, stages_of("pipeline", settings))]
+    if message is None:
+        assert not found
+    else:
+        assert any(re.search(message, fault) for fault in found), found
+
+
+ENTITIES = [
+    ("entities.set.sources=[citys]", "there is no set or file citys: use cities"),
+    ("entities.answers.attributes=[foo]", "no question about foo"),
+    ("entities.answers.attributes=[]", "use null for all attributes"),
+    ("entities.answers.min_right_samples=11", "use 1 to 10"),
+    ("entities.answers.max_new_tokens=512", "context of 512 tokens: use at most 256"),
+    ("entities.answers.family=chat_free", "no chat template: use family continuation"),
+    ("entities.latents.templates=[nam]", "no entity can be read in 'nam'"),
+    ('entities.latents.templates=["{entity}[[a]] [[a]]"]', "place a is marked twice"),
+    ("entities.latents.positions=[last]", "no prompt has the position last: use entity_first"),
+    ("entities.latents.positions=[last_eoi]", "no prompt has the position last_eoi"),
+    ("entities.latents.layers=[2,9]", "the model has no layers 9"),
+    ("entities.latents.layers=[2]", r"layers \[3\] have an SAE and are not among them: use \[2, 3\]"),
+    ("entities.latents.method=svd", "operators.methods has no svd"),
+    ("entities.interventions.n_random=24", "use 1 to 23"),
+    ("saes.layers=[]", "no SAE whose features could be looked at"),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), ENTITIES, ids=[override for override, _ in ENTITIES])
+def test_settings_of_entities_are_judged_where_entities_are_asked_for(profile, override, message):
+    settings = load_settings(
+        profile, [override, "entities.interventions.n_random=20"][: 1 + ("n_random" not in override)]
+    )
+    found = [str(fault) for fault in faults_of(settings, stages_of("entities", settings))]
+    assert any(re.search(message, fault) for fault in found), found
+
+
+def test_settings_that_work_have_no_faults(folder):
+    for name in profile_names():
+        judge(load_settings(name), "pipeline")
+    judge(load_settings("demo-entities"), "entities")
+    judge(tiny_settings(folder), "pipeline")
+
+
+def test_only_stages_that_run_are_judged(folder):
+    settings = tiny_settings(folder, causal={"method": "svd"})
+    judge(settings, "evaluate")
+    with pytest.raises(FaultySettings, match="svd"):
+        judge(settings, "causal")
+
+
+def test_all_faults_come_at_once_a_line_each(profile):
+    settings = load_settings(profile, ["operators.rank=17", "saes.k=25", "causal.method=svd"])
+    with pytest.raises(SettingsError) as caught:
+        judge(settings, "pipeline")
+    names = [line.split(" = ")[0] for line in str(caught.value).splitlines()]
+    assert names == ["saes.k", "operators.rank", "causal.method"]
+
+
+@pytest.mark.parametrize("flow", [pipeline, collect, saes], ids=lambda flow: flow.name)
+def test_every_flow_refuses_before_it_looks_for_anything(folder, flow, monkeypatch, tmp_path):
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
+    with pytest.raises(FaultySettings, match="behind the last layer"):
+        flow.fn(tiny_settings(folder, operators={"source_layers": [0], "leaps": [9]}))
+    assert not (tmp_path / "warehouse").exists()
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES.values() if stage.judge], ids=lambda stage: stage.name)
+def test_the_judge_of_a_stage_can_be_asked_without_knowing_the_model(stage, folder):
+    assert not faults_of(tiny_settings(folder, model={"name": "someone/elsewhere"}), [stage])
+
+
+def test_every_stage_with_settings_has_a_judge():
+    without = {name for name, stage in STAGES.items() if not stage.judge}
+    assert without & set(Settings.model_fields) == {"report"}
+
+
+@pytest.mark.parametrize("estimate", [True, False])
+def test_run_and_estimate_refuse_alike(profile, estimate):
+    with pytest.raises(FaultySettings, match=r"saes\.k = 25"):
+        cli.run("pipeline", profile=profile, set_=["saes.k=25"], preset=None, estimate=estimate)
+
+
+def test_the_command_line_says_all_faults_and_makes_nothing(profile, tmp_path):
+    command = [sys.executable, "-m", "flows.cli", "run", "pipeline", "-p", profile, "-s", "saes.k=25"]
+    done = subprocess.run(
+        [*command, "-s", "operators.rank=17"],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ATO_WAREHOUSE": str(tmp_path / "w")},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len([line for line in done.stderr.splitlines() if "saes.k" in line or "operators.rank" in line]) == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "w").exists()
+
+
+def test_duplicates_are_made_once():
+    settings = Settings.model_validate(
+        {
+            "operators": {"methods": ["ridge", "mean", "ridge"], "alphas": [1, 1.0, 10], "leaps": [2, 2]},
+            "causal": {"positions": ["all", "all"], "interventions": ["mean", "mean"], "pairs": [[8, 10], [8, 10]]},
+            "entities": {"interventions": {"strengths": [1, 1.0]}},
+            "evaluate": {"ranks": [4, 4]},
+        }
+    )
+    assert settings.operators.methods == ["ridge", "mean"]
+    assert settings.operators.alphas == [1.0, 10.0]
+    assert settings.operators.leaps == [2]
+    assert (settings.causal.positions, settings.causal.interventions) == (["all"], ["mean"])
+    assert settings.causal.pairs == [(8, 10)]
+    assert settings.entities.interventions.strengths == [1.0]
+    assert settings.evaluate.ranks == [4]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "operators.alphas=[.inf]",
+        "operators.alphas=[.nan]",
+        "operators.alphas=[-1]",
+        "operators.l1_alphas=[.inf]",
+        "operators.train_fractions=[.nan]",
+        "operators.train_fractions=[0]",
+        "entities.interventions.strengths=[.inf]",
+        "entities.interventions.strengths=[-1]",
+        "entities.answers.temperature=.inf",
+        "collect.max_norm_multiple=.inf",
+        "saes.lr=.inf",
+        "saes.max_fvu=.nan",
+        "saes.seed=-1",
+        "causal.seed=-1",
+        "evaluate.bootstrap_seed=-1",
+        "evaluate.transported_above=1.5",
+        "operators.source_layers=[-1]",
+        "collect.layers=[]",
+        "causal.pairs=[]",
+        "collect.corpus=''",
+        "collect.corpus=[]",
+        "explain.api_url=neuronpedia.org",
+    ],
+)
+def test_values_that_no_model_could_take_are_refused_as_settings_are_read(override):
+    with pytest.raises(FaultySettings, match=re.escape(override.partition("=")[0])) as caught:
+        load_settings("demo", [override])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_all_wrong_values_and_names_come_at_once():
+    with pytest.raises(FaultySettings) as caught:
+        load_settings("demo", ["collect.n_tokens=many", "colect.n_folds=2", "saes.k=0"])
+    lines = str(caught.value).splitlines()
+    assert "colect: unknown setting: did you mean collect?" in lines
+    assert any(line.startswith("saes.k = 0: ") and line.endswith("the default is 32") for line in lines)
+    assert len(lines) == 3
+
+
+def test_the_form_knows_what_each_setting_may_be():
+    """What a form can refuse by itself: the schema that a deployment is registered with."""
+    schema = json.loads(json.dumps(Settings.model_json_schema()))["$defs"]
+    assert schema["OperatorSettings"]["properties"]["source_layers"]["items"]["minimum"] == 0
+    assert schema["EvaluateSettings"]["properties"]["transported_above"]["maximum"] == 1
+    assert schema["EntityInterventionSettings"]["properties"]["strengths"]["items"]["exclusiveMinimum"] == 0
+    assert schema["SAESettings"]["properties"]["seed"]["minimum"] == 0
+
+
+def test_the_shape_of_a_model_has_its_context(folder):
+    assert model_shape(str(folder / "model")).context == 512
+    assert model_shape("gpt2").context == 1024
+
+
+def test_too_few_documents_are_found_without_the_model_and_the_message_names_what_works(folder, tmp_path, monkeypatch):
+    corpus = write_corpus(tmp_path / "few.jsonl", n_documents=18)
+    settings = tiny_settings(folder, collect={"corpus": str(corpus), "n_folds": 9})
+    with pytest.raises(CorpusError) as caught:
+        judge_text(settings, "collect")
+    works = int(re.search(r"set collect\.n_folds=(\d+)", str(caught.value))[1])
+    assert 2 <= works < 9
+    judge_text(tiny_settings(folder, collect={"corpus": str(corpus), "n_folds": works}), "collect")
+    assert "about 76 documents fill 9 folds" in str(caught.value)
+
+
+def test_a_share_of_the_train_documents_without_any_is_found_and_the_smallest_that_works_is_named(folder):
+    settings = tiny_settings(folder, operators={"source_layers": [0], "leaps": [1], "train_fractions": [0.002, 0.4, 1]})
+    with pytest.raises(
+        CorpusError, match=r"first 0\.002 of the train documents .*train_fractions.*use fractions from 0\.4"
+    ):
+        judge_text(settings, "operators")
+
+
+def test_interventions_need_a_test_sequence_of_full_length(folder, tmp_path):
+    corpus = write_corpus(tmp_path / "short.jsonl", n_documents=200, words=12)
+    settings = tiny_settings(folder, collect={"corpus": str(corpus), "seq_len": 128})
+    judge_text(settings, "evaluate")
+    with pytest.raises(
+        CorpusError, match=r"no test sequence has the full length of 128 tokens .*set collect\.seq_len=\d+"
+    ):
+        judge_text(settings, "causal")
+
+
+def test_the_tokenizer_is_not_loaded_where_the_text_is_surely_enough(monkeypatch):
+    def refused(*args, **options):
+        raise AssertionError
+
+    monkeypatch.setattr(reading, "load_tokenizer", refused)
+    judge_text(load_settings("demo"), "pipeline")

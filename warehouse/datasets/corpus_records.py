@@ -1,0 +1,121 @@
+"""The text of one record: a field by name or path, a list of texts, a conversation; and which fields a record has."""
+
+from collections import abc
+from dataclasses import dataclass
+from typing import Any
+
+from ato.errors import CorpusError
+
+MOST_FIELDS = 12
+"""Fields that a message names."""
+LONGEST_NAME = 40
+"""Characters of a field's name in a message."""
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FieldReader:
+    """How a record's text is found.
+
+    Args:
+        field: name of the field, or a path to it: ``meta.body``, ``turns.0.text``. A list on the way gives the texts of all
+            its items.
+        chat: writes a conversation as the model's chat template has it; None where there is no model.
+        lines: whether each line of a ``.txt`` file is a document.
+    """
+
+    field: str = "text"
+    chat: abc.Callable[[Messages], str] | None = None
+    lines: bool = False
+
+    def text(self, record: Any, where: str) -> str | None:
+        """Text of a record (of JSON, Parquet or Arrow); None where it is NULL.
+
+        A list of texts is one document, its texts parted by an empty line.
+
+        Raises:
+            CorpusError: there is no text in the field; the message names the fields that have some.
+        """
+        try:
+            found = value_at(record, self.field)
+        except KeyError:
+            raise self.no_text(where, text_fields(record)) from None
+        if found is None or isinstance(found, str):
+            return found
+        if isinstance(found, bytes):
+            try:
+                return found.decode("utf-8")
+            except UnicodeDecodeError as error:
+                cure = "convert it to UTF-8"
+                raise CorpusError("a text is not UTF-8", where=f"{where}, byte {error.start}", cure=cure) from None
+        if is_conversation(found):
+            return self._conversation(found, where)
+        if isinstance(found, list) and all(text is None or isinstance(text, str) for text in found):
+            return "\n\n".join(text for text in found if text) if any(found) else None
+        raise self.no_text(where, text_fields(record))
+
+    def no_text(self, where: object, fields: abc.Sequence[str]) -> CorpusError:
+        """The error of a record without such a field."""
+        listed = ", ".join(name[:LONGEST_NAME] for name in fields[:MOST_FIELDS])
+        more = f" and {len(fields) - MOST_FIELDS} more" if len(fields) > MOST_FIELDS else ""
+        cure = f"set collect.text_field to one of {listed}{more}" if fields else "add a text field to every record"
+        return CorpusError(f"no text in field {self.field}", where=where, cure=cure)
+
+    def _conversation(self, messages: Messages, where: str) -> str:
+        if self.chat is None:
+            cure = "name a field of plain text in collect.text_field"
+            raise CorpusError(f"field {self.field} holds conversations, and there is no model", where=where, cure=cure)
+        try:
+            return self.chat(messages)
+        except CorpusError as error:
+            raise CorpusError(error.what, where=f"{where}, collect.text_field={self.field}", cure=error.cure) from None
+
+
+def value_at(record: Any, path: str) -> Any:
+    """The value at a path of names and numbers joined by dots; a name that holds dots itself comes first.
+
+    Raises:
+        KeyError: there is no such place.
+    """
+    if record is None:
+        return None
+    if isinstance(record, dict):
+        if path in record:
+            return record[path]
+        name, dot, rest = path.partition(".")
+        if dot and name in record:
+            return value_at(record[name], rest)
+        raise KeyError(path)
+    if isinstance(record, list):
+        number, _, rest = path.partition(".")
+        if number.isdigit():
+            if int(number) >= len(record):
+                return None
+            return value_at(record[int(number)], rest) if rest else record[int(number)]
+        return [value_at(item, path) for item in record]
+    raise KeyError(path)
+
+
+def is_conversation(value: Any) -> bool:
+    """Whether a value is a list of messages with role and content."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(message, dict) and {"role", "content"} <= message.keys() for message in value)
+    )
+
+
+def text_fields(record: Any, prefix: str = "") -> list[str]:
+    """Paths of a record that hold text, sorted."""
+    if not isinstance(record, dict):
+        return []
+    found: list[str] = []
+    for name, value in record.items():
+        texts = isinstance(value, list) and value and all(isinstance(text, str) for text in value)
+        if isinstance(value, str | bytes) or texts or is_conversation(value):
+            found.append(f"{prefix}{name}")
+        elif isinstance(value, dict):
+            found += text_fields(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            found += text_fields(value[0], f"{prefix}{name}.")
+    return sorted(found)

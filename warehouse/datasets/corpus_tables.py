@@ -1,0 +1,148 @@
+"""Readers of columnar formats: Parquet, and Arrow files and streams; text of every type that Arrow keeps it in."""
+
+from collections import abc
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ato.errors import CorpusError
+from warehouse.datasets.corpus_records import FieldReader
+
+BATCH_ROWS = 256
+
+
+def read_parquet(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+    """The rows of a Parquet file, a batch at a time."""
+    import pyarrow.parquet as pq
+
+    with _readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
+        column = _column(parquet.schema_arrow, reader, file)
+        batches = parquet.iter_batches(columns=[column], batch_size=BATCH_ROWS)
+        yield from _rows((batch.column(column) for batch in batches), column, file, reader)
+
+
+def read_arrow(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+    """The rows of an Arrow file, or of a stream as ``datasets`` saves it, a batch at a time."""
+    import pyarrow as pa
+
+    with _readable(file, "Arrow"), pa.memory_map(str(file)) as source:
+        if source.read(6) == b"ARROW1":
+            whole = pa.ipc.open_file(source)
+            schema, batches = whole.schema, (whole.get_batch(i) for i in range(whole.num_record_batches))
+        else:
+            source.seek(0)
+            stream = pa.ipc.open_stream(source)
+            schema, batches = stream.schema, iter(stream)
+        column = _column(schema, reader, file)
+        yield from _rows((part for batch in batches for part in _parts(batch.column(column))), column, file, reader)
+
+
+def column_bytes(file: Path) -> int:
+    """Uncompressed bytes of a columnar file, from its footer where it has one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if file.suffix.lower() == ".parquet":
+        try:
+            footer = pq.read_metadata(file)
+            return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+        except (pa.ArrowException, OSError):
+            pass  # its reader says what is wrong
+    return file.stat().st_size
+
+
+def _parts(column: Any) -> abc.Iterator[Any]:
+    return (column.slice(start, BATCH_ROWS) for start in range(0, len(column), BATCH_ROWS))
+
+
+def _rows(
+    batches: abc.Iterable[Any], column: str, file: Path, reader: FieldReader
+) -> abc.Iterator[tuple[str, str | None]]:
+    row = 0
+    for batch in batches:
+        for value in batch.to_pylist():
+            yield f"{file.name}, row {row}", reader.text({column: value}, f"{file}, row {row}")
+            row += 1
+
+
+@contextmanager
+def _readable(file: Path, kind: str) -> abc.Iterator[None]:
+    """Errors of the library as one line."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        cure = "write it as UTF-8, or as binary"
+        raise CorpusError("a text is not UTF-8", where=f"{file}, byte {error.start} of a text", cure=cure) from None
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(f"the {kind} file cannot be read", where=file, cure="write it again") from error
+
+
+def _column(schema: Any, reader: FieldReader, file: Path) -> str:
+    """Name of the column that the field is in, or below."""
+    if reader.field in schema.names:
+        name = found = reader.field
+    else:
+        name = reader.field.partition(".")[0]
+        found = name if name in schema.names else ""
+    if not found or not _holds_text(_type_at(schema.field(name).type, reader.field[len(name) + 1 :])):
+        raise reader.no_text(file, sorted(path for field in schema for path in _text_paths(field)))
+    return name
+
+
+def _type_at(kind: Any, path: str) -> Any:
+    """The type at a path of names and numbers below a type; None if there is no such place."""
+    import pyarrow.types as types
+
+    if not path:
+        return kind
+    name, _, rest = path.partition(".")
+    if _is_list(kind):
+        return _type_at(kind.value_type, rest if name.isdigit() else path)
+    if not types.is_struct(kind):
+        return None
+    fields = {field.name: field.type for field in kind}
+    if path in fields:
+        return fields[path]
+    return _type_at(fields[name], rest) if name in fields else None
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return bool(
+        types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_list_view(kind)
+    )
+
+
+def _holds_text(kind: Any) -> bool:
+    """Whether a type holds text: strings and bytes of every layout, dictionaries and lists of them, conversations."""
+    import pyarrow.types as types
+
+    if kind is None:
+        return False
+    if types.is_dictionary(kind):
+        return _holds_text(kind.value_type)
+    if _is_list(kind):
+        item = kind.value_type
+        if types.is_struct(item):
+            return {"role", "content"} <= {field.name for field in item}
+        return _holds_text(item)
+    strings = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    raw = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    return bool(strings or raw or types.is_null(kind))
+
+
+def _text_paths(field: Any, prefix: str = "") -> abc.Iterator[str]:
+    """Paths of a column that hold text."""
+    import pyarrow.types as types
+
+    name, kind = f"{prefix}{field.name}", field.type
+    if not types.is_null(kind) and _holds_text(kind):
+        yield name
+        return
+    inner = kind.value_type if _is_list(kind) else kind
+    if types.is_struct(inner):
+        for below in inner:
+            yield from _text_paths(below, f"{name}.")

@@ -1,0 +1,206 @@
+"""Readers of text formats: plain text, JSON lines, JSON, CSV; each streams, and says where a file is wrong."""
+
+import codecs
+import csv
+import json
+import sys
+from collections import abc
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ato.errors import CorpusError
+from warehouse.datasets.corpus_records import FieldReader
+
+CHUNK_BYTES = 2**20
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_text(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+    """The whole file, or each of its lines; empty lines are no documents."""
+    if not reader.lines:
+        yield file.name, _decoded(_without_bom(stream.read()), file)
+        return
+    for number, line in _numbered(stream, file):
+        if line.strip():
+            yield f"{file.name}, line {number}", line.rstrip("\r\n")
+
+
+def read_jsonl(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+    """One JSON object a line; empty lines are skipped."""
+    for number, line in _numbered(stream, file):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = (
+                "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", "too long a number")
+            )
+            cure = "fix the line, or remove it"
+            raise CorpusError(f"a line is not valid JSON ({reason})", where=where, cure=cure) from None
+        except RecursionError:
+            raise CorpusError("a line is nested too deeply", where=where, cure="remove it") from None
+        yield f"{file.name}, line {number}", reader.text(record, where)
+
+
+def read_json(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+    """The objects of a list, or those that stand one behind the other; never the whole file at once."""
+    for number, record in enumerate(_json_values(_chunks(stream, file), file)):
+        name = f"record {number}"
+        yield f"{file.name}, {name}", reader.text(record, f"{file}, {name}")
+
+
+def read_csv(
+    stream: BinaryIO, file: Path, reader: FieldReader, delimiter: str = ","
+) -> abc.Iterator[tuple[str, str | None]]:
+    """Rows below a line of names; quoted cells may hold delimiters, quotes (doubled) and line breaks."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a cell may be a book
+    rows = csv.reader(_lines(_chunks(stream, file)), delimiter=delimiter, strict=True)
+    names: list[str] | None = None
+    try:
+        for cells in rows:
+            if not cells:
+                continue
+            where = f"{file}, line {rows.line_num}"
+            if names is None:
+                names = [cell.strip() for cell in cells]
+                if names.count(reader.field) != 1:
+                    if reader.field in names:
+                        what = f"{names.count(reader.field)} columns are named {reader.field}"
+                        raise CorpusError(what, where=where, cure="rename all but one")
+                    raise reader.no_text(where, names)
+                column = names.index(reader.field)
+            elif len(cells) != len(names):
+                cure = "quote cells that hold a delimiter or a line break"
+                raise CorpusError(f"a row has {len(cells)} cells where {len(names)} are due", where=where, cure=cure)
+            else:
+                yield f"{file.name}, line {rows.line_num}", cells[column]
+    except csv.Error as error:
+        where, cure = f"{file}, line {rows.line_num}", "double the quotes inside quoted cells, and close the last one"
+        raise CorpusError(f"not valid CSV ({error})", where=where, cure=cure) from None
+
+
+read_tsv = partial(read_csv, delimiter="\t")
+
+
+def _numbered(stream: BinaryIO, file: Path) -> abc.Iterator[tuple[int, str]]:
+    """Lines with their numbers from 1, without the byte-order mark of the first."""
+    offset = 0
+    for number, line in enumerate(stream, 1):
+        plain = _without_bom(line) if number == 1 else line
+        yield number, _decoded(plain, file, offset + len(line) - len(plain))
+        offset += len(line)
+
+
+def _without_bom(data: bytes) -> bytes:
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def _decoded(data: bytes, file: Path, offset: int = 0) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(file, offset + error.start, data[:2] if offset == 0 else b"") from None
+
+
+def _not_utf8(file: Path, at: int, start: bytes) -> CorpusError:
+    cure = "convert it: iconv -f UTF-16 -t UTF-8" if start in _UTF16 else "convert it to UTF-8"
+    return CorpusError("the file is not UTF-8", where=f"{file}, byte {at}", cure=cure)
+
+
+def _chunks(stream: BinaryIO, file: Path) -> abc.Iterator[str]:
+    """The text of a stream in pieces, without its byte-order mark."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0
+    while True:
+        data = stream.read(CHUNK_BYTES)
+        pending = decoder.getstate()[0]
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            at = offset - len(pending) + error.start
+            raise _not_utf8(file, at, data[:2] if offset == 0 else b"") from None
+        yield text.removeprefix("\ufeff") if offset == 0 else text
+        offset += len(data)
+        if not data:
+            return
+
+
+def _lines(chunks: abc.Iterable[str]) -> abc.Iterator[str]:
+    """Lines with their ends; only ``\\n`` ends one."""
+    rest: list[str] = []
+    for chunk in chunks:
+        *whole, last = chunk.split("\n")
+        for line in whole:
+            yield "".join([*rest, line, "\n"])
+            rest = []
+        rest.append(last)
+    if last := "".join(rest):
+        yield last
+
+
+def _json_values(chunks: abc.Iterator[str], file: Path) -> abc.Iterator[Any]:
+    """The items of a JSON list, or JSON values one behind the other, as they are read."""
+    decoder, buffer, line, in_list, between = json.JSONDecoder(), "", 1, False, True
+    ended = False
+    while True:
+        stripped = buffer.lstrip()
+        line += buffer[: len(buffer) - len(stripped)].count("\n")
+        buffer = stripped
+        if not buffer:
+            if ended:
+                if in_list:
+                    raise _not_json("the list is not closed", file, line)
+                return
+            buffer, ended = _more(chunks, buffer)
+            continue
+        if not in_list and buffer[0] == "[" and between:
+            in_list, between, buffer = True, True, buffer[1:]
+        elif in_list and buffer[0] == "]":
+            in_list, between, buffer = False, True, buffer[1:]
+        elif in_list and not between:
+            if buffer[0] != ",":
+                raise _not_json("',' is missing between items", file, line)
+            between, buffer = True, buffer[1:]
+        else:
+            try:
+                value, end = decoder.raw_decode(buffer)
+                if end == len(buffer) and not ended:  # a number may go on
+                    buffer, ended = _more(chunks, buffer)
+                    continue
+            except RecursionError:
+                raise _not_json("nested too deeply", file, line) from None
+            except ValueError as error:
+                if not ended and _may_go_on(error, len(buffer)):
+                    buffer, ended = _more(chunks, buffer)
+                    continue
+                raise _not_json(
+                    getattr(error, "msg", str(error)), file, line + getattr(error, "lineno", 1) - 1
+                ) from None
+            line += buffer[:end].count("\n")
+            buffer, between = buffer[end:], not in_list
+            yield value
+
+
+def _may_go_on(error: ValueError, length: int) -> bool:
+    """Whether more text could mend what could not be read: it broke off at the end, or within a string."""
+    reason, at = getattr(error, "msg", ""), getattr(error, "pos", length)
+    return reason.startswith("Unterminated string") or at > length - 16
+
+
+def _more(chunks: abc.Iterator[str], buffer: str) -> tuple[str, bool]:
+    """A buffer about twice as long, so that a long value is tried a few times only; and whether that is all."""
+    pieces, wanted = [buffer], max(1, len(buffer))
+    for chunk in chunks:
+        pieces.append(chunk)
+        wanted -= len(chunk)
+        if wanted <= 0:
+            return "".join(pieces), False
+    return "".join(pieces), True
+
+
+def _not_json(reason: str, file: Path, line: int) -> CorpusError:
+    cure = "fix it; a list of objects, or one object a line, is read"
+    return CorpusError(f"the file is not valid JSON ({reason})", where=f"{file}, line {line}", cure=cure)
