@@ -35,6 +35,10 @@ ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="Name of a p
 FormProfileOption = Annotated[
     str, typer.Option("--profile", "-p", help="Profile, or YAML file, whose settings the forms show at first.")
 ]
+FeaturesOption = Annotated[
+    Literal["all", "selected"],
+    typer.Option("--features", help="Features that maps average over: all scored ones, or the selected ones."),
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")]
 
 
@@ -81,7 +85,7 @@ def run(
             show_estimate(settings)
         collection = run_flow(flow, settings)
     if flow == PIPELINE.name:
-        show_summary(collection)
+        show_summary(collection, settings.report.features)
 
 
 @app.command(epilog='Example: ato sql "from transport_map order by mean_r2 desc limit 5"')
@@ -109,6 +113,7 @@ def tables(name: Annotated[str | None, typer.Argument(help="Print the columns of
 def show(
     stage: Annotated[ShownStage | None, typer.Argument(help="A stage; default: a summary of all.")] = None,
     collection: CollectionOption = None,
+    features: FeaturesOption = "all",
     svg: Annotated[Path | None, typer.Option(help="Write the summary to this SVG file instead.")] = None,
 ) -> None:
     """Show results as tables."""
@@ -117,9 +122,9 @@ def show(
 
     key = chosen_collection(collection)
     if svg is not None:
-        draw_summary(key, svg)
+        draw_summary(key, svg, features)
     elif stage is None:
-        show_summary(key)
+        show_summary(key, features)
     else:
         show_stage(stage, key)
 
@@ -128,12 +133,13 @@ def show(
 def report(
     collection: CollectionOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
+    features: FeaturesOption = "all",
 ) -> None:
     """Draw the study's figures from the tables: one self-contained HTML file, and a PNG file per figure."""
     from flows.commands.report import make_report
     from flows.engine.collections import chosen_collection
 
-    print(make_report(chosen_collection(collection), output))
+    print(make_report(chosen_collection(collection), output, features))
 
 
 @app.command(epilog="Example: ato export feature-scores --output feature_ids")

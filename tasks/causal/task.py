@@ -163,9 +163,7 @@ def _difference(comparison: "Comparison", of: "Difference") -> dict[str, Any]:
         **vars(comparison),
         "n_sequences": of.n_sequences,
         "n_documents": of.n_documents,
-        **estimate_columns(
-            difference=of.log_ppl, difference_edited_onwards=of.edited_onwards, difference_kl=of.kl
-        ),
+        **estimate_columns(difference=of.log_ppl, difference_edited_onwards=of.edited_onwards, difference_kl=of.kl),
         "p": of.p,
     }
 

@@ -124,7 +124,7 @@ def _draw_spectra(figure: "Figure", rows: Rows) -> None:
         )
     left.axhline(1, ls=":", color=MUTED)
     left.set(xlabel="mode", ylabel="singular value", yscale="log")
-    left.legend(title="pair", fontsize=7.5)
+    figure.legend(*left.get_legend_handles_labels(), title="pair", fontsize=7.5, loc="outside right center")
     angle = np.linspace(0, 2 * np.pi, 91)
     right.plot(np.cos(angle), np.sin(angle), ":", color=MUTED)
     right.set(xlabel="real part of the eigenvalue", ylabel="imaginary part", aspect="equal")

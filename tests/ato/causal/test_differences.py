@@ -15,7 +15,9 @@ from ato.numerics.bootstrap import Bootstrap, document_bootstrap
 
 def losses_of(log_ppl: np.ndarray) -> EditLosses:
     gone = np.where(np.isfinite(log_ppl), 0, np.nan)
-    return EditLosses(np.isfinite(log_ppl).astype(int), np.where(gone == 0, log_ppl, 3.0), log_ppl + 1, log_ppl, log_ppl / 2)
+    return EditLosses(
+        np.isfinite(log_ppl).astype(int), np.where(gone == 0, log_ppl, 3.0), log_ppl + 1, log_ppl, log_ppl / 2
+    )
 
 
 @pytest.fixture(scope="module")
