@@ -7,6 +7,7 @@ from dashboards.ui.address import choose, collection
 from dashboards.ui.reading import ask, filled
 from dashboards.views.causal.ablations import ablations
 from dashboards.views.causal.costs import EMPTY, MEASURES, by_intervention, by_leap, by_positions
+from dashboards.views.causal.rivals import against_rivals
 from dashboards.views.causal.sequences import sequences
 
 POSITIONS = "Positions replaced in each sequence; `study` averages the study's three sets of five."
@@ -35,6 +36,7 @@ def page() -> None:
     measure = choose("Measure", "measure", list(MEASURES), widget="segmented_control") or "delta_log_ppl"
     pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}
     by_intervention(pair, edited, measure)
+    against_rivals(pair, edited, measure)
     left, right = st.columns(2)
     with left:
         by_leap(pair, edited, measure)
