@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from ato.errors import AtoError
+from ato.errors import AtoError, SettingsError
 from flows.engine.environment import prepare_environment
 from flows.stages import FLOWS, PIPELINE, STAGES
 
@@ -107,6 +107,16 @@ def tables(name: Annotated[str | None, typer.Argument(help="Print the columns of
     from flows.commands.tables import describe_tables
 
     describe_tables(name)
+
+
+@app.command(epilog="Example: ato settings operators")
+def settings(
+    group: Annotated[str | None, typer.Argument(help="Settings of this stage, such as collect; default: all.")] = None,
+) -> None:
+    """Print every setting with its type, default and meaning."""
+    from flows.commands.settings import describe_settings
+
+    describe_settings(group)
 
 
 @app.command(epilog="Example: ato show operators")
@@ -236,6 +246,8 @@ def main() -> None:
         sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
     try:
         code = app(standalone_mode=False)
+    except SettingsError as error:
+        _fail(error, f"{error} (all settings: `ato settings`, docs/settings.md)")
     except AtoError as error:
         _fail(error, str(error))
     except KeyboardInterrupt:

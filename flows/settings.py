@@ -169,7 +169,7 @@ def _one_line(error: ValidationError) -> SettingsError:
     path = [str(step) for step in first["loc"]]
     name = ".".join(path)
     if first["type"] != "extra_forbidden":
-        return SettingsError(f"{name} = {first['input']!r}: {first['msg']}", cure="see `ato run --help`")
+        return SettingsError(f"{name} = {first['input']!r}: {first['msg']}", cure=f"see `ato settings {path[0]}`")
     group: Any = Settings
     for step in path[:-1]:
         group = group.model_fields[step].annotation

@@ -36,7 +36,10 @@ def measure_causal(study: Study, sae_keys: list[str], operators: OperatorSetting
     if not stages:
         say("causal", "no layer pair ends at a layer with an SAE: set causal.pairs")
     elif len(missing) < len(stages):
-        say("causal", f"{len(stages) - len(missing)} of {len(stages)} measurements are complete, skipped")
+        done = (
+            f"{len(stages) - len(missing)} of {len(stages)} measurements (whole residuals or single features of a pair)"
+        )
+        say("causal", f"{done} are complete, skipped")
     if missing:
         _measure(missing, study, settings)
 
@@ -50,7 +53,12 @@ def _measure(missing: Sequence[CausalStage], study: Study, settings: CausalSetti
     full = full_length_sequences(held_out, row.seq_len, positions)
     sequences = spread(full, settings.n_sequences)
     shorter = f", {len(held_out) - len(full)} shorter ones left out" if len(full) < len(held_out) else ""
-    say("causal", f"{len(missing)} measurements on {len(sequences)} of {len(full)} full-length test sequences{shorter}")
+    n_pairs, n_single = len({of.pair.layers for of in missing}), sum(of.sae is not None for of in missing)
+    single = f", single features of {n_single} of them" if n_single else ""
+    say(
+        "causal",
+        f"{n_pairs} layer pairs{single}, on {len(sequences)} of {len(full)} full-length test sequences{shorter}",
+    )
     plans: dict[tuple, list[CausalStage]] = {}
     for of in missing:
         plans.setdefault(of.plan, []).append(of)
