@@ -24,7 +24,8 @@ def _examples(scope: Scope, n_features: int) -> Panel:
     limit {n_features}
 )
 select b.layer, b.sae, b.feature_id, b.rank, b.score, b.token_entropy, b.focus_z, b.redundancy, b.causal_effect,
-    b.causal_effect_low, b.causal_effect_high, b.n_ablated_documents, b.n_active, b.top_tokens, b.explanation, b.explanation_source, b.aligned,
+    b.causal_effect_low, b.causal_effect_high, b.n_ablated_documents, b.n_active,
+    b.top_tokens, b.explanation, b.explanation_source, b.aligned,
     b.transported_leap, e.rank as example, e.activation, e.tokens, e.activations, e.sequence_id, e.position
 from best as b
 left join feature_examples as e

@@ -42,8 +42,8 @@ where collection = $collection and source_layer = $source_layer and target_layer
 order by delta_log_ppl"""
 
 WHAT = """The residual at the target layer is replaced by: `transport`, the operator's prediction; `identity`, the
-source residual; `mean`, the mean residual; `bias`, the operator's bias; `random_rotation`, the prediction in a random
-direction; `zero`, zero. Added loss is against the unedited model on the same sequences."""
+source residual; `mean`, the mean residual; `bias`, the operator's bias; `random_rotation`, the residual itself
+turned by a random rotation; `zero`, zero. Added loss is against the unedited model on the same sequences."""
 
 
 def by_intervention(pair: dict[str, Any], edited: object, measure: str) -> None:

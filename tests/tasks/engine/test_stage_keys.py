@@ -30,8 +30,8 @@ sae_weights pretrained-l03-00590bf9
 saes pretrained-l03-3fbd93d4
 features features-topk-l02-24-6da9663b
 features features-pretrained-l03-89ea4e85
-feature_scores scores-topk-l02-24-9390f1f7
-feature_scores scores-pretrained-l03-0f301937
+feature_scores scores-topk-l02-24-8d0ebc36
+feature_scores scores-pretrained-l03-baed4827
 explain explain-topk-l02-24-c7bc1354
 explain explain-pretrained-l03-eee52fa2
 operators l00-k01-9d35abec
@@ -53,12 +53,12 @@ evaluate map-l00-k01-43c1fb1a
 evaluate map-l00-k02-76741682
 evaluate map-l01-k01-fbcef496
 evaluate map-l01-k02-04ed630d
-causal residuals-l00-k02-cfca79d2
-causal residuals-l01-k01-2f935e57
-causal residuals-l01-k02-8d01de35
-causal features-l00-k02-f6b698ef
-causal features-l01-k01-446147a8
-causal features-l01-k02-a1ed2404
+causal residuals-l00-k02-2932adda
+causal residuals-l01-k01-1da57a3c
+causal residuals-l01-k02-4ffdcb09
+causal features-l00-k02-401e8fc6
+causal features-l01-k01-854c7412
+causal features-l01-k02-5ed3d8c4
 """
 
 
