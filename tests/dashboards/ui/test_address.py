@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from dashboards.ui.navigation import PAGES
 from tests.dashboards.opened_pages import open_page
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows
 from warehouse.storage.manifests import commit
@@ -13,6 +14,11 @@ def test_the_collection_follows_the_address_and_stays_from_page_to_page(study):
     assert open_page("saes", collection=COLLECTION).session_state["collection"] == COLLECTION
     app = open_page("saes", collection="of another warehouse")
     assert app.session_state["collection"] == COLLECTION, "a link from elsewhere is no error"
+
+
+def test_every_address_names_the_collection_so_that_a_copied_link_shows_the_same_later(study):
+    for name in PAGES:
+        assert open_page(name).query_params["collection"] in (COLLECTION, [COLLECTION])
 
 
 def test_an_older_collection_can_be_chosen_by_address(empty):

@@ -103,7 +103,7 @@ def put_results(collection: str, sae_keys: list[str]) -> None:
     commit_stage(warehouse, "collect", files)
 
 
-def test_the_keys_of_all_stages_are_what_they_were(made, tmp_path):
+def test_the_keys_of_all_stages_are_what_they_were(made, tmp_path, capsys):
     settings = tiny_settings(
         tmp_path,
         model={"name": "models/tiny"},
@@ -112,6 +112,8 @@ def test_the_keys_of_all_stages_are_what_they_were(made, tmp_path):
         operators={"methods": ["ridge", "permuted", "rrr_features"], "train_fractions": [0.5]},
     )
     look_up(settings)
+    printed = capsys.readouterr().err
+    assert "4 of 4 pairs are complete" in printed, "a pair with two stages is one pair"
     assert list(dict.fromkeys(made)) == KEYS.split("\n")[1:-1]
 
 
