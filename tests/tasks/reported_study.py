@@ -147,6 +147,8 @@ def _features() -> dict[str, list[dict[str, Any]]]:
                 token_entropy=1.5,
                 focus_z=6.0,
                 redundancy=0.2,
+                n_ablated=240,
+                n_ablated_documents=12,
                 **interval("causal_effect", 0.01, 0.004),
             )
             for f in range(N_FEATURES)

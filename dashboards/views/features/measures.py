@@ -21,7 +21,7 @@ select
     a.layer,
     a.trusted,
     a.distrust_reason,
-    if(t.feature_id is null, 'scoring stream', 'test split') as measured_on,
+    if(t.feature_id is null, 'train text', 'test text') as measured_on,
     coalesce(t.n_tokens, s.n_tokens) as n_tokens,
     coalesce(t.n_active, s.n_active) as n_active,
     coalesce(t.activation_rate, s.activation_rate) as activation_rate,

@@ -213,6 +213,7 @@ def test_tokens_of_examples_are_escaped_and_shaded_by_their_activation(study):
     assert 'background:rgba(230,159,0,1.00)" title="3.500"> &lt;i&gt;&amp;</span>' in text
     assert 'background:rgba(230,159,0,0.36)" title="1.250"> of</span>' in text
     assert "words of peace &amp; war" in text
+    assert "causal effect 0.0100 [0.0060, 0.0140] on 12 documents" in text
     assert "<i>" not in text
 
 
