@@ -1,6 +1,8 @@
 """The page docs/glossary.md, made from terms and declarations: ``python -m flows.reference.glossary_page > docs/glossary.md``."""
 
-from flows.reference.settings_list import groups
+from functools import cache
+
+from flows.reference.settings_list import Setting, groups
 from flows.reference.terms import TERMS, Term
 from warehouse.tables import TABLES
 
@@ -29,8 +31,13 @@ def _column(path: str) -> str:
     return f"- column `{path}`: {column.meaning}{unit}"
 
 
+@cache
+def _settings() -> dict[str, Setting]:
+    return {setting.path: setting for group in groups() for setting in group.settings}
+
+
 def _setting(path: str) -> str:
-    (setting,) = [setting for group in groups() for setting in group.settings if setting.path == path]
+    setting = _settings()[path]
     return f"- setting `{path}`, by default `{setting.default}`: {setting.meaning}"
 
 

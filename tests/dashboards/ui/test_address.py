@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from dashboards.ui.navigation import PAGES
 from tests.dashboards.opened_pages import open_page
 from tests.warehouse.small_warehouse import COLLECTION, STARTED, collect_rows
 from warehouse.storage.manifests import commit
@@ -17,7 +16,7 @@ def test_the_collection_follows_the_address_and_stays_from_page_to_page(study):
 
 
 def test_every_address_names_the_collection_so_that_a_copied_link_shows_the_same_later(study):
-    for name in PAGES:
+    for name in ("overview", "operators", "reference"):
         assert open_page(name).query_params["collection"] in (COLLECTION, [COLLECTION])
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.dashboards.opened_pages import open_page, panel_starting
+from tests.dashboards.opened_pages import chart_specs, open_page, panel_starting
 from tests.tasks.reported_study import COST, PAIRS
 
 PAIR = {"target_layer": 6, "source_layer": 5}
@@ -27,11 +27,6 @@ def test_another_rival_and_measure_can_be_chosen(study, measure):
 
 
 def test_no_line_joins_position_sets_of_equal_size(study):
-    specs = [json.loads(chart.proto.spec) for chart in open_page("causal", **PAIR).get("arrow_vega_lite_chart")]
-    (doses,) = [
-        spec
-        for spec in specs
-        if "edited positions" in json.dumps(spec.get("usermeta", spec)) and "fewest" in json.dumps(spec)
-    ]
+    (doses,) = [spec for spec in chart_specs(open_page("causal", **PAIR)) if "fewest first" in json.dumps(spec)]
     marks = {layer["mark"]["type"] for layer in doses["layer"]}
     assert marks == {"rule", "point"}

@@ -1,14 +1,12 @@
 """The page of the map: what a cell holds, which operator and SAE stand for it, and where a click leads."""
 
-import json
-
 import polars as pl
 import pytest
 import streamlit as st
 
 import dashboards.views.transport.page
 from dashboards.views.transport.page import ADDRESS, MEASURES
-from tests.dashboards.opened_pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import chart_specs, check_numbers, open_page, panels
 from tests.dashboards.whole_study import build_whole_study
 from tests.tasks.reported_study import N_FEATURES, PAIRS, SAES, SELECTED, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
@@ -105,7 +103,7 @@ def test_the_map_is_of_all_scored_features_and_of_the_selected_ones_on_request(s
     titles = [
         layer["encoding"]["color"]["legend"]["title"]
         for app in (every, few)
-        for layer in json.loads(app.get("arrow_vega_lite_chart")[0].proto.spec)["layer"]
+        for layer in chart_specs(app)[0]["layer"]
         if "legend" in layer["encoding"].get("color", {})
     ]
     assert titles == ["mean r2, all scored features", "mean r2, selected features"]
