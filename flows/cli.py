@@ -247,7 +247,8 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except SettingsError as error:
-        _fail(error, f"{error} (all settings: `ato settings`, docs/settings.md)")
+        told = "" if "`ato settings" in str(error) else "; all settings: `ato settings`"
+        _fail(error, f"{error}{told}; docs/settings.md")
     except AtoError as error:
         _fail(error, str(error))
     except KeyboardInterrupt:

@@ -109,7 +109,7 @@ def _summarised(
     p = [sign_flip_p(sums.values[sums.n[:, i, 0] > 0, i, 0], bootstrap.seed) for i in range(len(found))]
     return {
         comparison: Difference(
-            int(sums.n[:, i, 0].sum()), int(n_documents[i, 0]), *(means[i, m] for m in range(values.shape[2])), p[i]
+            int(sums.n[:, i, 0].sum()), int(n_documents[i, 0]), means[i, 0], means[i, 1], means[i, 2], p[i]
         )
         for i, comparison in enumerate(found)
     }

@@ -46,13 +46,13 @@ class Group:
 def groups(of: type[BaseModel] = Settings, above: str = "") -> Iterator[Group]:
     """All groups in the order of the stages; parts of a stage follow it."""
     schema = of.model_json_schema()
-    own = []
+    own: list[Setting] = []
     for name, field in of.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             if own:  # settings of the stage itself stand before its parts
                 yield Group(above, _meaning(of), tuple(own))
-                own = []
+                own: list[Setting] = []
             yield from groups(kind, f"{above}.{name}" if above else name)
         else:
             words = _words(schema["properties"][name], schema.get("$defs", {}))

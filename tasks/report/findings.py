@@ -88,10 +88,11 @@ FALLS, RISES, UNDECIDED = "falls", "rises", "undecided"
 
 def _step(earlier: dict[str, Any], later: dict[str, Any], score: str) -> str:
     """Whether a score falls or rises: only where the two 95 % intervals do not overlap."""
-    ends = [row.get(f"{score}_{end}") for row in (earlier, later) for end in ("low", "high")]
-    if None in ends:
+    (low, high), (later_low, later_high) = (
+        (row.get(f"{score}_low"), row.get(f"{score}_high")) for row in (earlier, later)
+    )
+    if low is None or high is None or later_low is None or later_high is None:
         return UNDECIDED
-    low, high, later_low, later_high = ends
     return FALLS if later_high < low else RISES if later_low > high else UNDECIDED
 
 

@@ -57,7 +57,10 @@ def against_rivals(pair: dict[str, Any], edited: object, measure: str) -> None:
 
 def _draw(measure: str, rows: pl.DataFrame) -> None:
     title = f"transport minus rival: {MEASURES[measure]}"
-    axis = {"axis": alt.Axis(values=TICKS, format="~g"), "scale": alt.Scale(type="symlog", constant=LINEAR_BELOW)}
+    axis: dict[str, Any] = {
+        "axis": alt.Axis(values=TICKS, format="~g"),
+        "scale": alt.Scale(type="symlog", constant=LINEAR_BELOW),
+    }
     base = alt.Chart(rows).encode(
         y=alt.Y(
             "pair:N", title="source → target layer", sort=rows["pair"].to_list(), axis=alt.Axis(labelOverlap=False)

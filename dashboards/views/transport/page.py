@@ -109,8 +109,9 @@ def page() -> None:
         st.info("No operators yet: run `ato run operators`, then `ato run evaluate`.")
         return
     places = st.columns([2, 3, 2, 2, 3])
-    segmented = {"where": places[0], "widget": "segmented_control"}
-    features = choose("Features", "features", list(FEATURES), help=SELECTED, **segmented) or "all"
+    with places[0]:
+        switch = choose("Features", "features", list(FEATURES), help=SELECTED, widget="segmented_control")
+    features = switch or "all"
     measures = MEASURES if features == "all" else OF_SELECTED
     name = choose("Measure", "measure", list(measures), where=places[1]) or next(iter(measures))
     measure = Measure(name, measures[name], FEATURES[features])
