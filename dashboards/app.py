@@ -9,17 +9,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # streamlit puts this file's
 
 from ato.errors import AtoError
 from dashboards.ui.address import choose_collection
-from dashboards.ui.navigation import pages
+from dashboards.ui.navigation import SITE, link, name_tab, pages
 from dashboards.ui.plain import plain
 
-st.set_page_config(
-    page_title="Activation transport", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide"
-)
+st.set_page_config(page_title=SITE, page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
 current = st.navigation(list(pages().values()), position="top")
-title, chosen = st.columns([3, 2], vertical_alignment="bottom")
+name_tab(current.title)
+title, help_, chosen = st.columns([4, 2, 4], vertical_alignment="bottom")
 title.title(current.title, anchor=False)
 try:
     choose_collection(chosen)
+    with help_.container(horizontal=True):
+        link("Glossary", "reference", part="Glossary")
+        link("Settings", "reference", part="Settings")
     current.run()
 except AtoError as error:
     st.error(plain(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from ato.errors import AtoError
+from ato.errors import AtoError, SettingsError
 from flows.engine.environment import prepare_environment
 from flows.stages import FLOWS, PIPELINE, STAGES
 
@@ -34,6 +34,10 @@ CollectionOption = Annotated[str | None, typer.Option("--collection", help="Key 
 ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or a YAML file.")]
 FormProfileOption = Annotated[
     str, typer.Option("--profile", "-p", help="Profile, or YAML file, whose settings the forms show at first.")
+]
+FeaturesOption = Annotated[
+    Literal["all", "selected"],
+    typer.Option("--features", help="Features that maps average over: all scored ones, or the selected ones."),
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")]
 
@@ -85,7 +89,7 @@ def run(
             show_estimate(settings)
         collection = run_flow(flow, settings)
     if flow == PIPELINE.name:
-        show_summary(collection)
+        show_summary(collection, settings.report.features)
 
 
 @app.command(epilog='Example: ato sql "from transport_map order by mean_r2 desc limit 5"')
@@ -109,10 +113,21 @@ def tables(name: Annotated[str | None, typer.Argument(help="Print the columns of
     describe_tables(name)
 
 
+@app.command(epilog="Example: ato settings operators")
+def settings(
+    group: Annotated[str | None, typer.Argument(help="Settings of this stage, such as collect; default: all.")] = None,
+) -> None:
+    """Print every setting with its type, default and meaning."""
+    from flows.commands.settings import describe_settings
+
+    describe_settings(group)
+
+
 @app.command(epilog="Example: ato show operators")
 def show(
     stage: Annotated[ShownStage | None, typer.Argument(help="A stage; default: a summary of all.")] = None,
     collection: CollectionOption = None,
+    features: FeaturesOption = "all",
     svg: Annotated[Path | None, typer.Option(help="Write the summary to this SVG file instead.")] = None,
 ) -> None:
     """Show results as tables."""
@@ -121,9 +136,9 @@ def show(
 
     key = chosen_collection(collection)
     if svg is not None:
-        draw_summary(key, svg)
+        draw_summary(key, svg, features)
     elif stage is None:
-        show_summary(key)
+        show_summary(key, features)
     else:
         show_stage(stage, key)
 
@@ -132,12 +147,13 @@ def show(
 def report(
     collection: CollectionOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
+    features: FeaturesOption = "all",
 ) -> None:
     """Draw the study's figures from the tables: one self-contained HTML file, and a PNG file per figure."""
     from flows.commands.report import make_report
     from flows.engine.collections import chosen_collection
 
-    print(make_report(chosen_collection(collection), output))
+    print(make_report(chosen_collection(collection), output, features))
 
 
 @app.command(epilog="Example: ato export feature-scores --output feature_ids")
@@ -234,6 +250,9 @@ def main() -> None:
         sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
     try:
         code = app(standalone_mode=False)
+    except SettingsError as error:
+        told = "" if "`ato settings" in str(error) else "; all settings: `ato settings`"
+        _fail(error, f"{error}{told}; docs/settings.md")
     except AtoError as error:
         _fail(error, str(error))
     except KeyboardInterrupt:

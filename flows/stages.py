@@ -238,7 +238,8 @@ _STAGES = (
         only=CAN_INTERVENE,
         commits=("causal",),
         query="""select source_layer, target_layer, method, intervention, position_set, feature_id, n_sequences,
-            delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, kl
+            delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, kl,
+            difference, difference_low, difference_high, difference_p
             from causal_summary where collection = ? order by all""",
         page="causal",
         cost=Cost(2.6, 1.03, "flows.estimates.stage_costs:causal_work"),

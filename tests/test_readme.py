@@ -40,7 +40,20 @@ def test_every_target_of_the_makefile_is_listed_with_the_commands():
 
 def test_every_ato_command_is_listed_and_exists():
     listed = set(re.findall(r"^\| `ato ([a-z]+)\b", COMMANDS, re.MULTILINE))
-    assert listed == {"run", "sql", "tables", "show", "report", "export", "up", "deploy", "gc", "check", "doctor"}
+    assert listed == {
+        "run",
+        "settings",
+        "sql",
+        "tables",
+        "show",
+        "report",
+        "export",
+        "up",
+        "deploy",
+        "gc",
+        "check",
+        "doctor",
+    }
     assert set(re.findall(r"(?:`|\n|bin/)ato ([a-z]+)\b", README)) <= listed
     for verb in listed:
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0

@@ -39,7 +39,7 @@ def ablation_effects(
     saes: Mapping[str, tuple[int, SparseAutoencoder, np.ndarray]],
     sequences: Sequence["TokenSequence"],
     *,
-    n_sequences: int = 4,
+    n_sequences: int = 10,
     n_tokens: int = 64,
     batch_size: int = 16,
     median_norm: Mapping[int, float] | None = None,
@@ -69,7 +69,8 @@ def ablation_effects(
     Args:
         saes: name -> (layer, SAE of the residual stream there, candidates [c]).
         sequences: held-out text; the residuals of all of them at the lowest layer are held at once.
-        n_sequences: sequences a candidate is ablated in, at most.
+        n_sequences: sequences a candidate is ablated in, at most; of another document each, as far as it is active in
+            so many.
         n_tokens: tokens of a window.
         batch_size: sequences in one pass; ablations are stacked up to as many tokens.
         median_norm: layer -> median residual norm.

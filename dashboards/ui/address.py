@@ -15,30 +15,33 @@ def choose(
     name: str,
     options: Sequence[T],
     *,
+    default: T | None = None,
     format: Callable[[T], str] = str,
     help: str | None = None,
     where: Any = st,
     widget: str = "selectbox",
     stays: bool = False,
 ) -> T | None:
-    """A choice among options, kept in the address as ``?name=``; the first by default, None without options.
+    """A choice among options, kept in the address as ``?name=``; None without options.
 
     Args:
         label: of the field.
         name: of the parameter, and key of the widget in the session.
         options: to choose from; any other value in the address is ignored.
+        default: what is chosen at first; None: the first option.
         format: text of an option, in the field and in the address.
         help: tooltip.
         where: a column or container.
         widget: ``selectbox``, ``segmented_control`` (for a few short options) or ``radio``.
-        stays: whether the choice is kept when the page changes.
+        stays: whether the choice is kept when the page changes; it then stands in every address, so that a copied link
+            shows the same later, when the default is another.
     """
     if not options:
         return None
     by_text = {format(option): option for option in options}
     _follow(name, by_text, stays)
-    if widget == "segmented_control":  # which, unlike the others, starts with nothing chosen
-        st.session_state.setdefault(name, options[0])
+    if widget == "segmented_control" or default is not None:  # the former starts with nothing chosen
+        st.session_state.setdefault(name, options[0] if default is None else default)
     chosen = getattr(where, widget)(
         label,
         list(options),
@@ -49,7 +52,7 @@ def choose(
         args=(name, format),
         **({"required": True} if widget == "segmented_control" else {}),
     )
-    if stays and chosen != options[0] and name not in st.query_params:
+    if stays and name not in st.query_params:
         _note(name, format)
     return chosen
 

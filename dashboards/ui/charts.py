@@ -5,6 +5,7 @@ from typing import Any
 
 import altair as alt
 
+from ato.evaluation.map_colours import ANCHORS
 from ato.operators.methods import METHODS
 
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
@@ -30,6 +31,12 @@ def in_method_order(names: Iterable[str]) -> list[str]:
     """Names of methods in the order of the registry; those that it does not have come last."""
     order = list(METHODS)
     return sorted(names, key=lambda name: (order.index(name) if name in METHODS else len(order), name))
+
+
+def map_scale() -> alt.Scale:
+    """The colours of maps of r2 from 0 to 1, those of the report and the terminal."""
+    places = [i / (len(ANCHORS) - 1) for i in range(len(ANCHORS))]
+    return alt.Scale(domain=places, range=list(ANCHORS), interpolate="rgb", clamp=True)
 
 
 def coloured(field: str, colours: dict[str, str], title: str) -> alt.Color:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+SITE = "Activation transport"
+"""Name of the dashboard, last in every browser title."""
+
 
 class Page(NamedTuple):
     """One page of the dashboard."""
@@ -26,8 +29,14 @@ PAGES = {
     "entities": Page("Entities", ":material/travel_explore:", "dashboards.views.entities.page"),
     "saes": Page("SAEs", ":material/filter_alt:", "dashboards.views.saes.page"),
     "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
+    "reference": Page("Reference", ":material/menu_book:", "dashboards.views.reference.page"),
 }
 """Pages by address; the first is the landing page."""
+
+
+def name_tab(*what: str) -> None:
+    """Title of the browser's tab: what the page is about, from the particular to the general."""
+    st.set_page_config(page_title=" · ".join([*what, SITE]))
 
 
 def pages() -> dict[str, Any]:

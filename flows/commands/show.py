@@ -13,10 +13,13 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ato.causal.intervention_names import SHOWN, STUDY
+from ato.evaluation.map_colours import map_colour, map_ink
 from ato.operators.methods import BASELINES
 from flows.commands.sql import show_relation
 from flows.estimates.estimate import duration, size
 from flows.stages import STAGES
+from tasks.settings.report import Features
 from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.sql_errors import running
 from warehouse.storage.warehouse import Warehouse
@@ -43,31 +46,32 @@ ENTITY_EXAMPLES = (
 """The same about entities, for those who have asked about some."""
 
 
-def show_summary(collection: str) -> None:
-    """Print the summary of a collection."""
+def show_summary(collection: str, features: Features = "all") -> None:
+    """Print the summary of a collection, its transport map over all scored features or over the selected ones."""
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
-    console.print(Group(*summary(collection, console.width)))
+    console.print(Group(*summary(collection, console.width, features)))
 
 
-def draw_summary(collection: str, path: Path) -> None:
+def draw_summary(collection: str, path: Path, features: Features = "all") -> None:
     """Write the summary of a collection as an SVG picture that needs no external font or file."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
-    console.print(Group(*summary(collection, WIDTH)))
+    console.print(Group(*summary(collection, WIDTH, features)))
     template = re.sub(r"@font-face\s*{{.*?}}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     path.write_text(console.export_svg(code_format=template), encoding="utf-8")
 
 
-def summary(collection: str, width: int) -> Iterator[Any]:
+def summary(collection: str, width: int, features: Features = "all") -> Iterator[Any]:
     """Parts of the summary, as rich renderables for lines of so many characters."""
     yield _collection(collection)
     yield from _saes(collection)
-    features = _features(collection)
-    if features.row_count:
-        yield from _titled("Selected features: the best three of each SAE, by the tokens they promote", features)
+    best = _features(collection)
+    if best.row_count:
+        yield from _titled("Selected features: the best three of each SAE, by the tokens they promote", best)
     yield from _titled(
-        "Transport map: mean r2 of SAE features under ridge (in brackets: r2 of the residual, where the target has no SAE)",
-        *_transport_map(collection, width),
+        f"Transport map: mean r2 of {'all scored' if features == 'all' else 'the selected'} SAE features under ridge "
+        "(in brackets: r2 of the residual, where the target has no SAE)",
+        *_transport_map(collection, width, features),
     )
     yield from _titled(
         "Best fitted operator of each pair, three best and three worst pairs: r2 on test tokens, of the identity, "
@@ -184,7 +188,6 @@ def _features(collection: str) -> Table:
 
 CELL = 9
 """Characters of a column of the transport map, with the gap before it."""
-INTERVENTIONS = ("transport", "identity", "random_rotation", "mean", "bias", "zero")
 
 
 def _causal(collection: str) -> Iterator[Any]:
@@ -192,13 +195,14 @@ def _causal(collection: str) -> Iterator[Any]:
     found = rows(
         None,
         "from causal_summary where collection = ? and feature_id is null and position_set <> 'all' "
-        "order by position_set = 'study' desc, position_set",
-        [collection],
+        "order by position_set = ? desc, position_set",
+        [collection, STUDY],
     )
     found = [row for row in found if row["position_set"] == found[0]["position_set"]]
     if not found:
         return
-    table = _table("pair", "loss", *(name.replace("_", "\n") for name in INTERVENTIONS))
+    costs = _table("pair", "loss", *(name.replace("_", "\n") for name in SHOWN))
+    rivals = _table("pair", "transport – identity", "p", *(f"– {name.replace('_', chr(10))}" for name in SHOWN[2:]))
     for target, source, method in sorted({(r["target_layer"], r["source_layer"], r["method"]) for r in found}):
         line = {
             r["intervention"]: r
@@ -208,15 +212,33 @@ def _causal(collection: str) -> Iterator[Any]:
         first = next(iter(line.values()))
         effects = [
             "–" if name not in line else _interval(line[name], "delta_log_ppl", with_interval=name == "transport")
-            for name in INTERVENTIONS
+            for name in SHOWN
         ]
-        table.add_row(f"{source} → {target}", f"{first['log_ppl_none']:.2f}", *effects)
+        costs.add_row(f"{source} → {target}", f"{first['log_ppl_none']:.2f}", *effects)
+        rivals.add_row(f"{source} → {target}", *_against_rivals(line))
     n = sorted({row["n_sequences"] for row in found})
     yield from _titled(
         "Causal check: rise of the next-token loss (nats) when five residuals are replaced in each of "
         f"{' or '.join(map(str, n))} sequences",
-        table,
+        costs,
     )
+    if any(row["difference"] is not None for row in found):
+        yield from _titled(
+            "The same, transport minus its rivals on the same sequences; below 0: transport costs less; "
+            "*: the 95 % interval excludes 0",
+            rivals,
+        )
+
+
+def _against_rivals(line: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Cells of one pair: transport minus the identity with its interval and p, then minus the others."""
+    nothing = {"difference": None, "difference_p": None}
+    identity = line.get("identity", nothing)
+    yield _interval(identity, "difference")
+    yield "–" if identity["difference_p"] is None else f"{identity['difference_p']:.4f}"
+    for name in SHOWN[2:]:
+        row = line.get(name, nothing)
+        yield _interval(row, "difference", with_interval=False) + ("*" if row.get("difference_excludes_zero") else "")
 
 
 def _policy(collection: str) -> str | None:
@@ -230,8 +252,9 @@ def _policy(collection: str) -> str | None:
     return found[0]["position_policy"] if found else None
 
 
-def _transport_map(collection: str, width: int) -> Iterator[Table]:
+def _transport_map(collection: str, width: int, features: Features) -> Iterator[Table]:
     """Source by target: mean r2 over features if the target has an SAE, else the r2 of the residual in brackets."""
+    mean_r2 = "mean_r2" if features == "all" else "mean_r2_selected"
     policy = _policy(collection)
     cells = {
         (m["source_layer"], m["target_layer"]): m
@@ -256,16 +279,13 @@ def _transport_map(collection: str, width: int) -> Iterator[Table]:
             line = []
             for target in targets:
                 cell = cells.get((source, target))
-                if cell is not None and cell["mean_r2"] is not None:
-                    line.append(f"[bold {_colour(cell['mean_r2'])}]{cell['mean_r2']:.2f}[/]")
+                if cell is not None and cell[mean_r2] is not None:
+                    value = cell[mean_r2]
+                    line.append(f"[{map_ink(value)} on {map_colour(value)}] {value:.2f} [/]")
                 else:
                     line.append(f"[dim]({plain[source, target]:.2f})[/]" if (source, target) in plain else "")
             table.add_row(str(source), *line)
         yield table
-
-
-def _colour(r2: float) -> str:
-    return "green" if r2 >= 0.7 else "yellow" if r2 >= 0.3 else "red"
 
 
 def _extremes(collection: str) -> Table:

@@ -19,7 +19,8 @@ DEMO = load_settings("demo")
 """What a form shows at first."""
 HELP = {
     "profile": "A profile replaces all settings below",
-    "settings": "Settings of every stage; change what you like",
+    "settings": "Settings of every stage; change what you like. All of them with type, default and meaning: "
+    "docs/settings.md, `ato settings`, or the page Reference of the dashboard",
     "collection": "Key of a collection; default: that of the settings, collected first if it is missing",
     "sae_keys": "Keys of SAEs; default: those of the settings, made first if they are missing",
     "pair_keys": "Keys of layer pairs; default: those of the settings, fitted first if they are missing",

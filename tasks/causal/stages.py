@@ -12,6 +12,8 @@ from tasks.settings import CausalSettings, OperatorSettings
 from warehouse.catalog.lookups import SAERow, best_features, sae_rows
 
 SITE = "resid_post"
+VERSION = 2
+"""2: paired differences of transport and its rivals."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def causal_stages(
     own = common | settings.model_dump(include={"positions", "interventions", "seed"})
 
     def stage(pair: PairStage, slug: str, own: dict[str, Any], *inputs: str) -> Stage:
-        return study.stage("causal", f"{slug}-{pair.slug}", settings=own, inputs=[pair.stage.key, *inputs])
+        return study.stage(
+            "causal", f"{slug}-{pair.slug}", settings=own, inputs=[pair.stage.key, *inputs], version=VERSION
+        )
 
     stages = [CausalStage(pair, stage(pair, "residuals", own)) for pair in pairs]
     for sae in saes:

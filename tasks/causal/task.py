@@ -20,6 +20,7 @@ from tasks.settings import CausalSettings, OperatorSettings
 from warehouse.datasets.sequences import stored_sequences
 
 if TYPE_CHECKING:
+    from ato.causal.differences import Comparison, Difference
     from ato.causal.effects import Effect
     from ato.causal.interventions import Intervention
     from ato.causal.losses import CausalLosses, EditLosses
@@ -35,7 +36,10 @@ def measure_causal(study: Study, sae_keys: list[str], operators: OperatorSetting
     if not stages:
         say("causal", "no layer pair ends at a layer with an SAE: set causal.pairs")
     elif len(missing) < len(stages):
-        say("causal", f"{len(stages) - len(missing)} of {len(stages)} measurements are complete, skipped")
+        done = (
+            f"{len(stages) - len(missing)} of {len(stages)} measurements (whole residuals or single features of a pair)"
+        )
+        say("causal", f"{done} are complete, skipped")
     if missing:
         _measure(missing, study, settings)
 
@@ -49,7 +53,12 @@ def _measure(missing: Sequence[CausalStage], study: Study, settings: CausalSetti
     full = full_length_sequences(held_out, row.seq_len, positions)
     sequences = spread(full, settings.n_sequences)
     shorter = f", {len(held_out) - len(full)} shorter ones left out" if len(full) < len(held_out) else ""
-    say("causal", f"{len(missing)} measurements on {len(sequences)} of {len(full)} full-length test sequences{shorter}")
+    n_pairs, n_single = len({of.pair.layers for of in missing}), sum(of.sae is not None for of in missing)
+    single = f", single features of {n_single} of them" if n_single else ""
+    say(
+        "causal",
+        f"{n_pairs} layer pairs{single}, on {len(sequences)} of {len(full)} full-length test sequences{shorter}",
+    )
     plans: dict[tuple, list[CausalStage]] = {}
     for of in missing:
         plans.setdefault(of.plan, []).append(of)
@@ -96,6 +105,7 @@ def _commit(
     settings: CausalSettings,
 ) -> None:
     """Write the rows of one plan, pair by pair: what needs no source layer stands in the rows of every pair."""
+    from ato.causal.differences import paired_differences
     from ato.causal.effects import causal_effects
 
     effects = causal_effects(edits, losses.log_ppl, losses.document, study.bootstrap)
@@ -114,6 +124,8 @@ def _commit(
                 [keys | operator | row for edit in own for row in _sequences(edit, edits[edit], losses)],
             )
             stage.write("causal_effects", [keys | _effect(edit, effects[edit]) for edit in own])
+            if differences := paired_differences(edits, of.pair.source_layer, losses.document, study.bootstrap):
+                stage.write("causal_differences", [keys | _difference(*item) for item in differences.items()])
             stage.tokens_run = len(losses.log_ppl) * study.row.seq_len
     _announce(plan, effects)
 
@@ -150,6 +162,17 @@ def _effect(edit: "Intervention", effect: "Effect") -> dict[str, Any]:
             delta_edited_onwards=effect.delta_edited_onwards,
             kl=effect.kl,
         ),
+    }
+
+
+def _difference(comparison: "Comparison", of: "Difference") -> dict[str, Any]:
+    """Row of ``causal_differences`` of one comparison."""
+    return {
+        **vars(comparison),
+        "n_sequences": of.n_sequences,
+        "n_documents": of.n_documents,
+        **estimate_columns(difference=of.log_ppl, difference_edited_onwards=of.edited_onwards, difference_kl=of.kl),
+        "p": of.p,
     }
 
 

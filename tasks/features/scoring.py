@@ -1,6 +1,6 @@
 """Scoring the features of SAEs: one pass for their components, ablation on held-out text, examples of the selected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +116,7 @@ def ablate(
     settings: FeatureSettings,
 ) -> int:
     """Causal effects of all candidates on validation text; returns the tokens of it that were run."""
-    sequences = spread(sequences, SEQUENCES_LOOKED_AT * settings.ablation_sequences) if sequences else []
+    sequences = over_documents(sequences, SEQUENCES_LOOKED_AT * settings.ablation_sequences)
     most = sum(len(s.candidates) for s in scorings) * settings.ablation_sequences
     with Progress("features", most, "ablations") as progress:
         effects = ablation_effects(
@@ -132,6 +132,25 @@ def ablate(
     for s in scorings:
         s.effects = effects[s.key]
     return sum(min(len(q.token_ids), 2 * settings.ablation_tokens) for q in sequences)
+
+
+def over_documents(sequences: Sequence[TokenSequence], n: int) -> list[TokenSequence]:
+    """At most ``n`` sequences, in their order: of as many documents as there are, then second ones of each, and so on.
+
+    A document's turn begins at another of its sequences than that of the document before: beginnings are not preferred.
+    """
+    of_document: dict[int, list[TokenSequence]] = {}
+    for sequence in sequences:
+        of_document.setdefault(sequence.document, []).append(sequence)
+    rounds: dict[int, list[TokenSequence]] = {}
+    for place, own in enumerate(of_document.values()):
+        for turn in range(len(own)):
+            rounds.setdefault(turn, []).append(own[(place + turn) % len(own)])
+    chosen: list[TokenSequence] = []
+    for turn in sorted(rounds):
+        if len(chosen) < n:
+            chosen += spread(rounds[turn], n - len(chosen))
+    return sorted(chosen, key=lambda sequence: sequence.sequence_id)
 
 
 def select(scorings: list[Scoring], settings: FeatureSettings) -> None:

@@ -29,6 +29,8 @@ from warehouse.catalog.lookups import SAERow, sae_rows
 from warehouse.datasets.sequences import stored_sequences
 from warehouse.storage.parquet import null_where, null_where_nan
 
+SCORING_VERSION = 2
+"""2: ablation looks at as many documents as there are."""
 EDITED_SITE = "resid_post"
 """Ablation edits the residual stream: SAEs of another site have no causal effect."""
 
@@ -135,7 +137,9 @@ def _statistics_stage(study: Study, sae_key: str) -> Stage:
 
 def _scoring_stage(study: Study, sae_key: str, settings: FeatureSettings) -> Stage:
     own = settings.model_dump(exclude={"score"}) | study.bootstrap_settings
-    return study.stage("feature_scores", f"scores-{sae_key[:-9]}", settings=own, inputs=[sae_key], version=2)
+    return study.stage(
+        "feature_scores", f"scores-{sae_key[:-9]}", settings=own, inputs=[sae_key], version=SCORING_VERSION
+    )
 
 
 def _columns(result: ActivationStatistics, collection: str, row: SAERow) -> dict[str, Any]:

@@ -38,11 +38,13 @@ def fit_operators(study: Study, sae_keys: list[str], settings: OperatorSettings,
     """
     pairs = _all_pairs(study, sae_keys, settings)
     missing = [pair for pair in pairs if not pair.stage.complete]
+    # A pair has two stages where methods are fitted for the features of an SAE too; it is one pair to those who read.
+    n_pairs, n_missing = (len({pair.layers for pair in some}) for some in (pairs, missing))
     say(
         "operators",
-        f"{len(pairs) - len(missing)} of {len(pairs)} pairs are complete, skipped"
+        f"{n_pairs - n_missing} of {n_pairs} pairs are complete, skipped"
         if len(missing) < len(pairs)
-        else f"fitting {len(settings.methods)} methods for {len(pairs)} pairs",
+        else f"fitting {len(settings.methods)} methods for {n_pairs} pairs",
     )
     if missing and parts > 1:
         shares = [[pair.stage.key for pair in share] for share in split_by_source(missing, parts)]
@@ -70,7 +72,7 @@ def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSetti
     with phase("operators", "reading moments"):
         moments = load_moments(study, settings, {pair.layers for pair in pairs})
     work = FitWork(study, settings, moments)
-    with Progress("operators", 2 * len(pairs), "pairs") as progress:
+    with Progress("operators", 2 * len(pairs), "fits and tests") as progress:
         fits: dict[str, dict[str, OperatorFit]] = {}
         pairs = sorted(pairs, key=lambda pair: pair.layers)  # the factorisations of a source are shared
         for pair in pairs:

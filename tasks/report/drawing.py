@@ -95,11 +95,6 @@ def _for_page(text: str, key: str) -> str:
     return f'<svg {box} aria-hidden="true" focusable="false">{rest.strip()}'
 
 
-def ink_on(red: float, green: float, blue: float) -> str:
-    """Black or white, whichever is more readable on a colour with channels in [0, 1]."""
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#ffffff"
-
-
 def interval_bars(axes: Any, x: Any, rows: list[dict[str, Any]], name: str, colour: str, **options: Any) -> None:
     """Points of the column ``name`` with error bars from ``name_low`` to ``name_high``."""
     values = [row[name] for row in rows]

@@ -99,5 +99,5 @@ def _draw(figure: "Figure", rows: Rows) -> None:
         bottom.minorticks_off()
     grid[0, 0].set_ylabel("whitened r²")
     grid[1, 0].set_ylabel("transport efficiency")
-    for axes in grid[:, 0]:
-        axes.legend(fontsize=6.5, loc="best")
+    for axes in grid[:, -1]:
+        axes.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))

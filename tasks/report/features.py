@@ -26,7 +26,8 @@ def _examples(scope: Scope, n_features: int) -> Panel:
     limit {n_features}
 )
 select b.layer, b.sae, b.feature_id, b.rank, b.score, b.token_entropy, b.focus_z, b.redundancy, b.causal_effect,
-    b.causal_effect_low, b.causal_effect_high, b.n_active, b.top_tokens, b.explanation, b.explanation_source, b.aligned,
+    b.causal_effect_low, b.causal_effect_high, b.n_ablated_documents, b.n_active,
+    b.top_tokens, b.explanation, b.explanation_source, b.aligned,
     b.transported_leap, e.rank as example, e.activation, e.tokens, e.activations, e.sequence_id, e.position
 from best as b
 left join feature_examples as e
@@ -59,7 +60,7 @@ def _card(rows: Rows) -> str:
         f"token entropy {number(f['token_entropy'])} nats",
         f"focus {number(f['focus_z'], 1)} sd",
         f"redundancy {number(f['redundancy'])}",
-        f"causal effect {with_interval(f, 'causal_effect', 4)}",
+        f"causal effect {with_interval(f, 'causal_effect', 4)} on {f['n_ablated_documents']:,} documents",
     ]
     if f["n_active"] is not None:
         facts.append(f"{f['n_active']:,} active test tokens")

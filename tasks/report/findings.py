@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ato.causal.intervention_names import RIVALS, STUDY, STUDY_SETS
 from ato.numerics.bootstrap import Estimate, document_bootstrap
 from tasks.report.causal import position_set
 from tasks.report.panels import Rows, Scope, text, with_interval
-
-STUDY_SETS = "'10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122'"
-CONTROLS = ("bias", "mean", "zero", "random_rotation")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ order by source_layer, leap"""
 
 def _features_by_leap(scope: Scope) -> Finding:
     sql = f"""select target_layer, sae, leap, mean_r2, mean_r2_low, mean_r2_high, n_features from feature_depth
-where {scope.where} and features = (select max(features) from feature_depth where {scope.where})
+where {scope.where} and {scope.of_features}
 order by target_layer, sae, leap"""
     return _falls(
         "Mean per-feature r² falls with the leap, at every target", scope.ask(sql), "target_layer", "mean_r2", sql
@@ -50,40 +48,65 @@ order by target_layer, sae, leap"""
 
 def _falls(claim: str, rows: Rows, layer: str, score: str, sql: str) -> Finding:
     """Whether a score falls from each leap to the next, for each layer that has several leaps."""
-    lines, falling, total = [], 0, 0
+    lines, steps = [], []
     for number, some in _groups(rows, lambda r: r[layer]):
         if len(some) < 2:
             continue
-        monotone = all(later[score] < earlier[score] for earlier, later in pairwise(some))
-        falling, total = falling + monotone, total + 1
+        own = [_step(earlier, later, score) for earlier, later in pairwise(some)]
+        steps += own
         first, last = some[0], some[-1]
+        rising = "" if RISES not in own else ", rising at a step"
         lines.append(
             f"layer {number}: {with_interval(first, score)} at leap {first['leap']} to {with_interval(last, score)} at "
-            f"leap {last['leap']}{'' if monotone else ', not at every step'}"
+            f"leap {last['leap']}{rising}"
         )
-    answer = "inconclusive" if not total else "yes" if falling == total else "no"
-    counted = f"at every step for {falling} of {total} layers; " if total else "no layer has two leaps yet"
-    return Finding(claim, answer, counted + "; ".join(lines), sql)
+    counted = _counted(steps, "steps from a leap to the next") if steps else "no layer has two leaps yet"
+    return Finding(claim, _answer(steps), "; ".join([counted, *lines]), sql)
 
 
 def _features_by_depth(scope: Scope) -> Finding:
     sql = f"""select leap, target_layer, sae, mean_r2, mean_r2_low, mean_r2_high, n_features from feature_depth
-where {scope.where} and features = (select max(features) from feature_depth where {scope.where})
+where {scope.where} and {scope.of_features}
 order by leap, target_layer, sae"""
-    lines, falling, total = [], 0, 0
+    lines, steps = [], []
     for leap, some in _groups(scope.ask(sql), lambda r: r["leap"]):
         shallow, deep = some[0], some[-1]
         if shallow["target_layer"] == deep["target_layer"]:
             continue
-        falling, total = falling + (deep["mean_r2"] < shallow["mean_r2"]), total + 1
+        steps.append(_step(shallow, deep, "mean_r2"))
         lines.append(
             f"leap {leap}: {with_interval(shallow, 'mean_r2')} at layer {shallow['target_layer']}, "
             f"{with_interval(deep, 'mean_r2')} at layer {deep['target_layer']}"
         )
-    answer = "inconclusive" if not total else "yes" if falling == total else "no"
-    counted = f"for {falling} of {total} leaps; " if total else "no leap reaches two target layers with an SAE yet"
+    counted = _counted(steps, "leaps") if steps else "no leap reaches two target layers with an SAE yet"
     claim = "Features of the deepest target are transported less than those of the shallowest, at equal leap"
-    return Finding(claim, answer, counted + "; ".join(lines), sql)
+    return Finding(claim, _answer(steps), "; ".join([counted, *lines]), sql)
+
+
+FALLS, RISES, UNDECIDED = "falls", "rises", "undecided"
+
+
+def _step(earlier: dict[str, Any], later: dict[str, Any], score: str) -> str:
+    """Whether a score falls or rises: only where the two 95 % intervals do not overlap."""
+    (low, high), (later_low, later_high) = (
+        (row.get(f"{score}_low"), row.get(f"{score}_high")) for row in (earlier, later)
+    )
+    if low is None or high is None or later_low is None or later_high is None:
+        return UNDECIDED
+    return FALLS if later_high < low else RISES if later_low > high else UNDECIDED
+
+
+def _answer(steps: list[str]) -> str:
+    """``no`` if one step rises, ``yes`` if all fall; what lies within the intervals decides nothing."""
+    return "no" if RISES in steps else "yes" if steps and set(steps) == {FALLS} else "inconclusive"
+
+
+def _counted(steps: list[str], what: str) -> str:
+    counts = [steps.count(kind) for kind in (FALLS, RISES, UNDECIDED)]
+    return (
+        f"of {len(steps)} {what} the score falls at {counts[0]} and rises at {counts[1]}; at {counts[2]} the 95 % "
+        "intervals overlap"
+    )
 
 
 def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[Any, Rows]]:
@@ -91,11 +114,11 @@ def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[
 
 
 def _costs(scope: Scope) -> Iterator[Finding]:
-    """Transport against each control, paired on the same sequences and positions."""
+    """Transport against each rival, the identity first, paired on the same sequences and positions."""
     chosen = position_set(scope)
-    sets = STUDY_SETS if chosen == "study" else text(chosen or "")
-    for control in CONTROLS:
-        name = control.replace("_", " ")
+    sets = ", ".join(map(text, STUDY_SETS if chosen == STUDY else (chosen or "",)))
+    for control in RIVALS:
+        name = "the identity" if control == "identity" else control.replace("_", " ")
         sql = f"""select t.source_layer, t.target_layer, t.document, count(*) as n, sum(t.log_ppl - r.log_ppl) as difference
 from causal_perplexity as t
 inner join causal_perplexity as r

@@ -1,13 +1,14 @@
 """A panel of the report: one SQL statement, its rows, and how they are drawn."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 
 from ato.operators.methods import BASELINES
 from tasks.report.drawing import Draw
+from tasks.settings.report import Features
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.sql_errors import running
 from warehouse.storage.warehouse import Warehouse
@@ -52,6 +53,13 @@ class Scope:
     method: str
     """``ridge``, the study's method, if it was fitted."""
     position_policy: str
+    features: Features = "all"
+    """Over which features averages are made: all scored ones, or the selected ones."""
+
+    @property
+    def of_features(self) -> str:
+        """Condition on the features of ``feature_depth``."""
+        return f"features = {text(self.features)}"
 
     @property
     def where(self) -> str:
@@ -78,16 +86,16 @@ class Scope:
             return self.connection.sql(sql).to_arrow_table().to_pylist(maps_as_pydicts="strict")
 
 
-def open_scope(warehouse: Warehouse, collection: str) -> Scope:
+def open_scope(warehouse: Warehouse, collection: str, features: Features = "all") -> Scope:
     """The scope of a collection: ridge at the same position if fitted, else the choice with the most operators."""
     connection = connect(warehouse)
-    scope = Scope(connection, collection, "ridge", "same")
+    scope = Scope(connection, collection, "ridge", "same", features)
     found = scope.ask(
         f"select method, position_policy from operators where {scope.of_collection} "
         f"and method not in ({', '.join(map(text, BASELINES))}) group by method, position_policy "
         "order by position_policy = 'same' desc, method = 'ridge' desc, count(*) desc, method, position_policy limit 1"
     )
-    return Scope(connection, collection, **found[0]) if found else scope
+    return replace(scope, **found[0]) if found else scope
 
 
 def text(value: str) -> str:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
@@ -83,7 +84,7 @@ def _places(collection: str) -> Iterator[str]:
     """Where to find the results of a collection."""
     warehouse = Warehouse()
     if address := os.environ.get(DASHBOARD):
-        yield f"[Dashboard]({address})"
+        yield f"[Dashboard]({address.rstrip('/')}/?{urlencode({'collection': collection})})"
     if address := os.environ.get(MLFLOW_UI):
         yield f"[Registry of operators]({address}/#/models)"
     yield f"Report: `{warehouse.root}/artifacts/reports/{collection}/report.html`"

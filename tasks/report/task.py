@@ -24,7 +24,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 3
+VERSION = 4
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -58,7 +58,7 @@ def write_report(collection: str, settings: ReportSettings) -> str:
 
 def _draw(warehouse: Warehouse, collection: str, settings: ReportSettings) -> tuple[int, int]:
     """Publish page and pictures; returns how many figures are absent, and how many there are."""
-    scope = open_scope(warehouse, collection)
+    scope = open_scope(warehouse, collection, settings.features)
     with scope.connection:
         if not scope.ask(f"select collection from collections where {scope.of_collection}"):
             raise InputError(f"no collection {collection!r}", cure='ato sql "select collection from collections"')

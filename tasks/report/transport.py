@@ -3,11 +3,19 @@
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from tasks.report.drawing import COLOURS, INK, WIDTH, grid_shape, ink_on, interval_bars
+from ato.evaluation.map_colours import ANCHORS, map_ink
+from tasks.report.drawing import COLOURS, INK, WIDTH, grid_shape, interval_bars
 from tasks.report.panels import Panel, Rows, Scope, absent, extent, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+WHICH = {"all": "all scored", "selected": "the selected"}
+NOT_EVALUATED = {
+    "all": "no features evaluated yet, run `ato run evaluate`",
+    "selected": "no selected features evaluated yet, run `ato run features` and `ato run evaluate`",
+}
 
 
 def panels(scope: Scope) -> list[Panel]:
@@ -20,15 +28,11 @@ def _by_depth(scope: Scope) -> Panel:
     sql = f"""select target_layer, sae, leap, source_layer, features, n_features, n_active, mean_r2, mean_r2_low, mean_r2_high,
     r2_q05, r2_q25, r2_q50, r2_q75, r2_q95
 from feature_depth
-where {scope.where}
-    and features = (
-        select max(features) from feature_depth where {scope.where}  -- 'selected' if features were selected, else 'all'
-    )
+where {scope.where} and {scope.of_features}
 order by target_layer, sae, leap"""
     rows = scope.ask(sql)
     if not rows:
-        return absent(key, title, sql, "no features evaluated yet, run `ato run evaluate`")
-    which = "selected" if rows[0]["features"] == "selected" else "scored"
+        return absent(key, title, sql, NOT_EVALUATED[scope.features])
     ends = [
         f"layer {layer}: {number(some[0]['mean_r2'])} at leap {some[0]['leap']}, {number(some[-1]['mean_r2'])} at leap "
         f"{some[-1]['leap']}"
@@ -40,7 +44,7 @@ order by target_layer, sae, leap"""
         sql,
         rows,
         draw=_draw_depth,
-        caption=f"Distribution of r² over the {which} SAE features of a target layer: dot median, diamond mean (bars: "
+        caption=f"Distribution of r² over {WHICH[scope.features]} SAE features of a target layer: dot median, diamond mean (bars: "
         "average of the features' 95 % intervals by document), thick bar 25 to 75 %, thin bar 5 to 95 %. r² is on "
         "held-out tokens where the SAE has the feature active. The axis is clipped at -1; the numbers below are not.",
         n=f"{extent(rows, 'n_features')} features per box, each on {extent(rows, 'n_active')} active test tokens; "
@@ -84,12 +88,12 @@ def _finish(grid: Any, used: int, label: str) -> None:
 
 def _map(scope: Scope) -> Panel:
     key, title = "transport-map", "Source × target map (Fig. 3)"
+    mean, count = (
+        ("mean_r2", "n_features_scored") if scope.features == "all" else ("mean_r2_selected", "n_features_selected")
+    )
     sql = f"""select o.source_layer, o.target_layer, o.leap, o.operator, o.n_test, o.n_test_documents,
     o.r2_test, o.r2_test_low, o.r2_test_high, m.sae,
-    if(m.n_features_selected > 0, m.mean_r2_selected, m.mean_r2) as feature_r2,
-    if(m.n_features_selected > 0, m.mean_r2_selected_low, m.mean_r2_low) as feature_r2_low,
-    if(m.n_features_selected > 0, m.mean_r2_selected_high, m.mean_r2_high) as feature_r2_high,
-    if(m.n_features_selected > 0, m.n_features_selected, m.n_features_scored) as n_features
+    m.{mean} as feature_r2, m.{mean}_low as feature_r2_low, m.{mean}_high as feature_r2_high, m.{count} as n_features
 from operators as o
 left join transport_map as m on m.collection = o.collection and m.operator = o.operator and m.is_latest
 where {scope.conditions("o")}
@@ -106,9 +110,9 @@ order by o.source_layer, o.target_layer"""
         sql,
         rows,
         draw=_draw_map,
-        caption="Left: mean r² of the target SAE's features (selected features where available) on active held-out "
+        caption=f"Left: mean r² over {WHICH[scope.features]} features of the target's SAE on active held-out "
         "tokens; each target has its own features, so do not compare across columns. Right: r² of the residual stream, "
-        "mean over dimensions. Rows are source layers, columns target layers, diagonals equal leaps; colour runs from "
+        "mean over dimensions. Rows are source layers, the lowest first, columns target layers; colour runs from "
         "0 (dark) to 1 (light). 95 % intervals by document are in the numbers below.",
         n=f"{len(rows)} operators; {extent([r for r in rows if r['feature_r2'] is not None], 'n_features')} features "
         f"per cell; {extent(rows, 'n_test')} test tokens of {extent(rows, 'n_test_documents')} documents",
@@ -124,6 +128,7 @@ def _draw_map(figure: "Figure", rows: Rows) -> None:
     _heat(left, rows, "feature_r2", "mean per-feature r²")
     _heat(right, rows, "r2_test", "residual r²")
     left.set_ylabel("source layer")
+    left.invert_yaxis()  # the lowest source on top, as on the page and in the terminal; the right map shares the axis
 
 
 def _layers(rows: Rows, name: str) -> list[int]:
@@ -132,20 +137,20 @@ def _layers(rows: Rows, name: str) -> list[int]:
 
 def _heat(axes: Any, rows: Rows, name: str, title: str) -> None:
     import numpy as np
-    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
 
     sources, targets = _layers(rows, "source_layer"), _layers(rows, "target_layer")
     values = np.full((len(sources), len(targets)), np.nan)
     for row in rows:
         if row[name] is not None:
             values[sources.index(row["source_layer"]), targets.index(row["target_layer"])] = row[name]
-    colours = colormaps["viridis"]
+    colours = LinearSegmentedColormap.from_list("map", list(ANCHORS))
     edges = (np.arange(len(targets) + 1) - 0.5, np.arange(len(sources) + 1) - 0.5)
     axes.pcolormesh(*edges, np.ma.masked_invalid(np.clip(values, 0, 1)), cmap=colours, vmin=0, vmax=1)
     size = 7.5 if len(targets) <= 10 else 5.0
     for i, j in np.argwhere(np.isfinite(values)):
-        shade = colours(float(np.clip(values[i, j], 0, 1)))
-        axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=size, color=ink_on(*shade[:3]))
+        ink = map_ink(values[i, j])
+        axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=size, color=ink)
     axes.set(title=title, xlabel="target layer", xticks=range(len(targets)), yticks=range(len(sources)))
     axes.set_xticklabels(targets, fontsize=max(size, 6))
     axes.set_yticklabels(sources, fontsize=max(size, 6))

@@ -17,7 +17,12 @@ class FeatureSettings(StageSettings):
         15.0, gt=0, le=100, description="Percentage of features, by pre-score, that are ablated"
     )
     top_percent: float = Field(5.0, gt=0, le=100, description="Percentage of features, by score, that are selected")
-    ablation_sequences: int = Field(4, ge=1, description="Number of validation sequences per ablated candidate")
+    ablation_sequences: int = Field(
+        10,
+        ge=1,
+        description="Number of validation sequences per ablated candidate, each of another document as far as it is "
+        "active in so many",
+    )
     ablation_tokens: int = Field(64, ge=2, description="Tokens of each such sequence, around its strongest activation")
     n_lens_tokens: int = Field(10, ge=1, description="Number of promoted and of suppressed tokens of the logit lens")
     n_examples: int = Field(10, ge=1, description="Number of top examples per selected feature")

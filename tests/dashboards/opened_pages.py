@@ -64,6 +64,11 @@ def panel_starting(app: AppTest, title: str) -> Shown:
     return found
 
 
+def chart_specs(app: AppTest) -> list[dict[str, Any]]:
+    """The Vega-Lite specifications of all charts of a page, from the top."""
+    return [json.loads(leaf.proto.spec) for leaf in _leaves(app.main) if "vega_lite" in leaf.type]
+
+
 def messages(app: AppTest) -> list[str]:
     """The texts of all boxes: warnings, then infos, then errors."""
     return [box.value for kind in ("warning", "info", "error") for box in app.get(kind)]

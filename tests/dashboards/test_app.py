@@ -9,8 +9,10 @@ from tests.dashboards.opened_pages import open_page, panels
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
+OF_A_COLLECTION = [name for name in PAGES if name not in ("sql_bench", "reference")]
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name != "sql_bench"])
+
+@pytest.mark.parametrize("name", OF_A_COLLECTION)
 def test_an_empty_warehouse_gives_each_page_a_word_on_how_to_fill_it(empty, name):
     app = open_page(name)
     assert "make run" in app.info[0].value
@@ -18,7 +20,7 @@ def test_an_empty_warehouse_gives_each_page_a_word_on_how_to_fill_it(empty, name
     assert not app.error
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name != "sql_bench"])
+@pytest.mark.parametrize("name", OF_A_COLLECTION)
 def test_a_collection_that_nothing_was_made_from_gives_each_page_something_to_say(empty, name):
     warehouse = Warehouse(empty)
     commit_stage(warehouse, "collect", write(warehouse, collect_rows()))

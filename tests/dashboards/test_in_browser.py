@@ -90,7 +90,12 @@ def test_each_page_is_reached_by_the_navigation_and_shows_pictures(visit, tmp_pa
         )
         settled(page)
         keep(page, f"page-{name}", tmp_path)
-        assert page.get_by_test_id("stVegaLiteChart").or_(page.get_by_test_id("stDataFrame")).count() > 0
+        assert page.title() == f"{label} · Activation transport" or page.title().endswith(
+            f" · {label} · Activation transport"
+        )
+        drawn = page.get_by_test_id("stVegaLiteChart").or_(page.get_by_test_id("stDataFrame"))
+        assert drawn.or_(page.locator("[data-testid=stMarkdown] li")).count() > 0
+        assert parameters(page)["collection"]
 
 
 def test_clicks_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql(visit, tmp_path):

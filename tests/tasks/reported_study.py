@@ -100,7 +100,7 @@ def _operators() -> dict[str, list[dict[str, Any]]]:
                 n_active=30 + f,
                 sae_trusted=True,
                 verdict="transported",
-                **interval("r2", r2 + 0.02 * (f - 9.5) / 19),
+                **interval("r2", r2 + 0.02 * (f - 9.5) / 19, 0.005),
             )
             for f in range(N_FEATURES)
         ]
@@ -147,6 +147,8 @@ def _features() -> dict[str, list[dict[str, Any]]]:
                 token_entropy=1.5,
                 focus_z=6.0,
                 redundancy=0.2,
+                n_ablated=240,
+                n_ablated_documents=12,
                 **interval("causal_effect", 0.01, 0.004),
             )
             for f in range(N_FEATURES)
@@ -210,6 +212,24 @@ def _causal() -> dict[str, list[dict[str, Any]]]:
                     **interval("delta_log_ppl", cost, cost / 10),
                 )
             )
+    differences = [
+        row(
+            "causal_differences",
+            evaluation=f"causal-{source}-{target}",
+            **pair(source, target),
+            rival=rival,
+            position_set=positions,
+            n_sequences=10,
+            n_documents=5,
+            p=0.0625,
+            **interval("difference", COST["transport"] - cost, 0.01),
+            **interval("difference_edited_onwards", 2 * (COST["transport"] - cost), 0.02),
+            **interval("difference_kl", COST["transport"] - cost, 0.01),
+        )
+        for (source, target), positions in product(PAIRS, (*SETS, "study"))
+        for rival, cost in COST.items()
+        if rival != "transport"
+    ]
     unedited = [
         row(
             "causal_effects",
@@ -222,7 +242,11 @@ def _causal() -> dict[str, list[dict[str, Any]]]:
         )
         for source, target in PAIRS
     ]
-    return {"causal_perplexity": losses, "causal_effects": [*effects, *unedited]}
+    return {
+        "causal_perplexity": losses,
+        "causal_effects": [*effects, *unedited],
+        "causal_differences": differences,
+    }
 
 
 def build_study(root: Path) -> Warehouse:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ato.operators.methods import BASELINES
 from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, collect_rows, commit_stage, row, write
 from warehouse.catalog.catalog import connect, rows
 from warehouse.quality.checks import check_all, failures
@@ -133,8 +134,58 @@ def test_leaderboard_orders_a_pair_by_test_r2_beside_its_baselines(tmp_path):
     ]
     assert found[0]["r2_over_identity"] == pytest.approx(0.2)
     assert (found[0]["r2_test_identity"], found[0]["r2_test_mean"]) == (0.6, -0.01)
-    assert [f["beats_identity"] for f in found] == [True, False, False, None, None]
+    assert [f["beats_identity"] for f in found] == [True, False, None, None, None], "the last pair has no identity"
     assert found[4]["r2_test_identity"] is None
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_a_baseline_neither_beats_the_identity_nor_fails_to(method, tmp_path):
+    found = rows(
+        warehouse_of(
+            tmp_path,
+            operators=[
+                operator("identity-2-4", method="identity", r2_test=0.6, r2_test_low=0.5),
+                operator("other-2-4", method=method, r2_test=0.7, r2_test_low=0.65),
+            ],
+        ),
+        "select beats_identity from operator_leaderboard",
+    )
+    assert [f["beats_identity"] for f in found] == [None, None]
+
+
+def test_transport_minus_a_rival_stands_beside_the_rivals_cost(tmp_path):
+    def difference(rival, value, position_set="5", **values):
+        low, high = value - 0.01, value + 0.01
+        own = {"rival": rival, "position_set": position_set, "p": 0.03, "evaluation": "evaluate-1"}
+        return row(
+            "causal_differences", difference=value, difference_low=low, difference_high=high, **PAIR, **own | values
+        )
+
+    effects = [
+        effect(name, "5", cost, **PAIR, evaluation="evaluate-1")
+        for name, cost in (("transport", 0.1), ("identity", 0.15))
+    ]
+    effects.append(effect("zero", "5", 0.105, **PAIR, evaluation="evaluate-1"))
+    tables = {
+        "causal_effects": effects,
+        "causal_differences": [
+            difference("identity", -0.05),
+            difference("zero", -0.005),
+            difference("mean", -0.2, "all"),
+        ],
+    }
+    found = {f["intervention"]: f for f in rows(warehouse_of(tmp_path, **tables), "from causal_summary")}
+    assert {name: f["difference"] for name, f in found.items()} == {
+        "transport": None,
+        "identity": -0.05,
+        "zero": -0.005,
+    }
+    assert {name: f["difference_excludes_zero"] for name, f in found.items()} == {
+        "transport": None,
+        "identity": True,
+        "zero": False,
+    }
+    assert found["identity"]["difference_p"] == 0.03
 
 
 def test_efficiency_by_leap_averages_pairs_at_full_rank_and_over_the_grid(tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from ato.errors import InputError
+from ato.operators.methods import BASELINES
 from warehouse.tables import TABLES
 
 MATERIALISED = ("latest_evaluations", "feature_catalog", "feature_depth", "transport_map")
@@ -32,10 +33,17 @@ def create_marts(connection: duckdb.DuckDBPyConnection, folder: Any) -> None:
 
 
 def mart_texts(folder: Any = None) -> dict[str, str]:
-    """Mart -> its SQL, of a folder (default: those of the warehouse)."""
+    """Mart -> its SQL, of a folder (default: those of the warehouse).
+
+    ``$baselines`` in a file stands for the names of the baselines, which the registry of operator methods lists.
+    """
     folder = folder or resources.files("warehouse").joinpath("sql")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+    baselines = f"({', '.join(map(quoted_text, BASELINES))})"
+    return {
+        file.name.removesuffix(".sql"): file.read_text(encoding="utf-8").replace("$baselines", baselines)
+        for file in files
+    }
 
 
 def closure(sql: str, marts: Mapping[str, str]) -> set[str]:

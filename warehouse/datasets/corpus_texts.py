@@ -34,10 +34,8 @@ def read_jsonl(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterato
         where = f"{file}, line {number}"
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = (
-                "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", "too long a number")
-            )
+        except ValueError as error:
+            reason = getattr(error, "msg", "too long a number")
             cure = "fix the line, or remove it"
             raise CorpusError(f"a line is not valid JSON ({reason})", where=where, cure=cure) from None
         except RecursionError:

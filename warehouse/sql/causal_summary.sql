@@ -1,4 +1,4 @@
--- added loss of each intervention by set of edited positions; `study` averages the study's three sets
+-- added loss of each intervention, and transport minus it, by set of edited positions; `study` averages the study's three sets
 with unedited as (
     select collection, evaluation, source_layer, target_layer, method, avg(log_ppl) as log_ppl_none
     from causal_effects
@@ -26,7 +26,7 @@ position_sets as (
     where positions in ('10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122')
 ),
 
-final as (
+summarised as (
     select
         collection,
         source_layer,
@@ -56,6 +56,45 @@ final as (
     from position_sets
     group by all
     having position_set <> 'study' or count(distinct positions) = 3
+),
+
+-- Of an average over three sets that several evaluations measured, the one of the evaluation that started last.
+differences as (
+    select d.*
+    from causal_differences as d
+    inner join latest_evaluations as l
+        on l.kind = 'causal_effects' and l.collection = d.collection and l.evaluation = d.evaluation
+        and l.source_layer = d.source_layer and l.target_layer = d.target_layer and l.method = d.method
+        and (
+            l.part = d.position_set
+            or d.position_set = 'study' and l.part in ('10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122')
+        )
+    where l.is_latest
+    qualify row_number() over (
+        partition by d.collection, d.source_layer, d.target_layer, d.method, d.rival, d.position_set, d.feature_id
+        order by l.evaluated_at desc nulls last, d.evaluation
+    ) = 1
+),
+
+final as (
+    select
+        s.*,
+        d.difference,
+        d.difference_low,
+        d.difference_high,
+        d.difference_edited_onwards,
+        d.difference_edited_onwards_low,
+        d.difference_edited_onwards_high,
+        d.difference_kl,
+        d.difference_kl_low,
+        d.difference_kl_high,
+        d.p as difference_p,
+        d.difference_low > 0 or d.difference_high < 0 as difference_excludes_zero
+    from summarised as s
+    left join differences as d
+        on d.collection = s.collection and d.source_layer = s.source_layer and d.target_layer = s.target_layer
+        and d.method = s.method and d.rival = s.intervention and d.position_set = s.position_set
+        and d.feature_id is not distinct from s.feature_id
 )
 
 select * from final

@@ -27,7 +27,7 @@ operator_counts as (
         collection,
         count(*) as n_operators,
         count(distinct (source_layer, target_layer)) as n_pairs,
-        max(r2_test) filter (where method not in ('identity', 'mean')) as best_r2_test
+        max(r2_test) filter (where method not in $baselines) as best_r2_test
     from operators
     group by collection
 ),

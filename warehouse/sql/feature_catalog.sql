@@ -100,6 +100,7 @@ final as (
         s.causal_effect_low,
         s.causal_effect_high,
         s.n_ablated,
+        s.n_ablated_documents,
         s.top_tokens,
         s.bottom_tokens,
         t.n_active,

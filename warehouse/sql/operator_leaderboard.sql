@@ -40,7 +40,8 @@ final as (
         i.r2_test_identity,
         m.r2_test_mean,
         f.r2_test - i.r2_test_identity as r2_over_identity,
-        f.r2_test_low > i.r2_test_identity as beats_identity,
+        -- NULL for the baselines, which the others are held against.
+        if(f.method in $baselines, null, f.r2_test_low > i.r2_test_identity) as beats_identity,
         f.skill,
         f.skill_low,
         f.skill_high,

@@ -34,15 +34,16 @@ SCALE = f"The scale is linear up to {LINEAR_BELOW} nats and logarithmic beyond."
 
 COSTS = """select
     intervention, position_set, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, delta_edited_onwards,
-    delta_edited_onwards_low, delta_edited_onwards_high, kl, kl_low, kl_high, log_ppl, log_ppl_none, n_sequences, n_documents
+    delta_edited_onwards_low, delta_edited_onwards_high, kl, kl_low, kl_high, log_ppl, log_ppl_none, n_sequences, n_documents,
+    difference, difference_low, difference_high, difference_p
 from causal_summary
 where collection = $collection and source_layer = $source_layer and target_layer = $target_layer and method = $method
     and position_set = $position_set and feature_id is null
 order by delta_log_ppl"""
 
 WHAT = """The residual at the target layer is replaced by: `transport`, the operator's prediction; `identity`, the
-source residual; `mean`, the mean residual; `bias`, the operator's bias; `random_rotation`, the prediction in a random
-direction; `zero`, zero. Added loss is against the unedited model on the same sequences."""
+source residual; `mean`, the mean residual; `bias`, the operator's bias; `random_rotation`, the residual itself
+turned by a random rotation; `zero`, zero. Added loss is against the unedited model on the same sequences."""
 
 
 def by_intervention(pair: dict[str, Any], edited: object, measure: str) -> None:
@@ -100,7 +101,7 @@ def by_leap(pair: dict[str, Any], edited: object, measure: str) -> None:
 
 
 def _leaps(measure: str, rows: pl.DataFrame) -> None:
-    _lines(measure, rows, alt.X("leap:O", title="leap (blocks)", axis=alt.Axis(labelAngle=0)), "leap")
+    _points(measure, rows, alt.X("leap:O", title="leap (blocks)", axis=alt.Axis(labelAngle=0)), "leap")
 
 
 DOSES = """with edited as (
@@ -127,7 +128,8 @@ def by_positions(pair: dict[str, Any], measure: str) -> None:
         f"Cost against edited positions, layer {pair['source_layer']} → {pair['target_layer']}",
         filled(DOSES, **pair),
         partial(_doses, measure),
-        note=f"One point per set of edited positions, ordered by positions replaced per sequence. {SCALE}",
+        note="One point per set of edited positions, ordered by positions replaced per sequence; sets of equal size lie "
+        f"beside each other, so no line joins them. {SCALE}",
         empty=EMPTY,
     )
 
@@ -137,16 +139,19 @@ def _doses(measure: str, rows: pl.DataFrame) -> None:
     x = alt.X(
         "position_set:N", title="edited positions, fewest first", sort=alt.EncodingSortField("n_edited"), axis=axis
     )
-    _lines(measure, rows, x, "number of edited positions", number("n_edited", "positions edited per sequence", ".1f"))
+    edited = number("n_edited", "positions edited per sequence", ".1f")
+    _points(measure, rows, x, "number of edited positions", edited, joined=False)
 
 
-def _lines(measure: str, rows: pl.DataFrame, x: alt.X, what: str, *more: alt.Tooltip) -> None:
+def _points(measure: str, rows: pl.DataFrame, x: alt.X, what: str, *more: alt.Tooltip, joined: bool = True) -> None:
+    """Costs along an axis; joined by lines only where the axis is a quantity of which each value stands once."""
     known = _measured(rows, measure)
     if known is None:
         return
     base = alt.Chart(known).encode(x=x, color=_colour(known), tooltip=[*_tooltip(measure), *more])
+    lines = [base.mark_line(opacity=0.6).encode(y=_cost(measure, alt.Y))] if joined else []
     chart = alt.layer(
-        base.mark_line(opacity=0.6).encode(y=_cost(measure, alt.Y)),
+        *lines,
         base.mark_rule(strokeWidth=1.5).encode(y=_cost(measure, alt.Y, "_low"), y2=f"{measure}_high"),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=_cost(measure, alt.Y)),
     )

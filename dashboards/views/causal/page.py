@@ -4,9 +4,11 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, collection
+from dashboards.ui.navigation import name_tab
 from dashboards.ui.reading import ask, filled
 from dashboards.views.causal.ablations import ablations
 from dashboards.views.causal.costs import EMPTY, MEASURES, by_intervention, by_leap, by_positions
+from dashboards.views.causal.rivals import against_rivals
 from dashboards.views.causal.sequences import sequences
 
 POSITIONS = "Positions replaced in each sequence; `study` averages the study's three sets of five."
@@ -34,7 +36,9 @@ def page() -> None:
     edited = choose("Edited positions", "position_set", sets, where=fields[3], help=POSITIONS)
     measure = choose("Measure", "measure", list(MEASURES), widget="segmented_control") or "delta_log_ppl"
     pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}
+    name_tab(f"{source} → {target}", "Causal")
     by_intervention(pair, edited, measure)
+    against_rivals(pair, edited, measure)
     left, right = st.columns(2)
     with left:
         by_leap(pair, edited, measure)

@@ -46,7 +46,7 @@ def examples(about: dict[str, Any]) -> None:
         lambda rows: _tabs(rows, about["collection"]),
         note="Deeper colour: larger activation, relative to the largest one shown. Hover over a token for its value. "
         "The underlined token is the peak. `·` is a space and `↵` a line break in a coloured token. Examples by "
-        "quantile include weak activations. All are from the scoring text, not from the test split alone.",
+        "quantile include weak activations. All are from the train text on which features are scored.",
         empty="No examples: `ato run features` stores them for the selected features.",
     )
 

@@ -22,13 +22,14 @@ select
     a.layer,
     a.trusted,
     a.distrust_reason,
-    if(t.feature_id is null, 'scoring stream', 'test split') as measured_on,
+    if(t.feature_id is null, 'train text', 'test text') as measured_on,
     coalesce(t.n_tokens, s.n_tokens) as n_tokens,
     coalesce(t.n_active, s.n_active) as n_active,
     coalesce(t.activation_rate, s.activation_rate) as activation_rate,
     coalesce(t.n_documents_active, s.n_documents_active) as n_documents_active,
     if(t.feature_id is null, s.mean_activation, t.mean_activation) as mean_activation,
-    if(t.feature_id is null, s.max_activation, t.max_activation) as max_activation,
+    t.max_activation as max_activation_test,
+    s.max_activation as max_activation_train,
     t.decoder_norm,
     s.score,
     s.rank,
@@ -44,7 +45,8 @@ select
     s.causal_effect,
     s.causal_effect_low,
     s.causal_effect_high,
-    s.n_ablated
+    s.n_ablated,
+    s.n_ablated_documents
 from saes as a
 left join stats as t on true
 left join scores as s on s.feature_id = $feature_id
@@ -81,7 +83,13 @@ def _measures(rows: pl.DataFrame) -> None:
         _tile("Active tokens", shown(row["n_active"], ","))
         _tile("Active documents", shown(row["n_documents_active"], ","))
         _tile("Mean activation", shown(row["mean_activation"], ".3f"), "over active tokens")
-        _tile("Largest activation", shown(row["max_activation"], ".3f"))
+        _tile("Largest activation, test text", shown(row["max_activation_test"], ".3f"))
+        if row["candidate"] is not None:
+            _tile(
+                "Largest activation, train text",
+                shown(row["max_activation_train"], ".3f"),
+                "over the train tokens on which features are scored, from which the examples below are",
+            )
         _tile("Decoder norm", shown(row["decoder_norm"], ".3f"))
     if row["candidate"] is None:
         st.info("Not scored yet: run `ato run features`.")
@@ -97,7 +105,12 @@ def _measures(rows: pl.DataFrame) -> None:
         _tile("Vocabulary focus (sd)", shown(row["focus_z"], ".2f"))
         _tile("Redundancy", shown(row["redundancy"], ".3f"), "largest |correlation| with another feature")
         _tile("Inactive share", shown(row["deadness"], ".1%"), "share of documents in which it never fires")
-        _tile("Causal effect (nats)", _effect(row), f"mean over {row['n_ablated']:,} predicted tokens")
+        n_documents = row["n_ablated_documents"]
+        _tile(
+            f"Causal effect (nats), {n_documents:,} documents" if n_documents else "Causal effect (nats)",
+            _effect(row),
+            f"mean over {row['n_ablated']:,} predicted tokens of validation text",
+        )
 
 
 def _where_measured(row: dict[str, Any]) -> str:

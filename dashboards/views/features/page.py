@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboards.ui.address import collection
+from dashboards.ui.navigation import name_tab
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.features.causal import causal_effect
@@ -78,6 +79,7 @@ def _wanted(key: str, saes: list[str]) -> tuple[str, int] | None:
 
 def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
     """All panels about one feature."""
+    name_tab(f"Feature {feature_id} of {sae}", "Features")
     about = {"collection": key, "sae": sae, "feature_id": feature_id, "layer": layer}
     with st.container(horizontal=True):
         st.button("Back to search", icon=":material/arrow_back:", on_click=_leave)

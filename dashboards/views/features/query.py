@@ -97,8 +97,16 @@ found as (
     limit 200
 ),
 
+here as (
+    select sae, feature_id, r2, replace(verdict, 'synthesised', 'computed') as verdict
+    from feature_transport
+    semi join judged using (evaluation, sae, operator)
+    semi join found using (sae, feature_id)
+    where {filters} and leap = $leap
+),
+
 verdicts as (
-    select sae, feature_id, list(leap || ': ' || verdict order by leap) as verdicts
+    select sae, feature_id, list(leap || ': ' || replace(verdict, 'synthesised', 'computed') order by leap) as verdicts
     from feature_transport
     semi join judged using (evaluation, sae, operator)
     semi join found using (sae, feature_id)
@@ -122,7 +130,9 @@ select
     f.sae,
     f.layer,
     f.promotes,
-    coalesce(e.explanation, 'not explained') as explanation,
+    h.r2,
+    h.verdict,
+    e.explanation,
     f.score,
     f.activation_rate,
     v.verdicts,
@@ -130,6 +140,7 @@ select
     f.strength,
     f.n_found
 from found as f
+left join here as h using (sae, feature_id)
 left join verdicts as v using (sae, feature_id)
 left join explained as e using (sae, feature_id)
 order by f.exact desc, f.place, f.strength desc nulls last, f.score desc nulls last, f.sae, f.feature_id"""

@@ -52,7 +52,8 @@ def results(search: Search) -> None:
         partial(_table, search=search),
         note=f"At most {SHOWN} rows. Tick a row to open it. Whole-token matches come first, then by strength: the "
         "largest activation on the matching token in an example, or the logit of the promoted word. Without a query, "
-        "by score; only candidates have one. Verdicts: ridge operator at the same position.",
+        "by score; only candidates have one. r2 and verdict: of the ridge operator at the same position, at the leap "
+        "chosen above; all leaps stand in the last column but one.",
         empty="No matches. Shorten the query, look in everything, or clear the filters. Examples and promoted words "
         "come from `ato run features`, explanations from `ato run explain`.",
     )
@@ -62,7 +63,12 @@ def _table(rows: pl.DataFrame, search: Search) -> None:
     """The table of matches; selecting a row opens its feature."""
     found, why = rows["n_found"][0], ["found_in", "strength"] if search.text else []
     st.markdown(f"**{found:,}** found, first {rows.height} shown" if found > rows.height else f"**{found:,}** found")
-    order = ["feature_id", "layer", *why, "promotes", "explanation", "score", "activation_rate", "verdicts", "sae"]
+    explained = ["explanation"] if rows["explanation"].null_count() < rows.height else []
+    at, judged = (
+        ("r2", "verdict") if search.leap is None else (f"r2, leap {search.leap}", f"verdict, leap {search.leap}")
+    )
+    numbers = ["r2", "verdict", "score", "activation_rate"]
+    order = ["feature_id", "layer", *why, *numbers, "promotes", *explained, "verdicts", "sae"]
     st.dataframe(
         rows,
         hide_index=True,
@@ -76,6 +82,8 @@ def _table(rows: pl.DataFrame, search: Search) -> None:
             "layer": st.column_config.NumberColumn("layer", format="%d", width=60),
             "found_in": st.column_config.TextColumn("found in", width=110),
             "strength": st.column_config.NumberColumn("strength", format="%.3f", width=90, help="Activation or logit"),
+            "r2": st.column_config.NumberColumn(at, format="%.3f", width=90, help="On active test tokens"),
+            "verdict": st.column_config.TextColumn(judged, width=120),
             "promotes": st.column_config.ListColumn("promotes", help="Top tokens of the logit lens", width=220),
             "explanation": st.column_config.TextColumn("explanation", width=190),
             "score": st.column_config.NumberColumn("score", format="%.3f", width=90),

@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.operators.methods import BASELINES
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, method_colours, number, verdict_name
 from dashboards.ui.navigation import go
@@ -96,7 +97,7 @@ def _stops(rows: pl.DataFrame) -> None:
     """One tile per trained method: the leap up to which it transports the feature, and where and how it stops."""
     with st.container(horizontal=True):
         for row in rows.unique("method", keep="first", maintain_order=True).iter_rows(named=True):
-            if row["method"] not in ("mean", "permuted"):
+            if row["method"] == "identity" or row["method"] not in BASELINES:
                 at, far = row["stops_at_leap"], row["transported_leap"]
                 st.metric(
                     row["method"],

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import in_method_order, number
+from dashboards.ui.navigation import name_tab
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.operators.features import features
@@ -29,7 +30,8 @@ LOWEST = -1.0
 """Lower scores are drawn at this value."""
 
 
-FITTED = """select operator, source_layer, target_layer, method, position_policy
+FITTED = """select operator, source_layer, target_layer, method, position_policy,
+    target_layer in (select layer from saes where collection = $collection) as has_sae
 from operators
 where collection = $collection
 order by source_layer, target_layer, method, r2_val desc nulls last, operator"""
@@ -43,6 +45,7 @@ def page() -> None:
         st.info("No operators yet: run `ato run operators`.")
         return
     chosen = _choose_operator(fitted) | {"collection": key}
+    name_tab(f"{chosen['method']} {chosen['source_layer']} → {chosen['target_layer']}", "Operators")
     _scores(chosen)
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
         for place, draw in zip(st.columns(2), pair):
@@ -55,7 +58,10 @@ def page() -> None:
 
 
 def _choose_operator(fitted: pl.DataFrame) -> dict[str, Any]:
-    """The chosen operator's row of ``FITTED``: by pair, method and source position, then by key if several remain."""
+    """The chosen operator's row of ``FITTED``: by pair, method and source position, then by key if several remain.
+
+    At first a pair whose target has an SAE, if there is one: of others the page has nothing to say about features.
+    """
     _follow_operator(fitted)
     places = st.columns(4)
     titles = {
@@ -68,7 +74,9 @@ def _choose_operator(fitted: pl.DataFrame) -> dict[str, Any]:
         options = fitted[column].unique().sort(descending=column == "position_policy").to_list()
         if column == "method":
             options = in_method_order(options)
-        wanted = choose(title, column, options, where=place)
+        with_sae = set(fitted.filter("has_sae")[column])
+        first = next((option for option in options if option in with_sae), None)
+        wanted = choose(title, column, options, where=place, default=first)
         fitted = fitted.filter(pl.col(column) == wanted)
     if fitted.height == 1:
         return fitted.row(0, named=True)

@@ -125,4 +125,4 @@ def _numbers(rows: pl.DataFrame) -> None:
     }
     with st.container(horizontal=True):
         for title, (column, form) in shown.items():
-            st.metric(title, "–" if own[column] is None else format(own[column], form), width=140)
+            st.metric(title, "–" if own[column] is None else format(own[column], form), width="content")

@@ -138,6 +138,11 @@ from feature_transport
 where method = 'ridge'
 group by all
 order by all""",
+    "Transport against the identity": """select source_layer, target_layer, position_set, difference, difference_low, difference_high,
+    difference_p, difference_excludes_zero
+from causal_summary
+where intervention = 'identity' and feature_id is null
+order by target_layer, source_layer, position_set""",
     "Efficiency by rank, held-out and as published": """select rank, avg(efficiency) as efficiency, avg(efficiency_paper) as as_published
 from efficiency_curves
 where leap = 2

@@ -66,4 +66,4 @@ def _compositions(rows: pl.DataFrame) -> None:
             x=alt.X("r2:Q", title="weighted r2", scale=alt.Scale(zero=False))
         ),
     )
-    st.altair_chart(chart.properties(height=90 + 20 * rows.height), alt="r2 of direct and of composed operators")
+    st.altair_chart(chart.properties(height=alt.Step(24)), alt="r2 of direct and of composed operators")

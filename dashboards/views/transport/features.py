@@ -4,7 +4,6 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.address import choose
 from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, numbered, verdict_colours
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -24,7 +23,7 @@ def verdicts(sql: str) -> None:
         "Verdicts by leap",
         sql,
         _verdicts,
-        note=f"One bar per target layer, labelled above it. {VERDICT_MEANINGS}",
+        note=f"Of all scored features, one bar per target layer, labelled above it. {VERDICT_MEANINGS}",
     )
 
 
@@ -71,9 +70,8 @@ qualify row_number() over (partition by target_layer, leap order by sae_trusted 
 order by target_layer, leap"""
 
 
-def distribution(**chosen: object) -> None:
-    """Quantiles of the features' r2 at each leap, for the operators and SAEs of the map."""
-    features = choose("Features", "features", ["all", "selected"], widget="segmented_control")
+def distribution(features: str, **chosen: object) -> None:
+    """Quantiles of the features' r2 at each leap, for the features, operators and SAEs of the map."""
     panel(
         "Spread of r2 by leap",
         filled(SPREAD, **chosen, features=features),

@@ -1,13 +1,14 @@
 """Page ``transport``: how well each layer pair transports the features of the SAE at its target, by leap and depth."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.evaluation.map_colours import DARK_BELOW
 from dashboards.ui.address import choose, collection
-from dashboards.ui.charts import in_method_order, number, numbered, whole, with_intervals
+from dashboards.ui.charts import in_method_order, map_scale, number, numbered, whole, with_intervals
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -17,14 +18,15 @@ from dashboards.views.transport.features import NOT_EVALUATED, distribution, ver
 MEASURES = {
     "mean r2": "mean_r2",
     "median r2": "median_r2",
-    "mean r2 of selected features": "mean_r2_selected",
     "mean skill against the identity": "mean_skill",
     "share transported": "share_transported",
     "share undetermined": "share_undetermined",
     "share computed": "share_synthesised",
     "r2 of the whole residual": "r2_test",
 }
-"""Measure of the map -> its column."""
+"""Measure of the map over all scored features -> its column."""
+OF_SELECTED = {"mean r2": "mean_r2_selected", "r2 of the whole residual": "r2_test"}
+"""The measures that there are for the selected features alone."""
 
 ROOM = 12
 """Number of sources or targets up to which cells show their value."""
@@ -46,13 +48,33 @@ SHARES = "Shares are of the scored features."
 MEANINGS = {
     "mean_r2": R2,
     "median_r2": R2,
-    "mean_r2_selected": "Mean r2 over the selected features (best quality scores) only.",
+    "mean_r2_selected": f"{R2} Over the selected features (best quality scores) only.",
     "mean_skill": "Skill: 1 - squared error / squared error of the identity map; 0 is no better than the identity.",
     "share_transported": f"Features whose 95 % interval of r2 lies above the upper threshold (default 0.7). {SHARES}",
     "share_undetermined": f"Features whose 95 % interval of r2 lies neither above nor below the thresholds. {SHARES}",
     "share_synthesised": f"Features whose 95 % interval of r2 lies below the lower threshold (default 0.3). {SHARES}",
     "r2_test": "r2 of the whole residual on test tokens, averaged over its dimensions; it needs no SAE.",
 }
+
+
+FEATURES = {"all": "all scored features", "selected": "selected features"}
+"""Over which features the map averages, as `ato show --features` and `ato report --features` have it."""
+SELECTED = "Over which features of the target's SAE averages are made: all scored ones, or those with the best scores."
+
+
+class Measure(NamedTuple):
+    """What the map shows."""
+
+    name: str
+    """In the address."""
+    column: str
+    of: str
+    """Features, in words."""
+
+    @property
+    def title(self) -> str:
+        """Of axes and legends."""
+        return self.name if self.column == "r2_test" else f"{self.name}, {self.of}"
 
 
 FITTED = """select distinct method, position_policy
@@ -86,15 +108,20 @@ def page() -> None:
     if fitted.is_empty():
         st.info("No operators yet: run `ato run operators`, then `ato run evaluate`.")
         return
-    places = st.columns([3, 2, 2, 3])
-    measure = choose("Measure", "measure", list(MEASURES), where=places[0]) or next(iter(MEASURES))
-    chosen = {"collection": key} | _choose_operators(key, fitted, places[1:])
+    places = st.columns([2, 3, 2, 2, 3])
+    with places[0]:
+        switch = choose("Features", "features", list(FEATURES), help=SELECTED, widget="segmented_control")
+    features = switch or "all"
+    measures = MEASURES if features == "all" else OF_SELECTED
+    name = choose("Measure", "measure", list(measures), where=places[1]) or next(iter(measures))
+    measure = Measure(name, measures[name], FEATURES[features])
+    chosen = {"collection": key} | _choose_operators(key, fitted, places[2:])
     sql = filled(MAP, **chosen)
     panel(
         "Source x target",
         sql,
         lambda rows: _map(rows, measure),
-        note=f"{MEANINGS[MEASURES[measure]]} Click a cell to open its operator. – is not scored: no SAE at the target "
+        note=f"{MEANINGS[measure.column]} Click a cell to open its operator. – is not scored: no SAE at the target "
         "has been evaluated. Colours are clipped to the scale.",
     )
     left, right = st.columns(2)
@@ -106,7 +133,7 @@ def page() -> None:
     with left:
         verdicts(sql)
     with right:
-        distribution(**chosen)
+        distribution(features, **chosen)
     compositions(**chosen)
 
 
@@ -134,22 +161,24 @@ def _choose_operators(key: str, fitted: pl.DataFrame, places: list[Any]) -> dict
     return {"method": method, "position_policy": policy, "sae": sae, "sae_layer": layers.get(sae or "")}
 
 
-def _map(rows: pl.DataFrame, measure: str) -> None:
-    column = MEASURES[measure]
+def _map(rows: pl.DataFrame, measure: Measure) -> None:
+    column = measure.column
     known = f"isValid(datum.{column})"
     if column == "mean_skill":
         scale = alt.Scale(domain=[-1, 0, 1], range=[WORSE, "#f7f7f7", BETTER], clamp=True)
         dark = f"abs(datum.{column}) > 0.7"
     else:
-        scale, dark = alt.Scale(domain=[0, 1], clamp=True), f"datum.{column} > 0.5"
+        scale, dark = map_scale(), f"datum.{column} < {DARK_BELOW}"
     n_sources, n_targets = rows["source_layer"].n_unique(), rows["target_layer"].n_unique()
     cell = alt.selection_point(name="cell", fields=["source_layer", "target_layer"])
     base = alt.Chart(rows).encode(
         x=alt.X("target_layer:O", title="target layer", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("source_layer:O", title="source layer"),
-        tooltip=[*_pair(), number(column, measure), *_sizes(), "sae:N", "operator:N"],
+        tooltip=[*_pair(), number(column, measure.title), *_sizes(), "sae:N", "operator:N"],
     )
-    colour = alt.Color(f"{column}:Q", scale=scale, legend=alt.Legend(orient="top", title=measure, gradientLength=180))
+    colour = alt.Color(
+        f"{column}:Q", scale=scale, legend=alt.Legend(orient="top", title=measure.title, gradientLength=180)
+    )
     tile: dict[str, Any] = {"cursor": "pointer", "cornerRadius": 2}
     layers = [
         base.mark_rect(**tile, color="#999999", opacity=0.25).add_params(cell),
@@ -167,17 +196,17 @@ def _map(rows: pl.DataFrame, measure: str) -> None:
         layers.append(label.mark_text(cursor="pointer", fontSize=11).encode(text="shown:N", color=ink))
     chart = alt.layer(*layers).properties(height=max(220, 34 * min(n_sources, ROOM) + 90, 12 * n_sources + 90))
     found = st.altair_chart(
-        chart, on_select="rerun", key="map", alt=f"Heat map of {measure} by source and target layer"
+        chart, on_select="rerun", key="map", alt=f"Heat map of {measure.title} by source and target layer"
     )
     picked = found["selection"]["cell"]
     if picked:
         chosen = rows.filter(**{name: picked[0][name] for name in ("source_layer", "target_layer")}).row(0, named=True)
         # The operators page ignores the measure; the browser's back button restores the map with it.
-        go("operators", **{name: chosen[name] for name in ADDRESS}, measure=measure)
+        go("operators", **{name: chosen[name] for name in ADDRESS}, measure=measure.name)
 
 
-def _profile(rows: pl.DataFrame, measure: str, along: str, lines: str) -> None:
-    column = MEASURES[measure]
+def _profile(rows: pl.DataFrame, measure: Measure, along: str, lines: str) -> None:
+    column = measure.column
     titles = {"leap": "leap (layers)", "target_layer": "target layer"}
     rows = rows.filter(pl.col(column).is_not_null())
     if rows.is_empty():
@@ -187,12 +216,12 @@ def _profile(rows: pl.DataFrame, measure: str, along: str, lines: str) -> None:
         rows,
         x=whole(along, titles[along]),
         y=column,
-        y_title=measure,
+        y_title=measure.title,
         colour=numbered(lines, titles[lines], rows[lines].n_unique()),
         tooltip=[*_pair(), *_interval(rows, measure), *_sizes()],
     )
     st.altair_chart(
-        chart.properties(height=280), alt=f"{measure} against {titles[along]}, a line for each {titles[lines]}"
+        chart.properties(height=280), alt=f"{measure.title} against {titles[along]}, a line for each {titles[lines]}"
     )
 
 
@@ -204,10 +233,10 @@ def _pair() -> list[alt.Tooltip]:
     ]
 
 
-def _interval(rows: pl.DataFrame, measure: str) -> list[alt.Tooltip]:
-    column = MEASURES[measure]
+def _interval(rows: pl.DataFrame, measure: Measure) -> list[alt.Tooltip]:
+    column = measure.column
     ends = [number(f"{column}_{end}", f"95 % {end}") for end in ("low", "high") if f"{column}_{end}" in rows.columns]
-    return [number(column, measure), *ends]
+    return [number(column, measure.title), *ends]
 
 
 def _sizes() -> list[alt.Tooltip]:

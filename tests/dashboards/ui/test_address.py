@@ -15,6 +15,11 @@ def test_the_collection_follows_the_address_and_stays_from_page_to_page(study):
     assert app.session_state["collection"] == COLLECTION, "a link from elsewhere is no error"
 
 
+def test_every_address_names_the_collection_so_that_a_copied_link_shows_the_same_later(study):
+    for name in ("overview", "operators", "reference"):
+        assert open_page(name).query_params["collection"] in (COLLECTION, [COLLECTION])
+
+
 def test_an_older_collection_can_be_chosen_by_address(empty):
     warehouse = Warehouse(empty)
     for days, name in enumerate(("older", "newer")):

@@ -226,6 +226,39 @@ def test_effects_are_the_paired_means_of_the_rows(study):
     assert all(r["log_ppl_low"] <= r["log_ppl"] <= r["log_ppl_high"] for r in unedited)
 
 
+def test_differences_are_paired_with_each_rival_on_the_same_sequences(study):
+    paired = rows(
+        None,
+        """
+        select t.evaluation, r.intervention as rival, t.positions, t.feature_id, count(*) as n_sequences,
+            count(distinct t.document) as n_documents, avg(t.log_ppl - r.log_ppl) as difference,
+            avg(t.kl - r.kl) as difference_kl
+        from causal_perplexity as t
+        join causal_perplexity as r using (evaluation, positions, sequence_id)
+        where t.n_edited > 0 and t.feature_id is not distinct from r.feature_id
+            and (t.intervention = 'transport' and r.intervention not in ('none', 'transport')
+                or t.intervention = 'feature_transport' and r.intervention = 'feature_zero')
+        group by all
+    """,
+    )
+    names = ("evaluation", "rival", "positions", "feature_id")
+    found = {
+        (r["evaluation"], r["rival"], r["position_set"], r["feature_id"]): r
+        for r in rows(None, "from causal_differences")
+    }
+    assert len(found) == len(paired) >= len(PAIRS) * 3 * 5
+    for truth in paired:
+        own = found[tuple(truth.pop(name) for name in names)]
+        for name, value in truth.items():
+            assert own[name] == pytest.approx(value, abs=1e-9)
+        assert own["difference_low"] <= own["difference"] <= own["difference_high"]
+        assert 0 < own["p"] <= 1
+    summary = rows(
+        None, "from causal_summary where feature_id is null and intervention = 'identity' and difference is not null"
+    )
+    assert len(summary) == 3 * len(PAIRS)
+
+
 def test_what_is_measured_is_not_measured_again_and_a_change_measures_only_what_depends_on_it(study):
     settings, keys, _ = study
     before = measured()

@@ -53,12 +53,12 @@ evaluate map-l00-k01-43c1fb1a
 evaluate map-l00-k02-76741682
 evaluate map-l01-k01-fbcef496
 evaluate map-l01-k02-04ed630d
-causal residuals-l00-k02-cfca79d2
-causal residuals-l01-k01-2f935e57
-causal residuals-l01-k02-8d01de35
-causal features-l00-k02-f6b698ef
-causal features-l01-k01-446147a8
-causal features-l01-k02-a1ed2404
+causal residuals-l00-k02-2932adda
+causal residuals-l01-k01-1da57a3c
+causal residuals-l01-k02-4ffdcb09
+causal features-l00-k02-401e8fc6
+causal features-l01-k01-854c7412
+causal features-l01-k02-5ed3d8c4
 """
 
 
@@ -103,7 +103,7 @@ def put_results(collection: str, sae_keys: list[str]) -> None:
     commit_stage(warehouse, "collect", files)
 
 
-def test_the_keys_of_all_stages_are_what_they_were(made, tmp_path):
+def test_the_keys_of_all_stages_are_what_they_were(made, tmp_path, capsys):
     settings = tiny_settings(
         tmp_path,
         model={"name": "models/tiny"},
@@ -112,6 +112,8 @@ def test_the_keys_of_all_stages_are_what_they_were(made, tmp_path):
         operators={"methods": ["ridge", "permuted", "rrr_features"], "train_fractions": [0.5]},
     )
     look_up(settings)
+    printed = capsys.readouterr().err
+    assert "4 of 4 pairs are complete" in printed, "a pair with two stages is one pair"
     assert list(dict.fromkeys(made)) == KEYS.split("\n")[1:-1]
 
 

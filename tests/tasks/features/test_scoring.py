@@ -9,10 +9,12 @@ import torch
 
 from ato.causal.ablation import ablation_effects
 from ato.numerics.bootstrap import Bootstrap
-from flows.settings import Settings
+from ato.text import TokenSequence
+from flows.settings import Settings, load_settings, profile_names
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
 from tasks.engine.study import Study
+from tasks.features.scoring import over_documents
 from tasks.features.task import score_features
 from tasks.saes.task import load_judged_sae, spread
 from tests.tasks.scored_study import D_SAE, FEATURES, add_sae, collected, random_sae
@@ -127,6 +129,28 @@ def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
         columns = ("causal_effect", "causal_effect_low", "causal_effect_high")
         assert [by_id[f][name] for name in columns] == pytest.approx(astuple(expected.effect[i]), abs=1e-5)
     assert all(row["causal_effect"] is None and row["n_ablated"] == 0 for row in found if not row["candidate"])
+
+
+def test_text_for_ablation_is_of_every_document_before_it_is_twice_of_one():
+    def of(documents):
+        return [TokenSequence(i, "", d, "val", None, 0, np.zeros(4), "") for i, d in enumerate(documents)]
+
+    long = of([0] * 90 + list(range(1, 11)))
+    chosen = over_documents(long, 11)
+    assert sorted(q.document for q in chosen) == list(range(11)), "evenly spaced ones would be ten of the long document"
+    assert [q.sequence_id for q in over_documents(long, 20)] == sorted(q.sequence_id for q in over_documents(long, 20))
+    assert len(over_documents(long, 20)) == 20
+    assert over_documents(long, 500) == long
+    assert len({q.document for q in over_documents(of(range(50)), 10)}) == 10
+    assert over_documents([], 10) == []
+    starts = [q.sequence_id % 3 for q in over_documents(of(np.repeat(range(9), 3)), 9)]
+    assert set(starts) == {0, 1, 2}, "not the beginning of every document"
+
+
+@pytest.mark.parametrize("profile", [*profile_names(), None])
+def test_effects_of_features_rest_on_at_least_ten_documents_by_default(profile):
+    settings = Settings() if profile is None else load_settings(profile)
+    assert settings.features.ablation_sequences >= 10
 
 
 def test_examples_are_train_text_of_the_selected_features(study):

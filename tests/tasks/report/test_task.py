@@ -7,20 +7,30 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from ato.errors import InputError
-from tasks.report.drawing import svg
+from tasks.report.drawing import _figure, _style, svg
 from tasks.report.findings import findings
 from tasks.report.panels import open_scope, spread
 from tasks.report.task import report_panels, write_report
 from tasks.settings import ReportSettings
-from tests.tasks.reported_study import COLLECTION, COST, PAIRS, SAES, SELECTED, build_study, mean_r2
+from tests.tasks.reported_study import COLLECTION, COST, N_FEATURES, PAIRS, SAES, SELECTED, build_study, mean_r2
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import run_select
 from warehouse.storage.warehouse import Warehouse
 
-FIGURES = {"feature-r2", "transport-map", "efficiency", "causal", "scaling", "spectra", "composition"}
+FIGURES = {
+    "feature-r2",
+    "transport-map",
+    "efficiency",
+    "causal",
+    "causal-differences",
+    "scaling",
+    "spectra",
+    "composition",
+}
 VOID = {"meta", "br", "hr", "img", "link"}
 
 
@@ -116,8 +126,8 @@ def test_the_sql_on_the_page_runs_as_it_stands_and_gives_what_is_drawn(study, sc
 
 def test_the_figures_show_the_planted_numbers(panels):
     (deep,) = [r for r in panels["feature-r2"].rows if (r["target_layer"], r["leap"]) == (6, 5)]
-    assert (deep["features"], deep["n_features"]) == ("selected", len(SELECTED))
-    assert deep["mean_r2"] == pytest.approx(mean_r2(1, 6) + 0.02 * (3.5 - 9.5) / 19)
+    assert (deep["features"], deep["n_features"]) == ("all", N_FEATURES)
+    assert deep["mean_r2"] == pytest.approx(mean_r2(1, 6))
     cells = {(r["source_layer"], r["target_layer"]): r["r2_test"] for r in panels["transport-map"].rows}
     assert cells == {pair: pytest.approx(mean_r2(*pair)) for pair in PAIRS}
     costs = {r["intervention"]: r["delta_log_ppl"] for r in panels["causal"].rows if r["target_layer"] == 6}
@@ -125,6 +135,58 @@ def test_the_figures_show_the_planted_numbers(panels):
     assert {r["position_set"] for r in panels["causal"].rows} == {"study"}
     assert {r["target_layer"] for r in panels["efficiency"].rows} == {6}
     assert "0.76" in svg("transport-map", panels["transport-map"].draw, panels["transport-map"].rows)
+
+
+def test_maps_and_claims_are_over_all_scored_features_and_over_the_selected_ones_on_request(study, panels):
+    of_selected = mean_r2(1, 6) + 0.02 * (3.5 - 9.5) / 19
+    scope = open_scope(study[0], COLLECTION, "selected")
+    few = {panel.key: panel for panel in report_panels(scope, ReportSettings())}
+    for shown, n, expected in ((panels, N_FEATURES, mean_r2(1, 6)), (few, len(SELECTED), of_selected)):
+        (cell,) = [r for r in shown["transport-map"].rows if (r["source_layer"], r["target_layer"]) == (1, 6)]
+        assert (cell["n_features"], cell["feature_r2"]) == (n, pytest.approx(expected))
+        (deep,) = [r for r in shown["feature-r2"].rows if (r["target_layer"], r["leap"]) == (6, 5)]
+        assert (deep["n_features"], deep["mean_r2"]) == (n, pytest.approx(expected))
+    assert "all scored features" in panels["transport-map"].caption
+    assert "the selected features" in few["transport-map"].caption
+    (claim,) = [claim for claim in findings(scope) if claim.claim.startswith("Mean per-feature")]
+    assert f"{of_selected:.2f} [" in claim.evidence
+
+
+def test_the_lowest_source_is_on_top_as_on_the_page_and_in_the_terminal(panels):
+    figure = Figure()
+    panels["transport-map"].draw(figure, panels["transport-map"].rows)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        assert low > high
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "2", "3", "4", "5"]
+
+
+def test_no_legend_lies_over_a_curve(panels):
+    for panel in panels.values():
+        if panel.draw is None:
+            continue
+        with _style(panel.key):
+            figure = _figure(panel.draw, panel.rows)
+            figure.canvas.draw()
+        legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+        for legend in legends:
+            box = legend.get_window_extent()
+            assert not [axes for axes in figure.axes if box.overlaps(axes.get_window_extent())], panel.key
+
+
+def test_transport_is_held_against_the_identity_first(panels, scope):
+    rows = panels["causal-differences"].rows
+    assert [row["rival"] for row in rows[:5]] == ["identity", "mean", "bias", "random_rotation", "zero"]
+    assert rows[0]["difference"] == pytest.approx(COST["transport"] - COST["identity"])
+    assert f"identity: {len(PAIRS)} of {len(PAIRS)}" in panels["causal-differences"].caption
+    costs = [claim for claim in findings(scope) if claim.claim.startswith("Transport costs less")]
+    assert [claim.claim.removeprefix("Transport costs less perplexity than ") for claim in costs] == [
+        "the identity",
+        "mean",
+        "bias",
+        "random rotation",
+        "zero",
+    ]
 
 
 @pytest.mark.slow
@@ -151,6 +213,7 @@ def test_tokens_of_examples_are_escaped_and_shaded_by_their_activation(study):
     assert 'background:rgba(230,159,0,1.00)" title="3.500"> &lt;i&gt;&amp;</span>' in text
     assert 'background:rgba(230,159,0,0.36)" title="1.250"> of</span>' in text
     assert "words of peace &amp; war" in text
+    assert "causal effect 0.0100 [0.0060, 0.0140] on 12 documents" in text
     assert "<i>" not in text
 
 
@@ -167,7 +230,17 @@ def test_a_deviation_is_stated_as_no(tmp_path):
     warehouse = Warehouse(tmp_path)
     commit_stage(warehouse, "collect", write(warehouse, collect_rows()))
     rising = [
-        row("operators", operator=f"r{k}", source_layer=1, leap=k, target_layer=1 + k, r2_test=0.2 * k) for k in (1, 2)
+        row(
+            "operators",
+            operator=f"r{k}",
+            source_layer=1,
+            leap=k,
+            target_layer=1 + k,
+            r2_test=0.2 * k,
+            r2_test_low=0.2 * k - 0.05,
+            r2_test_high=0.2 * k + 0.05,
+        )
+        for k in (1, 2)
     ]
     own = {"evaluation": "evaluate-1", "source_layer": 1, "leap": 1, "target_layer": 2, "positions": "5"}
     losses = [
@@ -183,6 +256,24 @@ def test_a_deviation_is_stated_as_no(tmp_path):
     zero = answers["Transport costs less perplexity than zero"]
     assert (zero.answer, "+1.0000 [+1.0000, +1.0000]" in zero.evidence) == ("no", True)
     assert answers["Transport costs less perplexity than bias"].answer == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("half", "answer"), [(0.2, "inconclusive"), (0.04, "no"), (None, "inconclusive")], ids=["within", "beyond", "none"]
+)
+def test_a_rise_is_a_no_only_beyond_the_intervals(half, answer, tmp_path):
+    def r2(value):
+        ends = {"low": None, "high": None} if half is None else {"low": value - half, "high": value + half}
+        return {"r2_test": value} | {f"r2_test_{end}": limit for end, limit in ends.items()}
+
+    operators = [
+        row("operators", operator=f"r{k}", source_layer=1, leap=k, target_layer=1 + k, **r2(value))
+        for k, value in ((1, 0.9), (2, 0.5), (3, 0.6))
+    ]
+    warehouse = Warehouse(tmp_path)
+    commit_stage(warehouse, "operators", write(warehouse, collect_rows() | {"operators": operators}))
+    residual, *_ = findings(open_scope(warehouse, COLLECTION))
+    assert residual.answer == answer
 
 
 def test_a_collection_of_which_nothing_was_made_yet_gives_a_page_of_one_line_notes(tmp_path, monkeypatch):

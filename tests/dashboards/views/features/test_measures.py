@@ -14,3 +14,12 @@ def test_what_is_null_is_said_and_never_zero(study):
     never = open_feature(0, sae=SAES[4])
     assert "Never active on 1,000 tokens." in messages(never)
     assert "not measured" in panels(never)[f"Feature 0 of {SAES[4]}"].metrics
+
+
+def test_a_largest_activation_says_of_which_text_it_is_and_an_effect_of_how_many_documents(study):
+    labels = [metric.label for metric in open_feature(5).metric]
+    assert [label for label in labels if label.startswith("Largest activation")] == [
+        "Largest activation, test text",
+        "Largest activation, train text",
+    ]
+    assert "Causal effect (nats), 12 documents" in labels

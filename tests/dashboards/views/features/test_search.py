@@ -1,8 +1,11 @@
 """The search form and its results."""
 
+import json
+
 import pytest
 
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
+from tests.dashboards.whole_study import STOPPING
 from tests.tasks.reported_study import SAES
 
 
@@ -32,3 +35,16 @@ def test_an_id_that_is_no_number_is_said(study):
     assert messages(open_page("features", search="war", look_in="ids"))[0].startswith(
         "Feature ids are numbers, not 'war'"
     )
+
+
+def test_r2_and_verdict_at_the_chosen_leap_stand_unclipped_beside_the_feature(study):
+    app = open_page("features", sae=SAES[6], leap=3)
+    rows = panels(app)["Features by score"].rows
+    (own,) = rows.filter(feature_id=STOPPING).iter_rows(named=True)
+    assert (own["r2"], own["verdict"]) == (0.1, "computed")
+    (table,) = [frame.proto for frame in app.dataframe if frame.proto.id and "found" in frame.proto.id]
+    assert list(table.column_order)[:4] == ["feature_id", "layer", "r2", "verdict"]
+    widths = {name: column.get("width") for name, column in json.loads(table.columns).items()}
+    assert sum(widths[name] for name in list(table.column_order)[:4]) < 400, "without scrolling"
+    assert widths["verdict"] >= 120
+    assert open_page("features", sae=SAES[6], leap=1).selectbox(key="leap").value == 1

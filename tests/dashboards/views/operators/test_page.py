@@ -1,11 +1,13 @@
 """The page of an operator: which one the address means, and its scores."""
 
+from shutil import copytree
+
 import pytest
 import streamlit as st
 
 from tests.dashboards.opened_pages import check_numbers, open_page, panels
-from tests.tasks.reported_study import mean_r2
-from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
+from tests.tasks.reported_study import mean_r2, pair
+from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
 from warehouse.storage.warehouse import Warehouse
 
 PANELS = (
@@ -42,6 +44,17 @@ def test_an_operator_in_the_address_names_its_pair_and_method(study):
     shown = {key: app.selectbox(key=key).value for key in ("source_layer", "target_layer", "method")}
     assert shown == {"source_layer": 2, "target_layer": 6, "method": "identity"}
     assert app.query_params["source_layer"] == "2"
+
+
+def test_the_page_opens_on_a_pair_whose_target_has_an_sae(study, tmp_path, monkeypatch):
+    root = copytree(study, tmp_path / "more")
+    monkeypatch.setenv("ATO_WAREHOUSE", str(root))
+    bare = [row("operators", operator=f"ridge-{s}-{t}", **pair(s, t), r2_val=0.5) for s, t in ((0, 2), (1, 2))]
+    commit_stage(Warehouse(root), "operators", write(Warehouse(root), {"operators": bare}, "bare"), key="bare")
+    app = open_page("operators")
+    assert [app.selectbox(key=key).value for key in ("source_layer", "target_layer")] == [1, 4], "0 -> 2 has none"
+    assert "Verdicts" in panels(app)
+    assert [open_page("operators", source_layer=0).selectbox(key="target_layer").value] == [2], "it can be chosen"
 
 
 def test_another_choice_drops_the_operator_from_the_address(study):

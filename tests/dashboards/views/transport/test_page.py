@@ -6,7 +6,7 @@ import streamlit as st
 
 import dashboards.views.transport.page
 from dashboards.views.transport.page import ADDRESS, MEASURES
-from tests.dashboards.opened_pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import chart_specs, check_numbers, open_page, panels
 from tests.dashboards.whole_study import build_whole_study
 from tests.tasks.reported_study import N_FEATURES, PAIRS, SAES, SELECTED, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
@@ -90,11 +90,27 @@ def test_pairs_whose_features_nobody_judged_are_shown_and_never_as_zero(study):
 
 
 def test_the_address_chooses_measure_method_and_features(study):
-    app = open_page("transport", method="identity", measure="median r2", features="selected")
+    app = open_page("transport", method="identity", measure="median r2")
     assert [app.selectbox(key=key).value for key in ("measure", "method")] == ["median r2", "identity"]
     cells = _map(app)
     assert cells[1, 4]["median_r2"] == pytest.approx(mean_r2(1, 4) - 0.2)
     assert {cell["operator"].split("-")[0] for cell in cells.values()} == {"identity"}
+
+
+def test_the_map_is_of_all_scored_features_and_of_the_selected_ones_on_request(study):
+    every, few = (open_page("transport", **address) for address in ({}, {"features": "selected"}))
+    assert [options for app in (every, few) for options in app.selectbox(key="measure").options[:1]] == ["mean r2"] * 2
+    titles = [
+        layer["encoding"]["color"]["legend"]["title"]
+        for app in (every, few)
+        for layer in chart_specs(app)[0]["layer"]
+        if "legend" in layer["encoding"].get("color", {})
+    ]
+    assert titles == ["mean r2, all scored features", "mean r2, selected features"]
+    assert {panels(app)["Spread of r2 by leap"].rows["n_features"].max() for app in (every, few)} == {
+        N_FEATURES + 1,
+        len(SELECTED),
+    }
 
 
 def test_the_best_operator_of_a_method_stands_for_its_pair(doubled_root, monkeypatch):

@@ -1,0 +1,1 @@
+"""Pages of reference made from the declarations: settings, and a glossary of tables and settings."""
