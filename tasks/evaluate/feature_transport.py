@@ -55,7 +55,9 @@ class FeatureEvaluation:
             FeatureStage(
                 pair,
                 sae,
-                study.stage("evaluate", f"features-{pair.slug}", settings=own, inputs=[pair.stage.key, sae.sae], version=2),
+                study.stage(
+                    "evaluate", f"features-{pair.slug}", settings=own, inputs=[pair.stage.key, sae.sae], version=2
+                ),
             )
             for sae in sae_rows(study.warehouse, sae_keys)
             for pair in pairs
@@ -80,7 +82,9 @@ class FeatureEvaluation:
             operators: dict[str, tuple[Layer, TransportOperator]] = {}
             combined: dict[str, list[str]] = {}
             for pair in pairs:
-                own_operators = {pair.operator_key(method): (pair.keys[0], pair.load(method)) for method in pair.methods}
+                own_operators = {
+                    pair.operator_key(method): (pair.keys[0], pair.load(method)) for method in pair.methods
+                }
                 names = [pair.operator_key(method) for method in pair.methods if not METHODS[method].baseline]
                 if not any(METHODS[method].scales for method in pair.methods):
                     # Maps of low rank alone would make a low ceiling: least squares bounds them as well.

@@ -151,7 +151,9 @@ def test_order_and_merging_of_tokens_change_nothing():
     found, expected = (ceilings.result(DRAWS)["all"] for ceilings in (first, whole))
     assert np.isnan(found.value[:2]).all()
     np.testing.assert_allclose(
-        [found.value[2], found.low[2], found.high[2]], [expected.value[2], expected.low[2], expected.high[2]], atol=1e-10
+        [found.value[2], found.low[2], found.high[2]],
+        [expected.value[2], expected.low[2], expected.high[2]],
+        atol=1e-10,
     )
 
 
