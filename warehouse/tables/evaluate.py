@@ -228,8 +228,11 @@ TABLES = (
             *PAIR,
             POLICY,
             Column("method", string, "fitting method"),
-            Column("fraction", float64, "share of the train documents", minimum=0, maximum=1),
+            Column("fraction_asked", float64, "share of the train documents that was asked for: `operators.train_fractions`", minimum=0, maximum=1),
+            Column("fraction", float64, "share of the train tokens that the operator was fitted on: documents are taken whole, and differ in length", minimum=0, maximum=1),
+            Column("fraction_documents", float64, "share of the train documents that it was fitted on", minimum=0, maximum=1),
             Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
+            Column("n_train_documents", int64, "train documents", minimum=0),
             Column("alpha", float64, "regularisation with the largest R2 on the validation documents", nullable=True, minimum=0),
             Column("r2_val", float64, "R2 on val, uniform mean over dimensions", nullable=True, maximum=1),
             Column("n_test", int64, "test tokens", unit="tokens", minimum=0),
@@ -237,15 +240,15 @@ TABLES = (
             *score("r2", "R2 on test, uniform mean over dimensions"),
             *score("r2_weighted", "1 - sum SSE / sum SST on test"),
         ),
-        ("collection", "evaluation", "source_layer", "target_layer", "method", "fraction"),
+        ("collection", "evaluation", "source_layer", "target_layer", "method", "fraction_asked"),
         ("collection",),
         rules=(
             Rule(
                 "a larger share of train documents has more tokens",
-                "fraction, n_train",
-                """select collection, evaluation, source_layer, target_layer, method, fraction, n_train from scaling
+                "fraction_asked, n_train",
+                """select collection, evaluation, source_layer, target_layer, method, fraction_asked, n_train from scaling
                 qualify n_train < lag(n_train) over (
-                    partition by collection, evaluation, source_layer, target_layer, method order by fraction
+                    partition by collection, evaluation, source_layer, target_layer, method order by fraction_asked
                 )""",
             ),
         ),
