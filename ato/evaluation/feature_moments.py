@@ -5,7 +5,7 @@ import numpy as np
 from ato.moments.moments import Moments
 from ato.moments.whitening import Whitening, groups_of
 from ato.operators.operator import TransportOperator
-from ato.residuals.position_policies import Layer
+from ato.residuals.position_policies import Layer, layer_number
 
 
 def feature_scores_from_moments(
@@ -33,7 +33,7 @@ def feature_scores_from_moments(
 
 
 def feature_ceiling(moments: Moments, source: Layer, target: int, directions: np.ndarray) -> np.ndarray:
-    """``ceiling`` [F]: squared correlation on held-out tokens of the best linear prediction of y.u.
+    """``ceiling_all_tokens`` [F]: squared correlation on held-out tokens of the best linear prediction of y.u.
 
     The coefficients S_xx^-1 S_xy u are those of least squares on train, without directions that are rounding only (see
     ``Whitening.from_scatter``); the correlation is measured on test. Close to 0 for independent x and y, where
@@ -44,16 +44,31 @@ def feature_ceiling(moments: Moments, source: Layer, target: int, directions: np
         negative.
     """
     test = moments.summary(source, target, ["test"])
-    train = moments.summary(source, target, groups_of(moments, "train"))
     u = np.asarray(directions, dtype=np.float64)
-    # W W' is the inverse of the train covariance of x: row f of the coefficients is S_xx^-1 S_xy u_f.
-    whitening = Whitening.of_layer(moments, source)
-    coefficients = (u @ train.sxy.T @ whitening.matrix) @ whitening.matrix.T / train.n
+    coefficients = u @ least_squares_map(moments, source, target).matrix
     predicted = _quadratic(coefficients, test.sxx, coefficients)
     predicted = np.where(predicted > 0, predicted, np.nan)
     total = _or_nan(_quadratic(u, test.syy, u), test.syy)
     correlation = _quadratic(coefficients, test.sxy, u) / np.sqrt(predicted * total)
     return np.minimum(np.maximum(correlation, 0) ** 2, 1)
+
+
+def least_squares_map(moments: Moments, source: Layer, target: int) -> TransportOperator:
+    """The map of least squares on train, S_yx S_xx^-1, without directions of x that are rounding only."""
+    groups = groups_of(moments, "train")
+    # W W' is the inverse of the train covariance of x.
+    whitening = Whitening.of_layer(moments, source)
+    _, y_mean, _ = moments.variation(target, groups)
+    matrix = (moments.cross(source, target, groups).T @ whitening.matrix) @ whitening.matrix.T / whitening.n
+    return TransportOperator(
+        matrix,
+        y_mean - matrix @ whitening.mean,
+        "linear",
+        layer_number(source),
+        target,
+        x_mean=whitening.mean,
+        y_mean=y_mean,
+    )
 
 
 def _quadratic(left: np.ndarray, matrix: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -25,6 +25,8 @@ class FeatureScores:
     """Share of all tokens on which the feature is active."""
     r2: EstimateArray
     """1 - sum (p - a)^2 / sum (a - mean a)^2."""
+    ceiling: EstimateArray
+    """The same of the best linear combination of predictions, fitted on the active tokens of other documents."""
     skill: np.ndarray
     """1 - sum (p - a)^2 / sum (x.u - a)^2, x the source residual."""
     pearson: np.ndarray

@@ -1,6 +1,6 @@
 """How well operators predict each SAE feature of the target layer on the tokens where the SAE activates it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ato.errors import MismatchError
-from ato.evaluation.active_projections import ActiveProjections
+from ato.evaluation.active_ceilings import ActiveCeilings, Predictions
+from ato.evaluation.active_projections import ActiveProjections, Projections
 from ato.evaluation.feature_scores import FeatureScores, R2Sums, point_scores, r2
 from ato.evaluation.feature_sums import FeatureSums, sums_of_tokens
 from ato.evaluation.verdicts import verdicts
@@ -44,12 +45,14 @@ class FeatureTransport:
     float32 products lose nothing and sums of squares do not cancel.
 
     ``mad_ratio`` needs the mean before the deviations, so it is taken over a random sample of 256 active tokens of
-    each feature, or all where there are no more (see ``TokenSample``).
+    each feature, or all where there are no more (see ``TokenSample``). For the ceilings, see ``ActiveCeilings``.
 
     Args:
         sae: the SAE at the target layer.
         target_layer: layer of y.
         operators: name -> (source layer, operator).
+        combined: name of an operator -> names of those from the same source whose predictions its ceiling combines;
+            default all from the same source.
         dtype: precision of the projections; float64 for exact comparisons.
     """
 
@@ -59,6 +62,7 @@ class FeatureTransport:
         target_layer: int,
         operators: Mapping[str, tuple[Layer, TransportOperator]],
         *,
+        combined: Mapping[str, Sequence[str]] | None = None,
         dtype: torch.dtype = torch.float32,
     ):
         self._sae, self._target = sae, target_layer
@@ -69,6 +73,11 @@ class FeatureTransport:
         self._documents = DocumentsOfFeatures(sae.d_sae)
         n_operators = len(operators)
         self._sums = self._no_sums()
+        self._combined = {
+            name: self._predictions(source, None if combined is None else combined[name])
+            for name, source in self._sources.items()
+        }
+        self._ceilings = self._no_ceilings()
         self._sample = TokenSample(
             sae.d_sae, SAMPLED_TOKENS, "random", n_values=1 + n_operators, with_keys=False, seed=None
         )
@@ -76,6 +85,14 @@ class FeatureTransport:
     def _no_sums(self) -> FeatureSums[torch.Tensor]:
         n_sources = len(self._projections.sources)
         return FeatureSums.zeros(DOCUMENT_GROUPS, len(self._sources), n_sources, self._sae.d_sae, self._shift.device)
+
+    def _no_ceilings(self) -> ActiveCeilings:
+        return ActiveCeilings(self._combined, self._sae.d_sae, self._shift.device)
+
+    def _predictions(self, source: Layer, names: Sequence[str] | None) -> Predictions:
+        of_source = [name for name, layer in self._sources.items() if layer == source]
+        rows = tuple(row for row, name in enumerate(self._sources) if name in (of_source if names is None else names))
+        return Predictions(self._projections.sources.index(source), rows)
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "FeatureTransport":
         """Take a block into account; ``active`` is the encoding of its target residuals if the caller has it."""
@@ -91,6 +108,7 @@ class FeatureTransport:
             self._sample.add(part.candidates)
             with one_openmp_thread():
                 self._sums.add(part.sums, part.groups)
+                self._ceilings.add(part.found, part.active, part.document)
         return self
 
     def _part(self, block: ResidualBlock, rows: slice, active: ActiveFeatures) -> "_Part":
@@ -107,7 +125,8 @@ class FeatureTransport:
             documents = DocumentsOfFeatures(self._sae.d_sae)
             documents.update(document, feature)
             candidates = self._sample.sift(feature, found.stacked.cpu().numpy(), sequence, position)
-        return _Part(torch.from_numpy(groups).to(active.feature.device), sums, documents, candidates)
+        there = torch.from_numpy(groups).to(active.feature.device)
+        return _Part(there, sums, documents, candidates, found, active, block.document[rows])
 
     def __add__(self, other: "FeatureTransport") -> "FeatureTransport":
         """Scores over both streams.
@@ -121,11 +140,13 @@ class FeatureTransport:
             raise MismatchError("feature scores of different SAEs or operators cannot be added")
         total = copy(self)
         total.n_tokens, total._documents, total._sums = 0, DocumentsOfFeatures(self._sae.d_sae), self._no_sums()
+        total._ceilings = self._no_ceilings()
         total._sample = self._sample + other._sample
         for part in (self, other):
             total.n_tokens += part.n_tokens
             total._documents.merge(part._documents)
             total._sums.add(part._sums, torch.arange(DOCUMENT_GROUPS, device=self._shift.device))
+            total._ceilings.merge(part._ceilings)
         return total
 
     def result(
@@ -151,6 +172,7 @@ class FeatureTransport:
         n_active = sums.by_group.n.astype(np.int64)
         judged = n_active >= max(min_active, 2)
         low, high = self._limits(bootstrap)
+        ceilings = self._ceilings.result(bootstrap)
         results = {}
         for row, (name, source) in enumerate(self._sources.items()):
             scores = point_scores(sums, row, self._projections.sources.index(source), shift, deviations)
@@ -163,6 +185,7 @@ class FeatureTransport:
                 n_documents=n_documents,
                 activation_rate=n_active / max(self.n_tokens, 1),
                 r2=estimate,
+                ceiling=_where(judged, ceilings[name]),
                 **known,
                 verdict=verdicts(estimate, **limits),
             )
@@ -193,3 +216,11 @@ class _Part:
     sums: FeatureSums[torch.Tensor]
     documents: DocumentsOfFeatures
     candidates: Candidates
+    found: Projections
+    active: ActiveFeatures
+    document: np.ndarray
+    """[rows]"""
+
+
+def _where(mask: np.ndarray, estimates: EstimateArray) -> EstimateArray:
+    return EstimateArray(*(np.where(mask, x, np.nan) for x in (estimates.value, estimates.low, estimates.high)))

@@ -27,7 +27,7 @@ class ScalingFit:
     """An operator fitted on a share of the train documents."""
 
     fraction: float
-    """Share of the train documents."""
+    """Share of the train documents that was asked for; that of the tokens is ``n_train`` over all train tokens."""
     operator: TransportOperator
     n_train: int
     """Train tokens."""

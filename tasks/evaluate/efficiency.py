@@ -9,7 +9,7 @@ import numpy as np
 
 from ato.evaluation.ceilings import CanonicalCorrelations, CanonicalModes, lts_rank_null
 from ato.evaluation.held_out_ceilings import ModeResult, ModeScores, RankScore
-from ato.evaluation.svd_rank_curve import svd_rank_curve
+from ato.evaluation.published_curve import PublishedCurve, published_curve
 from ato.numerics.parallel import run_tasks
 from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator_from_moments
@@ -33,8 +33,8 @@ class _FromMoments:
     scores: ModeScores
     """Of its canonical modes from train."""
     ranks: list[int]
-    r2_svd: dict[int, float | None]
-    """Rank -> whitened R2 of the study's truncated ridge operator."""
+    published: PublishedCurve
+    """What the study's released code gives, with its truncated ridge operator."""
     null: CanonicalCorrelations | None
     """Of the permutation null: documents of y shuffled against x."""
 
@@ -48,7 +48,7 @@ class RankEvaluation:
         self._stages = {
             pair.stage.key: (
                 pair,
-                study.stage("evaluate", f"ranks-{pair.slug}", settings=own, inputs=[pair.stage.key]),
+                study.stage("evaluate", f"ranks-{pair.slug}", settings=own, inputs=[pair.stage.key], version=2),
             )
             for pair in pairs
         }
@@ -69,12 +69,12 @@ class RankEvaluation:
     def _from_moments(self, moments: StudyMoments, pair: PairStage) -> _FromMoments:
         modes = CanonicalModes.from_moments(moments.own, *pair.keys)
         ranks = sorted({min(rank, modes.d_kept, self._study.row.d_model) for rank in self._ranks})
-        r2_svd = svd_rank_curve(self._ridge(moments, pair), moments.own, *pair.keys, ranks)
+        published = published_curve(self._ridge(moments, pair), moments.own, *pair.keys, ranks, modes)
         null = None
         if moments.permuted is not None:
             permuted, keys = moments.permuted_pair(*pair.layers)
             null = CanonicalCorrelations.from_moments(permuted, *keys)
-        return _FromMoments(ModeScores(modes), ranks, r2_svd, null)
+        return _FromMoments(ModeScores(modes), ranks, published, null)
 
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the three tables of each pair."""
@@ -90,10 +90,7 @@ class RankEvaluation:
         with stage:
             stage.write(
                 "efficiency",
-                [
-                    self._efficiency_row(score, known.r2_svd[score.rank], modes, result, null) | shared
-                    for score in result.ranks
-                ],
+                [self._efficiency_row(score, known, result) | shared for score in result.ranks],
             )
             rho_null = np.full(n_modes, np.nan)
             if null is not None:
@@ -108,7 +105,7 @@ class RankEvaluation:
                     "rho_null": null_where_nan(rho_null),
                 },
             )
-            stage.write("subspaces", [self._subspace_row(modes, result, null) | shared])
+            stage.write("subspaces", [self._subspace_row(known, result) | shared])
 
     def _ridge(self, moments: StudyMoments, pair: PairStage) -> TransportOperator:
         """The pair's ridge operator, fitted here if the settings leave it out: the study's rank curve truncates it."""
@@ -116,14 +113,8 @@ class RankEvaluation:
             return pair.load("ridge")
         return fit_operator_from_moments(moments.own, *pair.keys, "ridge", alphas=self._operators.alphas).operator
 
-    def _efficiency_row(
-        self,
-        score: RankScore,
-        r2_svd: float | None,
-        modes: CanonicalModes,
-        result: ModeResult,
-        null: CanonicalCorrelations | None,
-    ) -> dict[str, Any]:
+    def _efficiency_row(self, score: RankScore, known: _FromMoments, result: ModeResult) -> dict[str, Any]:
+        modes, null, published = known.scores.modes, known.null, known.published
         in_sample, held_out, d_model = score.ceiling_in_sample, score.ceiling_held_out, self._study.row.d_model
         return {
             "ceiling_in_sample": in_sample,
@@ -136,26 +127,25 @@ class RankEvaluation:
             "few_tokens": modes.n < 10 * d_model,
             "ceiling_null": None if null is None else null.ceiling(min(score.rank, null.d_kept)),
             "bracket_wide": in_sample - float(held_out) > WIDE_BRACKET,
-            "r2_svd_paper": r2_svd,
-            "ceiling_paper": in_sample,
-            "efficiency_paper": None if r2_svd is None or in_sample == 0 else r2_svd / in_sample,
+            "r2_svd_paper": published.r2[score.rank],
+            "ceiling_paper": published.ceiling(score.rank),
+            "efficiency_paper": published.efficiency(score.rank),
         }
 
-    def _subspace_row(
-        self, modes: CanonicalModes, result: ModeResult, null: CanonicalCorrelations | None
-    ) -> dict[str, Any]:
+    def _subspace_row(self, known: _FromMoments, result: ModeResult) -> dict[str, Any]:
+        modes, null, published = known.scores.modes, known.null, known.published.sizes
         held_out, in_sample = result.sizes_held_out, modes.sizes
         measurable = bool(np.nansum(result.rho_held_out**2) > 0)
         return {
             "d_kept": modes.d_kept,
             "n_train": modes.n,
             "few_tokens": modes.n < 10 * self._study.row.d_model,
-            "lts_dim_participation": in_sample.participation,
+            "lts_dim_participation": published.participation,
             "lts_dim_participation_held_out": held_out.participation if measurable else None,
             "lts_dim_participation_squared": in_sample.participation_squared,
             "lts_dim_entropy": in_sample.entropy,
             **{f"lts_rank_{n}": getattr(held_out, f"rank_{n}") if measurable else None for n in (90, 95, 99)},
-            **{f"lts_rank_{n}_paper": getattr(in_sample, f"rank_{n}") for n in (90, 95, 99)},
+            **{f"lts_rank_{n}_paper": getattr(published, f"rank_{n}") for n in (90, 95, 99)},
             "lts_rank_null": None if null is None else lts_rank_null(modes.rho_in_sample, null.rho_in_sample),
             "lts_rank_saturation": result.rank_saturation,
         }

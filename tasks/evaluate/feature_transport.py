@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments
+from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments, least_squares_map
 from ato.evaluation.feature_scores import FeatureScores
 from ato.evaluation.feature_transport import FeatureTransport
 from ato.numerics.parallel import run_tasks
-from ato.residuals import Consumer
+from ato.operators import TransportOperator
+from ato.operators.methods import METHODS
+from ato.residuals import Consumer, Layer
 from ato.saes import SharedEncoding
 from tasks.collect.moments import StudyMoments
 from tasks.engine.columns import estimate_columns
@@ -38,7 +40,7 @@ class FeatureStage:
 class _FromMoments:
     """What the moments say of the features of a stage, [d_sae] each, before a token is scored."""
 
-    ceiling: np.ndarray
+    ceiling_all_tokens: np.ndarray
     r2_all_tokens: dict[str, np.ndarray]
     """By method."""
 
@@ -53,7 +55,9 @@ class FeatureEvaluation:
             FeatureStage(
                 pair,
                 sae,
-                study.stage("evaluate", f"features-{pair.slug}", settings=own, inputs=[pair.stage.key, sae.sae]),
+                study.stage(
+                    "evaluate", f"features-{pair.slug}", settings=own, inputs=[pair.stage.key, sae.sae], version=2
+                ),
             )
             for sae in sae_rows(study.warehouse, sae_keys)
             for pair in pairs
@@ -75,12 +79,21 @@ class FeatureEvaluation:
         for key, row in sorted({of.sae.sae: of.sae for of in self._missing}.items()):
             pairs = [of.pair for of in self._missing if of.sae.sae == key]
             sae, layer = load_judged_sae(self._study.warehouse, row).to(device), row.layer
-            operators = {
-                pair.operator_key(method): (pair.keys[0], pair.load(method))
-                for pair in pairs
-                for method in pair.methods
-            }
-            transport = FeatureTransport(sae, layer, operators)
+            operators: dict[str, tuple[Layer, TransportOperator]] = {}
+            combined: dict[str, list[str]] = {}
+            for pair in pairs:
+                own_operators = {
+                    pair.operator_key(method): (pair.keys[0], pair.load(method)) for method in pair.methods
+                }
+                names = [pair.operator_key(method) for method in pair.methods if not METHODS[method].baseline]
+                if not any(METHODS[method].scales for method in pair.methods):
+                    # Maps of low rank alone would make a low ceiling: least squares bounds them as well.
+                    reference = f"least-squares-{pair.stage.key}"
+                    own_operators[reference] = pair.keys[0], least_squares_map(moments.own, *pair.keys)
+                    names.append(reference)
+                operators |= own_operators
+                combined |= dict.fromkeys(own_operators, names)
+            transport = FeatureTransport(sae, layer, operators, combined=combined)
             self._transports[key] = transport
             consumers.append(SharedEncoding(sae, layer, [transport]))
             own = [of for of in self._missing if of.sae.sae == key]
@@ -109,8 +122,11 @@ class FeatureEvaluation:
             tables = []
             for method in pair.methods:
                 scores = results[pair.operator_key(method)]
-                columns = vars(scores) | estimate_columns(r2=scores.r2)
-                columns |= {"r2_all_tokens": known.r2_all_tokens[method], "ceiling": known.ceiling}
+                columns = vars(scores) | estimate_columns(r2=scores.r2, ceiling=scores.ceiling)
+                columns |= {
+                    "r2_all_tokens": known.r2_all_tokens[method],
+                    "ceiling_all_tokens": known.ceiling_all_tokens,
+                }
                 n = len(columns["feature_id"])
                 constants = {
                     "collection": stage.collection,

@@ -7,6 +7,8 @@ import numpy as np
 
 from ato.evaluation.residual_formulas import ResidualScore
 from ato.evaluation.residual_scores import PairScores
+from ato.moments.moments import Moments
+from ato.moments.token_groups import TokenGroups
 from ato.operators import TransportOperator
 from ato.operators.methods import METHODS
 from ato.operators.scaling import ScalingFit, scaling_fits
@@ -17,6 +19,9 @@ from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage
 from tasks.settings import OperatorSettings
+from warehouse.catalog.catalog import rows
+
+TRAIN_DOCUMENTS = "select distinct document, fold from sequences where collection = ? and split = 'train'"
 
 
 class MapEvaluation:
@@ -64,6 +69,7 @@ class MapEvaluation:
 
     def consumers(self, moments: StudyMoments) -> list[Consumer]:
         """One accumulator a pair: its operators of all shares of the data, the direct one and the composed ones."""
+        documents = self._train_documents(moments.own)
         for layers, stage in self._stages.items():
             if stage.complete:
                 continue
@@ -78,10 +84,20 @@ class MapEvaluation:
                 operators["direct"] = direct = pair.load(str(self._method))
                 operators |= {f"over {middle}": operator for middle, operator in composed.items()}
                 self._distances[layers] = {m: _distance(direct.matrix, map_.matrix) for m, map_ in composed.items()}
-            self._shares[layers] = [_share(fit) for fit in fits]
+            n_all = moments.own.variation(pair.keys[1], moments.own.train_share(1))[0]
+            self._shares[layers] = [_share(fit, n_all, documents) for fit in fits]
             # The operators themselves are not kept: there are dozens a pair.
             self._scores[layers] = PairScores(moments.own, *pair.keys, operators, whitened=False, single=True)
         return list(self._scores.values())
+
+    def _train_documents(self, moments: Moments) -> dict[float, int]:
+        """Share of the train documents asked for -> documents that it rests on; 1 is among them."""
+        found = rows(self._study.warehouse, TRAIN_DOCUMENTS, [self._study.collection])
+        document, fold = (np.array([row[name] for row in found], dtype=np.int64) for name in ("document", "fold"))
+        groups = TokenGroups(moments.n_folds, moments.cuts)
+        group = groups.of_rows(len(found), fold=fold, document=document)
+        shares = {*self._operators.train_fractions, 1.0}
+        return {share: int(np.isin(group, groups.codes(groups.train_share(share))).sum()) for share in shares}
 
     def _compose(self, layers: tuple[int, int], middle: int) -> TransportOperator:
         source, target = layers
@@ -104,10 +120,10 @@ class MapEvaluation:
             on_stage()
 
     def _scaling_rows(self, layers: tuple[int, int], results: Mapping[str, ResidualScore]) -> list[dict[str, Any]]:
-        rows = []
+        found = []
         for share in self._shares[layers]:
-            score = results[f"share {share['fraction']}"]
-            rows.append(
+            score = results[f"share {share['fraction_asked']}"]
+            found.append(
                 share
                 | {
                     "n_test": score.n,
@@ -115,16 +131,16 @@ class MapEvaluation:
                     **estimate_columns(r2=score.r2, r2_weighted=score.r2_weighted),
                 }
             )
-        return rows
+        return found
 
     def _composition_rows(
         self, layers: tuple[int, int], scores: PairScores, results: Mapping[str, ResidualScore]
     ) -> list[dict[str, Any]]:
-        rows = []
+        found = []
         for middle, distance in self._distances[layers].items():
             lost = scores.difference("direct", f"over {middle}", "r2_weighted", self._study.bootstrap)
             score = results[f"over {middle}"]
-            rows.append(
+            found.append(
                 {
                     "middle_layer": middle,
                     "method": self._method,
@@ -136,13 +152,27 @@ class MapEvaluation:
                     "relative_distance": distance,
                 }
             )
-        return rows
+        return found
 
 
-def _share(fit: ScalingFit) -> dict[str, Any]:
-    """The columns of a fit that no token is needed for."""
-    known = {"fraction": fit.fraction, "n_train": fit.n_train, "alpha": fit.alpha, "r2_val": fit.r2_val}
-    return {"method": "ridge"} | known
+def _share(fit: ScalingFit, n_all: int, documents: Mapping[float, int]) -> dict[str, Any]:
+    """The columns of a fit that no test token is needed for.
+
+    Args:
+        n_all: tokens of all train documents.
+        documents: share asked for -> train documents.
+    """
+    n_documents = documents[fit.fraction]
+    return {
+        "method": "ridge",
+        "fraction_asked": fit.fraction,
+        "fraction": fit.n_train / n_all,
+        "fraction_documents": n_documents / documents[1.0],
+        "n_train": fit.n_train,
+        "n_train_documents": n_documents,
+        "alpha": fit.alpha,
+        "r2_val": fit.r2_val,
+    }
 
 
 def _distance(direct: np.ndarray, composed: np.ndarray) -> float:

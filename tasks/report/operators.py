@@ -40,11 +40,11 @@ def _by_pair(rows: Rows) -> list[tuple[str, str, Rows]]:
 
 def _scaling(scope: Scope) -> Panel:
     key, title = "scaling", "r² against share of training data"
-    sql = f"""select source_layer, target_layer, leap, fraction, n_train, alpha, r2, r2_low, r2_high, r2_weighted, r2_weighted_low,
-    r2_weighted_high, share_of_full_r2, n_test, n_test_documents
+    sql = f"""select source_layer, target_layer, leap, fraction, fraction_asked, n_train, alpha, r2, r2_low, r2_high, r2_weighted,
+    r2_weighted_low, r2_weighted_high, share_of_full_r2, n_test, n_test_documents
 from scaling_curves
 where {scope.where} and (source_layer, target_layer) in ({_pairs(scope, "scaling_curves")})
-order by leap, source_layer, fraction"""
+order by leap, source_layer, fraction_asked"""
     rows = [row for row in scope.ask(sql) if row["r2"] is not None]
     if not rows:
         return absent(key, title, sql, "no operators fitted on shares of the data, set `operators.train_fractions`")
@@ -60,7 +60,8 @@ order by leap, source_layer, fraction"""
         rows,
         draw=_draw_scaling,
         caption="Residual r² (mean over dimensions) on the same test documents, of operators fitted on a growing share "
-        "of the train documents; regularisation chosen on the same validation documents. 95 % intervals by document.",
+        "of the train tokens (of whole documents); regularisation chosen on the same validation documents. 95 % intervals "
+        "by document.",
         n=f"{extent(rows, 'n_train')} train tokens; {extent(rows, 'n_test')} test tokens of "
         f"{extent(rows, 'n_test_documents')} documents; method {scope.method}",
         alt=f"Residual r2 by share of training data. {seen}.",
@@ -71,7 +72,7 @@ def _draw_scaling(figure: "Figure", rows: Rows) -> None:
     axes = figure.subplots()
     for name, colour, some in _by_pair(rows):
         interval_bars(axes, [100 * row["fraction"] for row in some], some, "r2", colour, fmt="o-", ms=3.5, label=name)
-    axes.set(xlabel="share of the train documents (%)", ylabel="residual r² on test")
+    axes.set(xlabel="share of the train tokens (%)", ylabel="residual r² on test")
     axes.legend(title="pair", fontsize=7.5, loc="center left", bbox_to_anchor=(1, 0.5))
 
 

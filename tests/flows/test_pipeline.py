@@ -76,6 +76,32 @@ def test_every_table_has_rows_and_passes_every_check(study):
     assert checks.failures(checks.check_all(Warehouse())) == []
 
 
+def test_shares_of_the_scaling_study_are_those_of_the_tokens_and_documents_behind_them(study):
+    _, settings, _ = study
+    train = """select count(*) as n_tokens, count(distinct document) as n_documents
+    from activations join sequences using (collection, sequence_id) where split = 'train' and layer = 0"""
+    (whole,) = rows(None, train)
+    found = rows(None, "from scaling_curves order by source_layer, target_layer, fraction_asked")
+    assert {row["fraction_asked"] for row in found} == set(settings.operators.train_fractions)
+    for row in found:
+        assert row["fraction"] == row["n_train"] / whole["n_tokens"]
+        assert row["fraction_documents"] == row["n_train_documents"] / whole["n_documents"]
+    assert any(abs(row["fraction"] - row["fraction_asked"]) > 0.01 for row in found)  # documents are taken whole
+
+
+def test_scores_lie_below_ceilings_of_the_same_tokens(study):
+    (found,) = rows(
+        None,
+        """select count(*) as n, count(ceiling_low) as n_bounded, avg((r2 > ceiling_high)::int) as above,
+            count(*) filter (where not ceiling between ceiling_low and ceiling_high) as outside
+        from feature_transport where ceiling is not null""",
+    )
+    assert found["n"] > 20
+    assert found["n_bounded"] == found["n"]
+    assert found["outside"] == 0
+    assert found["above"] <= 0.05
+
+
 def test_the_seconds_of_all_stage_runs_are_the_wall_time_of_the_run(timed):
     """The server is there before the run; what remains are Prefect's ends of flows and what comes after the report."""
     assert 0.9 * timed.seconds <= sum(run["seconds"] for run in timed.runs) <= timed.seconds

@@ -313,7 +313,7 @@ def test_the_latest_evaluation_is_the_one_that_started_last_for_each_thing_that_
 
 def test_an_evaluation_without_a_manifest_is_older_than_any_other(tmp_path):
     warehouse = warehouse_of(
-        tmp_path, scaling=[row("scaling", evaluation=e, **PAIR, fraction=1.0) for e in ("evaluate-1", "unknown")]
+        tmp_path, scaling=[row("scaling", evaluation=e, **PAIR, fraction_asked=1.0) for e in ("evaluate-1", "unknown")]
     )
     found = rows(warehouse, "select evaluation, evaluated_at is null as unknown, is_latest from latest_evaluations")
     assert sorted(tuple(f.values()) for f in found) == [("evaluate-1", False, True), ("unknown", True, False)]
@@ -382,13 +382,13 @@ def test_efficiency_curves_show_the_bracket_and_what_lies_above_chance(tmp_path)
 
 
 def test_scaling_curves_relate_each_share_to_the_one_before_and_to_all_of_the_data(tmp_path):
-    old = [row("scaling", evaluation="operators-1", **PAIR, fraction=1.0, r2=0.1)]
+    old = [row("scaling", evaluation="operators-1", **PAIR, fraction_asked=1.0, r2=0.1)]
     new = [
-        row("scaling", evaluation="evaluate-1", **PAIR, fraction=f, r2=r2)
+        row("scaling", evaluation="evaluate-1", **PAIR, fraction_asked=f, r2=r2)
         for f, r2 in ((0.5, 0.6), (1.0, 0.8), (0.1, None))
     ]
     found = rows(write_twice(tmp_path, "scaling", old, new), "from scaling_curves")
-    assert [f["fraction"] for f in found] == [0.1, 0.5, 1.0]
+    assert [f["fraction_asked"] for f in found] == [0.1, 0.5, 1.0]
     assert [f["r2_gain"] for f in found] == [None, None, pytest.approx(0.2)]
     assert [f["share_of_full_r2"] for f in found] == [None, pytest.approx(0.75), 1.0]
 

@@ -26,6 +26,8 @@ scores as (
         f.r2_low,
         f.r2_high,
         f.ceiling,
+        f.ceiling_low,
+        f.ceiling_high,
         f.skill,
         f.verdict
     from feature_transport as f

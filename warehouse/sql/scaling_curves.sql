@@ -1,4 +1,4 @@
--- r2 against the share of the train documents: gain of each share, and share of the full-data r2
+-- r2 against the share of the train tokens: gain of each share, and share of the full-data r2
 with scores as (
     select s.*
     from scaling as s
@@ -18,8 +18,11 @@ final as (
         target_layer,
         position_policy,
         method,
+        fraction_asked,
         fraction,
+        fraction_documents,
         n_train,
+        n_train_documents,
         alpha,
         r2_val,
         n_test,
@@ -34,12 +37,12 @@ final as (
         r2 / nullif(last_value(r2) over whole, 0) as share_of_full_r2
     from scores
     window
-        curve as (partition by collection, evaluation, source_layer, target_layer, method order by fraction),
+        curve as (partition by collection, evaluation, source_layer, target_layer, method order by fraction_asked),
         whole as (
-            partition by collection, evaluation, source_layer, target_layer, method order by fraction
+            partition by collection, evaluation, source_layer, target_layer, method order by fraction_asked
             rows between unbounded preceding and unbounded following
         )
 )
 
 select * from final
-order by collection, source_layer, target_layer, position_policy, method, fraction
+order by collection, source_layer, target_layer, position_policy, method, fraction_asked

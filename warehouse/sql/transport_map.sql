@@ -31,6 +31,7 @@ per_operator as (
         avg(r2_high) filter (where r2 is not null) as mean_r2_high,
         median(r2) as median_r2,
         avg(skill) filter (where r2 is not null) as mean_skill,
+        -- On the tokens of r2, of those scored features that have one.
         avg(ceiling) filter (where r2 is not null) as mean_ceiling,
         count(*) filter (where r2 is not null and verdict = 'transported') as n_transported,
         count(*) filter (where r2 is not null and verdict = 'synthesised') as n_synthesised,

@@ -35,11 +35,12 @@ TABLES = (
             Column("n_documents", int64, "test documents with an active token", minimum=0),
             Column("activation_rate", float64, "n_active / test tokens", minimum=0, maximum=1),
             *score("r2", "R2 of the decoder-row projection over active test tokens"),
+            *score("ceiling", "R2 over active test tokens of the best linear combination of the pair's predictions and x itself, fitted on the active tokens of other test documents: to be compared with r2"),
             Column("r2_all_tokens", float64, "R2 of the decoder-row projection over all test tokens", nullable=True, maximum=1),
             Column(
-                "ceiling",
+                "ceiling_all_tokens",
                 float64,
-                "squared correlation of the best linear prediction, fitted on train, on all test tokens",
+                "squared correlation of the best linear prediction, fitted on train, on all test tokens: to be compared with r2_all_tokens",
                 nullable=True,
                 minimum=0,
                 maximum=1,
@@ -104,8 +105,8 @@ TABLES = (
             Column("bracket_wide", boolean, "true if in-sample and held-out ceilings differ by more than 0.05"),
             *score("r2_rrr", "whitened R2 on test of the reduced-rank operator in the whitened metric"),
             *score("efficiency", "r2_rrr / ceiling_held_out", maximum=None),
-            Column("r2_svd_paper", float64, "whitened R2 on test of the ridge operator after truncated SVD", nullable=True, maximum=1),
-            Column("ceiling_paper", float64, "ceiling on the training sample", nullable=True, minimum=0, maximum=1),
+            Column("r2_svd_paper", float64, "as published: whitened R2 on test of the ridge operator after truncated SVD, by the uncentred second moment of train and about the train mean", nullable=True, maximum=1),
+            Column("ceiling_paper", float64, "as published: ceiling on the training sample, divided by d_model", nullable=True, minimum=0, maximum=1),
             Column("efficiency_paper", float64, "r2_svd_paper / ceiling_paper", nullable=True),
         ),
         ("collection", "evaluation", "source_layer", "target_layer", "rank"),
@@ -186,8 +187,7 @@ TABLES = (
                 "lts_rank_90, lts_rank_95, lts_rank_99, d_kept",
                 """select collection, evaluation, source_layer, target_layer, lts_rank_90, lts_rank_95, lts_rank_99, d_kept
                 from subspaces where lts_rank_90 > lts_rank_95 or lts_rank_95 > lts_rank_99 or lts_rank_99 > d_kept
-                    or lts_rank_90_paper > lts_rank_95_paper or lts_rank_95_paper > lts_rank_99_paper
-                    or lts_rank_99_paper > d_kept""",
+                    or lts_rank_90_paper > lts_rank_95_paper or lts_rank_95_paper > lts_rank_99_paper""",
             ),
         ),
     ),
@@ -228,8 +228,11 @@ TABLES = (
             *PAIR,
             POLICY,
             Column("method", string, "fitting method"),
-            Column("fraction", float64, "share of the train documents", minimum=0, maximum=1),
+            Column("fraction_asked", float64, "share of the train documents that was asked for: `operators.train_fractions`", minimum=0, maximum=1),
+            Column("fraction", float64, "share of the train tokens that the operator was fitted on: documents are taken whole, and differ in length", minimum=0, maximum=1),
+            Column("fraction_documents", float64, "share of the train documents that it was fitted on", minimum=0, maximum=1),
             Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
+            Column("n_train_documents", int64, "train documents", minimum=0),
             Column("alpha", float64, "regularisation with the largest R2 on the validation documents", nullable=True, minimum=0),
             Column("r2_val", float64, "R2 on val, uniform mean over dimensions", nullable=True, maximum=1),
             Column("n_test", int64, "test tokens", unit="tokens", minimum=0),
@@ -237,15 +240,15 @@ TABLES = (
             *score("r2", "R2 on test, uniform mean over dimensions"),
             *score("r2_weighted", "1 - sum SSE / sum SST on test"),
         ),
-        ("collection", "evaluation", "source_layer", "target_layer", "method", "fraction"),
+        ("collection", "evaluation", "source_layer", "target_layer", "method", "fraction_asked"),
         ("collection",),
         rules=(
             Rule(
                 "a larger share of train documents has more tokens",
-                "fraction, n_train",
-                """select collection, evaluation, source_layer, target_layer, method, fraction, n_train from scaling
+                "fraction_asked, n_train",
+                """select collection, evaluation, source_layer, target_layer, method, fraction_asked, n_train from scaling
                 qualify n_train < lag(n_train) over (
-                    partition by collection, evaluation, source_layer, target_layer, method order by fraction
+                    partition by collection, evaluation, source_layer, target_layer, method order by fraction_asked
                 )""",
             ),
         ),

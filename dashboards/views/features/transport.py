@@ -24,8 +24,8 @@ from operators
 where collection = $collection and target_layer = $layer
 order by position_policy = 'same' desc, position_policy"""
 
-PROFILE = """select method, leap, source_layer, target_layer, position_policy, operator, n_active, r2, r2_low, r2_high, ceiling, skill,
-    verdict, transported_from, transported_leap, stops_at_leap, stops_as
+PROFILE = """select method, leap, source_layer, target_layer, position_policy, operator, n_active, r2, r2_low, r2_high, ceiling,
+    ceiling_low, ceiling_high, skill, verdict, transported_from, transported_leap, stops_at_leap, stops_as
 from feature_profile
 where collection = $collection and sae = $sae and feature_id = $feature_id and position_policy = $position_policy
 order by method <> 'ridge', method, leap"""
@@ -41,8 +41,9 @@ def transport(about: dict[str, Any]) -> None:
         _profile,
         note="r2 along the feature's direction, over the test tokens where it is active: 1 is perfect, 0 no better "
         "than the mean; bars are 95 % intervals by document. `identity` takes the source residual itself, `mean` the "
-        "mean of the train tokens. Ceiling: the most a linear map can reach, on all test tokens. Skill: 1 - squared "
-        "error / squared error of the identity map. A method stops at the first leap where the feature is not "
+        "mean of the train tokens. Ceiling: r2 on the same tokens of the best linear combination of x and the operators' "
+        "predictions, fitted on other documents; the band is its 95 % interval. Skill: 1 - squared error / squared "
+        "error of the identity map. A method stops at the first leap where the feature is not "
         f"transported. Verdict `synthesised`: computed in between. Values below {LEAST_R2:g} are drawn at the lower "
         "edge. Tick a row to open its operator.",
         empty="No operators into this layer evaluated yet: run `ato run evaluate`.",
@@ -137,12 +138,16 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
             number("r2_low", "95 % from"),
             number("r2_high", "to"),
             number("ceiling", "ceiling"),
+            number("ceiling_low", "ceiling, 95 % from"),
+            number("ceiling_high", "to"),
             "verdict",
             alt.Tooltip("n_active:Q", title="active test tokens", format=","),
         ],
     )
     ceiling = alt.Chart(own).encode(x=x, y=alt.Y("ceiling:Q", title="r2 on active test tokens", scale=scale))
+    band = ceiling.encode(y=alt.Y("ceiling_low:Q", title="r2 on active test tokens", scale=scale), y2="ceiling_high:Q")
     layers = [
+        band.mark_area(opacity=0.15, color=GREY),
         ceiling.mark_line(strokeDash=[6, 4], color=GREY),
         alt.Chart(own.head(1))
         .mark_text(align="left", dy=-8, color=GREY)

@@ -138,8 +138,8 @@ def _features(chosen: dict[str, Any]) -> None:
         filled(FEATURES, **chosen, selected=which == "selected") + f"\norder by {ORDERS[order]}, feature_id\nlimit 25",
         _table,
         empty="No features of this SAE are selected: run `ato run features`, or show all.",
-        note="Tick a row to open it. r2 with its 95 % interval by document. Skill: against the identity map. Ceiling: "
-        "the most a linear map can reach, on all test tokens.",
+        note="Tick a row to open it. r2 with its 95 % interval by document. Skill: against the identity map. Ceiling: r2 "
+        "of the best linear combination of predictions, on the same tokens.",
     )
 
 

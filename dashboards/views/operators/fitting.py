@@ -61,11 +61,12 @@ def _regularisation(rows: pl.DataFrame) -> None:
     st.altair_chart(chart.properties(height=HEIGHT), alt="Held-out r2 of each fold against alpha")
 
 
-SCALING = """select method, fraction, n_train, alpha, r2, r2_low, r2_high, n_test, n_test_documents, share_of_full_r2
+SCALING = """select method, fraction, fraction_asked, n_train, n_train_documents, alpha, r2, r2_low, r2_high, n_test,
+    n_test_documents, share_of_full_r2
 from scaling_curves
 where collection = $collection and source_layer = $source_layer and target_layer = $target_layer
     and position_policy = $position_policy
-order by method, fraction"""
+order by method, fraction_asked"""
 
 
 def scaling(**chosen: object) -> None:
@@ -75,8 +76,8 @@ def scaling(**chosen: object) -> None:
         filled(SCALING, **chosen),
         _scaling,
         empty="No scaling curve for this pair: run `ato run evaluate`.",
-        note="r2 of the residual on the same test tokens, fitted on a share of the train documents; 95 % intervals by "
-        "document. Still rising: more data would help.",
+        note="r2 of the residual on the same test tokens, fitted on a share of the train documents, which are taken whole; "
+        "95 % intervals by document. Still rising: more data would help.",
     )
 
 
@@ -90,8 +91,10 @@ def _scaling(rows: pl.DataFrame) -> None:
         colour=coloured("method", colours, "method").legend(orient="top"),
         tooltip=[
             "method:N",
-            number("fraction", "share of documents", ".0%"),
+            number("fraction", "share of train tokens", ".1%"),
+            number("fraction_asked", "share asked for", ".0%"),
             number("n_train", "train tokens", ",d"),
+            number("n_train_documents", "train documents", ",d"),
             number("r2", "r2"),
             number("r2_low", "95 % low"),
             number("r2_high", "95 % high"),

@@ -16,6 +16,7 @@ from ato.numerics.bootstrap import Bootstrap
 from ato.operators import TransportOperator
 from ato.residuals import MemorySource, run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
+from tests.ato.evaluation.test_active_ceilings import Rows, plain_ceiling
 
 SOURCE, TARGET = 2, 5
 DOUBLE = torch.float64
@@ -91,8 +92,10 @@ class Case:
 def values_of(scores: FeatureScores) -> dict[str, np.ndarray]:
     """Every array of some scores by its name."""
     arrays = dict(vars(scores))
-    r2 = arrays.pop("r2")
-    return arrays | {"r2": r2.value, "r2_low": r2.low, "r2_high": r2.high}
+    for score in ("r2", "ceiling"):
+        estimate = arrays.pop(score)
+        arrays |= {score: estimate.value, f"{score}_low": estimate.low, f"{score}_high": estimate.high}
+    return arrays
 
 
 def assert_same(found: FeatureScores, expected: FeatureScores, atol: float = 1e-9) -> None:
@@ -121,6 +124,24 @@ def test_every_metric_equals_a_plain_loop_over_features(dtype, tolerance):
                     feature,
                 )
     assert judged > 20
+
+
+def test_ceilings_combine_the_source_and_the_operators_that_are_named():
+    case = Case(n=1500)
+    named = {"linear": ["linear", "identity"], "identity": []}
+    scores = FeatureTransport(case.sae, TARGET, case.operators, combined=named, dtype=DOUBLE)
+    run_pass(case.source(), [scores])
+    found = scores.result(Bootstrap(40))
+    by_default = case.transport().result(Bootstrap(40))["identity"]
+    np.testing.assert_array_equal(by_default.ceiling.value, found["linear"].ceiling.value)
+    active = case.sae.encode(torch.from_numpy(case.y)).numpy() > 0
+    for feature in np.flatnonzero(active.sum(0) >= 200):
+        u, on = case.sae.decoder_directions[feature].double().numpy(), active[:, feature]
+        x, y = case.x[on].astype(np.float64), case.y[on].astype(np.float64)
+        own = Rows(y @ u, [x @ u], case.document[on])
+        both = Rows(y @ u, [x @ u, case.operators["linear"][1](x) @ u, x @ u], case.document[on])
+        assert found["identity"].ceiling.value[feature] == pytest.approx(plain_ceiling(own), abs=1e-7)
+        assert found["linear"].ceiling.value[feature] == pytest.approx(plain_ceiling(both), abs=1e-7)
 
 
 def test_block_size_block_order_and_merging_change_nothing():

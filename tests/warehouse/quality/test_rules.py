@@ -118,7 +118,7 @@ FAULTS = {
         1,
         {"n_train": 4},
         "a larger share of train documents has more tokens",
-        "fraction, n_train",
+        "fraction_asked, n_train",
     ),
     "unpaired sequence": (
         "causal_perplexity",
