@@ -7,7 +7,7 @@ import numpy as np
 
 from ato.evaluation.ceilings import checked_rank
 from ato.moments.whitening import Whitening, groups_of
-from ato.numerics.bootstrap import number_or_none
+from ato.numerics.intervals import number_or_none
 from ato.operators.operator import AffineMap
 from ato.residuals.position_policies import Layer
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ato.causal.interventions import FeatureEdits, PositionSet, ResidualEdits
-from ato.numerics.bootstrap import number_or_none
+from ato.numerics.intervals import number_or_none
 from ato.operators import TransportOperator
 from tasks.causal.stages import CausalStage, causal_stages, check_causal
 from tasks.engine.columns import estimate_columns
@@ -98,7 +98,7 @@ def _commit(
     """Write the rows of one plan, pair by pair: what needs no source layer stands in the rows of every pair."""
     from ato.causal.effects import causal_effects
 
-    effects = causal_effects(edits, losses.log_ppl, losses.document, study.bootstrap)
+    effects = causal_effects(edits, losses.log_ppl, losses.document)
     for of in plan:
         own = [edit for edit in edits if edit.source_layer in (None, of.pair.source_layer)]
         keys = {

@@ -94,7 +94,6 @@ class FeatureEvaluation:
         s = self._settings
         for key in [*self._transports]:
             results = self._transports.pop(key).result(
-                self._study.bootstrap,
                 min_active=s.min_active,
                 transported_above=s.transported_above,
                 synthesised_below=s.synthesised_below,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ato.numerics.bootstrap import Estimate, document_bootstrap
+from ato.numerics.intervals import Estimate, document_interval
 from tasks.report.causal import position_set
 from tasks.report.panels import Rows, Scope, text, with_interval
 
@@ -138,9 +138,9 @@ def _above_zero(difference: Estimate) -> bool:
 
 
 def _paired_mean(rows: Rows) -> Estimate:
-    """Mean difference per sequence and its 95 % interval; resamples documents with all their sequences and pairs."""
+    """Mean difference per sequence and its 95 % interval; a document is left out with all its sequences and pairs."""
     documents = sorted({row["document"] for row in rows})
     sums = np.zeros((len(documents), 2))
     for row in rows:
         sums[documents.index(row["document"])] += row["difference"], row["n"]
-    return document_bootstrap(sums, lambda s: s[..., 0] / s[..., 1]).item()
+    return document_interval(sums, lambda s: s[..., 0] / s[..., 1], sums[:, 1]).item()

@@ -58,8 +58,8 @@ def score(name: str, meaning: str, *, maximum: float | None = 1.0) -> tuple[Colu
     """A score with its 95 % interval from resampling documents."""
     return (
         Column(name, float64, meaning, nullable=True, maximum=maximum),
-        Column(f"{name}_low", float64, f"lower end of the 95 % document-bootstrap interval of {name}", nullable=True),
-        Column(f"{name}_high", float64, f"upper end of the 95 % document-bootstrap interval of {name}", nullable=True),
+        Column(f"{name}_low", float64, f"lower end of the 95 % interval by document of {name}", nullable=True),
+        Column(f"{name}_high", float64, f"upper end of the 95 % interval by document of {name}", nullable=True),
     )
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from ato.causal.ablation import ablation_effects
-from ato.numerics.bootstrap import Bootstrap
 from flows.settings import Settings
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
@@ -118,7 +117,6 @@ def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
         n_sequences=2,
         n_tokens=8,
         median_norm=settings.study(collection).row.median_norms,
-        bootstrap=Bootstrap(100),
     )[key]
     by_id = {row["feature_id"]: row for row in found}
     for i, f in enumerate(candidates):
