@@ -38,6 +38,9 @@ class FeatureScores:
     """Ratio of the mean absolute deviations, over a sample of the tokens."""
     mean_relative_error: np.ndarray
     mean_squared_log_ratio: np.ndarray
+    q_transported: np.ndarray
+    """See ``ato.evaluation.feature_q_values``."""
+    q_synthesised: np.ndarray
     verdict: np.ndarray
     """One of ``ato.evaluation.verdicts``."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 
 from ato.errors import MismatchError
 from ato.evaluation.active_projections import ActiveProjections
+from ato.evaluation.feature_averages import FeatureAverages, FeatureAveraging, feature_averages
+from ato.evaluation.feature_q_values import judged_only, q_values
 from ato.evaluation.feature_scores import FeatureScores, R2Sums, point_scores, r2
 from ato.evaluation.feature_sums import FeatureSums, sums_of_tokens
 from ato.evaluation.verdicts import verdicts
@@ -156,8 +158,8 @@ class FeatureTransport:
             scores = point_scores(sums, row, self._projections.sources.index(source), shift, deviations)
             known = {score: np.where(judged & np.isfinite(x), x, np.nan) for score, x in scores.items()}
             del known["r2"]
-            estimate = replace(by_operator[row], value=np.where(judged, scores["r2"], np.nan)).interval()
-            estimate = estimate.bounded_where(np.isfinite(estimate.value))
+            of_r2 = judged_only(by_operator[row], scores["r2"], judged)
+            estimate = of_r2.interval()
             limits = {"transported_above": transported_above, "synthesised_below": synthesised_below}
             results[name] = FeatureScores(
                 feature_id=np.arange(self._sae.d_sae, dtype=np.int32),
@@ -166,24 +168,57 @@ class FeatureTransport:
                 activation_rate=n_active / max(self.n_tokens, 1),
                 r2=estimate,
                 **known,
+                **q_values(of_r2, **limits),
                 verdict=verdicts(estimate, **limits),
             )
         return results
 
+    def averages(
+        self,
+        chosen: Mapping[str, np.ndarray],
+        *,
+        min_active: int = 30,
+        transported_above: float = 0.7,
+        synthesised_below: float = 0.3,
+    ) -> dict[str, FeatureAverages]:
+        """Averages over the scored features among each choice [d_sae] bool, operators in the order of the constructor."""
+        scored = self._sums.by_group.n.sum(0).cpu().numpy() >= max(min_active, 2)
+        seen = self._seen()
+        limits = {"transported_above": transported_above, "synthesised_below": synthesised_below}
+        of = {
+            name: FeatureAveraging(mask & scored, len(seen), len(self._sources), **limits)
+            for name, mask in chosen.items()
+        }
+        parts = (self._part_of(start) for start in range(0, self._sae.d_sae, _CHUNK_FEATURES))
+        return feature_averages(((part, self._r2_sums(part, seen)) for part in parts), of)
+
+    def _seen(self) -> torch.Tensor:
+        """Groups with an active token, ascending."""
+        return (self._sums.by_group.n.sum(1) > 0).nonzero()[:, 0]
+
+    @staticmethod
+    def _part_of(start: int) -> slice:
+        return slice(start, start + _CHUNK_FEATURES)
+
+    def _r2_sums(self, part: slice, seen: torch.Tensor) -> R2Sums:
+        """Of some features, [groups, features]."""
+        groups = self._sums.by_group
+        n, a, aa, sse = (x[..., seen, part].cpu().numpy() for x in (groups.n, groups.a, groups.aa, groups.sse))
+        return R2Sums(n, a, aa, sse.swapaxes(0, 1))
+
     def _jackknives(self) -> list[Jackknife]:
         """Of r2 [d_sae] under each operator, without one group of documents at a time."""
-        groups, shape = self._sums.by_group, (len(self._sources), self._sae.d_sae)
+        seen, shape = self._seen(), (len(self._sources), self._sae.d_sae)
         value, centre, error, freedom = (np.full(shape, np.nan) for _ in range(4))
-        seen = (groups.n.sum(1) > 0).nonzero()[:, 0]
 
         def judge(part: slice) -> None:
-            n, a, aa, sse = (x[..., seen, part].cpu().numpy() for x in (groups.n, groups.a, groups.aa, groups.sse))
-            found = jackknife(R2Sums(n, a, aa, sse.swapaxes(0, 1)), r2, n[:, None], UNEXPLAINED)
+            sums = self._r2_sums(part, seen)
+            found = jackknife(sums, r2, sums.n[:, None], UNEXPLAINED)
             value[:, part], centre[:, part] = found.value, found.centre
             error[:, part], freedom[:, part] = found.error, found.freedom
 
         starts = range(0, self._sae.d_sae, _CHUNK_FEATURES)
-        run_tasks([partial(judge, slice(start, start + _CHUNK_FEATURES)) for start in starts])
+        run_tasks([partial(judge, self._part_of(start)) for start in starts])
         return [Jackknife(*arrays, UNEXPLAINED) for arrays in zip(value, centre, error, freedom, strict=True)]
 
 

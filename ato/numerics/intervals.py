@@ -78,10 +78,14 @@ class Jackknife:
 
     def interval(self) -> EstimateArray:
         """The values with their limits (95 %), which always hold them."""
-        reach = stdtrit(self.freedom, (1 + LEVEL) / 2) * self.error
-        ends = self.scale.inverse(self.centre - reach), self.scale.inverse(self.centre + reach)
+        ends = [self.scale.inverse(end) for end in self.ends()]
         low, high = np.minimum(*ends), np.maximum(*ends)
         return EstimateArray(self.value, np.minimum(low, self.value), np.maximum(high, self.value))
+
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The limits on the scale, the smaller first there."""
+        reach = stdtrit(self.freedom, (1 + LEVEL) / 2) * self.error
+        return self.centre - reach, self.centre + reach
 
     def p_above(self, threshold: float) -> np.ndarray:
         """One-sided p of "the true value is at most the threshold"; 2.5 % where the lower limit is the threshold."""

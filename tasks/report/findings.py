@@ -28,7 +28,8 @@ class Finding:
 
 def findings(scope: Scope) -> list[Finding]:
     """Every claim, checked for one collection."""
-    return [_residual_by_leap(scope), _features_by_leap(scope), _features_by_depth(scope), *_costs(scope)]
+    of_features = [_features_by_leap(scope), _features_by_depth(scope), _features_over_identity(scope)]
+    return [_residual_by_leap(scope), *of_features, *_costs(scope)]
 
 
 def _residual_by_leap(scope: Scope) -> Finding:
@@ -84,6 +85,28 @@ order by leap, target_layer, sae"""
     counted = f"for {falling} of {total} leaps; " if total else "no leap reaches two target layers with an SAE yet"
     claim = "Features of the deepest target are transported less than those of the shallowest, at equal leap"
     return Finding(claim, answer, counted + "; ".join(lines), sql)
+
+
+def _features_over_identity(scope: Scope) -> Finding:
+    """Paired: both maps are judged on the same features and tokens, and each document is left out of both."""
+    sql = f"""select d.target_layer, d.source_layer, d.sae, d.difference, d.difference_low, d.difference_high, d.n_features
+from feature_transport_differences as d
+semi join latest_evaluations as l on l.kind = 'feature_transport' and l.is_latest
+    and l.collection = d.collection and l.evaluation = d.evaluation and l.sae = d.sae and l.operator = d.operator
+where {scope.conditions("d")} and d.against_method = 'identity'
+    and d.features = (select max(features) from feature_transport_differences where {scope.where})
+order by d.target_layer, d.source_layer, d.sae"""
+    claim, rows = "Mean per-feature r² is above that of the identity", scope.ask(sql)
+    if not rows:
+        return Finding(claim, "inconclusive", "the identity has not been evaluated on features yet", sql)
+    above = sum(row["difference_low"] is not None and row["difference_low"] > 0 for row in rows)
+    below = sum(row["difference_high"] is not None and row["difference_high"] < 0 for row in rows)
+    answer = "yes" if above == len(rows) else "no" if below else "inconclusive"
+    listed = "; ".join(
+        f"{row['source_layer']} to {row['target_layer']}: {with_interval(row, 'difference')}" for row in rows
+    )
+    counted = f"95 % interval of the difference above 0 for {above} of {len(rows)} pairs, below 0 for {below}; "
+    return Finding(claim, answer, counted + listed, sql)
 
 
 def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[Any, Rows]]:
