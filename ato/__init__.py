@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ato.models.language_model import LanguageModel
     from ato.models.loading import load_model
     from ato.moments.moments import Moments
-    from ato.numerics.bootstrap import Bootstrap, Estimate, document_bootstrap
+    from ato.numerics.intervals import Estimate, document_interval
     from ato.operators.fitting import OperatorFit, fit_operator, fit_operator_from_moments
     from ato.operators.operator import TransportOperator, load_operator
     from ato.operators.scaling import scaling_fits
@@ -39,10 +39,9 @@ else:
 
     _HOME = {
         "AtoError": "errors",
-        "Bootstrap": "numerics.bootstrap",
         "CanonicalModes": "evaluation.ceilings",
         "Document": "text.documents",
-        "Estimate": "numerics.bootstrap",
+        "Estimate": "numerics.intervals",
         "ExclusionPolicy": "residuals.exclusion",
         "FeatureEdits": "causal.interventions",
         "FeatureStats": "features.stats",
@@ -67,7 +66,7 @@ else:
         "TransportOperator": "operators.operator",
         "causal_losses": "causal.losses",
         "ceiling": "evaluation.ceilings",
-        "document_bootstrap": "numerics.bootstrap",
+        "document_interval": "numerics.intervals",
         "fit_operator": "operators.fitting",
         "fit_operator_from_moments": "operators.fitting",
         "load_model": "models.loading",
@@ -95,7 +94,6 @@ else:
 
 __all__ = [
     "AtoError",
-    "Bootstrap",
     "CanonicalModes",
     "Document",
     "Estimate",
@@ -123,7 +121,7 @@ __all__ = [
     "TransportOperator",
     "causal_losses",
     "ceiling",
-    "document_bootstrap",
+    "document_interval",
     "fit_operator",
     "fit_operator_from_moments",
     "load_model",

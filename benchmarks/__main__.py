@@ -19,6 +19,7 @@ NAMES = (
     "moments",
     "fitting",
     "scoring",
+    "coverage",
     "features",
     "sae_training",
     "causal",

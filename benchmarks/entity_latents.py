@@ -48,7 +48,7 @@ def latent_scores_benchmark(quick: bool) -> Iterator[Measurement]:
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=n)
     taken, _ = seconds(lambda: auroc_interval(np.maximum(rng.standard_normal(n) + labels, 0), labels))
-    yield plain(f"AUROC with its interval, {n:,} entities, 1000 resamples", "s", taken)
+    yield plain(f"AUROC with its interval, {n:,} entities", "s", taken)
     many, few = (peak_memory("benchmarks.entity_latents:accumulate", factor * n, d_sae) for factor in (4, 1))
     yield growth(f"peak memory of scores, {4 * n:,} entities", "MiB", many, f"{n:,} entities", few, at_most=1.1)
 

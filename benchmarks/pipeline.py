@@ -114,7 +114,7 @@ def _small_base(folder: Path) -> dict[str, dict[str, Any]]:
         "saes": {"layers": [2], "d_sae": 64, "k": 4, "batch_size": 256, "judge_sequences": 2},
         "operators": {"source_layers": [0, 1], "leaps": [1, 2], "train_fractions": [], "register_operators": False},
         "features": {"ablation_sequences": 1, "ablation_tokens": 8, "candidate_percent": 5},
-        "evaluate": {"n_bootstrap": 100, "ranks": [4]},
+        "evaluate": {"ranks": [4]},
         "causal": {"n_sequences": 2, "positions": ["3"], "n_features": 1},
     }
 

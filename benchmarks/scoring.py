@@ -1,6 +1,6 @@
 """Scores of SAE features: per feature against plain loops, encoding, intervals, more operators, and memory.
 
-Per-feature scores of one operator are made from encoded tokens, 1000 bootstrap resamples of the documents included, and
+Per-feature scores of one operator are made from encoded tokens, intervals by document included, and
 compared with a loop over features that makes no intervals and projects all tokens on each decoder row.
 """
 
@@ -13,8 +13,8 @@ import torch
 
 from ato.evaluation.feature_scores import FeatureScores
 from ato.evaluation.feature_transport import FeatureTransport
-from ato.numerics.bootstrap import Bootstrap, document_bootstrap
 from ato.numerics.devices import choose_device
+from ato.numerics.intervals import document_interval
 from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator
 from ato.residuals import Layer, ResidualBlock, run_pass
@@ -138,7 +138,7 @@ def _against_loops(
         why_missed=(
             "three dot products an active pair are half of our time and run at a sixth of the peak, one chain of additions each "
             "(measured: the same by features instead of tokens, slower as gathered products, tiled dense products or the "
-            "gradient of an embedding bag); the bootstrap's product is an eighth, the rest are sums and samples; the loop is "
+            "gradient of an embedding bag); the rest are sums and samples; the loop is "
             "bound by how fast the processor reads its arrays again for each feature, and a last cache that holds them helps it"
         ),
     )
@@ -152,7 +152,7 @@ def score_features(
     scores = FeatureTransport(sae, TARGET, {name: (SOURCE, operator) for name, operator in operators.items()})
     for block, active in zip(source.blocks(), encoded, strict=True):
         scores.update(block, active)
-    return scores.result(Bootstrap(N_BOOT), min_active=2)
+    return scores.result(min_active=2)
 
 
 def loop_over_features(
@@ -265,14 +265,14 @@ def _intervals(quick: bool) -> Measurement:
         return np.array(found).T
 
     theirs, limits = seconds(peer)
-    ours = median_seconds(lambda: document_bootstrap(sums, lambda s: s.y / s.n, Bootstrap(N_BOOT)))
-    found = document_bootstrap(sums, lambda s: s.y / s.n, Bootstrap(N_BOOT))
+    ours = median_seconds(lambda: document_interval(sums, lambda s: s.y / s.n, sums.n))
+    found = document_interval(sums, lambda s: s.y / s.n, sums.n)
     apart = np.abs(np.stack([found.low, found.high])[:, :n_peer] - limits).max() / (limits[1] - limits[0]).min()
     assert apart < 0.2, f"limits differ from SciPy's by {apart:.2f} of the interval"
     return speedup(
-        f"95 % intervals of a feature, {N_BOOT} resamples of {n_documents} documents",
+        f"95 % intervals of a feature, {n_documents} documents",
         ours / n_features,
-        "scipy.stats.bootstrap",
+        f"scipy.stats.bootstrap, {N_BOOT} resamples",
         theirs / n_peer,
     )
 
@@ -286,7 +286,7 @@ def score(n: str, d: str, width: str, k: str) -> None:
     sae = sizes.sae(y).to(device)
     scores = FeatureTransport(sae, TARGET, {"ridge": (SOURCE, operator)})
     run_pass(Stream(x, y, sizes.n, device), [SharedEncoding(sae, TARGET, [scores])])
-    scores.result(Bootstrap(N_BOOT))
+    scores.result()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from ato.evaluation.held_out_ceilings import ModeScores
 from ato.evaluation.residual_scores import PairScores
 from ato.models import load_model, pad
 from ato.moments import Moments
-from ato.numerics.bootstrap import Bootstrap
 from ato.operators.fitting import fit_operator, fit_operator_from_moments
 from ato.residuals import MemorySource, run_pass
 from ato.residuals.exclusion import ExclusionPolicy
@@ -65,7 +64,7 @@ def test_the_operator_of_a_linear_transformer_is_the_product_of_its_blocks(linea
     scored = PairScores(moments, 0, leap, {"linear": fit.operator})
     run_pass(live_source(model, (0, leap)), [scored], splits=["test"])
     assert np.allclose(fit.operator.matrix, truth, atol=1e-5)
-    assert scored.result(Bootstrap(100))["linear"].r2.value == pytest.approx(1, abs=1e-6)
+    assert scored.result()["linear"].r2.value == pytest.approx(1, abs=1e-6)
 
 
 def test_a_model_whose_blocks_add_nothing_is_carried_whole(tmp_path):
@@ -77,7 +76,7 @@ def test_a_model_whose_blocks_add_nothing_is_carried_whole(tmp_path):
     scores = PairScores(moments, 0, 2, operators)
     modes = ModeScores(CanonicalModes.from_moments(moments, 0, 2))
     run_pass(source, [scores, modes], splits=["test"])
-    results = scores.result(Bootstrap(100))
+    results = scores.result()
     assert results["identity"].r2.value == 1
     assert results["linear"].r2.value == pytest.approx(1, abs=1e-9)
     assert modes.efficiency(WIDTH) == pytest.approx(1, abs=1e-6)
@@ -141,7 +140,7 @@ def test_an_activation_sink_makes_a_high_r2_that_leaving_it_out_takes_away():
         pair = PairScores(moments, 0, 1, {"ridge": fit.operator})
         test = rows & (group == group_names(N_FOLDS).index("test"))
         pair.update(torch.from_numpy(x[test]), torch.from_numpy(y[test]), np.arange(n)[test] // 200)
-        scores[name] = pair.result(Bootstrap(100))["ridge"].r2.value
+        scores[name] = pair.result()["ridge"].r2.value
     assert scores["with"] > 0.9
     assert scores["without"] < 0.05
 

@@ -13,7 +13,7 @@ from ato.causal.stacks import stacks
 from ato.errors import InputError
 from ato.models.cached_run import CachedRun
 from ato.models.language_model import LanguageModel, pad
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, EstimateArray, document_bootstrap
+from ato.numerics.intervals import EstimateArray, document_interval
 from ato.saes.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def ablation_effects(
     batch_size: int = 16,
     median_norm: Mapping[int, float] | None = None,
     max_norm_multiple: float = 10.0,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     on_rows: Callable[[int, int], None] | None = None,
 ) -> dict[str, AblationEffects]:
     """Rise of the next-token loss when ``a_f * d_f`` is subtracted from the residual, feature by feature.
@@ -104,8 +103,7 @@ def ablation_effects(
                 if on_rows is not None:
                     on_rows(done, total)
     return {
-        name: _summarise(candidates, windows[name], rises[name], document, bootstrap)
-        for name, (_, _, candidates) in saes.items()
+        name: _summarise(candidates, windows[name], rises[name], document) for name, (_, _, candidates) in saes.items()
     }
 
 
@@ -220,7 +218,7 @@ class _RiseSums:
 
 
 def _summarise(
-    candidates: np.ndarray, windows: list[Window], rises: np.ndarray, document: np.ndarray, bootstrap: Bootstrap
+    candidates: np.ndarray, windows: list[Window], rises: np.ndarray, document: np.ndarray
 ) -> AblationEffects:
     code = document_codes(document)
     shape = (int(code.max(initial=-1)) + 1, len(candidates))
@@ -229,7 +227,7 @@ def _summarise(
         sums.rise[code[window.row], window.slot] += rise
         sums.n[code[window.row], window.slot] += window.n_predicted
     n_tokens, n_documents = sums.n.sum(0).astype(np.int64), (sums.n > 0).sum(0)
-    effect = document_bootstrap(sums, _mean_rise, bootstrap).bounded_where(n_documents >= 2)
+    effect = document_interval(sums, _mean_rise, sums.n)
     return AblationEffects(np.asarray(candidates), effect, n_tokens, n_documents)
 
 

@@ -1,4 +1,4 @@
-"""Transport against its rivals: differences of their losses, paired on the same sequences, documents resampled."""
+"""Transport against its rivals: differences of their losses, paired on the same sequences, with intervals by document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from ato.causal.intervention_names import COMPARED, STUDY, STUDY_SETS
 from ato.causal.interventions import Intervention
 from ato.causal.losses import EditLosses
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
+from ato.numerics.intervals import Estimate, document_interval
 
 MAX_FLIPPED_EXACTLY = 12
 """Documents up to which all sign patterns are tried; 4,096 of them."""
@@ -58,9 +58,8 @@ def paired_differences(
     edits: Mapping[Intervention, EditLosses],
     source_layer: int,
     document: np.ndarray,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> dict[Comparison, Difference]:
-    """Transport from one layer against each rival, all from the same resamples of documents.
+    """Transport from one layer against each rival, without the same documents.
 
     Args:
         edits: losses of n sequences under the edits of one target layer.
@@ -86,7 +85,7 @@ def paired_differences(
         known = [values for values in sets if values is not None]
         if len(known) == len(STUDY_SETS):
             found[Comparison(rival, STUDY)] = np.mean(known, axis=0)
-    return _summarised(found, document, bootstrap) if found else {}
+    return _summarised(found, document) if found else {}
 
 
 def _values(losses: EditLosses) -> np.ndarray:
@@ -95,9 +94,7 @@ def _values(losses: EditLosses) -> np.ndarray:
     return np.where(changed, np.stack([losses.log_ppl, losses.log_ppl_edited_onwards, losses.kl], axis=1), np.nan)
 
 
-def _summarised(
-    found: Mapping[Comparison, np.ndarray], document: np.ndarray, bootstrap: Bootstrap
-) -> dict[Comparison, Difference]:
+def _summarised(found: Mapping[Comparison, np.ndarray], document: np.ndarray) -> dict[Comparison, Difference]:
     values = np.stack(list(found.values()), axis=1)  # [n, comparisons, measures]
     known = np.isfinite(values)
     numbers, row = np.unique(document, return_inverse=True)
@@ -105,8 +102,8 @@ def _summarised(
     np.add.at(sums.values, row, np.where(known, values, 0))
     np.add.at(sums.n, row, known)
     n_documents = (sums.n > 0).sum(0)
-    means = document_bootstrap(sums, _means, bootstrap).bounded_where(n_documents > 1)
-    p = [sign_flip_p(sums.values[sums.n[:, i, 0] > 0, i, 0], bootstrap.seed) for i in range(len(found))]
+    means = document_interval(sums, _means, sums.n)
+    p = [sign_flip_p(sums.values[sums.n[:, i, 0] > 0, i, 0]) for i in range(len(found))]
     return {
         comparison: Difference(
             int(sums.n[:, i, 0].sum()), int(n_documents[i, 0]), means[i, 0], means[i, 1], means[i, 2], p[i]

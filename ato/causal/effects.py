@@ -1,4 +1,4 @@
-"""What interventions cost on average: means over sequences, paired with the unedited model, documents resampled."""
+"""What interventions cost on average: means over sequences, paired with the unedited model, intervals by document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from ato.causal.interventions import NO_INTERVENTION, Intervention
 from ato.causal.losses import EditLosses
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
+from ato.numerics.intervals import Estimate, document_interval
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,9 @@ class _MeasureSums:
 
 
 def causal_effects(
-    losses: Mapping[Intervention, EditLosses],
-    clean: np.ndarray,
-    document: np.ndarray,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    losses: Mapping[Intervention, EditLosses], clean: np.ndarray, document: np.ndarray
 ) -> dict[Intervention, Effect]:
-    """The effect of every intervention, all from the same resamples of documents.
+    """The effect of every intervention.
 
     Args:
         losses: of n sequences, see ``ato.causal.losses.causal_losses``.
@@ -55,7 +52,7 @@ def causal_effects(
     np.add.at(sums.values, row, np.where(known, values, 0))
     np.add.at(sums.n, row, known)
     n_sequences, n_documents = sums.n.sum(0), (sums.n > 0).sum(0)
-    means = document_bootstrap(sums, _means, bootstrap).bounded_where(n_documents > 1)
+    means = document_interval(sums, _means, sums.n)
     return {
         intervention: Effect(
             int(n_sequences[i, 0]), int(n_documents[i, 0]), *(means[i, m] for m in range(values.shape[2]))

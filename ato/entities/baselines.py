@@ -7,7 +7,6 @@ import numpy as np
 from ato.entities.contrasts import TypeAurocs, auroc_by_type
 from ato.entities.groups import FIRST, SPLITS, EntityGroups
 from ato.errors import InputError, NonFiniteError
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap
 from ato.numerics.counter_rng import uniforms
 
 NUMBERS = ("n_tokens", "n_characters", "popularity", "token_frequency", "confidence")
@@ -35,16 +34,13 @@ class BaselineScore:
     """Test entities of both classes that have no value."""
 
 
-def score_baseline(
-    name: str, values: np.ndarray, groups: EntityGroups, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
-) -> BaselineScore:
+def score_baseline(name: str, values: np.ndarray, groups: EntityGroups) -> BaselineScore:
     """A baseline's AUROC on test, in the direction in which it separates the classes on train.
 
     Args:
         name: of the baseline.
         values: [n]; NaN where an entity has none, which leaves it out.
         groups: the entities.
-        bootstrap: of the interval.
 
     Raises:
         InputError: there are not n values.
@@ -52,24 +48,18 @@ def score_baseline(
     values = np.asarray(values, dtype=np.float64)
     if values.shape != (groups.n,):
         raise InputError(f"{groups.n} entities and values of shape {values.shape}", where=name)
-    train = oriented_auroc(values, groups, "train", 1, Bootstrap(40))
+    train = oriented_auroc(values, groups, "train", 1)
     mean = train.mean.value
     orientation = 0 if mean is None else 1 if mean >= 0.5 else -1
     missing = int((np.isnan(values) & groups.members("test")).sum())
-    return BaselineScore(name, orientation, oriented_auroc(values, groups, "test", orientation, bootstrap), missing)
+    return BaselineScore(name, orientation, oriented_auroc(values, groups, "test", orientation), missing)
 
 
-def oriented_auroc(
-    values: np.ndarray,
-    groups: EntityGroups,
-    split: str,
-    orientation: int,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-) -> TypeAurocs:
+def oriented_auroc(values: np.ndarray, groups: EntityGroups, split: str, orientation: int) -> TypeAurocs:
     """AUROC of a score or a latent in a direction that train decided (1, -1; 0 gives none), on one split."""
     inside = groups.members(split)
     scores = np.asarray(values, dtype=np.float64)[inside] * (orientation or np.nan)
-    return auroc_by_type(scores, groups.label[inside], groups.entity_type[inside], groups.n_types, bootstrap)
+    return auroc_by_type(scores, groups.label[inside], groups.entity_type[inside], groups.n_types)
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,6 @@ def check_length(
     n_tokens: np.ndarray,
     groups: EntityGroups,
     matched: np.ndarray | None = None,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     limit: float = CONFOUNDED_ABOVE,
 ) -> LengthCheck:
     """Whether the token count alone separates the classes on test.
@@ -106,11 +95,10 @@ def check_length(
         n_tokens: [n] tokens of each name.
         groups: the entities before matching.
         matched: [n] bool, those kept by ``match_on_tokens``; None if classes are not matched.
-        bootstrap: of the intervals that are made on the way.
         limit: AUROC above which classes are said to differ by length.
     """
-    before = score_baseline("n_tokens", n_tokens, groups, bootstrap)
-    after = before if matched is None else score_baseline("n_tokens", n_tokens, groups.only(matched), bootstrap)
+    before = score_baseline("n_tokens", n_tokens, groups)
+    after = before if matched is None else score_baseline("n_tokens", n_tokens, groups.only(matched))
     compared, unmatched = after.auroc.mean.value, before.auroc.mean.value
     deciding = unmatched if compared is None else compared
     if not confounded(deciding, limit):
@@ -133,11 +121,11 @@ class ProbeScores:
     """Why there is no probe."""
 
 
-def score_probe(probe: ProbeScores, groups: EntityGroups, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> BaselineScore:
+def score_probe(probe: ProbeScores, groups: EntityGroups) -> BaselineScore:
     """The probe's AUROC on test; missing where there is no probe."""
     orientation = 0 if probe.c is None else 1
     missing = int((np.isnan(probe.scores) & groups.members("test")).sum())
-    found = oriented_auroc(probe.scores, groups, "test", orientation, bootstrap)
+    found = oriented_auroc(probe.scores, groups, "test", orientation)
     return BaselineScore("probe", orientation, found, missing)
 
 

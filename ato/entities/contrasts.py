@@ -1,16 +1,13 @@
 """How well a score tells two classes of entities apart: AUROC, its interval by entity, and across entity types."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ato.entities.groups import FIRST, SECOND
 from ato.errors import InputError
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, EstimateArray, percentile_limits
-
-_CHUNK_NUMBERS = 4_000_000
-"""Numbers a chunk of resamples may hold at once (32 MB)."""
+from ato.numerics.intervals import LEVEL, MIN_DOCUMENTS, Estimate, EstimateArray, strata_interval
+from ato.numerics.scales import PLAIN, SHARE, Scale
 
 
 @dataclass(frozen=True)
@@ -42,40 +39,36 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(_Ranked.of(_columns(scores), labels).values()[0])
 
 
-def auroc_interval(scores: np.ndarray, labels: np.ndarray, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Estimate:
-    """AUROC with its percentile interval (95 %) from resampling entities within each class.
+def auroc_interval(scores: np.ndarray, labels: np.ndarray) -> Estimate:
+    """AUROC with its interval (95 %), by leaving out one entity of a class at a time.
 
-    Limits are missing with fewer than two entities in a class. Where no score of one class reaches the other class,
-    every resample gives the same AUROC and the interval has no width: it then says less than the number of entities.
+    That is the variance of DeLong et al. (1988), on the logit scale. Where no score of one class reaches the other, the
+    AUROC is 1 (or 0) whoever is left out; its other limit is then that of Clopper and Pearson for as many successes in
+    a row as the smaller class has entities. Limits are missing with fewer than ``MIN_DOCUMENTS`` entities in a class.
 
     Args:
         scores: as ``auroc`` takes them.
         labels: likewise.
-        bootstrap: equal seeds give equal limits, whatever the order of the entities.
     """
-    return auroc_by_type(scores, labels, np.zeros(len(labels), dtype=np.int64), 1, bootstrap).by_type[0]
+    return auroc_by_type(scores, labels, np.zeros(len(labels), dtype=np.int64), 1).by_type[0]
 
 
-def auroc_by_type(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    types: np.ndarray,
-    n_types: int,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-) -> TypeAurocs:
-    """AUROC within each type and their mean, entities resampled within type and class.
+def auroc_by_type(scores: np.ndarray, labels: np.ndarray, types: np.ndarray, n_types: int) -> TypeAurocs:
+    """AUROC within each type and their mean, entities left out within type and class.
 
     Args:
         scores: [n]; NaN is left out.
         labels: [n], 1, 0, or others, which are left out.
         types: [n] codes from 0 to n_types - 1.
         n_types: number of types.
-        bootstrap: number of resamples and seed.
     """
-    found = _by_type(_columns(scores), labels, types, n_types, bootstrap)
-    counts = np.array([part.counts for part in found.ranked]).reshape(n_types, 2)
-    by_type = _estimates(found.values[:, 0], found.resampled[:, :, 0])
-    return TypeAurocs(by_type, found.mean(0), counts[:, FIRST], counts[:, SECOND])
+    ranked, only = _by_type(_columns(scores), labels, types, n_types), np.ones(1)
+    counts = np.array([part.counts for part in ranked]).reshape(n_types, 2)
+    found = [_mean([part], only, SHARE) for part in ranked]
+    by_type = EstimateArray(
+        *(np.array([getattr(of, name) for of in found], dtype=np.float64) for name in ("value", "low", "high"))
+    )
+    return TypeAurocs(by_type, _mean(ranked, only, SHARE), counts[:, FIRST], counts[:, SECOND])
 
 
 def auroc_difference(
@@ -83,20 +76,18 @@ def auroc_difference(
     second: np.ndarray,
     labels: np.ndarray,
     types: np.ndarray | None = None,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> Estimate:
-    """AUROC of the first score minus that of the second, on the same entities and the same resamples of them.
+    """AUROC of the first score minus that of the second, on the same entities, of which one is left out of both.
 
     Args:
         first: [n] scores; an entity for which either is NaN is left out of both.
         second: likewise.
         labels: [n], 1, 0, or others, which are left out.
         types: [n] codes; with them the difference is that of the means over types.
-        bootstrap: number of resamples and seed.
     """
     codes = np.zeros(len(labels), dtype=np.int64) if types is None else types
-    found = _by_type(_columns(first, second), labels, codes, int(codes.max(initial=0)) + 1, bootstrap)
-    return found.difference()
+    ranked = _by_type(_columns(first, second), labels, codes, int(codes.max(initial=0)) + 1)
+    return _mean(ranked, np.array([1.0, -1.0]), PLAIN)
 
 
 @dataclass(frozen=True)
@@ -147,7 +138,6 @@ def cross_type_aurocs(
     choice: CrossTypeChoice,
     labels: np.ndarray,
     types: np.ndarray,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> TypeAurocs:
     """AUROC on each type of the latent that was chosen on the other types, in the direction it has there.
 
@@ -156,12 +146,11 @@ def cross_type_aurocs(
         choice: what was chosen; a type without a latent has a missing AUROC.
         labels: [n] of test entities: 1, 0, or others, which are left out.
         types: [n] codes.
-        bootstrap: number of resamples and seed.
     """
     own = np.asarray(activations, dtype=np.float64)[np.arange(len(types)), types]
     sign = choice.direction[types].astype(np.float64)
     scores = np.where(sign == 0, np.nan, own * sign)
-    return auroc_by_type(scores, labels, types, len(choice.latent), bootstrap)
+    return auroc_by_type(scores, labels, types, len(choice.latent))
 
 
 @dataclass(frozen=True)
@@ -169,7 +158,7 @@ class _Ranked:
     """Scores of the entities of both classes as levels: rank among the distinct scores of a column."""
 
     first: np.ndarray
-    """[n_first, columns] int64, sorted, so that the order in which entities come changes no resample."""
+    """[n_first, columns] int64, sorted, so that the order in which entities come changes no sum."""
     second: np.ndarray
     n_levels: tuple[int, ...]
 
@@ -204,36 +193,15 @@ class _Ranked:
             found.append(_area(first, second)[0])
         return np.array(found)
 
-    def resampled(self, bootstrap: Bootstrap, stream: int) -> np.ndarray:
-        """[resamples, columns] AUROC of entities drawn with replacement within class; NaN with fewer than two in one."""
-        estimates = np.full((bootstrap.n_resamples, len(self.n_levels)), np.nan)
-        if min(self.counts) < 2:
-            return estimates
-        draws = zip(self._draws(self.first, bootstrap, stream, 1), self._draws(self.second, bootstrap, stream, 0))
-        for (rows, first), (_, second) in draws:
-            for column, size in enumerate(self.n_levels):
-                counts = (
-                    _counted(part[:, column][drawn], size)
-                    for part, drawn in ((self.first, first), (self.second, second))
-                )
-                estimates[rows, column] = _area(*counts)
-        return estimates
-
-    def _draws(
-        self, part: np.ndarray, bootstrap: Bootstrap, stream: int, label: int
-    ) -> Iterator[tuple[slice, np.ndarray]]:
-        """Runs of resamples and the rows [b, n] drawn for them; a class has its own numbers."""
-        rng = np.random.default_rng([bootstrap.seed, stream, label])
-        step = max(1, _CHUNK_NUMBERS // (sum(self.counts) + sum(self.n_levels)))
-        for start in range(0, bootstrap.n_resamples, step):
-            rows = slice(start, min(start + step, bootstrap.n_resamples))
-            yield rows, rng.integers(len(part), size=(rows.stop - start, len(part)))
-
-
-def _counted(levels: np.ndarray, n_levels: int) -> np.ndarray:
-    """[b, n_levels] how often each level is in each row of levels [b, n]."""
-    b = len(levels)
-    return np.bincount((levels + np.arange(b)[:, None] * n_levels).ravel(), minlength=b * n_levels).reshape(b, n_levels)
+    def placements(self) -> tuple[np.ndarray, np.ndarray]:
+        """Share of the other class that each entity beats, or is beaten by, ties half: [n_first, columns], [n_second, columns]."""
+        first, second = np.zeros(self.first.shape), np.zeros(self.second.shape)
+        for column, size in enumerate(self.n_levels):
+            own, other = self.first[:, column], self.second[:, column]
+            n_own, n_other = np.bincount(own, minlength=size), np.bincount(other, minlength=size)
+            first[:, column] = (np.cumsum(n_other) - n_other / 2)[own] / len(other)
+            second[:, column] = 1 - (np.cumsum(n_own) - n_own / 2)[other] / len(own)
+        return first, second
 
 
 def _area(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -244,50 +212,33 @@ def _area(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return won
 
 
-@dataclass(frozen=True)
-class _ByType:
-    ranked: list[_Ranked]
-    values: np.ndarray
-    """[types, columns]."""
-    resampled: np.ndarray
-    """[resamples, types, columns]."""
-
-    def mean(self, column: int) -> Estimate:
-        """Mean over the types that have both classes."""
-        value, resampled = self._over_types()
-        return _estimates(value[column], resampled[:, column]).item()
-
-    def difference(self) -> Estimate:
-        """The first column minus the second, of the means over types."""
-        value, resampled = self._over_types()
-        return _estimates(value[0] - value[1], resampled[:, 0] - resampled[:, 1]).item()
-
-    def _over_types(self) -> tuple[np.ndarray, np.ndarray]:
-        usable = ~np.isnan(self.values[:, 0])
-        if not usable.any():
-            columns = self.values.shape[1]
-            return np.full(columns, np.nan), np.full((len(self.resampled), columns), np.nan)
-        return self.values[usable].mean(0), self.resampled[:, usable].mean(1)
+def _mean(ranked: list[_Ranked], weights: np.ndarray, scale: Scale) -> Estimate:
+    """Weighted sum of the columns' AUROCs, averaged over the types that have both classes."""
+    usable = [part for part in ranked if all(part.counts)]
+    if not usable:
+        return Estimate(None)
+    value = float(np.mean([part.values() @ weights for part in usable]))
+    smaller = min(np.sum([part.counts for part in usable], axis=0))
+    if smaller < MIN_DOCUMENTS or min(min(part.counts) for part in usable) < 2:
+        return Estimate(value)
+    if scale is SHARE and value in (0.0, 1.0):
+        bound = ((1 - LEVEL) / 2) ** (1 / smaller)
+        return Estimate(value, bound, 1.0) if value else Estimate(value, 0.0, 1 - bound)
+    strata = [placed @ weights for part in usable for placed in part.placements()]
+    without = [value + (x.mean() - x) / (len(x) - 1) / len(usable) for x in strata]
+    low, high = strata_interval(value, without, scale)
+    return Estimate(value, low, high)
 
 
-def _by_type(columns: np.ndarray, labels: np.ndarray, types: np.ndarray, n_types: int, bootstrap: Bootstrap) -> _ByType:
+def _by_type(columns: np.ndarray, labels: np.ndarray, types: np.ndarray, n_types: int) -> list[_Ranked]:
     labels, types = np.asarray(labels), np.asarray(types)
     if types.shape != labels.shape or (len(types) and not 0 <= types.min() <= types.max() < n_types):
         raise InputError(f"types must be [{len(labels)}] integers from 0 to {n_types - 1}")
     if labels.shape != (len(columns),):
         raise InputError(f"{len(columns)} scores and labels of shape {labels.shape}", cure="pass one label a score")
-    ranked = [_Ranked.of(columns[types == number], labels[types == number]) for number in range(n_types)]
-    resampled = [part.resampled(bootstrap, number) for number, part in enumerate(ranked)]
-    return _ByType(ranked, np.stack([part.values() for part in ranked]), np.stack(resampled, axis=1))
+    return [_Ranked.of(columns[types == number], labels[types == number]) for number in range(n_types)]
 
 
 def _columns(*scores: np.ndarray) -> np.ndarray:
     """[n, k] float64."""
     return np.stack([np.asarray(part, dtype=np.float64) for part in scores], axis=1)
-
-
-def _estimates(value: np.ndarray, resampled: np.ndarray) -> EstimateArray:
-    """Values [...] with the limits of resampled [b, ...], widened to hold the value."""
-    value = np.asarray(value)
-    low, high = percentile_limits(resampled)
-    return EstimateArray(value, np.fmin(low, value + 0 * low), np.fmax(high, value + 0 * high))

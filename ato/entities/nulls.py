@@ -83,20 +83,6 @@ def max_statistic_p(observed: np.ndarray, maxima: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(observed), np.nan, (1 + reached) / (1 + len(ordered)))
 
 
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """q of each p [...]: the smallest false discovery rate at which it is found (Benjamini and Hochberg, 1995).
-
-    NaN stays NaN, and does not count as a test.
-    """
-    flat = np.asarray(p, dtype=np.float64).reshape(-1)
-    q = np.full(len(flat), np.nan)
-    tested = np.flatnonzero(~np.isnan(flat))
-    order = tested[np.argsort(flat[tested], kind="stable")]
-    steps = flat[order] * len(order) / np.arange(1, len(order) + 1)
-    q[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
-    return q.reshape(np.shape(p))
-
-
 @dataclass(frozen=True)
 class FisherP:
     """p of Fisher's exact test of each latent, two-sided by doubling; NaN for latents that were never active."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
+from ato.numerics.intervals import Estimate, document_interval
 
 
 @dataclass(frozen=True)
@@ -13,21 +13,20 @@ class _Sums:
     total: np.ndarray
 
 
-def mean_change(changes: np.ndarray, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Estimate:
-    """Mean of paired changes with its percentile interval (95 %) from resampling entities.
+def mean_change(changes: np.ndarray) -> Estimate:
+    """Mean of paired changes with its interval (95 %) by entity.
 
     Args:
         changes: [n], one an entity; their order changes nothing.
-        bootstrap: number of resamples and seed.
 
     Returns:
-        Nothing without an entity, and no limits with one.
+        Nothing without an entity, and no limits with fewer than ``MIN_DOCUMENTS``.
     """
     if not len(changes):
         return Estimate(None)
     ordered = np.sort(np.asarray(changes, dtype=np.float64))
     sums = _Sums(np.ones(len(ordered)), ordered)
-    return document_bootstrap(sums, lambda of: of.total / of.n, bootstrap).item()
+    return document_interval(sums, lambda of: of.total / of.n, sums.n).item()
 
 
 def control_p(change: float, controls: np.ndarray) -> float:

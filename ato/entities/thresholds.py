@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 
 from ato.entities.groups import FIRST, SECOND
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, number_or_none, percentile_limits
+from ato.numerics.intervals import LEVEL, MIN_DOCUMENTS, Estimate, number_or_none, strata_interval
+from ato.numerics.scales import SHARE
 
 Criterion = Literal["youden", "f1"]
 _PENALTY = 1e-3
@@ -55,19 +56,16 @@ class Decisions:
     specificity: float | None
     youden: float | None
     f1: Estimate
-    """With its interval from resampling entities within class."""
+    """With its interval from leaving out entities within class."""
 
 
-def decide(
-    scores: np.ndarray, labels: np.ndarray, threshold: float, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
-) -> Decisions:
+def decide(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Decisions:
     """Apply "first class where score >= threshold", the rule that ``choose_threshold`` chose for.
 
     Args:
         scores: [n]; NaN is left out.
         labels: [n], 1, 0, or others, which are left out.
         threshold: NaN gives no decision.
-        bootstrap: for the interval of F1.
     """
     scores, first = _both_classes(scores, labels)
     if np.isnan(threshold):
@@ -84,21 +82,28 @@ def decide(
         recall,
         specificity,
         (recall or 0.0) + (specificity or 0.0) - 1 if both else None,
-        _f1_interval((found, n_first), (mistaken, n_second), bootstrap),
+        _f1_interval((found, n_first), (mistaken, n_second)),
     )
 
 
-def _f1_interval(found: tuple[int, int], mistaken: tuple[int, int], bootstrap: Bootstrap) -> Estimate:
-    """F1 from (taken, all) of each class; resampled entities of a class are taken a binomial number of times."""
-    if not found[1] or not mistaken[1]:
+def _f1_interval(found: tuple[int, int], mistaken: tuple[int, int]) -> Estimate:
+    """F1 from (taken, all) of each class; without one entity it has one of four values."""
+    (a, n_first), (b, n_second) = found, mistaken
+    if not n_first or not n_second:
         return Estimate(None)
-    value = 2 * found[0] / (found[0] + mistaken[0] + found[1])
-    rng = np.random.default_rng(bootstrap.seed)
-    a, b = (rng.binomial(n, taken / n, bootstrap.n_resamples) for taken, n in (found, mistaken))
-    low, high = percentile_limits(2 * a / (a + b + found[1]))
-    if min(found[1], mistaken[1]) < 2:
+
+    def f1(a: int, b: int, n_first: int) -> float:
+        return 2 * a / max(a + b + n_first, 1)
+
+    value, smaller = f1(a, b, n_first), min(n_first, n_second)
+    if smaller < MIN_DOCUMENTS:
         return Estimate(value)
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    if value in (0.0, 1.0):  # as for an AUROC of 0 or 1
+        bound = ((1 - LEVEL) / 2) ** (1 / smaller)
+        return Estimate(value, bound, 1.0) if value else Estimate(value, 0.0, 1 - bound)
+    first = np.repeat([f1(a - 1, b, n_first - 1), f1(a, b, n_first - 1)], [a, n_first - a])
+    second = np.repeat([f1(a, b - 1, n_first), value], [b, n_second - b])
+    return Estimate(value, *strata_interval(value, [first, second], SHARE))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import torch
 
 from ato.entities.chosen import activations_of
 from ato.errors import InputError
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, EstimateArray, document_bootstrap
+from ato.numerics.intervals import EstimateArray, document_interval
+from ato.numerics.scales import UNEXPLAINED
 from ato.operators.operator import TransportOperator
 from ato.saes.autoencoder import SparseAutoencoder
 
@@ -29,7 +30,7 @@ class LatentTransport:
     n_active: np.ndarray
     """[k] int64, entities on which the latent is active."""
     r2: EstimateArray
-    """[k] through the operator, with its interval from resampling entities."""
+    """[k] through the operator, with its interval by entity."""
     r2_identity: EstimateArray
     """[k] of the source residual taken as the target; NaN where the layers differ in width."""
     r2_mean: EstimateArray
@@ -60,7 +61,6 @@ def latent_transport(
     operator: TransportOperator,
     sae: SparseAutoencoder,
     latents: Sequence[int] | np.ndarray,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> LatentTransport:
     """r2 of the activations of some latents through an operator, with those of the identity and of the mean.
 
@@ -69,7 +69,6 @@ def latent_transport(
         operator: from the source layer to the SAE's.
         sae: at the target layer.
         latents: [k] of the SAE.
-        bootstrap: of the intervals.
 
     Raises:
         InputError: the operator reads another width.
@@ -82,10 +81,10 @@ def latent_transport(
     identity = np.full_like(true, np.nan)
     if residuals.source.shape[1] == sae.d_in:
         identity = activations_of(sae, residuals.source, latents).astype(np.float64)
-    # The order of entities shall change no resample, nor shall what other latents are asked for.
+    # The order of entities shall change no sum, nor shall what other latents are asked for.
     order = np.lexsort(residuals.target[:, :8].cpu().double().numpy().T)
     predictions = predicted, identity, np.broadcast_to(mean, true.shape)
-    r2, r2_identity, r2_mean = (_r2(true[order], p[order], bootstrap) for p in predictions)
+    r2, r2_identity, r2_mean = (_r2(true[order], p[order]) for p in predictions)
     return LatentTransport(latents, len(true), (true > 0).sum(0), r2, r2_identity, r2_mean)
 
 
@@ -99,7 +98,7 @@ class _Sums:
     sse: np.ndarray
 
 
-def _r2(true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap) -> EstimateArray:
+def _r2(true: np.ndarray, predicted: np.ndarray) -> EstimateArray:
     """r2 [k] from activations [n, k]."""
     if not len(true):
         missing = np.full(true.shape[1], np.nan)
@@ -113,4 +112,5 @@ def _r2(true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap) -> Estima
             scatter = sums.aa - sums.a**2 / sums.n
             return 1 - sums.sse / np.where(scatter > rounding, scatter, np.nan)
 
-    return document_bootstrap(_Sums(np.ones((len(a), 1)), a, a**2, sse), estimator, bootstrap)
+    sums = _Sums(np.ones((len(a), 1)), a, a**2, sse)
+    return document_interval(sums, estimator, sums.n, UNEXPLAINED)

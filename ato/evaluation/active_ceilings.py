@@ -14,12 +14,13 @@ import torch
 
 from ato.evaluation.active_projections import Projections
 from ato.evaluation.feature_scores import R2Sums, r2
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, EstimateArray, document_bootstrap
+from ato.numerics.intervals import EstimateArray, document_interval
 from ato.numerics.parallel import run_tasks
+from ato.numerics.scales import UNEXPLAINED
 from ato.saes.autoencoder import ActiveFeatures
 
 CEILING_GROUPS = 64
-"""Documents whose numbers are equal modulo this are left out, and resampled, together."""
+"""Documents whose numbers are equal modulo this are left out together."""
 CEILING_DOCUMENTS = 5
 """Fewer documents (or groups of them) with an active token give no ceiling: what is left of them says too little."""
 PRIOR_TOKENS = 10
@@ -81,19 +82,19 @@ class ActiveCeilings:
         for predictions, products in self._products.items():
             products += other._products[predictions]
 
-    def result(self, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> dict[str, EstimateArray]:
+    def result(self) -> dict[str, EstimateArray]:
         """Name of each ceiling -> estimates [d_sae]; NaN for features active in fewer than five documents."""
-        found = {predictions: self._estimates(products, bootstrap) for predictions, products in self._products.items()}
+        found = {predictions: self._estimates(products) for predictions, products in self._products.items()}
         return {name: found[predictions] for name, predictions in self._wanted.items()}
 
-    def _estimates(self, products: torch.Tensor, bootstrap: Bootstrap) -> EstimateArray:
+    def _estimates(self, products: torch.Tensor) -> EstimateArray:
         value = np.full(self._d_sae, np.nan)
         low, high = value.copy(), value.copy()
         seen = (products[0].sum(1) > 0).nonzero()[:, 0]
 
         def judge(part: slice) -> None:
             sums = held_out_sums(_matrices(products[:, seen, part].cpu().numpy()))
-            estimate = document_bootstrap(sums, r2, bootstrap)
+            estimate = document_interval(sums, r2, sums.n[:, None], UNEXPLAINED)
             enough = (sums.n > 0).sum(0) >= CEILING_DOCUMENTS
             value[part], low[part], high[part] = (
                 np.where(enough, limit[0], np.nan) for limit in (estimate.value, estimate.low, estimate.high)

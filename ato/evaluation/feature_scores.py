@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ato.evaluation.feature_sums import FeatureSums
-from ato.numerics.bootstrap import EstimateArray
+from ato.numerics.intervals import EstimateArray
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class FeatureScores:
     """Ratio of the mean absolute deviations, over a sample of the tokens."""
     mean_relative_error: np.ndarray
     mean_squared_log_ratio: np.ndarray
+    q_transported: np.ndarray
+    """See ``ato.evaluation.feature_q_values``."""
+    q_synthesised: np.ndarray
     verdict: np.ndarray
     """One of ``ato.evaluation.verdicts``."""
 
@@ -57,7 +60,7 @@ class R2Sums:
 
 
 def r2(sums: R2Sums) -> np.ndarray:
-    """r2 [resamples, operators, features] from sums [resamples, ...]."""
+    """r2 [b, operators, features] from sums [b, ...]."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return 1 - sums.sse / _scatter(sums.n, sums.a, sums.aa)[:, None]
 

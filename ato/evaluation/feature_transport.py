@@ -11,13 +11,16 @@ import torch
 from ato.errors import MismatchError
 from ato.evaluation.active_ceilings import ActiveCeilings, Predictions
 from ato.evaluation.active_projections import ActiveProjections, Projections
+from ato.evaluation.feature_averages import FeatureAverages, FeatureAveraging, feature_averages
+from ato.evaluation.feature_q_values import judged_only, q_values
 from ato.evaluation.feature_scores import FeatureScores, R2Sums, point_scores, r2
 from ato.evaluation.feature_sums import FeatureSums, sums_of_tokens
 from ato.evaluation.verdicts import verdicts
 from ato.features.document_sets import DocumentsOfFeatures
 from ato.features.token_samples import Candidates, TokenSample
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, EstimateArray, document_bootstrap
+from ato.numerics.intervals import Jackknife, jackknife
 from ato.numerics.parallel import one_openmp_thread, run_tasks
+from ato.numerics.scales import UNEXPLAINED
 from ato.operators.operator import TransportOperator
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.position_policies import Layer
@@ -36,11 +39,11 @@ class FeatureTransport:
     """Accumulates scores of several operators on the features of one SAE at their common target layer.
 
     With u the unit decoder row of a feature, a = y.u and a_hat = y_hat.u, over the active tokens of the feature:
-    r2 = 1 - sum (a - a_hat)^2 / sum (a - mean a)^2 with its interval from resampling documents, skill against the
+    r2 = 1 - sum (a - a_hat)^2 / sum (a - mean a)^2 with its interval by document, skill against the
     identity (y_hat = x) and the further metrics of the table ``feature_transport``.
 
     Everything is kept as float64 sums: memory is (3 + operators) x documents (256 at most: beyond that, groups of
-    documents with equal numbers modulo 256 are resampled together) x features, whatever the number of tokens.
+    documents with equal numbers modulo 256 are left out together) x features, whatever the number of tokens.
     Projections are taken of the residuals minus ``b_dec``, which is near their mean: what is left is small, so
     float32 products lose nothing and sums of squares do not cancel.
 
@@ -151,7 +154,6 @@ class FeatureTransport:
 
     def result(
         self,
-        bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
         *,
         min_active: int = 30,
         transported_above: float = 0.7,
@@ -159,9 +161,9 @@ class FeatureTransport:
     ) -> dict[str, FeatureScores]:
         """Name of each operator -> its scores.
 
-        A feature with fewer than ``min_active`` active tokens has no score, one active in a single document no
-        interval. Such features are ``undetermined``. Scores over all tokens come from moments, see
-        ``ato.evaluation.feature_moments``.
+        A feature with fewer than ``min_active`` active tokens has no score, one active in fewer than
+        ``ato.numerics.intervals.MIN_DOCUMENTS`` documents no interval. Such features are ``undetermined``.
+        Scores over all tokens come from moments, see ``ato.evaluation.feature_moments``.
 
         Raises:
             SettingsError: verdict thresholds out of order.
@@ -171,13 +173,15 @@ class FeatureTransport:
         n_documents = self._documents.counts()
         n_active = sums.by_group.n.astype(np.int64)
         judged = n_active >= max(min_active, 2)
-        low, high = self._limits(bootstrap)
-        ceilings = self._ceilings.result(bootstrap)
+        ceilings = self._ceilings.result()
+        by_operator = self._jackknives()
         results = {}
         for row, (name, source) in enumerate(self._sources.items()):
             scores = point_scores(sums, row, self._projections.sources.index(source), shift, deviations)
             known = {score: np.where(judged & np.isfinite(x), x, np.nan) for score, x in scores.items()}
-            estimate = EstimateArray(known.pop("r2"), low[row], high[row]).bounded_where(judged & (n_documents >= 2))
+            del known["r2"]
+            of_r2 = judged_only(by_operator[row], scores["r2"], judged)
+            estimate = of_r2.interval()
             limits = {"transported_above": transported_above, "synthesised_below": synthesised_below}
             results[name] = FeatureScores(
                 feature_id=np.arange(self._sae.d_sae, dtype=np.int32),
@@ -187,24 +191,58 @@ class FeatureTransport:
                 r2=estimate,
                 ceiling=_where(judged, ceilings[name]),
                 **known,
+                **q_values(of_r2, **limits),
                 verdict=verdicts(estimate, **limits),
             )
         return results
 
-    def _limits(self, bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper limit of r2, [operators, d_sae] each; chunks of features see the same resamples."""
-        low = np.full((len(self._sources), self._sae.d_sae), np.nan)
-        high, groups = low.copy(), self._sums.by_group
-        seen = (groups.n.sum(1) > 0).nonzero()[:, 0]
+    def averages(
+        self,
+        chosen: Mapping[str, np.ndarray],
+        *,
+        min_active: int = 30,
+        transported_above: float = 0.7,
+        synthesised_below: float = 0.3,
+    ) -> dict[str, FeatureAverages]:
+        """Averages over the scored features among each choice [d_sae] bool, operators in the order of the constructor."""
+        scored = self._sums.by_group.n.sum(0).cpu().numpy() >= max(min_active, 2)
+        seen = self._seen()
+        limits = {"transported_above": transported_above, "synthesised_below": synthesised_below}
+        of = {
+            name: FeatureAveraging(mask & scored, len(seen), len(self._sources), **limits)
+            for name, mask in chosen.items()
+        }
+        parts = (self._part_of(start) for start in range(0, self._sae.d_sae, _CHUNK_FEATURES))
+        return feature_averages(((part, self._r2_sums(part, seen)) for part in parts), of)
+
+    def _seen(self) -> torch.Tensor:
+        """Groups with an active token, ascending."""
+        return (self._sums.by_group.n.sum(1) > 0).nonzero()[:, 0]
+
+    @staticmethod
+    def _part_of(start: int) -> slice:
+        return slice(start, start + _CHUNK_FEATURES)
+
+    def _r2_sums(self, part: slice, seen: torch.Tensor) -> R2Sums:
+        """Of some features, [groups, features]."""
+        groups = self._sums.by_group
+        n, a, aa, sse = (x[..., seen, part].cpu().numpy() for x in (groups.n, groups.a, groups.aa, groups.sse))
+        return R2Sums(n, a, aa, sse.swapaxes(0, 1))
+
+    def _jackknives(self) -> list[Jackknife]:
+        """Of r2 [d_sae] under each operator, without one group of documents at a time."""
+        seen, shape = self._seen(), (len(self._sources), self._sae.d_sae)
+        value, centre, error, freedom = (np.full(shape, np.nan) for _ in range(4))
 
         def judge(part: slice) -> None:
-            n, a, aa, sse = (x[..., seen, part].cpu().numpy() for x in (groups.n, groups.a, groups.aa, groups.sse))
-            found = document_bootstrap(R2Sums(n, a, aa, sse.swapaxes(0, 1)), r2, bootstrap)
-            low[:, part], high[:, part] = found.low, found.high
+            sums = self._r2_sums(part, seen)
+            found = jackknife(sums, r2, sums.n[:, None], UNEXPLAINED)
+            value[:, part], centre[:, part] = found.value, found.centre
+            error[:, part], freedom[:, part] = found.error, found.freedom
 
         starts = range(0, self._sae.d_sae, _CHUNK_FEATURES)
-        run_tasks([partial(judge, slice(start, start + _CHUNK_FEATURES)) for start in starts])
-        return low, high
+        run_tasks([partial(judge, self._part_of(start)) for start in starts])
+        return [Jackknife(*arrays, UNEXPLAINED) for arrays in zip(value, centre, error, freedom, strict=True)]
 
 
 @dataclass(frozen=True)

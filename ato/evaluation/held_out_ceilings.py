@@ -13,8 +13,8 @@ import torch
 
 from ato.errors import DataError, MismatchError
 from ato.evaluation.ceilings import CanonicalModes, SubspaceSizes, checked_rank, correlation, subspace_sizes
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap, number_or_none
 from ato.numerics.document_sums import DocumentSums, Segments
+from ato.numerics.intervals import Estimate, EstimateArray, document_interval, number_or_none
 from ato.numerics.sums import total
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.pairing import pair_rows
@@ -67,23 +67,6 @@ class _VariateSums:
     vv: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Statistics:
-    """Sums per document that scores are made from: squares and products are about the means over all documents."""
-
-    n: np.ndarray
-    uu: np.ndarray
-    vv: np.ndarray
-    """[documents, m], of the v that have a partner."""
-    uv: np.ndarray
-    sst: np.ndarray
-    """[documents] squares of all v."""
-    sse: np.ndarray
-    """[documents] squared errors of the operator of rank 0."""
-    explained: np.ndarray
-    """[documents, m] what each mode takes off them."""
-
-
 class ModeScores:
     """Accumulates, per document, the sums of canonical variates on held-out tokens.
 
@@ -130,77 +113,73 @@ class ModeScores:
     @property
     def n(self) -> int:
         """Tokens seen."""
-        return int(self._statistics().n.sum())
+        return int(self._by_document().n.sum())
 
     @property
     def rho_held_out(self) -> np.ndarray:
         """[m] correlations of the train directions on the tokens seen, about their own means; NaN if not measurable."""
-        rho: np.ndarray = _correlations(total(self._statistics()))[0]
+        rho: np.ndarray = _correlations(total(self._by_document()))[0]
         return rho
 
     def ceiling_held_out(self, rank: int) -> float:
         """(1/d_kept) sum_{i<=rank} rho_held_out_i^2."""
-        return float(self._curves(total(self._statistics()), [rank])[0, 0, 0])
+        return float(self._curves(total(self._by_document()), [rank])[0, 0, 0])
 
     def r2_rrr(self, rank: int) -> float | None:
         """Whitened R2 of the whitened reduced-rank operator (least squares in the kept directions), over all d_kept."""
-        return number_or_none(self._curves(total(self._statistics()), [rank])[0, 0, 1])
+        return number_or_none(self._curves(total(self._by_document()), [rank])[0, 0, 1])
 
     def efficiency(self, rank: int) -> float | None:
         """r2_rrr / ceiling_held_out; None where that ceiling is 0."""
-        return number_or_none(self._curves(total(self._statistics()), [rank])[0, 0, 2])
+        return number_or_none(self._curves(total(self._by_document()), [rank])[0, 0, 2])
 
-    def result(self, ranks: Sequence[int], bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> ModeResult:
+    def result(self, ranks: Sequence[int]) -> ModeResult:
         """Scores of all given ranks with their intervals.
+
+        Squared correlations are too large from few documents, and squares about their own mean too small: both biases are
+        the same for every mode, and intervals are corrected for them, see ``ato.numerics.intervals``.
 
         Raises:
             DataError: no token was seen.
             InputError: a rank below 1.
         """
-        statistics = self._statistics()
-        curves = document_bootstrap(statistics, lambda sums: self._curves(sums, ranks), bootstrap)  # [ranks, 3]
-        curves = curves.bounded_where(np.isfinite(curves.value))
+        sums = self._by_document()
+        curves = document_interval(sums, lambda some: self._curves(some, ranks), sums.n, corrected=True)  # [ranks, 3]
+        curves = _possible(curves.bounded_where(np.isfinite(curves.value)))
         scores = [
             RankScore(rank, self.modes.ceiling(rank), curves[i, 0], curves[i, 1], curves[i, 2])
             for i, rank in enumerate(ranks)
         ]
         rho = self.rho_held_out
-        every_r2 = self._curves(total(statistics), range(1, len(rho) + 1))[0, :, 1]
+        every_r2 = self._curves(total(sums), range(1, len(rho) + 1))[0, :, 1]
         return ModeResult(self.n, len(self._sums), rho, subspace_sizes(rho), _saturation(every_r2), tuple(scores))
 
-    def _statistics(self) -> _Statistics:
-        """What scores are made from, over the tokens seen.
-
-        The means are not resampled: their error is of second order in every score, while means of resamples would
-        shift the scores of many modes together.
-        """
+    def _by_document(self) -> _VariateSums:
         if not len(self._sums):
             raise DataError("no held-out tokens", cure="choose a split that is not empty")
-        sums, rho = self._sums.sums(), self.modes.rho_in_sample
-        n, u, v = sums.n[:, None], sums.u, sums.v
-        u_mean, v_mean = u.sum(0) / n.sum(), v.sum(0) / n.sum()
-        vv = sums.vv - 2 * v * v_mean + n * v_mean**2
-        v, v_mean = v[:, : len(rho)], v_mean[: len(rho)]
-        return _Statistics(
-            n=sums.n,
-            uu=sums.uu - 2 * u * u_mean + n * u_mean**2,
-            vv=vv[:, : len(rho)],
-            uv=sums.uv - u * v_mean - v * u_mean + n * u_mean * v_mean,
-            sst=vv.sum(1),
-            sse=sums.vv.sum(1),
-            explained=2 * rho * sums.uv - rho**2 * sums.uu,
-        )
+        return self._sums.sums()
 
-    def _curves(self, sums: _Statistics, ranks: Sequence[int]) -> np.ndarray:
-        """Held-out ceiling, whitened R2 and efficiency from statistics [b, ...]: [b, ranks, 3]."""
+    def _curves(self, sums: _VariateSums, ranks: Sequence[int]) -> np.ndarray:
+        """Held-out ceiling, whitened R2 and efficiency from sums [b, ...]: [b, ranks, 3]."""
+        rho, n = self.modes.rho_in_sample, sums.n
         gains = np.nan_to_num(_correlations(sums)) ** 2
         modes = np.array([min(checked_rank(rank), gains.shape[1]) for rank in ranks], dtype=int)
         ceiling = _cumulative(gains)[:, modes] / self.modes.d_kept
-        sse = sums.sse[:, None] - _cumulative(sums.explained)[:, modes]
-        sst = np.where(sums.sst > 1e-10 * sums.n, sums.sst, np.nan)
+        explained = 2 * rho * sums.uv - rho**2 * sums.uu  # what each mode takes off the errors of rank 0
+        sse = sums.vv.sum(1)[:, None] - _cumulative(explained)[:, modes]
+        about_mean = (sums.vv - sums.v**2 / n[:, None]).sum(1)
+        sst = np.where(about_mean > 1e-10 * n, about_mean, np.nan)
         r2 = 1 - np.maximum(sse, 0) / sst[:, None]  # rounding may leave an exact fit below 0
         efficiency = np.divide(r2, ceiling, out=np.full_like(r2, np.nan), where=ceiling > 0)
         return np.stack([ceiling, r2, efficiency], axis=-1)
+
+
+def _possible(curves: EstimateArray) -> EstimateArray:
+    """The same with limits that the scores [ranks, 3] can reach: a ceiling from 0 to 1, an R2 up to 1."""
+    low, high = curves.low.copy(), curves.high.copy()
+    low[:, 0] = np.maximum(low[:, 0], 0)
+    high[:, :2] = np.minimum(high[:, :2], 1)
+    return EstimateArray(curves.value, np.minimum(low, curves.value), np.maximum(high, curves.value))
 
 
 def _saturation(r2: np.ndarray) -> int | None:
@@ -214,10 +193,11 @@ def _variates(rows: torch.Tensor, mean: np.ndarray, directions: np.ndarray) -> t
     return (rows - mean_) @ directions_
 
 
-def _correlations(sums: _Statistics) -> np.ndarray:
-    """Correlations [b, m] of partners from statistics [b, ...]."""
-    n = sums.n[:, None]
-    return correlation(sums.uv / n, sums.uu / n, sums.vv / n)
+def _correlations(sums: _VariateSums) -> np.ndarray:
+    """Correlations [b, m] of partners from sums [b, ...], about their means."""
+    n, m = sums.n[:, None], sums.uv.shape[1]
+    u, v = sums.u / n, sums.v[:, :m] / n
+    return correlation(sums.uv / n - u * v, sums.uu / n - u**2, sums.vv[:, :m] / n - v**2)
 
 
 def _cumulative(values: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ato.evaluation.ceilings import CanonicalModes, SubspaceSizes, checked_rank, subspace_sizes
 from ato.moments.whitening import Whitening, groups_of
-from ato.numerics.bootstrap import number_or_none
+from ato.numerics.intervals import number_or_none
 from ato.operators.operator import AffineMap
 from ato.residuals.position_policies import Layer
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ato.numerics.bootstrap import Estimate
+from ato.numerics.intervals import Estimate
 
 SCORES = ("r2", "r2_weighted", "r2_whitened", "r2_update", "skill")
 """The estimates of a ``ResidualScore``, in the order of ``five_scores``."""

@@ -8,7 +8,7 @@ import numpy as np
 from ato.evaluation.residual_formulas import SCORES, ResidualScore, TargetSquares, five_scores, varying
 from ato.moments.pair import PairMoments
 from ato.moments.whitening import RESOLUTION, Whitening, groups_of
-from ato.numerics.bootstrap import Estimate, number_or_none
+from ato.numerics.intervals import Estimate, number_or_none
 from ato.numerics.memo import Memo
 from ato.numerics.sums import map_arrays
 from ato.operators.operator import AffineMap

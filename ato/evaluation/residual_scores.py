@@ -1,4 +1,4 @@
-"""Scores of transport operators in residual space, on held-out tokens, with document-bootstrap intervals.
+"""Scores of transport operators in residual space, on held-out tokens, with intervals by document.
 
 One accumulator serves all operators of one layer pair: what depends on the target alone (its sums of squares, its
 whitened norm, its difference to the source) is computed once, and each operator adds two matrix products.
@@ -17,11 +17,12 @@ from ato.errors import DataError, InputError, MismatchError
 from ato.evaluation.error_sums import ErrorSums, Target, TargetSums, error_sums, target_sums
 from ato.evaluation.residual_formulas import SCORES, ResidualScore, TargetSquares, five_scores, varying
 from ato.moments.whitening import RESOLUTION, Whitening, groups_of
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
+from ato.numerics.intervals import Estimate, document_interval
 from ato.numerics.matmul import matmul
 from ato.numerics.parallel import run_tasks
-from ato.numerics.sums import arrays_of, map_arrays, total
+from ato.numerics.scales import UNEXPLAINED
+from ato.numerics.sums import arrays_of, total
 from ato.operators.operator import AffineMap
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.pairing import pair_rows
@@ -62,15 +63,6 @@ class _PairSums:
     target: TargetSums
     errors: tuple[ErrorSums, ...]
     """Of each operator."""
-
-
-@dataclass(frozen=True)
-class _Statistics:
-    """Sums per document that scores are made from."""
-
-    n: np.ndarray
-    squares: TargetSquares
-    errors: tuple[ErrorSums, ...]
 
 
 class PairScores:
@@ -177,17 +169,20 @@ class PairScores:
         """What two accumulators must share to be merged."""
         return [self.operators, *((array.shape, array.tobytes()) for array in arrays_of(self._constants))]
 
-    def result(self, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> dict[str, ResidualScore]:
-        """Name -> scores with intervals; all operators see the same resamples.
+    def result(self) -> dict[str, ResidualScore]:
+        """Name -> scores with intervals.
+
+        The means that squares are taken about are those of the tokens left in. They lie nearer to few documents than the
+        true ones, which biases every dimension alike: intervals are corrected for it, see ``ato.numerics.intervals``.
 
         Raises:
             DataError: no token was seen.
         """
-        statistics = self._statistics()
-        estimates = document_bootstrap(statistics, self._scores, bootstrap)  # [operators, 5]
+        sums = self._by_document()
+        estimates = document_interval(sums, self._scores, sums.target.n, UNEXPLAINED, corrected=True)  # [operators, 5]
         estimates = estimates.bounded_where(np.isfinite(estimates.value))
-        n, results = statistics.n.sum(), {}
-        for i, (name, errors) in enumerate(zip(self.operators, total(statistics.errors), strict=True)):
+        n, results = sums.target.n.sum(), {}
+        for i, (name, errors) in enumerate(zip(self.operators, total(sums.errors), strict=True)):
             results[name] = ResidualScore(
                 n=int(n),
                 n_documents=len(self._sums),
@@ -197,10 +192,8 @@ class PairScores:
             )
         return results
 
-    def difference(
-        self, first: str, second: str, score: str = "r2_weighted", bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
-    ) -> Estimate:
-        """Score of one operator minus that of another: both see the same resamples.
+    def difference(self, first: str, second: str, score: str = "r2_weighted") -> Estimate:
+        """Score of one operator minus that of another, each document left out of both.
 
         Args:
             first, second: names of operators.
@@ -212,39 +205,32 @@ class PairScores:
         column = SCORES.index(score)
         i, j = self.operators.index(first), self.operators.index(second)
 
-        def differences(statistics: _Statistics) -> np.ndarray:
-            scores = self._scores(statistics)[:, :, column]
+        def differences(sums: _PairSums) -> np.ndarray:
+            scores = self._scores(sums)[:, :, column]
             difference: np.ndarray = scores[:, i] - scores[:, j]
             return difference
 
-        return document_bootstrap(self._statistics(), differences, bootstrap).item()
+        sums = self._by_document()
+        return document_interval(sums, differences, sums.target.n, corrected=True).item()
 
-    def _statistics(self) -> _Statistics:
-        """Sums per document that add up: squares about the means over all documents, NaN for what does not vary.
-
-        The means are not resampled: their error is of second order in every score, while means of resamples would
-        shift the scores of all dimensions together.
-        """
+    def _by_document(self) -> _PairSums:
         if not len(self._sums):
             raise DataError("no tokens were scored", cure="choose a split that is not empty")
-        sums, whitening = self._sums.sums(), self._constants.whitening
+        return self._sums.sums()
+
+    def _scores(self, sums: _PairSums) -> np.ndarray:
+        """The five scores of every operator from sums [b, ...]: [b, operators, 5]; NaN for what does not vary."""
         n, y, update = sums.target.n, sums.target.y, sums.target.update
-        rounding = n.sum() * (RESOLUTION * np.abs(self._constants.y_mean)) ** 2
-        center = (y.sum(0) / n.sum()) @ whitening
-        white = sums.target.white - 2 * y @ (whitening @ center) + n * (center @ center)
-        white_varies = self._whitened and white.sum() > 1e-6 * sums.target.white.sum()
+        rounding = n[:, None] * (RESOLUTION * np.abs(self._constants.y_mean)) ** 2
+        white = sums.target.white - np.square(y @ self._constants.whitening).sum(1) / n
+        white_varies = self._whitened & (white > 1e-6 * sums.target.white)
         squares = TargetSquares(
             y=_about_mean(n, y, sums.target.yy, rounding),
             white=white * _one_or_nan(white_varies),
             update=np.full((len(n), 1), np.nan) if update is None else _about_mean(n, update.u, update.uu, rounding),
-            identity=np.full(len(n), np.nan) if update is None else update.identity,
+            identity=np.full(len(n), np.nan) if update is None else varying(update.identity, 0),
         )
-        return _Statistics(n, squares, sums.errors)
-
-    def _scores(self, statistics: _Statistics) -> np.ndarray:
-        """The five scores of every operator from statistics [b, ...]: [b, operators, 5]."""
-        squares = map_arrays(partial(varying, rounding=0), statistics.squares)
-        scores = [five_scores(errors.squares, errors.of_rows[:, 0], squares) for errors in statistics.errors]
+        scores = [five_scores(errors.squares, errors.of_rows[:, 0], squares) for errors in sums.errors]
         return np.stack(scores, axis=1)
 
 
@@ -278,10 +264,9 @@ def _as_tensors(
 
 
 def _about_mean(n: np.ndarray, sums: np.ndarray, squares: np.ndarray, rounding: np.ndarray) -> np.ndarray:
-    """Squares about the mean of all documents [D, d], from n [D], sums and squares; NaN where only rounding is left."""
-    mean = sums.sum(0) / n.sum()
-    about = squares - 2 * sums * mean + n[:, None] * mean**2
-    known: np.ndarray = about * _one_or_nan(about.sum(0) > np.maximum(1e-6 * squares.sum(0), rounding))
+    """Squares about the mean [b, d], from n [b], sums and squares [b, d]; NaN where only rounding is left."""
+    about = squares - sums**2 / n[:, None]
+    known: np.ndarray = about * _one_or_nan(about > np.maximum(1e-6 * squares, rounding))
     return known
 
 

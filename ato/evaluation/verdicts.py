@@ -3,7 +3,7 @@
 import numpy as np
 
 from ato.errors import SettingsError
-from ato.numerics.bootstrap import EstimateArray
+from ato.numerics.intervals import EstimateArray
 
 TRANSPORTED, SYNTHESISED, UNDETERMINED = "transported", "synthesised", "undetermined"
 

@@ -1,1 +1,1 @@
-"""Numerical tools that know nothing of language models: devices, threads, products, the bootstrap."""
+"""Numerical tools that know nothing of language models: devices, threads, products, intervals."""

@@ -84,7 +84,7 @@ class DocumentSums(Generic[Sums]):
         return grown
 
     def sums(self) -> Sums:
-        """The sums [documents, ...], ordered by document number, so that the order of blocks changes no resample.
+        """The sums [documents, ...], ordered by document number, so that the order of blocks changes nothing.
 
         Raises:
             DataError: no document was added.

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from ato.errors import MismatchError
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
+from ato.numerics.intervals import Estimate, document_interval
+from ato.numerics.scales import RATIO
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
@@ -46,7 +47,7 @@ class _VarianceSums:
 class SAEQuality:
     """Accumulates the reconstruction quality of one SAE.
 
-    Sums are kept per document, since the variance of a resample of documents is about that resample's own mean.
+    Sums are kept per document, since the variance without a document is about the mean of the others.
 
     Args:
         sae: the SAE.
@@ -92,8 +93,8 @@ class SAEQuality:
         total._fired = self._fired | other._fired
         return total
 
-    def result(self, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Reconstruction:
-        """The quality over all tokens seen, with the interval from resampling documents."""
+    def result(self) -> Reconstruction:
+        """The quality over all tokens seen, with the interval by document."""
         if not len(self._sums):
             return Reconstruction(0, 0, Estimate(None), l0=float("nan"), dead_share=1.0)
         sums = self._sums.sums()
@@ -101,7 +102,7 @@ class SAEQuality:
         return Reconstruction(
             n_tokens=n,
             n_documents=len(self._documents),
-            fvu=document_bootstrap(sums, _fvu, bootstrap).item(),
+            fvu=document_interval(sums, _fvu, sums.n, RATIO).item(),
             l0=self._n_active / n,
             dead_share=float(1 - self._fired.mean()),
         )

@@ -10,8 +10,8 @@ import torch
 
 from ato.models.forward import Edit
 from ato.models.language_model import LanguageModel, pad
-from ato.numerics.bootstrap import DEFAULT_BOOTSTRAP, Bootstrap, Estimate, document_bootstrap
 from ato.numerics.document_sums import DocumentSums, Segments
+from ato.numerics.intervals import Estimate, document_interval
 from ato.numerics.sums import map_arrays
 from ato.saes.autoencoder import SparseAutoencoder
 
@@ -149,12 +149,14 @@ def _edited_tokens(editable: torch.Tensor, limit: float | None, x: torch.Tensor)
 class _SpliceSums:
     """Losses of one SAE, summed per document."""
 
+    n: np.ndarray
+    """Predicted tokens."""
     clean: np.ndarray
     spliced: np.ndarray
     zero: np.ndarray
 
 
-def ce_recovered(losses: SpliceLosses, name: str, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> CERecovered:
+def ce_recovered(losses: SpliceLosses, name: str) -> CERecovered:
     """What one SAE recovers, CE being the mean over predicted tokens.
 
     Where zeroing the residual does not raise the loss there is nothing to recover.
@@ -162,15 +164,18 @@ def ce_recovered(losses: SpliceLosses, name: str, bootstrap: Bootstrap = DEFAULT
     Args:
         name: the SAE, as it was named to ``splice_losses``.
     """
-    own = _SpliceSums(losses.clean, losses.spliced[name], losses.zero[losses.layer[name]])
+    own = _SpliceSums(
+        losses.n_predicted.astype(np.float64), losses.clean, losses.spliced[name], losses.zero[losses.layer[name]]
+    )
     segments, sums = Segments.of(losses.document), DocumentSums[_SpliceSums]()
     sums.add(
         segments.documents,
         map_arrays(lambda of_sequences: segments.sums(segments.arrange(torch.from_numpy(of_sequences))), own),
     )
     n = losses.n_predicted.sum()
+    by_document = sums.sums()
     return CERecovered(
-        ce_recovered=document_bootstrap(sums.sums(), _recovered, bootstrap).item(),
+        ce_recovered=document_interval(by_document, _recovered, by_document.n).item(),
         ce_clean=float(own.clean.sum() / n),
         ce_spliced=float(own.spliced.sum() / n),
         ce_zero=float(own.zero.sum() / n),

@@ -46,8 +46,8 @@ ADAM_BYTES = 40
 """Bytes that a step of Adam reads and writes per weight: the weight, its gradient twice, two moments."""
 PASSED = 8
 """Bytes moved when a float32 number is read and written once."""
-RESAMPLED = 32
-"""Bytes moved per bootstrap resample of a score: two float64 sums, their quotient, and sorting it."""
+LEFT_OUT = 256 * 48
+"""Bytes moved for the interval of a score: sums without each of 256 groups of documents, their quotient, its square."""
 REGISTER_SECONDS = 0.06
 """Time to register an operator: a few dozen rows in MLflow's database."""
 SPECTRUM = 5 * SOLVE_FLOPS
@@ -225,7 +225,7 @@ def evaluate_work(settings: Settings, shape: ModelShape) -> StageWork:
         host_product=tokens * (n * (4 + 2 * shares) * d * d + sum(2 * d * width for width in widths.values()))
         + features * 8 * d * d,
         solve=cube * d**3,
-        moved=gathered + features * settings.evaluate.n_bootstrap * RESAMPLED,
+        moved=gathered + features * LEFT_OUT,
         memory_bytes=moments_bytes(settings, d) + 8 * features * 8,
         disk_bytes=features * SCORE_BYTES + n * 8 * 5 * d,
     )

@@ -67,10 +67,9 @@ TERMS = (
     ),
     Term(
         "document, interval by document",
-        "Tokens of one document resemble each other, so a 95 % interval comes from resampling whole documents. Few "
-        "documents say little: look at their number beside the interval.",
+        "Tokens of one document resemble each other, so a 95 % interval comes from leaving out one document at a time. "
+        "Few documents say little: with fewer than five there is no interval.",
         ("feature_transport.n_documents", "operators.n_test_documents"),
-        ("evaluate.n_bootstrap",),
     ),
     Term(
         "efficiency",

@@ -66,7 +66,7 @@ def causal_stages(
     """A stage for the whole residuals of each pair, and one for each SAE that the pair ends at."""
     saes = sae_rows(study.warehouse, sae_keys)
     pairs = _pairs(study, saes, operators, settings)
-    common = settings.model_dump(include={"method", "n_sequences"}) | study.bootstrap_settings
+    common = settings.model_dump(include={"method", "n_sequences"})
     own = common | settings.model_dump(include={"positions", "interventions", "seed"})
 
     def stage(pair: PairStage, slug: str, own: dict[str, Any], *inputs: str) -> Stage:

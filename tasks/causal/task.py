@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ato.causal.interventions import FeatureEdits, PositionSet, ResidualEdits
-from ato.numerics.bootstrap import number_or_none
+from ato.numerics.intervals import number_or_none
 from ato.operators import TransportOperator
 from tasks.causal.stages import CausalStage, causal_stages, check_causal
 from tasks.engine.columns import estimate_columns
@@ -108,7 +108,7 @@ def _commit(
     from ato.causal.differences import paired_differences
     from ato.causal.effects import causal_effects
 
-    effects = causal_effects(edits, losses.log_ppl, losses.document, study.bootstrap)
+    effects = causal_effects(edits, losses.log_ppl, losses.document)
     for of in plan:
         own = [edit for edit in edits if edit.source_layer in (None, of.pair.source_layer)]
         keys = {
@@ -124,7 +124,7 @@ def _commit(
                 [keys | operator | row for edit in own for row in _sequences(edit, edits[edit], losses)],
             )
             stage.write("causal_effects", [keys | _effect(edit, effects[edit]) for edit in own])
-            if differences := paired_differences(edits, of.pair.source_layer, losses.document, study.bootstrap):
+            if differences := paired_differences(edits, of.pair.source_layer, losses.document):
                 stage.write("causal_differences", [keys | _difference(*item) for item in differences.items()])
             stage.tokens_run = len(losses.log_ppl) * study.row.seq_len
     _announce(plan, effects)

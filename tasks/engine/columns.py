@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ato.numerics.bootstrap import Estimate, EstimateArray
+from ato.numerics.intervals import Estimate, EstimateArray
 
 
 def estimate_columns(**estimates: Estimate | EstimateArray) -> dict[str, Any]:

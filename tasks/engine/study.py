@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 from ato.errors import LayerError
-from ato.numerics.bootstrap import Bootstrap
 from ato.residuals.exclusion import ExclusionPolicy
 from tasks.engine.model_cache import check_same_model
 from tasks.engine.stage import Stage
@@ -17,7 +16,7 @@ from warehouse.storage.warehouse import Warehouse
 
 @dataclass(frozen=True)
 class Study:
-    """A complete collection, the model that made it, and how intervals are made.
+    """A complete collection and the model that made it.
 
     The warehouse and the collection's row are read when they are first asked for, and kept. They do not travel: a
     worker that is sent a study reads its own.
@@ -26,7 +25,6 @@ class Study:
     collection: str
     """Key of the collection."""
     model: ModelSettings
-    bootstrap: Bootstrap
 
     @cached_property
     def warehouse(self) -> Warehouse:
@@ -40,11 +38,6 @@ class Study:
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
-    def bootstrap_settings(self) -> dict[str, int]:
-        """The bootstrap under the names of the settings, for the key of a stage that makes intervals."""
-        return {"n_bootstrap": self.bootstrap.n_resamples, "bootstrap_seed": self.bootstrap.seed}
 
     @property
     def exclusion_policy(self) -> ExclusionPolicy:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ato.entities.contrasts import auroc_by_type
 from ato.entities.thresholds import brier, choose_threshold, decide, expected_calibration_error, fit_calibration
-from ato.numerics.bootstrap import number_or_none
+from ato.numerics.intervals import number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.entities.judged import ALL, Judged
 from tasks.entities.scored import FIRST, SECOND
@@ -39,7 +39,6 @@ def classifiers(judged: Judged) -> Iterator[Classifier]:
             groups.label[validation],
             groups.entity_type[validation],
             groups.n_types,
-            judged.bootstrap,
         ).mean.value
         for layer, probe in judged.probes.items()
     }
@@ -61,8 +60,8 @@ def classifier_rows(judged: Judged) -> Iterator[dict[str, Any]]:
         for number, kind in enumerate(judged.types):
             test = groups.members("test") & ((number == 0) | (groups.entity_type == number - 1))
             values, labels = one.values[test], groups.label[test]
-            aurocs = auroc_by_type(values, labels, groups.entity_type[test], groups.n_types, judged.bootstrap)
-            decisions = decide(values, labels, threshold, judged.bootstrap)
+            aurocs = auroc_by_type(values, labels, groups.entity_type[test], groups.n_types)
+            decisions = decide(values, labels, threshold)
             probabilities = calibration(values)
             yield {
                 "entity_type": kind if number else ALL,

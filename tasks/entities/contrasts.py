@@ -133,7 +133,7 @@ def _contrast(of: EntityStudy, name: str, template: str, position: str) -> Contr
     if of.settings.latents.match_tokens and groups.comparable:
         n_tokens = np.array([row["n_tokens"] for row in found], dtype=np.int64)
         matched = match_on_tokens(groups, n_tokens, of.settings.set.seed)
-        check = check_length(n_tokens, groups, matched.mask, of.study.bootstrap, of.settings.latents.max_length_auroc)
+        check = check_length(n_tokens, groups, matched.mask, of.settings.latents.max_length_auroc)
         before = "" if check.auroc_unmatched is None else f"; before, it had AUROC {check.auroc_unmatched:.2f} on test"
         left_out = " and ".join(f"{n:,} {kind}" for n, kind in zip(matched.n_left_out, groups.contrast))
         say("entities", f"{name} at {position} of {template}: {left_out} left out to match token counts{before}")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ato.entities.paired import control_p, mean_change
-from ato.numerics.bootstrap import Bootstrap, number_or_none
+from ato.numerics.intervals import number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.entities.asked import Asked
 from tasks.entities.changes import Condition
@@ -28,12 +28,12 @@ def effect_rows(of: EntityStudy, found: Sequence[Asked], kl: Mapping[Condition, 
         for label in ("known", "unknown"):
             own = np.array([other == label for other in one.labels])
             if own.any():
-                rows += _rows(of.study.bootstrap, label, own, (unedited, one, draws))
+                rows += _rows(label, own, (unedited, one, draws))
     for condition, values in kl.items():
         rows.append(
             _keys(condition)
             | {"label": TEXT, "outcome": "kl", "n_entities": len(values), "unedited": 0.0}
-            | estimate_columns(change=mean_change(values, of.study.bootstrap))
+            | estimate_columns(change=mean_change(values))
             | _controls(None, [])
         )
     return rows
@@ -50,14 +50,12 @@ def _keys(condition: Condition) -> dict[str, Any]:
     return {name: columns[name] for name in ("intervention", "direction", "position", "strength")}
 
 
-def _rows(
-    bootstrap: Bootstrap, label: str, own: np.ndarray, asked: tuple[Asked, Asked, Sequence[Asked]]
-) -> Iterator[dict[str, Any]]:
+def _rows(label: str, own: np.ndarray, asked: tuple[Asked, Asked, Sequence[Asked]]) -> Iterator[dict[str, Any]]:
     unedited, edited, draws = asked
     for outcome, values in _outcomes().items():
         before, after = values(unedited)[own], values(edited)[own]
         both = np.isfinite(before) & np.isfinite(after)
-        change = mean_change((after - before)[both], bootstrap)
+        change = mean_change((after - before)[both])
         others = [_mean(values(draw)[own] - before) for draw in draws]
         yield (
             _keys(edited.condition)

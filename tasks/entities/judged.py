@@ -6,8 +6,8 @@ import numpy as np
 
 from ato.entities.baselines import ProbeScores, linear_probe, oriented_auroc, score_baseline
 from ato.entities.contrasts import TypeAurocs, auroc_difference, chosen_on_other_types, cross_type_aurocs
-from ato.entities.nulls import benjamini_hochberg
-from ato.numerics.bootstrap import Estimate
+from ato.numerics.false_discovery import benjamini_hochberg
+from ato.numerics.intervals import Estimate
 from tasks.entities.scored import FIRST, SECOND, Ranked, ScoredContrast, gather
 
 ALL = "all"
@@ -19,22 +19,16 @@ class Judged:
 
     def __init__(self, scored: ScoredContrast):
         self.scored, self.contrast, self.groups = scored, scored.contrast, scored.contrast.groups
-        self.bootstrap = scored.contrast.of.study.bootstrap
-        self.baselines = [
-            score_baseline(name, values, self.groups, self.bootstrap) for name, values in self.contrast.numbers.items()
-        ]
+        self.baselines = [score_baseline(name, values, self.groups) for name, values in self.contrast.numbers.items()]
         self.probes: dict[int, ProbeScores] = {
             layer: linear_probe(self.contrast.residuals(layer).numpy(), self.groups, self.contrast.of.settings.set.seed)
             for layer in sorted({one.row.layer for one in scored.saes})
         }
         self.probe_aurocs = {
-            layer: oriented_auroc(probe.scores, self.groups, "test", 1, self.bootstrap)
-            for layer, probe in self.probes.items()
+            layer: oriented_auroc(probe.scores, self.groups, "test", 1) for layer, probe in self.probes.items()
         }
-        self.aurocs = [oriented_auroc(one.signed, self.groups, "test", 1, self.bootstrap) for one in scored.ranked]
-        self.separations = [
-            oriented_auroc(np.sign(one.activations), self.groups, "test", 1, self.bootstrap) for one in scored.ranked
-        ]
+        self.aurocs = [oriented_auroc(one.signed, self.groups, "test", 1) for one in scored.ranked]
+        self.separations = [oriented_auroc(np.sign(one.activations), self.groups, "test", 1) for one in scored.ranked]
 
     @cached_property
     def cross_type(self) -> dict[int, TypeAurocs]:
@@ -52,7 +46,7 @@ class Judged:
             start += one.sae.d_sae
         test = groups.members("test")
         labels, types = groups.label[test], groups.entity_type[test]
-        return cross_type_aurocs(activations[test], choice, labels, types, self.bootstrap)
+        return cross_type_aurocs(activations[test], choice, labels, types)
 
     def q(self, number: int) -> dict[str, np.ndarray]:
         """SAE -> q [d_sae] of a type counted from 1, or of all (0), corrected over the latents of all SAEs."""
@@ -98,7 +92,7 @@ class Judged:
         if best is None:
             return None
         labels, types = self.groups.label[test], self.groups.entity_type[test]
-        difference = auroc_difference(one.signed[test], best[1][test], labels, types, self.bootstrap)
+        difference = auroc_difference(one.signed[test], best[1][test], labels, types)
         return None if difference.low is None else difference.low > 0
 
 

@@ -133,7 +133,7 @@ class EntityStudy:
     def latents(self) -> Stage:
         """Features that tell known from unknown entities, and right from wrong answers."""
         own = self.settings.latents.model_dump(exclude={"layers", "templates", "positions"})
-        own |= self.study.bootstrap_settings | {"seed": self.settings.set.seed}
+        own |= {"seed": self.settings.set.seed}
         operators = sorted(pair.operator_key(self.settings.latents.method) for pair in self.carrying)
         inputs = [self.labels.key, self.reading, *sorted(self.sae_keys), *operators]
         return self.study.stage("entity_latents", "latents", settings=own, inputs=inputs)
@@ -151,7 +151,7 @@ class EntityStudy:
     @cached_property
     def interventions(self) -> Stage:
         """What the best features cause."""
-        own = self.settings.interventions.model_dump() | self.study.bootstrap_settings
+        own = self.settings.interventions.model_dump()
         own |= {"seed": self.settings.set.seed, "attention": self.study.model.attention, "place": self.place}
         return self.study.stage("entity_interventions", "interventions", settings=own, inputs=[self.latents.key])
 

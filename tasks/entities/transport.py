@@ -11,7 +11,7 @@ from tasks.entities.scored import ScoredContrast
 def transport_rows(scored: ScoredContrast) -> Iterator[dict[str, Any]]:
     """One row for each ranked latent and each operator into its layer, on test entities of both classes."""
     contrast, of = scored.contrast, scored.contrast.of
-    method, bootstrap = of.settings.latents.method, of.study.bootstrap
+    method = of.settings.latents.method
     test = contrast.groups.members("test")
     for sae in scored.saes:
         latents = sorted({one.latent for one in scored.ranked if one.scored is sae})
@@ -19,7 +19,7 @@ def transport_rows(scored: ScoredContrast) -> Iterator[dict[str, Any]]:
             if pair.target_layer != sae.row.layer:
                 continue
             residuals = EntityResiduals(*(contrast.residuals(layer)[test] for layer in pair.layers))
-            found = latent_transport(residuals, pair.load(method), sae.sae, latents, bootstrap)
+            found = latent_transport(residuals, pair.load(method), sae.sae, latents)
             for i, latent in enumerate(latents):
                 yield {
                     "sae": sae.row.sae,

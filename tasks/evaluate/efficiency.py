@@ -44,7 +44,7 @@ class RankEvaluation:
 
     def __init__(self, study: Study, pairs: Iterable[PairStage], operators: OperatorSettings, ranks: Sequence[int]):
         self._study, self._operators, self._ranks = study, operators, ranks
-        own = {"ranks": list(ranks), "permutation_null": operators.permutation_null, **study.bootstrap_settings}
+        own = {"ranks": list(ranks), "permutation_null": operators.permutation_null}
         self._stages = {
             pair.stage.key: (
                 pair,
@@ -84,7 +84,7 @@ class RankEvaluation:
 
     def _commit_pair(self, pair: PairStage, stage: Stage, known: _FromMoments) -> None:
         modes, null = known.scores.modes, known.null
-        result = known.scores.result(known.ranks, self._study.bootstrap)
+        result = known.scores.result(known.ranks)
         shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
         n_modes = len(modes.rho_in_sample)
         with stage:

@@ -1,5 +1,6 @@
 """How well the operators of each pair carry the features of the SAE at their target: table ``feature_transport``."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ato.evaluation.feature_averages import FeatureAverages
 from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments, least_squares_map
 from ato.evaluation.feature_scores import FeatureScores
 from ato.evaluation.feature_transport import FeatureTransport
@@ -20,6 +22,7 @@ from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import say
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
+from tasks.evaluate.feature_averages import SELECTED, average_rows, choices, difference_rows
 from tasks.operators.pairs import PairStage
 from tasks.saes.task import load_judged_sae, sae_device
 from tasks.settings import EvaluateSettings
@@ -50,22 +53,27 @@ class FeatureEvaluation:
 
     def __init__(self, study: Study, sae_keys: list[str], pairs: Sequence[PairStage], settings: EvaluateSettings):
         self._study, self._settings = study, settings
-        own = settings.model_dump(exclude={"ranks"})
+        saes = sae_rows(study.warehouse, sae_keys)
+        self._choices = {sae.sae: choices(study, sae.sae, sae.d_sae) for sae in saes}
         self._stages = [
-            FeatureStage(
-                pair,
-                sae,
-                study.stage(
-                    "evaluate", f"features-{pair.slug}", settings=own, inputs=[pair.stage.key, sae.sae], version=2
-                ),
-            )
-            for sae in sae_rows(study.warehouse, sae_keys)
+            FeatureStage(pair, sae, self._stage(pair, sae))
+            for sae in saes
             for pair in pairs
             if pair.target_layer == sae.layer
         ]
         self._missing = [of for of in self._stages if not of.stage.complete]
         self._transports: dict[str, FeatureTransport] = {}
         self._known: dict[str, _FromMoments] = {}
+
+    def _stage(self, pair: PairStage, sae: SAERow) -> Stage:
+        """The features that are averaged over belong to its key: another selection is another evaluation."""
+        own = self._settings.model_dump(exclude={"ranks"})
+        selected = self._choices[sae.sae].get(SELECTED)
+        if selected is not None:
+            own["selected"] = hashlib.sha256(np.flatnonzero(selected).tobytes()).hexdigest()[:16]
+        return self._study.stage(
+            "evaluate", f"features-{pair.slug}", settings=own, inputs=[pair.stage.key, sae.sae], version=2
+        )
 
     @property
     def stages(self) -> Sequence[tuple[int, Stage]]:
@@ -104,20 +112,18 @@ class FeatureEvaluation:
 
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the scores, a stage for each pair and SAE."""
-        s = self._settings
+        judging = self._settings.model_dump(include={"min_active", "transported_above", "synthesised_below"})
         for key in [*self._transports]:
-            results = self._transports.pop(key).result(
-                self._study.bootstrap,
-                min_active=s.min_active,
-                transported_above=s.transported_above,
-                synthesised_below=s.synthesised_below,
-            )
+            transport = self._transports.pop(key)
+            results, averages = transport.result(**judging), transport.averages(self._choices[key], **judging)
             for of in (of for of in self._missing if of.sae.sae == key):
-                self._commit(of, results, self._known[of.stage.key])
+                self._commit(of, results, averages)
                 on_stage()
 
-    def _commit(self, of: FeatureStage, results: dict[str, FeatureScores], known: _FromMoments) -> None:
-        pair = of.pair
+    def _commit(
+        self, of: FeatureStage, results: dict[str, FeatureScores], averages: dict[str, FeatureAverages]
+    ) -> None:
+        pair, known, operators = of.pair, self._known[of.stage.key], list(results)
         with of.stage as stage:
             tables = []
             for method in pair.methods:
@@ -140,6 +146,14 @@ class FeatureEvaluation:
                 tables.append(columns | {name: np.full(n, value) for name, value in constants.items()})
             joined = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
             stage.write("feature_transport", _missing_as_null(joined), sae=of.sae.sae)
+            shared = {"collection": stage.collection, "evaluation": stage.key, "sae": of.sae.sae}
+            found = {
+                "feature_transport_averages": average_rows(pair, averages, operators),
+                "feature_transport_differences": difference_rows(pair, averages, operators),
+            }
+            for table, rows in found.items():
+                if rows:
+                    stage.write(table, [row | shared for row in rows], sae=of.sae.sae)
         if np.isnan(joined["r2"]).all():
             say(
                 "evaluate",

@@ -37,7 +37,7 @@ class MapEvaluation:
         self._pairs = {pair.layers: pair for pair in pairs}
         fitted = [method for method in operators.methods if not METHODS[method].baseline]
         self._method = "ridge" if "ridge" in fitted else fitted[0] if fitted else None
-        own = {"train_fractions": operators.train_fractions, "method": self._method, **study.bootstrap_settings}
+        own = {"train_fractions": operators.train_fractions, "method": self._method}
         self._stages = {
             layers: study.stage("evaluate", f"map-{pair.slug}", settings=own, inputs=self._inputs(layers))
             for layers, pair in self._pairs.items()
@@ -110,7 +110,7 @@ class MapEvaluation:
             scores = self._scores.pop(layers)
             pair, stage = self._pairs[layers], self._stages[layers]
             shared = {"collection": stage.collection, "evaluation": stage.key, **pair.policy_columns}
-            results = scores.result(self._study.bootstrap)
+            results = scores.result()
             with stage:
                 if self._shares[layers]:
                     stage.write("scaling", [shared | row for row in self._scaling_rows(layers, results)])
@@ -138,7 +138,7 @@ class MapEvaluation:
     ) -> list[dict[str, Any]]:
         found = []
         for middle, distance in self._distances[layers].items():
-            lost = scores.difference("direct", f"over {middle}", "r2_weighted", self._study.bootstrap)
+            lost = scores.difference("direct", f"over {middle}", "r2_weighted")
             score = results[f"over {middle}"]
             found.append(
                 {

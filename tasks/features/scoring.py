@@ -20,7 +20,7 @@ from ato.features.ranking import (
     rank_features,
 )
 from ato.models import LanguageModel
-from ato.numerics.bootstrap import EstimateArray
+from ato.numerics.intervals import EstimateArray
 from ato.residuals import ResidualSource, run_pass
 from ato.residuals.memory import FirstTokens
 from ato.saes import SharedEncoding, SparseAutoencoder
@@ -126,7 +126,6 @@ def ablate(
             n_sequences=settings.ablation_sequences,
             n_tokens=settings.ablation_tokens,
             median_norm=study.row.median_norms,
-            bootstrap=study.bootstrap,
             on_rows=lambda done, total: progress.reach(most * done / total),
         )
     for s in scorings:

@@ -136,7 +136,7 @@ def _statistics_stage(study: Study, sae_key: str) -> Stage:
 
 
 def _scoring_stage(study: Study, sae_key: str, settings: FeatureSettings) -> Stage:
-    own = settings.model_dump(exclude={"score"}) | study.bootstrap_settings
+    own = settings.model_dump(exclude={"score"})
     return study.stage(
         "feature_scores", f"scores-{sae_key[:-9]}", settings=own, inputs=[sae_key], version=SCORING_VERSION
     )

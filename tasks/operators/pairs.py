@@ -130,5 +130,5 @@ def _slug(source: int, target: int) -> str:
 
 
 def _own(study: Study, settings: OperatorSettings, methods: Sequence[str], source: int, target: int) -> dict[str, Any]:
-    own = settings.model_dump(exclude=ELSEWHERE) | {"methods": list(methods)} | study.bootstrap_settings
+    own = settings.model_dump(exclude=ELSEWHERE) | {"methods": list(methods)}
     return own | {"source_layer": source, "target_layer": target}

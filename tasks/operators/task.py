@@ -105,7 +105,7 @@ def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSetti
         with checked_together():
             for pair in pairs:
                 key = pair.stage.key
-                own, results = fits.pop(key), scores.pop(key).result(study.bootstrap)
+                own, results = fits.pop(key), scores.pop(key).result()
                 rows = {
                     method: columns | operator_row(study, pair, method, fit, results[method])
                     for (method, fit), columns in zip(own.items(), known[key], strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ato.causal.intervention_names import RIVALS, STUDY, STUDY_SETS
-from ato.numerics.bootstrap import Estimate, document_bootstrap
+from ato.numerics.intervals import Estimate, document_interval
 from tasks.report.causal import position_set
 from tasks.report.panels import Rows, Scope, text, with_interval
 
@@ -26,7 +26,8 @@ class Finding:
 
 def findings(scope: Scope) -> list[Finding]:
     """Every claim, checked for one collection."""
-    return [_residual_by_leap(scope), _features_by_leap(scope), _features_by_depth(scope), *_costs(scope)]
+    of_features = [_features_by_leap(scope), _features_by_depth(scope), _features_over_identity(scope)]
+    return [_residual_by_leap(scope), *of_features, *_costs(scope)]
 
 
 def _residual_by_leap(scope: Scope) -> Finding:
@@ -109,6 +110,28 @@ def _counted(steps: list[str], what: str) -> str:
     )
 
 
+def _features_over_identity(scope: Scope) -> Finding:
+    """Paired: both maps are judged on the same features and tokens, and each document is left out of both."""
+    sql = f"""select d.target_layer, d.source_layer, d.sae, d.difference, d.difference_low, d.difference_high, d.n_features
+from feature_transport_differences as d
+semi join latest_evaluations as l on l.kind = 'feature_transport' and l.is_latest
+    and l.collection = d.collection and l.evaluation = d.evaluation and l.sae = d.sae and l.operator = d.operator
+where {scope.conditions("d")} and d.against_method = 'identity'
+    and d.{scope.of_features}
+order by d.target_layer, d.source_layer, d.sae"""
+    claim, rows = "Mean per-feature r² is above that of the identity", scope.ask(sql)
+    if not rows:
+        return Finding(claim, "inconclusive", "the identity has not been evaluated on features yet", sql)
+    above = sum(row["difference_low"] is not None and row["difference_low"] > 0 for row in rows)
+    below = sum(row["difference_high"] is not None and row["difference_high"] < 0 for row in rows)
+    answer = "yes" if above == len(rows) else "no" if below else "inconclusive"
+    listed = "; ".join(
+        f"{row['source_layer']} to {row['target_layer']}: {with_interval(row, 'difference')}" for row in rows
+    )
+    counted = f"95 % interval of the difference above 0 for {above} of {len(rows)} pairs, below 0 for {below}; "
+    return Finding(claim, answer, counted + listed, sql)
+
+
 def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[Any, Rows]]:
     return ((value, list(some)) for value, some in groupby(rows, key=key))
 
@@ -161,9 +184,9 @@ def _above_zero(difference: Estimate) -> bool:
 
 
 def _paired_mean(rows: Rows) -> Estimate:
-    """Mean difference per sequence and its 95 % interval; resamples documents with all their sequences and pairs."""
+    """Mean difference per sequence and its 95 % interval; a document is left out with all its sequences and pairs."""
     documents = sorted({row["document"] for row in rows})
     sums = np.zeros((len(documents), 2))
     for row in rows:
         sums[documents.index(row["document"])] += row["difference"], row["n"]
-    return document_bootstrap(sums, lambda s: s[..., 0] / s[..., 1]).item()
+    return document_interval(sums, lambda s: s[..., 0] / s[..., 1], sums[:, 1]).item()

@@ -45,7 +45,7 @@ order by target_layer, sae, leap"""
         rows,
         draw=_draw_depth,
         caption=f"Distribution of r² over {WHICH[scope.features]} SAE features of a target layer: dot median, diamond mean (bars: "
-        "average of the features' 95 % intervals by document), thick bar 25 to 75 %, thin bar 5 to 95 %. r² is on "
+        "95 % interval of the mean, by document), thick bar 25 to 75 %, thin bar 5 to 95 %. r² is on "
         "held-out tokens where the SAE has the feature active. The axis is clipped at -1; the numbers below are not.",
         n=f"{extent(rows, 'n_features')} features per box, each on {extent(rows, 'n_active')} active test tokens; "
         f"method {scope.method}, position policy {scope.position_policy}",

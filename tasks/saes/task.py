@@ -11,8 +11,8 @@ import torch
 
 from ato.errors import SettingsError
 from ato.models.sites import Hook
-from ato.numerics.bootstrap import number_or_none
 from ato.numerics.devices import choose_device
+from ato.numerics.intervals import number_or_none
 from ato.residuals import run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
@@ -115,7 +115,7 @@ def _stages(study: Study, layer: int, settings: SAESettings) -> SAEStages:
         slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
     # Version 2: TopK SAEs are trained by ato.saes.training.topk; in bfloat16 their weights differ from those of before.
     weights = study.stage("sae_weights", slug, settings=own, version=2)
-    judging = settings.model_dump(include=JUDGING) | study.bootstrap_settings
+    judging = settings.model_dump(include=JUDGING)
     return SAEStages(layer, weights, study.stage("saes", slug, settings=judging, inputs=[weights.key]))
 
 
@@ -178,8 +178,8 @@ def _judge(saes: list[SAEStages], study: Study, settings: SAESettings) -> None:
     with checked_together():
         for of in saes:
             with of.judgement as stage:
-                rebuilt = quality[of.key].result(study.bootstrap)
-                recovered = ce_recovered(losses, of.key, study.bootstrap)
+                rebuilt = quality[of.key].result()
+                recovered = ce_recovered(losses, of.key)
                 sae_row = _row(of, rebuilt, recovered, settings, row.site)
                 stage.write("saes", [sae_row])
                 if log := of.log():

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ato.numerics.bootstrap import Bootstrap
-from tasks.settings.base import Distinct, Seed, StageSettings
+from tasks.settings.base import Distinct, StageSettings
 
 
 class EvaluateSettings(StageSettings):
@@ -15,8 +14,6 @@ class EvaluateSettings(StageSettings):
         [1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 576],
         description="Ranks of the efficiency curve; capped at the model dimension",
     )
-    n_bootstrap: int = Field(1000, ge=100, description="Number of bootstrap resamples of the test documents")
-    bootstrap_seed: Seed = Field(0, description="Seed of the bootstrap")
     min_active: int = Field(
         30, ge=2, description="Minimum number of active tokens of a scored feature; scores of other features are NULL"
     )
@@ -26,11 +23,6 @@ class EvaluateSettings(StageSettings):
     synthesised_below: float = Field(
         0.3, description="Verdict synthesised (computed): upper end of the r2 interval at or below this threshold"
     )
-
-    @property
-    def bootstrap(self) -> Bootstrap:
-        """How every interval of the study is made."""
-        return Bootstrap(self.n_bootstrap, self.bootstrap_seed)
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> "EvaluateSettings":

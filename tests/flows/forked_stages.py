@@ -21,7 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "saes": {"layers": [2], "n_tokens": 1_024, "buffer_rows": 512, "judge_sequences": 2},
     "operators": {"source_layers": [0], "leaps": [1, 2], "methods": ["ridge", "identity"], "train_fractions": []},
     "features": {"n_tokens": 1_000, "ablation_sequences": 1},
-    "evaluate": {"ranks": [1, 4], "n_bootstrap": 100},
+    "evaluate": {"ranks": [1, 4]},
     "causal": {"positions": ["5"], "n_sequences": 2},
 }
 """What is left of the tiny study: every stage, and two pairs."""

@@ -208,6 +208,5 @@ def planted_settings(folder: Path, **changes: dict[str, Any]) -> Settings:
             "register_operators": False,
         },
         features={"score": False},
-        evaluate={"n_bootstrap": 100},
         entities=own,
     )

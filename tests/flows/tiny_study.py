@@ -60,7 +60,7 @@ def tiny_settings(folder: Path, **changes: dict[str, Any]) -> Settings:
             "n_random": 2,
             "n_quantiles": 2,
         },
-        "evaluate": {"ranks": [1, 4, 16], "n_bootstrap": 100},
+        "evaluate": {"ranks": [1, 4, 16]},
         "causal": {"positions": ["3,7", "5", "all"], "n_sequences": 6, "n_features": 1, "batch_size": 4},
     }
     names = [*stages, *(name for name in changes if name not in stages)]

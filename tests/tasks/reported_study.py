@@ -33,7 +33,7 @@ def interval(name: str, value: float, half: float = 0.03) -> dict[str, float]:
 
 
 def _operators() -> dict[str, list[dict[str, Any]]]:
-    operators, spectra, curves, shares, features = [], [], [], [], []
+    operators, spectra, curves, shares, features, averages, differences = ([] for _ in range(7))
     for source, target in PAIRS:
         name, own = f"ridge-{source}-{target}", pair(source, target)
         r2, evaluation = mean_r2(source, target), {"evaluation": f"evaluate-{source}-{target}"}
@@ -106,6 +106,16 @@ def _operators() -> dict[str, list[dict[str, Any]]]:
             )
             for f in range(N_FEATURES)
         ]
+        judged = {"operator": name, "sae": SAES[target], **own, **evaluation, "n_documents": 20}
+        over = [
+            ("all", N_FEATURES, r2),
+            ("selected", len(SELECTED), r2 + 0.02 * (sum(SELECTED) / len(SELECTED) - 9.5) / 19),
+        ]
+        for choice, n, mean in over:
+            shared = {**judged, "features": choice, "n_features": n}
+            averages.append(row("feature_transport_averages", **shared, statistic="mean_r2", **interval("value", mean)))
+            against = {"against": f"identity-{source}-{target}", "against_method": "identity"}
+            differences.append(row("feature_transport_differences", **shared, **against, **interval("difference", 0.2)))
     composed = [
         row(
             "compositions",
@@ -127,6 +137,8 @@ def _operators() -> dict[str, list[dict[str, Any]]]:
         "efficiency": curves,
         "scaling": shares,
         "feature_transport": features,
+        "feature_transport_averages": averages,
+        "feature_transport_differences": differences,
         "compositions": composed,
     }
 

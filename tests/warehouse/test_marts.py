@@ -16,6 +16,13 @@ MARTS = {path.stem: path for path in (Path(__file__).parents[2] / "warehouse" / 
 PAIR = {"source_layer": 2, "leap": 2, "target_layer": 4}
 
 
+def average(features, value, low, high, **values):
+    values = {"statistic": "mean_r2", "evaluation": "evaluate-1", "operator": "ridge-2-4"} | values
+    return row(
+        "feature_transport_averages", **PAIR, features=features, value=value, value_low=low, value_high=high, **values
+    )
+
+
 def transport(feature_id, r2, *, low=None, high=None, verdict="undetermined", operator="ridge-2-4", **values):
     values = {"evaluation": "evaluate-1", **PAIR, **values}
     return row(
@@ -80,6 +87,16 @@ def test_transport_map_averages_scored_features_and_counts_the_others(tmp_path):
     assert (found["share_transported"], found["share_synthesised"], found["share_undetermined"]) == (0.5, 0.25, 0.25)
     assert found["sae_trusted"]
     assert (found["rank"], found["position_policy"]) == (6, "same")
+
+
+def test_transport_map_says_which_share_of_the_verdicts_is_expected_to_be_wrong(tmp_path):
+    features = [
+        transport(0, 0.95, verdict="transported", q_transported=0.001, q_synthesised=1.0),
+        transport(1, 0.85, verdict="transported", q_transported=0.03, q_synthesised=1.0),
+        transport(2, 0.5, q_transported=0.6, q_synthesised=0.9),
+    ]
+    (found,) = rows(warehouse_of(tmp_path, operators=[operator()], feature_transport=features), "from transport_map")
+    assert (found["expected_wrong_transported"], found["expected_wrong_synthesised"]) == (0.03, None)
 
 
 def test_transport_map_has_no_averages_where_no_feature_was_scored(tmp_path):
@@ -330,18 +347,29 @@ def test_transport_map_averages_the_selected_features_apart_and_never_mixes_posi
             transport(1, 0.1, operator="ridge-previous", position_policy="previous"),
         ],
         feature_scores=[scores(0, selected=True), scores(1, selected=True), scores(2)],
+        feature_transport_averages=[
+            average("all", 0.6, 0.55, 0.64, n_features=2),
+            average("all", 0.5, 0.2, 0.7, n_features=2, statistic="share_transported"),
+            average("selected", 0.9, 0.85, 0.93, n_features=1),
+        ],
     )
     same, other = rows(warehouse, "from transport_map order by position_policy desc")
     assert (same["n_features_selected"], same["mean_r2_selected"]) == (1, 0.9)
-    assert (same["mean_r2_selected_low"], same["mean_r2_selected_high"]) == (0.8, 1.0)
+    assert (same["mean_r2_selected_low"], same["mean_r2_selected_high"]) == (0.85, 0.93)
     assert same["mean_r2"] == pytest.approx(0.6)
-    assert (same["mean_r2_low"], same["mean_r2_high"]) == pytest.approx((0.5, 0.7))
+    assert (same["mean_r2_low"], same["mean_r2_high"]) == (0.55, 0.64)  # not the average of the limits, 0.5 to 0.7
+    assert (same["share_transported_low"], same["share_transported_high"]) == (0.2, 0.7)
+    assert (other["mean_r2_low"], other["share_transported_low"]) == (None, None)
     assert (other["position_policy"], other["mean_r2"]) == ("previous", 0.1)
 
 
 def test_features_are_selected_by_the_latest_scoring(tmp_path):
     warehouse = Warehouse(tmp_path)
-    shared = {"operators": [operator()], "feature_transport": [transport(1, 0.9), transport(2, 0.3)]}
+    shared = {
+        "operators": [operator()],
+        "feature_transport": [transport(1, 0.9), transport(2, 0.3)],
+        "feature_transport_averages": [average("selected", 0.9, 0.85, 0.93, n_features=1)],
+    }
     commit_stage(warehouse, "evaluate", write(warehouse, shared))
     for stage, chosen in (("features", 1), ("explain", 2)):
         table = [scores(i, scoring=f"{stage}-1", selected=i == chosen) for i in (1, 2)]
@@ -349,6 +377,7 @@ def test_features_are_selected_by_the_latest_scoring(tmp_path):
         commit_stage(warehouse, stage, [file])
     (found,) = rows(warehouse, "from transport_map")
     assert (found["n_features_selected"], found["mean_r2_selected"]) == (1, 0.3)
+    assert found["mean_r2_selected_low"] is None  # the stored average is over the features selected before
     assert rows(warehouse, "select feature_id from feature_catalog where selected") == [{"feature_id": 2}]
 
 
@@ -363,12 +392,13 @@ def test_feature_depth_gives_the_distribution_of_all_scored_and_of_the_selected_
             transport(0, -1.0, operator="ridge-worse"),
         ],
         feature_scores=[scores(i, selected=i >= 3) for i in range(6)],
+        feature_transport_averages=[average("all", 0.38, 0.33, 0.42, n_features=5)],
     )
     everything, selected = rows(warehouse, "from feature_depth order by features")
     assert (everything["features"], everything["operator"], everything["n_features"]) == ("all", "ridge-2-4", 5)
     assert everything["n_active"] == 50
     assert everything["mean_r2"] == pytest.approx(0.38)
-    assert (everything["mean_r2_low"], everything["mean_r2_high"]) == pytest.approx((0.28, 0.48))
+    assert (everything["mean_r2_low"], everything["mean_r2_high"]) == (0.33, 0.42)
     quantiles = [everything[f"r2_q{q}"] for q in ("05", "25", "50", "75", "95")]
     assert quantiles == pytest.approx([0.12, 0.2, 0.3, 0.4, 0.8])
     assert (selected["n_features"], selected["mean_r2"]) == (2, pytest.approx(0.65))

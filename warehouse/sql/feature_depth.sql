@@ -32,8 +32,6 @@ grouped as (
         count(*) as n_features,
         sum(n_active)::bigint as n_active,
         avg(r2) as mean_r2,
-        avg(r2_low) as mean_r2_low,
-        avg(r2_high) as mean_r2_high,
         quantile_cont(r2, [0.05, 0.25, 0.5, 0.75, 0.95]) as r2_quantiles,
         bool_and(sae_trusted) as sae_trusted
     from feature_transport
@@ -49,8 +47,6 @@ grouped as (
         count(*) as n_features,
         sum(f.n_active)::bigint as n_active,
         avg(f.r2) as mean_r2,
-        avg(f.r2_low) as mean_r2_low,
-        avg(f.r2_high) as mean_r2_high,
         quantile_cont(f.r2, [0.05, 0.25, 0.5, 0.75, 0.95]) as r2_quantiles,
         bool_and(f.sae_trusted) as sae_trusted
     from feature_transport as f
@@ -74,9 +70,9 @@ final as (
         g.n_features,
         g.n_active,
         g.mean_r2,
-        -- Average of the features' own intervals: at least as wide as the interval of the average.
-        g.mean_r2_low,
-        g.mean_r2_high,
+        -- Limits belong to the average over the same features: those selected since have none.
+        if(a.n_features = g.n_features and abs(a.value - g.mean_r2) < 1e-6, a.value_low, null) as mean_r2_low,
+        if(a.n_features = g.n_features and abs(a.value - g.mean_r2) < 1e-6, a.value_high, null) as mean_r2_high,
         g.r2_quantiles[1] as r2_q05,
         g.r2_quantiles[2] as r2_q25,
         g.r2_quantiles[3] as r2_q50,
@@ -85,6 +81,10 @@ final as (
         g.sae_trusted
     from grouped as g
     inner join judged as j using (collection, evaluation, sae, operator)
+    left join feature_transport_averages as a
+        on
+            a.collection = g.collection and a.evaluation = g.evaluation and a.sae = g.sae and a.operator = g.operator
+            and a.features = g.features and a.statistic = 'mean_r2'
 )
 
 select * from final

@@ -26,16 +26,16 @@ per_operator as (
         count(r2) as n_features_scored,
         count(*) - count(r2) as n_features_not_scored,
         avg(r2) as mean_r2,
-        -- Average of the features' own intervals: at least as wide as the interval of the average.
-        avg(r2_low) filter (where r2 is not null) as mean_r2_low,
-        avg(r2_high) filter (where r2 is not null) as mean_r2_high,
         median(r2) as median_r2,
         avg(skill) filter (where r2 is not null) as mean_skill,
         -- On the tokens of r2, of those scored features that have one.
         avg(ceiling) filter (where r2 is not null) as mean_ceiling,
         count(*) filter (where r2 is not null and verdict = 'transported') as n_transported,
         count(*) filter (where r2 is not null and verdict = 'synthesised') as n_synthesised,
-        count(*) filter (where r2 is not null and verdict = 'undetermined') as n_undetermined
+        count(*) filter (where r2 is not null and verdict = 'undetermined') as n_undetermined,
+        -- q of the least certain one: the share of them all that is expected to be wrong.
+        max(q_transported) filter (where verdict = 'transported') as expected_wrong_transported,
+        max(q_synthesised) filter (where verdict = 'synthesised') as expected_wrong_synthesised
     from feature_transport
     group by collection, evaluation, sae, operator
 ),
@@ -47,14 +47,33 @@ per_operator_selected as (
         f.sae,
         f.operator,
         count(*) as n_features_selected,
-        avg(f.r2) as mean_r2_selected,
-        avg(f.r2_low) as mean_r2_selected_low,
-        avg(f.r2_high) as mean_r2_selected_high
+        avg(f.r2) as mean_r2_selected
     from feature_transport as f
     semi join selected_features as s
         on s.collection = f.collection and s.sae = f.sae and s.feature_id = f.feature_id
     where f.r2 is not null
     group by f.collection, f.evaluation, f.sae, f.operator
+),
+
+averages as (
+    select
+        collection,
+        evaluation,
+        sae,
+        operator,
+        features,
+        max(n_features) as n_features,
+        max(value) filter (where statistic = 'mean_r2') as mean_r2,
+        max(value_low) filter (where statistic = 'mean_r2') as mean_r2_low,
+        max(value_high) filter (where statistic = 'mean_r2') as mean_r2_high,
+        max(value_low) filter (where statistic = 'share_transported') as share_transported_low,
+        max(value_high) filter (where statistic = 'share_transported') as share_transported_high,
+        max(value_low) filter (where statistic = 'share_synthesised') as share_synthesised_low,
+        max(value_high) filter (where statistic = 'share_synthesised') as share_synthesised_high,
+        max(value_low) filter (where statistic = 'share_undetermined') as share_undetermined_low,
+        max(value_high) filter (where statistic = 'share_undetermined') as share_undetermined_high
+    from feature_transport_averages
+    group by collection, evaluation, sae, operator, features
 ),
 
 final as (
@@ -76,21 +95,40 @@ final as (
         m.n_features_scored,
         m.n_features_not_scored,
         m.mean_r2,
-        m.mean_r2_low,
-        m.mean_r2_high,
+        -- Limits belong to the average over the same features: those selected since have none.
+        if(a.n_features = m.n_features_scored, a.mean_r2_low, null) as mean_r2_low,
+        if(a.n_features = m.n_features_scored, a.mean_r2_high, null) as mean_r2_high,
         m.median_r2,
         coalesce(s.n_features_selected, 0) as n_features_selected,
         s.mean_r2_selected,
-        s.mean_r2_selected_low,
-        s.mean_r2_selected_high,
+        if(b.n_features = s.n_features_selected and abs(b.mean_r2 - s.mean_r2_selected) < 1e-6, b.mean_r2_low, null)
+            as mean_r2_selected_low,
+        if(b.n_features = s.n_features_selected and abs(b.mean_r2 - s.mean_r2_selected) < 1e-6, b.mean_r2_high, null)
+            as mean_r2_selected_high,
         m.mean_skill,
         m.mean_ceiling,
         m.n_transported / nullif(m.n_features_scored, 0) as share_transported,
         m.n_synthesised / nullif(m.n_features_scored, 0) as share_synthesised,
-        m.n_undetermined / nullif(m.n_features_scored, 0) as share_undetermined
+        m.n_undetermined / nullif(m.n_features_scored, 0) as share_undetermined,
+        a.share_transported_low,
+        a.share_transported_high,
+        a.share_synthesised_low,
+        a.share_synthesised_high,
+        a.share_undetermined_low,
+        a.share_undetermined_high,
+        m.expected_wrong_transported,
+        m.expected_wrong_synthesised
     from per_operator as m
     left join operator_settings as o using (collection, operator)
     left join per_operator_selected as s using (collection, evaluation, sae, operator)
+    left join averages as a
+        on
+            a.collection = m.collection and a.evaluation = m.evaluation and a.sae = m.sae and a.operator = m.operator
+            and a.features = 'all'
+    left join averages as b
+        on
+            b.collection = m.collection and b.evaluation = m.evaluation and b.sae = m.sae and b.operator = m.operator
+            and b.features = 'selected'
     inner join evaluations as e using (collection, evaluation, sae, operator)
 )
 

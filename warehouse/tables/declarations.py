@@ -55,11 +55,11 @@ class Table:
 
 
 def score(name: str, meaning: str, *, maximum: float | None = 1.0) -> tuple[Column, ...]:
-    """A score with its 95 % interval from resampling documents."""
+    """A score with its 95 % interval by document."""
     return (
         Column(name, float64, meaning, nullable=True, maximum=maximum),
-        Column(f"{name}_low", float64, f"lower end of the 95 % document-bootstrap interval of {name}", nullable=True),
-        Column(f"{name}_high", float64, f"upper end of the 95 % document-bootstrap interval of {name}", nullable=True),
+        Column(f"{name}_low", float64, f"lower end of the 95 % interval by document of {name}", nullable=True),
+        Column(f"{name}_high", float64, f"upper end of the 95 % interval by document of {name}", nullable=True),
     )
 
 

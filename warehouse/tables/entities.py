@@ -40,11 +40,11 @@ def share(name: str, meaning: str) -> Column:
 
 
 def by_entity(name: str, meaning: str) -> tuple[Column, ...]:
-    """A number with its 95 % interval from resampling entities."""
+    """A number with its 95 % interval by entity."""
     return (
         Column(name, float64, meaning, nullable=True),
-        Column(f"{name}_low", float64, f"lower end of the 95 % entity-bootstrap interval of {name}", nullable=True),
-        Column(f"{name}_high", float64, f"upper end of the 95 % entity-bootstrap interval of {name}", nullable=True),
+        Column(f"{name}_low", float64, f"lower end of the 95 % interval by entity of {name}", nullable=True),
+        Column(f"{name}_high", float64, f"upper end of the 95 % interval by entity of {name}", nullable=True),
     )
 
 

@@ -17,6 +17,15 @@ from warehouse.tables.declarations import (
 )
 
 # fmt: off
+Q_VALUES = (
+    Column("q_transported", float64, "share expected to be wrong of a list of transported features of the SAE and operator that reaches down to this one", nullable=True, minimum=0, maximum=1),
+    Column("q_synthesised", float64, "the same of synthesised features", nullable=True, minimum=0, maximum=1),
+)
+FEATURES = Column("features", string, "all: every scored feature; selected: those that the features stage selected")
+AVERAGED = (
+    Column("n_features", int64, "features averaged over", minimum=0),
+    Column("n_documents", int64, "test documents (above 256: groups of them) that were left out one at a time", minimum=0),
+)
 TABLES = (
     Table(
         "feature_transport",
@@ -56,6 +65,7 @@ TABLES = (
             Column("mean_relative_error", float64, "mean |a_hat - a| / |a|", nullable=True, minimum=0),
             Column("mean_squared_log_ratio", float64, "mean of log(|a_hat| / |a|) squared", nullable=True, minimum=0),
             Column("verdict", string, "transported, synthesised (computed) or undetermined, from the 95 % interval of r2"),
+            *Q_VALUES,
         ),
         ("collection", "evaluation", "operator", "sae", "feature_id"),
         ("collection", "sae"),
@@ -82,6 +92,45 @@ TABLES = (
                 from feature_transport where r2 is null and verdict <> 'undetermined'""",
             ),
         ),
+    ),
+    Table(
+        "feature_transport_averages",
+        "average over the features of one SAE under one operator, each document left out of all features at once",
+        (
+            COLLECTION,
+            EVALUATION,
+            Column("operator", string, "key of the operator"),
+            Column("sae", string, "key of the SAE at the target layer"),
+            *PAIR,
+            POLICY,
+            Column("method", string, "method of the operator"),
+            FEATURES,
+            Column("statistic", string, "mean_r2, share_transported, share_synthesised or share_undetermined"),
+            *score("value", "the average"),
+            *AVERAGED,
+        ),
+        ("collection", "evaluation", "operator", "sae", "features", "statistic"),
+        ("collection", "sae"),
+    ),
+    Table(
+        "feature_transport_differences",
+        "mean r2 of features under one operator less that under another of the same pair, on the same documents; against the identity first",
+        (
+            COLLECTION,
+            EVALUATION,
+            Column("operator", string, "key of the operator"),
+            Column("against", string, "key of the operator that it is compared with"),
+            Column("sae", string, "key of the SAE at the target layer"),
+            *PAIR,
+            POLICY,
+            Column("method", string, "method of the operator"),
+            Column("against_method", string, "method of the operator that it is compared with"),
+            FEATURES,
+            *score("difference", "mean r2 less that of the other operator", maximum=None),
+            *AVERAGED,
+        ),
+        ("collection", "evaluation", "operator", "against", "sae", "features"),
+        ("collection", "sae"),
     ),
     Table(
         "efficiency",

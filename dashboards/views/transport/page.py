@@ -37,8 +37,8 @@ ADDRESS = ("source_layer", "target_layer", "method", "position_policy", "operato
 """Columns of a cell that the page of its operator takes from the address."""
 
 INTERVALS = (
-    "Bars are 95 % intervals from resampling test documents; for a mean over features, the average of the features' "
-    "own intervals. No intervals for medians, skill or shares."
+    "Bars are 95 % intervals by test document, also of means over features and of shares. No intervals for medians and "
+    "mean skill."
 )
 R2 = (
     "r2 of a feature: share of the variance of its activation that the operator predicts, on test tokens where the SAE "
@@ -94,8 +94,10 @@ scored as (
 )
 select f.source_layer, f.target_layer, f.leap, f.method, f.position_policy, operator, s.sae, f.n_test, f.n_test_documents,
     s.n_features, s.n_features_scored, s.n_features_selected, s.median_r2, s.mean_r2, s.mean_r2_low, s.mean_r2_high,
-    s.mean_r2_selected, s.mean_r2_selected_low, s.mean_r2_selected_high, round(s.mean_skill, 9) as mean_skill, s.share_transported,
-    s.share_undetermined, s.share_synthesised, f.r2_test, f.r2_test_low, f.r2_test_high
+    s.mean_r2_selected, s.mean_r2_selected_low, s.mean_r2_selected_high, round(s.mean_skill, 9) as mean_skill,
+    s.share_transported, s.share_transported_low, s.share_transported_high, s.share_undetermined, s.share_undetermined_low,
+    s.share_undetermined_high, s.share_synthesised, s.share_synthesised_low, s.share_synthesised_high,
+    f.r2_test, f.r2_test_low, f.r2_test_high
 from fitted as f left join scored as s using (operator)
 order by f.target_layer, f.source_layer"""
 """The best operator of a method for each pair, and its transport of the features of one SAE per target."""

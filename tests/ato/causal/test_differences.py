@@ -10,7 +10,7 @@ from ato.causal.differences import Comparison, paired_differences, sign_flip_p
 from ato.causal.intervention_names import RIVALS, STUDY_SETS
 from ato.causal.interventions import Intervention
 from ato.causal.losses import EditLosses
-from ato.numerics.bootstrap import Bootstrap, document_bootstrap
+from ato.numerics.intervals import document_interval
 
 
 def losses_of(log_ppl: np.ndarray) -> EditLosses:
@@ -39,11 +39,11 @@ def text():
 
 def test_differences_are_paired_so_that_small_ones_are_told_from_zero_and_identity_comes_first(text):
     document, edits = text
-    found = paired_differences(edits, 1, document, Bootstrap(200, 3))
+    found = paired_differences(edits, 1, document)
     assert [c.rival for c in found if c.position_set == STUDY_SETS[0]] == ["identity", "zero"]
     own, other = (edits[Intervention(name, STUDY_SETS[0], 1)].log_ppl for name in ("transport", "identity"))
     sums = np.array([[(own - other)[document == k].sum(), 3] for k in range(8)])
-    expected = document_bootstrap(sums, lambda s: s[:, 0] / s[:, 1], Bootstrap(200, 3)).item()
+    expected = document_interval(sums, lambda s: s[:, 0] / s[:, 1], sums[:, 1]).item()
     first = found[Comparison("identity", STUDY_SETS[0])]
     assert astuple(first.log_ppl) == pytest.approx(astuple(expected))
     assert first.log_ppl.high < 0
@@ -53,7 +53,7 @@ def test_differences_are_paired_so_that_small_ones_are_told_from_zero_and_identi
 
 def test_the_average_of_the_studys_sets_has_the_interval_of_the_average(text):
     document, edits = text
-    found = paired_differences(edits, 1, document, Bootstrap(400, 3))
+    found = paired_differences(edits, 1, document)
     average = found[Comparison("identity", "study")].log_ppl
     sets = [found[Comparison("identity", positions)].log_ppl for positions in STUDY_SETS]
     assert average.value == pytest.approx(np.mean([of.value for of in sets]))
@@ -62,7 +62,7 @@ def test_the_average_of_the_studys_sets_has_the_interval_of_the_average(text):
 
 def test_what_has_no_rival_or_no_transport_gives_no_difference(text):
     document, edits = text
-    assert {c.rival for c in paired_differences(edits, 2, document, Bootstrap(40))} == {"zero"}
+    assert {c.rival for c in paired_differences(edits, 2, document)} == {"zero"}
     assert paired_differences({e: x for e, x in edits.items() if e.name != "transport"}, 1, document) == {}
 
 
@@ -73,7 +73,7 @@ def test_only_sequences_that_both_changed_count(text):
         Intervention("feature_transport", "active", 1, 7): losses_of(changed),
         Intervention("feature_zero", "active", None, 7): losses_of(np.full(24, 3.5)),
     }
-    (found,) = paired_differences(edits, 1, document, Bootstrap(40)).values()
+    (found,) = paired_differences(edits, 1, document).values()
     assert (found.n_sequences, found.n_documents, found.log_ppl.value) == (15, 5, -0.5)
 
 

@@ -1,8 +1,12 @@
-"""AUROCs equal scikit-learn's; intervals are those of resampling in full, and cover."""
+"""AUROCs equal scikit-learn's; intervals are those of leaving entities out."""
+
+from dataclasses import astuple
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from ato.entities.contrasts import (
@@ -14,7 +18,6 @@ from ato.entities.contrasts import (
     cross_type_aurocs,
 )
 from ato.errors import InputError
-from ato.numerics.bootstrap import Bootstrap
 
 
 def drawn(n: int = 300, shift: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -61,30 +64,39 @@ def test_the_interval_is_the_normal_one_of_delong_for_many_entities():
     assert found.high == pytest.approx(wins.mean() + half, abs=0.15 * half)
 
 
-def test_the_order_of_entities_and_the_chunks_change_nothing(monkeypatch):
+def test_the_order_of_entities_changes_nothing():
     scores, labels = drawn()
     types = np.random.default_rng(1).integers(2, size=300)
     expected = auroc_by_type(scores, labels, types, 2)
     order = np.random.default_rng(2).permutation(300)
-    monkeypatch.setattr("ato.entities.contrasts._CHUNK_NUMBERS", 1500)
     found = auroc_by_type(scores[order], labels[order], types[order], 2)
     for name in ("value", "low", "high"):
-        np.testing.assert_array_equal(getattr(found.by_type, name), getattr(expected.by_type, name))
-    assert found.mean == expected.mean
+        np.testing.assert_allclose(getattr(found.by_type, name), getattr(expected.by_type, name), rtol=1e-12)
+    assert astuple(found.mean) == pytest.approx(astuple(expected.mean), rel=1e-12)
 
 
-def test_resamples_are_of_entities_within_class():
+def test_limits_are_those_of_leaving_out_one_entity_of_a_class_at_a_time_on_the_logit_scale():
     scores, labels = drawn(60)
-    bootstrap = Bootstrap(40, seed=5)
-    first, second = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
-    draws = []
-    for part, label in ((first, 1), (second, 0)):
-        rng = np.random.default_rng([5, 0, label])
-        draws.append(part[rng.integers(len(part), size=(40, len(part)))])
-    areas = [roc_auc_score(np.repeat([1, 0], [len(a), len(b)]), np.append(a, b)) for a, b in zip(*draws, strict=True)]
-    found = auroc_interval(scores, labels, bootstrap)
-    assert found.low == pytest.approx(np.quantile(areas, 0.025))
-    assert found.high == pytest.approx(np.quantile(areas, 0.975))
+    scores, labels = scores[labels >= 0], labels[labels >= 0]
+    variance, freedom = 0.0, 0.0
+    for label in (0, 1):
+        own = np.flatnonzero(labels == label)
+        areas = [roc_auc_score(np.delete(labels, i), np.delete(scores, i)) for i in own]
+        part = (len(own) - 1) / len(own) * np.square(logit(areas) - logit(areas).mean()).sum()
+        variance, freedom = variance + part, freedom + part**2 / (len(own) - 1)
+    value = roc_auc_score(labels, scores)
+    reach = student.ppf(0.975, variance**2 / freedom) * np.sqrt(variance)
+    found = auroc_interval(scores, labels)
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx(tuple(expit([logit(value) - reach, logit(value) + reach])))
+
+
+def test_classes_that_do_not_overlap_have_an_interval_that_knows_how_many_entities_there_are():
+    few, many = (auroc_interval(np.arange(2.0 * n), np.repeat([0, 1], n)) for n in (8, 80))
+    assert (few.value, few.high) == (many.value, many.high) == (1.0, 1.0)
+    assert few.low == pytest.approx(0.025 ** (1 / 8))  # Clopper and Pearson: 8 of 8
+    assert few.low < many.low < 1
+    assert auroc_interval(-np.arange(16.0), np.repeat([0, 1], 8)).high == pytest.approx(1 - few.low)
 
 
 def test_within_types_a_difference_between_types_counts_for_nothing():

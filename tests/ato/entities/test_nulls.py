@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, fisher_exact
 
-from ato.entities.nulls import NullMaxima, Permutations, benjamini_hochberg, fisher_p, max_statistic_p
+from ato.entities.nulls import NullMaxima, Permutations, fisher_p, max_statistic_p
 from ato.errors import SettingsError
+from ato.numerics.false_discovery import benjamini_hochberg
 from tests.ato.entities.planted_entities import make_groups
 
 

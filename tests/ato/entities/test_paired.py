@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from ato.entities.paired import control_p, mean_change
-from ato.numerics.bootstrap import Bootstrap
 
 
 def test_the_interval_of_a_mean_change_is_that_of_the_normal_law_for_many_entities():
     changes = np.random.default_rng(0).normal(0.3, 1.0, 2000)
-    found = mean_change(changes, Bootstrap(2000))
+    found = mean_change(changes)
     error = 1.96 * changes.std(ddof=1) / np.sqrt(len(changes))
     assert found.value == pytest.approx(changes.mean())
     assert found.low == pytest.approx(changes.mean() - error, abs=0.1 * error)

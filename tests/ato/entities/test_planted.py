@@ -11,7 +11,8 @@ from ato.entities.contrasts import chosen_on_other_types, cross_type_aurocs
 from ato.entities.groups import EntityGroups
 from ato.entities.latent_scores import LatentScores, best_latents
 from ato.entities.matching import match_on_tokens
-from ato.entities.nulls import Permutations, benjamini_hochberg, max_statistic_p
+from ato.entities.nulls import Permutations, max_statistic_p
+from ato.numerics.false_discovery import benjamini_hochberg
 from tests.ato.entities.planted_entities import (
     D_SAE,
     FICKLE,

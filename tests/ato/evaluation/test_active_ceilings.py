@@ -6,10 +6,8 @@ import torch
 
 from ato.evaluation.active_ceilings import CEILING_DOCUMENTS, PRIOR_TOKENS, ActiveCeilings, Predictions
 from ato.evaluation.active_projections import Projections
-from ato.numerics.bootstrap import Bootstrap, EstimateArray
+from ato.numerics.intervals import EstimateArray
 from ato.saes.autoencoder import ActiveFeatures
-
-DRAWS = Bootstrap(200)
 
 
 class Rows:
@@ -28,7 +26,7 @@ class Rows:
     def ceiling(self) -> tuple[float, float, float]:
         ceilings = empty(len(self.predictions))
         self.add_to(ceilings)
-        return only(ceilings.result(DRAWS)["all"])
+        return only(ceilings.result()["all"])
 
     def r2(self, p: np.ndarray) -> float:
         return 1 - ((self.a - p) ** 2).sum() / ((self.a - self.a.mean()) ** 2).sum()
@@ -148,7 +146,7 @@ def test_order_and_merging_of_tokens_change_nothing():
     rows.add_to(second, slice(0, 250), feature=2)
     rows.add_to(first, slice(250, None), feature=2)
     first.merge(second)
-    found, expected = (ceilings.result(DRAWS)["all"] for ceilings in (first, whole))
+    found, expected = (ceilings.result()["all"] for ceilings in (first, whole))
     assert np.isnan(found.value[:2]).all()
     np.testing.assert_allclose(
         [found.value[2], found.low[2], found.high[2]],

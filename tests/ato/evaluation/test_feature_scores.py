@@ -50,7 +50,7 @@ def test_the_mean_scores_zero_and_a_constant_truth_nothing():
     assert np.isnan(scores_of(np.full(N, 0.1), a)["r2"])
 
 
-def test_r2_of_resampled_sums_is_that_of_the_point():
+def test_r2_of_sums_with_an_axis_before_is_that_of_the_point():
     a, p = np.random.default_rng(3).normal(size=(2, N))
     groups = sums_of(a, p).by_group
     resample = R2Sums(*(x[None] for x in (groups.n, groups.a, groups.aa)), groups.sse[None])

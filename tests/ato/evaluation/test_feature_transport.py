@@ -12,7 +12,6 @@ from ato.errors import MismatchError
 from ato.evaluation import feature_transport
 from ato.evaluation.feature_scores import FeatureScores
 from ato.evaluation.feature_transport import FeatureTransport
-from ato.numerics.bootstrap import Bootstrap
 from ato.operators import TransportOperator
 from ato.residuals import MemorySource, run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder
@@ -109,7 +108,7 @@ def assert_same(found: FeatureScores, expected: FeatureScores, atol: float = 1e-
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
 def test_every_metric_equals_a_plain_loop_over_features(dtype, tolerance):
     case = Case()
-    found = case.transport(dtype).result(Bootstrap(40), min_active=10)
+    found = case.transport(dtype).result(min_active=10)
     judged = 0
     for name, columns in found.items():
         for feature in range(case.sae.d_sae):
@@ -149,9 +148,9 @@ def test_block_size_block_order_and_merging_change_nothing():
     whole = case.transport(block_rows=10_000)
     rows = np.arange(len(case.x))
     parts = case.transport(order=rows[200:]) + case.transport(order=rows[:200])
-    expected = whole.result(Bootstrap(50))
+    expected = whole.result()
     for other in (case.transport(block_rows=37), parts):
-        for name, scores in other.result(Bootstrap(50)).items():
+        for name, scores in other.result().items():
             assert_same(scores, expected[name])
 
 
@@ -159,8 +158,8 @@ def test_a_shared_encoding_gives_the_same_scores():
     case = Case()
     scores = FeatureTransport(case.sae, TARGET, case.operators, dtype=DOUBLE)
     run_pass(case.source(), [SharedEncoding(case.sae, TARGET, [scores])])
-    expected = case.transport().result(Bootstrap(40))
-    for name, columns in scores.result(Bootstrap(40)).items():
+    expected = case.transport().result()
+    for name, columns in scores.result().items():
         np.testing.assert_array_equal(columns.r2.value, expected[name].r2.value)
 
 
@@ -173,27 +172,27 @@ def many_threads():
 
 
 def test_cores_that_share_the_tokens_of_a_block_change_nothing(many_threads, monkeypatch):
-    expected = Case().transport(block_rows=10_000).result(Bootstrap(50))
+    expected = Case().transport(block_rows=10_000).result()
     monkeypatch.setattr(feature_transport, "_PART_PAIRS", 100)
     for _ in range(2):
-        for name, scores in Case().transport(block_rows=10_000).result(Bootstrap(50)).items():
+        for name, scores in Case().transport(block_rows=10_000).result().items():
             assert_same(scores, expected[name])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_scores_of_blocks_on_a_gpu_are_those_on_the_cpu():
     case = Case()
-    expected = case.transport().result(Bootstrap(50))
+    expected = case.transport().result()
     scores = FeatureTransport(case.sae.to("cuda"), TARGET, case.operators, dtype=DOUBLE)
     for block in case.source().blocks():
         scores.update(replace(block, residuals={layer: x.cuda() for layer, x in block.residuals.items()}))
-    for name, found in scores.result(Bootstrap(50)).items():
+    for name, found in scores.result().items():
         assert_same(found, expected[name], atol=1e-8)
 
 
 def test_too_few_active_tokens_give_missing_scores_and_no_verdict():
     case = Case()
-    columns = case.transport().result(Bootstrap(50), min_active=100)["linear"]
+    columns = case.transport().result(min_active=100)["linear"]
     few = columns.n_active < 100
     assert 0 < few.sum() < case.sae.d_sae
     counts = {"feature_id", "n_active", "n_documents", "activation_rate", "verdict"}
@@ -207,7 +206,7 @@ def test_too_few_active_tokens_give_missing_scores_and_no_verdict():
 def test_one_document_gives_scores_but_no_interval_and_no_verdict():
     case = Case()
     case.document[:] = 7
-    columns = case.transport().result(Bootstrap(50))["linear"]
+    columns = case.transport().result()["linear"]
     assert np.isfinite(columns.r2.value).any()
     assert np.isnan([columns.r2.low, columns.r2.high]).all()
     assert set(columns.verdict) == {"undetermined"}
@@ -216,7 +215,7 @@ def test_one_document_gives_scores_but_no_interval_and_no_verdict():
 def test_a_feature_that_never_fires_is_missing_and_not_zero():
     case = Case()
     case.sae.threshold[4] = 1e9
-    columns = case.transport().result(Bootstrap(50))["linear"]
+    columns = case.transport().result()["linear"]
     assert columns.n_active[4] == columns.n_documents[4] == columns.activation_rate[4] == 0
     assert np.isnan(columns.r2.value[4])
     assert columns.verdict[4] == "undetermined"
@@ -224,7 +223,7 @@ def test_a_feature_that_never_fires_is_missing_and_not_zero():
 
 def test_nothing_seen_gives_missing_scores():
     case = Case()
-    columns = FeatureTransport(case.sae, TARGET, case.operators).result(Bootstrap(50))["linear"]
+    columns = FeatureTransport(case.sae, TARGET, case.operators).result()["linear"]
     assert np.isnan(columns.r2.value).all()
     assert not columns.n_active.any()
 
@@ -245,7 +244,7 @@ def test_the_right_operator_is_transported_and_the_interval_holds_the_score():
 
 
 def test_operators_are_scored_apart_on_the_same_tokens():
-    results = Case().transport().result(Bootstrap(50))
+    results = Case().transport().result()
     assert (results["linear"].n_active == results["identity"].n_active).all()
     known = np.isfinite(results["linear"].r2.value)
     assert (results["linear"].r2.value[known] > results["identity"].r2.value[known]).all()

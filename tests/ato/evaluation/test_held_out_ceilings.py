@@ -5,13 +5,14 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 import torch
+from scipy.stats import t as student
 
 from ato.errors import DataError, InputError, MismatchError
 from ato.evaluation.ceilings import CanonicalModes, remeasured_correlations
 from ato.evaluation.held_out_ceilings import ModeScores
 from ato.evaluation.residual_moments import residual_scores_from_moments
 from ato.moments import Moments
-from ato.numerics.bootstrap import Bootstrap, Estimate, percentile_limits
+from ato.numerics.intervals import Estimate
 from ato.operators.fitting import fit_operator_from_moments
 from ato.residuals import MemorySource, run_pass
 
@@ -93,24 +94,27 @@ def test_float32_rows_with_means_of_300_sd_give_the_same_scores(case):
         assert scores.r2_rrr(rank) == pytest.approx(reduced_rank_r2(modes, x, y, rank), abs=1e-3)
 
 
-def test_limits_equal_a_bootstrap_that_repeats_rows(case):
+def test_limits_are_those_of_leaving_rows_of_a_document_out(case):
     modes, x, y, documents = case
-    result = scored(modes, x, y, documents).result([2], Bootstrap(400, 1))
-    rng = np.random.default_rng(7)
-    rows_of = [np.flatnonzero(documents == number) for number in np.unique(documents)]
-    drawn = []
-    for _ in range(400):
-        rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
+    result = scored(modes, x, y, documents).result([2])
+    numbers, k = np.unique(documents, return_counts=True)
+
+    def scores(rows):
         ceiling = np.square(remeasured_correlations(modes, x[rows], y[rows])[:2]).sum() / 8
         r2 = reduced_rank_r2(modes, x[rows], y[rows], 2)
-        drawn.append((ceiling, r2, r2 / ceiling))
-    low, high = percentile_limits(np.array(drawn))
+        return ceiling, r2, r2 / ceiling
+
+    value, n = np.array(scores(documents == documents)), len(numbers)
+    without = np.array([scores(documents != number) for number in numbers])
+    error = np.sqrt((n - 1) / n * np.square(without - without.mean(0)).sum(0))
+    middle = n * value - (n - 1) * without.mean(0)
+    reach = student.ppf(0.975, k.sum() ** 2 / (k**2).sum() - 1) * error
     score = result.ranks[0]
     for i, name in enumerate(("ceiling_held_out", "r2_rrr", "efficiency")):
         found = getattr(score, name)
-        assert found.low <= found.value <= found.high
-        np.testing.assert_allclose([found.low, found.high], [low[i], high[i]], atol=0.3 * (high[i] - low[i]))
-    assert (result.n, result.n_documents) == (400, len(rows_of))
+        assert found.low == pytest.approx(min(middle[i] - reach[i], value[i]), abs=1e-8)
+        assert found.high == pytest.approx(max(middle[i] + reach[i], value[i]), abs=1e-8)
+    assert (result.n, result.n_documents) == (400, n)
 
 
 def test_copying_the_source_gives_efficiency_one_at_full_rank():
@@ -126,13 +130,13 @@ def test_copying_the_source_gives_efficiency_one_at_full_rank():
 
 def test_the_curve_saturates_at_the_first_rank_with_95_percent_of_its_largest_value(case):
     modes, x, y, documents = case
-    result = scored(modes, x, y, documents).result([1], Bootstrap(40))
+    result = scored(modes, x, y, documents).result([1])
     curve = [reduced_rank_r2(modes, x, y, rank) for rank in range(1, 7)]
     assert result.rank_saturation == 1 + next(i for i, r2 in enumerate(curve) if r2 >= 0.95 * max(curve))
     assert 1 < result.rank_saturation < 6
     draw = np.random.default_rng(5).standard_normal
     unrelated = scored(CanonicalModes.from_arrays(*draw((2, 100, 8))), *draw((2, 3000, 8)), np.arange(3000) // 10)
-    assert unrelated.result([1], Bootstrap(40)).rank_saturation is None
+    assert unrelated.result([1]).rank_saturation is None
 
 
 def test_independent_rows_have_no_held_out_ceiling_and_no_positive_r2():

@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import pytest
 import torch
+from scipy.stats import t as student
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error, r2_score
 from sklearn.metrics.pairwise import paired_cosine_distances
@@ -14,7 +15,7 @@ from ato.evaluation.residual_formulas import SCORES
 from ato.evaluation.residual_moments import residual_scores_from_moments
 from ato.evaluation.residual_scores import PairScores
 from ato.moments import Moments
-from ato.numerics.bootstrap import Bootstrap, Estimate
+from ato.numerics.intervals import Estimate
 from ato.residuals import MemorySource, run_pass
 
 N_TRAIN, N_TEST, D = 500, 300, 7
@@ -134,23 +135,26 @@ def test_operators_kept_in_single_precision_score_float32_rows_the_same():
     assert single == double
 
 
-def test_limits_equal_a_bootstrap_that_repeats_rows():
+def test_limits_are_those_of_leaving_rows_of_a_document_out():
     case = make_case(4)
-    result = case.pair_scores().result(Bootstrap(600, 3))["ridge"]
+    result = case.pair_scores().result()["ridge"]
     x, y, documents = (a[N_TRAIN:] for a in (case.x, case.y, case.documents))
-    y_hat = case.operators["ridge"](x)
-    rows_of = [np.flatnonzero(documents == number) for number in np.unique(documents)]
-    rng = np.random.default_rng(8)
-    drawn = []
-    for _ in range(600):
-        rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
+    y_hat, (numbers, k) = case.operators["ridge"](x), np.unique(documents, return_counts=True)
+
+    def scores(rows):
         skill = 1 - np.square(y - y_hat)[rows].sum() / np.square(y - x)[rows].sum()
-        drawn.append((r2_score(y[rows], y_hat[rows]), r2_score((y - x)[rows], (y_hat - x)[rows]), skill))
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+        return r2_score(y[rows], y_hat[rows]), r2_score((y - x)[rows], (y_hat - x)[rows]), skill
+
+    value, n = np.log1p(-np.array(scores(documents == documents))), len(numbers)
+    without = np.log1p(-np.array([scores(documents != number) for number in numbers]))
+    error = np.sqrt((n - 1) / n * np.square(without - without.mean(0)).sum(0))
+    middle = n * value - (n - 1) * without.mean(0)
+    reach = student.ppf(0.975, k.sum() ** 2 / (k**2).sum() - 1) * error
     for i, name in enumerate(("r2", "r2_update", "skill")):
         found = getattr(result, name)
-        assert found.low <= found.value <= found.high
-        np.testing.assert_allclose([found.low, found.high], [low[i], high[i]], atol=0.2 * (high[i] - low[i]))
+        low, high = 1 - np.exp(middle[i] + reach[i]), 1 - np.exp(middle[i] - reach[i])
+        assert found.low == pytest.approx(min(low, found.value), rel=1e-3)
+        assert found.high == pytest.approx(max(high, found.value), rel=1e-3)
 
 
 def test_a_network_that_adds_nothing_has_r2_of_one_and_no_update_to_predict():
@@ -266,13 +270,13 @@ def test_uses_that_cannot_be_meant_are_refused():
 def test_the_difference_of_two_operators_is_that_of_their_scores_and_its_interval_is_paired(score):
     scores = make_case().pair_scores()
     first, second, *_ = scores.operators
-    results = scores.result(Bootstrap(200))
-    difference = scores.difference(first, second, score, Bootstrap(200))
+    results = scores.result()
+    difference = scores.difference(first, second, score)
     of = [getattr(results[name], score) for name in (first, second)]
     assert difference.value == pytest.approx(of[0].value - of[1].value, abs=1e-12)
     assert difference.low <= difference.value <= difference.high
     assert difference.high - difference.low <= sum(estimate.high - estimate.low for estimate in of) + 1e-12
-    assert scores.difference(first, first, score, Bootstrap(50)) == Estimate(0.0, 0.0, 0.0)
+    assert scores.difference(first, first, score) == Estimate(0.0, 0.0, 0.0)
 
 
 def test_leaving_the_whitened_score_out_changes_no_other():
@@ -280,8 +284,8 @@ def test_leaving_the_whitened_score_out_changes_no_other():
     whole, part = case.pair_scores(), PairScores(case.moments, 0, 1, case.operators, whitened=False)
     rows = np.arange(N_TRAIN, len(case.x))
     part.update(*(torch.tensor(a[rows], dtype=torch.float64) for a in (case.x, case.y)), case.documents[rows])
-    for name, score in part.result(Bootstrap(50)).items():
-        full = whole.result(Bootstrap(50))[name]
+    for name, score in part.result().items():
+        full = whole.result()[name]
         assert score.r2_whitened == Estimate(None)
         assert score.r2.value == pytest.approx(full.r2.value, abs=1e-12)
         assert astuple(score.skill) == pytest.approx(astuple(full.skill), abs=1e-12)

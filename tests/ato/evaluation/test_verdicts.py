@@ -5,7 +5,7 @@ import pytest
 
 from ato.errors import SettingsError
 from ato.evaluation.verdicts import verdicts
-from ato.numerics.bootstrap import EstimateArray
+from ato.numerics.intervals import EstimateArray
 
 
 def test_verdicts_come_from_intervals():

@@ -225,7 +225,7 @@ def test_duplicates_are_made_once():
         "saes.max_fvu=.nan",
         "saes.seed=-1",
         "causal.seed=-1",
-        "evaluate.bootstrap_seed=-1",
+        "collect.split_seed=-1",
         "evaluate.transported_above=1.5",
         "operators.source_layers=[-1]",
         "collect.layers=[]",

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, bos, load_model
-from ato.numerics.bootstrap import Bootstrap
 from ato.residuals import ResidualBlock, run_pass
 from ato.text import TokenSequence
 from tasks.collect.plan import CollectionPlan, shards_by_split
@@ -129,7 +128,7 @@ def complete(source: CollectingSource, model, own: CollectSettings) -> dict:
 
 def study_of(warehouse: Warehouse, model: ModelSettings, **changes: object) -> Study:
     """The study of the collection "c" in this warehouse, with these settings in its row."""
-    study = Study("c", model, Bootstrap())
+    study = Study("c", model)
     row = collection_row(warehouse, "c")
     vars(study).update(warehouse=warehouse, row=replace(row, settings=json.dumps(row.made_with | changes)))
     return study

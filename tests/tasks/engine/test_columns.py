@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ato.numerics.bootstrap import Estimate, EstimateArray
+from ato.numerics.intervals import Estimate, EstimateArray
 from tasks.engine.columns import estimate_columns
 
 

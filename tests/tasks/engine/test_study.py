@@ -9,11 +9,10 @@ from prefect.utilities.collections import visit_collection
 
 from ato.errors import LayerError, MismatchError
 from ato.models import ModelIdentity
-from ato.numerics.bootstrap import Bootstrap
 from flows.settings import Settings
 from tasks.engine import study as module
 from tasks.engine.study import Study
-from tasks.settings import EvaluateSettings, ModelSettings
+from tasks.settings import ModelSettings
 from tests.warehouse.small_warehouse import COLLECTION, build
 from warehouse.storage.warehouse import Warehouse
 
@@ -22,7 +21,7 @@ from warehouse.storage.warehouse import Warehouse
 def study(tmp_path, monkeypatch) -> Study:
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path))
     build(tmp_path)
-    return Study(COLLECTION, ModelSettings(device="cpu"), Bootstrap(200, 3))
+    return Study(COLLECTION, ModelSettings(device="cpu"))
 
 
 def test_the_warehouse_is_opened_and_the_row_read_once(study, monkeypatch):
@@ -46,10 +45,10 @@ def test_it_travels_small_and_opens_its_own_on_arrival(study, monkeypatch, tmp_p
 
 
 def test_equal_studies_are_equal_and_hash_alike_whatever_they_have_read(study):
-    other = Study(COLLECTION, ModelSettings(device="cpu"), Bootstrap(200, 3))
+    other = Study(COLLECTION, ModelSettings(device="cpu"))
     assert study.row.d_model
     assert {study, other} == {study}
-    assert study != Study(COLLECTION, ModelSettings(device="cpu"), Bootstrap(200, 4))
+    assert study != Study(COLLECTION, ModelSettings(device="cpu", dtype="float32"))
 
 
 @task(cache_policy=NO_CACHE)
@@ -69,9 +68,7 @@ def test_a_task_takes_it_as_a_parameter(study, prefect_server):
 
 
 def test_the_settings_of_a_run_make_it(study):
-    settings = Settings(model=study.model, evaluate=EvaluateSettings(n_bootstrap=200, bootstrap_seed=3))
-    assert settings.study(COLLECTION) == study
-    assert study.bootstrap_settings == settings.evaluate.model_dump(include={"n_bootstrap", "bootstrap_seed"})
+    assert Settings(model=study.model).study(COLLECTION) == study
 
 
 def test_its_stages_belong_to_the_collection_and_read_it_by_default(study):

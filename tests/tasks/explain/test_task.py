@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from ato.errors import DiskFullError, InputError
-from ato.numerics.bootstrap import Bootstrap
 from tasks.engine.study import Study
 from tasks.explain import task as explain
 from tasks.settings import ExplainSettings, ModelSettings
@@ -121,7 +120,7 @@ def said(monkeypatch) -> list[str]:
 def run(server: NeuronpediaServer | str, **settings: Any) -> None:
     url = server if isinstance(server, str) else server.url
     values = {"api_url": url, "bulk_url": url, "max_attempts": 1} | settings
-    study = Study(COLLECTION, ModelSettings(), Bootstrap())
+    study = Study(COLLECTION, ModelSettings())
     explain.explain_features.fn(study, [LABELLED, LOCAL], ExplainSettings.model_validate(values))
 
 

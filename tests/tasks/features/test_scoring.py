@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from ato.causal.ablation import ablation_effects
-from ato.numerics.bootstrap import Bootstrap
 from ato.text import TokenSequence
 from flows.settings import Settings, load_settings, profile_names
 from tasks.collect.sources import residual_source
@@ -120,7 +119,6 @@ def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
         n_sequences=2,
         n_tokens=8,
         median_norm=settings.study(collection).row.median_norms,
-        bootstrap=Bootstrap(100),
     )[key]
     by_id = {row["feature_id"]: row for row in found}
     for i, f in enumerate(candidates):

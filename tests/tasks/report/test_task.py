@@ -246,7 +246,7 @@ def test_a_deviation_is_stated_as_no(tmp_path):
     losses = [
         row("causal_perplexity", **own, intervention=name, sequence_id=s, document=s, log_ppl=loss + s)
         for name, loss in (("transport", 2.0), ("zero", 1.0))
-        for s in range(4)
+        for s in range(5)
     ]
     effects = [row("causal_effects", **own, intervention=name) for name in ("transport", "zero")]
     tables = {"operators": rising, "causal_perplexity": losses, "causal_effects": effects}

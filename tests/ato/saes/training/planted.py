@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from ato.numerics.bootstrap import Bootstrap
 from ato.residuals import MemorySource, run_pass
 from ato.saes import SparseAutoencoder
 from ato.saes.quality import Reconstruction, SAEQuality
@@ -38,4 +37,4 @@ def train(x: np.ndarray, **settings) -> TrainedSAE:
 def held_out(sae: SparseAutoencoder, x: np.ndarray) -> Reconstruction:
     quality = SAEQuality(sae, LAYER)
     run_pass(source_of(x), [quality], splits=["test"])
-    return quality.result(Bootstrap(40))
+    return quality.result()
