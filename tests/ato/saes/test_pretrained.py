@@ -3,6 +3,7 @@
 The download itself is replaced by SAEs that sae-lens makes and saves here.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 
 from ato.errors import DamagedFileError, SAEError, UnavailableError
 from ato.saes import SparseAutoencoder, load_sae, pretrained, save_sae
-from ato.saes.pretrained import from_sae_lens, load_pretrained, split_release, with_centring_folded
+from ato.saes.centring import centring_folded
+from ato.saes.pretrained import from_sae_lens, load_pretrained, split_release
 from tests.ato.saes.random_saes import D_IN, D_SAE, known_to_sae_lens, lens_sae, random_residuals, random_sae
 
 RELEASE, SAE_ID = "gemma-scope-2b-pt-res-canonical", "layer_6/width_16k/canonical"
@@ -75,7 +77,7 @@ def test_half_precision_becomes_float32(x):
 @pytest.mark.parametrize("apply_b_dec_to_input", [True, False])
 def test_centring_folded_into_the_encoder_is_centring_of_the_residuals(x, apply_b_dec_to_input):
     sae = random_sae("jumprelu", apply_b_dec_to_input=apply_b_dec_to_input)
-    folded = with_centring_folded(sae)
+    folded = replace(sae, **centring_folded(sae.weights, apply_b_dec_to_input))
     centred = x - x.mean(1, keepdim=True)
     torch.testing.assert_close(folded.pre_activations(x), sae.pre_activations(centred), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(folded.pre_activations(x + 100), folded.pre_activations(x), rtol=1e-3, atol=1e-3)
