@@ -56,6 +56,7 @@ class _OpenMOSS(Format):
         taken = _matrices(settings, weights, d_in)
         norms = taken["W_dec"].norm(dim=1)
         include = bool(settings.get("sparsity_include_decoder_norm", True))
+        subtracts = bool(settings.get("apply_decoder_bias_to_pre_encoder", False))
         threshold = _thresholds(settings, weights, factor, taken["b_enc"])
         # A decoder row of length 0 is never active: its pre-activation times 0 exceeds no threshold.
         taken["threshold"] = threshold / norms if include else threshold
@@ -67,7 +68,7 @@ class _OpenMOSS(Format):
         return Published(
             "jumprelu",
             scaled(taken, factor),
-            apply_b_dec_to_input=bool(settings.get("apply_decoder_bias_to_pre_encoder", False)),
+            apply_b_dec_to_input=subtracts,
             scaling=factor,
             metadata={key: value for key, value in metadata.items() if value is not None},
             claims=tuple(claim_of_hook(reads, "hook_point_in")),
