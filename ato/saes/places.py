@@ -174,8 +174,9 @@ def check_place(place: Place, site: str | None, layer: int | None) -> None:
             cure=f"use an SAE of one of {', '.join(SITES)}",
         )
     if site is not None and place.site not in (None, site):
+        layer_read = "" if place.layer is None else f" of layer {place.layer}"
         raise SAEError(
-            f"the SAE reads {place.site} ({place.source}), but is used at {wanted}",
+            f"the SAE reads {place.site}{layer_read} ({place.source}), but is used at {wanted}",
             cure=f"set collect.site={place.site}, or use an SAE of {site}",
         )
     if layer is not None and place.layer not in (None, layer):

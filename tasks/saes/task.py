@@ -203,12 +203,14 @@ def _row(
     trusted, reason = limits.judge(
         fvu=float(rebuilt.fvu), dead_share=rebuilt.dead_share, ce_recovered=float(recovered.ce_recovered)
     )
+    source = settings.paths.get(of.layer, settings.releases.get(of.layer, "trained"))
+    warning = None if source == "trained" else l0_warning(rebuilt.l0, of.sae.declared_l0)
     return {
         "collection": of.weights.collection,
         "sae": of.key,
         "layer": of.layer,
         "site": site,
-        "source": settings.paths.get(of.layer, settings.releases.get(of.layer, "trained")),
+        "source": source,
         "architecture": of.sae.architecture,
         "d_sae": of.sae.d_sae,
         "n_tokens": rebuilt.n_tokens,
@@ -220,7 +222,7 @@ def _row(
         "dead_share": rebuilt.dead_share,
         "trusted": trusted,
         "distrust_reason": reason,
-        "warning": l0_warning(rebuilt.l0, of.sae.declared_l0),
+        "warning": warning,
         "path": f"artifacts/saes/{of.weights.key}",
         "weights_hash": of.sae.weights_hash,
         "neuronpedia_id": of.sae.metadata.get("neuronpedia_id"),

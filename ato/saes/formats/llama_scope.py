@@ -20,7 +20,7 @@ _HARMLESS = keys(
     l1_coefficient l1_coefficient_warmup_steps lp init_decoder_norm init_encoder_norm init_encoder_with_decoder_transpose
     decoder_exactly_fixed_norm decoder_bias_init_method remove_gradient_parallel_to_decoder_directions use_ghost_grads
     top_k k_warmup_steps initial_k sae_type force_unit_decoder_norm jumprelu_threshold_window promote_act_fn_dtype
-    use_triton_kernel sparsity_threshold_for_triton_spmm_kernel lr betas model_name tp_size ddp_size
+    use_triton_kernel sparsity_threshold_for_triton_spmm_kernel bias_init_method use_batch_norm_mse lr betas model_name tp_size ddp_size
     """
 )
 """Keys that say how it was trained; ``top_k`` is the sparsity before the conversion to JumpReLU."""

@@ -53,6 +53,7 @@ _HARMLESS = keys(
     eval_batch_size_prompts n_eval_seqs log_to_wandb log_activations_store_to_wandb log_optimizer_state_to_wandb
     wandb_project wandb_id run_name wandb_entity wandb_log_frequency eval_every_n_wandb_logs resume n_checkpoints
     checkpoint_path verbose model_kwargs tokens_per_buffer store_batch_size
+    total_training_tokens feature_sampling_method resample_batches feature_reinit_scale dead_feature_estimation_method
     """
 )
 """Keys of configurations that say how an SAE was trained, and nothing of its function."""
@@ -69,11 +70,11 @@ class SAELens(Format):
     weights_name = WEIGHTS
     files = f"{CONFIG} and {WEIGHTS}"
     function = (
-        f"{', '.join(ARCHITECTURES)}; batchtopk and matryoshka_batchtopk as jumprelu with their threshold; decoder norms, "
-        "fine-tuning factors and a known expected_average_only_in factor are folded"
+        "every architecture of `ato.saes.ARCHITECTURES`; batchtopk and matryoshka_batchtopk as jumprelu with their "
+        "threshold; decoder norms, fine-tuning factors and a known expected_average_only_in factor are folded"
     )
-    place = "hook_name, hf_hook_name and hook_layer, else the path"
-    l0 = "k, target_l0, or the training details in the metadata"
+    place = "`hook_name`, `hf_hook_name` and `hook_layer`, and the path: `blocks.8.hook_resid_pre`"
+    l0 = "`k`, `target_l0`, or the training details in the metadata"
 
     def fits(self, file: Path) -> bool:
         """Llama Scope's folders have ``config.json`` for ``cfg.json``."""

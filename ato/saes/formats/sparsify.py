@@ -7,7 +7,7 @@ import torch
 from ato.errors import SAEError
 from ato.saes.formats.format import Format, Published, register
 from ato.saes.formats.reading import Settings, Weights, read_json, read_safetensors
-from ato.saes.places import NOT_SAES
+from ato.saes.places import NOT_SAES, Claim, claim_of_hook
 
 
 @register
@@ -27,14 +27,21 @@ class Sparsify(Format):
         settings.refuse("transcode", f"it is {NOT_SAES['transcoder']}", "use an SAE")
         settings.refuse("skip_connection", "with a skip connection it is a transcoder, not an SAE", "use an SAE")
         settings.refuse("signed", "its activations have signs")
+        settings.refuse("input_unit_norm", "each token is scaled to one norm, which no weights can do")
+        for key in ("batch_topk", "sample_topk"):
+            settings.refuse(key, "the k largest are chosen over several tokens")
         if (activation := settings.get("activation", "topk")) != "topk":
             raise SAEError(f"activation {activation!r} is not supported", where=settings.where, cure="use a topk SAE")
         d_in = settings.whole("d_in")
         d_sae = int(settings.number("num_latents") or d_in * (settings.number("expansion_factor") or 0))
         k = settings.whole("k")
+        claims = claim_of_hook(settings.get("hook_name"), "hook_name")
+        if (layer := settings.number("hook_layer")) is not None:
+            claims.append(Claim(None, int(layer), f"hook_layer {layer}"))
         # How it was trained: with a second loss for 4 k, and with decoder rows of length 1.
         settings.finish({"multi_topk", "normalize_decoder", "expansion_factor", "num_latents"})
-        return Published("topk", _weights(read_safetensors(file), d_in, d_sae), k=k, apply_b_dec_to_input=True)
+        common = _weights(read_safetensors(file), d_in, d_sae)
+        return Published("topk", common, k=k, apply_b_dec_to_input=True, claims=tuple(claims))
 
 
 def _weights(weights: Weights, d_in: int, d_sae: int) -> dict[str, torch.Tensor]:

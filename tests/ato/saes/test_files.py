@@ -175,7 +175,12 @@ def test_an_old_configuration_with_another_activation_is_refused():
 @pytest.mark.parametrize(
     ("hook_name", "site", "layer", "says"),
     [
-        ("blocks.6.hook_resid_post", "mlp_out", 6, r"reads resid_post \(hook_name blocks.6.hook_resid_post\).*mlp_out"),
+        (
+            "blocks.6.hook_resid_post",
+            "mlp_out",
+            6,
+            r"reads resid_post of layer 6 \(hook_name blocks.6.hook_resid_post\).*mlp_out",
+        ),
         ("blocks.6.hook_mlp_out", "resid_post", 6, "reads mlp_out.*collect.site=mlp_out"),
         ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*listed under layer 7 .*: list it under layer 6"),
         ("blocks.6.hook_resid_pre", "resid_post", 6, "reads layer 5"),

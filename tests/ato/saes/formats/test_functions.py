@@ -99,3 +99,29 @@ def test_a_square_matrix_is_turned_by_the_format_and_never_by_its_shape(tmp_path
     sae = load_sae(path)
     assert np.array_equal(sae.W_enc.numpy(), square.T)
     assert np.array_equal(sae.W_dec.numpy(), square)
+
+
+@pytest.mark.parametrize("architecture", ["standard", "gated", "topk", "batchtopk", "matryoshka_batchtopk", "jumprelu"])
+def test_checkpoints_of_sae_lens_itself_are_the_models_that_it_saves_of_them(tmp_path, architecture):
+    from sae_lens import SAE
+    from sae_lens.registry import get_sae_training_class
+
+    kind, settings = get_sae_training_class(architecture)
+    given = {"d_in": written.D, "d_sae": written.M, "k": written.K, "matryoshka_widths": [10, written.M]}
+    theirs = kind(settings(**{name: value for name, value in given.items() if name in settings.__dataclass_fields__}))
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for weight in theirs.parameters():
+            weight.copy_(
+                torch.rand(weight.shape) if weight is getattr(theirs, "threshold", None) else torch.randn(weight.shape)
+            )
+        if hasattr(theirs, "topk_threshold"):
+            theirs.topk_threshold.fill_(3.0)
+    theirs.save_model(tmp_path / "checkpoint")
+    theirs.save_inference_model(tmp_path / "model")
+    saved, x = SAE.load_from_disk(tmp_path / "model"), torch.tensor(written.residuals())
+    for folder in ("checkpoint", "model"):
+        ours = load_sae(tmp_path / folder)
+        assert torch.equal(ours.encode(x) > 0, saved.encode(x) > 0)
+        torch.testing.assert_close(ours.encode(x), saved.encode(x).detach(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours.reconstruct(x), saved(x).detach(), rtol=1e-4, atol=1e-4)
