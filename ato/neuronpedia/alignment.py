@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ato.saes.files import nominal_l0
+from ato.saes.places import nominal_l0
 from ato.saes.pretrained import pretrained_directory
 
 _MARKERS = str.maketrans({"▁": " ", "Ġ": " ", "Ċ": "\n", "ĉ": "\t", "↵": "\n"})

@@ -12,6 +12,7 @@ from ato.errors import SAEError
 from ato.models.sites import SITES, Hook, parse_hook
 from ato.saes.architectures import Architecture, find_architecture
 from ato.saes.architectures.architecture import ENCODER_AND_DECODER
+from ato.saes.places import Place, agreed_place, check_place, claim_of_hook
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,28 @@ class SparseAutoencoder:
         return parse_hook(str(self.metadata.get("hook_name") or ""))
 
     @property
+    def place(self) -> Place:
+        """Where it reads, from ``hook_name`` of its metadata or the ``read_site`` and ``read_layer`` that a path named."""
+        known = self.metadata
+        if "read_from" in known:
+            return Place(known.get("read_site"), known.get("read_layer"), str(known["read_from"]))
+        return agreed_place(claim_of_hook(known.get("hook_name"), "hook_name"))
+
+    @property
     def site(self) -> str | None:
         """``resid_post``, ``mlp_out``, ``attn_out`` or ``attn_z``; None if unknown."""
-        return None if self.hook is None else self.hook.site
+        return self.place.site if self.place.site in SITES else None
 
     @property
     def hook_layer(self) -> int | None:
         """Number of the block that it was trained on; None if unknown."""
-        return None if self.hook is None else self.hook.layer
+        return self.place.layer
+
+    @property
+    def declared_l0(self) -> float | None:
+        """Mean number of active features per token that its origin states, else its k; None if neither is known."""
+        l0 = self.metadata.get("l0")
+        return float(l0) if l0 else (None if self.k is None else float(self.k))
 
     def check_place(self, site: str | None = None, layer: int | None = None) -> None:
         """Refuse to read another place than the one it was trained on, as far as its metadata say.
@@ -144,21 +159,7 @@ class SparseAutoencoder:
         Raises:
             SAEError: another site or layer, or a place that is not read here.
         """
-        name = self.metadata.get("hook_name")
-        if not name or (site is None and layer is None):
-            return
-        if self.hook is None:
-            raise SAEError(f"the SAE reads {name}", cure=f"use an SAE of one of {', '.join(SITES)}")
-        if site is not None and self.hook.site != site:
-            raise SAEError(
-                f"the SAE reads {self.hook.site} ({name}), but is used at {site}",
-                cure=f"set collect.site={self.hook.site}, or use an SAE of {site}",
-            )
-        if layer is not None and self.hook.layer != layer:
-            raise SAEError(
-                f"the SAE reads layer {self.hook.layer} ({name}), but is listed under layer {layer}",
-                cure=f"list it under layer {self.hook.layer}, or use one of layer {layer}",
-            )
+        check_place(self.place, site, layer)
 
     @cached_property
     def decoder_norms(self) -> torch.Tensor:

@@ -3,20 +3,26 @@
 import difflib
 import importlib.util
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from ato.errors import SAEError, UnavailableError
 from ato.io.hub import ACCEPT_LICENCE, ask_hub, cache_only
 from ato.saes.autoencoder import SparseAutoencoder
-from ato.saes.files import check_sae, current_config, nominal_l0, sae_from
+from ato.saes.files import check_sae
+from ato.saes.formats.format import assembled, located
+from ato.saes.formats.gemma_scope_2 import GemmaScope2
+from ato.saes.formats.reading import Weights
+from ato.saes.formats.sae_lens import current_config, from_config
+from ato.saes.places import NOT_SAES, Claim, agreed_place, claims_of_path, nominal_l0
 
 if TYPE_CHECKING:
     from sae_lens import SAE
+
+_TEMPORAL = "a temporal SAE, whose features depend on the tokens before"
 
 
 def load_pretrained(release: str, sae_id: str) -> SparseAutoencoder:
@@ -37,22 +43,25 @@ def load_pretrained(release: str, sae_id: str) -> SparseAutoencoder:
     """
     where = f"{release}:{sae_id}"
     entry = _entry(release, sae_id)
+    with located(where):
+        claims = _claims(release, entry)
     lens = _downloaded(release, sae_id, str(pretrained_directory()[release]["repo_id"]))
-    sae = from_sae_lens(lens, where=where)
+    sae = from_sae_lens(lens, where=where, claims=claims)
     kept = {k: v for k, v in sae.metadata.items() if isinstance(v, str | int | float | bool)}
     l0 = nominal_l0(str(entry.get("path", "")), entry.get("l0"))
     listed = {"release": release, "sae_id": sae_id, "neuronpedia_id": entry.get("neuronpedia"), "l0": l0}
     metadata = kept | {name: value for name, value in listed.items() if value is not None}
-    scaling = float(entry.get("norm_scaling_factor") or 1.0)
-    sae = replace(sae, metadata=metadata, scaling=scaling)
-    if (lens.cfg.metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights"):
-        sae = with_centring_folded(sae)
+    sae = replace(sae, metadata=metadata, scaling=float(entry.get("norm_scaling_factor") or 1.0))
     check_sae(sae, where=where)
     return sae
 
 
-def from_sae_lens(sae: "SAE", *, where: object = None) -> SparseAutoencoder:
+def from_sae_lens(sae: "SAE", *, where: object = None, claims: Iterable[Claim] = ()) -> SparseAutoencoder:
     """Our form of an SAE object of sae-lens.
+
+    Args:
+        where: release that messages name.
+        claims: what others say of its place.
 
     Raises:
         SAEError: an architecture or normalisation that is not supported; a transcoder is one.
@@ -60,18 +69,25 @@ def from_sae_lens(sae: "SAE", *, where: object = None) -> SparseAutoencoder:
     config = current_config(sae.cfg.to_dict(), where=where)
     weights = dict(sae.state_dict())
     sae.process_state_dict_for_saving(weights)
-    return sae_from(config, {name: w.detach().float().cpu() for name, w in weights.items()}, where=where)
+    with located(where):
+        return assembled(from_config(config, Weights(weights, where), where=where), claims)
 
 
-def with_centring_folded(sae: SparseAutoencoder) -> SparseAutoencoder:
-    """An SAE of residuals without their mean over the dimensions, as one that takes them with it.
+def _claims(release: str, entry: dict[str, Any]) -> list[Claim]:
+    """What a release's directory says of an SAE's place, before anything is downloaded.
 
-    With P = I - 11'/d, encoder and bias become P W_enc and b_enc - b_dec (I - P) W_enc (the latter where b_dec is
-    subtracted first), so that the activations on x are those of the given SAE on P x. The reconstruction stays centred.
+    Raises:
+        SAEError: it is no SAE, or its id and its path contradict each other.
     """
-    mean = sae.W_enc.mean(0, keepdim=True)  # (I - P) W_enc = 1 mean
-    shift = sae.b_dec.sum() * mean[0] if sae.apply_b_dec_to_input else torch.zeros_like(sae.b_enc)
-    return replace(sae, W_enc=sae.W_enc - mean, b_enc=sae.b_enc - shift)
+    about = pretrained_directory()[release]
+    kind = str(about.get("conversion_func"))
+    if found := next((what for word, what in {**NOT_SAES, "temporal": _TEMPORAL}.items() if word in kind), None):
+        raise SAEError(f"the release holds {found}, not an SAE", cure="use an SAE")
+    words = GemmaScope2.path_words if kind == "gemma_3" else None
+    paths = (PurePosixPath(str(entry["id"])), PurePosixPath(str(about["repo_id"]), str(entry.get("path", ""))))
+    claims = [claim for path in paths for claim in claims_of_path(path, words)]
+    agreed_place(claims)
+    return claims
 
 
 @cache

@@ -115,6 +115,25 @@ def _fvu(sums: _VarianceSums) -> np.ndarray:
     return fvu
 
 
+L0_FACTOR = 2.0
+"""How far L0 may be from the declared one: text and context differ from those of the training, by less than this."""
+
+
+def l0_warning(measured: float, declared: float | None) -> str | None:
+    """One line where L0 is more than ``L0_FACTOR`` times the declared one or less than its fraction; None otherwise.
+
+    Args:
+        measured: mean number of active features per token on held-out text.
+        declared: what the SAE's origin states; None if it states nothing.
+    """
+    if not declared or declared / L0_FACTOR <= measured <= declared * L0_FACTOR or np.isnan(measured):
+        return None
+    return (
+        f"L0 is {measured:.3g} where {declared:.3g} is declared: "
+        "the SAE may be of another model, layer, site or kind, or the text unlike that of its training"
+    )
+
+
 @dataclass(frozen=True)
 class QualityLimits:
     """What an SAE must reach for its features' scores to be trusted; None leaves a limit out."""

@@ -164,6 +164,8 @@ def _saes(collection: str) -> Iterator[Any]:
     for s in found:
         if not s["trusted"]:
             yield Text(f"layer {s['layer']} is not trusted: {s['distrust_reason']}")
+        if s["warning"]:
+            yield Text(f"layer {s['layer']}: {s['warning']}")
 
 
 def _features(collection: str) -> Table:

@@ -10,7 +10,8 @@ from ato.errors import DamagedFileError, DiskFullError, InputError, UnavailableE
 from ato.neuronpedia.alignment import token_alignment, variant_difference
 from ato.neuronpedia.client import Neuronpedia
 from ato.neuronpedia.records import PublishedFeature, SourceId
-from ato.saes.files import CONFIG, read_metadata
+from ato.saes.files import read_metadata
+from ato.saes.formats.sae_lens import CONFIG
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
 from tasks.engine.progress import Progress, say

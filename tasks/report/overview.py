@@ -48,7 +48,9 @@ def _saes(saes: Rows) -> str:
             with_interval(s, "ce_recovered"),
             f"{s['dead_share']:.1%}",
             f"{s['n_tokens']:,}",
-            "yes" if s["trusted"] else f"no: {s['distrust_reason']}",
+            "; ".join(
+                part for part in ("yes" if s["trusted"] else f"no: {s['distrust_reason']}", s["warning"]) if part
+            ),
         )
         for s in saes
     ]

@@ -17,7 +17,7 @@ from ato.residuals import run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
 from ato.saes.pretrained import load_pretrained, split_release
-from ato.saes.quality import QualityLimits, Reconstruction, SAEQuality
+from ato.saes.quality import QualityLimits, Reconstruction, SAEQuality, l0_warning
 from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
 from ato.saes.training.trainer import train_sae
 from tasks.collect.sources import residual_source
@@ -192,6 +192,8 @@ def _judge(saes: list[SAEStages], study: Study, settings: SAESettings) -> None:
                 f"{of.key}: FVU {float(rebuilt.fvu):.3f}, L0 {rebuilt.l0:.1f}, loss recovered "
                 f"{float(recovered.ce_recovered):.3f}, dead {rebuilt.dead_share:.1%}; {trust}",
             )
+            if sae_row["warning"]:
+                say("saes", f"{of.key}: warning: {sae_row['warning']}")
 
 
 def _row(
@@ -201,22 +203,26 @@ def _row(
     trusted, reason = limits.judge(
         fvu=float(rebuilt.fvu), dead_share=rebuilt.dead_share, ce_recovered=float(recovered.ce_recovered)
     )
+    source = settings.paths.get(of.layer, settings.releases.get(of.layer, "trained"))
+    warning = None if source == "trained" else l0_warning(rebuilt.l0, of.sae.declared_l0)
     return {
         "collection": of.weights.collection,
         "sae": of.key,
         "layer": of.layer,
         "site": site,
-        "source": settings.paths.get(of.layer, settings.releases.get(of.layer, "trained")),
+        "source": source,
         "architecture": of.sae.architecture,
         "d_sae": of.sae.d_sae,
         "n_tokens": rebuilt.n_tokens,
         "n_documents": rebuilt.n_documents,
         "l0": rebuilt.l0,
+        "l0_declared": of.sae.declared_l0,
         **estimate_columns(fvu=rebuilt.fvu, ce_recovered=recovered.ce_recovered),
         **{name: number_or_none(getattr(recovered, name)) for name in ("ce_clean", "ce_spliced", "ce_zero")},
         "dead_share": rebuilt.dead_share,
         "trusted": trusted,
         "distrust_reason": reason,
+        "warning": warning,
         "path": f"artifacts/saes/{of.weights.key}",
         "weights_hash": of.sae.weights_hash,
         "neuronpedia_id": of.sae.metadata.get("neuronpedia_id"),

@@ -13,7 +13,7 @@ class SAESettings(StageSettings):
 
     layers: Annotated[list[LayerNumber], Distinct] = Field([12, 16, 20], description="Layers to train an SAE for")
     paths: dict[LayerNumber, str] = Field(
-        {}, description="Layer -> folder (sae-lens) or params.npz (Gemma Scope) to load instead of training"
+        {}, description="Layer -> folder or file to load instead of training; docs/sae-files.md lists the formats"
     )
     releases: dict[LayerNumber, str] = Field(
         {}, description="Layer -> RELEASE:SAE_ID in the sae-lens directory of pretrained SAEs, downloaded once"

@@ -36,15 +36,6 @@ class TopK(TrainableArchitecture):
         positive = value > 0
         return token[positive], feature[positive], value[positive]
 
-    def fold(self, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Where the largest are chosen by pre-activation times decoder norm, the norms go into the encoder."""
-        folded = super().fold(weights, config)
-        if config.get("rescale_acts_by_decoder_norm"):
-            norms = folded["W_dec"].norm(dim=1)
-            folded["W_enc"], folded["b_enc"] = folded["W_enc"] * norms, folded["b_enc"] * norms
-            folded["W_dec"] = folded["W_dec"] / norms[:, None]
-        return folded
-
     def settings_of_old(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return {"architecture": self.name, "k": (config.get("activation_fn_kwargs") or {}).get("k")}
 

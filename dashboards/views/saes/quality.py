@@ -15,8 +15,9 @@ NOT_COUNTED = "Feature activations have not been counted yet: run `ato run featu
 
 
 QUALITY = """select
-    sae, layer, site, source, architecture, d_sae, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low,
-    ce_recovered_high, dead_share, trusted, distrust_reason, n_tokens, n_documents, 'layer ' || layer as label
+    sae, layer, site, source, architecture, d_sae, l0, l0_declared, fvu, fvu_low, fvu_high,
+    ce_recovered, ce_recovered_low, ce_recovered_high, dead_share, trusted, distrust_reason, warning,
+    n_tokens, n_documents, 'layer ' || layer as label
 from saes
 where collection = $collection
 order by layer, sae"""
@@ -31,7 +32,8 @@ def quality(collection: str) -> None:
         empty=EMPTY,
         note="FVU: fraction of variance unexplained. Loss recovered: share of the loss increase from zero ablation "
         "that splicing in the SAE avoids. `from` and `to`: 95 % interval by document. Dead: features that fired on no "
-        "evaluated token. An SAE that fails a quality threshold is not trusted.",
+        "evaluated token. An SAE that fails a quality threshold is not trusted; a warning "
+        "says where L0 is far from the declared one.",
     )
 
 
@@ -46,6 +48,7 @@ def _quality(rows: pl.DataFrame) -> None:
         column_config={
             "d_sae": st.column_config.NumberColumn("features"),
             "l0": score("L0", format="%.1f"),
+            "l0_declared": score("L0 declared", format="%.0f"),
             "fvu": score("FVU"),
             "fvu_low": score("from"),
             "fvu_high": score("to"),

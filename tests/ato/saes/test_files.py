@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from ato.errors import AtoError, DamagedFileError, SAEError
 from ato.saes import ARCHITECTURES, load_sae, save_sae
-from ato.saes.files import current_config
+from ato.saes.formats.sae_lens import current_config
 from tests.ato.saes.random_saes import D_IN, D_SAE, known_to_sae_lens, lens_sae, random_residuals, random_sae
 
 
@@ -69,7 +69,8 @@ def test_the_sparsity_in_the_path_of_a_gemma_scope_file_is_kept(tmp_path):
     folder.mkdir(parents=True)
     names = ("W_enc", "W_dec", "b_enc", "b_dec", "threshold")
     np.savez(folder / "params.npz", **{name: getattr(sae, name).numpy() for name in names})
-    assert load_sae(folder).metadata == {"l0": 70.0}
+    loaded = load_sae(folder)
+    assert (loaded.metadata["l0"], loaded.hook_layer, loaded.site) == (70.0, 6, None)
 
 
 def test_an_sae_of_attention_heads_is_read_where_the_heads_are_strung_together(tmp_path, x):
@@ -174,7 +175,12 @@ def test_an_old_configuration_with_another_activation_is_refused():
 @pytest.mark.parametrize(
     ("hook_name", "site", "layer", "says"),
     [
-        ("blocks.6.hook_resid_post", "mlp_out", 6, r"reads resid_post \(blocks.6.hook_resid_post\).*mlp_out"),
+        (
+            "blocks.6.hook_resid_post",
+            "mlp_out",
+            6,
+            r"reads resid_post of layer 6 \(hook_name blocks.6.hook_resid_post\).*mlp_out",
+        ),
         ("blocks.6.hook_mlp_out", "resid_post", 6, "reads mlp_out.*collect.site=mlp_out"),
         ("blocks.6.hook_resid_post", "resid_post", 7, "reads layer 6 .*listed under layer 7 .*: list it under layer 6"),
         ("blocks.6.hook_resid_pre", "resid_post", 6, "reads layer 5"),

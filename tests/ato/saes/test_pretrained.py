@@ -3,6 +3,7 @@
 The download itself is replaced by SAEs that sae-lens makes and saves here.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 
 from ato.errors import DamagedFileError, SAEError, UnavailableError
 from ato.saes import SparseAutoencoder, load_sae, pretrained, save_sae
-from ato.saes.pretrained import from_sae_lens, load_pretrained, split_release, with_centring_folded
+from ato.saes.centring import centring_folded
+from ato.saes.places import agreed_place
+from ato.saes.pretrained import from_sae_lens, load_pretrained, split_release
 from tests.ato.saes.random_saes import D_IN, D_SAE, known_to_sae_lens, lens_sae, random_residuals, random_sae
 
 RELEASE, SAE_ID = "gemma-scope-2b-pt-res-canonical", "layer_6/width_16k/canonical"
@@ -75,7 +78,7 @@ def test_half_precision_becomes_float32(x):
 @pytest.mark.parametrize("apply_b_dec_to_input", [True, False])
 def test_centring_folded_into_the_encoder_is_centring_of_the_residuals(x, apply_b_dec_to_input):
     sae = random_sae("jumprelu", apply_b_dec_to_input=apply_b_dec_to_input)
-    folded = with_centring_folded(sae)
+    folded = replace(sae, **centring_folded(sae.weights, apply_b_dec_to_input))
     centred = x - x.mean(1, keepdim=True)
     torch.testing.assert_close(folded.pre_activations(x), sae.pre_activations(centred), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(folded.pre_activations(x + 100), folded.pre_activations(x), rtol=1e-3, atol=1e-3)
@@ -120,8 +123,51 @@ def test_a_transcoder_is_refused(published):
         "dtype": "float32",
     }
     published(SAE.from_dict(config))
-    with pytest.raises(SAEError, match="architecture 'transcoder' is not supported"):
+    with pytest.raises(SAEError, match="architecture 'transcoder' is not supported: it is a transcoder"):
         load_pretrained(RELEASE, SAE_ID)
+
+
+@pytest.mark.parametrize(
+    ("release", "sae_id"),
+    [
+        ("gemma-scope-2-4b-pt-transcoders-all", "layer_0_width_16k_l0_big"),
+        ("gemma-scope-2b-pt-transcoders", "layer_0/width_16k/average_l0_76"),
+        ("mwhanna-qwen3-4b-transcoders", "layer_0"),
+        ("temporal-sae-gemma-2-2b", "blocks.12.hook_resid_post"),
+    ],
+)
+def test_a_release_of_what_is_no_sae_is_refused_before_any_download(monkeypatch, release, sae_id):
+    monkeypatch.setattr(pretrained, "_downloaded", lambda *_: pytest.fail("asked for a download"))
+    with pytest.raises(SAEError, match=r"a transcoder|a temporal SAE") as caught:
+        load_pretrained(release, sae_id)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_release_of_the_directory_contradicts_itself_about_its_place():
+    places, refused = {}, set()
+    for release, entries in pretrained.pretrained_directory().items():
+        for entry in entries["saes"]:
+            try:
+                place = agreed_place(pretrained._claims(release, entry))
+            except SAEError as error:
+                refused.add(error.what.partition(", ")[2] or error.what)
+                continue
+            if place.site != "embeddings":
+                places[release, str(entry["id"])] = place.site, place.layer
+    assert all(what.endswith("not an SAE") for what in refused), refused
+    assert all(layer is not None for _, layer in places.values())
+    assert places[RELEASE, SAE_ID] == ("resid_post", 6)
+    assert places["gemma-scope-2-4b-pt-att", "layer_9_width_16k_l0_small"] == ("attn_z", 9)
+    assert places["mistral-7b-res-wg", "blocks.8.hook_resid_pre"] == ("resid_post", 7)
+    assert places["llama_scope_lxm_8x", "l15m_8x"] == ("mlp_out", 15)
+
+
+@pytest.mark.parametrize("hook_name", ["blocks.7.hook_resid_post", "blocks.6.hook_mlp_out"])
+def test_a_hook_that_contradicts_the_release_s_path_is_refused_and_both_are_named(published, hook_name):
+    published(lens_sae("jumprelu"), hook_name=hook_name)
+    with pytest.raises(SAEError, match=rf"{hook_name} says .*, but the path .*layer_6.* says ") as caught:
+        load_pretrained(RELEASE, SAE_ID)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,31 @@ def test_a_release_is_fetched_once_judged_and_named(study, monkeypatch):
     assert torch.equal(kept.W_enc, sae.W_enc)
 
 
+@pytest.mark.parametrize(("factor", "warned"), [(1.5, False), (0.3, True), (8.0, True)])
+def test_a_declared_sparsity_that_is_not_met_is_a_warning_stored_with_the_sae(
+    study, monkeypatch, capsys, factor, warned
+):
+    publish(monkeypatch)
+    [plain] = obtain(study, releases={2: f"{RELEASE}-plain"})
+    assert (plain["l0_declared"], plain["warning"]) == (random_sae(0).k, None)
+    publish(monkeypatch, l0=plain["l0"] * factor)
+    [found] = obtain(study, releases={2: f"{RELEASE}-{factor}"})
+    assert found["l0_declared"] == pytest.approx(plain["l0"] * factor)
+    assert found["trusted"] == plain["trusted"]
+    if warned:
+        assert f"L0 is {plain['l0']:.3g} where {found['l0_declared']:.3g} is declared" in found["warning"]
+        assert "\n" not in found["warning"]
+        assert found["warning"] in "".join(capsys.readouterr())
+    else:
+        assert found["warning"] is None
+
+
+def test_a_path_that_names_another_layer_is_refused_before_anything_is_collected(study, tmp_path):
+    folder = save_sae(replace(random_sae(0), metadata={}), tmp_path / "resid_post_layer_20")
+    with pytest.raises(SAEError, match=r"reads layer 20 .*listed under layer 2 "):
+        obtain(study, paths={2: str(folder)})
+
+
 @pytest.mark.parametrize(
     ("hook_name", "says"),
     [
