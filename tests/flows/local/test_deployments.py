@@ -119,3 +119,17 @@ def test_pools_take_no_job_variables_and_process_pools_of_earlier_versions_are_c
     assert Client.changed == [("cpu", deployments.CLOSED)]
     assert deployments.CLOSED["variables"]["additionalProperties"] is False
     assert not {"command", "env", "working_dir"} & set(deployments.CLOSED["job_configuration"])
+
+
+def test_a_worker_runs_its_own_command_whatever_the_job_variables_say():
+    import asyncio
+    from contextlib import nullcontext
+
+    from prefect.workers.process import ProcessJobConfiguration
+
+    asked = {"command": "touch proof", "env": {"PYTHONSTARTUP": "x"}, "env.PYTHONPATH": "y", "working_dir": "/tmp"}
+    build = ProcessJobConfiguration.from_template_and_values(
+        base_job_template=deployments.CLOSED, values=asked, client=nullcontext()
+    )
+    found = asyncio.run(build)
+    assert (found.command, found.env, found.working_dir) == (None, {}, None)
