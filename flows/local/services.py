@@ -47,7 +47,7 @@ def prefect_server(port: int, auth: str) -> Service:
         "PREFECT_UI_API_URL": f"{address}/api",
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"{address},http://localhost:{port}",
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": address,
     }
     return Service(
         "prefect", _guarded("prefect", port), lambda: _answers(f"{address}/api/health"), address, environment

@@ -7,6 +7,7 @@ Settings come from the environment, see ``flows.local.services``.
 import argparse
 import os
 from typing import Any
+from urllib.parse import quote
 
 from ato.io.own_pages import Application, OwnPagesOnly, Receive, Scope, Send
 from flows.local.prefect_api import ENTRY
@@ -25,14 +26,28 @@ fetch("/api/admin/version", {headers: {Authorization: "Basic " + token}}).then(a
 
 
 class WithEntry:
-    """Prefect's application with the page ``/enter`` added: ``/enter#STRING/path`` keeps the string and leads to the path."""
+    """Prefect's application with the page ``/enter`` added: ``/enter#STRING/path`` keeps the string and leads to the path.
+
+    Its pages ask the API by address: who opens them as ``localhost`` is led to the address, where the string is kept.
+    """
 
     def __init__(self, app: Application):
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the page, or pass on."""
-        if scope["type"] != "http" or scope["path"] != ENTRY:
+        if scope["type"] != "http" or scope["path"].startswith("/api/"):
+            await self._app(scope, receive, send)
+            return
+        host = dict(scope["headers"]).get(b"host", b"")
+        if host.lower().startswith(b"localhost") and scope["method"] == "GET":
+            address, port = scope["server"]
+            query = b"?" + scope["query_string"] if scope["query_string"] else b""
+            target = f"http://{address}:{port}".encode() + quote(scope["path"]).encode() + query
+            await send({"type": "http.response.start", "status": 307, "headers": [(b"location", target)]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if scope["path"] != ENTRY:
             await self._app(scope, receive, send)
             return
         policy = "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'"

@@ -11,13 +11,14 @@ from typing import Any
 
 import altair as alt
 import polars as pl
+import psutil
 import streamlit as st
 
 from ato.errors import AtoError, UnavailableError
 from dashboards.ui.address import choose, typed
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled, snapshot
-from warehouse.catalog.statement_worker import StatementWorker
+from warehouse.catalog.statement_worker import LOOK_SECONDS, StatementWorker
 
 SECONDS, MEMORY = 30, 2_000_000_000
 """Limits of one visitor's statement: time, and bytes of memory."""
@@ -29,8 +30,8 @@ SHOWN_BYTES, DOWNLOADED_BYTES = 16_000_000, 256_000_000
 REMEMBERED = 10
 """Results kept in memory for all visitors."""
 
-MOST_RUNNING = 6
-"""Statements of all visitors that run at once."""
+MOST_RUNNING = min(8, max(2, psutil.virtual_memory().total // (2 * MEMORY)))
+"""Statements of all visitors that run at once: together they take at most half of the machine's memory, if it has 8 GB."""
 
 _running = BoundedSemaphore(MOST_RUNNING)
 
@@ -103,17 +104,20 @@ def _rows(found: StatementWorker, taken_at: datetime, sql: str, waiting: Callabl
     """The rows shown, plus one if there are more."""
     kept, key = _remembered(), (found.root, taken_at, sql)
     if (rows := kept.get(key)) is None:
-        rows = kept[key] = _run(found, sql, max_rows=SHOWN_ROWS + 1, max_bytes=SHOWN_BYTES, waiting=waiting)
+        rows = kept[key] = _run(found, sql, waiting, max_rows=SHOWN_ROWS + 1, max_bytes=SHOWN_BYTES)
         for oldest in list(kept)[:-REMEMBERED]:
             kept.pop(oldest, None)
     return rows
 
 
-def _run(found: StatementWorker, sql: str, **limits: Any) -> pl.DataFrame:
-    if not _running.acquire(timeout=SECONDS):
-        raise UnavailableError(f"{MOST_RUNNING} statements are running", cure="try again in a moment")
+def _run(found: StatementWorker, sql: str, waiting: Callable[[], object] = lambda: None, **limits: Any) -> pl.DataFrame:
+    began = monotonic()
+    while not _running.acquire(timeout=LOOK_SECONDS):
+        if monotonic() - began > SECONDS:
+            raise UnavailableError(f"{MOST_RUNNING} statements are running", cure="try again in a moment")
+        waiting()
     try:
-        return pl.DataFrame(pl.from_arrow(found.run(sql, seconds=SECONDS, **limits)))
+        return pl.DataFrame(pl.from_arrow(found.run(sql, seconds=SECONDS, waiting=waiting, **limits)))
     finally:
         _running.release()
 

@@ -7,6 +7,7 @@ import yaml
 
 from ato.errors import AtoError
 from flows.engine.forms import HELP
+from flows.local import deployments
 from flows.local.deployments import POOLS, ROOT, check_server, declared, occasions
 from flows.settings import load_settings, profile_names
 from flows.stages import FLOWS, STAGES, joint_triggers, labels
@@ -88,3 +89,47 @@ def test_prefect_reads_the_file_by_itself_too():
 
     text = yaml.safe_load(Path(ROOT, "prefect.yaml").read_text(encoding="utf-8"))
     assert len(PrefectYamlModel.model_validate(text).deployments) == len(DEPLOYMENTS)
+
+
+def test_pools_take_no_job_variables_and_process_pools_of_earlier_versions_are_closed(monkeypatch):
+    from types import SimpleNamespace
+
+    from prefect.exceptions import ObjectAlreadyExists
+
+    class Client:
+        """A server that has two pools of ours: one of ours, and one that became another kind."""
+
+        made, changed = [], []
+
+        def create_work_pool(self, pool):
+            self.made.append(pool.base_job_template)
+            raise ObjectAlreadyExists(None)
+
+        def read_work_pool(self, name):
+            return SimpleNamespace(type="process" if name == "cpu" else "kubernetes")
+
+        def update_work_pool(self, name, changes):
+            self.changed.append((name, changes.base_job_template))
+
+        def read_global_concurrency_limit_by_name(self, name):
+            return None
+
+    deployments._register_shared(Client())
+    assert Client.made == [deployments.CLOSED] * len(POOLS)
+    assert Client.changed == [("cpu", deployments.CLOSED)]
+    assert deployments.CLOSED["variables"]["additionalProperties"] is False
+    assert not {"command", "env", "working_dir"} & set(deployments.CLOSED["job_configuration"])
+
+
+def test_a_worker_runs_its_own_command_whatever_the_job_variables_say():
+    import asyncio
+    from contextlib import nullcontext
+
+    from prefect.workers.process import ProcessJobConfiguration
+
+    asked = {"command": "touch proof", "env": {"PYTHONSTARTUP": "x"}, "env.PYTHONPATH": "y", "working_dir": "/tmp"}
+    build = ProcessJobConfiguration.from_template_and_values(
+        base_job_template=deployments.CLOSED, values=asked, client=nullcontext()
+    )
+    found = asyncio.run(build)
+    assert (found.command, found.env, found.working_dir) == (None, {}, None)

@@ -1,0 +1,37 @@
+"""The environment that every command prepares for itself."""
+
+import os
+
+import pytest
+
+from flows.engine.environment import prepare_environment
+
+NAMES = ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING")
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "environ", dict(os.environ) | {"ATO_WAREHOUSE": str(tmp_path / "data" / "warehouse")})
+    for name in NAMES:
+        os.environ.pop(name, None)
+    return os.environ
+
+
+def test_the_server_that_a_run_starts_for_itself_asks_for_a_random_key_that_its_client_has(environment):
+    prepare_environment()
+    key = environment["PREFECT_SERVER_API_AUTH_STRING"]
+    assert environment["PREFECT_API_AUTH_STRING"] == key
+    assert len(key) > 40
+    prepare_environment()
+    assert environment["PREFECT_API_AUTH_STRING"] == key, "a child has the key of its parent"
+    for name in NAMES:
+        environment.pop(name, None)
+    prepare_environment()
+    assert environment["PREFECT_API_AUTH_STRING"] != key
+
+
+def test_a_server_that_somebody_else_runs_keeps_its_own_key(environment):
+    environment["PREFECT_API_URL"] = "http://server:4200/api"
+    prepare_environment()
+    assert "PREFECT_API_AUTH_STRING" not in environment
+    assert "PREFECT_SERVER_API_AUTH_STRING" not in environment
