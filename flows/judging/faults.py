@@ -23,6 +23,8 @@ class Fault:
     """A clause."""
     works: str
     """What to do instead, with a value that works."""
+    stops: bool = True
+    """Whether the run cannot work; else a part of it does nothing, which is said as it starts."""
 
     def __str__(self) -> str:
         shown = " ".join(repr(self.value).split())

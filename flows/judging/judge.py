@@ -12,25 +12,30 @@ from ato.errors import AtoError
 from ato.models.shapes import ModelShape, model_shape
 from flows.judging.faults import Fault, FaultySettings
 from flows.stages import STAGES, StageSpec, stages_of
+from tasks.engine.progress import say
 
 if TYPE_CHECKING:
     from flows.settings import Settings
 
 
-def judge(settings: "Settings", flow: str, *, alone: bool = False) -> None:
+def judge(settings: "Settings", flow: str, *, alone: bool = False, tell: bool = False) -> None:
     """Raise if a flow cannot work under these settings.
 
     Args:
         settings: of the run.
         flow: a name of the command line; all stages that it brings up to date are judged.
         alone: only the stage of that name, whose inputs are there.
+        tell: whether what does nothing under these settings is said.
 
     Raises:
         FaultySettings: all faults, a line each.
     """
     stages = [STAGES[flow]] if alone else stages_of(flow, settings)
-    if faults := faults_of(settings, stages):
+    found = faults_of(settings, stages)
+    if faults := [fault for fault in found if fault.stops]:
         raise FaultySettings(faults)
+    for note in found if tell else ():
+        say("settings", str(note))
 
 
 def faults_of(settings: "Settings", stages: Iterable[StageSpec]) -> list[Fault]:
