@@ -5,6 +5,8 @@ It reads the settings, and of the model its shape and files, nothing more: it ta
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
@@ -52,8 +54,15 @@ def _of_stage(stage: StageSpec, settings: "Settings", shape: ModelShape | None) 
 
 def known_shape(settings: "Settings") -> ModelShape | None:
     """Shape of the model; None where it is not on this machine, or its files cannot be read: loading says why."""
+    path = Path(settings.model.name).expanduser()
+    file = path / "config.json" if path.is_dir() else path
+    return _shape(settings.model.name, file.stat().st_mtime_ns if file.is_file() else None)
+
+
+@lru_cache(maxsize=8)
+def _shape(name: str, changed_at: int | None) -> ModelShape | None:
     try:
-        return model_shape(settings.model.name)
+        return model_shape(name)
     except (AtoError, OSError, KeyError, ValueError):
         return None
 

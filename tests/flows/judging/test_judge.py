@@ -1,6 +1,7 @@
 """Settings that cannot work are refused before any work, all faults at once, each with a value that works."""
 
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -157,6 +158,7 @@ def test_all_faults_come_at_once_a_line_each(profile):
         judge(settings, "pipeline")
     names = [line.split(" = ")[0] for line in str(caught.value).splitlines()]
     assert names == ["saes.k", "operators.rank", "causal.method"]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 @pytest.mark.parametrize("flow", [pipeline, collect, saes], ids=lambda flow: flow.name)
