@@ -28,7 +28,7 @@ STAGES_DONE = """select stage, count(*) as parts, sum(seconds) as seconds, sum(c
 def pipeline(settings: Settings = DEMO, profile: Profile = FORM) -> str:
     """Collect, train, score, explain, fit, evaluate, intervene, publish and report; returns the collection's key."""
     settings = chosen(settings, profile)
-    judge(settings, "pipeline")
+    judge(settings, "pipeline", tell=True)
     stages = stages_of("pipeline", settings)
     for stage in STAGES.values():
         if stage not in stages and stage.only is not None:

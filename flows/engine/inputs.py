@@ -23,7 +23,8 @@ def inputs_of(stage: str, settings: Settings, **keys: Any) -> tuple[Any, ...]:
         settings: of the run.
         **keys: parameters of the flow that name results of earlier stages (``collection``, ``sae_keys`` ...).
     """
-    judge(settings, stage, alone=None not in keys.values())
+    given = None not in keys.values()
+    judge(settings, stage, alone=given, tell=not given)
     found = dict(keys)
     if None in keys.values():
         run_stages(stages_of(stage, settings)[:-1], settings, found)

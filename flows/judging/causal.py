@@ -11,26 +11,35 @@ from flows.settings import Settings
 
 def judge_evaluate(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     """SAEs that no operator leads to."""
-    ends = {target for _, target in settings.operators.pairs if shape is None or target < shape.n_layers}
-    if not ends:
-        return  # the layers themselves are wrong
-    if idle := [layer for layer in sae_layers(settings) if layer not in ends]:
-        missing = sorted(
-            {layer - source for layer in idle for source in settings.operators.source_layers if layer > source}
-        )
-        targets = settings.operators.target_layers
-        which = sorted({*targets, *idle}) if targets is not None else None
-        if which and {*idle} <= {
-            s + leap for s in settings.operators.source_layers for leap in settings.operators.leaps
-        }:
-            works = f"add them to operators.target_layers={which}"
-        elif missing:
-            works = f"add a leap, such as operators.leaps={sorted({*settings.operators.leaps, missing[0]})}"
-        else:
-            works = "add a source layer below"
-        keep = [layer for layer in sae_layers(settings) if layer in ends]
-        why = f"no pair ends at {', '.join(map(str, idle))}, so their features cannot be scored"
-        yield Fault("saes.layers", sae_layers(settings), why, f"{works}, or use SAEs at {keep or sorted(ends)} only")
+    o, saes, ends = (
+        settings.operators,
+        _saes(settings, shape),
+        sorted({target for _, target in _fitted(settings, shape)}),
+    )
+    idle = [layer for layer in saes if layer not in ends]
+    if not idle or not ends:
+        return
+    reachable = {source + leap for source in o.source_layers for leap in o.leaps}
+    missing = sorted({layer - source for layer in idle for source in o.source_layers if layer > source})
+    if o.target_layers is not None and {*idle} <= reachable:
+        works = f"set operators.target_layers={sorted({*o.target_layers, *idle})}"
+    elif missing:
+        works = f"add a leap, such as operators.leaps={sorted({*o.leaps, missing[0]})}"
+    else:
+        works = "add a source layer below"
+    keep = [layer for layer in saes if layer in ends]
+    why = f"no pair ends at {', '.join(map(str, idle))}, so their features cannot be scored"
+    yield Fault("saes.layers", saes, why, f"{works}, or use SAEs at {keep or ends} only", stops=not keep)
+
+
+def _saes(settings: Settings, shape: ModelShape | None) -> list[int]:
+    """Layers of SAEs, those left out that the model does not have."""
+    return [layer for layer in sae_layers(settings) if shape is None or layer < shape.n_layers]
+
+
+def _fitted(settings: Settings, shape: ModelShape | None) -> list[tuple[int, int]]:
+    """Pairs of operators within the model."""
+    return [pair for pair in settings.operators.pairs if shape is None or max(pair) < shape.n_layers]
 
 
 def judge_causal(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
@@ -45,12 +54,14 @@ def judge_causal(settings: Settings, shape: ModelShape | None) -> Iterator[Fault
     if c.method not in o.methods:
         why = f"operators.methods has no {c.method}"
         yield Fault("causal.method", c.method, why, f"use one of {', '.join(o.methods)}, or add it there")
-    yield from _pairs(settings)
+    yield from _pairs(settings, shape)
     yield from _positions(settings)
 
 
-def _pairs(settings: Settings) -> Iterator[Fault]:
-    pairs, fitted, saes = settings.causal.pairs, settings.operators.pairs, sae_layers(settings)
+def _pairs(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
+    pairs, fitted, saes = settings.causal.pairs, _fitted(settings, shape), _saes(settings, shape)
+    if not fitted or (sae_layers(settings) and not saes):
+        return  # the layers themselves are wrong
     shown = "null" if pairs is None else [list(pair) for pair in pairs]
     if pairs is None:
         if not {target for _, target in fitted} & {*saes}:

@@ -8,7 +8,7 @@ from ato.errors import SettingsError
 
 LONGEST_VALUE = 80
 """Characters of a value in a message."""
-NOT_SHOWN = object()
+NOT_SHOWN = ...
 """Instead of a value that says nothing."""
 
 
@@ -23,6 +23,8 @@ class Fault:
     """A clause."""
     works: str
     """What to do instead, with a value that works."""
+    stops: bool = True
+    """Whether the run cannot work; else a part of it does nothing, which is said as it starts."""
 
     def __str__(self) -> str:
         shown = " ".join(repr(self.value).split())
@@ -38,3 +40,7 @@ class FaultySettings(SettingsError):
         super().__init__("; ".join(map(str, faults)))
         self.faults = tuple(faults)
         self.args = ("\n".join(map(str, faults)),)
+
+    def __reduce__(self) -> tuple[type["FaultySettings"], tuple[tuple[Fault, ...]]]:
+        """It travels between processes by its faults."""
+        return FaultySettings, (self.faults,)

@@ -5,6 +5,8 @@ It reads the settings, and of the model its shape and files, nothing more: it ta
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
@@ -12,25 +14,30 @@ from ato.errors import AtoError
 from ato.models.shapes import ModelShape, model_shape
 from flows.judging.faults import Fault, FaultySettings
 from flows.stages import STAGES, StageSpec, stages_of
+from tasks.engine.progress import say
 
 if TYPE_CHECKING:
     from flows.settings import Settings
 
 
-def judge(settings: "Settings", flow: str, *, alone: bool = False) -> None:
+def judge(settings: "Settings", flow: str, *, alone: bool = False, tell: bool = False) -> None:
     """Raise if a flow cannot work under these settings.
 
     Args:
         settings: of the run.
         flow: a name of the command line; all stages that it brings up to date are judged.
         alone: only the stage of that name, whose inputs are there.
+        tell: whether what does nothing under these settings is said.
 
     Raises:
         FaultySettings: all faults, a line each.
     """
     stages = [STAGES[flow]] if alone else stages_of(flow, settings)
-    if faults := faults_of(settings, stages):
+    found = faults_of(settings, stages)
+    if faults := [fault for fault in found if fault.stops]:
         raise FaultySettings(faults)
+    for note in found if tell else ():
+        say("settings", str(note))
 
 
 def faults_of(settings: "Settings", stages: Iterable[StageSpec]) -> list[Fault]:
@@ -47,8 +54,15 @@ def _of_stage(stage: StageSpec, settings: "Settings", shape: ModelShape | None) 
 
 def known_shape(settings: "Settings") -> ModelShape | None:
     """Shape of the model; None where it is not on this machine, or its files cannot be read: loading says why."""
+    path = Path(settings.model.name).expanduser()
+    file = path / "config.json" if path.is_dir() else path
+    return _shape(settings.model.name, file.stat().st_mtime_ns if file.is_file() else None)
+
+
+@lru_cache(maxsize=8)
+def _shape(name: str, changed_at: int | None) -> ModelShape | None:
     try:
-        return model_shape(settings.model.name)
+        return model_shape(name)
     except (AtoError, OSError, KeyError, ValueError):
         return None
 

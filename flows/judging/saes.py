@@ -71,4 +71,5 @@ def judge_explain(settings: Settings, shape: ModelShape | None) -> Iterator[Faul
             yield Fault(f"explain.ids.{layer}", text, error.what, error.cure or "write model/source")
         if layer not in saes:
             why = f"layer {layer} has no SAE"
-            yield Fault("explain.ids", settings.explain.ids, why, f"name layers of {saes}" if saes else "leave it out")
+            works = f"name layers of {saes}" if saes else "leave it out"
+            yield Fault("explain.ids", settings.explain.ids, why, works, stops=False)

@@ -116,7 +116,7 @@ def test_a_study_runs_shows_answers_and_checks(study):
     ("override", "message", "own_server"),
     [
         ("model.name=no-such/model", "no-such/model", False),
-        ("operators.leaps=[40]", "layers", False),
+        ("operators.leaps=[40]", "behind the last layer", False),
         ("collect.corpus=nowhere.txt", "nowhere.txt", True),
     ],
 )

@@ -13,10 +13,10 @@ from ato.errors import (
     DataError,
     DiskFullError,
     InputError,
-    LayerError,
     ModelError,
     NonFiniteError,
     SAEError,
+    SettingsError,
 )
 from ato.operators import load_operator
 from flows.engine.running import complete_result
@@ -162,10 +162,10 @@ def test_a_look_does_no_work_where_something_is_left_to_do(study, change):
     assert files(folder) == before
 
 
-def test_a_look_that_ends_in_an_error_says_how_far_it_came(study, capsys):
+def test_a_look_that_ends_in_an_error_says_how_far_it_came(study, capsys, tmp_path):
     _, settings, collection = study
-    with pytest.raises(LayerError, match="no operators for the pairs"):
-        complete_result("pipeline", changed(settings, causal={"pairs": [(0, 1), (0, 4)]}))
+    with pytest.raises(SAEError, match=str(tmp_path)):
+        complete_result("pipeline", changed(settings, saes={"paths": {2: str(tmp_path)}}))
     assert f"{collection} is complete, skipped" in capsys.readouterr().err.replace("\n", " ")
 
 
@@ -321,12 +321,11 @@ def test_an_sae_below_every_pair_is_judged_and_disturbs_no_pair(study):
     ("stages", "error", "message"),
     [
         ({"model": {"name": "no-such/model"}}, ModelError, "no-such/model"),
-        ({"operators": {"source_layers": [0, 9]}}, LayerError, "layers 0 to 4"),
-        ({"operators": {"source_layers": [3], "leaps": [1, 4]}}, LayerError, "[7]"),
-        ({"saes": {"layers": [17]}}, LayerError, "17"),
-        ({"saes": {"paths": {2: "/nonexistent/sae"}}}, SAEError, "/nonexistent/sae"),
-        ({"collect": {"corpus": "/nonexistent/corpus.txt"}}, CorpusError, "/nonexistent/corpus.txt"),
-        ({"collect": {"layers": [0, 1]}}, LayerError, "layers [2, 3] were not collected"),
+        ({"operators": {"source_layers": [0, 9]}}, SettingsError, "layers 0 to 4"),
+        ({"operators": {"leaps": [1, 2, 4]}}, SettingsError, "1 + 4 is behind the last layer"),
+        ({"saes": {"layers": [17]}}, SettingsError, "17"),
+        ({"saes": {"paths": {2: "/nonexistent/sae"}}}, SettingsError, "/nonexistent/sae"),
+        ({"collect": {"corpus": "/nonexistent/corpus.txt"}}, SettingsError, "/nonexistent/corpus.txt"),
         ({"collect": {"n_folds": 50}}, CorpusError, "too few"),
         ({"operators": {"rank": 400}}, InputError, "rank"),
     ],

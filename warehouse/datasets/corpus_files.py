@@ -12,6 +12,7 @@ from ato.io import embedded
 from warehouse.datasets.corpus_formats import CORPUS_FORMATS, CorpusFormat, format_of, suffixes
 
 HUB_PREFIX = "hub:"
+_DESCRIPTIONS = ("dataset_info.json", "state.json")
 Corpus = str | abc.Sequence[str]
 """A corpus as settings name it: one path, pattern, name or hub dataset, or several paths."""
 
@@ -68,7 +69,7 @@ def corpus_files(corpus: Corpus) -> CorpusFiles:
         raise CorpusError("a hub dataset is a corpus by itself", where=hub[0], cure="name local files, or it alone")
     # A file that two paths lead to is read once.
     every = {os.path.realpath(file): file for spec in reversed(specs) for file in reversed(_named(spec))}
-    read = sorted(file for file in every.values() if file.is_file() and format_of(file))
+    read = sorted(file for file in every.values() if file.is_file() and format_of(file) and not _is_about(file))
     unread = sorted(set(every.values()) - set(read))
     if not read:
         found = f": {', '.join(_endings(unread))} cannot be read" if unread else ""
@@ -84,6 +85,11 @@ def unread_line(unread: abc.Sequence[Path | str], shown: int = 5) -> str:
     more = f" and {len(unread) - shown} more" if len(unread) > shown else ""
     endings = ", ".join(f"{n} {ending}" for ending, n in _endings([Path(file) for file in unread]).items())
     return f"{len(unread)} files of the corpus are not read ({endings}): {names}{more}"
+
+
+def _is_about(file: Path) -> bool:
+    """Whether a file is what ``datasets`` writes beside its Arrow files to describe them."""
+    return file.name in _DESCRIPTIONS and any(file.parent.glob("*.arrow"))
 
 
 def _endings(files: abc.Sequence[Path]) -> dict[str, int]:

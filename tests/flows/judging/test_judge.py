@@ -1,6 +1,7 @@
 """Settings that cannot work are refused before any work, all faults at once, each with a value that works."""
 
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -135,6 +136,15 @@ def test_settings_that_work_have_no_faults(folder):
     judge(tiny_settings(folder), "pipeline")
 
 
+def test_what_does_nothing_beside_what_works_is_said_and_stops_nothing(folder, capsys):
+    """An SAE below every pair has features of its own; only where no pair ends at any SAE there is nothing to evaluate."""
+    settings = tiny_settings(folder, saes={"layers": [0, 2, 3], "d_sae": 24, "k": 4})
+    judge(settings, "pipeline", tell=True)
+    assert "no pair ends at 0" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(FaultySettings, match="no pair ends at 0"):
+        judge(tiny_settings(folder, saes={"layers": [0]}), "evaluate")
+
+
 def test_only_stages_that_run_are_judged(folder):
     settings = tiny_settings(folder, causal={"method": "svd"})
     judge(settings, "evaluate")
@@ -148,6 +158,7 @@ def test_all_faults_come_at_once_a_line_each(profile):
         judge(settings, "pipeline")
     names = [line.split(" = ")[0] for line in str(caught.value).splitlines()]
     assert names == ["saes.k", "operators.rank", "causal.method"]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 @pytest.mark.parametrize("flow", [pipeline, collect, saes], ids=lambda flow: flow.name)

@@ -160,6 +160,14 @@ def test_files_that_no_reader_knows_are_counted_and_named(tmp_path):
         texts_of(str(tmp_path / "only"))
 
 
+def test_a_dataset_that_was_saved_to_disk_is_a_corpus(tmp_path):
+    write(tmp_path, ".arrow")
+    for name in ("dataset_info.json", "state.json"):
+        (tmp_path / name).write_text("{}")
+    assert texts_of(str(tmp_path)) == sorted(TEXTS)
+    assert {file.name for file in corpus_files(str(tmp_path)).unread} == {"dataset_info.json", "state.json"}
+
+
 TEXT_TYPES = {
     "dictionary": pa.dictionary(pa.int32(), pa.string()),
     "string_view": pa.string_view(),
