@@ -1,6 +1,7 @@
 """The warehouse: tables, storage, SQL catalog, quality checks and operator registry."""
 
-from warehouse.catalog.catalog import connect, publish
+from warehouse.catalog.catalog import connect
+from warehouse.catalog.published import publish
 from warehouse.catalog.query import run_select
 from warehouse.datasets.corpora import read_documents
 from warehouse.storage.warehouse import Warehouse

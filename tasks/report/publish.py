@@ -9,8 +9,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from tasks.engine.looking import is_looking, stage_task
 from tasks.engine.progress import phase, say
 from tasks.engine.server_calls import call_with_retry
-from warehouse.catalog.catalog import publish, rows
+from warehouse.catalog.catalog import rows
 from warehouse.catalog.materialise import materialise
+from warehouse.catalog.published import publish
 from warehouse.storage.warehouse import Warehouse
 
 MLFLOW_UI = "ATO_MLFLOW_UI"

@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.catalog.catalog import connect, create_marts, duckdb_type, publish, rows
+from warehouse.catalog.catalog import connect, create_marts, duckdb_type, rows
+from warehouse.catalog.published import publish
 from warehouse.catalog.query import run_select
 from warehouse.storage.manifests import FAILED, manifest_path
 from warehouse.tables import TABLES
@@ -27,14 +28,13 @@ def everything(folder):
 
 
 def test_empty_warehouse_has_every_table_with_its_declared_columns(store):
-    db = connect(store)
+    db = connect(store.create())
     for table in TABLES.values():
         relation = db.sql(f"from {table.name}")
         expected = [(c.name, "FLOAT[]" if c.type is None else duckdb_type(c.type)) for c in table.columns]
         found = list(zip(relation.columns, map(str, relation.types)))
         assert [(n, t.replace('"', "")) for n, t in found] == [(n, t.replace('"', "")) for n, t in expected]
         assert relation.fetchall() == []
-    assert not Path(store.root).exists()
 
 
 def test_stored_columns_have_the_declared_types_even_where_values_look_like_others(store, training_rows, commit_files):
@@ -45,7 +45,7 @@ def test_stored_columns_have_the_declared_types_even_where_values_look_like_othe
 
 
 def test_every_table_and_column_is_described(store):
-    db = connect(store)
+    db = connect(store.create())
     comments = db.sql(
         "select table_name, column_name, comment from duckdb_columns() where comment is not null"
     ).fetchall()
@@ -136,7 +136,7 @@ def test_unreadable_manifest_makes_every_table_raise_since_nobody_knows_what_it_
 
 def test_settings_of_a_read_only_connection_are_locked(store):
     with pytest.raises(duckdb.Error, match="locked"):
-        connect(store).execute("set enable_external_access = true")
+        connect(store.create()).execute("set enable_external_access = true")
     connect(store, read_only=False).execute("set threads = 1")
 
 
@@ -176,7 +176,7 @@ def test_width_of_residuals_is_in_the_type_where_all_collections_share_it(store,
 
 
 def test_marts_may_read_marts_and_wrong_ones_are_named(store, tmp_path):
-    db = connect(store)
+    db = connect(store.create())
     (tmp_path / "a.sql").write_text("-- the second\nselect x + 1 as y from b;\n")
     (tmp_path / "b.sql").write_text("-- the first\nselect 1 as x\n")
     create_marts(db, tmp_path)
