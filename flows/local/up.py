@@ -6,17 +6,15 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from ato.errors import InputError, UnavailableError
 from flows.engine.environment import data_folder
-from flows.engine.running import orphaned_servers
+from flows.engine.own_server import end_orphaned_servers
 from flows.local.deployments import POOLS, ROOT
 from flows.local.recovery import LostWorker, RunsHere, lost_worker, resume_all
 from flows.local.services import (
@@ -166,10 +164,7 @@ def _child(arguments: list[str], environment: dict[str, str]) -> None:
 def _clear(left_behind: UpState | None) -> None:
     """End processes that a killed ``ato up`` left running: they hold ports and databases."""
     ended = end_marked(left_behind.token) if left_behind else []
-    for server in orphaned_servers():
-        with suppress(psutil.Error):
-            server.kill()
-            ended.append(server.pid)
+    ended += end_orphaned_servers()
     if ended:
         console.print(
             f"Ended {len(ended)} processes that an earlier run left behind: {', '.join(map(str, ended))}",
@@ -185,7 +180,7 @@ def _show(addresses: dict[str, str]) -> None:
     }
     table = Table("", "address", "contents", header_style="bold")
     for name, address in addresses.items():
-        table.add_row(name, address, meaning[name])
+        table.add_row(name, f"{address}/#/models" if name == "mlflow" else address, meaning[name])
     console.print(table)
     console.print(f"Logs: {log_path('prefect').parent}   Stop with Ctrl-C.", soft_wrap=True)
     console.print(f"Ready {time.strftime('%H:%M:%S')}. `ato run` and `ato doctor` in other terminals use this server.")

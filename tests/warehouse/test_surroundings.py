@@ -65,7 +65,7 @@ def test_every_table_and_mart_has_the_same_rows_in_a_folder_of_any_name(name, or
     store = copied(original, tmp_path / name)
     assert everything(connect(store)) == expected
     assert rows(store, FACTS) == [{"layer": layer, "n": 12} for layer in LAYERS]
-    assert next(StoredSource(store, COLLECTION).blocks()).layers == list(LAYERS)
+    assert next(StoredSource(store, COLLECTION).blocks()).layers == LAYERS
     assert not plan(store).removals
     shutil.rmtree(Path(store.root, "marts"))
     assert len(materialise(store, COLLECTION)) == 4
