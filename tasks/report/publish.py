@@ -106,6 +106,7 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
         registry = Registry(warehouse.root)
         for address in addresses:
             registry.update_best(address["name"])
+        registry.checkpoint()
         if pages := os.environ.get(MLFLOW_UI):
             show_link("operators-in-mlflow", f"{pages}/#/models", f"{len(addresses)} registered models")
 

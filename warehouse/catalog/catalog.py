@@ -58,7 +58,11 @@ def duckdb_type(type_: pa.DataType) -> str:
 
 
 def connect(
-    root: str | Path | Warehouse | None = None, *, read_only: bool = True, memory: str | None = None
+    root: str | Path | Warehouse | None = None,
+    *,
+    read_only: bool = True,
+    memory: str | None = None,
+    must_exist: bool = True,
 ) -> duckdb.DuckDBPyConnection:
     """A fresh in-memory DuckDB connection with a view for every table and mart, as of now.
 
@@ -72,6 +76,7 @@ def connect(
             checked by ``run_select``, through which all SQL of users should go.
         memory: memory limit of all statements together (``"2GB"``), without spilling to disk; default: four fifths of
             the machine's memory, spilling to files below TMPDIR.
+        must_exist: False gives empty tables where there is no warehouse yet.
 
     Raises:
         InputError: there is no warehouse.
@@ -79,7 +84,8 @@ def connect(
         InputError: a mart's SQL file does not fit the tables.
     """
     warehouse = root if isinstance(root, Warehouse) else Warehouse(root)
-    warehouse.check_exists()
+    if must_exist:
+        warehouse.check_exists()
     connection = open_database(warehouse)
     create_views(connection, warehouse)
     if memory is not None:
