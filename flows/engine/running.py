@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from ato.errors import DamagedFileError
 from flows.engine.own_server import end_orphaned_servers, start_own_server
 from flows.settings import Settings
 from flows.stages import FLOWS
@@ -22,7 +23,7 @@ def complete_result(name: str, settings: Settings) -> tuple[bool, Any]:
     try:
         with looking(lines):
             result = FLOWS[name].load().fn(settings)
-    except NotComplete:
+    except (NotComplete, DamagedFileError):  # a run makes damaged files again
         lines.clear()  # the run says it again
         return False, None
     finally:

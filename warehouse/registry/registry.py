@@ -5,8 +5,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,7 +171,8 @@ class Registry:
         name, separator, wanted = parts.groups()
         get = self._client.get_model_version_by_alias if separator == "@" else self._client.get_model_version
         try:
-            return pyfunc.load_model(get(name, wanted).source)
+            with _named_plainly(get(name, wanted).source) as source:
+                return pyfunc.load_model(source)
         except MlflowException as error:
             raise InputError("cannot load from the registry", where=address, cure=str(error).splitlines()[0]) from error
 
@@ -257,6 +258,19 @@ def _local(address: str) -> Path | None:
     if address.startswith("file://"):
         return Path(unquote(address.removeprefix("file://")))
     return None if "://" in address or address.startswith("mlflow-artifacts:") else Path(address)
+
+
+@contextmanager
+def _named_plainly(address: str) -> Iterator[str]:
+    """An address for MLflow to load from: it decodes ``%`` in names of local files more than once, so they get a link."""
+    folder = _local(address)
+    if folder is None or "%" not in str(folder):
+        yield address
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place, "operator")
+        link.symlink_to(folder)
+        yield str(link)
 
 
 def _save(path: Path, folder: Path) -> None:

@@ -100,7 +100,10 @@ def test_short_file_is_named_with_its_cure_and_other_tables_still_answer(store, 
     with pytest.raises(DamagedFileError) as raised:
         run_select(db, query.format("sae_training"))
     expected = f"damaged file {store.root}/{written.path} (100 bytes found, {written.bytes} expected): "
-    assert str(raised.value) == expected + "run the same command again: it rebuilds this stage"
+    assert (
+        str(raised.value)
+        == expected + "run the `ato run` that made it again, with the same settings: it rebuilds this stage"
+    )
     assert run_select(db, "select count(*) from stage_runs").fetchall() == [(1,)]
     assert run_select(db, "describe sae_training").fetchall()[0][:2] == ("collection", "VARCHAR")
 
@@ -109,7 +112,7 @@ def test_missing_file_is_named_also_through_plain_duckdb_and_through_a_mart(stor
     Path(store.root, written.path).unlink()
     db = connect(store)
     with pytest.raises(
-        duckdb.Error, match=r"part-saes-1\.parquet \(missing, \d+ bytes expected\): run the same command"
+        duckdb.Error, match=r"part-saes-1\.parquet \(missing, \d+ bytes expected\): run the `ato run` that made it"
     ):
         db.sql("from sae_training").fetchall()
     (tmp_path / "steps.sql").write_text("select max(step) as steps from sae_training")

@@ -108,7 +108,7 @@ def test_an_empty_database_file_is_made_anew_and_one_that_is_none_is_an_error_wh
         with pytest.raises(DamagedFileError, match="not a database of MLflow") as error:
             Registry(root)
         assert "\n" not in str(error.value)
-    command = error.value.cure.split(": ", 1)[1].replace("/tmp", shlex.quote(str(root.parent.parent)))
+    command = f"{error.value.cure.split(': ', 1)[1].removesuffix('/tmp')}{shlex.quote(str(root.parent.parent))}"
     subprocess.run(command, shell=True, check=True)
     shutil.copy(made, path)
     Registry(root)
@@ -130,9 +130,11 @@ def test_a_database_of_a_newer_or_older_mlflow_is_named_with_what_makes_it_reada
     path.unlink()
     from alembic import command
     from mlflow.store.db.utils import _get_alembic_config
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+    from sqlalchemy import create_engine
 
-    config = _get_alembic_config(database_uri(path))
-    command.upgrade(config, "451aebb31d03")  # the schema of MLflow 1.0
+    Base.metadata.create_all(create_engine(database_uri(path)))
+    command.upgrade(_get_alembic_config(database_uri(path)), "451aebb31d03")  # the schema of MLflow 1.0
     with pytest.raises(SchemaVersionError, match=r"older MLflow .*cp .* && mlflow db upgrade sqlite:///") as error:
         Registry(root)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
