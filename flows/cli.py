@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ato.errors import AtoError, SettingsError
-from flows.engine.environment import prepare_environment
+from flows.engine.environment import make_data_folder, prepare_environment
 from flows.stages import FLOWS, PIPELINE, STAGES
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ def run(
         judge_text(settings, flow)
         print_estimate(settings, flow)
         return
+    make_data_folder()
     from flows.commands.show import show_summary
     from flows.engine.running import complete_result, run_flow
 
@@ -150,10 +151,12 @@ def report(
     features: FeaturesOption = "all",
 ) -> None:
     """Draw the study's figures from the tables: one self-contained HTML file, and a PNG file per figure."""
-    from flows.commands.report import make_report
     from flows.engine.collections import chosen_collection
 
-    print(make_report(chosen_collection(collection), output, features))
+    key = chosen_collection(collection)
+    from flows.commands.report import make_report
+
+    print(make_report(key, output, features))
 
 
 @app.command(epilog="Example: ato export feature-scores --output feature_ids")
@@ -194,6 +197,7 @@ def up(
     dashboard_port: Annotated[int | None, typer.Option(help="Default: 8501, or the next free port.")] = None,
 ) -> None:
     """Run the Prefect server, workers, MLflow and the dashboard on this machine, until Ctrl-C."""
+    make_data_folder()
     from flows.local.up import up as start
 
     start(
@@ -210,6 +214,7 @@ def deploy(
     profile: FormProfileOption = "demo",
 ) -> None:
     """Register flows, triggers, schedules and work pools on the running Prefect server, or update them."""
+    make_data_folder()
     from flows.local.deployments import deploy as register
 
     register(profile)

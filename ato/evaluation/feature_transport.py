@@ -18,7 +18,7 @@ from ato.evaluation.feature_sums import FeatureSums, sums_of_tokens
 from ato.evaluation.verdicts import verdicts
 from ato.features.document_sets import DocumentsOfFeatures
 from ato.features.token_samples import Candidates, TokenSample
-from ato.numerics.intervals import Jackknife, jackknife
+from ato.numerics.intervals import EstimateArray, Jackknife, jackknife
 from ato.numerics.parallel import one_openmp_thread, run_tasks
 from ato.numerics.scales import UNEXPLAINED
 from ato.operators.operator import TransportOperator

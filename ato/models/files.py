@@ -100,12 +100,31 @@ def _checked(files: ModelFiles) -> ModelFiles:
         json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise ModelError("config.json is not valid JSON", where=files.name, cure="save the model again") from None
+    if missing := _missing_weights(files.folder):
+        raise ModelError(
+            f"the model lacks {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}, which its index names",
+            where=files.name,
+            cure="copy or download the missing files",
+        )
     if not any(files.folder.glob("*.safetensors")):
         cure = "convert them to safetensors: pickled weights are not read"
         raise ModelError("the model has no safetensors weights", where=files.name, cure=cure)
     if not any((files.folder / name).is_file() for name in _TOKENIZER_FILES):
         raise ModelError("the model has no tokenizer", where=files.name, cure="save the tokenizer to the same folder")
     return files
+
+
+def _missing_weights(folder: Path) -> list[str]:
+    """Files of weights that an index names and that are not there: a link of the hub's cache may lead to nothing."""
+    absent = {path.name for path in folder.glob("*.safetensors") if not path.is_file()}
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not (folder / "model.safetensors").is_file():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return [index.name]
+        absent |= {name for name in named if not (folder / name).is_file()}
+    return sorted(absent)
 
 
 def _from_hub(name: str, revision: str | None) -> ModelFiles:
@@ -120,15 +139,17 @@ def _from_hub(name: str, revision: str | None) -> ModelFiles:
         )
         return _checked(ModelFiles(name, folder, revision=folder.name))
 
+    what, cure = "is not on this machine", f"use {embedded.MODEL_NAME} (installed with this package) or a local folder"
     try:
         return snapshot(local_only=True)
-    except (OSError, ModelError):
-        pass  # Not in the cache, or only in part.
-    unreachable = ModelError(
-        "the model is not on this machine and the hub cannot be reached",
-        where=name,
-        cure=f"use {embedded.MODEL_NAME} (installed with this package) or a local folder",
-    )
+    except ModelError as error:
+        what, cure = (
+            f"is on this machine only in part ({error.what})",
+            "run the same command while online: it is fetched",
+        )
+    except OSError:
+        pass  # not in the cache
+    unreachable = ModelError(f"the model {what} and the hub cannot be reached", where=name, cure=cure)
     ask_hub(
         name,
         revision=revision,

@@ -57,7 +57,7 @@ class Live:
             self._looked = float("-inf")  # the next visit gets the error
 
     def _taken(self, files: dict[str, Entry]) -> Snapshot:
-        return Snapshot(warehouse.connect(self._root), datetime.now(UTC), files)
+        return Snapshot(warehouse.connect(self._root, must_exist=False), datetime.now(UTC), files)
 
     def _files(self) -> dict[str, Entry]:
         storage = warehouse.Warehouse(self._root).storage

@@ -50,6 +50,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield "accelerator", *_attempt(_accelerator)
     yield "browser", *_browser()
     yield "warehouse", *_attempt(_warehouse)
+    yield "registry", *_registry()
     for name, folder in (("data folder", data_folder()), ("prefect folder", _prefect_home())):
         yield name, *_writable(folder)
     free = shutil.disk_usage(_existing(data_folder())).free / 2**30
@@ -86,7 +87,7 @@ def _attempt(look: Callable[[], str]) -> tuple[bool, str, str]:
     try:
         return True, look(), ""
     except AtoError as error:
-        return False, error.what, error.cure or ""
+        return False, error.what if error.where is None else f"{error.what} ({error.where})", error.cure or ""
 
 
 def _embedded_model() -> str:
@@ -120,6 +121,23 @@ def _warehouse() -> str:
         if not writable:
             raise UnavailableError(found, cure=cure)
     return f"{warehouse.root}, writable, schema {SCHEMA_VERSION}, {len(manifests(warehouse))} stage runs"
+
+
+def _registry() -> tuple[bool | None, str, str]:
+    """The database of registered operators, if it is a file here and there is one."""
+    from warehouse.registry.database import check_schema, database_path, tracking_uri
+
+    address = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri(data_folder() / "warehouse")
+    path = database_path(address)
+    if path is None or not path.exists():
+        return None, "made when the first operator is registered" if path else address, ""
+
+    def look() -> str:
+        if path.stat().st_size:
+            check_schema(path)
+        return f"{path}, {path.stat().st_size / 2**20:.1f} MiB"
+
+    return _attempt(look)
 
 
 def _writable(folder: Path) -> tuple[bool, str, str]:

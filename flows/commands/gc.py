@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ato.errors import InputError
+from flows.engine.own_server import end_orphaned_servers, orphaned_servers
 from warehouse.maintenance import retention
 from warehouse.storage.warehouse import Warehouse
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+SERVERS = "Prefect servers of killed runs"
 EXAMPLES = 3
 """Paths shown for each reason."""
 
@@ -32,6 +34,8 @@ def collect_garbage(collections: Sequence[str] = (), older_than: str | None = No
         table.add_row(reason, f"{len(of_reason):,}", f"{sum(r.bytes for r in of_reason):,}", shown)
     if plan.versions:
         table.add_row("versions in the registry", f"{len(plan.versions):,}", "", "\n".join(plan.versions[:EXAMPLES]))
+    if servers := list(orphaned_servers()):
+        table.add_row(SERVERS, "", "", "\n".join(f"process {server.pid}" for server in servers[:EXAMPLES]))
     if table.row_count:
         (console if console.is_terminal else Console(width=180)).print(table)
     for note in plan.notes:
@@ -40,6 +44,7 @@ def collect_garbage(collections: Sequence[str] = (), older_than: str | None = No
         console.print(f"nothing to remove in {warehouse.root}")
     elif yes:
         retention.carry_out(warehouse, plan)
+        end_orphaned_servers()
         console.print(f"[bold green]{plan.bytes:,} bytes freed[/] in {warehouse.root}")
     else:
         console.print(f"[bold]{plan.bytes:,} bytes[/] would be freed. Nothing was removed: add --yes to remove them.")

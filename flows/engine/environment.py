@@ -16,7 +16,8 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "true",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1800",
+    "PREFECT_API_REQUEST_TIMEOUT": "300",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
@@ -36,8 +37,19 @@ def prepare_environment(*, debug: bool = False) -> None:
     if not {"PREFECT_HOME", "PREFECT_API_URL"} & set(os.environ):
         os.environ["PREFECT_HOME"] = str(data_folder() / "prefect")
         _lock_temporary_server()
-        with suppress(OSError):  # `ato doctor` says so if nothing can be written
-            data_folder().mkdir(parents=True, exist_ok=True)  # Prefect creates the last folder only
+
+
+def make_data_folder() -> None:
+    """Create the data folder, before Prefect is imported: it creates only the last folder of its own.
+
+    Raises:
+        InputError: the root of the warehouse cannot be a folder.
+        UnavailableError: nothing can be written there.
+    """
+    from warehouse.storage.warehouse import Warehouse
+
+    Warehouse().storage.check_writable()
+    data_folder().mkdir(parents=True, exist_ok=True)
 
 
 def _lock_temporary_server() -> None:
@@ -61,5 +73,5 @@ def _keep_freed_memory() -> None:
 
 def data_folder() -> Path:
     """The folder beside a local warehouse; ``./data`` when the warehouse is on an object store."""
-    root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
-    return Path("data").resolve() if "://" in root else Path(root).resolve().parent
+    root = (os.environ.get("ATO_WAREHOUSE") or "data/warehouse").removeprefix("file://")
+    return Path("data").resolve() if "://" in root else Path(root).expanduser().resolve().parent

@@ -1,19 +1,14 @@
 """Running one flow from the command line, on the ephemeral Prefect server or the one that PREFECT_API_URL names."""
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
-import psutil
-
+from ato.errors import DamagedFileError
+from flows.engine.own_server import end_orphaned_servers, start_own_server
 from flows.settings import Settings
 from flows.stages import FLOWS
 from tasks.engine.looking import Line, NotComplete, looking
 from tasks.engine.progress import phase, say
-
-SERVER = "prefect.server.api.server:create_app"
-"""Argument on the command line of every ephemeral Prefect server."""
 
 
 def complete_result(name: str, settings: Settings) -> tuple[bool, Any]:
@@ -28,7 +23,7 @@ def complete_result(name: str, settings: Settings) -> tuple[bool, Any]:
     try:
         with looking(lines):
             result = FLOWS[name].load().fn(settings)
-    except NotComplete:
+    except (NotComplete, DamagedFileError):  # a run makes damaged files again
         lines.clear()  # the run says it again
         return False, None
     finally:
@@ -43,24 +38,13 @@ def run_flow(name: str, settings: Settings) -> Any:
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    for server in orphaned_servers():
-        with suppress(psutil.Error):
-            server.kill()
+    end_orphaned_servers()
     # The heartbeat thread sleeps in steps of a second and is joined at the end of every flow and subflow.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         try:
             with phase(name, "starting: libraries and Prefect's server"):
+                start_own_server()
                 return FLOWS[name].load()(settings)
         finally:
             APILogWorker.drain_all(timeout=5)  # while the server is still there to receive the last lines
             EventsWorker.drain_all(timeout=5)  # and the events that other flows wait for
-
-
-def orphaned_servers() -> Iterator[psutil.Process]:
-    """Ephemeral servers on our Prefect folder whose run was killed: they would hold its database forever."""
-    home = os.environ.get("PREFECT_HOME")
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            adopted = process.ppid() in (0, 1) or process.parent() is None or process.parent().name() == "systemd"
-            if adopted and SERVER in process.cmdline() and process.environ().get("PREFECT_HOME") == home:
-                yield process

@@ -192,7 +192,7 @@ def shared_environment(api: str, mlflow: str, token: str, auth: str, dashboard: 
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return dict(os.environ) | {
         "ATO_UP": token,
-        "ATO_WAREHOUSE": root if "://" in root else str(Path(root).resolve()),
+        "ATO_WAREHOUSE": root if "://" in root else str(Path(root).expanduser().resolve()),
         "PREFECT_HOME": os.environ.get("PREFECT_HOME") or str(data_folder() / "prefect"),
         "PREFECT_API_URL": api,
         AUTH: auth,

@@ -33,11 +33,13 @@ class UpState:
 
     @property
     def pages(self) -> dict[str, str]:
-        """Service -> link to its pages; Prefect's holds the authentication string."""
-        return {
-            name: entry(address, self.auth) if name == "prefect" and self.auth else address
-            for name, address in self.addresses.items()
-        }
+        """Service -> link to its pages; Prefect's holds the authentication string, MLflow's leads to the models."""
+        links = dict(self.addresses)
+        if self.auth and "prefect" in links:
+            links["prefect"] = entry(links["prefect"], self.auth)
+        if "mlflow" in links:
+            links["mlflow"] += "/#/models"
+        return links
 
     def write(self) -> None:
         """Replace the file atomically, so that no reader sees half of it; nobody but the user may read it."""

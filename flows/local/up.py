@@ -7,17 +7,15 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
-import psutil
 from rich.console import Console
 
 from ato.errors import InputError, UnavailableError
 from flows.engine.environment import data_folder
-from flows.engine.running import orphaned_servers
+from flows.engine.own_server import end_orphaned_servers
 from flows.local.deployments import POOLS, ROOT
 from flows.local.prefect_api import AUTH
 from flows.local.recovery import LostWorker, RunsHere, lost_worker, resume_all
@@ -170,10 +168,7 @@ def _child(arguments: list[str], environment: dict[str, str]) -> None:
 def _clear(left_behind: UpState | None) -> None:
     """End processes that a killed ``ato up`` left running: they hold ports and databases."""
     ended = end_marked(left_behind.token) if left_behind else []
-    for server in orphaned_servers():
-        with suppress(psutil.Error):
-            server.kill()
-            ended.append(server.pid)
+    ended += end_orphaned_servers()
     if ended:
         console.print(
             f"Ended {len(ended)} processes that an earlier run left behind: {', '.join(map(str, ended))}",

@@ -5,10 +5,14 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+import pyarrow as pa
+
+from ato.errors import DamagedFileError
 from tasks.engine.looking import is_looking
 from tasks.engine.progress import phase, say
 from tasks.engine.study import Study
 from tasks.engine.work_clock import measured
+from warehouse.maintenance import repair
 from warehouse.storage import locks
 from warehouse.storage.warehouse import Warehouse
 
@@ -22,7 +26,8 @@ def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None
     The clock of its stages runs inside (see ``tasks.engine.work_clock``), without the time of waiting. A look needs no
     lock: it works on nothing.
 
-    Check inside the block whether stages are complete: the other process may have completed them.
+    Check inside the block whether stages are complete: the other process may have completed them. Manifests that cannot be
+    read are removed before, and altered files after an error that names one, so that whoever runs it again rebuilds them.
     """
     if is_looking():
         yield
@@ -38,7 +43,14 @@ def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None
     with measured() as clock, phase(work, "at work"), locks.held(warehouse, f"{work}-{collection}", say_who):
         if waited:
             clock.restart()
-        yield
+        for path in repair.discard_unreadable(warehouse):
+            say(work, f"{path} cannot be read: its stage runs again")
+        try:
+            yield
+        except (DamagedFileError, pa.ArrowException):
+            for path in repair.discard_altered(warehouse, collection):
+                say(work, f"{path} was altered after it was written and is removed: run the same command again")
+            raise
 
 
 def one_at_a_time(name: str) -> Callable[[Work], Work]:

@@ -101,7 +101,8 @@ def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSetti
         return_freed_memory()
         source, layers = paired_source(study, settings), {key for pair in pairs for key in pair.keys}
         run_pass(source, [*scores.values()], layers=sorted(layers), splits=["test"])
-        register = _registering(study) if settings.register_operators else None
+        registry = _open_registry(study) if settings.register_operators else None
+        register = None if registry is None else partial(_register, registry, study)
         with checked_together():
             for pair in pairs:
                 key = pair.stage.key
@@ -112,6 +113,8 @@ def _fit_pairs(pairs: Sequence[PairStage], study: Study, settings: OperatorSetti
                 }
                 _commit(pair, own, rows, register)
                 progress.advance()
+        if registry is not None:
+            registry.checkpoint()
 
 
 def _fit(work: FitWork, pair: PairStage, method: str, others: Mapping[str, OperatorFit]) -> OperatorFit:
@@ -163,15 +166,15 @@ def _commit(
             stage.write("operator_spectra", list(chain.from_iterable(spectra)))
 
 
-def _registering(study: Study) -> Callable[[PairStage, str, dict[str, Any]], str]:
-    """What registers an operator of a pair, given its method and row, and returns its address.
+def _open_registry(study: Study) -> "Registry":
+    """The registry beside the warehouse.
 
-    There is one registered model a (model, source layer, leap); its versions are operators, the best by r2_val is
-    ``best``.
+    There is one registered model a (model with its weights, source layer, leap, site, position policy); its versions are
+    operators, the best by r2_val is ``best``.
     """
     from warehouse.registry.registry import Registry
 
-    return partial(_register, Registry(study.warehouse.root), study)
+    return Registry(study.warehouse.root)
 
 
 def _register(registry: "Registry", study: Study, pair: PairStage, method: str, result: dict[str, Any]) -> str:
@@ -197,4 +200,6 @@ def _register(registry: "Registry", study: Study, pair: PairStage, method: str, 
         params=params,
         metrics={name: result[name] for name in names if result[name] is not None},
         tags={"weights_hash": study.row.weights_hash, "collection": study.collection},
+        site=study.row.site,
+        position_policy=pair.position_policy,
     )

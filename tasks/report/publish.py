@@ -10,8 +10,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from tasks.engine.looking import is_looking, stage_task
 from tasks.engine.progress import phase, say
 from tasks.engine.server_calls import call_with_retry
-from warehouse.catalog.catalog import publish, rows
+from warehouse.catalog.catalog import rows
 from warehouse.catalog.materialise import materialise
+from warehouse.catalog.published import publish
 from warehouse.storage.warehouse import Warehouse
 
 MLFLOW_UI = "ATO_MLFLOW_UI"
@@ -106,6 +107,7 @@ def _point_at_best(warehouse: Warehouse, collection: str) -> None:
         registry = Registry(warehouse.root)
         for address in addresses:
             registry.update_best(address["name"])
+        registry.checkpoint()
         if pages := os.environ.get(MLFLOW_UI):
             show_link("operators-in-mlflow", f"{pages}/#/models", f"{len(addresses)} registered models")
 

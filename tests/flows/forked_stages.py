@@ -100,7 +100,7 @@ def run_stages(settings: Any) -> str:
     from tasks.features.task import measure_features, score_features
     from tasks.operators.task import fit_operators
     from tasks.saes.task import obtain_saes
-    from warehouse.catalog.catalog import publish
+    from warehouse.catalog.published import publish
 
     s = settings
     key = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)

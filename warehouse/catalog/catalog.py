@@ -21,15 +21,15 @@ from warehouse.catalog.marts import (
     quoted_text,
 )
 from warehouse.catalog.query import run_select
+from warehouse.catalog.sources import Place, literal_pattern, mart_rows, place_of, settings, table_rows
 from warehouse.catalog.sql_errors import running
 from warehouse.storage.manifests import ADDED_LATER, manifests_and_damage
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES, Column, Table
 
-__all__ = ["connect", "create_marts", "create_views", "duckdb_type", "publish", "rows", "run_select"]
+__all__ = ["connect", "create_marts", "create_views", "duckdb_type", "rows", "run_select"]
 
-PUBLISHED = "warehouse.duckdb"
 COMPUTED = "computed"
 """Schema with the tables and marts of the collections whose materialised marts are not all in files."""
 
@@ -63,6 +63,7 @@ def connect(
     read_only: bool = True,
     memory: str | None = None,
     threads: int | None = None,
+    must_exist: bool = True,
 ) -> duckdb.DuckDBPyConnection:
     """A fresh in-memory DuckDB connection with a view for every table and mart, as of now.
 
@@ -75,14 +76,18 @@ def connect(
         read_only: True switches access outside the warehouse off and locks the settings. What SQL may do inside is
             checked by ``run_select``, through which all SQL of users should go.
         memory: memory limit of all statements together (``"2GB"``), without spilling to disk; default: four fifths of
-            the machine's memory, spilling to files below ``.tmp``.
+            the machine's memory, spilling to files below TMPDIR.
         threads: most threads of its statements; default: all cores.
+        must_exist: False gives empty tables where there is no warehouse yet.
 
     Raises:
+        InputError: there is no warehouse.
         SchemaVersionError: the warehouse was written with other table declarations.
         InputError: a mart's SQL file does not fit the tables.
     """
     warehouse = root if isinstance(root, Warehouse) else Warehouse(root)
+    if must_exist:
+        warehouse.check_exists()
     connection = open_database(warehouse)
     create_views(connection, warehouse)
     if memory is not None:
@@ -90,40 +95,30 @@ def connect(
     if threads is not None:
         connection.execute(f"set threads = {threads:d}")
     if read_only:
-        connection.execute(f"set allowed_directories = [{quoted_text(warehouse.root)}]")
+        # DuckDB holds the pattern against the list, and then the file that it finds.
+        allowed = dict.fromkeys([warehouse.root, literal_pattern(warehouse.root)])
+        connection.execute(f"set allowed_directories = [{', '.join(map(quoted_text, allowed))}]")
         connection.execute("set enable_external_access = false; set lock_configuration = true")
     return connection
 
 
-def open_database(
-    warehouse: Warehouse, tables: Iterable[str] = TABLES, database: str = ":memory:"
-) -> duckdb.DuckDBPyConnection:
+def open_database(warehouse: Warehouse, tables: Iterable[str] = TABLES) -> duckdb.DuckDBPyConnection:
     """A connection without views, for these tables; never downloads DuckDB extensions."""
-    quiet: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    connection = duckdb.connect(database, config=quiet)
+    connection = duckdb.connect(config=settings())
     if isinstance(warehouse.storage, ObjectStorage):
         connection.register_filesystem(warehouse.storage.snapshot([*tables, FOLDER]))
     return connection
 
 
-def publish(root: str | Path | Warehouse | None = None) -> str:
-    """Write the same catalog as ``warehouse.duckdb`` into the root, for other DuckDB clients; returns its address.
+def create_views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, place: Place | None = None) -> None:
+    """Create the views of all tables with their comments, then the marts, then the view ``catalog``.
 
-    The file holds views only (with absolute paths) and is replaced atomically, so readers never meet a writer's lock.
+    Args:
+        connection: where they are created.
+        warehouse: of their files.
+        place: how the views name the files; default: where they are now.
     """
-    warehouse = root if isinstance(root, Warehouse) else Warehouse(root)
-
-    def write(path: Path) -> None:
-        with open_database(warehouse, database=str(path)) as connection:
-            create_views(connection, warehouse)
-
-    warehouse.storage.publish(PUBLISHED, write)
-    return warehouse.storage.url(PUBLISHED)
-
-
-def create_views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    """Create the views of all tables with their comments, then the marts, then the view ``catalog``."""
-    _create(connection, warehouse, TABLES.values(), mart_texts(), comments=True)
+    _create(connection, warehouse, TABLES.values(), mart_texts(), comments=True, place=place)
     connection.execute(";\n".join(_catalog_view(connection)))
 
 
@@ -159,34 +154,34 @@ def _create(
     marts: Mapping[str, str],
     *,
     comments: bool,
+    place: Place | None = None,
 ) -> None:
     """Create views of tables and of marts that read no others; materialised marts are read from files where possible."""
-    tables = list(tables)
+    tables, place = list(tables), place or place_of(warehouse)
     runs, unreadable = manifests_and_damage(warehouse)
     contents = contents_of(warehouse, [table.name for table in tables], runs, unreadable)
-    create_tables(connection, warehouse, tables, contents, comments=comments)
+    create_tables(connection, warehouse, tables, contents, comments=comments, place=place)
     kept = [mart for mart in MATERIALISED if mart in marts]
     read = {word for mart in kept for word in closure(mart, marts)}
     stored: dict[str, str] = {}
     # A mart over a damaged table raises, whether or not there is a file of what it held.
     if kept and all(contents[name].problem is None for name in read & contents.keys()):
         found = stored_marts(warehouse.storage.entries(FOLDER), runs)
-        stored = {mart: _stored_select(warehouse, found, mart, marts[mart]) for mart in kept if found.files[mart]}
+        stored = {mart: _stored_select(found, mart, marts[mart], place) for mart in kept if found.files[mart]}
         if stored and found.rest:
             rest = {name: of_table.of(found.rest) for name, of_table in contents.items() if name in read}
+            [(main,)] = connection.execute("select current_database() || '.' || current_schema()").fetchall()
             connection.execute(f"create schema {COMPUTED}; use {COMPUTED}")
-            create_tables(
-                connection, warehouse, [table for table in tables if table.name in read], rest, comments=False
-            )
+            own = [table for table in tables if table.name in read]
+            create_tables(connection, warehouse, own, rest, comments=False, place=place)
             create_mart_views(connection, {mart: marts[mart] for mart in marts if mart in read}, comments=False)
-            connection.execute("use main")
+            connection.execute(f"use {main}")
     create_mart_views(connection, marts, comments=comments, stored=stored)
 
 
-def _stored_select(warehouse: Warehouse, found: Stored, mart: str, sql: str) -> str:
+def _stored_select(found: Stored, mart: str, sql: str, place: Place) -> str:
     """The rows of a materialised mart from its files, by collection, and of the rest of the collections as computed."""
-    files = ", ".join(quoted_text(warehouse.storage.url(file.path)) for file in found.files[mart])
-    select = f"from read_parquet([{files}], hive_partitioning = false)"
+    select = mart_rows((file.path for file in found.files[mart]), place)
     if not found.rest:
         return select
     return f"from ({select} union all from {COMPUTED}.{quoted_name(mart)}) order by {order_of(sql)}"
@@ -199,14 +194,22 @@ def create_tables(
     contents: Mapping[str, Contents],
     *,
     comments: bool,
+    place: Place | None = None,
 ) -> None:
     """Create a view for each table over these files."""
-    script = [s for table in tables for s in _table_view(warehouse, table, contents[table.name], comments=comments)]
+    place = place or place_of(warehouse)
+    script = [
+        statement
+        for table in tables
+        for statement in _table_view(warehouse, table, contents[table.name], place, comments=comments)
+    ]
     # One transaction: each statement of its own would be flushed to the disk when the catalog is published.
     connection.execute(";\n".join(["begin", *script, "commit"]))
 
 
-def _table_view(warehouse: Warehouse, table: Table, contents: Contents, *, comments: bool) -> Iterable[str]:
+def _table_view(
+    warehouse: Warehouse, table: Table, contents: Contents, place: Place, *, comments: bool
+) -> Iterable[str]:
     paths, problem = contents.paths, contents.problem
     residual = _residual_type(warehouse, paths) if table.name == "activations" and problem is None else "FLOAT[]"
     types = {c.name: residual if c.type is None else duckdb_type(c.type) for c in table.columns}
@@ -229,7 +232,7 @@ def _table_view(warehouse: Warehouse, table: Table, contents: Contents, *, comme
         absent = {n: f"null::{types[n]} as {quoted_name(n)}" for n in ADDED_LATER if n in types}
         older = [path for path in paths if path in contents.older]
         selects = [
-            f"select {', '.join(columns.values())} from {_files(warehouse, table, types, files)}"
+            f"select {', '.join(columns.values())} from {table_rows(table, types, files, place)}"
             for columns, files in ((kept, [p for p in paths if p not in contents.older]), (kept | absent, older))
             if files
         ]
@@ -239,13 +242,6 @@ def _table_view(warehouse: Warehouse, table: Table, contents: Contents, *, comme
     yield f"comment on view {quoted_name(table.name)} is {quoted_text('one row: ' + table.meaning)}"
     for column in table.columns:
         yield f"comment on column {quoted_name(table.name)}.{quoted_name(column.name)} is {quoted_text(_comment(column))}"
-
-
-def _files(warehouse: Warehouse, table: Table, types: Mapping[str, str], paths: Iterable[str]) -> str:
-    """The rows of Parquet files of a table."""
-    files = ", ".join(quoted_text(warehouse.storage.url(path)) for path in paths)
-    hive = ", ".join(f"{quoted_name(name)}: {types[name]}" for name in table.partition)
-    return f"read_parquet([{files}], hive_partitioning = true, hive_types = {{{hive}}})"
 
 
 def _comment(column: Column) -> str:

@@ -36,7 +36,7 @@ def _one_line(
     if found := re.search(r"damaged file .*", text):
         return DamagedFileError(found[0])
     if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)) and ".parquet" in text:
-        cure = "run `ato check`, then the command that wrote it again"
+        cure = "remove this file, then run the `ato run` that made it again: it rebuilds the stage"
         return DamagedFileError(f"a file cannot be read: {text.splitlines()[0]}", cure=cure)
     if isinstance(error, duckdb.OutOfMemoryException):
         cure = "narrow the query: one collection, fewer columns, or an aggregate"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.catalog import catalog, mart_files
+from warehouse.catalog import mart_files, published
 from warehouse.registry.database import exists
 from warehouse.storage import locks
 from warehouse.storage.manifests import FAILED, PASSED, StageRun, manifest_path, manifests_and_damage
@@ -21,7 +21,7 @@ OUTDATED = "marts of earlier results"
 CHOSEN = "collections"
 GRACE_SECONDS = 3600
 """Age (seconds) below which unlisted files are kept: a run may be about to commit them."""
-_KEPT = (MARKER, catalog.PUBLISHED, f"{locks.FOLDER}/", "artifacts/mlflow/", "artifacts/neuronpedia/")
+_KEPT = (MARKER, published.PUBLISHED, f"{locks.FOLDER}/", "artifacts/mlflow/", "artifacts/neuronpedia/")
 """Paths and path prefixes that belong to no stage."""
 _OF_A_COLLECTION = ("reports", "collections")
 """Artifact folders with one sub-folder per collection."""
@@ -131,10 +131,10 @@ def carry_out(warehouse: Warehouse, plan: Plan) -> None:
         remove_leftover(removal.path)
     for removal in plan.manifests:
         warehouse.storage.remove(removal.path)
-    published = warehouse.storage.read(catalog.PUBLISHED) is not None
+    there = warehouse.storage.read(published.PUBLISHED) is not None
     in_views = plan.manifests or any(mart_files.mart_file(removal.path) for removal in plan.files)
-    if in_views and published:
-        catalog.publish(warehouse)  # its views name files
+    if in_views and there:
+        published.publish(warehouse)  # its views name files
     if plan.collections and exists(warehouse.root):
         from warehouse.registry.registry import Registry
 

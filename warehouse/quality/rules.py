@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.catalog.catalog import duckdb_type
+from warehouse.catalog.sources import place_of, settings, table_rows
 from warehouse.quality.suites import MAX_EXAMPLES, Finding, plain
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import FileRecord, Warehouse
@@ -49,7 +50,7 @@ def check_rules(
         activations: the sample to check of the activations: their columns, ``residual`` replaced by
             ``residual_norm``; None if there are none.
     """
-    with duckdb.connect(config={"autoinstall_known_extensions": False, "threads": 2}) as connection:
+    with duckdb.connect(config={**settings(), "threads": 2}) as connection:
         if isinstance(warehouse.storage, ObjectStorage):
             tables = {f.table_name for f in (*fresh, *known)} - {"artifacts", "activations"}
             connection.register_filesystem(warehouse.storage.snapshot(sorted(tables)))
@@ -84,9 +85,7 @@ def _select(warehouse: Warehouse, table: Table, paths: Sequence[str]) -> str:
     types = {c.name: duckdb_type(c.type) for c in table.columns if c.type is not None}
     if not paths:
         return "select " + ", ".join(f"null::{kind} as {name}" for name, kind in types.items()) + " where false"
-    files = ", ".join("'" + warehouse.storage.url(path).replace("'", "''") + "'" for path in paths)
-    hive = ", ".join(f"{name}: {types[name]}" for name in table.partition)
-    return f"from read_parquet([{files}], hive_partitioning = true, hive_types = {{{hive}}})"
+    return f"from {table_rows(table, types, paths, place_of(warehouse))}"
 
 
 def partition_values(table: Table, path: str) -> dict[str, Any]:

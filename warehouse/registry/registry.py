@@ -5,22 +5,22 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.registry.database import open_client, tracking_uri
+from warehouse.registry.database import EXPERIMENT, artifact_root, checkpoint, open_client, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-EXPERIMENT = "operators"
 BEST = "best"
-"""Alias of the version with the highest validation R2."""
+"""Alias of the version with the highest validation R2, of those of the same weights."""
 MAX_METRICS = 30
 
 _CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -28,10 +28,16 @@ _OPERATOR_TAG = "operator"
 _SCORE_TAG = "r2_val"
 
 
-def registered_name(model: str, source_layer: int, leap: int) -> str:
-    """Name in the registry, for example ``ato-gpt2-L08-k04``."""
-    slug = re.sub(r"[^a-z0-9.]+", "-", model.lower()).strip("-.")
-    return f"ato-{slug}-L{source_layer:02d}-k{leap:02d}"
+def registered_name(
+    model: str, source_layer: int, leap: int, site: str = "resid_post", position_policy: str = "same"
+) -> str:
+    """Name in the registry, for example ``ato-gpt2-L08-k04`` or, of another site, ``ato-gpt2-L08-k04-attn-out``."""
+    rest = [name for name, usual in ((site, "resid_post"), (position_policy, "same")) if name != usual]
+    return "-".join([f"ato-{_slug(model)}-L{source_layer:02d}-k{leap:02d}", *map(_slug, rest)])
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
 
 
 class Registry:
@@ -43,12 +49,13 @@ class Registry:
 
     def __init__(self, warehouse_root: str | Path):
         self.uri = tracking_uri(warehouse_root)
-        self._client = open_client(self.uri)
-        root = str(warehouse_root) if "://" in str(warehouse_root) else str(Path(warehouse_root).absolute())
+        self._client = open_client(self.uri, warehouse_root)
+        root = str(warehouse_root)
         # A tracking server keeps artifacts where it was told to; a bare database would take the working folder.
-        served = self.uri.startswith("http")
-        self._experiment = _experiment(self._client, None if served else f"{root}/artifacts/mlflow")
+        place = f"{root}/artifacts/mlflow" if "://" in root else artifact_root(root)
+        self._experiment = _experiment(self._client, None if self.uri.startswith("http") else place)
         self._names: set[str] = set()
+        self._weights: dict[str, str] = {}
         self._unfinished = {
             run.data.tags[_OPERATOR_TAG]: run
             for run in self._client.search_runs([self._experiment], "attributes.status = 'RUNNING'")
@@ -66,11 +73,14 @@ class Registry:
         params: Mapping[str, Any],
         metrics: Mapping[str, float | None],
         tags: Mapping[str, str] | None = None,
+        site: str = "resid_post",
+        position_policy: str = "same",
     ) -> str:
         """Register an operator's safetensors file and return its address ``models:/NAME/VERSION``.
 
         An already registered key keeps its version. Metrics that are None or NaN are left out;
-        ``r2_val`` decides which version ``update_best`` points at.
+        ``r2_val`` decides which version ``update_best`` points at. Operators of another site, position policy or other
+        weights of the model (the tag ``weights_hash``) are versions of another registered model.
 
         Raises:
             DamagedFileError: the file is missing.
@@ -83,14 +93,15 @@ class Registry:
             )
         if len(metrics) > MAX_METRICS:
             raise InputError(f"too many metrics: {len(metrics)}", where=operator_key, cure=f"at most {MAX_METRICS}")
-        name = registered_name(model, source_layer, leap)
+        own = {**(tags or {}), "site": site, "position_policy": position_policy}
+        name = self._name_of(registered_name(model, source_layer, leap, site, position_policy), own)
         run = self._unfinished.pop(operator_key, None)
         registered = self._versions(name, operator_key)
         if not registered:
             label = {_OPERATOR_TAG: operator_key}
             run = run or self._client.create_run(self._experiment, run_name=operator_key, tags=label)
             finite = {k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)}
-            labels = {**(tags or {}), "model": model, "source_layer": str(source_layer), "leap": str(leap), **label}
+            labels = {**own, "model": model, "source_layer": str(source_layer), "leap": str(leap), **label}
             self._log(run, finite, params, labels)
             score = {_SCORE_TAG: repr(finite[_SCORE_TAG])} if _SCORE_TAG in finite else {}
             registered = [self._create_version(name, run, path, labels | score)]
@@ -101,9 +112,11 @@ class Registry:
     def update_best(self, name: str) -> str | None:
         """Point the alias ``best`` at the version with the highest ``r2_val``; ties go to the newest.
 
-        Returns its address, or None when no version has the score.
+        Versions of other weights, site or position policy than the first one, which registries of earlier versions may
+        hold under one name, do not compete. Returns its address, or None when no version has the score.
         """
-        scored = [v for v in self._versions(name) if _SCORE_TAG in v.tags]
+        versions = self._versions(name)
+        scored = [v for v in versions if _SCORE_TAG in v.tags and _kind(v.tags) == _kind(versions[0].tags)]
         if not scored:
             return None
         best = max(scored, key=lambda v: (float(v.tags[_SCORE_TAG]), int(v.version)))
@@ -158,9 +171,24 @@ class Registry:
         name, separator, wanted = parts.groups()
         get = self._client.get_model_version_by_alias if separator == "@" else self._client.get_model_version
         try:
-            return pyfunc.load_model(get(name, wanted).source)
+            with _named_plainly(get(name, wanted).source) as source:
+                return pyfunc.load_model(source)
         except MlflowException as error:
             raise InputError("cannot load from the registry", where=address, cure=str(error).splitlines()[0]) from error
+
+    def checkpoint(self) -> None:
+        """Make the database one whole file; call it when a run is done with the registry."""
+        checkpoint(self.uri)
+
+    def _name_of(self, name: str, tags: Mapping[str, str]) -> str:
+        """The name for operators of these weights: a name that is taken by other weights gets their hash."""
+        weights = tags.get("weights_hash")
+        if weights is None:
+            return name
+        if name not in self._weights:
+            first = next(iter(self._versions(name)), None)
+            self._weights[name] = weights if first is None else first.tags.get("weights_hash", weights)
+        return name if self._weights[name] == weights else f"{name}-w{weights[:8]}"
 
     def _versions(self, name: str, operator_key: str | None = None) -> "list[ModelVersion]":
         return self._search(
@@ -209,15 +237,40 @@ class Registry:
     def _store(self, run: Any, path: Path) -> str:
         """Write the model folder (code, requirements, weights) to the run's artifacts; returns its address."""
         source = f"{run.info.artifact_uri}/operator"
-        if "://" not in source and not source.startswith("mlflow-artifacts:"):
-            shutil.rmtree(source, ignore_errors=True)
-            _save(path, Path(source))
-            _share_bytes(path, Path(source) / "artifacts" / path.name)
+        if (folder := _local(source)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            _save(path, folder)
+            _share_bytes(path, folder / "artifacts" / path.name)
             return source
         with tempfile.TemporaryDirectory() as staging:
             _save(path, Path(staging) / "operator")
             self._client.log_artifacts(run.info.run_id, f"{staging}/operator", "operator")
         return source
+
+
+def _kind(tags: Mapping[str, str]) -> tuple[str | None, str, str]:
+    """What versions must share to compete."""
+    return tags.get("weights_hash"), tags.get("site", "resid_post"), tags.get("position_policy", "same")
+
+
+def _local(address: str) -> Path | None:
+    """The local folder of an address; None for one on a server or in an object store."""
+    if address.startswith("file://"):
+        return Path(unquote(address.removeprefix("file://")))
+    return None if "://" in address or address.startswith("mlflow-artifacts:") else Path(address)
+
+
+@contextmanager
+def _named_plainly(address: str) -> Iterator[str]:
+    """An address for MLflow to load from: it decodes ``%`` in names of local files more than once, so they get a link."""
+    folder = _local(address)
+    if folder is None or "%" not in str(folder):
+        yield address
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place, "operator")
+        link.symlink_to(folder)
+        yield str(link)
 
 
 def _save(path: Path, folder: Path) -> None:

@@ -1,13 +1,16 @@
 """The warehouse in a local folder: files are staged beside their target, flushed and renamed."""
 
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+from ato.errors import InputError, UnavailableError
 from warehouse.storage.staging import (
     STAGING,
     Digest,
@@ -22,6 +25,8 @@ from warehouse.storage.staging import (
     sync,
 )
 
+_PATTERN = re.compile(r"[*?\[{]")
+
 
 class LocalStorage(StagedPublishing):
     """Files below a local folder; paths are relative to it, with forward slashes."""
@@ -30,6 +35,35 @@ class LocalStorage(StagedPublishing):
 
     def __init__(self, root: str | Path):
         self.root = str(Path(root).expanduser().absolute())
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Raise InputError for a root that is not, and cannot become, a folder whose files can be read."""
+        nearest = next(step for step in (Path(self.root), *Path(self.root).parents) if os.path.lexists(step))
+        cure = "point ATO_WAREHOUSE at a folder"
+        if not os.path.isdir(nearest):
+            kind = (
+                "a link to nothing" if nearest.is_symlink() and not os.path.exists(nearest) else "a file, not a folder"
+            )
+            raise InputError(f"the warehouse cannot be opened, {nearest} is {kind}", where=self.root, cure=cure)
+        if not os.access(nearest, os.R_OK | os.X_OK):
+            raise InputError(f"the warehouse cannot be opened, {nearest} cannot be read", where=self.root, cure=cure)
+        if "\\" in self.root and _PATTERN.search(self.root):
+            what = "DuckDB cannot name files below a folder with a backslash and one of * ? [ {"
+            raise InputError(what, where=self.root, cure="rename the folder, or open it through a link")
+
+    def check_writable(self) -> None:
+        """Raise UnavailableError if no file can be created: permissions alone do not reveal read-only file systems."""
+        nearest = next(step for step in (Path(self.root), *Path(self.root).parents) if step.exists())
+        try:
+            with tempfile.TemporaryFile(dir=nearest):
+                return
+        except OSError as error:
+            raise UnavailableError(
+                f"the warehouse cannot be written: {error.strerror}",
+                where=self.root,
+                cure="point ATO_WAREHOUSE at a folder of your own",
+            ) from error
 
     def url(self, path: str) -> str:
         """Address of a file for DuckDB and Arrow."""

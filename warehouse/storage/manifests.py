@@ -17,7 +17,8 @@ from ato.errors import DamagedFileError, InputError
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
 PASSED, FAILED = "passed", "failed"
-REBUILD = "run the same command again: it rebuilds this stage"
+REBUILD = "run the `ato run` that made it again, with the same settings: it rebuilds this stage"
+"""Cure of damaged files; a run removes what is altered when it meets it, see ``warehouse.maintenance.repair``."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ class ObjectStorage(StagedPublishing):
         self._prefix = prefix.rstrip("/")
         self.root = self.filesystem.unstrip_protocol(self._prefix)
 
+    def check_writable(self) -> None:
+        """Nothing: the first write says whether the store allows it."""
+
     def snapshot(self, folders: Iterable[str]) -> Any:
         """A filesystem with a cached listing of some folders.
 

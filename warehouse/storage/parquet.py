@@ -186,6 +186,8 @@ def _check_values(table: Table, column: Column, data: pa.Table, partition: Mappi
         raise DataError(f"column {column.name} is NULL", where=where)
     is_list = pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type)
     values = array.flatten() if is_list else array
+    if is_list or pa.types.is_map(array.type):
+        _check_lists(table, column, data, partition)
     if not pa.types.is_floating(values.type):
         return
     numbers = (values.fill_null(0) if values.null_count else values).to_numpy(zero_copy_only=False)
@@ -200,6 +202,35 @@ def _check_values(table: Table, column: Column, data: pa.Table, partition: Mappi
             where=f"table {table.name}, {_row_key(table, data, row, partition)}",
             cure="write NULL where nothing was measured" if column.nullable else None,
         )
+
+
+def _check_lists(table: Table, column: Column, data: pa.Table, partition: Mapping[str, Any]) -> None:
+    """Refuse NULL inside lists and maps, and lists that differ in length from those they belong to."""
+    array = data.column(column.name).chunk(0)
+    row, problem = None, ""
+    if pa.types.is_map(array.type):
+        if array.items.null_count:
+            row, problem = (
+                next(i for i, pairs in enumerate(array.to_pylist()) if any(v is None for _, v in pairs or ())),
+                "NULL",
+            )
+    elif array.flatten().null_count:
+        parents = pc.list_parent_indices(array)
+        row, problem = (
+            parents[int(np.flatnonzero(array.flatten().is_null().to_numpy(zero_copy_only=False))[0])].as_py(),
+            "NULL",
+        )
+    elif column.as_long_as is not None:
+        other = data.column(column.as_long_as).chunk(0)
+        apart = pc.fill_null(pc.not_equal(pc.list_value_length(array), pc.list_value_length(other)), False)
+        if pc.any(apart).as_py():
+            row, problem = int(np.flatnonzero(apart.to_numpy(zero_copy_only=False))[0]), "length"
+    if row is None:
+        return
+    where = f"table {table.name}, {_row_key(table, data, row, partition)}"
+    if problem == "NULL":
+        raise DataError(f"column {column.name} holds NULL in its list", where=where)
+    raise DataError(f"column {column.name} differs in length from {column.as_long_as}", where=where)
 
 
 def _row_key(table: Table, data: pa.Table, row: int, partition: Mapping[str, Any]) -> str:

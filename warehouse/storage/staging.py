@@ -10,11 +10,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
-from ato.errors import DiskFullError
+from ato.errors import DiskFullError, UnavailableError
 
 STAGING = ".staging-"
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
@@ -48,10 +48,16 @@ def staging_name(name: str) -> str:
 
 @contextmanager
 def disk_full_reported(path: object, need: int | None = None) -> Iterator[None]:
-    """Turn a full disk or an exceeded quota, from Python or a native writer, into DiskFullError."""
+    """Turn a full disk or an exceeded quota, from Python or a native writer, into DiskFullError; likewise a refusal."""
     try:
         yield
     except Exception as error:
+        if getattr(error, "errno", None) in (EACCES, EPERM, EROFS):
+            raise UnavailableError(
+                f"cannot be written: {os.strerror(error.errno)}",  # type: ignore[attr-defined]
+                where=path,
+                cure="point ATO_WAREHOUSE at a folder of your own",
+            ) from error
         full = getattr(error, "errno", None) in (ENOSPC, EDQUOT)
         # Native writers (safetensors, Arrow) raise their own exceptions, which carry only the system's text.
         if not full and not re.search(r"No space left on device|Disk quota exceeded|os error 28\b", str(error)):

@@ -17,6 +17,8 @@ from warehouse.storage.staging import HashedParts, staging_name
 from warehouse.tables import SCHEMA_VERSION, TABLES, Table
 
 MARKER = "warehouse.json"
+VARIABLE, DEFAULT = "ATO_WAREHOUSE", "data/warehouse"
+"""Environment variable with the root, and the root where it is not set."""
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
@@ -52,13 +54,22 @@ class Warehouse:
             before the first write.
 
     Raises:
+        InputError: the root is empty, a file, a link to nothing, or cannot be read.
         SchemaVersionError: it was written with other table declarations.
     """
 
     def __init__(self, root: "str | Path | Warehouse | None" = None):
         if isinstance(root, Warehouse):
             root = root.root
-        self.storage = open_storage(root or os.environ.get("ATO_WAREHOUSE") or "data/warehouse")
+        if root is None:
+            root = os.environ.get(VARIABLE, DEFAULT)
+        if not str(root).strip():
+            raise InputError(
+                "the warehouse has no name",
+                where=f"{VARIABLE} is empty",
+                cure=f"unset {VARIABLE}, or name a folder in it",
+            )
+        self.storage = open_storage(root)
         self._downloads: tempfile.TemporaryDirectory[str] | None = None
         self._marked = self._check_version()
 
@@ -85,6 +96,20 @@ class Warehouse:
                 cure="point ATO_WAREHOUSE at another folder, or read it with the version that wrote it",
             )
         return True
+
+    def check_exists(self) -> None:
+        """Raise InputError if nothing was ever written here."""
+        if not self._marked and not self._check_version():
+            raise InputError(
+                "there is no warehouse",
+                where=self.root,
+                cure=f"start with `ato run pipeline --profile demo`, or point {VARIABLE} at one",
+            )
+
+    def create(self) -> "Warehouse":
+        """Make it exist with all of its tables, each empty until something is written; returns itself."""
+        self._mark()
+        return self
 
     def _mark(self) -> None:
         if not self._marked:

@@ -164,7 +164,7 @@ TABLES = (
             Column("sequence_id", int64, "sequence of the token", minimum=0),
             Column("position", int32, "position of the attending token", unit="tokens", minimum=0),
             Column("source_positions", pa.list_(int32), "most attended positions among kept tokens, largest weight first"),
-            Column("weights", pa.list_(float32), "attention weights of source_positions, mean over heads, not renormalised"),
+            Column("weights", pa.list_(float32), "attention weights of source_positions, mean over heads, not renormalised", as_long_as="source_positions"),
         ),
         ("collection", "layer", "sequence_id", "position"),
         ("collection", "layer"),

@@ -22,6 +22,8 @@ class Column:
     """True if NULL is allowed ("not measured"); NaN never is."""
     minimum: float | None = None
     maximum: float | None = None
+    as_long_as: str | None = None
+    """Another list column of the table: each row's two lists have the same length. No list holds NULL."""
     volatile: bool = False
     """True for values that differ between runs with equal settings, such as times."""
 

@@ -48,9 +48,9 @@ def _snippet(own: dict[str, str]) -> str:
             "",
             "# or the registered version, through MLflow",
             "import mlflow",
-            "from warehouse.registry.database import tracking_uri",
+            "from warehouse import registry_address",
             "",
-            "mlflow.set_tracking_uri(tracking_uri(Warehouse().root))",
+            "mlflow.set_tracking_uri(registry_address())",
             f'y_hat = mlflow.pyfunc.load_model("{own["registry_uri"]}").predict(x)',
         ]
     return "\n".join(lines)

@@ -28,7 +28,9 @@ def page() -> None:
 
 def _links() -> None:
     """Links to Prefect and MLflow, where `ato up` or the environment gives their addresses."""
-    found = {"Runs in Prefect": _prefect(), "Operators in MLflow": os.environ.get("ATO_MLFLOW_UI")}
+    registry = os.environ.get("ATO_MLFLOW_UI")
+    models = f"{registry.rstrip('/')}/#/models" if registry else None  # not the empty page of experiments
+    found = {"Runs in Prefect": _prefect(), "Operators in MLflow": models}
     known = {label: address for label, address in found.items() if address}
     if known:
         with st.container(horizontal=True):

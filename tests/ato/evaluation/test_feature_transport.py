@@ -130,8 +130,8 @@ def test_ceilings_combine_the_source_and_the_operators_that_are_named():
     named = {"linear": ["linear", "identity"], "identity": []}
     scores = FeatureTransport(case.sae, TARGET, case.operators, combined=named, dtype=DOUBLE)
     run_pass(case.source(), [scores])
-    found = scores.result(Bootstrap(40))
-    by_default = case.transport().result(Bootstrap(40))["identity"]
+    found = scores.result()
+    by_default = case.transport().result()["identity"]
     np.testing.assert_array_equal(by_default.ceiling.value, found["linear"].ceiling.value)
     active = case.sae.encode(torch.from_numpy(case.y)).numpy() > 0
     for feature in np.flatnonzero(active.sum(0) >= 200):

@@ -1,6 +1,8 @@
 """Which files a model is, what tells it from another, and names that are refused."""
 
+import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,6 +88,51 @@ def test_a_cached_hub_model_is_used_without_asking_the_hub(folder, tmp_path, no_
     assert model.identity == identify("someone/tiny")
     assert (model.identity.model, model.identity.revision) == ("someone/tiny", commit)
     assert model.identity.weights_hash == identify(folder).weights_hash
+
+
+@pytest.fixture
+def part_of_a_model(folder, tmp_path, monkeypatch):
+    """A cached hub model in two files of weights, one of which is missing as older clients of the hub left it."""
+    import huggingface_hub
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "cache" / "models--someone--tiny"
+    snapshot = repository / "snapshots" / commit
+    shutil.copytree(folder, snapshot)
+    (snapshot / "model.safetensors").rename(snapshot / "model-00001-of-00002.safetensors")
+    weights = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return snapshot
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_weight_file_missing_from_the_cache_is_named_offline_and_fetched_online(
+    link, part_of_a_model, no_network, monkeypatch
+):
+    import huggingface_hub
+
+    missing = part_of_a_model / "model-00002-of-00002.safetensors"
+    if link:
+        missing.symlink_to("../../blobs/nothing")
+    message = r"only in part \(the model lacks model-00002-of-00002.safetensors.*hub cannot be reached.*while online"
+    with pytest.raises(ModelError, match=message):
+        identify("someone/tiny")
+
+    def fetch(name, *, local_files_only, **options):
+        if not local_files_only:
+            missing.unlink(missing_ok=True)
+            missing.write_bytes(b"weights")
+        return str(part_of_a_model)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *args, **options: SimpleNamespace(sha="c0ffee"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert identify("someone/tiny").revision == part_of_a_model.name
+    missing.unlink()
+    with pytest.raises(ModelError, match=r"lacks model-00002.*copy or download the missing files"):
+        identify(part_of_a_model)
 
 
 @pytest.mark.parametrize("spec", ["./nowhere", "/nowhere/at/all", "a/b/c", "missing.gguf", "two words"])

@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.catalog.catalog import connect, create_marts, duckdb_type, publish, rows
+from warehouse.catalog.catalog import connect, create_marts, duckdb_type, rows
+from warehouse.catalog.published import publish
 from warehouse.catalog.query import run_select
 from warehouse.storage.manifests import FAILED, manifest_path
 from warehouse.tables import TABLES
@@ -27,14 +28,13 @@ def everything(folder):
 
 
 def test_empty_warehouse_has_every_table_with_its_declared_columns(store):
-    db = connect(store)
+    db = connect(store.create())
     for table in TABLES.values():
         relation = db.sql(f"from {table.name}")
         expected = [(c.name, "FLOAT[]" if c.type is None else duckdb_type(c.type)) for c in table.columns]
         found = list(zip(relation.columns, map(str, relation.types)))
         assert [(n, t.replace('"', "")) for n, t in found] == [(n, t.replace('"', "")) for n, t in expected]
         assert relation.fetchall() == []
-    assert not Path(store.root).exists()
 
 
 def test_stored_columns_have_the_declared_types_even_where_values_look_like_others(store, training_rows, commit_files):
@@ -45,7 +45,7 @@ def test_stored_columns_have_the_declared_types_even_where_values_look_like_othe
 
 
 def test_every_table_and_column_is_described(store):
-    db = connect(store)
+    db = connect(store.create())
     comments = db.sql(
         "select table_name, column_name, comment from duckdb_columns() where comment is not null"
     ).fetchall()
@@ -100,7 +100,10 @@ def test_short_file_is_named_with_its_cure_and_other_tables_still_answer(store, 
     with pytest.raises(DamagedFileError) as raised:
         run_select(db, query.format("sae_training"))
     expected = f"damaged file {store.root}/{written.path} (100 bytes found, {written.bytes} expected): "
-    assert str(raised.value) == expected + "run the same command again: it rebuilds this stage"
+    assert (
+        str(raised.value)
+        == expected + "run the `ato run` that made it again, with the same settings: it rebuilds this stage"
+    )
     assert run_select(db, "select count(*) from stage_runs").fetchall() == [(1,)]
     assert run_select(db, "describe sae_training").fetchall()[0][:2] == ("collection", "VARCHAR")
 
@@ -109,7 +112,7 @@ def test_missing_file_is_named_also_through_plain_duckdb_and_through_a_mart(stor
     Path(store.root, written.path).unlink()
     db = connect(store)
     with pytest.raises(
-        duckdb.Error, match=r"part-saes-1\.parquet \(missing, \d+ bytes expected\): run the same command"
+        duckdb.Error, match=r"part-saes-1\.parquet \(missing, \d+ bytes expected\): run the `ato run` that made it"
     ):
         db.sql("from sae_training").fetchall()
     (tmp_path / "steps.sql").write_text("select max(step) as steps from sae_training")
@@ -136,7 +139,7 @@ def test_unreadable_manifest_makes_every_table_raise_since_nobody_knows_what_it_
 
 def test_settings_of_a_read_only_connection_are_locked(store):
     with pytest.raises(duckdb.Error, match="locked"):
-        connect(store).execute("set enable_external_access = true")
+        connect(store.create()).execute("set enable_external_access = true")
     connect(store, read_only=False).execute("set threads = 1")
 
 
@@ -176,7 +179,7 @@ def test_width_of_residuals_is_in_the_type_where_all_collections_share_it(store,
 
 
 def test_marts_may_read_marts_and_wrong_ones_are_named(store, tmp_path):
-    db = connect(store)
+    db = connect(store.create())
     (tmp_path / "a.sql").write_text("-- the second\nselect x + 1 as y from b;\n")
     (tmp_path / "b.sql").write_text("-- the first\nselect 1 as x\n")
     create_marts(db, tmp_path)

@@ -6,16 +6,18 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from ato.errors import DamagedFileError, DiskFullError
 from tests.dashboards.whole_study import build_whole_study
 from tests.warehouse.small_warehouse import COLLECTION, commit_stage, row, write
 from warehouse.catalog import catalog, mart_files
-from warehouse.catalog.catalog import connect, publish, rows
+from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.mart_files import FOLDER, mart_file, stored_marts, tables_read
 from warehouse.catalog.marts import MATERIALISED, closure, mart_texts, order_of
 from warehouse.catalog.materialise import materialise
+from warehouse.catalog.published import PUBLISHED, publish
 from warehouse.catalog.query import run_select
 from warehouse.maintenance import retention
 from warehouse.quality.checks import check_all, failures
@@ -176,7 +178,7 @@ def test_gc_removes_what_is_outdated_and_nothing_that_is_read(study, views):
     assert len(marts_of(study)) == 2 * len(MATERIALISED)
     assert from_files(study) == set(MATERIALISED)
     assert of_all_marts(study) == views(study)
-    with catalog.open_database(study, database=str(Path(study.root, catalog.PUBLISHED))) as published:
+    with duckdb.connect(str(Path(study.root, PUBLISHED)), read_only=True) as published:
         published.sql("from feature_catalog").fetchall()
     retention.carry_out(study, retention.plan(study, [OTHER]))
     assert {mart_file(path).collection for path in marts_of(study)} == {COLLECTION}

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from ato.errors import InputError
-from warehouse.catalog.catalog import connect, publish, rows
+from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.published import publish
 from warehouse.maintenance import retention
 from warehouse.registry.registry import Registry
 from warehouse.storage import staging

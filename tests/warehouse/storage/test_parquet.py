@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ato.errors import DataError, InputError, NonFiniteError
+from tests.warehouse import small_warehouse
 from tests.warehouse.storage.training_files import files_below, write_training
 from warehouse.storage.parquet import null_where, null_where_nan
 from warehouse.storage.warehouse import Warehouse
@@ -61,6 +62,54 @@ def test_nan_becomes_null_only_by_explicit_conversion():
 def test_null_is_refused_where_a_value_is_due(store, training_rows):
     with pytest.raises(DataError, match=r"column lr is NULL .*step=2"):
         write_training(store, training_rows(lr=[0.1, 0.1, None]))
+
+
+LISTS = [
+    (table.name, column.name)
+    for table in TABLES.values()
+    for column in table.columns
+    if column.type is not None and (pa.types.is_list(column.type) or pa.types.is_map(column.type))
+]
+BESIDE = [(t.name, c.name, c.as_long_as) for t in TABLES.values() for c in t.columns if c.as_long_as is not None]
+
+
+def one_of(type_):
+    """A value of a type."""
+    if pa.types.is_struct(type_):
+        return {field.name: one_of(field.type) for field in type_}
+    return "x" if pa.types.is_string(type_) else 1
+
+
+def with_list(table, column, *values):
+    """A row of a table with some values in a list, or under the keys of a map; lists that belong to it are as long."""
+    declared = TABLES[table].column(column)
+    value = [(str(i), v) for i, v in enumerate(values)] if pa.types.is_map(declared.type) else list(values)
+    beside = {o: c.type for c in TABLES[table].columns for o in [c.as_long_as] if c.name == column and o}
+    beside |= {c.name: c.type for c in TABLES[table].columns if c.as_long_as == column}
+    other = {name: [one_of(TABLES[table].column(name).type.value_type)] * len(values) for name in beside}
+    return small_warehouse.row(table, **{column: value}, **other)
+
+
+def write_row(store, table, row):
+    partition = {name: row[name] for name in TABLES[table].partition}
+    return store.write_rows(table, [row], "k", **partition)
+
+
+@pytest.mark.parametrize(("table", "column"), LISTS)
+def test_null_inside_a_list_is_refused_in_every_table(store, table, column):
+    kind = TABLES[table].column(column).type
+    good = one_of(kind.item_type if pa.types.is_map(kind) else kind.value_type)
+    assert write_row(store, table, with_list(table, column, good, good)).rows == 1
+    with pytest.raises(DataError, match=rf"column {column} holds NULL in its list \(table {table}, "):
+        write_row(store, table, with_list(table, column, good, None))
+
+
+@pytest.mark.parametrize(("table", "column", "other"), BESIDE)
+def test_lists_that_belong_together_have_the_same_length(store, table, column, other):
+    good = one_of(TABLES[table].column(other).type.value_type)
+    row = with_list(table, column, 1, 1)
+    with pytest.raises(DataError, match=f"column {column} differs in length from {other}"):
+        write_row(store, table, row | {other: [good] * 3})
 
 
 def test_missing_unknown_and_ragged_columns_are_refused(store, training_rows):

@@ -19,7 +19,7 @@ def test_addresses_of_prefect_and_mlflow_are_those_of_the_environment(study, mon
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4201/api")
     monkeypatch.setenv("ATO_MLFLOW_UI", "http://127.0.0.1:5001")
     addresses = [button.proto.url for button in open_page("overview").get("link_button")]
-    assert addresses == ["http://127.0.0.1:4201", "http://127.0.0.1:5001"]
+    assert addresses == ["http://127.0.0.1:4201", "http://127.0.0.1:5001/#/models"]
 
 
 def test_an_empty_warehouse_says_how_to_fill_it(empty):
