@@ -15,13 +15,19 @@ from tests.neuronpedia_server import MODEL, NEURONPEDIA_ID, SOURCE, NeuronpediaS
 ID = SourceId(MODEL, SOURCE)
 
 
-@pytest.mark.parametrize("index", [10**400, 2**40, "9" * 400, "1e3", float("nan"), float("inf"), None, [], {}, -1])
+@pytest.mark.parametrize(
+    "index",
+    [10**400, 2**40, "9" * 400, "1e3", float("nan"), float("inf"), None, [], {}, -1],
+    ids=lambda index: repr(index)[:20],
+)
 def test_a_number_that_is_no_feature_is_left_out(index):
     assert explanation_from(explanation(index, "text"), ID) is None
     assert feature_from({"index": index, "pos_str": ["a"]}, ID) is None
 
 
-@pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), "1", None, [], True])
+@pytest.mark.parametrize(
+    "value", [10**400, float("nan"), float("inf"), "1", None, [], True], ids=lambda value: repr(value)[:20]
+)
 def test_what_is_no_score_counts_as_none(value):
     found = explanation_from(explanation(1, "text", scores=[{"value": value}]), ID)
     assert found is not None
