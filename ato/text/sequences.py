@@ -161,9 +161,10 @@ def documents_needed(n_folds: int, risk: float = 0.05) -> int:
 def _enough(documents: abc.Collection[str], n_folds: int, split_seed: int | None) -> str:
     """What would do instead: fewer folds that these documents fill, or more documents."""
     more = f"about {documents_needed(n_folds)} documents fill {n_folds} folds (raise collect.n_tokens if the corpus has them)"
-    for folds in range(n_folds - 1, 1, -1) if split_seed is not None else ():
-        if len({assign_split(one, split_seed, folds) for one in documents}) == folds + 2:
-            return f"set collect.n_folds={folds}, or add documents: {more}"
+    if split_seed is not None:
+        for folds in range(n_folds - 1, 1, -1):
+            if len({assign_split(one, split_seed, folds) for one in documents}) == folds + 2:
+                return f"set collect.n_folds={folds}, or add documents: {more}"
     least = f"; about {documents_needed(2)} fill collect.n_folds=2" if n_folds > 2 else ""
     return f"add documents: {more}{least}"
 

@@ -111,7 +111,7 @@ def _family(settings: Settings) -> Iterator[Fault]:
     if family == "continuation" or (is_hub_id(model.name) and not Path(model.name).expanduser().exists()):
         return
     try:
-        options = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
-        PromptMaker(load_tokenizer(model.name, **options), family)
+        tokenizer = load_tokenizer(model.name, revision=model.revision, trust_remote_code=model.trust_remote_code)
+        PromptMaker(tokenizer, family)
     except AtoError as error:
         yield Fault("entities.answers.family", family, error.what, error.cure or "use continuation")

@@ -6,7 +6,7 @@ from collections import abc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ato.errors import CorpusError
 from warehouse.datasets.corpus_records import FieldReader
@@ -102,7 +102,7 @@ def _opened(file: Path) -> abc.Iterator[BinaryIO]:
                 yield io.BufferedReader(stream, 2**20)
         else:
             with gzip.open(file) if ending == ".gz" else file.open("rb") as plain:
-                yield plain
+                yield cast(BinaryIO, plain)
     except (OSError, EOFError) as error:
         cure = "write or download it again" if ending in COMPRESSED else "check that it can be read"
         raise CorpusError(f"the file cannot be read: {' '.join(str(error).split())}", where=file, cure=cure) from error
