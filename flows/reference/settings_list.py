@@ -8,11 +8,15 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from ato.operators.methods import METHODS
+from ato.saes.architectures import TRAINABLE
 from flows.settings import Settings
 from tasks.settings.operators import POLICY_PATTERN
 
 PATTERNS = {POLICY_PATTERN: "position policy"}
 """Patterns that have a name of their own."""
+REGISTRIES = {tuple(METHODS): "operator methods", tuple(TRAINABLE): "trainable architectures"}
+"""Choices that a registry lists: who adds one changes no page."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,13 @@ class Group:
 def groups(of: type[BaseModel] = Settings, above: str = "") -> Iterator[Group]:
     """All groups in the order of the stages; parts of a stage follow it."""
     schema = of.model_json_schema()
-    own: list[Setting] = []
+    own = list[Setting]()
     for name, field in of.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             if own:  # settings of the stage itself stand before its parts
                 yield Group(above, _meaning(of), tuple(own))
-                own: list[Setting] = []
+                own = []
             yield from groups(kind, f"{above}.{name}" if above else name)
         else:
             words = _words(schema["properties"][name], schema.get("$defs", {}))
@@ -85,6 +89,8 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return _words(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
     if "anyOf" in schema:
         return " or ".join(_words(part, definitions) for part in schema["anyOf"])
+    if registry := REGISTRIES.get(tuple(schema.get("enum", ()))):
+        return f"one of the {registry}"
     if "enum" in schema:
         return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
     if "const" in schema:
@@ -93,7 +99,8 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if kind == "array" and "prefixItems" in schema:
         return f"({', '.join(_words(part, definitions) for part in schema['prefixItems'])})"
     if kind == "array":
-        return f"list of {_words(schema.get('items', {}), definitions)}"
+        inner = _words(schema.get("items", {}), definitions)
+        return f"list, each {inner}" if inner.startswith("one of") else f"list of {inner}"
     if kind == "object":
         return f"mapping to {_words(schema.get('additionalProperties', {}), definitions)}"
     named = PATTERNS.get(schema.get("pattern", ""))

@@ -20,7 +20,7 @@ TERMS = (
     Term(
         "activation transport operator",
         "A regularised linear map with a bias from the residual at a source layer to the residual at a target layer.",
-        ("operators.operator", "operators.method"),
+        ("operators.operator",),
         ("operators.methods",),
     ),
     Term(

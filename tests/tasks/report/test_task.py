@@ -135,7 +135,7 @@ def test_the_figures_show_the_planted_numbers(panels):
     assert costs == {name: pytest.approx(cost) for name, cost in COST.items()}
     assert {r["position_set"] for r in panels["causal"].rows} == {"study"}
     assert {r["target_layer"] for r in panels["efficiency"].rows} == {6}
-    assert "0.76" in svg("transport-map", panels["transport-map"].draw, panels["transport-map"].rows)
+    assert "0.79" in svg("transport-map", panels["transport-map"].draw, panels["transport-map"].rows)
 
 
 def test_maps_and_claims_are_over_all_scored_features_and_over_the_selected_ones_on_request(study, panels):
