@@ -60,6 +60,7 @@ def test_help_imports_nothing_heavy(tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_on_standard_error(arguments, message, tmp_path):
+    Warehouse(tmp_path / "warehouse").create()
     done = ato(*arguments, warehouse=tmp_path / "warehouse")
     assert done.returncode in (1, 2)
     assert message in done.stderr
