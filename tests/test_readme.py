@@ -13,6 +13,7 @@ from flows.commands.show import ENTITY_EXAMPLES, EXAMPLES
 from flows.settings import Settings, load_settings
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import run_select
+from warehouse.storage.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,6 +78,7 @@ def test_the_python_of_the_readme_runs_and_is_what_mypy_reads(tmp_path, monkeypa
     notebook = ROOT / "tests" / "readme_notebook.py"
     assert notebook.read_text(encoding="utf-8").partition("# README\n")[2] == snippet
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
+    Warehouse().create()
     names = runpy.run_path(str(notebook))
     assert names["predicted"].shape == (len(names["X_new"]), names["Y"].shape[1])
     assert names["rank_8"].rank == 8
@@ -86,7 +88,7 @@ def test_the_python_of_the_readme_runs_and_is_what_mypy_reads(tmp_path, monkeypa
 @pytest.mark.parametrize("query", [*EXAMPLES, *ENTITY_EXAMPLES])
 def test_the_readme_shows_the_queries_that_the_summary_offers(query, tmp_path):
     assert f'ato sql "{query}"' in README
-    assert run_select(connect(tmp_path / "w"), query) is not None
+    assert run_select(connect(tmp_path / "w", must_exist=False), query) is not None
 
 
 def test_the_picture_of_the_readme_needs_nothing_from_elsewhere():

@@ -144,7 +144,7 @@ def _registry() -> str:
     """Address of the registry's database, which is created completely before MLflow's server opens it."""
     root = os.environ.get("ATO_WAREHOUSE", "data/warehouse")
     local = root if "://" not in root else str(data_folder() / "warehouse")
-    code = "import sys; from warehouse.registry.database import *; uri = tracking_uri(sys.argv[1]); open_client(uri); print(uri)"
+    code = "import sys; from warehouse import registry_address; print(registry_address(sys.argv[1]))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
         [sys.executable, "-c", code, local], env=environment, capture_output=True, text=True, check=False

@@ -10,6 +10,7 @@ import yaml
 
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
+from warehouse.storage.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +60,7 @@ def test_help_imports_nothing_heavy(tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_on_standard_error(arguments, message, tmp_path):
+    Warehouse(tmp_path / "warehouse").create()
     done = ato(*arguments, warehouse=tmp_path / "warehouse")
     assert done.returncode in (1, 2)
     assert message in done.stderr
@@ -67,12 +69,40 @@ def test_a_mistake_is_one_line_on_standard_error(arguments, message, tmp_path):
 
 
 def test_an_empty_warehouse_answers_with_empty_tables(tmp_path):
+    Warehouse(tmp_path / "w").create()
     assert "feature_transport" in ato("tables", warehouse=tmp_path / "w").stdout
     assert (
         ato("sql", "select count(*) as n from operators", "--format", "csv", warehouse=tmp_path / "w").stdout
         == "n\n0\n"
     )
     assert ato("check", warehouse=tmp_path / "w").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("sql", "from operators"), ("tables",), ("report",), ("show",), ("doctor",), ("gc",)]
+)
+def test_a_folder_without_a_warehouse_stays_as_it_is(arguments, tmp_path):
+    environment = {n: v for n, v in os.environ.items() if n not in ("ATO_WAREHOUSE", "PREFECT_HOME", "PREFECT_API_URL")}
+    environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "300"}
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert not list(tmp_path.iterdir())
+    assert "Traceback" not in done.stderr
+    if arguments[0] in ("sql", "tables"):
+        assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
+        assert "there is no warehouse" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link to nothing", "empty"])
+@pytest.mark.parametrize("arguments", [("check",), ("sql", "from operators"), ("run", "pipeline")])
+def test_a_warehouse_that_cannot_be_one_is_an_error_of_one_line(kind, arguments, tmp_path):
+    (tmp_path / "a file").write_text("x")
+    (tmp_path / "a link to nothing").symlink_to("nowhere")
+    done = ato(*arguments, warehouse=tmp_path, ATO_WAREHOUSE="" if kind == "empty" else str(tmp_path / kind))
+    assert done.returncode == 1
+    assert ("has no name" if kind == "empty" else kind) in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error")]) == 1
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture(scope="module")

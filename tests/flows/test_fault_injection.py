@@ -1,12 +1,15 @@
 """kill -9 at any moment, and two runs at once: the tables are those of one undisturbed run, byte for byte."""
 
 import os
+import shutil
 import signal
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from ato.errors import DamagedFileError
 from flows.commands.gc import collect_garbage
 from tests.flows.forked_stages import SMALL, Death, Forks
 from tests.flows.tiny_study import tiny_settings
@@ -158,3 +161,41 @@ def test_a_second_run_of_the_same_key_waits_for_the_first_and_then_skips_or_resu
     assert_same(Warehouse(folder), expected)
     assert not list((folder / "locks").iterdir())
     assert not checks.failures(checks.check_all(Warehouse(folder)))
+
+
+TABLE_DAMAGES = {
+    "feature_scores/*": lambda file: os.truncate(file, 100),
+    "operators/*": lambda file: file.unlink(),
+    "sequences/*": lambda file: file.write_bytes(b""),
+    "causal_perplexity/*": lambda file: file.write_bytes(b"\0" * file.stat().st_size),
+}
+ARTIFACT_DAMAGES = ("artifacts/saes/*.safetensors", "artifacts/moments/*", "artifacts/operators/*.safetensors")
+
+
+def test_the_cure_of_every_message_about_a_damaged_file_makes_it_again(forks, undisturbed, tmp_path):
+    settings, expected = undisturbed
+    shutil.copytree(Path(expected.root).parent, tmp_path / "data")
+    copy = Warehouse(tmp_path / "data" / "warehouse")
+
+    def first(pattern: str) -> Path:
+        return Path(copy.root, min(path for path in copy.storage.entries() if fnmatch(path, pattern)))
+
+    for pattern, damage in TABLE_DAMAGES.items():
+        damage(first(pattern) if "operators" not in pattern else first("operators/*.parquet"))
+        with pytest.raises(DamagedFileError) as error:
+            rows(copy, f"from {pattern.removesuffix('/*')}")
+        assert "run the `ato run` that made it again" in (error.value.cure or str(error.value))
+        if "remove this file" in str(error.value):  # what the size does not tell
+            first(pattern).unlink()
+    for pattern in ARTIFACT_DAMAGES:
+        os.truncate(first(pattern), 20)
+    first("stage_runs/stage=saes/*").write_bytes(b"")
+    with pytest.raises(DamagedFileError, match="`ato run` that made it again"):
+        rows(copy, "from saes")
+    with pytest.raises(DamagedFileError, match="run the command that wrote it again"):
+        retention.plan(copy)
+    assert forks.run(settings, Path(copy.root), tmp_path / "log") == 0, (tmp_path / "log").read_text()
+    assert parts(copy) == parts(expected)
+    files = [file for run in manifests(copy) for file in run.files]
+    assert not copy.damage(files)
+    assert all(rows(copy, f"select count(*) as n from {table}") for table in TABLES)

@@ -108,7 +108,7 @@ def open_client(uri: str, warehouse_root: str | Path | None = None) -> "MlflowCl
             and "://" not in str(warehouse_root)
             and not os.environ.get("MLFLOW_TRACKING_URI")
         ):
-            _adopt(path, artifact_root(warehouse_root))
+            _adopt(path, Path(warehouse_root).expanduser().absolute())
     return MlflowClient(uri, uri)
 
 
@@ -170,18 +170,37 @@ def _schemas() -> tuple[frozenset[str], str]:
     return frozenset(script.revision for script in scripts.walk_revisions()), scripts.get_heads()[0]
 
 
-def _adopt(path: Path, root: str) -> None:
-    """Replace the former place of the registry's files by where they are now, after database and warehouse were moved."""
+def _adopt(path: Path, warehouse_root: Path) -> None:
+    """Replace the former place of the registry's files by where they are now, after database and warehouse were moved.
+
+    Warehouses in one folder share its database: what lies in the same folder as the database was not moved.
+    """
     with closing(sqlite3.connect(path, timeout=60)) as database, database:
         select = "select artifact_location from experiments where name = ? and lifecycle_stage = 'active'"
-        former = [name for (name,) in database.execute(select, [EXPERIMENT]).fetchall() if name and name != root]
-        for name in former:
+        for (former,) in database.execute(select, [EXPERIMENT]).fetchall():
+            local = local_folder(former or "")
+            if local is None or _is_same(local.parents[2], path.parent):
+                continue
+            root = path.parent / local.parents[1].name
+            now = artifact_root(root if root.is_dir() else warehouse_root)
             for table, columns in _PLACES.items():
                 for column in columns:
                     database.execute(
-                        f"update {table} set {column} = ? || substr({column}, ?) where {column} = ? or substr({column}, 1, ?) = ?",
-                        [root, len(name) + 1, name, len(name) + 1, f"{name}/"],
+                        f"update {table} set {column} = ? || substr({column}, ?) "
+                        f"where {column} = ? or substr({column}, 1, ?) = ?",
+                        [now, len(former) + 1, former, len(former) + 1, f"{former}/"],
                     )
+
+
+def local_folder(address: str) -> Path | None:
+    """The local folder of an address of files; None for one on a server or in an object store."""
+    if address.startswith("file://"):
+        return Path(unquote(address.removeprefix("file://")))
+    return None if "://" in address or not address.startswith("/") else Path(address)
+
+
+def _is_same(folder: Path, other: Path) -> bool:
+    return folder == other or (folder.exists() and folder.samefile(other))
 
 
 def _ensure_database(path: Path) -> None:

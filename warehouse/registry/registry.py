@@ -10,10 +10,9 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.registry.database import EXPERIMENT, artifact_root, checkpoint, open_client, tracking_uri
+from warehouse.registry.database import EXPERIMENT, artifact_root, checkpoint, local_folder, open_client, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -237,7 +236,7 @@ class Registry:
     def _store(self, run: Any, path: Path) -> str:
         """Write the model folder (code, requirements, weights) to the run's artifacts; returns its address."""
         source = f"{run.info.artifact_uri}/operator"
-        if (folder := _local(source)) is not None:
+        if (folder := local_folder(source)) is not None:
             shutil.rmtree(folder, ignore_errors=True)
             _save(path, folder)
             _share_bytes(path, folder / "artifacts" / path.name)
@@ -253,17 +252,10 @@ def _kind(tags: Mapping[str, str]) -> tuple[str | None, str, str]:
     return tags.get("weights_hash"), tags.get("site", "resid_post"), tags.get("position_policy", "same")
 
 
-def _local(address: str) -> Path | None:
-    """The local folder of an address; None for one on a server or in an object store."""
-    if address.startswith("file://"):
-        return Path(unquote(address.removeprefix("file://")))
-    return None if "://" in address or address.startswith("mlflow-artifacts:") else Path(address)
-
-
 @contextmanager
 def _named_plainly(address: str) -> Iterator[str]:
     """An address for MLflow to load from: it decodes ``%`` in names of local files more than once, so they get a link."""
-    folder = _local(address)
+    folder = local_folder(address)
     if folder is None or "%" not in str(folder):
         yield address
         return

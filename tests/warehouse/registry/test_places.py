@@ -86,6 +86,14 @@ def test_models_load_from_a_moved_and_from_a_copied_tree_with_the_address_that_t
     assert str(root) not in str(list(sqlite3.connect(database_path(registry.uri)).iterdump()))
 
 
+def test_a_second_warehouse_beside_the_first_shares_its_registry_and_moves_nothing(place, operator_file):
+    root = place()
+    address = register(Registry(root), operator_file)
+    second = Registry(root.with_name("second"))
+    assert second.load(address).predict(X).shape == (2, 4)
+    assert Registry(root).load(register(second, operator_file, "other")).predict(X).shape == (2, 4)
+
+
 def test_a_copy_of_the_database_file_alone_is_whole_after_a_run(place, operator_file, tmp_path):
     registry = Registry(place())
     for i in range(3):
