@@ -121,7 +121,8 @@ def analysis_rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "compositions": [row("compositions", **shares, middle_layer=3, r2_direct=0.8, r2_composed=0.7)],
         "scaling": [
-            row("scaling", **shares, fraction_asked=share, n_train=int(10 * share), r2=share / 2) for share in (0.5, 1.0)
+            row("scaling", **shares, fraction_asked=share, n_train=int(10 * share), r2=share / 2)
+            for share in (0.5, 1.0)
         ],
         "feature_transport": [
             row(
