@@ -178,8 +178,12 @@ def left_out(sums: Sums) -> Iterator[Sums]:
     whole = total(sums)
     totals = list(arrays_of(whole))
     for start in range(0, len(arrays[0]), step):
-        found = iter([all_of - array[start : start + step] for all_of, array in zip(totals, arrays, strict=True)])
-        yield map_arrays(lambda _, found=found: next(found), sums)
+        rest = iter([all_of - array[start : start + step] for all_of, array in zip(totals, arrays, strict=True)])
+
+        def without(_: np.ndarray, rest: Iterator[np.ndarray] = rest) -> np.ndarray:
+            return next(rest)
+
+        yield map_arrays(without, sums)
 
 
 def strata_interval(

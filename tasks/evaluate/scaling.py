@@ -39,7 +39,7 @@ class MapEvaluation:
         self._method = "ridge" if "ridge" in fitted else fitted[0] if fitted else None
         own = {"train_fractions": operators.train_fractions, "method": self._method}
         self._stages = {
-            layers: study.stage("evaluate", f"map-{pair.slug}", settings=own, inputs=self._inputs(layers))
+            layers: study.stage("evaluate", f"map-{pair.slug}", settings=own, inputs=self._inputs(layers), version=2)
             for layers, pair in self._pairs.items()
             if layers[1] in targets and (operators.train_fractions or self._middles(layers))
         }

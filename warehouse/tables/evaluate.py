@@ -278,7 +278,7 @@ TABLES = (
             POLICY,
             Column("method", string, "fitting method"),
             Column("fraction_asked", float64, "share of the train documents that was asked for: `operators.train_fractions`", minimum=0, maximum=1),
-            Column("fraction", float64, "share of the train tokens that the operator was fitted on: documents are taken whole, and differ in length", minimum=0, maximum=1),
+            Column("fraction", float64, "share of the train tokens that the operator was fitted on: whole documents, chosen by hash, so that few of them give another share than was asked for", minimum=0, maximum=1),
             Column("fraction_documents", float64, "share of the train documents that it was fitted on", minimum=0, maximum=1),
             Column("n_train", int64, "train tokens", unit="tokens", minimum=0),
             Column("n_train_documents", int64, "train documents", minimum=0),

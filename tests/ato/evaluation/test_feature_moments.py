@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.metrics import r2_score
 
-from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments
+from ato.evaluation.feature_moments import feature_ceiling, feature_scores_from_moments, least_squares_map
 from ato.moments import Moments
 from ato.residuals import MemorySource, run_pass
 from tests.ato.evaluation.test_feature_transport import SOURCE, TARGET, operator, planted, rows_of
@@ -36,6 +36,17 @@ def test_the_feature_ceiling_is_the_held_out_squared_correlation_of_least_square
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     assert found[carried].min() > 0.9
     assert np.isnan(feature_ceiling(moments, SOURCE, TARGET, np.zeros((1, 16)))).all()
+
+
+def test_the_least_squares_map_predicts_as_least_squares_on_rows():
+    source, _, _ = planted(n=2000)
+    moments = Moments([(SOURCE, TARGET)], n_folds=5)
+    run_pass(source, [moments])
+    x, y = rows_of(source, "train")
+    fit = np.linalg.lstsq(np.c_[x, np.ones(len(x))], y, rcond=None)[0]
+    test = rows_of(source, "test")[0].astype(np.float64)
+    found = least_squares_map(moments, SOURCE, TARGET)(test)
+    np.testing.assert_allclose(found, np.c_[test, np.ones(len(test))] @ fit, rtol=1e-4, atol=1e-4)
 
 
 def test_the_feature_ceiling_of_independent_layers_is_near_zero():
