@@ -53,10 +53,10 @@ def checked_parts(
     part = "projection" if site == "attn_z" else site
     if layout is None or not getattr(layout, part):
         kind = type(parts.blocks[0]).__name__
-        problem = f"only resid_post is read in blocks of the kind {kind}"
-        raise ModelError(problem, where=where, cure="use the site resid_post")
+        refusal = f"only resid_post is read in blocks of the kind {kind}"
+        raise ModelError(refusal, where=where, cure="use the site resid_post")
     guesses = [] if parts.known else [replace(parts, layout=guess) for guess in guessed_layouts(parts)]
-    problems = []
+    problems: list[str] = []
     for candidate in [parts, *(guess for guess in guesses if getattr(guess.layout, part))]:
         problem = _problem(candidate, site, wanted, run)
         if problem is None:

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from ato.errors import LayerError, ModelError
 from ato.models.additivity import checked_parts
 from ato.models.cached_run import CachedRun, kept_keys_values
-from ato.models.families import find_parts, text_config
+from ato.models.families import context_of, find_parts, text_config
 from ato.models.files import ModelIdentity
 from ato.models.forward import Edit, Keep, Pass, eager_needed, run_blocks, stream_of
 from ato.models.losses import losses_of, next_token_losses
 from ato.models.sites import SITES
 
 PROMPT = "The residual stream of a transformer carries what earlier blocks have written to later ones."
-_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
-"""Names that families use for the longest sequence, in their configuration."""
+"""What models are checked on."""
 
 
 class LanguageModel:
@@ -74,9 +73,8 @@ class LanguageModel:
 
         Of models that name none (state-space models, ALiBi) the tokenizer's; ``sys.maxsize`` where that has none either.
         """
-        text = text_config(self.module.config)
-        named = next((found for key in _CONTEXT_KEYS if (found := getattr(text, key, None))), None)
-        return int(named or min(getattr(self.tokenizer, "model_max_length", None) or sys.maxsize, sys.maxsize))
+        own = getattr(self.tokenizer, "model_max_length", None) or sys.maxsize
+        return context_of(self.module.config) or int(min(own, sys.maxsize))
 
     @property
     def device(self) -> torch.device:
