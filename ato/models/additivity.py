@@ -5,12 +5,9 @@ of these additions, at every number of the stream. ``attn_z`` must be what the a
 output of. A family whose parts do not add up is refused for these sites, never read wrongly.
 """
 
-from __future__ import annotations
-
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +15,6 @@ from torch import Tensor, nn
 from ato.errors import ModelError
 from ato.models.families import ModelParts, guessed_layouts
 from ato.models.forward import stream_of
-from ato.models.self_check import prompt_ids
-
-if TYPE_CHECKING:
-    from ato.models.language_model import LanguageModel
 
 _ROUNDINGS = 2
 """Units in the last place of each term that a sum may differ by: twice what rounding can do."""
@@ -38,39 +31,47 @@ class _Seen:
     """Name of a part -> its output."""
 
 
-def checked_parts(model: LanguageModel, site: str, layers: Collection[int]) -> ModelParts:
-    """The model's parts, after the check that the site is read correctly at these layers.
+def checked_parts(
+    parts: ModelParts, site: str, layers: Collection[int], run: Callable[[int], object], where: str
+) -> ModelParts:
+    """A model's parts, after the check that the site is read correctly at these layers.
 
     Of a family that is not in the register, the first layout by common names that passes is in them.
+
+    Args:
+        parts: of the model.
+        site: ``attn_out``, ``mlp_out`` or ``attn_z``.
+        layers: at least one.
+        run: runs the model on one short text, up to this layer.
+        where: the model's name, for messages.
 
     Raises:
         ModelError: a block lacks the site, or its parts do not add up.
     """
-    parts, wanted = model.parts, sorted(layers)
+    wanted = sorted(layers)
     layout = parts.layout
     part = "projection" if site == "attn_z" else site
     if layout is None or not getattr(layout, part):
         kind = type(parts.blocks[0]).__name__
-        problem = f"only resid_post is read in blocks of the kind {kind}"
-        raise ModelError(problem, where=model.identity.model, cure="use the site resid_post")
+        refusal = f"only resid_post is read in blocks of the kind {kind}"
+        raise ModelError(refusal, where=where, cure="use the site resid_post")
     guesses = [] if parts.known else [replace(parts, layout=guess) for guess in guessed_layouts(parts)]
-    problems = []
+    problems: list[str] = []
     for candidate in [parts, *(guess for guess in guesses if getattr(guess.layout, part))]:
-        problem = _problem(model, candidate, site, wanted)
+        problem = _problem(candidate, site, wanted, run)
         if problem is None:
             return candidate
         problems.append(problem)
-    raise ModelError(f"self-check failed: {problems[0]}", where=model.identity.model, cure=_CURE)
+    raise ModelError(f"self-check failed: {problems[0]}", where=where, cure=_CURE)
 
 
-def _problem(model: LanguageModel, parts: ModelParts, site: str, layers: list[int]) -> str | None:
+def _problem(parts: ModelParts, site: str, layers: list[int], run: Callable[[int], object]) -> str | None:
     """What is wrong with a site at some layers, as words; None if nothing is."""
     assert parts.layout is not None
     names = ("projection", "attention", "attn_out") if site == "attn_z" else (site, *({"attn_out", "mlp_out"} - {site}))
     seen = {layer: _Seen() for layer in layers}
-    ids = torch.tensor([prompt_ids(model)], device=model.device)
     with _watched(parts, seen, names):
-        model.forward(ids, None, stop=layers[-1])
+        run(layers[-1])
     for layer in layers:
         block = seen[layer]
         needed = names[:1] if site == "attn_z" else names

@@ -52,6 +52,7 @@ _MLP_NORMS = (
 )
 _MLP_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2", "fc_out")
 _LOGIT_SCALES = ("logit_scale", "1/logits_scaling", "lm_head_multiplier", "output_multiplier")
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap")
 
 
@@ -180,6 +181,13 @@ def text_config(config: Any) -> Any:
         if (inner := getattr(config, name, None)) is not None and not isinstance(inner, dict):
             return text_config(inner)
     return config
+
+
+def context_of(config: Any) -> int | None:
+    """The longest sequence that a model's configuration names, in tokens; None of state-space models and some others."""
+    text = text_config(config)
+    named = next((found for key in _CONTEXT_KEYS if (found := getattr(text, key, None))), None)
+    return None if named is None else int(named)
 
 
 def scale_of(text: Any, key: str) -> float:

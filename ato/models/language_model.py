@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from ato.errors import LayerError, ModelError
 from ato.models.additivity import checked_parts
 from ato.models.cached_run import CachedRun, kept_keys_values
-from ato.models.families import find_parts, text_config
+from ato.models.families import context_of, find_parts, text_config
 from ato.models.files import ModelIdentity
 from ato.models.forward import Edit, Keep, Pass, eager_needed, run_blocks, stream_of
 from ato.models.losses import losses_of, next_token_losses
 from ato.models.sites import SITES
 
-_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
-"""Names that families use for the longest sequence, in their configuration."""
+PROMPT = "The residual stream of a transformer carries what earlier blocks have written to later ones."
+"""What models are checked on."""
 
 
 class LanguageModel:
@@ -73,9 +73,8 @@ class LanguageModel:
 
         Of models that name none (state-space models, ALiBi) the tokenizer's; ``sys.maxsize`` where that has none either.
         """
-        text = text_config(self.module.config)
-        named = next((found for key in _CONTEXT_KEYS if (found := getattr(text, key, None))), None)
-        return int(named or min(getattr(self.tokenizer, "model_max_length", None) or sys.maxsize, sys.maxsize))
+        own = getattr(self.tokenizer, "model_max_length", None) or sys.maxsize
+        return context_of(self.module.config) or int(min(own, sys.maxsize))
 
     @property
     def device(self) -> torch.device:
@@ -92,6 +91,12 @@ class LanguageModel:
         """Ids of tokens that stand for no text: BOS, EOS, padding, chat marks."""
         added = self.tokenizer.added_tokens_decoder.items()
         return frozenset(self.tokenizer.all_special_ids) | {i for i, token in added if token.special}
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """At most 32 token ids of the short text that checks are made on."""
+        ids: list[int] = self.tokenizer(PROMPT, add_special_tokens=False)["input_ids"][:32]
+        return ids
 
     def check_layers(self, layers: Iterable[int]) -> None:
         """Raise LayerError unless every layer is one of 0 ... n_layers - 1."""
@@ -326,8 +331,11 @@ class LanguageModel:
         self.check_layers(new)
         # A guess that is changed for new layers must hold for those that were checked before.
         again = set() if self.parts.known or site == "attn_z" else {i for name, i in self._checked if name != "attn_z"}
+        ids = torch.tensor([self.prompt_ids], device=self.device)
         with self._lock:
-            self.parts = checked_parts(self, site, new | again)
+            self.parts = checked_parts(
+                self.parts, site, new | again, lambda stop: self.forward(ids, None, stop=stop), self.identity.model
+            )
         self._checked |= {(site, layer) for layer in new}
 
 

@@ -16,15 +16,8 @@ from ato.models.families import possible_scales, text_config
 if TYPE_CHECKING:
     from ato.models.language_model import LanguageModel
 
-PROMPT = "The residual stream of a transformer carries what earlier blocks have written to later ones."
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 _CURE = "this model's blocks are not read correctly by this version: use a supported family"
-
-
-def prompt_ids(model: LanguageModel) -> list[int]:
-    """At most 32 token ids of a short prompt."""
-    ids: list[int] = model.tokenizer(PROMPT, add_special_tokens=False)["input_ids"][:32]
-    return ids
 
 
 def self_check(model: LanguageModel) -> None:
@@ -43,7 +36,7 @@ def self_check(model: LanguageModel) -> None:
     Raises:
         ModelError: any of these fails, or a value is NaN or infinite.
     """
-    ids = prompt_ids(model)
+    ids = model.prompt_ids
     input_ids = torch.tensor([ids], device=model.device)
     lengths = torch.tensor([len(ids)])
     with torch.no_grad(), _hooks_as_before(model.module):

@@ -161,7 +161,7 @@ def test_completions_with_kept_keys_and_values_are_those_without(loaded, name):
             [c.log_probability for c in found], [c.log_probability for c in whole], atol=1e-3, rtol=1e-3
         )
     unedited = generate(model, prompts[:1], Decoding(max_new_tokens=3))[0]
-    own = torch.tensor(prompts[:1])
+    own = torch.tensor(np.stack(prompts[:1]))
     for token in unedited.token_ids:
         assert int(outputs(model, own).logits[0, -1].argmax()) == token
         own = torch.cat([own, torch.tensor([[token]])], dim=1)

@@ -64,6 +64,7 @@ def test_a_token_of_a_whole_character_and_a_part_shows_both(tokenizer):
     assert window_text(["a<0xE6>", "<0x97><0xA5>b<0xC3>", "<0xA9>"]) == "a日bé"
 
 
+@pytest.mark.slow
 def test_the_embedded_model_tells_every_token_apart_that_decodes_to_nothing_whole():
     from ato.models import load_model
 
