@@ -43,7 +43,7 @@ def load_sae(
             are not understood, another width, site or layer, or no SAE (transcoders).
         DamagedFileError: a truncated or altered file, or weights that are NaN or infinite.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     sae = read_sae(path)
     check_sae(sae, where=path, d_model=d_model, site=site, layer=layer)
     return sae.to(device)

@@ -132,6 +132,18 @@ def scaled(weights: Mapping[str, Tensor], factor: float) -> dict[str, Tensor]:
     return folded
 
 
+def norms_folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights whose encoder holds the norms of the decoder rows; a threshold on pre-activation times norm stays.
+
+    A row of zeros stays one: its feature is never active.
+    """
+    norms = weights["W_dec"].norm(dim=1)
+    folded = dict(weights)
+    folded["W_enc"], folded["b_enc"] = weights["W_enc"] * norms, weights["b_enc"] * norms
+    folded["W_dec"] = weights["W_dec"] / norms.where(norms > 0, 1.0)[:, None]
+    return folded
+
+
 @contextmanager
 def located(where: object) -> Iterator[None]:
     """Errors of an SAE name the file or release."""

@@ -11,7 +11,7 @@ from ato.errors import SAEError
 from ato.models.sites import parse_hook
 from ato.saes.architectures import ARCHITECTURES, find_architecture
 from ato.saes.centring import centring_folded
-from ato.saes.formats.format import Format, Published, register, scaled
+from ato.saes.formats.format import Format, Published, norms_folded, register, scaled
 from ato.saes.formats.reading import Settings, Weights, keys, read_json, read_safetensors
 from ato.saes.places import NOT_SAES, Claim, claim_of_hook
 
@@ -182,18 +182,6 @@ def from_config(config: Mapping[str, Any], weights: Weights, *, where: object) -
         metadata={key: value for key, value in metadata.items() if value is not None},
         claims=tuple(claims),
     )
-
-
-def norms_folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights whose encoder holds the norms of the decoder rows; a threshold on pre-activation times norm stays.
-
-    A row of zeros stays one: its feature is never active.
-    """
-    norms = weights["W_dec"].norm(dim=1)
-    folded = dict(weights)
-    folded["W_enc"], folded["b_enc"] = weights["W_enc"] * norms, weights["b_enc"] * norms
-    folded["W_dec"] = weights["W_dec"] / norms.where(norms > 0, 1.0)[:, None]
-    return folded
 
 
 def _taken(weights: Weights, key: str) -> Tensor:
