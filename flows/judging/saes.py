@@ -46,19 +46,13 @@ def _training(settings: Settings) -> Iterator[Fault]:
 
 
 def judge_features(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
-    """Selection among candidates, windows of ablation."""
+    """Selection among candidates."""
     f = settings.features
     if not f.score:
         return
-    if shape is not None and f.n_lens_tokens > shape.vocabulary:
-        why = f"the model's vocabulary has {shape.vocabulary:,} tokens"
-        yield Fault("features.n_lens_tokens", f.n_lens_tokens, why, f"use 1 to {shape.vocabulary}")
     if f.top_percent > f.candidate_percent:
         why = f"only the features.candidate_percent={f.candidate_percent:g} that are ablated have a score"
-        yield Fault("features.top_percent", f.top_percent, why, f"use at most {f.candidate_percent:g}")
-    if f.ablation_tokens > settings.collect.seq_len:
-        why = f"sequences have at most collect.seq_len={settings.collect.seq_len} tokens"
-        yield Fault("features.ablation_tokens", f.ablation_tokens, why, f"use 2 to {settings.collect.seq_len}")
+        yield Fault("features.top_percent", f.top_percent, why, f"use at most {f.candidate_percent:g}", stops=False)
 
 
 def judge_explain(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:

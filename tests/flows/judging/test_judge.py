@@ -80,8 +80,6 @@ PIPELINE = [
     ("saes.releases={2: nowhere}", r"saes.releases.2 = 'nowhere'"),
     ("saes.releases={2: 'a:b'} saes.paths={2: nowhere}", r"layers \[2\] have a release too"),
     ("features.top_percent=41", "use at most 40"),
-    ("features.ablation_tokens=33", "use 2 to 32"),
-    ("features.n_lens_tokens=300", "use 1 to 264"),
     ("explain.ids={2: nonsense}", "explain.ids.2 = 'nonsense'"),
     ("explain.ids={1: model/source}", "layer 1 has no SAE"),
     ("causal.method=svd", "operators.methods has no svd: use one of ridge"),
