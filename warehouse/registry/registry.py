@@ -170,7 +170,7 @@ class Registry:
         name, separator, wanted = parts.groups()
         get = self._client.get_model_version_by_alias if separator == "@" else self._client.get_model_version
         try:
-            with _named_plainly(get(name, wanted).source) as source:
+            with _named_plainly(str(get(name, wanted).source)) as source:
                 return pyfunc.load_model(source)
         except MlflowException as error:
             raise InputError("cannot load from the registry", where=address, cure=str(error).splitlines()[0]) from error
