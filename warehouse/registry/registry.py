@@ -254,15 +254,15 @@ def _kind(tags: Mapping[str, str]) -> tuple[str | None, str, str]:
 
 @contextmanager
 def _named_plainly(address: str) -> Iterator[str]:
-    """An address for MLflow to load from: it decodes ``%`` in names of local files more than once, so they get a link."""
+    """An address for MLflow to load from: it decodes ``%`` in names of local files more than once, so they are copied."""
     folder = local_folder(address)
     if folder is None or "%" not in str(folder):
         yield address
         return
     with tempfile.TemporaryDirectory() as place:
-        link = Path(place, "operator")
-        link.symlink_to(folder)
-        yield str(link)
+        copy = Path(place, "operator")
+        shutil.copytree(folder, copy)
+        yield str(copy)
 
 
 def _save(path: Path, folder: Path) -> None:
