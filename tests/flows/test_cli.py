@@ -79,7 +79,7 @@ def test_an_empty_warehouse_answers_with_empty_tables(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("sql", "from operators"), ("tables",), ("report",), ("show",), ("doctor",), ("gc",)]
+    "arguments", [("sql", "from operators"), ("tables",), ("report",), ("show",), ("check",), ("doctor",), ("gc",)]
 )
 def test_a_folder_without_a_warehouse_stays_as_it_is(arguments, tmp_path):
     environment = {n: v for n, v in os.environ.items() if n not in ("ATO_WAREHOUSE", "PREFECT_HOME", "PREFECT_API_URL")}

@@ -212,3 +212,10 @@ def test_a_folder_without_a_warehouse_is_an_error_and_one_that_was_created_has_e
     assert not list(tmp_path.iterdir())
     db = connect(Warehouse(tmp_path / "new").create())
     assert all(db.sql(f"from {table}").fetchall() == [] for table in TABLES)
+
+
+def test_an_object_store_takes_keys_with_any_character(expected):
+    store = build("memory://q?x[a-c]{a,b}st*r#50%20 é;:,/layer=12/warehouse")
+    found = everything(connect(store))
+    assert found == expected
+    assert publish(store).endswith("/layer=12/warehouse/warehouse.duckdb")

@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import duckdb
+
 from warehouse.catalog.catalog import create_views, open_database
 from warehouse.catalog.marts import quoted_text
 from warehouse.catalog.sources import Place
@@ -53,7 +55,7 @@ def publish(root: str | Path | Warehouse | None = None) -> str:
     return warehouse.storage.url(PUBLISHED)
 
 
-def _place(connection: object, warehouse: Warehouse) -> Place:
+def _place(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> Place:
     """Macros that tell the views where the file lies, and whether they know."""
     spill, folder = "current_setting('temp_directory')", f"{warehouse.root}/"
     catalogs = f"path = '{PUBLISHED}' or ends_with(path, '/{PUBLISHED}')"

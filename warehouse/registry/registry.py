@@ -170,7 +170,7 @@ class Registry:
         name, separator, wanted = parts.groups()
         get = self._client.get_model_version_by_alias if separator == "@" else self._client.get_model_version
         try:
-            with _named_plainly(get(name, wanted).source) as source:
+            with _named_plainly(str(get(name, wanted).source)) as source:
                 return pyfunc.load_model(source)
         except MlflowException as error:
             raise InputError("cannot load from the registry", where=address, cure=str(error).splitlines()[0]) from error
@@ -254,15 +254,15 @@ def _kind(tags: Mapping[str, str]) -> tuple[str | None, str, str]:
 
 @contextmanager
 def _named_plainly(address: str) -> Iterator[str]:
-    """An address for MLflow to load from: it decodes ``%`` in names of local files more than once, so they get a link."""
+    """An address for MLflow to load from: it decodes ``%`` in names of local files more than once, so they are copied."""
     folder = local_folder(address)
     if folder is None or "%" not in str(folder):
         yield address
         return
     with tempfile.TemporaryDirectory() as place:
-        link = Path(place, "operator")
-        link.symlink_to(folder)
-        yield str(link)
+        copy = Path(place, "operator")
+        shutil.copytree(folder, copy)
+        yield str(copy)
 
 
 def _save(path: Path, folder: Path) -> None:
