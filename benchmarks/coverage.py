@@ -44,6 +44,8 @@ class Case:
     """Of our intervals."""
     corrected: bool = False
     """Whether ours are corrected for bias."""
+    spread: float = 1.0
+    """Of the logarithm of document sizes."""
 
 
 def sizes(rng: np.random.Generator, documents: int, replicates: int, spread: float) -> np.ndarray:
@@ -139,6 +141,7 @@ CEILING = float((RHO**2).mean())
 CASES = (
     Case("r2 = 0.9 of a feature", partial(draw_r2, 0.1), r2, 0.9, UNEXPLAINED),
     Case("r2 = 0.3 of a feature", partial(draw_r2, 0.7), r2, 0.3, UNEXPLAINED),
+    Case("r2 = 0.3, sizes very unequal", partial(draw_r2, 0.7), r2, 0.3, UNEXPLAINED, spread=1.5),
     Case("skill = 0.5", partial(draw_skill, 0.5), skill, 0.5, UNEXPLAINED),
     Case("mean, skewed", draw_mean, mean_of, 0.0, PLAIN),
     Case("ceiling, 24 modes", draw_modes, ceiling, CEILING, PLAIN, True),
@@ -242,10 +245,10 @@ def coverage(limits: Limits, truth: float) -> tuple[float, float]:
     return 100 * float(((low <= truth) & (truth <= high))[given].mean()), float(np.median((high - low)[given]))
 
 
-def draws(case: Case, documents: int, replicates: int, spread: float = 1.0, seed: int = 0) -> Sums:
+def draws(case: Case, documents: int, replicates: int, seed: int = 0) -> Sums:
     """Sums of many replicates, made a few at a time so that tokens take little memory."""
     rng, step = np.random.default_rng([seed, documents]), max(1, 4_000 // documents // (8 if case.corrected else 1))
-    parts = [case.draw(rng, documents, min(step, replicates - at), spread) for at in range(0, replicates, step)]
+    parts = [case.draw(rng, documents, min(step, replicates - at), case.spread) for at in range(0, replicates, step)]
     return tuple(np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
 
 

@@ -44,7 +44,10 @@ R2 = (
     "r2 of a feature: share of the variance of its activation that the operator predicts, on test tokens where the SAE "
     "has it active; 1 is perfect, 0 no better than the mean."
 )
-SHARES = "Shares are of the scored features."
+SHARES = (
+    "Shares are of the scored features; the columns expected_wrong_ of transport_map say how many of the verdicts are "
+    "expected to be wrong by chance."
+)
 MEANINGS = {
     "mean_r2": R2,
     "median_r2": R2,
