@@ -54,8 +54,8 @@ class FeatureTransport:
         sae: the SAE at the target layer.
         target_layer: layer of y.
         operators: name -> (source layer, operator).
-        combined: name of an operator -> names of those from the same source whose predictions its ceiling combines;
-            default all from the same source.
+        combined: name of an operator -> names of those from the same source whose predictions its ceiling combines,
+            beside x; the others have no ceiling.
         dtype: precision of the projections; float64 for exact comparisons.
     """
 
@@ -77,8 +77,11 @@ class FeatureTransport:
         n_operators = len(operators)
         self._sums = self._no_sums()
         self._combined = {
-            name: self._predictions(source, None if combined is None else combined[name])
-            for name, source in self._sources.items()
+            name: Predictions(
+                self._projections.sources.index(self._sources[name]),
+                tuple(row for row, other in enumerate(self._sources) if other in names),
+            )
+            for name, names in (combined or {}).items()
         }
         self._ceilings = self._no_ceilings()
         self._sample = TokenSample(
@@ -91,11 +94,6 @@ class FeatureTransport:
 
     def _no_ceilings(self) -> ActiveCeilings:
         return ActiveCeilings(self._combined, self._sae.d_sae, self._shift.device)
-
-    def _predictions(self, source: Layer, names: Sequence[str] | None) -> Predictions:
-        of_source = [name for name, layer in self._sources.items() if layer == source]
-        rows = tuple(row for row, name in enumerate(self._sources) if name in (of_source if names is None else names))
-        return Predictions(self._projections.sources.index(source), rows)
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "FeatureTransport":
         """Take a block into account; ``active`` is the encoding of its target residuals if the caller has it."""
@@ -175,6 +173,7 @@ class FeatureTransport:
         judged = n_active >= max(min_active, 2)
         ceilings = self._ceilings.result()
         by_operator = self._jackknives()
+        unknown = EstimateArray(*np.full((3, self._sae.d_sae), np.nan))
         results = {}
         for row, (name, source) in enumerate(self._sources.items()):
             scores = point_scores(sums, row, self._projections.sources.index(source), shift, deviations)
@@ -189,7 +188,7 @@ class FeatureTransport:
                 n_documents=n_documents,
                 activation_rate=n_active / max(self.n_tokens, 1),
                 r2=estimate,
-                ceiling=_where(judged, ceilings[name]),
+                ceiling=_where(judged, ceilings.get(name, unknown)),
                 **known,
                 **q_values(of_r2, **limits),
                 verdict=verdicts(estimate, **limits),

@@ -90,17 +90,14 @@ class FeatureEvaluation:
             operators: dict[str, tuple[Layer, TransportOperator]] = {}
             combined: dict[str, list[str]] = {}
             for pair in pairs:
-                own_operators = {
-                    pair.operator_key(method): (pair.keys[0], pair.load(method)) for method in pair.methods
-                }
+                operators |= {pair.operator_key(method): (pair.keys[0], pair.load(method)) for method in pair.methods}
                 names = [pair.operator_key(method) for method in pair.methods if not METHODS[method].baseline]
                 if not any(METHODS[method].scales for method in pair.methods):
                     # Maps of low rank alone would make a low ceiling: least squares bounds them as well.
                     reference = f"least-squares-{pair.stage.key}"
-                    own_operators[reference] = pair.keys[0], least_squares_map(moments.own, *pair.keys)
+                    operators[reference] = pair.keys[0], least_squares_map(moments.own, *pair.keys)
                     names.append(reference)
-                operators |= own_operators
-                combined |= dict.fromkeys(own_operators, names)
+                combined |= {pair.operator_key(method): names for method in pair.methods}
             transport = FeatureTransport(sae, layer, operators, combined=combined)
             self._transports[key] = transport
             consumers.append(SharedEncoding(sae, layer, [transport]))
