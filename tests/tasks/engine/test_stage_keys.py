@@ -30,8 +30,8 @@ sae_weights pretrained-l03-00590bf9
 saes pretrained-l03-02706404
 features features-topk-l02-24-660354f2
 features features-pretrained-l03-4930da24
-feature_scores scores-topk-l02-24-c79ba561
-feature_scores scores-pretrained-l03-b585757a
+feature_scores scores-topk-l02-24-3f310dc4
+feature_scores scores-pretrained-l03-2b069de9
 explain explain-topk-l02-24-ed309ff8
 explain explain-pretrained-l03-e740e514
 operators l00-k01-dec8322f
@@ -40,25 +40,25 @@ operators l01-k01-9f2da2a8
 operators l01-k02-3e5c57cb
 operators l00-k02-features-16aa9f04
 operators l01-k01-features-8f57b0ed
-evaluate features-l00-k02-d12ce904
-evaluate features-l01-k01-2dff3e2c
-evaluate features-l00-k02-4b1911f8
-evaluate features-l01-k01-f88a2782
-evaluate features-l01-k02-4e9dba5c
-evaluate ranks-l00-k01-71d35b9e
-evaluate ranks-l00-k02-e69ce753
-evaluate ranks-l01-k01-6f9f7a8a
-evaluate ranks-l01-k02-6979fbf9
-evaluate map-l00-k01-2a7f9f7d
-evaluate map-l00-k02-ed9fd451
-evaluate map-l01-k01-04b87066
-evaluate map-l01-k02-d4c28791
-causal residuals-l00-k02-d8a204d8
-causal residuals-l01-k01-6b87330e
-causal residuals-l01-k02-b14681a5
-causal features-l00-k02-b87b8b29
-causal features-l01-k01-1e661167
-causal features-l01-k02-b1175635
+evaluate features-l00-k02-fddcf1cf
+evaluate features-l01-k01-464be774
+evaluate features-l00-k02-3931e8c5
+evaluate features-l01-k01-d7f07771
+evaluate features-l01-k02-ca5091bc
+evaluate ranks-l00-k01-d4eaf183
+evaluate ranks-l00-k02-f0c643c2
+evaluate ranks-l01-k01-bd135c2f
+evaluate ranks-l01-k02-8511c252
+evaluate map-l00-k01-d694a594
+evaluate map-l00-k02-fcedea96
+evaluate map-l01-k01-9a8e9d3d
+evaluate map-l01-k02-e1f9261c
+causal residuals-l00-k02-e153cf7c
+causal residuals-l01-k01-364931d1
+causal residuals-l01-k02-505e597c
+causal features-l00-k02-c043a9aa
+causal features-l01-k01-eaca156a
+causal features-l01-k02-8629c62f
 """
 
 
