@@ -113,7 +113,9 @@ def _operators() -> dict[str, list[dict[str, Any]]]:
         ]
         for choice, n, mean in over:
             shared = {**judged, "features": choice, "n_features": n}
-            averages.append(row("feature_transport_averages", **shared, statistic="mean_r2", **interval("value", mean)))
+            averages.append(
+                row("feature_transport_averages", **shared, statistic="mean_r2", **interval("value", mean, 0.005))
+            )
             against = {"against": f"identity-{source}-{target}", "against_method": "identity"}
             differences.append(row("feature_transport_differences", **shared, **against, **interval("difference", 0.2)))
     composed = [

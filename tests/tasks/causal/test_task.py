@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ato.errors import DataError, LayerError, MismatchError, SettingsError
+from ato.numerics.intervals import MIN_DOCUMENTS
 from ato.operators import TransportOperator
 from ato.text import TokenSequence
 from flows.settings import Settings
@@ -201,6 +202,13 @@ def test_what_no_edit_touches_is_null_and_all_spares_what_the_collection_leaves_
     assert [r["n_edited"] for r in n_edited] == [SEQ_LEN - 1]
 
 
+def check_limits(found, name):
+    """Limits hold the value; below five documents there are none."""
+    low, value, high = (found[name + end] for end in ("_low", "", "_high"))
+    assert (low is None) == (high is None) == (found["n_documents"] < MIN_DOCUMENTS)
+    assert low is None or low <= value <= high
+
+
 def test_effects_are_the_paired_means_of_the_rows(study):
     paired = rows(
         None,
@@ -219,11 +227,12 @@ def test_effects_are_the_paired_means_of_the_rows(study):
         found = effects[tuple(truth.pop(name) for name in names)]
         for name, value in truth.items():
             assert found[name] == pytest.approx(value, abs=1e-9)
-        assert found["delta_log_ppl_low"] <= found["delta_log_ppl"] <= found["delta_log_ppl_high"]
+        check_limits(found, "delta_log_ppl")
     unedited = [r for r in effects.values() if r["intervention"] == "none"]
     assert len(unedited) == 2 * len(PAIRS)
     assert {(r["delta_log_ppl"], r["kl"]) for r in unedited} == {(None, None)}
-    assert all(r["log_ppl_low"] <= r["log_ppl"] <= r["log_ppl_high"] for r in unedited)
+    for r in unedited:
+        check_limits(r, "log_ppl")
 
 
 def test_differences_are_paired_with_each_rival_on_the_same_sequences(study):
@@ -251,7 +260,7 @@ def test_differences_are_paired_with_each_rival_on_the_same_sequences(study):
         own = found[tuple(truth.pop(name) for name in names)]
         for name, value in truth.items():
             assert own[name] == pytest.approx(value, abs=1e-9)
-        assert own["difference_low"] <= own["difference"] <= own["difference_high"]
+        check_limits(own, "difference")
         assert 0 < own["p"] <= 1
     summary = rows(
         None, "from causal_summary where feature_id is null and intervention = 'identity' and difference is not null"

@@ -149,7 +149,7 @@ def test_maps_and_claims_are_over_all_scored_features_and_over_the_selected_ones
         assert (deep["n_features"], deep["mean_r2"]) == (n, pytest.approx(expected))
     assert "all scored features" in panels["transport-map"].caption
     assert "the selected features" in few["transport-map"].caption
-    (claim,) = [claim for claim in findings(scope) if claim.claim.startswith("Mean per-feature")]
+    (claim,) = [claim for claim in findings(scope) if claim.claim.startswith("Mean per-feature r² falls")]
     assert f"{of_selected:.2f} [" in claim.evidence
 
 
@@ -220,7 +220,7 @@ def test_tokens_of_examples_are_escaped_and_shaded_by_their_activation(study):
 
 def test_planted_claims_are_answered_yes_with_numbers(scope):
     found = {claim.claim: claim for claim in findings(scope)}
-    assert {claim.answer for claim in found.values()} == {"yes"}
+    assert [(claim.claim, claim.evidence) for claim in found.values() if claim.answer != "yes"] == []
     zero = found["Transport costs less perplexity than zero"]
     # Costs grow by one percent a sequence, sequences 0 to 9: 1.045 on average.
     assert f"{1.045 * (COST['transport'] - COST['zero']):+.4f} [" in zero.evidence
