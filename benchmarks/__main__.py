@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.measurement import Measurement
 from benchmarks.program import header, line
-from flows.engine.environment import prepare_environment
+from flows.engine.environment import make_data_folder, prepare_environment
 
 NAMES = (
     "moments",
@@ -46,6 +46,7 @@ def main() -> int:
     if unknown := set(arguments.names) - {*NAMES, *BY_NAME}:
         parser.error(f"unknown benchmarks {sorted(unknown)}: choose from {', '.join([*NAMES, *BY_NAME])}")
     prepare_environment()
+    make_data_folder()
     rows, failed, started = [], [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.names or NAMES:

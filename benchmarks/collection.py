@@ -295,9 +295,10 @@ def beside_sae_lens(case: Case, layer: int, rounds: int) -> Iterator[Measurement
 
 def collect_all(n_tokens: str) -> None:
     """What ``peak_memory`` runs."""
-    from flows.engine.environment import prepare_environment
+    from flows.engine.environment import make_data_folder, prepare_environment
 
     prepare_environment()
+    make_data_folder()
     with tempfile.TemporaryDirectory() as folder:
         case = make_case(False, int(n_tokens), Path(folder))
         collection = Collection(case, tuple(range(case.model.n_layers)))

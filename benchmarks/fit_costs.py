@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from benchmarks.estimate import COSTS, MACHINES, SMALL, StudyRun, run_on
-from flows.engine.environment import prepare_environment
+from flows.engine.environment import make_data_folder, prepare_environment
 from flows.estimates.estimate import START
 
 STUDIES = {"small study": SMALL, "demo": ()}
@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("data/fit-costs"), help="where the runs are kept")
     folder = parser.parse_args().folder.resolve()
     prepare_environment()
+    make_data_folder()
     runs: dict[str, StudyRun] = {}
     for machine in MACHINES:
         for study, changes in STUDIES.items():

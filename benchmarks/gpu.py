@@ -18,7 +18,7 @@ from benchmarks.measurement import Measurement, plain, rate
 from benchmarks.program import run
 from benchmarks.shaped_model import GEMMA_2_2B, SMALL, shaped_model
 from benchmarks.timing import median_seconds, seconds
-from flows.engine.environment import prepare_environment
+from flows.engine.environment import make_data_folder, prepare_environment
 
 SEQUENCE = 256
 """Tokens a sequence, as in the published study."""
@@ -30,6 +30,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
     if not quick and not torch.cuda.is_available():
         return
     prepare_environment()
+    make_data_folder()
     model = shaped_model(SMALL if quick else GEMMA_2_2B)
     n_sequences, batch, layers = (64, 8, (1, 2, 4)) if quick else (512, 32, (8, 10, 12, 14, 16, 18, 20))
     n_tokens, where = n_sequences * SEQUENCE, f"{model.identity.model}, {_short(model.dtype)}, {model.device.type}"

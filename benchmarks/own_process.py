@@ -10,8 +10,9 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 _CALL = """
 import importlib, json, sys
-from flows.engine.environment import prepare_environment
+from flows.engine.environment import make_data_folder, prepare_environment
 prepare_environment()
+make_data_folder()
 module, function, *arguments = json.loads(sys.argv[1])
 print(json.dumps(getattr(importlib.import_module(module), function)(*arguments)))
 """

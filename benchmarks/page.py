@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.__main__ import BY_NAME, NAMES
 from benchmarks.program import number
-from flows.engine.environment import prepare_environment
+from flows.engine.environment import make_data_folder, prepare_environment
 from warehouse.catalog.catalog import rows
 
 LATEST = """select * from benchmark_results
@@ -42,4 +42,5 @@ def section(figures: list[dict[str, Any]]) -> Iterator[str]:
 
 if __name__ == "__main__":
     prepare_environment()
+    make_data_folder()
     print("\n".join(section(rows(None, LATEST))))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measurement import Measurement
-from flows.engine.environment import prepare_environment
+from flows.engine.environment import make_data_folder, prepare_environment
 
 if TYPE_CHECKING:
     from tasks.engine.stage import Stage
@@ -38,6 +38,7 @@ def run(name: str, measure: Measure, description: str | None) -> int:
     parser.add_argument("--no-warehouse", action="store_true", help="leave the warehouse alone")
     arguments = parser.parse_args()
     prepare_environment()
+    make_data_folder()
     started = datetime.now(UTC)
     machine = machine_facts()
     print(f"{name}: {', '.join(f'{key} {value}' for key, value in machine.items() if value)}", flush=True)

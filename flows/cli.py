@@ -276,7 +276,8 @@ def _fail(error: BaseException | None, message: str, *, code: int = 1) -> None:
     from ato.text.display import visible
 
     problems.print("[bold red]error[/]", end=" ")
-    problems.print(visible(message), markup=False, soft_wrap=True)
+    keep = "\n" if isinstance(error, SettingsError) else ""  # faults of settings are a line each
+    problems.print(visible(message, keep), markup=False, soft_wrap=True)
     _leave(code)
 
 

@@ -163,7 +163,7 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 def _read_yaml(text: str, *, where: object) -> Any:
     try:
-        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506: a SafeLoader that accepts less
+        return yaml.load(text, Loader=_PlainLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None or "\n" not in text.strip() else f", line {mark.line + 1}"
@@ -212,11 +212,11 @@ def _faults(error: ValidationError) -> FaultySettings:
         if one["type"] == "extra_forbidden":
             fault = _unknown(name)
         else:
-            works = "" if field is None else f"the default is {field.get_default(call_default_factory=True)!r}"
+            more = f"see `ato settings {name.partition('.')[0]}`"
+            default = "" if field is None else f"the default is {field.get_default(call_default_factory=True)!r}"
             reason = one["msg"].removeprefix("Value error, ")
-            fault = Fault(
-                name, one["input"] if field else NOT_SHOWN, reason[:1].lower() + reason[1:], works[:LONGEST_VALUE]
-            )
+            works = f"{default[:LONGEST_VALUE]}; {more}" if default else more
+            fault = Fault(name, one["input"] if field else NOT_SHOWN, reason[:1].lower() + reason[1:], works)
         found.setdefault(name, fault)
     return FaultySettings([*found.values()])
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from ato.errors import AtoError
 from ato.models.files import is_hub_id, locate
 from ato.models.shapes import ModelShape
-from ato.residuals.position_policies import parse_policy
 from flows.judging.faults import Fault
 from flows.judging.layers import beyond_model
+from flows.judging.pairs import pairs_faults
 from flows.settings import Settings
 from warehouse.datasets.corpora import check_corpus
 
@@ -29,8 +29,6 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
         why = f"a token attends to at most collect.seq_len={c.seq_len} positions"
         yield Fault("collect.attention_top_k", c.attention_top_k, why, f"use 1 to {c.seq_len}")
     # The moments of the pairs are gathered in the same pass, so their layers and offsets count too.
-    from flows.judging.operators import pairs_faults
-
     yield from pairs_faults(settings, shape)
 
 
@@ -73,26 +71,3 @@ def _lengths(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     if c.n_tokens < least:
         why = f"{c.n_folds} folds, val and test need a document of collect.min_len={c.min_len} tokens each"
         yield Fault("collect.n_tokens", c.n_tokens, why, f"use at least {least}, better a hundred times as many")
-
-
-def reach(settings: Settings) -> int:
-    """How far back a source token can lie within a sequence: position 0 may be left out."""
-    return settings.collect.seq_len - 1 - settings.collect.skip_first
-
-
-def policy_faults(settings: Settings) -> Iterator[Fault]:
-    """The position policy against attention and the length of sequences."""
-    policy = parse_policy(settings.operators.position_policy)
-    setting, value = "operators.position_policy", settings.operators.position_policy
-    if policy.needs_attention and settings.model.attention != "eager":
-        why = f"position policy {policy.name} needs attention weights"
-        yield Fault("model.attention", settings.model.attention, why, "set model.attention=eager")
-    most = reach(settings)
-    if policy.offset > most:
-        why = (
-            f"no token has another one {policy.offset} positions before it (collect.seq_len={settings.collect.seq_len})"
-        )
-        yield Fault(setting, value, why, f"use at most offset:{most}" if most else "raise collect.seq_len")
-    if policy.k > settings.collect.seq_len:
-        why = f"a token attends to at most collect.seq_len={settings.collect.seq_len} positions"
-        yield Fault(setting, value, why, f"use at most {policy.kind}:{settings.collect.seq_len}")

@@ -87,7 +87,16 @@ def _statistics() -> dict[str, list[dict[str, Any]]]:
         for f in range(N_FEATURES + 2)
     ]
     scores = [
-        row("feature_scores", scoring="scores-6", sae=SAES[6], layer=6, feature_id=f, n_active=5, top_tokens=[" odd"])
+        row(
+            "feature_scores",
+            scoring="scores-6",
+            sae=SAES[6],
+            layer=6,
+            feature_id=f,
+            n_active=5,
+            top_tokens=[" odd"],
+            top_logits=[1.0],
+        )
         for f in (STOPPING, UNSCORED)
     ]
     return {"feature_stats": known, "feature_scores": scores}

@@ -196,7 +196,7 @@ def test_the_ranking_sets_each_feature_beside_the_best_baseline_of_its_entities(
         baseline("probe", 0.99, layer=4, entity_type="movie"),
     ]
     latents = [latent(0, 0.9, rank=1, auroc=0.9), latent(1, 0.8)]
-    scores = [row("feature_scores", scoring="x", layer=4, feature_id=0, top_tokens=[" a"])]
+    scores = [row("feature_scores", scoring="x", layer=4, feature_id=0, top_tokens=[" a"], top_logits=[1.0])]
     tables = {"entity_latents": latents, "entity_baselines": baselines, "feature_scores": scores}
     (found,) = rows(warehouse_of(tmp_path, **tables), "from entity_latent_ranking")
     assert (found["feature_id"], found["best_baseline"], found["best_baseline_auroc"]) == (0, "probe", 0.8)

@@ -148,7 +148,10 @@ class Registry:
         while token is not None:
             page = self._client.search_runs([self._experiment], wanted, ViewType.ALL, page_token=token or None)
             for run in page:
-                get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+                if (folder := local_folder(run.info.artifact_uri)) is not None:
+                    shutil.rmtree(folder, ignore_errors=True)  # MLflow reads %20 in a path as a space
+                else:
+                    get_artifact_repository(run.info.artifact_uri).delete_artifacts()
                 if run.info.lifecycle_stage == "active":
                     self._client.delete_run(run.info.run_id)
             token = page.token

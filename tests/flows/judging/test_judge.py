@@ -255,7 +255,9 @@ def test_all_wrong_values_and_names_come_at_once():
         load_settings("demo", ["collect.n_tokens=many", "colect.n_folds=2", "saes.k=0"])
     lines = str(caught.value).splitlines()
     assert "colect: unknown setting: did you mean collect?" in lines
-    assert any(line.startswith("saes.k = 0: ") and line.endswith("the default is 32") for line in lines)
+    assert any(
+        line.startswith("saes.k = 0: ") and "the default is 32; see `ato settings saes`" in line for line in lines
+    )
     assert len(lines) == 3
 
 

@@ -43,7 +43,10 @@ def test_the_key_is_for_the_user_alone_and_handed_to_the_commands_of_other_termi
     state_path().with_suffix(f".{os.getpid()}").write_text("left behind, for all to read")
     UpState(1, "t", {"prefect": "http://127.0.0.1:9", "mlflow": "http://127.0.0.1:8"}, auth="ato:key").write()
     assert state_path().stat().st_mode & 0o777 == 0o600
-    assert read_state().pages == {"prefect": "http://127.0.0.1:9/enter#ato:key", "mlflow": "http://127.0.0.1:8"}
+    assert read_state().pages == {
+        "prefect": "http://127.0.0.1:9/enter#ato:key",
+        "mlflow": "http://127.0.0.1:8/#/models",
+    }
     monkeypatch.setattr("flows.local.state.running_api", lambda: "http://127.0.0.1:9/api")
     use_running_server()
     assert os.environ["PREFECT_API_AUTH_STRING"] == "ato:key"

@@ -69,6 +69,7 @@ def score(
             rank=n,
             selected=i in selected,
             top_tokens=tokens.get(i, []),
+            top_logits=[1.0] * len(tokens.get(i, [])),
         )
         for n, i in enumerate(range(8), 1)
     ]

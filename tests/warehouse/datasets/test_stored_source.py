@@ -130,7 +130,7 @@ def test_damaged_files_are_named_before_and_during_a_pass(store, blocks, store_c
     path.write_bytes(b"\0" * files[1].bytes)
     passing = source.blocks()
     assert next(passing).n == 40
-    with pytest.raises(DamagedFileError, match=r"layer=4/part-00001\.parquet.*run the same command again"):
+    with pytest.raises(DamagedFileError, match=r"layer=4/part-00001\.parquet.*run the `ato run` that made it again"):
         next(passing)
     os.truncate(path, 10)
     with pytest.raises(DamagedFileError, match=rf"10 bytes found, {files[1].bytes} expected"):

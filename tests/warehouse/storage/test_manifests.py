@@ -129,5 +129,5 @@ def test_unreadable_manifest_is_a_reason_to_run_again(store, committed):
     path = Path(store.root, manifest_path("saes", "saes-1"))
     os.truncate(path, 40)
     assert stage_problem(store, "saes", "saes-1") == "manifest cannot be read"
-    with pytest.raises(DamagedFileError, match=r"part-saes-1\.parquet\): run the same command again"):
+    with pytest.raises(DamagedFileError, match=r"part-saes-1\.parquet\): run the `ato run` that made it again"):
         manifests(store)
