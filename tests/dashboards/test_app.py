@@ -45,5 +45,5 @@ def test_a_damaged_file_is_one_line_and_hides_only_what_needs_it(tmp_path, study
     (error,) = {found.value for found in app.error}
     assert "\n" not in error
     assert file.name in error
-    assert "run the same command again" in error
+    assert "run the `ato run` that made it again" in error
     assert len(app.error) < len(app.subheader)

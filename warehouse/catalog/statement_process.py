@@ -28,7 +28,9 @@ def main() -> None:
     from warehouse.catalog.catalog import connect
 
     try:
-        connection = connect(setting["root"], memory=f"{setting['memory'] * 3 // 4}B", threads=_threads())
+        connection = connect(
+            setting["root"], memory=f"{setting['memory'] * 3 // 4}B", threads=_threads(), must_exist=False
+        )
         _limit(setting["memory"])
     except AtoError as error:
         _answer(answers, {"error": _described(error)}, b"")

@@ -164,9 +164,10 @@ def check_schema(path: Path) -> None:
 def _schemas() -> tuple[frozenset[str], str]:
     """The schemas that this version of MLflow can upgrade, and the one that it reads."""
     from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config
+    from mlflow.store.db import utils
 
-    scripts = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    configuration: Any = cast(Any, utils)._get_alembic_config(db_url="")
+    scripts = ScriptDirectory.from_config(configuration)
     return frozenset(script.revision for script in scripts.walk_revisions()), scripts.get_heads()[0]
 
 

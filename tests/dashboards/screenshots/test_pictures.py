@@ -18,7 +18,7 @@ def test_without_chromium_the_cure_is_named_on_one_line(study, tmp_path, monkeyp
     assert "\n" not in str(raised.value)
 
 
-def test_an_empty_warehouse_has_no_feature_to_show(empty, tmp_path, monkeypatch):
+def test_without_a_warehouse_the_command_that_makes_one_is_named(empty, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["pictures", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"no feature to show .*make run"):
+    with pytest.raises(SystemExit, match=r"there is no warehouse .*ato run pipeline"):
         main()
