@@ -62,7 +62,7 @@ def test_the_server_of_a_killed_run_is_named_by_gc_and_ended_on_request(tmp_path
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
     program = f"import time; time.sleep(60)  # {SERVER}"
     code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {program!r}, {SERVER!r}]).pid)"
-    code = code.replace(f"{SERVER!r}])", f"{SERVER!r}], stdout=subprocess.DEVNULL)")
+    code = code.replace(f"{SERVER!r}])", f"{SERVER!r}], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     process = psutil.Process(int(done.stdout))
     try:
