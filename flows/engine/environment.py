@@ -3,6 +3,7 @@
 import ctypes
 import os
 import secrets
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def prepare_environment(*, debug: bool = False) -> None:
     if not {"PREFECT_HOME", "PREFECT_API_URL"} & set(os.environ):
         os.environ["PREFECT_HOME"] = str(data_folder() / "prefect")
         _lock_temporary_server()
+        # Settings are judged before anything is made: Prefect, imported by then, makes its folder when it needs it.
+        warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
 
 
 def make_data_folder() -> None:
