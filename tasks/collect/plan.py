@@ -12,12 +12,11 @@ import numpy as np
 from ato.models import bos
 from ato.models.chat import conversation_text
 from ato.text import TokenSequence
-from ato.text.sequences import check_folds, make_sequences
-from tasks.collect.reading import field_reader
+from ato.text.sequences import check_folds
+from tasks.collect.reading import cut_corpus, field_reader
 from tasks.engine.progress import say
 from tasks.settings import CollectSettings
 from warehouse.catalog.lookups import CollectionRow
-from warehouse.datasets.corpora import read_documents
 from warehouse.datasets.corpus_files import corpus_files, is_hub, unread_line
 from warehouse.datasets.sequences import write_sequences
 from warehouse.storage.manifests import manifest
@@ -89,18 +88,7 @@ def make_plan(
     if unread:
         say("collect", unread_line(unread))
     reader = field_reader(s, partial(conversation_text, model.tokenizer, model.identity.model))
-    sequences = make_sequences(
-        read_documents(s.corpus, reader, skipped),
-        model.tokenizer,
-        seq_len=s.seq_len,
-        n_tokens=s.n_tokens,
-        max_sequences_per_document=s.max_sequences_per_document,
-        min_len=s.min_len,
-        split_seed=s.split_seed,
-        n_folds=s.n_folds,
-        prepend_bos=s.prepend_bos,
-        skipped=skipped,
-    )
+    sequences = cut_corpus(s, reader, model.tokenizer, skipped)
     files: list[FileRecord] = []
     width, first = model.width(s.site, layers), list[np.ndarray]()
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,25 @@ def chat_reader(model: ModelSettings, settings: CollectSettings) -> FieldReader:
     return field_reader(settings, ChatTemplate(model.name, model.revision, model.trust_remote_code))
 
 
+def cut_corpus(
+    settings: CollectSettings, reader: FieldReader, tokenizer: Any, skipped: Counter[str]
+) -> Iterator[TokenSequence]:
+    """The sequences that the settings cut from the corpus; documents that give none are counted in ``skipped``, by reason."""
+    s = settings
+    return make_sequences(
+        read_documents(s.corpus, reader, skipped),
+        tokenizer,
+        seq_len=s.seq_len,
+        n_tokens=s.n_tokens,
+        max_sequences_per_document=s.max_sequences_per_document,
+        min_len=s.min_len,
+        split_seed=s.split_seed,
+        n_folds=s.n_folds,
+        prepend_bos=s.prepend_bos,
+        skipped=skipped,
+    )
+
+
 def check_text(
     model: ModelSettings, settings: CollectSettings, operators: OperatorSettings, *, full_length: bool = False
 ) -> None:
@@ -49,25 +69,14 @@ def check_text(
         return
     needs = TextNeeds(s, tuple(operators.train_fractions), full_length)
     asked = f"{model.model_dump_json()} {s.model_dump_json()} {needs.fractions} {full_length}"
-    state = () if is_hub(s.corpus) else corpus_files(s.corpus).state
+    state = corpus_files(s.corpus).state
     if (asked, state) in _ENOUGH:
         return
     reader = chat_reader(model, s)
     if s.prepend_bos or not needs.surely_met(read_documents(s.corpus, reader)):
         skipped = Counter[str]()
-        sequences = make_sequences(
-            read_documents(s.corpus, reader, skipped),
-            load_tokenizer(model.name, revision=model.revision, trust_remote_code=model.trust_remote_code),
-            seq_len=s.seq_len,
-            n_tokens=s.n_tokens,
-            max_sequences_per_document=s.max_sequences_per_document,
-            min_len=s.min_len,
-            split_seed=s.split_seed,
-            n_folds=s.n_folds,
-            prepend_bos=s.prepend_bos,
-            skipped=skipped,
-        )
-        needs.check(sequences, skipped)
+        tokenizer = load_tokenizer(model.name, revision=model.revision, trust_remote_code=model.trust_remote_code)
+        needs.check(cut_corpus(s, reader, tokenizer, skipped), skipped)
     _ENOUGH.add((asked, state))
 
 
