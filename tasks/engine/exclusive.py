@@ -44,7 +44,7 @@ def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None
         if waited:
             clock.restart()
         for path in repair.discard_unreadable(warehouse):
-            say(work, f"{path} cannot be read: its stage runs again")
+            say(work, f"{path} could not be read and is removed: its stage counts as not run, until its `ato run`")
         try:
             yield
         except (DamagedFileError, pa.ArrowException):

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+import re
 import sys
 from collections import abc
 from functools import partial
@@ -139,46 +140,48 @@ def _lines(chunks: abc.Iterable[str]) -> abc.Iterator[str]:
         yield last
 
 
+_SPACE = re.compile(r"\s*")
+
+
 def _json_values(chunks: abc.Iterator[str], file: Path) -> abc.Iterator[Any]:
     """The items of a JSON list, or JSON values one behind the other, as they are read."""
-    decoder, buffer, line, in_list, between = json.JSONDecoder(), "", 1, False, True
+    decoder, buffer, at, line, in_list, between = json.JSONDecoder(), "", 0, 1, False, True
     ended = False
     while True:
-        stripped = buffer.lstrip()
-        line += buffer[: len(buffer) - len(stripped)].count("\n")
-        buffer = stripped
-        if not buffer:
+        start = _SPACE.match(buffer, at).end()  # type: ignore[union-attr]  # it matches nothing too
+        line += buffer.count("\n", at, start)
+        at = start
+        if at == len(buffer):
             if ended:
                 if in_list:
                     raise _not_json("the list is not closed", file, line)
                 return
-            buffer, ended = _more(chunks, buffer)
+            (buffer, ended), at = _more(chunks, ""), 0
             continue
-        if not in_list and buffer[0] == "[" and between:
-            in_list, between, buffer = True, True, buffer[1:]
-        elif in_list and buffer[0] == "]":
-            in_list, between, buffer = False, True, buffer[1:]
+        if not in_list and buffer[at] == "[" and between:
+            in_list, between, at = True, True, at + 1
+        elif in_list and buffer[at] == "]":
+            in_list, between, at = False, True, at + 1
         elif in_list and not between:
-            if buffer[0] != ",":
+            if buffer[at] != ",":
                 raise _not_json("',' is missing between items", file, line)
-            between, buffer = True, buffer[1:]
+            between, at = True, at + 1
         else:
             try:
-                value, end = decoder.raw_decode(buffer)
+                value, end = decoder.raw_decode(buffer, at)
                 if end == len(buffer) and not ended:  # a number may go on
-                    buffer, ended = _more(chunks, buffer)
+                    (buffer, ended), at = _more(chunks, buffer[at:]), 0
                     continue
             except RecursionError:
                 raise _not_json("nested too deeply", file, line) from None
             except ValueError as error:
                 if not ended and _may_go_on(error, len(buffer)):
-                    buffer, ended = _more(chunks, buffer)
+                    (buffer, ended), at = _more(chunks, buffer[at:]), 0
                     continue
-                raise _not_json(
-                    getattr(error, "msg", str(error)), file, line + getattr(error, "lineno", 1) - 1
-                ) from None
-            line += buffer[:end].count("\n")
-            buffer, between = buffer[end:], not in_list
+                reason, place = getattr(error, "msg", str(error)), getattr(error, "pos", at)
+                raise _not_json(reason, file, line + buffer.count("\n", at, place)) from None
+            line += buffer.count("\n", at, end)
+            at, between = end, not in_list
             yield value
 
 

@@ -1,9 +1,7 @@
 """What a run removes before it makes it again: manifests that cannot be read, and files that are not what was written."""
 
-import hashlib
-
 from warehouse.storage.manifests import PASSED, manifests_and_damage
-from warehouse.storage.warehouse import FileRecord, Warehouse
+from warehouse.storage.warehouse import Warehouse
 
 
 def discard_unreadable(warehouse: Warehouse) -> list[str]:
@@ -26,13 +24,11 @@ def discard_altered(warehouse: Warehouse, collection: str) -> list[str]:
     runs, _ = manifests_and_damage(warehouse)
     files = [file for run in runs if run.collection == collection and run.quality == PASSED for file in run.files]
     missing = warehouse.damage(files)
-    altered = [file.path for file in files if file.path not in missing and _altered(warehouse, file)]
+    altered = [
+        file.path
+        for file in files
+        if file.path not in missing and warehouse.sha256(file.path) not in (None, file.sha256)
+    ]
     for path in altered:
         warehouse.storage.remove(path)
     return altered
-
-
-def _altered(warehouse: Warehouse, file: FileRecord) -> bool:
-    source = warehouse.storage.open(file.path)
-    with open(source, "rb") if isinstance(source, str) else source as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256

@@ -1,6 +1,5 @@
 """Checks files against their manifest: present, unaltered, of the declared schema, every number finite."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -38,7 +37,7 @@ def check_files(
     for file in files:
         if on_file is not None:
             on_file(file)
-        found = _digest(warehouse, file.path)
+        found = warehouse.sha256(file.path)
         if found is None:
             continue
         if found != file.sha256:
@@ -60,7 +59,7 @@ def check_files(
 def check_mart_files(warehouse: Warehouse) -> list[Finding]:
     """Check the files of materialised marts, also outdated ones, against the size and SHA-256 in their names."""
     found = [file for path in warehouse.storage.names(FOLDER) if (file := mart_file(path)) is not None]
-    digests = {file.path: _digest(warehouse, file.path) for file in found}
+    digests = {file.path: warehouse.sha256(file.path) for file in found}
     altered = {f.path: f"{digests[f.path]} found, {f.sha256} recorded" for f in found if digests[f.path] != f.sha256}
     return [_about_files(FOLDER, UNALTERED, len(found), altered)] if found else []
 
@@ -78,15 +77,6 @@ def _about_values(table_name: str, files: Sequence[FileRecord], found: Iterable[
         more = Finding(table_name, FINITE, column, 0, count, tuple(examples))
         by_column[column] = by_column.get(column, Finding(table_name, FINITE, column, n)) + more
     return list(by_column.values()) or [Finding(table_name, FINITE, None, n)]
-
-
-def _digest(warehouse: Warehouse, path: str) -> str | None:
-    try:
-        source = warehouse.storage.open(path)
-        with open(source, "rb") if isinstance(source, str) else source as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _schema_problem(warehouse: Warehouse, table: Table, path: str) -> str | None:

@@ -149,7 +149,8 @@ class Registry:
             page = self._client.search_runs([self._experiment], wanted, ViewType.ALL, page_token=token or None)
             for run in page:
                 if (folder := local_folder(run.info.artifact_uri)) is not None:
-                    shutil.rmtree(folder, ignore_errors=True)  # MLflow reads %20 in a path as a space
+                    with suppress(FileNotFoundError):  # MLflow reads %20 in a path as a space
+                        shutil.rmtree(folder)
                 else:
                     get_artifact_repository(run.info.artifact_uri).delete_artifacts()
                 if run.info.lifecycle_stage == "active":

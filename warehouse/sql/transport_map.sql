@@ -95,16 +95,13 @@ final as (
         m.n_features_scored,
         m.n_features_not_scored,
         m.mean_r2,
-        -- Limits belong to the average over the same features: those selected since have none.
-        if(a.n_features = m.n_features_scored, a.mean_r2_low, null) as mean_r2_low,
-        if(a.n_features = m.n_features_scored, a.mean_r2_high, null) as mean_r2_high,
+        a.mean_r2_low,
+        a.mean_r2_high,
         m.median_r2,
         coalesce(s.n_features_selected, 0) as n_features_selected,
         s.mean_r2_selected,
-        if(b.n_features = s.n_features_selected and abs(b.mean_r2 - s.mean_r2_selected) < 1e-6, b.mean_r2_low, null)
-            as mean_r2_selected_low,
-        if(b.n_features = s.n_features_selected and abs(b.mean_r2 - s.mean_r2_selected) < 1e-6, b.mean_r2_high, null)
-            as mean_r2_selected_high,
+        b.mean_r2_low as mean_r2_selected_low,
+        b.mean_r2_high as mean_r2_selected_high,
         m.mean_skill,
         m.mean_ceiling,
         m.n_transported / nullif(m.n_features_scored, 0) as share_transported,
@@ -124,11 +121,13 @@ final as (
     left join averages as a
         on
             a.collection = m.collection and a.evaluation = m.evaluation and a.sae = m.sae and a.operator = m.operator
-            and a.features = 'all'
+            and a.features = 'all' and a.n_features = m.n_features_scored
+    -- Limits belong to the average over the same features: those selected since have none.
     left join averages as b
         on
             b.collection = m.collection and b.evaluation = m.evaluation and b.sae = m.sae and b.operator = m.operator
             and b.features = 'selected'
+            and b.n_features = s.n_features_selected and abs(b.mean_r2 - s.mean_r2_selected) < 1e-6
     inner join evaluations as e using (collection, evaluation, sae, operator)
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ato.errors import DamagedFileError, InputError
+from ato.errors import DamagedFileError, InputError, SchemaVersionError
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
 PASSED, FAILED = "passed", "failed"
@@ -191,8 +191,11 @@ def _read(warehouse: Warehouse, path: str) -> StageRun | None:
         return None
     try:
         return _parse(path, data)
-    except (pa.ArrowException, IndexError, KeyError, TypeError, OSError) as error:
+    except (pa.ArrowInvalid, IndexError, OSError) as error:
         raise DamagedFileError("manifest cannot be read", where=warehouse.storage.url(path), cure=REBUILD) from error
+    except (KeyError, TypeError) as error:  # whole, but of another version: nobody may remove it as damaged
+        cure = "read the warehouse with the version that wrote it"
+        raise SchemaVersionError("manifest has other columns", where=warehouse.storage.url(path), cure=cure) from error
 
 
 @lru_cache(maxsize=65_536)

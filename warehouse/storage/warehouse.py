@@ -1,5 +1,6 @@
 """The warehouse: writes declared tables and artifacts atomically."""
 
+import hashlib
 import json
 import os
 import re
@@ -207,6 +208,15 @@ class Warehouse:
             elif found[file.path] != file.bytes:
                 problems[file.path] = f"{found[file.path]} bytes found, {file.bytes} expected"
         return problems
+
+    def sha256(self, path: str) -> str | None:
+        """SHA-256 of the content of a file, in hexadecimal; None if there is none. Reads all of it."""
+        try:
+            source = self.storage.open(path)
+            with open(source, "rb") if isinstance(source, str) else source as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def problem(self, file: FileRecord) -> str | None:
         """Problem of one file (missing, wrong size); None if there is none."""

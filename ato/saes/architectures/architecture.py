@@ -43,7 +43,7 @@ class Architecture(ABC):
         token, feature = (activations > 0).nonzero(as_tuple=True)
         return token, feature, activations[token, feature]
 
-    def fold(self, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    def fold(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The common form of a file's weights, which hold all ``file_keys``."""
         return {name: weights[name] for name in self.file_keys}
 

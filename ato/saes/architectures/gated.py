@@ -1,7 +1,6 @@
 """Gated: one product decides whether a feature is active, another how much (Rajamanoharan et al., 2024)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ class Gated(Architecture):
     def gate(self, pre: Tensor, threshold: Tensor | None, k: int | None) -> Tensor:
         return relu_above(pre, threshold)
 
-    def fold(self, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    def fold(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gate and magnitude as one encoder with a threshold."""
         gain = weights["r_mag"].exp()
         return {

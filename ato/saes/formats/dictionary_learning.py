@@ -142,7 +142,7 @@ def _gated(weights: Weights, trainer: Settings, d_in: int, d_sae: int) -> _Read:
         "b_gate": weights.take("gate_bias", (d_sae,)),
         "b_mag": weights.take("mag_bias", (d_sae,)),
     }
-    return "gated", find_architecture("gated").fold(taken, {}), True
+    return "gated", find_architecture("gated").fold(taken), True
 
 
 def _top_k(weights: Weights, trainer: Settings, d_in: int, d_sae: int) -> _Read:

@@ -18,7 +18,7 @@ class QwenScope(Format):
     name = "qwen-scope"
     title = "Qwen Scope"
     weights_name = "layer*.sae.pt"
-    files = "layer12.sae.pt in a folder named after the repository"
+    files = "layer12.sae.pt in the repository's folder"
     function = "topk, without b_dec on the input"
     place = "the file's name; resid_post"
     l0 = "`L0_50` of the repository's name, which is k"

@@ -166,7 +166,7 @@ def from_config(config: Mapping[str, Any], weights: Weights, *, where: object) -
     taken["W_dec"] = taken["W_dec"] * _finetuning(settings, weights, where)
     weights.finish()
     settings.finish(_HARMLESS)
-    common = find_architecture(name).fold(scaled(taken, factor), config)
+    common = find_architecture(name).fold(scaled(taken, factor))
     if rescale:
         common = norms_folded(common)
     if _popped_centring(metadata):

@@ -17,7 +17,7 @@ class Sparsify(Format):
     name = "sparsify"
     title = "sparsify (EleutherAI)"
     weights_name = "sae.safetensors"
-    files = "cfg.json and sae.safetensors, in a folder such as layers.5.mlp"
+    files = "cfg.json and sae.safetensors in layers.5.mlp"
     function = "topk; multi_topk is a matter of training; transcode, skip_connection, signed and groupmax are refused"
     place = "the folder's name: `layers.5` is resid_post, `layers.5.mlp` mlp_out"
     l0 = "`k`"
