@@ -6,7 +6,7 @@ import numpy as np
 
 from ato.entities.groups import FIRST, SECOND
 from ato.errors import InputError
-from ato.numerics.intervals import LEVEL, MIN_DOCUMENTS, Estimate, EstimateArray, strata_interval
+from ato.numerics.intervals import MIN_DOCUMENTS, Estimate, EstimateArray, strata_interval, sure_limits
 from ato.numerics.scales import PLAIN, SHARE, Scale
 
 
@@ -42,7 +42,8 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
 def auroc_interval(scores: np.ndarray, labels: np.ndarray) -> Estimate:
     """AUROC with its interval (95 %), by leaving out one entity of a class at a time.
 
-    That is the variance of DeLong et al. (1988), on the logit scale. Where no score of one class reaches the other, the
+    That is the variance of DeLong et al. (1988), carried over to the logit scale. A score that is the same for all entities
+    has no limits: it says nothing of its error. Where no score of one class reaches the other, the
     AUROC is 1 (or 0) whoever is left out; its other limit is then that of Clopper and Pearson for as many successes in
     a row as the smaller class has entities. Limits are missing with fewer than ``MIN_DOCUMENTS`` entities in a class.
 
@@ -222,9 +223,10 @@ def _mean(ranked: list[_Ranked], weights: np.ndarray, scale: Scale) -> Estimate:
     if smaller < MIN_DOCUMENTS or min(min(part.counts) for part in usable) < 2:
         return Estimate(value)
     if scale is SHARE and value in (0.0, 1.0):
-        bound = ((1 - LEVEL) / 2) ** (1 / smaller)
-        return Estimate(value, bound, 1.0) if value else Estimate(value, 0.0, 1 - bound)
+        return Estimate(value, *sure_limits(value, smaller))
     strata = [placed @ weights for part in usable for placed in part.placements()]
+    if not any(x.any() for x in strata):  # both scores order every entity alike
+        return Estimate(value, value, value)
     without = [value + (x.mean() - x) / (len(x) - 1) / len(usable) for x in strata]
     low, high = strata_interval(value, without, scale)
     return Estimate(value, low, high)

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from ato.entities.groups import FIRST, SECOND
-from ato.numerics.intervals import LEVEL, MIN_DOCUMENTS, Estimate, number_or_none, strata_interval
+from ato.numerics.intervals import MIN_DOCUMENTS, Estimate, number_or_none, strata_interval, sure_limits
 from ato.numerics.scales import SHARE
 
 Criterion = Literal["youden", "f1"]
@@ -99,8 +99,7 @@ def _f1_interval(found: tuple[int, int], mistaken: tuple[int, int]) -> Estimate:
     if smaller < MIN_DOCUMENTS:
         return Estimate(value)
     if value in (0.0, 1.0):  # as for an AUROC of 0 or 1
-        bound = ((1 - LEVEL) / 2) ** (1 / smaller)
-        return Estimate(value, bound, 1.0) if value else Estimate(value, 0.0, 1 - bound)
+        return Estimate(value, *sure_limits(value, smaller))
     first = np.repeat([f1(a - 1, b, n_first - 1), f1(a, b, n_first - 1)], [a, n_first - a])
     second = np.repeat([f1(a, b - 1, n_first), value], [b, n_second - b])
     return Estimate(value, *strata_interval(value, [first, second], SHARE))

@@ -75,7 +75,9 @@ class FeatureAveraging:
         known = np.isfinite(value).all(0)
         sums = R2Sums(*(values[..., known] for values in (sums.n, sums.a, sums.aa, sums.sse)))
         value = value[:, known]
-        without = np.concatenate([r2(some) for some in left_out(sums)])  # [groups, operators, features]
+        without = np.concatenate(
+            [np.empty((0, *value.shape)), *(r2(some) for some in left_out(sums))]
+        )  # [groups, operators, features]
         self._n_features += value.shape[1]
         self._rows += sums.n.sum(1)
         self._value += value.sum(1)

@@ -55,7 +55,10 @@ def checked_parts(
         kind = type(parts.blocks[0]).__name__
         refusal = f"only resid_post is read in blocks of the kind {kind}"
         raise ModelError(refusal, where=where, cure="use the site resid_post")
-    guesses = [] if parts.known else [replace(parts, layout=guess) for guess in guessed_layouts(parts)]
+    # Every guess has the same projection: which of them is right only the sum can tell.
+    guesses = (
+        [] if parts.known or site == "attn_z" else [replace(parts, layout=guess) for guess in guessed_layouts(parts)]
+    )
     problems: list[str] = []
     for candidate in [parts, *(guess for guess in guesses if getattr(guess.layout, part))]:
         problem = _problem(candidate, site, wanted, run)
@@ -68,6 +71,8 @@ def checked_parts(
 def _problem(parts: ModelParts, site: str, layers: list[int], run: Callable[[int], object]) -> str | None:
     """What is wrong with a site at some layers, as words; None if nothing is."""
     assert parts.layout is not None
+    if site == "attn_z" and parts.layout.attn_out == parts.layout.projection:
+        site = "attn_out"  # the projection compared with itself says nothing; the sum does
     names = ("projection", "attention", "attn_out") if site == "attn_z" else (site, *({"attn_out", "mlp_out"} - {site}))
     seen = {layer: _Seen() for layer in layers}
     with _watched(parts, seen, names):

@@ -25,6 +25,8 @@ MIN_DOCUMENTS = 5
 MIN_EFFECTIVE = 2.0
 """Effective number of documents below which no interval is given: nearly all rows are then of one document."""
 
+_NO_VARIANCE = 1e-24
+"""Variance of a share that is rounding."""
 _CHUNK_NUMBERS = 4_000_000
 """Numbers that the sums without a document may hold at once (32 MB in float64)."""
 
@@ -197,16 +199,26 @@ def strata_interval(
         scale: on which the limits are made.
 
     Returns:
-        Limits that hold the value, with the degrees of freedom of Welch and Satterthwaite.
+        Limits that hold the value, with the degrees of freedom of Welch and Satterthwaite; None where no unit makes a
+        difference, which says nothing about the error. The error is that of the values and is carried over to the scale
+        by its slope: on the scale itself one unit, without which the estimate is 1, would be infinitely far off.
     """
-    on_scale = [scale.forward(part) for part in without]
-    n = np.array([len(part) for part in on_scale])
-    variances = (n - 1) / n * np.array([np.square(part - part.mean()).sum() for part in on_scale])
+    n = np.array([len(part) for part in without])
+    variances = (n - 1) / n * np.array([np.square(part - part.mean()).sum() for part in without])
     whole = variances.sum()
-    freedom = np.square(whole) / (np.square(variances) / (n - 1)).sum() if whole > 0 else float(n.sum())
-    centre = scale.forward(np.asarray(value, dtype=np.float64))
-    found = Jackknife(np.asarray(value), centre, np.sqrt(whole), np.asarray(freedom), scale).interval().item()
+    if not whole > _NO_VARIANCE:
+        return None, None
+    freedom = np.square(whole) / (np.square(variances) / (n - 1)).sum()
+    known = np.asarray(value, dtype=np.float64)
+    error = np.sqrt(whole) * scale.slope(known)
+    found = Jackknife(known, scale.forward(known), error, np.asarray(freedom), scale).interval().item()
     return found.low, found.high
+
+
+def sure_limits(value: float, n: int) -> tuple[float, float]:
+    """Limits (95 %) of a share that is 0 or 1 in n units: the other end is where n equal units have 2.5 % (Clopper-Pearson)."""
+    bound = ((1 - LEVEL) / 2) ** (1 / n)
+    return (bound, 1.0) if value else (0.0, 1 - bound)
 
 
 def degrees_of_freedom(rows: np.ndarray) -> np.ndarray:

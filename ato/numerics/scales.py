@@ -16,6 +16,8 @@ class Scale:
     name: str
     forward: Callable[[np.ndarray], np.ndarray]
     inverse: Callable[[np.ndarray], np.ndarray]
+    slope: Callable[[np.ndarray], np.ndarray]
+    """Size of the derivative of ``forward``: what carries a standard error over to the scale."""
     rising: bool = True
     """Whether a larger score is a larger number on the scale."""
 
@@ -40,11 +42,13 @@ def _expit(values: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(values, -700, 700)))
 
 
-PLAIN = Scale("plain", _same, _same)
+PLAIN = Scale("plain", _same, _same, np.ones_like)
 """Means, differences and ratios that may have either sign."""
-UNEXPLAINED = Scale("log(1 - x)", lambda x: _log(1 - np.asarray(x)), lambda g: 1 - _exp(g), rising=False)
+UNEXPLAINED = Scale(
+    "log(1 - x)", lambda x: _log(1 - np.asarray(x)), lambda g: 1 - _exp(g), lambda x: 1 / (1 - x), False
+)
 """r2 and skill: the logarithm of the part that is not explained, which is a ratio of two positive sums."""
-RATIO = Scale("log x", _log, _exp)
+RATIO = Scale("log x", _log, _exp, lambda x: 1 / x)
 """Ratios of two positive sums."""
-SHARE = Scale("logit x", _logit, _expit)
+SHARE = Scale("logit x", _logit, _expit, lambda x: 1 / (x * (1 - x)))
 """Numbers between 0 and 1: means of squared correlations, shares, AUROC, F1."""

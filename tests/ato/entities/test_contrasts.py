@@ -82,10 +82,10 @@ def test_limits_are_those_of_leaving_out_one_entity_of_a_class_at_a_time_on_the_
     for label in (0, 1):
         own = np.flatnonzero(labels == label)
         areas = [roc_auc_score(np.delete(labels, i), np.delete(scores, i)) for i in own]
-        part = (len(own) - 1) / len(own) * np.square(logit(areas) - logit(areas).mean()).sum()
+        part = (len(own) - 1) / len(own) * np.square(areas - np.mean(areas)).sum()
         variance, freedom = variance + part, freedom + part**2 / (len(own) - 1)
     value = roc_auc_score(labels, scores)
-    reach = student.ppf(0.975, variance**2 / freedom) * np.sqrt(variance)
+    reach = student.ppf(0.975, variance**2 / freedom) * np.sqrt(variance) / (value * (1 - value))
     found = auroc_interval(scores, labels)
     assert found.value == pytest.approx(value)
     assert (found.low, found.high) == pytest.approx(tuple(expit([logit(value) - reach, logit(value) + reach])))
@@ -127,6 +127,18 @@ def test_the_paired_interval_of_a_difference_is_narrower_than_unpaired_ones_and_
     assert found.high - found.low < 0.6 * (single.high - single.low)
     same = auroc_difference(scores, 2 * scores + 1, labels, np.zeros(1000, dtype=int))
     assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_score_that_says_nothing_has_no_limits_and_one_misplaced_entity_has_narrow_ones():
+    labels = np.repeat([0, 1], 50)
+    silent = auroc_interval(np.zeros(100), labels)
+    assert (silent.value, silent.low, silent.high) == (0.5, None, None)
+    perfect = auroc_difference(np.arange(100.0), np.zeros(100), labels)
+    assert (perfect.value, perfect.low, perfect.high) == (0.5, None, None)
+    scores = np.arange(100.0)
+    scores[[49, 54]] = scores[[54, 49]]
+    found = auroc_interval(scores, labels)
+    assert 0.95 < found.low < found.value < found.high < 1
 
 
 def test_a_difference_is_taken_of_entities_that_have_both_scores():

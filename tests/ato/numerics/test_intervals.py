@@ -16,6 +16,7 @@ from ato.numerics.intervals import (
     jackknife,
     left_out,
     strata_interval,
+    sure_limits,
 )
 from ato.numerics.scales import PLAIN, RATIO, SHARE, UNEXPLAINED
 from benchmarks.coverage import CASES, coverage, draws, ours
@@ -171,3 +172,21 @@ def test_elements_of_an_array_are_estimates_and_what_is_not_finite_is_none():
 def test_limits_are_left_out_where_the_mask_is_false_and_values_stay():
     found = EstimateArray(np.ones(2), np.zeros(2), np.full(2, 2.0)).bounded_where(np.array([True, False]))
     assert (found[0], found[1]) == (Estimate(1.0, 0.0, 2.0), Estimate(1.0))
+
+
+def test_one_unit_without_which_a_share_is_one_leaves_the_others_say():
+    n = 50
+    value = 1 - 1 / (2 * n)
+    first = np.full(n, value)
+    first[0] = 1.0
+    low, high = strata_interval(value, [first, np.full(n, value)], SHARE)
+    assert 0.85 < low < value < high < 1
+    assert strata_interval(0.5, [np.full(n, 0.5), np.full(n, 0.5)], SHARE) == (None, None)
+    assert sure_limits(1.0, n)[0] == pytest.approx(0.025 ** (1 / n))
+
+
+@pytest.mark.parametrize(("scale", "x"), [(PLAIN, 0.3), (UNEXPLAINED, 0.3), (RATIO, 0.3), (SHARE, 0.3)])
+def test_the_slope_of_a_scale_is_that_of_its_curve(scale, x):
+    step = 1e-6
+    rise = (scale.forward(np.array(x + step)) - scale.forward(np.array(x - step))) / (2 * step)
+    assert scale.slope(np.array(x)) == pytest.approx(abs(rise), rel=1e-6)
