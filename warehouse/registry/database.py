@@ -61,16 +61,20 @@ def registry_address(warehouse_root: str | Path | None = None) -> str:
 
 
 def database_uri(path: Path) -> str:
-    """Address of an SQLite file for MLflow; a name with ``?`` or ``%`` needs SQLite's own form of addresses."""
-    return f"sqlite:///file:{quote(str(path))}?uri=true" if set("?%") & set(str(path)) else f"sqlite:///{path}"
+    """Address of an SQLite file for MLflow; a name with ``?`` or ``%`` needs SQLite's own form of addresses.
+
+    That form names the driver too: below plain ``sqlite:///`` MLflow would make a folder ``file:`` where it is called.
+    """
+    return f"sqlite+pysqlite:///file:{quote(str(path))}?uri=true" if set("?%") & set(str(path)) else f"sqlite:///{path}"
 
 
 def database_path(uri: str) -> Path | None:
     """The SQLite file of an address; None for a server or another database."""
-    if not uri.startswith("sqlite:///"):
+    scheme, _, rest = uri.partition(":///")
+    if scheme not in ("sqlite", "sqlite+pysqlite"):
         return None
-    text = uri.removeprefix("sqlite:///")
-    return Path(unquote(text.removeprefix("file:").split("?")[0]) if text.startswith("file:") else text.split("?")[0])
+    place = rest.split("?")[0]
+    return Path(unquote(place.removeprefix("file:")) if place.startswith("file:") else place)
 
 
 def exists(warehouse_root: str | Path) -> bool:

@@ -42,13 +42,18 @@ def place(made, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["q?x=1&y", "50%20a#b", "it's [a] {b,c}*;:é\n\\", "-a"])
-def test_operators_are_registered_loaded_and_forgotten_in_a_folder_of_any_name(name, place, operator_file, tmp_path):
+def test_operators_are_registered_loaded_and_forgotten_in_a_folder_of_any_name(
+    name, place, operator_file, tmp_path, monkeypatch
+):
+    (tmp_path / "working").mkdir()
+    monkeypatch.chdir(tmp_path / "working")
     root = place(name)
     before = set(tmp_path.iterdir())
     registry = Registry(root)
     address = register(registry, operator_file, tags={"collection": "c"})
     assert registry.load(address).predict(X).tolist() == load_operator(operator_file)(X).tolist()
     assert [p.name for p in (root / "artifacts" / "mlflow").rglob("*.safetensors")] == [operator_file.name]
+    assert not list((tmp_path / "working").iterdir())
     assert set(tmp_path.iterdir()) == before  # nothing beside it under half of its name
     registry.forget("c")
     assert not list((root / "artifacts" / "mlflow").rglob("*.safetensors"))
