@@ -20,6 +20,7 @@ NAMES = (
     "fitting",
     "scoring",
     "coverage",
+    "coverage_auroc",
     "features",
     "sae_training",
     "causal",

@@ -18,6 +18,9 @@ from ato.entities.contrasts import (
     cross_type_aurocs,
 )
 from ato.errors import InputError
+from benchmarks.coverage import coverage
+from benchmarks.coverage_auroc import SHIFTS, SILENT_BELOW, limits, truth
+from benchmarks.coverage_auroc import drawn as drawn_studies
 
 
 def drawn(n: int = 300, shift: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +65,15 @@ def test_the_interval_is_the_normal_one_of_delong_for_many_entities():
     assert found.value == pytest.approx(wins.mean())
     assert found.low == pytest.approx(wins.mean() - half, abs=0.15 * half)
     assert found.high == pytest.approx(wins.mean() + half, abs=0.15 * half)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (10, 100), (20, 20)])
+@pytest.mark.parametrize("kind", SHIFTS)
+def test_intervals_hold_the_truth_as_often_as_they_say_in_small_and_in_unequal_classes(kind, sizes):
+    shift = SHIFTS[kind][0.7]
+    scores, labels = drawn_studies(kind, shift, sizes, 300)
+    held, _ = coverage(limits([auroc_interval(row, labels) for row in scores]), truth(shift, SILENT_BELOW[kind]))
+    assert held >= 93
 
 
 def test_the_order_of_entities_changes_nothing():
