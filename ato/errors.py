@@ -88,3 +88,8 @@ class UnavailableError(AtoError):
 
 class DiskFullError(UnavailableError):
     """No space left to write."""
+
+
+def first_line(error: Exception) -> str:
+    """First line of what another library says of its error, at most 300 characters; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]

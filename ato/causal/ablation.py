@@ -11,7 +11,7 @@ from torch import Tensor
 from ato.causal.ablation_windows import Firings, Window, choose_windows, document_codes, joined
 from ato.causal.stacks import stacks
 from ato.errors import InputError
-from ato.models.cached_run import CachedRun
+from ato.models.cached_run import CachedRun, cached_run, rerun
 from ato.models.language_model import LanguageModel, pad
 from ato.numerics.intervals import EstimateArray, document_interval
 from ato.saes.autoencoder import SparseAutoencoder
@@ -139,7 +139,7 @@ class _HeldOutText:
         for rows, lowest in zip(self._batches, self._lowest, strict=True):
             ids, lengths = self._padded(rows)
             with torch.inference_mode():
-                run = self._model.cached_run(ids, lengths, self._layers, start=(self._layers[0], lowest))
+                run = cached_run(self._model, ids, lengths, self._layers, start=(self._layers[0], lowest))
                 clean = self._model.losses(run.hidden, ids, lengths)
             yield {row: place for place, row in enumerate(rows)}, _Clean(self._model, run, clean)
 
@@ -190,7 +190,7 @@ class _Clean:
         residual[window, edited_at] -= value[:, None] * directions.to(residual)[window]
         counted, labels = token < n_run[:, None], self.run.input_ids[row[:, None], position + 1]
         with torch.inference_mode():
-            hidden = self.model.rerun(self.run, row, first, layer, residual.to(self.model.dtype)).hidden
+            hidden = rerun(self.model, self.run, row, first, layer, residual.to(self.model.dtype)).hidden
             losses = self.model.losses_of(hidden[counted], labels[counted])
         rise = torch.zeros(counted.shape, dtype=torch.float64, device=device)
         rise[counted] = losses.double() - self.clean[row[:, None], position][counted].double()

@@ -6,10 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from ato.causal.effects import MeasureSums
 from ato.causal.intervention_names import COMPARED, STUDY, STUDY_SETS
 from ato.causal.interventions import Intervention
 from ato.causal.losses import EditLosses
-from ato.numerics.intervals import Estimate, document_interval
+from ato.numerics.intervals import Estimate
 
 MAX_FLIPPED_EXACTLY = 12
 """Documents up to which all sign patterns are tried; 4,096 of them."""
@@ -43,15 +44,6 @@ class Difference:
     """Of the mean KL divergence from the unedited model."""
     p: float | None
     """Of the difference of log_ppl, two-sided, by flipping the signs of whole documents; None with a single one."""
-
-
-@dataclass(frozen=True)
-class _DifferenceSums:
-    """Sums per document, [documents, comparisons, measures]."""
-
-    values: np.ndarray
-    n: np.ndarray
-    """Sequences with a value."""
 
 
 def paired_differences(
@@ -96,13 +88,8 @@ def _values(losses: EditLosses) -> np.ndarray:
 
 def _summarised(found: Mapping[Comparison, np.ndarray], document: np.ndarray) -> dict[Comparison, Difference]:
     values = np.stack(list(found.values()), axis=1)  # [n, comparisons, measures]
-    known = np.isfinite(values)
-    numbers, row = np.unique(document, return_inverse=True)
-    sums = _DifferenceSums(*(np.zeros((len(numbers), *values.shape[1:])) for _ in range(2)))
-    np.add.at(sums.values, row, np.where(known, values, 0))
-    np.add.at(sums.n, row, known)
-    n_documents = (sums.n > 0).sum(0)
-    means = document_interval(sums, _means, sums.n)
+    sums = MeasureSums.of(values, document)
+    n_documents, means = (sums.n > 0).sum(0), sums.means()
     p = [sign_flip_p(sums.values[sums.n[:, i, 0] > 0, i, 0]) for i in range(len(found))]
     return {
         comparison: Difference(
@@ -110,11 +97,6 @@ def _summarised(found: Mapping[Comparison, np.ndarray], document: np.ndarray) ->
         )
         for i, comparison in enumerate(found)
     }
-
-
-def _means(sums: _DifferenceSums) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums.values / sums.n
 
 
 def sign_flip_p(sums: np.ndarray, seed: int = 0) -> float | None:

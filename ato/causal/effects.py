@@ -7,7 +7,7 @@ import numpy as np
 
 from ato.causal.interventions import NO_INTERVENTION, Intervention
 from ato.causal.losses import EditLosses
-from ato.numerics.intervals import Estimate, document_interval
+from ato.numerics.intervals import Estimate, EstimateArray, document_interval
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,26 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class _MeasureSums:
-    """Sums per document, [documents, interventions, measures]."""
+class MeasureSums:
+    """Sums per document, [documents, rows, measures]: what means over sequences, and their intervals, are made from."""
 
     values: np.ndarray
     n: np.ndarray
     """Sequences with a value."""
+
+    @classmethod
+    def of(cls, values: np.ndarray, document: np.ndarray) -> "MeasureSums":
+        """Sums of values [n, rows, measures] of n sequences, NaN where one has none, by document [n]."""
+        known = np.isfinite(values)
+        numbers, row = np.unique(document, return_inverse=True)
+        sums = cls(*(np.zeros((len(numbers), *values.shape[1:])) for _ in range(2)))
+        np.add.at(sums.values, row, np.where(known, values, 0))
+        np.add.at(sums.n, row, known)
+        return sums
+
+    def means(self) -> EstimateArray:
+        """Means [rows, measures] over the sequences with a value."""
+        return document_interval(self, _means, self.n)
 
 
 def causal_effects(
@@ -46,13 +60,8 @@ def causal_effects(
         document: [n] document of each sequence.
     """
     values = np.stack([_values(intervention, of, clean) for intervention, of in losses.items()], axis=1)
-    known = np.isfinite(values)  # [n, interventions, measures]
-    numbers, row = np.unique(document, return_inverse=True)
-    sums = _MeasureSums(*(np.zeros((len(numbers), *values.shape[1:])) for _ in range(2)))
-    np.add.at(sums.values, row, np.where(known, values, 0))
-    np.add.at(sums.n, row, known)
-    n_sequences, n_documents = sums.n.sum(0), (sums.n > 0).sum(0)
-    means = document_interval(sums, _means, sums.n)
+    sums = MeasureSums.of(values, document)
+    n_sequences, n_documents, means = sums.n.sum(0), (sums.n > 0).sum(0), sums.means()
     return {
         intervention: Effect(
             int(n_sequences[i, 0]), int(n_documents[i, 0]), *(means[i, m] for m in range(values.shape[2]))
@@ -70,6 +79,6 @@ def _values(intervention: Intervention, losses: EditLosses, clean: np.ndarray) -
     return np.where(changed, np.stack([losses.log_ppl, losses.log_ppl - clean, onwards, losses.kl], axis=1), np.nan)
 
 
-def _means(sums: _MeasureSums) -> np.ndarray:
+def _means(sums: MeasureSums) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums.values / sums.n

@@ -19,7 +19,7 @@ from ato.causal.interventions import NO_INTERVENTION, FeatureEdits, Intervention
 from ato.causal.next_tokens import NextTokens
 from ato.causal.stacks import stacks
 from ato.errors import DataError, InputError, NonFiniteError
-from ato.models.cached_run import CachedRun
+from ato.models.cached_run import CachedRun, cached_run, rerun
 from ato.models.language_model import LanguageModel, pad
 from ato.residuals.exclusion import ExclusionPolicy
 
@@ -126,7 +126,7 @@ def causal_losses(
         batch = sequences[start : start + batch_size]
         input_ids, lengths = (x.to(model.device) for x in pad([s.token_ids for s in batch]))
         with torch.inference_mode():
-            run = model.cached_run(input_ids, lengths, layers)
+            run = cached_run(model, input_ids, lengths, layers)
             for i, sequence in enumerate(batch):
                 kept, _ = policy.keep_tokens(sequence.token_ids, position, model.special_token_ids)
                 own = {layer: x[i] for layer, x in run.residuals.items()}
@@ -220,7 +220,7 @@ class _LossTables:
         places = [self._place(edited, unedited) for edited in stack]
         rows = torch.tensor([row for _, row in places], device=residuals.device)
         begin = torch.tensor([edited.begin for edited in stack], device=residuals.device)
-        run = self._model.rerun(places[0][0], rows, begin, layer, residuals)
+        run = rerun(self._model, places[0][0], rows, begin, layer, residuals)
         numbers = unedited.predicted.compare(run.hidden, begin).cpu().numpy()  # one copy from the device for the stack
         if not np.isfinite(numbers).all():
             raise NonFiniteError(

@@ -111,7 +111,7 @@ def check_length(
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """A linear probe's log-odds of the first class; ``score_probe`` measures them, since train decides their direction."""
+    """A linear probe's log-odds of the first class; train decides their direction, see ``oriented_auroc``."""
 
     scores: np.ndarray
     """[n] of validation and test entities; NaN on train, whose entities it was fitted on, and without a probe."""
@@ -119,14 +119,6 @@ class ProbeScores:
     """Inverse penalty that cross-validation on train chose; None without a probe."""
     reason: str = ""
     """Why there is no probe."""
-
-
-def score_probe(probe: ProbeScores, groups: EntityGroups) -> BaselineScore:
-    """The probe's AUROC on test; missing where there is no probe."""
-    orientation = 0 if probe.c is None else 1
-    missing = int((np.isnan(probe.scores) & groups.members("test")).sum())
-    found = oriented_auroc(probe.scores, groups, "test", orientation)
-    return BaselineScore("probe", orientation, found, missing)
 
 
 def linear_probe(residuals: np.ndarray, groups: EntityGroups, seed: int = 0) -> ProbeScores:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from ato.entities.steering import unit
 from ato.errors import MismatchError, ModelError
-from ato.models.families import FAMILIES, ModelParts
+from ato.models.families import ModelParts
 from ato.models.language_model import LanguageModel
+from ato.models.layouts import FAMILIES
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def _writers(parts: ModelParts, u: Tensor) -> Iterator[tuple[nn.Module, int, Ten
     layout = parts.layout
     if (
         layout is None
-        or layout not in FAMILIES.values()
+        or not parts.known
         or not layout.embeddings
         or getattr(parts.body, "project_in", None) is not None
     ):
@@ -69,7 +70,7 @@ def _writers(parts: ModelParts, u: Tensor) -> Iterator[tuple[nn.Module, int, Ten
     for layer in range(len(parts.blocks)):
         for part, behind in (("projection", "attn_out"), ("mlp_projection", "mlp_out")):
             module = parts.submodule(layer, part)
-            normed = "norm" in getattr(layout, behind)
+            normed = getattr(layout, behind).endswith("norm")
             v = _behind_norm(parts.submodule(layer, behind), u) if normed else u
             # GPT-2's projections are stored transposed.
             yield module, 0 if isinstance(module, nn.Linear) else 1, v

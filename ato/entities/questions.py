@@ -4,10 +4,8 @@ Wording and graders follow the study "Do I Know This Entity?" (arXiv 2411.14257,
 birth date and birthplace were swapped and are mended here; people, works and countries are added.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from ato.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -87,31 +85,6 @@ def _templates() -> dict[str, Template]:
 
 TEMPLATES: Mapping[str, Template] = _templates()
 """``<type>_<attribute>`` -> template; ``<type>_is_known`` asks for no attribute and is asked on demand only."""
-
-
-def templates_of(entity_types: Iterable[str], attributes: Iterable[str] | None = None) -> dict[str, Template]:
-    """The templates that ask for these attributes of these types, by name; None means every one but ``is_known``.
-
-    An attribute may belong to some of the types only.
-
-    Raises:
-        SettingsError: a type has no template, or an attribute none in any of the types; names those that exist.
-    """
-    entity_types = list(dict.fromkeys(entity_types))
-    existing = sorted({template.entity_type for template in TEMPLATES.values()})
-    if unknown := [entity_type for entity_type in entity_types if entity_type not in existing]:
-        raise SettingsError(f"no template asks about {', '.join(unknown)}", cure=f"the types are {', '.join(existing)}")
-    of_types = {name: template for name, template in TEMPLATES.items() if template.entity_type in entity_types}
-    there_are = list(dict.fromkeys(template.attribute for template in of_types.values()))
-    if attributes is None:
-        return {name: template for name, template in of_types.items() if template.attribute != IS_KNOWN}
-    wanted = list(dict.fromkeys(attributes))
-    if unknown := [attribute for attribute in wanted if attribute not in there_are]:
-        raise SettingsError(
-            f"no template asks for {', '.join(unknown)} of {', '.join(entity_types)}",
-            cure=f"the attributes are {', '.join(there_are)}",
-        )
-    return {name: template for name, template in of_types.items() if template.attribute in wanted}
 
 
 def template_name(entity_type: str, attribute: str) -> str:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ato.entities.names import POSITION_MODES
-from ato.errors import SAEError, SettingsError
+from ato.errors import SettingsError
 from ato.models.prompt_pass import GenerationEdit
-from ato.saes.autoencoder import SparseAutoencoder
 
 Change = Callable[[Tensor], Tensor]
 """Value [..., d] -> value [..., d]."""
@@ -64,31 +63,6 @@ class Ablate:
         """The changed value [..., d]."""
         u, exact = _like(self.direction, x), _exact(x)
         return (exact - (exact @ u)[..., None] * u).to(x.dtype)
-
-
-@dataclass(frozen=True, eq=False)
-class Shift:
-    """x + v, the same vector everywhere."""
-
-    vector: Tensor
-    """[d]."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The changed value [..., d]."""
-        return (_exact(x) + self.vector.to(_exact(x))).to(x.dtype)
-
-
-def latent_shift(sae: SparseAutoencoder, feature: int, delta: float) -> Shift:
-    """What a change of one activation by delta means for the residual: delta times the decoder row.
-
-    The SAE's reconstruction error is left as it is: nothing is encoded and decoded, so nothing can cancel the change.
-
-    Raises:
-        SAEError: the SAE has no such feature.
-    """
-    if not 0 <= feature < sae.d_sae:
-        raise SAEError(f"the SAE has no feature {feature}", cure=f"use features 0 to {sae.d_sae - 1}")
-    return Shift(delta * sae.W_dec[feature])
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,13 @@ import torch
 
 from ato.evaluation.active_projections import Projections
 from ato.evaluation.feature_scores import R2Sums, r2
-from ato.numerics.intervals import EstimateArray, document_interval
+from ato.numerics.intervals import MIN_DOCUMENTS, EstimateArray, document_interval
 from ato.numerics.parallel import run_tasks
 from ato.numerics.scales import UNEXPLAINED
 from ato.saes.autoencoder import ActiveFeatures
 
 CEILING_GROUPS = 64
 """Documents whose numbers are equal modulo this are left out together."""
-CEILING_DOCUMENTS = 5
-"""Fewer documents (or groups of them) with an active token give no ceiling: what is left of them says too little."""
 PRIOR_TOKENS = 10
 """Tokens that the best single prediction counts for when weights are fitted: few tokens leave it nearly as it is."""
 _CHUNK_FEATURES = 256
@@ -83,7 +81,7 @@ class ActiveCeilings:
             products += other._products[predictions]
 
     def result(self) -> dict[str, EstimateArray]:
-        """Name of each ceiling -> estimates [d_sae]; NaN for features active in fewer than five documents."""
+        """Name of each ceiling -> estimates [d_sae]; NaN for features active in fewer than ``MIN_DOCUMENTS`` documents."""
         found = {predictions: self._estimates(products) for predictions, products in self._products.items()}
         return {name: found[predictions] for name, predictions in self._wanted.items()}
 
@@ -95,7 +93,7 @@ class ActiveCeilings:
         def judge(part: slice) -> None:
             sums = held_out_sums(_matrices(products[:, seen, part].cpu().numpy()))
             estimate = document_interval(sums, r2, sums.n[:, None], UNEXPLAINED)
-            enough = (sums.n > 0).sum(0) >= CEILING_DOCUMENTS
+            enough = (sums.n > 0).sum(0) >= MIN_DOCUMENTS  # of fewer documents too little is left when one is left out
             value[part], low[part], high[part] = (
                 np.where(enough, limit[0], np.nan) for limit in (estimate.value, estimate.low, estimate.high)
             )

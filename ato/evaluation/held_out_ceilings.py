@@ -144,8 +144,7 @@ class ModeScores:
             InputError: a rank below 1.
         """
         sums = self._by_document()
-        curves = document_interval(sums, lambda some: self._curves(some, ranks), sums.n, corrected=True)  # [ranks, 3]
-        curves = _possible(curves.bounded_where(np.isfinite(curves.value)))
+        curves = _possible(document_interval(sums, lambda some: self._curves(some, ranks), sums.n, corrected=True))
         scores = [
             RankScore(rank, self.modes.ceiling(rank), curves[i, 0], curves[i, 1], curves[i, 2])
             for i, rank in enumerate(ranks)

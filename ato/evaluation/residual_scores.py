@@ -180,7 +180,6 @@ class PairScores:
         """
         sums = self._by_document()
         estimates = document_interval(sums, self._scores, sums.target.n, UNEXPLAINED, corrected=True)  # [operators, 5]
-        estimates = estimates.bounded_where(np.isfinite(estimates.value))
         n, results = sums.target.n.sum(), {}
         for i, (name, errors) in enumerate(zip(self.operators, total(sums.errors), strict=True)):
             results[name] = ResidualScore(

@@ -5,16 +5,21 @@ position p on, keys and values before p stay what they are at every block. They 
 so that each family's attention, masks and position embeddings are its own code.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from ato.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
 class CachedRun:
-    """One pass of b rows; made by ``LanguageModel.cached_run`` and ``LanguageModel.rerun``."""
+    """One pass of b rows; made by ``cached_run`` and ``rerun``."""
 
     input_ids: Tensor
     """[b, t] int64, whole rows."""
@@ -71,3 +76,74 @@ def kept_keys_values(cache: Any, lowest: int) -> dict[int, tuple[Tensor, Tensor]
     """Block -> its keys and values in a cache, for blocks above ``lowest`` that keep any."""
     layers = enumerate(cache.layers)
     return {i: (layer.keys, layer.values) for i, layer in layers if i > lowest and layer.get_seq_length()}
+
+
+def cached_run(
+    model: "LanguageModel",
+    input_ids: Tensor,
+    lengths: Tensor | np.ndarray,
+    layers: Iterable[int],
+    start: tuple[int, Tensor] | None = None,
+) -> CachedRun:
+    """One pass of the whole model, whose rows can be run again from any position on, see ``rerun``.
+
+    Args:
+        model: whose passes they are.
+        input_ids: [b, t] int64, padded on the right with any valid id.
+        lengths: [b], tokens in each row.
+        layers: whose residuals are kept; rows can be run again from these.
+        start: (layer, residual [b, t, d_model]) where these are known: the blocks up to there are not run. No
+            layer may lie below.
+
+    Raises:
+        LayerError: a layer is not in the model.
+    """
+    from transformers import DynamicCache
+
+    wanted = sorted(set(layers))
+    model.check_layers(wanted)
+    # Made without the configuration, the cache keeps all tokens of sliding windows too.
+    cache = DynamicCache() if model.parts.cache else None
+    input_ids = input_ids.to(model.device)
+    positions = torch.arange(input_ids.shape[1], device=model.device)[None]
+    found = model.run_padded(input_ids, lengths, read=wanted, start=start, cache=cache, position_ids=positions)
+    kept = None if cache is None else kept_keys_values(cache, wanted[0] if wanted else model.n_layers)
+    return CachedRun(input_ids, found.hidden, found.residuals, kept, torch.zeros_like(input_ids[:, 0]))
+
+
+def rerun(
+    model: "LanguageModel", run: CachedRun, rows: Tensor, first: Tensor, layer: int, residual: Tensor
+) -> CachedRun:
+    """Some rows with another residual after a layer from a position on: ``hidden`` is that of s tokens each.
+
+    Row i is row rows[i] of the run, its s tokens are those from position first[i] on; before them nothing changes.
+    Its rows can be run again in turn, at the same layer. Only the blocks above ``layer`` are run, and only for these
+    tokens, which attend to the kept keys and values of those before. A model whose family is not known to use
+    transformers' plain cache runs all tokens instead.
+
+    Args:
+        model: that made the run.
+        run: of this model; it must hold the residuals of ``layer``.
+        rows: [b] int64; a row may be named many times.
+        first: [b] int64.
+        layer: whose output is given.
+        residual: [b, s, d_model]. A row may reach beyond the end of its sequence, where values are meaningless.
+
+    Raises:
+        LayerError: the layer is not in the model.
+    """
+    model.check_layers([layer])
+    rows, first = rows.to(model.device), first.to(model.device)
+    (b, s, _), t = residual.shape, run.input_ids.shape[1]
+    behind = first[:, None] + torch.arange(s, device=model.device)  # [b, s] positions
+    inside = behind.clamp(max=t - 1)
+    if run.keys_values is None:
+        whole, ids = run.replaced(layer, rows, behind, residual), run.input_ids[rows]
+        hidden = model.hidden_from(layer, whole, ids, np.full(b, t))
+        own = hidden.gather(1, inside[..., None].expand_as(residual))
+        return CachedRun(ids, own, {layer: whole}, None, torch.zeros_like(first))
+    prefixes = run.prefixes(rows, first, model.n_layers)
+    ids, start = run.input_ids[rows[:, None], inside], (layer, residual)
+    own = model.forward(ids, prefixes.mask(s), start=start, cache=prefixes.cache, position_ids=inside).hidden
+    kept = kept_keys_values(prefixes.cache, layer)
+    return CachedRun(run.input_ids[rows], own, {}, kept, first - first.max())

@@ -14,9 +14,7 @@ import torch
 from torch import nn
 
 from ato.errors import ModelError
-from ato.models.layouts import FAMILIES, Layout
-
-__all__ = ["FAMILIES", "Layout", "ModelParts", "check_config", "find_parts", "guessed_layouts"]
+from ato.models.layouts import FAMILIES, Layout, text_config
 
 _BODIES = (
     "model.language_model",
@@ -52,7 +50,6 @@ _MLP_NORMS = (
 )
 _MLP_PROJECTIONS = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2", "fc_out")
 _LOGIT_SCALES = ("logit_scale", "1/logits_scaling", "lm_head_multiplier", "output_multiplier")
-_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap")
 
 
@@ -173,21 +170,6 @@ def guessed_layouts(parts: ModelParts) -> Iterator[Layout]:
             for mlp_out in [mlp, *mlps]:
                 yield replace(named, attn_out=attn_out, mlp_out=mlp_out)
     yield named
-
-
-def text_config(config: Any) -> Any:
-    """The part of a model's configuration that describes its text model; all of it, of models that read only text."""
-    for name in ("text_config", "thinker_config", "llm_config", "language_config"):
-        if (inner := getattr(config, name, None)) is not None and not isinstance(inner, dict):
-            return text_config(inner)
-    return config
-
-
-def context_of(config: Any) -> int | None:
-    """The longest sequence that a model's configuration names, in tokens; None of state-space models and some others."""
-    text = text_config(config)
-    named = next((found for key in _CONTEXT_KEYS if (found := getattr(text, key, None))), None)
-    return None if named is None else int(named)
 
 
 def scale_of(text: Any, key: str) -> float:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ato.errors import LayerError, ModelError
 from ato.models.additivity import checked_parts
-from ato.models.cached_run import CachedRun, kept_keys_values
-from ato.models.families import context_of, find_parts, text_config
+from ato.models.families import find_parts
 from ato.models.files import ModelIdentity
 from ato.models.forward import Edit, Keep, Pass, eager_needed, run_blocks, stream_of
+from ato.models.layouts import context_of, text_config
 from ato.models.losses import losses_of, next_token_losses
 from ato.models.sites import SITES
 
@@ -42,7 +42,7 @@ class LanguageModel:
         # transformers 4 returns tuples from the blocks of some families; stand-ins must do the same.
         watch = self.blocks[0].register_forward_hook(self._note_output)
         try:
-            self._run(torch.zeros(1, 2, dtype=torch.long), torch.tensor([2]))
+            self.run_padded(torch.zeros(1, 2, dtype=torch.long), torch.tensor([2]))
         finally:
             watch.remove()
 
@@ -169,7 +169,7 @@ class LanguageModel:
         if not wanted and not attending:
             return Pass(torch.empty(0), {})
         stop = max(wanted + attending)
-        return self._run(input_ids, lengths, read=wanted, stop=stop, attention=attending, site=site, keep=keep)
+        return self.run_padded(input_ids, lengths, read=wanted, stop=stop, attention=attending, site=site, keep=keep)
 
     def token_losses(
         self,
@@ -197,9 +197,11 @@ class LanguageModel:
         if (edit is None) != (layer is None):
             raise LayerError("edit and layer must be given together", cure="pass both or neither")
         if edit is None or layer is None:
-            return self.losses(self._run(input_ids, lengths).hidden, input_ids, lengths)
+            return self.losses(self.run_padded(input_ids, lengths).hidden, input_ids, lengths)
         self.check_layers([layer])
-        return self.losses(self._run(input_ids, lengths, edits={layer: edit}, site=site).hidden, input_ids, lengths)
+        return self.losses(
+            self.run_padded(input_ids, lengths, edits={layer: edit}, site=site).hidden, input_ids, lengths
+        )
 
     def hidden_from(self, layer: int, residual: Tensor, input_ids: Tensor, lengths: Tensor | np.ndarray) -> Tensor:
         """Hidden states [b, t, d] behind the final norm when the residual after ``layer`` is the given one.
@@ -216,72 +218,7 @@ class LanguageModel:
             LayerError: the layer is not in the model.
         """
         self.check_layers([layer])
-        return self._run(input_ids, lengths, start=(layer, residual)).hidden
-
-    def cached_run(
-        self,
-        input_ids: Tensor,
-        lengths: Tensor | np.ndarray,
-        layers: Iterable[int],
-        start: tuple[int, Tensor] | None = None,
-    ) -> CachedRun:
-        """One pass of the whole model, whose rows can be run again from any position on, see ``rerun``.
-
-        Args:
-            input_ids: [b, t] int64, padded on the right with any valid id.
-            lengths: [b], tokens in each row.
-            layers: whose residuals are kept; rows can be run again from these.
-            start: (layer, residual [b, t, d_model]) where these are known: the blocks up to there are not run. No
-                layer may lie below.
-
-        Raises:
-            LayerError: a layer is not in the model.
-        """
-        from transformers import DynamicCache
-
-        wanted = sorted(set(layers))
-        self.check_layers(wanted)
-        # Made without the configuration, the cache keeps all tokens of sliding windows too.
-        cache = DynamicCache() if self.parts.cache else None
-        input_ids = input_ids.to(self.device)
-        positions = torch.arange(input_ids.shape[1], device=self.device)[None]
-        found = self._run(input_ids, lengths, read=wanted, start=start, cache=cache, position_ids=positions)
-        kept = None if cache is None else kept_keys_values(cache, wanted[0] if wanted else self.n_layers)
-        return CachedRun(input_ids, found.hidden, found.residuals, kept, torch.zeros_like(input_ids[:, 0]))
-
-    def rerun(self, run: CachedRun, rows: Tensor, first: Tensor, layer: int, residual: Tensor) -> CachedRun:
-        """Some rows with another residual after a layer from a position on: ``hidden`` is that of s tokens each.
-
-        Row i is row rows[i] of the run, its s tokens are those from position first[i] on; before them nothing changes.
-        Its rows can be run again in turn, at the same layer. Only the blocks above ``layer`` are run, and only for these
-        tokens, which attend to the kept keys and values of those before. A model whose family is not known to use
-        transformers' plain cache runs all tokens instead.
-
-        Args:
-            run: of this model; it must hold the residuals of ``layer``.
-            rows: [b] int64; a row may be named many times.
-            first: [b] int64.
-            layer: whose output is given.
-            residual: [b, s, d_model]. A row may reach beyond the end of its sequence, where values are meaningless.
-
-        Raises:
-            LayerError: the layer is not in the model.
-        """
-        self.check_layers([layer])
-        rows, first = rows.to(self.device), first.to(self.device)
-        (b, s, _), t = residual.shape, run.input_ids.shape[1]
-        behind = first[:, None] + torch.arange(s, device=self.device)  # [b, s] positions
-        inside = behind.clamp(max=t - 1)
-        if run.keys_values is None:
-            whole, ids = run.replaced(layer, rows, behind, residual), run.input_ids[rows]
-            hidden = self.hidden_from(layer, whole, ids, np.full(b, t))
-            own = hidden.gather(1, inside[..., None].expand_as(residual))
-            return CachedRun(ids, own, {layer: whole}, None, torch.zeros_like(first))
-        prefixes = run.prefixes(rows, first, self.n_layers)
-        ids, start = run.input_ids[rows[:, None], inside], (layer, residual)
-        own = self.forward(ids, prefixes.mask(s), start=start, cache=prefixes.cache, position_ids=inside).hidden
-        kept = kept_keys_values(prefixes.cache, layer)
-        return CachedRun(run.input_ids[rows], own, {}, kept, first - first.max())
+        return self.run_padded(input_ids, lengths, start=(layer, residual)).hidden
 
     def losses_from(self, layer: int, residual: Tensor, input_ids: Tensor, lengths: Tensor | np.ndarray) -> Tensor:
         """``token_losses`` of the pass that starts at ``layer`` with the given residual, see ``hidden_from``."""
@@ -302,7 +239,17 @@ class LanguageModel:
         """Losses [n] float32, in nats, of predicting labels [n] from hidden states [n, d_model]."""
         return losses_of(self.logits, hidden, labels)
 
-    def _run(self, input_ids: Tensor, lengths: Tensor | np.ndarray, **options: Any) -> Pass:
+    def run_padded(self, input_ids: Tensor, lengths: Tensor | np.ndarray, **options: Any) -> Pass:
+        """``forward`` of rows that are padded on the right, with any options of ``run_blocks``.
+
+        Args:
+            input_ids: [b, t] int64, padded with any valid id.
+            lengths: [b], tokens in each row.
+            options: see ``ato.models.forward.run_blocks``.
+
+        Raises:
+            ModelError: the rows are longer than the model's context.
+        """
         if input_ids.shape[1] > self.context_length:
             problem = f"sequences of {input_ids.shape[1]} tokens exceed the model's context of {self.context_length}"
             raise ModelError(problem, where=self.identity.model, cure="use shorter sequences")

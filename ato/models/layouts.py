@@ -5,6 +5,7 @@ rule, see ``ato.models.families``; in both cases the checks on load and on the f
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -158,3 +159,36 @@ FAMILIES: dict[str, Layout] = {
     ),
 }
 """Model type of the text model, as in config.json (there in ``text_config``, of models that read images too) -> layout."""
+
+_TEXT_MODELS = ("text_config", "thinker_config", "llm_config", "language_config")
+"""Where configurations of models that read images or sound too describe the text model."""
+_CONTEXTS = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "max_sequence_length", "n_ctx")
+"""Names that families use for the longest sequence."""
+
+
+def text_config(config: Any) -> Any:
+    """The part of a configuration that describes the text model; all of it, of models that read only text.
+
+    Args:
+        config: an object of transformers, or what config.json holds.
+    """
+    for name in _TEXT_MODELS:
+        inner = _entry(config, name)
+        if inner is not None and isinstance(inner, dict) == isinstance(config, dict):
+            return text_config(inner)
+    return config
+
+
+def context_of(config: Any) -> int | None:
+    """The longest sequence that a configuration names, in tokens; None of state-space models and some others.
+
+    Args:
+        config: see ``text_config``.
+    """
+    text = text_config(config)
+    named = next((found for name in _CONTEXTS if (found := _entry(text, name))), None)
+    return None if named is None else int(named)
+
+
+def _entry(config: Any, name: str) -> Any:
+    return config.get(name) if isinstance(config, dict) else getattr(config, name, None)

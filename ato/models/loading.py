@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ato.errors import AtoError, ModelError
-from ato.models.families import FAMILIES, check_config
+from ato.errors import AtoError, ModelError, first_line
+from ato.models.families import check_config
 from ato.models.files import ModelFiles, locate
 from ato.models.language_model import LanguageModel
+from ato.models.layouts import FAMILIES
 from ato.models.self_check import self_check
 from ato.models.tokenizer import read_tokenizer
 from ato.models.transformers_patches import loading_options, parsed_once, quiet_transformers
@@ -51,7 +52,7 @@ def load_model(
         raise
     except Exception as error:  # transformers raises whatever its parsers and checks raise.
         raise ModelError(
-            f"transformers cannot load the model: {_first_line(error)}",
+            f"transformers cannot load the model: {first_line(error)}",
             where=files.name,
             cure="check that the files are complete and belong to a causal language model",
         ) from error
@@ -68,7 +69,7 @@ def load_model(
     ) as error:  # of a body that is run otherwise
         kind = getattr(module.config, "model_type", type(module).__name__)
         raise ModelError(
-            f"a model of type {kind} cannot be run block by block: {_first_line(error)}",
+            f"a model of type {kind} cannot be run block by block: {first_line(error)}",
             where=files.name,
             cure=f"use a model of type {', '.join(FAMILIES)}, or of the same structure",
         ) from error
@@ -124,7 +125,3 @@ def _loader(files: ModelFiles, where: dict[str, Any]) -> Any:
         where=files.name,
         cure=f"use a model of type {', '.join(FAMILIES)}, or of the same structure",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ato.errors import AtoError, ModelError
-from ato.models.families import possible_scales, text_config
+from ato.models.families import possible_scales
+from ato.models.layouts import text_config
 
 if TYPE_CHECKING:
     from ato.models.language_model import LanguageModel

@@ -10,6 +10,7 @@ from typing import Any
 
 from ato.errors import ModelError
 from ato.io import embedded
+from ato.models.layouts import context_of, text_config
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,6 @@ KNOWN: dict[str, ModelShape] = {
 """Models of the profiles and of docs/scale-out.md, so that an estimate needs no download."""
 
 
-_CONTEXTS = ("max_position_embeddings", "n_positions", "max_sequence_length")
-"""Names of the context length in config.json."""
 _UNEMBEDDINGS = ("lm_head.weight", "embed_out.weight")
 """Ends of the names of an unembedding that is a matrix of its own."""
 _NUMBERS = (
@@ -97,12 +96,11 @@ def _cached_config(name: str) -> Path | None:
 def _of_config(path: Path) -> ModelShape:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
-        config = _text_config(whole)
+        config, context = text_config(whole), context_of(whole)
         layers, d, vocabulary = (int(_first(config | {"vocab_size": _vocabulary(whole)}, names)) for names in _NUMBERS)
     except (ValueError, KeyError, AttributeError, RecursionError):
         cure = "save the model again with save_pretrained"
         raise ModelError("config.json does not give the model shape", where=path, cure=cure) from None
-    context = next((int(config[name]) for name in _CONTEXTS if config.get(name)), None)
     files = sorted(path.parent.glob("*.safetensors"))
     weights = {name: n for file in files for name, n in _weights(file).items() if not re.search(_OTHER_SENSES, name)}
     if weights:
@@ -113,17 +111,9 @@ def _of_config(path: Path) -> ModelShape:
     return ModelShape(layers, d, vocabulary, 12 * layers * d * d + vocabulary * d * (1 if tied else 2), tied, context)
 
 
-def _text_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a config.json that describes the text model; all of it, of models that read only text."""
-    for name in ("text_config", "thinker_config", "llm_config", "language_config"):
-        if isinstance(inner := config.get(name), dict):
-            return _text_config(inner)
-    return config
-
-
 def _vocabulary(whole: dict[str, Any]) -> Any:
     """``vocab_size`` of the text model, where it or the whole names it; KeyError if neither does."""
-    return _text_config(whole).get("vocab_size") or whole["vocab_size"]
+    return text_config(whole).get("vocab_size") or whole["vocab_size"]
 
 
 def _first(config: dict[str, Any], names: tuple[str, ...]) -> Any:

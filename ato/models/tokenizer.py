@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ato.errors import AtoError, ModelError
+from ato.errors import AtoError, ModelError, first_line
 from ato.models.files import ModelFiles, locate
 from ato.models.transformers_patches import parsed_once, quiet_transformers
 
@@ -22,9 +22,8 @@ def load_tokenizer(spec: str | Path, *, revision: str | None = None, trust_remot
     except AtoError:
         raise
     except Exception as error:  # transformers raises whatever its parsers raise
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"transformers cannot load the tokenizer: {first_line[:300]}",
+            f"transformers cannot load the tokenizer: {first_line(error)}",
             where=files.name,
             cure="check that the files are complete",
         ) from error

@@ -59,10 +59,6 @@ class EstimateArray:
         """The only estimate of arrays without axes."""
         return self[()]
 
-    def bounded_where(self, mask: np.ndarray) -> "EstimateArray":
-        """The same values, with limits only where the mask is true."""
-        return EstimateArray(self.value, np.where(mask, self.low, np.nan), np.where(mask, self.high, np.nan))
-
 
 @dataclass(frozen=True)
 class Jackknife:

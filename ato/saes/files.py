@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
-from ato.errors import DamagedFileError, SAEError
+from ato.errors import SAEError
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.formats import read_sae
 from ato.saes.formats.format import located
@@ -57,14 +56,11 @@ def check_sae(
     site: str | None = None,
     layer: int | None = None,
 ) -> None:
-    """Refuse an SAE with broken weights, or of another width, site or layer; see ``load_sae``.
+    """Refuse an SAE of another width, site or layer; see ``load_sae``.
 
     Args:
         where: file or release that the message names.
     """
-    for name, weight in sae.weights.items():
-        if not torch.isfinite(weight).all():
-            raise DamagedFileError(f"{name} holds NaN or infinity", where=where, cure="fetch or train the SAE again")
     with located(where):
         sae.check_place(site, layer)
     if d_model is not None and sae.d_in != d_model:

@@ -187,6 +187,6 @@ def check_place(place: Place, site: str | None, layer: int | None) -> None:
 
 
 def nominal_l0(path: str, listed: float | None = None) -> float | None:
-    """The average L0 in a path (``average_l0_70``, ``L0_50``), else what a release lists; None if neither."""
-    found = re.search(r"average_l0_(\d+)|-L0_(\d+)", path)
-    return float(found[1] or found[2]) if found else (float(listed) if listed else None)
+    """The average L0 in a path (``average_l0_70``), else what a release lists; None if neither."""
+    found = re.search(r"average_l0_(\d+)", path)
+    return float(found[1]) if found else (float(listed) if listed else None)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ato.errors import SAEError, UnavailableError
 from ato.io.hub import ACCEPT_LICENCE, ask_hub, cache_only
 from ato.saes.autoencoder import SparseAutoencoder
-from ato.saes.files import check_sae
 from ato.saes.formats.format import assembled, located
 from ato.saes.formats.gemma_scope_2 import GemmaScope2
 from ato.saes.formats.reading import Weights
@@ -51,9 +50,8 @@ def load_pretrained(release: str, sae_id: str) -> SparseAutoencoder:
     l0 = nominal_l0(str(entry.get("path", "")), entry.get("l0"))
     listed = {"release": release, "sae_id": sae_id, "neuronpedia_id": entry.get("neuronpedia"), "l0": l0}
     metadata = kept | {name: value for name, value in listed.items() if value is not None}
-    sae = replace(sae, metadata=metadata, scaling=float(entry.get("norm_scaling_factor") or 1.0))
-    check_sae(sae, where=where)
-    return sae
+    # sae-lens has folded the directory's factor, ``from_sae_lens`` the one of the SAE's own configuration.
+    return replace(sae, metadata=metadata, scaling=sae.scaling * float(entry.get("norm_scaling_factor") or 1.0))
 
 
 def from_sae_lens(sae: "SAE", *, where: object = None, claims: Iterable[Claim] = ()) -> SparseAutoencoder:
@@ -65,6 +63,7 @@ def from_sae_lens(sae: "SAE", *, where: object = None, claims: Iterable[Claim] =
 
     Raises:
         SAEError: an architecture or normalisation that is not supported; a transcoder is one.
+        DamagedFileError: its weights hold NaN or infinity.
     """
     config = current_config(sae.cfg.to_dict(), where=where)
     weights = dict(sae.state_dict())

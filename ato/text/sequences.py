@@ -9,7 +9,7 @@ import numpy as np
 
 from ato.errors import CorpusError, SettingsError
 from ato.text.documents import Document
-from ato.text.splits import assign_split, group_names
+from ato.text.splits import SPLIT_TENTHS, assign_split, group_names
 
 _BATCH_DOCUMENTS = 8
 MOST_GROUPS = 12
@@ -152,8 +152,9 @@ def documents_needed(n_folds: int, risk: float = 0.05) -> int:
 
     Groups are drawn by hash, so the chance that n documents leave one empty is at most the sum over groups of (1 - share)^n.
     """
-    n = 2
-    while n_folds * (1 - 0.6 / n_folds) ** n + 2 * 0.8**n > risk:
+    train, val, test = np.diff([0, *SPLIT_TENTHS.values()]) / 10
+    shares, n = np.array([train / n_folds] * n_folds + [val, test]), 2
+    while ((1 - shares) ** n).sum() > risk:
         n += 1
     return n
 

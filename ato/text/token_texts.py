@@ -67,11 +67,6 @@ def whole_characters(tokens: Sequence[str]) -> list[tuple[str, range]]:
     return pieces
 
 
-def window_text(tokens: Sequence[str]) -> str:
-    """The text of a window as a whole; only what its edges cut off is shown as bytes."""
-    return "".join(text for text, _ in whole_characters(tokens))
-
-
 def _joined(tokens: Sequence[str]) -> str | None:
     """Texts of tokens as one, whose bytes must make up characters; None if they do not."""
     parts = [part for token in tokens for part in re.split(r"(<0x[0-9A-F]{2}>)", token)]

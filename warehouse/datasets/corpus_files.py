@@ -4,7 +4,6 @@ import glob
 import os
 from collections import abc
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePath
 
 from ato.errors import CorpusError
@@ -145,7 +144,6 @@ def _below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-@lru_cache(maxsize=1)
 def formats_table() -> str:
     """All formats as a Markdown table: endings, whether compressed files are read, and what a document is."""
     lines = ["| files | also as `.gz`, `.zst` | a document is |", "|---|---|---|"]

@@ -72,7 +72,7 @@ class DictionaryLearning(Format):
             common,
             k=k if architecture == "topk" else None,
             apply_b_dec_to_input=subtracts,
-            metadata={key: value for key, value in metadata.items() if value is not None},
+            metadata=metadata,
             claims=tuple(claims),
         )
 

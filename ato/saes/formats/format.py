@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor
 
-from ato.errors import AtoError, SAEError
+from ato.errors import AtoError, DamagedFileError, SAEError
 from ato.models.sites import SITES, Hook
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.places import Claim, agreed_place, claims_of_path
@@ -27,6 +28,7 @@ class Published:
     scaling: float = 1.0
     """Factor on the residuals that is folded into the weights already."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the file says of its origin; an entry that is None is none."""
     claims: tuple[Claim, ...] = ()
     """What the configuration says of the place."""
 
@@ -97,8 +99,12 @@ def assembled(published: Published, elsewhere: Iterable[Claim] = ()) -> SparseAu
 
     Raises:
         SAEError: sources that contradict each other, shapes that do not fit, negative thresholds.
+        DamagedFileError: weights that are NaN or infinite, in the file or once its factors are folded.
     """
-    metadata = dict(published.metadata)
+    for name, weight in published.weights.items():
+        if not torch.isfinite(weight).all():
+            raise DamagedFileError(f"{name} holds NaN or infinity", cure="fetch or train the SAE again")
+    metadata = {name: value for name, value in published.metadata.items() if value is not None}
     place = agreed_place([*published.claims, *elsewhere])
     if not metadata.get("hook_name"):
         known = {"read_site": place.site, "read_layer": place.layer, "read_from": place.source or None}
@@ -119,6 +125,18 @@ def assembled(published: Published, elsewhere: Iterable[Claim] = ()) -> SparseAu
         scaling=published.scaling,
         metadata=metadata,
     )
+
+
+def refuse_transcoder(reads: object, writes: object, where: object) -> None:
+    """Refuse what writes at another place than it reads; None where it does not say where it writes.
+
+    Raises:
+        SAEError: the two differ.
+    """
+    if writes is not None and writes != reads:
+        raise SAEError(
+            f"it reads {reads} and writes {writes}: it is a transcoder, not an SAE", where=where, cure="use an SAE"
+        )
 
 
 def scaled(weights: Mapping[str, Tensor], factor: float) -> dict[str, Tensor]:

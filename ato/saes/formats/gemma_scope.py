@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ato.errors import SAEError
-from ato.saes.formats.format import Format, Published, register
+from ato.saes.formats.format import Format, Published, refuse_transcoder, register
 from ato.saes.formats.reading import Weights, read_npz
 from ato.saes.places import nominal_l0
 
@@ -28,7 +28,7 @@ class GemmaScope(Format):
     def published(self, file: Path) -> Published:
         weights = read_npz(file)
         l0 = nominal_l0("/".join(file.absolute().parts[-5:]))
-        return Published("jumprelu", jumprelu_weights(weights), metadata={} if l0 is None else {"l0": l0})
+        return Published("jumprelu", jumprelu_weights(weights), metadata={"l0": l0})
 
 
 def jumprelu_weights(weights: Weights) -> dict[str, Tensor]:
@@ -50,15 +50,6 @@ def jumprelu_weights(weights: Weights) -> dict[str, Tensor]:
         )
     weights.finish()
     (encoder, decoder) = (taken[name] for name in ("W_enc", "W_dec"))
-    if (
-        decoder.ndim == 2
-        and encoder.ndim == 2
-        and decoder.shape[0] == encoder.shape[1]
-        and len(encoder) != decoder.shape[1]
-    ):
-        raise SAEError(
-            f"it reads {len(encoder)} dimensions and writes {decoder.shape[1]}: it is a transcoder, not an SAE",
-            where=weights.where,
-            cure="use an SAE",
-        )
+    if decoder.ndim == 2 and encoder.ndim == 2 and decoder.shape[0] == encoder.shape[1]:
+        refuse_transcoder(f"{len(encoder)} dimensions", f"{decoder.shape[1]} dimensions", weights.where)
     return taken

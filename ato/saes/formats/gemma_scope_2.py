@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ato.errors import SAEError
-from ato.saes.formats.format import Format, Published, register
+from ato.saes.formats.format import Format, Published, refuse_transcoder, register
 from ato.saes.formats.gemma_scope import jumprelu_weights
 from ato.saes.formats.reading import Settings, read_json, read_safetensors
 from ato.saes.places import Claim, claim_of_hook
@@ -40,20 +40,15 @@ class GemmaScope2(Format):
         return Published(
             "jumprelu",
             weights,
-            metadata={key: value for key, value in metadata.items() if value is not None},
+            metadata=metadata,
             claims=tuple(claims),
         )
 
 
 def _claims(settings: Settings) -> list[Claim]:
     """The place that a configuration names; refuses what is no SAE."""
-    reads, writes = settings.get("hf_hook_point_in"), settings.get("hf_hook_point_out")
-    if writes is not None and writes != reads:
-        raise SAEError(
-            f"it reads {reads} and writes {writes}: it is a transcoder, not an SAE",
-            where=settings.where,
-            cure="use an SAE",
-        )
+    reads = settings.get("hf_hook_point_in")
+    refuse_transcoder(reads, settings.get("hf_hook_point_out"), settings.where)
     kind = settings.get("type", "sae")
     if kind != "sae":
         raise SAEError(f"type = {kind!r}: it is no SAE", where=settings.where, cure="use a folder with type sae")

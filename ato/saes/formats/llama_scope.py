@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ato.errors import SAEError
-from ato.saes.formats.format import Format, Published, register, scaled
+from ato.saes.formats.format import Format, Published, refuse_transcoder, register, scaled
 from ato.saes.formats.reading import Settings, Weights, keys, read_json, read_safetensors
 from ato.saes.places import claim_of_hook
 
@@ -45,11 +45,8 @@ class _OpenMOSS(Format):
         where = self.settings_file(file)
         settings = Settings(read_json(where), where)
         _check_kind(settings)
-        reads, writes = settings.get("hook_point_in"), settings.get("hook_point_out")
-        if writes is not None and writes != reads:
-            raise SAEError(
-                f"it reads {reads} and writes {writes}: it is a transcoder, not an SAE", where=where, cure="use an SAE"
-            )
+        reads = settings.get("hook_point_in")
+        refuse_transcoder(reads, settings.get("hook_point_out"), where)
         weights = read_safetensors(file)
         d_in = settings.whole("d_model")
         factor = _factor(settings, weights, d_in)
@@ -70,7 +67,7 @@ class _OpenMOSS(Format):
             scaled(taken, factor),
             apply_b_dec_to_input=subtracts,
             scaling=factor,
-            metadata={key: value for key, value in metadata.items() if value is not None},
+            metadata=metadata,
             claims=tuple(claim_of_hook(reads, "hook_point_in")),
         )
 

@@ -41,7 +41,6 @@ class Weights:
 
         Raises:
             SAEError: it is missing, of another shape, or not of floating point.
-            DamagedFileError: it holds NaN or infinity.
         """
         if name not in self._tensors:
             found = ", ".join(sorted(self._tensors)) or "none"
@@ -62,10 +61,6 @@ class Weights:
                 f"{name} is {list(tensor.shape)}, expected {list(shape)}",
                 where=self.where,
                 cure="config and weights belong to different SAEs, or a matrix was transposed: copy both again",
-            )
-        if not torch.isfinite(tensor).all():
-            raise DamagedFileError(
-                f"{name} holds NaN or infinity", where=self.where, cure="fetch or train the SAE again"
             )
         return tensor.float().contiguous()
 

@@ -11,7 +11,7 @@ from ato.errors import SAEError
 from ato.models.sites import parse_hook
 from ato.saes.architectures import ARCHITECTURES, find_architecture
 from ato.saes.centring import centring_folded
-from ato.saes.formats.format import Format, Published, norms_folded, register, scaled
+from ato.saes.formats.format import Format, Published, norms_folded, refuse_transcoder, register, scaled
 from ato.saes.formats.reading import Settings, Weights, keys, read_json, read_safetensors
 from ato.saes.places import NOT_SAES, Claim, claim_of_hook
 
@@ -102,7 +102,6 @@ def current_config(config: Mapping[str, Any], *, where: object) -> dict[str, Any
         "hook_point_head_index": "hook_head_index",
         "hook_point_layer": "hook_layer",
         "activation_fn_str": "activation_fn",
-        "d_sae": "d_sae",
     }
     config = {renamed.get(key, key): value for key, value in config.items()}
     kept = (
@@ -133,7 +132,6 @@ def from_config(config: Mapping[str, Any], weights: Weights, *, where: object) -
 
     Raises:
         SAEError: a transcoder, normalisation that cannot be folded, keys or weights that are not understood.
-        DamagedFileError: weights that are NaN or infinite.
     """
     settings = Settings(config, where)
     metadata = dict(settings.get("metadata", {}))
@@ -179,7 +177,7 @@ def from_config(config: Mapping[str, Any], weights: Weights, *, where: object) -
         k=k,
         apply_b_dec_to_input=b_dec_first,
         scaling=float(metadata.pop("folded_scaling", 1.0)) * factor,
-        metadata={key: value for key, value in metadata.items() if value is not None},
+        metadata=metadata,
         claims=tuple(claims),
     )
 
@@ -193,13 +191,7 @@ def _taken(weights: Weights, key: str) -> Tensor:
 def _claims(metadata: Mapping[str, Any], where: object) -> list[Claim]:
     """What the metadata say of the place."""
     for key in ("hook_name_out", "hf_hook_name_out"):
-        own = metadata.get(key.removesuffix("_out"))
-        if metadata.get(key) and metadata[key] != own:
-            raise SAEError(
-                f"it reads {own} and writes {metadata[key]}: it is a transcoder, not an SAE",
-                where=where,
-                cure="use an SAE",
-            )
+        refuse_transcoder(metadata.get(key.removesuffix("_out")), metadata.get(key) or None, where)
     if metadata.get("hook_head_index") is not None:
         raise SAEError(
             f"hook_head_index = {metadata['hook_head_index']}: it reads one attention head alone",

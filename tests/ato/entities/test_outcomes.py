@@ -13,6 +13,7 @@ from ato.entities.outcomes import SELF_REPORT_PREFILL, entity_attention, self_re
 from ato.entities.steering import Ablate, Places, Steer, placed
 from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, load_model, pad
+from ato.models.cached_run import cached_run
 from ato.models.prompt_pass import prompt_pass
 from tests.tiny_models import byte_tokenizer, save_tiny_model
 
@@ -33,7 +34,7 @@ def prompts() -> list[np.ndarray]:
 
 
 def hidden(model: LanguageModel, ids: np.ndarray) -> torch.Tensor:
-    return model.cached_run(*pad([ids]), []).hidden[0]
+    return cached_run(model, *pad([ids]), []).hidden[0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ato.entities.baselines import check_length, linear_probe, oriented_auroc, score_baseline, score_probe
+from ato.entities.baselines import check_length, linear_probe, oriented_auroc, score_baseline
 from ato.entities.chosen import activations_of
 from ato.entities.contrasts import chosen_on_other_types, cross_type_aurocs
 from ato.entities.groups import EntityGroups
@@ -146,7 +146,7 @@ def test_labels_that_lean_on_token_lengths_are_mended_by_matching(groups):
 
 def test_the_probe_finds_the_planted_direction_and_nothing_under_random_labels(groups):
     x = make_residuals(groups).numpy()
-    assert score_probe(linear_probe(x, groups), groups).auroc.mean.low > 0.9
+    assert oriented_auroc(linear_probe(x, groups).scores, groups, "test", 1).mean.low > 0.9
     random = replace(groups, label=np.random.default_rng(1).permutation(groups.label))
     found = oriented_auroc(linear_probe(x, random).scores, random, "test", 1).mean
     assert found.low < 0.5 < found.high

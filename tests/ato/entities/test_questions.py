@@ -1,10 +1,9 @@
-"""Every template is whole, the study's swapped relations are mended, and what has no template is an error that names what has."""
+"""Every template is whole, and the study's swapped relations are mended."""
 
 import pytest
 
 from ato.entities.graders import GRADERS
-from ato.entities.questions import IS_KNOWN, TEMPLATES, templates_of
-from ato.errors import SettingsError
+from ato.entities.questions import IS_KNOWN, TEMPLATES
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=lambda template: template.name)
@@ -30,16 +29,3 @@ def test_all_of_the_study_and_the_types_of_the_built_in_sets_are_there():
 def test_relations_of_birth_are_not_swapped():
     assert TEMPLATES["player_date_birth"].relation == "was born in the year"
     assert TEMPLATES["player_place_birth"].relation == "was born in the city of"
-
-
-def test_templates_are_found_by_type_and_attribute():
-    assert list(templates_of(["work"])) == ["work_creator", "work_year"]
-    assert list(templates_of(["city", "country"], ["population"])) == ["city_population", "country_population"]
-    assert list(templates_of(["city"], ["is_known"])) == ["city_is_known"]
-
-
-def test_what_has_no_template_is_an_error_that_names_those_there_are():
-    with pytest.raises(SettingsError, match="colour of work: the attributes are creator, year"):
-        templates_of(["work"], ["colour"])
-    with pytest.raises(SettingsError, match="asks about river: the types are city, country"):
-        templates_of(["river"])

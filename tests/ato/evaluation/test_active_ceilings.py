@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ato.evaluation.active_ceilings import CEILING_DOCUMENTS, PRIOR_TOKENS, ActiveCeilings, Predictions
+from ato.evaluation.active_ceilings import PRIOR_TOKENS, ActiveCeilings, Predictions
 from ato.evaluation.active_projections import Projections
-from ato.numerics.intervals import EstimateArray
+from ato.numerics.intervals import MIN_DOCUMENTS, EstimateArray
 from ato.saes.autoencoder import ActiveFeatures
 
 
@@ -133,7 +133,7 @@ def test_without_a_relation_the_ceiling_is_not_optimistic():
 
 
 def test_few_documents_give_no_ceiling():
-    for n_documents, known in ((1, False), (CEILING_DOCUMENTS - 1, False), (CEILING_DOCUMENTS, True)):
+    for n_documents, known in ((1, False), (MIN_DOCUMENTS - 1, False), (MIN_DOCUMENTS, True)):
         rows = correlated_rows(n=200, n_documents=n_documents)
         assert np.isfinite(rows.ceiling()).all() == known
         assert np.isfinite(rows.ceiling()).any() == known

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ato.models import LanguageModel, load_model, pad
+from ato.models.cached_run import cached_run, rerun
 from tests.tiny_models import FAMILIES, plant_linear_blocks, save_tiny_model
 
 LENGTHS = [24, 17, 24, 5]
@@ -33,14 +34,14 @@ def noise(*shape: int) -> torch.Tensor:
 def check(model: LanguageModel, batch, rows: list[int], first: list[int], layer: int, n: int) -> None:
     """Edit n tokens of these rows from their positions on: the hidden states are those of the whole rows."""
     ids, lengths = batch
-    run = model.cached_run(ids, lengths, [1, layer])
+    run = cached_run(model, ids, lengths, [1, layer])
     residual = run.residuals[layer][rows].clone()
     suffix = torch.zeros(len(rows), n, model.d_model)
     for i, (row, start) in enumerate(zip(rows, first)):
         own = slice(start, min(start + n, int(lengths[row])))
         residual[i, own] += noise(own.stop - start, model.d_model)
         suffix[i, : own.stop - start] = residual[i, own]
-    found = model.rerun(run, torch.tensor(rows), torch.tensor(first), layer, suffix).hidden
+    found = rerun(model, run, torch.tensor(rows), torch.tensor(first), layer, suffix).hidden
     expected = model.hidden_from(layer, residual, ids[rows], lengths[rows])
     assert found.shape == (len(rows), n, model.d_model)
     for i, (row, start) in enumerate(zip(rows, first)):
@@ -50,7 +51,7 @@ def check(model: LanguageModel, batch, rows: list[int], first: list[int], layer:
 
 def test_the_run_is_that_of_plain_passes(model, batch):
     ids, lengths = batch
-    run, real = model.cached_run(ids, lengths, [2, 0]), torch.arange(ids.shape[1]) < lengths[:, None]
+    run, real = cached_run(model, ids, lengths, [2, 0]), torch.arange(ids.shape[1]) < lengths[:, None]
     assert sorted(run.residuals) == [0, 2]
     for layer, residual in model.residuals(ids, lengths, [0, 2]).items():
         torch.testing.assert_close(run.residuals[layer][real], residual[real], rtol=1e-4, atol=1e-5)
@@ -70,18 +71,18 @@ def test_every_row_starts_at_its_own_position_and_may_be_shorter_than_the_others
 
 def test_rows_that_were_run_again_can_be_run_again(model, batch):
     ids, lengths, layer = *batch, 1
-    run = model.cached_run(ids, lengths, [layer])
+    run = cached_run(model, ids, lengths, [layer])
     rows, first, later = [0, 2, 1], torch.tensor([9, 4, 6]), torch.tensor([15, 20, 7])
     residual = run.residuals[layer][rows] + noise(3, 24, model.d_model)
     for i, start in enumerate(first):
         residual[i, :start] = run.residuals[layer][rows[i], :start]
     suffix = torch.stack([torch.roll(own, -int(start), 0)[:20] for own, start in zip(residual, first)])
-    again = model.rerun(run, torch.tensor(rows), first, layer, suffix)
+    again = rerun(model, run, torch.tensor(rows), first, layer, suffix)
     edited = residual[[2, 0, 1]].clone()
     for own, start in zip(edited, later):
         own[start:] *= 2
     suffix = torch.stack([torch.roll(own, -int(start), 0)[:17] for own, start in zip(edited, later)])
-    found = model.rerun(again, torch.tensor([2, 0, 1]), later, layer, suffix).hidden
+    found = rerun(model, again, torch.tensor([2, 0, 1]), later, layer, suffix).hidden
     expected = model.hidden_from(layer, edited, ids[[1, 0, 2]], lengths[[1, 0, 2]])
     for i, (start, end) in enumerate(zip(later, lengths[[1, 0, 2]])):
         torch.testing.assert_close(found[i, : end - start], expected[i, start:end], rtol=1e-4, atol=1e-5)
@@ -92,10 +93,10 @@ def test_a_pass_need_not_reach_the_end_of_the_row(model, batch):
 
 
 def test_only_the_tokens_behind_the_position_are_run(model, batch):
-    run, seen = model.cached_run(*batch, [1]), []
+    run, seen = cached_run(model, *batch, [1]), []
     hook = model.blocks[3].register_forward_hook(lambda block, args, output: seen.append(args[0].shape[:2]))
     try:
-        model.rerun(run, torch.tensor([0, 2]), torch.tensor([20, 22]), 1, noise(2, 4, model.d_model))
+        rerun(model, run, torch.tensor([0, 2]), torch.tensor([20, 22]), 1, noise(2, 4, model.d_model))
     finally:
         hook.remove()
     assert seen == [(2, 4)]
@@ -106,7 +107,7 @@ def test_only_the_tokens_behind_the_position_are_run(model, batch):
 def test_a_model_of_another_family_runs_all_tokens_and_gives_the_same(batch, tmp_path, batched, monkeypatch):
     model = load_model(save_tiny_model(tmp_path), device="cpu", dtype="float32")
     monkeypatch.setattr(model, "parts", replace(model.parts, cache=False))
-    assert model.cached_run(*batch, [1]).keys_values is None
+    assert cached_run(model, *batch, [1]).keys_values is None
     check(model, batch, [1, 3, 0, 2], [9, 4, 20, 11] if batched else [4] * 4, 1, 13)
 
 

@@ -8,7 +8,8 @@ import torch
 
 from ato.errors import ModelError
 from ato.models import load_model
-from ato.models.families import Layout, check_config, find_parts
+from ato.models.families import check_config, find_parts
+from ato.models.layouts import Layout
 from tests.tiny_models import FAMILIES, byte_tokenizer, save_tiny_model
 
 

@@ -9,6 +9,7 @@ from scipy import stats
 
 from ato.errors import LayerError, ModelError, NonFiniteError, SettingsError
 from ato.models import LanguageModel, load_model, pad
+from ato.models.cached_run import cached_run
 from ato.models.decoded_rows import CachedRows
 from ato.models.generation import (
     Completion,
@@ -145,7 +146,7 @@ def test_draws_follow_the_softmax_of_the_logits(llama, prompts):
     decoding = Decoding(max_new_tokens=1, n_samples=n, batch_size=n + 1, temperature=temperature)
     tokens = [int(c.token_ids[0]) for c in generate(llama, prompts[:1], decoding)[1:]]
     ids, lengths = pad(prompts[:1])
-    logits = llama.logits(llama.cached_run(ids, lengths, []).hidden[0, -1]).double()
+    logits = llama.logits(cached_run(llama, ids, lengths, []).hidden[0, -1]).double()
     expected = (logits / temperature).softmax(0).numpy() * n
     counts = np.bincount(tokens, minlength=len(expected))
     rare = expected < 5
@@ -197,7 +198,7 @@ def test_draws_are_those_of_single_completions_run_from_their_beginning(llama, p
     for completion in generate(llama, prompts[:3], decoding):
         ids = prompts[completion.prompt]
         for step, token in enumerate(completion.token_ids.tolist()):
-            logits = llama.logits(llama.cached_run(*pad([ids]), []).hidden[0, -1:]).float()
+            logits = llama.logits(cached_run(llama, *pad([ids]), []).hidden[0, -1:]).float()
             draws = (np.array([x]) for x in (_key(prompts[completion.prompt]), completion.sample, step))
             assert int(_next_tokens(logits, decoding, [0], tuple(draws))[0]) == token
             ids = np.append(ids, token)

@@ -1,11 +1,13 @@
 """Shapes of models, told before they are loaded, are those of the loaded models."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from ato.errors import ModelError
 from ato.io import embedded
+from ato.models.layouts import context_of
 from ato.models.shapes import KNOWN, ModelShape, model_shape
 from tests.tiny_models import save_tiny_model
 
@@ -49,6 +51,15 @@ def test_a_model_within_another_and_an_untied_one_are_read_from_their_configurat
     for config, tied in (({"text_config": text}, True), ({**text, "tie_word_embeddings": False}, False)):
         (tmp_path / "config.json").write_text(json.dumps(config))
         assert model_shape(str(tmp_path)) == ModelShape(2, 8, 100, 24 * 64 + 800 * (2 - tied), tied)
+
+
+@pytest.mark.parametrize("name", ["n_positions", "seq_length", "max_seq_len", "n_ctx"])
+def test_the_longest_sequence_is_found_by_every_name_that_is_known_of_a_loaded_model(name, tmp_path):
+    text = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 100, name: 512}
+    for config in (text, {"text_config": text}):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert model_shape(str(tmp_path)).context == 512
+    assert context_of(SimpleNamespace(text_config=SimpleNamespace(**text))) == 512
 
 
 def test_what_is_not_here_and_broken_weights_are_refused_with_their_name(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ato.entities.outcomes import self_report
-from ato.entities.steering import POSITION_MODES, Ablate, Places, Shift, Steer, placed, placed_by_row
+from ato.entities.steering import POSITION_MODES, Ablate, Places, Steer, placed, placed_by_row
 from ato.models import LanguageModel, load_model, pad
 from ato.models.generation import Decoding, GenerationEdit, generate
 from ato.models.prompt_pass import prompt_pass
@@ -16,7 +16,7 @@ from ato.models.shared_prefixes import prompt_ends, sharing_batches
 from tests.tiny_models import save_tiny_model
 
 SPANS = ((3, 9), (0, 5), (12, 13), (8, 10))
-CHANGES = (Steer(torch.linspace(-1, 1, 32), 1.5), None, Ablate(torch.ones(32)), Shift(torch.linspace(2, -2, 32)))
+CHANGES = (Steer(torch.linspace(-1, 1, 32), 1.5), None, Ablate(torch.ones(32)), lambda x: x + torch.linspace(2, -2, 32))
 N = len(SPANS) * len(CHANGES)
 
 

@@ -13,6 +13,7 @@ from ato.numerics.intervals import (
     EstimateArray,
     degrees_of_freedom,
     document_interval,
+    from_left_out,
     jackknife,
     left_out,
     strata_interval,
@@ -169,9 +170,9 @@ def test_elements_of_an_array_are_estimates_and_what_is_not_finite_is_none():
     assert found[0, 1] == Estimate(None, None, 2.0)
 
 
-def test_limits_are_left_out_where_the_mask_is_false_and_values_stay():
-    found = EstimateArray(np.ones(2), np.zeros(2), np.full(2, 2.0)).bounded_where(np.array([True, False]))
-    assert (found[0], found[1]) == (Estimate(1.0, 0.0, 2.0), Estimate(1.0))
+def test_what_is_not_known_has_no_limits_even_where_it_is_known_without_each_document():
+    found = from_left_out(np.array([0.5, np.nan]), np.full((6, 2), 0.5), np.ones((6, 2))).interval()
+    assert (found[0], found[1]) == (Estimate(0.5, 0.5, 0.5), Estimate(None))
 
 
 def test_one_unit_without_which_a_share_is_one_leaves_the_others_say():

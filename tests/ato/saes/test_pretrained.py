@@ -108,6 +108,22 @@ def test_normalisation_outside_the_weights_and_broken_weights_are_refused(publis
     published(theirs)
     with pytest.raises(DamagedFileError, match="W_dec holds NaN or infinity"):
         load_pretrained(RELEASE, SAE_ID)
+    theirs = lens_sae("standard")
+    theirs.cfg.normalize_activations = "expected_average_only_in"
+    published(theirs, norm_scaling_factor=1e39)
+    with pytest.raises(DamagedFileError, match="W_enc holds NaN or infinity"):
+        load_pretrained(RELEASE, SAE_ID)
+
+
+def test_the_scaling_is_all_that_was_folded_by_the_configuration_and_by_the_directory(published, x):
+    theirs = lens_sae("standard")
+    theirs.cfg.normalize_activations = "expected_average_only_in"
+    published(theirs, norm_scaling_factor=2.0, folded_scaling=1.5, hook_name="blocks.12.hook_resid_post")
+    ours = load_pretrained("gemma-2b-res-jb", "blocks.12.hook_resid_post")
+    torch.testing.assert_close(ours.encode(x), theirs.encode(2 * x).detach(), rtol=1e-4, atol=1e-4)
+    listed = 0.21381938399317255  # sae-lens folds it on the download, which is replaced here
+    assert ours.scaling == pytest.approx(2.0 * 1.5 * listed)
+    assert not {"norm_scaling_factor", "folded_scaling"} & set(ours.metadata)
 
 
 def test_a_transcoder_is_refused(published):

@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from ato.text.token_texts import TokenTexts, token_text, whole_characters, window_text
+from ato.text.token_texts import TokenTexts, token_text, whole_characters
 from tests.tiny_models import byte_tokenizer
 
 
@@ -20,6 +20,10 @@ def with_byte_fallback():
     inner = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
+
+
+def text_of(tokens: list[str]) -> str:
+    return "".join(text for text, _ in whole_characters(tokens))
 
 
 def test_all_tokens_of_a_vocabulary_look_different(tokenizer):
@@ -42,7 +46,7 @@ def test_all_bytes_of_a_vocabulary_with_byte_fallback_look_different():
 def test_a_window_is_the_text_that_it_is_of(tokenizer, text):
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     tokens = TokenTexts(tokenizer).of(np.array(ids))
-    assert window_text(tokens) == text
+    assert text_of(tokens) == text
     pieces = whole_characters(tokens)
     assert [i for _, own in pieces for i in own] == list(range(len(tokens)))
     assert [piece for piece, _ in pieces] == list(text)
@@ -51,7 +55,7 @@ def test_a_window_is_the_text_that_it_is_of(tokenizer, text):
 def test_what_the_edges_of_a_window_cut_off_is_shown_as_bytes(tokenizer):
     ids = tokenizer("日本語", add_special_tokens=False)["input_ids"]
     tokens = TokenTexts(tokenizer).of(np.array(ids[1:-1]))
-    assert window_text(tokens) == "<0x97><0xA5>本<0xE8><0xAA>"
+    assert text_of(tokens) == "<0x97><0xA5>本<0xE8><0xAA>"
 
 
 def test_a_token_of_a_whole_character_and_a_part_shows_both(tokenizer):
@@ -61,7 +65,7 @@ def test_a_token_of_a_whole_character_and_a_part_shows_both(tokenizer):
     mixed = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
     assert token_text(mixed, 1) == "a<0xE6>"
     assert token_text(mixed, 4) == "\ufffd"  # the character itself
-    assert window_text(["a<0xE6>", "<0x97><0xA5>b<0xC3>", "<0xA9>"]) == "a日bé"
+    assert text_of(["a<0xE6>", "<0x97><0xA5>b<0xC3>", "<0xA9>"]) == "a日bé"
 
 
 @pytest.mark.slow
@@ -74,4 +78,4 @@ def test_the_embedded_model_tells_every_token_apart_that_decodes_to_nothing_whol
     assert len(broken) > 200
     assert len(texts) == len(broken)
     ids = tokenizer("日本語", add_special_tokens=False)["input_ids"]
-    assert window_text([token_text(tokenizer, i) for i in ids]) == "日本語"
+    assert text_of([token_text(tokenizer, i) for i in ids]) == "日本語"
