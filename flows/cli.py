@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -249,10 +250,19 @@ def doctor(
     raise typer.Exit(0 if examine(load_settings(profile, set_ or [])) else 1)
 
 
+class _Ended(BaseException):
+    """SIGTERM came."""
+
+
+def _end(signum: int, frame: object) -> NoReturn:
+    raise _Ended
+
+
 def main() -> None:
     """Entry point: an error is one line; a traceback only with ``--debug``."""
     if "--debug" in sys.argv:  # at any position
         sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
+    signal.signal(signal.SIGTERM, _end)  # by default nothing would end the Prefect server that a run started
     try:
         code = app(standalone_mode=False)
     except SettingsError as error:
@@ -262,6 +272,8 @@ def main() -> None:
         _fail(error, str(error))
     except KeyboardInterrupt:
         _fail(None, "interrupted: run the same command again to resume", code=130)
+    except _Ended:
+        _fail(None, "ended by SIGTERM: run the same command again to resume", code=143)
     except Exception as error:
         message = getattr(error, "format_message", lambda: "")()
         if message:  # a usage error of the command line

@@ -47,6 +47,19 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert "HEAVY []" in done.stdout
 
 
+def test_sigterm_ends_a_command_with_what_ends_at_exit_such_as_its_server():
+    code = (
+        "import atexit, os, signal; from flows import cli\n"
+        "atexit.register(print, 'the server was stopped')\n"
+        "cli.app = lambda **options: (os.kill(os.getpid(), signal.SIGTERM), signal.pause())\n"
+        "cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 143
+    assert "the server was stopped" in done.stdout
+    assert done.stderr.strip() == "error ended by SIGTERM: run the same command again to resume"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
