@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from ato.causal.interventions import FeatureEdits, ResidualEdits
     from ato.causal.losses import causal_losses
     from ato.errors import AtoError
-    from ato.evaluation.ceilings import CanonicalModes, ceiling, lts_rank_null
+    from ato.evaluation.ceilings import CanonicalModes, ceiling
     from ato.evaluation.feature_transport import FeatureTransport
     from ato.evaluation.held_out_ceilings import ModeScores
     from ato.evaluation.residual_scores import PairScores
+    from ato.evaluation.subspace_sizes import lts_rank_null
     from ato.features.stats import FeatureStats
     from ato.models.language_model import LanguageModel
     from ato.models.loading import load_model
@@ -72,7 +73,7 @@ else:
         "load_model": "models.loading",
         "load_operator": "operators.operator",
         "load_sae": "saes.files",
-        "lts_rank_null": "evaluation.ceilings",
+        "lts_rank_null": "evaluation.subspace_sizes",
         "make_sequences": "text.sequences",
         "median_norms": "residuals.live",
         "operator_spectrum": "operators.spectra",

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from ato.errors import DataError, MismatchError
-from ato.evaluation.ceilings import CanonicalModes, SubspaceSizes, checked_rank, correlation, subspace_sizes
+from ato.evaluation.ceilings import CanonicalModes, checked_rank, correlation
+from ato.evaluation.subspace_sizes import SubspaceSizes, subspace_sizes
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.intervals import Estimate, EstimateArray, document_interval, number_or_none
 from ato.numerics.sums import total

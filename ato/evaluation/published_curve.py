@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ato.evaluation.ceilings import CanonicalModes, SubspaceSizes, checked_rank, subspace_sizes
+from ato.evaluation.ceilings import CanonicalModes, checked_rank
+from ato.evaluation.subspace_sizes import SubspaceSizes, subspace_sizes
 from ato.moments.whitening import Whitening, groups_of
 from ato.numerics.intervals import number_or_none
 from ato.operators.operator import AffineMap

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ato.evaluation.ceilings import CanonicalCorrelations, CanonicalModes, lts_rank_null
+from ato.evaluation.ceilings import CanonicalCorrelations, CanonicalModes
 from ato.evaluation.held_out_ceilings import ModeResult, ModeScores, RankScore
 from ato.evaluation.published_curve import PublishedCurve, published_curve
+from ato.evaluation.subspace_sizes import lts_rank_null
 from ato.numerics.parallel import run_tasks
 from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator_from_moments
