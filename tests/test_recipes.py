@@ -61,7 +61,7 @@ def patched(text: str, diff: str) -> str:
 def run(command: str, root: Path) -> None:
     environment = os.environ | {
         "PYTHONPATH": str(root),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # each command of a recipe would compile the whole copy again
         "PYTEST_ADDOPTS": "-p no:cacheprovider",
     }
     done = subprocess.run(command, shell=True, cwd=root, env=environment, capture_output=True, text=True)
@@ -78,8 +78,8 @@ def copy_of_the_repository(root: Path) -> Path:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """The files of a copy; what tests leave behind in hidden folders is none of them."""
-    files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    """The files of a copy; what tests leave behind in hidden folders, and what Python compiled, is none of them."""
+    files = (path.relative_to(root) for path in root.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
     return {str(path): (root / path).read_bytes() for path in files if path.parts[0] in COPIED}
 
 

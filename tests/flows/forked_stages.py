@@ -124,6 +124,27 @@ CALLS = {
 """Moments between the writing of files."""
 
 
+IMPORTED = (
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.auto.modeling_auto",
+    "great_expectations.expectations",
+    "mlflow.tracking",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "sklearn.linear_model",
+    "pandas",
+    "flows.pipeline",
+    "tasks.causal.task",
+    "tasks.collect.task",
+    "tasks.evaluate.task",
+    "tasks.features.task",
+    "tasks.operators.task",
+    "tasks.saes.task",
+)
+"""What stages import when they need it: once here, instead of in each process until it dies."""
+
+
 def _after(call: tuple[str, str, str], then: Callable[[], None]) -> None:
     """Do something after each call of a method."""
     module, name, method = call
@@ -216,11 +237,8 @@ def main() -> None:
     from flows.engine.environment import prepare_environment
 
     prepare_environment()
-    import transformers.models.llama.modeling_llama  # noqa: F401
-
-    import flows.pipeline  # noqa: F401
-    from warehouse.registry import registry  # noqa: F401
-
+    for name in IMPORTED:
+        importlib.import_module(name)
     module, function = sys.argv[1].split(":")
     run = getattr(importlib.import_module(module), function)
     for line in sys.stdin:
