@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ato.errors import CorpusError
-from warehouse.datasets.corpus_records import FieldReader
+from warehouse.datasets.corpus_conversations import has_message_fields
+from warehouse.datasets.corpus_records import FieldReader, splits
 
 BATCH_ROWS = 256
 
@@ -35,20 +36,6 @@ def read_arrow(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str |
             schema, batches = stream.schema, iter(stream)
         column = _column(schema, reader, file)
         yield from _rows((part for batch in batches for part in _parts(batch.column(column))), column, file, reader)
-
-
-def column_bytes(file: Path) -> int:
-    """Uncompressed bytes of a columnar file, from its footer where it has one."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if file.suffix.lower() == ".parquet":
-        try:
-            footer = pq.read_metadata(file)
-            return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-        except (pa.ArrowException, OSError):
-            pass  # its reader says what is wrong
-    return file.stat().st_size
 
 
 def _parts(column: Any) -> abc.Iterator[Any]:
@@ -81,14 +68,10 @@ def _readable(file: Path, kind: str) -> abc.Iterator[None]:
 
 def _column(schema: Any, reader: FieldReader, file: Path) -> str:
     """Name of the column that the field is in, or below."""
-    if reader.field in schema.names:
-        name = found = reader.field
-    else:
-        name = reader.field.partition(".")[0]
-        found = name if name in schema.names else ""
-    if not found or not _holds_text(_type_at(schema.field(name).type, reader.field[len(name) + 1 :])):
-        raise reader.no_text(file, sorted(path for field in schema for path in _text_paths(field)))
-    return name
+    for name, rest in ((reader.field, ""), *splits(reader.field)):
+        if schema.names.count(name) == 1 and _holds_text(_type_at(schema.field(name).type, rest)):
+            return name
+    raise reader.no_text(file, sorted(path for field in schema for path in _text_paths(field)))
 
 
 def _type_at(kind: Any, path: str) -> Any:
@@ -105,7 +88,8 @@ def _type_at(kind: Any, path: str) -> Any:
     fields = {field.name: field.type for field in kind}
     if path in fields:
         return fields[path]
-    return _type_at(fields[name], rest) if name in fields else None
+    below = (_type_at(fields[first], rest) for first, rest in splits(path) if first in fields)
+    return next((found for found in below if found is not None), None)
 
 
 def _is_list(kind: Any) -> bool:
@@ -127,7 +111,7 @@ def _holds_text(kind: Any) -> bool:
     if _is_list(kind):
         item = kind.value_type
         if types.is_struct(item):
-            return {"role", "content"} <= {field.name for field in item}
+            return has_message_fields([field.name for field in item])
         return _holds_text(item)
     strings = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     raw = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
