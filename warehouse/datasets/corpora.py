@@ -16,7 +16,7 @@ from warehouse.datasets.corpus_files import HUB_PREFIX, Corpus, corpus_files, co
 from warehouse.datasets.corpus_formats import format_of
 from warehouse.datasets.corpus_records import FieldReader
 
-BUCKET_BYTES = 256 * 2**20
+BUCKET_BYTES = 512 * 2**20
 """Most memory of a local corpus' documents at a time: larger ones, as they are once decompressed, are read in several passes."""
 NULL = "null"
 """Why a document whose text is NULL is left out."""
@@ -127,11 +127,11 @@ def _smallest(documents: abc.Iterable[Document], above: str) -> tuple[dict[str, 
 
 
 def _cut(members: dict[str, _Held]) -> str:
-    """Leave half of what fits, at least one document: those with the smallest hashes; the first hash that is left out."""
+    """Leave three quarters of what fits, at least one document: those with the smallest hashes; the first hash that is left out."""
     held, end = 0, ""
     for key in sorted(members):
         held += members[key].size
-        if not end and held > BUCKET_BYTES // 2 and key != min(members):
+        if not end and held > BUCKET_BYTES * 3 // 4 and key != min(members):
             end = key
         if end:
             del members[key]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ato.errors import CorpusError
+from warehouse.datasets import corpus_records
 from warehouse.datasets.corpus_conversations import has_message_fields
 from warehouse.datasets.corpus_records import FieldReader, splits
 
@@ -18,7 +19,11 @@ def read_parquet(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str
 
     with _readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
         column = _column(parquet.schema_arrow, reader, file)
-        batches = parquet.iter_batches(columns=[column], batch_size=BATCH_ROWS)
+        leaves = {parquet.schema.column(i).path for i in range(len(parquet.schema))}
+    # As a dictionary, a long text that comes often is held once.
+    dictionaries = [column] if column in leaves else None
+    with _readable(file, "Parquet"), pq.ParquetFile(file, read_dictionary=dictionaries) as parquet:
+        batches = parquet.iter_batches(columns=[column], batch_size=_batch_rows(parquet.metadata, column))
         yield from _rows((batch.column(column) for batch in batches), column, file, reader)
 
 
@@ -38,6 +43,16 @@ def read_arrow(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str |
         yield from _rows((part for batch in batches for part in _parts(batch.column(column))), column, file, reader)
 
 
+def _batch_rows(footer: Any, column: str) -> int:
+    """Rows of a batch: fewer where they are long, so that a batch holds about ``MOST_BYTES``."""
+    longest = 1
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        parts = [group.column(i) for i in range(group.num_columns)]
+        size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.startswith(column))
+        longest = max(longest, size // max(1, group.num_rows))
+    return max(1, min(BATCH_ROWS, corpus_records.MOST_BYTES // longest))
+
+
 def _parts(column: Any) -> abc.Iterator[Any]:
     return (column.slice(start, BATCH_ROWS) for start in range(0, len(column), BATCH_ROWS))
 
@@ -47,8 +62,8 @@ def _rows(
 ) -> abc.Iterator[tuple[str, str | None]]:
     row = 0
     for batch in batches:
-        for value in batch.to_pylist():
-            yield f"{file.name}, row {row}", reader.text({column: value}, f"{file}, row {row}")
+        for value in batch:  # one at a time: a text of a dictionary may be long and come often
+            yield f"{file.name}, row {row}", reader.text({column: value.as_py()}, f"{file}, row {row}")
             row += 1
 
 
