@@ -84,7 +84,10 @@ class SparseAutoencoder:
     def __post_init__(self) -> None:
         kind = self.kind
         if self.W_enc.ndim != 2:
-            raise SAEError(f"W_enc has {self.W_enc.ndim} dimensions, expected [d_in, d_sae]")
+            raise SAEError(
+                f"W_enc has {self.W_enc.ndim} dimensions, expected [d_in, d_sae]",
+                cure="use an SAE of one layer; crosscoders and cross-layer transcoders are not read",
+            )
         d_in, d_sae = self.W_enc.shape
         expected = {"b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
         if kind.has_threshold:
@@ -95,9 +98,15 @@ class SparseAutoencoder:
             found = getattr(self, name)
             if found is None or tuple(found.shape) != shape:
                 has = "missing" if found is None else f"of shape {list(found.shape)}"
-                raise SAEError(f"{name} is {has}, expected {list(shape)}: W_enc is {[d_in, d_sae]}")
+                raise SAEError(
+                    f"{name} is {has}, expected {list(shape)} beside W_enc {[d_in, d_sae]}",
+                    cure="use the weights of one SAE, none of them transposed",
+                )
         if kind.has_k and not (self.k and 0 < self.k <= d_sae):
-            raise SAEError(f"k = {self.k} is not between 1 and the {d_sae} features of this {kind.name} SAE")
+            raise SAEError(
+                f"k = {self.k} is not between 1 and the {d_sae} features of this {kind.name} SAE",
+                cure="give the k it was trained with",
+            )
 
     @property
     def kind(self) -> Architecture:

@@ -15,8 +15,9 @@ from ato.text.sequences import check_folds, make_sequences
 from ato.text.splits import assign_split
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from warehouse.datasets.corpora import read_documents
+from warehouse.datasets.corpus_conversations import Messages
 from warehouse.datasets.corpus_files import corpus_files, is_hub
-from warehouse.datasets.corpus_records import FieldReader, Messages
+from warehouse.datasets.corpus_records import FieldReader
 
 
 def field_reader(settings: CollectSettings, chat: Callable[[Messages], str]) -> FieldReader:

@@ -1,6 +1,8 @@
 """Reading corpora: files of many formats, the embedded speeches, datasets of the hub."""
 
+import sys
 from collections import Counter, abc
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,8 +16,8 @@ from warehouse.datasets.corpus_files import HUB_PREFIX, Corpus, corpus_files, co
 from warehouse.datasets.corpus_formats import format_of
 from warehouse.datasets.corpus_records import FieldReader
 
-BUCKET_BYTES = 256 * 2**20
-"""Larger local corpora are read in several passes, one range of document hashes each, to bound memory."""
+BUCKET_BYTES = 512 * 2**20
+"""Most memory of a local corpus' documents at a time: larger ones, as they are once decompressed, are read in several passes."""
 NULL = "null"
 """Why a document whose text is NULL is left out."""
 
@@ -45,12 +47,14 @@ def read_documents(
         yield from _hub_documents(corpus_label(corpus), reader, skipped)
         return
     found = corpus_files(corpus)
-    n_buckets = max(1, -(-found.text_bytes // BUCKET_BYTES))
-    for bucket in range(n_buckets):
-        counted = skipped if bucket == 0 else Counter()
-        documents = _all_documents(found.read, reader, counted)
-        members = [d for d in documents if _bucket(d.document_id, n_buckets) == bucket]
-        yield from sorted(members, key=lambda d: (d.document_id, d.name))
+    above: str | None = ""
+    counted = skipped
+    while above is not None:
+        members, above = _smallest(_all_documents(found.read, reader, counted), above)
+        for one in sorted(members):
+            for _ in range(members[one].times):
+                yield members[one].document
+        counted = Counter()
 
 
 def check_corpus(corpus: Corpus) -> None:
@@ -85,9 +89,53 @@ def _hash_of_documents(files: tuple[Path, ...], state: tuple[tuple[int, int], ..
     return digest_of([*hashes, *[document_id("")] * nulls[NULL]])[:16]
 
 
-def _bucket(document_id: str, n_buckets: int) -> int:
-    """Index of the document's hash range; ranges are equal and ascending, so buckets preserve the order."""
-    return int(document_id, 16) * n_buckets >> 64
+@dataclass
+class _Held:
+    """A document in memory, once for all the times it comes; of its names the first in their order."""
+
+    document: Document
+    times: int = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return sys.getsizeof(self.document.text) + 512
+
+    def again(self, document: Document) -> None:
+        """The same text once more."""
+        self.times += 1
+        self.document = min(self.document, document, key=lambda one: one.name)
+
+
+def _smallest(documents: abc.Iterable[Document], above: str) -> tuple[dict[str, _Held], str | None]:
+    """Documents with the smallest hashes above one, as many as ``BUCKET_BYTES`` hold, by hash; and their last if more follow."""
+    members: dict[str, _Held] = {}
+    held, end = 0, ""
+    for document in documents:
+        key = document.document_id
+        if key <= above or (end and key >= end):
+            continue
+        if key in members:
+            members[key].again(document)
+            continue
+        members[key] = _Held(document)
+        held += members[key].size
+        if held > BUCKET_BYTES and len(members) > 1:
+            end = _cut(members)
+            held = sum(one.size for one in members.values())
+    return members, max(members) if end else None
+
+
+def _cut(members: dict[str, _Held]) -> str:
+    """Leave three quarters of what fits, at least one document: those with the smallest hashes; the first hash that is left out."""
+    held, end = 0, ""
+    for key in sorted(members):
+        held += members[key].size
+        if not end and held > BUCKET_BYTES * 3 // 4 and key != min(members):
+            end = key
+        if end:
+            del members[key]
+    return end
 
 
 def _all_documents(files: abc.Sequence[Path], reader: FieldReader, skipped: Counter[str]) -> abc.Iterator[Document]:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from ato.errors import CorpusError
 from ato.io import embedded
-from warehouse.datasets.corpus_formats import CORPUS_FORMATS, CorpusFormat, format_of, suffixes
+from warehouse.datasets.corpus_formats import CORPUS_FORMATS, format_of, suffixes
 
 HUB_PREFIX = "hub:"
 _DESCRIPTIONS = ("dataset_info.json", "state.json")
@@ -24,11 +24,6 @@ class CorpusFiles:
     """Files with documents, each once, in the order of their paths."""
     unread: tuple[Path, ...]
     """Files of its folders and patterns that no reader knows, and links that lead nowhere."""
-
-    @property
-    def text_bytes(self) -> int:
-        """About how many bytes of text they hold; of a compressed file what is usual."""
-        return sum(_format(file).text_bytes(file) for file in self.read)
 
     @property
     def state(self) -> tuple[tuple[int, int], ...]:
@@ -97,12 +92,6 @@ def _endings(files: abc.Sequence[Path]) -> dict[str, int]:
         ending = file.suffix.lower() or "without ending"
         counts[ending] = counts.get(ending, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _format(file: Path) -> CorpusFormat:
-    found = format_of(file)
-    assert found is not None  # only files of a known format are read
-    return found
 
 
 def _named(spec: str) -> list[Path]:

@@ -10,13 +10,19 @@ from typing import BinaryIO, cast
 
 from ato.errors import CorpusError
 from warehouse.datasets.corpus_records import FieldReader
-from warehouse.datasets.corpus_tables import column_bytes, read_arrow, read_parquet
-from warehouse.datasets.corpus_texts import read_csv, read_json, read_jsonl, read_text, read_tsv
+from warehouse.datasets.corpus_tables import read_arrow, read_parquet
+from warehouse.datasets.corpus_texts import (
+    START_BYTES,
+    check_encoding,
+    read_csv,
+    read_json,
+    read_jsonl,
+    read_text,
+    read_tsv,
+)
 
 COMPRESSED = (".gz", ".zst")
 """Endings behind those of a text format."""
-EXPANSION = 4
-"""Bytes of text in a byte of a compressed file, about."""
 Read = abc.Iterator[tuple[str, str | None]]
 """Where each document stands, for messages, and its text; None for NULL."""
 
@@ -50,13 +56,8 @@ class CorpusFormat:
             yield from self.read_file(file, reader)
             return
         with _opened(file) as stream:
+            check_encoding(stream.peek(START_BYTES)[:START_BYTES], file)
             yield from self.read_stream(stream, file, reader)
-
-    def text_bytes(self, file: Path) -> int:
-        """About how many bytes of text a file holds."""
-        if self.read_file is not None:
-            return column_bytes(file)
-        return file.stat().st_size * (EXPANSION if file.suffix.lower() in COMPRESSED else 1)
 
 
 CORPUS_FORMATS = (
@@ -91,7 +92,7 @@ def format_of(file: Path) -> CorpusFormat | None:
 
 
 @contextmanager
-def _opened(file: Path) -> abc.Iterator[BinaryIO]:
+def _opened(file: Path) -> abc.Iterator[io.BufferedReader]:
     """The bytes of a file, decompressed as they are read."""
     import pyarrow as pa
 
@@ -102,7 +103,11 @@ def _opened(file: Path) -> abc.Iterator[BinaryIO]:
                 yield io.BufferedReader(stream, 2**20)
         else:
             with gzip.open(file) if ending == ".gz" else file.open("rb") as plain:
-                yield cast(BinaryIO, plain)
+                yield (
+                    plain
+                    if isinstance(plain, io.BufferedReader)
+                    else io.BufferedReader(cast(io.RawIOBase, plain), 2**20)
+                )
     except (OSError, EOFError) as error:
         cure = "write or download it again" if ending in COMPRESSED else "check that it can be read"
         raise CorpusError(f"the file cannot be read: {' '.join(str(error).split())}", where=file, cure=cure) from error

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ato.errors import CorpusError
+from warehouse.datasets.corpus_conversations import Messages, is_conversation, plain_messages
 
+MOST_BYTES = 32 * 2**20
+"""Bytes or characters of one document, line or record: more is refused before it is held, however well it was compressed."""
 MOST_FIELDS = 12
 """Fields that a message names."""
 LONGEST_NAME = 40
 """Characters of a field's name in a message."""
-Messages = list[dict[str, Any]]
+_KINDS = {int: "a number", float: "a number", bool: "true or false", dict: "a record", list: "a list"}
+"""What a field holds that is no text, by type."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,20 @@ class FieldReader:
     def text(self, record: Any, where: str) -> str | None:
         """Text of a record (of JSON, Parquet or Arrow); None where it is NULL.
 
-        A list of texts is one document, its texts parted by an empty line.
+        A list of texts is one document, its texts parted by an empty line. A record without fields, which is a text or a
+        conversation itself, is its own text.
 
         Raises:
-            CorpusError: there is no text in the field; the message names the fields that have some.
+            CorpusError: there is no text in the field (the message names the fields that have some), or too long a one.
         """
+        text = self._text(record, where)
+        if text is not None and len(text) > MOST_BYTES:
+            raise too_long("a text", where)
+        return text
+
+    def _text(self, record: Any, where: str) -> str | None:
         try:
-            found = value_at(record, self.field)
+            found = record if isinstance(record, str) or is_conversation(record) else value_at(record, self.field)
         except KeyError:
             raise self.no_text(where, text_fields(record)) from None
         if found is None or isinstance(found, str):
@@ -52,21 +63,22 @@ class FieldReader:
             return self._conversation(found, where)
         if isinstance(found, list) and all(text is None or isinstance(text, str) for text in found):
             return "\n\n".join(text for text in found if text) if any(found) else None
-        raise self.no_text(where, text_fields(record))
+        raise self.no_text(where, text_fields(record), _KINDS.get(type(found)))
 
-    def no_text(self, where: object, fields: abc.Sequence[str]) -> CorpusError:
-        """The error of a record without such a field."""
+    def no_text(self, where: object, fields: abc.Sequence[str], holds: str | None = None) -> CorpusError:
+        """The error of a record without such a field, or with one that ``holds`` something else."""
         listed = ", ".join(name[:LONGEST_NAME] for name in fields[:MOST_FIELDS])
         more = f" and {len(fields) - MOST_FIELDS} more" if len(fields) > MOST_FIELDS else ""
         cure = f"set collect.text_field to one of {listed}{more}" if fields else "add a text field to every record"
-        return CorpusError(f"no text in field {self.field}", where=where, cure=cure)
+        what = f"no text in field {self.field}" + ("" if holds is None else f", which holds {holds}")
+        return CorpusError(what, where=where, cure=cure)
 
     def _conversation(self, messages: Messages, where: str) -> str:
         if self.chat is None:
             cure = "name a field of plain text in collect.text_field"
             raise CorpusError(f"field {self.field} holds conversations, and there is no model", where=where, cure=cure)
         try:
-            return self.chat(messages)
+            return self.chat(plain_messages(messages, where))
         except CorpusError as error:
             raise CorpusError(error.what, where=f"{where}, collect.text_field={self.field}", cure=error.cure) from None
 
@@ -82,9 +94,12 @@ def value_at(record: Any, path: str) -> Any:
     if isinstance(record, dict):
         if path in record:
             return record[path]
-        name, dot, rest = path.partition(".")
-        if dot and name in record:
-            return value_at(record[name], rest)
+        for name, rest in splits(path):
+            if name in record:
+                try:
+                    return value_at(record[name], rest)
+                except KeyError:
+                    continue  # a longer name may hold it
         raise KeyError(path)
     if isinstance(record, list):
         number, _, rest = path.partition(".")
@@ -96,13 +111,15 @@ def value_at(record: Any, path: str) -> Any:
     raise KeyError(path)
 
 
-def is_conversation(value: Any) -> bool:
-    """Whether a value is a list of messages with role and content."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(message, dict) and {"role", "content"} <= message.keys() for message in value)
-    )
+def splits(path: str) -> abc.Iterator[tuple[str, str]]:
+    """All ways to part a path into a name and what lies within it, the shortest name first."""
+    parts = path.split(".")
+    return ((".".join(parts[:n]), ".".join(parts[n:])) for n in range(1, len(parts)))
+
+
+def too_long(what: str, where: object, cure: str = "cut it into shorter documents, or remove it") -> CorpusError:
+    """The error of a document, line or record that would not fit into memory; ``what`` says which."""
+    return CorpusError(f"{what} is longer than {MOST_BYTES // 2**20} MiB", where=where, cure=cure)
 
 
 def text_fields(record: Any, prefix: str = "") -> list[str]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ato.errors import CorpusError
-from warehouse.datasets.corpus_records import FieldReader
+from warehouse.datasets import corpus_records
+from warehouse.datasets.corpus_conversations import has_message_fields
+from warehouse.datasets.corpus_records import FieldReader, splits
 
 BATCH_ROWS = 256
 
@@ -17,7 +19,11 @@ def read_parquet(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str
 
     with _readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
         column = _column(parquet.schema_arrow, reader, file)
-        batches = parquet.iter_batches(columns=[column], batch_size=BATCH_ROWS)
+        leaves = {parquet.schema.column(i).path for i in range(len(parquet.schema))}
+    # As a dictionary, a long text that comes often is held once.
+    dictionaries = [column] if column in leaves else None
+    with _readable(file, "Parquet"), pq.ParquetFile(file, read_dictionary=dictionaries) as parquet:
+        batches = parquet.iter_batches(columns=[column], batch_size=_batch_rows(parquet.metadata, column))
         yield from _rows((batch.column(column) for batch in batches), column, file, reader)
 
 
@@ -37,18 +43,14 @@ def read_arrow(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str |
         yield from _rows((part for batch in batches for part in _parts(batch.column(column))), column, file, reader)
 
 
-def column_bytes(file: Path) -> int:
-    """Uncompressed bytes of a columnar file, from its footer where it has one."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if file.suffix.lower() == ".parquet":
-        try:
-            footer = pq.read_metadata(file)
-            return sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-        except (pa.ArrowException, OSError):
-            pass  # its reader says what is wrong
-    return file.stat().st_size
+def _batch_rows(footer: Any, column: str) -> int:
+    """Rows of a batch: fewer where they are long, so that a batch holds about ``MOST_BYTES``."""
+    longest = 1
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        parts = [group.column(i) for i in range(group.num_columns)]
+        size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.startswith(column))
+        longest = max(longest, size // max(1, group.num_rows))
+    return max(1, min(BATCH_ROWS, corpus_records.MOST_BYTES // longest))
 
 
 def _parts(column: Any) -> abc.Iterator[Any]:
@@ -60,8 +62,8 @@ def _rows(
 ) -> abc.Iterator[tuple[str, str | None]]:
     row = 0
     for batch in batches:
-        for value in batch.to_pylist():
-            yield f"{file.name}, row {row}", reader.text({column: value}, f"{file}, row {row}")
+        for value in batch:  # one at a time: a text of a dictionary may be long and come often
+            yield f"{file.name}, row {row}", reader.text({column: value.as_py()}, f"{file}, row {row}")
             row += 1
 
 
@@ -81,14 +83,10 @@ def _readable(file: Path, kind: str) -> abc.Iterator[None]:
 
 def _column(schema: Any, reader: FieldReader, file: Path) -> str:
     """Name of the column that the field is in, or below."""
-    if reader.field in schema.names:
-        name = found = reader.field
-    else:
-        name = reader.field.partition(".")[0]
-        found = name if name in schema.names else ""
-    if not found or not _holds_text(_type_at(schema.field(name).type, reader.field[len(name) + 1 :])):
-        raise reader.no_text(file, sorted(path for field in schema for path in _text_paths(field)))
-    return name
+    for name, rest in ((reader.field, ""), *splits(reader.field)):
+        if schema.names.count(name) == 1 and _holds_text(_type_at(schema.field(name).type, rest)):
+            return name
+    raise reader.no_text(file, sorted(path for field in schema for path in _text_paths(field)))
 
 
 def _type_at(kind: Any, path: str) -> Any:
@@ -105,7 +103,8 @@ def _type_at(kind: Any, path: str) -> Any:
     fields = {field.name: field.type for field in kind}
     if path in fields:
         return fields[path]
-    return _type_at(fields[name], rest) if name in fields else None
+    below = (_type_at(fields[first], rest) for first, rest in splits(path) if first in fields)
+    return next((found for found in below if found is not None), None)
 
 
 def _is_list(kind: Any) -> bool:
@@ -127,7 +126,7 @@ def _holds_text(kind: Any) -> bool:
     if _is_list(kind):
         item = kind.value_type
         if types.is_struct(item):
-            return {"role", "content"} <= {field.name for field in item}
+            return has_message_fields([field.name for field in item])
         return _holds_text(item)
     strings = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     raw = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ato.errors import CorpusError
-from warehouse.datasets.corpus_records import FieldReader
+from warehouse.datasets import corpus_records
+from warehouse.datasets.corpus_records import FieldReader, too_long
 
 CHUNK_BYTES = 2**20
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+START_BYTES = 512
+"""Bytes of a file's start that show its encoding."""
 
 
 def read_text(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
     """The whole file, or each of its lines; empty lines are no documents."""
     if not reader.lines:
-        yield file.name, _decoded(_without_bom(stream.read()), file)
+        data = stream.read(corpus_records.MOST_BYTES + 1)
+        if len(data) > corpus_records.MOST_BYTES:
+            raise too_long("the file", file, "cut it into documents, or set collect.one_document_per_line=true")
+        yield file.name, _decoded(_without_bom(data), file)
         return
     for number, line in _numbered(stream, file):
         if line.strip():
@@ -56,10 +61,13 @@ def read_csv(
 ) -> abc.Iterator[tuple[str, str | None]]:
     """Rows below a line of names; quoted cells may hold delimiters, quotes (doubled) and line breaks."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a cell may be a book
-    rows = csv.reader(_lines(_chunks(stream, file)), delimiter=delimiter, strict=True)
+    held = [0]
+    """Characters of the row so far, which may be many lines."""
+    rows = csv.reader(_row_lines(_chunks(stream, file), held, file), delimiter=delimiter, strict=True)
     names: list[str] | None = None
     try:
         for cells in rows:
+            held[0] = 0
             if not cells:
                 continue
             where = f"{file}, line {rows.line_num}"
@@ -78,6 +86,8 @@ def read_csv(
                 yield f"{file.name}, line {rows.line_num}", cells[column]
     except csv.Error as error:
         where, cure = f"{file}, line {rows.line_num}", "double the quotes inside quoted cells, and close the last one"
+        if "new-line character" in str(error):
+            raise CorpusError("a line ends in CR alone", where=where, cure="end lines with LF or CRLF") from None
         raise CorpusError(f"not valid CSV ({error})", where=where, cure=cure) from None
 
 
@@ -86,8 +96,11 @@ read_tsv = partial(read_csv, delimiter="\t")
 
 def _numbered(stream: BinaryIO, file: Path) -> abc.Iterator[tuple[int, str]]:
     """Lines with their numbers from 1, without the byte-order mark of the first."""
-    offset = 0
-    for number, line in enumerate(stream, 1):
+    offset = number = 0
+    while line := stream.readline(corpus_records.MOST_BYTES + 1):
+        number += 1
+        if len(line) > corpus_records.MOST_BYTES:
+            raise too_long("a line", f"{file}, line {number}")
         plain = _without_bom(line) if number == 1 else line
         yield number, _decoded(plain, file, offset + len(line) - len(plain))
         offset += len(line)
@@ -101,12 +114,36 @@ def _decoded(data: bytes, file: Path, offset: int = 0) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _not_utf8(file, offset + error.start, data[:2] if offset == 0 else b"") from None
+        raise _not_utf8(file, offset + error.start) from None
 
 
-def _not_utf8(file: Path, at: int, start: bytes) -> CorpusError:
-    cure = "convert it: iconv -f UTF-16 -t UTF-8" if start in _UTF16 else "convert it to UTF-8"
-    return CorpusError("the file is not UTF-8", where=f"{file}, byte {at}", cure=cure)
+def check_encoding(start: bytes, file: Path) -> None:
+    """Refuse a file whose first bytes show that it is UTF-16 or UTF-32, with a byte-order mark or, by its zeros, without.
+
+    Raises:
+        CorpusError: with the command that converts it.
+    """
+    name = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    if name is None and len(start) > 2:
+        # Of text in Latin letters, UTF-16 makes a zero of every other byte, which is valid UTF-8.
+        little, big = (start[place::2].count(0) / len(start[place::2]) for place in (1, 0))
+        name = "UTF-16LE" if little > 0.5 > big else "UTF-16BE" if big > 0.5 > little else None
+    if name is not None:
+        cure = f"convert it: iconv -f {name} -t UTF-8"
+        raise CorpusError("the file is not UTF-8", where=f"{file}, byte 0", cure=cure)
+
+
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""Encodings by their byte-order marks; that of UTF-32 begins with that of UTF-16."""
+
+
+def _not_utf8(file: Path, at: int) -> CorpusError:
+    return CorpusError("the file is not UTF-8", where=f"{file}, byte {at}", cure="convert it to UTF-8")
 
 
 def _chunks(stream: BinaryIO, file: Path) -> abc.Iterator[str]:
@@ -120,22 +157,30 @@ def _chunks(stream: BinaryIO, file: Path) -> abc.Iterator[str]:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             at = offset - len(pending) + error.start
-            raise _not_utf8(file, at, data[:2] if offset == 0 else b"") from None
+            raise _not_utf8(file, at) from None
         yield text.removeprefix("\ufeff") if offset == 0 else text
         offset += len(data)
         if not data:
             return
 
 
-def _lines(chunks: abc.Iterable[str]) -> abc.Iterator[str]:
-    """Lines with their ends; only ``\\n`` ends one."""
+def _row_lines(chunks: abc.Iterable[str], held: list[int], file: Path) -> abc.Iterator[str]:
+    """Lines with their ends, of which only ``\n`` is one; ``held`` counts the characters read for a row.
+
+    Raises:
+        CorpusError: a row is too long.
+    """
     rest: list[str] = []
     for chunk in chunks:
         *whole, last = chunk.split("\n")
         for line in whole:
+            held[0] += len(line) + 1
             yield "".join([*rest, line, "\n"])
             rest = []
         rest.append(last)
+        held[0] += len(last)
+        if held[0] > corpus_records.MOST_BYTES:
+            raise too_long("a row", file, "cut its text into shorter documents, or close the quotes of its last cell")
     if last := "".join(rest):
         yield last
 
@@ -175,6 +220,8 @@ def _json_values(chunks: abc.Iterator[str], file: Path) -> abc.Iterator[Any]:
             except RecursionError:
                 raise _not_json("nested too deeply", file, line) from None
             except ValueError as error:
+                if len(buffer) - at > corpus_records.MOST_BYTES and _may_go_on(error, len(buffer)):
+                    raise too_long("a record", f"{file}, line {line}") from None
                 if not ended and _may_go_on(error, len(buffer)):
                     (buffer, ended), at = _more(chunks, buffer[at:]), 0
                     continue

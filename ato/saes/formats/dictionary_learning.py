@@ -48,8 +48,8 @@ class DictionaryLearning(Format):
         folder = folder.parent if folder.name == "checkpoints" else folder
         where = folder / "config.json"
         config = Settings(read_json(where), where)
-        trainer = Settings(config.get("trainer", {}), where)
-        claims = _claims(trainer, Settings(config.get("buffer", {}), where))
+        trainer = Settings(config.record("trainer"), where)
+        claims = _claims(trainer, Settings(config.record("buffer"), where))
         config.finish(())
         name = str(trainer.get("dict_class"))
         if name not in _CLASSES:

@@ -74,7 +74,14 @@ class Format(ABC):
             DamagedFileError: it cannot be read.
         """
         with located(file):
-            return assembled(self.published(file), claims_of_path(Path(file).absolute(), self.path_words))
+            try:
+                published = self.published(file)
+            except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+                raise SAEError(
+                    f"its configuration holds a value of another type than {self.title} writes ({error})",
+                    cure="copy the configuration again",
+                ) from error
+            return assembled(published, claims_of_path(Path(file).absolute(), self.path_words))
 
 
 _Kind = TypeVar("_Kind", bound=type[Format])

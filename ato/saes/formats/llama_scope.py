@@ -114,8 +114,8 @@ def _check_kind(settings: Settings) -> None:
 def _factor(settings: Settings, weights: Weights, d_in: int) -> float:
     kind = settings.get("norm_activation", "dataset-wise")
     stored = [name for name in weights if name.startswith("dataset_average_activation_norm")]
-    listed = settings.get("dataset_average_activation_norm", {})
-    norms = [weights.take_number(name) for name in stored] or [float(value) for value in dict(listed).values()]
+    listed = settings.record("dataset_average_activation_norm")
+    norms = [weights.take_number(name) for name in stored] or [float(value) for value in listed.values()]
     if kind in ("inference", "none"):
         return 1.0
     if kind != "dataset-wise":

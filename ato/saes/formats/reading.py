@@ -1,6 +1,7 @@
 """Weights and settings from files, without running what they hold; both remember what was used of them."""
 
 import json
+import math
 import pickle
 import warnings
 import zipfile
@@ -114,7 +115,7 @@ class Settings:
             SAEError: it is none.
         """
         value = self.get(key)
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
             return value
         raise SAEError(f"{key} = {value!r} is not a number", where=self.where, cure="copy the configuration again")
 
@@ -130,6 +131,32 @@ class Settings:
                 f"{key} = {value} is not a positive whole number", where=self.where, cure=f"copy {key} from its origin"
             )
         return int(value)
+
+    def positive(self, key: str) -> float | None:
+        """An entry that is a positive number, None if it is missing.
+
+        Raises:
+            SAEError: it is none.
+        """
+        value = self.number(key)
+        if value is not None and value <= 0:
+            raise SAEError(f"{key} = {value} is not positive", where=self.where, cure=f"copy {key} from its origin")
+        return value
+
+    def record(self, key: str) -> dict[str, Any]:
+        """An entry that is a record, empty if it is missing.
+
+        Raises:
+            SAEError: it is none.
+        """
+        value = self.get(key, {})
+        if isinstance(value, dict):
+            return dict(value)
+        raise SAEError(
+            f"{key} = {value!r:.60} is no record of names and values",
+            where=self.where,
+            cure="copy the configuration again",
+        )
 
     def refuse(self, key: str, why: str, cure: str = "use another SAE") -> None:
         """Refuse an entry that is set and not false, ``none`` or 0.

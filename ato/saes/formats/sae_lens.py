@@ -84,7 +84,7 @@ class SAELens(Format):
         config = current_config(read_json(file.parent / CONFIG), where=file.parent / CONFIG)
         scaler = file.parent / SCALER
         if scaler.is_file() and config["metadata"].get("norm_scaling_factor") is None:
-            config["metadata"]["norm_scaling_factor"] = read_json(scaler).get("scaling_factor")
+            config["metadata"]["norm_scaling_factor"] = Settings(read_json(scaler), scaler).positive("scaling_factor")
         return from_config(config, read_safetensors(file), where=file.parent)
 
 
@@ -95,8 +95,8 @@ def current_config(config: Mapping[str, Any], *, where: object) -> dict[str, Any
         SAEError: an activation function that is not supported.
     """
     config = dict(config)
-    if isinstance(config.get("metadata"), dict):
-        return config | {"metadata": dict(config["metadata"])}
+    if config.get("metadata") is not None:
+        return config | {"metadata": Settings(config, where).record("metadata")}
     renamed = {
         "hook_point": "hook_name",
         "hook_point_head_index": "hook_head_index",
@@ -238,7 +238,8 @@ def _popped_centring(metadata: dict[str, Any]) -> bool:
 def _factor(settings: Settings, metadata: dict[str, Any], where: object) -> float:
     """Factor on the residuals that is to be folded into the weights."""
     kind = settings.get("normalize_activations", "none")
-    factor = metadata.pop("norm_scaling_factor", None) or settings.number("norm_scaling_factor")
+    own = Settings({"norm_scaling_factor": metadata.pop("norm_scaling_factor", None)}, where)
+    factor = own.positive("norm_scaling_factor") or settings.positive("norm_scaling_factor")
     if kind in ("none", False):
         return 1.0
     if kind in (True, "expected_average_only_in") and factor:

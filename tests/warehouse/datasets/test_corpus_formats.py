@@ -203,8 +203,20 @@ def test_bytes_that_are_no_text_name_row_and_cure(tmp_path):
 
 
 NESTED = [
-    {"a.b": "dotted", "meta": {"body": "one", "parts": ["x", "y"]}, "turns": [{"text": "p"}, {"text": "q"}], "n": 1},
-    {"a.b": "names", "meta": {"body": "two", "parts": ["z"]}, "turns": [{"text": "r"}, {"text": "s"}], "n": 2},
+    {
+        "a.b": "dotted",
+        "meta": {"body": "one", "parts": ["x", "y"]},
+        "turns": [{"text": "p"}, {"text": "q"}],
+        "n": 1,
+        "c.d": {"body": "alpha"},
+    },
+    {
+        "a.b": "names",
+        "meta": {"body": "two", "parts": ["z"]},
+        "turns": [{"text": "r"}, {"text": "s"}],
+        "n": 2,
+        "c.d": {"body": "beta"},
+    },
 ]
 
 
@@ -218,6 +230,7 @@ NESTED = [
         ("turns.text", ["p\n\nq", "r\n\ns"]),
         ("turns.1.text", ["q", "s"]),
         ("a.b", ["dotted", "names"]),
+        ("c.d.body", ["alpha", "beta"]),
     ],
 )
 def test_a_path_reaches_text_within_structs_and_lists(tmp_path, ending, field, expected):
@@ -232,9 +245,11 @@ def test_a_path_reaches_text_within_structs_and_lists(tmp_path, ending, field, e
     else:
         path.write_text("\n".join(map(json.dumps, NESTED)))
     assert texts_of(str(path), field) == expected
-    with pytest.raises(CorpusError, match=r"no text in field meta\.head .*meta\.body, meta\.parts, turns\.text"):
+    with pytest.raises(
+        CorpusError, match=r"no text in field meta\.head .*c\.d\.body, meta\.body, meta\.parts, turns\.text"
+    ):
         texts_of(str(path), "meta.head")
-    with pytest.raises(CorpusError, match="no text in field n "):
+    with pytest.raises(CorpusError, match=r"no text in field n[, ]"):
         texts_of(str(path), "n")
 
 
@@ -297,6 +312,8 @@ def test_each_line_of_a_text_may_be_a_document(tmp_path):
         ("a.json", '[{"text": "a"},\n {"text": "b"}', r"list is not closed.*line 2"),
         ("a.json", '[{"text": "a"}\n {"text": "b"}]', r"',' is missing.*line 2"),
         ("a.json", '{"rows": [{"body": "a"}]}', r"no text in field text .*record 0.*rows\.body"),
+        ("a.csv", "n,text\r1,a\r", "a line ends in CR alone .*LF or CRLF"),
+        ("a.jsonl", '{"text": 5}', "no text in field text, which holds a number .*line 1"),
         ("a.jsonl", "[" * 100_000, "nested too deeply .*line 1"),
         ("a.arrow", "ARROW1 no", "Arrow file cannot be read"),
     ],

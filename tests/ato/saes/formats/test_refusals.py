@@ -319,3 +319,32 @@ def test_a_damaged_configuration_is_refused(tmp_path, content):
     path, _ = written.sparsify(tmp_path)
     (path / "cfg.json").write_text(content)
     refused(path, "JSON object", DamagedFileError)
+
+
+@pytest.mark.parametrize(
+    ("write", "changes"),
+    [
+        (written.lens_matryoshka, {"architecture": ["standard"]}),
+        (written.lens_matryoshka, {"metadata": "none"}),
+        (written.lens_matryoshka, {"metadata": {"hook_layer": "two"}}),
+        (written.lens_matryoshka, {"metadata": {"model_from_pretrained_kwargs": [1]}}),
+        (written.llama_scope, {"dataset_average_activation_norm": 5}),
+        (written.llama_scope, {"dataset_average_activation_norm": {"in": "x"}}),
+        (written.llama_scope, {"jump_relu_threshold": float("nan")}),
+        (written.sparsify, {"num_latents": float("inf")}),
+        (written.sparsify, {"k": float("nan")}),
+        (written.auto_encoder, {"submodule_name": ["resid"], "layer": "20"}),
+    ],
+)
+def test_a_value_of_another_type_is_one_line_that_names_the_file(tmp_path, write, changes):
+    path, _ = write(tmp_path)
+    file = next(file for file in path.glob("*.json"))
+    edit_config(file, **changes)
+    refused(path, "copy the configuration again")
+
+
+@pytest.mark.parametrize("factor", [-0.7, 0, "x", float("nan"), [0.7]])
+def test_a_factor_that_is_no_positive_number_is_not_folded(tmp_path, factor):
+    path, _ = written.lens_batch_top_k_scaled(tmp_path)
+    written.write_json(path / "activation_scaler.json", {"scaling_factor": factor})
+    refused(path, "scaling_factor = .*activation_scaler.json")
