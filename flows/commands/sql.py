@@ -10,7 +10,7 @@ from rich.text import Text
 from ato.errors import AtoError, InputError
 from ato.text.display import visible
 from warehouse.catalog.catalog import connect
-from warehouse.catalog.query import flat, run_select
+from warehouse.catalog.query import check_length, flat, run_select
 
 MAX_SHOWN_ROWS = 200
 """Rows shown on the terminal; csv, json and parquet write all."""
@@ -20,8 +20,9 @@ def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
     """Run one read-only statement and write its result to standard output.
 
     Raises:
-        InputError: the statement is not read-only or not valid SQL.
+        InputError: the statement is not read-only, not valid SQL or too long.
     """
+    check_length(query)
     relation = run_select(connection or connect(), query)
     if relation is None:
         return

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-import pyarrow as pa
-
 from ato.errors import DamagedFileError
 from tasks.engine.looking import is_looking
 from tasks.engine.progress import phase, say
@@ -26,8 +24,9 @@ def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None
     The clock of its stages runs inside (see ``tasks.engine.work_clock``), without the time of waiting. A look needs no
     lock: it works on nothing.
 
-    Check inside the block whether stages are complete: the other process may have completed them. Manifests that cannot be
-    read are removed before, and altered files after an error that names one, so that whoever runs it again rebuilds them.
+    Check inside the block whether stages are complete: the other process may have completed them. The collection's
+    manifests that cannot be read are removed before, and altered files after an error that names one, so that whoever
+    runs it again rebuilds them.
     """
     if is_looking():
         yield
@@ -43,11 +42,11 @@ def exclusive(warehouse: Warehouse, work: str, collection: str) -> Iterator[None
     with measured() as clock, phase(work, "at work"), locks.held(warehouse, f"{work}-{collection}", say_who):
         if waited:
             clock.restart()
-        for path in repair.discard_unreadable(warehouse):
+        for path in repair.discard_unreadable(warehouse, collection):
             say(work, f"{path} could not be read and is removed: its stage counts as not run, until its `ato run`")
         try:
             yield
-        except (DamagedFileError, pa.ArrowException):
+        except DamagedFileError:
             for path in repair.discard_altered(warehouse, collection):
                 say(work, f"{path} was altered after it was written and is removed: run the same command again")
             raise

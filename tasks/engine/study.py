@@ -28,8 +28,8 @@ class Study:
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        """The warehouse of this process."""
-        return Warehouse()
+        """The warehouse of this process, for this collection."""
+        return Warehouse(only=self.collection)
 
     @cached_property
     def row(self) -> CollectionRow:

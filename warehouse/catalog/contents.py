@@ -60,10 +60,15 @@ def contents_of(
         of_runs = contents["stage_runs"]
         of_runs.files = sorted((manifest_path(run.stage, run.key), run.collection) for run in runs)
         of_runs.older = frozenset(manifest_path(run.stage, run.key) for run in runs if run.batch is None)
-    if unreadable:
+    unreadable_of = {path: manifest_owner(warehouse, path) for path in unreadable}
+    if warehouse.only is not None:
+        unreadable_of = {path: owner for path, owner in unreadable_of.items() if owner in (None, warehouse.only)}
+    for path, owner in list(unreadable_of.items())[:1]:
         # Nobody knows which tables the lost manifest fed: an answer without its rows would be silently wrong.
         for of_table in contents.values():
-            of_table.problem = of_table.problem or _damaged(warehouse, unreadable[0], "manifest cannot be read")
+            of_table.problem = of_table.problem or _damaged(
+                warehouse, path, "manifest cannot be read", REBUILD if owner else f"remove this file, then {REBUILD}"
+            )
     return contents
 
 
@@ -78,5 +83,16 @@ def collection_of(path: str) -> str | None:
     return steps[1].removeprefix("collection=") if len(steps) > 2 and steps[1].startswith("collection=") else None
 
 
-def _damaged(warehouse: Warehouse, path: str, problem: str) -> str:
-    return str(DamagedFileError(f"damaged file {warehouse.storage.url(path)}", where=problem, cure=REBUILD))
+def manifest_owner(warehouse: Warehouse, path: str) -> str | None:
+    """The collection to which the stage of a manifest that cannot be read belongs, by where its files lie.
+
+    None if no table of a collection has a file of this stage. Lists the whole warehouse.
+    """
+    stage, name = path.removeprefix("stage_runs/stage=").split("/", 1)
+    names = {name, name.replace("part-", f"part-{stage}-", 1)}
+    owners = {collection_of(entry) for entry in warehouse.storage.entries() if entry.split("/")[-1] in names}
+    return next(iter(sorted(owners - {None}, key=str)), None)
+
+
+def _damaged(warehouse: Warehouse, path: str, problem: str, cure: str = REBUILD) -> str:
+    return str(DamagedFileError(f"damaged file {warehouse.storage.url(path)}", where=problem, cure=cure))

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from ato.causal.intervention_names import STUDY_SETS
 from ato.errors import InputError
 from ato.operators.methods import BASELINES
 from warehouse.tables import TABLES
@@ -35,15 +36,17 @@ def create_marts(connection: duckdb.DuckDBPyConnection, folder: Any) -> None:
 def mart_texts(folder: Any = None) -> dict[str, str]:
     """Mart -> its SQL, of a folder (default: those of the warehouse).
 
-    ``$baselines`` in a file stands for the names of the baselines, which the registry of operator methods lists.
+    ``$baselines`` in a file stands for the names of the baselines, which the registry of operator methods lists;
+    ``$study_sets`` for the study's sets of edited positions.
     """
     folder = folder or resources.files("warehouse").joinpath("sql")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    baselines = f"({', '.join(map(quoted_text, BASELINES))})"
-    return {
-        file.name.removesuffix(".sql"): file.read_text(encoding="utf-8").replace("$baselines", baselines)
-        for file in files
-    }
+    lists = {"$baselines": BASELINES, "$study_sets": STUDY_SETS}
+    texts = {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+    for placeholder, names in lists.items():
+        listed = f"({', '.join(map(quoted_text, names))})"
+        texts = {mart: text.replace(placeholder, listed) for mart, text in texts.items()}
+    return texts
 
 
 def closure(sql: str, marts: Mapping[str, str]) -> set[str]:

@@ -12,6 +12,8 @@ import duckdb
 from ato.errors import InputError
 from warehouse.catalog.sql_errors import running
 
+LONGEST_STATEMENT = 200_000
+"""Characters of a user's statement."""
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze\b)?(\s*\([^)]*\))?", re.IGNORECASE)
 _PRAGMA = re.compile(r"\s*pragma\s+(show|show_tables|show_tables_expanded|table_info|version)\b", re.IGNORECASE)
 _ONLY = "write one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN"
@@ -73,6 +75,19 @@ def flat(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     return relation.project(", ".join(columns))
 
 
+def out_of_time(seconds: float) -> InputError:
+    """The error of a statement that was stopped after its time limit."""
+    cure = "narrow the query: one collection, fewer columns, or a mart instead of its tables"
+    return InputError(f"stopped after {seconds:g} s", cure=cure)
+
+
+def check_length(sql: str) -> None:
+    """Raise InputError for a statement that is too long: parsing takes time with the square of a statement's parts."""
+    if len(sql) > LONGEST_STATEMENT:
+        what = f"the statement has {len(sql):,} characters, more than {LONGEST_STATEMENT:,}"
+        raise InputError(what, cure="select what its lists hold from a table or mart")
+
+
 @contextmanager
 def _at_most(seconds: float | None, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Interrupt a cursor's statement after a time limit."""
@@ -85,8 +100,7 @@ def _at_most(seconds: float | None, cursor: duckdb.DuckDBPyConnection) -> Iterat
     try:
         yield
     except duckdb.InterruptException as error:
-        cure = "narrow the query: one collection, fewer columns, or a mart instead of its tables"
-        raise InputError(f"stopped after {seconds:g} s", cure=cure) from error
+        raise out_of_time(seconds) from error
     finally:
         timer.cancel()
 

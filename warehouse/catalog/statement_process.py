@@ -63,23 +63,27 @@ def _limit(memory: int) -> None:
 
 
 def _run(connection: Any, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    import duckdb
     import pyarrow as pa
 
     from ato.errors import InputError
     from warehouse.catalog.query import flat, run_select
+    from warehouse.catalog.sql_errors import running
 
     relation = run_select(connection, request["sql"], seconds=request["seconds"], max_rows=request["max_rows"])
     try:
-        table = (flat(relation) if request["flat"] else relation).to_arrow_table()
+        with running(connection, request["sql"]):
+            table = (flat(relation) if request["flat"] else relation).to_arrow_table()
         if table.nbytes <= request["max_bytes"]:
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, table.schema) as stream:
                 stream.write_table(table)
             body = sink.getvalue().to_pybytes()
             return {"bytes": len(body)}, body
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise MemoryError from error
+    except MemoryError:  # Arrow's own too
+        raise
+    except pa.ArrowException as error:
+        what = f"the result cannot be converted: {error}"
+        raise InputError(what, cure="cast its columns to other types, such as column::varchar") from error
     what = f"the result has {table.nbytes / 1e6:,.0f} MB, more than {request['max_bytes'] / 1e6:,.0f} MB"
     raise InputError(what, cure="ask for fewer rows or columns, or shorten texts with left(text, 200)")
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from ato import errors
 from ato.errors import AtoError, InputError, UnavailableError
+from warehouse.catalog.query import check_length, out_of_time
 
 START_SECONDS = 120
 """Longest time that a process may take to open the warehouse."""
@@ -28,9 +29,6 @@ GRACE_SECONDS = 2.0
 """Time that a statement has to stop by itself once its time is up."""
 LOOK_SECONDS = 0.25
 """Interval between looks at whether the visitor still waits."""
-LONGEST_STATEMENT = 200_000
-"""Characters of a statement."""
-_NARROW = "narrow the query: one collection, fewer columns, or a mart instead of its tables"
 
 
 class StatementWorker:
@@ -73,16 +71,14 @@ class StatementWorker:
             DamagedFileError: a table that it reads has a missing or short file.
             UnavailableError: the process cannot be started.
         """
-        if len(sql) > LONGEST_STATEMENT:
-            what = f"the statement has {len(sql):,} characters, more than {LONGEST_STATEMENT:,}"
-            raise InputError(what, cure="select what its lists hold from a table or mart")
+        check_length(sql)
         request = {"sql": sql, "seconds": seconds, "max_rows": max_rows, "max_bytes": max_bytes, "flat": flat}
         with self._lock:
             try:
                 header, body = self._answered(request, seconds, waiting)
             except TimeoutError:
                 self.stop()
-                raise InputError(f"stopped after {seconds:g} s", cure=_NARROW) from None
+                raise out_of_time(seconds) from None
             except (EOFError, BrokenPipeError):
                 self.stop()
                 raise self._over(", or is nested too deeply") from None

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from ato.errors import DamagedFileError
 from ato.text import TokenSequence
 from warehouse.catalog.catalog import connect
+from warehouse.catalog.sql_errors import running
 from warehouse.storage.manifests import REBUILD
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
@@ -35,7 +36,7 @@ def read_shard(warehouse: Warehouse, file: FileRecord) -> list[TokenSequence]:
     data = warehouse.storage.read(file.path)
     try:
         table = pq.ParquetFile(io.BytesIO(data or b"")).read(list(COLUMNS))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # a damaged footer is an OSError
         where = warehouse.storage.url(file.path)
         raise DamagedFileError("sequences cannot be read", where=where, cure=REBUILD) from error
     return [_sequence(row) for row in table.to_pylist()]
@@ -44,12 +45,15 @@ def read_shard(warehouse: Warehouse, file: FileRecord) -> list[TokenSequence]:
 def stored_sequences(
     warehouse: Warehouse, collection: str, splits: Collection[str] = ("train", "val", "test")
 ) -> list[TokenSequence]:
-    """All sequences of a complete collection in the given splits, in order."""
-    found = connect(warehouse).sql(
-        f"select {', '.join(COLUMNS)} from sequences where collection = ? and list_contains(?, split) order by sequence_id",
-        params=[collection, list(splits)],
-    )
-    return [_sequence(dict(zip(COLUMNS, row))) for row in found.fetchall()]
+    """All sequences of a complete collection in the given splits, in order.
+
+    Raises:
+        DamagedFileError: a file is missing or cannot be read.
+    """
+    sql = f"select {', '.join(COLUMNS)} from sequences where collection = ? and list_contains(?, split) order by sequence_id"
+    with running():
+        found = connect(warehouse).sql(sql, params=[collection, list(splits)]).fetchall()
+    return [_sequence(dict(zip(COLUMNS, row))) for row in found]
 
 
 def _sequence(row: dict) -> TokenSequence:

@@ -1,19 +1,22 @@
 """What a run removes before it makes it again: manifests that cannot be read, and files that are not what was written."""
 
+from warehouse.catalog.contents import manifest_owner
 from warehouse.storage.manifests import PASSED, manifests_and_damage
 from warehouse.storage.warehouse import Warehouse
 
 
-def discard_unreadable(warehouse: Warehouse) -> list[str]:
-    """Remove manifests that cannot be read; returns their paths.
+def discard_unreadable(warehouse: Warehouse, collection: str) -> list[str]:
+    """Remove a collection's manifests that cannot be read; returns their paths.
 
     A manifest appears whole, so one that cannot be read is damaged, and tables that it may have fed cannot be asked. Its
-    stage counts as never completed; its files are made again, byte for byte, under the same names.
+    stage counts as never completed; its files are made again, byte for byte, under the same names. Those of other
+    collections stay: without them, queries would lack rows and say nothing, as nobody rebuilds them here.
     """
     _, unreadable = manifests_and_damage(warehouse)
-    for path in unreadable:
+    own = [path for path in unreadable if manifest_owner(warehouse, path) == collection]
+    for path in own:
         warehouse.storage.remove(path)
-    return unreadable
+    return own
 
 
 def discard_altered(warehouse: Warehouse, collection: str) -> list[str]:

@@ -23,7 +23,7 @@ position_sets as (
     select positions as position_set, * from effects
     union all
     select 'study' as position_set, * from effects
-    where positions in ('10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122')
+    where positions in $study_sets
 ),
 
 summarised as (
@@ -67,7 +67,7 @@ differences as (
         and l.source_layer = d.source_layer and l.target_layer = d.target_layer and l.method = d.method
         and (
             l.part = d.position_set
-            or d.position_set = 'study' and l.part in ('10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122')
+            or d.position_set = 'study' and l.part in $study_sets
         )
     where l.is_latest
     qualify row_number() over (

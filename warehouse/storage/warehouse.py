@@ -53,13 +53,15 @@ class Warehouse:
     Args:
         root: default the environment variable ``ATO_WAREHOUSE``, else ``./data/warehouse``. Nothing is created
             before the first write.
+        only: a collection, if nothing else is read: damaged manifests of other collections are then no error.
 
     Raises:
         InputError: the root is empty, a file, a link to nothing, or cannot be read.
         SchemaVersionError: it was written with other table declarations.
     """
 
-    def __init__(self, root: "str | Path | Warehouse | None" = None):
+    def __init__(self, root: "str | Path | Warehouse | None" = None, *, only: str | None = None):
+        self.only = only
         if isinstance(root, Warehouse):
             root = root.root
         if root is None:

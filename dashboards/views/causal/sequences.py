@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.causal.intervention_names import STUDY_SETS
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.panels import panel
@@ -27,7 +28,7 @@ _PAIRED = """with chosen as (
     where p.collection = $collection and p.source_layer = $source_layer and p.target_layer = $target_layer
         and p.method = $method and p.intervention = $intervention and p.feature_id is null and p.n_edited > 0
         and (p.positions = $position_set
-            or $position_set = 'study' and p.positions in ('10,50,70,100,120', '11,51,71,101,121', '12,52,72,102,122'))
+            or $position_set = 'study' and p.positions in $study_sets)
 ),
 
 paired as (
@@ -95,7 +96,7 @@ def sequences(pair: dict[str, Any], edited: object) -> None:
     intervention = choose("Per-sequence effect of", "intervention", [name for name in INTERVENTIONS if name in found])
     if intervention is None:
         return
-    values = pair | {"intervention": intervention, "position_set": edited}
+    values = pair | {"intervention": intervention, "position_set": edited, "study_sets": STUDY_SETS}
     empty = "No per-sequence results for this intervention: run `ato run causal`."
     left, right = st.columns([2, 3])
     with left:

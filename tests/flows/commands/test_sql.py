@@ -76,3 +76,8 @@ def test_a_statement_that_nests_too_deeply_is_one_line(study):
     with pytest.raises(InputError, match="nested too deeply") as raised:
         ask("select " + " + ".join(["1"] * 5000))
     assert "\n" not in str(raised.value)
+
+
+def test_a_very_long_statement_is_refused_before_it_costs_anything():
+    with pytest.raises(InputError, match=r"characters, more than 200,000: select what"):
+        ask(" union all ".join(["select 1"] * 20_000), connection=object())

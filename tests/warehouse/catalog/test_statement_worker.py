@@ -3,12 +3,15 @@
 import os
 import time
 
+import duckdb
 import psutil
+import pyarrow as pa
 import pytest
 
 from ato.errors import DamagedFileError, InputError
 from tests.warehouse.small_warehouse import build
 from warehouse.catalog.query import run_select
+from warehouse.catalog.statement_process import _run
 from warehouse.catalog.statement_worker import StatementWorker
 
 MEMORY = 400_000_000
@@ -173,3 +176,14 @@ def test_a_damaged_table_is_named(tmp_path):
     with pytest.raises(DamagedFileError):
         run(worker, "from sae_training")
     worker.stop()
+
+
+@pytest.mark.parametrize("raised", [duckdb.ConversionException("Conversion Error: no"), pa.ArrowInvalid("no")])
+def test_an_error_of_the_conversion_is_not_called_a_limit_of_memory(raised, monkeypatch):
+    class Relation:
+        def to_arrow_table(self):
+            raise raised
+
+    monkeypatch.setattr("warehouse.catalog.query.run_select", lambda *_, **__: Relation())
+    with pytest.raises(InputError, match="no"):
+        _run(duckdb.connect(), {"sql": "", "flat": False, "max_bytes": 1} | LIMITS)
