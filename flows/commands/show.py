@@ -214,7 +214,7 @@ def _causal(collection: str) -> Iterator[Any]:
             for name in SHOWN
         ]
         pair = f"{source} → {target}" + (f"\n{method}" if several else "")
-        costs.add_row(pair, f"{first['log_ppl_none']:.2f}", *effects)
+        costs.add_row(pair, _interval(first, "log_ppl_none", 2, with_interval=False), *effects)
         rivals.add_row(pair, *_against_rivals(line))
     n = sorted({row["n_sequences"] for row in found})
     what = "five residuals" if edited == STUDY else f"the residuals at positions {edited}"

@@ -130,9 +130,9 @@ def test_settings_of_entities_are_judged_where_entities_are_asked_for(profile, o
 
 def test_entities_are_read_from_the_users_own_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "towns.jsonl").write_text(
-        '{"entity": "Ulm", "entity_type": "city", "popularity": 1, "attributes": {"population": 1}}\n'
-    )
+    fact = {"attribute_type": "population", "attribute_value": "1"}
+    town = {"entity": "Ulm", "entity_type": "city", "attributes": [fact]}
+    (tmp_path / "towns.jsonl").write_text(json.dumps(town) + "\n")
     settings = tiny_settings(folder, entities={"set": {"sources": ["~/towns.jsonl"]}})
     judge(settings, "entities")
     assert len(source_hashes(settings.entities.set.sources)) == 1

@@ -35,6 +35,7 @@ def test_page_report_and_terminal_show_the_same_positions_and_method_at_first(em
             evaluation=f"causal-{method}-1",
             **{"source_layer": 1, "target_layer": 2, "leap": 1, "method": method, "n_sequences": 10, "n_documents": 5},
             **{"intervention": name, "positions": positions, "log_ppl": 3.0, "delta_log_ppl": 0.1},
+            **{"delta_log_ppl_low": 0.0, "delta_log_ppl_high": 0.2},
         )
         for method in ("mean", "ridge")
         for positions in ("5", "all", "60,61")
