@@ -1,5 +1,7 @@
 """Names of the interventions, which settings, tables and estimates list; what each does: ``ato.causal.interventions``."""
 
+from collections.abc import Iterable
+
 NONE = "none"
 INTERVENTIONS = ("transport", "bias", "mean", "zero", "identity", "random_rotation")
 """Replacements of whole residuals, see ``ResidualEdits``."""
@@ -17,3 +19,14 @@ STUDY = "study"
 """Name of the average over the study's position sets."""
 STUDY_SETS = ("10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122")
 """The study's three sets of edited positions."""
+ALL = "all"
+"""Name of the set of all positions."""
+
+
+def in_shown_order(position_sets: Iterable[str]) -> list[str]:
+    """Sets of edited positions, each once, the one that is shown at first in front: the study's average; ``all`` is last.
+
+    >>> in_shown_order(["all", "50", "10", "study"])
+    ['study', '10', '50', 'all']
+    """
+    return sorted(set(position_sets), key=lambda name: (name != STUDY, name == ALL, name))

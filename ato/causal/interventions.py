@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ato.causal.intervention_names import FEATURE_INTERVENTIONS, INTERVENTIONS, NONE, SHARED
+from ato.causal.intervention_names import ALL, FEATURE_INTERVENTIONS, INTERVENTIONS, NONE, SHARED
 from ato.errors import SAEError, SettingsError
 from ato.operators.operator import TransportOperator
 from ato.saes.autoencoder import SparseAutoencoder
 
-ALL, ACTIVE = "all", "active"
+ACTIVE = "active"
 
 
 @dataclass(frozen=True)

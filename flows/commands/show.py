@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ato.causal.intervention_names import SHOWN, STUDY
+from ato.causal.intervention_names import SHOWN, STUDY, in_shown_order
 from ato.evaluation.map_colours import map_colour, map_ink
 from ato.operators.methods import BASELINES
 from flows.commands.sql import show_relation
@@ -193,16 +193,13 @@ CELL = 9
 
 
 def _causal(collection: str) -> Iterator[Any]:
-    """A row a pair: the average over the study's three position sets, else the first set."""
-    found = rows(
-        None,
-        "from causal_summary where collection = ? and feature_id is null and position_set <> 'all' "
-        "order by position_set = ? desc, position_set",
-        [collection, STUDY],
-    )
-    found = [row for row in found if row["position_set"] == found[0]["position_set"]]
+    """A row a pair and method, at the set of edited positions that the report and the dashboard show at first."""
+    found = rows(None, "from causal_summary where collection = ? and feature_id is null", [collection])
     if not found:
         return
+    edited = in_shown_order(row["position_set"] for row in found)[0]
+    found = [row for row in found if row["position_set"] == edited]
+    several = len({row["method"] for row in found}) > 1
     costs = _table("pair", "loss", *(name.replace("_", "\n") for name in SHOWN))
     rivals = _table("pair", "transport – identity", "p", *(f"– {name.replace('_', chr(10))}" for name in SHOWN[2:]))
     for target, source, method in sorted({(r["target_layer"], r["source_layer"], r["method"]) for r in found}):
@@ -216,11 +213,13 @@ def _causal(collection: str) -> Iterator[Any]:
             "–" if name not in line else _interval(line[name], "delta_log_ppl", with_interval=name == "transport")
             for name in SHOWN
         ]
-        costs.add_row(f"{source} → {target}", f"{first['log_ppl_none']:.2f}", *effects)
-        rivals.add_row(f"{source} → {target}", *_against_rivals(line))
+        pair = f"{source} → {target}" + (f"\n{method}" if several else "")
+        costs.add_row(pair, _interval(first, "log_ppl_none", 2, with_interval=False), *effects)
+        rivals.add_row(pair, *_against_rivals(line))
     n = sorted({row["n_sequences"] for row in found})
+    what = "five residuals" if edited == STUDY else f"the residuals at positions {edited}"
     yield from _titled(
-        "Causal check: rise of the next-token loss (nats) when five residuals are replaced in each of "
+        f"Causal check: rise of the next-token loss (nats) when {what} are replaced in each of "
         f"{' or '.join(map(str, n))} sequences",
         costs,
     )

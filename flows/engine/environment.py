@@ -3,6 +3,7 @@
 import ctypes
 import os
 import secrets
+import tomllib
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -35,11 +36,14 @@ def prepare_environment(*, debug: bool = False) -> None:
     _keep_freed_memory()
     if debug:
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "DEBUG"
-    if not {"PREFECT_HOME", "PREFECT_API_URL"} & set(os.environ):
+    if "PREFECT_API_URL" in os.environ:
+        return
+    if "PREFECT_HOME" not in os.environ:
         os.environ["PREFECT_HOME"] = str(data_folder() / "prefect")
-        _lock_temporary_server()
         # Settings are judged before anything is made: Prefect, imported by then, makes its folder when it needs it.
         warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
+    if not _profile_has_server():
+        _lock_temporary_server()
 
 
 def make_data_folder() -> None:
@@ -53,6 +57,16 @@ def make_data_folder() -> None:
 
     Warehouse().storage.check_writable()
     data_folder().mkdir(parents=True, exist_ok=True)
+
+
+def _profile_has_server() -> bool:
+    """Whether Prefect's active profile, in PREFECT_HOME, names a server, which may have an authentication string of its own."""
+    try:
+        found = tomllib.loads(Path(os.environ["PREFECT_HOME"]).expanduser().joinpath("profiles.toml").read_text())
+    except (OSError, ValueError):
+        return False
+    active = os.environ.get("PREFECT_PROFILE") or found.get("active")
+    return "PREFECT_API_URL" in found.get("profiles", {}).get(active, {})
 
 
 def _lock_temporary_server() -> None:

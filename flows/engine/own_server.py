@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,8 +16,10 @@ SERVER = "prefect.server.api.server:create_app"
 """Argument on the command line of every ephemeral Prefect server."""
 PATIENCE = 1800.0
 """Seconds for a server to answer: several that start at once on a busy machine take minutes each."""
-_PORT_TAKEN = 3
-"""Exit status of a server whose port was taken meanwhile."""
+_NOT_STARTED = 3
+"""Exit status of a server whose port was taken meanwhile, or that could not start: with a damaged database, say."""
+_STARTS = 3
+"""Ports that are tried before the port is not to blame."""
 
 
 def start_own_server() -> None:
@@ -36,10 +39,11 @@ def start_own_server() -> None:
     server.server_process = server._run_uvicorn_command()
     server.running = True
     atexit.register(server.stop)
-    began = time.monotonic()
+    began, starts = time.monotonic(), 1
     while not _answers(f"{server.api_url}/health"):
         status = server.server_process.poll()
-        if status == _PORT_TAKEN:
+        if status == _NOT_STARTED and starts < _STARTS:
+            starts += 1
             server.port = server.find_available_port()
             server.server_process = server._run_uvicorn_command()
         elif status is not None or time.monotonic() - began > PATIENCE:
@@ -55,7 +59,7 @@ def start_own_server() -> None:
             raise UnavailableError(
                 f"Prefect's server ended with status {status}",
                 where=home,
-                cure=f"if its database is damaged, remove it: rm {home}/prefect.db* (it holds records of runs, no results)",
+                cure=f"if its database is damaged, remove it: rm {shlex.quote(home)}/prefect.db* (it holds records of runs, no results)",
             )
         time.sleep(0.1)
 

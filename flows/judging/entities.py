@@ -12,6 +12,7 @@ from flows.judging.faults import Fault
 from flows.judging.layers import beyond_model, sae_layers
 from flows.settings import Settings
 from tasks.entities.residuals import ENTITY, MARKS, NAME, possible_positions
+from tasks.entities.sources import source_path
 
 RECORDS = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -36,7 +37,7 @@ def _sources(settings: Settings) -> Iterator[Fault]:
     for source in sources:
         if source in SETS:
             continue
-        path = Path(source)
+        path = source_path(source)
         if not path.is_file():
             why = f"there is no set or file {source}"
             yield Fault("entities.set.sources", sources, why, f"use {', '.join(SETS)}, or a file that exists")

@@ -27,7 +27,8 @@ def not_collected(
     if collected is None or any(True for _ in beyond_model("collect.layers", collected, collected, shape)):
         return
     if missing := sorted(set(layers) - set(settings.layers)):
-        every = sorted({*settings.layers, *missing})
+        needed = {*settings.operators.layers, *sae_layers(settings), *missing}  # one list for all that lack a layer
+        every = sorted({*settings.layers, *(layer for layer in needed if shape is None or layer < shape.n_layers)})
         why = f"layers {_listed(missing)} are not among collect.layers {settings.layers}"
         yield Fault(setting, value, why, f"set collect.layers={every}, or leave it out")
 

@@ -13,13 +13,16 @@ from ato.io.hashing import file_sha256
 
 def read_source(source: str) -> list[Entity]:
     """Entities of a built-in set or of a file; Parquet is read here, the rest by ``ato.entities.sets``."""
-    if source in SETS or not source.lower().endswith(".parquet"):
+    if source in SETS:
         return read_set(source)
+    path = source_path(source)
+    if path.suffix.lower() != ".parquet":
+        return read_set(str(path))
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        records: Iterable[dict[str, Any]] = pq.ParquetFile(source).read().to_pylist()
+        records: Iterable[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
     except FileNotFoundError:
         raise InputError("no such file of entities", where=source, cure="give a path that exists") from None
     except (pa.ArrowException, OSError) as error:  # a damaged footer is an OSError, over several lines
@@ -29,16 +32,21 @@ def read_source(source: str) -> list[Entity]:
     return entities_of(records, source)
 
 
+def source_path(source: str) -> Path:
+    """Where a file of a user's lies; ``~`` is the user's folder."""
+    return Path(source).expanduser()
+
+
 def source_hashes(sources: Sequence[str]) -> list[str]:
     """What identifies the contents of the sources: names of built-in sets, hashes of files."""
     found = []
     for source in sources:
         if source in SETS:
             found.append(source)
-        elif not Path(source).is_file():
+        elif not source_path(source).is_file():
             raise InputError(
                 "no such set of entities", where=source, cure=f"use one of {', '.join(SETS)}, or a file that exists"
             )
         else:
-            found.append(file_sha256(Path(source)))
+            found.append(file_sha256(source_path(source)))
     return found

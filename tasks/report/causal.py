@@ -1,8 +1,8 @@
 """Figure 5 of the study: log-perplexity when the residual at the target layer is replaced."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ato.causal.intervention_names import SHOWN, STUDY
+from ato.causal.intervention_names import SHOWN, STUDY, in_shown_order
 from tasks.report.drawing import COLOURS, INK, MUTED, WIDTH, grid_shape
 from tasks.report.panels import Panel, Rows, Scope, absent, extent, spread, text, with_interval
 
@@ -12,14 +12,28 @@ if TYPE_CHECKING:
 PAIRS = 6
 
 
-def position_set(scope: Scope) -> str | None:
-    """The set of edited positions shown: the study's three sets averaged, else the most common set."""
+class Shown(NamedTuple):
+    """Which interventions the figures and claims are about."""
+
+    position_set: str
+    method: str
+
+    @property
+    def where(self) -> str:
+        """Condition on ``causal_summary``."""
+        return f"position_set = {text(self.position_set)} and method = {text(self.method)} and feature_id is null"
+
+
+def shown(scope: Scope) -> Shown:
+    """The scope's method, if transport was tried with it, and its first set of edited positions; empty without any."""
     found = scope.ask(
-        f"select position_set from causal_summary where {scope.of_collection} and intervention <> 'none' and "
-        f"feature_id is null group by position_set order by position_set = {text(STUDY)} desc, count(*) desc, position_set "
-        "limit 1"
+        f"select distinct method, position_set from causal_summary where {scope.of_collection} and intervention <> 'none' "
+        "and feature_id is null"
     )
-    return found[0]["position_set"] if found else None
+    if not found:
+        return Shown("", scope.method)
+    method = min((row["method"] for row in found), key=lambda name: (name != scope.method, name))
+    return Shown(in_shown_order(row["position_set"] for row in found if row["method"] == method)[0], method)
 
 
 def panels(scope: Scope) -> list[Panel]:
@@ -30,23 +44,18 @@ def panels(scope: Scope) -> list[Panel]:
 def _costs(scope: Scope) -> Panel:
     """Cost of each intervention, one small chart per pair."""
     key, title = "causal", "Log-perplexity under interventions (Fig. 5)"
-    positions = position_set(scope)
-    pairs = spread(
-        [
-            tuple(pair.values())
-            for pair in scope.ask(
-                f"select distinct target_layer, source_layer from causal_summary where {scope.of_collection}"
-            )
-        ],
-        PAIRS,
+    chosen = shown(scope)
+    found = scope.ask(
+        f"select distinct target_layer, source_layer from causal_summary where {scope.of_collection} and {chosen.where}"
     )
+    pairs = spread([tuple(pair.values()) for pair in found], PAIRS)
     wanted = ", ".join(f"({target}, {source})" for target, source in pairs) or "(null, null)"
     sql = f"""select source_layer, target_layer, method, intervention, position_set, n_sets, n_sequences, n_documents,
     log_ppl_none, log_ppl, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high,
     delta_edited_onwards, delta_edited_onwards_low, delta_edited_onwards_high, kl, kl_low, kl_high,
     difference, difference_low, difference_high, difference_p, difference_excludes_zero
 from causal_summary
-where {scope.of_collection} and position_set = {text(positions or "")} and feature_id is null and intervention <> 'none'
+where {scope.of_collection} and {chosen.where} and intervention <> 'none'
     and (target_layer, source_layer) in ({wanted})
 order by target_layer, source_layer, intervention"""
     rows = scope.ask(sql)
@@ -56,7 +65,8 @@ order by target_layer, source_layer, intervention"""
         r for r in rows if (r["target_layer"], r["source_layer"]) == (rows[0]["target_layer"], rows[0]["source_layer"])
     ]
     seen = "; ".join(f"{r['intervention'].replace('_', ' ')} {with_interval(r, 'delta_log_ppl', 3)}" for r in first)
-    where = "averaged over the study's three sets of five positions" if positions == STUDY else f"positions {positions}"
+    averaged = chosen.position_set == STUDY
+    where = "averaged over the study's three sets of five positions" if averaged else f"positions {chosen.position_set}"
     return Panel(
         key,
         title,
@@ -66,11 +76,11 @@ order by target_layer, source_layer, intervention"""
         caption="Rise of the mean next-token loss over the whole sequence (nats per token, logarithmic beyond "
         f"0.01) against the unedited model on the same sequences, {where}. Bars are paired 95 % intervals by "
         "document"
-        + (" (averaged over the three sets)" if positions == STUDY else "")
+        + (" (averaged over the three sets)" if averaged else "")
         + ". Titles: source → target layer and log-perplexity of the unedited model. The numbers below include the "
         "loss from the first edited position on and the KL divergence.",
         n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator "
-        f"{rows[0]['method']}",
+        f"{chosen.method}",
         alt=f"Rise of log-perplexity for {first[0]['source_layer']} to {first[0]['target_layer']}, in nats: {seen}.",
     )
 
@@ -109,15 +119,15 @@ def _draw(figure: "Figure", rows: Rows) -> None:
 def _differences(scope: Scope) -> Panel:
     """Transport minus each rival, pair by pair, the identity first."""
     key, title = "causal-differences", "Transport against its rivals, paired"
-    positions = position_set(scope)
+    chosen = shown(scope)
     order = ", ".join(f"({text(name)}, {place})" for place, name in enumerate(SHOWN))
     sql = f"""select source_layer, target_layer, method, intervention as rival, position_set, n_sequences, n_documents,
     difference, difference_low, difference_high, difference_p, difference_excludes_zero,
     difference_kl, difference_kl_low, difference_kl_high
 from causal_summary
 inner join (values {order}) as shown(intervention, place) using (intervention)
-where {scope.of_collection} and position_set = {text(positions or "")} and feature_id is null and difference is not null
-order by target_layer, source_layer, method, place"""
+where {scope.of_collection} and {chosen.where} and difference is not null
+order by target_layer, source_layer, place"""
     rows = scope.ask(sql)
     if not rows:
         return absent(key, title, sql, "transport and its rivals have not been compared yet, run `ato run causal`")
@@ -141,7 +151,7 @@ order by target_layer, source_layer, method, place"""
         "numbers below is two-sided, by flipping the signs of whole documents. Intervals that exclude 0, of all pairs: "
         f"{counted}; of pairs without a difference about one in twenty would.",
         n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator "
-        f"{rows[0]['method']}",
+        f"{chosen.method}",
         alt=f"Transport minus {rows[0]['rival']} in nats: {'; '.join(seen[:12])}.",
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ato.causal.intervention_names import RIVALS, STUDY, STUDY_SETS
 from ato.numerics.intervals import Estimate, document_interval
-from tasks.report.causal import position_set
+from tasks.report.causal import shown
 from tasks.report.panels import Rows, Scope, text, with_interval
 
 
@@ -138,8 +138,8 @@ def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[
 
 def _costs(scope: Scope) -> Iterator[Finding]:
     """Transport against each rival, the identity first, paired on the same sequences and positions."""
-    chosen = position_set(scope)
-    sets = ", ".join(map(text, STUDY_SETS if chosen == STUDY else (chosen or "",)))
+    chosen = shown(scope)
+    sets = ", ".join(map(text, STUDY_SETS if chosen.position_set == STUDY else (chosen.position_set,)))
     for control in RIVALS:
         name = "the identity" if control == "identity" else control.replace("_", " ")
         sql = f"""select t.source_layer, t.target_layer, t.document, count(*) as n, sum(t.log_ppl - r.log_ppl) as difference
@@ -150,7 +150,7 @@ inner join latest_evaluations as l
     on l.kind = 'causal_effects' and l.collection = t.collection and l.evaluation = t.evaluation and l.part = t.positions
     and l.source_layer = t.source_layer and l.target_layer = t.target_layer and l.method = t.method
 where l.is_latest and t.{scope.of_collection} and t.intervention = 'transport' and r.intervention = '{control}'
-    and t.feature_id is null and r.feature_id is null and t.positions in ({sets})
+    and t.feature_id is null and r.feature_id is null and t.method = {text(chosen.method)} and t.positions in ({sets})
 group by all
 order by t.target_layer, t.source_layer, t.document"""
         yield _cost(f"Transport costs less perplexity than {name}", scope.ask(sql), sql)

@@ -2,13 +2,19 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from ato.causal.intervention_names import INTERVENTIONS
+from ato.causal.intervention_names import ALL, INTERVENTIONS
 from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 from tasks.settings.operators import Method
 
-PositionSet = Annotated[str, Field(pattern=r"^(all|\d+(,\d+)*)$")]
+
+def _ascending(text: str) -> str:
+    """One way to write a set: ``7,3`` and ``03,7`` would be measured, and averaged, as two."""
+    return text if text == ALL else ",".join(map(str, sorted({int(number) for number in text.split(",")})))
+
+
+PositionSet = Annotated[str, Field(pattern=r"^(all|\d+(,\d+)*)$"), AfterValidator(_ascending)]
 Intervention = Annotated[str, OneOf(INTERVENTIONS)]
 
 

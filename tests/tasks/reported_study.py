@@ -197,7 +197,8 @@ def _features() -> dict[str, list[dict[str, Any]]]:
     return {"feature_scores": scores, "feature_examples": examples, "explanations": [explanation]}
 
 
-def _causal() -> dict[str, list[dict[str, Any]]]:
+def causal_rows() -> dict[str, list[dict[str, Any]]]:
+    """Rows of the tables of stage ``causal``: every pair at the study's three sets of positions."""
     losses, effects = [], []
     for (source, target), positions in product(PAIRS, SETS):
         own = {"evaluation": f"causal-{source}-{target}", **pair(source, target)}
@@ -276,8 +277,19 @@ def build_study(root: Path) -> Warehouse:
     commit_stage(warehouse, "saes", write(warehouse, {"saes": saes}))
     commit_stage(warehouse, "features", write(warehouse, _features()))
     commit_stage(warehouse, "evaluate", write(warehouse, _operators()))
-    commit_stage(warehouse, "causal", write(warehouse, _causal()))
+    commit_stage(warehouse, "causal", write(warehouse, causal_rows()))
     return warehouse
 
 
-__all__ = ["COLLECTION", "COST", "N_FEATURES", "PAIRS", "SAES", "SELECTED", "SETS", "build_study", "mean_r2"]
+__all__ = [
+    "COLLECTION",
+    "COST",
+    "N_FEATURES",
+    "PAIRS",
+    "SAES",
+    "SELECTED",
+    "SETS",
+    "build_study",
+    "causal_rows",
+    "mean_r2",
+]

@@ -3,7 +3,9 @@
 import polars as pl
 import streamlit as st
 
+from ato.causal.intervention_names import in_shown_order
 from dashboards.ui.address import choose, collection
+from dashboards.ui.charts import in_method_order
 from dashboards.ui.navigation import name_tab
 from dashboards.ui.reading import ask, filled
 from dashboards.views.causal.ablations import ablations
@@ -31,8 +33,8 @@ def page() -> None:
     done = done.filter(pl.col("target_layer") == target)
     source = choose("Source layer", "source_layer", done["source_layer"].unique().sort().to_list(), where=fields[1])
     done = done.filter(pl.col("source_layer") == source)
-    method = choose("Method", "method", done["method"].unique().sort().to_list(), where=fields[2])
-    sets = done.filter(pl.col("method") == method)["position_set"].unique().sort(descending=True).to_list()
+    method = choose("Method", "method", in_method_order(set(done["method"])), where=fields[2])
+    sets = in_shown_order(done.filter(pl.col("method") == method)["position_set"])
     edited = choose("Edited positions", "position_set", sets, where=fields[3], help=POSITIONS)
     measure = choose("Measure", "measure", list(MEASURES), widget="segmented_control") or "delta_log_ppl"
     pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}

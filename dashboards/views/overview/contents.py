@@ -58,7 +58,7 @@ def _numbers(rows: pl.DataFrame) -> None:
     if row["fewer_tokens_than_dimensions"]:
         st.warning("The train split has fewer kept tokens than d_model: maps fit it exactly.")
     for warning in row["warnings"] or []:
-        st.warning(warning)
+        st.warning(plain(warning))
 
 
 TOKENS = """with parts as (

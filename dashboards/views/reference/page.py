@@ -6,6 +6,7 @@ import streamlit as st
 
 from ato.errors import InputError
 from dashboards.ui.address import choose, typed
+from dashboards.ui.plain import plain
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 PARTS = {"glossary": "Glossary", "settings": "Settings"}
@@ -28,7 +29,7 @@ def page() -> None:
     titled = [section for section in every if words and words in section.partition("\n")[0].lower()]
     found = titled or [section for section in every if words in section.lower()]
     if not found:
-        st.info(f"Nothing about {words!r} here. Clear the field to see all.")
+        st.info(f"Nothing about {plain(repr(words))} here. Clear the field to see all.")
     for section in found:
         st.markdown(f"#### {section}")
 

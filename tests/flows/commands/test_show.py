@@ -41,7 +41,7 @@ def test_what_each_stage_took_is_a_table_with_a_dash_for_what_nobody_noted(study
     assert saes[3:6] == ["s", "–", "–"]
 
 
-def test_afolded_command_command_is_the_same_command():
+def test_a_folded_command_is_the_same_command():
     command = f'ato sql "{EXAMPLES[0]}"'
     folded = folded_command(command, 60)
     assert max(map(len, folded)) <= 60

@@ -35,3 +35,19 @@ def test_a_server_that_somebody_else_runs_keeps_its_own_key(environment):
     prepare_environment()
     assert "PREFECT_API_AUTH_STRING" not in environment
     assert "PREFECT_SERVER_API_AUTH_STRING" not in environment
+
+
+def test_the_server_of_a_run_asks_for_a_key_in_a_prefect_folder_of_the_users_choice_too(environment, tmp_path):
+    environment["PREFECT_HOME"] = str(tmp_path)
+    prepare_environment()
+    assert len(environment["PREFECT_SERVER_API_AUTH_STRING"]) > 40
+    assert environment["PREFECT_API_AUTH_STRING"] == environment["PREFECT_SERVER_API_AUTH_STRING"]
+
+
+def test_a_server_that_the_active_profile_names_keeps_its_own_key(environment, tmp_path):
+    (tmp_path / "profiles.toml").write_text(
+        'active = "ours"\n[profiles.ours]\nPREFECT_API_URL = "http://server:4200/api"\n'
+    )
+    environment["PREFECT_HOME"] = str(tmp_path)
+    prepare_environment()
+    assert "PREFECT_API_AUTH_STRING" not in environment

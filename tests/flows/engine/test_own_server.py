@@ -50,6 +50,14 @@ def test_a_server_whose_port_was_taken_starts_again_and_one_that_died_is_an_erro
     assert not server.running
 
 
+def test_a_server_that_starts_on_no_port_is_an_error_with_its_cure(server, monkeypatch):
+    monkeypatch.setattr(own_server, "_answers", lambda url: False)
+    server.status = [3] * 5
+    with pytest.raises(UnavailableError, match=r"ended with status 3 .*rm .*prefect\.db"):
+        start_own_server()
+    assert server.started == 3
+
+
 def test_a_server_that_never_answers_is_an_error(server, monkeypatch):
     monkeypatch.setattr(own_server, "_answers", lambda url: False)
     monkeypatch.setattr(own_server, "PATIENCE", 0.0)

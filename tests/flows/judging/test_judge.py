@@ -21,6 +21,7 @@ from flows.saes import saes
 from flows.settings import Settings, load_settings, profile_names
 from flows.stages import STAGES, stages_of
 from tasks.collect import reading
+from tasks.entities.sources import read_source, source_hashes
 from tests.flows.tiny_study import tiny_settings, write_corpus
 
 
@@ -127,6 +128,24 @@ def test_settings_of_entities_are_judged_where_entities_are_asked_for(profile, o
     assert any(re.search(message, fault) for fault in found), found
 
 
+def test_entities_are_read_from_the_users_own_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fact = {"attribute_type": "population", "attribute_value": "1"}
+    town = {"entity": "Ulm", "entity_type": "city", "attributes": [fact]}
+    (tmp_path / "towns.jsonl").write_text(json.dumps(town) + "\n")
+    settings = tiny_settings(folder, entities={"set": {"sources": ["~/towns.jsonl"]}})
+    judge(settings, "entities")
+    assert len(source_hashes(settings.entities.set.sources)) == 1
+    assert [entity.name for entity in read_source("~/towns.jsonl")] == ["Ulm"]
+
+
+def test_all_settings_that_lack_a_layer_name_one_list_that_works(folder):
+    found = faults_of(tiny_settings(folder, collect={"layers": [0, 1]}), stages_of("pipeline", tiny_settings(folder)))
+    (works,) = {fault.works for fault in found}
+    layers = json.loads(re.search(r"collect.layers=(\[.*?\])", works)[1])
+    assert not faults_of(tiny_settings(folder, collect={"layers": layers}), STAGES.values())
+
+
 def test_settings_that_work_have_no_faults(folder):
     for name in profile_names():
         judge(load_settings(name), "pipeline")
@@ -203,7 +222,11 @@ def test_duplicates_are_made_once():
     settings = Settings.model_validate(
         {
             "operators": {"methods": ["ridge", "mean", "ridge"], "alphas": [1, 1.0, 10], "leaps": [2, 2]},
-            "causal": {"positions": ["all", "all"], "interventions": ["mean", "mean"], "pairs": [[8, 10], [8, 10]]},
+            "causal": {
+                "positions": ["7,3", "all", "all", "03,7,7"],
+                "interventions": ["mean", "mean"],
+                "pairs": [[8, 10], [8, 10]],
+            },
             "entities": {"interventions": {"strengths": [1, 1.0]}},
             "evaluate": {"ranks": [4, 4]},
         }
@@ -211,7 +234,7 @@ def test_duplicates_are_made_once():
     assert settings.operators.methods == ["ridge", "mean"]
     assert settings.operators.alphas == [1.0, 10.0]
     assert settings.operators.leaps == [2]
-    assert (settings.causal.positions, settings.causal.interventions) == (["all"], ["mean"])
+    assert (settings.causal.positions, settings.causal.interventions) == (["3,7", "all"], ["mean"])
     assert settings.causal.pairs == [(8, 10)]
     assert settings.entities.interventions.strengths == [1.0]
     assert settings.evaluate.ranks == [4]

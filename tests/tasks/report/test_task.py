@@ -16,7 +16,18 @@ from tasks.report.findings import findings
 from tasks.report.panels import open_scope, spread
 from tasks.report.task import report_panels, write_report
 from tasks.settings import ReportSettings
-from tests.tasks.reported_study import COLLECTION, COST, N_FEATURES, PAIRS, SAES, SELECTED, build_study, mean_r2
+from tests.tasks.reported_study import (
+    COLLECTION,
+    COST,
+    N_FEATURES,
+    PAIRS,
+    SAES,
+    SELECTED,
+    SETS,
+    build_study,
+    causal_rows,
+    mean_r2,
+)
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import run_select
@@ -188,6 +199,21 @@ def test_transport_is_held_against_the_identity_first(panels, scope):
         "random rotation",
         "zero",
     ]
+
+
+def test_pairs_tried_with_two_methods_are_counted_once(tmp_path):
+    warehouse = build_study(tmp_path)
+    again = {
+        table: [found | {"method": "rrr", "evaluation": f"{found['evaluation']}-rrr"} for found in some]
+        for table, some in causal_rows().items()
+    }
+    commit_stage(warehouse, "causal", write(warehouse, again, "second"), key="second")
+    scope = open_scope(warehouse, COLLECTION)
+    found = {panel.key: panel for panel in report_panels(scope, ReportSettings())}
+    assert {row["method"] for key in ("causal", "causal-differences") for row in found[key].rows} == {"ridge"}
+    assert f"identity: {len(PAIRS)} of {len(PAIRS)}" in found["causal-differences"].caption
+    (zero,) = [claim for claim in findings(scope) if claim.claim.endswith("than zero")]
+    assert f"({len(PAIRS) * len(SETS) * 10:,} paired sequences" in zero.evidence
 
 
 @pytest.mark.slow

@@ -1,7 +1,10 @@
 """The causal page as a whole: its numbers, its address, and what it says without results."""
 
+from flows.commands.show import show_summary
+from tasks.report.causal import shown
+from tasks.report.panels import open_scope
 from tests.dashboards.opened_pages import check_numbers, open_page, panel_starting, panels
-from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
+from tests.warehouse.small_warehouse import COLLECTION, collect_rows, commit_stage, row, write
 from warehouse.storage.warehouse import Warehouse
 
 PAIR = {"target_layer": 6, "source_layer": 5}
@@ -23,6 +26,29 @@ def test_the_address_chooses_pair_positions_measure_and_intervention(study):
     app = app.selectbox(key="target_layer").set_value(6).run()
     assert app.query_params["target_layer"] == "6"
     assert " → 6" in panel_starting(app, "Cost of each").title
+
+
+def test_page_report_and_terminal_show_the_same_positions_and_method_at_first(empty, capsys):
+    effects = [
+        row(
+            "causal_effects",
+            evaluation=f"causal-{method}-1",
+            **{"source_layer": 1, "target_layer": 2, "leap": 1, "method": method, "n_sequences": 10, "n_documents": 5},
+            **{"intervention": name, "positions": positions, "log_ppl": 3.0, "delta_log_ppl": 0.1},
+            **{"delta_log_ppl_low": 0.0, "delta_log_ppl_high": 0.2},
+        )
+        for method in ("mean", "ridge")
+        for positions in ("5", "all", "60,61")
+        for name in ("transport", "identity")
+    ]
+    warehouse = Warehouse(empty)
+    commit_stage(warehouse, "collect", write(warehouse, collect_rows()))
+    commit_stage(warehouse, "causal", write(warehouse, {"causal_effects": effects}))
+    assert shown(open_scope(warehouse, COLLECTION)) == ("5", "ridge")
+    app = open_page("causal")
+    assert (app.selectbox(key="position_set").value, app.selectbox(key="method").value) == ("5", "ridge")
+    show_summary(COLLECTION)
+    assert "when the residuals at positions 5 are replaced" in " ".join(capsys.readouterr().out.split())
 
 
 def test_without_causal_results_the_page_says_how_to_get_them(empty):

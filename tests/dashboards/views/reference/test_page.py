@@ -24,6 +24,12 @@ def test_settings_are_found_by_a_word_of_their_meaning(study):
     assert "Nothing about" in open_page("reference", find="xyzzy").info[0].value
 
 
+def test_a_link_to_the_page_cannot_make_it_fetch_an_image(study):
+    (told,) = open_page("reference", find="![x](http://elsewhere/i.png)").info
+    assert "![x]" not in told.value
+    assert r"!\[x\]" in told.value
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_leads_to_the_glossary_and_the_settings(study, name):
     links = {link.proto.label: link.proto for link in open_page(name).get("page_link")}
