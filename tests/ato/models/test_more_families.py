@@ -178,6 +178,16 @@ def test_sites_inside_state_space_blocks_are_refused_in_one_line(loaded, batch, 
         assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["mamba", "mamba2"])
+def test_a_state_space_model_in_half_precision_is_read_though_its_stream_is_float32(tmp_path, batch, name, dtype):
+    model = load_model(zoo.save(zoo.STREAM_ONLY[name](), tmp_path), device="cpu", dtype=dtype)
+    ids, lengths = batch
+    truth = outputs(model, ids[:1])
+    logits = model.logits(model.final_hidden(ids[:1], lengths[:1]))
+    torch.testing.assert_close(logits, truth.logits, rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("name", ["cohere", "granite", "granitemoe"])
 def test_the_logit_lens_gives_logits_on_the_models_own_scale(loaded, name):
     model = loaded(name)
