@@ -46,8 +46,18 @@ def test_the_summary_fits_the_terminal_and_breaks_no_word(width, study, monkeypa
 
 @pytest.mark.parametrize("n_pairs", [1, 3, 6, 9])
 def test_every_pair_has_its_best_operator_shown_unless_they_are_more_than_six(n_pairs, monkeypatch):
-    scores = {"r2_test": 0.5, "r2_test_identity": 0.4, "skill": 0.1, "r2_update": 0.2}
-    found = [{"source_layer": i, "target_layer": i + 1, "method": "ridge", **scores} for i in range(n_pairs)]
+    scores = {
+        "r2_test": 0.5,
+        "r2_test_identity": 0.4,
+        "skill": 0.1,
+        "skill_low": 0.0,
+        "skill_high": 0.2,
+        "r2_update": 0.2,
+    }
+    found = [
+        {"source_layer": i, "target_layer": i + 1, "method": "ridge", "position_policy": "same", **scores}
+        for i in range(n_pairs)
+    ]
     monkeypatch.setattr("flows.commands.show.rows", lambda *_: found)
     (pairs, *_) = _extremes("collection").columns
     shown = [*range(n_pairs)] if n_pairs <= 6 else [0, 1, 2, 6, 7, 8]
