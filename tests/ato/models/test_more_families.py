@@ -184,8 +184,14 @@ def test_a_state_space_model_in_half_precision_is_read_though_its_stream_is_floa
     model = load_model(zoo.save(zoo.STREAM_ONLY[name](), tmp_path), device="cpu", dtype=dtype)
     ids, lengths = batch
     truth = outputs(model, ids[:1])
-    logits = model.logits(model.final_hidden(ids[:1], lengths[:1]))
-    torch.testing.assert_close(logits, truth.logits, rtol=0.02, atol=0.02)
+    residuals = model.residuals(ids[:1], lengths[:1], [0])
+    hidden = model.hidden_from(0, residuals[0], ids[:1], lengths[:1])
+    logits = model.logits(hidden)
+    torch.testing.assert_close(logits.float(), truth.logits.float(), rtol=0.02, atol=0.02)
+    run = model.cached_run(ids[:1], lengths[:1], [0])
+    edit = residuals[0][:, 4:6].to(model.dtype)  # as an edit in the model's own precision arrives
+    again = model.rerun(run, torch.tensor([0]), torch.tensor([4]), 0, edit)
+    assert torch.isfinite(again.hidden).all()
 
 
 @pytest.mark.parametrize("name", ["cohere", "granite", "granitemoe"])
