@@ -35,6 +35,7 @@ class CachedRun:
 
     def replaced(self, layer: int, rows: Tensor, position: Tensor, residual: Tensor) -> Tensor:
         """Residuals [b, t, d] of whole rows with others [b, s, d] at their positions [b, s]; beyond t they are dropped."""
+        residual = residual.to(self.residuals[layer].dtype)  # a float32 stream of a model in half precision
         whole = torch.cat([self.residuals[layer][rows], torch.zeros_like(residual)], dim=1)
         whole.scatter_(1, position[..., None].expand_as(residual), residual)
         return whole[:, : self.input_ids.shape[1]]

@@ -97,8 +97,11 @@ class ModelParts:
         return float(getattr(self.blocks[layer], name)) if name else 1.0
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Next-token logits [..., vocabulary] of hidden states [..., d] that are behind the final norm."""
-        logits = self.head(hidden)
+        """Next-token logits [..., vocabulary] of hidden states [..., d] that are behind the final norm.
+
+        State-space models keep the stream in float32 whatever their precision is: their heads read it in their own.
+        """
+        logits = self.head(hidden.to(self.head.weight.dtype))  # type: ignore[arg-type]
         if self.logit_scale != 1:
             logits = logits * self.logit_scale
         if self.logit_softcap:

@@ -58,6 +58,8 @@ def load_model(
         ) from error
     try:
         model = LanguageModel(files.identity(), module.to(torch_device), tokenizer)
+        _check_vocabulary(model, files.name)
+        self_check(model)
     except (AtoError, torch.OutOfMemoryError):
         raise
     except (
@@ -73,14 +75,16 @@ def load_model(
             where=files.name,
             cure=f"use a model of type {', '.join(FAMILIES)}, or of the same structure",
         ) from error
-    if len(tokenizer) > model.vocabulary_size:
+    return model
+
+
+def _check_vocabulary(model: LanguageModel, name: str) -> None:
+    if (n := len(model.tokenizer)) > model.vocabulary_size:
         raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens and the model {model.vocabulary_size}",
-            where=files.name,
+            f"the tokenizer has {n} tokens and the model {model.vocabulary_size}",
+            where=name,
             cure="use the tokenizer the model was trained with",
         )
-    self_check(model)
-    return model
 
 
 def _load(files: ModelFiles, dtype: torch.dtype, attention: str, trust_remote_code: bool) -> tuple[nn.Module, Any]:

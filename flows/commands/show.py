@@ -74,8 +74,8 @@ def summary(collection: str, width: int, features: Features = "all") -> Iterator
         *_transport_map(collection, width, features),
     )
     yield from _titled(
-        "Best fitted operator of each pair, three best and three worst pairs: r2 on test tokens, of the identity, "
-        "skill against it, r2 of the update",
+        "Best fitted operator of each pair, at most three best and three worst pairs: r2 on test tokens, of the "
+        "identity, skill against it, r2 of the update",
         _extremes(collection),
     )
     yield from _titled(
@@ -200,7 +200,8 @@ def _causal(collection: str) -> Iterator[Any]:
     edited = in_shown_order(row["position_set"] for row in found)[0]
     found = [row for row in found if row["position_set"] == edited]
     several = len({row["method"] for row in found}) > 1
-    costs = _table("pair", "loss", *(name.replace("_", "\n") for name in SHOWN))
+    heads = (name.replace("_rotation", "\nrot.") for name in SHOWN)  # no wider than numbers below 0
+    costs = _table("pair", "loss", *heads)
     rivals = _table("pair", "transport – identity", "p", *(f"– {name.replace('_', chr(10))}" for name in SHOWN[2:]))
     for target, source, method in sorted({(r["target_layer"], r["source_layer"], r["method"]) for r in found}):
         line = {
@@ -217,10 +218,9 @@ def _causal(collection: str) -> Iterator[Any]:
         costs.add_row(pair, _interval(first, "log_ppl_none", 2, with_interval=False), *effects)
         rivals.add_row(pair, *_against_rivals(line))
     n = sorted({row["n_sequences"] for row in found})
-    what = "five residuals" if edited == STUDY else f"the residuals at positions {edited}"
     yield from _titled(
-        f"Causal check: rise of the next-token loss (nats) when {what} are replaced in each of "
-        f"{' or '.join(map(str, n))} sequences",
+        f"Causal check: rise of the next-token loss (nats) when residuals {_edited(edited)} are "
+        f"replaced in each of {' or '.join(map(str, n))} sequences",
         costs,
     )
     if any(row["difference"] is not None for row in found):
@@ -229,6 +229,13 @@ def _causal(collection: str) -> Iterator[Any]:
             "*: the 95 % interval excludes 0",
             rivals,
         )
+
+
+def _edited(position_set: str) -> str:
+    """Which residuals a set replaces, in words."""
+    if position_set == STUDY:
+        return "at five positions"
+    return f"at position{'s' if ',' in position_set else ''} {position_set.replace(',', ', ')}"
 
 
 def _against_rivals(line: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -302,8 +309,7 @@ def _extremes(collection: str) -> Table:
         """,
         [collection, _policy(collection), list(BASELINES)],
     )
-    n = min(3, len(found) // 2)
-    for some in (found[:n], found[len(found) - n :]):
+    for some in (found[:3], found[3:][-3:]):
         for o in some:
             scores = [_interval(o, name, with_interval=False) for name in ("r2_test", "r2_test_identity")]
             update = _interval(o, "r2_update", with_interval=False)
@@ -335,6 +341,8 @@ def _efficiency(collection: str, width: int) -> Iterator[Table]:
         table = _table("leap", *(str(e["leap"]) for e in leaps))
         table.add_row("pairs", *(str(e["n_pairs"]) for e in leaps))
         for measure, name in measures.items():
+            if "rank 64" in measure and all(e[name] is None for e in found):
+                continue  # no pair was evaluated at that rank
             digits = 1 if name == "mean_lts_dim_participation" else 3
             table.add_row(measure, *(_interval(e, name, digits, with_interval=False) for e in leaps))
         yield table

@@ -178,6 +178,22 @@ def test_sites_inside_state_space_blocks_are_refused_in_one_line(loaded, batch, 
         assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["mamba", "mamba2"])
+def test_a_state_space_model_in_half_precision_is_read_though_its_stream_is_float32(tmp_path, batch, name, dtype):
+    model = load_model(zoo.save(zoo.STREAM_ONLY[name](), tmp_path), device="cpu", dtype=dtype)
+    ids, lengths = batch
+    truth = outputs(model, ids[:1])
+    residuals = model.residuals(ids[:1], lengths[:1], [0])
+    hidden = model.hidden_from(0, residuals[0], ids[:1], lengths[:1])
+    logits = model.logits(hidden)
+    torch.testing.assert_close(logits.float(), truth.logits.float(), rtol=0.02, atol=0.02)
+    run = model.cached_run(ids[:1], lengths[:1], [0])
+    edit = residuals[0][:, 4:6].to(model.dtype)  # as an edit in the model's own precision arrives
+    again = model.rerun(run, torch.tensor([0]), torch.tensor([4]), 0, edit)
+    assert torch.isfinite(again.hidden).all()
+
+
 @pytest.mark.parametrize("name", ["cohere", "granite", "granitemoe"])
 def test_the_logit_lens_gives_logits_on_the_models_own_scale(loaded, name):
     model = loaded(name)

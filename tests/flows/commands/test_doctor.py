@@ -24,7 +24,9 @@ def test_every_package_is_listed_with_its_version_and_what_is_out_of_range_with_
     assert "<0.151" in listed["fastapi"][1]
 
 
-def test_a_folder_that_cannot_be_written_is_named_with_the_reason(monkeypatch):
+def test_a_folder_that_cannot_be_written_is_named_with_the_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
+
     def refuse(**options):
         raise OSError(30, "Read-only file system")
 

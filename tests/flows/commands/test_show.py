@@ -1,10 +1,20 @@
 """``ato show``: the summary, its picture and its queries, and the main table of each stage."""
 
 import re
+from collections import defaultdict
 
 import pytest
 
-from flows.commands.show import EXAMPLES, draw_summary, folded_command, show_stage, show_summary
+from flows.commands.show import (
+    EXAMPLES,
+    _edited,
+    _efficiency,
+    _extremes,
+    draw_summary,
+    folded_command,
+    show_stage,
+    show_summary,
+)
 from flows.commands.sql import MAX_SHOWN_ROWS
 from flows.stages import STAGES
 from warehouse.catalog.catalog import connect, rows
@@ -32,6 +42,40 @@ def test_the_summary_fits_the_terminal_and_breaks_no_word(width, study, monkeypa
     lines = [line for line in lines if not line.startswith("Tables: ")]  # a path of any length
     assert max(map(len, lines)) <= width
     assert "…" not in "".join(lines)
+
+
+@pytest.mark.parametrize("n_pairs", [1, 3, 6, 9])
+def test_every_pair_has_its_best_operator_shown_unless_they_are_more_than_six(n_pairs, monkeypatch):
+    scores = {
+        "r2_test": 0.5,
+        "r2_test_identity": 0.4,
+        "skill": 0.1,
+        "skill_low": 0.0,
+        "skill_high": 0.2,
+        "r2_update": 0.2,
+    }
+    found = [
+        {"source_layer": i, "target_layer": i + 1, "method": "ridge", "position_policy": "same", **scores}
+        for i in range(n_pairs)
+    ]
+    monkeypatch.setattr("flows.commands.show.rows", lambda *_: found)
+    (pairs, *_) = _extremes("collection").columns
+    shown = [*range(n_pairs)] if n_pairs <= 6 else [0, 1, 2, 6, 7, 8]
+    assert [*pairs.cells] == [f"{i} → {i + 1}" for i in shown]
+
+
+def test_measures_at_a_rank_that_no_pair_was_evaluated_at_are_not_shown(monkeypatch):
+    monkeypatch.setattr("flows.commands.show.rows", lambda *_: [defaultdict(lambda: None, leap=1, n_pairs=2)])
+    (table,) = _efficiency("collection", 80)
+    (measures, *_) = table.columns
+    assert not [cell for cell in measures.cells if "64" in str(cell)]
+    assert "efficiency at full rank" in [*measures.cells]
+
+
+def test_the_causal_table_names_the_positions_that_were_edited():
+    assert _edited("study") == "at five positions"
+    assert _edited("10,20") == "at positions 10, 20"
+    assert _edited("10") == "at position 10"
 
 
 def test_what_each_stage_took_is_a_table_with_a_dash_for_what_nobody_noted(study, capsys):
