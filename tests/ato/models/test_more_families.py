@@ -10,6 +10,7 @@ import transformers as t
 from ato.errors import LayerError, ModelError
 from ato.features.logit_lens import logit_lens
 from ato.models import LanguageModel, load_model, pad
+from ato.models.cached_run import cached_run, rerun
 from ato.models.families import find_parts
 from ato.models.families_page import families_page
 from ato.models.generation import Decoding, GenerationEdit, generate
@@ -188,9 +189,9 @@ def test_a_state_space_model_in_half_precision_is_read_though_its_stream_is_floa
     hidden = model.hidden_from(0, residuals[0], ids[:1], lengths[:1])
     logits = model.logits(hidden)
     torch.testing.assert_close(logits.float(), truth.logits.float(), rtol=0.02, atol=0.02)
-    run = model.cached_run(ids[:1], lengths[:1], [0])
+    run = cached_run(model, ids[:1], lengths[:1], [0])
     edit = residuals[0][:, 4:6].to(model.dtype)  # as an edit in the model's own precision arrives
-    again = model.rerun(run, torch.tensor([0]), torch.tensor([4]), 0, edit)
+    again = rerun(model, run, torch.tensor([0]), torch.tensor([4]), 0, edit)
     assert torch.isfinite(again.hidden).all()
 
 
