@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from ato.saes.training.choices import PerToken
+from ato.saes.training.sparse import SparseTrainer
 
 from ato.numerics.devices import choose_device, choose_dtype
 from ato.residuals import MemorySource
-from ato.saes.training.jumprelu import trainer_config
+from ato.saes.training.lens import trainer_config
 from ato.saes.training.schedule import Schedule
-from ato.saes.training.topk import TopKTrainer
 from ato.saes.training.trainer import train_sae
 from benchmarks.measurement import Measurement, rate, speedup
 from benchmarks.program import run
@@ -97,7 +98,7 @@ def batches(z: torch.Tensor) -> Iterator[torch.Tensor]:
 def compare(z: torch.Tensor, width: int, k: int, steps: int = 5) -> None:
     """Assert that float32 steps give the weights that sae-lens' trainer gives."""
     schedule = Schedule(100, BATCH, LR, DEAD_AFTER)
-    ours = TopKTrainer(directions(width, z), k, schedule)
+    ours = SparseTrainer(directions(width, z), PerToken(k), schedule)
     theirs = sae_lens_trainer(z, width, k, schedule, torch.float32)
     for _, batch in zip(range(steps), batches(z)):
         ours.step(batch)

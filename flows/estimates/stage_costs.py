@@ -11,7 +11,7 @@ from ato.causal.intervention_names import SHARED
 from ato.models.shapes import ModelShape
 from ato.moments.moments import GATHERED_ROWS
 from ato.operators.methods import METHODS, OperatorMethod
-from ato.saes.architectures import TRAINABLE
+from ato.saes.training.methods import TRAINABLE
 from flows.estimates.machine_rates import SOLVE_FLOPS, MachineRates
 from flows.estimates.sizes import (
     TEST,

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from ato.operators.methods import METHODS
-from ato.saes.architectures import TRAINABLE
+from ato.saes.training.methods import TRAINABLE
 from flows.settings import Settings
 from tasks.settings.operators import POLICY_PATTERN
 

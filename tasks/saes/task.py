@@ -113,7 +113,7 @@ def _stages(study: Study, layer: int, settings: SAESettings) -> SAEStages:
     else:
         own = settings.model_dump(exclude={"layers", "paths", "releases", *JUDGING}) | {"layer": layer}
         slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
-    # Version 2: TopK SAEs are trained by ato.saes.training.topk; in bfloat16 their weights differ from those of before.
+    # Version 2: TopK SAEs are trained by ato.saes.training.sparse; in bfloat16 their weights differ from those of before.
     weights = study.stage("sae_weights", slug, settings=own, version=2)
     judging = settings.model_dump(include=JUDGING)
     return SAEStages(layer, weights, study.stage("saes", slug, settings=judging, inputs=[weights.key]))

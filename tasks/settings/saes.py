@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ato.saes.architectures import TRAINABLE
+from ato.saes.training.methods import TRAINABLE
 from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 
 

@@ -5,19 +5,14 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ato.errors import SAEError
-from ato.saes.architectures.architecture import REGISTERED, Architecture, TrainableArchitecture
+from ato.saes.architectures.architecture import REGISTERED, Architecture
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 ARCHITECTURES: Mapping[str, Architecture] = dict(sorted(REGISTERED.items()))
 """Architectures that can be loaded and applied, by name."""
-TRAINABLE: Mapping[str, TrainableArchitecture] = {
-    name: kind for name, kind in ARCHITECTURES.items() if isinstance(kind, TrainableArchitecture)
-}
-"""Those that can be trained too."""
-
-__all__ = ["ARCHITECTURES", "TRAINABLE", "Architecture", "TrainableArchitecture", "find_architecture"]
+__all__ = ["ARCHITECTURES", "Architecture", "find_architecture"]
 
 
 def find_architecture(name: object) -> Architecture:

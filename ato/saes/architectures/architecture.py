@@ -6,8 +6,6 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-from ato.saes.training.interface import Trainer, TrainingStart
-
 ENCODER_AND_DECODER = ("W_enc", "b_enc", "W_dec", "b_dec")
 """Weights of every ``SparseAutoencoder``, see there."""
 
@@ -54,24 +52,6 @@ class Architecture(ABC):
     def settings_of_old(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Today's settings of a configuration before version 6 whose activation function is ``old_activation``."""
         return {"architecture": self.name}
-
-
-class TrainableArchitecture(Architecture):
-    """An architecture that ``train_sae`` can train.
-
-    What a step costs is declared for estimates of time; the defaults are those of a dense trainer.
-    """
-
-    dense_products: ClassVar[int] = 6
-    """Products of a training step that cost as much as the dense encoder."""
-    dense_passes: ClassVar[int] = 8
-    """Times that a step reads and writes numbers for all [tokens, d_sae]."""
-    decoder_gathers: ClassVar[int] = 0
-    """Times that a step reads the decoder rows of the k active features of each token."""
-
-    @abstractmethod
-    def trainer(self, start: TrainingStart) -> Trainer:
-        """A trainer with the first weights."""
 
 
 _Kind = TypeVar("_Kind", bound=type[Architecture])

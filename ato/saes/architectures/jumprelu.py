@@ -2,17 +2,12 @@
 
 from torch import Tensor
 
-from ato.saes.architectures.architecture import ENCODER_AND_DECODER, TrainableArchitecture, register, relu_above
-from ato.saes.training.interface import Trainer, TrainingStart
-from ato.saes.training.jumprelu import JumpReLUTrainer
+from ato.saes.architectures.architecture import ENCODER_AND_DECODER, Architecture, register, relu_above
 
 
 @register
-class JumpReLU(TrainableArchitecture):
-    """``relu(pre)`` where ``pre > threshold``, 0 elsewhere.
-
-    The penalty of its training draws the mean number of active features to k.
-    """
+class JumpReLU(Architecture):
+    """``relu(pre)`` where ``pre > threshold``, 0 elsewhere."""
 
     name = "jumprelu"
     has_threshold = True
@@ -20,6 +15,3 @@ class JumpReLU(TrainableArchitecture):
 
     def gate(self, pre: Tensor, threshold: Tensor | None, k: int | None) -> Tensor:
         return relu_above(pre, threshold)
-
-    def trainer(self, start: TrainingStart) -> Trainer:
-        return JumpReLUTrainer(start)

@@ -6,24 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ato.saes.architectures.architecture import TrainableArchitecture, register
-from ato.saes.training.interface import Trainer, TrainingStart
-from ato.saes.training.topk import TopKTrainer
-
-_FIRST_NORM = 0.1
-"""Length of the decoder rows that a training starts with, as sae-lens has it."""
+from ato.saes.architectures.architecture import Architecture, register
 
 
 @register
-class TopK(TrainableArchitecture):
+class TopK(Architecture):
     """``relu`` of the k largest entries of ``pre`` in each row, 0 elsewhere."""
 
     name = "topk"
     has_k = True
     file_settings = {"rescale_acts_by_decoder_norm": False}
     old_activation = "topk"
-    # Only the encoder is dense; active features are gathered once forwards and three times backwards.
-    dense_products, dense_passes, decoder_gathers = 1, 4, 4
 
     def gate(self, pre: Tensor, threshold: Tensor | None, k: int | None) -> Tensor:
         value, feature = pre.topk(k or 0, dim=1, sorted=False)
@@ -38,6 +31,3 @@ class TopK(TrainableArchitecture):
 
     def settings_of_old(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return {"architecture": self.name, "k": (config.get("activation_fn_kwargs") or {}).get("k")}
-
-    def trainer(self, start: TrainingStart) -> Trainer:
-        return TopKTrainer(_FIRST_NORM * start.directions, start.k, start.schedule, start.precision)

@@ -41,8 +41,8 @@ class TrainingStep(Protocol):
         ...
 
     @property
-    def feature_acts(self) -> Tensor:
-        """[b, m] activations, of all features or of those that may be active."""
+    def n_active(self) -> Tensor:
+        """[b] features active on each token."""
         ...
 
 

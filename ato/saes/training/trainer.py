@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -11,9 +11,10 @@ import torch
 from ato.errors import NonFiniteError, SettingsError
 from ato.numerics.devices import choose_device, choose_dtype
 from ato.residuals.blocks import ResidualSource
-from ato.saes.architectures import TRAINABLE, TrainableArchitecture
+from ato.saes.architectures import find_architecture
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.training.interface import Trainer, TrainingStart, TrainingStep
+from ato.saes.training.methods import TRAINABLE, TrainingMethod
 from ato.saes.training.schedule import Schedule
 from ato.saes.training.shuffle_buffer import ShuffleBuffer
 
@@ -41,16 +42,46 @@ class TrainedSAE:
     """Passes over the train split; NaN if it did not fit in the shuffle buffer and was not read to its end."""
 
 
-def train_sae(
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One SAE to train.
+
+    Raises:
+        SettingsError: settings that contradict each other.
+    """
+
+    architecture: str = "topk"
+    """One of ``ato.saes.training.methods.TRAINABLE``."""
+    d_sae: int = 2048
+    """Number of features."""
+    k: int = 32
+    """Active features per token: exactly, or in the mean, as the architecture has it."""
+    lr: float = 3e-3
+    """Peak learning rate of Adam."""
+    seed: int = 0
+    """Of the initial weights."""
+
+    def __post_init__(self) -> None:
+        if self.architecture not in TRAINABLE:
+            cure = f"use {' or '.join(TRAINABLE)}"
+            raise SettingsError(f"an SAE of architecture {self.architecture!r} cannot be trained", cure=cure)
+        if not 0 < self.k <= self.d_sae:
+            what = f"k = {self.k} is not between 1 and d_sae = {self.d_sae}"
+            raise SettingsError(what, cure="choose a smaller k")
+
+    @property
+    def method(self) -> TrainingMethod:
+        """How it is trained."""
+        return TRAINABLE[self.architecture]
+
+
+def train_saes(
     source: ResidualSource,
     layer: int,
+    plans: Sequence[TrainingPlan],
     *,
-    architecture: str = "topk",
-    d_sae: int = 2048,
-    k: int = 32,
     n_tokens: int = 600_000,
     batch_size: int = 1024,
-    lr: float = 3e-3,
     seed: int = 0,
     buffer_rows: int = 131_072,
     device: str = "auto",
@@ -59,40 +90,42 @@ def train_sae(
     metadata: Mapping[str, Any] | None = None,
     on_step: Callable[[LogRow], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> TrainedSAE:
-    """Train an SAE on the train split of a source, with the losses and the optimizer of sae-lens.
+) -> list[TrainedSAE]:
+    """Train SAEs on the train split of a source in one pass, with the losses and the optimizer of sae-lens.
 
     Residuals are centred by their mean and scaled to a mean norm of sqrt(d_in), both estimated on the first filling
-    of the shuffle buffer; the SAE starts with a decoder bias equal to that mean. Both are folded into the weights in
+    of the shuffle buffer; an SAE starts with a decoder bias equal to that mean. Both are folded into the weights in
     the end. The learning rate rises over the first 5 % of the steps and falls to 0 over the last 30 %. Equal
-    arguments on equal residuals give equal weights on one machine, and the global random state is left alone.
+    arguments on equal residuals give equal weights on one machine, whatever else is trained in the same pass, and the
+    global random state is left alone.
 
     Args:
         source: residuals; only the train split is read, again for each epoch unless it fits the buffer.
         layer: layer to train on.
-        architecture: one of ``ato.saes.TRAINABLE``, see ``ato.saes.architectures``.
-        d_sae: number of features.
-        k: active features per token: exactly, or in the mean, as the architecture has it.
+        plans: the SAEs; all see the same batches.
         n_tokens: tokens to train on, repeats included.
         batch_size: tokens a step.
-        lr: peak learning rate of Adam.
-        seed: of the initial weights and the order of tokens.
+        seed: of the order of tokens.
         buffer_rows: tokens in the shuffle buffer: the memory is buffer_rows x d_in x 4 bytes, where it trains.
         device: where to train; auto takes cuda where there is one, else the CPU.
         precision: of the matrix products; auto takes bfloat16 where the processor multiplies it natively (about
             three times as fast, and no worse in variance explained), else float32. The weights are float32.
         log_every: steps between two rows of the log.
-        metadata: kept with the SAE, for example ``model_name``.
-        on_step: called with each row of the log.
+        metadata: kept with the SAEs, for example ``model_name``.
+        on_step: called with each row of a log.
         on_progress: called after each step with tokens done and tokens to do.
+
+    Returns:
+        One a plan, in their order.
 
     Raises:
         SettingsError: settings that contradict each other.
         CorpusError: no train residuals.
         NonFiniteError: residuals with NaN, or a training that diverged.
     """
-    _check(architecture, d_sae=d_sae, k=k, n_tokens=n_tokens, batch_size=batch_size, log_every=log_every)
-    kind = TRAINABLE[architecture]
+    for name, value in {"n_tokens": n_tokens, "batch_size": batch_size, "log_every": log_every}.items():
+        if value < 1:
+            raise SettingsError(f"{name} = {value} must be positive")
     chosen = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
     buffer = ShuffleBuffer(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=chosen)
     mean = buffer.rows.mean(0)
@@ -101,45 +134,77 @@ def train_sae(
     scale = math.sqrt(len(mean)) / max(norms.mean().item(), 1e-12)
     n_steps = max(1, n_tokens // batch_size)
     batches = ((batch - mean).mul_(scale) for batch in buffer.batches())
-    schedule, dtype = Schedule(n_steps, batch_size, lr, DEAD_AFTER), choose_dtype(precision, chosen)
+    dtype = choose_dtype(precision, chosen)
+    sample = (buffer.rows[:_SAMPLE_ROWS] - mean) * scale
     with contextlib.closing(buffer):
-        directions = _directions(d_sae, len(mean), seed).to(chosen)
-        sample = (buffer.rows[:_SAMPLE_ROWS] - mean) * scale
-        trainer = kind.trainer(TrainingStart(directions, sample, k, schedule, dtype, batches))
-        log: list[LogRow] = []
+        runs = [
+            _Run(plan, Schedule(n_steps, batch_size, plan.lr, DEAD_AFTER), (sample, batches), dtype) for plan in plans
+        ]
         for step in range(1, n_steps + 1):
-            output = trainer.step(next(batches))
-            if step % log_every == 0 or step in (1, n_steps):
-                measured = _measure(output, trainer.dead_neurons)
-                log.append(
-                    {
-                        "architecture": architecture,
-                        "step": step,
-                        "tokens": step * batch_size,
-                        **measured,
-                        "lr": schedule.lr_after(step - 1),
-                    }
-                )
-                _check_finite(log[-1], layer)
-                if on_step is not None:
-                    on_step(log[-1])
+            batch = next(batches)
+            for run in runs:
+                output = run.trainer.step(batch)
+                if step % log_every == 0 or step in (1, n_steps):
+                    run.log_step(step, output, layer)
+                    if on_step is not None:
+                        on_step(run.log[-1])
             if on_progress is not None:
                 on_progress(step * batch_size, n_steps * batch_size)
     record = {"hook_name": f"blocks.{layer}.hook_resid_post", **(metadata or {})}
     n_seen = n_steps * batch_size
     epochs = n_seen / len(buffer.rows) if buffer.holds_all else float(buffer.epochs or math.nan)
-    return TrainedSAE(_fold(kind, trainer, k, mean.cpu(), scale, record), log, n_seen, epochs)
+    return [TrainedSAE(run.fold(mean.cpu(), scale, record), run.log, n_seen, epochs) for run in runs]
 
 
-def _check(architecture: str, *, d_sae: int, k: int, **positive: int) -> None:
-    if architecture not in TRAINABLE:
-        cure = f"use {' or '.join(TRAINABLE)}"
-        raise SettingsError(f"an SAE of architecture {architecture!r} cannot be trained", cure=cure)
-    if not 0 < k <= d_sae:
-        raise SettingsError(f"k = {k} is not between 1 and d_sae = {d_sae}", cure="choose a smaller k")
-    for name, value in positive.items():
-        if value < 1:
-            raise SettingsError(f"{name} = {value} must be positive")
+def train_sae(source: ResidualSource, layer: int, *, seed: int = 0, **settings: Any) -> TrainedSAE:
+    """Train one SAE, see ``train_saes``.
+
+    Args:
+        source: residuals.
+        layer: layer to train on.
+        seed: of the initial weights and of the order of tokens.
+        settings: others of ``TrainingPlan`` and of ``train_saes``.
+    """
+    own = {field.name for field in fields(TrainingPlan)}
+    plan = TrainingPlan(seed=seed, **{name: value for name, value in settings.items() if name in own})
+    others = {name: value for name, value in settings.items() if name not in own}
+    return train_saes(source, layer, [plan], seed=seed, **others)[0]
+
+
+class _Run:
+    """The training of one SAE."""
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        schedule: Schedule,
+        inputs: tuple[torch.Tensor, Iterator[torch.Tensor]],
+        dtype: torch.dtype,
+    ):
+        sample, batches = inputs
+        self._plan, self._schedule = plan, schedule
+        directions = _directions(plan.d_sae, sample.shape[1], plan.seed).to(sample.device)
+        start = TrainingStart(directions, sample, plan.k, schedule, dtype, batches)
+        self.trainer = plan.method.trainer(start)
+        self.log: list[LogRow] = []
+
+    def log_step(self, step: int, output: TrainingStep, layer: int) -> None:
+        """Append a row to the log.
+
+        Raises:
+            NonFiniteError: the training diverged.
+        """
+        row: LogRow = {"architecture": self._plan.architecture, "step": step}
+        row |= {"tokens": step * self._schedule.batch_size, **_measure(output, self.trainer.dead_neurons)}
+        self.log.append(row | {"lr": self._schedule.lr_after(step - 1)})
+        _check_finite(self.log[-1], layer)
+
+    def fold(self, mean: torch.Tensor, scale: float, metadata: dict[str, Any]) -> SparseAutoencoder:
+        """The SAE on raw residuals."""
+        method = self._plan.method
+        if method.architecture != method.name:
+            metadata = {**metadata, "trained_as": method.name}
+        return _fold(method.architecture, self.trainer, self._plan.k, mean, scale, metadata)
 
 
 def _check_finite(row: LogRow, layer: int) -> None:
@@ -163,19 +228,20 @@ def _measure(output: TrainingStep, dead: torch.Tensor) -> dict[str, float]:
     return {
         "mse": mse,
         "fvu": mse / max((x - x.mean(0)).square().sum(1).mean().item(), 1e-12),
-        "l0": (output.feature_acts > 0).sum(1).double().mean().item(),
+        "l0": output.n_active.double().mean().item(),
         "dead_share": dead.double().mean().item(),
     }
 
 
 @torch.no_grad()
 def _fold(
-    kind: TrainableArchitecture, trainer: Trainer, k: int, mean: torch.Tensor, scale: float, metadata: dict[str, Any]
+    architecture: str, trainer: Trainer, k: int, mean: torch.Tensor, scale: float, metadata: dict[str, Any]
 ) -> SparseAutoencoder:
     """The trained SAE on raw residuals: with z = (x - mean) scale, decoder rows brought to length 1.
 
     a = (z - b_dec) W_enc + b_enc times the decoder norm (so topk chooses, in training too), divided by the scale.
     """
+    kind = find_architecture(architecture)
     weights = {name: weight.detach().float().cpu() for name, weight in trainer.weights().items()}
     norms = weights["W_dec"].norm(dim=1).clamp_min(1e-12)
     threshold = weights["threshold"].clamp_min(0) * norms / scale if kind.has_threshold else None

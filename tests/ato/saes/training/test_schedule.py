@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ato.saes.training.jumprelu import trainer_config
+from ato.saes.training.lens import trainer_config
 from ato.saes.training.schedule import Schedule
 
 

@@ -6,7 +6,7 @@ import torch
 
 from ato.errors import CorpusError, NonFiniteError, SettingsError
 from ato.residuals import MemorySource
-from ato.saes import TRAINABLE
+from ato.saes.training.methods import TRAINABLE
 from ato.saes.training.trainer import TrainedSAE, train_sae
 from tests.ato.saes.training.planted import LAYER, QUICK, D, held_out, planted, source_of, train
 from warehouse.tables import TABLES
