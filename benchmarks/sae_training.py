@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from ato.saes.training.choices import PerToken
-from ato.saes.training.sparse import SparseTrainer
 
 from ato.numerics.devices import choose_device, choose_dtype
 from ato.residuals import MemorySource
+from ato.saes.training.choices import PerToken
 from ato.saes.training.lens import trainer_config
 from ato.saes.training.schedule import Schedule
+from ato.saes.training.sparse import SparseTrainer
 from ato.saes.training.trainer import train_sae
 from benchmarks.measurement import Measurement, rate, speedup
 from benchmarks.program import run

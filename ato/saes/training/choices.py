@@ -34,10 +34,8 @@ class Chosen:
 class Choice(Protocol):
     """From pre-activations [b, d_sae], each times the length of its decoder row."""
 
-    @property
-    def threshold(self) -> float | None:
-        """Pre-activation, times the length, above which a feature is active without a batch; None where k decides."""
-        ...
+    threshold: float | None
+    """Pre-activation, times the length, above which a feature is active without a batch; None where k decides."""
 
     def __call__(self, scaled: Tensor) -> Chosen:
         """The active features of a batch."""
@@ -47,10 +45,9 @@ class Choice(Protocol):
 class PerToken:
     """The k largest of each token; those below 0 count as 0."""
 
-    threshold = None
-
     def __init__(self, k: int):
         self._k = k
+        self.threshold: float | None = None
 
     def __call__(self, scaled: Tensor) -> Chosen:
         value, feature = scaled.topk(self._k, dim=1, sorted=False)

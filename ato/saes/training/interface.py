@@ -61,3 +61,11 @@ class Trainer(Protocol):
     def weights(self) -> Mapping[str, Tensor]:
         """``W_enc`` [d_in, d_sae], ``b_enc``, ``W_dec``, ``b_dec`` and, where there is one, ``threshold``."""
         ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All that later steps depend on: ``restore`` of it in a new trainer gives the same steps to the bit."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where another trainer with the same start was when ``state`` was taken."""
+        ...

@@ -1,6 +1,7 @@
 """Training with sae-lens' trainer: dense products, autograd, its losses and optimizer."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ato.saes.training.interface import TrainingStart
+from ato.saes.training.optimizer_state import optimizer_state, restore_optimizer
 from ato.saes.training.schedule import Schedule
 
 
@@ -48,6 +50,39 @@ class LensTrainer:
     def weights(self) -> dict[str, Tensor]:
         """The weights by name, see ``Trainer``."""
         return {name: getattr(self.sae, name) for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, moments of Adam, counts and coefficients, see ``Trainer``."""
+        trainer = self._trainer
+        penalties = {
+            f"coefficient.{name}": torch.tensor(
+                [float(of.current_step), float(of.final_value), float(of.current_value)], dtype=torch.float64
+            )
+            for name, of in trainer.coefficient_schedulers.items()
+        }
+        counts = {
+            "silent": trainer.n_forward_passes_since_fired,
+            "n_done": torch.tensor(trainer.n_training_steps),
+        }
+        return counts | penalties | optimizer_state(self._parameters, trainer.optimizer)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there, see ``Trainer``; the steps of the learning rate are taken again, which gives the same rates."""
+        trainer, n_done = self._trainer, int(state["n_done"])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            for _ in range(n_done):
+                trainer.lr_scheduler.step()
+        restore_optimizer(self._parameters, trainer.optimizer, state)
+        trainer.n_training_steps = n_done
+        trainer.n_forward_passes_since_fired.copy_(state["silent"])
+        for name, of in trainer.coefficient_schedulers.items():
+            step, of.final_value, of.current_value = state[f"coefficient.{name}"].tolist()
+            of.current_step = int(step)
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return list(self.sae.parameters())
 
     @property
     def dead_neurons(self) -> Tensor:

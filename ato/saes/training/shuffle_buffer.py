@@ -49,10 +49,14 @@ class ShuffleBuffer:
         """[rows, d] residuals now in the buffer."""
         return self._buffer
 
-    def batches(self) -> Iterator[torch.Tensor]:
-        """Batches [batch_size, d] without end."""
-        hand_out = self._epochs if self.holds_all else self._halves
-        return hand_out()
+    def batches(self, after: int = 0) -> Iterator[torch.Tensor]:
+        """Batches [batch_size, d] without end.
+
+        Args:
+            after: batches to leave out, which a training that goes on has seen; their residuals are read where the
+                buffer does not hold all.
+        """
+        return self._epochs(after) if self.holds_all else self._halves(after)
 
     def close(self) -> None:
         """Stop reading the source."""
@@ -89,22 +93,27 @@ class ShuffleBuffer:
         self._pieces.close()
         return buffer[:filled].clone() if filled < rows // 2 else buffer[:filled], True
 
-    def _epochs(self) -> Iterator[torch.Tensor]:
+    def _epochs(self, after: int) -> Iterator[torch.Tensor]:
         order = torch.empty(0, dtype=torch.int64, device=self._device)
         while True:
             while len(order) < self._batch_size:
                 order = torch.cat([order, self._permutation()])
-            yield self._buffer[order[: self._batch_size]]
+            if after:
+                after -= 1
+            else:
+                yield self._buffer[order[: self._batch_size]]
             order = order[self._batch_size :]
 
     def _permutation(self) -> torch.Tensor:
         return torch.randperm(len(self._buffer), generator=self._generator).to(self._device)
 
-    def _halves(self) -> Iterator[torch.Tensor]:
+    def _halves(self, after: int) -> Iterator[torch.Tensor]:
         n_batches = len(self._buffer) // 2 // self._batch_size
         while True:
             chosen = self._permutation()[: n_batches * self._batch_size]
-            for start in range(0, len(chosen), self._batch_size):
+            skipped = min(after, n_batches)
+            after -= skipped
+            for start in range(skipped * self._batch_size, len(chosen), self._batch_size):
                 yield self._buffer[chosen[start : start + self._batch_size]]
             self._refill(chosen)
 

@@ -6,7 +6,7 @@ but the pre-activations is ever [tokens, d_sae].
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from ato.saes.training.choices import Choice, Chosen
+from ato.saes.training.optimizer_state import optimizer_state, restore_optimizer
 from ato.saes.training.schedule import Schedule
 
 # sampled_addmm is the one operation used here; the warning is about the sparse interface as a whole.
@@ -82,6 +83,22 @@ class SparseTrainer:
         if self.choice.threshold is None:
             return found
         return found | {"threshold": self.choice.threshold / self.W_dec.norm(dim=1)}
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, moments of Adam and counts, see ``Trainer``."""
+        counts = {"steps_silent": self._steps_silent, "n_done": torch.tensor(self._n_done)}
+        if self.choice.threshold is not None:
+            counts["threshold"] = torch.tensor(self.choice.threshold, dtype=torch.float64)
+        return counts | optimizer_state(self._parameters, self._optimizer)
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from there, see ``Trainer``."""
+        restore_optimizer(self._parameters, self._optimizer, state)
+        self._steps_silent.copy_(state["steps_silent"])
+        self._n_done = int(state["n_done"])
+        if "threshold" in state:
+            self.choice.threshold = float(state["threshold"])
 
     @property
     def dead_neurons(self) -> Tensor:

@@ -3,7 +3,8 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from ato.numerics.devices import choose_device, choose_dtype
 from ato.residuals.blocks import ResidualSource
 from ato.saes.architectures import find_architecture
 from ato.saes.autoencoder import SparseAutoencoder
+from ato.saes.training.checkpoints import Checkpoint, read_checkpoint
 from ato.saes.training.interface import Trainer, TrainingStart, TrainingStep
 from ato.saes.training.methods import TRAINABLE, TrainingMethod
 from ato.saes.training.schedule import Schedule
@@ -90,6 +92,9 @@ def train_saes(
     metadata: Mapping[str, Any] | None = None,
     on_step: Callable[[LogRow], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 500,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[TrainedSAE]:
     """Train SAEs on the train split of a source in one pass, with the losses and the optimizer of sae-lens.
 
@@ -114,12 +119,17 @@ def train_saes(
         metadata: kept with the SAEs, for example ``model_name``.
         on_step: called with each row of a log.
         on_progress: called after each step with tokens done and tokens to do.
+        checkpoint: file from which a training that was stopped goes on, and which is replaced on the way; the weights are
+            those of a training that was not stopped, to the bit. A finished training takes no step.
+        checkpoint_every: steps between two of them.
+        on_note: called with what a user should know, such as a checkpoint made with another number of threads.
 
     Returns:
         One a plan, in their order.
 
     Raises:
-        SettingsError: settings that contradict each other.
+        SettingsError: settings that contradict each other, or a checkpoint of other ones.
+        DamagedFileError: a checkpoint that cannot be read.
         CorpusError: no train residuals.
         NonFiniteError: residuals with NaN, or a training that diverged.
     """
@@ -133,14 +143,34 @@ def train_saes(
     norms = torch.cat([(rows - mean).norm(dim=1) for rows in buffer.rows.split(_NORM_ROWS)])
     scale = math.sqrt(len(mean)) / max(norms.mean().item(), 1e-12)
     n_steps = max(1, n_tokens // batch_size)
-    batches = ((batch - mean).mul_(scale) for batch in buffer.batches())
     dtype = choose_dtype(precision, chosen)
     sample = (buffer.rows[:_SAMPLE_ROWS] - mean) * scale
+    settings = {
+        "layer": layer,
+        "saes": [asdict(plan) for plan in plans],
+        "n_tokens": n_tokens,
+        "batch_size": batch_size,
+        "seed": seed,
+        "buffer_rows": buffer_rows,
+        "precision": str(dtype),
+        "scale": scale,
+    }
+    found = None if checkpoint is None else read_checkpoint(checkpoint, str(chosen))
+    done = 0 if found is None else found.step
+    if found is not None and checkpoint is not None:
+        found.check(settings, checkpoint)
+        if on_note is not None:
+            on_note(f"goes on after step {done:,} of {n_steps:,}{_other_threads(found.n_threads)}")
     with contextlib.closing(buffer):
+        batches = ((batch - mean).mul_(scale) for batch in buffer.batches(done))
         runs = [
             _Run(plan, Schedule(n_steps, batch_size, plan.lr, DEAD_AFTER), (sample, batches), dtype) for plan in plans
         ]
-        for step in range(1, n_steps + 1):
+        if found is not None:
+            for run, state, log in zip(runs, found.states, found.logs, strict=True):
+                run.trainer.restore(state)
+                run.log = log
+        for step in range(done + 1, n_steps + 1):
             batch = next(batches)
             for run in runs:
                 output = run.trainer.step(batch)
@@ -148,6 +178,9 @@ def train_saes(
                     run.log_step(step, output, layer)
                     if on_step is not None:
                         on_step(run.log[-1])
+            if checkpoint is not None and (step % checkpoint_every == 0 or step == n_steps):
+                states, logs = [run.trainer.state() for run in runs], [run.log for run in runs]
+                Checkpoint(step, settings, states, logs, torch.get_num_threads()).write(checkpoint)
             if on_progress is not None:
                 on_progress(step * batch_size, n_steps * batch_size)
     record = {"hook_name": f"blocks.{layer}.hook_resid_post", **(metadata or {})}
@@ -169,6 +202,11 @@ def train_sae(source: ResidualSource, layer: int, *, seed: int = 0, **settings: 
     plan = TrainingPlan(seed=seed, **{name: value for name, value in settings.items() if name in own})
     others = {name: value for name, value in settings.items() if name not in own}
     return train_saes(source, layer, [plan], seed=seed, **others)[0]
+
+
+def _other_threads(then: int) -> str:
+    now = torch.get_num_threads()
+    return "" if then == now else f"; it had {then} threads and has {now}: sums may be rounded another way"
 
 
 class _Run:
