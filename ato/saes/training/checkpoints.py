@@ -87,7 +87,7 @@ def read_checkpoint(path: Path, device: str = "cpu") -> Checkpoint | None:
         with safe_open(path, framework="pt", device=device) as file:
             record = json.loads((file.metadata() or {})[RECORD])
             states: list[dict[str, Tensor]] = [{} for _ in range(record["n_saes"])]
-            for key in file.keys():
+            for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
                 number, _, name = key.partition("/")
                 states[int(number)][name] = file.get_tensor(key)
             return Checkpoint(record["step"], record["settings"], states, record["logs"], record["n_threads"])
