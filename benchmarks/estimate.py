@@ -36,6 +36,7 @@ SMALL = (
     "features.candidate_percent=5",
     "operators.source_layers=[8, 10]",
     "operators.leaps=[2, 4]",
+    "operators.target_layers=[12]",
     "causal.pairs=null",
     "causal.n_sequences=4",
 )

@@ -14,6 +14,7 @@ from benchmarks.fit_costs import Observation, fit
 from benchmarks.measurement import growth, rate, speedup, within
 from benchmarks.page import section
 from benchmarks.program import line
+from flows.judging.judge import judge
 from flows.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +47,10 @@ def test_figures_of_a_run_are_rows_of_the_warehouse_that_sql_reads(tmp_path):
     assert found
     assert {(row["benchmark"], row["quick"]) for row in found} == {("moments", True)}
     assert all(row["met"] is not None for row in found)
+
+
+def test_the_study_of_the_estimate_s_benchmark_can_be_run():
+    judge(load_settings("demo", list(checked.SMALL)), "pipeline")
 
 
 def test_the_page_names_every_figure_with_a_target_and_the_reason_of_a_miss():

@@ -60,15 +60,15 @@ def contents_of(
         of_runs = contents["stage_runs"]
         of_runs.files = sorted((manifest_path(run.stage, run.key), run.collection) for run in runs)
         of_runs.older = frozenset(manifest_path(run.stage, run.key) for run in runs if run.batch is None)
-    unreadable_of = {path: manifest_owner(warehouse, path) for path in unreadable}
-    if warehouse.only is not None:
-        unreadable_of = {path: owner for path, owner in unreadable_of.items() if owner in (None, warehouse.only)}
-    for path, owner in list(unreadable_of.items())[:1]:
+    for path in unreadable:
+        owner = manifest_owner(warehouse, path)
+        if warehouse.only is not None and owner not in (None, warehouse.only):
+            continue
         # Nobody knows which tables the lost manifest fed: an answer without its rows would be silently wrong.
+        cure = REBUILD if owner else f"remove this file, then {REBUILD}"
         for of_table in contents.values():
-            of_table.problem = of_table.problem or _damaged(
-                warehouse, path, "manifest cannot be read", REBUILD if owner else f"remove this file, then {REBUILD}"
-            )
+            of_table.problem = of_table.problem or _damaged(warehouse, path, "manifest cannot be read", cure)
+        break
     return contents
 
 

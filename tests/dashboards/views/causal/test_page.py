@@ -48,7 +48,7 @@ def test_page_report_and_terminal_show_the_same_positions_and_method_at_first(em
     app = open_page("causal")
     assert (app.selectbox(key="position_set").value, app.selectbox(key="method").value) == ("5", "ridge")
     show_summary(COLLECTION)
-    assert "when the residuals at positions 5 are replaced" in " ".join(capsys.readouterr().out.split())
+    assert "when residuals at position 5 are replaced" in " ".join(capsys.readouterr().out.split())
 
 
 def test_without_causal_results_the_page_says_how_to_get_them(empty):
