@@ -1,0 +1,1 @@
+"""Many sparse autoencoders trained on one stream of residuals, judged and compared."""
