@@ -25,6 +25,7 @@ from tasks.settings import (
     OperatorSettings,
     ReportSettings,
     SAESettings,
+    SAEStudySettings,
     StageSettings,
 )
 
@@ -51,6 +52,7 @@ class Settings(StageSettings):
     evaluate: EvaluateSettings = EvaluateSettings()
     causal: CausalSettings = CausalSettings()
     entities: EntitySettings = EntitySettings()
+    sae_study: SAEStudySettings = SAEStudySettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()
 

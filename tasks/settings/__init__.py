@@ -11,6 +11,7 @@ from tasks.settings.features import FeatureSettings
 from tasks.settings.model import ModelSettings
 from tasks.settings.operators import OperatorSettings
 from tasks.settings.report import ReportSettings
+from tasks.settings.sae_study import SAEStudySettings
 from tasks.settings.saes import SAESettings
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "OperatorSettings",
     "ReportSettings",
     "SAESettings",
+    "SAEStudySettings",
     "StageSettings",
 ]

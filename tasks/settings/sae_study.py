@@ -1,0 +1,119 @@
+"""Settings of stage `sae_study`."""
+
+from itertools import product
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ato.saes.training.methods import TRAINABLE
+from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
+
+TrainableName = Annotated[str, OneOf(tuple(TRAINABLE))]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class StudiedSAE(StageSettings):
+    """One SAE of a study: trained here, unless it has a path or a release."""
+
+    layer: LayerNumber = Field(12, description="Layer whose residuals it reads")
+    architecture: TrainableName = Field("topk", description="Architecture that is trained")
+    d_sae: int = Field(1024, ge=1, description="Number of features")
+    k: int = Field(32, ge=1, description="Number of active features per token: exact (TopK) or on average (others)")
+    seed: Seed = Field(0, description="Seed of the initial weights")
+    path: str | None = Field(None, description="Folder or file to load instead of training")
+    release: str | None = Field(None, description="RELEASE:SAE_ID in the sae-lens directory, downloaded once")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained here."""
+        return self.path is None and self.release is None
+
+
+class SAETrainingSettings(StageSettings):
+    """How the SAEs of a study are trained; all of a layer see the same batches."""
+
+    n_tokens: int = Field(200_000, ge=1, description="Number of training tokens, repeats included")
+    batch_size: int = Field(1024, ge=1, description="Tokens per training step")
+    lr: float = Field(3e-3, gt=0, description="Learning rate")
+    buffer_rows: int = Field(131_072, ge=1, description="Size of the shuffle buffer, in tokens")
+    seed: Seed = Field(0, description="Seed of the token order")
+    dead_features: Literal["auxiliary", "resample", "none"] = Field(
+        "auxiliary",
+        description="What revives dead features: each architecture's own auxiliary loss, if it has one, or resampling",
+    )
+    checkpoint_every: int = Field(500, ge=1, description="Steps between two checkpoints")
+    n_snapshots: int = Field(8, ge=0, description="Snapshots on the way, evenly spaced in log steps; 0: no emergence")
+
+
+class SAEJudgingSettings(StageSettings):
+    """How the SAEs of a study are judged, all on the same test tokens."""
+
+    n_sequences: int = Field(24, ge=1, description="Number of test sequences for spliced losses")
+    baselines: bool = Field(
+        True, description="Also judge PCA, a random dictionary and the residual's basis, at equal L0"
+    )
+    probing_k: Annotated[list[Positive], Distinct] = Field(
+        [1, 5], description="Numbers of features that probes of strata may read; [] leaves probing out"
+    )
+    min_documents: int = Field(10, ge=2, description="Fewest documents of a stratum, within a split, for a probe")
+
+
+class SAELookingSettings(StageSettings):
+    """What is looked at in the SAEs of a study beside their quality."""
+
+    seeds: Annotated[list[Seed], Distinct] | None = Field(
+        None,
+        description="SAEs with these seeds have snapshots, maps and attributions; default: the lowest of each kind",
+    )
+    emerged_cosine: float = Field(
+        0.9, gt=0, le=1, description="Cosine to its final self from which a feature has emerged"
+    )
+    map_method: Literal["auto", "umap", "pca"] = Field(
+        "auto", description="How features are put on a map; auto: UMAP where the extra `maps` is installed, else PCA"
+    )
+    cluster_method: Literal["auto", "hdbscan", "kmeans"] = Field(
+        "auto", description="How features are clustered; auto: HDBSCAN"
+    )
+    n_clusters: int = Field(20, ge=2, description="Number of clusters of k-means")
+    attribution_sequences: int = Field(
+        16, ge=0, description="Number of test sequences for effects of features on the loss; 0 leaves them out"
+    )
+    attribution_features: int = Field(
+        64, ge=1, description="Features of each SAE that are ablated, to hold gradients against"
+    )
+
+
+class SAEStudySettings(StageSettings):
+    """Many sparse autoencoders, compared: the grid below, and those that are listed one by one."""
+
+    layers: Annotated[list[LayerNumber], Distinct] = Field([12], description="Layers of the grid")
+    architectures: Annotated[list[TrainableName], Distinct] = Field(
+        ["topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", "gated", "standard"],
+        description="Architectures of the grid",
+    )
+    d_sae: Annotated[list[Positive], Distinct] = Field([1024], description="Numbers of features of the grid")
+    k: Annotated[list[Positive], Distinct] = Field([16, 64], description="Numbers of active features of the grid")
+    seeds: Annotated[list[Seed], Distinct] = Field([0, 1], description="Seeds of the grid")
+    saes: Annotated[list[StudiedSAE], Distinct] = Field([], description="Further SAEs, each by itself")
+    paths: dict[LayerNumber, str] = Field(
+        {}, description="Layer -> folder or file of a further SAE, as in `saes.paths`"
+    )
+    releases: dict[LayerNumber, str] = Field(
+        {}, description="Layer -> RELEASE:SAE_ID of a further SAE, as in `saes.releases`"
+    )
+    training: SAETrainingSettings = SAETrainingSettings()
+    judging: SAEJudgingSettings = SAEJudgingSettings()
+    looking: SAELookingSettings = SAELookingSettings()
+
+    @property
+    def all_saes(self) -> list[StudiedSAE]:
+        """Every SAE of the study once: the grid, those listed, those of the dictionaries by layer."""
+        grid = [
+            StudiedSAE(layer=layer, architecture=architecture, d_sae=d_sae, k=k, seed=seed)
+            for layer, architecture, d_sae, k, seed in product(
+                self.layers, self.architectures, self.d_sae, self.k, self.seeds
+            )
+        ]
+        loaded = [StudiedSAE(layer=layer, path=path) for layer, path in self.paths.items()]
+        loaded += [StudiedSAE(layer=layer, release=release) for layer, release in self.releases.items()]
+        return list(dict.fromkeys((*grid, *self.saes, *loaded)))
