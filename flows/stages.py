@@ -276,6 +276,20 @@ _STAGES = (
         cost=Cost(10.0, 1.0, "flows.estimates.stage_costs:entities_work"),
         judge="flows.judging.entities:judge",
     ),
+    StageSpec(
+        name="sae_study",
+        does="Many sparse autoencoders are trained in one pass and compared with baselines.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect",),
+        commits=("document_strata", "sae_study_weights", "sae_study_quality", "sae_study_looks", "sae_studies"),
+        query="""select label, layer, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low, ce_recovered_high, kl,
+            dead_share, shrinkage, decoder_redundancy from sae_comparison where collection = ?
+            order by layer, source = 'baseline', architecture, k, seed""",
+        page="sae_study",
+        cost=Cost(8.0, 1.3, "flows.estimates.sae_study_costs:sae_study_work"),
+        judge="flows.judging.sae_study:judge",
+    ),
 )
 
 STAGES: dict[str, StageSpec] = {stage.name: stage for stage in _STAGES}

@@ -104,7 +104,8 @@ def work_of(cost: Cost, settings: Settings, shape: ModelShape) -> StageWork:
     return StageWork() if cost.function is None else resolve_name(cost.function)(settings, shape)
 
 
-def _model_bytes(settings: Settings, shape: ModelShape) -> int:
+def model_bytes(settings: Settings, shape: ModelShape) -> int:
+    """The model in memory, with what a batch leaves of logits and residuals."""
     batch = settings.collect.batch_size * settings.collect.seq_len
     weights = BYTES_OF[settings.model.dtype] * shape.n_parameters
     return weights + 4 * (8 * batch * shape.d_model + HEAD_TOKENS * shape.vocabulary)
@@ -119,7 +120,7 @@ def collect_work(settings: Settings, shape: ModelShape) -> StageWork:
         product=tokens * 2 * d * d * (own_products(settings) + TRAIN * null_products(settings)),
         loaded=BYTES_OF[settings.model.dtype] * shape.n_parameters,
         moved=PASSED * shape.n_parameters,
-        memory_bytes=_model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
+        memory_bytes=model_bytes(settings, shape) + moments + 8 * GATHERED_ROWS * len(layers) * d,
         disk_bytes=activation_bytes(settings, d) + tokens * SEQUENCE_BYTES + moments,
     )
 
@@ -141,7 +142,7 @@ def saes_work(settings: Settings, shape: ModelShape) -> StageWork:
         host_product=TEST * kept_tokens(settings) * sum(4 * d * width for width in widths.values()),
         device_moved=saes.n_tokens * sum(moved for _, moved in costs)
         + judged * (1 + 2 * len(widths)) * PASSED * shape.vocabulary,
-        memory_bytes=_model_bytes(settings, shape) + training,
+        memory_bytes=model_bytes(settings, shape) + training,
         disk_bytes=sum(4 * (2 * d * width + d + 2 * width) for width in widths.values()),
     )
 
@@ -175,7 +176,7 @@ def features_work(settings: Settings, shape: ModelShape) -> StageWork:
         host_product=host,
         moved=moved,
         device_moved=device_moved,
-        memory_bytes=_model_bytes(settings, shape) + 8 * d * largest + correlations,
+        memory_bytes=model_bytes(settings, shape) + 8 * d * largest + correlations,
         disk_bytes=400 * sum(widths.values()),
     )
 
@@ -246,7 +247,7 @@ def causal_work(settings: Settings, shape: ModelShape) -> StageWork:
     return StageWork(
         forward=tokens * (below + above),
         device_moved=tokens * sum(passes.values()) * PASSED * shape.vocabulary,
-        memory_bytes=_model_bytes(settings, shape) + kept,
+        memory_bytes=model_bytes(settings, shape) + kept,
         disk_bytes=causal.n_sequences * (edits + 1) * len(pairs) * LOSS_BYTES,
     )
 
@@ -271,6 +272,6 @@ def entities_work(settings: Settings, shape: ModelShape) -> StageWork:
         forward=tokens * shape.forward_flops(shape.n_layers, logits=True),
         host_product=sum(2 * d * width * read / prompt * 2 for width in widths.values()),
         device_moved=steps * BYTES_OF[settings.model.dtype] * shape.n_parameters,
-        memory_bytes=_model_bytes(settings, shape),
+        memory_bytes=model_bytes(settings, shape),
         disk_bytes=int(residuals + answers * ANSWER_BYTES),
     )

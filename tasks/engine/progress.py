@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from threading import Event, Lock, Thread
@@ -90,6 +90,10 @@ class _Activity:
     def status(self) -> str:
         """Where it stands, in words."""
         raise NotImplementedError
+
+    def panel(self) -> RenderableType | None:
+        """What stands above its bar on a terminal; None for nothing."""
+        return None
 
     def speak(self, stream: IO[str]) -> None:
         """Say the status where no bar shows it."""
@@ -224,7 +228,7 @@ class _Speaker:
             status = _Status(table_column=Column(no_wrap=True, overflow="ellipsis"))
             bar = BarColumn(bar_width=None, table_column=Column(ratio=1))
             name = TextColumn("[bold]{task.description:<9}[/]", table_column=Column(no_wrap=True))
-            self._bars = Bars(name, bar, status, console=terminal, transient=True, expand=True, refresh_per_second=4)
+            self._bars = _Bars(name, bar, status, console=terminal, transient=True, expand=True, refresh_per_second=4)
             self._bars.start()
         else:
             self._ended = Event()
@@ -258,6 +262,18 @@ class _Speaker:
             if long:
                 self.heard()
                 long[-1].context.run(long[-1].speak, stream)
+
+
+class _Bars(Bars):
+    """The bar of the innermost activity, below what the activity shows of itself."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Panel and bar."""
+        for task in self.tasks:
+            panel = task.fields["activity"].panel() if task.visible else None
+            if panel is not None:
+                yield panel
+        yield from super().get_renderables()
 
 
 class _Status(ProgressColumn):

@@ -42,6 +42,10 @@ class SAETrainingSettings(StageSettings):
         description="What revives dead features: each architecture's own auxiliary loss, if it has one, or resampling",
     )
     checkpoint_every: int = Field(500, ge=1, description="Steps between two checkpoints")
+    track: Annotated[list[Literal["mlflow", "wandb"]], Distinct] = Field(
+        ["mlflow"],
+        description="Where curves are logged too: a run of MLflow, or of Weights & Biases in offline mode, for each SAE",
+    )
     n_snapshots: int = Field(8, ge=0, description="Snapshots on the way, evenly spaced in log steps; 0: no emergence")
 
 

@@ -137,10 +137,12 @@ def carry_out(warehouse: Warehouse, plan: Plan) -> None:
         published.publish(warehouse)  # its views name files
     if plan.collections and exists(warehouse.root):
         from warehouse.registry.registry import Registry
+        from warehouse.registry.training_curves import TrainingCurves
 
-        registry = Registry(warehouse.root)
+        registry, curves = Registry(warehouse.root), TrainingCurves(warehouse.root)
         for key in plan.collections:
             registry.forget(key)
+            curves.forget(key)
     for removal in plan.files:
         warehouse.storage.remove(removal.path)
     locks.holders(warehouse, remove_stale=True)

@@ -1,0 +1,49 @@
+"""Work of a study of SAEs, counted as in ``flows.estimates.stage_costs``."""
+
+from ato.models.shapes import ModelShape
+from ato.sae_studies.baselines import BASELINES
+from ato.saes.training.methods import TRAINABLE
+from flows.estimates.sizes import kept_tokens
+from flows.estimates.stage_costs import ADAM_BYTES, PASSED, StageWork, model_bytes
+from flows.settings import Settings
+from tasks.settings.sae_study import StudiedSAE
+
+
+def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """Training of all SAEs, one encoding of all tokens by each, the spliced passes, and the gradients of those looked at."""
+    study, d, tokens = settings.sae_study, shape.d_model, kept_tokens(settings)
+    saes = study.all_saes
+    trained = [sae for sae in saes if sae.is_trained]
+    kinds = len({(sae.layer, sae.k) for sae in trained}) * len(BASELINES) if study.judging.baselines else 0
+    judged = study.judging.n_sequences * settings.collect.seq_len
+    widest = max((sae.d_sae for sae in saes), default=0)
+    layer = min((sae.layer for sae in saes), default=0)
+    above = shape.forward_flops(shape.n_layers - layer - 1, logits=True)
+    spliced = 1 + len({sae.layer for sae in saes}) + len(saes) + kinds
+    seeds = max(len(study.seeds), 1)
+    looked = -(-len(trained) // seeds) + len(saes) - len(trained)
+    traced = study.looking.attribution_sequences * settings.collect.seq_len
+    costs = [training_cost(sae, settings.sae_study.training.batch_size, d) for sae in trained]
+    snapshots = looked * study.training.n_snapshots
+    return StageWork(
+        forward=study.training.n_tokens * sum(flops for flops, _ in costs)
+        + judged * (shape.forward_flops(shape.n_layers, logits=True) + spliced * above)
+        + looked * traced * (3 * above + study.looking.attribution_features * above / 16),
+        host_product=sum(2 * d * sae.d_sae for sae in saes) * tokens
+        + kinds * 2 * d * widest * tokens
+        + snapshots * 2 * d * widest * tokens * 0.2,
+        device_moved=study.training.n_tokens * sum(moved for _, moved in costs)
+        + judged * spliced * PASSED * shape.vocabulary,
+        memory_bytes=model_bytes(settings, shape)
+        + sum(16 * 2 * d * sae.d_sae for sae in trained)
+        + 4 * d * study.training.buffer_rows,
+        disk_bytes=sum(4 * 2 * d * sae.d_sae for sae in saes) + snapshots * 8 * d * widest,
+    )
+
+
+def training_cost(sae: StudiedSAE, batch_size: int, d: int) -> tuple[float, float]:
+    """FLOPs and bytes moved per token of its training."""
+    weights, kind = 2 * d * sae.d_sae, TRAINABLE[sae.architecture]
+    gathered = 4 * kind.decoder_gathers * sae.k * d
+    moved = ADAM_BYTES * weights / batch_size + kind.dense_passes * PASSED * sae.d_sae + gathered
+    return kind.dense_products * weights, moved

@@ -1,0 +1,67 @@
+"""Faults of the settings of stage ``sae_study``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ato.errors import AtoError
+from ato.models.shapes import ModelShape
+from ato.saes.pretrained import split_release
+from flows.judging.faults import Fault
+from flows.judging.layers import beyond_model
+from flows.settings import Settings
+
+
+def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
+    """Layers, widths, files, and how the SAEs are trained."""
+    s = settings.sae_study
+    if not s.all_saes:
+        yield Fault(
+            "sae_study.architectures", s.architectures, "the study has no SAE", "name some, or list sae_study.saes"
+        )
+        return
+    yield from _layers(settings, shape)
+    yield from _saes(settings)
+    yield from _training(settings)
+
+
+def _layers(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
+    s = settings.sae_study
+    layers = sorted({sae.layer for sae in s.all_saes})
+    wrong = list(beyond_model("sae_study.layers", layers, layers, shape))
+    yield from wrong
+    if not wrong and (missing := sorted(set(layers) - set(settings.layers))):
+        why = f"layers {', '.join(map(str, missing))} are not among those that are collected, {settings.layers}"
+        every = sorted({*settings.layers, *layers})
+        yield Fault("sae_study.layers", layers, why, f"use some of these, or set collect.layers={every}")
+
+
+def _saes(settings: Settings) -> Iterator[Fault]:
+    s = settings.sae_study
+    for sae in s.all_saes:
+        if sae.path is not None and sae.release is not None:
+            yield Fault(
+                "sae_study.saes", f"{sae.path}, {sae.release}", "one SAE has a path and a release", "leave one out"
+            )
+        elif sae.path is not None:
+            if not Path(sae.path).expanduser().exists():
+                yield Fault("sae_study.saes", sae.path, "there is no such file or folder", "check the path")
+        elif sae.release is not None:
+            try:
+                split_release(sae.release)
+            except AtoError as error:
+                yield Fault("sae_study.saes", sae.release, error.what, error.cure or "write RELEASE:SAE_ID")
+        elif sae.k > sae.d_sae:
+            why = f"a {sae.architecture} SAE of {sae.d_sae} features cannot have {sae.k} active ones"
+            yield Fault("sae_study.k", sae.k, why, f"use 1 to {sae.d_sae}")
+
+
+def _training(settings: Settings) -> Iterator[Fault]:
+    t = settings.sae_study.training
+    if not any(sae.is_trained for sae in settings.sae_study.all_saes):
+        return
+    if t.buffer_rows < 2 * t.batch_size:
+        why = f"it must hold two batches of sae_study.training.batch_size={t.batch_size}"
+        yield Fault("sae_study.training.buffer_rows", t.buffer_rows, why, f"use at least {2 * t.batch_size}")
+    if t.n_tokens < t.batch_size:
+        why = f"one step takes sae_study.training.batch_size={t.batch_size} tokens"
+        yield Fault("sae_study.training.n_tokens", t.n_tokens, why, f"use at least {t.batch_size}, or smaller batches")

@@ -1,0 +1,60 @@
+"""Stages of a study of SAEs, in order: each is skipped where it is complete."""
+
+from tasks.collect.strata import document_strata
+from tasks.engine.exclusive import one_at_a_time
+from tasks.engine.looking import stage_task
+from tasks.engine.parallel_parts import part_task, run_parts
+from tasks.engine.stage import Stage
+from tasks.engine.study import Study
+from tasks.sae_study.comparison import compare
+from tasks.sae_study.looks import look_at
+from tasks.sae_study.quality import judge
+from tasks.sae_study.stages import Member, SAEStudy
+from tasks.sae_study.weights import obtain_weights
+from tasks.settings import SAEStudySettings
+
+
+@stage_task("sae_study")
+@one_at_a_time("sae_study")
+def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
+    """Train or load the SAEs, judge them with baselines on the same tokens, look closer at some; returns the study's key.
+
+    Args:
+        parts: more than 1 makes a task of each layer; 1 does all of it here.
+
+    Raises:
+        LayerError: a layer was not collected, or there is no SAE at all.
+        SAEError: an SAE that cannot be read, or that reads another width, site or layer than it is to.
+        NonFiniteError: a training that diverged.
+    """
+    study.check_same_model()
+    of = SAEStudy(study, settings, document_strata(study) if settings.judging.probing_k else None)
+    of.check()
+    stages = [stage for member in of.members for stage in _own_stages(member)]
+    if not all([stage.skip() for stage in stages]):
+        if parts > 1:
+            run_parts("sae_study", study_layer, of.layers, study, settings, of.strata)
+        else:
+            for layer in of.layers:
+                _study_layer(of, layer)
+    if not of.whole.skip():
+        compare(of)
+    return of.whole.key
+
+
+@part_task("sae_study, part")
+def study_layer(layer: int, study: Study, settings: SAEStudySettings, strata: str | None) -> None:
+    """What the study lacks of one layer."""
+    _study_layer(SAEStudy(study, settings, strata), layer)
+
+
+def _study_layer(of: SAEStudy, layer: int) -> None:
+    obtain_weights(of, layer)
+    judge(of, layer)
+    for member in of.looked_at:
+        if member.layer == layer and not member.look.complete:
+            look_at(of, member)
+
+
+def _own_stages(member: Member) -> list[Stage]:
+    return [member.judged, *([member.look] if member.looked_at else [])]

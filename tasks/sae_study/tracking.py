@@ -1,0 +1,73 @@
+"""Training curves for those who look at them elsewhere: runs of MLflow, and of Weights & Biases in offline mode."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ato.errors import UnavailableError
+from ato.saes.training.trainer import TrainedSAE
+from tasks.engine.progress import say
+from tasks.sae_study.stages import Member, SAEStudy
+
+WANDB_FOLDER = "wandb"
+"""Beside the warehouse; ``wandb sync`` sends what is in it, if someone wants to."""
+
+
+def track(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
+    """Log the curve of each SAE where the settings say.
+
+    Raises:
+        UnavailableError: Weights & Biases is not installed.
+    """
+    where = of.settings.training.track
+    if "mlflow" in where:
+        _to_mlflow(of, members, trained)
+    if "wandb" in where:
+        _to_wandb(of, members, trained)
+
+
+def _params(of: SAEStudy, member: Member) -> dict[str, object]:
+    training = of.settings.training
+    own = member.of.model_dump(exclude={"path", "release"})
+    return own | {"n_tokens": training.n_tokens, "batch_size": training.batch_size, "lr": training.lr}
+
+
+def _to_mlflow(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
+    from warehouse.registry.training_curves import TrainingCurves
+
+    curves = TrainingCurves(of.study.warehouse.root)
+    for member, one in zip(members, trained, strict=True):
+        curves.log(member.weights.key, member.label, _params(of, member), one.log, of.study.collection)
+
+
+def _to_wandb(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
+    try:
+        import wandb
+    except ImportError:
+        cure = "pip install wandb, or leave it out of sae_study.training.track"
+        raise UnavailableError(
+            "Weights & Biases is not installed", where="sae_study.training.track", cure=cure
+        ) from None
+    storage = of.study.warehouse.storage
+    folder = Path(storage.url("")).parent if storage.is_local else Path("data")
+    os.environ["WANDB_SILENT"] = "true"
+    for member, one in zip(members, trained, strict=True):
+        run = wandb.init(
+            project="ato-sae-study",
+            name=member.label,
+            id=member.weights.key.replace(".", "-"),
+            config=_params(of, member),
+            mode="offline",
+            dir=str(folder),
+            settings=wandb.Settings(console="off", disable_git=True, disable_code=True, x_disable_stats=True),
+        )
+        for row in one.log:
+            run.log(
+                {name: value for name, value in row.items() if name not in ("architecture", "step")},
+                step=int(row["step"]),
+            )
+        run.finish()
+    say(
+        "sae_study",
+        f"Weights & Biases: {len(members)} offline runs in {folder / WANDB_FOLDER}; `wandb sync` sends them",
+    )
