@@ -93,7 +93,7 @@ class Settings(StageSettings):
         """The study of a collection, as its stages take it."""
         from tasks.engine.study import Study
 
-        return Study(collection, self.model)
+        return Study(collection, self.model, tuple(self.collect.strata))
 
 
 def profile_names() -> list[str]:

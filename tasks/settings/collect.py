@@ -8,6 +8,7 @@ from ato.models.sites import SITES
 from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 
 Path = Annotated[str, Field(min_length=1)]
+FieldName = Annotated[str, Field(min_length=1)]
 Site = Annotated[str, OneOf(SITES)]
 
 
@@ -16,7 +17,7 @@ class CollectSettings(StageSettings):
 
     corpus: Path | Annotated[list[Path], Field(min_length=1)] = Field(
         "sotu",
-        description="Corpus: sotu, a file, a folder, a pattern such as texts/**/*.md, a list of these, "
+        description="Corpus: sotu, encyclopedia, a file, a folder, a pattern such as texts/**/*.md, a list of these, "
         "or hub:dataset:config:split",
     )
     text_field: str = Field(
@@ -29,6 +30,11 @@ class CollectSettings(StageSettings):
         False,
         description="Each line of a .txt or .md file is a document; if false, each file",
         exclude_if=lambda value: not value,  # collections made before there was this setting keep their keys
+    )
+    strata: Annotated[list[FieldName], Distinct] = Field(
+        [],
+        description="Fields of the corpus's records by which documents are told apart (topic, source, ...), named as text_field "
+        "is; year:decade takes the decade of a year or date. Not part of the collection: it may change afterwards",
     )
     n_tokens: int = Field(220_000, ge=1, description="Number of tokens to run through the model")
     seq_len: int = Field(128, ge=2, description="Maximum sequence length, in tokens")

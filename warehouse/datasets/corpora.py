@@ -5,6 +5,7 @@ from collections import Counter, abc
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ato.errors import CorpusError, UnavailableError
 from ato.io import embedded
@@ -30,7 +31,7 @@ def read_documents(
     Local corpora are sorted by document hash, so file names and order do not matter; hub datasets keep their order.
 
     Args:
-        corpus: ``sotu`` (embedded), a file, a folder, a pattern such as ``~/texts/**/*.md``, a list of these, or
+        corpus: ``sotu`` or ``encyclopedia`` (embedded), a file, a folder, a pattern such as ``~/texts/**/*.md``, a list of these, or
             ``hub:dataset[:config[:split]]``. Formats are those of ``corpus_formats.CORPUS_FORMATS``.
         text_field: field or column of the text, where records have fields, or how it is read from them.
         skipped: counts documents whose text is NULL, as the stream is read.
@@ -44,7 +45,7 @@ def read_documents(
     reader = FieldReader(text_field) if isinstance(text_field, str) else text_field
     skipped = Counter() if skipped is None else skipped
     if is_hub(corpus):
-        yield from _hub_documents(corpus_label(corpus), reader, skipped)
+        yield from (record.document for record in _hub_records(corpus_label(corpus), reader, skipped))
         return
     found = corpus_files(corpus)
     above: str | None = ""
@@ -55,6 +56,27 @@ def read_documents(
             for _ in range(members[one].times):
                 yield members[one].document
         counted = Counter()
+
+
+class DocumentRecord(NamedTuple):
+    """A document with the record that it is the text of."""
+
+    document: Document
+    file: Path | None
+    """None for a dataset of the hub."""
+    fields: Any
+    """The record, at least its text and ``FieldReader.columns``; None where files have no records."""
+
+
+def read_records(corpus: Corpus, reader: FieldReader) -> abc.Iterator[DocumentRecord]:
+    """The documents of a corpus with their records, in the order of files and rows, each as often as it comes.
+
+    Raises:
+        CorpusError, SettingsError, UnavailableError, DamagedFileError: as ``read_documents``.
+    """
+    if is_hub(corpus):
+        return _hub_records(corpus_label(corpus), reader, Counter())
+    return _all_records(corpus_files(corpus).read, reader, Counter())
 
 
 def check_corpus(corpus: Corpus) -> None:
@@ -139,16 +161,20 @@ def _cut(members: dict[str, _Held]) -> str:
 
 
 def _all_documents(files: abc.Sequence[Path], reader: FieldReader, skipped: Counter[str]) -> abc.Iterator[Document]:
+    return (record.document for record in _all_records(files, reader, skipped))
+
+
+def _all_records(files: abc.Sequence[Path], reader: FieldReader, skipped: Counter[str]) -> abc.Iterator[DocumentRecord]:
     found = False
     for file in files:
         kind = format_of(file)
         assert kind is not None  # only such files are read
-        for name, text in kind.documents(file, reader):
+        for name, text, fields in kind.documents(file, reader):
             if text is None:
                 skipped[NULL] += 1
                 continue
             found = found or bool(text.strip())
-            yield _document(name, text)
+            yield DocumentRecord(_document(name, text), file, fields)
     if not found:
         nulls = f": {skipped[NULL]} records, all NULL" if skipped[NULL] else ""
         raise CorpusError(
@@ -186,7 +212,7 @@ def _hub_commit(spec: str) -> str:
     )
 
 
-def _hub_documents(spec: str, reader: FieldReader, skipped: Counter[str]) -> abc.Iterator[Document]:
+def _hub_records(spec: str, reader: FieldReader, skipped: Counter[str]) -> abc.Iterator[DocumentRecord]:
     dataset, config, split = _hub_parts(spec)
     commit = _hub_commit(spec)
     from datasets import load_dataset
@@ -202,4 +228,4 @@ def _hub_documents(spec: str, reader: FieldReader, skipped: Counter[str]) -> abc
         if (text := reader.text(record, name)) is None:
             skipped[NULL] += 1
         else:
-            yield _document(name, text)
+            yield DocumentRecord(_document(name, text), None, record)

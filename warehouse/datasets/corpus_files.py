@@ -52,8 +52,8 @@ def corpus_files(corpus: Corpus) -> CorpusFiles:
     """The files that a local corpus names.
 
     Args:
-        corpus: ``sotu`` (embedded), a file, a folder (with all folders below it), a pattern such as ``texts/**/*.md``, or a
-            list of these. ``~`` is the home folder; links are followed.
+        corpus: ``sotu`` or ``encyclopedia`` (embedded), a file, a folder (with all folders below it), a pattern such as
+            ``texts/**/*.md``, or a list of these. ``~`` is the home folder; links are followed.
 
     Raises:
         CorpusError: there is no such file, a file named by itself is of an unknown format, or nothing can be read.
@@ -99,6 +99,8 @@ def _named(spec: str) -> list[Path]:
     path = Path(spec).expanduser()
     if spec == embedded.CORPUS_NAME:
         return list(embedded.corpus_files())
+    if spec == embedded.ENCYCLOPEDIA_NAME:
+        return [embedded.fact_file("articles")]
     if path.is_dir():
         return _below(path)
     if path.is_file():
@@ -114,7 +116,7 @@ def _named(spec: str) -> list[Path]:
         raise CorpusError(
             "no file matches the pattern", where=spec, cure="check it: ** stands for folders at any depth"
         )
-    cure = f"use {embedded.CORPUS_NAME}, a file, a folder, a pattern, a list of these or {HUB_PREFIX}dataset"
+    cure = f"use {embedded.CORPUS_NAME}, {embedded.ENCYCLOPEDIA_NAME}, a file, a folder, a pattern, a list of these or {HUB_PREFIX}dataset"
     raise CorpusError("corpus not found", where=spec, cure=cure)
 
 

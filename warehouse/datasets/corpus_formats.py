@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ato.errors import CorpusError
-from warehouse.datasets.corpus_records import FieldReader
+from warehouse.datasets.corpus_records import FieldReader, Found
 from warehouse.datasets.corpus_tables import read_arrow, read_parquet
 from warehouse.datasets.corpus_texts import (
     START_BYTES,
@@ -20,11 +20,11 @@ from warehouse.datasets.corpus_texts import (
     read_text,
     read_tsv,
 )
+from warehouse.datasets.encyclopedia import is_encyclopedia, read_articles
 
 COMPRESSED = (".gz", ".zst")
 """Endings behind those of a text format."""
-Read = abc.Iterator[tuple[str, str | None]]
-"""Where each document stands, for messages, and its text; None for NULL."""
+Read = abc.Iterator[Found]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ CORPUS_FORMATS = (
     CorpusFormat((".arrow",), "a row of an Arrow file or stream, as `datasets` saves them", read_file=read_arrow),
 )
 """Every format, in the order that messages name them."""
+_ENCYCLOPEDIA = CorpusFormat((), "an article", read_stream=read_articles)
 _BY_SUFFIX = {suffix: one for one in CORPUS_FORMATS for suffix in one.suffixes}
 
 
@@ -84,6 +85,8 @@ def suffixes() -> tuple[str, ...]:
 
 def format_of(file: Path) -> CorpusFormat | None:
     """The format that a file's name says; None for others. Capitals do not matter."""
+    if is_encyclopedia(file):
+        return _ENCYCLOPEDIA
     ending = file.suffix.lower()
     if ending not in COMPRESSED:
         return _BY_SUFFIX.get(ending)

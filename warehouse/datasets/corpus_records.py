@@ -2,7 +2,7 @@
 
 from collections import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ato.errors import CorpusError
 from warehouse.datasets.corpus_conversations import Messages, is_conversation, plain_messages
@@ -17,6 +17,17 @@ _KINDS = {int: "a number", float: "a number", bool: "true or false", dict: "a re
 """What a field holds that is no text, by type."""
 
 
+class Found(NamedTuple):
+    """A document as the reader of a file finds it."""
+
+    name: str
+    """Where it stands, for messages."""
+    text: str | None
+    """None for NULL."""
+    record: Any = None
+    """The record that it is the text of, at least the text's field and ``FieldReader.columns``; None where files have no records."""
+
+
 @dataclass(frozen=True)
 class FieldReader:
     """How a record's text is found.
@@ -26,11 +37,13 @@ class FieldReader:
             its items.
         chat: writes a conversation as the model's chat template has it; None where there is no model.
         lines: whether each line of a ``.txt`` file is a document.
+        columns: fields or paths that are read beside the text. A file with columns that lacks one is refused.
     """
 
     field: str = "text"
     chat: abc.Callable[[Messages], str] | None = None
     lines: bool = False
+    columns: tuple[str, ...] = ()
 
     def text(self, record: Any, where: str) -> str | None:
         """Text of a record (of JSON, Parquet or Arrow); None where it is NULL.
@@ -72,6 +85,14 @@ class FieldReader:
         cure = f"set collect.text_field to one of {listed}{more}" if fields else "add a text field to every record"
         what = f"no text in field {self.field}" + ("" if holds is None else f", which holds {holds}")
         return CorpusError(what, where=where, cure=cure)
+
+    def no_column(self, column: str, where: object, fields: abc.Iterable[str]) -> CorpusError:
+        """The error of a file, or of a corpus, whose records have no field of that name."""
+        names = list(fields)
+        more = f" and {len(names) - MOST_FIELDS} more" if len(names) > MOST_FIELDS else ""
+        listed = ", ".join(name[:LONGEST_NAME] for name in names[:MOST_FIELDS]) + more
+        cure = f"set collect.strata to some of {listed}" if names else "leave it out of collect.strata"
+        return CorpusError(f"no field {column[:LONGEST_NAME]}, which collect.strata names", where=where, cure=cure)
 
     def _conversation(self, messages: Messages, where: str) -> str:
         if self.chat is None:

@@ -8,26 +8,26 @@ from typing import Any
 from ato.errors import CorpusError
 from warehouse.datasets import corpus_records
 from warehouse.datasets.corpus_conversations import has_message_fields
-from warehouse.datasets.corpus_records import FieldReader, splits
+from warehouse.datasets.corpus_records import FieldReader, Found, splits
 
 BATCH_ROWS = 256
 
 
-def read_parquet(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+def read_parquet(file: Path, reader: FieldReader) -> abc.Iterator[Found]:
     """The rows of a Parquet file, a batch at a time."""
     import pyarrow.parquet as pq
 
     with _readable(file, "Parquet"), pq.ParquetFile(file) as parquet:
-        column = _column(parquet.schema_arrow, reader, file)
+        column, *others = columns = _columns(parquet.schema_arrow, reader, file)
         leaves = {parquet.schema.column(i).path for i in range(len(parquet.schema))}
     # As a dictionary, a long text that comes often is held once.
     dictionaries = [column] if column in leaves else None
     with _readable(file, "Parquet"), pq.ParquetFile(file, read_dictionary=dictionaries) as parquet:
-        batches = parquet.iter_batches(columns=[column], batch_size=_batch_rows(parquet.metadata, column))
-        yield from _rows((batch.column(column) for batch in batches), column, file, reader)
+        batches = parquet.iter_batches(columns=columns, batch_size=_batch_rows(parquet.metadata, column))
+        yield from _rows(batches, column, others, file, reader)
 
 
-def read_arrow(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+def read_arrow(file: Path, reader: FieldReader) -> abc.Iterator[Found]:
     """The rows of an Arrow file, or of a stream as ``datasets`` saves it, a batch at a time."""
     import pyarrow as pa
 
@@ -39,8 +39,9 @@ def read_arrow(file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str |
             source.seek(0)
             stream = pa.ipc.open_stream(source)
             schema, batches = stream.schema, iter(stream)
-        column = _column(schema, reader, file)
-        yield from _rows((part for batch in batches for part in _parts(batch.column(column))), column, file, reader)
+        column, *others = columns = _columns(schema, reader, file)
+        parts = (part for batch in batches for part in _parts(batch.select(columns)))
+        yield from _rows(parts, column, others, file, reader)
 
 
 def _batch_rows(footer: Any, column: str) -> int:
@@ -53,17 +54,21 @@ def _batch_rows(footer: Any, column: str) -> int:
     return max(1, min(BATCH_ROWS, corpus_records.MOST_BYTES // longest))
 
 
-def _parts(column: Any) -> abc.Iterator[Any]:
-    return (column.slice(start, BATCH_ROWS) for start in range(0, len(column), BATCH_ROWS))
+def _parts(batch: Any) -> abc.Iterator[Any]:
+    return (batch.slice(start, BATCH_ROWS) for start in range(0, len(batch), BATCH_ROWS))
 
 
 def _rows(
-    batches: abc.Iterable[Any], column: str, file: Path, reader: FieldReader
-) -> abc.Iterator[tuple[str, str | None]]:
+    batches: abc.Iterable[Any], column: str, others: abc.Sequence[str], file: Path, reader: FieldReader
+) -> abc.Iterator[Found]:
     row = 0
     for batch in batches:
-        for value in batch:  # one at a time: a text of a dictionary may be long and come often
-            yield f"{file.name}, row {row}", reader.text({column: value.as_py()}, f"{file}, row {row}")
+        # One row at a time: a text of a dictionary may be long and come often.
+        for value, *beside in zip(batch.column(column), *(batch.column(name) for name in others)):
+            record = {column: value.as_py()}
+            text = reader.text(record, f"{file}, row {row}")
+            record |= {name: one.as_py() for name, one in zip(others, beside)}
+            yield Found(f"{file.name}, row {row}", text, record)
             row += 1
 
 
@@ -79,6 +84,22 @@ def _readable(file: Path, kind: str) -> abc.Iterator[None]:
         raise CorpusError("a text is not UTF-8", where=f"{file}, byte {error.start} of a text", cure=cure) from None
     except (pa.ArrowException, OSError) as error:
         raise CorpusError(f"the {kind} file cannot be read", where=file, cure="write it again") from error
+
+
+def _columns(schema: Any, reader: FieldReader, file: Path) -> list[str]:
+    """Names of the columns to read, each once: that of the text, then those of what is read beside it."""
+    found = {_column(schema, reader, file): None}
+    for path in reader.columns:
+        places = ((path, ""), *splits(path))
+        inside = (name for name, rest in places if schema.names.count(name) == 1 and _is_there(schema, name, rest))
+        if (column := next(inside, None)) is None:
+            raise reader.no_column(path, file, sorted(name for name in schema.names if schema.names.count(name) == 1))
+        found[column] = None
+    return list(found)
+
+
+def _is_there(schema: Any, name: str, path: str) -> bool:
+    return _type_at(schema.field(name).type, path) is not None
 
 
 def _column(schema: Any, reader: FieldReader, file: Path) -> str:

@@ -12,27 +12,27 @@ from typing import Any, BinaryIO
 
 from ato.errors import CorpusError
 from warehouse.datasets import corpus_records
-from warehouse.datasets.corpus_records import FieldReader, too_long
+from warehouse.datasets.corpus_records import FieldReader, Found, too_long
 
 CHUNK_BYTES = 2**20
 START_BYTES = 512
 """Bytes of a file's start that show its encoding."""
 
 
-def read_text(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+def read_text(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[Found]:
     """The whole file, or each of its lines; empty lines are no documents."""
     if not reader.lines:
         data = stream.read(corpus_records.MOST_BYTES + 1)
         if len(data) > corpus_records.MOST_BYTES:
             raise too_long("the file", file, "cut it into documents, or set collect.one_document_per_line=true")
-        yield file.name, _decoded(_without_bom(data), file)
+        yield Found(file.name, _decoded(_without_bom(data), file))
         return
     for number, line in _numbered(stream, file):
         if line.strip():
-            yield f"{file.name}, line {number}", line.rstrip("\r\n")
+            yield Found(f"{file.name}, line {number}", line.rstrip("\r\n"))
 
 
-def read_jsonl(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+def read_jsonl(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[Found]:
     """One JSON object a line; empty lines are skipped."""
     for number, line in _numbered(stream, file):
         if not line.strip():
@@ -46,19 +46,17 @@ def read_jsonl(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterato
             raise CorpusError(f"a line is not valid JSON ({reason})", where=where, cure=cure) from None
         except RecursionError:
             raise CorpusError("a line is nested too deeply", where=where, cure="remove it") from None
-        yield f"{file.name}, line {number}", reader.text(record, where)
+        yield Found(f"{file.name}, line {number}", reader.text(record, where), record)
 
 
-def read_json(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[tuple[str, str | None]]:
+def read_json(stream: BinaryIO, file: Path, reader: FieldReader) -> abc.Iterator[Found]:
     """The objects of a list, or those that stand one behind the other; never the whole file at once."""
     for number, record in enumerate(_json_values(_chunks(stream, file), file)):
         name = f"record {number}"
-        yield f"{file.name}, {name}", reader.text(record, f"{file}, {name}")
+        yield Found(f"{file.name}, {name}", reader.text(record, f"{file}, {name}"), record)
 
 
-def read_csv(
-    stream: BinaryIO, file: Path, reader: FieldReader, delimiter: str = ","
-) -> abc.Iterator[tuple[str, str | None]]:
+def read_csv(stream: BinaryIO, file: Path, reader: FieldReader, delimiter: str = ",") -> abc.Iterator[Found]:
     """Rows below a line of names; quoted cells may hold delimiters, quotes (doubled) and line breaks."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a cell may be a book
     held = [0]
@@ -79,11 +77,14 @@ def read_csv(
                         raise CorpusError(what, where=where, cure="rename all but one")
                     raise reader.no_text(where, names)
                 column = names.index(reader.field)
+                if lacking := [name for name in reader.columns if names.count(name) != 1]:
+                    raise reader.no_column(lacking[0], where, [name for name in names if names.count(name) == 1])
             elif len(cells) != len(names):
                 cure = "quote cells that hold a delimiter or a line break"
                 raise CorpusError(f"a row has {len(cells)} cells where {len(names)} are due", where=where, cure=cure)
             else:
-                yield f"{file.name}, line {rows.line_num}", cells[column]
+                record = dict(zip(names, cells)) if reader.columns else None
+                yield Found(f"{file.name}, line {rows.line_num}", cells[column], record)
     except csv.Error as error:
         where, cure = f"{file}, line {rows.line_num}", "double the quotes inside quoted cells, and close the last one"
         if "new-line character" in str(error):

@@ -126,6 +126,42 @@ TABLES = (
         ),
     ),
     Table(
+        "document_strata",
+        "what the corpus says about one document by one stratum: its topic, decade, president, folder or a field of its record",
+        (
+            COLLECTION,
+            Column("strata", string, "key of the reading: collection, fields and all values"),
+            Column("document_id", string, "SHA-256 of the document's bytes, first 16 hex digits"),
+            Column("document", int64, "number of the document within its collection", minimum=0),
+            Column("stratum", string, "what is told apart: topic, decade, president, folder, or a field as collect.strata names it"),
+            Column("value", string, "its value, up to 200 characters; NULL without a single one", nullable=True),
+            Column("reason", string, "why value is NULL: missing (no record of the document has one) or several (different ones)", nullable=True),
+        ),
+        ("collection", "strata", "document_id", "stratum"),
+        ("collection",),
+        rules=(
+            Rule(
+                "document is in sequences",
+                "document_id, document",
+                """select distinct t.collection, t.document_id, t.document
+                from document_strata as t anti join known_sequences using (collection, document_id, document)""",
+            ),
+            Rule(
+                "a value, or the reason why there is none",
+                "value, reason",
+                """select collection, document_id, stratum, value, reason from document_strata
+                where (value is null) = (reason is null) or reason not in ('missing', 'several')""",
+            ),
+            Rule(
+                "every document has every stratum of its reading",
+                "document_id, stratum",
+                """select collection, strata, stratum, count(*) as n_documents
+                from document_strata group by collection, strata, stratum
+                qualify n_documents <> max(n_documents) over (partition by collection, strata)""",
+            ),
+        ),
+    ),
+    Table(
         "activations",
         "the residual of one token after one block",
         (
