@@ -251,6 +251,8 @@ def _sae_stages(write: Any, rng: np.random.Generator, layer: int, n: int) -> Stu
                 l0=32.0,
                 dead_share=0.01,
                 lr=1e-3,
+                n_resampled=0,
+                fvu_held_out=None,
             ),
         ],
         ("features", f"features-{layer}"): [

@@ -47,6 +47,8 @@ def _training() -> dict[str, list[dict[str, Any]]]:
             l0=4.0,
             dead_share=0.1 * i / N_STEPS,
             lr=1e-3,
+            n_resampled=0,
+            fvu_held_out=None,
         )
         for sae in SAES.values()
         for i in range(N_STEPS)

@@ -36,6 +36,8 @@ def training_rows():
             "l0": torch.full((n,), 8.0),
             "dead_share": [0.0] * n,
             "lr": [1e-3] * n,
+            "n_resampled": [0] * n,
+            "fvu_held_out": [None] * n,
         }
         return rows | changes
 

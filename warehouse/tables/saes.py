@@ -74,6 +74,8 @@ TABLES = (
             Column("l0", float64, "mean number of active features per token", minimum=0),
             Column("dead_share", float64, "share of features that have not fired recently", minimum=0, maximum=1),
             Column("lr", float64, "learning rate", minimum=0),
+            Column("n_resampled", int64, "dead features that have been started anew so far", minimum=0),
+            Column("fvu_held_out", float64, "fraction of variance unexplained on the val split; NULL where it was not measured", nullable=True, minimum=0),
         ),
         ("collection", "sae", "step"),
         ("collection", "sae"),

@@ -1,6 +1,6 @@
 """What the training of any architecture starts from, and what its trainer does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +23,10 @@ class TrainingStart:
     schedule: Schedule
     precision: torch.dtype
     """Of the matrix products; the weights are float32."""
-    batches: Iterator[Tensor]
-    """The batches [b, d_in] that ``Trainer.step`` will be given; a trainer must not draw from it."""
+    l1_coefficient: float | None = None
+    """Of the L1 penalty, where the architecture has one; None: moved until k features are active in the mean."""
+    widths: Sequence[int] | None = None
+    """Features of each nested dictionary, where the architecture has them; None: the method's own."""
 
 
 class TrainingStep(Protocol):
@@ -51,11 +53,15 @@ class Trainer(Protocol):
 
     @property
     def dead_neurons(self) -> Tensor:
-        """[d_sae] bool, features that have not been active for as long as the schedule says."""
+        """[d_sae] bool, features that are dead by the schedule."""
         ...
 
     def step(self, x: Tensor) -> TrainingStep:
         """Change the weights by one batch [b, d_in]."""
+        ...
+
+    def restart(self, features: Tensor, inputs: Tensor) -> None:
+        """Start features [m] anew on inputs [m, d_in], see ``resampling``."""
         ...
 
     def weights(self) -> Mapping[str, Tensor]:

@@ -19,10 +19,11 @@ def restore_optimizer(
     parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]
 ) -> None:
     """Put them back; names of ``state`` that are none of these are left alone."""
+    fused = bool(optimizer.defaults.get("fused"))  # whose count of steps is beside the weights, else on the CPU
     for i, parameter in enumerate(parameters):
         parameter.copy_(state[f"weight.{i}"])
         own = {name.partition(".")[2]: value for name, value in state.items() if name.startswith(f"{i}.")}
         if own:
             optimizer.state[parameter] = {
-                name: value.clone() if name == "step" else value.clone().to(parameter) for name, value in own.items()
+                name: value.clone().to(parameter if name != "step" or fused else "cpu") for name, value in own.items()
             }

@@ -37,7 +37,8 @@ class ShuffleBuffer:
                 f"a shuffle buffer of {rows} rows is too small for batches of {batch_size}",
                 cure=f"set buffer_rows to at least {2 * batch_size}",
             )
-        self._source, self._layer, self._batch_size, self._device = source, layer, batch_size, device
+        self._source, self._layer, self._device = source, layer, device
+        self.batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
         self._pieces = self._stream()
         self._left: torch.Tensor | None = None
@@ -96,25 +97,25 @@ class ShuffleBuffer:
     def _epochs(self, after: int) -> Iterator[torch.Tensor]:
         order = torch.empty(0, dtype=torch.int64, device=self._device)
         while True:
-            while len(order) < self._batch_size:
+            while len(order) < self.batch_size:
                 order = torch.cat([order, self._permutation()])
             if after:
                 after -= 1
             else:
-                yield self._buffer[order[: self._batch_size]]
-            order = order[self._batch_size :]
+                yield self._buffer[order[: self.batch_size]]
+            order = order[self.batch_size :]
 
     def _permutation(self) -> torch.Tensor:
         return torch.randperm(len(self._buffer), generator=self._generator).to(self._device)
 
     def _halves(self, after: int) -> Iterator[torch.Tensor]:
-        n_batches = len(self._buffer) // 2 // self._batch_size
+        n_batches = len(self._buffer) // 2 // self.batch_size
         while True:
-            chosen = self._permutation()[: n_batches * self._batch_size]
+            chosen = self._permutation()[: n_batches * self.batch_size]
             skipped = min(after, n_batches)
             after -= skipped
-            for start in range(skipped * self._batch_size, len(chosen), self._batch_size):
-                yield self._buffer[chosen[start : start + self._batch_size]]
+            for start in range(skipped * self.batch_size, len(chosen), self.batch_size):
+                yield self._buffer[chosen[start : start + self.batch_size]]
             self._refill(chosen)
 
     def _refill(self, slots: torch.Tensor) -> None:

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from ato.saes.training.activity import Activity
 from ato.saes.training.choices import Choice, Chosen
 from ato.saes.training.optimizer_state import optimizer_state, restore_optimizer
+from ato.saes.training.resampling import FeatureWeights, restart_features
 from ato.saes.training.schedule import Schedule
 
 # sampled_addmm is the one operation used here; the warning is about the sparse interface as a whole.
@@ -23,8 +25,6 @@ warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta"
 
 FIRST_NORM = 0.1
 """Length of the decoder rows that a training starts with, as sae-lens has it."""
-_LARGEST_GRADIENT = 1.0
-"""Norm of all gradients together to which they are clipped."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SparseTrainer:
     Args:
         directions: [d_sae, d_in], where decoder and encoder start.
         choice: which features are active.
-        schedule: of the learning rate.
+        schedule: of the learning rate, the clipping and what is dead.
         precision: of the dense products; the weights are float32.
         widths: ascending numbers of features, the last of them d_sae.
     """
@@ -69,7 +69,7 @@ class SparseTrainer:
         self._optimizer = torch.optim.Adam(self._parameters, lr=schedule.lr, fused=True)
         self.choice, self._schedule, self._precision = choice, schedule, precision
         self._levels = list(pairwise((0, *(widths or [d_sae]))))
-        self._steps_silent = directions.new_zeros(d_sae)
+        self._activity = Activity(d_sae, schedule, directions.device)
         self._n_done = 0
 
     @property
@@ -86,16 +86,15 @@ class SparseTrainer:
 
     def state(self) -> dict[str, Tensor]:
         """Weights, moments of Adam and counts, see ``Trainer``."""
-        counts = {"steps_silent": self._steps_silent, "n_done": torch.tensor(self._n_done)}
+        counts = self._activity.state() | {"n_done": torch.tensor(self._n_done)}
         if self.choice.threshold is not None:
             counts["threshold"] = torch.tensor(self.choice.threshold, dtype=torch.float64)
         return counts | optimizer_state(self._parameters, self._optimizer)
 
-    @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from there, see ``Trainer``."""
         restore_optimizer(self._parameters, self._optimizer, state)
-        self._steps_silent.copy_(state["steps_silent"])
+        self._activity.restore(state)
         self._n_done = int(state["n_done"])
         if "threshold" in state:
             self.choice.threshold = float(state["threshold"])
@@ -103,7 +102,13 @@ class SparseTrainer:
     @property
     def dead_neurons(self) -> Tensor:
         """[d_sae] bool."""
-        return self._steps_silent > self._schedule.dead_steps
+        return self._activity.dead
+
+    def restart(self, features: Tensor, inputs: Tensor) -> None:
+        """Start features anew, see ``Trainer``."""
+        weights = FeatureWeights(self._encoder, self.W_dec, [self.b_enc])
+        restart_features(weights, features, inputs - self.b_dec, ~self._activity.dead, self._optimizer)
+        self._activity.forget(features)
 
     @torch.no_grad()
     def step(self, x: Tensor) -> SparseStep:
@@ -125,12 +130,10 @@ class SparseTrainer:
             pull = pull + of_width  # a feature is part of its own width and of all larger ones
             gradients.insert(0, part.gradients(pull, z))
         of_weights = [torch.cat(levels) for levels in zip(*gradients, strict=True)] + [pull.sum(0)]
-        dead = self.dead_neurons.nonzero()[:, 0]
-        if len(dead):
+        if self._schedule.auxiliary and len(dead := self.dead_neurons.nonzero()[:, 0]):
             self._add_revival(of_weights, dead, z, pre, norms, error)
         of_weights[3] -= of_weights[1] @ self._encoder  # z holds b_dec too
-        self._steps_silent += 1
-        self._steps_silent[chosen.feature[active]] = 0
+        self._activity.update(torch.bincount(chosen.feature[active], minlength=len(self.b_enc)))
         self._descend(of_weights)
         self._n_done += 1
         n_active = torch.zeros_like(x[:, 0]).index_add_(0, chosen.token, active.to(x))
@@ -161,7 +164,8 @@ class SparseTrainer:
     def _descend(self, gradients: list[Tensor]) -> None:
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(self._parameters, _LARGEST_GRADIENT)
+        if self._schedule.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._schedule.max_grad_norm)
         self._optimizer.param_groups[0]["lr"] = self._schedule.lr_after(self._n_done)
         self._optimizer.step()
 

@@ -16,6 +16,8 @@ ROWS = {
     "l0": 8.0,
     "dead_share": 0.0,
     "lr": 1e-3,
+    "n_resampled": 0,
+    "fvu_held_out": None,
 }
 
 

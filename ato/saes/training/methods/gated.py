@@ -27,6 +27,7 @@ class Gated(TrainingMethod):
     """``GatedTrainer``."""
 
     name = architecture = "gated"
+    options = frozenset({"l1_coefficient"})
 
     def trainer(self, start: TrainingStart) -> Trainer:
         return GatedTrainer(start)

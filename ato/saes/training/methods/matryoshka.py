@@ -20,8 +20,9 @@ class MatryoshkaBatchTopK(SparseMethod):
 
     name = "matryoshka_batchtopk"
     architecture = "jumprelu"
+    options = frozenset({"widths"})
 
     def trainer(self, start: TrainingStart) -> Trainer:
-        widths = widths_of(len(start.directions))
+        widths = start.widths or widths_of(len(start.directions))
         directions = FIRST_NORM * start.directions
         return SparseTrainer(directions, PerBatch(start.k), start.schedule, start.precision, widths)

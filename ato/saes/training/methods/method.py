@@ -6,6 +6,10 @@ from typing import ClassVar, TypeVar
 from ato.saes.training.interface import Trainer, TrainingStart
 
 
+OPTIONS = ("l1_coefficient", "widths")
+"""Settings of ``TrainingPlan`` that not every way to train has."""
+
+
 class TrainingMethod(ABC):
     """How an architecture is trained.
 
@@ -17,6 +21,8 @@ class TrainingMethod(ABC):
     """As settings have it."""
     architecture: ClassVar[str]
     """One of ``ato.saes.ARCHITECTURES``: what the trained SAE is. BatchTopK SAEs, say, become JumpReLU ones."""
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Settings of ``TrainingPlan`` that it has and others have not: of ``OPTIONS``."""
     dense_products: ClassVar[int] = 6
     """Products of a training step that cost as much as the dense encoder."""
     dense_passes: ClassVar[int] = 8

@@ -10,6 +10,7 @@ class Standard(TrainingMethod):
     """``PenaltyTrainer``: activations times the lengths of their decoder rows are penalised, so that rows do not grow instead."""
 
     name = architecture = "standard"
+    options = frozenset({"l1_coefficient"})
 
     def trainer(self, start: TrainingStart) -> Trainer:
         from sae_lens.saes.standard_sae import StandardTrainingSAE, StandardTrainingSAEConfig

@@ -71,7 +71,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_each_difference(tmp_path
     source, path = source_of(planted(2000)[0]), tmp_path / "training.safetensors"
     train_saes(source, LAYER, plans("topk"), **SETTINGS, checkpoint=path)
     with pytest.raises(
-        SettingsError, match=r"batch_size was 256 and is 128; saes was .*'lr': 0.003.* and is .*'lr': 0.01"
+        SettingsError, match=r"batch_size was 256 and is 128; saes\[0\].lr was 0.003 and is 0.01 \("
     ):
         train_saes(
             source, LAYER, [TrainingPlan("topk", 32, 4, lr=0.01)], **SETTINGS | {"batch_size": 128}, checkpoint=path

@@ -116,7 +116,7 @@ def test_too_little_or_broken_data_and_contradictory_settings_are_refused():
     with pytest.raises(SettingsError, match="k = 33"):
         train(x, k=33)
     with pytest.raises(SettingsError, match=" or ".join(TRAINABLE)):
-        train(x, architecture="gated")
+        train(x, architecture="relu")
     with pytest.raises(SettingsError, match="n_tokens"):
         train(x, n_tokens=0)
     broken = x.copy()
