@@ -15,12 +15,13 @@ def test_every_kind_has_words_and_a_range_that_holds_its_null():
         assert kind.counts in {"tokens", "features", "documents", "words"}
         low, high = kind.range
         if kind.null is not None:
-            assert (low is None or low <= kind.null) and (high is None or kind.null <= high)
+            assert low is None or low <= kind.null
+            assert high is None or kind.null <= high
     assert len({kind.title for kind in METRICS.values()}) == len(METRICS)
 
 
 def test_a_metric_of_another_name_or_missing_without_a_reason_is_refused():
-    with pytest.raises(InputError, match="no metric 'scr'.*choose from fvu"):
+    with pytest.raises(InputError, match=r"no metric 'scr'.*choose from fvu"):
         Metric("scr", Estimate(0.5), 1)
     with pytest.raises(InputError, match="needs a reason"):
         Metric("fvu", Estimate(None), 0)
