@@ -14,6 +14,8 @@ from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
 DOCUMENT_GROUPS = 256
 """Rows of the per-document sums at most: documents share a row when their numbers are equal modulo this."""
+CONSTANT = 1e-12
+"""A variance below this share of the mean square is rounding: nothing varies."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,18 @@ class SAEQuality:
         self._n_active = 0
         self._fired = np.zeros(sae.d_sae, dtype=bool)
 
-    def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "SAEQuality":
-        """Take a block into account; ``active`` is its encoding if the caller has it already."""
+    def update(
+        self, block: ResidualBlock, active: ActiveFeatures | None = None, x_hat: torch.Tensor | None = None
+    ) -> "SAEQuality":
+        """Take a block into account; ``active`` and ``x_hat`` [n, d] are its encoding and reconstruction if known already."""
         x = block.residuals[self._layer]
         active = self._sae.active(x) if active is None else active
         self._documents.update(np.unique(block.document).tolist())
         self._n_active += len(active.feature)
         self._fired[active.feature.unique().cpu().numpy()] = True
         x = x.to(self._sae.W_dec)
-        errors = (x - self._sae.decode_active(active)).double().square().sum(1)
+        x_hat = self._sae.decode_active(active) if x_hat is None else x_hat
+        errors = (x - x_hat).double().square().sum(1)
         # b_dec is near the mean: about it, squares do not cancel when the mean is subtracted in the end.
         centred = (x - self._sae.b_dec).double()
         segments = Segments.of(block.document % DOCUMENT_GROUPS)
@@ -109,9 +114,10 @@ class SAEQuality:
 
 
 def _fvu(sums: _VarianceSums) -> np.ndarray:
-    """Fraction of variance unexplained [b] from sums [b, ...]."""
+    """Fraction of variance unexplained [b] from sums [b, ...]; NaN where the residuals do not vary."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        fvu: np.ndarray = sums.errors / (sums.squares - np.square(sums.centred).sum(-1) / sums.n)
+        variance = sums.squares - np.square(sums.centred).sum(-1) / sums.n
+        fvu: np.ndarray = sums.errors / np.where(variance > CONSTANT * sums.squares, variance, np.nan)
     return fvu
 
 

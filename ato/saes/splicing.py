@@ -1,7 +1,7 @@
 """How much of the model's loss an SAE keeps when its reconstruction is put back into the running model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,19 @@ import torch
 
 from ato.models.forward import Edit
 from ato.models.language_model import LanguageModel, pad
+from ato.models.losses import losses_and_kl_of
 from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.intervals import Estimate, document_interval
+from ato.numerics.scales import RATIO, UNEXPLAINED
 from ato.numerics.sums import map_arrays
 from ato.saes.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
     from ato.text.sequences import TokenSequence
+
+_HIDDEN_NUMBERS = 1 << 26
+"""Hidden states of edits that may be held at once (256 MB in float32)."""
+_UNKNOWN = Estimate(None)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class SpliceLosses:
     """Layer -> [n] with the residual zeroed."""
     layer: dict[str, int]
     """SAE -> its layer."""
+    kl: dict[str, np.ndarray] = field(default_factory=dict)
+    """SAE -> [n] sums of KL(clean || spliced) of the next-token distributions, where it was asked for."""
+    kl_zero: dict[int, np.ndarray] = field(default_factory=dict)
+    """Layer -> [n] sums of KL(clean || zero), likewise."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,13 @@ class CERecovered:
     ce_clean: float
     ce_spliced: float
     ce_zero: float
+    n_tokens: int = 0
+    """Predicted tokens."""
+    n_documents: int = 0
+    kl: Estimate = _UNKNOWN
+    """Mean of KL(clean || spliced) a predicted token, in nats; None where it was not asked for."""
+    kl_recovered: Estimate = _UNKNOWN
+    """1 - KL(clean || spliced) / KL(clean || zero); None where zeroing changes nothing."""
 
 
 def splice_losses(
@@ -59,6 +76,7 @@ def splice_losses(
     median_norm: Mapping[int, float] | None = None,
     max_norm_multiple: float = 10.0,
     site: str = "resid_post",
+    kl: bool = False,
     on_sequences: Callable[[int], object] | None = None,
 ) -> SpliceLosses:
     """Losses with each SAE's reconstruction, or zero, in place of the residual at its layer.
@@ -73,12 +91,17 @@ def splice_losses(
         sequences: held-out sequences; losses come back in their order.
         median_norm: layer -> median norm of what the SAEs read.
         site: what the SAEs read and what is replaced, see ``ato.models.sites.SITES``.
+        kl: also take the KL divergence from the unedited model, whose distributions are made once for all SAEs, a few
+            hundred tokens at a time.
         on_sequences: called with the number of sequences after each batch.
     """
     layers = sorted({layer for layer, _ in saes.values()})
+    plan: dict[tuple[str, str | int], tuple[int, SparseAutoencoder | None]] = {
+        **{("zero", layer): (layer, None) for layer in layers},
+        **{("sae", name): place for name, place in saes.items()},
+    }
     clean = np.zeros(len(sequences))
-    spliced = {name: np.zeros(len(sequences)) for name in saes}
-    zero = {layer: np.zeros(len(sequences)) for layer in layers}
+    found = {key: np.zeros((2, len(sequences))) for key in plan}
     limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
     by_length = np.argsort([len(s.token_ids) for s in sequences], kind="stable")  # little padding in a batch
     for start in range(0, len(by_length), batch_size):
@@ -86,22 +109,27 @@ def splice_losses(
         input_ids, lengths = (x.to(model.device) for x in pad([sequences[row].token_ids for row in rows]))
         with torch.inference_mode():
             batch = _Batch(model, input_ids, lengths, layers, site)
-            clean[rows] = batch.losses()
-            for layer in layers:
-                zero[layer][rows] = batch.losses(layer, partial(_zeroed, batch.editable, limits.get(layer)))
-            for name, (layer, sae) in saes.items():
-                splice = partial(_spliced, batch.editable, limits.get(layer), sae)
-                spliced[name][rows] = batch.losses(layer, splice)
+            plain = batch.hidden()
+            clean[rows] = batch.losses(plain)
+            at_once = max(1, _HIDDEN_NUMBERS // plain.numel()) if kl else 1
+            for first in range(0, len(plan), at_once):
+                keys = list(plan)[first : first + at_once]
+                hidden = [batch.hidden(plan[key][0], batch.edit(*plan[key], limits)) for key in keys]
+                for key, sums in zip(keys, batch.sums(plain, hidden, kl=kl), strict=True):
+                    found[key][:, rows] = sums
         if on_sequences is not None:
             on_sequences(len(rows))
+    losses, divergences = ({key: of[i] for key, of in found.items()} for i in (0, 1))
     return SpliceLosses(
         sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
         document=np.array([s.document for s in sequences], dtype=np.int64),
         n_predicted=np.array([len(s.token_ids) - 1 for s in sequences], dtype=np.int64),
         clean=clean,
-        spliced=spliced,
-        zero=zero,
+        spliced={name: losses["sae", name] for name in saes},
+        zero={layer: losses["zero", layer] for layer in layers},
         layer={name: layer for name, (layer, _) in saes.items()},
+        kl={name: divergences["sae", name] for name in saes if kl},
+        kl_zero={layer: divergences["zero", layer] for layer in layers if kl},
     )
 
 
@@ -118,16 +146,36 @@ class _Batch:
         self.editable = (position > 0) & (position < lengths[:, None]) & ~torch.isin(input_ids, special)
         """[b, t], true for tokens that may be edited: neither the first of a sequence nor special nor padding."""
 
-    def losses(self, layer: int | None = None, edit: Edit | None = None) -> np.ndarray:
-        """[b] losses summed over the predicted tokens, with an edit at a layer or without any."""
+    def edit(self, layer: int, sae: SparseAutoencoder | None, limits: Mapping[int, float]) -> Edit:
+        """What puts the SAE's reconstruction, or zero without an SAE, in place of the residual."""
+        if sae is None:
+            return partial(_zeroed, self.editable, limits.get(layer))
+        return partial(_spliced, self.editable, limits.get(layer), sae)
+
+    def hidden(self, layer: int | None = None, edit: Edit | None = None) -> torch.Tensor:
+        """[b, t, d] hidden states behind the final norm, with an edit at a layer or without any."""
         model, ids, lengths = self._model, self._ids, self._lengths
         if self._residuals is None:
-            losses = model.token_losses(ids, lengths, edit, layer, site=self._site)
-        else:
-            start = max(self._residuals) if layer is None else layer
-            residual = self._residuals[start]
-            losses = model.losses_from(start, residual if edit is None else edit(residual), ids, lengths)
-        return losses.double().sum(1).cpu().numpy()
+            edits = {} if layer is None or edit is None else {layer: edit}
+            return model.run_padded(ids, lengths, edits=edits, site=self._site).hidden
+        start = max(self._residuals) if layer is None else layer
+        residual = self._residuals[start]
+        return model.hidden_from(start, residual if edit is None else edit(residual), ids, lengths)
+
+    def losses(self, hidden: torch.Tensor) -> np.ndarray:
+        """[b] losses summed over the predicted tokens."""
+        return self._model.losses(hidden, self._ids, self._lengths).double().sum(1).cpu().numpy()
+
+    def sums(self, plain: torch.Tensor, changed: Sequence[torch.Tensor], *, kl: bool) -> list[np.ndarray]:
+        """For each of some hidden states, [2, b]: losses and KL(plain || changed), summed; zeros for a KL not asked for."""
+        if not kl:
+            return [np.stack([losses := self.losses(hidden), np.zeros_like(losses)]) for hidden in changed]
+        real = torch.arange(1, plain.shape[1], device=plain.device) < self._lengths[:, None]  # [b, t-1]
+        row = real.nonzero()[:, 0]
+        labels, own = self._ids[:, 1:][real], [hidden[:, :-1][real] for hidden in (plain, *changed)]
+        values = torch.stack(losses_and_kl_of(self._model.logits, own[0], own[1:], labels), dim=1).double()
+        summed = torch.zeros(*values.shape[:2], len(plain), dtype=torch.float64, device=plain.device)
+        return list(summed.index_add_(2, row, values).cpu().numpy())
 
 
 def _zeroed(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
@@ -154,18 +202,26 @@ class _SpliceSums:
     clean: np.ndarray
     spliced: np.ndarray
     zero: np.ndarray
+    kl: np.ndarray | None
+    kl_zero: np.ndarray | None
 
 
 def ce_recovered(losses: SpliceLosses, name: str) -> CERecovered:
-    """What one SAE recovers, CE being the mean over predicted tokens.
+    """What one SAE recovers, CE and KL being means over predicted tokens.
 
     Where zeroing the residual does not raise the loss there is nothing to recover.
 
     Args:
         name: the SAE, as it was named to ``splice_losses``.
     """
+    layer = losses.layer[name]
     own = _SpliceSums(
-        losses.n_predicted.astype(np.float64), losses.clean, losses.spliced[name], losses.zero[losses.layer[name]]
+        losses.n_predicted.astype(np.float64),
+        losses.clean,
+        losses.spliced[name],
+        losses.zero[layer],
+        losses.kl.get(name),
+        losses.kl_zero.get(layer),
     )
     segments, sums = Segments.of(losses.document), DocumentSums[_SpliceSums]()
     sums.add(
@@ -174,14 +230,33 @@ def ce_recovered(losses: SpliceLosses, name: str) -> CERecovered:
     )
     n = losses.n_predicted.sum()
     by_document = sums.sums()
+    kl = kl_recovered = _UNKNOWN
+    if by_document.kl is not None:
+        kl = document_interval(by_document, _kl, by_document.n, RATIO).item()
+        kl_recovered = document_interval(by_document, _kl_recovered, by_document.n, UNEXPLAINED).item()
     return CERecovered(
         ce_recovered=document_interval(by_document, _recovered, by_document.n).item(),
         ce_clean=float(own.clean.sum() / n),
         ce_spliced=float(own.spliced.sum() / n),
         ce_zero=float(own.zero.sum() / n),
+        n_tokens=int(n),
+        n_documents=len(by_document.n),
+        kl=kl,
+        kl_recovered=kl_recovered,
     )
 
 
 def _recovered(sums: _SpliceSums) -> np.ndarray:
     increase = sums.zero - sums.clean
     return (sums.zero - sums.spliced) / np.where(increase > 0, increase, np.nan)
+
+
+def _kl(sums: _SpliceSums) -> np.ndarray:
+    assert sums.kl is not None  # asked for only where there is one
+    return sums.kl / sums.n
+
+
+def _kl_recovered(sums: _SpliceSums) -> np.ndarray:
+    assert sums.kl is not None
+    assert sums.kl_zero is not None
+    return 1 - sums.kl / np.where(sums.kl_zero > 0, sums.kl_zero, np.nan)
