@@ -133,6 +133,10 @@ class StreamQuality:
         """[d_sae] bool, features that fired on some token."""
         return self._counts.n_active() > 0
 
+    def n_active(self) -> np.ndarray:
+        """[d_sae] int64, tokens on which each feature is active."""
+        return self._counts.n_active()
+
     def rates(self) -> np.ndarray:
         """[d_sae] share of the tokens on which each feature is active; NaN without a token."""
         return self._counts.rates()

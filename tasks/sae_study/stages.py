@@ -6,9 +6,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from ato.sae_studies.baselines import BASELINES
-
 from ato.errors import LayerError
+from ato.sae_studies.baselines import BASELINES
 from ato.saes import SparseAutoencoder, load_sae
 from ato.saes.pretrained import split_release
 from tasks.engine.stage import Stage

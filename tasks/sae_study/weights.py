@@ -3,13 +3,15 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ato.sae_studies.baselines import BASELINES, ResidualMoments, make_baseline
+import torch
 
 from ato.models.sites import Hook
-from ato.residuals import run_pass
+from ato.residuals import ResidualBlock, run_pass
+from ato.sae_studies.baselines import ResidualCovariance, baseline_saes
 from ato.saes import SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
 from ato.saes.pretrained import load_pretrained, split_release
@@ -23,6 +25,8 @@ from tasks.sae_study.live import TrainingProgress
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.tracking import track
 
+CALIBRATION_ROWS = 4096
+"""Train tokens on which the length of the random dictionary's reconstructions is set."""
 LOG = "training.json"
 SNAPSHOTS = "studied_sae_snapshots"
 """Artifacts: a folder for each SAE, in it one for each step."""
@@ -139,15 +143,33 @@ def _loaded(study: Study, member: Member) -> SparseAutoencoder:
 
 def _make(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
     """Baselines, from mean and covariance of the train residuals."""
-    moments = ResidualMoments(layer)
+    moments, sample = ResidualCovariance(layer), _FirstRows(layer)
     with phase("sae_study", f"layer {layer}: mean and covariance"):
-        run_pass(residual_source(of.study), [moments], layers=[layer], splits=["train"])
-    hook = {"model_name": of.study.row.model, "hook_name": Hook(of.study.row.site, layer).lens_name}
+        run_pass(residual_source(of.study), [moments, sample], layers=[layer], splits=["train"])
+    origin = {"model_name": of.study.row.model, "hook_name": Hook(of.study.row.site, layer).lens_name}
     with checked_together():
         for member in members:
-            assert member.baseline in BASELINES
+            assert member.baseline is not None
+            made = baseline_saes(moments, member.of.k, member.of.d_sae, sample=sample.rows())[member.baseline]
             with member.weights:
-                _publish(member, make_baseline(member.baseline, moments, member.of.k, member.of.d_sae, hook))
+                _publish(member, replace(made, metadata={**made.metadata, **origin}))
+
+
+class _FirstRows:
+    """The first rows of a stream, on which the random dictionary is calibrated."""
+
+    def __init__(self, layer: int):
+        self._layer, self._parts, self._n = layer, list[torch.Tensor](), 0
+
+    def update(self, block: ResidualBlock) -> "_FirstRows":
+        if self._n < CALIBRATION_ROWS:
+            part = block.residuals[self._layer][: CALIBRATION_ROWS - self._n].float().cpu().clone()
+            self._parts.append(part)
+            self._n += len(part)
+        return self
+
+    def rows(self) -> torch.Tensor:
+        return torch.cat(self._parts)
 
 
 def training_log(member: Member) -> list[dict[str, Any]]:

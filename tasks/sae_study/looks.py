@@ -1,0 +1,192 @@
+"""A closer look at one SAE of a study: its training in snapshots, clusters, a map, effects of its features on the loss."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ato.errors import InputError
+from ato.features.stats import FeatureStats
+from ato.features.token_samples import FeatureTokens, TokenSample
+from ato.numerics.intervals import number_or_none
+from ato.residuals import ResidualBlock, run_pass
+from ato.sae_studies.clusters import ClusterSettings, cluster_features
+from ato.sae_studies.emergence import Emergence
+from ato.sae_studies.maps import MapSettings, map_features
+from ato.sae_studies.snapshots import Snapshot
+from ato.saes import SharedEncoding, SparseAutoencoder
+from ato.saes.autoencoder import ActiveFeatures
+from ato.text.token_texts import TokenTexts
+from tasks.collect.sources import residual_source
+from tasks.engine.model_cache import language_model
+from tasks.engine.progress import phase, say
+from tasks.engine.stage import Stage
+from tasks.sae_study.attribution import write_attribution
+from tasks.sae_study.emergence_rows import write_emergence
+from tasks.sae_study.stages import Member, SAEStudy
+from tasks.sae_study.weights import snapshots_of
+from tasks.saes.task import sae_device
+from warehouse.datasets.strata import strata_of
+
+TOKENS_SHOWN = 8
+"""Tokens on which a feature fires most, each once, that the map shows."""
+_TOKENS_KEPT = 24
+_ROWS = 1024
+"""Rows whose cosines to all others are held at once."""
+FEWEST = 2
+"""Living features below which there is nothing to cluster."""
+
+
+@dataclass(frozen=True)
+class _Living:
+    """How the features fire on held-out text."""
+
+    rate: np.ndarray
+    """[d_sae]."""
+    largest: np.ndarray
+    """[d_sae] largest activation; NaN of features that never fire."""
+    top: FeatureTokens
+
+    @property
+    def active(self) -> np.ndarray:
+        """[d_sae] bool."""
+        return self.rate > 0
+
+
+def look_at(of: SAEStudy, member: Member) -> None:
+    """Follow its features through training, cluster and map them, and see what they do to the loss."""
+    with member.look as stage, phase("sae_study", f"{member.label}: a closer look"):
+        living = _read(of, member, stage)
+        if living.active.sum() >= FEWEST:
+            _write_clusters(of, member, stage, living)
+            _write_map(of, member, stage, living)
+        else:
+            say("sae_study", f"{member.label}: {living.active.sum()} features fire on held-out text, too few for a map")
+        if of.settings.looking.attribution_sequences:
+            write_attribution(of, member, stage, living.active)
+
+
+class _Sampled:
+    """A token sample as a consumer of one SAE's encoding."""
+
+    def __init__(self, sample: TokenSample):
+        self.sample = sample
+
+    def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> object:
+        assert active is not None
+        return self.sample.update(block, active)
+
+
+def _read(of: SAEStudy, member: Member, stage: Stage) -> _Living:
+    """One pass over the test tokens, by all snapshots."""
+    sae: SparseAutoencoder = member.sae.to(sae_device(of.study.model))
+    stats, sample = FeatureStats(sae, member.layer), _Sampled(TokenSample(sae.d_sae, _TOKENS_KEPT))
+    consumers: list[Any] = [SharedEncoding(sae, member.layer, [stats, sample])]
+    kept = snapshots_of(member)
+    batch = of.settings.training.batch_size
+    emergence = None
+    if kept:
+        snapshots = [Snapshot(one.to(sae_device(of.study.model)), step, step * batch) for step, one in kept]
+        strata = strata_of(of.study.warehouse, of.study.collection, of.strata) if of.strata else {}
+        first = next(iter(strata.values()), None)
+        emergence = Emergence(snapshots, member.layer, cosine=of.settings.looking.emerged_cosine, strata=first)
+        consumers.append(emergence)
+    run_pass(residual_source(of.study), consumers, layers=[member.layer], splits=["test"])
+    if emergence is not None:
+        write_emergence(stage, member.key, emergence.result())
+    found = stats.result()
+    return _Living(found.activation_rate, found.max_activation, sample.sample.result())
+
+
+def _write_clusters(of: SAEStudy, member: Member, stage: Stage, living: _Living) -> None:
+    looking = of.settings.looking
+    method = "hdbscan" if looking.cluster_method == "auto" else looking.cluster_method
+    n_clusters = min(looking.n_clusters, int(living.active.sum())) if method == "kmeans" else None
+    found = cluster_features(member.sae, living.active, ClusterSettings(method=method, n_clusters=n_clusters))
+    rows = []
+    for feature, cluster in zip(found.feature_id.tolist(), found.cluster.tolist(), strict=True):
+        named = cluster >= 0
+        stable = named and not (found.unstable or found.cluster_unstable[cluster])
+        rows.append(
+            {
+                "feature_id": feature,
+                "method": method,
+                "cluster": cluster if named else None,
+                "cluster_size": int(found.size[cluster]) if named else None,
+                "stability": number_or_none(found.stability),
+                "stability_by_chance": number_or_none(found.stability_by_chance),
+                "cluster_stability": number_or_none(found.cluster_stability[cluster]) if named else None,
+                "stable": stable if named else None,
+                "versions": _listed(found.versions),
+            }
+        )
+    _write(stage, "feature_clusters", member.key, rows)
+
+
+def _write_map(of: SAEStudy, member: Member, stage: Stage, living: _Living) -> None:
+    try:
+        found = map_features(member.sae, living.active, MapSettings(method=of.settings.looking.map_method))
+    except InputError as error:  # too few features for UMAP, which was asked for
+        say("sae_study", f"{member.label}: no map: {error}")
+        return
+    if found.reason:
+        say("sae_study", f"{member.label}: mapped by PCA: {found.reason}")
+    nearest, cosine = _nearest(member.sae, living.active)
+    tokens = _top_tokens(living.top)
+    texts = TokenTexts(language_model(of.study.model).tokenizer)
+    rows = []
+    for feature, x, y in zip(found.feature_id.tolist(), found.x.tolist(), found.y.tolist(), strict=True):
+        ids, values = tokens.get(feature, ([], []))
+        rows.append(
+            {
+                "feature_id": feature,
+                "method": found.method,
+                "x": x,
+                "y": y,
+                "activation_rate": float(living.rate[feature]),
+                "max_activation": number_or_none(living.largest[feature]),
+                "token_ids": ids,
+                "tokens": texts.of(np.array(ids)),
+                "activations": values,
+                "trustworthiness": number_or_none(found.trustworthiness),
+                "trustworthiness_pca": number_or_none(found.trustworthiness_pca),
+                "nearest": int(nearest[feature]) if nearest[feature] >= 0 else None,
+                "nearest_cosine": number_or_none(cosine[feature]),
+                "versions": _listed(found.versions),
+            }
+        )
+    _write(stage, "feature_map", member.key, rows)
+
+
+def _top_tokens(top: FeatureTokens) -> dict[int, tuple[list[int], list[float]]]:
+    """Feature -> the token ids of its largest activations, each once, with these."""
+    found: dict[int, dict[int, float]] = {}
+    for feature, token, value in zip(top.feature.tolist(), top.token_id.tolist(), top.value.tolist(), strict=True):
+        own = found.setdefault(feature, {})
+        if len(own) < TOKENS_SHOWN:
+            own.setdefault(token, value)
+    return {feature: (list(own), list(own.values())) for feature, own in found.items()}
+
+
+def _nearest(sae: SparseAutoencoder, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[d_sae] the living feature with the largest decoder cosine, -1 where there is none, and that cosine."""
+    living = np.flatnonzero(active & (sae.decoder_norms.cpu().numpy() > 0))
+    nearest, largest = np.full(sae.d_sae, -1), np.full(sae.d_sae, np.nan)
+    rows = sae.decoder_directions.cpu().numpy()[living]
+    for start in range(0, len(living) if len(living) > 1 else 0, _ROWS):
+        cosine = rows[start : start + _ROWS] @ rows.T
+        own = np.arange(len(cosine))
+        cosine[own, start + own] = -np.inf
+        best = cosine.argmax(1)
+        nearest[living[start : start + _ROWS]] = living[best]
+        largest[living[start : start + _ROWS]] = cosine[own, best].clip(-1, 1)
+    return nearest, largest
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def _write(stage: Stage, table: str, sae: str, rows: list[dict[str, Any]]) -> None:
+    own = {"collection": stage.collection, "sae": sae}
+    stage.write(table, [row | own for row in rows], sae=sae)
