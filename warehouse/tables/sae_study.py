@@ -244,6 +244,7 @@ TABLES = (
             Column("max_activation", float64, "its largest activation on held-out text", nullable=True, minimum=0),
             Column("token_ids", pa.list_(int32), "tokens on which it fires most, the largest activation first"),
             Column("tokens", pa.list_(string), "their texts"),
+            Column("activations", pa.list_(float64), "its largest activation on each of them; NULL if not kept", nullable=True),
             Column("nearest", int32, "the feature with the largest decoder cosine, itself left out", nullable=True, minimum=0),
             Column("nearest_cosine", float64, "that cosine", nullable=True, minimum=-1, maximum=1),
             Column("versions", string, "versions of the libraries that made it"),
