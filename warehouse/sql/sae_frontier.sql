@@ -1,8 +1,9 @@
 -- each metric of each kind of SAE of the latest study over its seeds, and whether it differs from the next best kind by more than seeds do
 --
 -- A kind: one architecture, width and k at one layer; trained here, or one loaded SAE, or a baseline.
--- spread: the larger of the two ranges over seeds (max - min); NULL where one of the two has a single seed, which tells nothing of
--- it. Of a baseline in which nothing is drawn it is 0.
+-- spread: sqrt(sd^2 + next sd^2), how far single trainings of the two lie apart by their seeds alone, as in
+-- ato/sae_studies/seeds.py; NULL where one of the two has a single seed, which tells nothing of it. A baseline in which nothing is
+-- drawn adds 0.
 -- exceeds_spread: the two means differ by more than the spread; smaller differences are not findings.
 -- at_equal_l0: mean L0 of the two differ by at most a tenth of the smaller: else the kinds are not compared at equal sparsity.
 -- Kinds compete at equal layer, site, width and k; baselines, which have widths of their own, at equal layer, site and k.
@@ -34,9 +35,9 @@ judged as (
         d.better,
         case d.better when 'lower' then k.mean when 'higher' then -k.mean when 'nearest to 1' then abs(k.mean - 1) end as loss,
         case
-            when k.n_seeds > 1 then k.max - k.min
+            when k.n_seeds > 1 then k.sd
             when k.is_baseline and k.n_saes = 1 and k.n_seeds = 0 then 0
-        end as seed_range
+        end as seed_sd
     from kinds as k
     left join directions as d using (metric)
 ),
@@ -52,7 +53,7 @@ ranked as (
         *,
         if(loss is null, null, row_number() over rivals) as place,
         if(loss is null, null, lead({
-            'architecture': architecture, 'mean': mean, 'l0': l0, 'seed_range': seed_range
+            'architecture': architecture, 'mean': mean, 'l0': l0, 'seed_sd': seed_sd
         }) over rivals) as next
     from with_l0
     where not is_baseline and k is not null
@@ -101,14 +102,14 @@ final as (
         if(p.next.mean is null, null, p.next.architecture) as next_architecture,
         p.next.mean as next_mean,
         p.mean - p.next.mean as difference,
-        if(p.seed_range is null or p.next.seed_range is null, null, greatest(p.seed_range, p.next.seed_range)) as spread,
-        if(spread is null, null, abs(difference) > spread) as exceeds_spread,
+        sqrt(p.seed_sd ** 2 + p.next.seed_sd ** 2) as spread,
+        abs(difference) > spread as exceeds_spread,
         abs(p.l0 - p.next.l0) <= 0.1 * least(p.l0, p.next.l0) as at_equal_l0,
         b.architecture as best_baseline,
         b.mean as baseline_mean,
         p.mean - b.mean as baseline_difference,
-        if(p.seed_range is null or b.seed_range is null, null, greatest(p.seed_range, b.seed_range)) as baseline_spread,
-        if(baseline_spread is null, null, b.loss - p.loss > baseline_spread) as beats_baselines,
+        sqrt(p.seed_sd ** 2 + b.seed_sd ** 2) as baseline_spread,
+        b.loss - p.loss > baseline_spread as beats_baselines,
         abs(p.l0 - b.l0) <= 0.1 * least(p.l0, b.l0) as baseline_at_equal_l0
     from placed as p
     left join best_baselines as b
