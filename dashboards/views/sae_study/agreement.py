@@ -17,7 +17,8 @@ AGREEMENT = """with pairs as (
 )
 
 select
-    a.label, 'seed ' || coalesce(b.seed::varchar, '?') as other_seed, b.label as other_label, a.architecture, a.k, a.d_sae,
+    a.label, 'seed ' || coalesce(b.seed::varchar, '?') as other, b.seed as other_seed, b.label as other_label, a.architecture,
+    a.k, a.d_sae,
     p.mean_cosine, p.share_same, p.n_matched, p.null_mean_cosine
 from pairs as p
 inner join latest_sae_study as a using (collection, study, sae)
@@ -42,8 +43,9 @@ def agreement(about: dict[str, Any]) -> None:
 
 
 def _agreement(rows: pl.DataFrame) -> None:
+    others = rows.sort("other_seed")["other"].unique(maintain_order=True).to_list()
     base = alt.Chart(rows).encode(
-        x=alt.X("other_seed:N", title="matched with", sort=None),
+        x=alt.X("other:N", title="matched with", sort=others, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("label:N", title=None, sort=rows["label"].unique(maintain_order=True).to_list()),
         tooltip=[
             "label:N",

@@ -23,7 +23,8 @@ ATTRIBUTION = """with features as (
 -- Both ends of the diagonal on which gradient and ablation agree.
 scale as (
     select
-        least(min(predicted), min(ablation_effect)) as low, greatest(max(predicted), max(ablation_effect)) as high,
+        least(min(predicted) filter (where ablation_effect is not null), min(ablation_effect)) as low,
+        greatest(max(predicted) filter (where ablation_effect is not null), max(ablation_effect)) as high,
         count(ablation_effect) as n_ablated, count(*) as n_scored
     from features
 ),

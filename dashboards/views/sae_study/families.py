@@ -63,7 +63,7 @@ def families(about: dict[str, Any]) -> None:
 def _summary(rows: pl.DataFrame) -> None:
     score = partial(st.column_config.NumberColumn, format="%.3f")
     st.dataframe(
-        rows,
+        rows.drop("sae", "source_sae"),
         hide_index=True,
         placeholder="–",
         column_config={
