@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.sae_studies.colours import ARCHITECTURES
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, coloured, number
 from dashboards.ui.panels import panel
@@ -16,7 +17,7 @@ EMPTY = (
     "Nothing was probed: the text needs strata (a topic, a decade) and `sae_study.judging.probing_k` a number; probes come "
     "from `ato run sae_study`."
 )
-READERS = {"best": CATEGORIES[0], "random": CATEGORIES[6], "dense": CATEGORIES[3]}
+READERS = {"best": CATEGORIES[0], "random": ARCHITECTURES["random"], "dense": CATEGORIES[5]}
 """What the probe reads -> its colour."""
 
 STRATA = """select distinct stratum, k from sae_probing_summary

@@ -34,36 +34,33 @@ def test_each_number_equals_the_one_of_its_sql(study):
         found = check_numbers(app)
         assert not app.error
         assert len(found) == N_PANELS
+        assert set(found["Comparison"].rows["label"]) == {planted.label for planted in (*TRAINED, *BASELINES)}
         assert [name for name, panel in found.items() if not (panel.drawn or panel.metrics)] == []
-
-
-def test_the_layer_with_most_saes_is_shown_first_with_baselines_beside_what_was_trained(study):
-    rows = panels(open_page("sae_study"))["Comparison"].rows
-    assert set(rows["label"]) == {planted.label for planted in (*TRAINED, *BASELINES)}
 
 
 def test_the_address_chooses_layer_sae_metric_and_curve(study):
     chosen = LOOKED_AT[1]
-    app = open_page(
-        "sae_study", layer=4, studied=chosen.label, metric="loss recovered", curve="l0", stratum="topic", probe_k=5
-    )
+    app = open_page("sae_study", layer=4, studied=chosen.label, metric="loss recovered", curve="l0", probe_k=5)
     assert app.selectbox(key="studied").value == chosen.sae
     assert app.session_state["curve"] == "l0"
     found = panels(app)
     assert set(found["Classes, chosen SAE"].rows["k"]) == {5, 6}
     assert chosen.sae in found["Feature map"].sql
-    assert set(panels(open_page("sae_study", layer=6))["Comparison"].rows["label"]) == {LOADED.label}
-
-
-def test_an_sae_whose_weights_have_features_on_file_leads_to_them_and_another_says_how(study):
-    def links(app):
-        return [leaf.proto for leaf in app.get("page_link") if leaf.proto.label.startswith("Features of this SAE")]
-
-    (found,) = links(open_page("sae_study", layer=6))
-    assert f"sae={PIPELINE_SAES[6]}" in found.query_string
-    app = open_page("sae_study", layer=4)
     assert links(app) == []
-    assert any("saes.paths" in caption.value and LOOKED_AT[0].sae in caption.value for caption in app.caption)
+    assert any("saes.paths" in caption.value and chosen.sae in caption.value for caption in app.caption)
+
+
+def links(app):
+    """Where the link to features of the chosen SAE leads."""
+    found = (leaf.proto for leaf in app.get("page_link"))
+    return [link.query_string for link in found if link.label.startswith("Features of this SAE")]
+
+
+def test_an_sae_whose_weights_have_features_on_file_leads_to_them(study):
+    app = open_page("sae_study", layer=6)
+    assert set(panels(app)["Comparison"].rows["label"]) == {LOADED.label}
+    (found,) = links(app)
+    assert f"sae={PIPELINE_SAES[6]}" in found
 
 
 def test_without_a_study_each_panel_says_how_to_begin(empty):
