@@ -28,6 +28,7 @@ PAGES = {
     "causal": Page("Causal", ":material/experiment:", "dashboards.views.causal.page"),
     "entities": Page("Entities", ":material/travel_explore:", "dashboards.views.entities.page"),
     "saes": Page("SAEs", ":material/filter_alt:", "dashboards.views.saes.page"),
+    "sae_study": Page("SAE study", ":material/compare_arrows:", "dashboards.views.sae_study.page"),
     "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
     "reference": Page("Reference", ":material/menu_book:", "dashboards.views.reference.page"),
 }

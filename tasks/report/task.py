@@ -13,7 +13,7 @@ from ato.errors import InputError
 from tasks.engine.looking import stage_task, work_ahead
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage
-from tasks.report import causal, efficiency, entities, features, operators, transport
+from tasks.report import causal, efficiency, entities, features, operators, sae_study, transport
 from tasks.report.drawing import png
 from tasks.report.findings import findings
 from tasks.report.overview import head
@@ -24,7 +24,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 4
+VERSION = 5
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -82,7 +82,7 @@ def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> s
 
 
 def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
-    """All panels of the report, in the study's order, and those of entities if any were asked about."""
+    """All panels of the report, in the study's order, those of entities if any were asked about, and of SAE studies."""
     return [
         *transport.panels(scope),
         *efficiency.panels(scope),
@@ -90,6 +90,7 @@ def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
         *operators.panels(scope),
         *features.panels(scope, settings.n_example_features),
         *entities.panels(scope),
+        *sae_study.panels(scope),
     ]
 
 

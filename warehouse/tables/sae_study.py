@@ -276,6 +276,7 @@ TABLES = (
             Column("max_activation", float64, "its largest activation on held-out text", nullable=True, minimum=0),
             Column("token_ids", pa.list_(int32), "tokens on which it fires most, the largest activation first"),
             Column("tokens", pa.list_(string), "their texts"),
+            Column("activations", pa.list_(float64), "its largest activation on each of them; NULL if not kept", nullable=True),
             Column("trustworthiness", float64, "of the whole map: 1 if every neighbour on it is a neighbour by cosine", nullable=True, maximum=1),
             Column("trustworthiness_pca", float64, "that of the first two principal components", nullable=True, maximum=1),
             Column("nearest", int32, "the feature with the largest decoder cosine, itself left out", nullable=True, minimum=0),

@@ -14,6 +14,7 @@ from dashboards.views.features.logit_lens import logit_lens
 from dashboards.views.features.measures import measures
 from dashboards.views.features.neighbours import neighbours
 from dashboards.views.features.search import controls, results
+from dashboards.views.features.steering import steering
 from dashboards.views.features.transport import transport
 
 SAES = """select sae, layer, d_sae
@@ -97,6 +98,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
         causal_effect(about)
     with right:
         neighbours(about)
+    steering(about)
 
 
 def _leave() -> None:

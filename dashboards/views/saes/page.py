@@ -21,6 +21,7 @@ def page() -> None:
     with right:
         dead_features(key)
     training(key)
+    link("SAE study: many compared", "sae_study")
     sae = choose("SAE", "sae", ask(filled(NAMES, collection=key))["sae"].to_list())
     if sae is None:
         return

@@ -24,6 +24,7 @@ STEPS = 200
 TRAINING = """with steps as (
     select *, row_number() over (partition by sae order by step) as place, count(*) over (partition by sae) as n_steps
     from sae_training
+    semi join saes using (collection, sae)
     where collection = $collection
 )
 

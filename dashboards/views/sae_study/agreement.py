@@ -1,0 +1,66 @@
+"""Panel of the page ``sae_study``: do other seeds find the same features?"""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import map_scale, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+
+AGREEMENT = """with pairs as (
+    select collection, study, sae, other_sae, n_matched, mean_cosine, share_same, null_mean_cosine from sae_agreement
+    union
+    select collection, study, other_sae, sae, n_matched, mean_cosine, share_same, null_mean_cosine from sae_agreement
+)
+
+select
+    a.label, 'seed ' || coalesce(b.seed::varchar, '?') as other, b.seed as other_seed, b.label as other_label, a.architecture,
+    a.k, a.d_sae,
+    p.mean_cosine, p.share_same, p.n_matched, p.null_mean_cosine
+from pairs as p
+inner join latest_sae_study as a using (collection, study, sae)
+inner join latest_sae_study as b
+    on b.collection = p.collection and b.study = p.study and b.sae = p.other_sae
+where p.collection = $collection and a.layer = $layer and a.site = $site and p.mean_cosine is not null
+order by a.architecture, a.d_sae, a.k, a.seed, b.seed"""
+
+
+def agreement(about: dict[str, Any]) -> None:
+    """Mean cosine of matched features between the seeds of each setting."""
+    panel(
+        "Agreement between seeds",
+        filled(AGREEMENT, **about),
+        _agreement,
+        empty="No two SAEs of this layer differ by their seed alone: name several in `sae_study.seeds`, then "
+        "`ato run sae_study`.",
+        note="A cell is a pair of SAEs with equal settings but their seeds: mean decoder cosine of features matched one to "
+        "one, features that never fire left out. Hover for the share of pairs with a cosine of 0.9 or more, and for what a "
+        "random dictionary in place of the other reaches.",
+    )
+
+
+def _agreement(rows: pl.DataFrame) -> None:
+    others = rows.sort("other_seed")["other"].unique(maintain_order=True).to_list()
+    base = alt.Chart(rows).encode(
+        x=alt.X("other:N", title="matched with", sort=others, axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("label:N", title=None, sort=rows["label"].unique(maintain_order=True).to_list()),
+        tooltip=[
+            "label:N",
+            alt.Tooltip("other_label:N", title="matched with"),
+            number("mean_cosine", "mean cosine"),
+            number("share_same", "cosine of 0.9 or more", ".0%"),
+            number("n_matched", "matched features", ",d"),
+            number("null_mean_cosine", "with a random dictionary"),
+        ],
+    )
+    ink = alt.condition("datum.mean_cosine < 0.6", alt.value("#ffffff"), alt.value("#000000"))
+    chart = alt.layer(
+        base.mark_rect().encode(color=alt.Color("mean_cosine:Q", title="mean cosine", scale=map_scale())),
+        base.mark_text().encode(text=alt.Text("mean_cosine:Q", format=".2f"), color=ink),
+    )
+    st.altair_chart(
+        chart.properties(height=alt.Step(24)), alt="Mean cosine of matched features between seeds of the same settings"
+    )

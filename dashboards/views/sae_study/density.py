@@ -1,0 +1,112 @@
+"""Panels of the page ``sae_study``: how many features fire how often, in the end and over training."""
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from ato.evaluation.map_colours import ANCHORS
+from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+from dashboards.views.sae_study.about import NOT_LOOKED_AT, NOT_MEASURED
+
+DENSITY = """select
+    bin, log10_rate_low, log10_rate_high, 10 ** log10_rate_low as rate_from, 10 ** log10_rate_high as rate_to, n_features,
+    sum(n_features) filter (where log10_rate_low is null) over () as n_never,
+    sum(n_features) over () as n_all
+from sae_density
+where collection = $collection and sae = $sae
+order by bin"""
+
+OVER_TRAINING = """select
+    d.step, t.tokens, d.bin, d.log10_rate_low,
+    if(d.log10_rate_low is null, 'never', format('{:.4g}', 10 ** d.log10_rate_low)) as rate_from,
+    d.n_features, d.n_features / sum(d.n_features) over (partition by d.step) as share
+from sae_snapshot_density as d
+left join sae_snapshots as t using (collection, sae, step)
+where d.collection = $collection and d.sae = $sae
+order by d.step, d.bin"""
+
+
+def density(about: dict[str, Any]) -> None:
+    """Histogram of the activation rates of the chosen SAE's features."""
+    panel(
+        "Activation rates of the SAE",
+        filled(DENSITY, **about),
+        _density,
+        empty=NOT_MEASURED,
+        note="Features by share of held-out tokens on which they fire, bins in log10. Features that never fire have no "
+        "place on the axis: they are counted below.",
+    )
+
+
+def _density(rows: pl.DataFrame) -> None:
+    fire = rows.filter(pl.col("log10_rate_low").is_not_null())
+    if fire.is_empty():
+        st.info("No feature of this SAE fires.")
+    else:
+        bars = (
+            alt.Chart(fire)
+            .mark_bar(color=CATEGORIES[0])
+            .encode(
+                x=alt.X(
+                    "rate_from:Q",
+                    title="activation rate (share of tokens)",
+                    scale=alt.Scale(type="log"),
+                    axis=alt.Axis(format="~g", grid=False),
+                ),
+                x2="rate_to",
+                y=alt.Y("n_features:Q", title="features"),
+                y2=alt.datum(0),
+                tooltip=[
+                    number("rate_from", "from", ".3~g"),
+                    number("rate_to", "to", ".3~g"),
+                    number("n_features", "features", ",d"),
+                ],
+            )
+        )
+        st.altair_chart(bars.properties(height=300), alt="Number of features of the SAE by activation rate")
+    whole = rows.row(0, named=True)
+    st.caption(f"{whole['n_never'] or 0:,} of {whole['n_all']:,} features never fire.")
+
+
+def density_over_training(about: dict[str, Any]) -> None:
+    """The same at every snapshot, as a heat map."""
+    panel(
+        "Activation rates over training",
+        filled(OVER_TRAINING, **about),
+        _over_training,
+        empty=NOT_LOOKED_AT,
+        note="A column is a snapshot, a cell the share of all features in that bin of rates; the lowest row holds features "
+        "that never fire.",
+    )
+
+
+def _over_training(rows: pl.DataFrame) -> None:
+    order = rows.sort("bin", descending=True)["rate_from"].unique(maintain_order=True).to_list()
+    cells = (
+        alt.Chart(rows)
+        .mark_rect()
+        .encode(
+            x=alt.X("step:O", title="step"),
+            y=alt.Y("rate_from:N", title="activation rate from", sort=order),
+            color=alt.Color(
+                "share:Q",
+                title="share",
+                scale=alt.Scale(range=list(ANCHORS), interpolate="rgb"),
+                legend=alt.Legend(format="%"),
+            ),
+            tooltip=[
+                number("step", "step", ",d"),
+                number("tokens", "tokens", ",d"),
+                "rate_from:N",
+                number("n_features", "features", ",d"),
+                number("share", "share", ".1%"),
+            ],
+        )
+    )
+    st.altair_chart(
+        cells.properties(height=330), alt="Share of features by activation rate at each snapshot of training"
+    )

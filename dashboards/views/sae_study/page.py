@@ -1,0 +1,78 @@
+"""Page ``sae_study``: many SAEs compared, watched in training, and looked into."""
+
+from typing import Any
+
+import streamlit as st
+
+from dashboards.ui.address import collection
+from dashboards.ui.navigation import link
+from dashboards.ui.plain import plain
+from dashboards.ui.reading import ask, filled
+from dashboards.views.sae_study.about import chosen_place, chosen_sae, incomplete, members
+from dashboards.views.sae_study.activations import activations
+from dashboards.views.sae_study.agreement import agreement
+from dashboards.views.sae_study.attribution import attribution
+from dashboards.views.sae_study.clusters import clusters
+from dashboards.views.sae_study.comparison import comparison
+from dashboards.views.sae_study.density import density, density_over_training
+from dashboards.views.sae_study.emergence import emergence, events, fates, summary
+from dashboards.views.sae_study.families import families
+from dashboards.views.sae_study.feature_map import feature_map
+from dashboards.views.sae_study.frontiers import frontier
+from dashboards.views.sae_study.probing import probing
+from dashboards.views.sae_study.spread import spread
+from dashboards.views.sae_study.training import training
+
+IN_SAES = """select w.sae, s.label, s.layer, s.path
+from latest_sae_study as s
+left join saes as w
+    on w.collection = s.collection and w.weights_hash = s.weights_hash and w.layer = s.layer and w.site = s.site
+where s.collection = $collection and s.sae = $sae
+order by w.sae"""
+
+
+def page() -> None:
+    """Draw the page: the comparison of a layer, then one of its SAEs."""
+    key = collection()
+    found = members(key)
+    incomplete(found)
+    about = chosen_place(key, found)
+    comparison(about)
+    _beside(lambda: frontier(about, "fvu"), lambda: frontier(about, "ce_recovered"))
+    spread(about)
+    _beside(lambda: training(about), lambda: agreement(about))
+    _beside(lambda: emergence(about), lambda: summary(about))
+    own = about | {"sae": chosen_sae(about, found)}
+    _elsewhere(own)
+    _beside(lambda: density(own), lambda: density_over_training(own))
+    probing(own)
+    _beside(lambda: events(own), lambda: fates(own))
+    feature_map(own)
+    activations(own)
+    _beside(lambda: clusters(own), lambda: attribution(own))
+    families(own)
+
+
+def _beside(left: Any, right: Any) -> None:
+    """Two panels side by side."""
+    columns = st.columns(2)
+    with columns[0]:
+        left()
+    with columns[1]:
+        right()
+
+
+def _elsewhere(own: dict[str, Any]) -> None:
+    """Links to the features of the chosen SAE, or how they get a page."""
+    link("SAEs of the collection", "saes")
+    rows = ask(filled(IN_SAES, **own))
+    if rows.is_empty():
+        return
+    if rows["sae"][0] is not None:
+        link("Features of this SAE: examples, steering, transport", "features", sae=rows["sae"][0])
+    else:
+        layer, path = rows["layer"][0], plain(rows["path"][0])
+        st.caption(
+            f"For examples, logit lens and transport of its features name it under `saes.paths` (layer {layer}: {path} in the "
+            "warehouse), then run `ato run saes` and `ato run features`."
+        )

@@ -1,0 +1,122 @@
+"""Panels of the page ``sae_study``: how well a few features tell what a document is about."""
+
+from functools import partial
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from ato.sae_studies.colours import ARCHITECTURES
+from dashboards.ui.address import choose
+from dashboards.ui.charts import CATEGORIES, coloured, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import ask, filled
+
+EMPTY = (
+    "Nothing was probed: the text needs strata (a topic, a decade) and `sae_study.judging.probing_k` a number; probes come "
+    "from `ato run sae_study`."
+)
+READERS = {"best": CATEGORIES[0], "random": ARCHITECTURES["random"], "dense": CATEGORIES[5]}
+"""What the probe reads -> its colour."""
+
+STRATA = """select distinct stratum, k from sae_probing_summary
+where collection = $collection and layer = $layer and site = $site and reader <> 'dense'
+order by stratum, k"""
+
+PROBES = """select
+    label, reader, k, auroc, auroc_worst, auroc_best, n_classes, n_scored, n_test, reason, sae
+from sae_probing_summary
+where collection = $collection and layer = $layer and site = $site and stratum = $stratum and (k = $k or reader = 'dense')
+order by is_baseline, max(auroc) filter (where reader = 'best') over (partition by sae) desc nulls last, label, sae, reader"""
+
+CLASSES = """select value, reader, k, auroc, auroc_low, auroc_high, n_train, n_test, n_others, features, reason
+from sae_probing
+where collection = $collection and sae = $sae and stratum = $stratum and (k = $k or reader = 'dense')
+order by value, reader"""
+
+
+def probing(about: dict[str, Any]) -> None:
+    """Mean AUROC over the classes of a stratum, and those of the chosen SAE one by one."""
+    strata = ask(filled(STRATA, **about))
+    left, right = st.columns(2)
+    stratum = choose("Stratum", "stratum", strata["stratum"].unique(maintain_order=True).to_list(), where=left)
+    own = strata.filter(pl.col("stratum") == stratum)["k"].to_list() if stratum is not None else []
+    k = choose("Features that the probe reads", "probe_k", own, where=right)
+    chosen = about | {"stratum": stratum, "k": k}
+    left, right = st.columns(2)
+    with left:
+        panel(
+            "Probing",
+            filled(PROBES, **chosen),
+            _probing,
+            empty=EMPTY,
+            note="Telling documents of one class from all others: mean AUROC over the classes that have enough documents "
+            "(point), its worst and best class (bar); 0.5 is chance. Best: features chosen on train documents; random: as many "
+            "random ones; dense: the whole mean residual, without an SAE.",
+        )
+    with right:
+        panel(
+            "Classes, chosen SAE",
+            filled(CLASSES, **chosen),
+            _classes,
+            empty=EMPTY,
+            note="AUROC on test documents with 95 % intervals by document. A class that has too few documents is not scored.",
+        )
+
+
+def _probing(rows: pl.DataFrame) -> None:
+    known = rows.filter(pl.col("auroc").is_not_null())
+    if known.is_empty():
+        st.info("No class has enough documents.")
+        return
+    x = partial(alt.X, title="AUROC, test", scale=alt.Scale(zero=False, padding=10))
+    base = alt.Chart(known).encode(
+        y=alt.Y(
+            "label:N",
+            title=None,
+            sort=known["label"].unique(maintain_order=True).to_list(),
+            axis=alt.Axis(labelLimit=220),
+        ),
+        yOffset=alt.YOffset("reader:N", sort=list(READERS)),
+        color=coloured("reader", READERS, "reads").legend(orient="bottom"),
+        tooltip=[
+            "label:N",
+            alt.Tooltip("reader:N", title="reads"),
+            number("k", "numbers read", "d"),
+            number("auroc", "mean AUROC"),
+            number("auroc_worst", "worst class"),
+            number("auroc_best", "best class"),
+            number("n_scored", "classes scored", "d"),
+            number("n_classes", "of", "d"),
+            number("n_test", "test documents", ",d"),
+        ],
+    )
+    chart = alt.layer(
+        alt.Chart(known.head(1)).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
+        base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=x("auroc_worst:Q"), x2="auroc_best:Q"),
+        base.mark_point(filled=True, size=50, opacity=1).encode(x=x("auroc:Q")),
+    )
+    st.altair_chart(chart.properties(height=alt.Step(12)), alt="AUROC of probes of each SAE, by what they read")
+
+
+def _classes(rows: pl.DataFrame) -> None:
+    score = partial(st.column_config.NumberColumn, format="%.3f")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "value": "class",
+            "reader": "reads",
+            "k": "numbers",
+            "auroc": score("AUROC"),
+            "auroc_low": score("from"),
+            "auroc_high": score("to"),
+            "n_train": "train",
+            "n_test": "test",
+            "n_others": "others",
+            "features": st.column_config.ListColumn("features"),
+            "reason": "why not",
+        },
+    )

@@ -1,0 +1,123 @@
+"""Panel of the page ``sae_study``: differences between architectures beside the spread over seeds."""
+
+from functools import partial
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from ato.sae_studies.colours import architecture_colours
+from dashboards.ui.address import choose
+from dashboards.ui.charts import coloured, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import ask, filled
+from dashboards.views.sae_study.about import NOT_MEASURED
+
+NAMES = {
+    "fvu": "FVU",
+    "ce_recovered": "loss recovered",
+    "kl": "KL when spliced in (nats per token)",
+    "explained_variance": "explained variance",
+    "dead_share": "share of dead features",
+    "high_frequency_share": "share of high-frequency features",
+    "shrinkage": "shrinkage",
+    "decoder_redundancy": "decoder redundancy",
+    "absorption": "absorption",
+    "seed_agreement": "agreement between seeds",
+    "probing_auroc_1": "AUROC of probes of one feature",
+    "probing_auroc_5": "AUROC of probes of five features",
+}
+"""Metric -> its name, in order; of the others neither more nor less is better."""
+
+MEASURED = """select distinct metric from sae_frontier
+where collection = $collection and layer = $layer and site = $site and better is not null and mean is not null"""
+
+SPREAD = """select
+    architecture || ', k = ' || coalesce(k::varchar, '?') || ', ' || d_sae || ' features' as kind, architecture, k, d_sae,
+    n_seeds, n_saes, mean, sd, min, max, l0, place, next_architecture, difference, spread,
+    case
+        when is_baseline then 'baseline'
+        when next_architecture is null then 'nothing comes after it'
+        when exceeds_spread is null then 'unknown: too few seeds'
+        when not exceeds_spread then 'no: within the spread'
+        when not at_equal_l0 then 'beyond the spread, at unequal L0'
+        else 'yes'
+    end as better_than_next,
+    best_baseline, baseline_difference, baseline_spread,
+    case
+        when is_baseline or best_baseline is null then null
+        when beats_baselines is null then 'unknown: too few seeds'
+        when not beats_baselines then 'no'
+        when not baseline_at_equal_l0 then 'yes, at unequal L0'
+        else 'yes'
+    end as beats_baselines,
+    source
+from sae_frontier
+where collection = $collection and layer = $layer and site = $site and metric = $metric and mean is not null
+order by is_baseline, d_sae, k nulls last, place nulls last, architecture, source"""
+
+
+def spread(about: dict[str, Any]) -> None:
+    """One metric of each kind of SAE: mean and range over seeds, and whether the next best one differs by more."""
+    measured = ask(filled(MEASURED, **about))["metric"].to_list()
+    metric = choose("Metric", "metric", [name for name in NAMES if name in measured], format=lambda name: NAMES[name])
+    panel(
+        "Is one better?",
+        filled(SPREAD, **about, metric=metric),
+        partial(_spread, NAMES.get(str(metric), "")),
+        empty=NOT_MEASURED,
+        note="Mean over seeds (point) and range (bar) of each architecture at equal width and k, the best first. Spread: "
+        "square root of the sum of the squared standard deviations over seeds of a kind and of the next best one; a smaller "
+        "difference is not a finding, and one seed tells nothing of the spread. L0 is unequal where it differs by more than "
+        "a tenth. Baselines have no seeds unless something is drawn.",
+    )
+
+
+def _spread(axis: str, rows: pl.DataFrame) -> None:
+    order = rows["kind"].unique(maintain_order=True).to_list()
+    colours = architecture_colours(rows["architecture"].unique())
+    x = partial(alt.X, title=axis, scale=alt.Scale(zero=False, padding=10))
+    base = alt.Chart(rows).encode(
+        y=alt.Y("kind:N", title=None, sort=order, axis=alt.Axis(labelLimit=300)),
+        color=coloured("architecture", colours, "architecture").legend(None),
+        tooltip=[
+            "kind:N",
+            number("mean", "mean"),
+            number("sd", "sd over seeds"),
+            number("min", "smallest"),
+            number("max", "largest"),
+            number("n_seeds", "seeds", "d"),
+            number("l0", "L0", ".1f"),
+            "better_than_next:N",
+        ],
+    )
+    chart = alt.layer(
+        base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=x("min:Q"), x2="max:Q"),
+        base.mark_point(filled=True, size=80, opacity=1).encode(x=x("mean:Q")),
+    )
+    st.altair_chart(chart.properties(height=alt.Step(26)), alt=f"{axis} of each kind of SAE, with its range over seeds")
+    _table(rows)
+
+
+def _table(rows: pl.DataFrame) -> None:
+    score = partial(st.column_config.NumberColumn, format="%.4f")
+    st.dataframe(
+        rows.drop("architecture", "k", "d_sae", "n_saes", "min", "max", "source"),
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "n_seeds": st.column_config.NumberColumn("seeds"),
+            "mean": score("mean"),
+            "sd": score("sd over seeds"),
+            "l0": score("L0", format="%.1f"),
+            "next_architecture": "next best",
+            "difference": score("difference to it"),
+            "spread": score("spread"),
+            "better_than_next": "better than the next?",
+            "best_baseline": "best baseline",
+            "baseline_difference": score("difference to it "),
+            "baseline_spread": score("spread "),
+            "beats_baselines": "beats baselines?",
+        },
+    )

@@ -1,0 +1,73 @@
+"""Panel of the page ``sae_study``: training curves of all its SAEs."""
+
+from functools import partial
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from ato.sae_studies.colours import architecture_colours
+from dashboards.ui.address import choose
+from dashboards.ui.charts import coloured, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+
+CURVES = {
+    "fvu": "FVU on the batch",
+    "l0": "active features per token",
+    "dead_share": "share of features that have not fired recently",
+}
+POINTS = 2000
+"""Points of the chart, shared by all SAEs."""
+
+TRAINING = """with steps as (
+    select
+        t.*, s.label, s.d_sae, s.k, s.seed,
+        row_number() over (partition by t.sae order by t.step) as place,
+        count(*) over (partition by t.sae) as n_steps,
+        $points / (select count(distinct sae) from latest_sae_study where collection = $collection and layer = $layer) as share
+    from sae_training as t
+    inner join latest_sae_study as s on s.collection = t.collection and s.sae = t.sae
+    where t.collection = $collection and s.layer = $layer and s.site = $site
+)
+
+select label, architecture, d_sae, k, seed, step, tokens, fvu, l0, dead_share, sae
+from steps
+where n_steps <= share or place % ceil(n_steps / share) = 1 or place = n_steps
+order by label, sae, step"""
+
+
+def training(about: dict[str, Any]) -> None:
+    """One quantity of the training log against the tokens seen."""
+    curve = choose("Curve", "curve", list(CURVES), widget="segmented_control") or "fvu"
+    panel(
+        "Training curves",
+        filled(TRAINING, **about, points=POINTS),
+        partial(_training, curve),
+        empty="No SAE of this layer was trained here: curves come from `ato run sae_study`.",
+        note="A line is one SAE, measured on the training batch; all of a layer see the same batches. At most "
+        f"{POINTS:,} points in all, evenly spaced.",
+    )
+
+
+def _training(curve: str, rows: pl.DataFrame) -> None:
+    colours = architecture_colours(rows["architecture"].unique())
+    line = (
+        alt.Chart(rows)
+        .mark_line(strokeWidth=1.5, opacity=0.8)
+        .encode(
+            x=alt.X("tokens:Q", title="tokens", axis=alt.Axis(format="~s", tickCount=6)),
+            y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve == "dead_share")),
+            color=coloured("architecture", colours, "architecture").legend(orient="bottom", columns=3),
+            strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
+            detail="sae:N",
+            tooltip=[
+                "label:N",
+                number("tokens", "tokens", ",d"),
+                number("step", "step", ",d"),
+                number(curve, CURVES[curve]),
+            ],
+        )
+    )
+    st.altair_chart(line.properties(height=360), alt=f"{CURVES[curve]} of each SAE against the tokens that it has seen")

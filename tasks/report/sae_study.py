@@ -1,0 +1,260 @@
+"""Many SAEs compared: what differs by more than seeds do, in sentences; frontiers, the table and emergence."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ato.sae_studies.colours import architecture_colours
+from tasks.report.drawing import INK, interval_bars
+from tasks.report.overview import html_table
+from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, spread, with_interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMMAND = "run `ato run sae_study`"
+METRICS = {
+    "fvu": "FVU",
+    "ce_recovered": "loss recovered",
+    "kl": "KL when spliced in",
+    "probing_auroc_1": "AUROC of probes of one feature",
+    "probing_auroc_5": "AUROC of probes of five features",
+    "seed_agreement": "agreement between seeds",
+}
+"""Metrics that sentences are made of, in their order."""
+
+
+def panels(scope: Scope) -> list[Panel]:
+    """Findings, frontiers, comparison, emergence; nothing where no SAE was studied."""
+    if not scope.ask(f"select collection from sae_studies where {scope.of_collection} limit 1"):
+        return []
+    return [_findings(scope), _frontier(scope), _comparison(scope), _emergence(scope)]
+
+
+def _findings(scope: Scope) -> Panel:
+    key, title = "sae-findings", "SAE study: what differs by more than seeds do"
+    listed = ", ".join(f"'{name}'" for name in METRICS)
+    sql = f"""select layer, site, metric, k, d_sae, architecture, source, place, n_seeds, mean, sd, l0, next_architecture, next_mean,
+    difference, spread, exceeds_spread, at_equal_l0, best_baseline, baseline_mean, baseline_difference, baseline_spread,
+    beats_baselines, baseline_at_equal_l0, better, study
+from sae_frontier
+where {scope.of_collection} and place = 1 and metric in ({listed}) and mean is not null
+order by layer, site, d_sae, k, list_position([{listed}], metric)"""
+    rows = scope.ask(sql)
+    if not rows:
+        return absent(key, title, sql, f"no SAE that was trained here is judged yet, {COMMAND}")
+    caption = (
+        "The best architecture of each layer, width and k, its mean over seeds with their standard deviation (sd), beside the next "
+        "best and the best baseline. Spread: square root of the sum of the squared standard deviations of both. A difference "
+        "within the spread is not a finding, one seed tells nothing of the spread, and at unequal L0 (by more than a tenth) "
+        "error and sparsity cannot be told apart."
+    )
+    n = f"{extent(rows, 'n_seeds')} seeds of a kind"
+    return _told(Panel(key, title, sql, rows, caption, n, ""), [_compared(r) for r in rows])
+
+
+def _told(panel: Panel, sentences: list[str]) -> Panel:
+    """The panel with sentences in place of a figure."""
+    body = "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+    return replace(panel, alt=f"{panel.title}, in sentences.", body=body)
+
+
+def _compared(r: dict[str, Any]) -> str:
+    """One metric at one layer, width and k: best against next, and against the best baseline."""
+    seeds = f"{r['n_seeds']} seed{'s' if r['n_seeds'] != 1 else ''}"
+    sd = "" if r["sd"] is None else f", sd {r['sd']:.4f}"
+    where = f"Layer {r['layer']}, k = {r['k']}, {r['d_sae']:,} features"
+    return (
+        f"{where}: best {METRICS[r['metric']]} has {r['architecture']} with {number(r['mean'], 3)} ({seeds}{sd}, L0 "
+        f"{number(r['l0'], 1)}). {_against_next(r)} {_against_baseline(r)}"
+    ).rstrip()
+
+
+def _against_next(r: dict[str, Any]) -> str:
+    if r["next_architecture"] is None:
+        return "No other architecture is there to compare with."
+    step = f"{r['next_architecture']} has {number(r['next_mean'], 3)}: a difference of {number(r['difference'], 4)}"
+    if r["exceeds_spread"] is None:
+        return f"{step}, of which one seed cannot say whether it is more than seeds make."
+    if not r["exceeds_spread"]:
+        return f"{step}, within the spread over seeds of {number(r['spread'], 4)}: not a finding."
+    unequal = "" if r["at_equal_l0"] else ", but at unequal L0"
+    return f"{step}, beyond the spread over seeds of {number(r['spread'], 4)}{unequal}."
+
+
+def _against_baseline(r: dict[str, Any]) -> str:
+    if r["best_baseline"] is None:
+        return "No baseline was judged."
+    told = f"the best baseline, {r['best_baseline']}, which has {number(r['baseline_mean'], 3)}"
+    if r["beats_baselines"] is None:
+        return f"Beside it stands {told}; one seed cannot tell them apart."
+    unequal = "" if r["baseline_at_equal_l0"] else " (at unequal L0)"
+    return f"It {'beats' if r['beats_baselines'] else 'does not beat'} {told}{unequal}."
+
+
+COMPARED = """select layer, site, label, architecture, is_baseline, d_sae, k, seed, l0, fvu, fvu_low, fvu_high,
+    ce_recovered, ce_recovered_low, ce_recovered_high, kl, dead_share, shrinkage, absorption, seed_agreement, probing_auroc_1,
+    probing_auroc_5, n_tokens, n_documents, source
+from sae_comparison
+where {where}
+order by layer, site, is_baseline, architecture, d_sae, k, seed, label"""
+
+
+def _frontier(scope: Scope) -> Panel:
+    key, title = "sae-frontier", "SAE study: error and loss recovered against L0"
+    sql = COMPARED.format(where=f"{scope.of_collection} and l0 > 0 and fvu is not null")
+    rows = scope.ask(sql)
+    if not rows:
+        return absent(key, title, sql, f"no SAE is judged yet, {COMMAND}")
+    best = {layer: min(some, key=lambda r: r["fvu"]) for layer, some in _by_layer(rows)}
+    lowest = "; ".join(
+        f"layer {layer}: lowest FVU {with_interval(r, 'fvu')} at L0 {r['l0']:.1f}, {r['label']}"
+        for layer, r in best.items()
+    )
+    return Panel(
+        key,
+        title,
+        sql,
+        rows,
+        draw=_draw_frontier,
+        caption="FVU (left, lower is better) and loss recovered (right, higher is better) against L0, a row a layer. A point is "
+        "one seed, its bar the 95 % interval by document; hollow diamonds are baselines at equal L0.",
+        n=f"{len(rows)} SAEs and baselines, {extent(rows, 'n_tokens')} held-out tokens of {extent(rows, 'n_documents')} documents",
+        alt=f"Error and loss recovered against L0. {lowest}.",
+    )
+
+
+def _by_layer(rows: Rows) -> list[tuple[int, Rows]]:
+    return [(layer, list(some)) for layer, some in groupby(rows, key=lambda r: r["layer"])]
+
+
+def _draw_frontier(figure: "Figure", rows: Rows) -> None:
+    groups = _by_layer(rows)
+    colours = architecture_colours(r["architecture"] for r in rows)
+    figure.set_size_inches(figure.get_figwidth(), 0.8 + 2.9 * len(groups))
+    grid = figure.subplots(len(groups), 2, squeeze=False)
+    for line, (layer, some) in zip(grid, groups):
+        for axes, (metric, label) in zip(line, (("fvu", "FVU"), ("ce_recovered", "loss recovered"))):
+            for name, colour in colours.items():
+                own = [r for r in some if r["architecture"] == name and r[metric] is not None]
+                if own:
+                    style = {"mfc": "none", "fmt": "D"} if own[0]["is_baseline"] else {"fmt": "o"}
+                    interval_bars(axes, [r["l0"] for r in own], own, metric, colour, ms=4.5, **style)
+            axes.set(xscale="log", xlabel="L0 (active features per token)", ylabel=label, title=f"layer {layer}")
+            axes.margins(x=0.15)
+            axes.set_xticks(
+                ticks := spread([float(f"{r['l0']:.2g}") for r in some], 6), [f"{tick:g}" for tick in ticks]
+            )
+            axes.minorticks_off()
+    marks = [_mark(name, colour) for name, colour in colours.items()]
+    figure.legend(handles=marks, loc="outside lower center", ncols=6)
+
+
+def _mark(name: str, colour: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], marker="o", ls="", color=colour, label=name.replace("_", " "))
+
+
+def _comparison(scope: Scope) -> Panel:
+    key, title = "sae-comparison", "SAE study: comparison"
+    sql = COMPARED.format(where=scope.of_collection)
+    rows = scope.ask(sql)
+    if not rows:
+        return absent(key, title, sql, f"no SAE is judged yet, {COMMAND}")
+    columns = {
+        "layer": "layer",
+        "SAE": "label",
+        "features": "d_sae",
+        "L0": "l0",
+        "FVU": "fvu",
+        "loss recovered": "ce_recovered",
+        "KL": "kl",
+        "dead": "dead_share",
+        "shrinkage": "shrinkage",
+        "absorption": "absorption",
+        "seed agreement": "seed_agreement",
+        "probe, 1": "probing_auroc_1",
+        "probe, 5": "probing_auroc_5",
+    }
+    lines = [[_cell(r, name) for name in columns.values()] for r in rows]
+    caption = (
+        "Each SAE and baseline on the same held-out tokens, 95 % intervals by document in brackets. Compare at equal L0. Dead: share "
+        "of features that fired on no held-out token. A dash: not measured; sae_quality says why."
+    )
+    n = f"{extent(rows, 'n_tokens')} held-out tokens of {extent(rows, 'n_documents')} documents"
+    return Panel(key, title, sql, rows, caption, n, "", body=html_table(columns, lines))
+
+
+def _cell(r: dict[str, Any], name: str) -> str:
+    value = r[name]
+    if name in ("layer", "label", "d_sae"):
+        return str(value)
+    return with_interval(r, name, 1 if name == "l0" else 3)
+
+
+def _emergence(scope: Scope) -> Panel:
+    key, title = "sae-emergence", "SAE study: when features emerge"
+    sql = f"""select c.label, c.layer, c.architecture, c.k, c.step, c.tokens, c.emerged_share, c.n_tokens, s.n_features, s.n_never_born,
+    s.n_died, s.n_split, s.mean_drift, s.median_emerged_tokens, s.mean_entropy_change, s.n_entropy_change, c.sae
+from emergence_curve as c
+left join emergence_summary as s using (collection, sae)
+where c.{scope.of_collection} and c.emerged_share is not null
+order by c.layer, c.architecture, c.k, c.label, c.sae, c.step"""
+    rows = scope.ask(sql)
+    if not rows:
+        return absent(key, title, sql, f"no SAE has snapshots of its training, {COMMAND}")
+    told = [_emerged(some) for some in _by_sae(rows)]
+    return Panel(
+        key,
+        title,
+        sql,
+        rows,
+        draw=_draw_emergence,
+        caption="Share of features whose decoder row stays near its final self from here on, against the tokens of training; "
+        f"a point is a snapshot, solid lines the smallest k, dashed ones the others. {' '.join(told)}",
+        n=f"{extent(rows, 'n_features')} features of an SAE, followed on {extent(rows, 'n_tokens')} held-out tokens",
+        alt="Share of emerged features over training. " + " ".join(told),
+    )
+
+
+def _by_sae(rows: Rows) -> Iterator[Rows]:
+    return (list(some) for _, some in groupby(rows, key=lambda r: r["sae"]))
+
+
+def _emerged(rows: Rows) -> str:
+    """What became of one SAE's features."""
+    r = rows[-1]
+    if r["n_features"] is None:
+        return f"{r['label']}: features were not followed."
+    drift = "" if r["mean_drift"] is None else f"mean drift {r['mean_drift']:.2f}, "
+    entropy = "" if not r["n_entropy_change"] else f", token entropy changed by {r['mean_entropy_change']:+.2f} nats"
+    median = (
+        "at an unknown step" if r["median_emerged_tokens"] is None else f"by {r['median_emerged_tokens']:,.0f} tokens"
+    )
+    return (
+        f"{r['label']}, layer {r['layer']}: half of {r['n_features']:,} features emerged {median}; {drift}{r['n_split']:,} split, "
+        f"{r['n_died']:,} died, {r['n_never_born']:,} never fired{entropy}."
+    )
+
+
+def _draw_emergence(figure: "Figure", rows: Rows) -> None:
+    axes = figure.subplots()
+    colours = architecture_colours(r["architecture"] for r in rows)
+    smallest = min((r["k"] for r in rows if r["k"] is not None), default=None)
+    for some in _by_sae(rows):
+        first = some[0]
+        draw = partial(axes.plot, [r["tokens"] for r in some], [r["emerged_share"] for r in some], marker="o", ms=3)
+        draw(color=colours[first["architecture"]], ls="-" if first["k"] == smallest else "--")
+    axes.set(xlabel="tokens", ylabel="emerged", ylim=(0, 1.02))
+    tokens = sorted({r["tokens"] for r in rows if r["tokens"]})
+    if tokens:  # snapshots are evenly spaced in log steps, but the first is of no step at all
+        axes.set_xscale("symlog", linthresh=tokens[0])
+        axes.set_xticks(ticks := spread([0, *tokens], 6), [f"{tick:,}" for tick in ticks])
+        axes.set_xlim(0, 1.1 * tokens[-1])
+        axes.minorticks_off()
+    axes.axhline(1, color=INK, lw=0.5)
+    figure.legend(handles=[_mark(n, c) for n, c in colours.items()], loc="outside lower center", ncols=6)

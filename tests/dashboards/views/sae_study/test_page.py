@@ -1,0 +1,94 @@
+"""The page of SAE studies as a whole: its numbers, its address, and what it says where there is little or nothing."""
+
+from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
+from tests.tasks.reported_study import SAES as PIPELINE_SAES
+from tests.warehouse.sae_study_rows import (
+    BASELINES,
+    LOADED,
+    LOOKED_AT,
+    TRAINED,
+    Planted,
+    commit_study,
+    membership,
+    quality,
+    study_rows,
+)
+from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
+from warehouse.storage.warehouse import Warehouse
+
+N_PANELS = 20
+
+
+def begun(folder, **tables):
+    """A warehouse with a collection, and with rows of a study."""
+    warehouse = Warehouse(folder)
+    commit_stage(warehouse, "collect", write(warehouse, collect_rows()))
+    if tables:
+        commit_study(warehouse, "s", tables)
+
+
+def test_each_number_equals_the_one_of_its_sql(study):
+    second = Planted("jumprelu", 8, 0).label
+    for address in ({}, {"metric": "loss recovered", "curve": "dead_share", "probe_k": 5, "studied": second}):
+        app = open_page("sae_study", **address)
+        found = check_numbers(app)
+        assert not app.error
+        assert len(found) == N_PANELS
+        assert set(found["Comparison"].rows["label"]) == {planted.label for planted in (*TRAINED, *BASELINES)}
+        assert [name for name, panel in found.items() if not (panel.drawn or panel.metrics)] == []
+
+
+def test_the_address_chooses_layer_sae_metric_and_curve(study):
+    chosen = LOOKED_AT[1]
+    app = open_page("sae_study", layer=4, studied=chosen.label, metric="loss recovered", curve="l0", probe_k=5)
+    assert app.selectbox(key="studied").value == chosen.sae
+    assert app.session_state["curve"] == "l0"
+    found = panels(app)
+    assert set(found["Classes, chosen SAE"].rows["k"]) == {5, 6}
+    assert chosen.sae in found["Feature map"].sql
+    assert links(app) == []
+    assert any("saes.paths" in caption.value and chosen.sae in caption.value for caption in app.caption)
+
+
+def links(app):
+    """Where the link to features of the chosen SAE leads."""
+    found = (leaf.proto for leaf in app.get("page_link"))
+    return [link.query_string for link in found if link.label.startswith("Features of this SAE")]
+
+
+def test_an_sae_whose_weights_have_features_on_file_leads_to_them(study):
+    app = open_page("sae_study", layer=6)
+    assert set(panels(app)["Comparison"].rows["label"]) == {LOADED.label}
+    (found,) = links(app)
+    assert f"sae={PIPELINE_SAES[6]}" in found
+
+
+def test_without_a_study_each_panel_says_how_to_begin(empty):
+    begun(empty)
+    app = open_page("sae_study")
+    assert not app.error
+    assert len(panels(app)) == N_PANELS
+    assert len(app.info) == N_PANELS
+    assert all("ato run sae_study" in said.value for said in app.info)
+
+
+def test_a_single_sae_that_was_only_judged_and_metrics_that_are_null_are_shown(empty):
+    (alone,) = [planted for planted in TRAINED if planted == Planted("topk", 4, 1)]
+    nothing = [metric | {"value": None, "low": None, "high": None, "reason": "no text"} for metric in quality(alone)]
+    own = [found for found in study_rows("s")["studied_saes"] if found["sae"] == alone.sae]
+    begun(empty, studied_saes=own, sae_studies=membership("s", [alone]), sae_quality=nothing)
+    app = open_page("sae_study")
+    assert not app.error
+    found = check_numbers(app)
+    assert found["Comparison"].rows["fvu"].to_list() == [None]
+    assert found["L0 against error"].informed, "nothing to draw"
+    assert len(found) == N_PANELS
+
+
+def test_a_study_that_was_not_finished_says_so(empty):
+    tables = study_rows("s")
+    of_one = [metric for metric in tables["sae_quality"] if metric["sae"] == TRAINED[0].sae]
+    own = {"studied_saes": tables["studied_saes"], "sae_studies": membership("s", TRAINED[:3])}
+    begun(empty, **own, sae_quality=of_one)
+    (said,) = (text for text in messages(open_page("sae_study")) if "not complete" in text)
+    assert "1 of its 3 SAEs are judged" in said
