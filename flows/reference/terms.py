@@ -200,6 +200,13 @@ TERMS = (
         ("collect.split_seed",),
     ),
     Term(
+        "stratum",
+        "What the corpus says about its documents and comparisons are made by: topic, decade, president, folder, or a field "
+        "of its records. A document has one value in each, or none with the reason.",
+        ("document_strata.stratum", "document_strata.value"),
+        ("collect.strata",),
+    ),
+    Term(
         "subspace size",
         "How many directions the two layers share linearly, as the participation ratio of the canonical correlations.",
         ("subspaces.lts_dim_participation",),

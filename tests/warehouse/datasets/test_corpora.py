@@ -1,6 +1,7 @@
 """Reading corpora: the same documents in the same order, whatever the files are called; errors that name the place."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,9 +9,11 @@ import pytest
 
 from ato.errors import CorpusError, DamagedFileError, UnavailableError
 from ato.io import embedded
+from ato.io.hashing import digest_of
 from ato.text.documents import document_id
 from warehouse.datasets import corpora
 from warehouse.datasets.corpora import corpus_hash, read_documents
+from warehouse.datasets.corpus_files import corpus_files
 
 TEXTS = [f"document number {i}\r\nwith a sécond line" for i in range(30)]
 
@@ -163,6 +166,28 @@ def test_the_embedded_corpus_has_249_speeches_and_a_fixed_hash():
     assert len({d.document_id for d in speeches}) == 249
     assert sum(len(d.text) for d in speeches) > 10_000_000
     assert corpus_hash("sotu") == corpus_hash(str(embedded.corpus_files()[0].parent))
+
+
+def test_the_encyclopedia_is_the_extracts_of_the_articles_each_once():
+    (path,) = corpus_files("encyclopedia").read
+    extracts = [article["extract"] for article in json.loads(path.read_text(encoding="utf-8")).values()]
+    documents = list(read_documents("encyclopedia", text_field="whatever"))
+    assert len(documents) == 10_033
+    assert [(d.document_id, d.text) for d in documents] == sorted((document_id(text), text) for text in extracts)
+    assert corpus_hash("encyclopedia") == digest_of(map(document_id, extracts))[:16]
+    assert {d.name for d in documents if d.text.startswith("2001: A Space Odyssey is")} == {
+        "summaries_en-us.json, 2001: A Space Odyssey"
+    }
+
+
+def test_an_altered_or_missing_encyclopedia_is_refused(monkeypatch):
+    own = embedded.FACT_FILES["articles"]
+    monkeypatch.setitem(embedded.FACT_FILES, "articles", replace(own, sha256="00"))
+    with pytest.raises(DamagedFileError, match="run `make install`"):
+        list(read_documents("encyclopedia"))
+    monkeypatch.setitem(embedded.FACT_FILES, "articles", replace(own, package="no-such-package"))
+    with pytest.raises(UnavailableError, match=r"no-such-package is not installed: run `make install`"):
+        corpus_hash(["sotu", "encyclopedia"])
 
 
 def test_an_altered_embedded_corpus_is_refused(monkeypatch):

@@ -15,6 +15,7 @@ from tests.warehouse.small_warehouse import (
     commit_stage,
     feature_rows,
     residuals,
+    row,
     write,
 )
 from warehouse.quality.checks import check_stage, failures
@@ -228,3 +229,31 @@ def test_rows_of_a_stage_that_failed_are_not_known_to_later_stages(tmp_path):
     )
     found = checked(warehouse, {"operator_cv": analysis_rows()["operator_cv"]})
     assert failed(found) == {("operator_cv", "operator is in operators", "operator")}
+
+
+STRATUM = {"strata": "strata-1", "stratum": "topic", "value": "arts"}
+STRATA = [("doc0", 0), ("doc1", 1), ("doc2", 2)]
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "expectation"),
+    [
+        (1, {"document": 7}, "document is in sequences"),
+        (1, {"document_id": "doc9"}, "document is in sequences"),
+        (1, {"value": None}, "a value, or the reason why there is none"),
+        (1, {"reason": "missing"}, "a value, or the reason why there is none"),
+        (1, {"value": None, "reason": "unknown"}, "a value, or the reason why there is none"),
+        (1, {"stratum": "decade"}, "every document has every stratum of its reading"),
+        (1, {"document_id": "doc0", "document": 0}, "key is unique"),
+    ],
+)
+def test_strata_of_no_document_or_without_a_reason_are_named(base, number, change, expectation):
+    rows = [row("document_strata", **STRATUM, document_id=key, document=n) for key, n in STRATA]
+    own = {"collection": COLLECTION}
+    assert (
+        failed(check_stage(base, "s", "k", COLLECTION, [base.write_rows("document_strata", rows, "right", **own)]))
+        == set()
+    )
+    rows[number] |= change
+    found = check_stage(base, "s", "k", COLLECTION, [base.write_rows("document_strata", rows, "wrong", **own)])
+    assert {name for _, name, _ in failed(found)} == {expectation}
