@@ -2,7 +2,7 @@
 
 A block must leave behind ``block_scale * (in + attn_out + mlp_out + beside)``, see ``ato.models.layouts``, up to the rounding
 of these additions, at every number of the stream. ``attn_z`` must be what the attention's output projection makes its
-output of. A family whose parts do not add up is refused for these sites, never read wrongly.
+output of; ``mlp_in`` must be as wide as the stream, and the MLP's output what the block adds. A family whose parts do not add up is refused for these sites, never read wrongly.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -29,6 +29,8 @@ class _Seen:
     left: Tensor | None = None
     given: dict[str, Tensor] = field(default_factory=dict)
     """Name of a part -> its output."""
+    read: Tensor | None = None
+    """What the MLP was given."""
 
 
 def checked_parts(
@@ -40,7 +42,7 @@ def checked_parts(
 
     Args:
         parts: of the model.
-        site: ``attn_out``, ``mlp_out`` or ``attn_z``.
+        site: ``attn_out``, ``mlp_in``, ``mlp_out`` or ``attn_z``.
         layers: at least one.
         run: runs the model on one short text, up to this layer.
         where: the model's name, for messages.
@@ -50,10 +52,11 @@ def checked_parts(
     """
     wanted = sorted(layers)
     layout = parts.layout
-    part = "projection" if site == "attn_z" else site
+    part = {"attn_z": "projection", "mlp_in": "mlp"}.get(site, site)
     if layout is None or not getattr(layout, part):
         kind = type(parts.blocks[0]).__name__
-        refusal = f"only resid_post is read in blocks of the kind {kind}"
+        what = f"{site} is not read" if layout is not None and layout.attn_out else "only resid_post is read"
+        refusal = f"{what} in blocks of the kind {kind}"
         raise ModelError(refusal, where=where, cure="use the site resid_post")
     # Every guess has the same projection: which of them is right only the sum can tell.
     guesses = (
@@ -73,7 +76,10 @@ def _problem(parts: ModelParts, site: str, layers: list[int], run: Callable[[int
     assert parts.layout is not None
     if site == "attn_z" and parts.layout.attn_out == parts.layout.projection:
         site = "attn_out"  # the projection compared with itself says nothing; the sum does
-    names = ("projection", "attention", "attn_out") if site == "attn_z" else (site, *({"attn_out", "mlp_out"} - {site}))
+    of_sum = "mlp_out" if site == "mlp_in" else site
+    names = ("projection", "attention", "attn_out")
+    if site != "attn_z":
+        names = (of_sum, *({"attn_out", "mlp_out"} - {of_sum}))
     seen = {layer: _Seen() for layer in layers}
     with _watched(parts, seen, names):
         run(layers[-1])
@@ -83,9 +89,20 @@ def _problem(parts: ModelParts, site: str, layers: list[int], run: Callable[[int
         if missing := [name for name in needed if name not in block.given]:
             return f"{missing[0]} of block {layer} is never run on its own"
         problem = _attention_problem(parts, layer, block) if site == "attn_z" else _sum_problem(parts, layer, block)
+        if problem is None and site == "mlp_in":
+            problem = _reading_problem(layer, block)
         if problem is not None:
             return problem
     return None
+
+
+def _reading_problem(layer: int, seen: _Seen) -> str | None:
+    """The MLP must be given one value of the stream's width."""
+    assert seen.entered is not None
+    if seen.read is not None and seen.read.shape[-1] == seen.entered.shape[-1]:
+        return None
+    found = "no tensor by position" if seen.read is None else f"{seen.read.shape[-1]} numbers a token"
+    return f"the MLP of block {layer} is given {found}, not the normalised stream"
 
 
 def _sum_problem(parts: ModelParts, layer: int, seen: _Seen) -> str | None:
@@ -137,6 +154,12 @@ def _watched(parts: ModelParts, seen: dict[int, _Seen], names: tuple[str, ...]) 
 
             undo.callback(module.register_forward_pre_hook(entered, with_kwargs=True).remove)
             undo.callback(module.register_forward_hook(left).remove)
+            if parts.has(layer, "mlp"):
+
+                def read(_: nn.Module, args: tuple, block: _Seen = block) -> None:
+                    block.read = args[0] if args and isinstance(args[0], Tensor) else None
+
+                undo.callback(parts.submodule(layer, "mlp").register_forward_pre_hook(read).remove)
             own = {name: parts.submodule(layer, name) for name in names if name == names[0] or parts.has(layer, name)}
             own |= {path: part for path in parts.layout.beside if (part := getattr(module, path, None)) is not None}
             for name, part in own.items():

@@ -163,8 +163,9 @@ def guessed_layouts(parts: ModelParts) -> Iterator[Layout]:
     projection = next((f"{attention}.{name}" for name in _PROJECTIONS if _first(block, f"{attention}.{name}")), "")
     down = next((f"{mlp}.{name}" for name in _MLP_PROJECTIONS if _first(block, f"{mlp}.{name}")), "")
     multiplier = "residual_multiplier" if hasattr(block, "residual_multiplier") else ""
+    reads = "" if mlp == "fc2" else mlp  # which reads the hidden layer
     named = replace(
-        layout, attention=attention, projection=projection, multiplier=multiplier, cache=False, embeddings=()
+        layout, attention=attention, projection=projection, mlp=reads, multiplier=multiplier, cache=False, embeddings=()
     )
     if attention and mlp:
         attentions = [name for name in (*_ATTENTION_NORMS, projection) if name and _first(block, name)]

@@ -8,6 +8,7 @@ model's own code.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,11 @@ Edit = Callable[[Tensor], Tensor]
 """Residual [b, t, d] -> residual [b, t, d]."""
 Keep = Callable[[int, Tensor], Tensor]
 """What is kept of the value [b, t, d] read at a layer, said while it is still in the cache."""
+KeepAt = Callable[[str, int, Tensor], Tensor]
+"""The same of a value read at a site and a layer."""
+
+_READ_BEFORE = {"attn_z": "projection", "mlp_in": "mlp"}
+"""Sites that are what a part is given, and that part."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Pass:
     """Layer -> [b, t, d] at the site, for the layers asked for, edits included."""
     attention: dict[int, Tensor] = field(default_factory=dict)
     """Layer -> [b, t, t] float32 attention weights from each token (second axis), averaged over the heads."""
+    beside: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+    """Site -> layer -> [b, t, d], for what was read beside the first site."""
 
 
 def run_blocks(
@@ -49,6 +57,8 @@ def run_blocks(
     site: str = "resid_post",
     attention: Collection[int] = (),
     keep: Keep | None = None,
+    beside: Mapping[str, Collection[int]] | None = None,
+    keep_beside: KeepAt | None = None,
     cache: Any = None,
     position_ids: Tensor | None = None,
     bypass_below: bool = True,
@@ -67,6 +77,8 @@ def run_blocks(
         site: where in the blocks ``read`` and ``edits`` apply; see ``SITES``. ``start`` is always ``resid_post``.
         attention: layers whose attention weights are returned.
         keep: makes what is returned of each value that is read; default the value itself.
+        beside: other site -> layers that are read there in the same pass.
+        keep_beside: makes what is returned of each of these values; default the value itself.
         cache: transformers' cache of keys and values; what it holds is attended to, what is run is added to it.
         position_ids: [b or 1, t] positions of the tokens, needed with a cache.
         bypass_below: False where blocks above ``start`` use more of those below than the residual (Gemma 4's shared keys
@@ -82,6 +94,7 @@ def run_blocks(
     idle = [block for i, block in enumerate(parts.blocks) if not first <= i <= last]
     residuals: dict[int, Tensor] = {}
     weights: dict[int, Tensor] = {}
+    others: dict[str, dict[int, Tensor]] = {other: {} for other in beside or {}}
     with torch.no_grad(), ExitStack() as undo:
         undo.enter_context(_bypassed(idle, tuple_outputs))
         if start is not None:
@@ -89,12 +102,15 @@ def run_blocks(
         if edits:
             undo.enter_context(_edited(parts, edits, site, input_ids.shape))
         undo.enter_context(_read(parts, read, site, residuals, keep, input_ids.shape))
+        for other, layers in (beside or {}).items():
+            keep_there = None if keep_beside is None else partial(keep_beside, other)
+            undo.enter_context(_read(parts, layers, other, others[other], keep_there, input_ids.shape))
         undo.enter_context(_attention_read(parts, attention, weights))
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": cache is not None}
         if cache is not None:
             inputs |= {"past_key_values": cache, "position_ids": position_ids}
         hidden = parts.body(**inputs).last_hidden_state
-    return Pass(hidden, residuals, weights)
+    return Pass(hidden, residuals, weights, others)
 
 
 def stream_of(output: object) -> Tensor:
@@ -132,13 +148,13 @@ def _hook(
         new = (new if times == 1 else new / times).reshape(value.shape)
         return new if parts.known else new.clone()
 
-    if site == "attn_z":
+    if site in _READ_BEFORE:
 
         def before(module: nn.Module, args: tuple) -> object:
             new = changed(args[0])
             return None if new is None else (new, *args[1:])
 
-        return parts.submodule(layer, "projection").register_forward_pre_hook(before)
+        return parts.submodule(layer, _READ_BEFORE[site]).register_forward_pre_hook(before)
 
     def after(module: nn.Module, args: object, output: object) -> object:
         new = changed(stream_of(output))

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ato.errors import LayerError, ModelError
 from ato.models.additivity import checked_parts
 from ato.models.families import find_parts
 from ato.models.files import ModelIdentity
-from ato.models.forward import Edit, Keep, Pass, eager_needed, run_blocks, stream_of
+from ato.models.forward import Edit, Keep, KeepAt, Pass, eager_needed, run_blocks, stream_of
 from ato.models.layouts import context_of, text_config
 from ato.models.losses import losses_of, next_token_losses
 from ato.models.sites import SITES
@@ -147,6 +147,8 @@ class LanguageModel:
         attention: Iterable[int] = (),
         site: str = "resid_post",
         keep: Keep | None = None,
+        beside: Mapping[str, Iterable[int]] | None = None,
+        keep_beside: KeepAt | None = None,
     ) -> Pass:
         """Residuals and attention weights of one pass that ends at the highest layer; ``hidden`` is not meaningful.
 
@@ -157,6 +159,8 @@ class LanguageModel:
             attention: layers whose attention weights are read.
             site: where in the blocks residuals are read.
             keep: makes what is returned of each residual; default the residual itself.
+            beside: other site -> layers that are read there in the same pass, as ``Pass.beside``.
+            keep_beside: makes what is returned of each of these values; default the value itself.
 
         Raises:
             LayerError: a layer is not in the model.
@@ -166,10 +170,15 @@ class LanguageModel:
         wanted, attending = sorted(set(layers)), sorted(set(attention))
         self.check_layers(wanted)
         self.check_attention(attending)
-        if not wanted and not attending:
+        others = {other: sorted(set(at)) for other, at in (beside or {}).items()}
+        self.check_layers(layer for at in others.values() for layer in at)
+        asked = [*wanted, *attending, *(layer for at in others.values() for layer in at)]
+        if not asked:
             return Pass(torch.empty(0), {})
-        stop = max(wanted + attending)
-        return self.run_padded(input_ids, lengths, read=wanted, stop=stop, attention=attending, site=site, keep=keep)
+        options: dict[str, Any] = {"attention": attending, "site": site, "keep": keep}
+        if others:
+            options |= {"beside": others, "keep_beside": keep_beside}
+        return self.run_padded(input_ids, lengths, read=wanted, stop=max(asked), **options)
 
     def token_losses(
         self,
@@ -263,6 +272,9 @@ class LanguageModel:
         with self._lock:
             if (site := options.get("site", "resid_post")) in SITES:
                 self.check_site(site, {*options.get("read", ()), *(options.get("edits") or ())})
+            for other, layers in (options.get("beside") or {}).items():
+                if other in SITES:
+                    self.check_site(other, layers)
             options |= {"tuple_outputs": self._tuple_outputs, "bypass_below": self.bypass_below}
             return run_blocks(self.parts, input_ids.to(self.device), attention_mask, **options)
 

@@ -4,7 +4,7 @@
 rule, see ``ato.models.families``; in both cases the checks on load and on the first use of a site decide.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -31,6 +31,8 @@ class Layout:
     """Gives what the MLP adds to the stream, before the ``multiplier``."""
     mlp_projection: str = ""
     """The MLP's output projection."""
+    mlp: str = field(default="", kw_only=True)
+    """Reads what the MLP reads, and nothing else of the stream; empty where several parts do."""
     embeddings: tuple[str, ...] = ("embed_tokens",)
     """What makes the stream before the first block, as a sum; named from the body. Empty where it is no plain sum."""
     multiplier: str = ""
@@ -49,7 +51,9 @@ class Layout:
     """Models of the family, for the documentation."""
 
 
-_LLAMA = Layout("model", "layers", "norm", "self_attn", "self_attn.o_proj", "self_attn", "mlp", "mlp.down_proj")
+_LLAMA = Layout(
+    "model", "layers", "norm", "self_attn", "self_attn.o_proj", "self_attn", "mlp", "mlp.down_proj", mlp="mlp"
+)
 # These normalise what attention and MLP give before they add it.
 _GEMMA = replace(_LLAMA, attn_out="post_attention_layernorm", mlp_out="post_feedforward_layernorm")
 _PHI = replace(_LLAMA, projection="self_attn.dense", mlp_projection="mlp.fc2", final_norm="final_layernorm")
@@ -69,6 +73,7 @@ FAMILIES: dict[str, Layout] = {
         "mlp",
         "mlp.c_proj",
         ("wte", "wpe"),
+        mlp="mlp",
         names="GPT-2",
     ),
     "gpt_neox": Layout(
@@ -81,6 +86,7 @@ FAMILIES: dict[str, Layout] = {
         "mlp",
         "mlp.dense_4h_to_h",
         ("embed_in",),
+        mlp="mlp",
         names="Pythia, GPT-NeoX",
     ),
     "llama": replace(_LLAMA, names="Llama 1 to 3, SmolLM2, Yi"),
@@ -97,9 +103,16 @@ FAMILIES: dict[str, Layout] = {
     "gemma2": replace(_GEMMA, names="Gemma 2"),
     "gemma3_text": replace(_GEMMA, names="Gemma 3"),
     "gemma4_text": replace(
-        _GEMMA, beside=("post_per_layer_input_norm",), block_scale="layer_scalar", embeddings=(), names="Gemma 4"
+        _GEMMA,
+        beside=("post_per_layer_input_norm",),
+        block_scale="layer_scalar",
+        embeddings=(),
+        mlp="",  # experts read the stream beside the MLP
+        names="Gemma 4",
     ),
-    "llama4_text": replace(_LLAMA, mlp_out="feed_forward", mlp_projection="feed_forward.down_proj", names="Llama 4"),
+    "llama4_text": replace(
+        _LLAMA, mlp="feed_forward", mlp_out="feed_forward", mlp_projection="feed_forward.down_proj", names="Llama 4"
+    ),
     "opt": Layout(
         "model.decoder",
         "layers",
@@ -110,6 +123,7 @@ FAMILIES: dict[str, Layout] = {
         "fc2",
         "fc2",
         ("embed_tokens", "embed_positions"),
+        mlp="fc1",
         behind_norm="project_out",
         names="OPT",
     ),
@@ -124,6 +138,7 @@ FAMILIES: dict[str, Layout] = {
         "mlp.dense_4h_to_h",
         "mlp.dense_4h_to_h",
         embeddings=(),
+        mlp="mlp.dense_h_to_4h",
         names="BLOOM",
     ),
     "phi": replace(_PHI, names="Phi 1, 1.5, 2"),
@@ -138,6 +153,7 @@ FAMILIES: dict[str, Layout] = {
         final_norm="embedding_norm",
         projection="self_attn.out_proj",
         attn_out="self_attn|conv",
+        mlp="feed_forward",
         mlp_out="feed_forward",
         mlp_projection="feed_forward.w2",
         cache=False,

@@ -3,13 +3,16 @@
 import re
 from dataclasses import dataclass
 
-SITES = ("resid_post", "mlp_out", "attn_out", "attn_z")
+SITES = ("resid_post", "mlp_in", "mlp_out", "attn_out", "attn_z")
 """Where in a block values are read and replaced:
 
 - ``resid_post``: the residual stream after the block;
 - ``mlp_out``, ``attn_out``: what MLP and attention add to the stream, so that the three sum up over a block, see
   ``ato.models.layouts``. In Gemma 2 to 4 and GLM-4 that is *behind* their post-norms: where TransformerLens has
   ``hook_mlp_out`` and Gemma Scope its MLP SAEs. In Granite it is multiplied as the block adds it;
+- ``mlp_in``: what the MLP reads, the output of the norm before it, gain and bias included. It is ``mlp.hook_in`` of
+  TransformerBridge and circuit-tracer. TransformerLens' ``ln2.hook_normalized`` lacks the norm's gain and bias, and its
+  ``hook_mlp_in`` is the stream before the norm: neither stands for it;
 - ``attn_z``: the heads' outputs side by side, the input of the attention's output projection (Gemma Scope's attention
   SAEs); its width is heads times head size, which may differ from d_model.
 """
@@ -19,6 +22,7 @@ __all__ = ["SITES", "Hook", "parse_hook"]
 
 _LENS = {
     "hook_resid_post": "resid_post",
+    "mlp.hook_in": "mlp_in",
     "hook_mlp_out": "mlp_out",
     "hook_attn_out": "attn_out",
     "attn.hook_z": "attn_z",
@@ -37,6 +41,8 @@ _MODULES = {
     "attention": "attn_out",
 }
 _INPUTS = {
+    "mlp": "mlp_in",
+    "feed_forward": "mlp_in",
     "self_attn.o_proj": "attn_z",
     "self_attn.out_proj": "attn_z",
     "self_attn.dense": "attn_z",
@@ -58,8 +64,9 @@ class Hook:
 
     @property
     def lens_name(self) -> str:
-        """Its name in TransformerLens."""
-        return f"blocks.{self.layer}.{'attn.hook_z' if self.site == 'attn_z' else f'hook_{self.site}'}"
+        """Its name in TransformerLens, of ``mlp_in`` that of its TransformerBridge."""
+        inside = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in"}
+        return f"blocks.{self.layer}.{inside.get(self.site, f'hook_{self.site}')}"
 
 
 def parse_hook(name: str) -> Hook | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ato.errors import LayerError
+from ato.models.forward import Keep, Pass
 from ato.models.language_model import LanguageModel, pad
 from ato.residuals.attended import most_attended
 from ato.residuals.blocks import ResidualBlock
@@ -134,9 +135,7 @@ class LiveSource:
                 norms[layer] = torch.linalg.vector_norm(found, dim=1, dtype=torch.float32)
             return found if layer in out else found[:0]
 
-        run = self._model.read(
-            ids, lengths, self.layers if judge else out, attention=self.attention_layers, site=self._site, keep=rows
-        )
+        run = self._read(ids, lengths, self.layers if judge else out, rows)
         residuals: dict[Layer, Tensor] = {layer: run.residuals[layer] for layer in out}
         if judge:
             outliers = self._judge(norms, keep)
@@ -161,6 +160,10 @@ class LiveSource:
                 for layer, w in run.attention.items()
             },
         )
+
+    def _read(self, ids: Tensor, lengths: Tensor, layers: abc.Iterable[int], keep: Keep) -> Pass:
+        """One pass; what is kept of each layer's values [b, t, d_model] is returned."""
+        return self._model.read(ids, lengths, layers, attention=self.attention_layers, site=self._site, keep=keep)
 
     def _judge(self, norms: abc.Mapping[int, Tensor], keep: np.ndarray) -> np.ndarray:
         """Mask over all tokens of a batch of those whose norms, given for the kept ones, are outliers."""

@@ -28,6 +28,14 @@ class ActiveFeatures:
     value: torch.Tensor
     """[m] float32, activation, positive."""
 
+    def weighted_sum(self, rows: torch.Tensor) -> torch.Tensor:
+        """[n, d]: for each token the sum of its features' rows [features, d] times their activations."""
+        offsets = torch.searchsorted(self.token, torch.arange(self.n, device=self.token.device))
+        summed: torch.Tensor = torch.nn.functional.embedding_bag(
+            self.feature, rows, offsets, mode="sum", per_sample_weights=self.value
+        )
+        return summed
+
     def split(self, n_parts: int) -> list[tuple[slice, "ActiveFeatures"]]:
         """Runs of about equally many tokens: the rows of each, and their features with tokens counted from its first."""
         if n_parts == 1:
@@ -216,11 +224,7 @@ class SparseAutoencoder:
 
     def decode_active(self, active: ActiveFeatures) -> torch.Tensor:
         """Reconstruction [n, d_in] from triplets: only the decoder rows of active features are read."""
-        offsets = torch.searchsorted(active.token, torch.arange(active.n, device=active.token.device))
-        summed = torch.nn.functional.embedding_bag(
-            active.feature, self.W_dec, offsets, mode="sum", per_sample_weights=active.value
-        )
-        return summed + self.b_dec
+        return active.weighted_sum(self.W_dec) + self.b_dec
 
     def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
         """``decode(encode(x))`` [n, d_in], by way of the active features only."""

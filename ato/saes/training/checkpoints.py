@@ -50,7 +50,7 @@ class Checkpoint:
             for number, state in enumerate(self.states)
             for name, value in state.items()
         }
-        staging = path.with_name(f".{path.name}.{os.getpid()}")
+        staging = path.with_name(f".{path.name}.part")  # of one name: a killed process leaves nothing that stays
         try:
             save_file(tensors, staging, metadata={RECORD: json.dumps(record)})
             with staging.open("rb") as file:

@@ -78,7 +78,9 @@ class TrainingInputs:
                 break
         if not found:
             cure = "collect more documents, or leave held_out_every out"
-            raise CorpusError("no val residuals to measure the held-out FVU on", where=f"layer {self._layer}", cure=cure)
+            raise CorpusError(
+                "no val residuals to measure the held-out FVU on", where=f"layer {self._layer}", cure=cure
+            )
         return torch.cat(found)
 
     def close(self) -> None:

@@ -94,7 +94,15 @@ class TrainingPlan:
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        positive = ("lr", "max_grad_norm", "dead_after", "resample_every", "held_out_every", "patience", "l1_coefficient")
+        positive = (
+            "lr",
+            "max_grad_norm",
+            "dead_after",
+            "resample_every",
+            "held_out_every",
+            "patience",
+            "l1_coefficient",
+        )
         for name in positive:
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -137,9 +137,9 @@ def train_saes(
         checkpoint_every: steps between two of them; there is one after each snapshot too.
         snapshots_at: steps after which the SAEs are handed out as they are; 0 is before the first. None comes of an SAE
             that has stopped early.
-        on_snapshot: called with the number of the plan, the step and the SAE on raw residuals. With a checkpoint a training
-            that goes on hands out each snapshot once; only one that was killed while it did so hands it out again, equal
-            to the bit.
+        on_snapshot: called with the number of the plan, the step and the SAE on raw residuals. A checkpoint follows
+            each snapshot, so that a training that goes on hands out each of them once; only one that was killed between the
+            two comes again, equal to the bit.
         on_note: called with what a user should know, such as a checkpoint made with another number of threads.
 
     Returns:

@@ -33,6 +33,9 @@ PARTS_OF = {
 }
 """Modules of block 0 whose outputs are its additions, told apart from the register by hand."""
 
+NO_MLP_IN = ("gemma4", "gemma4 vision")
+"""Where experts read the stream beside the MLP."""
+
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
@@ -101,6 +104,29 @@ def test_attention_and_mlp_add_up_to_what_blocks_add(loaded, batch, name):
         total = scale * (before + attention[layer] + mlp[layer])
         torch.testing.assert_close(total, stream[layer], rtol=1e-5, atol=1e-5)
         assert attention[layer].norm() > 1e-3 < mlp[layer].norm()
+
+
+@pytest.mark.parametrize("name", EVERY_SITE)
+def test_what_the_mlp_reads_can_be_put_back_and_is_the_only_thing_it_reads(loaded, batch, name):
+    model, layer = loaded(name), 1
+    if name in NO_MLP_IN:
+        with pytest.raises(ModelError, match="mlp_in is not read in blocks of the kind"):
+            model.residuals(*batch, [layer], site="mlp_in")
+        return
+    truth = model.residuals(*batch, [layer], site="mlp_in")[layer]
+    assert truth.shape == (*batch[0].shape, model.d_model)
+    plain = model.token_losses(*batch)
+    assert torch.equal(model.token_losses(*batch, edit=lambda value: truth, layer=layer, site="mlp_in"), plain)
+    # With a constant put in, the MLP adds the same at every token.
+    seen: dict[int, torch.Tensor] = {}
+    model.run_padded(
+        *batch,
+        edits={layer: torch.ones_like},
+        site="mlp_in",
+        beside={"mlp_out": [layer]},
+        keep_beside=lambda site, layer, value: seen.setdefault(layer, value),
+    )
+    torch.testing.assert_close(seen[layer][0, 1:], seen[layer][0, :-1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PARTS_OF)

@@ -91,6 +91,32 @@ def test_zeroing_attn_out_equals_zeroing_attn_z_where_the_projection_has_no_bias
     torch.testing.assert_close(*losses)
 
 
+NORM_BEFORE_THE_MLP = {"gpt2": "ln_2", "gemma2": "pre_feedforward_layernorm", "gemma3": "pre_feedforward_layernorm"}
+
+
+def test_mlp_in_is_the_output_of_the_norm_before_the_mlp_and_comes_with_mlp_out_in_one_pass(model, batch):
+    kind = model.module.config.model_type
+    name = NORM_BEFORE_THE_MLP.get(kind.removesuffix("_text"), "post_attention_layernorm")
+    given = []
+    hook = getattr(model.blocks[2], name).register_forward_hook(lambda m, a, output: given.append(output.clone()))
+    try:
+        found = model.read(*batch, [2], site="mlp_out", beside={"mlp_in": [2, 1]})
+    finally:
+        hook.remove()
+    assert torch.equal(found.beside["mlp_in"][2], given[-1])
+    for site, values in {"mlp_out": found.residuals, "mlp_in": found.beside["mlp_in"]}.items():
+        alone = model.residuals(*batch, values, site=site)
+        assert all(torch.equal(alone[layer], value) for layer, value in values.items())
+    kept = model.read(*batch, [], beside={"mlp_in": [3]}, keep_beside=lambda site, layer, value: value[:, layer])
+    assert torch.equal(kept.beside["mlp_in"][3], model.residuals(*batch, [3], site="mlp_in")[3][:, 3])
+
+
+def test_the_mlp_of_mlp_in_is_what_it_adds(folder, batch):
+    model = load_model(folder, device="cpu", dtype="float32")
+    found = model.read(*batch, [1], site="mlp_out", beside={"mlp_in": [1]})
+    assert torch.equal(model.blocks[1].mlp(found.beside["mlp_in"][1]), found.residuals[1])
+
+
 def test_attention_weights_are_the_models_own_averaged_over_heads(model, batch):
     ids, lengths = batch
     found = model.read(ids, lengths, [0], attention=[1, 3])
@@ -128,7 +154,7 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
 
 def test_unknown_sites_and_layers_are_refused(folder, batch):
     model = load_model(folder, device="cpu", dtype="float32", attention="eager")
-    with pytest.raises(SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_out, attn_out, attn_z"):
+    with pytest.raises(SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_in, mlp_out, attn_out, attn_z"):
         model.residuals(*batch, [0], site="resid_mid")
     with pytest.raises(LayerError, match=r"the model has no layers \[4\]"):
         model.read(*batch, [0], attention=[4])
@@ -152,6 +178,8 @@ def test_unknown_sites_and_layers_are_refused(folder, batch):
         ("gpt_neox.layers.3.mlp", "mlp_out", 3),
         ("layers.3.mlp.output", "mlp_out", 3),
         ("model.layers.3.post_feedforward_layernorm.output", "mlp_out", 3),
+        ("blocks.3.mlp.hook_in", "mlp_in", 3),
+        ("model.layers.3.mlp.input", "mlp_in", 3),
         ("model.layers.3.self_attn", "attn_out", 3),
         ("model.layers.3.self_attn.o_proj.input", "attn_z", 3),
     ],
@@ -168,7 +196,7 @@ def test_a_name_stands_for_a_site_and_a_layer(name, site, layer):
         "blocks.0.hook_resid_pre",
         "blocks.3.hook_resid_mid",
         "blocks.3.ln2.hook_normalized",
-        "blocks.3.mlp.hook_in",
+        "blocks.3.hook_mlp_in",
         "blocks.x.hook_resid_post",
         "model.layers.3.input",
         "model.layers.3.mlp.gate_proj",

@@ -5,7 +5,6 @@ from typing import ClassVar, TypeVar
 
 from ato.saes.training.interface import Trainer, TrainingStart
 
-
 OPTIONS = ("l1_coefficient", "widths")
 """Settings of ``TrainingPlan`` that not every way to train has."""
 

@@ -70,15 +70,54 @@ def test_a_training_stopped_at_five_moments_gives_the_weights_and_the_curve_of_o
 def test_a_checkpoint_of_other_settings_is_refused_with_each_difference(tmp_path):
     source, path = source_of(planted(2000)[0]), tmp_path / "training.safetensors"
     train_saes(source, LAYER, plans("topk"), **SETTINGS, checkpoint=path)
-    with pytest.raises(
-        SettingsError, match=r"batch_size was 256 and is 128; saes\[0\].lr was 0.003 and is 0.01 \("
-    ):
+    with pytest.raises(SettingsError, match=r"batch_size was 256 and is 128; saes\[0\].lr was 0.003 and is 0.01 \("):
         train_saes(
             source, LAYER, [TrainingPlan("topk", 32, 4, lr=0.01)], **SETTINGS | {"batch_size": 128}, checkpoint=path
         )
     other = source_of(2 * planted(2000)[0])
     with pytest.raises(SettingsError, match="scale was"):
         train_saes(other, LAYER, plans("topk"), **SETTINGS, checkpoint=path)
+
+
+def test_the_differences_are_named_one_by_one_and_snapshots_that_were_not_taken_too(tmp_path):
+    source, path = source_of(planted(2000)[0]), tmp_path / "training.safetensors"
+    train_saes(source, LAYER, plans("topk", "standard"), **SETTINGS, checkpoint=path)
+    with pytest.raises(SettingsError, match=r": saes were 2 and are 1 \("):
+        train_saes(source, LAYER, plans("topk"), **SETTINGS, checkpoint=path)
+    changed = [TrainingPlan("topk", 32, 4), TrainingPlan("standard", 32, 4, l1_coefficient=0.5, dead_after=999)]
+    told = r": saes\[1\].dead_after was 20000 and is 999; saes\[1\].l1_coefficient was None and is 0.5 \("
+    with pytest.raises(SettingsError, match=told):
+        train_saes(source, LAYER, changed, **SETTINGS, checkpoint=path)
+    with pytest.raises(SettingsError, match=r"at step 24 already, and no snapshots were taken at \[3, 24\]"):
+        train_saes(
+            source,
+            LAYER,
+            plans("topk", "standard"),
+            **SETTINGS,
+            checkpoint=path,
+            snapshots_at=[24, 3],
+            on_snapshot=lambda *_: None,
+        )
+
+
+def test_a_snapshot_is_the_sae_as_it_is_then_and_changes_nothing(tmp_path):
+    source, taken = source_of(planted(2000)[0]), {}
+    names = list(TRAINABLE)
+    found = train_saes(
+        source,
+        LAYER,
+        plans(*names),
+        **SETTINGS,
+        snapshots_at=[0, 7, 24],
+        on_snapshot=lambda number, step, sae: taken.setdefault((number, step), sae.weights_hash),
+    )
+    assert list(taken) == [(number, step) for step in (0, 7, 24) for number in range(len(names))]
+    assert outcome(found) == outcome(train_saes(source, LAYER, plans(*names), **SETTINGS))
+    for number, one in enumerate(found):
+        assert taken[number, 24] == one.sae.weights_hash
+        assert len({taken[number, step] for step in (0, 7, 24)}) == 3
+    with pytest.raises(SettingsError, match=r"snapshots at \[25\] are not among the steps 0 to 24"):
+        train_saes(source, LAYER, plans("topk"), **SETTINGS, snapshots_at=[3, 25])
 
 
 @pytest.mark.parametrize(

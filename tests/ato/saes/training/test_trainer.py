@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ato.errors import CorpusError, NonFiniteError, SettingsError
+from ato.errors import CorpusError, LayerError, NonFiniteError, SettingsError
 from ato.residuals import MemorySource
+from ato.saes.training.checkpoints import read_checkpoint
 from ato.saes.training.methods import TRAINABLE
-from ato.saes.training.trainer import TrainedSAE, train_sae
+from ato.saes.training.plan import TrainedSAE, TrainingPlan
+from ato.saes.training.trainer import train_sae, train_saes
 from tests.ato.saes.training.planted import LAYER, QUICK, D, held_out, planted, source_of, train
 from warehouse.tables import TABLES
 
@@ -96,6 +98,56 @@ def test_every_setting_changes_the_weights(change):
     assert train(x, **(few | change)).sae.weights_hash != train(x, **few).sae.weights_hash
 
 
+@pytest.mark.parametrize(
+    ("architecture", "change"),
+    [
+        ("topk", {"lr_decay": "constant"}),
+        ("topk", {"lr_decay": "cosine"}),
+        ("jumprelu", {"lr_decay": "cosine"}),
+        ("topk", {"warm_up_share": 0.4}),
+        ("standard", {"warm_up_share": 0.4}),
+        ("topk", {"decay_share": 0.0}),
+        ("gated", {"decay_share": 0.0}),
+        ("topk", {"max_grad_norm": 0.1}),
+        ("topk", {"max_grad_norm": None}),
+        ("gated", {"max_grad_norm": 0.1}),
+        ("gated", {"max_grad_norm": None}),
+        ("batchtopk", {"dead_after": 512}),
+        ("matryoshka_batchtopk", {"dead_after": 512, "dead_features": "none"}),
+        ("topk", {"dead_after": 512, "dead_threshold": 0.05}),
+        ("topk", {"dead_after": 512, "dead_features": "resample", "resample_every": 512}),
+        ("jumprelu", {"dead_after": 512, "dead_features": "resample", "dead_threshold": 0.2, "resample_every": 512}),
+        ("standard", {"l1_coefficient": 0.5}),
+        ("gated", {"l1_coefficient": 0.5}),
+        ("matryoshka_batchtopk", {"widths": (16, 64)}),
+    ],
+)
+def test_every_setting_of_a_plan_changes_the_weights(architecture, change):
+    base = {"dead_after": 512} if "dead_after" in change and len(change) > 1 else {}
+    plans = [TrainingPlan(architecture, 64, 1, 1e-2, **own) for own in (base, change)]
+    few = {"n_tokens": 2560, "batch_size": 256, "precision": "float32"}
+    before, after = train_saes(source_of(planted(2000)[0]), LAYER, plans, **few)
+    assert before.sae.weights_hash != after.sae.weights_hash
+
+
+@pytest.mark.parametrize(
+    ("change", "other"),
+    [
+        ({"resample_every": 512}, {"resample_every": 1024}),
+        ({"dead_threshold": 0.01}, {"dead_threshold": 0.1}),
+        ({"dead_after": 256}, {"dead_after": 1024}),
+        ({"held_out_every": 1, "patience": 1}, {"held_out_every": 5, "patience": 1}),
+        ({"held_out_every": 1, "patience": 1}, {"held_out_every": 1, "patience": 4}),
+    ],
+)
+def test_settings_of_resampling_and_stopping_change_the_training(change, other):
+    base = {"dead_after": 512, "dead_features": "resample", "resample_every": 512, "lr": 0.1, "dead_threshold": 0.05}
+    plans = [TrainingPlan("topk", 64, 1, **(base | own)) for own in (change, other)]
+    few = {"n_tokens": 256 * 20, "batch_size": 256, "precision": "float32"}
+    before, after = train_saes(source_of(planted(2000)[0]), LAYER, plans, **few)
+    assert before.sae.weights_hash != after.sae.weights_hash
+
+
 def test_a_trained_sae_survives_saving_and_loading_by_sae_lens(trained, tmp_path):
     from sae_lens import SAE
 
@@ -125,6 +177,25 @@ def test_too_little_or_broken_data_and_contradictory_settings_are_refused():
         train(broken)
 
 
-def test_a_diverging_training_is_reported_and_not_saved():
-    with pytest.raises(NonFiniteError, match=r"diverged at step \d+ .*smaller lr"):
-        train(planted(2000)[0], lr=1e30, log_every=1)
+@pytest.mark.parametrize("architecture", TRAINABLE)
+def test_a_diverging_training_stops_and_says_at_which_step_which_sae_and_what_to_set(architecture, tmp_path):
+    plans = [TrainingPlan("topk", 32, 2), TrainingPlan(architecture, 32, 2, lr=1e30, max_grad_norm=None)]
+    told = (
+        rf"diverged at step \d+ \(layer 4, SAE 1: {architecture} with 32 features, k = 2, seed 0\): "
+        r"set a smaller lr than 1e\+30, or max_grad_norm of 1 or less"
+    )
+    path = tmp_path / "training.safetensors"
+    few = {"n_tokens": 5120, "batch_size": 256, "precision": "float32", "checkpoint": path, "checkpoint_every": 1}
+    with pytest.raises(NonFiniteError, match=told):
+        train_saes(source_of(planted(2000)[0]), LAYER, plans, **few)
+    assert path.exists() is False or read_checkpoint(path).step < 20
+    with pytest.raises(NonFiniteError, match=r"smaller lr than 1e\+30$"):
+        train(planted(2000)[0], architecture=architecture, lr=1e30, log_every=1)
+
+
+def test_a_layer_without_residuals_and_an_empty_list_of_plans_are_refused():
+    source = source_of(planted(200)[0])
+    with pytest.raises(LayerError, match=r"no residuals of this layer \(layer 7\): choose from 4"):
+        train_sae(source, 7, **QUICK)
+    with pytest.raises(SettingsError, match="at least one plan"):
+        train_saes(source, LAYER, [])
