@@ -101,10 +101,12 @@ class FeatureEdit:
         """The same edit along another direction [d_in]: a control that moves the value as far."""
         return replace(self, direction=torch.from_numpy(np.asarray(direction, dtype=np.float32)))
 
-    def to(self, device: torch.device | str) -> "FeatureEdit":
-        """The same edit on another device."""
-        moved = None if self.direction is None else self.direction.to(device)
-        return replace(self, sae=self.sae.to(device), direction=moved)
+
+def on_device(edits: Sequence[FeatureEdit], device: torch.device | str) -> list[FeatureEdit]:
+    """The same edits on another device; those of one SAE share it there too."""
+    saes = {id(edit.sae): edit.sae for edit in edits}
+    moved = {number: sae.to(device) for number, sae in saes.items()}
+    return [replace(edit, sae=moved[id(edit.sae)]) for edit in edits]
 
 
 def edited(x: Tensor, edits: Sequence[FeatureEdit]) -> Tensor:

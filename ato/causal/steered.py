@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ato.causal.feature_edits import EditedTokens, FeatureEdit, placed_edits
+from ato.causal.feature_edits import EditedTokens, FeatureEdit, on_device, placed_edits
 from ato.causal.next_tokens import NextTokens
 from ato.causal.text_kl import text_kls
 from ato.errors import SettingsError
@@ -117,7 +117,7 @@ def steer(
         raise SettingsError("no feature to edit", cure="name at least one")
     special = model.special_token_ids
     decoding = replace(decoding, stop_ids=tuple(sorted({*decoding.stop_ids, *end_ids(model), *special})))
-    moved = [edit.to(model.device) for edit in edits]
+    moved = on_device(edits, model.device)
     tokens = EditedTokens(prompts, special, part)
     placed = placed_edits(moved, tokens)
     said = [generate(model, prompts, decoding, which) for which in ((), placed)]
@@ -151,11 +151,9 @@ def text_cost(
     """
     if len(sequences) != len(documents):
         raise SettingsError(f"{len(documents)} documents of {len(sequences)} sequences", cure="give one each")
-    moved = [edit.to(model.device) for edit in edits]
+    moved = on_device(edits, model.device)
     rng = np.random.default_rng(seed)
-    drawn = [
-        [edit.along(rng.standard_normal(edit.sae.d_in)).to(model.device) for edit in moved] for _ in range(n_random)
-    ]
+    drawn = [[edit.along(rng.standard_normal(edit.sae.d_in)) for edit in moved] for _ in range(n_random)]
 
     def made(own: Sequence[FeatureEdit], batch: Sequence[np.ndarray]) -> list[GenerationEdit]:
         return placed_edits(own, EditedTokens(batch, model.special_token_ids))

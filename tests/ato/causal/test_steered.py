@@ -149,6 +149,9 @@ def test_the_cost_on_text_is_weighted_by_tokens_with_an_interval_by_document(mod
 def test_nothing_to_edit_and_an_sae_of_another_width_are_refused(model, prompts):
     with pytest.raises(SettingsError, match="no feature to edit"):
         steer(model, prompts, [], DECODING)
+    sae = random_sae()
+    with pytest.raises(SettingsError, match="edited twice"):
+        steer(model, prompts, [FeatureEdit(sae, 1, 4), FeatureEdit(sae, 1, 4, "add", 1.0)], DECODING)
     narrow = SparseAutoencoder("standard", torch.eye(8), torch.zeros(8), torch.eye(8), torch.zeros(8))
     with pytest.raises(SAEError, match="width 32"):
         steer(model, prompts, [FeatureEdit(narrow, 1, 4)], DECODING)
