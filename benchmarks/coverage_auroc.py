@@ -11,8 +11,8 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from ato.entities.contrasts import auroc, auroc_interval
 from ato.entities.groups import FIRST, SECOND
+from ato.numerics.auroc import auroc, auroc_interval
 from ato.numerics.intervals import Estimate
 from benchmarks.coverage import coverage
 from benchmarks.measurement import Measurement, plain, rate

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ato.entities.contrasts import auroc_interval
 from ato.entities.groups import EntityGroups
 from ato.entities.latent_scores import LatentScores
 from ato.entities.nulls import Permutations
+from ato.numerics.auroc import auroc_interval
 from ato.saes import ActiveFeatures
 from benchmarks.measurement import Measurement, growth, plain, speedup
 from benchmarks.program import run

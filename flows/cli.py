@@ -42,6 +42,8 @@ FeaturesOption = Annotated[
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override one setting: a.b=value.")]
 
+JsonOption = Annotated[Literal["table", "json"], typer.Option("--format", "-f", help="Format of the output.")]
+
 
 @app.callback()
 def ato(
@@ -179,6 +181,81 @@ def export(
     write = {"feature-scores": export_feature_scores, "entity-residuals": export_entity_residuals}[what]
     for path in write(chosen_collection(collection), output, layer):
         print(path)
+
+
+@app.command(epilog='Example: ato find "Golden Gate Bridge" --layer 12 --top 5')
+def find(
+    concept: Annotated[str, typer.Argument(help="A phrase; with --with and --without what your texts are about.")],
+    with_: Annotated[
+        Path | None, typer.Option("--with", help="Your texts with the concept: a line each, or .jsonl.")
+    ] = None,
+    without: Annotated[Path | None, typer.Option("--without", help="Your texts without it.")] = None,
+    sae: Annotated[
+        list[str] | None, typer.Option("--sae", help="Key or folder of an SAE; repeatable; default: all.")
+    ] = None,
+    layer: Annotated[list[int] | None, typer.Option("--layer", help="SAEs of this layer; repeatable.")] = None,
+    top: Annotated[int, typer.Option("--top", help="Features to find.")] = 10,
+    tokens: Annotated[
+        Literal["all", "elsewhere"], typer.Option(help="Tokens that count: elsewhere leaves out the phrase itself.")
+    ] = "all",
+    reduce: Annotated[Literal["max", "mean"], typer.Option(help="Over the tokens of a text.")] = "max",
+    seed: Annotated[int, typer.Option(help="Of the halves that choose and measure.")] = 0,
+    collection: CollectionOption = None,
+    profile: ProfileOption = "demo",
+    set_: SetOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Find the features of a concept: chosen on half of the texts, measured on the other half, beside a null."""
+    from flows.engine.collections import chosen_collection
+
+    key = chosen_collection(collection)
+    from ato.features.search import SearchSettings
+    from flows.commands.find import read_texts, show_found
+    from flows.settings import load_settings
+    from tasks.steering.find import Wanted
+
+    how = SearchSettings(n_found=top, reduce=reduce, tokens=tokens, seed=seed)
+    wanted = Wanted(concept, read_texts(with_), read_texts(without), how)
+    show_found(load_settings(profile, set_ or []), key, wanted, (sae or [], layer or []), format_)
+
+
+@app.command(epilog='Example: ato steer --feature L12/345 --to 8 --prompt "The bridge"')
+def steer(
+    feature: Annotated[
+        list[str], typer.Option("--feature", help="L12/345, KEY/345 or FOLDER/345; repeatable, each may end in :add:3.")
+    ],
+    prompt: Annotated[list[str], typer.Option("--prompt", help="Text to go on with; repeatable.")],
+    to: Annotated[float | None, typer.Option("--to", help="Clamp activations to this.")] = None,
+    add: Annotated[float | None, typer.Option("--add", help="Add this to activations.")] = None,
+    scale: Annotated[float | None, typer.Option("--scale", help="Multiply activations by this.")] = None,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Set activations to 0.")] = False,
+    unit: Annotated[
+        Literal["activation", "norm", "maximum"],
+        typer.Option(
+            help="Of --to and --add: activations, norms of the residual, or the feature's largest activation."
+        ),
+    ] = "activation",
+    tokens: Annotated[Literal["all", "prompt", "generated"], typer.Option(help="Tokens that are edited.")] = "all",
+    max_new_tokens: Annotated[int, typer.Option(help="Limit of generated tokens.")] = 40,
+    samples: Annotated[int, typer.Option(help="Texts drawn beside the greedy one.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Of drawn texts.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of drawn texts.")] = 0,
+    collection: CollectionOption = None,
+    profile: ProfileOption = "demo",
+    set_: SetOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Generate text with edited features beside the unedited text, with what the edit costs."""
+    from flows.engine.collections import chosen_collection
+
+    key = chosen_collection(collection)
+    from flows.commands.steer import amount_of, show_steered
+    from flows.settings import load_settings
+
+    decoding = {"max_new_tokens": max_new_tokens, "n_samples": samples, "temperature": temperature, "seed": seed}
+    run = {"prompts": tuple(prompt), "part": tokens, "decoding": decoding}
+    default = amount_of(to, add, scale, ablate, unit)
+    show_steered(load_settings(profile, set_ or []), key, feature, default, run, format_)
 
 
 @app.command(epilog="Example: ato check")

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ato.entities.contrasts import TypeAurocs, auroc_by_type
 from ato.entities.groups import FIRST, SPLITS, EntityGroups
 from ato.errors import InputError, NonFiniteError
+from ato.numerics.auroc import TypeAurocs, auroc_by_type
 from ato.numerics.counter_rng import uniforms
 
 NUMBERS = ("n_tokens", "n_characters", "popularity", "token_frequency", "confidence")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ato.causal.text_kl import text_kl, text_kls
 from ato.entities.graders import grade
 from ato.entities.orthogonal_weights import orthogonalised
 from ato.entities.outcomes import (
@@ -14,8 +15,6 @@ from ato.entities.outcomes import (
     SELF_REPORT_QUESTION,
     entity_attention,
     self_report,
-    text_kl,
-    text_kls,
     yes_no_ids,
 )
 from ato.entities.prompts import Prompt, PromptMaker

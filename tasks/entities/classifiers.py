@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ato.entities.contrasts import auroc_by_type
 from ato.entities.thresholds import brier, choose_threshold, decide, expected_calibration_error, fit_calibration
+from ato.numerics.auroc import auroc_by_type
 from ato.numerics.intervals import number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.entities.judged import ALL, Judged

@@ -5,7 +5,8 @@ from functools import cached_property
 import numpy as np
 
 from ato.entities.baselines import ProbeScores, linear_probe, oriented_auroc, score_baseline
-from ato.entities.contrasts import TypeAurocs, auroc_difference, chosen_on_other_types, cross_type_aurocs
+from ato.entities.contrasts import chosen_on_other_types, cross_type_aurocs
+from ato.numerics.auroc import TypeAurocs, auroc_difference
 from ato.numerics.false_discovery import benjamini_hochberg
 from ato.numerics.intervals import Estimate
 from tasks.entities.scored import FIRST, SECOND, Ranked, ScoredContrast, gather

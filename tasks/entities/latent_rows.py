@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from ato.entities.baselines import confounded
-from ato.entities.contrasts import TypeAurocs
 from ato.entities.nulls import max_statistic_p
 from ato.io.hashing import digest_of
+from ato.numerics.auroc import TypeAurocs
 from ato.numerics.intervals import Estimate
 from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import say

@@ -35,7 +35,7 @@ def show_table(stage: str, collection: str, found: Sequence[Mapping[str, Any]]) 
     call_with_retry(
         create_table_artifact,
         table=[{name: _shown(value) for name, value in row.items()} for row in found[:MOST_ROWS]],
-        key=stage,
+        key=stage.replace("_", "-"),
         description=f"{stage} of `{collection}`.{cut} In a terminal: `ato show {stage} --collection {collection}`",
     )
 

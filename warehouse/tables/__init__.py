@@ -3,7 +3,18 @@
 Writers validate against these declarations; the views, their column comments and ``ato tables`` derive from them.
 """
 
-from warehouse.tables import causal, collect, entities, evaluate, features, operators, runs, sae_study, saes
+from warehouse.tables import (
+    causal,
+    collect,
+    entities,
+    evaluate,
+    features,
+    operators,
+    runs,
+    sae_study,
+    saes,
+    steering,
+)
 from warehouse.tables.declarations import Column, Rule, Table
 
 __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Rule", "Table"]
@@ -11,6 +22,6 @@ __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Rule", "Table"]
 SCHEMA_VERSION = 3
 """Raised when a column changes; a warehouse of another version is refused. A new table does not raise it."""
 
-_ROOMS = (collect, saes, features, operators, evaluate, causal, entities, sae_study, runs)
+_ROOMS = (collect, saes, features, operators, evaluate, causal, entities, sae_study, steering, runs)
 
 TABLES: dict[str, Table] = {table.name: table for room in _ROOMS for table in room.TABLES}

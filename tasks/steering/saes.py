@@ -1,0 +1,104 @@
+"""Which SAEs are searched or edited: those that a collection has judged, by layer or key, or one in a folder."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ato.errors import InputError, SAEError
+from ato.models.sites import SITES
+from ato.saes import SparseAutoencoder, load_sae
+from tasks.engine.study import Study
+from warehouse.catalog.catalog import rows
+
+TABLES = ("saes",)
+"""Tables of SAEs with the columns collection, sae, layer, site and path."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenSAE:
+    """An SAE with its place."""
+
+    key: str
+    layer: int
+    site: str
+    sae: SparseAutoencoder
+    in_warehouse: bool
+    """Whether the key is one of the collection's tables."""
+
+
+def chosen_saes(study: Study, keys: Sequence[str] = (), layers: Sequence[int] = ()) -> list[ChosenSAE]:
+    """SAEs by key or folder, and those at some layers; without either all of the collection, each read once.
+
+    Raises:
+        InputError: the collection has none, or none at a layer.
+        SAEError: no such key or folder, or an SAE of another width or without a known place.
+    """
+    if keys or layers:
+        found = [sae_of(study, key) for key in dict.fromkeys(keys)]
+        found += [one for layer in dict.fromkeys(layers) for one in _at_layer(study, layer)]
+    else:
+        found = [_judged(study, row) for row in _rows(study)]
+    if not found:
+        raise InputError("the collection has no SAE", where=study.collection, cure="run `ato run saes` first")
+    return [*{one.key: one for one in found}.values()]
+
+
+def sae_of(study: Study, given: str) -> ChosenSAE:
+    """The SAE of a key, of a folder, or the only one at a layer such as L12.
+
+    Raises:
+        InputError: no SAE, or several, at the layer.
+        SAEError: no such key or folder, or an SAE of another width or without a known place.
+    """
+    if given[:1] in "lL" and given[1:].isdecimal():
+        found = _at_layer(study, int(given[1:]))
+        if len(found) > 1:
+            cure = f"name one: {', '.join(one.key for one in found)}"
+            raise InputError(f"layer {given[1:]} has {len(found)} SAEs", where=study.collection, cure=cure)
+        return found[0]
+    for row in _rows(study):
+        if row["sae"] == given:
+            return _judged(study, row)
+    path = Path(given).expanduser()
+    if not path.exists():
+        known = ", ".join(row["sae"] for row in _rows(study)) or "none"
+        raise SAEError(
+            f"no SAE {given!r}", where=study.collection, cure=f"use its key ({known}), a layer (L12) or a folder"
+        )
+    sae = load_sae(path, d_model=study.row.d_model)
+    if sae.hook_layer is None or sae.site not in SITES:
+        cure = "write metadata.hook_name into its configuration"
+        raise SAEError("the file does not say which layer and site the SAE reads", where=path, cure=cure)
+    if sae.hook_layer >= study.row.n_layers:
+        problem = f"the SAE is of layer {sae.hook_layer}, the model has layers 0 to {study.row.n_layers - 1}"
+        raise SAEError(problem, where=path, cure="use an SAE of this model")
+    return ChosenSAE(f"{path.resolve().name}-{sae.weights_hash[:8]}", sae.hook_layer, sae.site, sae, in_warehouse=False)
+
+
+def _at_layer(study: Study, layer: int) -> list[ChosenSAE]:
+    found = [row for row in _rows(study) if row["layer"] == layer]
+    if not found:
+        known = sorted({row["layer"] for row in _rows(study)})
+        cure = f"choose from layers {', '.join(map(str, known))}" if known else "run `ato run saes` first"
+        raise InputError(f"no SAE at layer {layer}", where=study.collection, cure=cure)
+    return [_judged(study, row) for row in found]
+
+
+def _rows(study: Study) -> list[dict]:
+    return [*_of_tables(study)]
+
+
+def _of_tables(study: Study) -> Iterator[dict]:
+    for table in TABLES:
+        sql = f"select sae, layer, site, path from {table} where collection = ? order by layer, sae"
+        yield from rows(study.warehouse, sql, [study.collection])
+
+
+def _judged(study: Study, row: dict) -> ChosenSAE:
+    sae = load_sae(study.warehouse.artifact_path(*row["path"].split("/")[1:]))
+    return ChosenSAE(row["sae"], row["layer"], row["site"], sae, in_warehouse=True)
+
+
+def inputs_of(study: Study, saes: Sequence[ChosenSAE]) -> list[str]:
+    """Keys that a stage on these SAEs stands on."""
+    return [study.collection, *sorted({one.key for one in saes if one.in_warehouse})]
