@@ -36,6 +36,13 @@ class Choice(Protocol):
 
     threshold: float | None
     """Pre-activation, times the length, above which a feature is active without a batch; None where k decides."""
+    n_averaged: int
+    """Batches that the threshold is the average of."""
+
+    @property
+    def settled(self) -> float:
+        """The threshold that stands for the choices so far."""
+        ...
 
     def __call__(self, scaled: Tensor) -> Chosen:
         """The active features of a batch."""
@@ -48,6 +55,8 @@ class PerToken:
     def __init__(self, k: int):
         self._k = k
         self.threshold: float | None = None
+        self.n_averaged = 0
+        self.settled = 0.0
 
     def __call__(self, scaled: Tensor) -> Chosen:
         value, feature = scaled.topk(self._k, dim=1, sorted=False)
@@ -61,7 +70,15 @@ class PerBatch:
     def __init__(self, k: int, memory: float = 0.01):
         self._k, self._memory = k, memory
         self.threshold: float | None = 0.0
-        """Moving average of the smallest active value: a float64, since float32 and less would round its steps away."""
+        """Moving average of the smallest active value, from 0: a float64, since float32 and less would round its steps away."""
+        self.n_averaged = 0
+        """Batches that it is the average of."""
+
+    @property
+    def settled(self) -> float:
+        """The average without its start from 0, of which some is left after few batches: of a short training most of it."""
+        left = (1 - self._memory) ** self.n_averaged
+        return (self.threshold or 0.0) / (1 - left) if self.n_averaged else 0.0
 
     def __call__(self, scaled: Tensor) -> Chosen:
         b, d_sae = scaled.shape
@@ -78,4 +95,5 @@ class PerBatch:
         if len(positive := value[value > 0]):
             so_far = self.threshold or 0.0
             self.threshold = so_far + self._memory * (float(positive.min()) - so_far)
+            self.n_averaged += 1
         return Chosen(starts, place % d_sae, value)

@@ -82,13 +82,14 @@ class SparseTrainer:
         found = {"W_enc": self.W_enc, "b_enc": self.b_enc, "W_dec": self.W_dec, "b_dec": self.b_dec}
         if self.choice.threshold is None:
             return found
-        return found | {"threshold": self.choice.threshold / self.W_dec.norm(dim=1)}
+        return found | {"threshold": self.choice.settled / self.W_dec.norm(dim=1)}
 
     def state(self) -> dict[str, Tensor]:
         """Weights, moments of Adam and counts, see ``Trainer``."""
         counts = self._activity.state() | {"n_done": torch.tensor(self._n_done)}
         if self.choice.threshold is not None:
             counts["threshold"] = torch.tensor(self.choice.threshold, dtype=torch.float64)
+            counts["n_averaged"] = torch.tensor(self.choice.n_averaged)
         return counts | optimizer_state(self._parameters, self._optimizer)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -98,6 +99,7 @@ class SparseTrainer:
         self._n_done = int(state["n_done"])
         if "threshold" in state:
             self.choice.threshold = float(state["threshold"])
+            self.choice.n_averaged = int(state["n_averaged"])
 
     @property
     def dead_neurons(self) -> Tensor:
