@@ -31,8 +31,8 @@ class ProbeScore:
     def estimates(self, n_smaller: int) -> tuple[Estimate, Estimate]:
         """AUROC and accuracy with their intervals; ``n_smaller`` documents are in the smaller class."""
         n = len(self.without[0])
-        auroc = _interval(self.auroc, self.without[0], n_smaller)
-        return auroc, _interval(self.accuracy, self.without[1], n)
+        auroc = share_interval(self.auroc, self.without[0], n_smaller)
+        return auroc, share_interval(self.accuracy, self.without[1], n)
 
 
 def probe_score(scores: np.ndarray, said: np.ndarray, y: np.ndarray) -> ProbeScore:
@@ -70,7 +70,7 @@ def auroc_left_out(scores: np.ndarray, positive: np.ndarray) -> tuple[float, np.
     return float(value), without
 
 
-def _interval(value: float, without: np.ndarray, n: int) -> Estimate:
+def share_interval(value: float, without: np.ndarray, n: int) -> Estimate:
     """A share with its limits (95 %) by leaving out one document; those of n successes in a row where it is 0 or 1."""
     if value in (0.0, 1.0):
         return Estimate(value, *sure_limits(value, n)) if n >= MIN_DOCUMENTS else Estimate(value)
