@@ -32,6 +32,10 @@ class AblationEffects:
     """[c] int64, predicted tokens behind the effect."""
     n_documents: np.ndarray
     """[c] int64."""
+    documents: np.ndarray
+    """[documents] int64, the documents of the sequences, ascending."""
+    rises: np.ndarray
+    """[documents, c] sum of the rises in each, over its predicted tokens: what the effects are made from."""
 
 
 def ablation_effects(
@@ -228,7 +232,7 @@ def _summarise(
         sums.n[code[window.row], window.slot] += window.n_predicted
     n_tokens, n_documents = sums.n.sum(0).astype(np.int64), (sums.n > 0).sum(0)
     effect = document_interval(sums, _mean_rise, sums.n)
-    return AblationEffects(np.asarray(candidates), effect, n_tokens, n_documents)
+    return AblationEffects(np.asarray(candidates), effect, n_tokens, n_documents, np.unique(document), sums.rise)
 
 
 def _mean_rise(sums: _RiseSums) -> np.ndarray:

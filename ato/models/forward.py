@@ -62,6 +62,7 @@ def run_blocks(
     cache: Any = None,
     position_ids: Tensor | None = None,
     bypass_below: bool = True,
+    gradients: bool = False,
 ) -> Pass:
     """Run the body of the model once.
 
@@ -83,6 +84,7 @@ def run_blocks(
         position_ids: [b or 1, t] positions of the tokens, needed with a cache.
         bypass_below: False where blocks above ``start`` use more of those below than the residual (Gemma 4's shared keys
             and values): they are run too, on the given ids, and their residual is replaced.
+        gradients: record the pass, so that gradients with respect to what ``edits`` and ``start`` hand in can be taken.
 
     Raises:
         SettingsError: an unknown site, or attention weights that the model does not make.
@@ -94,8 +96,12 @@ def run_blocks(
     idle = [block for i, block in enumerate(parts.blocks) if not first <= i <= last]
     residuals: dict[int, Tensor] = {}
     weights: dict[int, Tensor] = {}
+<<<<<<< HEAD
     others: dict[str, dict[int, Tensor]] = {other: {} for other in beside or {}}
     with torch.no_grad(), ExitStack() as undo:
+=======
+    with torch.set_grad_enabled(gradients), ExitStack() as undo:
+>>>>>>> s5
         undo.enter_context(_bypassed(idle, tuple_outputs))
         if start is not None:
             undo.enter_context(_edited(parts, {start[0]: start[1].to}, "resid_post", input_ids.shape))

@@ -42,6 +42,10 @@ def _expit(values: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(values, -700, 700)))
 
 
+def _artanh(values: np.ndarray) -> np.ndarray:
+    return np.arctanh(np.clip(values, _SMALLEST - 1, 1 - _SMALLEST))
+
+
 PLAIN = Scale("plain", _same, _same, np.ones_like)
 """Means, differences and ratios that may have either sign."""
 UNEXPLAINED = Scale(
@@ -52,3 +56,5 @@ RATIO = Scale("log x", _log, _exp, lambda x: 1 / x)
 """Ratios of two positive sums."""
 SHARE = Scale("logit x", _logit, _expit, lambda x: 1 / (x * (1 - x)))
 """Numbers between 0 and 1: means of squared correlations, shares, AUROC, F1."""
+CORRELATION = Scale("artanh x", _artanh, np.tanh, lambda x: 1 / (1 - np.square(x)))
+"""Correlations, of values or of ranks (Fisher, 1921)."""

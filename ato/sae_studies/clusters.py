@@ -66,7 +66,7 @@ class FeatureClusters:
     """Mean adjusted Rand index over three seeds between this clustering and that of 80 % of the rows, on these; features
     that are noise are clusters of their own. NaN where there is no cluster."""
     stability_by_chance: float
-    """The same for the rows with each principal coordinate shuffled by itself, which leaves no structure but its spread."""
+    """The same for as many normal points that spread as far along each principal component: one cloud, without clusters."""
     unstable: bool | None
     """Whether the stability is below ``LEAST_STABILITY``; None where it is not known."""
     size: np.ndarray
@@ -122,9 +122,10 @@ def cluster_features(
         labels = _renumbered(clustering.labels(points, given.weight, settings.seed), given.weight)
         found = _repeat(clustering, points, given.weight, labels)
         rng = np.random.default_rng(settings.seed)
-        shuffled = np.stack([rng.permutation(column) for column in points.T], axis=1)
-        structureless = clustering.labels(shuffled, given.weight, settings.seed)
-        by_chance = _repeat(clustering, shuffled, given.weight, structureless)
+        one_cloud = rng.normal(size=points.shape) * points.std(0)
+        by_chance = _repeat(
+            clustering, one_cloud, given.weight, clustering.labels(one_cloud, given.weight, settings.seed)
+        )
     stability = found.mean_index()
     groups = _Groups(given, labels)
     jaccard = found.mean_jaccard(int(labels.max(initial=NOISE)) + 1)

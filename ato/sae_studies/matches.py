@@ -1,0 +1,73 @@
+"""The source feature that goes with each target feature by weights alone: decoder cosine and transported direction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ato.errors import MismatchError
+from ato.operators.operator import TransportOperator
+from ato.saes.autoencoder import SparseAutoencoder
+
+_CHUNK = 1024
+"""Target features whose products with all source features are held at once."""
+
+
+@dataclass(frozen=True)
+class DirectionMatch:
+    """A source feature for each target feature, arrays [target features]; u are unit decoder rows, T the operator's matrix."""
+
+    source_feature: np.ndarray
+    """int64; -1 for a target feature whose decoder row is zero."""
+    cosine: np.ndarray
+    """u_source . u_target."""
+    transport_cosine: np.ndarray
+    """Cosine of T u_source with u_target."""
+    transport_share: np.ndarray
+    """(u_target . T u_source)^2 / |T' u_target|^2: the share of all that T carries to the target's direction, by squared
+    length, that lies along the source's direction."""
+
+
+def direction_matches(
+    source: SparseAutoencoder, target: SparseAutoencoder, operator: TransportOperator, seed: int = 0
+) -> dict[str, DirectionMatch]:
+    """``cosine`` -> the source features with the largest decoder cosine, ``transport`` -> with the largest cosine of
+    T u_source, ``random`` -> drawn with the seed, the null of both. Of equal ones the first.
+
+    Raises:
+        MismatchError: the SAEs and the operator are of different widths.
+    """
+    if (source.d_in, target.d_in) != (operator.d_in, operator.d_out) or source.d_in != target.d_in:
+        raise MismatchError(
+            f"SAEs of width {source.d_in} and {target.d_in} under an operator {operator.d_in} -> {operator.d_out}",
+            cure="use SAEs of the operator's two layers",
+        )
+    u, v = (sae.decoder_directions.detach().double().cpu().numpy() for sae in (source, target))
+    carried = u @ operator.matrix.T
+    length = np.linalg.norm(carried, axis=1)
+    # A source that T carries nowhere, or that has no direction, is nobody's match.
+    heads = carried / np.where(length > 0, length, np.inf)[:, None]
+    missing = ~u.any(1)
+    best = {name: np.zeros(len(v), dtype=np.int64) for name in ("cosine", "transport")}
+    for start in range(0, len(v), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        for name, rows in (("cosine", u), ("transport", heads)):
+            products = v[part] @ rows.T
+            products[:, missing] = -np.inf
+            best[name][part] = products.argmax(1)
+    best["random"] = np.random.default_rng(seed).integers(len(u), size=len(v))
+    pulled = np.square(v @ operator.matrix).sum(1)
+    found = {}
+    for name, feature in best.items():
+        product = np.einsum("fd,fd->f", v, carried[feature])
+        known = v.any(1) & u[feature].any(1)
+        found[name] = DirectionMatch(
+            source_feature=np.where(v.any(1), feature, -1),
+            cosine=np.where(known, np.einsum("fd,fd->f", v, u[feature]), np.nan).clip(-1, 1),
+            transport_cosine=_ratio(product, np.where(known, length[feature], 0)).clip(-1, 1),
+            transport_share=_ratio(np.square(product), np.where(known, pulled, 0)).clip(0, 1),
+        )
+    return found
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
