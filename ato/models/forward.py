@@ -96,12 +96,8 @@ def run_blocks(
     idle = [block for i, block in enumerate(parts.blocks) if not first <= i <= last]
     residuals: dict[int, Tensor] = {}
     weights: dict[int, Tensor] = {}
-<<<<<<< HEAD
     others: dict[str, dict[int, Tensor]] = {other: {} for other in beside or {}}
-    with torch.no_grad(), ExitStack() as undo:
-=======
     with torch.set_grad_enabled(gradients), ExitStack() as undo:
->>>>>>> s5
         undo.enter_context(_bypassed(idle, tuple_outputs))
         if start is not None:
             undo.enter_context(_edited(parts, {start[0]: start[1].to}, "resid_post", input_ids.shape))

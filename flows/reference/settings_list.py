@@ -101,6 +101,8 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if kind == "array":
         inner = _words(schema.get("items", {}), definitions)
         return f"list, each {inner}" if inner.startswith("one of") else f"list of {inner}"
+    if "properties" in schema:  # settings of their own, such as those of one SAE of a study
+        return f"mapping with any of {', '.join(f'`{name}`' for name in schema['properties'])}"
     if kind == "object":
         return f"mapping to {_words(schema.get('additionalProperties', {}), definitions)}"
     named = PATTERNS.get(schema.get("pattern", ""))

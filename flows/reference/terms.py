@@ -238,4 +238,81 @@ TERMS = (
         ("feature_transport.verdict",),
         ("evaluate.transported_above", "evaluate.synthesised_below"),
     ),
+    Term(
+        "absorption",
+        "A feature stays silent on tokens on which its concept is present, since a narrower feature took its place there.",
+        ("sae_quality.metric",),
+    ),
+    Term(
+        "agreement between seeds",
+        "Features of two SAEs with equal settings but their seeds, matched one to one: the mean cosine of their decoder rows, "
+        "beside what a random dictionary reaches. What one seed alone finds is not a property of the model.",
+        ("sae_agreement.mean_cosine", "sae_agreement.null_mean_cosine", "sae_agreement.share_same"),
+        ("sae_study.seeds",),
+    ),
+    Term(
+        "attribution, gradient x activation",
+        "What a feature contributes to the next-token loss to first order, without removing it; ablation removes it and "
+        "measures. Their rank agreement says how far the former can be trusted.",
+        ("feature_attribution.gradient_x_activation", "feature_attribution.ablation_effect"),
+        ("sae_study.looking.attribution_sequences", "sae_study.looking.attribution_features"),
+    ),
+    Term(
+        "cluster of features, stability",
+        "Features whose decoder rows point alike. A cluster that another seed of the clustering does not find again is not "
+        "stable, and means nothing.",
+        ("feature_clusters.cluster", "feature_clusters.stability", "feature_clusters.cluster_stability"),
+        ("sae_study.looking.cluster_method",),
+    ),
+    Term(
+        "drift",
+        "How far the tokens that a feature fires on have changed since it emerged: 1 - the share that are the same.",
+        ("feature_emergence.drift",),
+    ),
+    Term(
+        "emergence",
+        "The first snapshot of an SAE's training from which a feature's decoder row stays near its final self. It is born when "
+        "it first fires, dies when it fires no more, and is split where several final features share one of the first snapshot.",
+        ("feature_emergence.emerged_step", "feature_emergence.born_step", "feature_emergence.split_from"),
+        ("sae_study.looking.emerged_cosine", "sae_study.training.n_snapshots"),
+    ),
+    Term(
+        "family of features",
+        "A feature and the one of a lower layer whose decoder row is nearest, held together by three measures: cosine, cosine "
+        "after the operator between the layers, and activity on the same tokens. The cosine alone misleads.",
+        ("feature_families.decoder_cosine", "feature_families.transport_cosine", "feature_families.activation_jaccard"),
+    ),
+    Term(
+        "frontier",
+        "Error, or loss recovered, against L0: SAEs compare at equal L0 only, since more active features always fit better.",
+        ("sae_quality.value",),
+        ("sae_study.k",),
+    ),
+    Term(
+        "probe, k-sparse probing",
+        "Telling documents of one class (a topic, a decade) from all others by a few features of an SAE, beside random features "
+        "and the whole mean residual.",
+        ("sae_probing.auroc", "sae_probing.reader"),
+        ("sae_study.judging.probing_k", "sae_study.judging.min_documents"),
+    ),
+    Term(
+        "shrinkage",
+        "Slope of the residual on its reconstruction; 1 is none, above 1 reconstructions are too small, as an L1 penalty makes "
+        "them.",
+        ("sae_quality.metric",),
+    ),
+    Term(
+        "spread over seeds",
+        "How far a metric differs between SAEs with equal settings but their seeds: the standard deviation, and of a difference "
+        "of two kinds of SAE the root of the sum of both squares. A smaller difference is not a finding.",
+        ("studied_saes.seed",),
+        ("sae_study.seeds",),
+    ),
+    Term(
+        "study of SAEs",
+        "Many SAEs of one collection, trained on the same tokens in the same order, with baselines at equal L0, all judged on "
+        "the same held-out tokens.",
+        ("sae_studies.study", "studied_saes.architecture"),
+        ("sae_study.architectures", "sae_study.saes", "sae_study.judging.baselines"),
+    ),
 )

@@ -66,12 +66,18 @@ def emergence(about: dict[str, Any]) -> None:
 
 def _curve(rows: pl.DataFrame) -> None:
     colours = architecture_colours(rows["architecture"].unique())
+    first = (
+        rows.filter(pl.col("tokens") > 0)["tokens"].min() or 1
+    )  # below it the axis is linear: the first snapshot is of 0
     line = (
         alt.Chart(rows)
         .mark_line(point=alt.OverlayMarkDef(size=25), opacity=0.85)
         .encode(
             x=alt.X(
-                "tokens:Q", title="tokens", scale=alt.Scale(type="symlog"), axis=alt.Axis(format="~s", tickCount=6)
+                "tokens:Q",
+                title="tokens",
+                scale=alt.Scale(type="symlog", constant=first),
+                axis=alt.Axis(format="~s", tickCount=6),
             ),
             y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=coloured("architecture", colours, "architecture").legend(orient="bottom", columns=3),
