@@ -186,6 +186,17 @@ _KINDS = (
         range=_SHARE,
     ),
     MetricKind(
+        "attribution_rank_agreement",
+        "Gradients against ablations",
+        "",
+        "Spearman's correlation over features of minus gradient x activation (or the activation mass, the baseline) with "
+        "the loss that ablation adds.",
+        "more",
+        "features",
+        null=0.0,
+        range=(-1.0, 1.0),
+    ),
+    MetricKind(
         "absorption_fraction",
         "Absorption",
         "",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ato.numerics.intervals import Estimate, number_or_none
+from ato.numerics.intervals import number_or_none
 from ato.residuals import run_pass
 from ato.sae_studies.densities import DensityHistogram
 from ato.sae_studies.dictionaries import decoder_redundancy
@@ -15,6 +15,7 @@ from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
+from tasks.sae_study.metric_rows import metric_row
 from tasks.sae_study.probing import Probes
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.weights import training_log
@@ -85,23 +86,6 @@ def _spliced_metrics(losses: SpliceLosses, key: str) -> list[Metric]:
         Metric(name, value, found.n_tokens, found.n_documents, reason=reason if value.value is None else None)
         for name, value in values.items()
     ]
-
-
-def metric_row(metric: Metric) -> dict[str, Any]:
-    """A row of ``sae_quality`` without its keys."""
-    return {
-        "metric": metric.name,
-        "detail": metric.detail,
-        **_limits(metric.estimate),
-        "n": metric.n,
-        "n_documents": metric.n_documents,
-        "reason": metric.reason,
-    }
-
-
-def _limits(estimate: Estimate) -> dict[str, float | None]:
-    ends = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {name: None if end is None else number_or_none(end) for name, end in ends.items()}
 
 
 def density_rows(densities: DensityHistogram) -> list[dict[str, Any]]:
