@@ -15,6 +15,7 @@ from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
+from tasks.sae_study.absorption import absorption_metrics
 from tasks.sae_study.metric_rows import metric_row
 from tasks.sae_study.probing import Probes
 from tasks.sae_study.stages import Member, SAEStudy
@@ -39,6 +40,7 @@ def judge(of: SAEStudy, layer: int) -> None:
     with phase("sae_study", f"layer {layer}: means of features over documents"):
         probes.read(source)
     losses = _splice(of, layer, members)
+    absorbed = absorption_metrics(language_model(of.study.model), layer, of.study.row.site, saes)
     with checked_together():
         for member in members:
             with member.judged as stage:
@@ -47,7 +49,7 @@ def judge(of: SAEStudy, layer: int) -> None:
                 spliced = _spliced_metrics(losses, member.key)
                 redundancy = decoder_redundancy(member.sae.W_dec, quality[member.key].alive()).metrics()
                 probed = probes.of(member.key)
-                metrics = [*found.metrics(), *spliced, *redundancy, *probed.metrics]
+                metrics = [*found.metrics(), *spliced, *redundancy, *probed.metrics, *absorbed[member.key]]
                 stage.write("studied_saes", [_row(of, member) | own])
                 stage.write("sae_quality", [metric_row(metric) | own for metric in metrics], sae=member.key)
                 stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
