@@ -50,7 +50,9 @@ def _agreements(of: SAEStudy) -> list[tuple[Member, Member, Agreement]]:
 def _living(of: SAEStudy, member: Member) -> np.ndarray:
     """[d_sae] bool, features that fire on held-out text."""
     sql = "select n_active > 0 as fires from studied_features where collection = ? and sae = ? order by feature_id"
-    return np.array([row["fires"] for row in rows(of.study.warehouse, sql, [of.study.collection, member.key])], dtype=bool)
+    return np.array(
+        [row["fires"] for row in rows(of.study.warehouse, sql, [of.study.collection, member.key])], dtype=bool
+    )
 
 
 def _row(first: Member, second: Member, agreement: Agreement) -> dict[str, Any]:

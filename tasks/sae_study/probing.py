@@ -88,7 +88,9 @@ class Probes:
             return Probed()
         if not self._strata:
             reason = "the corpus tells no classes of documents that are large enough"
-            return Probed([Metric("probe_auroc", Estimate(None), 0, 0, f"k = {k}", reason) for k in self._settings.probing_k])
+            return Probed(
+                [Metric("probe_auroc", Estimate(None), 0, 0, f"k = {k}", reason) for k in self._settings.probing_k]
+            )
         metrics: list[Metric] = []
         table: list[dict[str, Any]] = []
         for name in self._strata:

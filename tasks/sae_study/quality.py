@@ -53,7 +53,9 @@ def judge(of: SAEStudy, layer: int) -> None:
                 stage.write("studied_saes", [_row(of, member) | own])
                 stage.write("sae_quality", [metric_row(metric) | own for metric in metrics], sae=member.key)
                 stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
-                stage.write("studied_features", [row | own for row in feature_rows(quality[member.key])], sae=member.key)
+                stage.write(
+                    "studied_features", [row | own for row in feature_rows(quality[member.key])], sae=member.key
+                )
                 if probed.rows:
                     stage.write("sae_probing", [row | own for row in probed.rows], sae=member.key)
                 if log := training_log(member):
@@ -130,5 +132,10 @@ def _row(of: SAEStudy, member: Member) -> dict[str, Any]:
 
 def _told(metrics: Iterable[Metric]) -> str:
     found = {metric.name: metric.estimate.value for metric in metrics if metric.estimate.value is not None}
-    words = {"fvu": "FVU {:.3f}", "l0": "L0 {:.1f}", "ce_recovered": "loss recovered {:.3f}", "dead_share": "dead {:.1%}"}
+    words = {
+        "fvu": "FVU {:.3f}",
+        "l0": "L0 {:.1f}",
+        "ce_recovered": "loss recovered {:.3f}",
+        "dead_share": "dead {:.1%}",
+    }
     return ", ".join(text.format(found[name]) for name, text in words.items() if name in found)

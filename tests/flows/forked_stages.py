@@ -117,6 +117,7 @@ def run_stages(settings: Any) -> str:
 
 CALLS = {
     "model": ("ato.models", "LanguageModel", "read"),
+    "checkpoint": ("ato.saes.training.checkpoints", "Checkpoint", "write"),
     "run created": ("mlflow.tracking", "MlflowClient", "create_run"),
     "run logged": ("mlflow.tracking", "MlflowClient", "log_batch"),
     "version created": ("mlflow.tracking", "MlflowClient", "create_model_version"),
@@ -140,6 +141,7 @@ IMPORTED = (
     "tasks.evaluate.task",
     "tasks.features.task",
     "tasks.operators.task",
+    "tasks.sae_study.task",
     "tasks.saes.task",
 )
 """What stages import when they need it: once here, instead of in each process until it dies."""
