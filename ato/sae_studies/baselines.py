@@ -32,16 +32,15 @@ class ResidualCovariance:
 
     def __init__(self, layer: Layer):
         self._layer, self.n = layer, 0
-        self._pilot: torch.Tensor | None = None
-        """[d], the mean of the first rows: products about it do not cancel."""
-        self._sum, self._products = torch.empty(0), torch.empty(0)
+        self._pilot, self._sum, self._products = (torch.empty(0) for _ in range(3))
+        """[d], the mean of the first rows, about which products do not cancel; [d] and [d, d] sums about it."""
 
     def update(self, block: ResidualBlock) -> "ResidualCovariance":
         """Take a block into account."""
         x = block.residuals[self._layer].double()
         if not len(x):
             return self
-        if self._pilot is None:
+        if not self.n:
             self._pilot = x.mean(0)
             self._sum, self._products = torch.zeros_like(self._pilot), x.new_zeros(x.shape[1], x.shape[1])
         x = x - self._pilot
@@ -59,7 +58,7 @@ class ResidualCovariance:
         if self._layer != other._layer:
             raise MismatchError("covariances of different layers cannot be added", cure="add those of one layer")
         total = ResidualCovariance(self._layer)
-        parts = [part for part in (self, other) if part._pilot is not None]
+        parts = [part for part in (self, other) if part.n]
         if not parts:
             return total
         total._pilot, total.n = parts[0]._pilot, sum(part.n for part in parts)
@@ -80,7 +79,7 @@ class ResidualCovariance:
         Raises:
             DataError: no token was seen.
         """
-        if self._pilot is None:
+        if not self.n:
             raise DataError("no token was seen", cure="choose a split that is not empty")
         mean: np.ndarray = (self._pilot + self._sum / self.n).cpu().numpy()
         return mean

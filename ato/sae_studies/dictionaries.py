@@ -188,7 +188,7 @@ def _unit_rows(W_dec: torch.Tensor, alive: np.ndarray | None) -> tuple[torch.Ten
     W_dec = torch.as_tensor(W_dec)
     if W_dec.ndim != 2 or (alive is not None and np.shape(alive) != (len(W_dec),)):
         raise InputError(
-            f"decoder rows of shape {tuple(W_dec.shape)} and alive of shape {np.shape(alive)}",
+            f"decoder rows of shape {tuple(W_dec.shape)} and alive of shape {None if alive is None else np.shape(alive)}",
             cure="pass [d_sae, d] and [d_sae]",
         )
     norms = W_dec.double().norm(dim=1)

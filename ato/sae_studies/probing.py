@@ -6,6 +6,7 @@ features stand a dense probe on the mean residual, random features, and always s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -143,14 +144,14 @@ def probe_features(
     x, columns = csr_array(means), np.arange(means.shape[1])
     rng_of = np.random.default_rng
 
-    def chosen(task: _Task, k: int) -> ProbeScore:
+    def chosen(k: int, task: _Task) -> ProbeScore:
         positive, negative = (task.train[task.positive[task.train] == side] for side in (True, False))
         difference = np.abs(x[positive].mean(axis=0) - x[negative].mean(axis=0))
         features = np.argsort(-difference, kind="stable")[:k]
         score = _fitted(_dense(x, features), task, settings.c)
         return ProbeScore(score.auroc, score.accuracy, score.without, tuple(features.tolist()))
 
-    def drawn(task: _Task, k: int) -> ProbeScore:
+    def drawn(k: int, task: _Task) -> ProbeScore:
         firing = columns[np.bincount(x[task.train].indices, minlength=x.shape[1]) > 0]
         firing = firing if len(firing) else columns
         draws = [
@@ -161,8 +162,7 @@ def probe_features(
 
     fits: dict[tuple[str, int | None], Callable[[_Task], ProbeScore]] = {}
     for k in settings.ks:
-        fits["sae", k] = lambda task, k=k: chosen(task, k)
-        fits["random", k] = lambda task, k=k: drawn(task, k)
+        fits["sae", k], fits["random", k] = partial(chosen, k), partial(drawn, k)
     fits["majority", None] = _majority
     return _probes(means.shape[0], labels, train, settings, name, fits)
 

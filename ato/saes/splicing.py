@@ -96,10 +96,11 @@ def splice_losses(
         on_sequences: called with the number of sequences after each batch.
     """
     layers = sorted({layer for layer, _ in saes.values()})
-    plan: dict[tuple[str, str | int], tuple[int, SparseAutoencoder | None]] = {
-        **{("zero", layer): (layer, None) for layer in layers},
-        **{("sae", name): place for name, place in saes.items()},
-    }
+    plan: dict[tuple[str, str | int], tuple[int, SparseAutoencoder | None]] = {}
+    for layer in layers:
+        plan["zero", layer] = (layer, None)
+    for name, place in saes.items():
+        plan["sae", name] = place
     clean = np.zeros(len(sequences))
     found = {key: np.zeros((2, len(sequences))) for key in plan}
     limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}

@@ -41,7 +41,7 @@ def words(kinds: str) -> torch.Tensor:
     for row, kind in enumerate(kinds):
         x[row, 0] = kind in "pc"
         x[row, 1] = kind == "c"
-        x[row, 2 + row % (D - 3)] = 0.5
+        x[row, 2 + row // 3 % (D - 3)] = 0.5  # says nothing about the letter
     return x + 5.0  # b_dec, of which no feature knows
 
 
