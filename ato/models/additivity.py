@@ -78,7 +78,7 @@ def _problem(parts: ModelParts, site: str, layers: list[int], run: Callable[[int
     if site == "attn_z" and parts.layout.attn_out == parts.layout.projection:
         site = "attn_out"  # the projection compared with itself says nothing; the sum does
     of_sum = "mlp_out" if site == "mlp_in" else site
-    names = ("projection", "attention", "attn_out")
+    names: tuple[str, ...] = ("projection", "attention", "attn_out")
     if site != "attn_z":
         names = (of_sum, *({"attn_out", "mlp_out"} - {of_sum}))
     seen = {layer: _Seen() for layer in layers}

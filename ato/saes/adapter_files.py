@@ -58,7 +58,8 @@ def save_adapter(adapter: TranscoderAdapter, tuned: LanguageModel, base: Languag
             if (weight := getattr(one, name)) is not None:
                 state[f"{prefix}.transcoder_{end}"] = weight.detach().to(tuned.dtype).contiguous()
     save_torch_state_dict(state, folder)
-    config: dict[str, Any] = json.loads(tuned.module.config.to_json_string(use_diff=False))
+    own: Any = tuned.module.config
+    config: dict[str, Any] = json.loads(own.to_json_string(use_diff=False))
     kinds = config.get("architectures") or [type(tuned.module).__name__]
     config["architectures"] = [f"{kind.removesuffix('WithTranscoder')}WithTranscoder" for kind in kinds]
     config |= {N_FEATURES: adapter.n_features, DEC_BIAS: biased}

@@ -214,7 +214,7 @@ class _Step:
         l1 = torch.stack(self._l1).sum()
         loss = plan.lambda_kl * kl + plan.l1 * l1 + plan.lambda_nmse * nmse_mean
         loss.backward()
-        total, bridge = float(loss), 0.0
+        total, bridge = loss.item(), 0.0
         for cut in draw.integers(0, self._tuned.n_layers + 1, size=plan.cuts) if plan.lambda_bridge else ():
             for layers in (range(cut), range(cut, self._tuned.n_layers)):
                 if not set(layers) & set(self._adapter.layers):
@@ -222,12 +222,12 @@ class _Step:
                 with adapted(self._tuned.parts, self._adapter, self._base.parts, layers=layers):
                     mixed = self._kl(self._run()) / (2 * plan.cuts)
                 (plan.lambda_bridge * mixed).backward()  # one pass's activations at a time
-                bridge += float(mixed)
+                bridge += mixed.item()
         return {
             "loss": total + plan.lambda_bridge * bridge,
-            "kl": float(kl),
-            "l1": float(l1),
-            "nmse": float(nmse_mean),
+            "kl": kl.item(),
+            "l1": l1.item(),
+            "nmse": nmse_mean.item(),
             "bridge": bridge,
             "l0": float(np.mean(self._n_active)),
         }
