@@ -23,6 +23,7 @@ NAMES = (
     "coverage_auroc",
     "features",
     "sae_training",
+    "transcoder_training",
     "causal",
     "entities",
     "collection",

@@ -2,7 +2,8 @@
 
 A block must leave behind ``block_scale * (in + attn_out + mlp_out + beside)``, see ``ato.models.layouts``, up to the rounding
 of these additions, at every number of the stream. ``attn_z`` must be what the attention's output projection makes its
-output of; ``mlp_in`` must be as wide as the stream, and the MLP's output what the block adds. A family whose parts do not add up is refused for these sites, never read wrongly.
+output of; ``mlp_in`` must be as wide as the stream, and the MLP's output what the block adds. A family whose parts do not
+add up is refused for these sites, never read wrongly.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -77,7 +78,7 @@ def _problem(parts: ModelParts, site: str, layers: list[int], run: Callable[[int
     if site == "attn_z" and parts.layout.attn_out == parts.layout.projection:
         site = "attn_out"  # the projection compared with itself says nothing; the sum does
     of_sum = "mlp_out" if site == "mlp_in" else site
-    names = ("projection", "attention", "attn_out")
+    names: tuple[str, ...] = ("projection", "attention", "attn_out")
     if site != "attn_z":
         names = (of_sum, *({"attn_out", "mlp_out"} - {of_sum}))
     seen = {layer: _Seen() for layer in layers}

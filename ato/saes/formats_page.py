@@ -21,7 +21,8 @@ An SAE is refused, in one line that names the file and what to do, where
 - a tensor of the file is not used, missing, not floating point, of another shape than the configuration says, NaN or infinite;
 - a key of the configuration is neither understood nor known to leave the function alone, or its value is of another type than the
   format writes; a factor is not positive;
-- it is no SAE: transcoders (another place is written than read, `transcode`, skip and affine connections), cross-layer
+- it is no SAE: transcoders (another place is written than read, `transcode`, skip and affine connections; those of sae-lens and
+  circuit-tracer are read by `ato.saes.transcoder_files`), cross-layer
   transcoders, crosscoders, temporal SAEs, those with signed activations;
 - the residuals are normalised token by token (`layer_norm`, `constant_norm_rescale`, `token-wise`), which no weights can do,
   or by a factor that is not known (`expected_average_only_in` without `norm_scaling_factor` or `activation_scaler.json`);

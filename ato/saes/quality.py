@@ -67,21 +67,28 @@ class SAEQuality:
         self, block: ResidualBlock, active: ActiveFeatures | None = None, x_hat: torch.Tensor | None = None
     ) -> "SAEQuality":
         """Take a block into account; ``active`` and ``x_hat`` [n, d] are its encoding and reconstruction if known already."""
-        x = block.residuals[self._layer]
+        x, y = self._read_and_written(block.residuals[self._layer])
         active = self._sae.active(x) if active is None else active
         self._documents.update(np.unique(block.document).tolist())
         self._n_active += len(active.feature)
         self._fired[active.feature.unique().cpu().numpy()] = True
-        x = x.to(self._sae.W_dec)
-        x_hat = self._sae.decode_active(active) if x_hat is None else x_hat
-        errors = (x - x_hat).double().square().sum(1)
+        y = y.to(self._sae.W_dec)
+        x_hat = self._decoded(active, x) if x_hat is None else x_hat
+        errors = (y - x_hat).double().square().sum(1)
         # b_dec is near the mean: about it, squares do not cancel when the mean is subtracted in the end.
-        centred = (x - self._sae.b_dec).double()
+        centred = (y - self._sae.b_dec).double()
         segments = Segments.of(block.document % DOCUMENT_GROUPS)
-        ones = torch.ones(len(x), dtype=torch.float64, device=x.device)
+        ones = torch.ones(len(y), dtype=torch.float64, device=y.device)
         rows = (ones, errors, centred.square().sum(1), centred)
         self._sums.add(segments.documents, _VarianceSums(*(segments.sums(segments.arrange(part)) for part in rows)))
         return self
+
+    def _read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is encoded and what is to be rebuilt: the same."""
+        return rows, rows
+
+    def _decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
+        return self._sae.decode_active(active)
 
     def __add__(self, other: "SAEQuality") -> "SAEQuality":
         """Quality over both streams.
@@ -91,7 +98,7 @@ class SAEQuality:
         """
         if (self._sae.weights_hash, self._layer) != (other._sae.weights_hash, other._layer):
             raise MismatchError("quality measures of different SAEs cannot be added", cure="add those of one SAE")
-        total = SAEQuality(self._sae, self._layer)
+        total = type(self)(self._sae, self._layer)
         total._sums = self._sums + other._sums
         total._documents = self._documents | other._documents
         total._n_active = self._n_active + other._n_active

@@ -181,7 +181,7 @@ def load_transcoder_set(folder: str | Path) -> dict[int, Transcoder]:
         if match is None:
             raise SAEError(f"{file.name} names no layer", where=folder, cure="name it layer_5.safetensors and so on")
         layer, weights = int(match[1]), read_safetensors(file)
-        metadata = {key: f"blocks.{layer}.{name}" for key, name in hooks.items() if name}
+        metadata: dict[str, Any] = {key: f"blocks.{layer}.{name}" for key, name in hooks.items() if name}
         metadata["model_name"] = settings.entries.get("model_name")
         found[layer] = _of_set(weights, metadata, (activation, None if k is None else int(k)), file)
     if not found:

@@ -32,9 +32,9 @@ class SparseStep:
     """One batch and what became of it, before the weights were changed."""
 
     sae_in: Tensor
-    """[b, d_in]."""
+    """[b, d_in]; of a transcoder the targets [b, d_out]."""
     sae_out: Tensor
-    """[b, d_in]."""
+    """[b, d_in] or [b, d_out]."""
     n_active: Tensor
     """[b] features active on each token."""
 
@@ -52,6 +52,8 @@ class SparseTrainer:
         schedule: of the learning rate, the clipping and what is dead.
         precision: of the dense products; the weights are float32.
         widths: ascending numbers of features, the last of them d_sae.
+        decoder: [d_sae, d_out], where the decoder starts if not where the encoder does.
+        skip: [d_in, d_out], where a linear connection from input to output starts; none by default.
     """
 
     def __init__(
@@ -61,11 +63,16 @@ class SparseTrainer:
         schedule: Schedule,
         precision: torch.dtype = torch.float32,
         widths: Sequence[int] | None = None,
+        *,
+        decoder: Tensor | None = None,
+        skip: Tensor | None = None,
     ):
-        d_sae, d_in = directions.shape
-        self.W_dec, self._encoder = directions.clone(), directions.clone()
-        self.b_enc, self.b_dec = directions.new_zeros(d_sae), directions.new_zeros(d_in)
+        d_sae = len(directions)
+        self._encoder, self.W_dec = directions.clone(), (directions if decoder is None else decoder).clone()
+        self.b_enc, self.b_dec = directions.new_zeros(d_sae), directions.new_zeros(self.W_dec.shape[1])
+        self.W_skip = None if skip is None else skip.clone()
         self._parameters = [self._encoder, self.b_enc, self.W_dec, self.b_dec]
+        self._parameters += [] if self.W_skip is None else [self.W_skip]
         self._optimizer = torch.optim.Adam(self._parameters, lr=schedule.lr, fused=True)
         self.choice, self._schedule, self._precision = choice, schedule, precision
         self._levels = list(pairwise((0, *(widths or [d_sae]))))
@@ -80,6 +87,8 @@ class SparseTrainer:
     def weights(self) -> dict[str, Tensor]:
         """The weights by name, see ``Trainer``; with a threshold where the choice is that of a batch."""
         found = {"W_enc": self.W_enc, "b_enc": self.b_enc, "W_dec": self.W_dec, "b_dec": self.b_dec}
+        if self.W_skip is not None:
+            found["W_skip"] = self.W_skip
         if self.choice.threshold is None:
             return found
         return found | {"threshold": self.choice.settled / self.W_dec.norm(dim=1)}
@@ -116,17 +125,28 @@ class SparseTrainer:
     def step(self, x: Tensor) -> SparseStep:
         """Change the weights by one batch [b, d_in]."""
         z = x - self.b_dec
+        step, gradients, _ = self._step_towards(x, z, self.b_dec)
+        gradients[3] -= gradients[1] @ self._encoder  # z holds b_dec too
+        self._descend(gradients)
+        return step
+
+    def _step_towards(self, y: Tensor, z: Tensor, base: Tensor) -> tuple[SparseStep, list[Tensor], Tensor]:
+        """What becomes of inputs z [b, d_in] with targets y [b, d_out], features' outputs being added to the base.
+
+        Returns:
+            Also the gradients of encoder, its bias, decoder and the sum of those of the output, and these [b, d_out].
+        """
         pre = self._product(z, self._encoder.T).float().add_(self.b_enc)
         norms = self.W_dec.norm(dim=1)
         chosen = self.choice(pre * norms)
         active = chosen.value > 0
         parts = [self._part(chosen, first, last, norms) for first, last in self._levels]
-        outs, out = [], self.b_dec
+        outs, out = [], base
         for part in parts:
             out = part.decoded() + out
             outs.append(out)
-        pulls = [(of_width - x).mul_(2 / len(x)) for of_width in outs]
-        error, pull = outs[-1] - x, torch.zeros_like(x)
+        pulls = [(of_width - y).mul_(2 / len(y)) for of_width in outs]
+        error, pull = outs[-1] - y, torch.zeros_like(y)
         gradients: list[list[Tensor]] = []
         for part, of_width in zip(reversed(parts), reversed(pulls), strict=True):
             pull = pull + of_width  # a feature is part of its own width and of all larger ones
@@ -134,12 +154,9 @@ class SparseTrainer:
         of_weights = [torch.cat(levels) for levels in zip(*gradients, strict=True)] + [pull.sum(0)]
         if self._schedule.auxiliary and len(dead := self.dead_neurons.nonzero()[:, 0]):
             self._add_revival(of_weights, dead, z, pre, norms, error)
-        of_weights[3] -= of_weights[1] @ self._encoder  # z holds b_dec too
         self._activity.update(torch.bincount(chosen.feature[active], minlength=len(self.b_enc)))
-        self._descend(of_weights)
-        self._n_done += 1
-        n_active = torch.zeros_like(x[:, 0]).index_add_(0, chosen.token, active.to(x))
-        return SparseStep(x, outs[-1], n_active)
+        n_active = torch.zeros_like(y[:, 0]).index_add_(0, chosen.token, active.to(y))
+        return SparseStep(y, outs[-1], n_active), of_weights, pull
 
     def _part(self, chosen: Chosen, first: int, last: int, norms: Tensor) -> "_Part":
         """The active features of one level."""
@@ -170,6 +187,7 @@ class SparseTrainer:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._schedule.max_grad_norm)
         self._optimizer.param_groups[0]["lr"] = self._schedule.lr_after(self._n_done)
         self._optimizer.step()
+        self._n_done += 1
 
     def _product(self, a: Tensor, b: Tensor) -> Tensor:
         return a.to(self._precision) @ b.to(self._precision)

@@ -136,7 +136,7 @@ def test_files_with_more_or_other_weights_are_refused(tmp_path):
     save_file({**load_file(layer), "W_dec_lora": torch.zeros(2)}, layer)
     with pytest.raises(SAEError, match="W_dec_lora have no part"):
         load_transcoder_set(one)
-    with pytest.raises(SAEError, match="no config.yaml"):
+    with pytest.raises(SAEError, match=r"no config\.yaml"):
         load_transcoder_set(tmp_path)
 
 
@@ -156,7 +156,7 @@ def test_weights_that_do_not_fit_are_refused_by_name():
     with pytest.raises(SAEError, match="width 7, the transcoder expects 12"):
         transcoder.encode(torch.zeros(3, 7))
     transcoder.check_sites("mlp_in", "mlp_out", 3)
-    with pytest.raises(SAEError, match=r"hook_name = blocks.3.mlp.hook_in, but is used at mlp_in of layer 2"):
+    with pytest.raises(SAEError, match=r"hook_name = blocks\.3\.mlp\.hook_in, but is used at mlp_in of layer 2"):
         transcoder.check_sites("mlp_in", "mlp_out", 2)
 
 
@@ -172,5 +172,5 @@ def test_a_transcoder_of_the_norm_without_its_gain_becomes_one_of_mlp_in():
     torch.testing.assert_close(
         folded.reconstruct(normalised * gain + bias), transcoder.reconstruct(normalised), rtol=1e-3, atol=1e-3
     )
-    with pytest.raises(SAEError, match="not ln2.hook_normalized"):
+    with pytest.raises(SAEError, match=r"not ln2\.hook_normalized"):
         with_norm(folded, gain)

@@ -1,0 +1,32 @@
+"""How good a transcoder is on held-out text: variance of y unexplained, sparsity, dead features."""
+
+from typing import cast
+
+import torch
+
+from ato.residuals.site_pairs import split_pairs
+from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+from ato.saes.quality import SAEQuality
+from ato.saes.transcoder import Transcoder
+
+
+class TranscoderQuality(SAEQuality):
+    """Accumulates the quality of one transcoder over blocks of pairs, see ``ato.residuals.site_pairs``.
+
+    Its result is a ``Reconstruction``: FVU is that of y, ``sum |y - y_hat|^2 / sum |y - mean y|^2``.
+
+    Args:
+        transcoder: the transcoder.
+        layer: layer whose pairs it reads.
+    """
+
+    def __init__(self, transcoder: Transcoder, layer: int):
+        # Both encode, decode active features and have W_dec, b_dec, d_sae and a hash: all that the sums need.
+        super().__init__(cast(SparseAutoencoder, transcoder), layer)
+        self._transcoder = transcoder
+
+    def _read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return split_pairs(rows, self._transcoder.d_in)
+
+    def _decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
+        return self._transcoder.decode_active(active, x)
