@@ -150,10 +150,11 @@ def find_features(
     ranked = _ranked(tables, choosing, settings.n_found)
     measure = partial(_measured, texts=texts, measuring=measuring, null=null)
     found = [measure((saes[i], feature, value), tables[i], read[i]) for i, feature, value in ranked]
-    counts = [int((labels == kind).sum()) for labels in (measuring, choosing) for kind in (1, 0)]
+    (n_with, n_without), chosen = ([int((labels == x).sum()) for x in (1, 0)] for labels in (measuring, choosing))
     kind = "other phrases" if texts.template is not None else "permuted labels"
     n_features = sum(one.sae.d_sae for one in saes)
-    return FeatureSearch(found, kind, null, _token_baseline(run, choosing, measuring), *counts, n_features, run.n_cut)
+    baseline = _token_baseline(run, choosing, measuring)
+    return FeatureSearch(found, kind, null, baseline, n_with, n_without, chosen[0], chosen[1], n_features, run.n_cut)
 
 
 def aurocs(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -146,10 +146,8 @@ def _side_by_side(one: dict[str, Any]) -> Table:
             f"repetition {'–' if again is None else f'{again:.2f}'}, {one[f'n_tokens_{name}']} tokens"
         )
     table.add_row(*map(Text, numbers))
-    kl = "–" if one["kl_prompt"] is None else f"{one['kl_prompt']:.2f}"
-    table.caption = Text(
-        f"KL(unedited || edited): {kl} nats on the prompt, {one['kl_continuation']:.2f} on the unedited text"
-    )
+    kl = f"{_nats(one['kl_prompt'])} nats on the prompt, {_nats(one['kl_continuation'])} on the unedited text"
+    table.caption = Text(f"KL(unedited || edited): {kl}")
     table.caption_justify = "left"
     return table
 
@@ -166,11 +164,15 @@ def _reading(one: dict[str, Any]) -> str:
 def _cost(one: dict[str, Any]) -> str:
     if one["kl_text"] is None:
         return "Cost on held-out text: not measured"
-    limits = "" if one["kl_text_low"] is None else f" [{one['kl_text_low']:.2f}, {one['kl_text_high']:.2f}]"
-    random = (
-        ""
-        if one["kl_text_random"] is None
-        else (f"; {one['kl_text_random']:.2f} for moves as large along {one['n_random']} random directions")
-    )
+    limits = "" if one["kl_text_low"] is None else f" [{_nats(one['kl_text_low'])}, {_nats(one['kl_text_high'])}]"
+    others = f"; {_nats(one['kl_text_random'])} for moves as large along {one['n_random']} random directions"
     where = f"{one['n_text_tokens']:,} tokens of {one['n_text_documents']} documents"
-    return f"Cost on held-out text ({where}): KL {one['kl_text']:.2f}{limits} nats per token{random}"
+    random = "" if one["kl_text_random"] is None else others
+    return f"Cost on held-out text ({where}): KL {_nats(one['kl_text'])}{limits} nats per token{random}"
+
+
+def _nats(value: float | None) -> str:
+    """Two decimals, or two digits of what is smaller."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.1e}"

@@ -87,8 +87,8 @@ def steer_features(study: Study, wanted: Steering) -> str:
 def _edit(study: Study, one: WantedEdit) -> FeatureEdit:
     largest = rows(study.warehouse, MAXIMUM, [study.collection, one.sae.key, one.feature_id])
     maximum = largest[0]["max_activation"] if largest and one.unit == "maximum" else None
-    place = {"layer": one.sae.layer, "site": one.sae.site, "feature_id": one.feature_id}
-    return FeatureEdit(one.sae.sae, how=one.how, amount=one.amount, unit=one.unit, maximum=maximum, **place)
+    what = one.how, one.amount, one.unit
+    return FeatureEdit(one.sae.sae, one.sae.layer, one.feature_id, *what, maximum=maximum, site=one.sae.site)
 
 
 def _stage(study: Study, wanted: Steering, edits: Sequence[FeatureEdit]) -> Stage:

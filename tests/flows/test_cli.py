@@ -30,7 +30,21 @@ def ato(*arguments: str, warehouse: Path, **environment: str) -> subprocess.Comp
     )
 
 
-COMMANDS = ("run", "sql", "tables", "show", "report", "export", "check", "up", "deploy", "gc", "doctor")
+COMMANDS = (
+    "run",
+    "sql",
+    "tables",
+    "show",
+    "report",
+    "export",
+    "check",
+    "up",
+    "deploy",
+    "gc",
+    "doctor",
+    "find",
+    "steer",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
