@@ -66,9 +66,8 @@ def emergence(about: dict[str, Any]) -> None:
 
 def _curve(rows: pl.DataFrame) -> None:
     colours = architecture_colours(rows["architecture"].unique())
-    first = (
-        rows.filter(pl.col("tokens") > 0)["tokens"].min() or 1
-    )  # below it the axis is linear: the first snapshot is of 0
+    # Below the first tokens counted the axis is linear: the first snapshot is of none.
+    first = next(iter(rows.filter(pl.col("tokens") > 0)["tokens"].sort().to_list()), 1)
     line = (
         alt.Chart(rows)
         .mark_line(point=alt.OverlayMarkDef(size=25), opacity=0.85)
