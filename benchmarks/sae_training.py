@@ -1,81 +1,123 @@
-"""Training a TopK SAE: tokens/s against sae-lens' own trainer, and against the matrix products of a dense training step.
+"""Training SAEs: tokens/s against sae-lens' own trainer and the dense products, and several SAEs in one pass against each alone.
 
 Both train the same architecture with the same loss, batch size, optimizer and precision on rows in memory. Ours counts
 everything that ``train_sae`` does (centring, shuffling, the log); sae-lens is handed batches that are ready. The limit is
 the time that the six products of a dense step (12 d_in d_sae FLOP a token) take at this machine's rate for one of them:
-ours makes one of the six and may exceed it. Weights after some float32 steps are compared.
+ours makes one of the six and may exceed it. Weights after some float32 steps are compared. Four SAEs in one pass share what
+comes before their steps: from a model, its forward passes, which each of four runs makes again; from rows in memory next to
+nothing, which is said beside it, without a target.
 """
 
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
+from ato.models import load_model
 from ato.numerics.devices import choose_device, choose_dtype
-from ato.residuals import MemorySource
-from ato.saes.training.choices import PerToken
+from ato.residuals import MemorySource, ResidualSource
+from ato.residuals.live import LiveSource
+from ato.saes.training.choices import PerBatch, PerToken
 from ato.saes.training.lens import trainer_config
+from ato.saes.training.plan import TrainingPlan
 from ato.saes.training.schedule import Schedule
 from ato.saes.training.sparse import SparseTrainer
-from ato.saes.training.trainer import train_sae
-from benchmarks.measurement import Measurement, rate, speedup
+from ato.saes.training.trainer import train_sae, train_saes
+from ato.text import TokenSequence
+from benchmarks.measurement import Measurement, growth, rate, speedup
 from benchmarks.program import run
 from benchmarks.rows import residual_like_rows
+from benchmarks.shaped_model import SMALL, shaped_model
 from benchmarks.timing import median_seconds, side_by_side
 
 BATCH, LR, DEAD_AFTER = 1024, 3e-3, 20_000
+MODEL, LAYER, SEQ_LEN = "smollm2-135m", 16, 128
+AT_LEAST = {"topk": 2.0, "batchtopk": 1.5}
+"""Times faster than sae-lens' trainer that training of an architecture should be."""
+AT_MOST = 0.6
+"""Of the time of four runs that one pass over the model's residuals should take."""
 LARGEST_DIFFERENCE = 1e-3
 """Of a weight after the compared steps, relative to the largest: Adam divides by gradients that may be all rounding."""
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
     """Figures at the width of the embedded model."""
-    d, width, k, steps = (64, 256, 8, 6) if quick else (576, 2048, 32, 40)
+    d, width, k, steps = (64, 256, 8, 6) if quick else (576, 4096, 32, 40)
     device = choose_device("auto")
     rows = torch.from_numpy(residual_like_rows(8 * BATCH, d)[0]).to(device)
     z = (rows - rows.mean(0)) * d**0.5 / (rows - rows.mean(0)).norm(dim=1).mean()
-    compare(z, width, k)
     source, dtype = MemorySource({0: rows}), choose_dtype("auto", device)
     schedule = Schedule(steps, BATCH, LR, DEAD_AFTER)
-
-    def ours() -> None:
-        train_sae(
-            source,
-            0,
-            d_sae=width,
-            k=k,
-            n_tokens=steps * BATCH,
-            batch_size=BATCH,
-            lr=LR,
-            device=str(device),
-            buffer_rows=8 * BATCH,
-        )
-
-    def theirs() -> None:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-            sae_lens_trainer(z, width, k, schedule, dtype).fit()
-
-    ours(), theirs()
-    own, peer = side_by_side(ours, theirs, rounds=1 if quick else 3)
     n, name = steps * BATCH, str(dtype).removeprefix("torch.")
-    yield speedup(
-        f"topk SAE, {width:,} features, k = {k}, d = {d}, {n:,} tokens, {name}", own, "sae-lens' trainer", peer
-    )
-    product = product_seconds(z, width, dtype)
-    yield rate(
-        "tokens trained on", "tokens/s", n / own, "six dense products at the measured rate", BATCH / (6 * product)
-    )
+    settings: dict[str, Any] = {"n_tokens": n, "batch_size": BATCH, "device": str(device), "buffer_rows": 8 * BATCH}
+    for architecture, at_least in AT_LEAST.items():
+        compare(architecture, z, width, k)
+
+        def ours(architecture: str = architecture) -> None:
+            train_sae(source, 0, architecture=architecture, d_sae=width, k=k, lr=LR, **settings)
+
+        def theirs(architecture: str = architecture) -> None:
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+                sae_lens_trainer(architecture, z, width, k, schedule, dtype).fit()
+
+        ours(), theirs()
+        own, peer = side_by_side(ours, theirs, rounds=1 if quick else 3)
+        what = f"{architecture} SAE, {width:,} features, k = {k}, d = {d}, {n:,} tokens, {name}"
+        yield speedup(what, own, "sae-lens' trainer", peer, at_least=at_least)
+        if architecture == "topk":
+            limit = BATCH / (6 * product_seconds(z, width, dtype))
+            yield rate("tokens trained on", "tokens/s", n / own, "six dense products at the measured rate", limit)
+    yield from one_pass(quick, source, settings, width, k)
 
 
-def sae_lens_trainer(z: torch.Tensor, width: int, k: int, schedule: Schedule, dtype: torch.dtype) -> Any:
-    """sae-lens' trainer of a TopK SAE on random batches of rows z."""
-    from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
+def one_pass(
+    quick: bool, memory: ResidualSource, settings: dict[str, Any], width: int, k: int
+) -> Iterator[Measurement]:
+    """Four SAEs of one layer, two architectures and two sparsities, in one pass against four runs."""
+    plans = [TrainingPlan(name, width, sparsity, LR) for name in AT_LEAST for sparsity in (k // 2, k)]
+    live, layer = live_source(quick, settings["n_tokens"])
+    sources = {"from the model, each token once": (live, layer), "from rows in memory": (memory, 0)}
+    for name, (source, at) in sources.items():
+
+        def together(source: ResidualSource = source, at: int = at) -> None:
+            train_saes(source, at, plans, **settings)
+
+        def alone(source: ResidualSource = source, at: int = at) -> None:
+            for plan in plans:
+                train_saes(source, at, [plan], **settings)
+
+        in_one, apart = side_by_side(together, alone, rounds=1)
+        what = f"four SAEs of {width:,} features in one pass, {name}, {settings['n_tokens']:,} tokens"
+        yield growth(what, "s", in_one, "four runs", apart, at_most=AT_MOST if source is live else None)
+
+
+def live_source(quick: bool, n_tokens: int) -> tuple[LiveSource, int]:
+    """A model over random tokens, as many as are trained on, and the layer that is read."""
+    model = shaped_model(SMALL) if quick else load_model(MODEL)
+    layer = 2 if quick else LAYER
+    usable = np.setdiff1d(np.arange(3, 259), sorted(model.special_token_ids))
+    rng = np.random.default_rng(0)
+    text = [
+        TokenSequence(i, str(i), i, "train", i % 5, 0, rng.choice(usable, SEQ_LEN).astype(np.int32), "")
+        for i in range(n_tokens // SEQ_LEN)
+    ]
+    return LiveSource(model, text, [layer], n_folds=5), layer
+
+
+def sae_lens_trainer(
+    architecture: str, z: torch.Tensor, width: int, k: int, schedule: Schedule, dtype: torch.dtype
+) -> Any:
+    """sae-lens' trainer of an SAE on random batches of rows z."""
+    from sae_lens.registry import get_sae_training_class
     from sae_lens.training.sae_trainer import SAETrainer
 
-    sae = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=z.shape[1], d_sae=width, k=k, device=str(z.device)))
+    kind, config = get_sae_training_class(architecture)
+    make: Callable[..., Any] = config
+    sae: Any = kind(make(d_in=z.shape[1], d_sae=width, k=k, device=str(z.device)))
     with torch.no_grad():
         sae.W_dec.copy_(directions(width, z))
         sae.W_enc.copy_(sae.W_dec.T)
@@ -95,11 +137,12 @@ def batches(z: torch.Tensor) -> Iterator[torch.Tensor]:
         yield z[torch.randint(len(z), (BATCH,), generator=generator).to(z.device)]
 
 
-def compare(z: torch.Tensor, width: int, k: int, steps: int = 5) -> None:
+def compare(architecture: str, z: torch.Tensor, width: int, k: int, steps: int = 5) -> None:
     """Assert that float32 steps give the weights that sae-lens' trainer gives."""
     schedule = Schedule(100, BATCH, LR, DEAD_AFTER)
-    ours = SparseTrainer(directions(width, z), PerToken(k), schedule)
-    theirs = sae_lens_trainer(z, width, k, schedule, torch.float32)
+    choice = PerToken(k) if architecture == "topk" else PerBatch(k)
+    ours = SparseTrainer(directions(width, z), choice, schedule)
+    theirs = sae_lens_trainer(architecture, z, width, k, schedule, torch.float32)
     for _, batch in zip(range(steps), batches(z)):
         ours.step(batch)
         theirs.step(batch)

@@ -11,7 +11,7 @@ from ato.models.gradients import loss_gradient
 from ato.models.language_model import pad
 from ato.sae_studies.attribution import AttributionSettings, feature_attribution
 from ato.saes import SparseAutoencoder
-from tests.ato.causal.test_ablation import D, D_SAE, SILENT, make_sae, make_sequences
+from tests.ato.causal.test_ablation import D_SAE, SILENT, D, make_sae, make_sequences
 from tests.tiny_models import plant_linear_blocks, save_tiny_model
 
 LAYER = 1

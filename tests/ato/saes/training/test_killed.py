@@ -66,7 +66,7 @@ def outcome(found: list[TrainedSAE]) -> list[tuple]:
 def until_killed(checkpoint: Path, moment: str | None) -> list[tuple]:
     """What a process says until the moment at which it is killed, or until it is done."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "torch._dynamo"])  # which optimizers import
     ours, theirs = context.Pipe()
     process = context.Process(target=in_a_process, args=(theirs, checkpoint))
     process.start()
