@@ -11,7 +11,7 @@ from ato.models.gradients import loss_gradient
 from ato.models.language_model import pad
 from ato.sae_studies.attribution import AttributionSettings, feature_attribution
 from ato.saes import SparseAutoencoder
-from tests.ato.causal.test_ablation import D, D_SAE, SILENT, make_sae, make_sequences
+from tests.ato.causal.test_ablation import D_SAE, SILENT, D, make_sae, make_sequences
 from tests.tiny_models import plant_linear_blocks, save_tiny_model
 
 LAYER = 1
@@ -51,8 +51,10 @@ def attribution(model, sae, sequences, candidates, **settings):
 
 
 def test_on_a_loss_that_is_linear_gradient_and_ablation_are_the_same_number(linear):
-    sae = reader(make_sae(), 0.01)
-    found = attribution(linear, sae, make_sequences(), np.arange(D_SAE))
+    sae, sequences = reader(make_sae(), 0.01), make_sequences()
+    ids, lengths = pad([one.token_ids for one in sequences])
+    sae.b_dec.copy_(linear.residuals(ids, lengths, [LAYER])[LAYER].mean((0, 1)))
+    found = attribution(linear, sae, sequences, np.arange(D_SAE))
     expected = -found.gradient_x_activation.value
     known = np.isfinite(expected)
     assert known.sum() > 5
