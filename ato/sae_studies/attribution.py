@@ -111,7 +111,8 @@ class GradientAttribution:
         for start in range(0, len(feature), _PRODUCTS):
             part = slice(start, start + _PRODUCTS)
             rows = self._sae.W_dec[feature[part]].double()
-            own[part] = torch.linalg.vecdot(gradient[active.token[part]].double(), rows)
+            slope = gradient[active.token[part].to(gradient.device)].to(rows)
+            own[part] = torch.linalg.vecdot(slope, rows)
         norm = self._sae.decoder_norms[feature].double()
         f, token = feature.cpu().numpy(), active.token.cpu().numpy()
         group = document % DOCUMENT_GROUPS
@@ -264,7 +265,7 @@ def _summarised(
         n_ranked=len(ranked),
         rank_agreement=agreement(lambda part: -part.score),
         rank_agreement_of_mass=agreement(lambda part: part.mass),
-        rank_agreement_null_sd=1 / np.sqrt(len(ranked) - 1) if enough else float("nan"),
+        rank_agreement_null_sd=float(len(ranked) - 1) ** -0.5 if enough else float("nan"),
         reason=None if enough else f"{len(ranked)} ablated features are active: too few to rank",
     )
 

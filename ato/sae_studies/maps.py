@@ -14,6 +14,8 @@ from ato.saes.autoencoder import SparseAutoencoder
 MapMethod = Literal["auto", "umap", "pca"]
 _JUDGED_ROWS = 2000
 """Rows that the trustworthiness is measured on at most: it needs all their distances."""
+_CHUNK = 1024
+"""Rows whose distances to all others are held at once."""
 _FEWEST_ROWS = 5
 """Rows below which UMAP's layout cannot begin."""
 
@@ -152,10 +154,27 @@ def _umap(rows: np.ndarray, settings: MapSettings) -> np.ndarray:
         "random_state": settings.seed,
         "n_jobs": 1,
     }
+    # Exact neighbours, where UMAP's own are approximate and drawn at random from 4,096 rows on; it also compiles less.
+    options["precomputed_knn"] = _neighbours(rows, options["n_neighbors"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         places: np.ndarray = umap.UMAP(**options).fit_transform(rows.astype(np.float32))
     return places.astype(np.float64)
+
+
+def _neighbours(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each row itself and the k - 1 nearest by cosine: indices [m, k], nearest first, and distances [m, k] float32."""
+    index = np.empty((len(rows), k), dtype=np.int64)
+    distance = np.empty((len(rows), k), dtype=np.float32)
+    for start in range(0, len(rows), _CHUNK):
+        away = 1 - rows[start : start + _CHUNK] @ rows.T
+        own = np.arange(len(away))
+        away[own, start + own] = -np.inf  # the row itself comes first, whatever rounding says
+        near = np.argpartition(away, k - 1, axis=1)[:, :k]
+        near = np.take_along_axis(near, np.argsort(np.take_along_axis(away, near, 1), axis=1, kind="stable"), 1)
+        part = slice(start, start + len(away))
+        index[part], distance[part] = near, np.maximum(np.take_along_axis(away, near, 1), 0)
+    return index, distance
 
 
 @dataclass(frozen=True)

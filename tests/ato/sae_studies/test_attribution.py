@@ -51,8 +51,10 @@ def attribution(model, sae, sequences, candidates, **settings):
 
 
 def test_on_a_loss_that_is_linear_gradient_and_ablation_are_the_same_number(linear):
-    sae = reader(make_sae(), 0.01)
-    found = attribution(linear, sae, make_sequences(), np.arange(D_SAE))
+    sae, sequences = reader(make_sae(), 0.1), make_sequences()
+    ids, lengths = pad([one.token_ids for one in sequences])
+    sae.b_dec.copy_(linear.residuals(ids, lengths, [LAYER])[LAYER].mean((0, 1)))
+    found = attribution(linear, sae, sequences, np.arange(D_SAE))
     expected = -found.gradient_x_activation.value
     known = np.isfinite(expected)
     assert known.sum() > 5

@@ -51,6 +51,17 @@ def test_pca_places_are_the_first_two_principal_components():
     assert found.explained_share == pytest.approx(pca.explained_variance_ratio_.sum(), abs=1e-6)
 
 
+def test_umap_is_given_the_exact_neighbours_by_cosine():
+    from sklearn.neighbors import NearestNeighbors
+
+    rows, _ = planted()
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    index, distance = maps._neighbours(unit, 6)
+    expected = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(unit).kneighbors(unit)
+    np.testing.assert_array_equal(index, expected[1])
+    np.testing.assert_allclose(distance, expected[0], atol=1e-6)
+
+
 @pytest.mark.slow
 def test_umap_maps_are_the_same_twice_in_one_process_and_for_any_order_of_features():
     found, truth = check_same_twice_and_in_another_order(MapSettings("umap", n_neighbours=8))
