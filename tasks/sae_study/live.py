@@ -7,7 +7,7 @@ from typing import IO
 from rich.console import RenderableType
 from rich.table import Table
 
-from ato.saes.training.trainer import LogRow
+from ato.saes.training.plan import LogRow
 from tasks.engine.progress import Progress, terminal
 
 MOST_ROWS = 12
@@ -36,6 +36,10 @@ class TrainingProgress(Progress):
     def show(self, number: int, row: LogRow) -> None:
         """Take the newest row of the log of one SAE."""
         self._rows[number].append(row)
+
+    def __enter__(self) -> "TrainingProgress":
+        super().__enter__()
+        return self
 
     def panel(self) -> RenderableType | None:
         """A table of all SAEs, for a terminal."""

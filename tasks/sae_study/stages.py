@@ -106,7 +106,7 @@ class SAEStudy:
 
     def _member(self, sae: StudiedSAE) -> Member:
         looked_at = self._is_looked_at(sae)
-        own = {"layer": sae.layer}
+        own: dict[str, Any] = {"layer": sae.layer}
         if sae.path is not None:
             own |= {"path": sae.path, "weights_hash": load_sae(sae.path).weights_hash}
             slug = f"loaded-L{sae.layer:02d}"

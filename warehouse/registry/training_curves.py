@@ -24,23 +24,24 @@ class TrainingCurves:
     """
 
     def __init__(self, warehouse_root: str | Path):
+        self._client = open_client(tracking_uri(warehouse_root), warehouse_root)
+        self._experiment = self._named(warehouse_root)
+
+    def _named(self, warehouse_root: str | Path) -> str:
+        """Id of the experiment, created on first use."""
         from mlflow.exceptions import MlflowException
 
-        self._client = open_client(tracking_uri(warehouse_root), warehouse_root)
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            remote = tracking_uri(warehouse_root).startswith("http")
-            place = (
-                f"{warehouse_root}/artifacts/mlflow" if "://" in str(warehouse_root) else artifact_root(warehouse_root)
-            )
-            try:
-                self._experiment = self._client.create_experiment(EXPERIMENT, None if remote else place)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                self._experiment = self._client.get_experiment_by_name(EXPERIMENT).experiment_id
-        else:
-            self._experiment = found.experiment_id
+        if found := self._client.get_experiment_by_name(EXPERIMENT):
+            return str(found.experiment_id)
+        remote = tracking_uri(warehouse_root).startswith("http")
+        root = str(warehouse_root)
+        place = f"{root}/artifacts/mlflow" if "://" in root else artifact_root(root)
+        try:
+            return str(self._client.create_experiment(EXPERIMENT, None if remote else place))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return self._named(warehouse_root)
 
     def log(
         self, key: str, label: str, params: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], collection: str

@@ -131,10 +131,10 @@ def train_adapter(
         "models": [tuned.identity.weights_hash, base.identity.weights_hash],
         "n_sequences": len(texts),
     }
-    found = None if checkpoint is None else read_checkpoint(checkpoint, str(tuned.device))
+    found = None if checkpoint is None else read_checkpoint(checkpoint)
     log: list[LogRow] = []
     if found is not None and checkpoint is not None:
-        found.check(settings, checkpoint)
+        found.check(settings, (), checkpoint)
         restore_optimizer(parameters, optimizer, found.states[0])
         log = found.logs[0]
     for step in range(len(log) if found is not None else 0, len(batches)):
@@ -150,7 +150,7 @@ def train_adapter(
         log.append({"step": step + 1} | row | {"lr": lr})
         if checkpoint is not None and ((step + 1) % checkpoint_every == 0 or step + 1 == len(batches)):
             state = [optimizer_state(parameters, optimizer)]
-            Checkpoint(step + 1, settings, state, [log], torch.get_num_threads()).write(checkpoint)
+            Checkpoint(step + 1, settings, state, [log], (), torch.get_num_threads()).write(checkpoint)
         if on_step is not None:
             on_step(log[-1])
     return TrainedAdapter(_finished(adapter, plan, tuned, base), log)

@@ -199,9 +199,9 @@ def train_transcoders(
         "precision": str(dtype),
         "scales": [float(scaling.scale[0]), float(scaling.scale[-1])],
     }
-    found = None if checkpoint is None else read_checkpoint(checkpoint, str(chosen))
+    found = None if checkpoint is None else read_checkpoint(checkpoint)
     if found is not None and checkpoint is not None:
-        found.check(settings, checkpoint)
+        found.check(settings, (), checkpoint)
     done = 0 if found is None else found.step
     with contextlib.closing(buffer):
         batches: Iterator[Tensor] = ((b - scaling.mean).mul_(scaling.scale) for b in buffer.batches(done))
@@ -224,7 +224,7 @@ def train_transcoders(
                         on_step(log[-1])
             if checkpoint is not None and (step % checkpoint_every == 0 or step == n_steps):
                 states = [trainer.state() for trainer in trainers]
-                Checkpoint(step, settings, states, logs, torch.get_num_threads()).write(checkpoint)
+                Checkpoint(step, settings, states, logs, (), torch.get_num_threads()).write(checkpoint)
     hooks = {
         "hook_name": Hook(source.site_in, layer).lens_name,
         "hook_name_out": Hook(source.site_out, layer).lens_name,
