@@ -1,5 +1,6 @@
 """Fixtures shared by all rooms: a quiet environment, and a Prefect server for the tests that run flows."""
 
+import gc
 import os
 
 import pytest
@@ -14,6 +15,13 @@ def pytest_collection_modifyitems(items):
     """Modules with slow tests first: processes that are given one module after the other then end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_runtest_setup(item):
+    """What slow tests have imported stays: flows collect garbage after each stage, and need not look through it again."""
+    if item.get_closest_marker("slow"):
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

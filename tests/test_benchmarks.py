@@ -16,31 +16,40 @@ from benchmarks.page import section
 from benchmarks.program import line
 from flows.judging.judge import judge
 from flows.settings import load_settings
+from tests.forked_programs import Programs
 
 ROOT = Path(__file__).parents[1]
 
 
-def run(*arguments: str, warehouse: Path) -> subprocess.CompletedProcess[str]:
-    """A benchmark program at small sizes."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "ATO_WAREHOUSE": str(warehouse), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *arguments, "--quick"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def programs():
+    found = Programs()
+    yield found
+    found.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*NAMES, *BY_NAME])
-def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(name, tmp_path):
-    done = run(f"benchmarks.{name}", "--no-warehouse", warehouse=tmp_path / "warehouse")
+def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(programs, name, tmp_path):
+    warehouse = tmp_path / "warehouse"
+    arguments = (f"benchmarks.{name}", "--no-warehouse", "--quick")
+    done = programs.run(*arguments, folder=tmp_path, ATO_WAREHOUSE=str(warehouse))
     assert done.returncode == 0, done.stderr
     assert ("estimated: demo" if name == "estimate" else "against") in done.stdout
-    assert not (tmp_path / "warehouse").exists()
+    assert not warehouse.exists()
 
 
 @pytest.mark.slow
 def test_figures_of_a_run_are_rows_of_the_warehouse_that_sql_reads(tmp_path):
     from warehouse.catalog.catalog import rows
 
-    done = run("benchmarks", "moments", warehouse=tmp_path / "warehouse")
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "ATO_WAREHOUSE": str(tmp_path / "warehouse"),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "benchmarks", "moments", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "targets met" in done.stdout
     found = rows(tmp_path / "warehouse", "select benchmark, quick, met from benchmark_results where target > 0")

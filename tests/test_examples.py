@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 OF_ONE_MACHINE = re.compile(r"(?<![\w.:/])/(home|root|tmp|usr|opt|work|var|Users)/|[A-Z]:\\\\")
 SMALLER = {
-    "map_of_one_model": {"n_tokens=20_000": "n_tokens=7_000"},
-    "life_of_a_feature": {"n_tokens=200_000": "n_tokens=40_000"},
+    "map_of_one_model": {"n_tokens=20_000": "n_tokens=4_000"},
+    "life_of_a_feature": {"n_tokens=200_000": "n_tokens=10_000"},
 }
 """What is run in small by the tests, so that only the stored outputs are of the notebook's own size: old text, new."""
 WARNED = re.compile(r"warning|deprecated|traceback", re.IGNORECASE)

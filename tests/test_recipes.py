@@ -71,7 +71,8 @@ def run(command: str, root: Path) -> None:
 def copy_of_the_repository(root: Path) -> Path:
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # With what Python compiled of it, which holds for files of the same time; not what it is writing just now.
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             shutil.copy(ROOT / name, root / name)
     return root

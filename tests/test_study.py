@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from flows.settings import load_settings, profile_names
+from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
 from warehouse.catalog.catalog import rows
 
@@ -24,7 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 def profile(tmp_path_factory):
     """A profile of the tiny study with a warehouse of its own, that all commands share."""
     folder = tmp_path_factory.mktemp("study")
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings(folder).model_dump(mode="json")))
+    smaller = {name: SMALL[name] for name in ("saes", "features", "evaluate", "causal")}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings(folder, **smaller).model_dump(mode="json")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATO_WAREHOUSE", str(folder / "data" / "warehouse"))
         yield str(folder / "tiny.yaml")

@@ -4,6 +4,7 @@ As a program it reads one JSON request a line and answers it: ``start`` forks a 
 says how it ended.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -243,6 +244,7 @@ def main() -> None:
         importlib.import_module(name)
     module, function = sys.argv[1].split(":")
     run = getattr(importlib.import_module(module), function)
+    gc.freeze()  # no process looks for garbage in what is imported
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:

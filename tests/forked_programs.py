@@ -1,0 +1,97 @@
+"""Programs in processes that are forked from one that has imported the heavy libraries: each begins at once.
+
+As a program it reads one JSON request a line: ``module`` and ``arguments`` as ``python -m`` has them, ``environment``, and
+the files that take what is printed; it answers with the exit code. Prefect, which reads its environment when it is
+imported, is left to the programs.
+"""
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IMPORTED = (
+    "duckdb",
+    "great_expectations.expectations",
+    "matplotlib.figure",
+    "mlflow.tracking",
+    "pandas",
+    "polars",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+)
+
+
+class Programs:
+    """Runs programs in forked processes, one after the other, with one thread for linear algebra."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.forked_programs"],
+            cwd=ROOT,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def close(self) -> None:
+        """End the process that forks."""
+        self._server.communicate()
+
+    def run(self, module: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """``python -m module arguments`` at the root of the repository.
+
+        Args:
+            folder: for the files that take what it prints.
+            environment: variables besides those of this process.
+        """
+        printed = [folder / "printed.out", folder / "printed.err"]
+        request = {
+            "module": module,
+            "arguments": arguments,
+            "environment": os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+            "printed": list(map(str, printed)),
+        }
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        code = int(self._server.stdout.readline())
+        return subprocess.CompletedProcess([module, *arguments], code, *(path.read_text() for path in printed))
+
+
+def main() -> None:
+    """Import everything once, then fork on request; a forked process returns as its program ends."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    gc.freeze()  # no process looks for garbage in what is imported
+    for line in sys.stdin:
+        request = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            break
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+    else:
+        return
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    for descriptor, path in enumerate(request["printed"], 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = [request["module"], *request["arguments"]]
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
