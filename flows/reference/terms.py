@@ -239,7 +239,7 @@ TERMS = (
         ("evaluate.transported_above", "evaluate.synthesised_below"),
     ),
     Term(
-        "absorption",
+        "absorption_fraction",
         "A feature stays silent on tokens on which its concept is present, since a narrower feature took its place there.",
         ("sae_quality.metric",),
     ),

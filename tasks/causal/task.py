@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ato.causal.interventions import FeatureEdits, PositionSet, ResidualEdits
+from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import number_or_none
 from ato.operators import TransportOperator
 from tasks.causal.stages import CausalStage, causal_stages, check_causal
@@ -15,7 +16,7 @@ from tasks.engine.progress import Progress, say
 from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
 from tasks.operators.pairs import PairStage
-from tasks.saes.task import load_judged_sae, spread
+from tasks.saes.task import load_judged_sae
 from tasks.settings import CausalSettings, OperatorSettings
 from warehouse.datasets.sequences import stored_sequences
 
@@ -51,7 +52,7 @@ def _measure(missing: Sequence[CausalStage], study: Study, settings: CausalSetti
     row, positions = study.row, [PositionSet.parse(text) for text in settings.positions]
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
     full = full_length_sequences(held_out, row.seq_len, positions)
-    sequences = spread(full, settings.n_sequences)
+    sequences = evenly_spaced(full, settings.n_sequences)
     shorter = f", {len(held_out) - len(full)} shorter ones left out" if len(full) < len(held_out) else ""
     n_pairs, n_single = len({of.pair.layers for of in missing}), sum(of.sae is not None for of in missing)
     single = f", single features of {n_single} of them" if n_single else ""

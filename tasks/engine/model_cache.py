@@ -11,6 +11,8 @@ from tasks.settings import ModelSettings
 from warehouse.catalog.lookups import CollectionRow
 
 if TYPE_CHECKING:
+    import torch
+
     from ato.models import LanguageModel
 
 
@@ -56,3 +58,13 @@ def check_same_model(collection: CollectionRow, settings: ModelSettings) -> None
             where=collection.collection,
             cure="use the profile that made the collection, or collect again",
         )
+
+
+def sae_device(model: ModelSettings) -> "torch.device":
+    """Where SAEs read stored residuals: the model's CUDA device, else the CPU."""
+    import torch
+
+    from ato.numerics.devices import choose_device
+
+    device = choose_device(model.device)
+    return device if device.type == "cuda" else torch.device("cpu")

@@ -21,13 +21,13 @@ from ato.entities.prompts import Prompt, PromptMaker
 from ato.entities.steering import Places, placed, placed_by_row
 from ato.errors import SettingsError
 from ato.models.prompt_pass import GenerationEdit
+from ato.numerics.evenly import evenly_spaced
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import say
 from tasks.entities.answers import Question, decoding_of, questions_of
 from tasks.entities.changes import ORTHOGONALISE, Condition
 from tasks.entities.sets import stored_entities
 from tasks.entities.stages import EntityStudy
-from tasks.saes.task import spread
 from warehouse.catalog.catalog import rows
 from warehouse.datasets.sequences import stored_sequences
 
@@ -247,7 +247,7 @@ def kl_on_text(of: EntityStudy, conditions: Sequence[Condition], split: str) -> 
     """Condition -> [sequences] KL of next tokens on ordinary text of a split, edited at all positions or in the weights."""
     lm = language_model(of.study.model)
     held_out = stored_sequences(of.study.warehouse, of.study.collection, splits=[split])
-    sequences = [q.token_ids for q in spread(held_out, of.settings.interventions.n_sequences)]
+    sequences = [q.token_ids for q in evenly_spaced(held_out, of.settings.interventions.n_sequences)]
     size = len(sequences) or 1
     edited = [one for one in conditions if one.layer is not None]
     edits = [partial(_text_edits, one) for one in edited]

@@ -10,8 +10,9 @@ from ato.entities.chosen import ChosenActivations
 from ato.entities.latent_scores import LatentScores, best_latents
 from ato.entities.nulls import FisherP, NullMaxima, Permutations
 from ato.saes import SparseAutoencoder
+from tasks.engine.model_cache import sae_device
 from tasks.entities.contrasts import Contrast
-from tasks.saes.task import load_judged_sae, sae_device
+from tasks.saes.task import load_judged_sae
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import SAERow
 

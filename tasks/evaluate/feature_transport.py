@@ -19,12 +19,13 @@ from ato.residuals import Consumer, Layer
 from ato.saes import SharedEncoding
 from tasks.collect.moments import StudyMoments
 from tasks.engine.columns import estimate_columns
+from tasks.engine.model_cache import sae_device
 from tasks.engine.progress import say
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.evaluate.feature_averages import SELECTED, average_rows, choices, difference_rows
 from tasks.operators.pairs import PairStage
-from tasks.saes.task import load_judged_sae, sae_device
+from tasks.saes.task import load_judged_sae
 from tasks.settings import EvaluateSettings
 from warehouse.catalog.lookups import SAERow, sae_rows
 from warehouse.storage.parquet import null_where_nan

@@ -20,6 +20,7 @@ from ato.features.ranking import (
     rank_features,
 )
 from ato.models import LanguageModel
+from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import EstimateArray
 from ato.residuals import ResidualSource, run_pass
 from ato.residuals.memory import FirstTokens
@@ -29,7 +30,7 @@ from ato.text.token_texts import TokenTexts
 from tasks.engine.columns import estimate_columns
 from tasks.engine.progress import Progress, say
 from tasks.engine.study import Study
-from tasks.saes.task import load_judged_sae, spread
+from tasks.saes.task import load_judged_sae
 from tasks.settings import FeatureSettings
 from warehouse.catalog.lookups import SAERow
 from warehouse.storage.parquet import null_where, null_where_nan
@@ -148,7 +149,7 @@ def over_documents(sequences: Sequence[TokenSequence], n: int) -> list[TokenSequ
     chosen: list[TokenSequence] = []
     for turn in sorted(rounds):
         if len(chosen) < n:
-            chosen += spread(rounds[turn], n - len(chosen))
+            chosen += evenly_spaced(rounds[turn], n - len(chosen))
     return sorted(chosen, key=lambda sequence: sequence.sequence_id)
 
 

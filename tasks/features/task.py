@@ -8,7 +8,7 @@ from ato.text.token_texts import TokenTexts
 from tasks.collect.sources import residual_source
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
-from tasks.engine.model_cache import language_model
+from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.parallel_parts import part_task, run_parts, split_evenly
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage, checked_together
@@ -23,7 +23,7 @@ from tasks.features.scoring import (
     score_columns,
     select,
 )
-from tasks.saes.task import load_judged_sae, sae_device
+from tasks.saes.task import load_judged_sae
 from tasks.settings import FeatureSettings
 from warehouse.catalog.lookups import SAERow, sae_rows
 from warehouse.datasets.sequences import stored_sequences

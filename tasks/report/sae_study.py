@@ -20,9 +20,9 @@ METRICS = {
     "fvu": "FVU",
     "ce_recovered": "loss recovered",
     "kl": "KL when spliced in",
-    "probing_auroc_1": "AUROC of probes of one feature",
-    "probing_auroc_5": "AUROC of probes of five features",
-    "seed_agreement": "agreement between seeds",
+    "probe_auroc_1": "AUROC of probes of one feature",
+    "probe_auroc_5": "AUROC of probes of five features",
+    "matched_cosine": "agreement between seeds",
 }
 """Metrics that sentences are made of, in their order."""
 
@@ -96,8 +96,8 @@ def _against_baseline(r: dict[str, Any]) -> str:
 
 
 COMPARED = """select layer, site, label, architecture, is_baseline, d_sae, k, seed, l0, fvu, fvu_low, fvu_high,
-    ce_recovered, ce_recovered_low, ce_recovered_high, kl, dead_share, shrinkage, absorption, seed_agreement, probing_auroc_1,
-    probing_auroc_5, n_tokens, n_documents, source
+    ce_recovered, ce_recovered_low, ce_recovered_high, kl, dead_share, shrinkage, absorption_fraction, matched_cosine, probe_auroc_1,
+    probe_auroc_5, n_tokens, n_documents, source
 from sae_comparison
 where {where}
 order by layer, site, is_baseline, architecture, d_sae, k, seed, label"""
@@ -175,10 +175,10 @@ def _comparison(scope: Scope) -> Panel:
         "KL": "kl",
         "dead": "dead_share",
         "shrinkage": "shrinkage",
-        "absorption": "absorption",
-        "seed agreement": "seed_agreement",
-        "probe, 1": "probing_auroc_1",
-        "probe, 5": "probing_auroc_5",
+        "absorption_fraction": "absorption",
+        "seed agreement": "matched_cosine",
+        "probe, 1": "probe_auroc_1",
+        "probe, 5": "probe_auroc_5",
     }
     lines = [[_cell(r, name) for name in columns.values()] for r in rows]
     caption = (

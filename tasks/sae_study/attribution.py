@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import Estimate, number_or_none
 from ato.sae_studies.attribution import AttributionSettings, feature_attribution
 from ato.sae_studies.metrics import Metric
@@ -10,7 +11,6 @@ from tasks.engine.progress import Progress
 from tasks.engine.stage import Stage
 from tasks.sae_study.metric_rows import metric_row
 from tasks.sae_study.stages import Member, SAEStudy
-from tasks.saes.task import spread
 from warehouse.datasets.sequences import stored_sequences
 
 ATTRIBUTED_TOKENS = 32
@@ -25,7 +25,7 @@ def write_attribution(of: SAEStudy, member: Member, stage: Stage, active: np.nda
     if study.row.site != SITE:
         return
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
-    sequences = spread(held_out, looking.attribution_sequences)
+    sequences = evenly_spaced(held_out, looking.attribution_sequences)
     living = np.flatnonzero(active)
     drawn = np.random.default_rng(0).permutation(len(living))[: looking.attribution_features]
     candidates = np.sort(living[drawn])  # at random: chosen by either score, ranks would say nothing of the others

@@ -13,9 +13,9 @@ from ato.residuals import run_pass
 from ato.sae_studies.families import Families
 from ato.sae_studies.family_results import FeatureFamilies
 from tasks.collect.sources import residual_source
+from tasks.engine.model_cache import sae_device
 from tasks.engine.study import Study
 from tasks.sae_study.stages import Member, SAEStudy
-from tasks.saes.task import sae_device
 from warehouse.catalog.catalog import rows
 
 OPERATOR = """select operator, path from operators

@@ -18,14 +18,13 @@ from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.saes.autoencoder import ActiveFeatures
 from ato.text.token_texts import TokenTexts
 from tasks.collect.sources import residual_source
-from tasks.engine.model_cache import language_model
+from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage
 from tasks.sae_study.attribution import write_attribution
 from tasks.sae_study.emergence_rows import write_emergence
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.weights import snapshots_of
-from tasks.saes.task import sae_device
 from warehouse.datasets.strata import strata_of
 
 TOKENS_SHOWN = 8

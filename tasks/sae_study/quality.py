@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import number_or_none
 from ato.residuals import run_pass
 from ato.sae_studies.densities import DensityHistogram
@@ -12,7 +13,7 @@ from ato.sae_studies.stream_quality import StreamQuality
 from ato.saes import SharedEncoding
 from ato.saes.splicing import SpliceLosses, ce_recovered, splice_losses
 from tasks.collect.sources import residual_source
-from tasks.engine.model_cache import language_model
+from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.sae_study.absorption import absorption_metrics
@@ -20,7 +21,6 @@ from tasks.sae_study.metric_rows import metric_row
 from tasks.sae_study.probing import Probes
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.weights import training_log
-from tasks.saes.task import sae_device, spread
 from warehouse.datasets.sequences import stored_sequences
 
 
@@ -67,7 +67,7 @@ def judge(of: SAEStudy, layer: int) -> None:
 def _splice(of: SAEStudy, layer: int, members: Sequence[Member]) -> SpliceLosses:
     study = of.study
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
-    sequences = spread(held_out, of.settings.judging.n_sequences)
+    sequences = evenly_spaced(held_out, of.settings.judging.n_sequences)
     lm = language_model(study.model)
     spliced = {member.key: (layer, member.sae.to(lm.device)) for member in members}
     with Progress("sae_study", len(sequences), f"sequences ({len(members)} SAEs spliced in)") as progress:

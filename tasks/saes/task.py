@@ -1,17 +1,13 @@
 """Stage ``saes``: sparse autoencoders are trained or loaded for each layer, then judged together on held-out text."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import torch
-
 from ato.errors import SettingsError
 from ato.models.sites import Hook
-from ato.numerics.devices import choose_device
+from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import number_or_none
 from ato.residuals import run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder, load_sae, save_sae
@@ -24,12 +20,12 @@ from tasks.collect.sources import residual_source
 from tasks.engine.columns import estimate_columns
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
-from tasks.engine.model_cache import language_model
+from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
-from tasks.settings import ModelSettings, SAESettings
+from tasks.settings import SAESettings
 from warehouse.catalog.lookups import SAERow
 from warehouse.datasets.sequences import stored_sequences
 from warehouse.storage.warehouse import Warehouse
@@ -168,7 +164,7 @@ def _judge(saes: list[SAEStages], study: Study, settings: SAESettings) -> None:
     with phase("saes", "rebuilding test residuals"):
         run_pass(residual_source(study), consumers, layers=sorted({of.layer for of in saes}), splits=["test"])
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
-    sequences = spread(held_out, settings.judge_sequences)
+    sequences = evenly_spaced(held_out, settings.judge_sequences)
     lm = language_model(study.model)
     spliced = {of.key: (of.layer, of.sae.to(lm.device)) for of in saes}
     with Progress("saes", len(sequences), f"sequences ({len(saes)} SAEs spliced in)") as progress:
@@ -227,18 +223,6 @@ def _row(
         "weights_hash": of.sae.weights_hash,
         "neuronpedia_id": of.sae.metadata.get("neuronpedia_id"),
     }
-
-
-def spread(items: Sequence[Any], n: int) -> list[Any]:
-    """``n`` items evenly spaced over a sequence (all of them if there are no more)."""
-    chosen = np.unique(np.linspace(0, len(items) - 1, min(n, len(items))).round().astype(int))
-    return [items[i] for i in chosen]
-
-
-def sae_device(model: ModelSettings) -> torch.device:
-    """Where SAEs read stored residuals: the model's CUDA device, else the CPU."""
-    device = choose_device(model.device)
-    return device if device.type == "cuda" else torch.device("cpu")
 
 
 def load_judged_sae(warehouse: Warehouse, row: SAERow) -> SparseAutoencoder:

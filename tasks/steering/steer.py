@@ -12,6 +12,7 @@ from ato.causal.steered import Reading, Steered, TextCost, steer, text_cost
 from ato.errors import SettingsError
 from ato.models.generation import Decoding
 from ato.models.language_model import LanguageModel
+from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import number_or_none
 from ato.text.token_texts import TokenTexts
 from tasks.engine.columns import estimate_columns
@@ -20,7 +21,6 @@ from tasks.engine.model_cache import language_model
 from tasks.engine.progress import phase
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
-from tasks.saes.task import spread
 from tasks.steering.saes import ChosenSAE, inputs_of
 from warehouse.catalog.catalog import rows
 from warehouse.datasets.sequences import stored_sequences
@@ -121,7 +121,7 @@ def _token_ids(study: Study, lm: LanguageModel, prompts: Sequence[str]) -> list[
 
 
 def _cost(study: Study, lm: LanguageModel, wanted: Steering, edits: Sequence[FeatureEdit]) -> TextCost:
-    sequences = spread(stored_sequences(study.warehouse, study.collection, splits=["test"]), wanted.n_sequences)
+    sequences = evenly_spaced(stored_sequences(study.warehouse, study.collection, splits=["test"]), wanted.n_sequences)
     ids, documents = [q.token_ids for q in sequences], [q.document_id for q in sequences]
     return text_cost(lm, ids, documents, edits, n_random=wanted.n_random, seed=wanted.decoding.seed)
 

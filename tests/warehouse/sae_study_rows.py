@@ -164,16 +164,17 @@ def quality(planted: Planted) -> Rows:
         "decoder_redundancy": 0.4,
         "ce_recovered": 1 - planted.fvu / 2,
         "kl": planted.fvu / 4,
-        "absorption": None,
-        "probing_auroc_1": 0.7 - planted.fvu / 10,
-        "probing_auroc_5": 0.8 - planted.fvu / 10,
+        "absorption_fraction": None,
+        "probe_auroc_1": 0.7 - planted.fvu / 10,
+        "probe_auroc_5": 0.8 - planted.fvu / 10,
         "attribution_rank_agreement": 0.9 if planted.looked_at else None,
     }
     return [
         row(
             "sae_quality",
             sae=planted.sae,
-            metric=metric,
+            metric="probe_auroc" if metric.startswith("probe_auroc") else metric,
+            detail=f"topic, k = {metric[-1]}" if metric.startswith("probe_auroc") else "",
             value=value,
             low=None if value is None else value - HALF,
             high=None if value is None else value + HALF,

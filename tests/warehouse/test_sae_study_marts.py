@@ -83,10 +83,10 @@ def test_every_sae_is_one_row_with_its_metrics_intervals_and_null_where_not_meas
         f = found[own.sae]
         assert (f["fvu"], f["fvu_low"]) == pytest.approx((own.fvu, own.fvu - 0.02))
         assert (f["l0"], f["n_tokens"], f["n_documents"]) == (own.l0, 1000, 20)
-        assert f["absorption"] is None
+        assert f["absorption_fraction"] is None
         assert (f["attribution_rank_agreement"] is not None) == own.looked_at
-    assert found[Planted("topk", 4, 1).sae]["seed_agreement"] == AGREEMENT["topk"], "of either SAE of the pair"
-    assert found[Planted("topk", 8, 0).sae]["seed_agreement"] is None
+    assert found[Planted("topk", 4, 1).sae]["matched_cosine"] == AGREEMENT["topk"], "of either SAE of the pair"
+    assert found[Planted("topk", 8, 0).sae]["matched_cosine"] is None
 
 
 def test_agreement_is_that_with_the_seeds_of_the_same_study_and_each_pair_counts_once(tmp_path):
@@ -101,9 +101,9 @@ def test_agreement_is_that_with_the_seeds_of_the_same_study_and_each_pair_counts
         row("sae_studies", study=study, sae=sae) for study, saes in (("s", "abc"), ("other", "ab")) for sae in saes
     ]
     tables = {"studied_saes": [first, second, third], "sae_studies": studies, "sae_agreement": agreement}
-    metrics = [row("sae_quality", sae=sae, metric=m, value=0.5) for sae in "abc" for m in ("fvu", "seed_agreement")]
+    metrics = [row("sae_quality", sae=sae, metric=m, value=0.5) for sae in "abc" for m in ("fvu", "matched_cosine")]
     commit_study(warehouse, "s", tables | {"sae_quality": metrics})
-    found = rows(warehouse, "select sae, value, n from sae_metrics where metric = 'seed_agreement' order by sae")
+    found = rows(warehouse, "select sae, value, n from sae_metrics where metric = 'matched_cosine' order by sae")
     assert [(f["sae"], f["n"]) for f in found] == [("a", 2), ("b", 1), ("c", 1)]
     assert [f["value"] for f in found] == pytest.approx([(0.7 + 0.3) / 2, 0.7, 0.3])
 
@@ -124,10 +124,10 @@ def test_a_difference_larger_than_the_spread_over_seeds_is_told_from_a_smaller_o
 
 def test_metrics_of_which_more_is_better_are_ranked_the_other_way(planted):
     assert kind(planted, "ce_recovered", "batchtopk")["place"] == 1
-    assert kind(planted, "seed_agreement", "topk")["place"] == 1
+    assert kind(planted, "matched_cosine", "topk")["place"] == 1
     assert kind(planted, "l0", "batchtopk")["place"] is None, "L0 is what is paid"
-    assert kind(planted, "absorption", "topk")["mean"] is None
-    assert kind(planted, "absorption", "topk")["next_architecture"] is None
+    assert kind(planted, "absorption_fraction", "topk")["mean"] is None
+    assert kind(planted, "absorption_fraction", "topk")["next_architecture"] is None
 
 
 def test_one_seed_says_nothing_of_the_spread(planted):

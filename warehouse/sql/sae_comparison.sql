@@ -4,7 +4,7 @@ with metrics as (
         select collection, sae, metric, value, low, high from sae_metrics
     ) on metric in (
         'fvu', 'explained_variance', 'l0', 'dead_share', 'high_frequency_share', 'shrinkage', 'decoder_redundancy',
-        'ce_recovered', 'kl', 'absorption', 'seed_agreement', 'probing_auroc_1', 'probing_auroc_5',
+        'ce_recovered', 'kl', 'absorption_fraction', 'matched_cosine', 'probe_auroc_1', 'probe_auroc_5',
         'attribution_rank_agreement'
     )
     using any_value(value) as value, any_value(low) as low, any_value(high) as high
@@ -33,10 +33,10 @@ final as (
             decoder_redundancy_value as decoder_redundancy,
             ce_recovered_value as ce_recovered,
             kl_value as kl,
-            absorption_value as absorption,
-            seed_agreement_value as seed_agreement,
-            probing_auroc_1_value as probing_auroc_1,
-            probing_auroc_5_value as probing_auroc_5,
+            absorption_fraction_value as absorption_fraction,
+            matched_cosine_value as matched_cosine,
+            probe_auroc_1_value as probe_auroc_1,
+            probe_auroc_5_value as probe_auroc_5,
             attribution_rank_agreement_value as attribution_rank_agreement
         )
     from latest_sae_study as s

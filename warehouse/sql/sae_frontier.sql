@@ -11,8 +11,8 @@ with directions (metric, better) as (
     values
         ('fvu', 'lower'), ('explained_variance', 'higher'), ('ce_recovered', 'higher'), ('kl', 'lower'),
         ('dead_share', 'lower'), ('high_frequency_share', 'lower'), ('shrinkage', 'nearest to 1'),
-        ('decoder_redundancy', 'lower'), ('absorption', 'lower'), ('seed_agreement', 'higher'),
-        ('probing_auroc_1', 'higher'), ('probing_auroc_5', 'higher')
+        ('decoder_redundancy', 'lower'), ('absorption_fraction', 'lower'), ('matched_cosine', 'higher'),
+        ('probe_auroc_1', 'higher'), ('probe_auroc_5', 'higher')
 ),
 
 kinds as (

@@ -13,8 +13,8 @@ from dashboards.views.sae_study.about import EMPTY
 
 COMPARISON = """select
     label, architecture, d_sae, k, seed, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low, ce_recovered_high, kl,
-    dead_share, high_frequency_share, shrinkage, decoder_redundancy, absorption, seed_agreement, probing_auroc_1,
-    probing_auroc_5, attribution_rank_agreement, explained_variance, source, n_tokens_trained, n_tokens, n_documents, sae,
+    dead_share, high_frequency_share, shrinkage, decoder_redundancy, absorption_fraction, matched_cosine, probe_auroc_1,
+    probe_auroc_5, attribution_rank_agreement, explained_variance, source, n_tokens_trained, n_tokens, n_documents, sae,
     study
 from sae_comparison
 where collection = $collection and layer = $layer and site = $site
@@ -60,10 +60,10 @@ def _comparison(rows: pl.DataFrame) -> None:
             "high_frequency_share": share("high frequency"),
             "shrinkage": score("shrinkage"),
             "decoder_redundancy": score("redundancy"),
-            "absorption": score("absorption"),
-            "seed_agreement": score("seed agreement"),
-            "probing_auroc_1": score("probe, 1"),
-            "probing_auroc_5": score("probe, 5"),
+            "absorption_fraction": score("absorption_fraction"),
+            "matched_cosine": score("seed agreement"),
+            "probe_auroc_1": score("probe, 1"),
+            "probe_auroc_5": score("probe, 5"),
             "attribution_rank_agreement": score("gradient ~ ablation"),
             "explained_variance": score("explained variance"),
             "n_tokens_trained": whole("tokens trained"),

@@ -23,10 +23,10 @@ NAMES = {
     "high_frequency_share": "share of high-frequency features",
     "shrinkage": "shrinkage",
     "decoder_redundancy": "decoder redundancy",
-    "absorption": "absorption",
-    "seed_agreement": "agreement between seeds",
-    "probing_auroc_1": "AUROC of probes of one feature",
-    "probing_auroc_5": "AUROC of probes of five features",
+    "absorption_fraction": "absorption",
+    "matched_cosine": "agreement between seeds",
+    "probe_auroc_1": "AUROC of probes of one feature",
+    "probe_auroc_5": "AUROC of probes of five features",
 }
 """Metric -> its name, in order; of the others neither more nor less is better."""
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ato.errors import LayerError, SettingsError
 from ato.models import LanguageModel, bos, load_model
+from ato.numerics.evenly import evenly_spaced
 from ato.residuals import ResidualBlock, run_pass
 from ato.text import TokenSequence
 from tasks.collect.plan import CollectionPlan, shards_by_split
@@ -20,7 +21,6 @@ from tasks.collect.shard_source import CollectingSource, facts_of, files_of
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import model_replicas
 from tasks.engine.study import Study
-from tasks.saes.task import spread
 from tasks.settings import CollectSettings, ModelSettings
 from tests.flows.tiny_study import write_corpus
 from tests.tiny_models import save_tiny_model
@@ -49,7 +49,7 @@ def test_every_sequence_is_in_one_shard_of_its_split_and_numbered_in_order(split
 
 @given(st.integers(1, 50), st.integers(1, 60))
 def test_spread_takes_distinct_items_over_the_whole_range(n_items, n):
-    chosen = spread(list(range(n_items)), n)
+    chosen = evenly_spaced(list(range(n_items)), n)
     assert len(chosen) == min(n, n_items)
     assert chosen == sorted(set(chosen))
     assert chosen[0] == 0

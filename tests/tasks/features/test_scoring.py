@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ato.causal.ablation import ablation_effects
+from ato.numerics.evenly import evenly_spaced
 from ato.text import TokenSequence
 from flows.settings import Settings, load_settings, profile_names
 from tasks.collect.sources import residual_source
@@ -15,7 +16,7 @@ from tasks.engine.model_cache import language_model
 from tasks.engine.study import Study
 from tasks.features.scoring import over_documents
 from tasks.features.task import score_features
-from tasks.saes.task import load_judged_sae, spread
+from tasks.saes.task import load_judged_sae
 from tests.tasks.scored_study import D_SAE, FEATURES, add_sae, collected, random_sae
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import collection_row, sae_rows, selected_features
@@ -115,7 +116,7 @@ def test_causal_effects_are_those_of_ablation_on_validation_text_alone(study):
     expected = ablation_effects(
         language_model(settings.model),
         {key: (2, load_judged_sae(warehouse, sae_rows(warehouse, [key])[0]), candidates)},
-        spread(stored_sequences(warehouse, collection, splits=["val"]), 64),
+        evenly_spaced(stored_sequences(warehouse, collection, splits=["val"]), 64),
         n_sequences=2,
         n_tokens=8,
         median_norm=settings.study(collection).row.median_norms,
