@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.commands.show import ENTITY_EXAMPLES, EXAMPLES
+from flows.commands.show import ENTITY_EXAMPLES, EXAMPLES, STUDY_EXAMPLES
 from flows.settings import Settings, load_settings
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import run_select
@@ -49,6 +49,8 @@ def test_every_ato_command_is_listed_and_exists():
         "show",
         "report",
         "export",
+        "find",
+        "steer",
         "up",
         "deploy",
         "gc",
@@ -85,7 +87,7 @@ def test_the_python_of_the_readme_runs_and_is_what_mypy_reads(tmp_path, monkeypa
     assert "verdict" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("query", [*EXAMPLES, *ENTITY_EXAMPLES])
+@pytest.mark.parametrize("query", [*EXAMPLES, *ENTITY_EXAMPLES, *STUDY_EXAMPLES])
 def test_the_readme_shows_the_queries_that_the_summary_offers(query, tmp_path):
     assert f'ato sql "{query}"' in README
     assert run_select(connect(tmp_path / "w", must_exist=False), query) is not None

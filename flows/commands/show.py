@@ -45,6 +45,13 @@ ENTITY_EXAMPLES = (
 )
 """The same about entities, for those who have asked about some."""
 
+STUDY_EXAMPLES = (
+    "select label, l0, fvu, ce_recovered, dead_share, matched_cosine from sae_comparison order by k, is_baseline, fvu",
+    "select architecture, k, n_seeds, mean, sd, next_architecture, difference, exceeds_spread, at_equal_l0, best_baseline, baseline_mean "
+    "from sae_frontier where metric = 'fvu' and not is_baseline order by k, place",
+)
+"""The same about a study of SAEs."""
+
 
 def show_summary(collection: str, features: Features = "all") -> None:
     """Print the summary of a collection, its transport map over all scored features or over the selected ones."""
@@ -86,14 +93,17 @@ def summary(collection: str, width: int, features: Features = "all") -> Iterator
     yield from _titled("What each stage took", _cost(collection))
     yield Text(f"\nTables: {_place(Warehouse())}", no_wrap=True, overflow="ignore")
     yield Text("List them with `ato tables`, query them:")
-    for query in (*EXAMPLES, *(ENTITY_EXAMPLES if _has_entities(collection) else ())):
+    for query in (*EXAMPLES, *_examples(collection)):
         yield Text(
             "\n".join(folded_command(f'ato sql "{query}"', width)), style="cyan", no_wrap=True, overflow="ignore"
         )
 
 
-def _has_entities(collection: str) -> bool:
-    return bool(rows(None, "select collection from entities where collection = ? limit 1", [collection]))
+def _examples(collection: str) -> Iterator[str]:
+    """Queries about the studies on demand that were run."""
+    for table, queries in (("entities", ENTITY_EXAMPLES), ("sae_studies", STUDY_EXAMPLES)):
+        if rows(None, f"select collection from {table} where collection = ? limit 1", [collection]):
+            yield from queries
 
 
 def folded_command(command: str, width: int) -> list[str]:

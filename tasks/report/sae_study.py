@@ -175,7 +175,7 @@ def _comparison(scope: Scope) -> Panel:
         "KL": "kl",
         "dead": "dead_share",
         "shrinkage": "shrinkage",
-        "absorption_fraction": "absorption",
+        "absorption": "absorption_fraction",
         "seed agreement": "matched_cosine",
         "probe, 1": "probe_auroc_1",
         "probe, 5": "probe_auroc_5",

@@ -1,6 +1,6 @@
-"""Which SAEs are searched or edited: those that a collection has judged, by layer or key, or one in a folder."""
+"""Which SAEs are searched or edited: those that a collection has judged, by layer or key, one of a study, or one in a folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from ato.saes import SparseAutoencoder, load_sae
 from tasks.engine.study import Study
 from warehouse.catalog.catalog import rows
 
-TABLES = ("saes",)
-"""Tables of SAEs with the columns collection, sae, layer, site and path."""
+JUDGED, STUDIED = "saes", "studied_saes"
+"""Tables of SAEs with the columns collection, sae, layer, site and path. Those of studies are many: they are named one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def chosen_saes(study: Study, keys: Sequence[str] = (), layers: Sequence[int] = 
 
 
 def sae_of(study: Study, given: str) -> ChosenSAE:
-    """The SAE of a key, of a folder, or the only one at a layer such as L12.
+    """The SAE of a key (of stage ``saes`` or of a study), of a folder, or the only one at a layer such as L12.
 
     Raises:
         InputError: no SAE, or several, at the layer.
@@ -56,7 +56,7 @@ def sae_of(study: Study, given: str) -> ChosenSAE:
             cure = f"name one: {', '.join(one.key for one in found)}"
             raise InputError(f"layer {given[1:]} has {len(found)} SAEs", where=study.collection, cure=cure)
         return found[0]
-    for row in _rows(study):
+    for row in (*_rows(study), *_rows(study, STUDIED)):
         if row["sae"] == given:
             return _judged(study, row)
     path = Path(given).expanduser()
@@ -84,14 +84,9 @@ def _at_layer(study: Study, layer: int) -> list[ChosenSAE]:
     return [_judged(study, row) for row in found]
 
 
-def _rows(study: Study) -> list[dict]:
-    return [*_of_tables(study)]
-
-
-def _of_tables(study: Study) -> Iterator[dict]:
-    for table in TABLES:
-        sql = f"select sae, layer, site, path from {table} where collection = ? order by layer, sae"
-        yield from rows(study.warehouse, sql, [study.collection])
+def _rows(study: Study, table: str = JUDGED) -> list[dict]:
+    sql = f"select sae, layer, site, path from {table} where collection = ? order by layer, sae"
+    return rows(study.warehouse, sql, [study.collection])
 
 
 def _judged(study: Study, row: dict) -> ChosenSAE:

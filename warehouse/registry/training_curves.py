@@ -68,7 +68,7 @@ class TrainingCurves:
             Metric(name, float(value), stamp, int(row["step"]))
             for row in rows
             for name, value in row.items()
-            if name not in _NO_METRICS and math.isfinite(value)
+            if name not in _NO_METRICS and value is not None and math.isfinite(value)
         )
         for batch in _batches(points):
             self._client.log_batch(run.info.run_id, metrics=batch)

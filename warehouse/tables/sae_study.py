@@ -83,7 +83,7 @@ TABLES = (
         (
             COLLECTION,
             SAE,
-            Column("metric", string, "what is measured, see `python -m ato.sae_studies.metrics`"),
+            Column("metric", string, "what is measured, see `python -m ato.sae_studies.metrics_page`"),
             Column("detail", string, "which of several values of this metric it is, such as k = 1; empty where there is one"),
             Column("value", float64, "its value, in the metric's unit; NULL where it cannot be measured", nullable=True),
             Column("low", float64, "lower end of its 95 % interval by document", nullable=True),
