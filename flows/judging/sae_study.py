@@ -65,3 +65,6 @@ def _training(settings: Settings) -> Iterator[Fault]:
     if t.n_tokens < t.batch_size:
         why = f"one step takes sae_study.training.batch_size={t.batch_size} tokens"
         yield Fault("sae_study.training.n_tokens", t.n_tokens, why, f"use at least {t.batch_size}, or smaller batches")
+    if t.warm_up_share + t.decay_share > 1:
+        why = f"with sae_study.training.warm_up_share={t.warm_up_share:g} they are more than all steps"
+        yield Fault("sae_study.training.decay_share", t.decay_share, why, f"use at most {1 - t.warm_up_share:g}")

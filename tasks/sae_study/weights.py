@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ from tasks.sae_study.checkpoints import training_folder
 from tasks.sae_study.live import TrainingProgress
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.tracking import track
+from tasks.settings.sae_study import SAETrainingSettings
 
 CALIBRATION_ROWS = 4096
 """Train tokens on which the length of the random dictionary's reconstructions is set."""
+CURVE_POINTS = 100
+"""Rows of a training log, about."""
 LOG = "training.json"
 SNAPSHOTS = "studied_sae_snapshots"
 """Artifacts: a folder for each SAE, in it one for each step."""
@@ -49,17 +52,7 @@ def obtain_weights(of: SAEStudy, layer: int) -> None:
 
 def _train(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
     study, training = of.study, of.settings.training
-    plans = [
-        TrainingPlan(
-            architecture=member.of.architecture,
-            d_sae=member.of.d_sae,
-            k=member.of.k,
-            lr=training.lr,
-            seed=member.of.seed,
-            dead_features=training.dead_features,
-        )
-        for member in members
-    ]
+    plans = [_plan(member, training) for member in members]
     folder = training_folder(study.warehouse, [member.weights.key for member in members])
     n_steps = max(1, training.n_tokens // training.batch_size)
     with checked_together(), TrainingProgress(layer, training.n_tokens, [m.label for m in members]) as progress:
@@ -75,6 +68,7 @@ def _train(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
             metadata={"model_name": study.row.model, "hook_name": Hook(study.row.site, layer).lens_name},
             checkpoint=folder / "checkpoint.safetensors",
             checkpoint_every=training.checkpoint_every,
+            log_every=max(1, n_steps // CURVE_POINTS),
             snapshots_at=snapshot_steps(n_steps, training.n_snapshots),
             on_snapshot=lambda number, step, sae: _keep(folder, number, step, sae, members),
             on_step=progress.show,
@@ -88,6 +82,14 @@ def _train(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
                 if member.looked_at:
                     _publish_snapshots(member, folder / str(number))
     shutil.rmtree(folder)
+
+
+def _plan(member: Member, training: SAETrainingSettings) -> TrainingPlan:
+    """The settings that a plan has in common with those of the study, and what is the SAE's own."""
+    sae = member.of
+    named = {field.name for field in fields(TrainingPlan)}
+    shared = {name: value for name, value in training.model_dump().items() if name in named}
+    return TrainingPlan(**shared | {"architecture": sae.architecture, "d_sae": sae.d_sae, "k": sae.k, "seed": sae.seed})
 
 
 def snapshot_steps(n_steps: int, n_snapshots: int) -> list[int]:

@@ -41,6 +41,30 @@ class SAETrainingSettings(StageSettings):
         "auxiliary",
         description="What revives dead features: each architecture's own auxiliary loss, if it has one, or resampling",
     )
+    dead_after: int = Field(
+        20_000, ge=1, description="Tokens of the sliding window that decides which features are dead"
+    )
+    dead_threshold: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Activation rate in the window below which a feature is dead; default: 0.001 where dead features are resampled, else 0",
+    )
+    resample_every: int = Field(50_000, ge=1, description="Tokens between two resamplings")
+    lr_decay: Literal["constant", "linear", "cosine"] = Field(
+        "linear", description="How the learning rate falls in the last steps"
+    )
+    warm_up_share: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the learning rate rises")
+    decay_share: float = Field(0.3, ge=0, lt=1, description="Share of the steps over which it falls")
+    max_grad_norm: float | None = Field(
+        1.0, gt=0, description="Norm to which all gradients together are clipped at each step; null: no clipping"
+    )
+    held_out_every: int | None = Field(
+        None, ge=1, description="Steps between two measurements of the FVU on the val split; null: no early stopping"
+    )
+    patience: int = Field(
+        3, ge=1, description="Measurements without a lower FVU after which the training of an SAE stops"
+    )
     checkpoint_every: int = Field(500, ge=1, description="Steps between two checkpoints")
     track: Annotated[list[Literal["mlflow", "wandb"]], Distinct] = Field(
         ["mlflow"],
