@@ -89,6 +89,12 @@ class Settings(StageSettings):
             return sorted(set(self.collect.layers))
         return sorted({*self.saes.layers, *self.saes.paths, *self.saes.releases, *self.operators.layers})
 
+    @property
+    def studied_saes(self) -> SAEStudySettings:
+        """The study of SAEs, its grid on the layers of stage ``saes`` unless it names some."""
+        own = self.sae_study
+        return own if own.layers is not None else own.model_copy(update={"layers": self.saes.layers})
+
     def study(self, collection: str) -> "Study":
         """The study of a collection, as its stages take it."""
         from tasks.engine.study import Study

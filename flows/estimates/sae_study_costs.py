@@ -1,17 +1,18 @@
 """Work of a study of SAEs, counted as in ``flows.estimates.stage_costs``."""
 
+from tasks.settings.studied_saes import StudiedSAE
+
 from ato.models.shapes import ModelShape
 from ato.sae_studies.baselines import BASELINES
 from ato.saes.training.methods import TRAINABLE
 from flows.estimates.sizes import kept_tokens
 from flows.estimates.stage_costs import ADAM_BYTES, PASSED, StageWork, model_bytes
 from flows.settings import Settings
-from tasks.settings.sae_study import StudiedSAE
 
 
 def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     """Training of all SAEs, one encoding of all tokens by each, the spliced passes, and the gradients of those looked at."""
-    study, d, tokens = settings.sae_study, shape.d_model, kept_tokens(settings)
+    study, d, tokens = settings.studied_saes, shape.d_model, kept_tokens(settings)
     saes = study.all_saes
     trained = [sae for sae in saes if sae.is_trained]
     kinds = len({(sae.layer, sae.k) for sae in trained}) * len(BASELINES) if study.judging.baselines else 0
@@ -23,7 +24,7 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     seeds = max(len(study.seeds), 1)
     looked = -(-len(trained) // seeds) + len(saes) - len(trained)
     traced = study.looking.attribution_sequences * settings.collect.seq_len
-    costs = [training_cost(sae, settings.sae_study.training.batch_size, d) for sae in trained]
+    costs = [training_cost(sae, settings.studied_saes.training.batch_size, d) for sae in trained]
     snapshots = looked * study.training.n_snapshots
     return StageWork(
         forward=study.training.n_tokens * sum(flops for flops, _ in costs)

@@ -13,7 +13,7 @@ from flows.settings import Settings
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     """Layers, widths, files, and how the SAEs are trained."""
-    s = settings.sae_study
+    s = settings.studied_saes
     if not s.all_saes:
         yield Fault(
             "sae_study.architectures", s.architectures, "the study has no SAE", "name some, or list sae_study.saes"
@@ -25,7 +25,7 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
 
 
 def _layers(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
-    s = settings.sae_study
+    s = settings.studied_saes
     layers = sorted({sae.layer for sae in s.all_saes})
     wrong = list(beyond_model("sae_study.layers", layers, layers, shape))
     yield from wrong
@@ -36,7 +36,7 @@ def _layers(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
 
 
 def _saes(settings: Settings) -> Iterator[Fault]:
-    s = settings.sae_study
+    s = settings.studied_saes
     for sae in s.all_saes:
         if sae.path is not None and sae.release is not None:
             yield Fault(
@@ -56,8 +56,8 @@ def _saes(settings: Settings) -> Iterator[Fault]:
 
 
 def _training(settings: Settings) -> Iterator[Fault]:
-    t = settings.sae_study.training
-    if not any(sae.is_trained for sae in settings.sae_study.all_saes):
+    t = settings.studied_saes.training
+    if not any(sae.is_trained for sae in settings.studied_saes.all_saes):
         return
     if t.buffer_rows < 2 * t.batch_size:
         why = f"it must hold two batches of sae_study.training.batch_size={t.batch_size}"

@@ -15,7 +15,7 @@ Positive = Annotated[int, Field(ge=1)]
 class StudiedSAE(StageSettings):
     """One SAE of a study: trained here, unless it has a path or a release."""
 
-    layer: LayerNumber = Field(12, description="Layer whose residuals it reads")
+    layer: LayerNumber = Field(description="Layer whose residuals it reads")
     architecture: TrainableName = Field("topk", description="Architecture that is trained")
     d_sae: int = Field(1024, ge=1, description="Number of features")
     k: int = Field(32, ge=1, description="Number of active features per token: exact (TopK) or on average (others)")
@@ -114,7 +114,9 @@ class SAELookingSettings(StageSettings):
 class SAEStudySettings(StageSettings):
     """Many sparse autoencoders, compared: the grid below, and those that are listed one by one."""
 
-    layers: Annotated[list[LayerNumber], Distinct] = Field([12], description="Layers of the grid")
+    layers: Annotated[list[LayerNumber], Distinct] | None = Field(
+        None, description="Layers of the grid; default: those of `saes.layers`"
+    )
     architectures: Annotated[list[TrainableName], Distinct] = Field(
         ["topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", "gated", "standard"],
         description="Architectures of the grid",
@@ -139,7 +141,7 @@ class SAEStudySettings(StageSettings):
         grid = [
             StudiedSAE(layer=layer, architecture=architecture, d_sae=d_sae, k=k, seed=seed)
             for layer, architecture, d_sae, k, seed in product(
-                self.layers, self.architectures, self.d_sae, self.k, self.seeds
+                self.layers or [], self.architectures, self.d_sae, self.k, self.seeds
             )
         ]
         loaded = [StudiedSAE(layer=layer, path=path) for layer, path in self.paths.items()]

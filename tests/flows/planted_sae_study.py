@@ -55,4 +55,4 @@ def run_study(settings: Settings) -> None:
 
     s = settings
     collection = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
-    study_saes.fn(s.study(collection), s.sae_study)
+    study_saes.fn(s.study(collection), s.studied_saes)

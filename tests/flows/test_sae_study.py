@@ -57,7 +57,7 @@ def changed(settings: Settings, **changes: object) -> Settings:
 
 def plainly(study: SimpleNamespace, settings: Settings) -> str:
     """The study as a plain function, on the collection that is there."""
-    return study_saes.fn(settings.study(study.collection), settings.sae_study)
+    return study_saes.fn(settings.study(study.collection), settings.studied_saes)
 
 
 def test_every_sae_and_every_baseline_has_every_metric_or_the_reason_why_not(study):
@@ -193,7 +193,10 @@ def test_a_study_killed_at_five_moments_ends_in_the_bytes_of_an_undisturbed_one(
         forks.close()
     assert parquet_files(Warehouse(killed)) == parquet_files(Warehouse(expected))
     for name in ("studied_saes", "studied_sae_snapshots"):
-        files = [sorted(p.relative_to(f) for p in f.rglob("*.safetensors")) for f in (killed, expected)]
+        files = [
+            sorted(p.relative_to(f) for p in f.rglob("*.safetensors") if ".staging" not in str(p))
+            for f in (killed, expected)
+        ]
         assert files[0] == files[1]
         assert all((killed / file).read_bytes() == (expected / file).read_bytes() for file in files[0]), name
     assert not any((killed / "checkpoints").iterdir())

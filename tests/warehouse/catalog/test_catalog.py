@@ -41,7 +41,7 @@ def test_stored_columns_have_the_declared_types_even_where_values_look_like_othe
     commit_files(store, [store.write_rows("sae_training", training_rows(), "k", collection="12", sae="2026-01-02")])
     relation = connect(store).sql("from sae_training order by step")
     assert [str(t) for t in relation.types] == [duckdb_type(c.type) for c in TABLES["sae_training"].columns]
-    assert relation.fetchall()[1] == ("12", "2026-01-02", "topk", 1, 64, 0.75, 0.25, 8.0, 0.0, 0.001)
+    assert relation.fetchall()[1] == ("12", "2026-01-02", "topk", 1, 64, 0.75, 0.25, 8.0, 0.0, 0.001, 0, None)
 
 
 def test_every_table_and_column_is_described(store):

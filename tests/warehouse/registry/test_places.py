@@ -25,7 +25,9 @@ X = np.ones((2, 3))
 def made(tmp_path_factory):
     """A database as MLflow makes it, to copy: its migrations take seconds."""
     root = tmp_path_factory.mktemp("made") / "warehouse"
-    registry_address(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it where a test named a tracking server
+        registry_address(root)
     return root.parent / "mlflow.db"
 
 

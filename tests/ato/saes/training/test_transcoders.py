@@ -205,7 +205,7 @@ def test_many_in_one_pass_and_a_stopped_training_give_the_bits_of_one_alone(tmp_
     train_transcoders(source_of(rows), LAYER, plans, **short, checkpoint=file, on_step=lambda row: steps.append(row))
     assert not steps
     changed = [plans[0], replace(plans[1], k=4)]
-    with pytest.raises(SettingsError, match="of another training: transcoders was"):
+    with pytest.raises(SettingsError, match=r"of another training: transcoders\[1\]\.k was 3 and is 4"):
         train_transcoders(source_of(rows), LAYER, changed, **short, checkpoint=file)
 
 
