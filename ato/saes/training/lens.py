@@ -150,7 +150,7 @@ class PenaltyTrainer(LensTrainer):
     FIRST = 1.0
     """Coefficient to begin with; inputs have a mean norm of sqrt(d_in)."""
     RATE = 0.02
-    REACH = 5.0
+    REACH = 2.4
     """Powers of L0 / k by which the coefficient can move in a whole training, at least."""
 
     def __init__(self, start: TrainingStart, make: Callable[[dict[str, Any]], Any]):
