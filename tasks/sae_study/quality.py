@@ -70,7 +70,7 @@ def _splice(of: SAEStudy, layer: int, members: Sequence[Member]) -> SpliceLosses
     sequences = evenly_spaced(held_out, of.settings.judging.n_sequences)
     lm = language_model(study.model)
     spliced = {member.key: (layer, member.sae.to(lm.device)) for member in members}
-    with Progress("sae_study", len(sequences), f"sequences ({len(members)} SAEs spliced in)") as progress:
+    with Progress("sae_study", len(sequences), "sequences", f"{len(members)} SAEs spliced in") as progress:
         return splice_losses(
             lm,
             spliced,

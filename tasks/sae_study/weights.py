@@ -65,6 +65,7 @@ def _train(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
             seed=training.seed,
             buffer_rows=training.buffer_rows,
             device=study.model.device,
+            precision=training.precision,
             metadata={"model_name": study.row.model, "hook_name": Hook(study.row.site, layer).lens_name},
             checkpoint=folder / "checkpoint.safetensors",
             checkpoint_every=training.checkpoint_every,
