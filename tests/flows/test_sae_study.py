@@ -165,7 +165,7 @@ def test_a_saved_sae_is_compared_with_trained_ones_and_named_by_its_path(study, 
 def test_ato_show_prints_the_comparison(study):
     shown = CliRunner().invoke(app, ["show", "sae_study", "--collection", study.collection])
     assert shown.exit_code == 0
-    assert "batchtopk" in shown.output
+    assert "topk" in shown.output
     assert "pca" in shown.output
 
 
