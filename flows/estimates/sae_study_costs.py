@@ -1,6 +1,6 @@
 """Work of a study of SAEs, counted as in ``flows.estimates.stage_costs``."""
 
-from tasks.settings.studied_saes import StudiedSAE
+from tasks.settings.sae_study import StudiedSAE
 
 from ato.models.shapes import ModelShape
 from ato.sae_studies.baselines import BASELINES

@@ -1,7 +1,12 @@
 """The marts of SAE studies, on planted rows: the latest complete study alone, and findings only beyond the spread over seeds."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+import warehouse
+from ato.sae_studies.metrics import METRICS
 from tests.warehouse.sae_study_rows import (
     AGREEMENT,
     BASELINES,
@@ -235,3 +240,11 @@ def test_baselines_are_told_from_saes_and_other_saes_have_no_part_in_a_study(pla
     found = planted("select sae, is_baseline from latest_sae_study")
     assert {f["sae"] for f in found if f["is_baseline"]} == {own.sae for own in BASELINES}
     assert SAE not in {f["sae"] for f in found}
+
+
+def test_which_way_a_metric_is_better_is_what_the_registry_of_metrics_says():
+    text = (Path(warehouse.__file__).parent / "sql" / "sae_frontier.sql").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"\('(\w+)', '(lower|higher|nearest to 1)'\)", text))
+    ways = {"less": "lower", "more": "higher", "one": "nearest to 1"}
+    assert len(stated) > 10
+    assert stated == {name: ways[METRICS[name.rstrip("_0123456789")].better] for name in stated}
