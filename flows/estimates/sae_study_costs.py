@@ -1,13 +1,12 @@
 """Work of a study of SAEs, counted as in ``flows.estimates.stage_costs``."""
 
-from tasks.settings.sae_study import StudiedSAE
-
 from ato.models.shapes import ModelShape
 from ato.sae_studies.baselines import BASELINES
 from ato.saes.training.methods import TRAINABLE
 from flows.estimates.sizes import kept_tokens
 from flows.estimates.stage_costs import ADAM_BYTES, PASSED, StageWork, model_bytes
 from flows.settings import Settings
+from tasks.settings.sae_study import StudiedSAE
 
 
 def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:

@@ -36,7 +36,8 @@ class SAETrainingSettings(StageSettings):
     batch_size: int = Field(1024, ge=1, description="Tokens per training step")
     lr: float = Field(3e-3, gt=0, description="Learning rate")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Of the matrix products; auto: bfloat16 where the processor multiplies it natively, else float32"
+        "auto",
+        description="Of the matrix products; auto: bfloat16 where the processor multiplies it natively, else float32",
     )
     buffer_rows: int = Field(131_072, ge=1, description="Size of the shuffle buffer, in tokens")
     seed: Seed = Field(0, description="Seed of the token order")
