@@ -110,7 +110,8 @@ class Supervisor:
         A killed flow run keeps its state on the server, so the next start resumes it.
         """
         holders = [child.process.pid for child in self._children if child.service.holds_runs]
-        _kill([*holders, *(pid for holder in holders for pid in _tree(holder))])
+        killed = [*holders, *(pid for holder in holders for pid in _tree(holder))]
+        _kill(killed)
         for child in self._children:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGTERM)
@@ -121,6 +122,7 @@ class Supervisor:
         end_marked(self._environment["ATO_UP"])
         for child in self._children:
             child.process.wait()
+        _wait(killed)  # a killed process is there until the kernel has taken it apart
 
     def _launch(self, service: Service) -> subprocess.Popen[bytes]:
         path = log_path(service.name)
@@ -162,7 +164,7 @@ def end_marked(token: str) -> list[int]:
             if process.pid != os.getpid() and process.environ().get("ATO_UP") == token:
                 found.append(process.pid)
     _kill(found)
-    psutil.wait_procs([psutil.Process(pid) for pid in found if psutil.pid_exists(pid)], timeout=STOP_SECONDS)
+    _wait(found)
     return found
 
 
@@ -180,6 +182,15 @@ def _tree(pid: int) -> list[int]:
     with suppress(psutil.Error):
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     return []
+
+
+def _wait(pids: list[int]) -> None:
+    """Wait until killed processes are gone."""
+    left = []
+    for pid in pids:
+        with suppress(psutil.Error):
+            left.append(psutil.Process(pid))
+    psutil.wait_procs(left, timeout=STOP_SECONDS)
 
 
 def _kill(pids: list[int]) -> None:
