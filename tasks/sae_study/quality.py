@@ -6,6 +6,7 @@ from typing import Any
 from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import number_or_none
 from ato.residuals import run_pass
+from ato.sae_studies.comparison import splice_metrics
 from ato.sae_studies.densities import DensityHistogram
 from ato.sae_studies.dictionaries import decoder_redundancy
 from ato.sae_studies.metrics import Metric
@@ -46,7 +47,7 @@ def judge(of: SAEStudy, layer: int) -> None:
             with member.judged as stage:
                 own = {"collection": stage.collection, "sae": member.key}
                 found = quality[member.key].result()
-                spliced = _spliced_metrics(losses, member.key)
+                spliced = splice_metrics(ce_recovered(losses, member.key))
                 redundancy = decoder_redundancy(member.sae.W_dec, quality[member.key].alive()).metrics()
                 probed = probes.of(member.key)
                 metrics = [*found.metrics(), *spliced, *redundancy, *probed.metrics, *absorbed[member.key]]
@@ -80,16 +81,6 @@ def _splice(of: SAEStudy, layer: int, members: Sequence[Member]) -> SpliceLosses
             kl=True,
             on_sequences=progress.advance,
         )
-
-
-def _spliced_metrics(losses: SpliceLosses, key: str) -> list[Metric]:
-    found = ce_recovered(losses, key)
-    reason = "zeroing the layer does not raise the loss"
-    values = {"ce_recovered": found.ce_recovered, "kl": found.kl, "kl_recovered": found.kl_recovered}
-    return [
-        Metric(name, value, found.n_tokens, found.n_documents, reason=reason if value.value is None else None)
-        for name, value in values.items()
-    ]
 
 
 def density_rows(densities: DensityHistogram) -> list[dict[str, Any]]:
