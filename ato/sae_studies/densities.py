@@ -10,6 +10,8 @@ from ato.numerics.intervals import Estimate, EstimateArray, from_left_out
 from ato.saes.autoencoder import ActiveFeatures
 from ato.saes.quality import DOCUMENT_GROUPS
 
+HIGH_FREQUENCY = 0.1
+"""Share of the tokens above which a feature fires often."""
 DENSITY_EDGES = np.arange(-24, 1) / 4
 """log10 of the activation rates between which features are counted: a quarter of a decade a bin, from 1e-6 to 1."""
 
@@ -89,7 +91,7 @@ class FeatureCounts:
         """
         return self._of_rates(lambda rates: np.array([(rates == 0).mean()]), (0.0, 1.0))[0]
 
-    def high_frequency_share(self, above: float = 0.1) -> Estimate:
+    def high_frequency_share(self, above: float = HIGH_FREQUENCY) -> Estimate:
         """Share of the features that are active on more than this share of the tokens."""
         return self._of_rates(lambda rates: np.array([(rates > above).mean()]), (0.0, 1.0))[0]
 

@@ -30,6 +30,8 @@ class Redundancy:
 
     largest: np.ndarray
     """[d_sae] largest cosine with another row; NaN for rows left out, and where no other row is left."""
+    nearest: np.ndarray
+    """[d_sae] int64, that row; -1 where there is none."""
     mean: float | None
     """Over the rows that are not left out; None with fewer than two."""
     n: int
@@ -95,11 +97,12 @@ def decoder_redundancy(W_dec: torch.Tensor, alive: np.ndarray | None = None) -> 
         InputError: shapes that do not fit, or NaN or infinity.
     """
     rows, kept = _unit_rows(W_dec, alive)
-    largest = np.full(len(W_dec), np.nan)
+    largest, nearest = np.full(len(W_dec), np.nan), np.full(len(W_dec), -1)
     if len(rows) > 1:
-        found = [cosines.max(1).values for _, cosines in _cosines(rows, rows, itself=True)]
-        largest[kept] = torch.cat(found).clamp(-1, 1).cpu().numpy()
-    return Redundancy(largest, float(np.nanmean(largest)) if len(rows) > 1 else None, len(rows))
+        found = [cosines.max(1) for _, cosines in _cosines(rows, rows, itself=True)]
+        largest[kept] = torch.cat([best.values for best in found]).clamp(-1, 1).cpu().numpy()
+        nearest[kept] = kept[torch.cat([best.indices for best in found]).cpu().numpy()]
+    return Redundancy(largest, nearest, float(np.nanmean(largest)) if len(rows) > 1 else None, len(rows))
 
 
 def dictionary_agreement(

@@ -7,15 +7,12 @@ from itertools import pairwise
 import numpy as np
 
 from ato.errors import InputError, MismatchError, SettingsError
+from ato.sae_studies.densities import DENSITY_EDGES, HIGH_FREQUENCY
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.quality import Reconstruction
 
-HIGH_FREQUENCY = 0.1
-"""Activation rate above which a feature is called a high-frequency one."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of log10 activation rates, as a snapshot's summary gives them."""
-LOG_RATE_EDGES = np.linspace(-7.0, 0.0, 29)
-"""Edges of the histogram of log10 activation rates; a lower rate counts in the first bin."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class SnapshotSummary:
     log10_rate_quantiles: np.ndarray
     """[quantiles] ``QUANTILES`` of log10 activation rate over the features that are active."""
     log10_rate_counts: np.ndarray
-    """[bins] int64, features that are active by log10 rate between ``LOG_RATE_EDGES``; the dead are in no bin."""
+    """[bins] int64, features that are active by log10 rate between ``DENSITY_EDGES``; the dead are in no bin."""
     n_compared: int
     """Features behind the numbers below: those active in the final snapshot."""
     mean_cosine: float
@@ -167,7 +164,7 @@ def summarise(
         n_active=len(log_rate),
         high_frequency_share=float((rate > HIGH_FREQUENCY).mean()) if n else float("nan"),
         log10_rate_quantiles=np.quantile(log_rate, QUANTILES) if len(log_rate) else np.full(len(QUANTILES), np.nan),
-        log10_rate_counts=np.histogram(np.maximum(log_rate, LOG_RATE_EDGES[0]), LOG_RATE_EDGES)[0],
+        log10_rate_counts=np.histogram(np.maximum(log_rate, DENSITY_EDGES[0]), DENSITY_EDGES)[0],
         n_compared=int(lasting.sum()),
         mean_cosine=_mean(comparison.cosine[lasting]),
         mean_cosine_shuffled=mean_cosine_of_others(snapshots[index], snapshots[-1], lasting),

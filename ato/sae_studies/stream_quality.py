@@ -10,13 +10,10 @@ from ato.numerics.document_sums import DocumentSums, Segments
 from ato.numerics.intervals import Estimate, document_interval
 from ato.numerics.scales import RATIO
 from ato.residuals.blocks import ResidualBlock
-from ato.sae_studies.densities import DensityHistogram, FeatureCounts
+from ato.sae_studies.densities import HIGH_FREQUENCY, DensityHistogram, FeatureCounts
 from ato.sae_studies.metrics import Metric
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 from ato.saes.quality import CONSTANT, DOCUMENT_GROUPS, SAEQuality
-
-HIGH_FREQUENCY = 0.1
-"""Share of the tokens above which a feature fires often."""
 
 _NO_TOKEN = "no token was judged"
 

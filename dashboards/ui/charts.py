@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
+import polars as pl
 
 from ato.evaluation.map_colours import ANCHORS
 from ato.operators.methods import METHODS
@@ -107,3 +108,28 @@ def whole(field: str, title: str) -> alt.X:
     """A horizontal axis of whole numbers."""
     scale = alt.Scale(zero=False, nice=False, padding=14)
     return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickMinStep=1, format="d"))
+
+
+def rates_histogram(rows: pl.DataFrame) -> alt.Chart:
+    """Bars of ``n_features`` from ``rate_from`` to ``rate_to``, on a logarithmic axis of activation rates."""
+    return (
+        alt.Chart(rows)
+        .mark_bar(color=CATEGORIES[0])
+        .encode(
+            x=alt.X(
+                "rate_from:Q",
+                title="activation rate (share of tokens)",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(format="~g", grid=False),
+            ),
+            x2="rate_to",
+            y=alt.Y("n_features:Q", title="features"),
+            y2=alt.datum(0),
+            tooltip=[
+                number("rate_from", "from", ".3~g"),
+                number("rate_to", "to", ".3~g"),
+                number("n_features", "features", ",d"),
+            ],
+        )
+        .properties(height=300)
+    )

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from ato.numerics.intervals import number_or_none
+from ato.sae_studies.densities import DENSITY_EDGES
 from ato.sae_studies.emergence import FeatureEmergence
-from ato.sae_studies.snapshots import LOG_RATE_EDGES, QUANTILES, SnapshotSummary
+from ato.sae_studies.snapshots import QUANTILES, SnapshotSummary
 from tasks.engine.stage import Stage
 
 
@@ -45,7 +46,7 @@ def density_rows(summary: SnapshotSummary) -> list[dict[str, Any]]:
     """Rows of ``sae_snapshot_density`` without ``collection`` and ``sae``: bin 0 are the features that never fire."""
     step, never = summary.step, summary.n_features - summary.n_active
     rows = [{"step": step, "bin": 0, "log10_rate_low": None, "log10_rate_high": None, "n_features": never}]
-    edges = zip(LOG_RATE_EDGES[:-1].tolist(), LOG_RATE_EDGES[1:].tolist(), strict=True)
+    edges = zip(DENSITY_EDGES[:-1].tolist(), DENSITY_EDGES[1:].tolist(), strict=True)
     for number, ((low, high), n) in enumerate(zip(edges, summary.log10_rate_counts.tolist(), strict=True), start=1):
         rows.append({"step": step, "bin": number, "log10_rate_low": low, "log10_rate_high": high, "n_features": n})
     return rows

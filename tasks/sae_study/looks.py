@@ -11,6 +11,7 @@ from ato.features.token_samples import FeatureTokens, TokenSample
 from ato.numerics.intervals import number_or_none
 from ato.residuals import ResidualBlock, run_pass
 from ato.sae_studies.clusters import ClusterSettings, cluster_features
+from ato.sae_studies.dictionaries import decoder_redundancy
 from ato.sae_studies.emergence import Emergence
 from ato.sae_studies.maps import MapSettings, map_features
 from ato.sae_studies.snapshots import Snapshot
@@ -30,8 +31,6 @@ from warehouse.datasets.strata import strata_of
 TOKENS_SHOWN = 8
 """Tokens on which a feature fires most, each once, that the map shows."""
 _TOKENS_KEPT = 24
-_ROWS = 1024
-"""Rows whose cosines to all others are held at once."""
 FEWEST = 2
 """Living features below which there is nothing to cluster."""
 
@@ -130,7 +129,7 @@ def _write_map(of: SAEStudy, member: Member, stage: Stage, living: _Living) -> N
         return
     if found.reason:
         say("sae_study", f"{member.label}: mapped by PCA: {found.reason}")
-    nearest, cosine = _nearest(member.sae, living.active)
+    alike = decoder_redundancy(member.sae.W_dec, living.active)
     tokens = _top_tokens(living.top)
     texts = TokenTexts(language_model(of.study.model).tokenizer)
     rows = []
@@ -149,8 +148,8 @@ def _write_map(of: SAEStudy, member: Member, stage: Stage, living: _Living) -> N
                 "activations": values,
                 "trustworthiness": number_or_none(found.trustworthiness),
                 "trustworthiness_pca": number_or_none(found.trustworthiness_pca),
-                "nearest": int(nearest[feature]) if nearest[feature] >= 0 else None,
-                "nearest_cosine": number_or_none(cosine[feature]),
+                "nearest": int(alike.nearest[feature]) if alike.nearest[feature] >= 0 else None,
+                "nearest_cosine": number_or_none(alike.largest[feature]),
                 "versions": _listed(found.versions),
             }
         )
@@ -165,21 +164,6 @@ def _top_tokens(top: FeatureTokens) -> dict[int, tuple[list[int], list[float]]]:
         if len(own) < TOKENS_SHOWN:
             own.setdefault(token, value)
     return {feature: (list(own), list(own.values())) for feature, own in found.items()}
-
-
-def _nearest(sae: SparseAutoencoder, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[d_sae] the living feature with the largest decoder cosine, -1 where there is none, and that cosine."""
-    living = np.flatnonzero(active & (sae.decoder_norms.cpu().numpy() > 0))
-    nearest, largest = np.full(sae.d_sae, -1), np.full(sae.d_sae, np.nan)
-    rows = sae.decoder_directions.cpu().numpy()[living]
-    for start in range(0, len(living) if len(living) > 1 else 0, _ROWS):
-        cosine = rows[start : start + _ROWS] @ rows.T
-        own = np.arange(len(cosine))
-        cosine[own, start + own] = -np.inf
-        best = cosine.argmax(1)
-        nearest[living[start : start + _ROWS]] = living[best]
-        largest[living[start : start + _ROWS]] = cosine[own, best].clip(-1, 1)
-    return nearest, largest
 
 
 def _listed(versions: dict[str, str]) -> str:

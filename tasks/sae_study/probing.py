@@ -36,7 +36,9 @@ class Probed:
 
 
 class Probes:
-    """Probes of all SAEs of one layer, on the means of their features over documents, read in one pass.
+    """Probes of all SAEs of one layer, on the means of their features over documents.
+
+    Test documents are read in the pass that judges the SAEs, train documents in one of their own.
 
     Args:
         of: the study.
@@ -75,12 +77,21 @@ class Probes:
                 found[name] = labels
         return found
 
-    def read(self, source: ResidualSource) -> None:
-        """Average activations and residuals over the chosen documents; nothing where there is nothing to probe."""
+    def means(self, key: str) -> list[DocumentActivations]:
+        """What is to see the test tokens as one SAE encodes them, in the pass that judges it; empty without documents."""
+        return [self._means[key]] if len(self._documents) else []
+
+    @property
+    def residuals(self) -> list[DocumentResiduals]:
+        """What is to see the test tokens themselves."""
+        return [self._residuals] if len(self._documents) else []
+
+    def read_train(self, source: ResidualSource) -> None:
+        """Average over the train documents too; nothing where there is nothing to probe."""
         if not len(self._documents):
             return
         consumers: list[Any] = [SharedEncoding(self._saes[key], self._layer, [m]) for key, m in self._means.items()]
-        run_pass(source, [*consumers, self._residuals], layers=[self._layer], splits=["train", "test"])
+        run_pass(source, [*consumers, self._residuals], layers=[self._layer], splits=["train"])
 
     def of(self, key: str) -> Probed:
         """The probes of one SAE."""

@@ -33,13 +33,12 @@ def judge(of: SAEStudy, layer: int) -> None:
     device = sae_device(of.study.model)
     saes = {member.key: member.sae.to(device) for member in members}
     quality = {key: StreamQuality(sae, layer) for key, sae in saes.items()}
-    consumers = [SharedEncoding(saes[key], layer, [quality[key]]) for key in saes]
-    source = residual_source(of.study)
+    probes, source = Probes(of, layer, saes), residual_source(of.study)
+    encoded = [SharedEncoding(saes[key], layer, [quality[key], *probes.means(key)]) for key in saes]
     with phase("sae_study", f"layer {layer}: rebuilding test residuals with {len(members)} SAEs"):
-        run_pass(source, consumers, layers=[layer], splits=["test"])
-    probes = Probes(of, layer, saes)
+        run_pass(source, [*encoded, *probes.residuals], layers=[layer], splits=["test"])
     with phase("sae_study", f"layer {layer}: means of features over documents"):
-        probes.read(source)
+        probes.read_train(source)
     losses = _splice(of, layer, members)
     absorbed = absorption_metrics(language_model(of.study.model), layer, of.study.row.site, saes)
     with checked_together():

@@ -7,7 +7,7 @@ import polars as pl
 import streamlit as st
 
 from ato.evaluation.map_colours import ANCHORS
-from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.charts import number, rates_histogram
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_LOOKED_AT, NOT_MEASURED
@@ -47,27 +47,7 @@ def _density(rows: pl.DataFrame) -> None:
     if fire.is_empty():
         st.info("No feature of this SAE fires.")
     else:
-        bars = (
-            alt.Chart(fire)
-            .mark_bar(color=CATEGORIES[0])
-            .encode(
-                x=alt.X(
-                    "rate_from:Q",
-                    title="activation rate (share of tokens)",
-                    scale=alt.Scale(type="log"),
-                    axis=alt.Axis(format="~g", grid=False),
-                ),
-                x2="rate_to",
-                y=alt.Y("n_features:Q", title="features"),
-                y2=alt.datum(0),
-                tooltip=[
-                    number("rate_from", "from", ".3~g"),
-                    number("rate_to", "to", ".3~g"),
-                    number("n_features", "features", ",d"),
-                ],
-            )
-        )
-        st.altair_chart(bars.properties(height=300), alt="Number of features of the SAE by activation rate")
+        st.altair_chart(rates_histogram(fire), alt="Number of features of the SAE by activation rate")
     whole = rows.row(0, named=True)
     st.caption(f"{whole['n_never'] or 0:,} of {whole['n_all']:,} features never fire.")
 

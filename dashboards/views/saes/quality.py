@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.charts import CATEGORIES, number, rates_histogram
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -200,26 +200,6 @@ def activation_rates(collection: str, sae: str) -> None:
 
 
 def _rates(rows: pl.DataFrame) -> None:
-    bars = (
-        alt.Chart(rows)
-        .mark_bar(color=CATEGORIES[0])
-        .encode(
-            x=alt.X(
-                "rate_from:Q",
-                title="activation rate (share of tokens)",
-                scale=alt.Scale(type="log"),
-                axis=alt.Axis(format="~g", grid=False),
-            ),
-            x2="rate_to",
-            y=alt.Y("n_features:Q", title="features"),
-            y2=alt.datum(0),
-            tooltip=[
-                number("rate_from", "from", ".3~g"),
-                number("rate_to", "to", ".3~g"),
-                number("n_features", "features", ",d"),
-            ],
-        )
-    )
-    st.altair_chart(bars.properties(height=300), alt="Number of features by activation rate")
+    st.altair_chart(rates_histogram(rows), alt="Number of features by activation rate")
     whole = rows.row(0, named=True)
     st.caption(f"n = {whole['n_active_features']:,} features that fire, over {whole['n_tokens']:,} tokens.")

@@ -1,10 +1,7 @@
-"""Rows of the comparison: what splicing costs, and the spread of every metric over seeds."""
-
-import pytest
+"""What splicing costs becomes rows of the comparison."""
 
 from ato.numerics.intervals import Estimate
-from ato.sae_studies.comparison import splice_metrics, spreads_over_seeds
-from ato.sae_studies.metrics import Metric
+from ato.sae_studies.comparison import splice_metrics
 from ato.saes.splicing import CERecovered
 
 
@@ -25,17 +22,3 @@ def test_what_splicing_recovers_becomes_rows_and_what_is_missing_says_why():
     assert {metric.reason for metric in splice_metrics(CERecovered(Estimate(None), 0, 0, 0))} == {
         "no token was predicted"
     }
-
-
-def test_every_metric_has_its_spread_over_seeds_and_missing_values_are_counted():
-    def seed(fvu: float, auroc: float | None) -> list[Metric]:
-        probe = Metric("probe_auroc", Estimate(auroc), 9, 9, "topic, k = 1", None if auroc else "too few")
-        return [probe, Metric("fvu", Estimate(fvu), 100, 5)]
-
-    found = spreads_over_seeds([seed(0.2, 0.7), seed(0.4, None), seed(0.3, 0.9)])
-    assert list(found) == [("fvu", ""), ("probe_auroc", "topic, k = 1")]
-    assert found["fvu", ""].mean == pytest.approx(0.3)
-    assert found["fvu", ""].sd == pytest.approx(0.1)
-    of_probe = found["probe_auroc", "topic, k = 1"]
-    assert (of_probe.n, of_probe.n_missing, of_probe.mean) == (2, 1, pytest.approx(0.8))
-    assert spreads_over_seeds([]) == {}

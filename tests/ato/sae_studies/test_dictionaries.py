@@ -24,9 +24,11 @@ def test_redundancy_is_the_mean_of_the_largest_cosines_of_scikit_learn_without_t
     np.fill_diagonal(cosines, -np.inf)
     found = decoder_redundancy(w)
     np.testing.assert_allclose(found.largest, cosines.max(1), atol=1e-6)
+    assert found.nearest.tolist() == cosines.argmax(1).tolist()
     assert found.mean == pytest.approx(cosines.max(1).mean(), abs=1e-6)
     monkeypatch.setattr(dictionaries, "_COSINES", 70)  # two rows at a time
     np.testing.assert_allclose(decoder_redundancy(w).largest, found.largest, atol=1e-6)
+    assert decoder_redundancy(w).nearest.tolist() == found.nearest.tolist()
 
 
 def test_duplicates_have_one_orthogonal_rows_zero_and_opposite_ones_are_no_duplicates():
@@ -42,6 +44,8 @@ def test_dead_features_and_rows_of_zeros_are_left_out_and_counted():
     assert found.n == 6
     assert found.mean == pytest.approx(decoder_redundancy(rows(6)).mean)
     assert np.isnan(found.largest[6:]).all()
+    assert (found.nearest[6:] == -1).all()
+    assert set(found.nearest[:6]) <= set(range(6))
     for nothing in (decoder_redundancy(w, alive & False), decoder_redundancy(rows(1)), decoder_redundancy(w[:0])):
         assert nothing.mean is None
         assert nothing.metrics()[0].reason == "fewer than two features are alive"

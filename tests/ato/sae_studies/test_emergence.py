@@ -10,8 +10,9 @@ from sklearn.metrics import jaccard_score
 from ato.errors import InputError, MismatchError, SettingsError
 from ato.numerics.intervals import document_interval
 from ato.numerics.scales import SHARE
+from ato.sae_studies.densities import DENSITY_EDGES
 from ato.sae_studies.emergence import Emergence
-from ato.sae_studies.snapshots import LOG_RATE_EDGES, Snapshot
+from ato.sae_studies.snapshots import Snapshot
 from tests.ato.sae_studies.planted import LAYER, block_of, parts, random_topk, relu_sae
 
 D = 16
@@ -194,7 +195,7 @@ def test_summaries_are_those_of_the_dense_activations():
         assert summary.quality.l0 == pytest.approx(active.sum(1).mean())
         assert summary.high_frequency_share == (rate > 0.1).mean()
         assert summary.log10_rate_counts.sum() == summary.n_active == (rate > 0).sum()
-        assert summary.log10_rate_counts.tolist() == np.histogram(np.log10(rate[rate > 0]), LOG_RATE_EDGES)[0].tolist()
+        assert summary.log10_rate_counts.tolist() == np.histogram(np.log10(rate[rate > 0]), DENSITY_EDGES)[0].tolist()
         assert summary.log10_rate_quantiles[2] == pytest.approx(np.median(np.log10(rate[rate > 0])))
         lasting = found.n_active[-1] > 0
         assert summary.n_compared == lasting.sum()
