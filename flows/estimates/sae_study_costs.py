@@ -3,9 +3,10 @@
 from ato.models.shapes import ModelShape
 from ato.sae_studies.baselines import BASELINES
 from ato.saes.training.methods import TRAINABLE
-from flows.estimates.sizes import kept_tokens
+from flows.estimates.sizes import TEST, kept_tokens
 from flows.estimates.stage_costs import ADAM_BYTES, PASSED, StageWork, model_bytes
 from flows.settings import Settings
+from tasks.sae_study.attribution import ATTRIBUTED_TOKENS
 from tasks.settings.sae_study import StudiedSAE
 
 
@@ -22,16 +23,16 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     spliced = 1 + len({sae.layer for sae in saes}) + len(saes) + kinds
     seeds = max(len(study.seeds), 1)
     looked = -(-len(trained) // seeds) + len(saes) - len(trained)
-    traced = study.looking.attribution_sequences * settings.collect.seq_len
+    traced = study.looking.attribution_sequences * ATTRIBUTED_TOKENS
     costs = [training_cost(sae, settings.studied_saes.training.batch_size, d) for sae in trained]
     snapshots = looked * study.training.n_snapshots
     return StageWork(
         forward=study.training.n_tokens * sum(flops for flops, _ in costs)
         + judged * (shape.forward_flops(shape.n_layers, logits=True) + spliced * above)
-        + looked * traced * (3 * above + study.looking.attribution_features * above / 16),
+        + looked * traced * (3 + study.looking.attribution_features) * above,
         host_product=sum(2 * d * sae.d_sae for sae in saes) * tokens
         + kinds * 2 * d * widest * tokens
-        + snapshots * 2 * d * widest * tokens * 0.2,
+        + snapshots * 2 * d * widest * tokens * TEST,
         device_moved=study.training.n_tokens * sum(moved for _, moved in costs)
         + judged * spliced * PASSED * shape.vocabulary,
         memory_bytes=model_bytes(settings, shape)

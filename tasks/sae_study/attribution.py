@@ -7,7 +7,7 @@ from ato.numerics.intervals import Estimate, number_or_none
 from ato.sae_studies.attribution import AttributionSettings, feature_attribution
 from ato.sae_studies.metrics import Metric
 from tasks.engine.model_cache import language_model
-from tasks.engine.progress import Progress
+from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage
 from tasks.sae_study.metric_rows import metric_row
 from tasks.sae_study.stages import Member, SAEStudy
@@ -23,6 +23,10 @@ def write_attribution(of: SAEStudy, member: Member, stage: Stage, active: np.nda
     """Write ``feature_attribution`` of one SAE, and how far gradients and ablations rank its features alike."""
     study, looking = of.study, of.settings.looking
     if study.row.site != SITE:
+        say(
+            "sae_study",
+            f"{member.label}: no effects on the loss at {study.row.site}: only the residual stream has gradients here",
+        )
         return
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
     sequences = evenly_spaced(held_out, looking.attribution_sequences)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ato.errors import InputError
 from ato.features.stats import FeatureStats
 from ato.features.token_samples import FeatureTokens, TokenSample
 from ato.numerics.intervals import number_or_none
@@ -122,11 +121,7 @@ def _write_clusters(of: SAEStudy, member: Member, stage: Stage, living: _Living)
 
 
 def _write_map(of: SAEStudy, member: Member, stage: Stage, living: _Living) -> None:
-    try:
-        found = map_features(member.sae, living.active, MapSettings(method=of.settings.looking.map_method))
-    except InputError as error:  # too few features for UMAP, which was asked for
-        say("sae_study", f"{member.label}: no map: {error}")
-        return
+    found = map_features(member.sae, living.active, MapSettings(method=of.settings.looking.map_method))
     if found.reason:
         say("sae_study", f"{member.label}: mapped by PCA: {found.reason}")
     alike = decoder_redundancy(member.sae.W_dec, living.active)

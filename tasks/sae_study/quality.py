@@ -114,7 +114,7 @@ def _row(of: SAEStudy, member: Member) -> dict[str, Any]:
         "d_sae": member.sae.d_sae,
         "k": sae.k if trained or member.baseline else member.sae.k,
         "seed": sae.seed if trained or member.baseline == "random" else None,
-        "n_tokens_trained": of.settings.training.n_tokens if trained else None,
+        "n_tokens_trained": training_log(member)[-1]["tokens"] if trained else None,
         "path": f"artifacts/studied_saes/{member.weights.key}",
         "weights_hash": member.sae.weights_hash,
     }

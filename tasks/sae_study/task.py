@@ -28,8 +28,8 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
         NonFiniteError: a training that diverged.
     """
     study.check_same_model()
+    SAEStudy(study, settings).check()  # before the corpus is read for its strata
     of = SAEStudy(study, settings, document_strata.fn(study) if settings.judging.probing_k else None)
-    of.check()
     stages = [stage for member in of.members for stage in _own_stages(member)]
     if not all([stage.skip() for stage in stages]):
         if parts > 1:

@@ -150,10 +150,12 @@ def _make(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
     with phase("sae_study", f"layer {layer}: mean and covariance"):
         run_pass(residual_source(of.study), [moments, sample], layers=[layer], splits=["train"])
     origin = {"model_name": of.study.row.model, "hook_name": Hook(of.study.row.site, layer).lens_name}
+    sizes = {(member.of.k, member.of.d_sae) for member in members}
+    of_size = {size: baseline_saes(moments, *size, sample=sample.rows()) for size in sizes}
     with checked_together():
         for member in members:
             assert member.baseline is not None
-            made = baseline_saes(moments, member.of.k, member.of.d_sae, sample=sample.rows())[member.baseline]
+            made = of_size[member.of.k, member.of.d_sae][member.baseline]
             with member.weights:
                 _publish(member, replace(made, metadata={**made.metadata, **origin}))
 
@@ -182,6 +184,19 @@ def training_log(member: Member) -> list[dict[str, Any]]:
 
 
 def snapshots_of(member: Member) -> list[tuple[int, SparseAutoencoder]]:
-    """Its snapshots by step, the last the SAE itself; none where none were kept."""
+    """Its snapshots by step, the last of them the SAE itself; none where none were kept.
+
+    An SAE whose training was stopped early is that of the lowest held-out FVU: what came later leads nowhere.
+    """
     folder = member.weights.warehouse.artifact_path(SNAPSHOTS, member.weights.key)
-    return [(int(path.name.removeprefix("step-")), load_sae(path)) for path in sorted(folder.glob("step-*"))]
+    kept = [(int(path.name.removeprefix("step-")), load_sae(path)) for path in sorted(folder.glob("step-*"))]
+    if not kept:
+        return []
+    last = final_step(training_log(member))
+    return [(step, sae) for step, sae in kept if step < last] + [(last, member.sae)]
+
+
+def final_step(log: Sequence[Mapping[str, Any]]) -> int:
+    """The step that an SAE is of: that of the lowest held-out FVU where it was measured, else the last."""
+    measured = [row for row in log if row["fvu_held_out"] is not None]
+    return int(min(measured, key=lambda row: row["fvu_held_out"])["step"] if measured else log[-1]["step"])

@@ -7,6 +7,7 @@ import pytest
 
 import warehouse
 from ato.sae_studies.metrics import METRICS
+from ato.sae_studies.seeds import seed_difference
 from tests.warehouse.sae_study_rows import (
     AGREEMENT,
     BASELINES,
@@ -248,3 +249,21 @@ def test_which_way_a_metric_is_better_is_what_the_registry_of_metrics_says():
     ways = {"less": "lower", "more": "higher", "one": "nearest to 1"}
     assert len(stated) > 10
     assert stated == {name: ways[METRICS[name.rstrip("_0123456789")].better] for name in stated}
+
+
+def test_a_spread_and_what_exceeds_it_are_those_of_the_rule_in_python(planted):
+    values: dict[tuple, list[float]] = {}
+    for one in planted("select architecture, k, d_sae, layer, fvu from sae_comparison where source = 'trained'"):
+        values.setdefault((one["architecture"], one["k"], one["d_sae"], one["layer"]), []).append(one["fvu"])
+    compared = planted("from sae_frontier where metric = 'fvu' and next_architecture is not null")
+    assert compared
+    for one in compared:
+        kind, rival = (
+            (one[name], one["k"], one["d_sae"], one["layer"]) for name in ("architecture", "next_architecture")
+        )
+        found = seed_difference(values[kind], values[rival])
+        assert found.difference.value == pytest.approx(one["difference"])
+        assert found.is_larger is one["exceeds_spread"]
+        assert (found.spread is None) == (one["spread"] is None)
+        if found.spread is not None:
+            assert found.spread == pytest.approx(one["spread"])

@@ -234,7 +234,7 @@ TABLES = (
             Column("token_entropy_first", float64, "entropy of the token ids that it fires on when it is born", unit="nats", nullable=True, minimum=0),
             Column("token_entropy", float64, "entropy of the token ids that it fires on in the end", unit="nats", nullable=True, minimum=0),
             Column("token_entropy_by_chance", float64, "entropy of as many tokens drawn from all", unit="nats", nullable=True, minimum=0),
-            Column("stratum_entropy", float64, "entropy of the documents' strata that it fires in, in the end; NULL without strata", unit="nats", nullable=True, minimum=0),
+            Column("stratum_entropy", float64, "entropy of the corpus's first stratum, such as decade, over the tokens that it fires on in the end; NULL without strata", unit="nats", nullable=True, minimum=0),
             Column("stratum_entropy_by_chance", float64, "entropy of as many tokens drawn from all", unit="nats", nullable=True, minimum=0),
             Column("reason", string, "why numbers are NULL", nullable=True),
         ),
