@@ -137,6 +137,21 @@ def test_snapshots_end_in_the_sae_itself_and_every_feature_has_a_life(study):
     assert places["saes"] == len(looked_at)
 
 
+def test_after_an_early_stop_the_last_snapshot_is_the_sae_that_was_kept(study):
+    training = study.settings.sae_study.training.model_dump() | {"held_out_every": 2, "patience": 1, "lr": 0.05}
+    plainly(study, changed(study.settings, training=training, architectures=["topk"], k=[3], seeds=[0]))
+    newest = "select sae, label from latest_sae_study where source = 'trained'"
+    (own,) = rows(
+        None, f"select s.sae, n_tokens_trained, fvu from ({newest}) as s inner join sae_comparison using (sae)"
+    )
+    steps = rows(None, "select * from sae_snapshots where sae = ? order by step", [own["sae"]])
+    log = rows(None, "select * from sae_training where sae = ? order by step", [own["sae"]])
+    best = min((row for row in log if row["fvu_held_out"] is not None), key=lambda row: row["fvu_held_out"])
+    assert steps[-1]["step"] == best["step"]
+    assert steps[-1]["fvu"] == pytest.approx(own["fvu"], rel=1e-6)
+    assert own["n_tokens_trained"] == log[-1]["tokens"]
+
+
 def test_a_further_seed_trains_the_new_saes_only(study):
     before = {run.key for run in manifests(Warehouse()) if run.stage == "sae_study_weights"}
     key = plainly(study, changed(study.settings, seeds=[0, 1, 2], architectures=["topk"]))
