@@ -69,7 +69,7 @@ def run(
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate time, memory and disk.")] = False,
 ) -> None:
     """Run a flow; completed stages are skipped."""
-    from tasks.engine.progress import phase
+    from tasks.engine.progress import phase, say
 
     with phase("start", "loading libraries"):
         from flows.estimates.estimate import print_estimate, show_estimate
@@ -94,6 +94,8 @@ def run(
         collection = run_flow(flow, settings)
     if flow == PIPELINE.name:
         show_summary(collection, settings.report.features)
+    elif STAGES[flow].on_demand:
+        say(flow, f"results: `ato show {flow}`, or page {STAGES[flow].page} of the dashboard (`ato up`)")
 
 
 @app.command(epilog='Example: ato sql "from transport_map order by mean_r2 desc limit 5"')

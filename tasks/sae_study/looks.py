@@ -1,6 +1,7 @@
 """A closer look at one SAE of a study: its training in snapshots, clusters, a map, effects of its features on the loss."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,12 @@ class _Living:
     def active(self) -> np.ndarray:
         """[d_sae] bool."""
         return self.rate > 0
+
+
+def say_how_maps_are_made(of: SAEStudy) -> None:
+    """One line where maps could be better than they will be."""
+    if of.settings.looking.map_method == "auto" and find_spec("umap") is None:
+        say("sae_study", "maps are made by PCA: UMAP is not installed (pip install 'ato-platform[maps]')")
 
 
 def look_at(of: SAEStudy, member: Member) -> None:
@@ -122,8 +129,6 @@ def _write_clusters(of: SAEStudy, member: Member, stage: Stage, living: _Living)
 
 def _write_map(of: SAEStudy, member: Member, stage: Stage, living: _Living) -> None:
     found = map_features(member.sae, living.active, MapSettings(method=of.settings.looking.map_method))
-    if found.reason:
-        say("sae_study", f"{member.label}: mapped by PCA: {found.reason}")
     alike = decoder_redundancy(member.sae.W_dec, living.active)
     tokens = _top_tokens(living.top)
     texts = TokenTexts(language_model(of.study.model).tokenizer)

@@ -7,7 +7,7 @@ from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.sae_study.comparison import compare
-from tasks.sae_study.looks import look_at
+from tasks.sae_study.looks import look_at, say_how_maps_are_made
 from tasks.sae_study.quality import judge
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.weights import obtain_weights
@@ -32,6 +32,7 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
     of = SAEStudy(study, settings, document_strata.fn(study) if settings.judging.probing_k else None)
     stages = [stage for member in of.members for stage in _own_stages(member)]
     if not all([stage.skip() for stage in stages]):
+        say_how_maps_are_made(of)
         if parts > 1:
             run_parts("sae_study", study_layer, of.layers, study, settings, of.strata)
         else:
