@@ -237,7 +237,6 @@ def test_the_registered_best_version_predicts_the_numbers_of_the_operator(study,
     )
     name = best["registry_uri"].split("/")[1]
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
     x = np.random.default_rng(0).standard_normal((7, 16))
     served = mlflow.pyfunc.load_model(f"models:/{name}@best").predict(x)
     assert np.array_equal(served, load_operator(Warehouse().artifact_path(*best["path"].split("/")[1:]))(x))
