@@ -1,14 +1,20 @@
 """Warehouses for the pages: an empty one, and a small one in which every page has something to show."""
 
+from functools import cache
+
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 
 from tests.dashboards.whole_study import build_whole_study
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    """Pages remember answers for half a minute: another test has another warehouse."""
+@pytest.fixture(autouse=True, scope="session")
+def _packages_are_looked_through_once():
+    """For each app that is opened, Streamlit reads the metadata of all installed packages in search of components."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
     st.cache_data.clear()
     st.cache_resource.clear()
 
