@@ -25,6 +25,14 @@ def pytest_runtest_setup(item):
         gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _the_disk_is_not_waited_for():
+    """No test cuts the power: what a killed process has written is there, flushed or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory):
     """A temporary Prefect server of this test process, with the heartbeat of flows off."""

@@ -1,6 +1,7 @@
 """Materialised marts: the rows, types and order of the views, never stale, whoever writes, dies or removes meanwhile."""
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -44,12 +45,18 @@ def add_collection(store: Warehouse, name: str) -> None:
         commit(store, run.stage, key, files=files, started_at=later, quality=run.quality, **options)
 
 
-@pytest.fixture
-def study(tmp_path):
-    """Two collections in which every mart has rows, none of them materialised."""
-    store = build_whole_study(tmp_path / "warehouse")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A study to copy."""
+    store = build_whole_study(tmp_path_factory.mktemp("built") / "warehouse")
     add_collection(store, OTHER)
-    return store
+    return store.root
+
+
+@pytest.fixture
+def study(built, tmp_path):
+    """Two collections in which every mart has rows, none of them materialised."""
+    return Warehouse(shutil.copytree(built, tmp_path / "warehouse"))
 
 
 @pytest.fixture
