@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ato.errors import CorpusError, LayerError
 from ato.residuals.blocks import ResidualSource, check_finite
+from ato.saes.training.calibration import ROWS as CALIBRATION_ROWS
 from ato.saes.training.shuffle_buffer import ShuffleBuffer
 
 HELD_OUT_ROWS = 8192
@@ -49,6 +50,9 @@ class TrainingInputs:
         norms = torch.cat([(part - self.mean).norm(dim=1) for part in self.buffer.rows.split(_NORM_ROWS)])
         self.scale = math.sqrt(len(self.mean)) / max(norms.mean().item(), 1e-12)
         """Inputs are (x - mean) times this."""
+        every = max(1, len(self.buffer.rows) // CALIBRATION_ROWS)
+        self.calibration_rows = self.buffer.rows[::every][:CALIBRATION_ROWS].clone()
+        """[m, d_in] raw train residuals, spread over the first filling of the buffer."""
         self.sample = (self.buffer.rows[:_SAMPLE_ROWS] - self.mean) * self.scale
         """[m, d_in] some inputs."""
 

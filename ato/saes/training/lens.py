@@ -139,8 +139,10 @@ class PenaltyTrainer(LensTrainer):
     """A trainer whose L1 penalty is moved until k features are active in the mean, unless its coefficient is given.
 
     After the warm-up of the learning rate the coefficient is multiplied by ``(L0 / k) ** rate`` at each step, L0 being
-    that of the batch: integral control, so that the L0 it ends with is k whatever the scale of the data. The rate is
-    ``RATE``, or more where a training has few steps, in which the coefficient has as far to go.
+    that of the batch: integral control, so that the L0 it ends with is k whatever the scale of the data. ``L0 / k`` counts as
+    ``LIMIT`` at most, and its inverse at least: while most features are still active, as in the first steps, the
+    coefficient would wind up and L0 fall far below k. The rate is ``RATE``, or more where a training has few steps, in
+    which the coefficient has as far to go.
 
     Args:
         start: where it starts; its k is what is aimed at.
@@ -150,8 +152,9 @@ class PenaltyTrainer(LensTrainer):
     FIRST = 1.0
     """Coefficient to begin with; inputs have a mean norm of sqrt(d_in)."""
     RATE = 0.02
-    REACH = 2.4
+    REACH = 6.0
     """Powers of L0 / k by which the coefficient can move in a whole training, at least."""
+    LIMIT = 1.5
 
     def __init__(self, start: TrainingStart, make: Callable[[dict[str, Any]], Any]):
         given = start.l1_coefficient
@@ -174,7 +177,8 @@ class PenaltyTrainer(LensTrainer):
         penalty = self.coefficients["l1"]
         if self._k is not None and penalty.current_step >= penalty.warm_up_steps:
             l0 = max(float(done.n_active.double().mean()), 1e-2)
-            penalty.final_value = penalty.current_value = penalty.final_value * (l0 / self._k) ** self._rate
+            excess = min(max(l0 / self._k, 1 / self.LIMIT), self.LIMIT)
+            penalty.final_value = penalty.current_value = penalty.final_value * excess**self._rate
         return done
 
 

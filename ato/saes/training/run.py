@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ato.errors import NonFiniteError
 from ato.saes.autoencoder import SparseAutoencoder
+from ato.saes.training.calibration import with_mean_l0
 from ato.saes.training.early_stopping import EarlyStopping, variance_unexplained
 from ato.saes.training.folding import fold
 from ato.saes.training.inputs import TrainingInputs
@@ -134,7 +135,10 @@ class SAERun:
     def _folded(self, weights: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> SparseAutoencoder:
         for weight in weights.values():
             self._check_finite(weight)
-        return fold(self._plan, weights, self._inputs.mean, self._inputs.scale, metadata)
+        folded = fold(self._plan, weights, self._inputs.mean, self._inputs.scale, metadata)
+        if not self._plan.method.calibrated:
+            return folded
+        return with_mean_l0(folded, self._inputs.calibration_rows, self._plan.k)
 
     def _check_finite(self, values: Tensor) -> None:
         if not math.isfinite(float(values.detach().sum())):

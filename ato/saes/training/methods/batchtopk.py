@@ -12,6 +12,7 @@ class BatchTopK(SparseMethod):
 
     name = "batchtopk"
     architecture = "jumprelu"
+    calibrated = True
 
     def trainer(self, start: TrainingStart) -> Trainer:
         return SparseTrainer(FIRST_NORM * start.directions, PerBatch(start.k), start.schedule, start.precision)

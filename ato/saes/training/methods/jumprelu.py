@@ -45,6 +45,7 @@ class JumpReLU(TrainingMethod):
     """``JumpReLUTrainer``: the penalty draws the mean number of active features to k."""
 
     name = architecture = "jumprelu"
+    calibrated = True
 
     def trainer(self, start: TrainingStart) -> Trainer:
         return JumpReLUTrainer(start)

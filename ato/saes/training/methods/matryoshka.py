@@ -20,6 +20,7 @@ class MatryoshkaBatchTopK(SparseMethod):
 
     name = "matryoshka_batchtopk"
     architecture = "jumprelu"
+    calibrated = True
     options = frozenset({"widths"})
 
     def trainer(self, start: TrainingStart) -> Trainer:

@@ -22,6 +22,8 @@ class TrainingMethod(ABC):
     """One of ``ato.saes.ARCHITECTURES``: what the trained SAE is. BatchTopK SAEs, say, become JumpReLU ones."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Settings of ``TrainingPlan`` that it has and others have not: of ``OPTIONS``."""
+    calibrated: ClassVar[bool] = False
+    """Whether the trained SAE's thresholds are brought to a mean L0 of k, see ``ato.saes.training.calibration``."""
     dense_products: ClassVar[int] = 6
     """Products of a training step that cost as much as the dense encoder."""
     dense_passes: ClassVar[int] = 8
