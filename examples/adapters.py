@@ -4,7 +4,7 @@ The embedded model is fine-tuned on one topic of the embedded encyclopedia (the 
 the passes below them need no gradient); for each weight of the L1 penalty an adapter is trained to do what the
 fine-tuned MLPs do, and judged on articles that neither training saw. Prints a table in Markdown, a row for each sparsity:
 
-    python -m examples.adapters [--l1 0.0001 0.01 0.1] [--steps 200]
+    python -m examples.adapters [--l1 0.0001 0.001 0.01] [--steps 200]
 """
 
 import argparse
@@ -102,7 +102,7 @@ def _shown(of: Estimate) -> str:
 def main() -> None:
     """Fine-tune once, then train, judge and print an adapter for each sparsity."""
     parser = argparse.ArgumentParser(prog="python -m examples.adapters", description=__doc__.splitlines()[0])
-    parser.add_argument("--l1", type=float, nargs="+", default=[1e-4, 1e-2, 1e-1], help="weights of the L1 penalty")
+    parser.add_argument("--l1", type=float, nargs="+", default=[1e-4, 1e-3, 1e-2], help="weights of the L1 penalty")
     parser.add_argument("--steps", type=int, default=200, help="of fine-tuning")
     arguments = parser.parse_args()
     started = time.monotonic()

@@ -14,7 +14,6 @@ from tasks.settings import SAEStudySettings
 from tasks.settings.sae_study import StudiedSAE
 from warehouse.storage.warehouse import Warehouse
 
-
 HEADER, WHOLE = 7, 1
 """Bytes before the first record and before each, and the kind of a record in one piece, of LevelDB's log format."""
 
