@@ -9,6 +9,8 @@ import pytest
 
 from ato.errors import UnavailableError
 from flows.engine.environment import QUIET
+from flows.judging.sae_study import judge
+from flows.settings import load_settings
 from tasks.sae_study import tracking
 from tasks.settings import SAEStudySettings
 from tasks.settings.sae_study import StudiedSAE
@@ -72,3 +74,8 @@ def test_that_it_is_not_installed_is_said_before_anything_is_trained(monkeypatch
     with pytest.raises(UnavailableError, match="not installed") as error:
         tracking.check_tracking(["wandb"])
     assert "sae_study.training.track" in f"{error.value.where} {error.value.cure}"
+    settings = load_settings("demo-saes")
+    assert not list(judge(settings, None))
+    settings.sae_study.training.track.append("wandb")
+    (fault,) = judge(settings, None)
+    assert fault.setting == "sae_study.training.track"
