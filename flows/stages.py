@@ -286,7 +286,7 @@ _STAGES = (
         query="""select label, l0, fvu, ce_recovered, kl, dead_share, matched_cosine
             from sae_comparison where collection = ? order by layer, is_baseline, architecture, k, seed""",
         page="sae_study",
-        cost=Cost(8.0, 1.3, "flows.estimates.sae_study_costs:sae_study_work"),
+        cost=Cost(8.0, 1.2, "flows.estimates.sae_study_costs:sae_study_work"),
         judge="flows.judging.sae_study:judge",
     ),
 )

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import beta, rankdata
 
-from ato.numerics.intervals import MIN_DOCUMENTS, Estimate, from_left_out, sure_limits
+from ato.numerics.intervals import LEVEL, MIN_DOCUMENTS, Estimate, from_left_out
 from ato.numerics.scales import SHARE
 
 
@@ -71,8 +71,16 @@ def auroc_left_out(scores: np.ndarray, positive: np.ndarray) -> tuple[float, np.
 
 
 def share_interval(value: float, without: np.ndarray, n: int) -> Estimate:
-    """A share with its limits (95 %) by leaving out one document; those of n successes in a row where it is 0 or 1."""
-    if value in (0.0, 1.0):
-        return Estimate(value, *sure_limits(value, n)) if n >= MIN_DOCUMENTS else Estimate(value)
+    """A share with its limits (95 %) by leaving out one document.
+
+    Where it is 0 or 1, or is so without one of the documents, what the others tell of its spread is nothing: the limits are
+    then those of so many successes in n independent draws (Clopper-Pearson, at a number that need not be whole).
+    """
+    if np.isin([value, *without], (0.0, 1.0)).any():
+        if n < MIN_DOCUMENTS:
+            return Estimate(value)
+        tail, won = (1 - LEVEL) / 2, value * n
+        low = 0.0 if value == 0 else float(beta.ppf(tail, won, n - won + 1))
+        return Estimate(value, low, 1.0 if value == 1 else float(beta.ppf(1 - tail, won + 1, n - won)))
     left_out = SHARE.forward(without)
     return from_left_out(np.asarray(value), left_out, np.ones_like(left_out), SHARE).interval().item()

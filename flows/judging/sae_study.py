@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ato.errors import AtoError
+from ato.errors import AtoError, UnavailableError
 from ato.models.shapes import ModelShape
 from ato.saes.pretrained import split_release
 from flows.judging.faults import Fault
 from flows.judging.layers import beyond_model
 from flows.settings import Settings
+from tasks.sae_study.tracking import check_tracking
 
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
@@ -59,6 +60,10 @@ def _training(settings: Settings) -> Iterator[Fault]:
     t = settings.studied_saes.training
     if not any(sae.is_trained for sae in settings.studied_saes.all_saes):
         return
+    try:
+        check_tracking(t.track)
+    except UnavailableError as error:
+        yield Fault("sae_study.training.track", t.track, error.what, error.cure or "leave it out")
     if t.buffer_rows < 2 * t.batch_size:
         why = f"it must hold two batches of sae_study.training.batch_size={t.batch_size}"
         yield Fault("sae_study.training.buffer_rows", t.buffer_rows, why, f"use at least {2 * t.batch_size}")

@@ -10,6 +10,7 @@ from tasks.sae_study.comparison import compare
 from tasks.sae_study.looks import look_at, say_how_maps_are_made
 from tasks.sae_study.quality import judge
 from tasks.sae_study.stages import Member, SAEStudy
+from tasks.sae_study.tracking import check_tracking
 from tasks.sae_study.weights import obtain_weights
 from tasks.settings import SAEStudySettings
 
@@ -26,8 +27,11 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
         LayerError: a layer was not collected, or there is no SAE at all.
         SAEError: an SAE that cannot be read, or that reads another width, site or layer than it is to.
         NonFiniteError: a training that diverged.
+        UnavailableError: curves are to be logged to Weights & Biases, which is not installed.
     """
     study.check_same_model()
+    if any(sae.is_trained for sae in settings.all_saes):
+        check_tracking(settings.training.track)
     SAEStudy(study, settings).check()  # before the corpus is read for its strata
     of = SAEStudy(study, settings, document_strata.fn(study) if settings.judging.probing_k else None)
     stages = [stage for member in of.members for stage in _own_stages(member)]

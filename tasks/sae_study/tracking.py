@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from ato.errors import UnavailableError
@@ -13,12 +14,19 @@ WANDB_FOLDER = "wandb"
 """Beside the warehouse; ``wandb sync`` sends what is in it, if someone wants to."""
 
 
-def track(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
-    """Log the curve of each SAE where the settings say.
+def check_tracking(where: Sequence[str]) -> None:
+    """Refuse, before anything is trained, a place for curves that this machine has not.
 
     Raises:
         UnavailableError: Weights & Biases is not installed.
     """
+    if "wandb" in where and find_spec("wandb") is None:
+        cure = "pip install wandb, or leave it out of sae_study.training.track"
+        raise UnavailableError("Weights & Biases is not installed", where="sae_study.training.track", cure=cure)
+
+
+def track(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
+    """Log the curve of each SAE where the settings say; ``check_tracking`` has found it."""
     where = of.settings.training.track
     if "mlflow" in where:
         _to_mlflow(of, members, trained)
@@ -41,13 +49,8 @@ def _to_mlflow(of: SAEStudy, members: Sequence[Member], trained: Sequence[Traine
 
 
 def _to_wandb(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
-    try:
-        import wandb
-    except ImportError:
-        cure = "pip install wandb, or leave it out of sae_study.training.track"
-        raise UnavailableError(
-            "Weights & Biases is not installed", where="sae_study.training.track", cure=cure
-        ) from None
+    import wandb
+
     storage = of.study.warehouse.storage
     folder = Path(storage.url("")).parent if storage.is_local else Path("data")
     os.environ["WANDB_SILENT"] = "true"
@@ -59,11 +62,19 @@ def _to_wandb(of: SAEStudy, members: Sequence[Member], trained: Sequence[Trained
             config=_params(of, member),
             mode="offline",
             dir=str(folder),
-            settings=wandb.Settings(console="off", disable_git=True, disable_code=True, x_disable_stats=True),
+            settings=wandb.Settings(
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                x_disable_stats=True,
+                x_disable_machine_info=True,  # who may sync it later need not learn whose machine it was
+                x_save_requirements=False,
+            ),
         )
         for row in one.log:
+            measured = {name: value for name, value in row.items() if value is not None}
             run.log(
-                {name: value for name, value in row.items() if name not in ("architecture", "step")},
+                {name: value for name, value in measured.items() if name not in ("architecture", "step")},
                 step=int(row["step"]),
             )
         run.finish()

@@ -70,7 +70,7 @@ def _activations(rows: pl.DataFrame) -> None:
         .mark_rect()
         .encode(
             x=alt.X("token:N", title="token", sort=tokens, axis=alt.Axis(labelLimit=90, labelAngle=-60)),
-            y=alt.Y("feature_id:O", title="feature", sort=features),
+            y=alt.Y("feature_id:O", title="feature", sort=features, axis=alt.Axis(labelOverlap=False)),
             color=alt.Color(
                 "share:Q",
                 title="of its largest",

@@ -60,7 +60,7 @@ def _comparison(rows: pl.DataFrame) -> None:
             "high_frequency_share": share("high frequency"),
             "shrinkage": score("shrinkage"),
             "decoder_redundancy": score("redundancy"),
-            "absorption_fraction": score("absorption_fraction"),
+            "absorption_fraction": score("absorption"),
             "matched_cosine": score("seed agreement"),
             "probe_auroc_1": score("probe, 1"),
             "probe_auroc_5": score("probe, 5"),

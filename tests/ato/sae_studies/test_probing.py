@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -18,7 +19,7 @@ from ato.sae_studies.document_means import (
     labels_of_seen,
 )
 from ato.sae_studies.metrics import METRICS
-from ato.sae_studies.probe_scores import auroc_left_out
+from ato.sae_studies.probe_scores import auroc_left_out, share_interval
 from ato.sae_studies.probing import ProbeSettings, probe_features, probe_residuals
 from ato.saes import SharedEncoding, SparseAutoencoder
 
@@ -191,3 +192,17 @@ def test_silent_features_and_a_k_beyond_the_width_are_no_trouble():
     silent = probe_features(csr_array((N, D)), labels, train_of(), ProbeSettings(ks=(1, 99)), name="topic")
     assert silent.means["sae", 99][0].value == 0.5
     assert len(silent.probes[0].features) == 1
+
+
+def test_an_auroc_that_one_document_keeps_from_1_has_the_limits_of_a_binomial_share():
+    y = np.arange(40) < 11
+    scores = np.where(y, 2.0, 0.0) + np.linspace(0, 0.1, 40)
+    assert share_interval(*auroc_left_out(scores, y), 11).low == pytest.approx(0.025 ** (1 / 11))  # 11 of 11
+    scores[0] = -1.0  # the one document: without it the AUROC is 1
+    value, without = auroc_left_out(scores, y)
+    assert 1.0 in without
+    found, exact = share_interval(value, without, 11), binomtest(10, 11).proportion_ci(method="exact")
+    assert (found.value, found.low, found.high) == pytest.approx((10 / 11, exact.low, exact.high))
+    scores[1] = -1.0  # two of them: now leaving out tells of the spread
+    value, without = auroc_left_out(scores, y)
+    assert 0 < share_interval(value, without, 11).low < value < share_interval(value, without, 11).high < 1

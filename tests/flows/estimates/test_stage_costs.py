@@ -6,6 +6,7 @@ import pytest
 from ato.io import embedded
 from ato.models.shapes import KNOWN, ModelShape
 from ato.operators.fitting import fit_operator
+from flows.estimates.sae_study_costs import COMPILED_SECONDS, MAP_SECONDS, sae_study_work
 from flows.estimates.stage_costs import collect_work, operators_work, work_of
 from flows.settings import load_settings
 from flows.stages import STAGES
@@ -45,3 +46,12 @@ def test_the_forward_passes_of_the_collection_are_counted_by_hand():
 def test_more_is_more_work(override, stage, grows):
     before, after = (work_of(STAGES[stage].cost, load_settings("study-smollm2", o), SHAPE) for o in ([], [override]))
     assert getattr(after, grows) > getattr(before, grows)
+
+
+def test_maps_of_features_are_counted_where_they_are_made():
+    settings = load_settings("demo-saes")
+    looking = settings.sae_study.looking.model_copy(update={"map_method": "pca"})
+    without = settings.model_copy(update={"sae_study": settings.sae_study.model_copy(update={"looking": looking})})
+    assert sae_study_work(without, SHAPE).seconds == 0
+    # ten kinds, of each one seed, of 1,024 features
+    assert sae_study_work(settings, SHAPE).seconds == pytest.approx(COMPILED_SECONDS + MAP_SECONDS * 10 * 1024)
