@@ -1,26 +1,16 @@
-"""Where a training that is not finished lies: checkpoint and snapshots, on the machine that trains."""
+"""The folder of one training that is not finished: checkpoint and snapshots."""
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from warehouse.storage.checkpoints import checkpoints_folder
 from warehouse.storage.warehouse import Warehouse
-
-FOLDER = "checkpoints"
 
 
 def training_folder(warehouse: Warehouse, keys: Sequence[str]) -> Path:
-    """The folder of one training, made if need be, named by the keys of the SAEs that it trains.
-
-    In a local warehouse it is ``checkpoints/`` beside the tables; of an object store it is in the machine's temporary
-    folder, since a checkpoint is written too often to be sent away.
-    """
+    """It is made if need be, and named by the keys of the SAEs that are trained (see ``checkpoints_folder``)."""
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
-    if warehouse.storage.is_local:
-        folder = Path(warehouse.storage.url(FOLDER), digest)
-    else:
-        store = hashlib.sha256(warehouse.root.encode()).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir(), f"ato-{FOLDER}", store, digest)
+    folder = checkpoints_folder(warehouse) / digest
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -7,7 +7,7 @@ import numpy as np
 
 from ato.sae_studies.dictionaries import Agreement, dictionary_agreement
 from tasks.engine.progress import phase
-from tasks.sae_study.families import families_of, family_rows
+from tasks.sae_study.families import compared_families, family_rows
 from tasks.sae_study.stages import Member, SAEStudy
 from warehouse.catalog.catalog import rows
 
@@ -22,8 +22,8 @@ def compare(of: SAEStudy) -> None:
         found = [own | _row(first, second, agreement) for first, second, agreement in _agreements(of)]
         if found:
             stage.write("sae_agreement", found)
-        for family in families_of(of):
-            related = [row | own for row in family_rows(of, family)]
+        for family, compared in compared_families(of):
+            related = [row | own for row in family_rows(family, compared)]
             if related:
                 part = f"{family.source.key}-{stage.key}"
                 stage.write("feature_families", related, part=part, sae=family.target.key)

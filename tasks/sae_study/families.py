@@ -51,9 +51,19 @@ def families_of(of: SAEStudy) -> list[Family]:
     return found
 
 
-def family_rows(of: SAEStudy, family: Family) -> Iterator[dict[str, Any]]:
+def compared_families(of: SAEStudy) -> list[tuple[Family, FeatureFamilies]]:
+    """All families of the study, compared in one pass over the test tokens; no pass where there is none."""
+    families = families_of(of)
+    if not families:
+        return []
+    consumers = [_comparison(of.study, family) for family in families]
+    layers = sorted({member.layer for family in families for member in (family.source, family.target)})
+    run_pass(residual_source(of.study), consumers, layers=layers, splits=["test"])
+    return [(family, consumer.result()) for family, consumer in zip(families, consumers, strict=True)]
+
+
+def family_rows(family: Family, found: FeatureFamilies) -> Iterator[dict[str, Any]]:
     """Rows of ``feature_families`` without ``collection`` and ``study``."""
-    found = _compared(of.study, family)
     match, transport = found.matches["cosine"], found.matches["transport"]
     for feature in found.feature_id.tolist():
         partner = int(match.direction.source_feature[feature])
@@ -78,8 +88,8 @@ def family_rows(of: SAEStudy, family: Family) -> Iterator[dict[str, Any]]:
         }
 
 
-def _compared(study: Study, family: Family) -> FeatureFamilies:
-    """One pass over the test tokens of both layers."""
+def _comparison(study: Study, family: Family) -> Families:
+    """A consumer of the residuals of both layers."""
     device = sae_device(study.model)
     source, target = ((member.layer, member.sae.to(device)) for member in (family.source, family.target))
     if family.path is None:
@@ -87,6 +97,4 @@ def _compared(study: Study, family: Family) -> FeatureFamilies:
         operator = TransportOperator(np.eye(d), np.zeros(d), "identity", source[0], target[0])
     else:
         operator = load_operator(study.warehouse.artifact_path(*family.path.split("/")[1:]))
-    families = Families(source, target, operator)
-    run_pass(residual_source(study), [families], layers=[source[0], target[0]], splits=["test"])
-    return families.result()
+    return Families(source, target, operator)

@@ -1,5 +1,6 @@
-"""A closer look at one SAE of a study: its training in snapshots, clusters, a map, effects of its features on the loss."""
+"""A closer look at SAEs of a study: its training in snapshots, clusters, a map, effects of its features on the loss."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -57,10 +58,26 @@ def say_how_maps_are_made(of: SAEStudy) -> None:
         say("sae_study", "maps are made by PCA: UMAP is not installed (pip install 'ato-platform[maps]')")
 
 
-def look_at(of: SAEStudy, member: Member) -> None:
-    """Follow its features through training, cluster and map them, and see what they do to the loss."""
+def look_at(of: SAEStudy, members: Sequence[Member]) -> None:
+    """Follow the features of SAEs of one layer through training, cluster and map them, and see what they do to the loss.
+
+    The held-out text is read once for all of them.
+    """
+    if not members:
+        return
+    with phase("sae_study", f"layer {members[0].layer}: test tokens read by {len(members)} SAEs and their snapshots"):
+        readings = [_Reading(of, member) for member in members]
+        consumers = [consumer for reading in readings for consumer in reading.consumers]
+        run_pass(residual_source(of.study), consumers, layers=[members[0].layer], splits=["test"])
+    for reading in readings:
+        _write_look(of, reading)
+
+
+def _write_look(of: SAEStudy, reading: "_Reading") -> None:
+    member, living = reading.member, reading.living()
     with member.look as stage, phase("sae_study", f"{member.label}: a closer look"):
-        living = _read(of, member, stage)
+        if reading.emergence is not None:
+            write_emergence(stage, member.key, reading.emergence.result())
         if living.active.sum() >= FEWEST:
             _write_clusters(of, member, stage, living)
             _write_map(of, member, stage, living)
@@ -81,25 +98,28 @@ class _Sampled:
         return self.sample.update(block, active)
 
 
-def _read(of: SAEStudy, member: Member, stage: Stage) -> _Living:
-    """One pass over the test tokens, by all snapshots."""
-    sae: SparseAutoencoder = member.sae.to(sae_device(of.study.model))
-    stats, sample = FeatureStats(sae, member.layer), _Sampled(TokenSample(sae.d_sae, _TOKENS_KEPT))
-    consumers: list[Any] = [SharedEncoding(sae, member.layer, [stats, sample])]
-    kept = snapshots_of(member)
-    batch = of.settings.training.batch_size
-    emergence = None
-    if kept:
-        snapshots = [Snapshot(one.to(sae_device(of.study.model)), step, step * batch) for step, one in kept]
-        strata = strata_of(of.study.warehouse, of.study.collection, of.strata) if of.strata else {}
-        first = next(iter(strata.values()), None)
-        emergence = Emergence(snapshots, member.layer, cosine=of.settings.looking.emerged_cosine, strata=first)
-        consumers.append(emergence)
-    run_pass(residual_source(of.study), consumers, layers=[member.layer], splits=["test"])
-    if emergence is not None:
-        write_emergence(stage, member.key, emergence.result())
-    found = stats.result()
-    return _Living(found.activation_rate, found.max_activation, sample.sample.result())
+class _Reading:
+    """What one pass over the test tokens gathers of one SAE and all its snapshots."""
+
+    def __init__(self, of: SAEStudy, member: Member):
+        device = sae_device(of.study.model)
+        sae: SparseAutoencoder = member.sae.to(device)
+        self.member = member
+        self._stats, self._sample = FeatureStats(sae, member.layer), _Sampled(TokenSample(sae.d_sae, _TOKENS_KEPT))
+        self.consumers: list[Any] = [SharedEncoding(sae, member.layer, [self._stats, self._sample])]
+        batch = of.settings.training.batch_size
+        self.emergence: Emergence | None = None
+        if kept := snapshots_of(member):
+            snapshots = [Snapshot(one.to(device), step, step * batch) for step, one in kept]
+            strata = strata_of(of.study.warehouse, of.study.collection, of.strata) if of.strata else {}
+            first = next(iter(strata.values()), None)
+            cosine = of.settings.looking.emerged_cosine
+            self.emergence = Emergence(snapshots, member.layer, cosine=cosine, strata=first)
+            self.consumers.append(self.emergence)
+
+    def living(self) -> _Living:
+        found = self._stats.result()
+        return _Living(found.activation_rate, found.max_activation, self._sample.sample.result())
 
 
 def _write_clusters(of: SAEStudy, member: Member, stage: Stage, living: _Living) -> None:

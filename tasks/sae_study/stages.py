@@ -115,10 +115,18 @@ class SAEStudy:
             slug = f"pretrained-L{sae.layer:02d}"
         else:
             training = self.settings.training.model_dump(exclude={"checkpoint_every", "n_snapshots", "track"})
+            training["precision"] = self._precision()
             snapshots = self.settings.training.n_snapshots if looked_at else 0
             own = sae.model_dump(exclude={"path", "release"}) | {"training": training, "n_snapshots": snapshots}
             slug = f"{sae.architecture}-L{sae.layer:02d}-{sae.d_sae}-k{sae.k}-s{sae.seed}"
         return self._stages(sae, None, slug, own)
+
+    def _precision(self) -> str:
+        """The precision of trainings on this machine: ``auto`` is another one elsewhere, and makes other weights."""
+        from ato.numerics.devices import choose_device, choose_dtype
+
+        device = choose_device(self.study.model.device)
+        return str(choose_dtype(self.settings.training.precision, device)).removeprefix("torch.")
 
     def _baseline(self, kind: str, layer: int, k: int) -> Member:
         d_sae = max(sae.d_sae for sae in self.settings.all_saes if sae.layer == layer)

@@ -56,9 +56,7 @@ def study_layer(layer: int, study: Study, settings: SAEStudySettings, strata: st
 def _study_layer(of: SAEStudy, layer: int) -> None:
     obtain_weights(of, layer)
     judge(of, layer)
-    for member in of.looked_at:
-        if member.layer == layer and not member.look.complete:
-            look_at(of, member)
+    look_at(of, [member for member in of.looked_at if member.layer == layer and not member.look.complete])
 
 
 def _own_stages(member: Member) -> list[Stage]:

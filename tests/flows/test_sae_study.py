@@ -12,6 +12,8 @@ import torch
 from typer.testing import CliRunner
 
 from ato.errors import LayerError
+from ato.numerics import devices
+from ato.residuals import run_pass
 from ato.sae_studies.metrics import METRICS
 from ato.saes import load_sae
 from ato.saes.training.trainer import train_sae
@@ -20,6 +22,8 @@ from flows.sae_study import sae_study
 from flows.settings import Settings
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
+from tasks.sae_study import families, looks
+from tasks.sae_study.stages import SAEStudy
 from tasks.sae_study.task import study_saes
 from tasks.settings import FanOutSettings
 from tests.flows.forked_stages import Death, Forks
@@ -182,6 +186,34 @@ def test_ato_show_prints_the_comparison(study):
     assert shown.exit_code == 0
     assert "topk" in shown.output
     assert "pca" in shown.output
+
+
+def test_test_tokens_are_read_once_for_all_saes_of_a_layer_that_are_looked_at(study, tmp_path, monkeypatch):
+    shutil.copytree(study.folder / "data" / "warehouse", tmp_path / "w", ignore=shutil.ignore_patterns("locks"))
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "w"))
+    passes: list[int] = []
+
+    def counted(source, consumers, **options):
+        passes.append(len(consumers))
+        return run_pass(source, consumers, **options)
+
+    for module in (looks, families):
+        monkeypatch.setattr(module, "run_pass", counted)
+    looking = STUDY["looking"] | {"emerged_cosine": 0.8, "attribution_sequences": 0}
+    plainly(study, changed(study.settings, looking=looking))
+    looked_at = len(STUDY["architectures"]) * len(STUDY["k"])
+    assert passes == [2 * looked_at]  # of each: its statistics and its snapshots; no family, so no pass for families
+
+
+def test_trained_weights_are_keyed_by_the_precision_that_auto_means_on_this_machine(study, monkeypatch):
+    def key(multiplies: bool, precision: str) -> str:
+        monkeypatch.setattr(devices, "_multiplies_bfloat16", lambda device: multiplies)
+        settings = changed(study.settings, training=STUDY["training"] | {"precision": precision})
+        return SAEStudy(settings.study(study.collection), settings.studied_saes).members[0].weights.key
+
+    assert key(False, "auto") == key(True, "float32")
+    assert key(True, "auto") == key(False, "bfloat16")
+    assert key(True, "auto") != key(False, "auto")
 
 
 DEATHS = (

@@ -8,20 +8,28 @@ from datetime import UTC, datetime, timedelta
 from ato.errors import DamagedFileError, InputError
 from warehouse.catalog import mart_files, published
 from warehouse.registry.database import exists
-from warehouse.storage import locks
+from warehouse.storage import checkpoints, locks
 from warehouse.storage.manifests import FAILED, PASSED, StageRun, manifest_path, manifests_and_damage
 from warehouse.storage.staging import Entry, remove_leftover
 from warehouse.storage.warehouse import MARKER, Warehouse
 
 LEFTOVER = "staging files of killed processes"
 FAILED_STAGE = "stages whose quality failed"
+CHECKPOINTS = "checkpoints of trainings that no run continues"
 SHARD_RECORD = "shard records of complete collections"
 UNLISTED = "files that no manifest lists"
 OUTDATED = "marts of earlier results"
 CHOSEN = "collections"
 GRACE_SECONDS = 3600
 """Age (seconds) below which unlisted files are kept: a run may be about to commit them."""
-_KEPT = (MARKER, published.PUBLISHED, f"{locks.FOLDER}/", "artifacts/mlflow/", "artifacts/neuronpedia/")
+_KEPT = (
+    MARKER,
+    published.PUBLISHED,
+    f"{locks.FOLDER}/",
+    f"{checkpoints.FOLDER}/",
+    "artifacts/mlflow/",
+    "artifacts/neuronpedia/",
+)
 """Paths and path prefixes that belong to no stage."""
 _OF_A_COLLECTION = ("reports", "collections")
 """Artifact folders with one sub-folder per collection."""
@@ -105,8 +113,10 @@ def plan(warehouse: Warehouse, collections: Collection[str] = (), older_than: ti
     reasons |= {path: CHOSEN for path in entries if _collection_of(path) in chosen}
     if working:
         held = "; ".join(f"{name}: {holder}" for name, holder in working.items())
-        found.notes.append(f"{FAILED_STAGE}, and {UNLISTED}, while a run is at work ({held})")
+        found.notes.append(f"{FAILED_STAGE}, {UNLISTED}, and {CHECKPOINTS}, while a run is at work ({held})")
     else:
+        idle = checkpoints.idle_checkpoints(warehouse, GRACE_SECONDS)
+        found.leftovers += [Removal(path, size, CHECKPOINTS) for path, size in idle.items()]
         known = listed | reasons.keys() | {manifest_path(run.stage, run.key) for run in runs}
         reasons |= dict(_unlisted(entries, known, committed, unfinished, _last_changes(runs, entries)))
     for key in sorted(unfinished - chosen):

@@ -86,6 +86,25 @@ def test_staging_of_dead_processes_goes_and_of_live_ones_stays(store, training_r
     assert Path(store.root, record.path).exists()
 
 
+def test_checkpoints_that_no_run_continues_go_and_those_of_a_run_or_of_late_stay(two_collections):
+    base = Path(two_collections.root, "checkpoints")
+    for name in ("old", "young", "continued"):
+        (base / name / "0").mkdir(parents=True)
+        (base / name / "0" / "weights").write_bytes(b"weights")
+    (base / "continued" / "checkpoint").write_bytes(b"now")
+    for path in (base / "old", base / "old/0", base / "old/0/weights", base / "continued/0/weights"):
+        os.utime(path, (OLD, OLD))
+    with held(two_collections, "sae_study-c"):
+        busy = retention.plan(two_collections)
+        assert busy.removals == []
+        assert any(retention.CHECKPOINTS in note for note in busy.notes)
+    found = retention.plan(two_collections)
+    assert [(r.path, r.bytes, r.reason) for r in found.removals] == [(str(base / "old"), 7, retention.CHECKPOINTS)]
+    assert (base / "old").exists()  # a plan removes nothing
+    retention.carry_out(two_collections, found)
+    assert sorted(os.listdir(base)) == ["continued", "young"]
+
+
 def test_a_named_collection_goes_with_all_that_is_its_own(two_collections):
     marks = ("collection=c/", "part-c.", "part-saes-c.", "saes/s-c", "reports/c/")
     own = {path for path in files_below(two_collections) if any(mark in path for mark in marks)}
