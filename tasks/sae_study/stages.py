@@ -10,6 +10,7 @@ from ato.errors import LayerError
 from ato.sae_studies.baselines import BASELINES
 from ato.saes import SparseAutoencoder, load_sae
 from ato.saes.pretrained import split_release
+from ato.saes.training.trainer import training_place
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.settings import SAEStudySettings
@@ -115,18 +116,12 @@ class SAEStudy:
             slug = f"pretrained-L{sae.layer:02d}"
         else:
             training = self.settings.training.model_dump(exclude={"checkpoint_every", "n_snapshots", "track"})
-            training["precision"] = self._precision()
+            # ``auto`` is another precision on another machine, and makes other weights.
+            training["precision"] = str(training_place(self.study.model.device, self.settings.training.precision)[1])
             snapshots = self.settings.training.n_snapshots if looked_at else 0
             own = sae.model_dump(exclude={"path", "release"}) | {"training": training, "n_snapshots": snapshots}
             slug = f"{sae.architecture}-L{sae.layer:02d}-{sae.d_sae}-k{sae.k}-s{sae.seed}"
         return self._stages(sae, None, slug, own)
-
-    def _precision(self) -> str:
-        """The precision of trainings on this machine: ``auto`` is another one elsewhere, and makes other weights."""
-        from ato.numerics.devices import choose_device, choose_dtype
-
-        device = choose_device(self.study.model.device)
-        return str(choose_dtype(self.settings.training.precision, device)).removeprefix("torch.")
 
     def _baseline(self, kind: str, layer: int, k: int) -> Member:
         d_sae = max(sae.d_sae for sae in self.settings.all_saes if sae.layer == layer)
@@ -135,7 +130,7 @@ class SAEStudy:
 
     def _stages(self, sae: StudiedSAE, baseline: str | None, slug: str, own: dict[str, Any]) -> Member:
         study = self.study
-        weights = study.stage("sae_study_weights", slug, settings=own)
+        weights = study.stage("sae_study_weights", slug, settings=own, version=2)
         judging = self.settings.judging.model_dump(exclude={"baselines"})
         judged = study.stage(
             "sae_study_quality", slug, settings=judging, inputs=[weights.key, *filter(None, [self.strata])]

@@ -15,7 +15,7 @@ from ato.saes.files import check_sae
 from ato.saes.pretrained import load_pretrained, split_release
 from ato.saes.quality import QualityLimits, Reconstruction, SAEQuality, l0_warning
 from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
-from ato.saes.training.trainer import train_sae
+from ato.saes.training.trainer import train_sae, training_place
 from tasks.collect.sources import residual_source
 from tasks.engine.columns import estimate_columns
 from tasks.engine.exclusive import one_at_a_time
@@ -107,10 +107,14 @@ def _stages(study: Study, layer: int, settings: SAESettings) -> SAEStages:
         own = {"layer": layer, "release": ":".join(split_release(release))}
         slug = f"pretrained-L{layer:02d}"
     else:
-        own = settings.model_dump(exclude={"layers", "paths", "releases", *JUDGING}) | {"layer": layer}
+        precision = str(
+            training_place(study.model.device, "auto")[1]
+        )  # another one elsewhere, which makes other weights
+        own = settings.model_dump(exclude={"layers", "paths", "releases", *JUDGING})
+        own |= {"layer": layer, "precision": precision}
         slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
-    # Version 2: TopK SAEs are trained by ato.saes.training.sparse; in bfloat16 their weights differ from those of before.
-    weights = study.stage("sae_weights", slug, settings=own, version=2)
+    # Version 3: thresholds of JumpReLU SAEs are brought to k active features.
+    weights = study.stage("sae_weights", slug, settings=own, version=3)
     judging = settings.model_dump(include=JUDGING)
     return SAEStages(layer, weights, study.stage("saes", slug, settings=judging, inputs=[weights.key]))
 

@@ -18,7 +18,7 @@ from ato.saes.training.plan import LogRow, TrainedSAE, TrainingPlan
 from ato.saes.training.run import SAERun
 from ato.saes.training.training_pass import TrainingPass, Watching
 
-__all__ = ["LogRow", "TrainedSAE", "TrainingPlan", "train_sae", "train_saes"]
+__all__ = ["LogRow", "TrainedSAE", "TrainingPlan", "train_sae", "train_saes", "training_place"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -154,8 +154,7 @@ def train_saes(
     """
     counts = {"n_tokens": n_tokens, "batch_size": batch_size, "log_every": log_every}
     n_steps = _check(counts | {"checkpoint_every": checkpoint_every}, plans, snapshots_at)
-    chosen = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
-    dtype = choose_dtype(precision, chosen)
+    chosen, dtype = training_place(device, precision)
     inputs = TrainingInputs(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=chosen)
     order = {"layer": layer, "seed": seed, "buffer_rows": buffer_rows, "scale": inputs.scale}
     settings = counts | order | {"precision": str(dtype), "saes": [asdict(plan) for plan in plans]}
@@ -169,6 +168,12 @@ def train_saes(
         training = TrainingPass(runs, inputs, n_steps, watching, record)
         training.run(None if checkpoint is None else CheckpointFile(checkpoint, checkpoint_every, settings))
     return [TrainedSAE(run.best_sae(record), run.log, run.n_tokens, run.n_epochs) for run in runs]
+
+
+def training_place(device: str, precision: Precision) -> tuple[torch.device, torch.dtype]:
+    """Where, and in which precision of the products, SAEs are trained on this machine; arguments as of ``train_saes``."""
+    chosen = choose_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
+    return chosen, choose_dtype(precision, chosen)
 
 
 def _check(counts: Mapping[str, int], plans: Sequence[TrainingPlan], snapshots_at: Sequence[int]) -> int:
