@@ -1,8 +1,8 @@
 """Programs in processes that are forked from one that has imported the heavy libraries: each begins at once.
 
-As a program it reads one JSON request a line: ``module`` and ``arguments`` as ``python -m`` has them, ``environment``, and
-the files that take what is printed; it answers with the exit code. Prefect, which reads its environment when it is
-imported, is left to the programs.
+As a program it reads one JSON request a line: ``module`` and ``arguments`` as ``python -m`` has them, the ``folder`` to
+run in, ``environment``, and the files that take what is printed; it answers with the exit code. Prefect, which reads its
+environment when it is imported, is left to the programs.
 """
 
 import gc
@@ -12,6 +12,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -48,18 +49,30 @@ class Programs:
         """End the process that forks."""
         self._server.communicate()
 
-    def run(self, module: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """``python -m module arguments`` at the root of the repository.
+    def run(
+        self,
+        module: str,
+        *arguments: str,
+        folder: Path,
+        cwd: Path = ROOT,
+        without: Collection[str] = (),
+        **environment: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """``python -m module arguments``.
 
         Args:
             folder: for the files that take what it prints.
+            cwd: where it runs; default: at the root of the repository.
+            without: variables of this process that it does not have.
             environment: variables besides those of this process.
         """
         printed = [folder / "printed.out", folder / "printed.err"]
+        inherited = {name: value for name, value in os.environ.items() if name not in without}
         request = {
             "module": module,
             "arguments": arguments,
-            "environment": os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+            "folder": str(cwd),
+            "environment": inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
             "printed": list(map(str, printed)),
         }
         assert self._server.stdin is not None
@@ -87,6 +100,7 @@ def main() -> None:
     os.dup2(nothing, 0)
     for descriptor, path in enumerate(request["printed"], 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = [request["module"], *request["arguments"]]

@@ -13,21 +13,33 @@ from typer.testing import CliRunner
 from flows.cli import app
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
+from tests.forked_programs import Programs
 from warehouse.storage.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[2]
 
 
-def ato(*arguments: str, warehouse: Path, **environment: str) -> subprocess.CompletedProcess:
-    """Run the command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"ATO_WAREHOUSE": str(warehouse), "COLUMNS": "160"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+OUTER = ("ATO_WAREHOUSE", "PREFECT_HOME", "PREFECT_API_URL")
+"""Variables that would tell a command of another warehouse or server."""
+
+
+@pytest.fixture(scope="module")
+def programs():
+    found = Programs()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def ato(programs, tmp_path_factory):
+    """Runs the command in a process of its own, on a warehouse."""
+    printed = tmp_path_factory.mktemp("printed")
+
+    def run(*arguments: str, warehouse: Path, **environment: str) -> subprocess.CompletedProcess:
+        environment = {"ATO_WAREHOUSE": str(warehouse), "COLUMNS": "160"} | environment
+        return programs.run("flows.cli", *arguments, folder=printed, **environment)
+
+    return run
 
 
 COMMANDS = (
@@ -90,7 +102,7 @@ def test_sigterm_ends_a_command_with_what_ends_at_exit_such_as_its_server():
         (("show",), "no collection yet"),
     ],
 )
-def test_a_mistake_is_one_line_on_standard_error(arguments, message, tmp_path):
+def test_a_mistake_is_one_line_on_standard_error(ato, arguments, message, tmp_path):
     Warehouse(tmp_path / "warehouse").create()
     done = ato(*arguments, warehouse=tmp_path / "warehouse")
     assert done.returncode in (1, 2)
@@ -99,7 +111,7 @@ def test_a_mistake_is_one_line_on_standard_error(arguments, message, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_an_empty_warehouse_answers_with_empty_tables(tmp_path):
+def test_an_empty_warehouse_answers_with_empty_tables(ato, tmp_path):
     Warehouse(tmp_path / "w").create()
     assert "feature_transport" in ato("tables", warehouse=tmp_path / "w").stdout
     assert (
@@ -112,11 +124,9 @@ def test_an_empty_warehouse_answers_with_empty_tables(tmp_path):
 @pytest.mark.parametrize(
     "arguments", [("sql", "from operators"), ("tables",), ("report",), ("show",), ("check",), ("doctor",), ("gc",)]
 )
-def test_a_folder_without_a_warehouse_stays_as_it_is(arguments, tmp_path):
-    environment = {n: v for n, v in os.environ.items() if n not in ("ATO_WAREHOUSE", "PREFECT_HOME", "PREFECT_API_URL")}
-    environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "300"}
-    command = [sys.executable, "-m", "flows.cli", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+def test_a_folder_without_a_warehouse_stays_as_it_is(programs, arguments, tmp_path, tmp_path_factory):
+    printed = tmp_path_factory.mktemp("printed")
+    done = programs.run("flows.cli", *arguments, folder=printed, cwd=tmp_path, without=OUTER, COLUMNS="300")
     assert not list(tmp_path.iterdir())
     assert "Traceback" not in done.stderr
     if arguments[0] in ("sql", "tables"):
@@ -126,7 +136,7 @@ def test_a_folder_without_a_warehouse_stays_as_it_is(arguments, tmp_path):
 
 @pytest.mark.parametrize("kind", ["a file", "a link to nothing", "empty"])
 @pytest.mark.parametrize("arguments", [("check",), ("sql", "from operators"), ("run", "pipeline")])
-def test_a_warehouse_that_cannot_be_one_is_an_error_of_one_line(kind, arguments, tmp_path):
+def test_a_warehouse_that_cannot_be_one_is_an_error_of_one_line(ato, kind, arguments, tmp_path):
     (tmp_path / "a file").write_text("x")
     (tmp_path / "a link to nothing").symlink_to("nowhere")
     done = ato(*arguments, warehouse=tmp_path, ATO_WAREHOUSE="" if kind == "empty" else str(tmp_path / kind))
@@ -137,21 +147,15 @@ def test_a_warehouse_that_cannot_be_one_is_an_error_of_one_line(kind, arguments,
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(programs, tmp_path_factory):
     """A function that runs ``ato`` with a profile of the tiny study (``TINY``) and a warehouse of its own."""
     folder = tmp_path_factory.mktemp("commands")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings(folder, **SMALL).model_dump(mode="json")))
-    environment = {name: value for name, value in os.environ.items() if name not in ("PREFECT_HOME", "PREFECT_API_URL")}
-    environment |= {"ATO_WAREHOUSE": str(folder / "data" / "warehouse"), "OMP_NUM_THREADS": "1"}
+    warehouse = {"ATO_WAREHOUSE": str(folder / "data" / "warehouse")}
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess:
-        command = [
-            sys.executable,
-            "-m",
-            "flows.cli",
-            *(a.replace("TINY", str(folder / "tiny.yaml")) for a in arguments),
-        ]
-        return subprocess.run(command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=False)
+        given = [argument.replace("TINY", str(folder / "tiny.yaml")) for argument in arguments]
+        return programs.run("flows.cli", *given, folder=folder, without=OUTER, **warehouse, **more)
 
     return run
 

@@ -75,7 +75,10 @@ def create_mart_views(
         stored: mart -> another select of the same rows, from which its view is made.
         as_tables: make tables instead of views of those in ``MATERIALISED``: their rows are computed here, once.
     """
-    waiting = dict(texts)
+    # Those that others read come first: an attempt that fails costs as much as the view.
+    waiting = {
+        mart: texts[mart] for mart in sorted(texts, key=lambda mart: len(closure(texts[mart], texts) & texts.keys()))
+    }
     while waiting:
         failed: dict[str, Exception] = {}
         for mart, sql in waiting.items():

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 
 from ato.errors import DamagedFileError
 from ato.text import TokenSequence
-from warehouse.catalog.catalog import connect
-from warehouse.catalog.sql_errors import running
+from warehouse.catalog.catalog import rows
 from warehouse.storage.manifests import REBUILD
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
@@ -21,10 +20,10 @@ def write_sequences(
     warehouse: Warehouse, collection: str, shard: int, sequences: Sequence[TokenSequence]
 ) -> FileRecord:
     """Write the sequences of one shard as one file."""
-    rows = {name: [getattr(q, name) for q in sequences] for name in COLUMNS if name != "token_ids"}
-    rows["token_ids"] = [np.asarray(q.token_ids, dtype=np.int32) for q in sequences]
-    rows["n_tokens"] = [len(q.token_ids) for q in sequences]
-    return warehouse.write_rows("sequences", rows, f"{shard:05d}", collection=collection)
+    columns = {name: [getattr(q, name) for q in sequences] for name in COLUMNS if name != "token_ids"}
+    columns["token_ids"] = [np.asarray(q.token_ids, dtype=np.int32) for q in sequences]
+    columns["n_tokens"] = [len(q.token_ids) for q in sequences]
+    return warehouse.write_rows("sequences", columns, f"{shard:05d}", collection=collection)
 
 
 def read_shard(warehouse: Warehouse, file: FileRecord) -> list[TokenSequence]:
@@ -51,9 +50,7 @@ def stored_sequences(
         DamagedFileError: a file is missing or cannot be read.
     """
     sql = f"select {', '.join(COLUMNS)} from sequences where collection = ? and list_contains(?, split) order by sequence_id"
-    with running():
-        found = connect(warehouse).sql(sql, params=[collection, list(splits)]).fetchall()
-    return [_sequence(dict(zip(COLUMNS, row))) for row in found]
+    return [_sequence(row) for row in rows(warehouse, sql, [collection, list(splits)])]
 
 
 def _sequence(row: dict) -> TokenSequence:

@@ -3,7 +3,8 @@
 In a rule, ``<table>`` holds the rows under check; ``known_<table>`` also holds the rows of complete stages.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -15,6 +16,8 @@ from warehouse.quality.suites import MAX_EXAMPLES, Finding, plain
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES, Rule, Table
+
+_WORD = re.compile(r"\w+")
 
 
 def rules(table: Table) -> Iterator[Rule]:
@@ -54,8 +57,11 @@ def check_rules(
         if isinstance(warehouse.storage, ObjectStorage):
             tables = {f.table_name for f in (*fresh, *known)} - {"artifacts", "activations"}
             connection.register_filesystem(warehouse.storage.snapshot(sorted(tables)))
-        _register(connection, warehouse, fresh, known, activations)
         checked = [t for t in TABLES.values() if any(f.table_name == t.name for f in fresh)]
+        named = {t.name for t in checked} | {
+            word for table in checked for rule in rules(table) for word in _WORD.findall(rule.offenders)
+        }
+        _register(connection, warehouse, fresh, known, activations, named)
         return [_check(connection, table, rule) for table in checked for rule in rules(table)]
 
 
@@ -65,12 +71,15 @@ def _register(
     fresh: Sequence[FileRecord],
     known: Sequence[FileRecord],
     activations: pa.Table | None,
+    named: Container[str],
 ) -> None:
     """Views of the tables that rules name, and the rows of each activations file."""
     for table in TABLES.values():
         if table.name == "activations":
             continue
         for name, files in ((table.name, fresh), (f"known_{table.name}", (*fresh, *known))):
+            if name not in named:
+                continue
             paths = sorted({f.path for f in files if f.table_name == table.name})
             connection.execute(f"create view {name} as {_select(warehouse, table, paths)}")
     if activations is not None:
