@@ -24,8 +24,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "features": {"n_tokens": 1_000, "ablation_sequences": 1},
     "evaluate": {"ranks": [1, 4]},
     "causal": {"positions": ["5"], "n_sequences": 2},
+    "report": {"png": False, "n_example_features": 0},
 }
 """What is left of the tiny study: every stage, and two pairs."""
+
+
+STAGES = "tests.flows.forked_stages:run_stages"
+"""What is run if nothing else is named."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,10 @@ class Death:
 class Forks:
     """Starts runs in forked processes, and waits for them."""
 
-    def __init__(self, what: str = "tests.flows.forked_stages:run_stages") -> None:
-        """Start the program; ``what`` is the function of settings that is run, as module:function."""
+    def __init__(self) -> None:
+        """Start the program."""
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.forked_stages", what],
+            [sys.executable, "-m", "tests.flows.forked_stages"],
             cwd=ROOT,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -60,12 +65,21 @@ class Forks:
         self._program.kill()
         self._program.communicate()
 
-    def start(self, settings: Any, warehouse: Path, log: Path, death: Death | None = None, gate: str = "") -> int:
+    def start(
+        self,
+        settings: Any,
+        warehouse: Path,
+        log: Path,
+        death: Death | None = None,
+        gate: str = "",
+        what: str = STAGES,
+    ) -> int:
         """Start a run; returns its process id.
 
         Args:
             log: file that takes all that it prints.
             gate: path of a file; the model runs only while it exists.
+            what: the function of settings that is run, as module:function.
         """
         return self._ask(
             {
@@ -74,6 +88,7 @@ class Forks:
                 "log": str(log),
                 "death": death and asdict(death),
                 "gate": gate,
+                "what": what,
             }
         )
 
@@ -81,9 +96,9 @@ class Forks:
         """Wait for its end; returns its exit code, or minus the signal that it died of."""
         return self._ask({"wait": process})
 
-    def run(self, settings: Any, warehouse: Path, log: Path, death: Death | None = None) -> int:
+    def run(self, settings: Any, warehouse: Path, log: Path, death: Death | None = None, what: str = STAGES) -> int:
         """Start a run and wait for it."""
-        return self.wait(self.start(settings, warehouse, log, death))
+        return self.wait(self.start(settings, warehouse, log, death, what=what))
 
     def _ask(self, request: dict[str, Any]) -> int:
         assert self._program.stdin is not None
@@ -203,7 +218,7 @@ def _arrange(death: Death) -> None:
     LocalStorage.stage = stage_or_die  # type: ignore[method-assign]
 
 
-def _child(request: dict[str, Any], run: Callable[[Any], Any]) -> None:
+def _child(request: dict[str, Any]) -> None:
     """Run stages, print to the log, and leave without returning."""
     import time
     import traceback
@@ -225,6 +240,8 @@ def _child(request: dict[str, Any], run: Callable[[Any], Any]) -> None:
             _after(CALLS["model"], wait_for_gate)
         from flows.settings import Settings
 
+        module, function = request["what"].split(":")
+        run = getattr(importlib.import_module(module), function)
         run(Settings.model_validate_json(request["start"]))
         code = 0
     except BaseException:
@@ -235,6 +252,16 @@ def _child(request: dict[str, Any], run: Callable[[Any], Any]) -> None:
         os._exit(code)
 
 
+def _know_packages() -> None:
+    """What MLflow asks of the environment in each process: the modules of all packages, and its own migrations."""
+    from mlflow.utils import requirements_utils
+
+    from warehouse.registry import database
+
+    requirements_utils._init_packages_to_modules_map()
+    database._schemas()
+
+
 def main() -> None:
     """Import everything once, then fork on request."""
     from flows.engine.environment import prepare_environment
@@ -242,15 +269,14 @@ def main() -> None:
     prepare_environment()
     for name in IMPORTED:
         importlib.import_module(name)
-    module, function = sys.argv[1].split(":")
-    run = getattr(importlib.import_module(module), function)
+    _know_packages()
     gc.freeze()  # no process looks for garbage in what is imported
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
             process = os.fork()
             if process == 0:
-                _child(request, run)
+                _child(request)
             print(process, flush=True)
         else:
             status = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])

@@ -29,8 +29,7 @@ from flows.settings import Settings
 from tasks.engine.model_cache import language_model
 from tasks.entities.stages import entity_study
 from tasks.entities.task import study_entities
-from tasks.settings import FanOutSettings
-from tests.flows.forked_stages import Death, Forks
+from tests.flows.forked_stages import Death
 from tests.flows.planted_entities import (
     KNOWN,
     LAYER,
@@ -502,8 +501,10 @@ N_KILLED = 12
 """Entities of each type and class in the runs that are killed."""
 
 
-def test_a_killed_run_asks_only_what_was_not_answered_and_ends_in_the_bytes_of_an_undisturbed_one(study, tmp_path):
-    forks, log = Forks("tests.flows.planted_entities:run_entities"), tmp_path / "log"
+def test_a_killed_run_asks_only_what_was_not_answered_and_ends_in_the_bytes_of_an_undisturbed_one(
+    study, forks, tmp_path
+):
+    what, log = "tests.flows.planted_entities:run_entities", tmp_path / "log"
     killed, expected = (tmp_path / name / "warehouse" for name in ("killed", "undisturbed"))
     for folder in (killed, expected):
         shutil.copytree(study.folder / "base" / "warehouse", folder)
@@ -514,20 +515,17 @@ def test_a_killed_run_asks_only_what_was_not_answered_and_ends_in_the_bytes_of_a
         latents={"uncertainty": False},
         interventions={"n_entities": 2, "n_validation": 1, "n_random": 1, "strengths": [0.5], "orthogonalise": False},
     )
-    try:
-        assert forks.run(settings, expected, log) == 0, log.read_text()
-        complete: dict[str, int] = {}
-        for death in DEATHS:
-            log.unlink()
-            assert forks.run(settings, killed, log, death) == -signal.SIGKILL, f"{death} {log.read_text()}"
-            assert complete.items() <= answer_files(killed).items()
-            complete = answer_files(killed)
-            if death is DEATHS[0]:
-                assert len(complete) == 2
-        assert len(complete) == 8 * N_KILLED // SMALL_PART
-        assert forks.run(settings, killed, log) == 0, log.read_text()
-    finally:
-        forks.close()
+    assert forks.run(settings, expected, log, what=what) == 0, log.read_text()
+    complete: dict[str, int] = {}
+    for death in DEATHS:
+        log.unlink()
+        assert forks.run(settings, killed, log, death, what) == -signal.SIGKILL, f"{death} {log.read_text()}"
+        assert complete.items() <= answer_files(killed).items()
+        complete = answer_files(killed)
+        if death is DEATHS[0]:
+            assert len(complete) == 2
+    assert len(complete) == 8 * N_KILLED // SMALL_PART
+    assert forks.run(settings, killed, log, what=what) == 0, log.read_text()
     assert answer_files(killed) == complete
     assert parquet_files(Warehouse(killed)) == parquet_files(Warehouse(expected))
     tokens = [{run.key: run.tokens_run for run in manifests(Warehouse(folder))} for folder in (killed, expected)]
@@ -541,20 +539,20 @@ def answer_files(folder: Path) -> dict[str, int]:
     return {path: (folder / path).stat().st_mtime_ns for path in written}
 
 
-def test_two_dask_workers_write_the_rows_of_one_process(study, tmp_path, monkeypatch):
+def test_two_dask_workers_write_the_rows_of_one_process(study, workers, tmp_path, monkeypatch):
     """Workers do not know of planted graders: here those of the product judge what the model says."""
     settings = changed(study.settings, interventions={"n_entities": 0})
-    workers = settings.model_copy(update={"fan_out": FanOutSettings(scheduler="local", workers=2)})
     found = {}
     monkeypatch.setattr("tasks.entities.answers.grade", grade)
-    for name, own in (("alone", settings), ("workers", workers)):
+    for name in ("alone", "workers"):
         shutil.copytree(study.folder / "base" / "warehouse", tmp_path / name)
         monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / name))
         language_model.cache_clear()
         if name == "alone":
-            run(study, own)
+            run(study, settings)
         else:
-            entities(own, study.collection, study.saes, [])
+            workers.use(tmp_path / name)
+            entities(workers.do(settings), study.collection, study.saes, [])
         found[name] = parquet_files(Warehouse())
     assert len([run for run in manifests(Warehouse()) if run.stage == "entity_answers"]) == 2
     assert found["workers"] == found["alone"]

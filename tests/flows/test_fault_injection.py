@@ -11,7 +11,7 @@ import pytest
 
 from ato.errors import DamagedFileError
 from flows.commands.gc import collect_garbage
-from tests.flows.forked_stages import SMALL, Death, Forks
+from tests.flows.forked_stages import SMALL, Death
 from tests.flows.tiny_study import tiny_settings
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.mart_files import FOLDER
@@ -58,13 +58,6 @@ DEATHS = (
 VOLATILE = {name for name, table in TABLES.items() if any(column.volatile for column in table.columns)}
 OWN = {"stage_runs", "quality_results"}
 """Tables about the runs: a resumed run checks what is left of a group of stages, so its checks are counted otherwise."""
-
-
-@pytest.fixture(scope="module")
-def forks():
-    program = Forks()
-    yield program
-    program.close()
 
 
 @pytest.fixture(scope="module")

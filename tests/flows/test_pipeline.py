@@ -256,7 +256,9 @@ def test_a_run_that_stores_no_activations_gives_the_same_scores(study):
     _, settings, collection = study
     live = pipeline(
         changed(
-            settings, **{name: SMALL[name] for name in ("features", "causal")}, collect={"store_activations": False}
+            settings,
+            **{name: SMALL[name] for name in ("features", "causal", "report")},
+            collect={"store_activations": False},
         )
     )
     query = "select source_layer, leap, method, r2_test, r2_update from operators where collection = ? order by all"
@@ -367,6 +369,7 @@ def test_fewer_tokens_than_dimensions_are_allowed_and_flagged(study, tmp_path):
             collect=few,
             features=SMALL["features"],
             causal=SMALL["causal"],
+            report=SMALL["report"],
             operators={"source_layers": [0], "leaps": [1]},
             saes={"layers": [1], "batch_size": 64, "buffer_rows": 256},
             evaluate={"ranks": [1, 8, 512]},

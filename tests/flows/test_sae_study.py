@@ -21,8 +21,7 @@ from flows.settings import Settings
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
 from tasks.sae_study.task import study_saes
-from tasks.settings import FanOutSettings
-from tests.flows.forked_stages import Death, Forks
+from tests.flows.forked_stages import Death
 from tests.flows.planted_sae_study import STUDY, small_study
 from tests.flows.test_fault_injection import parts as parquet_files
 from warehouse.catalog.catalog import rows
@@ -193,19 +192,16 @@ DEATHS = (
 )
 
 
-def test_a_study_killed_at_five_moments_ends_in_the_bytes_of_an_undisturbed_one(study, tmp_path):
-    forks, log = Forks("tests.flows.planted_sae_study:run_study"), tmp_path / "log"
+def test_a_study_killed_at_five_moments_ends_in_the_bytes_of_an_undisturbed_one(study, forks, tmp_path):
+    what, log = "tests.flows.planted_sae_study:run_study", tmp_path / "log"
     killed, expected = (tmp_path / name / "warehouse" for name in ("killed", "undisturbed"))
     settings = changed(study.settings, architectures=["topk", "jumprelu"], k=[3], seeds=[0])
-    try:
-        assert forks.run(settings, expected, log) == 0, log.read_text()
-        for death in DEATHS:
-            log.unlink()
-            assert forks.run(settings, killed, log, death) == -signal.SIGKILL, f"{death} {log.read_text()}"
+    assert forks.run(settings, expected, log, what=what) == 0, log.read_text()
+    for death in DEATHS:
         log.unlink()
-        assert forks.run(settings, killed, log) == 0, log.read_text()
-    finally:
-        forks.close()
+        assert forks.run(settings, killed, log, death, what) == -signal.SIGKILL, f"{death} {log.read_text()}"
+    log.unlink()
+    assert forks.run(settings, killed, log, what=what) == 0, log.read_text()
     assert parquet_files(Warehouse(killed)) == parquet_files(Warehouse(expected))
     for name in ("studied_saes", "studied_sae_snapshots"):
         files = [
@@ -217,18 +213,18 @@ def test_a_study_killed_at_five_moments_ends_in_the_bytes_of_an_undisturbed_one(
     assert not any((killed / "checkpoints").iterdir())
 
 
-def test_two_dask_workers_write_the_rows_of_one_process(study, tmp_path, monkeypatch):
+def test_two_dask_workers_write_the_rows_of_one_process(study, workers, tmp_path, monkeypatch):
     settings = changed(study.settings, layers=[2, 3], architectures=["topk"], k=[3], seeds=[0])
-    workers = settings.model_copy(update={"fan_out": FanOutSettings(scheduler="local", workers=2)})
     found = {}
-    for name, own in (("alone", settings), ("workers", workers)):
+    for name in ("alone", "workers"):
         shutil.copytree(study.folder / "data" / "warehouse", tmp_path / name, ignore=shutil.ignore_patterns("locks"))
         monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / name))
         language_model.cache_clear()
         if name == "alone":
-            plainly(study, own)
+            plainly(study, settings)
         else:
-            sae_study(own, study.collection)
+            workers.use(tmp_path / name)
+            sae_study(workers.do(settings), study.collection)
         found[name] = parquet_files(Warehouse())
     assert found["workers"] == found["alone"]
     families = rows(None, "select * from feature_families")
