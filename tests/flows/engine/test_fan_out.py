@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -38,11 +39,15 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("study")
 
 
-@pytest.fixture
-def scheduler(folder, workers) -> str:
+@pytest.fixture(scope="module")
+def scheduler(folder, prefect_server) -> Iterator[str]:
     """Address of a scheduler with two worker processes, whose warehouse is the folder ``shared``."""
-    workers.use(folder / "shared")
-    return workers.address
+    from distributed import LocalCluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(folder / "shared"))
+        with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0") as cluster:
+            yield cluster.scheduler_address
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tasks.evaluate import task as evaluate
 from tasks.features import task as features
 from tasks.operators import task as operators
 from tasks.saes import task as saes
-from tests.flows.forked_stages import SMALL, run_stages
+from tests.flows.forked_stages import run_stages
 from tests.flows.test_fault_injection import committed, parts
 from tests.flows.tiny_study import tiny_settings
 from warehouse.catalog.catalog import rows
@@ -31,6 +31,7 @@ from warehouse.registry.registry import BEST, Registry
 from warehouse.storage.manifests import manifests
 from warehouse.storage.warehouse import Warehouse
 
+LOCAL = {"scheduler": "local", "workers": 2}
 WORK = (
     (saes, "_judge"),
     (features, "run_pass"),
@@ -60,7 +61,8 @@ def study(tmp_path_factory):
     settings = tiny_settings(
         folder,
         operators={"methods": ["ridge", "identity", "rrr_features"]},
-        **{name: SMALL[name] for name in ("features", "evaluate", "causal", "report")},
+        causal={"positions": ["5"], "n_sequences": 2},
+        report={"png": False, "n_example_features": 0},
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATO_WAREHOUSE", str(alone))
@@ -71,10 +73,9 @@ def study(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_pipeline_on_two_workers_leaves_the_bytes_of_one_process(study, workers, monkeypatch):
+def test_a_pipeline_on_two_workers_leaves_the_bytes_of_one_process(study, prefect_server, monkeypatch):
     monkeypatch.setenv("ATO_WAREHOUSE", str(study.collected))
-    workers.use(study.collected)
-    settings = workers.do(study.settings)
+    settings = Settings.model_validate(study.settings.model_dump() | {"fan_out": LOCAL})
     with monkeypatch.context() as patch:
         for module, name in WORK:
             patch.setattr(module, name, not_here)
@@ -176,10 +177,14 @@ def doomed(settings: Settings) -> None:
 
 
 @pytest.mark.slow
-def test_workers_that_die_are_reported_with_stage_collection_keys_and_cure(workers, monkeypatch, tmp_path):
+def test_workers_that_die_are_reported_with_stage_collection_keys_and_cure(prefect_server, monkeypatch, tmp_path):
+    import dask
+
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path))
-    monkeypatch.setattr(workers.cluster.scheduler, "allowed_failures", 0)
-    workers.use(tmp_path)
+    settings = Settings.model_validate({"fan_out": LOCAL | {"workers": 1}})
     message = r"^operators of a-collection: Dask workers died .*l00-k01-0123abcd.*: run the same command again"
-    with pytest.raises(UnavailableError, match=message):
-        doomed(workers.do(Settings()))
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(UnavailableError, match=message),
+    ):
+        doomed(settings)
