@@ -24,7 +24,7 @@ def with_mean_l0(sae: SparseAutoencoder, rows: Tensor, k: int) -> SparseAutoenco
 
     Args:
         sae: with thresholds.
-        rows: [n, d_in] raw residuals of the train split, spread over it.
+        rows: [n, d_in] raw residuals of the train split, drawn at random.
         k: what the mean over rows of active features shall be.
     """
     assert sae.threshold is not None

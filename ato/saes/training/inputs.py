@@ -50,9 +50,9 @@ class TrainingInputs:
         norms = torch.cat([(part - self.mean).norm(dim=1) for part in self.buffer.rows.split(_NORM_ROWS)])
         self.scale = math.sqrt(len(self.mean)) / max(norms.mean().item(), 1e-12)
         """Inputs are (x - mean) times this."""
-        every = max(1, len(self.buffer.rows) // CALIBRATION_ROWS)
-        self.calibration_rows = self.buffer.rows[::every][:CALIBRATION_ROWS].clone()
-        """[m, d_in] raw train residuals, spread over the first filling of the buffer."""
+        drawn = torch.randperm(len(self.buffer.rows), generator=torch.Generator().manual_seed(seed))[:CALIBRATION_ROWS]
+        self.calibration_rows = self.buffer.rows[drawn.to(device)]
+        """[m, d_in] raw train residuals, drawn from the first filling of the buffer."""
         self.sample = (self.buffer.rows[:_SAMPLE_ROWS] - self.mean) * self.scale
         """[m, d_in] some inputs."""
 
