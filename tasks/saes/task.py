@@ -113,8 +113,8 @@ def _stages(study: Study, layer: int, settings: SAESettings) -> SAEStages:
         own = settings.model_dump(exclude={"layers", "paths", "releases", *JUDGING})
         own |= {"layer": layer, "precision": precision}
         slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
-    # Version 3: thresholds of JumpReLU SAEs are brought to k active features.
-    weights = study.stage("sae_weights", slug, settings=own, version=3)
+    # Version 3 of trained ones: thresholds of JumpReLU SAEs are brought to k active features.
+    weights = study.stage("sae_weights", slug, settings=own, version=3 if "architecture" in own else 2)
     judging = settings.model_dump(include=JUDGING)
     return SAEStages(layer, weights, study.stage("saes", slug, settings=judging, inputs=[weights.key]))
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ato.models import ModelIdentity
+from ato.numerics import devices
 from ato.saes import save_sae
 from flows.settings import Settings
 from tasks.causal.task import measure_causal
@@ -24,26 +25,26 @@ from warehouse.storage.warehouse import Warehouse
 KEYS = """
 collect tiny-corpus-12k-9556afdf
 moments moments-4-pairs-635db5e5
-sae_weights topk-l02-24-8a433f5a
-saes topk-l02-24-32f1f554
+sae_weights topk-l02-24-097a7410
+saes topk-l02-24-a28ff651
 sae_weights pretrained-l03-00590bf9
 saes pretrained-l03-02706404
-features features-topk-l02-24-660354f2
+features features-topk-l02-24-2ad29fdd
 features features-pretrained-l03-4930da24
-feature_scores scores-topk-l02-24-3f310dc4
+feature_scores scores-topk-l02-24-be137c7a
 feature_scores scores-pretrained-l03-2b069de9
-explain explain-topk-l02-24-ed309ff8
+explain explain-topk-l02-24-a41aba26
 explain explain-pretrained-l03-e740e514
 operators l00-k01-dec8322f
 operators l00-k02-10677556
 operators l01-k01-9f2da2a8
 operators l01-k02-3e5c57cb
-operators l00-k02-features-16aa9f04
-operators l01-k01-features-8f57b0ed
-evaluate features-l00-k02-fddcf1cf
-evaluate features-l01-k01-464be774
-evaluate features-l00-k02-3931e8c5
-evaluate features-l01-k01-d7f07771
+operators l00-k02-features-99425bd2
+operators l01-k01-features-d5219af9
+evaluate features-l00-k02-3966aada
+evaluate features-l01-k01-f2969e23
+evaluate features-l00-k02-6dbe1ef7
+evaluate features-l01-k01-d454293f
 evaluate features-l01-k02-ca5091bc
 evaluate ranks-l00-k01-d4eaf183
 evaluate ranks-l00-k02-f0c643c2
@@ -56,8 +57,8 @@ evaluate map-l01-k02-e1f9261c
 causal residuals-l00-k02-e153cf7c
 causal residuals-l01-k01-364931d1
 causal residuals-l01-k02-505e597c
-causal features-l00-k02-c043a9aa
-causal features-l01-k01-eaca156a
+causal features-l00-k02-da33ccb5
+causal features-l01-k01-d5cb399f
 causal features-l01-k02-8629c62f
 """
 
@@ -67,6 +68,7 @@ def made(tmp_path, monkeypatch) -> list[str]:
     """Stage and key of every stage that is looked up from now on: all of them pass for complete."""
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
     monkeypatch.setattr(Stage, "complete", True)
+    monkeypatch.setattr(devices, "_multiplies_bfloat16", lambda device: False)  # keys of trained SAEs hold the precision
     monkeypatch.setattr("tasks.collect.task.identify", lambda *_: ModelIdentity("tiny", None, "0123456789abcdef"))
     monkeypatch.setattr("warehouse.datasets.corpora.corpus_hash", lambda *_: "fedcba9876543210")
     found: list[str] = []
