@@ -68,7 +68,9 @@ def made(tmp_path, monkeypatch) -> list[str]:
     """Stage and key of every stage that is looked up from now on: all of them pass for complete."""
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
     monkeypatch.setattr(Stage, "complete", True)
-    monkeypatch.setattr(devices, "_multiplies_bfloat16", lambda device: False)  # keys of trained SAEs hold the precision
+    monkeypatch.setattr(
+        devices, "_multiplies_bfloat16", lambda device: False
+    )  # keys of trained SAEs hold the precision
     monkeypatch.setattr("tasks.collect.task.identify", lambda *_: ModelIdentity("tiny", None, "0123456789abcdef"))
     monkeypatch.setattr("warehouse.datasets.corpora.corpus_hash", lambda *_: "fedcba9876543210")
     found: list[str] = []
