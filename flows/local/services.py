@@ -48,6 +48,9 @@ def prefect_server(port: int, auth: str) -> Service:
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": address,
+        # The second version of the pages asks an analytics service whatever PREFECT_SERVER_ANALYTICS_ENABLED says.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
     return Service(
         "prefect", _guarded("prefect", port), lambda: _answers(f"{address}/api/health"), address, environment

@@ -127,6 +127,7 @@ def person(chromium, there, tmp_path, request) -> Person:
     page.set_default_timeout(120_000)
     page.goto(there.entry)
     page.wait_for_url(lambda url: "/enter" not in url)  # the key stays in this browser
+    page.wait_for_load_state("networkidle")  # pages that are left while they log in forget it
     return Person(page, there, pictures)
 
 
