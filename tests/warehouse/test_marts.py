@@ -58,10 +58,16 @@ def test_there_are_marts():
     assert len(MARTS) >= 15
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A connection to a warehouse without any rows, for all marts."""
+    return connect(tmp_path_factory.mktemp("empty"), must_exist=False)
+
+
 @pytest.mark.parametrize("mart", sorted(MARTS))
-def test_every_mart_opens_with_its_meaning_and_is_empty_with_columns_on_an_empty_warehouse(mart, tmp_path):
+def test_every_mart_opens_with_its_meaning_and_is_empty_with_columns_on_an_empty_warehouse(mart, empty):
     assert MARTS[mart].read_text(encoding="utf-8").startswith("-- ")
-    relation = connect(tmp_path, must_exist=False).sql(f"from {mart}")
+    relation = empty.sql(f"from {mart}")
     assert len(relation.columns) > 5
     assert relation.fetchall() == []
 

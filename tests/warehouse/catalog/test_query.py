@@ -144,8 +144,8 @@ WRITING = [
 
 
 @pytest.mark.parametrize("sql", WRITING)
-def test_statements_that_write_are_refused(read_store, sql):
-    db, before = connect(read_store), everything(read_store.root)
+def test_statements_that_write_are_refused(read_store, db, sql):
+    before = everything(read_store.root)
     with pytest.raises(InputError, match="SELECT") as raised:
         run_select(db, sql.format(root=read_store.root))
     assert "\n" not in str(raised.value)
@@ -163,11 +163,11 @@ def test_statements_that_write_are_refused(read_store, sql):
         "select getenv('HOME')",
     ],
 )
-def test_files_outside_the_warehouse_are_out_of_reach(read_store, tmp_path, sql):
+def test_files_outside_the_warehouse_are_out_of_reach(read_store, db, tmp_path, sql):
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     with pytest.raises(InputError):
-        run_select(connect(read_store), sql.format(root=read_store.root, outside=secret))
+        run_select(db, sql.format(root=read_store.root, outside=secret))
 
 
 @pytest.mark.parametrize(
@@ -185,10 +185,10 @@ def test_files_outside_the_warehouse_are_out_of_reach(read_store, tmp_path, sql)
         "pivot sae_training on step in (0, 1) using sum(lr)",
     ],
 )
-def test_reading_statements_run(read_store, sql):
-    assert run_select(connect(read_store), sql).fetchall()
+def test_reading_statements_run(db, sql):
+    assert run_select(db, sql).fetchall()
 
 
-def test_order_of_a_select_is_kept(read_store):
-    found = run_select(connect(read_store), "select step from sae_training order by step desc").fetchall()
+def test_order_of_a_select_is_kept(db):
+    found = run_select(db, "select step from sae_training order by step desc").fetchall()
     assert found == [(2,), (1,), (0,)]
