@@ -1,0 +1,401 @@
+"""Tables: what features fire on, how they are described, and how far descriptions can be trusted."""
+
+import pyarrow as pa
+
+from warehouse.tables.declarations import (
+    COLLECTION,
+    LAYER,
+    Column,
+    Rule,
+    Table,
+    boolean,
+    float32,
+    float64,
+    int32,
+    int64,
+    string,
+    timestamp,
+)
+
+# fmt: off
+EVIDENCE = Column("evidence", string, "key of the evidence: SAE, chosen features, how windows are drawn")
+LABELLING = Column("labelling", string, "key of the labelling: evidence, judge and how it is asked")
+SAE = Column("sae", string, "key of the SAE; of MLP neurons, their layer: neurons-L12")
+FEATURE = Column("feature_id", int32, "index of the feature in the SAE, or of the neuron in its layer", minimum=0)
+JUDGE = Column("judge", string, "who answers: overlap, embedding, or the name of a language model")
+OF_EVIDENCE = (COLLECTION, EVIDENCE, SAE, LAYER, FEATURE)
+OF_LABELLING = (COLLECTION, LABELLING, EVIDENCE, SAE, LAYER, FEATURE, JUDGE)
+CALL = Column("call", string, "key of its call in llm_calls; NULL for judges that call nobody", nullable=True)
+CONTROL = Column("control", string, "none; shuffled: the description is another feature's")
+TIERS = "random: from any text; same_stratum: from text like that it fires on; near_miss: where its neighbours fire"
+
+
+def of_labelled_features(table: str) -> Rule:
+    """Every row is of a feature that was chosen."""
+    return Rule(
+        "feature is in labelled_features",
+        "evidence, feature_id",
+        f"""select distinct t.collection, t.evidence, t.feature_id from {table} as t
+        anti join known_labelled_features using (collection, evidence, feature_id)""",
+    )
+
+
+def value_or_reason(table: str, value: str, key: tuple[str, ...]) -> Rule:
+    """What was not measured says why."""
+    return Rule(
+        f"has a {value} or a reason",
+        f"{value}, reason",
+        f"select {', '.join(key)} from {table} where ({value} is null) <> (reason is not null)",
+    )
+
+
+def share(name: str, meaning: str) -> Column:
+    """A share; NULL where there is nothing to take it of."""
+    return Column(name, float64, meaning, nullable=True, minimum=0, maximum=1)
+
+
+DESCRIPTION_KEY = ("collection", "labelling", "feature_id", "candidate")
+TRIAL_KEY = ("collection", "labelling", "feature_id", "scorer", "control", "candidate", "trial")
+SCORE_KEY = ("collection", "labelling", "feature_id", "scorer", "tier", "control")
+
+TABLES = (
+    Table(
+        "labelled_features",
+        "a feature that is labelled, and why it comes when it does",
+        (
+            *OF_EVIDENCE,
+            Column("source", string, "sae, transcoder or neurons (the baseline)"),
+            Column("place", int32, "its place in the order in which features are labelled, from 1", minimum=1),
+            Column("ordered_by", string, "score, causal_effect, transport, random, or named: by the settings"),
+            Column("value", float64, "what it is ordered by; NULL where it has none", nullable=True),
+            share("covered", "share of the sum of |value| over the SAE's features that is labelled up to this place"),
+            Column("n_tokens", int64, "tokens looked at, of all splits", unit="tokens", minimum=0),
+            Column("n_active", int64, "tokens on which it fires", unit="tokens", minimum=0),
+            Column("max_activation", float64, "largest activation; NULL if it never fires", nullable=True, minimum=0),
+            Column("promoted", pa.list_(string), "tokens that its decoder row promotes most (logit lens, with the final norm's gain)"),
+            Column("promoted_logits", pa.list_(float32), "their logits", as_long_as="promoted"),
+            Column("suppressed", pa.list_(string), "tokens that it suppresses most"),
+            Column("suppressed_logits", pa.list_(float32), "their logits", as_long_as="suppressed"),
+        ),
+        ("collection", "evidence", "feature_id"),
+        ("collection", "sae"),
+        rules=(
+            Rule(
+                "places are 1 to n",
+                "place",
+                """select collection, evidence, feature_id, place from labelled_features
+                qualify place <> row_number() over (partition by collection, evidence order by place)""",
+            ),
+            Rule(
+                "sae is in saes or of a study, unless they are neurons",
+                "sae",
+                """select distinct f.collection, f.sae from labelled_features as f
+                anti join known_saes using (collection, sae) where f.source <> 'neurons'""",
+            ),
+        ),
+    ),
+    Table(
+        "example_windows",
+        "a window of text in which a feature fires, or in which it provably does not",
+        (
+            *OF_EVIDENCE,
+            Column("window_id", int32, "number of the window among those of the feature", minimum=0),
+            Column("kind", string, "top, quantile, random, or silent"),
+            Column("tier", string, f"of a silent one, where it is from. {TIERS}", nullable=True),
+            Column("rank", int32, "number within kind, tier and split, from 1", minimum=1),
+            Column("quantile", float64, "upper end of the activation quantile; NULL for other kinds", nullable=True, minimum=0, maximum=1),
+            Column("corpus", string, "corpus of the collection"),
+            Column("document_id", string, "content hash of the document"),
+            Column("document", int32, "number of the document within the collection", minimum=0),
+            Column("sequence_id", int64, "sequence of the window", minimum=0),
+            Column("position", int32, "position in the sequence of the token that it was chosen for", unit="tokens", minimum=0),
+            Column("start", int32, "position of its first token", unit="tokens", minimum=0),
+            Column("split", string, "train (descriptions are made from it), val (they are chosen on it) or test (they are judged on it)"),
+            Column("stratum", string, "value of the corpus's first stratum; NULL if it says nothing of the document", nullable=True),
+            Column("activation", float64, "activation at its position; 0 of a silent one", minimum=0),
+            Column("tokens", pa.list_(string), "texts of its tokens; a character that several share stands at the first"),
+            Column("activations", pa.list_(float32), "activation at each token", as_long_as="tokens"),
+        ),
+        ("collection", "evidence", "feature_id", "window_id"),
+        ("collection", "sae"),
+        rules=(
+            of_labelled_features("example_windows"),
+            Rule(
+                "no token of a silent window is active",
+                "kind, activations",
+                """select collection, evidence, feature_id, window_id from example_windows
+                where kind = 'silent' and (list_max(activations) > 0 or activation > 0)""",
+            ),
+            Rule(
+                "an active window fires at its position",
+                "kind, position, start, activations",
+                """select collection, evidence, feature_id, window_id from example_windows
+                where kind <> 'silent' and (position < start or position >= start + len(activations)
+                    or activation <= 0 or abs(activations[position - start + 1] - activation) > 1e-3 * activation + 1e-6)""",
+            ),
+            Rule(
+                "only silent windows have a tier",
+                "kind, tier",
+                """select collection, evidence, feature_id, window_id from example_windows where (kind = 'silent') <> (tier is not null)""",
+            ),
+            Rule(
+                "no document is both shown and judged on",
+                "document, split",
+                """select collection, evidence, feature_id, document from example_windows
+                group by collection, evidence, feature_id, document having count(distinct split) > 1""",
+            ),
+        ),
+    ),
+    Table(
+        "feature_histograms",
+        "how often a feature's activation lies in a range",
+        (
+            *OF_EVIDENCE,
+            Column("bin", int32, "number of the range, from the smallest", minimum=0),
+            Column("low", float64, "its lower end", minimum=0),
+            Column("high", float64, "its upper end; NULL for the last, which is open", nullable=True, minimum=0),
+            Column("n", int64, "active tokens in it", unit="tokens", minimum=1),
+        ),
+        ("collection", "evidence", "feature_id", "bin"),
+        ("collection", "sae"),
+        rules=(
+            of_labelled_features("feature_histograms"),
+            Rule(
+                "ranges hold every active token",
+                "n",
+                """select collection, evidence, feature_id, sum(n) as n, any_value(n_active) as n_active from feature_histograms
+                inner join known_labelled_features using (collection, evidence, feature_id)
+                group by collection, evidence, feature_id having sum(n) <> any_value(n_active)""",
+            ),
+        ),
+    ),
+    Table(
+        "feature_strata",
+        "how often a feature fires in one part of the text, such as one topic or one tenth of the sequences",
+        (
+            *OF_EVIDENCE,
+            Column("stratum", string, "what divides the text: a stratum of the corpus, or relative_position"),
+            Column("value", string, "which part"),
+            Column("n_tokens", int64, "tokens in it", unit="tokens", minimum=0),
+            Column("n_active", int64, "those on which the feature fires", unit="tokens", minimum=0),
+            share("density", "n_active / n_tokens: comparable between parts"),
+            share("share", "this part's share of the feature's active tokens, of those that the stratum says something of"),
+        ),
+        ("collection", "evidence", "feature_id", "stratum", "value"),
+        ("collection", "sae"),
+        rules=(
+            of_labelled_features("feature_strata"),
+            Rule(
+                "density is n_active / n_tokens",
+                "n_active, n_tokens, density",
+                """select collection, evidence, feature_id, stratum, value from feature_strata
+                where n_active > n_tokens or abs(density * n_tokens - n_active) > 1e-6 * n_tokens""",
+            ),
+        ),
+    ),
+    Table(
+        "feature_neighbours",
+        "a feature that fires with another one, or whose decoder row is like its",
+        (
+            *OF_EVIDENCE,
+            Column("method", string, "coactivation: ordered by jaccard; decoder: by cosine"),
+            Column("rank", int32, "number among these, from 1", minimum=1),
+            Column("neighbour", int32, "index of the other feature", minimum=0),
+            Column("n_both", int64, "tokens on which both fire; NULL for decoder", unit="tokens", nullable=True, minimum=0),
+            share("jaccard", "n_both over the tokens on which either fires; NULL for decoder"),
+            Column("phi", float64, "correlation of their being active; NULL for decoder", nullable=True, minimum=-1.000001, maximum=1.000001),
+            Column("cosine", float64, "cosine of the decoder rows; NULL for coactivation", nullable=True, minimum=-1.000001, maximum=1.000001),
+        ),
+        ("collection", "evidence", "feature_id", "method", "rank"),
+        ("collection", "sae"),
+        rules=(of_labelled_features("feature_neighbours"),),
+    ),
+    Table(
+        "feature_descriptions",
+        "a phrase that says what a feature fires on, written from windows of train documents",
+        (
+            *OF_LABELLING,
+            Column("candidate", int32, "number of the description among those of the judge", minimum=0),
+            Column("description", string, "the phrase; NULL if the judge gave none", nullable=True),
+            Column("chosen", boolean, "the one of its candidates that does best on validation documents, or the only one"),
+            share("validation_score", "balanced accuracy of detection on validation documents; NULL with a single candidate or too few trials"),
+            Column("n_examples", int32, "windows that it was written from", minimum=0),
+            CALL,
+            Column("reason", string, "why there is no description", nullable=True),
+        ),
+        DESCRIPTION_KEY,
+        ("collection", "sae"),
+        rules=(
+            of_labelled_features("feature_descriptions"),
+            value_or_reason("feature_descriptions", "description", DESCRIPTION_KEY),
+            Rule(
+                "at most one is chosen, and it has words",
+                "chosen",
+                """select collection, labelling, feature_id from feature_descriptions where chosen
+                group by collection, labelling, feature_id having count(*) > 1 or count(description) = 0""",
+            ),
+        ),
+    ),
+    Table(
+        "detection_trials",
+        "one question that puts a description to the test, and its answer",
+        (
+            *OF_LABELLING,
+            Column("scorer", string, "detection (does it fire in this text), fuzzing (are the marked tokens those), intruder (which text is the odd one), embedding (how similar)"),
+            CONTROL,
+            Column("candidate", int32, "description under test; -1 for intruder, which needs none", minimum=-1),
+            Column("trial", int32, "number of the trial of this scorer, control and candidate", minimum=0),
+            Column("tier", string, f"active: the feature fires, the right answer is yes; else where the silent text is from, or marked: silent tokens are marked. {TIERS}"),
+            Column("split", string, "val or test"),
+            Column("windows", pa.list_(int32), "windows asked about, see example_windows; several for intruder"),
+            Column("marked", pa.list_(int32), "indices of the marked tokens; NULL but for fuzzing", nullable=True),
+            Column("expected", int32, "right answer: 1 yes, 0 no; the index of the intruder", minimum=0),
+            Column("answered", int32, "the judge's; NULL if it gave none", nullable=True, minimum=0),
+            Column("probability", float64, "that the answer is yes, or of the intruder named; of embedding, the similarity; NULL where the judge has none", nullable=True),
+            CALL,
+            Column("reason", string, "why there is no answer", nullable=True),
+        ),
+        TRIAL_KEY,
+        ("collection", "sae"),
+        rules=(
+            of_labelled_features("detection_trials"),
+            Rule(
+                "its windows are there, of documents that no description was made from",
+                "windows",
+                """with shown as (select * exclude (windows), unnest(windows) as window_id from detection_trials)
+                select distinct t.collection, t.labelling, t.feature_id, t.window_id from shown as t
+                anti join (from known_example_windows where split <> 'train') as w using (collection, evidence, feature_id, window_id)""",
+            ),
+        ),
+    ),
+    Table(
+        "description_scores",
+        "how well a judge tells with a description when its feature fires: recomputed from detection_trials",
+        (
+            *OF_LABELLING,
+            Column("scorer", string, "detection, fuzzing, intruder or embedding"),
+            Column("tier", string, f"silent texts that it is told from; all: every tier. {TIERS}"),
+            CONTROL,
+            Column("measure", string, "balanced_accuracy, accuracy (intruder) or auroc (embedding)"),
+            Column("n_positive", int64, "answered trials whose right answer is yes; of intruder all", minimum=0),
+            Column("n_negative", int64, "answered trials whose right answer is no", minimum=0),
+            Column("n_unanswered", int64, "trials without an answer: they count neither as right nor as wrong", minimum=0),
+            share("sensitivity", "share of the positives answered yes; NULL for other measures"),
+            share("specificity", "share of the negatives answered no; NULL for other measures"),
+            share("score", "value of the measure; NULL with a reason"),
+            share("score_low", "lower end of its 95 % interval"),
+            share("score_high", "upper end of its 95 % interval"),
+            share("chance", "the measure of one who guesses"),
+            Column("reason", string, "why score is NULL", nullable=True),
+        ),
+        SCORE_KEY,
+        ("collection", "sae"),
+        rules=(
+            of_labelled_features("description_scores"),
+            value_or_reason("description_scores", "score", SCORE_KEY),
+            Rule(
+                "balanced accuracy is that of the trials",
+                "score",
+                """with answered as (
+                    select collection, labelling, feature_id, scorer, control, tier, expected,
+                        case when answered = expected then 1.0 else 0.0 end as correct
+                    from known_detection_trials
+                    inner join (select collection, labelling, feature_id, candidate from known_feature_descriptions where chosen)
+                        using (collection, labelling, feature_id, candidate)
+                    where answered is not null and split = 'test'
+                ),
+                recomputed as (
+                    select s.collection, s.labelling, s.feature_id, s.scorer, s.tier, s.control, any_value(s.score) as score,
+                        (avg(correct) filter (expected = 1) + avg(correct) filter (expected = 0)) / 2 as again
+                    from description_scores as s inner join answered as a
+                        on s.collection = a.collection and s.labelling = a.labelling and s.feature_id = a.feature_id
+                        and s.scorer = a.scorer and s.control = a.control and (s.tier in ('all', a.tier) or a.tier = 'active')
+                    where s.measure = 'balanced_accuracy' and s.score is not null
+                    group by s.collection, s.labelling, s.feature_id, s.scorer, s.tier, s.control
+                )
+                select * from recomputed where again is null or abs(score - again) > 1e-9""",
+            ),
+            Rule(
+                "accuracy is that of the trials",
+                "score",
+                """with recomputed as (
+                    select s.collection, s.labelling, s.feature_id, any_value(s.score) as score,
+                        avg(case when t.answered = t.expected then 1.0 else 0.0 end) as again
+                    from description_scores as s
+                    inner join known_detection_trials as t using (collection, labelling, feature_id, scorer, control)
+                    where s.measure = 'accuracy' and s.score is not null and t.answered is not null and t.split = 'test'
+                    group by s.collection, s.labelling, s.feature_id
+                )
+                select * from recomputed where abs(score - again) > 1e-9""",
+            ),
+        ),
+    ),
+    Table(
+        "feature_labels",
+        "the class that a judge puts a feature into, for one property of a label space",
+        (
+            *OF_LABELLING,
+            Column("space", string, "name of the label space"),
+            Column("property", string, "what is judged, such as category or confidence"),
+            Column("value", string, "the class; NULL with a reason", nullable=True),
+            CALL,
+            Column("reason", string, "why there is none", nullable=True),
+        ),
+        ("collection", "labelling", "feature_id", "space", "property"),
+        ("collection", "sae"),
+        rules=(
+            of_labelled_features("feature_labels"),
+            value_or_reason("feature_labels", "value", ("collection", "labelling", "feature_id", "space", "property")),
+        ),
+    ),
+    Table(
+        "label_agreement",
+        "how far two judges put the same features into the same classes",
+        (
+            COLLECTION,
+            Column("comparison", string, "key of the comparison: two labellings"),
+            SAE,
+            LAYER,
+            JUDGE,
+            Column("other_judge", string, "the second judge"),
+            LABELLING,
+            Column("other_labelling", string, "the second judge's labelling"),
+            Column("space", string, "name of the label space"),
+            Column("property", string, "what is judged"),
+            Column("n", int64, "features that both put into a class", minimum=0),
+            share("agreement", "share of them with the same class"),
+            Column("kappa", float64, "Cohen's kappa: agreement beyond that of judges who guess at their own rates", nullable=True, minimum=-1, maximum=1),
+            Column("kappa_low", float64, "lower end of its 95 % interval", nullable=True),
+            Column("kappa_high", float64, "upper end of its 95 % interval", nullable=True),
+            Column("reason", string, "why kappa is NULL", nullable=True),
+        ),
+        ("collection", "comparison", "space", "property"),
+        ("collection", "sae"),
+        rules=(value_or_reason("label_agreement", "kappa", ("collection", "comparison", "space", "property")),),
+    ),
+    Table(
+        "llm_calls",
+        "one question to a language model's server, what it answered and what it cost",
+        (
+            COLLECTION,
+            LABELLING,
+            SAE,
+            Column("call", string, "content hash of model, messages, schema, temperature and seed"),
+            JUDGE,
+            Column("model", string, "name of the model on its server"),
+            Column("purpose", string, "description, detection, fuzzing, intruder or classification"),
+            Column("status", string, "answered, rejected (the reply does not fit the schema) or failed"),
+            Column("mode", string, "how the schema was asked for: json_schema, json_object or plain; NULL if no request succeeded", nullable=True),
+            Column("n_attempts", int32, "requests, repeated ones included", minimum=0),
+            Column("prompt_tokens", int64, "tokens of the prompt", unit="tokens", nullable=True, minimum=0),
+            Column("completion_tokens", int64, "tokens of the reply", unit="tokens", nullable=True, minimum=0),
+            Column("cost", float64, "by the prices of the settings; NULL without prices", nullable=True, minimum=0),
+            Column("seconds", float64, "from the first request to the reply", unit="s", nullable=True, minimum=0, volatile=True),
+            Column("reply", string, "the reply as it came", nullable=True),
+            Column("reason", string, "why it was rejected or failed", nullable=True),
+            Column("made_at", timestamp, "time of the reply", volatile=True),
+        ),
+        ("collection", "labelling", "call"),
+        ("collection", "sae"),
+    ),
+)
