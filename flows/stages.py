@@ -289,6 +289,19 @@ _STAGES = (
         cost=Cost(8.0, 1.2, "flows.estimates.sae_study_costs:sae_study_work"),
         judge="flows.judging.sae_study:judge",
     ),
+    StageSpec(
+        name="label",
+        does="Features are described, and descriptions tested on other documents.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect", "saes", "features"),
+        commits=("strata", "label_evidence", "label", "label_agreement"),
+        query="""select sae, feature_id, judge, description, detection, detection_low, detection_high, intruder,
+            failed from feature_labelled where collection = ? order by layer, sae, judge, place""",
+        page="features",
+        cost=Cost(6.0, 1.2, "flows.estimates.label_costs:label_work"),
+        judge="flows.judging.label:judge",
+    ),
 )
 
 STAGES: dict[str, StageSpec] = {stage.name: stage for stage in _STAGES}

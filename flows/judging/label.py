@@ -1,0 +1,49 @@
+"""Faults of the settings of stage ``label``."""
+
+from collections.abc import Iterator
+
+from ato.models.shapes import ModelShape
+from flows.judging.faults import Fault
+from flows.judging.layers import sae_layers
+from flows.settings import Settings
+
+
+def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
+    """Layers without an SAE, tests that ask for more than there is, a budget without prices."""
+    yield from _layers(settings)
+    yield from _trials(settings)
+    yield from _budgets(settings)
+
+
+def _layers(settings: Settings) -> Iterator[Fault]:
+    s, having = settings.label, sae_layers(settings)
+    for setting, named in {"label.layers": s.layers or [], "label.features": list(s.features)}.items():
+        if missing := sorted(set(named) - set(having)):
+            why = f"layers {', '.join(map(str, missing))} have no SAE"
+            yield Fault(setting, named, why, f"use layers of {having}" if having else "name some in saes.layers")
+
+
+def _trials(settings: Settings) -> Iterator[Fault]:
+    s = settings.label
+    if s.min_trials > s.n_trials:
+        why = f"no score can rest on more than label.n_trials={s.n_trials}"
+        yield Fault("label.min_trials", s.min_trials, why, f"use at most {s.n_trials}")
+    fewest, setting = min((s.windows.n_judged, "n_judged"), (s.windows.n_silent, "n_silent"))
+    if s.n_trials > fewest:
+        why = f"there are at most label.windows.{setting}={fewest} windows"
+        yield Fault("label.n_trials", s.n_trials, why, f"use at most {fewest}, or collect more windows")
+    if s.n_candidates > 1 and s.judge == "overlap":
+        why = "the judge overlap writes the same words each time"
+        yield Fault("label.n_candidates", s.n_candidates, why, "use 1, or another judge", stops=False)
+    if s.second_judge == s.judge and (s.judge != "chat" or s.second_chat.model == s.chat.model):
+        why = "it is the first judge once more, and would agree with itself"
+        yield Fault("label.second_judge", s.second_judge, why, "name another one, or leave it out")
+
+
+def _budgets(settings: Settings) -> Iterator[Fault]:
+    s = settings.label
+    for name, chat, judge in (("chat", s.chat, s.judge), ("second_chat", s.second_chat, s.second_judge)):
+        if judge == "chat" and chat.max_cost is not None and None in (chat.prompt_price, chat.completion_price):
+            why = "without prices nothing is known to cost anything"
+            works = f"set label.{name}.prompt_price and label.{name}.completion_price"
+            yield Fault(f"label.{name}.max_cost", chat.max_cost, why, works)

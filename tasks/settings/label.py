@@ -1,0 +1,100 @@
+"""Settings of stage `label`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
+from tasks.settings.explain import ADDRESS
+
+JUDGES = ("overlap", "embedding", "chat")
+ORDERS = ("score", "causal_effect", "attribution", "transport", "random")
+SCORERS = ("detection", "fuzzing", "intruder", "embedding")
+JudgeName = Annotated[str, OneOf(JUDGES)]
+Scorer = Annotated[str, OneOf(SCORERS)]
+
+
+class WindowSettings(StageSettings):
+    """Windows of text that show a feature, and those that put its descriptions to the test."""
+
+    n_top: int = Field(10, ge=1, description="Strongest windows of train documents per feature, one per document")
+    n_quantiles: int = Field(4, ge=0, description="Activation quantiles of which one more window each is shown")
+    n_random: int = Field(5, ge=0, description="Windows around random active tokens of train documents")
+    n_judged: int = Field(
+        24, ge=1, description="Active windows per feature of validation documents, and as many of test documents"
+    )
+    n_silent: int = Field(
+        24, ge=1, description="Silent windows per feature and tier of validation documents, and as many of test documents"
+    )
+    before: int = Field(20, ge=0, description="Tokens of a window before the one that it was chosen for")
+    after: int = Field(10, ge=0, description="Tokens behind it")
+    n_neighbours: int = Field(10, ge=1, description="Neighbours per feature, by co-activation and by decoder cosine")
+
+
+class ChatSettings(StageSettings):
+    """A language model that judges, on any server with the OpenAI protocol."""
+
+    base_url: str = Field(
+        "http://127.0.0.1:8765/v1",
+        pattern=ADDRESS,
+        description="Address of the server up to /v1; the default is that of `ato serve-judge`",
+    )
+    model: str = Field("smollm2-135m", min_length=1, description="Name of the model on that server")
+    key_variable: str = Field(
+        "OPENAI_API_KEY",
+        pattern=r"^[A-Za-z_]\w*$",
+        description="Environment variable with the key; unset or empty: no key is sent",
+    )
+    temperature: float = Field(0.0, ge=0, le=2, description="Temperature of answers; of further candidates at least 0.7")
+    excerpts_per_call: int = Field(5, ge=1, description="Texts that one request asks about")
+    max_calls: int | None = Field(None, ge=0, description="Requests after which nothing more is asked")
+    max_tokens: int | None = Field(None, ge=0, description="Tokens, prompts and replies, that are never exceeded")
+    max_cost: float | None = Field(None, ge=0, description="Cost that is never exceeded, in the currency of the prices")
+    prompt_price: float | None = Field(None, ge=0, description="Price of a million prompt tokens")
+    completion_price: float | None = Field(None, ge=0, description="Price of a million tokens of replies")
+    concurrency: int = Field(4, ge=1, le=256, description="Requests that are under way at once")
+    timeout: float = Field(120.0, gt=0, description="Request timeout, in seconds")
+    max_attempts: int = Field(5, ge=1, description="Maximum number of attempts per request, with exponential back-off")
+
+
+class LabelSettings(StageSettings):
+    """Which features are labelled, who judges, and how descriptions are tested."""
+
+    layers: Annotated[list[LayerNumber], Distinct] | None = Field(
+        None, description="Layers whose SAEs are labelled; default: all of stage `saes`"
+    )
+    n_features: int = Field(50, ge=1, description="Features labelled per SAE, the first in the order below")
+    order: Annotated[str, OneOf(ORDERS)] = Field(
+        "score",
+        description="What puts a feature first: its score, its causal effect, its attribution (of a study of SAEs), the leap over "
+        "which it is transported, or chance",
+    )
+    features: dict[LayerNumber, Annotated[list[Annotated[int, Field(ge=0)]], Distinct]] = Field(
+        {}, description="Layer -> features labelled there instead"
+    )
+    n_neurons: int = Field(
+        0, ge=0, description="Random MLP neurons of each layer labelled beside the SAE, as its baseline; 0: none"
+    )
+    windows: WindowSettings = WindowSettings()
+    judge: JudgeName = Field(
+        "overlap",
+        description="Who describes and tests: overlap (words, no model), embedding (sentence embeddings) or chat (a language model)",
+    )
+    second_judge: JudgeName | None = Field(
+        None, description="A second one that labels the same features, so that the two can be compared"
+    )
+    chat: ChatSettings = ChatSettings()
+    second_chat: ChatSettings = ChatSettings()
+    n_candidates: int = Field(
+        1, ge=1, le=16, description="Descriptions per feature, of which validation documents choose one"
+    )
+    scorers: Annotated[list[Scorer], Distinct] = Field(
+        ["detection", "fuzzing", "intruder"], description="Tests of descriptions; intruder needs none"
+    )
+    n_trials: int = Field(20, ge=1, description="Trials per class, and of silent texts per tier")
+    min_trials: int = Field(20, ge=1, description="Trials per class below which a score is NULL")
+    shuffled: bool = Field(True, description="Also test each feature with another one's description: near chance")
+    label_space: str | None = Field(
+        None, description="Classes that features are put into: a built-in label space or a YAML file; default: none"
+    )
+    seed: Seed = Field(0, description="Seed of windows, trials and controls")
