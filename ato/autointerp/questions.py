@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ato.autointerp.excerpts import Excerpt
+from ato.features.excerpts import Excerpt
 
 
 @dataclass(frozen=True)
