@@ -25,9 +25,6 @@ def _layers(settings: Settings) -> Iterator[Fault]:
 
 def _trials(settings: Settings) -> Iterator[Fault]:
     s = settings.label
-    if s.min_trials > s.n_trials:
-        why = f"no score can rest on more than label.n_trials={s.n_trials}"
-        yield Fault("label.min_trials", s.min_trials, why, f"use at most {s.n_trials}")
     fewest, setting = min((s.windows.n_judged, "n_judged"), (s.windows.n_silent, "n_silent"))
     if s.n_trials > fewest:
         why = f"there are at most label.windows.{setting}={fewest} windows"

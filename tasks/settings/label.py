@@ -91,8 +91,9 @@ class LabelSettings(StageSettings):
     scorers: Annotated[list[Scorer], Distinct] = Field(
         ["detection", "fuzzing", "intruder"], description="Tests of descriptions; intruder needs none"
     )
-    n_trials: int = Field(20, ge=1, description="Trials per class, and of silent texts per tier")
-    min_trials: int = Field(20, ge=1, description="Trials per class below which a score is NULL")
+    n_trials: int = Field(
+        20, ge=1, description="Trials per class, and of silent texts per tier; a feature with fewer windows has no score"
+    )
     shuffled: bool = Field(True, description="Also test each feature with another one's description: near chance")
     label_space: str | None = Field(
         None, description="Classes that features are put into: a built-in label space or a YAML file; default: none"

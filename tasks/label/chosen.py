@@ -1,0 +1,118 @@
+"""Which features of an SAE are labelled, in which order, and how much of the whole the first of them cover."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ato.errors import InputError
+from ato.numerics.counter_rng import uniforms
+from tasks.settings import LabelSettings, ModelSettings
+from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import SAERow
+from warehouse.storage.warehouse import Warehouse
+
+NAMED = "named"
+"""In place of an order: the settings name the features."""
+_VALUES = {
+    "score": "select feature_id, score as value from latest_feature_scores where collection = $collection and sae = $sae",
+    "causal_effect": """select feature_id, causal_effect as value from latest_feature_scores
+        where collection = $collection and sae = $sae""",
+    "attribution": """select feature_id, abs(gradient_x_activation) as value from feature_attribution as a
+        inner join studied_saes as t using (collection, sae)
+        inner join saes as s on s.collection = a.collection and s.weights_hash = t.weights_hash and s.layer = t.layer
+        where s.collection = $collection and s.sae = $sae
+        qualify row_number() over (partition by feature_id order by a.sae) = 1""",
+    "transport": """select feature_id, transported_leap as value from feature_catalog
+        where collection = $collection and sae = $sae""",
+}
+"""Order -> what it is by, a feature a row."""
+_ALIVE = "select feature_id from feature_stats where collection = ? and sae = ? and n_active > 0 order by feature_id"
+_FROM = {
+    "score": "`ato run features`",
+    "causal_effect": "`ato run features`",
+    "attribution": "`ato run sae_study` with this SAE in sae_study.saes",
+    "transport": "`ato run evaluate`",
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Features in the order in which they are labelled; all arrays are [n]."""
+
+    feature_id: np.ndarray
+    """int64."""
+    ordered_by: str
+    value: np.ndarray
+    """float64; NaN where a feature has none."""
+    covered: np.ndarray
+    """Share of the sum of |value| over all features up to each; NaN where nothing has a value."""
+
+    @property
+    def key(self) -> list[object]:
+        """What of them changes the rows that are written."""
+        values = [None if np.isnan(value) else float(value) for value in self.value]
+        return [self.ordered_by, self.feature_id.tolist(), values]
+
+
+def choose_features(warehouse: Warehouse, collection: str, row: SAERow, settings: LabelSettings) -> Chosen:
+    """The features of an SAE that the settings name, or the first in their order.
+
+    Features without a value come last; those that never fire on the test split are left out unless they are named.
+
+    Raises:
+        InputError: the SAE lacks a feature that is named, or nothing tells the order.
+    """
+    if named := settings.features.get(row.layer):
+        if wrong := [feature for feature in named if feature >= row.d_sae]:
+            raise InputError(
+                f"the SAE has no feature {wrong[0]}", where=row.sae, cure=f"use features 0 to {row.d_sae - 1}"
+            )
+        ids = np.array(named, dtype=np.int64)
+        nothing = np.full(len(ids), np.nan)
+        return Chosen(ids, NAMED, nothing, nothing)
+    alive = np.array([found["feature_id"] for found in rows(warehouse, _ALIVE, [collection, row.sae])], dtype=np.int64)
+    if settings.order == "random":
+        drawn = uniforms(settings.seed, alive)
+        return ordered(alive, np.full(len(alive), np.nan), "random", settings.n_features, first=drawn)
+    found = rows(warehouse, _VALUES[settings.order], {"collection": collection, "sae": row.sae})
+    value = {one["feature_id"]: one["value"] for one in found if one["value"] is not None}
+    if not value:
+        raise InputError(
+            f"no feature of the SAE has a value to order by: {settings.order}",
+            where=row.sae,
+            cure=f"run {_FROM[settings.order]} first, or set label.order=random",
+        )
+    values = np.array([value.get(int(feature), np.nan) for feature in alive], dtype=np.float64)
+    return ordered(alive, values, settings.order, settings.n_features)
+
+
+def ordered(ids: np.ndarray, value: np.ndarray, by: str, n: int, first: np.ndarray | None = None) -> Chosen:
+    """The first ``n`` by value, the largest first; ties by id, or by ``first``."""
+    place = np.lexsort((ids if first is None else first, np.nan_to_num(-value, nan=np.inf)))
+    size = np.nan_to_num(np.abs(value[place]))
+    whole = size.sum()
+    covered = np.cumsum(size) / whole if whole > 0 else np.full(len(place), np.nan)
+    return Chosen(ids[place][:n], by, value[place][:n], np.minimum(covered, 1.0)[:n])
+
+
+def choose_neurons(model: ModelSettings, layer: int, settings: LabelSettings) -> Chosen:
+    """MLP neurons of a layer drawn at random: the baseline. Reads the model's shape, and not its weights."""
+    from ato.models.shapes import model_shape
+
+    ids = np.arange(model_shape(model.name).d_mlp, dtype=np.int64)
+    drawn = uniforms(settings.seed, layer, ids)
+    return ordered(ids, np.full(len(ids), np.nan), "random", settings.n_neurons, first=drawn)
+
+
+def chosen_columns(chosen: Chosen) -> dict[str, Sequence[object]]:
+    """Columns of ``labelled_features`` that say why a feature is labelled, and when."""
+    null = [[None if np.isnan(number) else float(number) for number in array] for array in (chosen.value, chosen.covered)]
+    n = len(chosen.feature_id)
+    return {
+        "feature_id": chosen.feature_id.astype(np.int32),
+        "place": np.arange(1, n + 1, dtype=np.int32),
+        "ordered_by": [chosen.ordered_by] * n,
+        "value": null[0],
+        "covered": null[1],
+    }
