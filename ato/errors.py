@@ -14,6 +14,8 @@ AtoError
 │   ├── SchemaVersionError   a warehouse written with another schema
 │   └── QualityError         a data-quality expectation failed
 └── UnavailableError         something outside is missing: package, network
+    ├── UnreachableError     nobody answers at a server's address
+    ├── RefusedError         a server refuses the request
     └── DiskFullError        no space left to write
 """
 
@@ -84,6 +86,17 @@ class QualityError(DataError):
 
 class UnavailableError(AtoError):
     """Something outside is missing: a package, the network."""
+
+
+class UnreachableError(UnavailableError):
+    """Nobody answers at a server's address."""
+
+
+class RefusedError(UnavailableError):
+    """A server refuses the request; ``status`` is that of HTTP, ``said`` the server's own words, if any."""
+
+    status: int = 0
+    said: str = ""
 
 
 class DiskFullError(UnavailableError):

@@ -1,17 +1,18 @@
 """Requests that survive a busy server: back-off with jitter, checked bodies, one clear line when nobody answers."""
 
+import json as json_text
 import random
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ato.errors import DamagedFileError, SettingsError, UnavailableError
+from ato.errors import DamagedFileError, RefusedError, SettingsError, UnavailableError, UnreachableError
 
 if TYPE_CHECKING:
     import httpx
@@ -20,6 +21,8 @@ CONNECT_SECONDS = 5.0
 """Longest wait for a connection: without a network a run must go on soon."""
 UNREACHABLE_ATTEMPTS = 2
 RETRIED = frozenset({429, 500, 502, 503, 504})
+EXPLAINED = frozenset({200, 400, 422})
+"""Statuses whose body is read: refusals of a request's form say what is wrong with it."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LONGEST_ASKED_PAUSE = 300.0
 """A server that asks for more patience than this (seconds) is given up."""
@@ -51,6 +54,8 @@ class Cures:
     """About requests that the server refuses otherwise."""
     busy: str = "run again later"
     """About a server that asks to wait too long."""
+    network: str = "check the network connection"
+    """About a server that nobody answers for."""
 
 
 class HttpClient:
@@ -64,6 +69,7 @@ class HttpClient:
     Args:
         base_url: ``https://server``; requests are paths below it.
         key: sent as ``x-api-key``; it appears in no error, log or cache.
+        bearer: send the key as ``Authorization: Bearer`` instead.
         timeout: seconds to wait for each answer.
         max_attempts: requests in all.
         largest: most bytes of a body, after decompression.
@@ -80,6 +86,7 @@ class HttpClient:
         base_url: str,
         *,
         key: str | None = None,
+        bearer: bool = False,
         timeout: float = 20.0,
         max_attempts: int = 6,
         largest: int = LARGEST_BODY,
@@ -95,6 +102,7 @@ class HttpClient:
             # The HTTP library would quote the key in its own complaint.
             raise SettingsError("the API key contains invalid characters", cure=cures.key)
         self._key, self._timeout, self._cures = key, timeout, cures
+        self._key_header = {"authorization": f"Bearer {key}"} if bearer else {"x-api-key": key}
         self._max_attempts, self._largest, self._sleep, self._jitter = max_attempts, largest, sleep, jitter
 
     @cached_property
@@ -104,7 +112,7 @@ class HttpClient:
 
         try:
             return httpx.Client(
-                headers={"accept-encoding": "gzip"} | ({"x-api-key": self._key} if self._key else {}),
+                headers={"accept-encoding": "gzip"} | (self._key_header if self._key else {}),
                 timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS)),
             )
         except (ImportError, ValueError, OSError) as error:
@@ -115,21 +123,36 @@ class HttpClient:
         if "_client" in self.__dict__:
             self._client.close()
 
-    def fetch(self, path: str, *, params: dict[str, str] | None = None, json: Any = None, check: Check) -> bytes | None:
-        """The body of an answer that passed ``check``; None if the server says there is no such thing (404).
+    def fetch(
+        self,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        json: Any = None,
+        check: Check,
+        absent: Collection[int] = (404,),
+        on_attempt: Callable[[], object] = lambda: None,
+    ) -> bytes | None:
+        """The body of an answer that passed ``check``; None if the server says there is no such thing.
 
         Args:
             path: below the base address, with a leading slash.
             params: query.
             json: body of a POST; without it the request is a GET.
+            check: of the body.
+            absent: statuses that say that there is no such thing; others are refusals.
+            on_attempt: called before each request.
 
         Raises:
-            UnavailableError: no connection, no sound answer in ``max_attempts`` requests, or a refusal.
+            UnreachableError: no connection.
+            RefusedError: the server refuses the request.
+            UnavailableError: no sound answer in ``max_attempts`` requests.
             DamagedFileError: every answer was damaged.
         """
         for attempt in range(1, self._max_attempts + 1):
+            on_attempt()
             try:
-                return self._request(path, params, json, check)
+                return self._request(path, params, json, check, absent)
             except _TryAgain as again:
                 if attempt >= min(again.attempts, self._max_attempts):
                     raise again.failure from None
@@ -137,28 +160,30 @@ class HttpClient:
                 self._sleep(backoff if again.pause is None else again.pause)
         raise SettingsError("max_attempts is 0", cure="allow at least one request")
 
-    def _request(self, path: str, params: dict[str, str] | None, json: Any, check: Check) -> bytes | None:
+    def _request(
+        self, path: str, params: dict[str, str] | None, json: Any, check: Check, absent: Collection[int]
+    ) -> bytes | None:
         """One request; raises _TryAgain for what may pass."""
         import httpx
 
         method = "GET" if json is None else "POST"
         try:
             with self._client.stream(method, self.base_url + path, params=params, json=json) as response:
-                body = self._body(response, path) if response.status_code == 200 else b""
+                body = self._body(response, path) if response.status_code in EXPLAINED else b""
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             what = f"cannot be reached ({_reason(error)})"
-            unreachable = UnavailableError(what, where=self.base_url, cure="check the network connection")
+            unreachable = UnreachableError(what, where=self.base_url, cure=self._cures.network)
             raise _TryAgain(unreachable, attempts=UNREACHABLE_ATTEMPTS) from None
         except httpx.TransportError as error:
             raise _TryAgain(self._gave_up(f"the connection broke ({type(error).__name__})", path)) from None
         except httpx.DecodingError:
             raise _TryAgain(self._gave_up("the answer cannot be decompressed", path)) from None
-        if response.status_code == 404:
+        if response.status_code in absent:
             return None
         if response.status_code in RETRIED:
             raise _TryAgain(self._gave_up(f"answered {response.status_code}", path), pause=self._asked_pause(response))
         if response.status_code != 200:
-            raise self._refusal(response.status_code, path)
+            raise self._refusal(response.status_code, path, self._said(body))
         try:
             check(body)
         except (ValueError, EOFError, OSError, RecursionError) as error:
@@ -189,9 +214,23 @@ class HttpClient:
             f"{what} after {self._max_attempts} attempts", where=self.base_url + path, cure="try again later"
         )
 
-    def _refusal(self, status: int, path: str) -> UnavailableError:
+    def _refusal(self, status: int, path: str, said: str) -> RefusedError:
         cure = self._cures.key if status in (401, 403) else self._cures.address
-        return UnavailableError(f"request refused with status {status}", where=self.base_url + path, cure=cure)
+        what = f"request refused with status {status}" + (f", {said!r}" if said else "")
+        error = RefusedError(what, where=self.base_url + path, cure=cure)
+        error.status, error.said = status, said
+        return error
+
+    def _said(self, body: bytes) -> str:
+        """The words of a refusal, ``{"error": {"message": ...}}`` or the like, at most 200 characters; never the key."""
+        try:
+            found = json_text.loads(body)
+        except (ValueError, RecursionError):
+            return ""
+        for name in ("error", "message", "detail"):
+            found = found.get(name, found) if isinstance(found, dict) else found
+        said = " ".join(str(found).split())
+        return (said.replace(self._key, "...") if self._key else said)[:200]
 
     def _asked_pause(self, response: "httpx.Response") -> float | None:
         """Seconds that ``Retry-After`` asks for, a number or a date; None without one that can be read."""
