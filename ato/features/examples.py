@@ -118,13 +118,13 @@ class ExampleTokens:
         n_top, n_random, n_quantiles = self._counts
         top, sample = self._top.result(), self._sample.result()
         free = np.isin(sample.feature, features)
-        chosen = [_Chosen.of(top, np.flatnonzero(np.isin(top.feature, features) & (top.rank < n_top)), "top")]
+        chosen = [_of_kind(top, np.flatnonzero(np.isin(top.feature, features) & (top.rank < n_top)), "top")]
         if n_quantiles:
             free = free & ~_shares_document(sample, chosen)
             chosen.append(_quantiles(sample, free, n_quantiles))
         rows = np.flatnonzero(free & ~_shares_document(sample, chosen))
         place = _number_within(sample.feature[rows])
-        chosen.append(_Chosen.of(sample, rows[place < n_random], "random"))
+        chosen.append(_of_kind(sample, rows[place < n_random], "random"))
         columns = {name: np.concatenate([getattr(one, name) for one in chosen]) for name in _COLUMNS}
         documents = [one.document for one in chosen if one.document is not None]
         order = np.lexsort((columns["rank"], columns["kind"], columns["feature_id"]))
@@ -141,25 +141,19 @@ class ExampleTokens:
 _COLUMNS = ("feature_id", "kind", "rank", "quantile", "sequence_id", "position", "activation")
 
 
-class _Chosen(Examples):
-    """Examples of one kind."""
-
-    @classmethod
-    def of(
-        cls, tokens: FeatureTokens, rows: np.ndarray, kind: str, quantile: np.ndarray | None = None
-    ) -> "_Chosen":
-        """Rows of a sample, ordered by feature and rank."""
-        feature = tokens.feature[rows].astype(np.int64)
-        return cls(
-            feature,
-            np.full(len(rows), kind, dtype="<U8"),
-            _number_within(feature) + 1,
-            np.full(len(rows), np.nan) if quantile is None else quantile,
-            tokens.sequence_id[rows].astype(np.int64),
-            tokens.position[rows].astype(np.int64),
-            tokens.value[rows].astype(np.float64),
-            None if tokens.document is None else tokens.document[rows],
-        )
+def _of_kind(tokens: FeatureTokens, rows: np.ndarray, kind: str, quantile: np.ndarray | None = None) -> Examples:
+    """Rows of a sample, ordered by feature and rank, as examples of one kind."""
+    feature = tokens.feature[rows].astype(np.int64)
+    return Examples(
+        feature,
+        np.full(len(rows), kind, dtype="<U8"),
+        _number_within(feature) + 1,
+        np.full(len(rows), np.nan) if quantile is None else quantile,
+        tokens.sequence_id[rows].astype(np.int64),
+        tokens.position[rows].astype(np.int64),
+        tokens.value[rows].astype(np.float64),
+        None if tokens.document is None else tokens.document[rows],
+    )
 
 
 def _number_within(feature: np.ndarray) -> np.ndarray:
@@ -167,17 +161,16 @@ def _number_within(feature: np.ndarray) -> np.ndarray:
     return np.arange(len(feature)) - np.searchsorted(feature, feature)
 
 
-def _shares_document(sample: FeatureTokens, chosen: list[_Chosen]) -> np.ndarray:
+def _shares_document(sample: FeatureTokens, chosen: list[Examples]) -> np.ndarray:
     """[m] whether a token's feature has an example of its document already; never where documents do not matter."""
     if sample.document is None:
         return np.zeros(len(sample.feature), dtype=bool)
-    taken = np.concatenate([np.stack([one.feature_id, one.document]) for one in chosen if one.document is not None], 1)
-    both = np.concatenate([taken, np.stack([sample.feature, sample.document])], 1)
-    pair = np.unique(both, axis=1, return_inverse=True)[1].reshape(-1)
-    return np.isin(pair[taken.shape[1] :], pair[: taken.shape[1]])
+    n_documents = sample.document.max(initial=0) + 1
+    taken = [one.feature_id * n_documents + one.document for one in chosen if one.document is not None]
+    return np.isin(sample.feature * n_documents + sample.document, np.concatenate(taken))
 
 
-def _quantiles(sample: FeatureTokens, mask: np.ndarray, n_quantiles: int) -> _Chosen:
+def _quantiles(sample: FeatureTokens, mask: np.ndarray, n_quantiles: int) -> Examples:
     rows = np.flatnonzero(mask)
     keys = sample.position[rows], sample.sequence_id[rows], sample.value[rows], sample.feature[rows]
     rows = rows[np.lexsort(keys)]
@@ -188,7 +181,7 @@ def _quantiles(sample: FeatureTokens, mask: np.ndarray, n_quantiles: int) -> _Ch
     order = np.lexsort((sample.rank[rows], group))
     first = order[np.append(True, np.diff(group[order]) != 0)[: len(order)]]
     # Bands that no token fell into have no number.
-    return _Chosen.of(sample, rows[first], "quantile", (band[first] + 1) / n_quantiles)
+    return _of_kind(sample, rows[first], "quantile", (band[first] + 1) / n_quantiles)
 
 
 class ExampleWindows:
