@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ato.errors import InputError, MismatchError
-from ato.features.token_samples import FeatureTokens, TokenSample
+from ato.features.token_samples import FeatureTokens, OnePer, TokenSample
+from ato.features.window_index import WindowIndex
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 
@@ -33,6 +34,8 @@ class Examples:
     """int64."""
     activation: np.ndarray
     """float64."""
+    document: np.ndarray | None = None
+    """int64; of examples that are chosen one a document."""
 
     def __len__(self) -> int:
         return len(self.feature_id)
@@ -49,6 +52,9 @@ class ExampleTokens:
         n_top: strongest tokens, at most one a sequence.
         n_random: tokens at random.
         n_quantiles: activation quantiles, one token each.
+        one_per: what the strongest are drawn from, one each. With ``document``, all kinds are, and no document gives a
+            feature two examples: random ones are of other documents than those of the quantiles, and these of others
+            than the strongest.
         seed: of what is drawn at random.
     """
 
@@ -60,13 +66,21 @@ class ExampleTokens:
         n_random: int = 5,
         n_quantiles: int = 4,
         *,
+        one_per: OnePer = "sequence",
         seed: int = 0,
     ):
         self._sae, self._layer = sae, layer
-        self._counts, self._seed = (n_top, n_random, n_quantiles), seed
-        self._top = TokenSample(sae.d_sae, max(n_top, 1), one_per_sequence=True)
-        size = max(n_random, _SAMPLE_OF_QUANTILE * n_quantiles, 1)
-        self._sample = TokenSample(sae.d_sae, size, order="random", seed=seed)
+        self._counts, self._one_per, self._seed = (n_top, n_random, n_quantiles), one_per, seed
+        self._top = TokenSample(sae.d_sae, max(n_top, 1), one_per=one_per)
+        by_document = one_per == "document"
+        least = n_random + n_top + n_quantiles if by_document else n_random
+        self._sample = TokenSample(
+            sae.d_sae,
+            max(least, _SAMPLE_OF_QUANTILE * n_quantiles, 1),
+            order="random",
+            one_per="document" if by_document else None,
+            seed=seed,
+        )
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "ExampleTokens":
         """Take a block into account; ``active`` is its encoding if the caller has it already."""
@@ -83,7 +97,7 @@ class ExampleTokens:
         """
         if (self._sae.weights_hash, self._layer) != (other._sae.weights_hash, other._layer):
             raise MismatchError("examples of different SAEs cannot be added", cure="add those of one SAE")
-        total = ExampleTokens(self._sae, self._layer, *self._counts, seed=self._seed)
+        total = ExampleTokens(self._sae, self._layer, *self._counts, one_per=self._one_per, seed=self._seed)
         total._top, total._sample = self._top + other._top, self._sample + other._sample
         return total
 
@@ -103,52 +117,71 @@ class ExampleTokens:
             )
         n_top, n_random, n_quantiles = self._counts
         top, sample = self._top.result(), self._sample.result()
-        parts = [
-            _rows(top, np.isin(top.feature, features) & (top.rank < n_top), "top"),
-            _rows(sample, np.isin(sample.feature, features) & (sample.rank < n_random), "random"),
-        ]
+        free = np.isin(sample.feature, features)
+        chosen = [_of_kind(top, np.flatnonzero(np.isin(top.feature, features) & (top.rank < n_top)), "top")]
         if n_quantiles:
-            parts.append(_quantiles(sample, np.isin(sample.feature, features), n_quantiles))
-        columns = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-        order = np.lexsort((columns[2], columns[1], columns[0]))
-        return Examples(*(column[order] for column in columns))
+            free = free & ~_shares_document(sample, chosen)
+            chosen.append(_quantiles(sample, free, n_quantiles))
+        rows = np.flatnonzero(free & ~_shares_document(sample, chosen))
+        place = _number_within(sample.feature[rows])
+        chosen.append(_of_kind(sample, rows[place < n_random], "random"))
+        columns = {name: np.concatenate([getattr(one, name) for one in chosen]) for name in _COLUMNS}
+        documents = [one.document for one in chosen if one.document is not None]
+        order = np.lexsort((columns["rank"], columns["kind"], columns["feature_id"]))
+        document = np.concatenate(documents)[order] if documents else None
+        return Examples(*(column[order] for column in columns.values()), document)
+
+    def tokens(self) -> FeatureTokens:
+        """All active tokens held of every feature, the strongest and those at random; some stand in it twice."""
+        held = [self._top.result(), self._sample.result()]
+        names = [name for name, column in vars(held[0]).items() if column is not None]
+        return FeatureTokens(**{name: np.concatenate([getattr(one, name) for one in held]) for name in names})
 
 
-def _rows(tokens: FeatureTokens, mask: np.ndarray, kind: str) -> tuple[np.ndarray, ...]:
-    n = int(mask.sum())
-    keys = (a[mask].astype(np.int64) for a in (tokens.sequence_id, tokens.position))
-    return (
-        tokens.feature[mask].astype(np.int64),
-        np.full(n, kind, dtype="<U8"),
-        tokens.rank[mask] + 1,
-        np.full(n, np.nan),
-        *keys,
-        tokens.value[mask].astype(np.float64),
+_COLUMNS = ("feature_id", "kind", "rank", "quantile", "sequence_id", "position", "activation")
+
+
+def _of_kind(tokens: FeatureTokens, rows: np.ndarray, kind: str, quantile: np.ndarray | None = None) -> Examples:
+    """Rows of a sample, ordered by feature and rank, as examples of one kind."""
+    feature = tokens.feature[rows].astype(np.int64)
+    return Examples(
+        feature,
+        np.full(len(rows), kind, dtype="<U8"),
+        _number_within(feature) + 1,
+        np.full(len(rows), np.nan) if quantile is None else quantile,
+        tokens.sequence_id[rows].astype(np.int64),
+        tokens.position[rows].astype(np.int64),
+        tokens.value[rows].astype(np.float64),
+        None if tokens.document is None else tokens.document[rows],
     )
 
 
-def _quantiles(sample: FeatureTokens, mask: np.ndarray, n_quantiles: int) -> tuple[np.ndarray, ...]:
+def _number_within(feature: np.ndarray) -> np.ndarray:
+    """[m] from 0 within each feature; features are ascending."""
+    return np.arange(len(feature)) - np.searchsorted(feature, feature)
+
+
+def _shares_document(sample: FeatureTokens, chosen: list[Examples]) -> np.ndarray:
+    """[m] whether a token's feature has an example of its document already; never where documents do not matter."""
+    if sample.document is None:
+        return np.zeros(len(sample.feature), dtype=bool)
+    n_documents = sample.document.max(initial=0) + 1
+    taken = [one.feature_id * n_documents + one.document for one in chosen if one.document is not None]
+    return np.isin(sample.feature * n_documents + sample.document, np.concatenate(taken))
+
+
+def _quantiles(sample: FeatureTokens, mask: np.ndarray, n_quantiles: int) -> Examples:
     rows = np.flatnonzero(mask)
     keys = sample.position[rows], sample.sequence_id[rows], sample.value[rows], sample.feature[rows]
     rows = rows[np.lexsort(keys)]
     feature = sample.feature[rows].astype(np.int64)
-    _, first, counts = np.unique(feature, return_index=True, return_counts=True)
-    place = np.arange(len(rows)) - np.repeat(first, counts)
-    band = place * n_quantiles // np.repeat(counts, counts)
+    _, counts = np.unique(feature, return_counts=True)
+    band = _number_within(feature) * n_quantiles // np.repeat(counts, counts)
     group = feature * n_quantiles + band
     order = np.lexsort((sample.rank[rows], group))
-    chosen = order[np.append(True, np.diff(group[order]) != 0)[: len(order)]]
-    feature, band, rows = feature[chosen], band[chosen], rows[chosen]
-    number = np.arange(len(rows)) - np.searchsorted(feature, feature)  # bands that no token fell into have no number
-    return (
-        feature,
-        np.full(len(rows), "quantile", dtype="<U8"),
-        number + 1,
-        (band + 1) / n_quantiles,
-        sample.sequence_id[rows],
-        sample.position[rows].astype(np.int64),
-        sample.value[rows].astype(np.float64),
-    )
+    first = order[np.append(True, np.diff(group[order]) != 0)[: len(order)]]
+    # Bands that no token fell into have no number.
+    return _of_kind(sample, rows[first], "quantile", (band[first] + 1) / n_quantiles)
 
 
 class ExampleWindows:
@@ -176,27 +209,24 @@ class ExampleWindows:
         after: int = 10,
     ):
         self._sae, self._layer, self._examples = sae, layer, examples
-        length = np.array([lengths[int(s)] for s in examples.sequence_id], dtype=np.int64)
-        self.start = np.maximum(examples.position - before, 0)
-        """[e] position of each window's first token."""
-        self.end = np.minimum(examples.position + after + 1, length)
-        """[e] position behind its last."""
+        self.index = WindowIndex(examples.sequence_id, examples.position, lengths, before, after)
+        self.start, self.end = self.index.start, self.index.end
+        """[e] position of each window's first token, and the one behind its last."""
         self._activations = np.zeros((len(examples), before + after + 1), dtype=np.float32)
         pair = examples.sequence_id * sae.d_sae + examples.feature_id
         self._by_pair = np.argsort(pair, kind="stable")
         self._pair = pair[self._by_pair]
-        wanted = [
-            _token_key(s, np.arange(a, b)) for s, a, b in zip(examples.sequence_id, self.start, self.end, strict=True)
-        ]
-        self._wanted = np.unique(np.concatenate(wanted)) if wanted else np.zeros(0, dtype=np.int64)
 
     def update(self, block: ResidualBlock) -> "ExampleWindows":
         """Take a block into account."""
-        mask = np.isin(_token_key(block.sequence_id, block.position), self._wanted, assume_unique=True)
+        mask = self.index.wanted(block)
         if not mask.any():
             return self
         rows = block.at([self._layer]).select(mask)
-        active = self._sae.active(rows.residuals[self._layer])
+        return self.take(rows, self._sae.active(rows.residuals[self._layer]))
+
+    def take(self, rows: ResidualBlock, active: ActiveFeatures) -> "ExampleWindows":
+        """Take tokens into account that are encoded already."""
         token = active.token.cpu().numpy()
         pair = rows.sequence_id[token] * self._sae.d_sae + active.feature.cpu().numpy()
         first, last = np.searchsorted(self._pair, pair), np.searchsorted(self._pair, pair, side="right")
@@ -229,8 +259,3 @@ class ExampleWindows:
     def result(self) -> list[np.ndarray]:
         """The activations [end - start] float32 of each example's window; 0 where the feature is silent."""
         return [row[:n] for row, n in zip(self._activations, self.end - self.start, strict=True)]
-
-
-def _token_key(sequence_id: np.ndarray | int, position: np.ndarray) -> np.ndarray:
-    """One number a token: sequences are shorter than 2^24 tokens."""
-    return (np.asarray(sequence_id, dtype=np.int64) << 24) + position

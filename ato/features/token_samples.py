@@ -13,6 +13,8 @@ from ato.saes.autoencoder import ActiveFeatures
 
 _NO_LIMIT = np.iinfo(np.uint64).max
 
+OnePer = Literal["sequence", "document"]
+
 
 @dataclass(frozen=True)
 class FeatureTokens:
@@ -30,6 +32,8 @@ class FeatureTokens:
     """int32."""
     value: np.ndarray
     """float32, the activation."""
+    document: np.ndarray | None = None
+    """int64; of samples that keep one token a document."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Candidates:
     values: np.ndarray
     """[n_values, m] float32."""
     keys: tuple[np.ndarray, ...]
-    """sequence_id, position and token_id, each [m]; empty where they are not kept."""
+    """sequence_id, position, token_id and, where it matters, document, each [m]; empty where they are not kept."""
 
     @classmethod
     def gather(cls, parts: Sequence["Candidates"], index: np.ndarray) -> "Candidates":
@@ -77,9 +81,8 @@ class TokenSample:
         size: tokens kept a feature.
         order: what decides.
         n_values: values kept of each token; the first is the activation.
-        with_keys: whether sequence, position and token id are kept too, which ``strongest``, ``one_per_sequence`` and
-            ``result`` need.
-        one_per_sequence: keep at most one token of a sequence and feature, the first by that order.
+        with_keys: whether sequence, position and token id are kept too, which ``strongest``, ``one_per`` and ``result`` need.
+        one_per: keep at most one token of a sequence, or of a document, and feature, the first by that order.
         seed: of the random order; None is the order of no seed.
     """
 
@@ -91,14 +94,14 @@ class TokenSample:
         *,
         n_values: int = 1,
         with_keys: bool = True,
-        one_per_sequence: bool = False,
+        one_per: OnePer | None = None,
         seed: int | None = 0,
     ):
-        self._rule = (n_features, size, order, n_values, with_keys, one_per_sequence, seed)
-        self.size, self._n_features, self._order, self._one_per_sequence = size, n_features, order, one_per_sequence
+        self._rule = (n_features, size, order, n_values, with_keys, one_per, seed)
+        self.size, self._n_features, self._order, self._one_per = size, n_features, order, one_per
         self._salt = np.uint64(0) if seed is None else splitmix64(np.array([seed], dtype=np.int64).astype(np.uint64))
         self._index = np.min_scalar_type(max(n_features - 1, 0))
-        keys = (np.int64, np.int32, np.int32) if with_keys else ()
+        keys = (np.int64, np.int32, np.int32, np.int64)[: 4 if one_per == "document" else 3] if with_keys else ()
         self._key_types = tuple(map(np.dtype, keys))
         self._parts = [
             Candidates(
@@ -119,7 +122,7 @@ class TokenSample:
     def update(self, block: ResidualBlock, active: ActiveFeatures) -> "TokenSample":
         """Take the active tokens of a block into account."""
         token = active.token.cpu().numpy()
-        keys = block.sequence_id[token], block.position[token], block.token_id[token]
+        keys = block.sequence_id[token], block.position[token], block.token_id[token], block.document[token]
         self.add(self.sift(active.feature.cpu().numpy(), active.value.cpu().numpy()[None], *keys))
         return self
 
@@ -130,6 +133,7 @@ class TokenSample:
         sequence_id: np.ndarray,
         position: np.ndarray,
         token_id: np.ndarray | None = None,
+        document: np.ndarray | None = None,
     ) -> Candidates:
         """The active tokens that may belong to the sample; changes nothing, so that several threads may sift at a time.
 
@@ -139,6 +143,7 @@ class TokenSample:
             sequence_id: [m] sequences of the tokens.
             position: [m] positions of the tokens.
             token_id: [m]; needed where keys are kept.
+            document: [m]; needed where one token a document is kept.
         """
         if self._order == "strongest":
             # Positive floats are ordered as their bit patterns are.
@@ -147,7 +152,8 @@ class TokenSample:
         else:
             key = (sequence_id.astype(np.uint64) << np.uint64(24)) + position.astype(np.uint64)
             priority = splitmix64(key ^ self._salt)
-        keys = () if token_id is None else (sequence_id, position, token_id)
+        given = (sequence_id, position, token_id, document)[: len(self._key_types)]
+        keys = tuple(key for key in given if key is not None)
         return self._up_to_limit(Candidates(feature, priority, values, keys))
 
     def add(self, candidates: Candidates) -> None:
@@ -166,14 +172,14 @@ class TokenSample:
         """
         if self._rule != other._rule:
             raise MismatchError("token samples with different settings cannot be added", cure="use equal settings")
-        n_features, size, order, n_values, with_keys, one_per_sequence, seed = self._rule
+        n_features, size, order, n_values, with_keys, one_per, seed = self._rule
         total = TokenSample(
             n_features,
             size,
             order,
             n_values=n_values,
             with_keys=with_keys,
-            one_per_sequence=one_per_sequence,
+            one_per=one_per,
             seed=seed,
         )
         for part in (*self._parts, *other._parts):
@@ -184,12 +190,13 @@ class TokenSample:
         """The tokens kept, with their keys."""
         self._compact()
         (rows,) = self._parts
-        sequence_id, position, token_id = rows.keys
+        sequence_id, position, token_id, *document = rows.keys
         order = np.lexsort((position, sequence_id, rows.priority, rows.feature))
         feature = rows.feature[order].astype(np.int32)
         rank = np.arange(len(feature)) - (np.cumsum(self._counts) - self._counts)[feature]
         value = rows.values[0, order]
-        return FeatureTokens(feature, rank, sequence_id[order], position[order], token_id[order], value)
+        keys = (key[order] for key in (sequence_id, position, token_id))
+        return FeatureTokens(feature, rank, *keys, value, document[0][order] if document else None)
 
     def deviations(self) -> np.ndarray:
         """[n_values, n_features] mean absolute deviation of each value from its mean; 0 without tokens."""
@@ -216,8 +223,8 @@ class TokenSample:
         """Keep what belongs to the sample, in order of features and, within them, of arrival."""
         feature, priority = (_joined(getattr(part, name) for part in self._parts) for name in ("feature", "priority"))
         order = np.argsort(feature, kind="stable")
-        if self._one_per_sequence:
-            order = order[self._first_of_sequence(feature, priority)[order]]
+        if self._one_per is not None:
+            order = order[self._first_of_unit(feature, priority)[order]]
             self._counts = np.bincount(feature[order], minlength=self._n_features)
         if self._counts.max(initial=0) > self.size:
             priority = priority[order]
@@ -254,17 +261,18 @@ class TokenSample:
         rank = np.arange(len(tied)) - (np.cumsum(n_tied) - n_tied)[feature[tied]]
         return np.delete(order, tied[rank >= places[feature[tied]]])
 
-    def _first_of_sequence(self, feature: np.ndarray, priority: np.ndarray) -> np.ndarray:
-        """Mask of the tokens that are the first of their feature and sequence, by priority and then by position."""
+    def _first_of_unit(self, feature: np.ndarray, priority: np.ndarray) -> np.ndarray:
+        """Mask of the tokens that are the first of their feature and sequence, or document, by priority and place."""
         sequence_id, position = self._sequences_and_positions()
-        order = np.lexsort((position, priority, sequence_id, feature))
-        feature, sequence_id = feature[order], sequence_id[order]
-        another = np.append(True, (feature[1:] != feature[:-1]) | (sequence_id[1:] != sequence_id[:-1]))[: len(order)]
+        unit = _joined(part.keys[3] for part in self._parts) if self._one_per == "document" else sequence_id
+        order = np.lexsort((position, sequence_id, priority, unit, feature))
+        feature, unit = feature[order], unit[order]
+        another = np.append(True, (feature[1:] != feature[:-1]) | (unit[1:] != unit[:-1]))[: len(order)]
         first = np.zeros(len(order), dtype=bool)
         first[order[another]] = True
         return first
 
     def _sequences_and_positions(self) -> tuple[np.ndarray, np.ndarray]:
         """Of all tokens held, in order of arrival."""
-        sequence_id, position, _ = (_joined(key) for key in zip(*(part.keys for part in self._parts)))
+        sequence_id, position = (_joined(part.keys[i] for part in self._parts) for i in (0, 1))
         return sequence_id, position

@@ -68,18 +68,21 @@ def test_the_tokens_with_the_smallest_priorities_stay_however_unevenly_features_
 
 
 @pytest.mark.parametrize("order", ["strongest", "random"])
-@pytest.mark.parametrize("one_per_sequence", [False, True])
-def test_kept_tokens_are_the_first_of_a_full_sort_whatever_the_blocks(order, one_per_sequence):
+@pytest.mark.parametrize("one_per", [None, "sequence", "document"])
+def test_kept_tokens_are_the_first_of_a_full_sort_whatever_the_blocks(order, one_per):
     rng = np.random.default_rng(3)
     n = 500
     feature, sequence = rng.integers(4, size=n), rng.integers(30, size=n)
     position = rng.permutation(n)
     value = rng.integers(1, 12, size=n).astype(np.float32)  # many ties
+    document = sequence // 3
+    unit = {"sequence": sequence, "document": document}.get(one_per)
 
     def kept(*parts: np.ndarray, size: int = 7) -> TokenSample:
-        sample = TokenSample(5, size, order, one_per_sequence=one_per_sequence)
+        sample = TokenSample(5, size, order, one_per=one_per)
         for rows in parts:
-            sample.add(sample.sift(feature[rows], value[rows][None], sequence[rows], position[rows], position[rows]))
+            keys = (key[rows] for key in (sequence, position, position, document))
+            sample.add(sample.sift(feature[rows], value[rows][None], *keys))
         return sample
 
     whole = kept(np.arange(n)).result()
@@ -87,18 +90,20 @@ def test_kept_tokens_are_the_first_of_a_full_sort_whatever_the_blocks(order, one
     for other in (kept(*split), kept(*split[5:]) + kept(*split[:5])):
         for name, values in vars(other.result()).items():
             np.testing.assert_array_equal(values, getattr(whole, name), err_msg=name)
+    assert (whole.document is None) == (one_per != "document")
     everything = kept(np.arange(n), size=n).result()
     for f in range(4):
         mine = whole.feature == f
         assert mine.sum() == 7
         np.testing.assert_array_equal(whole.position[mine], everything.position[everything.feature == f][:7])
-        if one_per_sequence:
-            assert len(set(whole.sequence_id[mine])) == 7
+        if unit is not None:
+            kept_units = {unit[position == p][0] for p in whole.position[mine]}
+            assert len(kept_units) == 7
         if order == "strongest":
             rows = np.flatnonzero(feature == f)
             rows = rows[np.lexsort((position[rows], sequence[rows], -value[rows]))]
-            if one_per_sequence:
-                rows = rows[np.sort(np.unique(sequence[rows], return_index=True)[1])]
+            if unit is not None:
+                rows = rows[np.sort(np.unique(unit[rows], return_index=True)[1])]
             np.testing.assert_array_equal(whole.position[mine], position[rows[:7]])
 
 
@@ -155,6 +160,6 @@ def test_nothing_seen_keeps_nothing_and_different_rules_do_not_add():
     assert len(empty.result().feature) == len(empty) == 0
     assert not TokenSample(3, 4, "random", n_values=2, with_keys=False).deviations().any()
     assert len((empty + TokenSample(3, 4)).result().feature) == 0
-    for other in (TokenSample(3, 5), TokenSample(3, 4, "random"), TokenSample(3, 4, one_per_sequence=True)):
+    for other in (TokenSample(3, 5), TokenSample(3, 4, "random"), TokenSample(3, 4, one_per="sequence")):
         with pytest.raises(MismatchError, match="different settings"):
             empty + other
