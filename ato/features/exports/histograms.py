@@ -34,9 +34,10 @@ def percentiles(edges: Sequence[float], counts: Sequence[float]) -> np.ndarray:
     at, below = _cumulative(edges, counts)
     if not len(at) or not below[-1]:
         return np.empty(0)
-    # Empty bins make steps of the inverse: of each height the first edge (and the last zero) counts.
-    rising = np.r_[below[1:] > below[:-1], False] | np.r_[False, below[1:] > below[:-1]]
-    return np.interp(np.arange(1, 100) / 100 * below[-1], below[rising], at[rising])
+    wanted = np.arange(1, 100) / 100 * below[-1]
+    end = np.searchsorted(below, wanted)  # the first edge with as much below it, so its bin is not empty
+    share = (wanted - below[end - 1]) / (below[end] - below[end - 1])
+    return at[end - 1] + share * (at[end] - at[end - 1])
 
 
 def _cumulative(edges: Sequence[float], counts: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
