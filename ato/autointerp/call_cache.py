@@ -48,8 +48,10 @@ class CallRecord:
     """Path of a choice in the reply (``answers/0``) -> that it is true, or of the given choice; see ``choices``."""
 
     def row(self) -> dict[str, Any]:
-        """The columns of ``llm_calls``, probabilities as JSON text."""
-        return dataclasses.asdict(self) | {"probabilities": json.dumps(self.probabilities, sort_keys=True)}
+        """The columns of ``llm_calls``: probabilities stand with the trials."""
+        told = dataclasses.asdict(self)
+        del told["probabilities"]
+        return told
 
 
 class CallStore(Protocol):
@@ -62,7 +64,7 @@ class CallStore(Protocol):
         """Keep a record: when this returns, a killed process has it."""
 
     def records(self) -> Iterator[CallRecord]:
-        """All records, also of calls that failed and were made again."""
+        """The latest record of each call."""
 
 
 class MemoryCalls:
@@ -70,7 +72,6 @@ class MemoryCalls:
 
     def __init__(self) -> None:
         self._latest: dict[str, CallRecord] = {}
-        self._all: list[CallRecord] = []
 
     def get(self, call: str) -> CallRecord | None:
         """The latest record of a call."""
@@ -78,12 +79,11 @@ class MemoryCalls:
 
     def put(self, record: CallRecord) -> None:
         """Keep a record."""
-        self._all.append(record)
         self._latest[record.call] = record
 
     def records(self) -> Iterator[CallRecord]:
-        """All records."""
-        return iter(list(self._all))
+        """The latest record of each call."""
+        return iter(list(self._latest.values()))
 
 
 class FolderCalls(MemoryCalls):
