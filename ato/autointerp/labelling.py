@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ato.autointerp.excerpts import FeatureEvidence
-from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.questions import Answer, ClassificationQuestion, DescriptionQuestion, Judge
 from ato.autointerp.scores import Score, scores
 from ato.autointerp.trial_results import TrialResult, best_candidate, put_to_judge, shuffled_descriptions
 from ato.autointerp.trials import DETECTION, FeatureTrials, TrialPlan, draw_trials
 from ato.errors import DataError, InputError
+from ato.numerics.intervals import Estimate
+
+if TYPE_CHECKING:
+    from ato.autointerp.label_spaces import LabelSpace
 
 VALIDATION, TEST = "validation", "test"
 
@@ -24,7 +28,7 @@ class LabelPlan:
     """Descriptions a feature; of several, detection on validation documents chooses one."""
     shuffled: bool = True
     """Whether each feature is also tested with another one's description."""
-    space: LabelSpace | None = None
+    space: "LabelSpace | None" = None
     """Classes that features are put into."""
 
     def __post_init__(self) -> None:
@@ -174,8 +178,6 @@ def _ask(judge: Judge, questions: Sequence[DescriptionQuestion | ClassificationQ
 
 def _unscored(drawn: FeatureTrials, plan: LabelPlan) -> tuple[Score, ...]:
     """A score without a value for each test, or tier of one, that has too few windows."""
-    from ato.numerics.intervals import Estimate
-
     found = []
     for (scorer, tier), reason in sorted(drawn.reasons.items(), key=lambda item: (item[0][0], item[0][1] or "")):
         chance = 1 / (plan.trials.group_size + 1) if scorer == "intruder" else 0.5

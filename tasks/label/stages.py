@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ato.io.hashing import digest_of
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.label.chosen import Chosen, choose_features, choose_neurons
@@ -12,8 +13,37 @@ from tasks.settings import LabelSettings
 from tasks.settings.label import ChatSettings
 from warehouse.catalog.lookups import SAERow, sae_rows
 
+if TYPE_CHECKING:
+    from ato.autointerp.label_spaces import LabelSpace
+
 NEURONS = "neurons"
 """In place of an SAE: the MLP neurons of its layer."""
+
+
+@dataclass(frozen=True)
+class AskedJudge:
+    """Who is asked."""
+
+    kind: str
+    """overlap, embedding or chat."""
+    chat: ChatSettings
+    """How a language model is reached."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables: its kind, or the name of the language model."""
+        return self.chat.model if self.kind == "chat" else self.kind
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of it changes answers: not how the server is reached, but how far the budget goes.
+
+        With a larger budget the labelling is another, which asks nothing twice.
+        """
+        if self.kind != "chat":
+            return {"judge": self.kind}
+        reached = {"base_url", "key_variable", "concurrency", "timeout", "max_attempts"}
+        return {"judge": self.kind, "chat": self.chat.model_dump(exclude=reached)}
 
 
 @dataclass(frozen=True)
@@ -45,8 +75,17 @@ class LabelStudy:
     settings: LabelSettings
     strata: str | None
     """Key of what the corpus says about its documents; None where it says nothing."""
-    space: str | None
-    """Digest of the label space; None without one."""
+
+    @cached_property
+    def label_space(self) -> "LabelSpace | None":
+        """Classes that features are put into; None without any.
+
+        Raises:
+            SettingsError: there is no such label space, or it is not well-formed.
+        """
+        from ato.autointerp.label_spaces import label_space
+
+        return None if self.settings.label_space is None else label_space(self.settings.label_space)
 
     @cached_property
     def members(self) -> list[Labelled]:
@@ -65,39 +104,30 @@ class LabelStudy:
         return found
 
     @property
-    def judges(self) -> list[tuple[str, ChatSettings]]:
-        """Kind and server of each judge."""
-        first = [(self.settings.judge, self.settings.chat)]
-        second = self.settings.second_judge
-        return first if second is None else [*first, (second, self.settings.second_chat)]
-
-    def labels(self, member: Labelled, judge: str, chat: ChatSettings) -> Stage:
-        """The stage of one SAE and judge.
-
-        How a server is reached changes no answer and no key; the budget does change what is answered: with a larger one
-        the labelling is another, which asks nothing twice.
-        """
+    def judges(self) -> list[AskedJudge]:
+        """One, or two that are compared."""
         s = self.settings
-        own: dict[str, Any] = s.model_dump(include={"n_candidates", "scorers", "n_trials", "shuffled", "seed"})
-        own |= {"judge": judge, "space": self.space}
-        if judge == "chat":
-            reached = {"base_url", "key_variable", "concurrency", "timeout", "max_attempts", "excerpts_per_call"}
-            own["chat"] = chat.model_dump(exclude=reached - {"excerpts_per_call"})
-        name = judge_name(judge, chat)
-        slug = f"labels-{slug_of(name)}-{member.slug}"
+        first = [AskedJudge(s.judge, s.chat)]
+        return first if s.second_judge is None else [*first, AskedJudge(s.second_judge, s.second_chat)]
+
+    def labels(self, member: Labelled, judge: AskedJudge) -> Stage:
+        """The stage of one SAE and judge."""
+        own = self.settings.model_dump(include={"n_candidates", "scorers", "n_trials", "shuffled", "seed"})
+        own |= judge.settings | {"space": None if self.label_space is None else digest_of([repr(self.label_space)])}
+        slug = f"labels-{judge.name[:40]}-{member.slug}"
         return self.study.stage("label", slug, settings=own, inputs=[member.evidence.key])
 
     def agreement(self, member: Labelled) -> Stage | None:
         """The stage that compares two judges of one SAE; None with one judge or without a label space."""
-        if len(self.judges) < 2 or self.space is None:
+        if len(self.judges) < 2 or self.label_space is None:
             return None
-        keys = [self.labels(member, *judge).key for judge in self.judges]
+        keys = [self.labels(member, judge).key for judge in self.judges]
         return self.study.stage("label_agreement", f"agreement-{member.slug}", settings={}, inputs=keys)
 
     def stages_of(self, member: Labelled) -> Sequence[Stage]:
         """All of one SAE, in order."""
         agreement = self.agreement(member)
-        labels = [self.labels(member, *judge) for judge in self.judges]
+        labels = [self.labels(member, judge) for judge in self.judges]
         return [member.evidence, *labels, *([] if agreement is None else [agreement])]
 
     def _member(self, key: str, layer: int, source: str, row: SAERow | None, chosen: Chosen) -> Labelled:
@@ -108,13 +138,3 @@ class LabelStudy:
         slug = key if row is None else key[:-9]
         evidence = self.study.stage("label_evidence", f"evidence-{slug}", settings=own, inputs=inputs)
         return Labelled(key, layer, source, row, chosen, evidence)
-
-
-def judge_name(judge: str, chat: ChatSettings) -> str:
-    """A judge's name in the tables: its kind, or the name of the language model."""
-    return chat.model if judge == "chat" else judge
-
-
-def slug_of(name: str) -> str:
-    """A name as a part of a key and of file names."""
-    return "".join(c if c.isalnum() or c in "-." else "-" for c in name)[:40].strip("-.").lower()

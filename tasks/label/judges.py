@@ -1,0 +1,139 @@
+"""Judges by the settings: words, sentence embeddings, or a language model on a server, whose calls are kept."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ato.autointerp.call_cache import CallRecord, CallStore
+from ato.autointerp.questions import Judge
+from ato.features.excerpts import Excerpt, Origin
+from ato.numerics.evenly import evenly_spaced
+from tasks.label.stages import AskedJudge, LabelStudy
+from tasks.settings.label import ChatSettings
+from warehouse.datasets.sequences import stored_sequences
+from warehouse.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from ato.autointerp.budget import Budget
+
+BACKGROUND_SEQUENCES = 500
+"""Train sequences that say how common words are."""
+TOKENS_PER_WORD = 1.3
+
+
+class NotedCalls:
+    """A store of calls that notes which of them were asked for: those that a labelling rests on."""
+
+    def __init__(self, store: CallStore):
+        self._store = store
+        self.noted: dict[str, CallRecord] = {}
+
+    def get(self, key: str) -> CallRecord | None:
+        """The record of that key, noted; None without one."""
+        record = self._store.get(key)
+        if record is not None:
+            self.noted[key] = record
+        return record
+
+    def put(self, record: CallRecord) -> None:
+        """Keep a record, noted."""
+        self._store.put(record)
+        self.noted[record.call] = record
+
+
+@dataclass(frozen=True)
+class OpenJudge:
+    """A judge at work."""
+
+    judge: Judge
+    calls: NotedCalls | None
+    """None for judges that call nobody."""
+
+    def take_calls(self) -> list[CallRecord]:
+        """The calls noted since they were taken last."""
+        if self.calls is None:
+            return []
+        taken = [self.calls.noted[key] for key in sorted(self.calls.noted)]
+        self.calls.noted.clear()
+        return taken
+
+
+@contextmanager
+def open_judge(of: LabelStudy, asked: AskedJudge) -> Iterator[OpenJudge]:
+    """A judge of the settings; inside, its server's connections and the file of its calls are open.
+
+    Raises:
+        SettingsError: the server's address or the key cannot be used.
+        UnavailableError: the sentence encoder is not installed, or the calls cannot be kept.
+    """
+    if asked.kind == "chat":
+        with _language_model_judge(of, asked) as opened:
+            yield opened
+    elif asked.kind == "embedding":
+        yield OpenJudge(_embedding_judge(of), None)
+    else:
+        yield OpenJudge(_overlap_judge(of), None)
+
+
+def calls_folder(warehouse: Warehouse) -> Path:
+    """Where exchanges with servers are kept: within a local warehouse, beside an object store in the user's cache."""
+    if warehouse.storage.is_local:
+        return warehouse.artifact_path("llm_calls")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ato", "llm_calls")
+
+
+def budget_of(chat: ChatSettings) -> "Budget":
+    """The budget of the settings, of which nothing is spent."""
+    from ato.autointerp.budget import Budget, Limits, Prices
+
+    prices = Prices(chat.prompt_price or 0.0, chat.completion_price or 0.0)
+    return Budget(Limits(chat.max_calls, chat.max_tokens, chat.max_cost), prices)
+
+
+def _overlap_judge(of: LabelStudy) -> Judge:
+    from ato.autointerp.overlap_judge import Background, OverlapJudge
+
+    return OverlapJudge(Background.of(_background(of)), _spaces(of))
+
+
+def _embedding_judge(of: LabelStudy) -> Judge:
+    from ato.autointerp.embedding_judge import EmbeddingJudge
+    from ato.autointerp.sentence_encoder import load_sentence_encoder
+
+    return EmbeddingJudge(load_sentence_encoder())
+
+
+@contextmanager
+def _language_model_judge(of: LabelStudy, asked: AskedJudge) -> Iterator[OpenJudge]:
+    from ato.autointerp.call_cache import FolderStore
+    from ato.autointerp.chat_client import ChatClient
+    from ato.autointerp.llm_judge import LanguageModelJudge
+
+    chat = asked.chat
+    store = FolderStore(calls_folder(of.study.warehouse))
+    noted = NotedCalls(store)
+    options: dict[str, Any] = {"timeout": chat.timeout, "max_attempts": chat.max_attempts}
+    try:
+        with ChatClient(chat.base_url, key_variable=chat.key_variable, **options) as client:
+            yield OpenJudge(LanguageModelJudge(client, noted, budget_of(chat)), noted)
+    finally:
+        store.close()
+
+
+def _background(of: LabelStudy) -> Iterator[Excerpt]:
+    """Train text in pieces about as long as the windows."""
+    study, windows = of.study, of.settings.windows
+    words = max(1, round((windows.before + 1 + windows.after) / TOKENS_PER_WORD))
+    train = stored_sequences(study.warehouse, study.collection, splits=["train"])
+    for sequence in evenly_spaced(train, BACKGROUND_SEQUENCES):
+        own = sequence.text.split()
+        origin = Origin(study.row.corpus, sequence.document, sequence.sequence_id, 0, 0, "train")
+        for start in range(0, len(own), words):
+            yield Excerpt((" ".join(own[start : start + words]),), (0.0,), origin)
+
+
+def _spaces(of: LabelStudy) -> dict[str, Any]:
+    return {} if of.label_space is None else {of.label_space.name: of.label_space}
