@@ -126,7 +126,7 @@ class ExampleTokens:
         place = _number_within(sample.feature[rows])
         chosen.append(_of_kind(sample, rows[place < n_random], "random"))
         columns = {name: np.concatenate([getattr(one, name) for one in chosen]) for name in _COLUMNS}
-        documents = [one.document for one in chosen if one.document is not None]
+        documents = [one.document for one in chosen if one.document is not None and self._one_per == "document"]
         order = np.lexsort((columns["rank"], columns["kind"], columns["feature_id"]))
         document = np.concatenate(documents)[order] if documents else None
         return Examples(*(column[order] for column in columns.values()), document)

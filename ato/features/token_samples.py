@@ -33,7 +33,7 @@ class FeatureTokens:
     value: np.ndarray
     """float32, the activation."""
     document: np.ndarray | None = None
-    """int64; of samples that keep one token a document."""
+    """int64; of samples that keep one token a sequence or document."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class TokenSample:
         self.size, self._n_features, self._order, self._one_per = size, n_features, order, one_per
         self._salt = np.uint64(0) if seed is None else splitmix64(np.array([seed], dtype=np.int64).astype(np.uint64))
         self._index = np.min_scalar_type(max(n_features - 1, 0))
-        keys = (np.int64, np.int32, np.int32, np.int64)[: 4 if one_per == "document" else 3] if with_keys else ()
+        keys = (np.int64, np.int32, np.int32, np.int64)[: 3 if one_per is None else 4] if with_keys else ()
         self._key_types = tuple(map(np.dtype, keys))
         self._parts = [
             Candidates(
@@ -143,7 +143,7 @@ class TokenSample:
             sequence_id: [m] sequences of the tokens.
             position: [m] positions of the tokens.
             token_id: [m]; needed where keys are kept.
-            document: [m]; needed where one token a document is kept.
+            document: [m]; needed where one token a sequence or document is kept.
         """
         if self._order == "strongest":
             # Positive floats are ordered as their bit patterns are.
@@ -215,7 +215,7 @@ class TokenSample:
 
     def _up_to_limit(self, rows: Candidates) -> Candidates:
         kept = np.flatnonzero(rows.priority <= self._limit[rows.feature])
-        keys = tuple(key[kept].astype(dtype, copy=False) for key, dtype in zip(rows.keys, self._key_types))
+        keys = tuple(key[kept].astype(dtype, copy=False) for key, dtype in zip(rows.keys, self._key_types, strict=True))
         feature, values = rows.feature[kept].astype(self._index), rows.values[:, kept].astype(np.float32, copy=False)
         return Candidates(feature, rows.priority[kept], values, keys)
 

@@ -43,7 +43,10 @@ class WindowIndex:
 
     def wanted(self, block: ResidualBlock) -> np.ndarray:
         """[n] mask of the block's tokens that lie in a window."""
-        return np.isin(token_key(block.sequence_id, block.position), self._wanted)
+        key = token_key(block.sequence_id, block.position)
+        if not len(self._wanted):
+            return np.zeros(block.n, dtype=bool)
+        return self._wanted[np.minimum(np.searchsorted(self._wanted, key), len(self._wanted) - 1)] == key
 
     def containing(self, sequence_id: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Every pair of a token and a window that it lies in: the token's row, and the window's number."""
@@ -75,9 +78,11 @@ class KnownTokens:
         self._seen[window, block.position[row] - self._index.start[window]] = True
         return self
 
-    def merge(self, other: "KnownTokens") -> None:
-        """Take into account what another one has seen of the same windows."""
-        self._seen |= other._seen
+    def __add__(self, other: "KnownTokens") -> "KnownTokens":
+        """What either has seen of the same windows."""
+        total = KnownTokens(self._index)
+        total._seen = self._seen | other._seen
+        return total
 
     def runs(self) -> tuple[np.ndarray, np.ndarray]:
         """First position [w] and the one behind the last [w] of the tokens seen without a gap around each window's own.

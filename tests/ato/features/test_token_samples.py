@@ -90,7 +90,7 @@ def test_kept_tokens_are_the_first_of_a_full_sort_whatever_the_blocks(order, one
     for other in (kept(*split), kept(*split[5:]) + kept(*split[:5])):
         for name, values in vars(other.result()).items():
             np.testing.assert_array_equal(values, getattr(whole, name), err_msg=name)
-    assert (whole.document is None) == (one_per != "document")
+    assert (whole.document is None) == (one_per is None)
     everything = kept(np.arange(n), size=n).result()
     for f in range(4):
         mine = whole.feature == f
