@@ -12,20 +12,18 @@ from ato.autointerp.excerpts import Excerpt
 _WORD = re.compile(r"\w+|[^\w\s]")
 _QUOTED = re.compile(r'"([^"\s]+|")"')
 
-FUNCTION_WORDS = frozenset(
-    """a about after all also an and any are as at be because been before being between both but by can could did do does
-    each even for from had has have he her here him his how i if in into is it its just like may me more most must my no
-    not now of on one only or other our out over own same she should so some such than that the their them then there
-    these they this those through to too under until up upon us was we were what when where which while who whom whose why
-    will with would you your""".split()
-) | frozenset(r"""! " # ' ( ) , - . / : ; ? [ ] _ ` { } “ ” ‘ ’ – —""".split())
-"""English words and signs that stand in texts of every kind: prose descriptions hold them without meaning them."""
+_FUNCTION_WORDS = """a about after all also an and any are as at be because been before being between both but by can
+could did do does each even for from had has have he her here him his how i if in into is it its just like may me more most
+must my no not now of on one only or other our out over own same she should so some such than that the their them then there
+these they this those through to too under until up upon us was we were what when where which while who whom whose why will
+with would you your"""
+_LABEL_WORDS = """activate activates activating activation context contexts especially feature features fire fires firing
+mention mentions often particularly phrase phrases reference references related sentence sentences specifically term terms
+text texts token tokens typically usually various word words"""
 
-_OF_LABELS = frozenset(
-    """activate activates activating activation context contexts especially feature features fire fires firing mention
-    mentions often particularly phrase phrases reference references related sentence sentences specifically term terms
-    text texts token tokens typically usually various word words""".split()
-)
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split()) | frozenset("!\"'(),-./:;?[]_`“”‘’–—")
+"""English words and signs that stand in texts of every kind: prose descriptions hold them without meaning them."""
+_OF_LABELS = frozenset(_LABEL_WORDS.split())
 """Words of which labels are made, whatever they describe."""
 
 
