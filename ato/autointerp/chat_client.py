@@ -13,12 +13,12 @@ import hashlib
 import json
 import os
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ato.autointerp.budget import Usage
 from ato.autointerp.replies import RejectedReply, ReplyToken, choice_probabilities, read_reply
 from ato.errors import RefusedError
 from ato.io.http_client import Cures, HttpClient
@@ -72,10 +72,8 @@ class ChatReply:
     mode: str
     probabilities: dict[str, float]
     """See ``choice_probabilities``."""
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    n_attempts: int
-    seconds: float
+    used: Usage | None
+    """As the server counts; None where it does not."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +127,12 @@ class ChatClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, request: ChatRequest) -> ChatReply:
+    def ask(self, request: ChatRequest, on_attempt: Callable[[], object] = lambda: None) -> ChatReply:
         """One reply, sound or not.
+
+        Args:
+            request: what to ask.
+            on_attempt: called before each request to the server.
 
         Raises:
             UnreachableError: nobody answers at the address.
@@ -138,17 +140,12 @@ class ChatClient:
             UnavailableError: no answer after all attempts.
             DamagedFileError: every answer was damaged.
         """
-        began, attempts = time.monotonic(), [0]
-
-        def attempt() -> None:
-            attempts[0] += 1
-
         dialect: _Dialect = self._dialect
         while True:
             body = _body(request, dialect)
             try:
                 data = self._http.fetch(
-                    "/chat/completions", json=body, check=_check, absent=(), on_attempt=attempt
+                    "/chat/completions", json=body, check=_check, absent=(), on_attempt=on_attempt
                 )
                 break
             except RefusedError as error:
@@ -158,7 +155,7 @@ class ChatClient:
                 dialect = following
         reply = _reply(json.loads(data or b"{}"), request, MODES[dialect.mode])
         self._learn(dialect, reply.reason is None)
-        return dataclasses.replace(reply, n_attempts=attempts[0], seconds=time.monotonic() - began)
+        return reply
 
     def _learn(self, dialect: _Dialect, sound: bool) -> None:
         with self._lock:
@@ -216,14 +213,15 @@ def _reply(told: dict[str, Any], request: ChatRequest, mode: str) -> ChatReply:
     except RejectedReply as error:
         cut = "; it was cut off at its limit of tokens" if choice.get("finish_reason") == "length" else ""
         reason = f"{error}{cut}"
-    usage = told.get("usage")
-    counts = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
-    return ChatReply(text, value, reason, mode, probabilities, counts[0], counts[1], n_attempts=0, seconds=0.0)
+    return ChatReply(text, value, reason, mode, probabilities, _used(told.get("usage")))
 
 
-def _count(usage: Any, name: str) -> int | None:
-    number = usage.get(name) if isinstance(usage, dict) else None
-    return number if isinstance(number, int) and number >= 0 else None
+def _used(told: Any) -> Usage | None:
+    """Of a completion's ``usage``."""
+    counts = [told.get(name) if isinstance(told, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+    if all(isinstance(count, int) and count >= 0 for count in counts):
+        return Usage(1, *counts)
+    return None
 
 
 def _tokens(choice: dict[str, Any]) -> list[ReplyToken]:

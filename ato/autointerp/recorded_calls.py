@@ -7,13 +7,14 @@
 """
 
 import threading
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ato.autointerp.budget import Budget, BudgetExhausted, Usage
-from ato.autointerp.call_cache import CallRecord, CallStore
-from ato.autointerp.chat_client import ChatClient, ChatRequest, schema_text
+from ato.autointerp.call_cache import CallRecord, CallStore, Status
+from ato.autointerp.chat_client import ChatClient, ChatReply, ChatRequest, schema_text
 from ato.autointerp.replies import RejectedReply, read_reply
 from ato.errors import DataError, RefusedError, UnavailableError, UnreachableError
 
@@ -54,13 +55,9 @@ class RecordedCalls:
 
     def is_settled(self, request: ChatRequest) -> bool:
         """Whether nothing need be asked: a sound reply is there, or two that were rejected."""
-        for _ in range(2):
-            record = self._known(request)
-            if record is None or record.status == "answered":
-                break
-            request = _corrected(request, record)
-        else:
-            return True
+        record = self._known(request)
+        if record is not None and record.status == "rejected":
+            record = self._known(_corrected(request, record))
         return record is not None
 
     def ask(self, request: ChatRequest, purpose: str) -> Outcome:
@@ -95,66 +92,57 @@ class RecordedCalls:
             return known
         most = Usage(1, request.most_prompt_tokens, request.max_tokens)
         self._budget.reserve(most)
-        taken = Usage(1) + Usage(0, most.prompt_tokens, most.completion_tokens)
+        taken = most  # unless the server says otherwise: a broken connection may be charged for
         try:
-            record = self._exchange(request, purpose)
-            if record.status == "failed":
-                taken = Usage(1)
-            elif record.prompt_tokens is not None and record.completion_tokens is not None:
-                taken = Usage(1, record.prompt_tokens, record.completion_tokens)
+            record, taken = self._exchange(request, purpose, most)
             self._store.put(record)
-        finally:  # without counts, what it may have taken at most
+        finally:
             self._budget.settle(most, taken)
         return record
 
-    def _exchange(self, request: ChatRequest, purpose: str) -> CallRecord:
-        empty = CallRecord(
-            call=request.key,
-            judge=self._judge,
-            model=request.model,
-            purpose=purpose,
-            status="failed",
-            mode=None,
-            n_attempts=0,
-            prompt_tokens=None,
-            completion_tokens=None,
-            cost=None,
-            seconds=0.0,
-            reply=None,
-            reason=None,
-            made_at="",
-        )
-        try:
-            reply = self._client.ask(request)
-        except (UnavailableError, DataError) as error:
-            self._failed(error)
-            return replace(empty, reason=str(error), made_at=_now())
-        with self._lock:
-            self._failures = 0
-        counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
-        usage = Usage(1, reply.prompt_tokens or 0, reply.completion_tokens or 0)
-        return replace(
-            empty,
-            status="answered" if reply.reason is None else "rejected",
-            mode=reply.mode,
-            n_attempts=reply.n_attempts,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            cost=usage.cost(self._budget.prices) if counted else None,
-            seconds=reply.seconds,
-            reply=reply.text,
-            reason=reply.reason,
-            made_at=_now(),
-            probabilities=reply.probabilities,
-        )
+    def _exchange(self, request: ChatRequest, purpose: str, most: Usage) -> tuple[CallRecord, Usage]:
+        """The record of a call, and what it took."""
+        attempts, began = [0], time.monotonic()
 
-    def _failed(self, error: UnavailableError | DataError) -> None:
+        def attempt() -> None:
+            attempts[0] += 1
+
+        def recorded(status: Status, reason: str | None, reply: ChatReply | None, used: Usage | None) -> CallRecord:
+            return CallRecord(
+                call=request.key,
+                judge=self._judge,
+                model=request.model,
+                purpose=purpose,
+                status=status,
+                mode=reply and reply.mode,
+                n_attempts=attempts[0],
+                prompt_tokens=used and used.prompt_tokens,
+                completion_tokens=used and used.completion_tokens,
+                cost=used and used.cost(self._budget.prices),
+                seconds=time.monotonic() - began,
+                reply=reply and reply.text,
+                reason=reason,
+                made_at=datetime.now(UTC).isoformat(),
+                probabilities=reply.probabilities if reply else {},
+            )
+
+        try:
+            reply = self._client.ask(request, attempt)
+        except (UnavailableError, DataError) as error:
+            self._note_failure(error)
+            return recorded("failed", str(error), None, None), Usage(1) if isinstance(error, RefusedError) else most
+        self._failures = 0
+        status: Status = "answered" if reply.reason is None else "rejected"
+        return recorded(status, reply.reason, reply, reply.used), reply.used or most
+
+    def _note_failure(self, error: UnavailableError | DataError) -> None:
         """Raise an error that the next call would meet as well."""
+        if isinstance(error, RefusedError) and error.status not in _FATAL:
+            return  # this request is refused, not every one
         with self._lock:
             self._failures += 1
-            failures = self._failures
-        refused = isinstance(error, RefusedError) and error.status in _FATAL
-        if refused or isinstance(error, UnreachableError) or failures >= _MOST_FAILURES:
+            given_up = self._failures >= _MOST_FAILURES
+        if isinstance(error, RefusedError | UnreachableError) or given_up:
             raise error
 
 
@@ -164,6 +152,3 @@ def _corrected(request: ChatRequest, record: CallRecord) -> ChatRequest:
     wrong = f"This reply was rejected: {record.reason}. {schema_text(request.schema)}"
     return replace(request, messages=(*request.messages, said, {"role": "user", "content": wrong}))
 
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
