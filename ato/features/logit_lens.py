@@ -44,7 +44,7 @@ def logit_lens(
     """Logits ``directions @ unembedding.T``, a chunk of directions at a time, and what the focus of a feature needs.
 
     As in the study and on Neuronpedia neither the final norm nor its weights are applied: a decoder row is a
-    direction, not a residual.
+    direction, not a residual. For its weights, pass ``directions * norm_gain(...)``.
 
     Args:
         directions: [f, d], for example the decoder rows of an SAE (``W_dec``).
@@ -75,6 +75,19 @@ def logit_lens(
                 on_chunk(sum(len(part[0]) for part in parts))
     focus_z, focus_entropy, *ends = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return LogitLens(focus_z.astype(np.float64), np.maximum(focus_entropy.astype(np.float64), 0.0), *ends)
+
+
+def norm_gain(norm: torch.nn.Module, width: int) -> torch.Tensor:
+    """[width] float32, what a norm multiplies each number of a residual by, beside the length that it takes away.
+
+    Read off what the norm makes of a vector of mean 0 and square 1 and of its opposite, so that a bias drops out and a
+    gain that is stored as its difference from 1, as in Gemma, is found like any other.
+    """
+    weight = next(norm.parameters(), torch.zeros(()))
+    signs = torch.ones(1, width, dtype=weight.dtype, device=weight.device)
+    signs[:, ::2] = -1
+    with torch.inference_mode():
+        return ((norm(signs) - norm(-signs)) / (2 * signs))[0].float()
 
 
 def _statistics(logits: torch.Tensor, k: int) -> list[np.ndarray]:

@@ -25,10 +25,14 @@ def _layers(settings: Settings) -> Iterator[Fault]:
 
 def _trials(settings: Settings) -> Iterator[Fault]:
     s = settings.label
-    fewest, setting = min((s.windows.n_judged, "n_judged"), (s.windows.n_silent, "n_silent"))
-    if s.n_trials > fewest:
-        why = f"there are at most label.windows.{setting}={fewest} windows"
-        yield Fault("label.n_trials", s.n_trials, why, f"use at most {fewest}, or collect more windows")
+    w = s.windows
+    active = w.n_held_out_top + w.n_held_out_random
+    if s.n_trials > active:
+        why = f"label.windows.n_held_out_top and n_held_out_random collect {active} windows"
+        yield Fault("label.n_trials", s.n_trials, why, f"use at most {active}, or collect more")
+    if s.n_trials > w.n_silent:
+        why = f"label.windows.n_silent={w.n_silent} silent windows are collected per tier"
+        yield Fault("label.n_trials", s.n_trials, why, f"use at most {w.n_silent}, or collect more")
     if s.n_candidates > 1 and s.judge == "overlap":
         why = "the judge overlap writes the same words each time"
         yield Fault("label.n_candidates", s.n_candidates, why, "use 1, or another judge", stops=False)

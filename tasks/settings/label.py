@@ -17,14 +17,20 @@ Scorer = Annotated[str, OneOf(SCORERS)]
 class WindowSettings(StageSettings):
     """Windows of text that show a feature, and those that put its descriptions to the test."""
 
-    n_top: int = Field(10, ge=1, description="Strongest windows of train documents per feature, one per document")
+    n_top: int = Field(10, ge=1, description="Strongest windows of train documents per feature, one a document")
     n_quantiles: int = Field(4, ge=0, description="Activation quantiles of which one more window each is shown")
     n_random: int = Field(5, ge=0, description="Windows around random active tokens of train documents")
-    n_judged: int = Field(
-        24, ge=1, description="Active windows per feature of validation documents, and as many of test documents"
+    n_held_out_top: int = Field(
+        10, ge=0, description="Strongest windows per feature of val documents, and as many of test documents"
+    )
+    n_held_out_random: int = Field(
+        30, ge=0, description="Windows around random active tokens of val documents, and as many of test documents"
     )
     n_silent: int = Field(
-        24, ge=1, description="Silent windows per feature and tier of validation documents, and as many of test documents"
+        24, ge=1, description="Silent windows per feature and tier of val documents, and as many of test documents"
+    )
+    pool: int = Field(
+        512, ge=1, description="Candidates for silent windows, of all text and of each of its parts, in val and in test"
     )
     before: int = Field(20, ge=0, description="Tokens of a window before the one that it was chosen for")
     after: int = Field(10, ge=0, description="Tokens behind it")

@@ -1,0 +1,100 @@
+"""Collecting the evidence: two passes over the residuals for all SAEs, the logit lens, and rows of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ato.features.label_evidence import EvidencePlan, EvidenceTokens, FeatureSource, LabelEvidence
+from ato.features.logit_lens import LogitLens, logit_lens, norm_gain
+from ato.features.strata import Stratum, document_stratum, position_tenths
+from ato.models import LanguageModel
+from ato.residuals import run_pass
+from ato.saes import SharedEncoding
+from ato.text import TokenSequence
+from ato.text.token_texts import TokenTexts
+from tasks.collect.sources import residual_source
+from tasks.engine.model_cache import language_model, sae_device
+from tasks.engine.progress import Progress, say
+from tasks.engine.stage import Stage, checked_together
+from tasks.label.evidence_rows import Shown, evidence_tables
+from tasks.label.stages import Labelled, LabelStudy
+from tasks.saes.task import load_judged_sae
+from warehouse.datasets.sequences import stored_sequences
+from warehouse.datasets.strata import frequent, strata_of
+
+N_LENS = 15
+"""Promoted and suppressed tokens kept of each feature."""
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """A member with what was found of it."""
+
+    member: Labelled
+    evidence: LabelEvidence
+    lens: LogitLens | None
+    """None of features that do not write into the residual stream."""
+
+
+def collect_evidence(of: LabelStudy, members: Sequence[Labelled]) -> None:
+    """Write the evidence of members: one pass over all tokens, one over those of windows, whatever their number."""
+    study = of.study
+    source, lm = residual_source(study), language_model(study.model)
+    sequences = {q.sequence_id: q for q in stored_sequences(study.warehouse, study.collection)}
+    lengths = {number: len(q.token_ids) for number, q in sequences.items()}
+    corpus = {name: frequent(values) for name, values in strata_of(study.warehouse, study.collection, of.strata).items()}
+    strata = [document_stratum(name, values) for name, values in corpus.items() if values] + [position_tenths(lengths)]
+    sources = [_source(of, member, lm) for member in members]
+    first = [_tokens(of, member, found, strata) for member, found in zip(members, sources, strict=True)]
+    layers, n_tokens = sorted({member.layer for member in members}), study.row.n_kept
+    with Progress("label", n_tokens, "tokens", f"evidence of {len(members)} SAEs") as progress:
+        encoded = [SharedEncoding(one.sae, one.layer, [one]) for one in first]
+        run_pass(source, encoded, layers=layers, on_block=lambda block: progress.advance(block.n))
+    second = [one.windows(lengths) for one in first]
+    with Progress("label", n_tokens, "tokens", "windows") as progress:
+        run_pass(source, second, layers=layers, on_block=lambda block: progress.advance(block.n))
+    texts = TokenTexts(lm.tokenizer)
+    shown = Shown(study.row.corpus, sequences, texts, next(iter(corpus.values()), {}))
+    with checked_together():
+        for member, found, windows in zip(members, sources, second, strict=True):
+            collected = _Collected(member, windows.result(), _lens(member, found, lm))
+            with member.evidence as stage:
+                _write(stage, collected, shown)
+
+
+def _tokens(of: LabelStudy, member: Labelled, source: FeatureSource, strata: Sequence[Stratum]) -> EvidenceTokens:
+    plan = EvidencePlan(**of.settings.windows.model_dump(), seed=of.settings.seed)
+    ids, n_folds = member.chosen.feature_id, of.study.row.n_folds
+    return EvidenceTokens(source, member.layer, ids, n_folds=n_folds, strata=strata, plan=plan)
+
+
+def _source(of: LabelStudy, member: Labelled, lm: LanguageModel) -> FeatureSource:
+    assert member.row is not None
+    return load_judged_sae(of.study.warehouse, member.row).to(sae_device(of.study.model))
+
+
+def _lens(member: Labelled, source: FeatureSource, lm: LanguageModel) -> LogitLens | None:
+    """The logit lens of the chosen features' decoder rows, times the gain of the final norm."""
+    directions = source.decoder_directions[torch.from_numpy(member.chosen.feature_id)]
+    if directions.shape[1] != lm.d_model:
+        return None
+    vocabulary = min(lm.vocabulary_size, len(lm.tokenizer))
+    norm = lm.parts.final_norm
+    gain = norm_gain(norm[0] if isinstance(norm, torch.nn.Sequential) else norm, lm.d_model)
+    gained = directions.float() * gain.to(directions.device)
+    return logit_lens(gained, lm.parts.unembedding(), N_LENS, vocabulary)
+
+
+def _write(stage: Stage, collected: _Collected, shown: Shown) -> None:
+    member, evidence = collected.member, collected.evidence
+    own = {"collection": stage.collection, "evidence": stage.key, "layer": member.layer}
+    tables: Mapping[str, Mapping[str, object]] = evidence_tables(
+        member.source, member.chosen, evidence, collected.lens, shown
+    )
+    for table, columns in tables.items():
+        n = len(np.asarray(columns["feature_id"]))
+        if n:
+            stage.write(table, {**columns, **{name: [value] * n for name, value in own.items()}}, sae=member.key)
+    say("label", f"{member.slug}: {len(member.chosen.feature_id)} features, {len(evidence.windows):,} windows")
