@@ -10,7 +10,7 @@ from ato.saes import SparseAutoencoder
 
 LAYER, D_SAE, D, LENGTH, N_FOLDS = 2, 24, 6, 30, 2
 SILENT = 5
-N_SEQUENCES = 240
+N_SEQUENCES = 480
 """Two a document."""
 
 
