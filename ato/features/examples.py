@@ -10,7 +10,8 @@ from ato.errors import InputError, MismatchError
 from ato.features.token_samples import FeatureTokens, OnePer, TokenSample
 from ato.features.window_index import WindowIndex
 from ato.residuals.blocks import ResidualBlock
-from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+from ato.saes.autoencoder import ActiveFeatures
+from ato.saes.feature_source import FeatureSource
 
 _SAMPLE_OF_QUANTILE = 32
 """Tokens sampled a feature for each activation quantile."""
@@ -60,7 +61,7 @@ class ExampleTokens:
 
     def __init__(
         self,
-        sae: SparseAutoencoder,
+        sae: FeatureSource,
         layer: int,
         n_top: int = 10,
         n_random: int = 5,
@@ -200,7 +201,7 @@ class ExampleWindows:
 
     def __init__(
         self,
-        sae: SparseAutoencoder,
+        sae: FeatureSource,
         layer: int,
         examples: Examples,
         lengths: Mapping[int, int],
@@ -208,7 +209,7 @@ class ExampleWindows:
         before: int = 20,
         after: int = 10,
     ):
-        self._sae, self._layer, self._examples = sae, layer, examples
+        self._sae, self._layer, self.examples = sae, layer, examples
         self.index = WindowIndex(examples.sequence_id, examples.position, lengths, before, after)
         self.start, self.end = self.index.start, self.index.end
         """[e] position of each window's first token, and the one behind its last."""

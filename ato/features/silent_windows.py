@@ -20,7 +20,7 @@ from ato.errors import MismatchError
 from ato.features.coactivation import Neighbours, check_features
 from ato.features.strata import Stratum
 from ato.features.token_samples import FeatureTokens, TokenSample
-from ato.features.window_index import KnownTokens, WindowIndex
+from ato.features.window_index import KnownTokens, WindowIndex, token_key
 from ato.numerics.counter_rng import uniforms
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures
@@ -136,23 +136,15 @@ class SilentWindows:
         self._column = np.full(d_sae, -1, dtype=np.int64)
         self._column[self._features] = np.arange(len(self._features))
         near = np.isin(held.feature, neighbours.neighbour)
-        keys = [
-            np.concatenate([own.astype(np.int64), other[near].astype(np.int64)])
-            for own, other in (
-                (pool.sequence_id, held.sequence_id),
-                (pool.position, held.position),
-                (pool.document, held.document),
-            )
-        ]
-        (sequence, position, document), code = np.unique(np.stack(keys), axis=1, return_inverse=True)
-        code = code.reshape(-1)
-        self._document, n_pool = document, len(pool.feature)
+        columns = ((getattr(pool, name), getattr(held, name)[near]) for name in ("sequence_id", "position", "document"))
+        sequence, position, document = (np.concatenate([a, b]).astype(np.int64) for a, b in columns)
+        _, first, code = np.unique(token_key(sequence, position), return_index=True, return_inverse=True)
+        self._sequence, self._document, n_pool = sequence[first], document[first], len(pool.feature)
         self._part, self._of_part = pool.feature, code[:n_pool]
         self._near, self._of_near = _by_feature(held.feature[near], code[n_pool:], d_sae)
-        self.index = WindowIndex(sequence, position, lengths, before, after)
+        self.index = WindowIndex(self._sequence, position[first], lengths, before, after)
         self._known = KnownTokens(self.index)
         self._fires = np.zeros((len(self.index), -(-len(self._features) // 8)), dtype=np.uint8)
-        self._sequence = sequence
 
     def take(self, rows: ResidualBlock, active: ActiveFeatures) -> "SilentWindows":
         """Take tokens and their encoding into account; those of no window may be among them."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ato.residuals.blocks import ResidualBlock
-from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+from ato.saes.autoencoder import ActiveFeatures
+from ato.saes.feature_source import FeatureSource
 
 
 class SAEConsumer(Protocol):
@@ -19,12 +20,12 @@ class SharedEncoding:
     """A consumer that encodes each block once for all statistics of one SAE.
 
     Args:
-        sae: the SAE.
+        sae: the SAE, or what else has features.
         layer: layer whose residuals it reads.
         consumers: statistics of that SAE and layer.
     """
 
-    def __init__(self, sae: SparseAutoencoder, layer: int, consumers: Sequence[SAEConsumer]):
+    def __init__(self, sae: FeatureSource, layer: int, consumers: Sequence[SAEConsumer]):
         self._sae, self._layer, self._consumers = sae, layer, tuple(consumers)
 
     def update(self, block: ResidualBlock) -> "SharedEncoding":
