@@ -20,7 +20,7 @@ from ato.models.generation import end_ids
 from ato.models.kept_text import KeptText
 from ato.models.language_model import LanguageModel
 
-MOST_CHOICES = 256
+MOST_CHOICES = MOST_ITEMS = 256
 STRING_TOKENS = 48
 """Longest string."""
 _BEGINNINGS = 64
@@ -40,7 +40,12 @@ class WrittenPart:
 
 
 def write_json(
-    model: LanguageModel, text: KeptText, schema: dict[str, Any], without_content: KeptText | None = None
+    model: LanguageModel,
+    text: KeptText,
+    schema: dict[str, Any],
+    without_content: KeptText | None = None,
+    *,
+    string_tokens: int = STRING_TOKENS,
 ) -> list[WrittenPart]:
     """The parts of a JSON text that fits a schema, written behind a prompt.
 
@@ -49,13 +54,14 @@ def write_json(
         text: the prompt; it grows by what is written.
         schema: of objects, arrays of fixed length, booleans, strings, ``enum``, ``const`` and ranges of integers.
         without_content: the prompt without its content, to calibrate choices with.
+        string_tokens: most tokens of a string.
 
     Raises:
         InputError: the schema has something else.
         ModelError: the text becomes longer than the model's context.
     """
     check_schema(schema)
-    writer = _Writer(model, [text, *([] if without_content is None else [without_content])])
+    writer = _Writer(model, [text, *([] if without_content is None else [without_content])], string_tokens)
     writer.write(schema)
     return writer.parts
 
@@ -70,7 +76,7 @@ def check_schema(schema: Any, path: str = "reply") -> None:
     if kind == "object" and isinstance(schema.get("properties"), dict):
         for name, of in schema["properties"].items():
             check_schema(of, f"{path}/{name}")
-    elif kind == "array" and isinstance(schema.get("minItems", 0), int) and "items" in schema:
+    elif kind == "array" and schema.get("minItems", 0) in range(MOST_ITEMS + 1) and "items" in schema:
         check_schema(schema["items"], f"{path}/items")
     elif kind != "string" or schema.get("maxLength", 1) < 1:
         cure = "use objects, arrays with minItems, booleans, strings, enum, const and small ranges of integers"
@@ -92,8 +98,8 @@ def _choices(schema: dict[str, Any]) -> list[Any]:
 class _Writer:
     """Writes behind one text, and the same behind others; the first makes the choices."""
 
-    def __init__(self, model: LanguageModel, texts: Sequence[KeptText]):
-        self._model, self._texts = model, texts
+    def __init__(self, model: LanguageModel, texts: Sequence[KeptText], string_tokens: int):
+        self._model, self._texts, self._string_tokens = model, texts, string_tokens
         self._ends = frozenset(end_ids(model)) | model.special_token_ids
         self._pending = ""
         self.parts: list[WrittenPart] = []
@@ -152,8 +158,9 @@ class _Writer:
     def _string(self, longest: int | None) -> None:
         self._set('"')
         self._flush()  # no space at its end
-        ids, text, log_probability = [], "", 0.0
-        while len(ids) < STRING_TOKENS:
+        ids: list[int] = []
+        text, log_probability = "", 0.0
+        while len(ids) < self._string_tokens:
             following = self._texts[0].next_log_probabilities()
             token = self._first(following) if not ids else int(following.argmax())
             whole = self._model.tokenizer.decode([*ids, token])
@@ -165,8 +172,9 @@ class _Writer:
             ids.append(token)
             text, log_probability = whole, log_probability + float(following[token])
             self._feed([token])
-        text = text.rstrip("\ufffd").rstrip()
-        self.parts.append(WrittenPart(json.dumps(text, ensure_ascii=False)[1:-1], log_probability, n_tokens=len(ids)))
+        self._pending = text[len(self._model.tokenizer.decode(ids)) :]  # the half of a token before the end
+        own = json.dumps(text.rstrip("\ufffd").strip(), ensure_ascii=False)[1:-1]
+        self.parts.append(WrittenPart(own, log_probability, n_tokens=len(ids)))
         self._set('"')
 
     def _first(self, following: Any) -> int:

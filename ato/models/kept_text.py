@@ -41,7 +41,9 @@ class KeptText:
             ModelError: it has no tokens, or more than the model's context.
         """
         check_prompts(self._model, [np.asarray(ids)])
-        same = next((i for i, (old, new) in enumerate(zip(self._ids, ids)) if old != new), min(len(self._ids), len(ids)))
+        same = next(
+            (i for i, (old, new) in enumerate(zip(self._ids, ids)) if old != new), min(len(self._ids), len(ids))
+        )
         same = min(same, len(ids) - 1)  # what its last token predicts is not kept
         self._cache, self._ids = _cut(self._cache, same), self._ids[:same]
         self.feed(ids[same:])
