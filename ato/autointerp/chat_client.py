@@ -144,9 +144,7 @@ class ChatClient:
         while True:
             body = _body(request, dialect)
             try:
-                data = self._http.fetch(
-                    "/chat/completions", json=body, check=_check, absent=(), on_attempt=on_attempt
-                )
+                data = self._http.fetch("/chat/completions", json=body, check=_check, absent=(), on_attempt=on_attempt)
                 break
             except RefusedError as error:
                 following = dialect.after(error.said) if error.status in _FORM_REFUSED and not self._proven else None

@@ -183,7 +183,9 @@ class LanguageModelJudge:
                 raise InputError(f"unknown label space {question.space!r}", cure=f"choose from: {known}")
             prompt = classify(question, self._spaces[question.space])
         else:
-            raise InputError(f"a judge cannot be asked a {type(question).__name__}", cure="ask one question of questions.py")
+            raise InputError(
+                f"a judge cannot be asked a {type(question).__name__}", cure="ask one question of questions.py"
+            )
         return self._request(prompt, temperature, seed), prompt.purpose
 
     def _request(self, prompt: Prompt, temperature: float, seed: int) -> ChatRequest:

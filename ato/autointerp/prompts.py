@@ -115,7 +115,8 @@ def classify(question: ClassificationQuestion, space: LabelSpace) -> Prompt:
     """Which value a feature takes for each property of a label space."""
     marks = _marks(question.examples)
     lines = [
-        f"- {name}:\n" + "\n".join(f"  - {value}: {meaning}" if meaning else f"  - {value}" for value, meaning in of.items())
+        f"- {name}:\n"
+        + "\n".join(f"  - {value}: {meaning}" if meaning else f"  - {value}" for value, meaning in of.items())
         for name, of in space.items()
     ]
     system = _told(_CLASSIFY, marks, properties="\n".join(lines))

@@ -151,4 +151,3 @@ def _corrected(request: ChatRequest, record: CallRecord) -> ChatRequest:
     said = {"role": "assistant", "content": (record.reply or "")[:_QUOTED] or "(nothing)"}
     wrong = f"This reply was rejected: {record.reason}. {schema_text(request.schema)}"
     return replace(request, messages=(*request.messages, said, {"role": "user", "content": wrong}))
-

@@ -33,8 +33,11 @@ class ChatTemplate:
         return conversation_text(_tokenizer(self), self.model, messages)
 
 
-def conversation_text(tokenizer: Any, model: str, messages: list[dict[str, Any]]) -> str:
-    """The text of a conversation by a tokenizer that is there; arguments and errors as those of ``ChatTemplate``."""
+def conversation_text(tokenizer: Any, model: str, messages: list[dict[str, Any]], *, answer_begun: bool = False) -> str:
+    """The text of a conversation by a tokenizer that is there; arguments and errors as those of ``ChatTemplate``.
+
+    With ``answer_begun`` it ends where the model's answer begins.
+    """
     if not getattr(tokenizer, "chat_template", None):
         raise SettingsError(
             "conversations need a chat template, and the model has none",
@@ -44,7 +47,7 @@ def conversation_text(tokenizer: Any, model: str, messages: list[dict[str, Any]]
     # Readers of columns give what a message lacks as NULL, which a template takes for something that is there.
     told = [{name: value for name, value in message.items() if value is not None} for message in messages]
     try:
-        return str(tokenizer.apply_chat_template(told, tokenize=False))
+        return str(tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=answer_begun))
     except Exception as error:  # whatever the template's program raises
         reason = " ".join(str(error).split())
         cure = "mend the conversation, or choose a model whose template takes it"
