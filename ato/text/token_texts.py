@@ -67,6 +67,15 @@ def whole_characters(tokens: Sequence[str]) -> list[tuple[str, range]]:
     return pieces
 
 
+def whole_tokens(tokens: Sequence[str]) -> tuple[str, ...]:
+    """As many texts as tokens, in which a character that several share stands at the first and the others are empty.
+
+    >>> whole_tokens(["a", "<0xC3>", "<0xA9>"])
+    ('a', 'é', '')
+    """
+    return tuple(text for piece, own in whole_characters(tokens) for text in (piece, *[""] * (len(own) - 1)))
+
+
 def _joined(tokens: Sequence[str]) -> str | None:
     """Texts of tokens as one, whose bytes must make up characters; None if they do not."""
     parts = [part for token in tokens for part in re.split(r"(<0x[0-9A-F]{2}>)", token)]

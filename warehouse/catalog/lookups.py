@@ -127,5 +127,26 @@ def best_features(warehouse: Warehouse, collection: str, sae: str, n: int) -> li
     return [row["feature_id"] for row in found]
 
 
+def trusted_explanations(
+    warehouse: Warehouse, collection: str, sae: str, features: Collection[int]
+) -> dict[int, list[dict[str, Any]]]:
+    """Explanations of some features that can be believed, best score first: feature -> rows of ``explanations``.
+
+    Those of Neuronpedia are believed where their published tokens are our own. They are candidates for descriptions that
+    nobody has to be asked for.
+    """
+    found = rows(
+        warehouse,
+        """select feature_id, source, description, type_name, explainer, score, score_type, explanation_id from explanations
+        where collection = ? and sae = ? and list_contains(?, feature_id) and (aligned or source <> 'neuronpedia')
+        order by feature_id, score desc nulls last, source, explanation_id""",
+        [collection, sae, list(features)],
+    )
+    grouped: dict[int, list[dict[str, Any]]] = {}
+    for row in found:
+        grouped.setdefault(row["feature_id"], []).append(row)
+    return grouped
+
+
 def _columns(row: type) -> str:
     return ", ".join(field.name for field in fields(row))

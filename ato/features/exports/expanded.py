@@ -15,7 +15,6 @@ from ato.features.excerpts import Excerpt
 from ato.features.exports.cantor import cantor_id
 from ato.features.exports.feature_page import (
     THINKING_BINS,
-    Description,
     ExampleGroup,
     FeaturePage,
     TokenCounts,
@@ -76,7 +75,7 @@ def feature_json(page: FeaturePage) -> dict[str, Any]:
         "bottom_logit_values": rounded(page.bottom_logits),
         "activation_frequency": page.activation_rate,
         "examples_quantiles": groups,
-        "descriptions": [_description(one) for one in page.descriptions],
+        "descriptions": [asdict(one) for one in page.descriptions],
     }
     if values:
         content |= {"act_min": min(values), "act_max": max(values)}
@@ -99,7 +98,8 @@ def rates_json(page: FeaturePage, tokens: TokenCounts, active: TokenCounts) -> d
     """A feature's entry in the file of rates.
 
     A density is P(active | token in stratum), comparable over strata; a fraction is the stratum's share of the feature's
-    active tokens. As the format has it, tenths of thinking without a token have 0.
+    active tokens. As the format has it, only strata in which the feature fires are named, and tenths of thinking without
+    a token have 0.
     """
     content: dict[str, Any] = {
         "layer": page.layer,
@@ -112,8 +112,8 @@ def rates_json(page: FeaturePage, tokens: TokenCounts, active: TokenCounts) -> d
         ("domain", active.by_domain, tokens.by_domain),
         ("region", active.by_region, tokens.by_region),
     ):
-        content[f"{name}_density"] = {stratum: n / totals[stratum] for stratum, n in counts.items()}
-        content[f"{name}_fraction"] = {stratum: n / active.total for stratum, n in counts.items()}
+        content[f"{name}_density"] = {stratum: n / totals[stratum] for stratum, n in counts.items() if n}
+        content[f"{name}_fraction"] = {stratum: n / active.total for stratum, n in counts.items() if n}
     bins = active.by_thinking_bin
     content["thinking_position_density"] = [n / of if of else 0.0 for n, of in zip(bins, tokens.by_thinking_bin)]
     content["thinking_position_fraction"] = [n / max(sum(bins), 1) for n in bins]
@@ -199,7 +199,3 @@ def _example(excerpt: Excerpt) -> dict[str, Any]:
         "is_repeated_datapoint": False,
         "origin": asdict(excerpt.origin),
     }
-
-
-def _description(one: Description) -> dict[str, Any]:
-    return asdict(one)

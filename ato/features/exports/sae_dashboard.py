@@ -23,7 +23,7 @@ from ato.io.atomic_file import atomic_file
 SKIPPED = "skipped_indexes.json"
 TOP_BIN = -1
 """``bin_min`` and ``bin_contains`` of the strongest examples."""
-_SOURCE = re.compile(r"(?P<layer>\d+)-(?P<set>.+?)(?:__(?P<suffix>.+))?")
+_SOURCE = re.compile(r"(?P<model>\w[\w.-]*)/(?P<layer>\d+)-(?P<set>[\w.-]+?)(?:__(?P<suffix>[\w.-]+))?", re.ASCII)
 _UNKNOWN = (
     "neuron_alignment_indices",
     "neuron_alignment_values",
@@ -72,12 +72,11 @@ class DashboardSource:
         Raises:
             InputError: the id is not of that form, such as one of neurons, which has no set.
         """
-        model, _, source = neuronpedia_id.partition("/")
-        if not model or not (found := _SOURCE.fullmatch(source)):
+        if not (found := _SOURCE.fullmatch(neuronpedia_id)):
             raise InputError(
                 f"{neuronpedia_id!r} names no set of features", cure="use model/layer-set, such as gpt2-small/6-res-jb"
             )
-        return cls(model, int(found["layer"]), found["set"], found["suffix"], **text)
+        return cls(found["model"], int(found["layer"]), found["set"], found["suffix"], **text)
 
 
 def write_batches(

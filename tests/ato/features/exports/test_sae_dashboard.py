@@ -137,7 +137,7 @@ def test_the_parts_of_an_id_are_layer_set_and_suffix():
     assert (found.layer, found.sae_set, found.sae_id_suffix, found.n_prompts) == (12, "gemmascope-res-16k", "l0-176", 3)
 
 
-@pytest.mark.parametrize("bad", ["gpt2-small", "gpt2-small/6", "gpt2-small/e-res", "/6-res-jb", ""])
+@pytest.mark.parametrize("bad", ["gpt2-small", "gpt2-small/6", "gpt2-small/e-res", "/6-res-jb", "../6-res-jb", "gpt2/6-a/b", ""])
 def test_an_id_without_a_set_is_refused(bad):
     with pytest.raises(InputError, match="names no set"):
         DashboardSource.parse(bad)
