@@ -1,14 +1,14 @@
 """From evidence to labels: a judge describes features, is tested on other documents with what it wrote, and is scored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ato.autointerp.excerpts import FeatureEvidence
 from ato.autointerp.questions import Answer, ClassificationQuestion, DescriptionQuestion, Judge
 from ato.autointerp.scores import Score, scores
 from ato.autointerp.trial_results import TrialResult, best_candidate, put_to_judge, shuffled_descriptions
-from ato.autointerp.trials import DETECTION, FeatureTrials, TrialPlan, draw_trials
+from ato.autointerp.trials import DETECTION, FUZZING, FeatureTrials, Trial, TrialPlan, draw_trials
 from ato.errors import DataError, InputError
 from ato.numerics.intervals import Estimate
 
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from ato.autointerp.label_spaces import LabelSpace
 
 VALIDATION, TEST = "validation", "test"
+FITTED_ON = (DETECTION, FUZZING)
+
+
+@runtime_checkable
+class FittedJudge(Protocol):
+    """A judge with thresholds, which validation documents set."""
+
+    def fitted(self, trials: Sequence[Trial], descriptions: Mapping[int, str | None]) -> Judge:
+        """The judge with the thresholds that are best on these trials."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,11 +80,19 @@ class LabelledFeature:
         return next((candidate.text for candidate in self.candidates if candidate.chosen), None)
 
 
-def label_features(evidence: Sequence[FeatureEvidence], judge: Judge, plan: LabelPlan) -> list[LabelledFeature]:
+def label_features(
+    evidence: Sequence[FeatureEvidence], judge: Judge, plan: LabelPlan, describer: Judge | None = None
+) -> list[LabelledFeature]:
     """Describe features together, test them and put them into classes; in the order of the evidence.
 
     Each kind of question is asked at once for all features, so that a judge may answer several at a time; the control of
-    a feature is the description of another one of these.
+    a feature is the description of another one of these. A judge with thresholds gets them from validation documents.
+
+    Args:
+        evidence: of the features.
+        judge: tests descriptions and classifies.
+        plan: what is asked.
+        describer: writes the descriptions; default the judge.
 
     Raises:
         InputError: a feature stands twice in the evidence.
@@ -83,10 +101,13 @@ def label_features(evidence: Sequence[FeatureEvidence], judge: Judge, plan: Labe
     ids = [one.feature_id for one in evidence]
     if len(set(ids)) < len(ids):
         raise InputError("a feature is to be labelled twice", cure="give each feature's evidence once")
-    answers = _descriptions(evidence, judge, plan)
+    answers = _descriptions(evidence, describer or judge, plan)
     validated, validation = _validated(evidence, judge, plan, answers)
     chosen = {feature: _choice(answers[feature], validated.get(feature)) for feature in ids}
     described = {feature: answers[feature][chosen[feature]].text for feature in ids}
+    if isinstance(judge, FittedJudge):
+        known = [trial for one in evidence for trial in draw_trials(one, VALIDATION, plan.trials, FITTED_ON).trials]
+        judge = judge.fitted(known, described)
     tested, reasons = _tested(evidence, judge, plan, described)
     classes = _classes(evidence, judge, plan)
     found = []

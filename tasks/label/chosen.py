@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ato.autointerp.label_order import coverage, order_by_size, order_by_verdict
 from ato.errors import InputError
 from ato.numerics.counter_rng import uniforms
 from tasks.settings import LabelSettings, ModelSettings
@@ -23,8 +24,8 @@ _VALUES = {
         inner join saes as s on s.collection = a.collection and s.weights_hash = t.weights_hash and s.layer = t.layer
         where s.collection = $collection and s.sae = $sae
         qualify row_number() over (partition by feature_id order by a.sae) = 1""",
-    "transport": """select feature_id, transported_leap as value from feature_catalog
-        where collection = $collection and sae = $sae""",
+    "transport": """select feature_id, map_values(r2_by_leap)[1] as value, map_values(verdict_by_leap)[1] as verdict
+        from feature_catalog where collection = $collection and sae = $sae""",
 }
 """Order -> what it is by, a feature a row."""
 _ALIVE = "select feature_id from feature_stats where collection = ? and sae = ? and n_active > 0 order by feature_id"
@@ -46,7 +47,7 @@ class Chosen:
     value: np.ndarray
     """float64; NaN where a feature has none."""
     covered: np.ndarray
-    """Share of the sum of |value| over all features up to each; NaN where nothing has a value."""
+    """Share of the sum of |value| over all features up to each; NaN where values are no effects."""
 
     @property
     def key(self) -> list[object]:
@@ -73,27 +74,31 @@ def choose_features(warehouse: Warehouse, collection: str, row: SAERow, settings
         return Chosen(ids, NAMED, nothing, nothing)
     alive = np.array([found["feature_id"] for found in rows(warehouse, _ALIVE, [collection, row.sae])], dtype=np.int64)
     if settings.order == "random":
-        drawn = uniforms(settings.seed, alive)
-        return ordered(alive, np.full(len(alive), np.nan), "random", settings.n_features, first=drawn)
+        return _drawn(alive, settings.n_features, settings.seed)
     found = rows(warehouse, _VALUES[settings.order], {"collection": collection, "sae": row.sae})
-    value = {one["feature_id"]: one["value"] for one in found if one["value"] is not None}
-    if not value:
+    by_feature = {one["feature_id"]: one for one in found if one["value"] is not None}
+    if not by_feature:
         raise InputError(
             f"no feature of the SAE has a value to order by: {settings.order}",
             where=row.sae,
             cure=f"run {_FROM[settings.order]} first, or set label.order=random",
         )
-    values = np.array([value.get(int(feature), np.nan) for feature in alive], dtype=np.float64)
-    return ordered(alive, values, settings.order, settings.n_features)
+    value = np.array([by_feature.get(int(f), {}).get("value", np.nan) for f in alive], dtype=np.float64)
+    if settings.order == "transport":
+        order = order_by_verdict([by_feature.get(int(f), {}).get("verdict") for f in alive], alive)
+        covered = np.full(len(alive), np.nan)
+    else:
+        # A score is high or low; effects count by their size, whatever their sign.
+        order = order_by_size(value - np.nanmin(value) if settings.order == "score" else value, alive)
+        covered = np.full(len(alive), np.nan) if settings.order == "score" else coverage(value, order)
+    first = order[: settings.n_features]
+    return Chosen(alive[first], settings.order, value[first], covered[: settings.n_features])
 
 
-def ordered(ids: np.ndarray, value: np.ndarray, by: str, n: int, first: np.ndarray | None = None) -> Chosen:
-    """The first ``n`` by value, the largest first; ties by id, or by ``first``."""
-    place = np.lexsort((ids if first is None else first, np.nan_to_num(-value, nan=np.inf)))
-    size = np.nan_to_num(np.abs(value[place]))
-    whole = size.sum()
-    covered = np.cumsum(size) / whole if whole > 0 else np.full(len(place), np.nan)
-    return Chosen(ids[place][:n], by, value[place][:n], np.minimum(covered, 1.0)[:n])
+def _drawn(ids: np.ndarray, n: int, *seed: int) -> Chosen:
+    first = np.argsort(uniforms(*seed, ids), kind="stable")[:n]
+    nothing = np.full(len(first), np.nan)
+    return Chosen(ids[first], "random", nothing, nothing)
 
 
 def choose_neurons(model: ModelSettings, layer: int, settings: LabelSettings) -> Chosen:
@@ -101,8 +106,7 @@ def choose_neurons(model: ModelSettings, layer: int, settings: LabelSettings) ->
     from ato.models.shapes import model_shape
 
     ids = np.arange(model_shape(model.name).d_mlp, dtype=np.int64)
-    drawn = uniforms(settings.seed, layer, ids)
-    return ordered(ids, np.full(len(ids), np.nan), "random", settings.n_neurons, first=drawn)
+    return _drawn(ids, settings.n_neurons, settings.seed, layer)
 
 
 def chosen_columns(chosen: Chosen) -> dict[str, Sequence[object]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ato.autointerp.call_cache import CallRecord, CallStore
+from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.questions import Judge
 from ato.features.excerpts import Excerpt, Origin
 from ato.numerics.evenly import evenly_spaced
@@ -49,7 +50,9 @@ class OpenJudge:
     """A judge at work."""
 
     judge: Judge
-    calls: NotedCalls | None
+    describer: Judge | None = None
+    """Who writes the descriptions, where the judge writes none."""
+    calls: NotedCalls | None = None
     """None for judges that call nobody."""
 
     def take_calls(self) -> list[CallRecord]:
@@ -73,9 +76,9 @@ def open_judge(of: LabelStudy, asked: AskedJudge) -> Iterator[OpenJudge]:
         with _language_model_judge(of, asked) as opened:
             yield opened
     elif asked.kind == "embedding":
-        yield OpenJudge(_embedding_judge(of), None)
+        yield OpenJudge(_embedding_judge(of), _overlap_judge(of))
     else:
-        yield OpenJudge(_overlap_judge(of), None)
+        yield OpenJudge(_overlap_judge(of))
 
 
 def calls_folder(warehouse: Warehouse) -> Path:
@@ -101,26 +104,42 @@ def _overlap_judge(of: LabelStudy) -> Judge:
 
 def _embedding_judge(of: LabelStudy) -> Judge:
     from ato.autointerp.embedding_judge import EmbeddingJudge
-    from ato.autointerp.sentence_encoder import load_sentence_encoder
+    from ato.autointerp.sentence_encoder import SentenceEncoder
 
-    return EmbeddingJudge(load_sentence_encoder())
+    return EmbeddingJudge(SentenceEncoder(), spaces=_spaces(of))
 
 
 @contextmanager
 def _language_model_judge(of: LabelStudy, asked: AskedJudge) -> Iterator[OpenJudge]:
-    from ato.autointerp.call_cache import FolderStore
+    from ato.autointerp.call_cache import FolderCalls
     from ato.autointerp.chat_client import ChatClient
-    from ato.autointerp.llm_judge import LanguageModelJudge
+    from ato.autointerp.llm_judge import JudgeOptions, LanguageModelJudge
 
     chat = asked.chat
-    store = FolderStore(calls_folder(of.study.warehouse))
+    store = FolderCalls(calls_folder(of.study.warehouse))
     noted = NotedCalls(store)
-    options: dict[str, Any] = {"timeout": chat.timeout, "max_attempts": chat.max_attempts}
+    options = JudgeOptions(
+        chat.model,
+        temperature=chat.temperature,
+        candidate_temperature=chat.candidate_temperature,
+        seed=of.settings.seed,
+        texts_per_request=chat.texts_per_request,
+        concurrency=chat.concurrency,
+        thinking_tokens=chat.thinking_tokens,
+    )
+    reached: dict[str, Any] = {"timeout": chat.timeout, "max_attempts": chat.max_attempts}
+    spaces = {name: meanings(space) for name, space in _spaces(of).items()}
     try:
-        with ChatClient(chat.base_url, key_variable=chat.key_variable, **options) as client:
-            yield OpenJudge(LanguageModelJudge(client, noted, budget_of(chat)), noted)
+        with ChatClient(chat.base_url, key_variable=chat.key_variable, **reached) as client:
+            judge = LanguageModelJudge(client, options, store=noted, budget=budget_of(chat), spaces=spaces)
+            yield OpenJudge(judge, calls=noted)
     finally:
         store.close()
+
+
+def meanings(space: LabelSpace) -> dict[str, dict[str, str]]:
+    """Property -> value -> what it means, as prompts say it."""
+    return {of.name: {value.name: value.meaning for value in of.values} for of in space.properties}
 
 
 def _background(of: LabelStudy) -> Iterator[Excerpt]:
@@ -135,5 +154,5 @@ def _background(of: LabelStudy) -> Iterator[Excerpt]:
             yield Excerpt((" ".join(own[start : start + words]),), (0.0,), origin)
 
 
-def _spaces(of: LabelStudy) -> dict[str, Any]:
+def _spaces(of: LabelStudy) -> dict[str, LabelSpace]:
     return {} if of.label_space is None else {of.label_space.name: of.label_space}

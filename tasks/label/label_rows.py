@@ -6,6 +6,7 @@ from typing import Any
 
 from ato.autointerp.call_cache import CallRecord
 from ato.autointerp.excerpts import FeatureEvidence
+from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.labelling import LabelledFeature
 from ato.autointerp.scores import Score
 from ato.autointerp.trials import EMBEDDING, FUZZING, INTRUDER
@@ -39,7 +40,7 @@ def label_rows(
     found: Sequence[LabelledFeature],
     evidence: Mapping[int, FeatureEvidence],
     numbers: WindowNumbers,
-    space: str | None,
+    space: LabelSpace | None,
 ) -> dict[str, Rows]:
     """Table -> rows without the keys that all rows of a labelling share.
 
@@ -47,7 +48,7 @@ def label_rows(
         found: what a judge said.
         evidence: feature -> what it was shown.
         numbers: of the windows.
-        space: name of the label space; None without one.
+        space: that features were put into; None without one.
     """
     tables: dict[str, Rows] = {
         "feature_descriptions": [row for one in found for row in _descriptions(one, evidence[one.feature_id])],
@@ -129,19 +130,21 @@ def _score(feature: int, score: Score) -> dict[str, Any]:
     }
 
 
-def _classes(one: LabelledFeature, space: str) -> Rows:
+def _classes(one: LabelledFeature, space: LabelSpace) -> Rows:
+    """A row for each property that applies, whether it was given a value or not."""
     answer = one.classes
     if answer is None:
         return []
-    given = answer.value if isinstance(answer.value, dict) else {"": None}
+    values, wrong = space.checked(answer.value)
     return [
         {
             "feature_id": one.feature_id,
-            "space": space,
-            "property": name,
-            "value": value,
+            "space": space.name,
+            "property": of.name,
+            "value": values[of.name],
             "call": answer.call,
-            "reason": None if value is not None else answer.reason or "no answer",
+            "reason": None if values[of.name] is not None else answer.reason or wrong or "no answer",
         }
-        for name, value in given.items()
+        for of in space.properties
+        if of.applies(values)
     ]

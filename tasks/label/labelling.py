@@ -29,9 +29,9 @@ def label(of: LabelStudy, member: Labelled, asked: OpenJudge, stage: Stage) -> N
     with Progress("label", len(ids), "features", f"{member.slug}, {judge.name}") as progress:
         for batch in batches(ids):
             evidence, numbers = read_evidence(study.warehouse, stage.collection, member.evidence.key, batch)
-            found = label_features(evidence, judge, plan)
+            found = label_features(evidence, judge, plan, asked.describer)
             shown = {one.feature_id: one for one in evidence}
-            made = label_rows(found, shown, numbers, None if plan.space is None else plan.space.name)
+            made = label_rows(found, shown, numbers, plan.space)
             for table, rows in made.items():
                 tables[table] += [row | own for row in rows]
             progress.advance(len(batch))

@@ -1,11 +1,10 @@
 """The stages of labelling: the evidence of each SAE, keyed by its features and windows; then who labels it, and how."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ato.io.hashing import digest_of
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.label.chosen import Chosen, choose_features, choose_neurons
@@ -113,7 +112,7 @@ class LabelStudy:
     def labels(self, member: Labelled, judge: AskedJudge) -> Stage:
         """The stage of one SAE and judge."""
         own = self.settings.model_dump(include={"n_candidates", "scorers", "n_trials", "shuffled", "seed"})
-        own |= judge.settings | {"space": None if self.label_space is None else digest_of([repr(self.label_space)])}
+        own |= judge.settings | {"space": None if self.label_space is None else space_record(self.label_space)}
         slug = f"labels-{judge.name[:40]}-{member.slug}"
         return self.study.stage("label", slug, settings=own, inputs=[member.evidence.key])
 
@@ -138,3 +137,11 @@ class LabelStudy:
         slug = key if row is None else key[:-9]
         evidence = self.study.stage("label_evidence", f"evidence-{slug}", settings=own, inputs=inputs)
         return Labelled(key, layer, source, row, chosen, evidence)
+
+
+def space_record(space: "LabelSpace") -> dict[str, Any]:
+    """All that a label space says, for a key."""
+    properties = [asdict(of) for of in space.properties]
+    for of in properties:
+        of["values"] = [value | {"words": sorted(value["words"])} for value in of["values"]]
+    return {"name": space.name, "properties": properties}

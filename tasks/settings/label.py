@@ -41,7 +41,7 @@ class ChatSettings(StageSettings):
     """A language model that judges, on any server with the OpenAI protocol."""
 
     base_url: str = Field(
-        "http://127.0.0.1:8765/v1",
+        "http://127.0.0.1:8010/v1",
         pattern=ADDRESS,
         description="Address of the server up to /v1; the default is that of `ato serve-judge`",
     )
@@ -51,8 +51,16 @@ class ChatSettings(StageSettings):
         pattern=r"^[A-Za-z_]\w*$",
         description="Environment variable with the key; unset or empty: no key is sent",
     )
-    temperature: float = Field(0.0, ge=0, le=2, description="Temperature of answers; of further candidates at least 0.7")
-    excerpts_per_call: int = Field(5, ge=1, description="Texts that one request asks about")
+    temperature: float = Field(0.0, ge=0, le=2, description="Temperature of answers")
+    candidate_temperature: float = Field(
+        0.8, ge=0, le=2, description="Temperature of descriptions beyond the first of a feature"
+    )
+    texts_per_request: int = Field(
+        5, ge=1, description="Texts that one request asks about; with 1 no answer depends on another text"
+    )
+    thinking_tokens: int = Field(
+        0, ge=0, description="Tokens that a reply may take beyond its form, for models that think before they answer"
+    )
     max_calls: int | None = Field(None, ge=0, description="Requests after which nothing more is asked")
     max_tokens: int | None = Field(None, ge=0, description="Tokens, prompts and replies, that are never exceeded")
     max_cost: float | None = Field(None, ge=0, description="Cost that is never exceeded, in the currency of the prices")
