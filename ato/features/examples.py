@@ -214,6 +214,8 @@ class ExampleWindows:
         self.start, self.end = self.index.start, self.index.end
         """[e] position of each window's first token, and the one behind its last."""
         self._activations = np.zeros((len(examples), before + after + 1), dtype=np.float32)
+        # What the first pass read stays, should a second encoding round it to below the threshold.
+        self._activations[np.arange(len(examples)), examples.position - self.start] = examples.activation
         pair = examples.sequence_id * sae.d_sae + examples.feature_id
         self._by_pair = np.argsort(pair, kind="stable")
         self._pair = pair[self._by_pair]

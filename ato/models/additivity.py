@@ -2,7 +2,7 @@
 
 A block must leave behind ``block_scale * (in + attn_out + mlp_out + beside)``, see ``ato.models.layouts``, up to the rounding
 of these additions, at every number of the stream. ``attn_z`` must be what the attention's output projection makes its
-output of; ``mlp_in`` must be as wide as the stream, and the MLP's output what the block adds. A family whose parts do not
+output of, and ``mlp_neurons`` what the MLP's does; ``mlp_in`` must be as wide as the stream, and the MLP's output what the block adds. A family whose parts do not
 add up is refused for these sites, never read wrongly.
 """
 
@@ -19,6 +19,11 @@ from ato.models.forward import stream_of
 
 _ROUNDINGS = 2
 """Units in the last place of each term that a sum may differ by: twice what rounding can do."""
+PROJECTED = {
+    "attn_z": ("projection", "attention", "attn_out"),
+    "mlp_neurons": ("mlp_projection", "mlp", "mlp_out"),
+}
+"""Sites that a projection reads: that projection, and the parts one of which must return what it gives."""
 _CURE = "use the site resid_post, or a model of a family in docs/models.md"
 
 
@@ -43,7 +48,7 @@ def checked_parts(
 
     Args:
         parts: of the model.
-        site: ``attn_out``, ``mlp_in``, ``mlp_out`` or ``attn_z``.
+        site: ``attn_out``, ``mlp_in``, ``mlp_out``, ``attn_z`` or ``mlp_neurons``.
         layers: at least one.
         run: runs the model on one short text, up to this layer.
         where: the model's name, for messages.
@@ -53,15 +58,15 @@ def checked_parts(
     """
     wanted = sorted(layers)
     layout = parts.layout
-    part = {"attn_z": "projection", "mlp_in": "mlp"}.get(site, site)
+    part = {"attn_z": "projection", "mlp_in": "mlp", "mlp_neurons": "mlp_projection"}.get(site, site)
     if layout is None or not getattr(layout, part):
         kind = type(parts.blocks[0]).__name__
         what = f"{site} is not read" if layout is not None and layout.attn_out else "only resid_post is read"
         refusal = f"{what} in blocks of the kind {kind}"
         raise ModelError(refusal, where=where, cure="use the site resid_post")
-    # Every guess has the same projection: which of them is right only the sum can tell.
+    # Every guess has the same projections: which of them is right only the sum can tell.
     guesses = (
-        [] if parts.known or site == "attn_z" else [replace(parts, layout=guess) for guess in guessed_layouts(parts)]
+        [] if parts.known or site in PROJECTED else [replace(parts, layout=guess) for guess in guessed_layouts(parts)]
     )
     problems: list[str] = []
     for candidate in [parts, *(guess for guess in guesses if getattr(guess.layout, part))]:
@@ -75,21 +80,20 @@ def checked_parts(
 def _problem(parts: ModelParts, site: str, layers: list[int], run: Callable[[int], object]) -> str | None:
     """What is wrong with a site at some layers, as words; None if nothing is."""
     assert parts.layout is not None
-    if site == "attn_z" and parts.layout.attn_out == parts.layout.projection:
-        site = "attn_out"  # the projection compared with itself says nothing; the sum does
+    projected = PROJECTED.get(site)
+    if projected and getattr(parts.layout, projected[2]) == getattr(parts.layout, projected[0]):
+        site, projected = projected[2], None  # the projection compared with itself says nothing; the sum does
     of_sum = "mlp_out" if site == "mlp_in" else site
-    names: tuple[str, ...] = ("projection", "attention", "attn_out")
-    if site != "attn_z":
-        names = (of_sum, *({"attn_out", "mlp_out"} - {of_sum}))
+    names = projected or (of_sum, *({"attn_out", "mlp_out"} - {of_sum}))
     seen = {layer: _Seen() for layer in layers}
     with _watched(parts, seen, names):
         run(layers[-1])
     for layer in layers:
         block = seen[layer]
-        needed = names[:1] if site == "attn_z" else names
+        needed = names[:1] if projected else names
         if missing := [name for name in needed if name not in block.given]:
             return f"{missing[0]} of block {layer} is never run on its own"
-        problem = _attention_problem(parts, layer, block) if site == "attn_z" else _sum_problem(parts, layer, block)
+        problem = _projection_problem(layer, block, projected) if projected else _sum_problem(parts, layer, block)
         if problem is None and site == "mlp_in":
             problem = _reading_problem(layer, block)
         if problem is not None:
@@ -131,12 +135,14 @@ def _sum_problem(parts: ModelParts, layer: int, seen: _Seen) -> str | None:
     )
 
 
-def _attention_problem(parts: ModelParts, layer: int, seen: _Seen) -> str | None:
-    """The projection must give what attention returns, or what is added to the stream."""
-    made = seen.given["projection"]
-    if any(name in seen.given and torch.equal(made, seen.given[name]) for name in ("attention", "attn_out")):
+def _projection_problem(layer: int, seen: _Seen, names: tuple[str, str, str]) -> str | None:
+    """The projection must give what attention, or the MLP, returns, or what is added to the stream."""
+    projection, *others = names
+    made = seen.given[projection]
+    if any(name in seen.given and torch.equal(made, seen.given[name]) for name in others):
         return None
-    return f"the output projection of attention in block {layer} does not give its output"
+    whose = "attention" if projection == "projection" else "the MLP"
+    return f"the output projection of {whose} in block {layer} does not give its output"
 
 
 @contextmanager

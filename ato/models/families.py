@@ -165,7 +165,14 @@ def guessed_layouts(parts: ModelParts) -> Iterator[Layout]:
     multiplier = "residual_multiplier" if hasattr(block, "residual_multiplier") else ""
     reads = "" if mlp == "fc2" else mlp  # which reads the hidden layer
     named = replace(
-        layout, attention=attention, projection=projection, mlp=reads, multiplier=multiplier, cache=False, embeddings=()
+        layout,
+        attention=attention,
+        projection=projection,
+        mlp=reads,
+        mlp_projection=down,
+        multiplier=multiplier,
+        cache=False,
+        embeddings=(),
     )
     if attention and mlp:
         attentions = [name for name in (*_ATTENTION_NORMS, projection) if name and _first(block, name)]

@@ -26,7 +26,7 @@ Keep = Callable[[int, Tensor], Tensor]
 KeepAt = Callable[[str, int, Tensor], Tensor]
 """The same of a value read at a site and a layer."""
 
-_READ_BEFORE = {"attn_z": "projection", "mlp_in": "mlp"}
+_READ_BEFORE = {"attn_z": "projection", "mlp_in": "mlp", "mlp_neurons": "mlp_projection"}
 """Sites that are what a part is given, and that part."""
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ato.errors import LayerError, ModelError
-from ato.models.additivity import checked_parts
+from ato.models.additivity import PROJECTED, checked_parts
 from ato.models.families import find_parts
 from ato.models.files import ModelIdentity
 from ato.models.forward import Edit, Keep, KeepAt, Pass, eager_needed, run_blocks, stream_of
@@ -115,7 +115,7 @@ class LanguageModel:
             raise eager_needed(self.identity.model)
 
     def width(self, site: str = "resid_post", layers: Iterable[int] = (0,)) -> int:
-        """Width of the values at a site, see ``SITES``: d_model but for ``attn_z``.
+        """Width of the values at a site, see ``SITES``: d_model but for ``attn_z`` and ``mlp_neurons``.
 
         Raises:
             LayerError: a layer is not in the model, or the site is not as wide at all of these layers.
@@ -289,7 +289,8 @@ class LanguageModel:
             return
         self.check_layers(new)
         # A guess that is changed for new layers must hold for those that were checked before.
-        again = set() if self.parts.known or site == "attn_z" else {i for name, i in self._checked if name != "attn_z"}
+        loose = self.parts.known or site in PROJECTED
+        again = set() if loose else {i for name, i in self._checked if name not in PROJECTED}
         ids = torch.tensor([self.prompt_ids], device=self.device)
         with self._lock:
             self.parts = checked_parts(

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-SITES = ("resid_post", "mlp_in", "mlp_out", "attn_out", "attn_z")
+SITES = ("resid_post", "mlp_in", "mlp_out", "attn_out", "attn_z", "mlp_neurons")
 """Where in a block values are read and replaced:
 
 - ``resid_post``: the residual stream after the block;
@@ -14,7 +14,9 @@ SITES = ("resid_post", "mlp_in", "mlp_out", "attn_out", "attn_z")
   TransformerBridge and circuit-tracer. TransformerLens' ``ln2.hook_normalized`` lacks the norm's gain and bias, and its
   ``hook_mlp_in`` is the stream before the norm: neither stands for it;
 - ``attn_z``: the heads' outputs side by side, the input of the attention's output projection (Gemma Scope's attention
-  SAEs); its width is heads times head size, which may differ from d_model.
+  SAEs); its width is heads times head size, which may differ from d_model;
+- ``mlp_neurons``: the MLP's hidden layer, the input of its output projection: ``act(x W_gate) * (x W_up)`` of gated MLPs,
+  ``act(x W_in)`` of others. It is ``mlp.hook_post`` of TransformerLens; its width is that of the hidden layer.
 """
 
 
@@ -23,6 +25,7 @@ __all__ = ["SITES", "Hook", "parse_hook"]
 _LENS = {
     "hook_resid_post": "resid_post",
     "mlp.hook_in": "mlp_in",
+    "mlp.hook_post": "mlp_neurons",
     "hook_mlp_out": "mlp_out",
     "hook_attn_out": "attn_out",
     "attn.hook_z": "attn_z",
@@ -43,6 +46,12 @@ _MODULES = {
 _INPUTS = {
     "mlp": "mlp_in",
     "feed_forward": "mlp_in",
+    "mlp.down_proj": "mlp_neurons",
+    "mlp.c_proj": "mlp_neurons",
+    "mlp.dense_4h_to_h": "mlp_neurons",
+    "mlp.fc2": "mlp_neurons",
+    "feed_forward.down_proj": "mlp_neurons",
+    "feed_forward.w2": "mlp_neurons",
     "self_attn.o_proj": "attn_z",
     "self_attn.out_proj": "attn_z",
     "self_attn.dense": "attn_z",
@@ -65,7 +74,7 @@ class Hook:
     @property
     def lens_name(self) -> str:
         """Its name in TransformerLens, of ``mlp_in`` that of its TransformerBridge."""
-        inside = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in"}
+        inside = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_neurons": "mlp.hook_post"}
         return f"blocks.{self.layer}.{inside.get(self.site, f'hook_{self.site}')}"
 
 

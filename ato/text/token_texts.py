@@ -76,6 +76,24 @@ def whole_tokens(tokens: Sequence[str]) -> tuple[str, ...]:
     return tuple(text for piece, own in whole_characters(tokens) for text in (piece, *[""] * (len(own) - 1)))
 
 
+def window_texts(texts: TokenTexts, token_ids: np.ndarray, start: int, end: int) -> list[str]:
+    """The texts of a window's tokens, joined its text: a character that several tokens share stands whole at the first.
+
+    The tokens that continue it are empty, also those at the window's beginning whose character began before it.
+
+    Args:
+        texts: of the tokenizer.
+        token_ids: [n] of the sequence.
+        start: first token of the window.
+        end: behind its last.
+    """
+    first = max(start - _LONGEST + 1, 0)
+    found: list[str] = []
+    for text, own in whole_characters(texts.of(token_ids[first : end + _LONGEST - 1])):
+        found += [text, *[""] * (len(own) - 1)]
+    return found[start - first : end - first]
+
+
 def _joined(tokens: Sequence[str]) -> str | None:
     """Texts of tokens as one, whose bytes must make up characters; None if they do not."""
     parts = [part for token in tokens for part in re.split(r"(<0x[0-9A-F]{2}>)", token)]

@@ -10,7 +10,7 @@ from ato.features.activation_histograms import histogram_edges
 from ato.features.label_evidence import SILENT, EvidenceWindows, LabelEvidence
 from ato.features.logit_lens import LogitLens
 from ato.text import TokenSequence
-from ato.text.token_texts import TokenTexts, whole_characters
+from ato.text.token_texts import TokenTexts, window_texts
 from tasks.label.chosen import Chosen, chosen_columns
 from warehouse.storage.parquet import null_where, null_where_nan
 
@@ -73,7 +73,7 @@ def _windows(w: EvidenceWindows, shown: Shown) -> Columns:
     first = np.searchsorted(w.feature_id, w.feature_id)
     strata = [shown.stratum.get(int(document)) for document in w.document]
     tokens = [
-        whole_tokens(shown.texts.of(sequence.token_ids[start:end]))
+        window_texts(shown.texts, sequence.token_ids, start, end)
         for sequence, start, end in zip(sequences, w.start, w.end, strict=True)
     ]
     return {
@@ -96,14 +96,6 @@ def _windows(w: EvidenceWindows, shown: Shown) -> Columns:
         "tokens": tokens,
         "activations": w.activations,
     }
-
-
-def whole_tokens(tokens: list[str]) -> list[str]:
-    """Texts of tokens with every character whole: at the first token that it is of, the others are empty."""
-    shown = [""] * len(tokens)
-    for text, places in whole_characters(tokens):
-        shown[places.start] = text
-    return shown
 
 
 def _histograms(found: LabelEvidence) -> Columns:

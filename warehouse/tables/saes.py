@@ -23,7 +23,7 @@ TABLES = (
             COLLECTION,
             Column("sae", string, "key of the SAE"),
             LAYER,
-            Column("site", string, "site that it reads: resid_post, mlp_in, mlp_out, attn_out or attn_z"),
+            Column("site", string, "site that it reads: resid_post, mlp_in, mlp_out, attn_out, attn_z or mlp_neurons"),
             Column("source", string, "trained, or the path or release it was loaded from"),
             Column("architecture", string, "how features become active, such as topk or jumprelu"),
             Column("d_sae", int32, "number of features", minimum=1),

@@ -117,6 +117,21 @@ def test_the_mlp_of_mlp_in_is_what_it_adds(folder, batch):
     assert torch.equal(model.blocks[1].mlp(found.beside["mlp_in"][1]), found.residuals[1])
 
 
+def test_the_output_projection_of_mlp_neurons_gives_what_the_mlp_adds(folder, batch):
+    model = load_model(folder, device="cpu", dtype="float32")
+    found = model.read(*batch, [1], site="mlp_out", beside={"mlp_neurons": [1]})
+    neurons = found.beside["mlp_neurons"][1]
+    assert neurons.shape[-1] == model.width("mlp_neurons", [1])
+    made = model.parts.submodule(1, "mlp_projection")(neurons)
+    mlp = model.blocks[1].mlp
+    gated = hasattr(mlp, "gate_proj")
+    x = model.residuals(*batch, [1], site="mlp_in")[1]
+    if gated:
+        torch.testing.assert_close(neurons, mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(x))
+    post_norm = getattr(model.blocks[1], "post_feedforward_layernorm", None)
+    torch.testing.assert_close(made if post_norm is None else post_norm(made), found.residuals[1])
+
+
 def test_attention_weights_are_the_models_own_averaged_over_heads(model, batch):
     ids, lengths = batch
     found = model.read(ids, lengths, [0], attention=[1, 3])
@@ -154,7 +169,7 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
 
 def test_unknown_sites_and_layers_are_refused(folder, batch):
     model = load_model(folder, device="cpu", dtype="float32", attention="eager")
-    with pytest.raises(SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_in, mlp_out, attn_out, attn_z"):
+    with pytest.raises(SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_in, mlp_out, attn_out, attn_z, mlp_neurons"):
         model.residuals(*batch, [0], site="resid_mid")
     with pytest.raises(LayerError, match=r"the model has no layers \[4\]"):
         model.read(*batch, [0], attention=[4])
@@ -180,6 +195,9 @@ def test_unknown_sites_and_layers_are_refused(folder, batch):
         ("model.layers.3.post_feedforward_layernorm.output", "mlp_out", 3),
         ("blocks.3.mlp.hook_in", "mlp_in", 3),
         ("model.layers.3.mlp.input", "mlp_in", 3),
+        ("blocks.3.mlp.hook_post", "mlp_neurons", 3),
+        ("model.layers.3.mlp.down_proj.input", "mlp_neurons", 3),
+        ("transformer.h.3.mlp.c_proj.input", "mlp_neurons", 3),
         ("model.layers.3.self_attn", "attn_out", 3),
         ("model.layers.3.self_attn.o_proj.input", "attn_z", 3),
     ],

@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from ato.text.token_texts import TokenTexts, token_text, whole_characters
+from ato.text.token_texts import TokenTexts, token_text, whole_characters, window_texts
 from tests.tiny_models import byte_tokenizer
 
 
@@ -79,3 +79,15 @@ def test_the_embedded_model_tells_every_token_apart_that_decodes_to_nothing_whol
     assert len(texts) == len(broken)
     ids = tokenizer("日本語", add_special_tokens=False)["input_ids"]
     assert text_of([token_text(tokenizer, i) for i in ids]) == "日本語"
+
+
+def test_every_window_shows_characters_whole_at_their_first_token_and_nothing_at_the_others(tokenizer):
+    text = "a 日本語 🙂 naïve"
+    ids = np.array(tokenizer(text, add_special_tokens=False)["input_ids"])
+    texts = TokenTexts(tokenizer)
+    whole = window_texts(texts, ids, 0, len(ids))
+    assert "".join(whole) == text
+    assert len(whole) == len(ids)
+    for start in range(len(ids)):
+        for end in range(start, len(ids) + 1):
+            assert window_texts(texts, ids, start, end) == whole[start:end]
