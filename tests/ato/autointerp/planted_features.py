@@ -8,29 +8,8 @@ import numpy as np
 
 from ato.autointerp.excerpts import Excerpt, FeatureEvidence, Origin
 
-COMMON = [
-    "people",
-    "often",
-    "said",
-    "that",
-    "the",
-    "house",
-    "by",
-    "river",
-    "was",
-    "old",
-    "and",
-    "near",
-    "some",
-    "road",
-    "with",
-    "many",
-    "of",
-    "its",
-    "trees",
-    "still",
-    "there",
-]
+_COMMON = "people often said that the house by river was old and near some road with many of its trees still there"
+COMMON = _COMMON.split()
 TOPICS = {
     "music": ["piano", "violin", "orchestra", "melody", "concert", "singer", "composer", "symphony", "guitar", "choir"],
     "sport": [
