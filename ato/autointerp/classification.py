@@ -48,7 +48,11 @@ def classify(
         reason = (answer.reason or missing) if answer else "no examples"
         found.append(
             FeatureLabels(
-                question.feature_id, question.space, values, reason if missing else None, answer.call if answer else None
+                question.feature_id,
+                question.space,
+                values,
+                reason if missing else None,
+                answer.call if answer else None,
             )
         )
     return found

@@ -128,8 +128,9 @@ def _condition(one: "_Record", earlier: list[LabelProperty]) -> tuple[str, str] 
     when = one.entries.get("when")
     if when is None:
         return None
-    known = {(of.name, value.name) for of in earlier for value in of.values}
-    if not isinstance(when, dict) or len(when) != 1 or (pair := next(iter(when.items()))) not in known:
+    known = [(of.name, value.name) for of in earlier for value in of.values]
+    pair = next(iter(when.items())) if isinstance(when, dict) and len(when) == 1 else None
+    if pair not in known:
         cure = "give one earlier property and one of its values, as in `when: {category: domain}`"
         raise SettingsError(f"when: {when!r} cannot be met", where=one.where, cure=cure)
     return pair

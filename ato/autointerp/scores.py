@@ -166,7 +166,9 @@ def _score(scorer: str, tier: str | None, control: bool, rows: Sequence[TrialRes
         known = [bool(right) for right, rank in zip(expected, ranks) if not np.isnan(rank)]
         value = auroc_interval(np.array(ranks), np.array(expected, dtype=np.int64))
         counts = (sum(known), len(known) - sum(known), len(rows) - len(known))
-        return Score(scorer, tier, control, value, None, None, *counts, 0.5, _reason(value, rows))
+        answered_at_all = any(row.answered is not None for row in rows)
+        reason = "the judge gives no probabilities" if answered_at_all and not known else _reason(value, rows)
+        return Score(scorer, tier, control, value, None, None, *counts, 0.5, reason)
     found = balanced_accuracy(
         [bool(right) for right in expected], [None if row.answered is None else bool(row.answered) for row in rows]
     )

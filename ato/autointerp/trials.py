@@ -185,6 +185,8 @@ def _detection(pool: _Pool, plan: TrialPlan) -> tuple[list[_Drawn], _Missing]:
 def _fuzzing(pool: _Pool, plan: TrialPlan) -> tuple[list[_Drawn], _Missing]:
     """Both classes come from windows that could stand in either; with fewer than 2 n some stand in both."""
     marked = [(window, silent) for window in pool.positives if (silent := _silent_tokens(window, pool))]
+    if len(pool.positives) < plan.n:
+        return [], {None: f"{len(pool.positives)} active windows of {plan.n}"}
     if len(marked) < plan.n:
         return [], {None: f"{len(marked)} active windows of {plan.n} have as many silent tokens as active ones"}
     drawn: list[_Drawn] = [(None, True, (window,), active_tokens(window)) for window, _ in marked[: plan.n]]

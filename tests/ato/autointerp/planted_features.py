@@ -8,13 +8,36 @@ import numpy as np
 
 from ato.autointerp.excerpts import Excerpt, FeatureEvidence, Origin
 
-COMMON = "people often said that the house by river was old and near some road with many of its trees still there".split()
+_COMMON = "people often said that the house by river was old and near some road with many of its trees still there"
+COMMON = _COMMON.split()
 TOPICS = {
-    "music": "piano violin orchestra melody concert singer composer symphony guitar choir".split(),
-    "sport": "football goalkeeper tournament stadium referee athlete coach league racket sprint".split(),
-    "space": "planet telescope orbit galaxy rocket astronaut comet satellite moon asteroid".split(),
+    "music": ["piano", "violin", "orchestra", "melody", "concert", "singer", "composer", "symphony", "guitar", "choir"],
+    "sport": [
+        "football",
+        "goalkeeper",
+        "tournament",
+        "stadium",
+        "referee",
+        "athlete",
+        "coach",
+        "league",
+        "racket",
+        "sprint",
+    ],
+    "space": [
+        "planet",
+        "telescope",
+        "orbit",
+        "galaxy",
+        "rocket",
+        "astronaut",
+        "comet",
+        "satellite",
+        "moon",
+        "asteroid",
+    ],
 }
-ANIMALS = "horse camel otter falcon badger".split()
+ANIMALS = ["horse", "camel", "otter", "falcon", "badger"]
 SPLITS = ("train", "validation", "test")
 
 
@@ -36,7 +59,7 @@ def documents(n: int = 360, length: int = 32, seed: int = 0) -> list[Excerpt]:
     found = []
     for number in range(n):
         topic = list(TOPICS)[number % len(TOPICS)]
-        words = rng.choice(COMMON, length)
+        words = rng.choice(COMMON, length).astype(object)
         of_topic = rng.random(length) < 0.3
         words[of_topic] = rng.choice(TOPICS[topic], of_topic.sum())
         if rng.random() < 0.5:
