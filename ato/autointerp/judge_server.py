@@ -11,7 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ato.autointerp.constrained import STRING_TOKENS, WrittenPart, write_json
+from ato.autointerp.constrained import STRING_TOKENS, WrittenPart, check_schema, write_json
 from ato.errors import AtoError, InputError, UnavailableError
 from ato.models.chat import conversation_text
 from ato.models.generation import end_ids
@@ -45,8 +45,7 @@ class ChatModel:
             ModelError: the conversation is longer than the model's context.
         """
         messages, limit = _messages(request), _limit(request)
-        form = request.get("response_format") or {}
-        schema = form.get("json_schema", {}).get("schema") if form.get("type") == "json_schema" else None
+        schema = _schema(request)
         ids = self._ids(messages)
         with self._lock:
             self._text.begin(ids)
@@ -205,6 +204,19 @@ def _messages(request: Any) -> list[dict[str, str]]:
     if not sound or not messages:
         raise InputError("the request has no messages of role and content", cure="send texts")
     return [{"role": one["role"], "content": one["content"]} for one in messages]
+
+
+def _schema(request: dict[str, Any]) -> dict[str, Any] | None:
+    """That the reply must fit; None of a request for any text."""
+    form = request.get("response_format")
+    if form is None or (isinstance(form, dict) and form.get("type") in ("text", "json_object")):
+        return None
+    told = form.get("json_schema") if isinstance(form, dict) else None
+    schema = told.get("schema") if isinstance(told, dict) else None
+    if not isinstance(schema, dict):
+        raise InputError("response_format has no JSON schema", cure="send {type: json_schema, json_schema: {schema}}")
+    check_schema(schema)
+    return schema
 
 
 def _limit(request: dict[str, Any]) -> int:

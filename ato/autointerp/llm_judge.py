@@ -232,7 +232,7 @@ def _answer(question: Question, outcome: Outcome, part: int) -> Answer:
     if isinstance(question, DetectionQuestion | FuzzingQuestion):
         return Answer(value["answers"][part], probabilities.get(f"answers/{part}"), call=call)
     if isinstance(question, IntruderQuestion):
-        return Answer(value["intruder"] - 1, probabilities.get("intruder"), call=call)
+        return Answer(int(value["intruder"]) - 1, probabilities.get("intruder"), call=call)
     if isinstance(question, DescriptionQuestion):
         description = " ".join(value["description"].split())
         return Answer(description or None, reason=None if description else "empty description", call=call)
