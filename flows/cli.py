@@ -164,24 +164,51 @@ def report(
     print(make_report(key, output, features))
 
 
-@app.command(epilog="Example: ato export feature-scores --output feature_ids")
+@app.command(epilog="Example: ato export features --format circuit-tracer --sae sae-layer12-0123abcd --to packed")
 def export(
     what: Annotated[
-        Literal["feature-scores", "entity-residuals"],
+        Literal["features", "feature-scores", "entity-residuals"],
         typer.Argument(
-            help="feature-scores: JSON files in the study's format; entity-residuals: arrays to be memory-mapped."
+            help="features: their examples and descriptions for other tools; feature-scores: JSON files in the study's "
+            "format; entity-residuals: arrays to be memory-mapped."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("export"),
+    output: Annotated[Path, typer.Option("--output", "--to", "-o", help="Folder to write to.")] = Path("export"),
     layer: Annotated[int | None, typer.Option(help="Only this layer, or the SAEs of it.")] = None,
     collection: CollectionOption = None,
+    format_: Annotated[
+        Literal["expanded", "circuit-tracer", "neuronpedia"] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Of features: expanded (a JSON file per feature), circuit-tracer (packed, for its --features_dir) or "
+            "neuronpedia (SAEDashboard's batches); default: expanded.",
+        ),
+    ] = None,
+    sae: Annotated[list[str] | None, typer.Option("--sae", help="Of features: key of an SAE; repeatable.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Of features: shown (with examples or a description), selected, all, or numbers such as 3,17,100-120; "
+            "default: shown."
+        ),
+    ] = None,
 ) -> None:
     """Write results in the format of another tool."""
     from flows.commands.export import export_entity_residuals, export_feature_scores
+    from flows.commands.export_features import export_features
     from flows.engine.collections import chosen_collection
 
-    write = {"feature-scores": export_feature_scores, "entity-residuals": export_entity_residuals}[what]
-    for path in write(chosen_collection(collection), output, layer):
+    if what != "features" and (format_, sae, features) != (None, None, None):
+        raise SettingsError(f"{what} have neither --format nor --sae nor --features", cure="leave these options out")
+    key = chosen_collection(collection)
+    if what == "features":
+        which = {"saes": sae or (), "layer": layer, "features": features or "shown"}
+        paths = export_features(key, output, format_ or "expanded", **which)
+    else:
+        write = {"feature-scores": export_feature_scores, "entity-residuals": export_entity_residuals}[what]
+        paths = write(key, output, layer)
+    for path in paths:
         print(path)
 
 

@@ -82,7 +82,7 @@ class FeaturePages:
 
     def _part(self, ids: list[int], *, of_labelling: bool) -> Iterator[FeaturePage]:
         scored = {row["feature_id"]: row for row in self._rows(_SCORES, self._scoring, ids)}
-        counted = scored or {row["feature_id"]: row for row in self._rows(_STATS, self.sae, ids)}
+        counted = scored if self._scoring else {row["feature_id"]: row for row in self._rows(_STATS, self.sae, ids)}
         examples = by_feature(self._rows(_EXAMPLES, self._scoring, ids))
         published = trusted_explanations(self.warehouse, self.collection, self.sae, ids)
         labelled: LabelledPart = self._labelled.part(ids)

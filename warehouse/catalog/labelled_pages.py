@@ -11,8 +11,9 @@ from warehouse.catalog.example_groups import by_feature, example_groups
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 
-DOMAINS, REGION = ("topic", "domain", "source"), "region"
-"""Strata of documents that are taken as their domain, the first that the corpus has; and the stratum of a chat's parts."""
+DOMAINS, REGION, PLACE = ("topic", "domain", "source"), "region", "relative_position"
+"""Strata that are taken as the domain of a document, the first that the corpus has, else any that is none of these two:
+the part of a conversation, and the place in a sequence."""
 
 _RUNS = "runs as (select key, max(started_at) as at from stage_runs where collection = $collection group by key)"
 _FEATURES = f"""with {_RUNS},
@@ -134,7 +135,8 @@ class LabelledPages:
 
 def _token_counts(total: int, strata: Sequence[dict[str, Any]], column: str) -> TokenCounts:
     names = {row["stratum"] for row in strata}
-    domain = next((name for name in DOMAINS if name in names), None)
+    known = (name for name in (*DOMAINS, *sorted(names - {REGION, PLACE})) if name in names)
+    domain = next(known, None)
     by_domain, by_region = (
         {row["value"]: row[column] for row in sorted(strata, key=lambda row: str(row["value"])) if row["stratum"] == name}
         for name in (domain, REGION)
