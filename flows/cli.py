@@ -67,6 +67,9 @@ def run(
     ] = None,
     set_: SetOption = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate time, memory and disk.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Of label: only say what judges would be asked, and the cost.")
+    ] = False,
 ) -> None:
     """Run a flow; completed stages are skipped."""
     from tasks.engine.progress import phase, say
@@ -78,6 +81,11 @@ def run(
 
     settings = load_settings(profile, set_ or [], preset or [])
     judge(settings, flow)
+    if dry:
+        from flows.commands.dry_run import dry_run
+
+        dry_run(settings, flow)
+        return
     if estimate:
         judge_text(settings, flow)
         print_estimate(settings, flow)
@@ -285,6 +293,23 @@ def steer(
     run = {"prompts": tuple(prompt), "part": tokens, "decoding": decoding}
     default = amount_of(to, add, scale, ablate, unit)
     show_steered(load_settings(profile, set_ or []), key, feature, default, run, format_)
+
+
+@app.command(name="serve-judge", epilog="Example: ato serve-judge --set model.name=smollm2-135m")
+def serve_judge(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at; 0: a free one.")] = 8010,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Take from each choice what the model says to no text at all.")
+    ] = False,
+    profile: ProfileOption = "demo",
+    set_: SetOption = None,
+) -> None:
+    """Serve the model of the settings as a judge for `ato run label`, until Ctrl-C."""
+    from flows.commands.serve_judge import serve_judge as serve
+    from flows.settings import load_settings
+
+    serve(load_settings(profile, set_ or []), host, port, calibrate=calibrate)
 
 
 @app.command(epilog="Example: ato check")

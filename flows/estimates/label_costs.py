@@ -63,7 +63,9 @@ def labelled_features(settings: Settings) -> int:
     """Features labelled at most, neurons included."""
     s, layers = settings.label, settings.label.layers
     own = {layer: w for layer, w in sae_widths(settings).items() if layers is None or layer in layers}
-    return sum(len(s.features.get(layer, ())) or min(s.n_features, w) for layer, w in own.items()) + s.n_neurons * len(own)
+    return sum(len(s.features.get(layer, ())) or min(s.n_features, w) for layer, w in own.items()) + s.n_neurons * len(
+        own
+    )
 
 
 def windows_of(s: LabelSettings) -> int:

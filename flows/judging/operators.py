@@ -15,7 +15,12 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     o = settings.operators
     yield from pairs_faults(settings, shape)
     ranked = [method for method in o.methods if "rank" in METHODS[method].parameters]
-    if shape is not None and ranked and settings.collect.site not in ("attn_z", "mlp_neurons") and o.rank > shape.d_model:
+    if (
+        shape is not None
+        and ranked
+        and settings.collect.site not in ("attn_z", "mlp_neurons")
+        and o.rank > shape.d_model
+    ):
         why = f"the model has {shape.d_model} dimensions ({', '.join(ranked)})"
         yield Fault("operators.rank", o.rank, why, f"use 1 to {shape.d_model}")
     chosen = [method for method in o.methods if METHODS[method].for_features]

@@ -8,7 +8,7 @@ import numpy as np
 from ato.autointerp.label_order import coverage, order_by_size, order_by_verdict
 from ato.errors import InputError
 from ato.numerics.counter_rng import uniforms
-from tasks.settings import LabelSettings, ModelSettings
+from tasks.settings import LabelSettings
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import SAERow
 from warehouse.storage.warehouse import Warehouse
@@ -29,6 +29,8 @@ _VALUES = {
 }
 """Order -> what it is by, a feature a row."""
 _ALIVE = "select feature_id from feature_stats where collection = ? and sae = ? and n_active > 0 order by feature_id"
+_BEFORE = """select feature_id, ordered_by, value, covered from labelled_features
+where collection = ? and evidence = ? order by place"""
 _FROM = {
     "score": "`ato run features`",
     "causal_effect": "`ato run features`",
@@ -74,7 +76,7 @@ def choose_features(warehouse: Warehouse, collection: str, row: SAERow, settings
         return Chosen(ids, NAMED, nothing, nothing)
     alive = np.array([found["feature_id"] for found in rows(warehouse, _ALIVE, [collection, row.sae])], dtype=np.int64)
     if settings.order == "random":
-        return _drawn(alive, settings.n_features, settings.seed)
+        return draw_features(len(alive), settings.n_features, settings.seed, alive)
     found = rows(warehouse, _VALUES[settings.order], {"collection": collection, "sae": row.sae})
     by_feature = {one["feature_id"]: one for one in found if one["value"] is not None}
     if not by_feature:
@@ -95,23 +97,37 @@ def choose_features(warehouse: Warehouse, collection: str, row: SAERow, settings
     return Chosen(alive[first], settings.order, value[first], covered[: settings.n_features])
 
 
-def _drawn(ids: np.ndarray, n: int, *seed: int) -> Chosen:
-    first = np.argsort(uniforms(*seed, ids), kind="stable")[:n]
+def draw_features(n: int, n_drawn: int, seed: int, ids: np.ndarray | None = None) -> Chosen:
+    """Features drawn at random.
+
+    Args:
+        n: number of features.
+        n_drawn: of them.
+        seed: of the draw.
+        ids: [n] their numbers; None counts from 0.
+    """
+    ids = np.arange(n, dtype=np.int64) if ids is None else ids
+    first = np.argsort(uniforms(seed, ids), kind="stable")[:n_drawn]
     nothing = np.full(len(first), np.nan)
     return Chosen(ids[first], "random", nothing, nothing)
 
 
-def choose_neurons(model: ModelSettings, layer: int, settings: LabelSettings) -> Chosen:
-    """MLP neurons of a layer drawn at random: the baseline. Reads the model's shape, and not its weights."""
-    from ato.models.shapes import model_shape
-
-    ids = np.arange(model_shape(model.name).d_mlp, dtype=np.int64)
-    return _drawn(ids, settings.n_neurons, settings.seed, layer)
+def chosen_before(warehouse: Warehouse, collection: str, evidence: str) -> Chosen:
+    """The features of an evidence that is complete, in their order."""
+    found = rows(warehouse, _BEFORE, [collection, evidence])
+    value, covered = (
+        np.array([np.nan if row[name] is None else row[name] for row in found], dtype=np.float64)
+        for name in ("value", "covered")
+    )
+    ids = np.array([row["feature_id"] for row in found], dtype=np.int64)
+    return Chosen(ids, found[0]["ordered_by"] if found else "random", value, covered)
 
 
 def chosen_columns(chosen: Chosen) -> dict[str, Sequence[object]]:
     """Columns of ``labelled_features`` that say why a feature is labelled, and when."""
-    null = [[None if np.isnan(number) else float(number) for number in array] for array in (chosen.value, chosen.covered)]
+    null = [
+        [None if np.isnan(number) else float(number) for number in array] for array in (chosen.value, chosen.covered)
+    ]
     n = len(chosen.feature_id)
     return {
         "feature_id": chosen.feature_id.astype(np.int32),

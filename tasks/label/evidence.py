@@ -6,19 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ato.features.label_evidence import EvidencePlan, EvidenceTokens, FeatureSource, LabelEvidence
+from ato.features.label_evidence import EvidencePlan, EvidenceTokens, LabelEvidence
 from ato.features.logit_lens import LogitLens, logit_lens, norm_gain
 from ato.features.strata import Stratum, document_stratum, position_tenths
 from ato.models import LanguageModel
-from ato.residuals import run_pass
+from ato.residuals import ResidualSource, run_pass
 from ato.saes import SharedEncoding
-from ato.text import TokenSequence
+from ato.saes.feature_source import FeatureSource
 from ato.text.token_texts import TokenTexts
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.label.evidence_rows import Shown, evidence_tables
+from tasks.label.neurons import neuron_source, neurons_of
 from tasks.label.stages import Labelled, LabelStudy
 from tasks.saes.task import load_judged_sae
 from warehouse.datasets.sequences import stored_sequences
@@ -39,39 +40,61 @@ class _Collected:
 
 
 def collect_evidence(of: LabelStudy, members: Sequence[Labelled]) -> None:
-    """Write the evidence of members: one pass over all tokens, one over those of windows, whatever their number."""
+    """Write the evidence of members: one pass over all tokens, one over those of windows, whatever their number.
+
+    Neurons are read from the running model, in passes of their own.
+    """
     study = of.study
-    source, lm = residual_source(study), language_model(study.model)
     sequences = {q.sequence_id: q for q in stored_sequences(study.warehouse, study.collection)}
     lengths = {number: len(q.token_ids) for number, q in sequences.items()}
-    corpus = {name: frequent(values) for name, values in strata_of(study.warehouse, study.collection, of.strata).items()}
-    strata = [document_stratum(name, values) for name, values in corpus.items() if values] + [position_tenths(lengths)]
-    sources = [_source(of, member, lm) for member in members]
-    first = [_tokens(of, member, found, strata) for member, found in zip(members, sources, strict=True)]
-    layers, n_tokens = sorted({member.layer for member in members}), study.row.n_kept
-    with Progress("label", n_tokens, "tokens", f"evidence of {len(members)} SAEs") as progress:
+    found = strata_of(study.warehouse, study.collection, of.strata)
+    corpus = {name: frequent(values) for name, values in found.items()}
+    strata = [document_stratum(name, values) for name, values in corpus.items() if values]
+    lm = language_model(study.model)
+    text = next(iter(corpus.values()), {})
+    shown = Shown(study.row.corpus, sequences, TokenTexts(lm.tokenizer), text)
+    for neurons in (False, True):
+        some = [member for member in members if (member.row is None) == neurons]
+        if some:
+            source = neuron_source(of, some) if neurons else residual_source(study)
+            _collect(of, some, source, lm, [*strata, position_tenths(lengths)], shown)
+
+
+def _collect(
+    of: LabelStudy,
+    members: Sequence[Labelled],
+    source: ResidualSource,
+    lm: LanguageModel,
+    strata: Sequence[Stratum],
+    shown: Shown,
+) -> None:
+    features = [_features(of, member, source, lm) for member in members]
+    first = [_tokens(of, member, one, strata) for member, one in zip(members, features, strict=True)]
+    lengths = {number: len(q.token_ids) for number, q in shown.sequences.items()}
+    layers, n_tokens = sorted({member.layer for member in members}), of.study.row.n_kept
+    what = "neurons" if members[0].row is None else f"{len(members)} SAEs"
+    with Progress("label", n_tokens, "tokens", f"evidence of {what}") as progress:
         encoded = [SharedEncoding(one.sae, one.layer, [one]) for one in first]
         run_pass(source, encoded, layers=layers, on_block=lambda block: progress.advance(block.n))
     second = [one.windows(lengths) for one in first]
-    with Progress("label", n_tokens, "tokens", "windows") as progress:
+    with Progress("label", n_tokens, "tokens", f"windows of {what}") as progress:
         run_pass(source, second, layers=layers, on_block=lambda block: progress.advance(block.n))
-    texts = TokenTexts(lm.tokenizer)
-    shown = Shown(study.row.corpus, sequences, texts, next(iter(corpus.values()), {}))
     with checked_together():
-        for member, found, windows in zip(members, sources, second, strict=True):
-            collected = _Collected(member, windows.result(), _lens(member, found, lm))
+        for member, one, windows in zip(members, features, second, strict=True):
+            collected = _Collected(member, windows.result(), _lens(member, one, lm))
             with member.evidence as stage:
                 _write(stage, collected, shown)
 
 
-def _tokens(of: LabelStudy, member: Labelled, source: FeatureSource, strata: Sequence[Stratum]) -> EvidenceTokens:
+def _tokens(of: LabelStudy, member: Labelled, features: FeatureSource, strata: Sequence[Stratum]) -> EvidenceTokens:
     plan = EvidencePlan(**of.settings.windows.model_dump(), seed=of.settings.seed)
     ids, n_folds = member.chosen.feature_id, of.study.row.n_folds
-    return EvidenceTokens(source, member.layer, ids, n_folds=n_folds, strata=strata, plan=plan)
+    return EvidenceTokens(features, member.layer, ids, n_folds=n_folds, strata=strata, plan=plan)
 
 
-def _source(of: LabelStudy, member: Labelled, lm: LanguageModel) -> FeatureSource:
-    assert member.row is not None
+def _features(of: LabelStudy, member: Labelled, source: ResidualSource, lm: LanguageModel) -> FeatureSource:
+    if member.row is None:
+        return neurons_of(of, member, source, lm)
     return load_judged_sae(of.study.warehouse, member.row).to(sae_device(of.study.model))
 
 

@@ -50,9 +50,7 @@ def evidence_tables(
     }
 
 
-def _features(
-    source: str, chosen: Chosen, found: LabelEvidence, lens: LogitLens | None, texts: TokenTexts
-) -> Columns:
+def _features(source: str, chosen: Chosen, found: LabelEvidence, lens: LogitLens | None, texts: TokenTexts) -> Columns:
     ids, counts = chosen.feature_id, found.histograms
     n = len(ids)
     columns = chosen_columns(chosen) | {

@@ -10,8 +10,8 @@ from tasks.engine.parallel_parts import split_evenly
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage
 from tasks.label.evidence_reading import read_evidence
-from tasks.label.label_rows import Rows, call_row, label_rows
 from tasks.label.judges import OpenJudge
+from tasks.label.label_rows import Rows, call_row, label_rows
 from tasks.label.stages import Labelled, LabelStudy
 
 TOGETHER = 16

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tasks.engine.model_cache import language_model
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
-from tasks.label.chosen import Chosen, choose_features, choose_neurons
+from tasks.label.chosen import Chosen, choose_features, chosen_before, draw_features
 from tasks.settings import LabelSettings
 from tasks.settings.label import ChatSettings
 from warehouse.catalog.lookups import SAERow, sae_rows
@@ -94,11 +95,9 @@ class LabelStudy:
         for row in sae_rows(self.study.warehouse, self.sae_keys):
             if wanted is not None and row.layer not in wanted:
                 continue
-            chosen = choose_features(self.study.warehouse, self.study.collection, row, self.settings)
-            found.append(self._member(row.sae, row.layer, "sae", row, chosen))
+            found.append(self._member(row))
             if self.settings.n_neurons and row.layer not in layers:
-                neurons = choose_neurons(self.study.model, row.layer, self.settings)
-                found.append(self._member(f"{NEURONS}-L{row.layer:02d}", row.layer, NEURONS, None, neurons))
+                found.append(self._neurons(row.layer))
             layers.add(row.layer)
         return found
 
@@ -129,14 +128,27 @@ class LabelStudy:
         labels = [self.labels(member, judge) for judge in self.judges]
         return [member.evidence, *labels, *([] if agreement is None else [agreement])]
 
-    def _member(self, key: str, layer: int, source: str, row: SAERow | None, chosen: Chosen) -> Labelled:
-        own = self.settings.windows.model_dump() | {"seed": self.settings.seed, "features": chosen.key}
-        if row is None:
-            own["layer"] = layer
-        inputs = [self.study.collection if row is None else key, *([] if self.strata is None else [self.strata])]
-        slug = key if row is None else key[:-9]
-        evidence = self.study.stage("label_evidence", f"evidence-{slug}", settings=own, inputs=inputs)
-        return Labelled(key, layer, source, row, chosen, evidence)
+    def _member(self, row: SAERow) -> Labelled:
+        chosen = choose_features(self.study.warehouse, self.study.collection, row, self.settings)
+        evidence = self._evidence(row.sae[:-9], {"features": chosen.key}, row.sae)
+        return Labelled(row.sae, row.layer, "sae", row, chosen, evidence)
+
+    def _neurons(self, layer: int) -> Labelled:
+        """The neurons of a layer, drawn when their number is known: the first time by the model."""
+        key, n = f"{NEURONS}-L{layer:02d}", self.settings.n_neurons
+        evidence = self._evidence(key, {"n_neurons": n, "layer": layer}, self.study.collection)
+        if evidence.complete:
+            chosen = chosen_before(self.study.warehouse, self.study.collection, evidence.key)
+        else:
+            chosen = draw_features(
+                language_model(self.study.model).width("mlp_neurons", [layer]), n, self.settings.seed
+            )
+        return Labelled(key, layer, NEURONS, None, chosen, evidence)
+
+    def _evidence(self, slug: str, features: dict[str, Any], read: str) -> Stage:
+        own = self.settings.windows.model_dump() | {"seed": self.settings.seed} | features
+        inputs = [read, *([] if self.strata is None else [self.strata])]
+        return self.study.stage("label_evidence", f"evidence-{slug}", settings=own, inputs=inputs)
 
 
 def space_record(space: "LabelSpace") -> dict[str, Any]:

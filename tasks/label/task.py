@@ -44,7 +44,9 @@ def label_features(study: Study, sae_keys: list[str], settings: LabelSettings, p
 
 
 @part_task("label, part")
-def collect_share(keys: list[str], study: Study, sae_keys: tuple[str, ...], settings: LabelSettings, strata: str) -> None:
+def collect_share(
+    keys: list[str], study: Study, sae_keys: tuple[str, ...], settings: LabelSettings, strata: str
+) -> None:
     """Evidence of these SAEs, those left out that an attempt before this one completed."""
     of = LabelStudy(study, sae_keys, settings, strata)
     collect_evidence(of, [m for m in of.members if m.key in keys and not m.evidence.complete])

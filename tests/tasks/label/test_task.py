@@ -4,10 +4,8 @@ import pytest
 
 from flows.settings import Settings
 from tasks.label.task import label_features
-from tests.tasks.label.planted_study import DEAD, LAYER, PLACES, WORD, collected, planted_settings
+from tests.tasks.label.planted_study import DEAD, PLACES, WORD, collected, planted_settings
 from warehouse.catalog.catalog import rows
-from warehouse.storage.manifests import manifests
-from warehouse.storage.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
 
