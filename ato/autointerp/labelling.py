@@ -1,7 +1,7 @@
 """From evidence to labels: a judge describes features, is tested on other documents with what it wrote, and is scored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ato.autointerp.excerpts import FeatureEvidence
@@ -32,7 +32,7 @@ class FittedJudge(Protocol):
 class LabelPlan:
     """What is asked of each feature."""
 
-    trials: TrialPlan = TrialPlan()
+    trials: TrialPlan = field(default_factory=TrialPlan)
     scorers: tuple[str, ...] = ("detection", "fuzzing", "intruder")
     n_candidates: int = 1
     """Descriptions a feature; of several, detection on validation documents chooses one."""

@@ -106,7 +106,9 @@ class LabelSettings(StageSettings):
         ["detection", "fuzzing", "intruder"], description="Tests of descriptions; intruder needs none"
     )
     n_trials: int = Field(
-        20, ge=1, description="Trials per class, and of silent texts per tier; a feature with fewer windows has no score"
+        20,
+        ge=1,
+        description="Trials per class, and of silent texts per tier; a feature with fewer windows has no score",
     )
     shuffled: bool = Field(True, description="Also test each feature with another one's description: near chance")
     label_space: str | None = Field(

@@ -9,6 +9,7 @@ from ato.saes import SparseAutoencoder
 from flows.settings import Settings
 from tasks.collect.sources import residual_source
 from tasks.collect.task import collect_residuals
+from tasks.engine.model_cache import language_model
 from tests.flows.tiny_study import tiny_settings
 from tests.tasks.scored_study import add_sae
 from tests.tiny_models import save_identity_model
@@ -19,7 +20,7 @@ WORD, PLACES, DEAD, LETTER = range(4)
 """Features: one fires on the word ``quartz``, one at two positions whatever stands there, one never, one on a letter."""
 POSITIONS = (9, 23)
 KINDS = {"law": ("congress", "law", "states"), "war": ("war", "peace", "trade")}
-D_MODEL = 64
+D_MODEL = 128
 LABEL = {
     "features": {LAYER: [WORD, PLACES, DEAD]},
     "n_trials": 10,
@@ -65,7 +66,8 @@ def planted_sae(settings: Settings, collection: str) -> SparseAutoencoder:
     x = torch.cat([block.residuals[LAYER] for block in blocks]).double().numpy()
     token = np.concatenate([block.token_id for block in blocks])
     position = np.concatenate([block.position for block in blocks])
-    wanted = [token == byte("q"), np.isin(position, POSITIONS), np.zeros(len(x), dtype=bool), token == byte("l")]
+    q, h = language_model(settings.model).tokenizer("qh", add_special_tokens=False)["input_ids"]
+    wanted = [token == q, np.isin(position, POSITIONS), np.zeros(len(x), dtype=bool), token == h]
     targets = np.stack(wanted, axis=1).astype(float)
     found, *_ = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), targets, rcond=1e-9)
     assert np.abs(np.column_stack([x, np.ones(len(x))]) @ found - targets).max() < 0.1
@@ -75,11 +77,6 @@ def planted_sae(settings: Settings, collection: str) -> SparseAutoencoder:
     arrays = (encoder, bias, decoder, np.zeros(x.shape[1]))
     weights = (torch.tensor(array, dtype=torch.float32) for array in arrays)
     return SparseAutoencoder("jumprelu", *weights, threshold=torch.full((len(wanted),), 0.5))
-
-
-def byte(letter: str) -> int:
-    """Its token."""
-    return ord(letter) + 3
 
 
 def _write_corpus(folder: Path, n_documents: int = 75, words: int = 60) -> None:

@@ -109,7 +109,8 @@ def test_one_feature_is_held_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("places", "widths"), [([(0, 2), (0, 2)], None), ([(0, 2), (0, 1)], None), ([(1, 0), (0, 0)], None), ([(0, 5)], {0: 5})]
+    ("places", "widths"),
+    [([(0, 2), (0, 2)], None), ([(0, 2), (0, 1)], None), ([(1, 0), (0, 0)], None), ([(0, 5)], {0: 5})],
 )
 def test_features_in_another_order_or_beyond_the_width_are_refused_and_leave_no_index(tmp_path, places, widths):
     pack(contents((0, 0)), tmp_path)  # an earlier pack is not mistaken for this one

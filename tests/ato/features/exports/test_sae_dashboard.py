@@ -113,7 +113,9 @@ def test_our_own_importer_reads_the_descriptions_with_their_scores(tmp_path):
     write_batches([page()], SOURCE, tmp_path, d_sae=8)
     lines = gzip.decompress((tmp_path / "explanations" / "batch-0.jsonl.gz").read_bytes()).splitlines()
     read = [explanation_from(json.loads(line), SourceId.parse("tiny/1-sae-1")) for line in lines]
-    assert [(one.feature_id, one.description, one.type_name, one.explainer, one.score, one.score_type) for one in read] == [
+    assert [
+        (one.feature_id, one.description, one.type_name, one.explainer, one.score, one.score_type) for one in read
+    ] == [
         (7, "courts of law", "overlap", "overlap", 0.9, "detection"),
         (7, "law", "oai_token-act-pair", "gpt-4o-mini", None, None),
     ]
@@ -126,7 +128,8 @@ def test_a_second_export_leaves_no_batch_of_the_first(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "neuronpedia_id", ["gemma-2-2b/6-gemmascope-res-16k", "gemma-2-2b/12-gemmascope-res-16k__l0-176", "gpt2-small/0-res-jb"]
+    "neuronpedia_id",
+    ["gemma-2-2b/6-gemmascope-res-16k", "gemma-2-2b/12-gemmascope-res-16k__l0-176", "gpt2-small/0-res-jb"],
 )
 def test_an_id_of_neuronpedia_is_read_and_written(neuronpedia_id):
     assert DashboardSource.parse(neuronpedia_id).neuronpedia_id == neuronpedia_id
@@ -137,7 +140,9 @@ def test_the_parts_of_an_id_are_layer_set_and_suffix():
     assert (found.layer, found.sae_set, found.sae_id_suffix, found.n_prompts) == (12, "gemmascope-res-16k", "l0-176", 3)
 
 
-@pytest.mark.parametrize("bad", ["gpt2-small", "gpt2-small/6", "gpt2-small/e-res", "/6-res-jb", "../6-res-jb", "gpt2/6-a/b", ""])
+@pytest.mark.parametrize(
+    "bad", ["gpt2-small", "gpt2-small/6", "gpt2-small/e-res", "/6-res-jb", "../6-res-jb", "gpt2/6-a/b", ""]
+)
 def test_an_id_without_a_set_is_refused(bad):
     with pytest.raises(InputError, match="names no set"):
         DashboardSource.parse(bad)

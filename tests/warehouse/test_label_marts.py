@@ -1,0 +1,71 @@
+"""The marts of labels on planted rows: the latest labelling of each judge, its scores, and which labels fail."""
+
+import pytest
+
+from tests.warehouse.label_rows import FEATURES, JUDGES, N, RIGHT, UNDESCRIBED, WORSE, write_labelling
+from tests.warehouse.small_warehouse import build
+from warehouse.catalog.catalog import connect, rows
+from warehouse.quality.checks import check_stage, failures
+from warehouse.storage.manifests import manifests
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The small warehouse with a labelling by two judges; nobody writes to it."""
+    warehouse = build(tmp_path_factory.mktemp("labels"))
+    write_labelling(warehouse)
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def planted(root):
+    """The rows that a statement gives on it, over one connection."""
+    with connect(root) as connection:
+        yield lambda sql: connection.sql(sql).to_arrow_table().to_pylist()
+
+
+def test_planted_rows_pass_every_check(root):
+    for run in manifests(root):
+        if run.stage.startswith("label"):
+            assert failures(check_stage(root, run.stage, run.key, run.collection, run.files)) == []
+
+
+def test_each_judge_has_a_row_a_feature_in_the_order_of_labelling(planted):
+    found = planted("select judge, feature_id, place from feature_labelled")
+    assert len(found) == len(FEATURES) * len(JUDGES)
+    assert [row["place"] for row in found if row["judge"] == JUDGES[0]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_scores_are_those_of_the_trials_and_what_is_no_better_than_chance_fails(planted, judge):
+    found = {row["feature_id"]: row for row in planted("from feature_labelled") if row["judge"] == judge}
+    for feature, right in RIGHT.items():
+        assert found[feature]["detection"] == pytest.approx(max(0, right - WORSE[judge]) / N)
+        assert found[feature]["detection_shuffled"] == pytest.approx(0.5)
+        assert found[feature]["failed"] == (found[feature]["detection_low"] <= 0.5)
+    assert found[UNDESCRIBED]["failed"]
+    assert found[UNDESCRIBED]["reason"].startswith("no example")
+    assert found[1]["failed"]
+    assert not found[0]["failed"]
+    assert found[0]["classes"] == [("category", "language")]
+
+
+def test_means_over_features_leave_out_those_without_a_score_and_count_them(planted):
+    (row,) = planted(
+        "from label_scores where judge = 'overlap' and scorer = 'detection' and tier = 'all' and control = 'none'"
+    )
+    assert row["n_features"] == len(FEATURES)
+    assert row["n_scored"] == len(RIGHT)
+    assert row["mean_score"] == pytest.approx(sum(RIGHT.values()) / len(RIGHT) / N)
+    assert row["mean_low"] < row["mean_score"] < row["mean_high"]
+    assert row["n_at_chance"] == 1
+    (intruder,) = planted("from label_scores where judge = 'overlap' and scorer = 'intruder'")
+    assert intruder["chance"] == pytest.approx(0.2)
+
+
+def test_a_later_labelling_of_a_judge_replaces_the_earlier_one(tmp_path):
+    warehouse = build(tmp_path)
+    write_labelling(warehouse, "1", hour=2)
+    later = write_labelling(warehouse, "2", hour=3)
+    found = rows(warehouse, "select distinct judge, labelling from feature_labelled order by judge")
+    assert {row["judge"]: row["labelling"] for row in found} == later
