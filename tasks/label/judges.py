@@ -12,6 +12,7 @@ from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.questions import Judge
 from ato.features.excerpts import Excerpt, Origin
 from ato.numerics.evenly import evenly_spaced
+from tasks.engine.parallel_parts import split_evenly
 from tasks.label.stages import AskedJudge, LabelStudy
 from tasks.settings.label import ChatSettings
 from warehouse.datasets.sequences import stored_sequences
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 BACKGROUND_SEQUENCES = 500
 """Train sequences that say how common words are."""
-TOKENS_PER_WORD = 1.3
 
 
 class NotedCalls:
@@ -143,15 +143,15 @@ def meanings(space: LabelSpace) -> dict[str, dict[str, str]]:
 
 
 def _background(of: LabelStudy) -> Iterator[Excerpt]:
-    """Train text in pieces about as long as the windows."""
+    """Train text in pieces of whole words, about as long as the windows."""
     study, windows = of.study, of.settings.windows
-    words = max(1, round((windows.before + 1 + windows.after) / TOKENS_PER_WORD))
+    width = windows.before + 1 + windows.after
     train = stored_sequences(study.warehouse, study.collection, splits=["train"])
     for sequence in evenly_spaced(train, BACKGROUND_SEQUENCES):
-        own = sequence.text.split()
+        words = sequence.text.split()
         origin = Origin(study.row.corpus, sequence.document, sequence.sequence_id, 0, 0, "train")
-        for start in range(0, len(own), words):
-            yield Excerpt((" ".join(own[start : start + words]),), (0.0,), origin)
+        for piece in split_evenly(len(words), max(1, round(len(sequence.token_ids) / width))):
+            yield Excerpt((" ".join(words[piece.start : piece.stop]),), (0.0,), origin)
 
 
 def _spaces(of: LabelStudy) -> dict[str, LabelSpace]:

@@ -134,6 +134,7 @@ def run_stages(settings: Any) -> str:
 CALLS = {
     "model": ("ato.models", "LanguageModel", "read"),
     "checkpoint": ("ato.saes.training.checkpoints", "Checkpoint", "write"),
+    "judge answered": ("ato.autointerp.call_cache", "FolderCalls", "put"),
     "run created": ("mlflow.tracking", "MlflowClient", "create_run"),
     "run logged": ("mlflow.tracking", "MlflowClient", "log_batch"),
     "version created": ("mlflow.tracking", "MlflowClient", "create_model_version"),
@@ -156,6 +157,7 @@ IMPORTED = (
     "tasks.collect.task",
     "tasks.evaluate.task",
     "tasks.features.task",
+    "tasks.label.task",
     "tasks.operators.task",
     "tasks.sae_study.task",
     "tasks.saes.task",

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from ato.autointerp.scores import balanced_accuracy, wilson
-from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, row, write
+from tests.warehouse.small_warehouse import COLLECTION, STARTED, row, write
 from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.warehouse.label_rows import FEATURES, JUDGES, N, RIGHT, UNDESCRIBED, WORSE, write_labelling
+from tests.warehouse.label_rows import FEATURES, JUDGES, RIGHT, UNDESCRIBED, WORSE, N, write_labelling
 from tests.warehouse.small_warehouse import build
 from warehouse.catalog.catalog import connect, rows
 from warehouse.quality.checks import check_stage, failures

@@ -85,5 +85,5 @@ def _write_corpus(folder: Path, n_documents: int = 75, words: int = 60) -> None:
         (folder / kind).mkdir(parents=True)
         for number in range(n_documents):
             drawn = rng.choice((*own, "the", "of", "and", "union"), words)
-            drawn[rng.random(words) < 0.1] = "quartz"
+            drawn[rng.random(words) < 0.04] = "quartz"
             (folder / kind / f"{number:03d}.txt").write_text(" ".join(drawn))
