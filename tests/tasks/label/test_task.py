@@ -30,10 +30,83 @@ def test_a_word_is_described_and_found_a_place_is_not_and_a_dead_feature_says_wh
     found = {row["feature_id"]: row for row in rows(None, "from feature_labelled")}
     assert "quartz" in found[WORD]["description"]
     assert found[WORD]["detection"] > 0.95
-    assert found[WORD]["fuzzing"] > 0.95
-    assert found[WORD]["detection_shuffled"] < 0.7
+    assert found[WORD]["detection_low"] > 0.5
+    assert not found[WORD]["failed"]
+    assert found[WORD]["fuzzing"] > 0.6  # a letter that is marked wrongly may be one of the word
+    assert found[WORD]["detection_shuffled"] < 0.8
     assert abs(found[PLACES]["detection"] - 0.5) < 0.25
     assert found[PLACES]["failed"]
     assert found[DEAD]["description"] is None
     assert "fires in no train document" in found[DEAD]["reason"]
-    assert not found[WORD]["failed"]
+
+
+def test_windows_are_text_of_their_sequence_and_fire_where_the_sae_does(study):
+    settings, collection, sae = study
+    (row,) = sae_rows(Warehouse(), [sae])
+    of_row = load_judged_sae(Warehouse(), row)
+    found = rows(None, "from example_windows order by feature_id, window_id")
+    texts = {q.sequence_id: q for q in stored_sequences(Warehouse(), collection)}
+    acts = {}
+    for block in residual_source(settings.study(collection)).blocks([LAYER]):
+        dense = of_row.encode(block.residuals[LAYER]).numpy()
+        for number in set(block.sequence_id.tolist()):
+            acts[number] = dense[block.sequence_id == number]
+    assert {one["kind"] for one in found} == {"top", "quantile", "random", "silent"}
+    for one in found:
+        sequence, stop = texts[one["sequence_id"]], one["start"] + len(one["tokens"])
+        assert "".join(one["tokens"]) == sequence.text[one["start"] : stop], "a token is a byte here"
+        assert (one["split"], one["document_id"]) == (sequence.split, sequence.document_id)
+        expected = acts[one["sequence_id"]][one["start"] : stop, one["feature_id"]]
+        np.testing.assert_allclose(one["activations"], expected, atol=1e-5)
+        assert (max(one["activations"]) == 0) == (one["kind"] == "silent")
+
+
+def test_silent_windows_come_in_three_tiers_of_documents_that_no_description_is_made_from(study):
+    tiers = rows(
+        None,
+        "select tier, split, count(*) as n from example_windows where kind = 'silent' and feature_id = ? group by all",
+        [WORD],
+    )
+    assert {(one["tier"], one["split"]) for one in tiers} == {
+        (tier, split) for tier in ("random", "same_stratum", "near_miss") for split in ("val", "test")
+    }
+    assert all(one["n"] <= LABEL["windows"]["n_silent"] for one in tiers)
+    shared = """select count(*) as n from example_windows as a inner join example_windows as b
+        using (feature_id, document) where a.split = 'train' and b.split <> 'train'"""
+    assert rows(None, shared)[0]["n"] == 0
+
+
+def test_counts_are_those_of_all_tokens_and_parts_add_up(study):
+    (word,) = rows(None, "from labelled_features where feature_id = ?", [WORD])
+    counted = rows(None, "select sum(len(text) - len(replace(text, 'q', ''))) as n from sequences")[0]["n"]
+    assert word["n_active"] == counted
+    parts = rows(
+        None,
+        "select stratum, sum(n_active) as n, sum(share) as share from feature_strata where feature_id = ? group by 1",
+        [WORD],
+    )
+    assert {one["stratum"] for one in parts} == {"folder", "relative_position"}
+    assert all((one["n"], round(one["share"], 9)) == (counted, 1.0) for one in parts)
+
+
+def test_a_second_run_does_nothing_and_other_tests_leave_the_evidence_as_it_is(study):
+    settings, collection, sae = study
+    before = {(run.stage, run.key) for run in manifests(Warehouse())}
+    label(settings, collection, sae)
+    assert {(run.stage, run.key) for run in manifests(Warehouse())} == before
+    (key,) = label(settings, collection, sae, scorers=["intruder"], shuffled=False)
+    assert {(run.stage, run.key) for run in manifests(Warehouse())} - before == {("label", key)}
+    scorers = rows(None, "select distinct scorer, control from description_scores where labelling = ?", [key])
+    assert scorers == [{"scorer": "intruder", "control": "none"}]
+
+
+def test_a_feature_that_the_sae_lacks_is_refused_in_one_line(study):
+    settings, collection, sae = study
+    with pytest.raises(InputError, match="no feature 4"):
+        label(settings, collection, sae, features={LAYER: [4]})
+
+
+def test_an_order_that_nothing_tells_says_what_to_run(study):
+    settings, collection, sae = study
+    with pytest.raises(InputError, match="ato run features"):
+        label(settings, collection, sae, features={}, order="causal_effect")

@@ -17,7 +17,28 @@ from tests.ato.features.exports.pages import excerpt, page, page_lists
 
 SOURCE = DashboardSource("tiny", 1, "sae-1", None, "monology/pile", 24, 128)
 BATCH = {"model_id": str, "layer": int, "sae_set": str, "sae_id_suffix": (str, type(None)), "features": list}
-LISTS = ["neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1", "correlated_neurons_indices", "correlated_neurons_l1", "correlated_neurons_pearson", "correlated_features_indices", "correlated_features_l1", "correlated_features_pearson", "neg_str", "neg_values", "pos_str", "pos_values", "freq_hist_data_bar_values", "freq_hist_data_bar_heights", "logits_hist_data_bar_heights", "logits_hist_data_bar_values", "activations", "decoder_weights_dist", "vector"]
+LISTS = [
+    "neuron_alignment_indices",
+    "neuron_alignment_values",
+    "neuron_alignment_l1",
+    "correlated_neurons_indices",
+    "correlated_neurons_l1",
+    "correlated_neurons_pearson",
+    "correlated_features_indices",
+    "correlated_features_l1",
+    "correlated_features_pearson",
+    "neg_str",
+    "neg_values",
+    "pos_str",
+    "pos_values",
+    "freq_hist_data_bar_values",
+    "freq_hist_data_bar_heights",
+    "logits_hist_data_bar_heights",
+    "logits_hist_data_bar_values",
+    "activations",
+    "decoder_weights_dist",
+    "vector",
+]
 FEATURE = dict.fromkeys(LISTS, list) | {
     "feature_index": int,
     "frac_nonzero": (float, type(None)),
