@@ -132,11 +132,9 @@ class ExampleTokens:
         document = np.concatenate(documents)[order] if documents else None
         return Examples(*(column[order] for column in columns.values()), document)
 
-    def tokens(self) -> FeatureTokens:
-        """All active tokens held of every feature, the strongest and those at random; some stand in it twice."""
-        held = [self._top.result(), self._sample.result()]
-        names = [name for name, column in vars(held[0]).items() if column is not None]
-        return FeatureTokens(**{name: np.concatenate([getattr(one, name) for one in held]) for name in names})
+    def sampled(self) -> FeatureTokens:
+        """Active tokens of every feature that were drawn at random, those that examples are chosen from among them."""
+        return self._sample.result()
 
 
 _COLUMNS = ("feature_id", "kind", "rank", "quantile", "sequence_id", "position", "activation")

@@ -30,15 +30,19 @@ from ato.features.examples import Examples, ExampleTokens, ExampleWindows
 from ato.features.silent_windows import SilentExamples, SilentWindows, TextPool
 from ato.features.strata import Stratum
 from ato.features.strata_rates import RatesOfStratum, StrataRates
+from ato.features.token_samples import FeatureTokens
 from ato.features.window_index import KnownTokens
 from ato.residuals.blocks import ResidualBlock, ResidualSource, run_pass
 from ato.saes.autoencoder import ActiveFeatures
+from ato.saes.chosen_features import ChosenFeatures
 from ato.saes.feature_source import FeatureSource
 from ato.saes.shared_encoding import SharedEncoding
 from ato.text.splits import in_splits
 
 HELD_OUT = ("val", "test")
 SILENT = "silent"
+_NEAR_CANDIDATES = 6
+"""Candidates for near misses, for each that is wanted."""
 
 
 @dataclass(frozen=True)
@@ -214,13 +218,15 @@ class EvidenceTokens:
             **{f.name: np.append(getattr(coactivation, f.name), getattr(cosine, f.name)) for f in fields(Neighbours)}
         )
         p, rates = self.plan, self._rates.result()
+        # Enough candidates for near misses: several times as many as are wanted, of all neighbours together.
+        each = -(-_NEAR_CANDIDATES * p.n_silent // max(2 * p.n_neighbours, 1))
         silent = {
             split: SilentWindows(
                 self.sae.d_sae,
                 self._cofiring.features,
                 pool.result(),
                 both,
-                self._examples[split].tokens(),
+                _first_of_each(self._examples[split].sampled(), each),
                 lengths,
                 before=p.before,
                 after=p.after,
@@ -234,7 +240,7 @@ class EvidenceTokens:
 class WindowsPass:
     """Accumulates, in the second pass, activations in the windows that the first has chosen; see ``EvidenceTokens.windows``.
 
-    Only tokens of windows are encoded, each once.
+    Only tokens of windows are encoded, each once, and only for the chosen features where the SAE's gate allows it.
     """
 
     def __init__(
@@ -248,7 +254,8 @@ class WindowsPass:
         found: tuple,
         lengths: Mapping[int, int],
     ):
-        self._sae, self.layer, self._plan, self._match, self._found = sae, layer, plan, match, found
+        self.layer, self._plan, self._match, self._found = layer, plan, match, found
+        self._encoder = ChosenFeatures(sae, found[0])
         self._chosen, self._silent = chosen, silent
         self._active = {
             split: ExampleWindows(sae, layer, examples, lengths, before=plan.before, after=plan.after)
@@ -269,7 +276,7 @@ class WindowsPass:
         if not mask.any():
             return self
         rows = block.at([self.layer]).select(mask)
-        active = self._sae.active(rows.residuals[self.layer])
+        active = self._encoder.active(rows.residuals[self.layer])
         for part in parts:
             part.take(rows, active)
         for known in self._known.values():
@@ -325,6 +332,12 @@ def collect_evidence(
     second = [one.windows(lengths) for one in first]
     run_pass(source, second, layers=layers, on_block=on_block)
     return [one.result() for one in second]
+
+
+def _first_of_each(tokens: FeatureTokens, n: int) -> FeatureTokens:
+    """The first n tokens of every feature."""
+    kept = tokens.rank < n
+    return FeatureTokens(**{name: column[kept] for name, column in vars(tokens).items()})
 
 
 def _selected(

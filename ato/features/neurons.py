@@ -52,10 +52,15 @@ class MLPNeurons:
         return self.d_sae
 
     @cached_property
+    def decoder_norms(self) -> torch.Tensor:
+        """[d_mlp] norms of the rows of ``W_dec``."""
+        norms: torch.Tensor = self.W_dec.norm(dim=1)
+        return norms
+
+    @cached_property
     def decoder_directions(self) -> torch.Tensor:
         """[d_mlp, d_model] rows of ``W_dec`` scaled to length 1; a row of zeros stays a row of zeros."""
-        norms = self.W_dec.norm(dim=1).clamp_min(torch.finfo(self.W_dec.dtype).tiny)
-        return self.W_dec / norms[:, None]
+        return self.W_dec / self.decoder_norms.clamp_min(torch.finfo(self.W_dec.dtype).tiny)[:, None]
 
     @cached_property
     def weights_hash(self) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 from ato.errors import MismatchError
 from ato.features.document_sets import DocumentsOfFeatures
 from ato.residuals.blocks import ResidualBlock
-from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+from ato.saes.autoencoder import ActiveFeatures
+from ato.saes.feature_source import FeatureSource
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class FeatureStats:
     Memory is d_sae times a few numbers and one bit a feature and document, whatever the number of tokens.
 
     Args:
-        sae: the SAE; its own encoder decides what is active.
+        sae: the SAE, or what else has features; its own encoder decides what is active.
         layer: layer whose residuals it reads.
     """
 
-    def __init__(self, sae: SparseAutoencoder, layer: int):
+    def __init__(self, sae: FeatureSource, layer: int):
         self._sae, self._layer = sae, layer
         width = sae.d_sae
         self.n_tokens = 0

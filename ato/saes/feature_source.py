@@ -21,6 +21,11 @@ class FeatureSource(Protocol):
         ...
 
     @property
+    def decoder_norms(self) -> torch.Tensor:
+        """[d_sae] norms of the decoder rows."""
+        ...
+
+    @property
     def decoder_directions(self) -> torch.Tensor:
         """[d_sae, d] decoder rows scaled to length 1."""
         ...

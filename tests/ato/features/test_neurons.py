@@ -10,7 +10,7 @@ from ato.features.stats import FeatureStats
 from ato.models import load_model
 from ato.residuals import ResidualBlock
 from ato.saes import SharedEncoding
-from tests.tiny_models import save_tiny
+from tests.tiny_models import save_tiny_model
 
 N, D_MLP = 300, 12
 
@@ -66,7 +66,7 @@ def test_thresholds_are_exceeded_at_the_rate_and_blocks_change_nothing(block):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_neurons_of_a_model_write_what_its_mlp_adds(family, tmp_path):
-    model = load_model(save_tiny(tmp_path, family, n_layers=2, d_model=16), device="cpu", dtype="float32")
+    model = load_model(save_tiny_model(tmp_path, family, n_layers=2), device="cpu", dtype="float32")
     neurons = mlp_neurons(model, 1)
     ids, lengths = torch.arange(3, 11)[None], torch.tensor([8])
     found = model.read(ids, lengths, [1], site="mlp_out", beside={"mlp_neurons": [1]})
