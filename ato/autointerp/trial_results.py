@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 
@@ -90,11 +91,11 @@ def shuffled_descriptions(descriptions: Mapping[int, str | None], seed: int) -> 
     None where it has none itself, or all read alike.
     """
     known = sorted(feature for feature, text in descriptions.items() if (text or "").strip())
-    order = np.argsort(uniforms(seed, np.array(known)), kind="stable") if known else []
+    order = np.argsort(uniforms(seed, np.array(known, dtype=np.int64)), kind="stable")
     circle = [descriptions[known[i]] or "" for i in order]
     found: dict[int, str | None] = dict.fromkeys(descriptions)
     for place, i in enumerate(order):
-        others = circle[place + 1 :] + circle[:place]
+        others = chain(islice(circle, place + 1, None), islice(circle, place))
         found[known[i]] = next((text for text in others if _plain(text) != _plain(circle[place])), None)
     return found
 

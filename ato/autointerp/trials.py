@@ -132,6 +132,7 @@ def draw_trials(
 
 _Drawn = tuple[str | None, bool | int, tuple[Excerpt, ...], frozenset[int]]
 _Missing = dict[str | None, str]
+_NOTHING: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -168,18 +169,18 @@ class _Pool:
 def _detection(pool: _Pool, plan: TrialPlan) -> tuple[list[_Drawn], _Missing]:
     if len(pool.positives) < plan.n:
         return [], {None: f"{len(pool.positives)} active windows of {plan.n}"}
-    enough = {tier: windows for tier, windows in pool.negatives.items() if len(windows) >= plan.n}
-    missing: _Missing = {
-        tier: f"{len(windows)} silent windows of {plan.n}"
-        for tier, windows in pool.negatives.items()
-        if tier not in enough
-    }
-    if not enough:
-        return [], missing | {None: f"no tier has {plan.n} silent windows"}
-    nothing: frozenset[int] = frozenset()
-    drawn: list[_Drawn] = [(None, True, (window,), nothing) for window in pool.positives[: plan.n]]
-    drawn += [(tier, False, (window,), nothing) for tier, windows in enough.items() for window in windows[: plan.n]]
-    return drawn, missing
+    drawn: list[_Drawn] = [(None, True, (window,), _NOTHING) for window in pool.positives[: plan.n]]
+    missing: _Missing = {}
+    taken: set[tuple[int, ...]] = set()
+    # A window of several tiers is asked about for one of them where there are others: the scarcest tier chooses first.
+    for tier, windows in sorted(pool.negatives.items(), key=lambda item: (len(item[1]), item[0])):
+        if len(windows) < plan.n:
+            missing[tier] = f"{len(windows)} silent windows of {plan.n}"
+            continue
+        chosen = sorted(windows, key=lambda window: _key(window) in taken)[: plan.n]
+        taken.update(map(_key, chosen))
+        drawn += [(tier, False, (window,), _NOTHING) for window in chosen]
+    return (drawn, missing) if taken else ([], missing | {None: f"no tier has {plan.n} silent windows"})
 
 
 def _fuzzing(pool: _Pool, plan: TrialPlan) -> tuple[list[_Drawn], _Missing]:
@@ -203,7 +204,7 @@ def _silent_tokens(window: Excerpt, pool: _Pool) -> frozenset[int]:
     active = active_tokens(window)
     silent = [i for i, token in enumerate(window.tokens) if token.strip() and i not in active]
     if not active or len(silent) < len(active):
-        return frozenset()
+        return _NOTHING
     drawn = uniforms(pool.seed, pool.feature, _TOKEN, *_key(window), np.array(silent))
     return frozenset(silent[i] for i in np.argsort(drawn, kind="stable")[: len(active)])
 
@@ -226,7 +227,7 @@ def _intruder(pool: _Pool, plan: TrialPlan) -> tuple[list[_Drawn], _Missing]:
     drawn: list[_Drawn] = []
     for group, stranger, place in zip(members[: plan.n_groups], strangers, places.astype(int)):
         excerpts = (*group[:place], stranger, *group[place:])
-        drawn.append((plan.intruder_tier, int(place), excerpts, frozenset()))
+        drawn.append((plan.intruder_tier, int(place), excerpts, _NOTHING))
     return drawn, {}
 
 

@@ -5,11 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ato.autointerp.classification import FeatureLabels, classify
 from ato.autointerp.label_spaces import FEATURE_CATEGORIES, label_space, parse_label_space
-from ato.autointerp.questions import Answer, ClassificationQuestion
-from ato.errors import DataError, InputError, SettingsError
-from tests.ato.autointerp.planted_features import excerpt
+from ato.errors import SettingsError
 
 ANIMALS = """
 name: animals
@@ -115,27 +112,3 @@ def test_whatever_a_judge_says_only_values_of_the_space_are_kept(given):
     values, _ = space.checked(given)
     for of in space.properties:
         assert values[of.name] in {None, *(value.name for value in of.values)}
-
-
-class Scripted:
-    name = "scripted"
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-
-    def answer(self, questions):
-        return self.answers
-
-
-def test_features_are_classified_in_order_and_those_without_examples_are_not_asked(animals):
-    asked = [ClassificationQuestion(i, (excerpt("a cat"),) * (i != 2), "animals") for i in (1, 2, 3)]
-    judge = Scripted(Answer({"kind": "wild"}, call="k"), Answer(None, reason="budget"))
-    assert classify(judge, asked, {"animals": animals}) == [
-        FeatureLabels(1, "animals", {"kind": "wild", "fur": None}, None, "k"),
-        FeatureLabels(2, "animals", {"kind": None, "fur": None}, "no examples"),
-        FeatureLabels(3, "animals", {"kind": None, "fur": None}, "budget"),
-    ]
-    with pytest.raises(DataError, match="1 answers to 2 questions"):
-        classify(Scripted(Answer(None)), asked, {"animals": animals})
-    with pytest.raises(InputError, match="unknown label space 'animals'"):
-        classify(judge, asked, {})

@@ -194,7 +194,7 @@ union all select scorer, tier, value, null, null from area
 
 def test_every_score_is_recomputed_in_sql_from_the_rows_of_trials():
     results = rows(3)
-    trials = pd.DataFrame(  # noqa: F841 (read by the query)
+    trials = pd.DataFrame(
         [
             {
                 "scorer": r.trial.scorer,
@@ -207,7 +207,9 @@ def test_every_score_is_recomputed_in_sql_from_the_rows_of_trials():
             for r in results
         ]
     ).astype({"answered": "Int64"})
-    found = {(scorer, tier): rest for scorer, tier, *rest in duckdb.sql(SQL).fetchall()}
+    with duckdb.connect() as database:
+        database.register("trials", trials)
+        found = {(scorer, tier): rest for scorer, tier, *rest in database.execute(SQL).fetchall()}
     expected = scores(results)
     assert len(found) == len(expected)
     for one in expected:

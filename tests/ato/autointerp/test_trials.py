@@ -51,6 +51,18 @@ def test_no_window_is_drawn_twice_for_a_class(drawn):
         assert len(set(windows)) == len(windows)
 
 
+def test_tiers_share_windows_only_where_there_are_not_enough(animals, drawn):
+    tiers = [
+        {t.excerpts[0].origin for t in drawn.of(DETECTION) if t.tier == tier} for tier in ("random", "same_stratum")
+    ]
+    assert tiers[0].isdisjoint(tiers[1])
+    same = tuple(w for w in animals.negatives["random"] if w.origin.split == "test")[:25]
+    few = draw_trials(replace(animals, negatives={"random": same, "near_miss": same}), "test", scorers=[DETECTION])
+    drawn_from = [{t.excerpts[0].origin for t in few.trials if t.tier == tier} for tier in ("random", "near_miss")]
+    assert [len(windows) for windows in drawn_from] == [20, 20]
+    assert len(drawn_from[0] | drawn_from[1]) == 25
+
+
 def test_fuzzing_marks_all_active_tokens_or_as_many_silent_ones_and_nothing_else(drawn):
     fuzzing = drawn.of(FUZZING)
     assert sum(t.expected for t in fuzzing) == sum(not t.expected for t in fuzzing) == 20
