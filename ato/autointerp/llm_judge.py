@@ -236,7 +236,7 @@ def _unasked(question: Question) -> Answer | None:
 
 def _answer(question: Question, outcome: Outcome, part: int) -> Answer:
     """What a reply says to one of the questions that it was asked."""
-    call = outcome.record and outcome.record.call
+    call = outcome.record.call if outcome.record else None
     if outcome.value is None or outcome.record is None:
         return Answer(None, reason=outcome.reason, call=call)
     value, probabilities = outcome.value, outcome.record.probabilities

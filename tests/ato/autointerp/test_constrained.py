@@ -2,10 +2,12 @@
 
 import json
 import math
+from collections.abc import Iterator
 
 import jsonschema
 import numpy as np
 import pytest
+import torch
 
 from ato.autointerp.constrained import MOST_ITEMS, check_schema, write_json
 from ato.autointerp.schemas import classification_schema, description_schema, intruder_schema, verdicts_schema
@@ -72,11 +74,10 @@ def test_choices_have_the_log_probabilities_of_a_whole_pass_normalised_by_their_
 
 
 def test_choices_are_made_behind_the_choices_before(model):
-    *_, last, _ = write_json(model, begun(model, "Which?"), verdicts_schema(3))
-    first = [part.text for part in write_json(model, begun(model, "Which?"), verdicts_schema(3)) if part.choices][:2]
+    first, second, last = (p for p in write_json(model, begun(model, "Which?"), verdicts_schema(3)) if p.choices)
     ids = [
         np.array(model.tokenizer(text)["input_ids"])
-        for text in (f'Which?{{"answers": [{first[0]}, {first[1]},', " true", " false")
+        for text in (f'Which?{{"answers": [{first.text}, {second.text},', " true", " false")
     ]
     (sums,) = answer_log_probabilities(model, ids[:1], [ids[1:]])
     means = sums / [len(own) for own in ids[1:]]
@@ -103,24 +104,36 @@ def test_strings_are_greedy_and_as_long_as_they_may_be(model):
     assert parts == write_json(model, begun(model, "Describe."), description_schema(), string_tokens=5)
 
 
-def test_a_string_ends_at_a_quotation_mark_or_a_lines_end(model, monkeypatch):
-    said = iter([*'say "', *"x\ny", *'"a'])
+@pytest.mark.parametrize(
+    ("said", "expected"), [('say "no', "say"), ("x\ny", "x"), ('\\ é\t"', "\\ é"), ('a<eos>b"', "a"), ("é", "")]
+)
+def test_a_string_ends_where_the_model_ends_it(model, monkeypatch, said, expected):
+    """At a quotation mark, a line's end, an end of text, or its limit; half a character is left out."""
+    ids = iter(model.tokenizer(said)["input_ids"][: 1 if said == "é" else None])
+    say_next(monkeypatch, model, ids)
+    parts = write_json(model, begun(model, "?"), description_schema(), string_tokens=1 if said == "é" else 20)
+    assert json.loads("".join(part.text for part in parts)) == {"description": expected}
 
-    def following(self: KeptText):
-        import torch
 
+def test_no_string_begins_with_its_end(model, monkeypatch):
+    say_next(monkeypatch, model, iter(model.tokenizer('"ab"')["input_ids"]))
+    text = begun(model, "?")
+    (description,) = json.loads("".join(part.text for part in write_json(model, text, description_schema()))).values()
+    assert len(description) == 3
+    assert description.endswith("ab")
+    assert model.tokenizer.decode(text.ids).startswith('?{"description": "')
+
+
+def say_next(monkeypatch, model: LanguageModel, ids: Iterator[int]) -> None:
+    """Let a model find these tokens the likeliest, one after the other."""
+
+    def following(self: KeptText) -> torch.Tensor:
         scores = torch.full((model.vocabulary_size,), -10.0)
-        scores[model.tokenizer(next(said))["input_ids"][0]] = -0.5
+        scores[next(ids)] = -0.5
+        scores[ord("a") + 3] += 0.1  # of the others, one with a visible character
         return scores
 
     monkeypatch.setattr(KeptText, "next_log_probabilities", following)
-    texts = [
-        json.loads("".join(part.text for part in write_json(model, begun(model, "?"), description_schema())))
-        for _ in range(2)
-    ]
-    assert [text["description"] for text in texts] == ["say", "x"]
-    with pytest.raises(StopIteration):  # a first mark is passed over for the next likely token; the text goes on
-        write_json(model, begun(model, "?"), description_schema())
 
 
 @pytest.mark.parametrize(

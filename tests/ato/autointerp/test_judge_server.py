@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from ato.autointerp.call_cache import MemoryCalls
 from ato.autointerp.chat_client import ChatClient, ChatRequest
 from ato.autointerp.judge_server import ChatModel, JudgeServer
 from ato.autointerp.llm_judge import JudgeOptions, LanguageModelJudge
+from ato.autointerp.questions import DetectionQuestion, FuzzingQuestion, IntruderQuestion
 from ato.autointerp.schemas import verdicts_schema
 from ato.errors import UnavailableError
 from ato.models import LanguageModel, load_model
@@ -16,12 +18,17 @@ from tests.ato.autointerp.judge_questions import SPACES, classification, descrip
 from tests.tiny_models import save_tiny_model
 
 MESSAGES = [{"role": "system", "content": "Judge."}, {"role": "user", "content": "Text 1:\nword"}]
+CONTEXT = 4096
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "reply", "schema": verdicts_schema(2)}}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> LanguageModel:
-    return load_model(save_tiny_model(tmp_path_factory.mktemp("llama")), dtype="float32")
+    """With a context that holds our prompts: its tokens are bytes."""
+    folder = save_tiny_model(tmp_path_factory.mktemp("llama"), n_layers=2)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": CONTEXT}))
+    return load_model(folder, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +39,24 @@ def server(model) -> Iterator[JudgeServer]:
 
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_a_small_random_model_answers_every_kind_of_question_in_the_schema(model, calibrate):
-    questions = [descriptions(1)[0], *trials(0, 2)[::2], intruder(), classification()]
+    questions = [*descriptions(2), *trials(0, 3), intruder(), classification()]
+    store = MemoryCalls()
     with JudgeServer(ChatModel(model, calibrate=calibrate), port=0) as server, ChatClient(server.url) as client:
-        # A token is a byte in this model, and its context is short.
-        judge = LanguageModelJudge(client, JudgeOptions("tiny", texts_per_request=1), spaces=SPACES)
-        short = [prompt for prompt in questions]
-        answers = judge.answer(short)
-    assert len(answers) == len(questions)
-    assert {answer.reason is None or "context" in answer.reason for answer in answers} == {True}
+        answers = LanguageModelJudge(client, JudgeOptions("tiny"), store=store, spaces=SPACES).answer(questions)
+    assert [answer.reason for answer in answers] == [None] * len(questions)
+    assert {record.status for record in store.records()} == {"answered"}
+    for question, answer in zip(questions, answers):
+        if isinstance(question, DetectionQuestion | FuzzingQuestion):
+            assert (answer.probability > 0.5) == answer.value
+        elif isinstance(question, IntruderQuestion):
+            assert 1 / 3 <= answer.probability <= 1
 
 
 def test_a_reply_has_its_counts_and_the_log_probabilities_of_its_choices(server, model):
     with ChatClient(server.url) as client:
         request = ChatRequest("tiny", tuple(MESSAGES), verdicts_schema(2), max_tokens=30)
         reply = client.ask(request)
-        assert client.ask(request) == reply
+        assert client.ask(request).text == reply.text
     assert reply.mode == "json_schema"
     assert [type(answer) for answer in reply.value["answers"]] == [bool, bool]
     for i, answer in enumerate(reply.value["answers"]):
