@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -48,8 +49,8 @@ class CallRecord:
     """Path of a choice in the reply (``answers/0``) -> that it is true, or of the given choice; see ``choices``."""
 
     def row(self) -> dict[str, Any]:
-        """The columns of ``llm_calls``: probabilities stand with the trials."""
-        told = dataclasses.asdict(self)
+        """The columns of ``llm_calls``, the time as a datetime: probabilities stand with the trials."""
+        told = dataclasses.asdict(self) | {"made_at": datetime.fromisoformat(self.made_at)}
         del told["probabilities"]
         return told
 

@@ -216,9 +216,10 @@ def _reply(told: dict[str, Any], request: ChatRequest, mode: str) -> ChatReply:
 
 def _used(told: Any) -> Usage | None:
     """Of a completion's ``usage``."""
-    counts = [told.get(name) if isinstance(told, dict) else None for name in ("prompt_tokens", "completion_tokens")]
-    if all(isinstance(count, int) and count >= 0 for count in counts):
-        return Usage(1, *counts)
+    told = told if isinstance(told, dict) else {}
+    prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
+    if isinstance(prompt, int) and isinstance(completion, int) and min(prompt, completion) >= 0:
+        return Usage(1, prompt, completion)
     return None
 
 

@@ -6,6 +6,7 @@ alone: neither that of the list nor the right answers show in it.
 
 import hashlib
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -122,15 +123,25 @@ class LanguageModelJudge:
             UnreachableError, RefusedError, UnavailableError: see ``RecordedCalls.ask``. What was answered is recorded.
         """
         answers = [_unasked(question) for question in questions]
-        asked = list(self._asked(questions))
+        asked, given_up = list(self._asked(questions)), threading.Event()
+
+        def ask(one: _Asked) -> Outcome:
+            if given_up.is_set():  # the error of another call is about to end this
+                return Outcome(None)
+            try:
+                return self._calls.ask(one.request, one.purpose)
+            except BaseException:
+                given_up.set()
+                raise
+
         pool = ThreadPoolExecutor(self._options.concurrency, thread_name_prefix="judge")
         try:
-            outcomes = pool.map(lambda one: self._calls.ask(one.request, one.purpose), asked)
-            for one, outcome in zip(asked, outcomes):
+            for one, outcome in zip(asked, pool.map(ask, asked)):
                 for part, places in enumerate(one.parts):
                     for place in places:
                         answers[place] = _answer(questions[place], outcome, part)
         finally:
+            given_up.set()
             pool.shutdown(cancel_futures=True)
         return [answer or Answer(None, reason="not asked") for answer in answers]
 
@@ -225,7 +236,7 @@ def _unasked(question: Question) -> Answer | None:
 
 def _answer(question: Question, outcome: Outcome, part: int) -> Answer:
     """What a reply says to one of the questions that it was asked."""
-    call = outcome.record and outcome.record.call
+    call = outcome.record.call if outcome.record else None
     if outcome.value is None or outcome.record is None:
         return Answer(None, reason=outcome.reason, call=call)
     value, probabilities = outcome.value, outcome.record.probabilities

@@ -1,0 +1,43 @@
+"""Questions that tests ask judges."""
+
+from ato.autointerp.excerpts import Excerpt, Origin
+from ato.autointerp.questions import (
+    ClassificationQuestion,
+    DescriptionQuestion,
+    DetectionQuestion,
+    FuzzingQuestion,
+    IntruderQuestion,
+)
+
+SPACES = {"kinds": {"category": {"domain": "of a field", "language": "of text"}, "confidence": {"high": "", "low": ""}}}
+
+
+def excerpt(text: str, active: str | None = None) -> Excerpt:
+    """A text of words, active on one of them."""
+    words = text.split(" ")
+    tokens = tuple(word if i == 0 else " " + word for i, word in enumerate(words))
+    activations = tuple(2.0 if word == active else 0.0 for word in words)
+    return Excerpt(tokens, activations, Origin("corpus", 0, 0, 0, 0, "test"))
+
+
+def descriptions(n: int) -> list[DescriptionQuestion]:
+    """Of n features."""
+    return [DescriptionQuestion(i, (excerpt(f"the word{i} of", f"word{i}"),), (f" word{i}",)) for i in range(n)]
+
+
+def trials(i: int, n: int = 6) -> list[DetectionQuestion | FuzzingQuestion]:
+    """Detection and fuzzing of one feature, n each."""
+    texts = [excerpt(f"text {k} of feature {i}") for k in range(n)]
+    about = f"fires on word{i}"
+    detection = [DetectionQuestion(about, text) for text in texts]
+    return [*detection, *(FuzzingQuestion(about, text, frozenset({1})) for text in texts)]
+
+
+def intruder(i: int = 0) -> IntruderQuestion:
+    """Three texts."""
+    return IntruderQuestion(tuple(excerpt(f"text {k} of {i}") for k in range(3)))
+
+
+def classification(i: int = 0, space: str = "kinds") -> ClassificationQuestion:
+    """Of the space ``SPACES["kinds"]``."""
+    return ClassificationQuestion(i, (excerpt(f"a word{i} b", f"word{i}"),), space)
