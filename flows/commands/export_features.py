@@ -144,9 +144,7 @@ def _read(pages: FeaturePages, ids: Sequence[int], progress: Progress) -> Iterat
 def _source(warehouse: Warehouse, pages: FeaturePages, neuronpedia_id: str | None) -> DashboardSource:
     """The SAE's own name on Neuronpedia; one that was never there goes by the model's name and its key."""
     collection = collection_row(warehouse, pages.collection)
-    (counted,) = rows(
-        warehouse, "select count(*) as n from sequences where collection = ?", [pages.collection]
-    )
+    (counted,) = rows(warehouse, "select count(*) as n from sequences where collection = ?", [pages.collection])
     text = {"dataset": collection.corpus, "n_prompts": counted["n"], "n_tokens_in_prompt": collection.seq_len}
     if neuronpedia_id is not None:
         return DashboardSource.parse(neuronpedia_id, **text)

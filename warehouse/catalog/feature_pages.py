@@ -118,4 +118,6 @@ def _counts(row: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _published(row: dict[str, Any]) -> Description:
-    return Description(row["description"], row["source"], row["type_name"], row["explainer"], row["score"], row["score_type"])
+    return Description(
+        row["description"], row["source"], row["type_name"], row["explainer"], row["score"], row["score_type"]
+    )

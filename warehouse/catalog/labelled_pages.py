@@ -138,15 +138,17 @@ def _token_counts(total: int, strata: Sequence[dict[str, Any]], column: str) -> 
     known = (name for name in (*DOMAINS, *sorted(names - {REGION, PLACE})) if name in names)
     domain = next(known, None)
     by_domain, by_region = (
-        {row["value"]: row[column] for row in sorted(strata, key=lambda row: str(row["value"])) if row["stratum"] == name}
+        {
+            row["value"]: row[column]
+            for row in sorted(strata, key=lambda row: str(row["value"]))
+            if row["stratum"] == name
+        }
         for name in (domain, REGION)
     )
     return TokenCounts(total, by_domain, by_region)
 
 
-def _histogram(
-    bins: Sequence[dict[str, Any]], largest: float | None
-) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _histogram(bins: Sequence[dict[str, Any]], largest: float | None) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Edges and counts without gaps; the last bin, which is open, ends at the largest activation."""
     edges, counts = list[float](), list[int]()
     for one in bins:

@@ -36,12 +36,30 @@ def richer(sound):
     examples = [
         row("feature_examples", **own, **window, feature_id=4, tokens=[" x", "<0xC3>", "<0xA9>"]),
         row("feature_examples", **own, **window, feature_id=4, kind="quantile", quantile=0.5, tokens=["a", "b", "c"]),
-        row("feature_examples", **own, **window, feature_id=4, kind="quantile", quantile=1.0, tokens=["a", "b", "c"], rank=2),
+        row(
+            "feature_examples",
+            **own,
+            **window,
+            feature_id=4,
+            kind="quantile",
+            quantile=1.0,
+            tokens=["a", "b", "c"],
+            rank=2,
+        ),
         row("feature_examples", **own, **window, feature_id=3, kind="random", tokens=["a", "b", "c"]),
     ]
-    doubted = row("explanations", sae=OTHER, layer=2, feature_id=4, explanation_id="e2", description="no", aligned=False)
+    doubted = row(
+        "explanations", sae=OTHER, layer=2, feature_id=4, explanation_id="e2", description="no", aligned=False
+    )
     told = row(
-        "explanations", sae=OTHER, layer=2, feature_id=4, explanation_id="e3", description="an accent", aligned=True, score=0.5
+        "explanations",
+        sae=OTHER,
+        layer=2,
+        feature_id=4,
+        explanation_id="e3",
+        description="an accent",
+        aligned=True,
+        score=0.5,
     )
     sae = row("saes", sae=OTHER, layer=2, d_sae=5, neuronpedia_id="tiny-model/2-res-jb__l0-9")
     for stage, tables in {
@@ -65,7 +83,11 @@ def test_expanded_files_show_what_the_tables_hold(richer, tmp_path):
     content = json.loads((tmp_path / "out" / "features" / "23.json").read_bytes())  # cantor(4, 2)
     assert (content["top_logits"], content["top_logit_values"]) == ([" a", " b"], [2.0, 1.0])
     (example,) = content["examples_quantiles"][0]["examples"]
-    assert (example["tokens"], example["tokens_acts_list"], example["train_token_ind"]) == ([" a", " b", " c"], [0, 3, 1], 1)
+    assert (example["tokens"], example["tokens_acts_list"], example["train_token_ind"]) == (
+        [" a", " b", " c"],
+        [0, 3, 1],
+        1,
+    )
     assert (example["origin"]["document"], example["origin"]["split"]) == (2, "test")
     assert example["origin"]["corpus"] == "x"
     assert [(one["text"], one["source"]) for one in content["descriptions"]] == [("the letter b", "neuronpedia")]
@@ -75,7 +97,10 @@ def test_characters_are_whole_quantiles_have_their_ends_and_doubted_labels_stay_
     pages = FeaturePages(richer, COLLECTION, OTHER, 2, 5)
     (page,) = pages.read([4])
     assert page.group("top")[0].tokens == (" x", "é", "")
-    assert [group.name for group in page.groups if group.kind == "quantile"] == ["Quantile 0 to 0.5", "Quantile 0.5 to 1"]
+    assert [group.name for group in page.groups if group.kind == "quantile"] == [
+        "Quantile 0 to 0.5",
+        "Quantile 0.5 to 1",
+    ]
     assert [(one.text, one.score) for one in page.descriptions] == [("an accent", 0.5)]
 
 
@@ -160,7 +185,9 @@ def test_what_cannot_be_exported_is_one_line_with_the_cure(sound, tmp_path, opti
 
 
 def test_nothing_to_export_is_told(sound, tmp_path):
-    commit_stage(sound, "saes", write(sound, {"saes": [row("saes", sae=OTHER, layer=2, d_sae=2)]}, "more"), key="saes-2")
+    commit_stage(
+        sound, "saes", write(sound, {"saes": [row("saes", sae=OTHER, layer=2, d_sae=2)]}, "more"), key="saes-2"
+    )
     with pytest.raises(InputError, match="no features to export"):
         export_features(COLLECTION, tmp_path, "expanded", saes=[OTHER])
 

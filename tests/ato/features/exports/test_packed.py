@@ -89,6 +89,12 @@ def test_the_same_features_give_the_same_bytes(tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
+def test_a_second_pack_leaves_no_layer_of_the_first(tmp_path):
+    pack(contents((0, 0), (1, 7)), tmp_path)
+    pack(contents((1, 2)), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json.gz", "layer_1.bin"]
+
+
 def test_nothing_packs_to_an_index_without_layers(tmp_path):
     pack([], tmp_path)
     assert PackedFeatures(tmp_path).widths == {}
@@ -109,7 +115,8 @@ def test_one_feature_is_held_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("places", "widths"), [([(0, 2), (0, 2)], None), ([(0, 2), (0, 1)], None), ([(1, 0), (0, 0)], None), ([(0, 5)], {0: 5})]
+    ("places", "widths"),
+    [([(0, 2), (0, 2)], None), ([(0, 2), (0, 1)], None), ([(1, 0), (0, 0)], None), ([(0, 5)], {0: 5})],
 )
 def test_features_in_another_order_or_beyond_the_width_are_refused_and_leave_no_index(tmp_path, places, widths):
     pack(contents((0, 0)), tmp_path)  # an earlier pack is not mistaken for this one

@@ -17,10 +17,13 @@ from tests.ato.features.exports.pages import excerpt, page, page_lists
 
 SOURCE = DashboardSource("tiny", 1, "sae-1", None, "monology/pile", 24, 128)
 BATCH = {"model_id": str, "layer": int, "sae_set": str, "sae_id_suffix": (str, type(None)), "features": list}
-LISTS = """neuron_alignment_indices neuron_alignment_values neuron_alignment_l1 correlated_neurons_indices
-correlated_neurons_l1 correlated_neurons_pearson correlated_features_indices correlated_features_l1
-correlated_features_pearson neg_str neg_values pos_str pos_values freq_hist_data_bar_values freq_hist_data_bar_heights
-logits_hist_data_bar_heights logits_hist_data_bar_values activations decoder_weights_dist vector""".split()
+LISTS = [
+    *(f"neuron_alignment_{name}" for name in ("indices", "values", "l1")),
+    *(f"correlated_{what}_{name}" for what in ("neurons", "features") for name in ("indices", "l1", "pearson")),
+    *(f"{end}_{name}" for end in ("neg", "pos") for name in ("str", "values")),
+    *(f"{what}_hist_data_bar_{name}" for what in ("freq", "logits") for name in ("values", "heights")),
+    *("activations", "decoder_weights_dist", "vector"),
+]
 FEATURE = dict.fromkeys(LISTS, list) | {
     "feature_index": int,
     "frac_nonzero": (float, type(None)),
@@ -113,7 +116,9 @@ def test_our_own_importer_reads_the_descriptions_with_their_scores(tmp_path):
     write_batches([page()], SOURCE, tmp_path, d_sae=8)
     lines = gzip.decompress((tmp_path / "explanations" / "batch-0.jsonl.gz").read_bytes()).splitlines()
     read = [explanation_from(json.loads(line), SourceId.parse("tiny/1-sae-1")) for line in lines]
-    assert [(one.feature_id, one.description, one.type_name, one.explainer, one.score, one.score_type) for one in read] == [
+    assert [
+        (one.feature_id, one.description, one.type_name, one.explainer, one.score, one.score_type) for one in read
+    ] == [
         (7, "courts of law", "overlap", "overlap", 0.9, "detection"),
         (7, "law", "oai_token-act-pair", "gpt-4o-mini", None, None),
     ]
@@ -126,7 +131,8 @@ def test_a_second_export_leaves_no_batch_of_the_first(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "neuronpedia_id", ["gemma-2-2b/6-gemmascope-res-16k", "gemma-2-2b/12-gemmascope-res-16k__l0-176", "gpt2-small/0-res-jb"]
+    "neuronpedia_id",
+    ["gemma-2-2b/6-gemmascope-res-16k", "gemma-2-2b/12-gemmascope-res-16k__l0-176", "gpt2-small/0-res-jb"],
 )
 def test_an_id_of_neuronpedia_is_read_and_written(neuronpedia_id):
     assert DashboardSource.parse(neuronpedia_id).neuronpedia_id == neuronpedia_id
@@ -137,7 +143,9 @@ def test_the_parts_of_an_id_are_layer_set_and_suffix():
     assert (found.layer, found.sae_set, found.sae_id_suffix, found.n_prompts) == (12, "gemmascope-res-16k", "l0-176", 3)
 
 
-@pytest.mark.parametrize("bad", ["gpt2-small", "gpt2-small/6", "gpt2-small/e-res", "/6-res-jb", "../6-res-jb", "gpt2/6-a/b", ""])
+@pytest.mark.parametrize(
+    "bad", ["gpt2-small", "gpt2-small/6", "gpt2-small/e-res", "/6-res-jb", "../6-res-jb", "gpt2/6-a/b", ""]
+)
 def test_an_id_without_a_set_is_refused(bad):
     with pytest.raises(InputError, match="names no set"):
         DashboardSource.parse(bad)
