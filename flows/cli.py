@@ -211,8 +211,8 @@ def export(
         raise SettingsError(f"{what} have neither --format nor --sae nor --features", cure="leave these options out")
     key = chosen_collection(collection)
     if what == "features":
-        which = {"saes": sae or (), "layer": layer, "features": features or "shown"}
-        paths = export_features(key, output, format_ or "expanded", **which)
+        which = features or "shown"
+        paths = export_features(key, output, format_ or "expanded", saes=sae or (), layer=layer, features=which)
     else:
         write = {"feature-scores": export_feature_scores, "entity-residuals": export_entity_residuals}[what]
         paths = write(key, output, layer)

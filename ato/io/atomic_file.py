@@ -1,7 +1,7 @@
-"""A file that is there whole or not at all."""
+"""Files that are there whole or not at all, and without leftovers of those before."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -22,3 +22,10 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def remove_others(folder: str | Path, pattern: str, kept: Collection[str]) -> None:
+    """Remove the files of a folder that fit a pattern, such as ``batch-*.json``, but those of these names."""
+    for path in Path(folder).glob(pattern):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)

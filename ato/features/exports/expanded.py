@@ -23,7 +23,7 @@ from ato.features.exports.feature_page import (
 )
 from ato.features.exports.histograms import equal_bars, percentiles
 from ato.features.exports.strict_json import json_bytes, rounded
-from ato.io.atomic_file import atomic_file
+from ato.io.atomic_file import atomic_file, remove_others
 
 FEATURES, METADATA = "features", "feature_metadata.json"
 TOP, RANDOM = "top", "random"
@@ -36,22 +36,23 @@ def write_expanded(pages: Iterable[FeaturePage], folder: str | Path) -> int:
 
     Args:
         pages: by layer and feature, each once; those that were counted over the same sample.
-        folder: created if it is missing; files of the same names are replaced.
+        folder: created if it is missing; features of an earlier export to it are removed.
 
     Raises:
         InputError: the pages are in another order, or were counted over different samples.
     """
-    folder, n_files = Path(folder), 0
+    folder, names = Path(folder), set[str]()
     with atomic_file(folder / METADATA) as metadata:
         rates = _RatesFile(metadata)
         for page in ascending(pages):
             rates.add(page)
             if page.active is None or page.active.total:
-                with atomic_file(folder / FEATURES / f"{cantor_id(page.layer, page.feature_id)}.json") as file:
+                names.add(name := f"{cantor_id(page.layer, page.feature_id)}.json")
+                with atomic_file(folder / FEATURES / name) as file:
                     file.write(json_bytes(feature_json(page)))
-                n_files += 1
         rates.close()
-    return n_files
+    remove_others(folder / FEATURES, "[0-9]*.json", names)
+    return len(names)
 
 
 def feature_json(page: FeaturePage) -> dict[str, Any]:

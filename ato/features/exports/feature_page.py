@@ -120,7 +120,9 @@ def ascending(pages: Iterable[FeaturePage]) -> Iterator[FeaturePage]:
         if before and (page.layer, page.feature_id) <= (before.layer, before.feature_id):
             if page.layer == before.layer and page.sae != before.sae:
                 cure = "export one SAE a layer: --sae"
-                raise InputError(f"{before.sae} and {page.sae} are of one layer", where=f"layer {page.layer}", cure=cure)
+                raise InputError(
+                    f"{before.sae} and {page.sae} are of one layer", where=f"layer {page.layer}", cure=cure
+                )
             raise InputError(
                 f"feature {page.feature_id} comes after {before.feature_id}",
                 where=f"layer {page.layer} after {before.layer}",

@@ -14,14 +14,14 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ato.errors import DamagedFileError, InputError
 from ato.features.exports.expanded import silent_json
 from ato.features.exports.strict_json import json_bytes
-from ato.io.atomic_file import atomic_file
+from ato.io.atomic_file import atomic_file, remove_others
 
 INDEX = "index.json.gz"
 LARGEST_FEATURE = 64 * 2**20
@@ -36,7 +36,7 @@ def pack(features: Iterable[Mapping[str, Any]], folder: str | Path, widths: Mapp
 
     Args:
         features: contents of features (``feature_json``), by ``layer`` and ``feature``, each once.
-        folder: created if it is missing; files of the same names are replaced.
+        folder: created if it is missing; layers of an earlier pack in it are removed.
         widths: features of each layer. A feature that is not given gets an entry that says so, because viewers fail on
             empty ones; without ``widths`` such a feature has no bytes, and a layer ends with its last one.
 
@@ -57,6 +57,7 @@ def pack(features: Iterable[Mapping[str, Any]], folder: str | Path, widths: Mapp
     _add_silent(index, folder, last + 1, max(widths or {}, default=-1) + 1, widths)
     with atomic_file(folder / INDEX) as file:
         file.write(gzip.compress(json_bytes(index), mtime=0))
+    remove_others(folder, "layer_*.bin", {f"layer_{layer}.bin" for layer in index})
     return folder / INDEX
 
 
@@ -82,7 +83,7 @@ def _pack_layer(folder: Path, layer: int, features: Iterable[Mapping[str, Any]],
     return {"filename": name, "offsets": offsets.tolist()}
 
 
-def _fill(file: BinaryIO, offsets: array, layer: int, stop: int, *, silent: bool) -> None:  # type: ignore[type-arg]
+def _fill(file: BinaryIO, offsets: array[int], layer: int, stop: int, *, silent: bool) -> None:
     """Entries of the features up to ``stop`` that are not given."""
     while len(offsets) - 1 < stop:
         if silent:
@@ -91,7 +92,7 @@ def _fill(file: BinaryIO, offsets: array, layer: int, stop: int, *, silent: bool
             offsets.append(offsets[-1])
 
 
-def _append(file: BinaryIO, offsets: array, content: Mapping[str, Any]) -> None:  # type: ignore[type-arg]
+def _append(file: BinaryIO, offsets: array[int], content: Mapping[str, Any]) -> None:
     packed = gzip.compress(json_bytes(content), mtime=0)
     file.write(_LENGTH.pack(len(packed)) + packed)
     offsets.append(offsets[-1] + _LENGTH.size + len(packed))
@@ -201,7 +202,7 @@ def _checked(folder: Path, layer: int, entry: Any) -> tuple[Path, list[int]]:
         name, offsets = str(entry["filename"]), [int(offset) for offset in entry["offsets"]]
         path = folder / name
         fits = Path(name).name == name and offsets[0] == 0 and offsets[-1] == path.stat().st_size
-        fits &= all(start <= stop for start, stop in zip(offsets, offsets[1:]))
+        fits &= all(start <= stop for start, stop in pairwise(offsets))
     except (KeyError, TypeError, ValueError, IndexError, OSError):
         fits = False
     if not fits:

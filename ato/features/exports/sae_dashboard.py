@@ -18,7 +18,7 @@ from ato.features.excerpts import Excerpt
 from ato.features.exports.feature_page import ExampleGroup, FeaturePage, ascending, peak_index
 from ato.features.exports.histograms import equal_bars
 from ato.features.exports.strict_json import json_bytes, rounded
-from ato.io.atomic_file import atomic_file
+from ato.io.atomic_file import atomic_file, remove_others
 
 SKIPPED = "skipped_indexes.json"
 TOP_BIN = -1
@@ -87,7 +87,7 @@ def write_batches(
     Args:
         pages: of one SAE, by feature.
         source: of the SAE.
-        folder: created if it is missing. Batches and descriptions in it, of an earlier export, are removed.
+        folder: created if it is missing. Those of an earlier export to it are removed.
         d_sae: features that the SAE has.
         batch_size: features in a file.
 
@@ -95,17 +95,19 @@ def write_batches(
         InputError: pages in another order, of another layer, or beyond ``d_sae``.
     """
     folder = Path(folder)
-    for old in (*folder.glob("batch-*.json"), *folder.glob("explanations/batch-*.jsonl.gz")):
-        old.unlink()
+    described = set[str]()
     checked, written, paths = ascending(pages), set[int](), list[Path]()
     while batch := list(islice(checked, batch_size)):
         for page in batch:
             if page.layer != source.layer or page.feature_id >= d_sae:
-                found = f"feature {page.feature_id} of layer {page.layer} is not of {source.source} with {d_sae:,} features"
+                found = (
+                    f"feature {page.feature_id} of layer {page.layer} is not of {source.source} with {d_sae:,} features"
+                )
                 raise InputError(found, cure="give the pages of one SAE")
         number = len(paths)
         if lines := b"".join(_explanations(batch, source)):
-            with atomic_file(folder / "explanations" / f"batch-{number}.jsonl.gz") as file:
+            described.add(name := f"batch-{number}.jsonl.gz")
+            with atomic_file(folder / "explanations" / name) as file:
                 file.write(gzip.compress(lines, mtime=0))
         paths.append(folder / f"batch-{number}.json")
         with atomic_file(paths[-1]) as file:
@@ -113,6 +115,8 @@ def write_batches(
         written.update(page.feature_id for page in batch)
     with atomic_file(folder / SKIPPED) as file:
         file.write(json_bytes(_skipped(source, [i for i in range(d_sae) if i not in written])))
+    remove_others(folder, "batch-*.json", {path.name for path in paths})
+    remove_others(folder / "explanations", "batch-*.jsonl.gz", described)
     return paths
 
 

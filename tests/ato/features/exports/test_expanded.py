@@ -118,6 +118,13 @@ def test_fractions_of_whole_strata_sum_to_one_and_density_times_tokens_gives_the
         assert counts == pytest.approx(ACTIVE.by_domain)
 
 
+def test_a_second_export_leaves_no_feature_of_the_first(tmp_path):
+    write_expanded([page(7), page(8)], tmp_path)
+    (tmp_path / "features" / "notes.json").write_text("{}")
+    write_expanded([page(8)], tmp_path)
+    assert sorted(path.name for path in (tmp_path / "features").iterdir()) == ["53.json", "notes.json"]
+
+
 def test_neurons_are_marked_in_both_files(tmp_path):
     write_expanded([page(is_neuron=True)], tmp_path)
     rates = json.loads((tmp_path / "feature_metadata.json").read_bytes())

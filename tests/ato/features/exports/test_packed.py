@@ -89,6 +89,12 @@ def test_the_same_features_give_the_same_bytes(tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
+def test_a_second_pack_leaves_no_layer_of_the_first(tmp_path):
+    pack(contents((0, 0), (1, 7)), tmp_path)
+    pack(contents((1, 2)), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json.gz", "layer_1.bin"]
+
+
 def test_nothing_packs_to_an_index_without_layers(tmp_path):
     pack([], tmp_path)
     assert PackedFeatures(tmp_path).widths == {}

@@ -18,26 +18,11 @@ from tests.ato.features.exports.pages import excerpt, page, page_lists
 SOURCE = DashboardSource("tiny", 1, "sae-1", None, "monology/pile", 24, 128)
 BATCH = {"model_id": str, "layer": int, "sae_set": str, "sae_id_suffix": (str, type(None)), "features": list}
 LISTS = [
-    "neuron_alignment_indices",
-    "neuron_alignment_values",
-    "neuron_alignment_l1",
-    "correlated_neurons_indices",
-    "correlated_neurons_l1",
-    "correlated_neurons_pearson",
-    "correlated_features_indices",
-    "correlated_features_l1",
-    "correlated_features_pearson",
-    "neg_str",
-    "neg_values",
-    "pos_str",
-    "pos_values",
-    "freq_hist_data_bar_values",
-    "freq_hist_data_bar_heights",
-    "logits_hist_data_bar_heights",
-    "logits_hist_data_bar_values",
-    "activations",
-    "decoder_weights_dist",
-    "vector",
+    *(f"neuron_alignment_{name}" for name in ("indices", "values", "l1")),
+    *(f"correlated_{what}_{name}" for what in ("neurons", "features") for name in ("indices", "l1", "pearson")),
+    *(f"{end}_{name}" for end in ("neg", "pos") for name in ("str", "values")),
+    *(f"{what}_hist_data_bar_{name}" for what in ("freq", "logits") for name in ("values", "heights")),
+    *("activations", "decoder_weights_dist", "vector"),
 ]
 FEATURE = dict.fromkeys(LISTS, list) | {
     "feature_index": int,
