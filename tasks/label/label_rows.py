@@ -1,10 +1,8 @@
 """Rows of the tables of labelling, from what a judge said of features."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from ato.autointerp.call_cache import CallRecord
 from ato.autointerp.excerpts import FeatureEvidence
 from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.labelling import LabelledFeature
@@ -58,11 +56,6 @@ def label_rows(
     if space is not None:
         tables["feature_labels"] = [row for one in found for row in _classes(one, space)]
     return {table: rows for table, rows in tables.items() if rows}
-
-
-def call_row(record: CallRecord) -> dict[str, Any]:
-    """Row of ``llm_calls`` without the keys of the labelling."""
-    return record.row() | {"made_at": datetime.fromisoformat(record.made_at)}
 
 
 def _descriptions(one: LabelledFeature, evidence: FeatureEvidence) -> Rows:

@@ -11,7 +11,7 @@ from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage
 from tasks.label.evidence_reading import read_evidence
 from tasks.label.judges import OpenJudge
-from tasks.label.label_rows import Rows, call_row, label_rows
+from tasks.label.label_rows import Rows, label_rows
 from tasks.label.stages import Labelled, LabelStudy
 
 TOGETHER = 16
@@ -36,7 +36,7 @@ def label(of: LabelStudy, member: Labelled, asked: OpenJudge, stage: Stage) -> N
                 tables[table] += [row | own for row in rows]
             progress.advance(len(batch))
     made_of = {"collection": stage.collection, "labelling": stage.key}
-    tables["llm_calls"] = [call_row(record) | made_of for record in asked.take_calls()]
+    tables["llm_calls"] = [record.row() | made_of for record in asked.take_calls()]
     for table, rows in tables.items():
         if rows:
             stage.write(table, rows, sae=member.key)

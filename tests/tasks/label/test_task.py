@@ -1,11 +1,19 @@
 """The stage ``label`` on planted features: windows, trials and scores are what the plan says, whoever judges."""
 
+import numpy as np
 import pytest
 
+from ato.errors import InputError
 from flows.settings import Settings
+from tasks.collect.sources import residual_source
 from tasks.label.task import label_features
-from tests.tasks.label.planted_study import DEAD, PLACES, WORD, collected, planted_settings
+from tasks.saes.task import load_judged_sae
+from tests.tasks.label.planted_study import DEAD, LABEL, LAYER, PLACES, WORD, collected, planted_settings
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import sae_rows
+from warehouse.datasets.sequences import stored_sequences
+from warehouse.storage.manifests import manifests
+from warehouse.storage.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
 
