@@ -315,4 +315,39 @@ TERMS = (
         ("sae_studies.study", "studied_saes.architecture"),
         ("sae_study.architectures", "sae_study.saes", "sae_study.judging.baselines"),
     ),
+    Term(
+        "description of a feature",
+        "A phrase that says what a feature fires on, written by a judge from windows of train documents. It counts for as "
+        "much as its tests on other documents say.",
+        ("feature_descriptions.description", "feature_descriptions.chosen"),
+        ("label.judge", "label.n_candidates"),
+    ),
+    Term(
+        "detection",
+        "The test of a description: does its feature fire in this text? Asked of texts in which it fires and of silent ones; "
+        "the score is the balanced accuracy, 0.5 for one who guesses.",
+        ("detection_trials.scorer", "description_scores.score"),
+        ("label.scorers", "label.n_trials"),
+    ),
+    Term(
+        "intruder test",
+        "Which of five texts does not belong, where a feature fires in four? It needs no description: it tells whether what a "
+        "feature fires on is one thing at all.",
+        ("detection_trials.expected", "description_scores.chance"),
+        ("label.scorers",),
+    ),
+    Term(
+        "shuffled control",
+        "A test with the description of another feature: what it scores above chance is owed to the texts, and not to the "
+        "description.",
+        ("description_scores.control",),
+        ("label.shuffled",),
+    ),
+    Term(
+        "silent window",
+        "A piece of text at every token of which a feature was computed and is 0, from any text, from text like that it fires "
+        "on, or from where its neighbours fire.",
+        ("example_windows.tier",),
+        ("label.windows.n_silent", "label.windows.pool"),
+    ),
 )
