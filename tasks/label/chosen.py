@@ -1,7 +1,7 @@
 """Which features of an SAE are labelled, in which order, and how much of the whole the first of them cover."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def chosen_before(warehouse: Warehouse, collection: str, evidence: str) -> Chose
     return Chosen(ids, found[0]["ordered_by"] if found else "random", value, covered)
 
 
-def chosen_columns(chosen: Chosen) -> dict[str, Sequence[object]]:
+def chosen_columns(chosen: Chosen) -> dict[str, Any]:
     """Columns of ``labelled_features`` that say why a feature is labelled, and when."""
     null = [
         [None if np.isnan(number) else float(number) for number in array] for array in (chosen.value, chosen.covered)

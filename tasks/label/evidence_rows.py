@@ -114,17 +114,17 @@ def _strata(found: LabelEvidence) -> Columns:
     parts = []
     for name, rates in found.strata.items():
         n_values = len(rates.values)
-        feature = np.repeat(found.features, n_values)
+        of = np.repeat(found.features, n_values)
         value = np.tile(np.arange(n_values), len(found.features))
         parts.append(
             (
-                feature,
-                [name] * len(feature),
+                of,
+                [name] * len(of),
                 [rates.values[i] for i in value],
                 rates.n_tokens[value],
-                rates.n_active[feature, value],
-                rates.density[feature, value],
-                rates.share[feature, value],
+                rates.n_active[of, value],
+                rates.density[of, value],
+                rates.share[of, value],
             )
         )
     feature, names, values, n_tokens, n_active, density, share = zip(*parts, strict=True)

@@ -44,6 +44,10 @@ class NotedCalls:
         self._store.put(record)
         self.noted[record.call] = record
 
+    def records(self) -> Iterator[CallRecord]:
+        """All records, noted or not."""
+        return self._store.records()
+
 
 @dataclass(frozen=True)
 class OpenJudge:

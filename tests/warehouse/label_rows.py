@@ -141,7 +141,8 @@ def _feature(evidence: str, place: int, feature: int) -> dict[str, Any]:
 
 def _windows(evidence: str, feature: int) -> Rows:
     """Windows 0 to 2 are shown, the next ``N_ACTIVE`` are active in test, then as many silent ones of each tier."""
-    kinds = [("top", None, "train", rank) for rank in range(1, N_SHOWN + 1)] if feature != UNDESCRIBED else []
+    shown = 0 if feature == UNDESCRIBED else N_SHOWN
+    kinds: list[tuple[str, str | None, str, int]] = [("top", None, "train", rank) for rank in range(1, shown + 1)]
     kinds += [("top", None, "test", rank) for rank in range(1, N_ACTIVE + 1)]
     kinds += [("silent", tier, "test", rank) for tier in TIERS for rank in range(1, N + 1)]
     found = []
