@@ -41,7 +41,7 @@ def test_a_word_is_described_and_found_a_place_is_not_and_a_dead_feature_says_wh
     assert found[WORD]["detection_low"] > 0.5
     assert not found[WORD]["failed"]
     assert found[WORD]["fuzzing"] > 0.6  # a letter that is marked wrongly may be one of the word
-    assert found[WORD]["detection_shuffled"] < 0.8
+    assert found[WORD]["detection_shuffled"] < found[WORD]["detection"]
     assert abs(found[PLACES]["detection"] - 0.5) < 0.25
     assert found[PLACES]["failed"]
     assert found[DEAD]["description"] is None
