@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from ato.autointerp.label_spaces import label_space
+from ato.errors import SettingsError
 from ato.models.shapes import ModelShape
 from flows.judging.faults import Fault
 from flows.judging.layers import sae_layers
@@ -9,8 +11,9 @@ from flows.settings import Settings
 
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
-    """Layers without an SAE, tests that ask for more than there is, a budget without prices."""
+    """Layers without an SAE, an unknown label space, tests that ask for more than there is, a budget without prices."""
     yield from _layers(settings)
+    yield from _space(settings)
     yield from _trials(settings)
     yield from _budgets(settings)
 
@@ -21,6 +24,15 @@ def _layers(settings: Settings) -> Iterator[Fault]:
         if missing := sorted(set(named) - set(having)):
             why = f"layers {', '.join(map(str, missing))} have no SAE"
             yield Fault(setting, named, why, f"use layers of {having}" if having else "name some in saes.layers")
+
+
+def _space(settings: Settings) -> Iterator[Fault]:
+    name = settings.label.label_space
+    if name is not None:
+        try:
+            label_space(name)
+        except SettingsError as error:
+            yield Fault("label.label_space", name, error.what, error.cure or "use feature-categories")
 
 
 def _trials(settings: Settings) -> Iterator[Fault]:

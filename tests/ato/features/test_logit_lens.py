@@ -6,7 +6,7 @@ import torch
 from scipy.stats import entropy
 
 from ato.errors import InputError
-from ato.features.logit_lens import logit_lens
+from ato.features.logit_lens import logit_lens, norm_gain
 
 
 def weights(n_features: int = 7, d: int = 5, vocabulary: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,3 +73,32 @@ def test_a_half_precision_unembedding_is_multiplied_in_float32():
 def test_directions_of_another_width_are_refused():
     with pytest.raises(InputError, match="width 4"):
         logit_lens(torch.zeros(2, 4), torch.zeros(3, 5))
+
+
+@pytest.mark.parametrize("kind", ["layer", "rms", "offset", "plain"])
+def test_the_gain_of_a_norm_is_read_off_whatever_form_it_is_kept_in(kind):
+    gain = torch.linspace(-0.5, 2.0, 8)
+
+    class Offset(torch.nn.Module):
+        """As in Gemma: times 1 + weight."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(gain - 1)
+
+        def forward(self, x):
+            return x / x.square().mean(-1, keepdim=True).sqrt() * (1 + self.weight)
+
+    norm = {
+        "layer": torch.nn.LayerNorm(8),
+        "rms": torch.nn.RMSNorm(8),
+        "offset": Offset(),
+        "plain": torch.nn.LayerNorm(8, elementwise_affine=False),
+    }[kind]
+    with torch.no_grad():
+        if kind in ("layer", "rms"):
+            norm.weight.copy_(gain)
+        if kind == "layer":
+            norm.bias.fill_(3.0)
+    expected = torch.ones(8) if kind == "plain" else gain
+    torch.testing.assert_close(norm_gain(norm, 8), expected, rtol=1e-4, atol=1e-4)

@@ -128,6 +128,35 @@ def test_settings_of_entities_are_judged_where_entities_are_asked_for(profile, o
     assert any(re.search(message, fault) for fault in found), found
 
 
+LABEL = (
+    ("label.layers=[0,2]", r"label.layers = \[0, 2\]: layers 0 have no SAE: use layers of \[2, 3\]"),
+    ("label.features={1: [0]}", "layers 1 have no SAE"),
+    ("label.n_trials=50", "collect 40 windows: use at most 40"),
+    ("label.n_trials=30", "n_silent=24 silent windows are collected per tier: use at most 24"),
+    ("label.n_candidates=3", "overlap writes the same words each time: use 1"),
+    ("label.second_judge=overlap", "would agree with itself"),
+    ("label.judge=chat label.second_judge=chat", "would agree with itself"),
+    ("label.judge=chat label.chat.max_cost=1", "without prices .*set label.chat.prompt_price"),
+    ("label.second_judge=chat label.second_chat.max_cost=1", "label.second_chat.max_cost = 1"),
+    ("label.label_space=nowhere.yaml", "no label space 'nowhere.yaml'"),
+)
+
+
+@pytest.mark.parametrize(("overrides", "message"), LABEL, ids=[overrides for overrides, _ in LABEL])
+def test_settings_of_labelling_are_judged_where_features_are_labelled(profile, overrides, message):
+    settings = load_settings(profile, _each(overrides))
+    found = [str(fault) for fault in faults_of(settings, stages_of("label", settings))]
+    assert any(re.search(message, fault) for fault in found), found
+    assert not any(
+        fault.startswith("label.") for fault in map(str, faults_of(settings, stages_of("pipeline", settings)))
+    )
+
+
+def _each(overrides: str) -> list[str]:
+    """Several overrides in one text, each with the name of its stage."""
+    return re.split(r" (?=label\.)", overrides)
+
+
 def test_entities_are_read_from_the_users_own_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     fact = {"attribute_type": "population", "attribute_value": "1"}
