@@ -6,12 +6,13 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ato.autointerp.budget import Usage
 from ato.errors import DiskFullError, UnavailableError
 
 Status = Literal["answered", "rejected", "failed"]
@@ -66,6 +67,13 @@ class CallStore(Protocol):
 
     def records(self) -> Iterator[CallRecord]:
         """The latest record of each call."""
+
+
+def taken_by(records: Iterable[CallRecord]) -> Usage:
+    """What recorded calls took, as far as the server counted: where a budget goes on from."""
+    made = [record for record in records if record.status != "failed"]
+    prompt = sum(record.prompt_tokens or 0 for record in made)
+    return Usage(len(made), prompt, sum(record.completion_tokens or 0 for record in made))
 
 
 class MemoryCalls:

@@ -26,7 +26,7 @@ from ato.io.http_client import Cures, HttpClient
 MODES = ("json_schema", "json_object", "plain")
 TIMEOUT = 120.0
 """Seconds: long replies are slow."""
-_LARGEST_REPLY = 16 * 2**20
+_LARGEST_REPLY = 4 * 2**20
 _N_LIKELIEST = 5
 _OPTIONAL = ("logprobs", "seed", "temperature", "max_tokens")
 _FORM_REFUSED = (400, 422)

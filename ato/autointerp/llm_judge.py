@@ -166,7 +166,8 @@ class LanguageModelJudge:
             if _unasked(question) is not None:
                 continue
             if isinstance(question, DetectionQuestion | FuzzingQuestion):
-                group = groups.setdefault((type(question), question.description), {})
+                shown = " ".join(question.description.split())  # as prompts have it
+                group = groups.setdefault((type(question), shown), {})
                 group.setdefault(_text_key(question), []).append(place)
             else:
                 request, purpose = self._request_alone(question)
@@ -214,7 +215,7 @@ def _grouped(description: str, questions: Sequence[Question]) -> Prompt:
 def _text_key(question: DetectionQuestion | FuzzingQuestion) -> str:
     """Tells the texts of a group apart, and orders them in a way that says nothing about them."""
     marked = sorted(question.marked) if isinstance(question, FuzzingQuestion) else []
-    told = repr((question.description, question.excerpt.tokens, marked))
+    told = repr((question.excerpt.tokens, marked))
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -92,7 +92,7 @@ def describe(question: DescriptionQuestion) -> Prompt:
 
 
 def detect(description: str, questions: Sequence[DetectionQuestion]) -> Prompt:
-    """Whether the feature of a description fires in each of some texts."""
+    """Whether the feature of a description (one line) fires in each of some texts."""
     user = _verdicts(description, [question.excerpt.text for question in questions])
     return Prompt("detection", _DETECT.format(), user, verdicts_schema(len(questions)), 16 + 8 * len(questions))
 
@@ -147,7 +147,7 @@ def _promoted(tokens: Sequence[str]) -> str:
 
 
 def _verdicts(description: str, texts: Sequence[str]) -> str:
-    return f"Description: {' '.join(description.split())}\n\n{_numbered(texts)}"
+    return f"Description: {description}\n\n{_numbered(texts)}"
 
 
 def _numbered(texts: Sequence[str]) -> str:

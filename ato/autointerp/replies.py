@@ -10,6 +10,8 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 _SPACE = re.compile(r"[\s,:]*")
+_MOST_OBJECTS = 50
+"""That are looked at in a reply."""
 _DECODER = json.JSONDecoder()
 
 
@@ -28,25 +30,30 @@ class RejectedReply(ValueError):
 
 
 def read_reply(text: str, schema: dict[str, Any]) -> tuple[Any, str]:
-    """The value that a reply holds, and the JSON text it stands in: a fence or prose around it is passed over.
+    """The value that a reply holds, and the JSON text it stands in.
+
+    It is the first object that fits the schema: a fence, prose and thoughts around it are passed over.
 
     Raises:
         RejectedReply: there is no JSON, it is cut off, or it breaks the schema.
     """
     import jsonschema
 
-    start = text.find("{")
-    if start < 0:
-        raise RejectedReply("no JSON in the reply" if text.strip() else "the reply is empty")
-    try:
-        value, end = _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError) as error:
-        raise RejectedReply(f"invalid JSON: {error}") from None
-    found = jsonschema.Draft202012Validator(schema).iter_errors(value)
-    if (wrong := next(found, None)) is not None:
-        where = "/".join(map(str, wrong.absolute_path)) or "reply"
-        raise RejectedReply(f"{where} breaks the schema: {wrong.message[:200]}")
-    return value, text[start:end]
+    validator, reason, start = jsonschema.Draft202012Validator(schema), "", text.find("{")
+    for _ in range(_MOST_OBJECTS):
+        if start < 0:
+            break
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError) as error:
+            reason, end = reason or f"invalid JSON: {error}", start + 1
+        else:
+            if (wrong := next(validator.iter_errors(value), None)) is None:
+                return value, text[start:end]
+            where = "/".join(map(str, wrong.absolute_path)) or "reply"
+            reason = reason or f"{where} breaks the schema: {' '.join(wrong.message.split())[:200]}"
+        start = text.find("{", end)
+    raise RejectedReply(reason or ("no JSON in the reply" if text.strip() else "the reply is empty"))
 
 
 def choice_probabilities(
@@ -115,13 +122,12 @@ def _schema_at(schema: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _scalars(text: str, at: int, path: Path) -> Iterator[tuple[Path, int, int]]:
-    """Path, begin and end of each number, word and string in a sound JSON text; the last yielded is its end (empty path
-    for a container), which callers pass over."""
+    """Path, begin and end of each number, word and string in a sound JSON text that begins at a place."""
     yield from ((path, first, last) for path, first, last, scalar in _walk(text, at, path) if scalar)
 
 
 def _walk(text: str, at: int, path: Path) -> Iterator[tuple[Path, int, int, bool]]:
-    """``_scalars`` and containers, each after what it holds: the last one is the value that begins at ``at``."""
+    """Path, begin, end, whether a scalar, of all values, containers after what they hold: the last one is the whole."""
     if text[at] not in "{[":
         yield path, at, _DECODER.raw_decode(text, at)[1], True
         return

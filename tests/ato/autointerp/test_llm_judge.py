@@ -3,12 +3,14 @@
 import json
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from ato.autointerp.budget import Budget, Limits, Prices, Usage
-from ato.autointerp.call_cache import MemoryCalls
+from ato.autointerp.call_cache import MemoryCalls, taken_by
 from ato.autointerp.chat_client import ChatClient
 from ato.autointerp.llm_judge import JudgeOptions, LanguageModelJudge
 from ato.autointerp.questions import DescriptionQuestion, DetectionQuestion, FuzzingQuestion, IntruderQuestion
@@ -247,6 +249,28 @@ def test_a_dry_run_asks_nothing_and_says_what_is_left_to_ask(server, judge):
     asked.answer(questions)
     assert asked.estimate(questions) == judge(store=store).estimate([])
     assert len(server.requests) == estimate.calls
+
+
+def test_a_resumed_budget_goes_on_from_what_was_taken(server, judge):
+    store, questions = MemoryCalls(), [intruder(i) for i in range(9)]
+    for n_asked in (4, 6, 6):
+        server.faults = [Fault(content="no")] if not server.requests else []
+        judge(Budget(Limits(calls=n_asked), spent=taken_by(store.records())), store).answer(questions)
+        assert len(server.requests) == n_asked
+    assert taken_by(store.records()) == Usage(6, 600, 60)
+
+
+def test_descriptions_that_look_the_same_are_asked_once(server, judge):
+    text = excerpt("a b")
+    answers = judge().answer([DetectionQuestion("some  words", text), DetectionQuestion(" some words\n", text)])
+    assert [answer.value for answer in answers] == [True, True]
+    assert len(server.requests) == 1
+
+
+def test_judges_are_made_without_loading_torch():
+    code = "import ato.autointerp.llm_judge, sys; print({'torch', 'transformers', 'numpy', 'httpx'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_settings_that_cannot_be_are_refused_in_one_line(judge):

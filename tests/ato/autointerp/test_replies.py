@@ -2,10 +2,13 @@
 
 import json
 import math
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ato.autointerp.replies import RejectedReply, ReplyToken, choice_probabilities, read_reply
+from ato.autointerp.replies import RejectedReply, ReplyToken, _scalars, choice_probabilities, read_reply
 from ato.autointerp.schemas import classification_schema, description_schema, intruder_schema, verdicts_schema
 
 
@@ -31,6 +34,7 @@ def probabilities(pieces: list[ReplyToken], schema: dict) -> dict[str, float]:
         ' \n{"answers":[true,false]}\n',
         '```json\n{"answers": [true, false]}\n```',
         'Sure: {"answers": [true, false]} as you wish.',
+        '<think>{a} or {"answers": [true]}?</think>{"answers": [true, false]}',
     ],
 )
 def test_json_is_found_in_fences_and_prose(text):
@@ -104,6 +108,28 @@ def test_characters_that_are_split_over_tokens_shift_nothing():
     at = data.index("ü{".encode())
     pieces[at] = ReplyToken(data[at : at + 1], math.log(0.5))
     assert probabilities(pieces, schema) == {"größe": pytest.approx(0.5)}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(), of, max_size=4),
+    max_leaves=12,
+)
+
+
+def leaves(value: object, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
+    if isinstance(value, dict | list):
+        for step, of in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(of, (*path, step))
+    else:
+        yield path, value
+
+
+@given(value=JSON, indent=st.sampled_from([None, 0, 3]), escaped=st.booleans())
+def test_every_value_is_found_where_it_stands(value, indent, escaped):
+    text = json.dumps(value, indent=indent, ensure_ascii=escaped)
+    found = [(path, json.loads(text[first:last])) for path, first, last in _scalars(text, 0, ())]
+    assert found == list(leaves(value))
 
 
 @pytest.mark.parametrize("pieces", [[], [ReplyToken(b"something else", -1.0)]])
