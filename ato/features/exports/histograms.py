@@ -1,14 +1,13 @@
 """Histograms over bins of any width, as viewers want them: bars of equal width, and percentiles."""
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ato.errors import InputError
 
 
 def equal_bars(
-    edges: Sequence[float], counts: Sequence[float], low: float, high: float, n_bars: int = 40
+    edges: ArrayLike, counts: ArrayLike, low: float, high: float, n_bars: int = 40
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bars of equal width over [low, high]: middles [n_bars] and heights [n_bars] float64.
 
@@ -25,7 +24,7 @@ def equal_bars(
     return (bars[:-1] + bars[1:]) / 2, np.diff(np.interp(bars, at, below))
 
 
-def percentiles(edges: Sequence[float], counts: Sequence[float]) -> np.ndarray:
+def percentiles(edges: ArrayLike, counts: ArrayLike) -> np.ndarray:
     """The 1st to 99th percentile [99] float64 of what was counted; empty where nothing was.
 
     Raises:
@@ -40,7 +39,7 @@ def percentiles(edges: Sequence[float], counts: Sequence[float]) -> np.ndarray:
     return at[end - 1] + share * (at[end] - at[end - 1])
 
 
-def _cumulative(edges: Sequence[float], counts: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _cumulative(edges: ArrayLike, counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Edges, and what was counted below each."""
     at, heights = np.asarray(edges, dtype=float), np.asarray(counts, dtype=float)
     if not len(at) and not len(heights):

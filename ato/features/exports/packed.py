@@ -12,7 +12,6 @@ import gzip
 import json
 import struct
 import zlib
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -70,7 +69,7 @@ def _add_silent(index: dict[str, Any], folder: Path, start: int, stop: int, widt
 
 def _pack_layer(folder: Path, layer: int, features: Iterable[Mapping[str, Any]], width: int | None) -> dict[str, Any]:
     """Write a layer's file; returns its entry in the index."""
-    offsets, name = array("Q", [0]), f"layer_{layer}.bin"
+    offsets, name = [0], f"layer_{layer}.bin"
     with atomic_file(folder / name) as file:
         for content in features:
             feature_id = int(content["feature"])
@@ -80,10 +79,10 @@ def _pack_layer(folder: Path, layer: int, features: Iterable[Mapping[str, Any]],
             _fill(file, offsets, layer, feature_id, silent=width is not None)
             _append(file, offsets, content)
         _fill(file, offsets, layer, width or 0, silent=True)
-    return {"filename": name, "offsets": offsets.tolist()}
+    return {"filename": name, "offsets": offsets}
 
 
-def _fill(file: BinaryIO, offsets: array[int], layer: int, stop: int, *, silent: bool) -> None:
+def _fill(file: BinaryIO, offsets: list[int], layer: int, stop: int, *, silent: bool) -> None:
     """Entries of the features up to ``stop`` that are not given."""
     while len(offsets) - 1 < stop:
         if silent:
@@ -92,7 +91,7 @@ def _fill(file: BinaryIO, offsets: array[int], layer: int, stop: int, *, silent:
             offsets.append(offsets[-1])
 
 
-def _append(file: BinaryIO, offsets: array[int], content: Mapping[str, Any]) -> None:
+def _append(file: BinaryIO, offsets: list[int], content: Mapping[str, Any]) -> None:
     packed = gzip.compress(json_bytes(content), mtime=0)
     file.write(_LENGTH.pack(len(packed)) + packed)
     offsets.append(offsets[-1] + _LENGTH.size + len(packed))

@@ -87,7 +87,7 @@ def write_batches(
     Args:
         pages: of one SAE, by feature.
         source: of the SAE.
-        folder: created if it is missing. Those of an earlier export to it are removed.
+        folder: created if it is missing; batches of an earlier export to it are removed.
         d_sae: features that the SAE has.
         batch_size: features in a file.
 

@@ -15,13 +15,20 @@ def json_bytes(content: Any) -> bytes:
     Args:
         content: dictionaries, lists and tuples of texts, numbers, None, and NumPy scalars or arrays.
     """
-    text = json.dumps(_plain(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text = _dumps(content)
+    except (TypeError, ValueError):  # rare, and looking at every number takes as long as writing it
+        text = _dumps(_plain(content))
     return text.encode("utf-8", "replace")
 
 
 def rounded(values: Iterable[float | None]) -> list[float | None]:
     """Numbers at the digits that float32 holds, so that files are half as long; None where there is no finite number."""
     return [float(f"{value:.{_DIGITS}g}") if value is not None and math.isfinite(value) else None for value in values]
+
+
+def _dumps(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
