@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ato.autointerp.excerpts import Excerpt, FeatureEvidence, Origin
+from ato.autointerp.excerpts import FeatureEvidence
 from ato.autointerp.overlap_judge import OverlapJudge
 from ato.autointerp.questions import DescriptionQuestion
 from ato.autointerp.scores import Score, scores
 from ato.autointerp.trial_results import put_to_judge
 from ato.autointerp.trials import DETECTION, FUZZING, TrialPlan, draw_trials
+from ato.features.excerpts import Excerpt, Origin
 from benchmarks.measurement import Measurement, within
 from benchmarks.program import run
 from benchmarks.timing import seconds

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ato.autointerp.excerpts import Excerpt
 from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.questions import (
     Answer,
@@ -26,6 +25,7 @@ from ato.autointerp.word_forms import (
     quoted,
     words_of,
 )
+from ato.features.excerpts import Excerpt
 
 N_WORDS = (8, 3, 16, 1, 32)
 """Words of a description at most, by the number of the candidate; further candidates repeat them."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ato.autointerp.excerpts import Excerpt
 from ato.autointerp.marking import Marks, mark, marks_for
 from ato.autointerp.questions import (
     ClassificationQuestion,
@@ -23,6 +22,7 @@ from ato.autointerp.schemas import (
     intruder_schema,
     verdicts_schema,
 )
+from ato.features.excerpts import Excerpt
 
 MARKED_FROM = 0.3
 """Share of an example's peak from which its tokens are marked, as in delphi."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ato.autointerp.excerpts import Excerpt, FeatureEvidence
+from ato.autointerp.excerpts import FeatureEvidence
 from ato.autointerp.marking import whole_characters
 from ato.autointerp.questions import DetectionQuestion, FuzzingQuestion, IntruderQuestion
 from ato.errors import InputError, QualityError
+from ato.features.excerpts import Excerpt
 from ato.numerics.counter_rng import uniforms
 
 DETECTION, FUZZING, INTRUDER, EMBEDDING = "detection", "fuzzing", "intruder", "embedding"

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ato.autointerp.excerpts import Excerpt
+from ato.features.excerpts import Excerpt
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _QUOTED = re.compile(r'"([^"\s]+|")"')

@@ -1,6 +1,5 @@
 """Questions that tests ask judges."""
 
-from ato.autointerp.excerpts import Excerpt, Origin
 from ato.autointerp.questions import (
     ClassificationQuestion,
     DescriptionQuestion,
@@ -8,6 +7,7 @@ from ato.autointerp.questions import (
     FuzzingQuestion,
     IntruderQuestion,
 )
+from ato.features.excerpts import Excerpt, Origin
 
 SPACES = {"kinds": {"category": {"domain": "of a field", "language": "of text"}, "confidence": {"high": "", "low": ""}}}
 

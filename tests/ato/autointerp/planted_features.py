@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ato.autointerp.excerpts import Excerpt, FeatureEvidence, Origin
+from ato.autointerp.excerpts import FeatureEvidence
+from ato.features.excerpts import Excerpt, Origin
 
 _COMMON = "people often said that the house by river was old and near some road with many of its trees still there"
 COMMON = _COMMON.split()

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ato.autointerp.excerpts import Excerpt
 from ato.autointerp.label_spaces import FEATURE_CATEGORIES, label_space
 from ato.autointerp.overlap_judge import Background, OverlapJudge
 from ato.autointerp.questions import (
@@ -16,6 +15,7 @@ from ato.autointerp.questions import (
     IntruderQuestion,
 )
 from ato.autointerp.word_forms import active_words, described_words, marked_words, quoted, words_of
+from ato.features.excerpts import Excerpt
 from tests.ato.autointerp.planted_features import excerpt, origin
 
 JUDGE = OverlapJudge()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ato.autointerp.excerpts import Excerpt, FeatureEvidence
+from ato.autointerp.excerpts import FeatureEvidence
 from ato.autointerp.marking import mark, marked_spans, marks_for
 from ato.autointerp.trials import (
     DETECTION,
@@ -19,6 +19,7 @@ from ato.autointerp.trials import (
     draw_trials,
 )
 from ato.errors import InputError, QualityError
+from ato.features.excerpts import Excerpt
 from tests.ato.autointerp.planted_features import documents, evidence, excerpt, of_animals, origin
 
 
