@@ -1,5 +1,6 @@
 """A labelling by a language model in small, on the planted study of ``tests.tasks.label``."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,8 @@ def by_words(body: Body) -> Any:
     schema = schema_of(body)
     if "answers" not in schema.get("properties", {}):
         return filled(schema)
-    texts = body["messages"][-1]["content"].split("\n")
-    numbered = [text for text in texts if text[:1].isdigit()]
-    n = schema["properties"]["answers"]["minItems"]
-    return {"answers": ["q" in text for text in numbered][:n] if len(numbered) >= n else [True] * n}
+    texts = re.split(r"Text \d+:\n", body["messages"][-1]["content"])[1:]
+    return {"answers": ["q" in text for text in texts]}
 
 
 def run_label(settings: Settings) -> None:

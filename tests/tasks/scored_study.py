@@ -49,7 +49,7 @@ def random_sae(seed: int, d: int = 16) -> SparseAutoencoder:
     return SparseAutoencoder("topk", *weights, k=4)
 
 
-def add_sae(warehouse: Warehouse, collection: str, layer: int, sae: SparseAutoencoder) -> str:
+def add_sae(warehouse: Warehouse, collection: str, layer: int, sae: SparseAutoencoder, l0: float = 4.0) -> str:
     """Put an SAE into the warehouse as the stage ``saes`` does; returns its key."""
     own = {"weights": sae.weights_hash, "layer": layer}
     stage = Stage(warehouse, "saes", f"random-{layer}", settings=own, inputs=[collection], collection=collection)
@@ -63,7 +63,7 @@ def add_sae(warehouse: Warehouse, collection: str, layer: int, sae: SparseAutoen
         "d_sae": sae.d_sae,
         "n_tokens": 1,
         "n_documents": 1,
-        "l0": 4.0,
+        "l0": l0,
         "dead_share": 0.0,
         "trusted": True,
         "path": f"artifacts/saes/{stage.key}",

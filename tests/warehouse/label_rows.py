@@ -215,7 +215,6 @@ def _labels(evidence: str, labelling: str, judge: str) -> dict[str, Rows]:
                 cost=0.01,
                 seconds=0.5,
                 reply="{}",
-                probabilities="{}",
             )
         ]
     return tables

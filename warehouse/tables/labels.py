@@ -221,7 +221,6 @@ TABLES = (
             Column("cost", float64, "by the prices of the settings; NULL without prices", nullable=True, minimum=0),
             Column("seconds", float64, "from the first request to the reply", unit="s", nullable=True, minimum=0, volatile=True),
             Column("reply", string, "the reply as it came", nullable=True),
-            Column("probabilities", string, "JSON: path of a choice in the reply -> its probability, where the server returns them"),
             Column("reason", string, "why it was rejected or failed", nullable=True),
             Column("made_at", timestamp, "time of the reply", volatile=True),
         ),

@@ -57,7 +57,7 @@ def collected(settings: Settings) -> tuple[str, str]:
     """Keys of the collection and of the planted SAE, put into the warehouse of this process."""
     s = settings
     collection = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
-    return collection, add_sae(Warehouse(), collection, LAYER, planted_sae(s, collection))
+    return collection, add_sae(Warehouse(), collection, LAYER, planted_sae(s, collection), l0=0.1)
 
 
 def planted_sae(settings: Settings, collection: str) -> SparseAutoencoder:
