@@ -22,6 +22,7 @@ NAMES = (
     "coverage",
     "coverage_auroc",
     "features",
+    "feature_windows",
     "sae_training",
     "transcoder_training",
     "causal",

@@ -165,7 +165,7 @@ class EvidenceTokens:
         matched = strata[0 if match is None else names.index(match)] if strata else None
         self._match = None if matched is None else matched.name
         self._cofiring = CoFiringCounts(sae.d_sae, features)
-        self._histograms, self._rates = ActivationHistograms(sae.d_sae), StrataRates(sae.d_sae, strata)
+        self.histograms, self.rates = ActivationHistograms(sae.d_sae), StrataRates(sae.d_sae, strata)
         counts = {"train": (p.n_top, p.n_random, p.n_quantiles)}
         counts |= dict.fromkeys(HELD_OUT, (p.n_held_out_top, p.n_held_out_random, 0))
         self._examples = {
@@ -176,8 +176,8 @@ class EvidenceTokens:
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "EvidenceTokens":
         """Take a block into account; ``active`` is its encoding if the caller has it already."""
         active = self.sae.active(block.residuals[self.layer]) if active is None else active
-        self._histograms.update(active)
-        self._rates.update(block, active)
+        self.histograms.update(active)
+        self.rates.update(block, active)
         self._cofiring.update(active)
         for split, examples in self._examples.items():
             mask = in_splits(block.group, [split], self._n_folds)
@@ -199,8 +199,8 @@ class EvidenceTokens:
             raise MismatchError("evidence of different plans cannot be added", cure="collect both alike")
         total = copy(self)
         total._cofiring = self._cofiring + other._cofiring
-        total._histograms = self._histograms + other._histograms
-        total._rates = self._rates + other._rates
+        total.histograms = self.histograms + other.histograms
+        total.rates = self.rates + other.rates
         total._examples = {split: one + other._examples[split] for split, one in self._examples.items()}
         total._pools = {split: pool + other._pools[split] for split, pool in self._pools.items()}
         return total
@@ -217,7 +217,7 @@ class EvidenceTokens:
         both = Neighbours(
             **{f.name: np.append(getattr(coactivation, f.name), getattr(cosine, f.name)) for f in fields(Neighbours)}
         )
-        p, rates = self.plan, self._rates.result()
+        p, rates = self.plan, self.rates.result()
         # Enough candidates for near misses: several times as many as are wanted, of all neighbours together.
         each = -(-_NEAR_CANDIDATES * p.n_silent // max(2 * p.n_neighbours, 1))
         silent = {
@@ -233,7 +233,7 @@ class EvidenceTokens:
             )
             for split, pool in self._pools.items()
         }
-        found = self._cofiring.features, self._histograms.result(), rates, coactivation, cosine
+        found = self._cofiring.features, self.histograms.result(), rates, coactivation, cosine
         return WindowsPass(self.sae, self.layer, p, chosen, silent, self._match, found, lengths)
 
 
