@@ -30,7 +30,7 @@ from ato.features.excerpts import Excerpt
 N_WORDS = (8, 3, 16, 1, 32)
 """Words of a description at most, by the number of the candidate; further candidates repeat them."""
 _DISTINCTIVE = 1.0
-"""Standard errors of its log odds by which a word is distinctive: two examples, and silent nowhere, of some twenty."""
+"""Standard errors of its log odds by which a word is distinctive."""
 _FUNCTIONAL = 0.75
 """Share of function words among active ones from which a feature is described by them."""
 
@@ -59,7 +59,7 @@ class OverlapJudge:
 
     - Description: the words whose presence among active tokens is the most distinctive: log odds ratio of standing
       active in an example against standing silent in one (or in the background), over its standard error, with half a
-      count added to each cell (Haldane, 1956; Anscombe, 1956).
+      count added to each cell (Haldane, 1956; Anscombe, 1956). Words of one example alone only where no others are.
     - Detection: yes where a described word stands in the text.
     - Fuzzing: yes where described words are more frequent among the marked words than among the others.
     - Intruder: the text that shares the fewest words with the others, the first of equals.
@@ -111,9 +111,10 @@ class OverlapJudge:
         functional = np.array([word in FUNCTION_WORDS for word in words])
         if y[functional].sum() < _FUNCTIONAL * y.sum():
             z[functional] = -np.inf
-        order = np.argsort(-z, kind="stable")
-        kept = max(int((z >= _DISTINCTIVE).sum()), 1)
-        return [words[i] for i in order[:kept]]
+        # What a single example holds is its own; without anything better it is said all the same.
+        kept = (z >= _DISTINCTIVE) & (y >= 2)
+        order = np.lexsort((-z, ~kept))
+        return [words[i] for i in order[: max(int(kept.sum()), 1)]]
 
     def _intruder(self, question: IntruderQuestion) -> Answer:
         texts = [set(words_of(excerpt.text).forms) - FUNCTION_WORDS for excerpt in question.excerpts]

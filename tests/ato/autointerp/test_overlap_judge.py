@@ -52,6 +52,14 @@ def test_words_that_also_stand_silent_are_less_distinctive():
     assert describe(*examples) == '"cat"'
 
 
+def test_words_of_one_example_describe_only_where_there_is_nothing_better():
+    background = Background.of(excerpt("people said", document=i) for i in range(99))
+    judge = OverlapJudge(background)
+    alone = [excerpt(f"people saw {name}", name, i) for i, name in enumerate(["cat", "dog", "otter"])]
+    assert describe(*alone, judge=judge) == '"cat"'
+    assert describe(*alone, excerpt("an otter", "otter", 9), judge=judge) == '"otter"'
+
+
 def test_the_log_odds_are_those_of_the_two_by_two_table():
     rng = np.random.default_rng(0)
     words = [f"w{i}" for i in range(12)]
