@@ -63,6 +63,7 @@ class JudgeServer:
     refused_modes: frozenset[str] = frozenset()
     """Types of response_format that get 400."""
     refused_parameters: frozenset[str] = frozenset()
+    refuses_system: bool = False
     ignores_schema: bool = False
     """Reply with prose unless the schema stands in the prompt."""
     key: str | None = None
@@ -164,6 +165,8 @@ class JudgeServer:
             return Fault(404, body=b'{"error": {"message": "not found"}}')
         if wrong := sorted(self.refused_parameters & set(body)):
             return Fault(400, body=json.dumps({"error": {"message": f"Unsupported parameter: '{wrong[0]}'"}}).encode())
+        if self.refuses_system and body["messages"][0]["role"] == "system":
+            return Fault(400, body=b'{"error": {"message": "System role not supported"}}')
         mode = body.get("response_format", {}).get("type", "plain")
         if mode in self.refused_modes:
             return Fault(400, body=json.dumps({"error": {"message": f"response_format {mode} is unknown"}}).encode())

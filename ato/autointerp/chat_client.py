@@ -4,7 +4,8 @@ Servers differ in what they take. The form of the requests is found once a serve
 
 1. ``response_format`` of type ``json_schema``; where it is refused, ``json_object``; then none. In the latter two the
    schema stands in the prompt.
-2. A parameter that a refusal names (``logprobs``, ``seed``, ``temperature``, ``max_tokens``) is left out.
+2. A parameter that a refusal names (``logprobs``, ``seed``, ``temperature``, ``max_tokens``) is left out, and the role
+   ``system`` joined to the user's.
 3. A server may take a form and ignore it: where no reply has been sound yet, the next request tries the next form.
 """
 
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,7 +29,7 @@ TIMEOUT = 120.0
 """Seconds: long replies are slow."""
 _LARGEST_REPLY = 4 * 2**20
 _N_LIKELIEST = 5
-_OPTIONAL = ("logprobs", "seed", "temperature", "max_tokens")
+_OPTIONAL = ("logprobs", "seed", "temperature", "max_tokens", "system")
 _FORM_REFUSED = (400, 422)
 Message = Mapping[str, str]
 
@@ -85,7 +86,7 @@ class _Dialect:
 
     def after(self, said: str) -> "_Dialect | None":
         """What to try after a refusal with these words; None when all was tried."""
-        if named := [name for name in _OPTIONAL if name in said and name not in self.left_out]:
+        if named := [name for name in _OPTIONAL if name in said.lower() and name not in self.left_out]:
             return _Dialect(self.mode, self.left_out | {named[0]})
         return self.next_mode()
 
@@ -168,8 +169,23 @@ def schema_text(schema: dict[str, Any]) -> str:
     return f"Reply with one JSON object and nothing else. It must fit this JSON schema:\n{json.dumps(schema)}"
 
 
+def without_system(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The messages with those of the system joined to the one behind, for models that know no such role."""
+    found: list[dict[str, str]] = []
+    before = ""
+    for message in messages:
+        if message["role"] == "system":
+            before += message["content"] + "\n\n"
+        else:
+            found.append({"role": message["role"], "content": before + message["content"]})
+            before = ""
+    return [*found, {"role": "user", "content": before.strip()}] if before else found
+
+
 def _body(request: ChatRequest, dialect: _Dialect) -> dict[str, Any]:
     mode, messages = MODES[dialect.mode], [dict(message) for message in request.messages]
+    if "system" in dialect.left_out:
+        messages = without_system(messages)
     body: dict[str, Any] = {"model": request.model, "messages": messages}
     if mode == "json_schema":
         form = {"name": "reply", "strict": True, "schema": request.schema}

@@ -11,8 +11,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from ato.autointerp.chat_client import without_system
 from ato.autointerp.constrained import STRING_TOKENS, WrittenPart, check_schema, write_json
-from ato.errors import AtoError, InputError, UnavailableError
+from ato.errors import AtoError, CorpusError, InputError, UnavailableError
 from ato.models.chat import conversation_text
 from ato.models.generation import end_ids
 from ato.models.kept_text import KeptText
@@ -90,7 +91,10 @@ class ChatModel:
         """A conversation up to where the answer begins."""
         tokenizer = self.model.tokenizer
         if getattr(tokenizer, "chat_template", None):
-            text = conversation_text(tokenizer, self.name, messages, answer_begun=True)
+            try:
+                text = conversation_text(tokenizer, self.name, messages, answer_begun=True)
+            except CorpusError:  # such as Gemma's template, which knows no system
+                text = conversation_text(tokenizer, self.name, without_system(messages), answer_begun=True)
             return list(tokenizer(text, add_special_tokens=False)["input_ids"])
         text = "\n\n".join(message["content"] for message in messages) + "\n\n"
         return list(tokenizer(text)["input_ids"])  # with BOS where the tokenizer writes one

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from ato.autointerp.budget import Budget, Usage
 from ato.autointerp.call_cache import CallStore, MemoryCalls
 from ato.autointerp.chat_client import ChatClient, ChatRequest
-from ato.autointerp.prompts import LabelSpace, Prompt, classify, describe, detect, find_intruder, fuzz
+from ato.autointerp.label_spaces import LabelSpace
+from ato.autointerp.prompts import Prompt, classify, describe, detect, find_intruder, fuzz
 from ato.autointerp.questions import (
     Answer,
     ClassificationQuestion,

@@ -3,10 +3,11 @@
 Examples and trials are written by one formatter (``ato.autointerp.marking``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ato.autointerp.label_spaces import LabelProperty, LabelSpace
 from ato.autointerp.marking import Marks, mark, marks_for
 from ato.autointerp.questions import (
     ClassificationQuestion,
@@ -26,8 +27,6 @@ from ato.features.excerpts import Excerpt
 
 MARKED_FROM = 0.3
 """Share of an example's peak from which its tokens are marked, as in delphi."""
-LabelSpace = Mapping[str, Mapping[str, str]]
-"""Property -> value -> what it means."""
 
 _FEATURE = (
     "A feature is a direction inside a language model: it is active on some tokens of a text and silent on all others. "
@@ -114,14 +113,18 @@ def find_intruder(question: IntruderQuestion) -> Prompt:
 def classify(question: ClassificationQuestion, space: LabelSpace) -> Prompt:
     """Which value a feature takes for each property of a label space."""
     marks = _marks(question.examples)
-    lines = [
-        f"- {name}:\n"
-        + "\n".join(f"  - {value}: {meaning}" if meaning else f"  - {value}" for value, meaning in of.items())
-        for name, of in space.items()
-    ]
-    system = _told(_CLASSIFY, marks, properties="\n".join(lines))
+    schema = classification_schema({of.name: [value.name for value in of.values] for of in space.properties})
+    system = _told(_CLASSIFY, marks, properties="\n".join(map(_property, space.properties)))
     user = _examples(question.examples, marks) + _promoted(question.promoted)
-    return Prompt("classification", system, user, classification_schema(space), 32 + 32 * len(space))
+    return Prompt("classification", system, user, schema, 32 + 32 * len(schema["properties"]))
+
+
+def _property(of: LabelProperty) -> str:
+    """A property with its values and what they mean."""
+    only = f" It counts only where {of.when[0]} is {of.when[1]}." if of.when else ""
+    return "\n".join(
+        [f"- {of.name}: {of.meaning}{only}", *(f"  - {value.name}: {value.meaning}" for value in of.values)]
+    )
 
 
 def _marks(excerpts: Sequence[Excerpt]) -> Marks:

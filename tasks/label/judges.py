@@ -132,18 +132,12 @@ def _language_model_judge(of: LabelStudy, asked: AskedJudge) -> Iterator[OpenJud
         thinking_tokens=chat.thinking_tokens,
     )
     reached: dict[str, Any] = {"timeout": chat.timeout, "max_attempts": chat.max_attempts}
-    spaces = {name: meanings(space) for name, space in _spaces(of).items()}
     try:
         with ChatClient(chat.base_url, key_variable=chat.key_variable, **reached) as client:
-            judge = LanguageModelJudge(client, options, store=noted, budget=budget_of(chat), spaces=spaces)
+            judge = LanguageModelJudge(client, options, store=noted, budget=budget_of(chat), spaces=_spaces(of))
             yield OpenJudge(judge, calls=noted)
     finally:
         store.close()
-
-
-def meanings(space: LabelSpace) -> dict[str, dict[str, str]]:
-    """Property -> value -> what it means, as prompts say it."""
-    return {of.name: {value.name: value.meaning for value in of.values} for of in space.properties}
 
 
 def _background(of: LabelStudy) -> Iterator[Excerpt]:

@@ -1,5 +1,6 @@
 """Questions that tests ask judges."""
 
+from ato.autointerp.label_spaces import parse_label_space
 from ato.autointerp.questions import (
     ClassificationQuestion,
     DescriptionQuestion,
@@ -9,7 +10,26 @@ from ato.autointerp.questions import (
 )
 from ato.features.excerpts import Excerpt, Origin
 
-SPACES = {"kinds": {"category": {"domain": "of a field", "language": "of text"}, "confidence": {"high": "", "low": ""}}}
+SPACES = {
+    "kinds": parse_label_space(
+        {
+            "name": "kinds",
+            "properties": [
+                {
+                    "name": "category",
+                    "meaning": "What is it about?",
+                    "values": [{"name": "domain", "meaning": "a field"}, {"name": "language", "meaning": "text"}],
+                },
+                {
+                    "name": "confidence",
+                    "meaning": "How sure is it?",
+                    "values": [{"name": "high", "meaning": "most fit"}, {"name": "low", "meaning": "few fit"}],
+                    "when": {"category": "domain"},
+                },
+            ],
+        }
+    )
+}
 
 
 def excerpt(text: str, active: str | None = None) -> Excerpt:

@@ -91,6 +91,14 @@ def test_parameters_that_a_refusal_names_are_left_out(server, client, refused):
     assert len(server.requests) == len(refused) + 2
 
 
+def test_a_server_without_the_role_system_gets_its_text_with_the_users(server, client):
+    server.refuses_system = True
+    assert client.ask(REQUEST).mode == "json_schema"
+    assert server.requests[-1]["messages"] == [{"role": "user", "content": "Judge.\n\nText 1:\nword"}]
+    client.ask(REQUEST)
+    assert len(server.requests) == 3
+
+
 def test_a_refusal_of_one_request_does_not_change_the_form_of_the_next(server, client):
     server.faults = [Fault(400, body=b'{"error": {"message": "the prompt is too long"}}')] * 3
     with pytest.raises(RefusedError, match="the prompt is too long"):

@@ -92,6 +92,18 @@ def test_only_what_a_prompt_does_not_share_with_the_one_before_is_run(model):
     assert chat._text.n_run - before < before - len(prompt) + 8
 
 
+def test_a_chat_template_without_the_role_system_gets_its_text_with_the_users(model, monkeypatch):
+    turns = (
+        "{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    )
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + turns
+    for template, expected in ((turns, "[system: Judge.][user: Text]>"), (refusing, "[user: Judge.\n\nText]>")):
+        monkeypatch.setattr(model.tokenizer, "chat_template", template)
+        chat = ChatModel(model)
+        told = chat.complete({"messages": [MESSAGES[0], {"role": "user", "content": "Text"}], "max_tokens": 1})
+        assert told["usage"]["prompt_tokens"] == len(expected)
+
+
 def test_the_models_name_is_listed(server):
     (listed,) = httpx.get(f"{server.url}/models").json()["data"]
     assert listed["id"]

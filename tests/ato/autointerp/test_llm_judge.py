@@ -95,6 +95,15 @@ def test_marked_tokens_are_exactly_those_of_the_question_in_examples_and_trials(
     assert all("between [[ and ]]" in system["content"] for system, _ in (describing, fuzzing))
 
 
+def test_a_label_space_is_asked_with_what_its_properties_and_values_mean(server, judge):
+    judge().answer([classification()])
+    (body,) = server.requests
+    assert "- category: What is it about?\n  - domain: a field\n  - language: text" in body["messages"][0]["content"]
+    assert "- confidence: How sure is it? It counts only where category is domain." in body["messages"][0]["content"]
+    assert list(schema_of(body)["properties"]) == ["category", "confidence"]
+    assert "<< word0>>" in body["messages"][1]["content"]
+
+
 def test_candidates_are_drawn_anew_and_everything_else_is_not(server, judge):
     question = descriptions(1)[0]
     candidates = [DescriptionQuestion(0, question.examples, question.promoted, candidate) for candidate in range(3)]
