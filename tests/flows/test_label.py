@@ -110,6 +110,20 @@ def test_a_server_that_is_away_is_said_in_one_line_and_nothing_is_committed(copy
     assert len(rows(None, "select 1 from labelled_features")) == len(FEATURES), "windows are kept"
 
 
+def test_two_judges_classify_the_same_features_and_their_agreement_is_kept(copy):
+    with JudgeServer(by_words) as server:
+        space = {"label_space": "feature-categories", "second_judge": "chat", "judge": "overlap"}
+        chat = {"second_chat": CHAT | {"base_url": server.url}}
+        plainly(copy, chat_settings(copy.folder, server.url, **space, **chat))
+    labels = rows(None, "select judge, feature_id, value from feature_labels where property = 'category'")
+    assert {row["judge"] for row in labels} == {"overlap", "writer"}
+    (row,) = rows(None, "from label_agreement where property = 'category'")
+    both = Counter(one["feature_id"] for one in labels if one["value"] is not None)
+    assert row["n"] == sum(count == 2 for count in both.values())
+    assert (row["kappa"] is None) == (row["reason"] is not None)
+    assert (row["judge"], row["other_judge"]) == ("overlap", "writer")
+
+
 DEATHS = (
     Death("half", "example_windows/*"),
     Death("judge answered", count=2),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import HashingVectorizer
 
 from ato.errors import InputError
 from flows.settings import Settings
@@ -106,6 +107,29 @@ def test_a_second_run_does_nothing_and_other_tests_leave_the_evidence_as_it_is(s
     assert {(run.stage, run.key) for run in manifests(Warehouse())} - before == {("label", key)}
     scorers = rows(None, "select distinct scorer, control from description_scores where labelling = ?", [key])
     assert scorers == [{"scorer": "intruder", "control": "none"}]
+
+
+def test_the_embedding_judge_tests_the_words_of_the_overlap_judge(study, monkeypatch):
+    settings, collection, sae = study
+
+    class Words:
+        name = "hashed words"
+
+        def encode(self, texts):
+            hashed = HashingVectorizer(n_features=512, alternate_sign=False)
+            return hashed.transform(texts).toarray().astype(np.float32)
+
+    monkeypatch.setattr("ato.autointerp.sentence_encoder.SentenceEncoder", Words)
+    (key,) = label(settings, collection, sae, judge="embedding", scorers=["detection", "embedding"])
+    found = rows(
+        None,
+        "select judge, description, detection, embedding from feature_labelled where labelling = ? and feature_id = ?",
+        [key, WORD],
+    )
+    assert found[0]["judge"] == "embedding hashed words"
+    assert "quartz" in found[0]["description"]
+    assert found[0]["detection"] > 0.7
+    assert found[0]["embedding"] > 0.9
 
 
 def test_a_feature_that_the_sae_lacks_is_refused_in_one_line(study):
