@@ -14,8 +14,8 @@ from tasks.label.judges import OpenJudge
 from tasks.label.label_rows import Rows, label_rows
 from tasks.label.stages import Labelled, LabelStudy
 
-TOGETHER = 16
-"""Features labelled at a time: what a budget reaches is whole for the first, and memory is bounded."""
+TOGETHER, TOGETHER_BY_SERVER = 32, 8
+"""Features labelled at a time, by a judge here and by one on a server: what a budget reaches is whole for the first."""
 
 
 def label(of: LabelStudy, member: Labelled, asked: OpenJudge, stage: Stage) -> None:
@@ -27,7 +27,7 @@ def label(of: LabelStudy, member: Labelled, asked: OpenJudge, stage: Stage) -> N
     own = keys | {"layer": member.layer, "judge": judge.name}
     tables: dict[str, Rows] = defaultdict(list)
     with Progress("label", len(ids), "features", f"{member.slug}, {judge.name}") as progress:
-        for batch in batches(ids):
+        for batch in batches(ids, TOGETHER if asked.calls is None else TOGETHER_BY_SERVER):
             evidence, numbers = read_evidence(study.warehouse, stage.collection, member.evidence.key, batch)
             found = label_features(evidence, judge, plan, asked.describer)
             shown = {one.feature_id: one for one in evidence}
@@ -55,9 +55,9 @@ def label_plan(of: LabelStudy) -> LabelPlan:
     )
 
 
-def batches(ids: list[int]) -> Iterator[list[int]]:
-    """Features in shares of about equal size, none so small that a feature is alone if there are others."""
-    for numbers in split_evenly(len(ids), -(-len(ids) // TOGETHER)):
+def batches(ids: list[int], most: int) -> Iterator[list[int]]:
+    """Features in shares of about equal size, so that no feature is alone if there are others."""
+    for numbers in split_evenly(len(ids), -(-len(ids) // most)):
         yield [ids[i] for i in numbers]
 
 
