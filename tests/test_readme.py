@@ -40,7 +40,7 @@ def test_every_target_of_the_makefile_is_listed_with_the_commands():
 
 
 def test_every_ato_command_is_listed_and_exists():
-    listed = set(re.findall(r"^\| `ato ([a-z]+)\b", COMMANDS, re.MULTILINE))
+    listed = set(re.findall(r"^\| `ato ([a-z-]+)\b", COMMANDS, re.MULTILINE))
     assert listed == {
         "run",
         "settings",
@@ -56,6 +56,7 @@ def test_every_ato_command_is_listed_and_exists():
         "gc",
         "check",
         "doctor",
+        "serve-judge",
     }
     assert set(re.findall(r"(?:`|\n|bin/)ato ([a-z]+)\b", README)) <= listed
     for verb in listed:

@@ -57,17 +57,17 @@ def collect_evidence(of: LabelStudy, members: Sequence[Labelled]) -> None:
         some = [member for member in members if (member.row is None) == neurons]
         if some:
             source = neuron_source(of, some) if neurons else residual_source(study)
-            _collect(of, some, source, lm, [*strata, position_tenths(lengths)], shown)
+            _collect(of, some, source, [*strata, position_tenths(lengths)], shown)
 
 
 def _collect(
     of: LabelStudy,
     members: Sequence[Labelled],
     source: ResidualSource,
-    lm: LanguageModel,
     strata: Sequence[Stratum],
     shown: Shown,
 ) -> None:
+    lm = language_model(of.study.model)
     features = [_features(of, member, source, lm) for member in members]
     first = [_tokens(of, member, one, strata) for member, one in zip(members, features, strict=True)]
     lengths = {number: len(q.token_ids) for number, q in shown.sequences.items()}
