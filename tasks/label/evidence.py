@@ -50,9 +50,8 @@ def collect_evidence(of: LabelStudy, members: Sequence[Labelled]) -> None:
     found = strata_of(study.warehouse, study.collection, of.strata)
     corpus = {name: frequent(values) for name, values in found.items()}
     strata = [document_stratum(name, values) for name, values in corpus.items() if values]
-    lm = language_model(study.model)
-    text = next(iter(corpus.values()), {})
-    shown = Shown(study.row.corpus, sequences, TokenTexts(lm.tokenizer), text)
+    texts = TokenTexts(language_model(study.model).tokenizer)
+    shown = Shown(study.row.corpus, sequences, texts, next(iter(corpus.values()), {}))
     for neurons in (False, True):
         some = [member for member in members if (member.row is None) == neurons]
         if some:
