@@ -66,6 +66,9 @@ def test_the_flow_brings_what_it_needs_up_to_date_and_shows_what_it_found(tmp_pa
     assert Counter(row["source"] for row in found) == {"neurons": 2, "sae": 4}
     scores = rows(None, "select score from latest_feature_scores where layer = 2 order by rank limit 4")
     assert [row["value"] for row in found if row["source"] == "sae"] == [row["score"] for row in scores]
+    (sae,) = rows(None, "select l0 / d_sae as rate from saes where layer = 2")
+    neurons = [row["activation_rate"] for row in found if row["source"] == "neurons"]
+    assert neurons == pytest.approx([sae["rate"]] * 2, abs=0.02), "as rare as the features beside them"
     shown = CliRunner().invoke(app, ["show", "label"])
     assert shown.exit_code == 0
     assert "overlap" in shown.output
