@@ -346,7 +346,7 @@ def _selected(
     """The keys and active features of some tokens."""
     kept = torch.from_numpy(mask).to(active.token.device)
     row = torch.cumsum(kept, 0) - 1
-    mine = kept[active.token]
+    mine = kept[active.token].nonzero().squeeze(1)
     own = ActiveFeatures(int(mask.sum()), row[active.token[mine]], active.feature[mine], active.value[mine])
     return block.at([]).select(mask), own
 
