@@ -195,7 +195,7 @@ class TokenSample:
         feature = rows.feature[order].astype(np.int32)
         rank = np.arange(len(feature)) - (np.cumsum(self._counts) - self._counts)[feature]
         value = rows.values[0, order]
-        keys = (key[order] for key in (sequence_id, position, token_id))
+        keys = sequence_id[order], position[order], token_id[order]
         return FeatureTokens(feature, rank, *keys, value, document[0][order] if document else None)
 
     def deviations(self) -> np.ndarray:

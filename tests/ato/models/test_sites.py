@@ -169,7 +169,9 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
 
 def test_unknown_sites_and_layers_are_refused(folder, batch):
     model = load_model(folder, device="cpu", dtype="float32", attention="eager")
-    with pytest.raises(SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_in, mlp_out, attn_out, attn_z, mlp_neurons"):
+    with pytest.raises(
+        SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_in, mlp_out, attn_out, attn_z, mlp_neurons"
+    ):
         model.residuals(*batch, [0], site="resid_mid")
     with pytest.raises(LayerError, match=r"the model has no layers \[4\]"):
         model.read(*batch, [0], attention=[4])
