@@ -30,13 +30,17 @@ TOPICS = [f"topic {i}" for i in range(12)]
 
 def measure(quick: bool) -> Iterator[Measurement]:
     """Figures at the width of the embedded model."""
-    n, d, width, l0, chosen = (4_000, 32, 256, 8, 16) if quick else (60_000, 576, 16_384, 32, 500)
-    source = Text(residual_like_rows(2 * BLOCK_ROWS if quick else 8 * BLOCK_ROWS, d)[1], n)
+    n, d, width, l0, chosen = (4_000, 32, 256, 8, 16) if quick else (20_000, 576, 16_384, 32, 500)
+    source = Text(residual_like_rows(2 * BLOCK_ROWS, d)[1], n)
     saes = [thresholded_sae(source.rows, width, l0, seed) for seed in range(1 if quick else 3)]
     yield from against_encoding(source, saes, chosen, rounds=1 if quick else 3)
-    yield from against_the_loop(source, saes[0], chosen, n if quick else 20_000)
-    many, few = (peak_memory("benchmarks.feature_windows:accumulate", t, 32, 256, 8) for t in (20 * n, 2 * n))
-    yield growth(f"peak memory of evidence, {20 * n:,} tokens", "MiB", many, f"{2 * n:,} tokens", few, at_most=1.1)
+    # As many activations a feature as 1.6 million tokens give 16,384 features.
+    many, few = (4_000, 256) if quick else (200_000, 2_048)
+    source = Text(residual_like_rows(2 * BLOCK_ROWS, 64)[1], many)
+    yield from against_the_loop(source, thresholded_sae(source.rows, few, l0), chosen // 8)
+    many, few = (10 * n, n) if quick else (40 * n, 4 * n)
+    peaks = [peak_memory("benchmarks.feature_windows:accumulate", t, 32, 256, 8) for t in (many, few)]
+    yield growth(f"peak memory of evidence, {many:,} tokens", "MiB", peaks[0], f"{few:,} tokens", peaks[1], at_most=1.1)
 
 
 class Text:
@@ -90,12 +94,8 @@ def thresholded_sae(rows: np.ndarray, width: int, l0: int, seed: int = 0) -> Spa
 
 
 def first_pass(source: Text, saes: Sequence[SparseAutoencoder], n_chosen: int) -> list[EvidenceTokens]:
-    """The first pass for all SAEs."""
-    return list(run_first(source, [collector(source, sae, n_chosen) for sae in saes]))
-
-
-def run_first(source: Text, first: list[EvidenceTokens]) -> list[EvidenceTokens]:
-    """Encode every block once for each."""
+    """The first pass: every block is encoded once for each SAE."""
+    first = [collector(source, sae, n_chosen) for sae in saes]
     run_pass(source, [SharedEncoding(one.sae, 0, [one]) for one in first])
     return first
 
@@ -137,16 +137,17 @@ def against_encoding(
             one.result()
 
     taken, _ = seconds(windows)
-    yield rate(f"windows of {n_chosen:,} features of each", "tokens/s", source.n / taken, "encoding alone", source.n / alone)
+    yield rate(
+        f"windows of {n_chosen:,} features of each", "tokens/s", source.n / taken, "encoding alone", source.n / alone
+    )
 
 
-def against_the_loop(source: Text, sae: SparseAutoencoder, n_chosen: int, n: int) -> Iterator[Measurement]:
+def against_the_loop(source: Text, sae: SparseAutoencoder, n_chosen: int) -> Iterator[Measurement]:
     """Both over encoded blocks; counts by topic and the strongest activations must agree."""
-    encoded = [(block, sae.active(block.residuals[0])) for block in Text(source.rows, n).blocks()]
-    own = Text(source.rows, n)
+    encoded = [(block, sae.active(block.residuals[0])) for block in source.blocks()]
 
     def ours() -> EvidenceTokens:
-        collected = collector(own, sae, n_chosen)
+        collected = collector(source, sae, n_chosen)
         for block, active in encoded:
             collected.update(block, active)
         return collected
@@ -162,7 +163,7 @@ def against_the_loop(source: Text, sae: SparseAutoencoder, n_chosen: int, n: int
     assert np.array_equal(counts.n_active, expected), "counts by topic differ from those of the loop"
     maxima = found.histograms.result().maximum
     assert all(np.float32(max(heap)[0]) == maxima[f] for f, heap in heaps.items()), "the strongest activations differ"
-    what = f"{n:,} tokens of {sae.d_sae:,} features, encoded before"
+    what = f"{source.n:,} tokens of {sae.d_sae:,} features, encoded before"
     yield speedup(f"evidence of {what}", taken, "a loop over activations", plain, at_least=50)
 
 

@@ -66,7 +66,7 @@ class ActivationHistograms:
         # Positive floats are ordered as their bit patterns are: exponent and first bits of the mantissa number the bin.
         number = (value.view(np.uint32) >> np.uint32(_MANTISSA)).astype(np.int64) - (_FIRST - 1)
         np.add.at(self._counts, feature * N_BINS + np.clip(number, 0, N_BINS - 1), 1)
-        np.add.at(self._total, feature, value)
+        self._total += np.bincount(feature, value, minlength=self._d_sae)
         np.maximum.at(self._maximum, feature, value)
         return self
 

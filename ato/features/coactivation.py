@@ -82,9 +82,7 @@ class CoFiringCounts:
         ones = np.ones(len(token), dtype=np.uint32)
         starts = np.searchsorted(token, np.arange(active.n + 1))
         fires = csr_array((ones, feature, starts), shape=(active.n, self._d_sae))
-        of_chosen = csr_array(
-            (ones[chosen], (row[chosen], token[chosen])), shape=(len(self.features), active.n)
-        )
+        of_chosen = csr_array((ones[chosen], (row[chosen], token[chosen])), shape=(len(self.features), active.n))
         both = (of_chosen @ fires).tocoo()
         self._both[both.row, both.col] += both.data
         return self

@@ -130,7 +130,7 @@ class ExampleTokens:
         documents = [one.document for one in chosen if one.document is not None and self._one_per == "document"]
         order = np.lexsort((columns["rank"], columns["kind"], columns["feature_id"]))
         document = np.concatenate(documents)[order] if documents else None
-        return Examples(*(column[order] for column in columns.values()), document)
+        return Examples(**{name: column[order] for name, column in columns.items()}, document=document)
 
     def sampled(self) -> FeatureTokens:
         """Active tokens of every feature that were drawn at random, those that examples are chosen from among them."""

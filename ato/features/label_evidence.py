@@ -237,6 +237,9 @@ class EvidenceTokens:
         return WindowsPass(self.sae, self.layer, p, chosen, silent, self._match, found, lengths)
 
 
+_Part = ExampleWindows | SilentWindows
+
+
 class WindowsPass:
     """Accumulates, in the second pass, activations in the windows that the first has chosen; see ``EvidenceTokens.windows``.
 
@@ -266,12 +269,12 @@ class WindowsPass:
     @property
     def sequences(self) -> np.ndarray:
         """Ids of the sequences that have a window, ascending: a second pass over these is enough."""
-        parts = (*self._active.values(), *self._silent.values())
+        parts: list[_Part] = [*self._active.values(), *self._silent.values()]
         return np.unique(np.concatenate([part.index.sequences for part in parts]))
 
     def update(self, block: ResidualBlock) -> "WindowsPass":
         """Take a block into account."""
-        parts = (*self._active.values(), *self._silent.values())
+        parts: list[_Part] = [*self._active.values(), *self._silent.values()]
         mask = reduce(np.logical_or, [part.index.wanted(block) for part in parts])
         if not mask.any():
             return self
@@ -340,13 +343,11 @@ def _first_of_each(tokens: FeatureTokens, n: int) -> FeatureTokens:
     return FeatureTokens(**{name: column[kept] for name, column in vars(tokens).items()})
 
 
-def _selected(
-    block: ResidualBlock, active: ActiveFeatures, mask: np.ndarray
-) -> tuple[ResidualBlock, ActiveFeatures]:
+def _selected(block: ResidualBlock, active: ActiveFeatures, mask: np.ndarray) -> tuple[ResidualBlock, ActiveFeatures]:
     """The keys and active features of some tokens."""
     kept = torch.from_numpy(mask).to(active.token.device)
     row = torch.cumsum(kept, 0) - 1
-    mine = kept[active.token]
+    mine = kept[active.token].nonzero().squeeze(1)
     own = ActiveFeatures(int(mask.sum()), row[active.token[mine]], active.feature[mine], active.value[mine])
     return block.at([]).select(mask), own
 

@@ -69,7 +69,9 @@ class StrataRates:
             MismatchError: they are of other strata, or of SAEs of different sizes.
         """
         if self._rule != other._rule:
-            raise MismatchError("counts of different strata cannot be added", cure="count the same features by the same")
+            raise MismatchError(
+                "counts of different strata cannot be added", cure="count the same features by the same"
+            )
         total = StrataRates(self._d_sae, self._strata)
         total._n_tokens = [a + b for a, b in zip(self._n_tokens, other._n_tokens, strict=True)]
         total._n_active = [a + b for a, b in zip(self._n_active, other._n_active, strict=True)]

@@ -195,7 +195,7 @@ class TokenSample:
         feature = rows.feature[order].astype(np.int32)
         rank = np.arange(len(feature)) - (np.cumsum(self._counts) - self._counts)[feature]
         value = rows.values[0, order]
-        keys = (key[order] for key in (sequence_id, position, token_id))
+        keys = sequence_id[order], position[order], token_id[order]
         return FeatureTokens(feature, rank, *keys, value, document[0][order] if document else None)
 
     def deviations(self) -> np.ndarray:
@@ -265,11 +265,20 @@ class TokenSample:
         """Mask of the tokens that are the first of their feature and sequence, or document, by priority and place."""
         sequence_id, position = self._sequences_and_positions()
         unit = _joined(part.keys[3] for part in self._parts) if self._one_per == "document" else sequence_id
-        order = np.lexsort((position, sequence_id, priority, unit, feature))
-        feature, unit = feature[order], unit[order]
-        another = np.append(True, (feature[1:] != feature[:-1]) | (unit[1:] != unit[:-1]))[: len(order)]
+        group = feature.astype(np.int64) * (unit.max(initial=0) + 1) + unit
+        order = np.argsort(group)
+        starts = np.flatnonzero(np.append(True, np.diff(group[order]) != 0)[: len(order)])
+        counts = np.diff(np.append(starts, len(order)))
+        least = np.repeat(np.minimum.reduceat(priority[order], starts), counts) if len(order) else priority
+        best = order[priority[order] == least]
+        again = np.diff(group[best], prepend=-1) == 0
+        if again.any():  # of equal ones the first by place counts
+            tied = np.isin(group[best], group[best[again]])
+            alike = best[tied]
+            alike = alike[np.lexsort((position[alike], sequence_id[alike], group[alike]))]
+            best = np.append(best[~tied], alike[np.diff(group[alike], prepend=-1) != 0])
         first = np.zeros(len(order), dtype=bool)
-        first[order[another]] = True
+        first[best] = True
         return first
 
     def _sequences_and_positions(self) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 
 A block must leave behind ``block_scale * (in + attn_out + mlp_out + beside)``, see ``ato.models.layouts``, up to the rounding
 of these additions, at every number of the stream. ``attn_z`` must be what the attention's output projection makes its
-output of, and ``mlp_neurons`` what the MLP's does; ``mlp_in`` must be as wide as the stream, and the MLP's output what the block adds. A family whose parts do not
-add up is refused for these sites, never read wrongly.
+output of, and ``mlp_neurons`` what the MLP's does; ``mlp_in`` must be as wide as the stream, and the MLP's output what the
+block adds. A family whose parts do not add up is refused for these sites, never read wrongly.
 """
 
 from collections.abc import Callable, Collection, Iterator

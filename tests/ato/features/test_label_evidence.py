@@ -187,7 +187,7 @@ def test_nothing_chosen_nothing_seen_and_features_that_do_not_exist(text):
     assert len(collect_evidence([nothing], text.source(), text.lengths)[0].windows) == 0
     assert len(tokens(text).windows(text.lengths).result().windows) == 0
     for wrong in ([D_SAE], [-1], [3, 3]):
-        with pytest.raises(InputError, match="no feature|named twice"):
+        with pytest.raises(InputError, match=r"no feature|named twice"):
             tokens(text, features=np.array(wrong))
     with pytest.raises(InputError, match="no stratum decade"):
         EvidenceTokens(text.sae, LAYER, FEATURES, n_folds=N_FOLDS, match="decade")
