@@ -87,11 +87,15 @@ def train_transcoders(
     chosen, dtype = training_place(device, precision)
     inputs = TranscoderInputs(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=chosen)
     order = {"layer": layer, "sites": [source.site_in, source.site_out], "seed": seed, "buffer_rows": buffer_rows}
-    settings = counts | order | {
-        "precision": str(dtype),
-        "scales": [inputs.scale_x, inputs.scale_y],
-        "transcoders": [asdict(plan) for plan in plans],
-    }
+    settings = (
+        counts
+        | order
+        | {
+            "precision": str(dtype),
+            "scales": [inputs.scale_x, inputs.scale_y],
+            "transcoders": [asdict(plan) for plan in plans],
+        }
+    )
     record = {
         "hook_name": Hook(source.site_in, layer).lens_name,
         "hook_name_out": Hook(source.site_out, layer).lens_name,

@@ -179,7 +179,7 @@ def test_quality_is_that_of_the_two_pass_computation():
 def test_many_in_one_pass_and_a_stopped_training_give_the_bits_of_one_alone(tmp_path):
     rows, _ = planted(n=1500)
     plans = [TranscoderPlan("topk", d_sae=24, k=2), TranscoderPlan("batchtopk", d_sae=32, k=3, skip=True)]
-    short = {"n_tokens": 6000, "batch_size": 200, "checkpoint_every": 7}
+    short = {"n_tokens": 6000, "batch_size": 200, "checkpoint_every": 7, "log_every": 5}
     both = train_transcoders(source_of(rows), LAYER, plans, **short)
     alone = [train_transcoders(source_of(rows), LAYER, [plan], **short)[0] for plan in plans]
     for one, other in zip(both, alone):
@@ -194,7 +194,7 @@ def test_many_in_one_pass_and_a_stopped_training_give_the_bits_of_one_alone(tmp_
 
     file = tmp_path / "checkpoint"
     with pytest.raises(Killed):
-        train_transcoders(source_of(rows), LAYER, plans, **short, log_every=5, checkpoint=file, on_step=die)
+        train_transcoders(source_of(rows), LAYER, plans, **short, checkpoint=file, on_step=die)
     steps = []
     resumed = train_transcoders(
         source_of(rows), LAYER, plans, **short, checkpoint=file, on_step=lambda _, row: steps.append(row["step"])
@@ -214,7 +214,7 @@ def test_settings_that_cannot_work_and_diverging_trainings_are_refused_in_one_li
         TranscoderPlan("gated")
     with pytest.raises(SettingsError, match="k = 40 is not between 1 and d_sae = 32"):
         TranscoderPlan(d_sae=32, k=40)
-    with pytest.raises(SettingsError, match="not resampled .*: use auxiliary or none"):
+    with pytest.raises(SettingsError, match="not resampled"):
         TranscoderPlan(dead_features="resample")
     with pytest.raises(SettingsError, match="not stopped early"):
         TranscoderPlan(held_out_every=10)
