@@ -14,13 +14,16 @@ from ato.errors import DataError, InputError, MismatchError, NonFiniteError
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.position_policies import Layer
 from ato.saes.autoencoder import SparseAutoencoder
+from ato.saes.transcoder import Transcoder
 
 BASELINES = {
     "pca": "the k largest principal components of each token",
     "random": "a dictionary of random unit directions with the same encoder rule",
     "basis": "the k largest coordinates of each token about the mean",
 }
-"""Name -> what it is."""
+"""Name -> what it is, beside SAEs."""
+LINEAR = "linear"
+"""The baseline beside transcoders: the least-squares linear map of what they read to what they write, without features."""
 
 
 class ResidualCovariance:
@@ -224,6 +227,31 @@ def baseline_saes(
         "random": random if sample is None else calibrated(random, sample),
         "basis": basis_dictionary(mean, k),
     }
+
+
+def linear_transcoder(moments: ResidualCovariance, d_in: int) -> Transcoder:
+    """The least-squares map of x to y as a transcoder: all of it is the skip connection, its one feature never fires.
+
+    Args:
+        moments: of pairs of train tokens, see ``ato.residuals.site_pairs``.
+        d_in: width of x.
+
+    Raises:
+        DataError: no train token was seen.
+    """
+    mean, covariance = moments.mean(), moments.covariance()
+    # Of the smallest norm where x does not vary in every direction.
+    skip = np.linalg.lstsq(covariance[:d_in, :d_in], covariance[:d_in, d_in:], rcond=None)[0]
+    bias = mean[d_in:] - mean[:d_in] @ skip
+    return Transcoder(
+        "standard",
+        W_enc=torch.zeros(d_in, 1),
+        b_enc=-torch.ones(1),
+        W_dec=torch.zeros(1, len(bias)),
+        b_dec=torch.from_numpy(bias.astype(np.float32)),
+        W_skip=torch.from_numpy(skip.astype(np.float32)),
+        metadata={"baseline": LINEAR},
+    )
 
 
 def _checked(mean: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The quality of one SAE on a stream of held-out tokens, every number with its interval by document."""
+"""The quality of one SAE or transcoder on a stream of held-out tokens, every number with its interval by document."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,18 @@ from ato.sae_studies.densities import HIGH_FREQUENCY, DensityHistogram, FeatureC
 from ato.sae_studies.metrics import Metric
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 from ato.saes.quality import CONSTANT, DOCUMENT_GROUPS, SAEQuality
+from ato.saes.transcoder import Transcoder
+from ato.saes.transcoder_quality import TranscoderQuality
 
 _NO_TOKEN = "no token was judged"
 
 
 @dataclass(frozen=True)
 class StreamedQuality:
-    """How well an SAE does on the tokens it was judged on; values are None without a token."""
+    """How well an SAE does on the tokens it was judged on; values are None without a token.
+
+    Of a transcoder, x and x_hat are what is written and what it writes instead.
+    """
 
     n_tokens: int
     n_documents: int
@@ -82,30 +87,30 @@ class _SlopeSums:
 
 
 class StreamQuality:
-    """Accumulates ``StreamedQuality`` of one SAE, an ``ato.saes.SAEConsumer``; streams add up.
+    """Accumulates ``StreamedQuality`` of one SAE or transcoder, an ``ato.saes.SAEConsumer``; streams add up.
 
     Memory is ``DOCUMENT_GROUPS`` x (d_sae int32 + 3 d float64), whatever the number of tokens.
 
     Args:
-        sae: the SAE.
+        sae: the SAE, or a transcoder, which blocks of pairs are for (see ``ato.residuals.site_pairs``).
         layer: layer whose residuals it reads.
         high_frequency: share of the tokens above which a feature fires often.
     """
 
-    def __init__(self, sae: SparseAutoencoder, layer: int, high_frequency: float = HIGH_FREQUENCY):
+    def __init__(self, sae: SparseAutoencoder | Transcoder, layer: int, high_frequency: float = HIGH_FREQUENCY):
         self._sae, self._layer, self._high_frequency = sae, layer, high_frequency
-        self._quality = SAEQuality(sae, layer)
+        self._quality = TranscoderQuality(sae, layer) if isinstance(sae, Transcoder) else SAEQuality(sae, layer)
         self._counts = FeatureCounts(sae.d_sae)
         self._slope: DocumentSums[_SlopeSums] = DocumentSums()
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "StreamQuality":
         """Take a block into account; ``active`` is its encoding if the caller has it already."""
-        residuals = block.residuals[self._layer]
-        active = self._sae.active(residuals) if active is None else active
-        decoded = self._sae.decode_active(active)
+        read, written = self._quality.read_and_written(block.residuals[self._layer])
+        active = self._sae.active(read) if active is None else active
+        decoded = self._quality.decoded(active, read)
         self._quality.update(block, active, decoded)
         self._counts.update(block.document, active)
-        x, x_hat = ((of.to(self._sae.W_dec) - self._sae.b_dec).double() for of in (residuals, decoded))
+        x, x_hat = ((of.to(self._sae.W_dec) - self._sae.b_dec).double() for of in (written, decoded))
         segments = Segments.of(block.document % DOCUMENT_GROUPS)
         ones = torch.ones(len(x), dtype=torch.float64, device=x.device)
         rows = (ones, x, x_hat, torch.linalg.vecdot(x, x_hat), x_hat.square().sum(1))

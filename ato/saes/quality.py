@@ -67,13 +67,13 @@ class SAEQuality:
         self, block: ResidualBlock, active: ActiveFeatures | None = None, x_hat: torch.Tensor | None = None
     ) -> "SAEQuality":
         """Take a block into account; ``active`` and ``x_hat`` [n, d] are its encoding and reconstruction if known already."""
-        x, y = self._read_and_written(block.residuals[self._layer])
+        x, y = self.read_and_written(block.residuals[self._layer])
         active = self._sae.active(x) if active is None else active
         self._documents.update(np.unique(block.document).tolist())
         self._n_active += len(active.feature)
         self._fired[active.feature.unique().cpu().numpy()] = True
         y = y.to(self._sae.W_dec)
-        x_hat = self._decoded(active, x) if x_hat is None else x_hat
+        x_hat = self.decoded(active, x) if x_hat is None else x_hat
         errors = (y - x_hat).double().square().sum(1)
         # b_dec is near the mean: about it, squares do not cancel when the mean is subtracted in the end.
         centred = (y - self._sae.b_dec).double()
@@ -83,11 +83,12 @@ class SAEQuality:
         self._sums.add(segments.documents, _VarianceSums(*(segments.sums(segments.arrange(part)) for part in rows)))
         return self
 
-    def _read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What is encoded and what is to be rebuilt: the same."""
         return rows, rows
 
-    def _decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
+    def decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
+        """What is rebuilt of x [n, d_in] from its active features."""
         return self._sae.decode_active(active)
 
     def __add__(self, other: "SAEQuality") -> "SAEQuality":

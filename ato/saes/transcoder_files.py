@@ -189,6 +189,30 @@ def load_transcoder_set(folder: str | Path) -> dict[int, Transcoder]:
     return found
 
 
+def save_transcoder_folder(transcoder: Transcoder, folder: str | Path, layer: int) -> Path:
+    """Write a transcoder in sae-lens' layout, or, if it is one that sae-lens has not, in circuit-tracer's; returns the folder."""
+    if (transcoder.architecture, transcoder.W_skip is not None) in _OF_LENS.values():
+        return save_transcoder(transcoder, folder)
+    return save_transcoder_set({layer: transcoder}, folder, model_name=str(transcoder.metadata.get("model_name")))
+
+
+def load_transcoder_folder(folder: str | Path, layer: int) -> Transcoder:
+    """Read the transcoder of a layer from a folder of either layout.
+
+    Raises:
+        SAEError: as ``load_transcoder`` and ``load_transcoder_set``, or a set without that layer.
+        DamagedFileError: a truncated or altered file, or weights that are NaN or infinite.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / SET_CONFIG).is_file():
+        return load_transcoder(folder)
+    found = load_transcoder_set(folder)
+    if layer not in found:
+        cure = f"choose from layers {', '.join(map(str, found))}"
+        raise SAEError(f"the set has no transcoder of layer {layer}", where=folder, cure=cure)
+    return found[layer]
+
+
 _HOOKS = {"hook_name": "feature_input_hook", "hook_name_out": "feature_output_hook"}
 
 

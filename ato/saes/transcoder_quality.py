@@ -25,8 +25,10 @@ class TranscoderQuality(SAEQuality):
         super().__init__(cast(SparseAutoencoder, transcoder), layer)
         self._transcoder = transcoder
 
-    def _read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """x, which is encoded, and y, which is to be written."""
         return split_pairs(rows, self._transcoder.d_in)
 
-    def _decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
+    def decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
+        """What is written where x [n, d_in] is read."""
         return self._transcoder.decode_active(active, x)

@@ -101,6 +101,8 @@ def transcoder_splice(
         spliced=spliced,
         zero=zero,
         layer={name: layer for name, (layer, _) in transcoders.items()},
+        kl=kl,
+        kl_zero=kl_zero,
     )
     return TranscoderSplice(losses, kl, kl_zero)
 

@@ -22,20 +22,26 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     study, d, tokens = settings.studied_saes, shape.d_model, kept_tokens(settings)
     saes = study.all_saes
     trained = [sae for sae in saes if sae.is_trained]
-    kinds = len({(sae.layer, sae.k) for sae in trained}) * len(BASELINES) if study.judging.baselines else 0
+    plain = [sae for sae in trained if not sae.is_transcoder]
+    kinds = len({(sae.layer, sae.site, sae.k) for sae in plain}) * len(BASELINES) if study.judging.baselines else 0
     judged = study.judging.n_sequences * settings.collect.seq_len
     widest = max((sae.d_sae for sae in saes), default=0)
     layer = min((sae.layer for sae in saes), default=0)
     above = shape.forward_flops(shape.n_layers - layer - 1, logits=True)
     spliced = 1 + len({sae.layer for sae in saes}) + len(saes) + kinds
     seeds = max(len(study.seeds), 1)
-    looked = -(-len(trained) // seeds) + len(saes) - len(trained)
+    looked = -(-len(plain) // seeds) + len(saes) - len(trained)
+    # Other sites than the collection's are read from the model, for the training and for the test.
+    places = {(sae.layer, sae.site or settings.collect.site, sae.target_site) for sae in saes}
+    elsewhere = [layer for layer, site, target in places if target is not None or site != settings.collect.site]
+    read = min(study.training.n_tokens, tokens) + TEST * tokens
     mapped = looked > 0 and study.looking.map_method != "pca" and find_spec("umap") is not None
     traced = study.looking.attribution_sequences * ATTRIBUTED_TOKENS
     costs = [training_cost(sae, settings.studied_saes.training.batch_size, d) for sae in trained]
     snapshots = looked * study.training.n_snapshots
     return StageWork(
         forward=study.training.n_tokens * sum(flops for flops, _ in costs)
+        + read * sum(shape.forward_flops(at + 1, logits=False) for at in elsewhere)
         + judged * (shape.forward_flops(shape.n_layers, logits=True) + spliced * above)
         + looked * traced * (3 + study.looking.attribution_features) * above,
         host_product=sum(2 * d * sae.d_sae for sae in saes) * tokens

@@ -6,10 +6,15 @@ from pathlib import Path
 from ato.errors import AtoError, UnavailableError
 from ato.models.shapes import ModelShape
 from ato.saes.pretrained import split_release
+from ato.saes.training.transcoder_plan import TRAINABLE_TRANSCODERS
 from flows.judging.faults import Fault
 from flows.judging.layers import beyond_model
 from flows.settings import Settings
 from tasks.sae_study.tracking import check_tracking
+from tasks.settings.sae_study import StudiedSAE
+
+ORDER = ("attn_z", "attn_out", "mlp_in", "mlp_out", "resid_post")
+"""Sites in the order in which a block passes them."""
 
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
@@ -51,13 +56,41 @@ def _saes(settings: Settings) -> Iterator[Fault]:
                 split_release(sae.release)
             except AtoError as error:
                 yield Fault("sae_study.saes", sae.release, error.what, error.cure or "write RELEASE:SAE_ID")
-        elif sae.k > sae.d_sae:
+        if sae.is_transcoder or sae.skip:
+            yield from _transcoder(sae)
+        if sae.is_trained and sae.k > sae.d_sae:
             why = f"a {sae.architecture} SAE of {sae.d_sae} features cannot have {sae.k} active ones"
             yield Fault("sae_study.k", sae.k, why, f"use 1 to {sae.d_sae}")
 
 
+def _transcoder(sae: StudiedSAE) -> Iterator[Fault]:
+    """What a transcoder lacks, or has that transcoders have not."""
+    named = f"{sae.architecture} at layer {sae.layer}"
+    if sae.target_site is None:
+        why = "an SAE has no connection past its features"
+        yield Fault("sae_study.saes", named, why, "set site and target_site, or skip=false")
+    elif sae.site is None:
+        yield Fault("sae_study.saes", named, "a transcoder does not say what it reads", "set its site, such as mlp_in")
+    elif ORDER.index(sae.site) >= ORDER.index(sae.target_site):
+        why = f"{sae.site} does not come before {sae.target_site} in a layer"
+        yield Fault("sae_study.saes", named, why, "read mlp_in and write mlp_out, say")
+    if sae.release is not None:
+        why = "transcoders are not fetched from sae-lens' directory"
+        yield Fault("sae_study.saes", sae.release, why, "download it, and give its folder as path")
+    if sae.is_trained and sae.architecture not in TRAINABLE_TRANSCODERS:
+        why = f"a transcoder of architecture {sae.architecture} cannot be trained"
+        yield Fault("sae_study.saes", named, why, f"use {' or '.join(TRAINABLE_TRANSCODERS)}")
+
+
 def _training(settings: Settings) -> Iterator[Fault]:
     t = settings.studied_saes.training
+    if any(sae.is_trained and sae.is_transcoder for sae in settings.studied_saes.all_saes):
+        if t.dead_features == "resample":
+            why = "dead features of transcoders are not resampled"
+            yield Fault("sae_study.training.dead_features", t.dead_features, why, "use auxiliary or none")
+        if t.held_out_every is not None:
+            why = "the training of transcoders is not stopped early"
+            yield Fault("sae_study.training.held_out_every", t.held_out_every, why, "leave it out")
     if not any(sae.is_trained for sae in settings.studied_saes.all_saes):
         return
     try:

@@ -44,6 +44,38 @@ def residual_source(study: Study, attention_layers: Iterable[int] = ()) -> Resid
     )
 
 
+def site_source(study: Study, layer: int, site: str | None = None, target_site: str | None = None) -> ResidualSource:
+    """Values of one layer at any site, or pairs of two sites, see ``SitePairs``; the model runs where they are not stored.
+
+    At other sites than the collection's no token is left out for its norm: the norms of the pilot are of that site.
+
+    Args:
+        site: that is read; None is the collection's.
+        target_site: that goes beside it in every row.
+
+    Raises:
+        MismatchError: the collection was made with another model.
+        ModelError: a block has no such site.
+    """
+    row = study.row
+    if target_site is None and site in (None, row.site):
+        return residual_source(study)
+    from ato.residuals.live import LiveSource
+    from ato.residuals.site_pairs import SitePairs
+    from warehouse.datasets.sequences import stored_sequences
+
+    study.check_same_model()
+    lm, sequences = language_model(study.model), stored_sequences(study.warehouse, study.collection)
+    options = {
+        "n_folds": row.n_folds,
+        "batch_size": row.made_with["batch_size"],
+        "policy": study.exclusion_policy,
+    }
+    if target_site is None:
+        return LiveSource(lm, sequences, [layer], site=site or row.site, **options)
+    return SitePairs(lm, sequences, [layer], sites=(site or row.site, target_site), **options)
+
+
 def shard_source(work: CollectWork, shards: Sequence[int] | None = None) -> ResidualSource:
     """Residuals of a finished collection, a block a shard, as in the pass that made it.
 

@@ -37,12 +37,13 @@ def panels(scope: Scope) -> list[Panel]:
 def _findings(scope: Scope) -> Panel:
     key, title = "sae-findings", "SAE study: what differs by more than seeds do"
     listed = ", ".join(f"'{name}'" for name in METRICS)
-    sql = f"""select layer, site, metric, k, d_sae, architecture, source, place, n_seeds, mean, sd, l0, next_architecture, next_mean,
+    sql = f"""select layer, site, target_site, has_skip,
+    metric, k, d_sae, architecture, source, place, n_seeds, mean, sd, l0, next_architecture, next_mean,
     difference, spread, exceeds_spread, at_equal_l0, best_baseline, baseline_mean, baseline_difference, baseline_spread,
     beats_baselines, baseline_at_equal_l0, better, study
 from sae_frontier
 where {scope.of_collection} and place = 1 and metric in ({listed}) and mean is not null
-order by layer, site, d_sae, k, list_position([{listed}], metric)"""
+order by layer, site, target_site nulls first, has_skip, d_sae, k, list_position([{listed}], metric)"""
     rows = scope.ask(sql)
     if not rows:
         return absent(key, title, sql, f"no SAE that was trained here is judged yet, {COMMAND}")
@@ -66,7 +67,10 @@ def _compared(r: dict[str, Any]) -> str:
     """One metric at one layer, width and k: best against next, and against the best baseline."""
     seeds = f"{r['n_seeds']} seed{'s' if r['n_seeds'] != 1 else ''}"
     sd = "" if r["sd"] is None else f", sd {r['sd']:.4f}"
-    where = f"Layer {r['layer']}, k = {r['k']}, {r['d_sae']:,} features"
+    kind = (
+        "" if r["target_site"] is None else f", {'skip ' * r['has_skip']}transcoders {r['site']} to {r['target_site']}"
+    )
+    where = f"Layer {r['layer']}{kind}, k = {r['k']}, {r['d_sae']:,} features"
     return (
         f"{where}: best {METRICS[r['metric']]} has {r['architecture']} with {number(r['mean'], 3)} ({seeds}{sd}, L0 "
         f"{number(r['l0'], 1)}). {_against_next(r)} {_against_baseline(r)}"

@@ -11,7 +11,7 @@ from tasks.sae_study.families import compared_families, family_rows
 from tasks.sae_study.stages import Member, SAEStudy
 from warehouse.catalog.catalog import rows
 
-SAME = ("layer", "architecture", "d_sae", "k")
+SAME = ("layer", "site", "target_site", "skip", "architecture", "d_sae", "k")
 
 
 def compare(of: SAEStudy) -> None:
@@ -41,7 +41,7 @@ def _agreements(of: SAEStudy) -> list[tuple[Member, Member, Agreement]]:
         (
             first,
             second,
-            dictionary_agreement(first.sae.W_dec, second.sae.W_dec, living[first.key], living[second.key]),
+            dictionary_agreement(first.coder.W_dec, second.coder.W_dec, living[first.key], living[second.key]),
         )
         for first, second in pairs
     ]

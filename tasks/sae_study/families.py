@@ -39,7 +39,7 @@ def families_of(of: SAEStudy) -> list[Family]:
     """SAEs that are looked at, of equal settings at consecutive layers of the study, with the ridge operator between."""
     alike: dict[tuple[Any, ...], list[Member]] = {}
     for member in of.looked_at:
-        if member.of.is_trained:
+        if member.of.is_trained and member.place.site == of.study.row.site:
             sae = member.of
             alike.setdefault((sae.architecture, sae.d_sae, sae.k, sae.seed), []).append(member)
     found = []

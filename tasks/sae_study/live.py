@@ -23,13 +23,13 @@ class TrainingProgress(Progress):
     """Progress of SAEs that are trained in one pass.
 
     Args:
-        layer: that they read.
+        place: that they read, in words.
         n_tokens: to train on.
         labels: of the SAEs, in their order.
     """
 
-    def __init__(self, layer: int, n_tokens: int, labels: Sequence[str]):
-        super().__init__("sae_study", n_tokens, "tokens", f"layer {layer}, {len(labels)} SAEs")
+    def __init__(self, place: str, n_tokens: int, labels: Sequence[str]):
+        super().__init__("sae_study", n_tokens, "tokens", f"{place}, {len(labels)} SAEs")
         self._labels = list(labels)
         self._rows: list[list[LogRow]] = [[] for _ in labels]
 

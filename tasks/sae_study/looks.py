@@ -19,7 +19,7 @@ from ato.sae_studies.snapshots import Snapshot
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.saes.autoencoder import ActiveFeatures
 from ato.text.token_texts import TokenTexts
-from tasks.collect.sources import residual_source
+from tasks.collect.sources import site_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage
@@ -59,16 +59,18 @@ def say_how_maps_are_made(of: SAEStudy) -> None:
 
 
 def look_at(of: SAEStudy, members: Sequence[Member]) -> None:
-    """Follow the features of SAEs of one layer through training, cluster and map them, and see what they do to the loss.
+    """Follow the features of SAEs of one place through training, cluster and map them, and see what they do to the loss.
 
     The held-out text is read once for all of them.
     """
     if not members:
         return
-    with phase("sae_study", f"layer {members[0].layer}: test tokens read by {len(members)} SAEs and their snapshots"):
+    place = members[0].place
+    with phase("sae_study", f"{place}: test tokens read by {len(members)} SAEs and their snapshots"):
         readings = [_Reading(of, member) for member in members]
         consumers = [consumer for reading in readings for consumer in reading.consumers]
-        run_pass(residual_source(of.study), consumers, layers=[members[0].layer], splits=["test"])
+        source = site_source(of.study, place.layer, place.site)
+        run_pass(source, consumers, layers=[place.layer], splits=["test"])
     for reading in readings:
         _write_look(of, reading)
 

@@ -1,85 +1,128 @@
-"""Judging the SAEs of one layer: all on the same held-out tokens in one pass, all spliced into the same sequences."""
+"""Judging the SAEs or transcoders of one place: all on the same held-out tokens, all spliced into the same sequences."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ato.numerics.evenly import evenly_spaced
-from ato.numerics.intervals import number_or_none
+from ato.numerics.intervals import Estimate, number_or_none
 from ato.residuals import run_pass
+from ato.sae_studies.baselines import BASELINES
 from ato.sae_studies.comparison import splice_metrics
 from ato.sae_studies.densities import DensityHistogram
 from ato.sae_studies.dictionaries import decoder_redundancy
 from ato.sae_studies.metrics import Metric
 from ato.sae_studies.stream_quality import StreamQuality
 from ato.saes import SharedEncoding
-from ato.saes.splicing import SpliceLosses, ce_recovered, splice_losses
-from tasks.collect.sources import residual_source
+from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
+from ato.saes.transcoder import Transcoder
+from ato.saes.transcoder_splicing import transcoder_splice
+from tasks.collect.sources import site_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.sae_study.absorption import absorption_metrics
 from tasks.sae_study.metric_rows import metric_row
 from tasks.sae_study.probing import Probes
-from tasks.sae_study.stages import Member, SAEStudy
+from tasks.sae_study.stages import Member, Place, SAEStudy
 from tasks.sae_study.weights import training_log
 from warehouse.datasets.sequences import stored_sequences
 
 
-def judge(of: SAEStudy, layer: int) -> None:
-    """Judge what is not judged yet of one layer, and name each SAE in the tables of studies."""
-    members = [member for member in of.members if member.layer == layer and not member.judged.complete]
-    if not members:
-        return
-    device = sae_device(of.study.model)
+def judge(of: SAEStudy, place: Place) -> None:
+    """Judge what is not judged yet of one place, and name each SAE and transcoder in the tables of studies."""
+    members = [member for member in of.members if member.place == place and not member.judged.complete]
+    if members:
+        (_judge_transcoders if place.target_site else _judge_saes)(of, place, members)
+
+
+def _judge_saes(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
+    device, layer = sae_device(of.study.model), place.layer
     saes = {member.key: member.sae.to(device) for member in members}
     quality = {key: StreamQuality(sae, layer) for key, sae in saes.items()}
-    probes, source = Probes(of, layer, saes), residual_source(of.study)
+    probes, source = Probes(of, layer, saes), site_source(of.study, layer, place.site)
     encoded = [SharedEncoding(saes[key], layer, [quality[key], *probes.means(key)]) for key in saes]
-    with phase("sae_study", f"layer {layer}: rebuilding test residuals with {len(members)} SAEs"):
+    with phase("sae_study", f"{place}: rebuilding test residuals with {len(members)} SAEs"):
         run_pass(source, [*encoded, *probes.residuals], layers=[layer], splits=["test"])
-    with phase("sae_study", f"layer {layer}: means of features over documents"):
+    with phase("sae_study", f"{place}: means of features over documents"):
         probes.read_train(source)
-    losses = _splice(of, layer, members)
-    absorbed = absorption_metrics(language_model(of.study.model), layer, of.study.row.site, saes)
+    recovered = _splice(of, place, members)
+    absorbed = absorption_metrics(language_model(of.study.model), layer, place.site, saes)
     with checked_together():
         for member in members:
-            with member.judged as stage:
-                own = {"collection": stage.collection, "sae": member.key}
-                found = quality[member.key].result()
-                spliced = splice_metrics(ce_recovered(losses, member.key))
-                redundancy = decoder_redundancy(member.sae.W_dec, quality[member.key].alive()).metrics()
-                probed = probes.of(member.key)
-                metrics = [*found.metrics(), *spliced, *redundancy, *probed.metrics, *absorbed[member.key]]
-                stage.write("studied_saes", [_row(of, member) | own])
-                stage.write("sae_quality", [metric_row(metric) | own for metric in metrics], sae=member.key)
-                stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
-                stage.write(
-                    "studied_features", [row | own for row in feature_rows(quality[member.key])], sae=member.key
-                )
-                if probed.rows:
-                    stage.write("sae_probing", [row | own for row in probed.rows], sae=member.key)
-                if log := training_log(member):
-                    stage.write("sae_training", [row | own for row in log], sae=member.key)
-                stage.tokens_run = int(losses.n_predicted.sum())
-            say("sae_study", f"{member.label}: {_told(metrics)}")
+            probed = probes.of(member.key)
+            more = [*probed.metrics, *absorbed[member.key]]
+            _write(of, member, quality[member.key], recovered[member.key], more, probed.rows)
 
 
-def _splice(of: SAEStudy, layer: int, members: Sequence[Member]) -> SpliceLosses:
+def _judge_transcoders(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
+    """On pairs of both sites; probes and absorption are of SAEs, which say what a site holds."""
+    device = sae_device(of.study.model)
+    quality = {member.key: StreamQuality(member.transcoder.to(device), place.layer) for member in members}
+    source = site_source(of.study, place.layer, place.site, place.target_site)
+    with phase("sae_study", f"{place}: writing test values with {len(members)} transcoders"):
+        run_pass(source, list(quality.values()), layers=[place.layer], splits=["test"])
+    recovered = _splice(of, place, members)
+    left_out = [
+        Metric(name, Estimate(None), 0, 0, reason="not measured of transcoders")
+        for name in ("probe_auroc", "absorption_fraction", "full_absorption")
+    ]
+    with checked_together():
+        for member in members:
+            _write(of, member, quality[member.key], recovered[member.key], left_out, [])
+
+
+def _write(
+    of: SAEStudy,
+    member: Member,
+    quality: StreamQuality,
+    recovered: CERecovered,
+    more: Sequence[Metric],
+    probed: Sequence[dict[str, Any]],
+) -> None:
+    """All rows of one SAE or transcoder."""
+    with member.judged as stage:
+        own = {"collection": stage.collection, "sae": member.key}
+        found = quality.result()
+        redundancy = decoder_redundancy(member.coder.W_dec, quality.alive()).metrics()
+        metrics = [*found.metrics(), *splice_metrics(recovered), *redundancy, *more]
+        stage.write("studied_saes", [_row(of, member) | own])
+        stage.write("sae_quality", [metric_row(metric) | own for metric in metrics], sae=member.key)
+        stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
+        stage.write("studied_features", [row | own for row in feature_rows(quality)], sae=member.key)
+        if probed:
+            stage.write("sae_probing", [row | own for row in probed], sae=member.key)
+        if log := training_log(member):
+            stage.write("sae_training", [row | own for row in log], sae=member.key)
+        stage.tokens_run = recovered.n_tokens
+    say("sae_study", f"{member.label}: {_told(metrics)}")
+
+
+def _splice(of: SAEStudy, place: Place, members: Sequence[Member]) -> dict[str, CERecovered]:
+    """What each recovers in the same held-out sequences."""
     study = of.study
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
     sequences = evenly_spaced(held_out, of.settings.judging.n_sequences)
     lm = language_model(study.model)
-    spliced = {member.key: (layer, member.sae.to(lm.device)) for member in members}
-    with Progress("sae_study", len(sequences), "sequences", f"{len(members)} SAEs spliced in") as progress:
-        return splice_losses(
-            lm,
-            spliced,
-            sequences,
-            median_norm=study.row.median_norms,
-            site=study.row.site,
-            kl=True,
-            on_sequences=progress.advance,
-        )
+    with Progress("sae_study", len(sequences), "sequences", f"{len(members)} spliced in at {place}") as progress:
+        if place.target_site:
+            losses = transcoder_splice(
+                lm,
+                {member.key: (place.layer, member.transcoder.to(lm.device)) for member in members},
+                sequences,
+                sites=(place.site, place.target_site),
+                on_sequences=progress.advance,
+            ).losses
+        else:
+            losses = splice_losses(
+                lm,
+                {member.key: (place.layer, member.sae.to(lm.device)) for member in members},
+                sequences,
+                median_norm=study.row.median_norms if place.site == study.row.site else None,
+                site=place.site,
+                kl=True,
+                on_sequences=progress.advance,
+            )
+    return {member.key: ce_recovered(losses, member.key) for member in members}
 
 
 def density_rows(densities: DensityHistogram) -> list[dict[str, Any]]:
@@ -104,19 +147,21 @@ def feature_rows(quality: StreamQuality) -> list[dict[str, Any]]:
 
 
 def _row(of: SAEStudy, member: Member) -> dict[str, Any]:
-    sae, trained = member.of, member.baseline is None and member.of.is_trained
+    sae, coder, trained = member.of, member.coder, member.baseline is None and member.of.is_trained
     return {
         "label": member.label,
         "source": (member.baseline and "baseline") or sae.path or sae.release or "trained",
         "layer": member.layer,
-        "site": of.study.row.site,
-        "architecture": member.baseline or (sae.architecture if trained else member.sae.architecture),
-        "d_sae": member.sae.d_sae,
-        "k": sae.k if trained or member.baseline else member.sae.k,
+        "site": member.place.site,
+        "target_site": sae.target_site,
+        "has_skip": isinstance(coder, Transcoder) and coder.W_skip is not None,
+        "architecture": member.baseline or (sae.architecture if trained else coder.architecture),
+        "d_sae": coder.d_sae,
+        "k": sae.k if trained or member.baseline in BASELINES else coder.k,
         "seed": sae.seed if trained or member.baseline == "random" else None,
         "n_tokens_trained": training_log(member)[-1]["tokens"] if trained else None,
         "path": f"artifacts/studied_saes/{member.weights.key}",
-        "weights_hash": member.sae.weights_hash,
+        "weights_hash": coder.weights_hash,
     }
 
 

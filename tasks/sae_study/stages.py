@@ -4,27 +4,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from ato.errors import LayerError
-from ato.sae_studies.baselines import BASELINES
+from ato.sae_studies.baselines import BASELINES, LINEAR
 from ato.saes import SparseAutoencoder, load_sae
 from ato.saes.pretrained import split_release
 from ato.saes.training.trainer import training_place
+from ato.saes.transcoder import Transcoder
+from ato.saes.transcoder_files import load_transcoder_folder
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.settings import SAEStudySettings
 from tasks.settings.sae_study import StudiedSAE
 
+RESIDUAL = "resid_post"
+ELSEWHERE = ("site", "target_site", "skip")
+"""Settings of an SAE that reads another site than the collection's, and of transcoders."""
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """What SAEs or transcoders read, and write: they are trained and judged in one pass."""
+
+    layer: int
+    site: str
+    target_site: str = ""
+    """Of transcoders."""
+
+    def __str__(self) -> str:
+        """In words, for messages."""
+        to = f" to {self.target_site}" if self.target_site else ""
+        return f"layer {self.layer}" + ("" if self.site == RESIDUAL and not to else f", {self.site}{to}")
+
 
 @dataclass(frozen=True)
 class Member:
-    """One SAE of a study, or a baseline, with its stages."""
+    """One SAE or transcoder of a study, or a baseline, with its stages."""
 
     of: StudiedSAE
     """What it is; of a baseline, ``architecture`` says nothing."""
     baseline: str | None
-    """Its kind, one of ``BASELINES``; None for an SAE."""
+    """Its kind, one of ``BASELINES`` or ``LINEAR``; None for an SAE."""
+    place: Place
     looked_at: bool
     """Whether it has snapshots, clusters, a map and attributions."""
     weights: Stage
@@ -44,17 +67,37 @@ class Member:
     @property
     def label(self) -> str:
         """Its name in tables and charts."""
+        of = self.of
+        at = f" at {of.site}" if of.site else ""
+        if self.baseline == LINEAR:
+            return f"{LINEAR} {of.site} to {of.target_site}"
         if self.baseline is not None:
-            return f"{self.baseline} k={self.of.k}"
-        if not self.of.is_trained:
-            return f"{self.of.path or self.of.release}"
-        width = f" {self.of.d_sae:,} features"
-        return f"{self.of.architecture} k={self.of.k}{width} seed {self.of.seed}"
+            return f"{self.baseline} k={of.k}{at}"
+        if not of.is_trained:
+            return f"{of.path or of.release}"
+        kind = ""
+        if of.is_transcoder:
+            kind, at = f" {'skip ' if of.skip else ''}transcoder", f" {of.site} to {of.target_site}"
+        return f"{of.architecture}{kind} k={of.k} {of.d_sae:,} features seed {of.seed}{at}"
 
     @cached_property
     def sae(self) -> SparseAutoencoder:
         """The SAE itself."""
-        return load_sae(self.weights.warehouse.artifact_path("studied_saes", self.weights.key))
+        return load_sae(self._folder)
+
+    @cached_property
+    def transcoder(self) -> Transcoder:
+        """The transcoder itself."""
+        return load_transcoder_folder(self._folder, self.layer)
+
+    @property
+    def coder(self) -> SparseAutoencoder | Transcoder:
+        """Whichever of both it is."""
+        return self.transcoder if self.of.is_transcoder else self.sae
+
+    @property
+    def _folder(self) -> Path:
+        return self.weights.warehouse.artifact_path("studied_saes", self.weights.key)
 
 
 @dataclass(frozen=True)
@@ -70,7 +113,7 @@ class SAEStudy:
     def members(self) -> list[Member]:
         """The SAEs and, behind them, the baselines."""
         saes = [self._member(sae) for sae in self.settings.all_saes]
-        return saes + [self._baseline(kind, layer, k) for kind, layer, k in self._baselines()]
+        return saes + [self._baseline(kind, place, k) for kind, place, k in self._baselines()]
 
     @property
     def saes(self) -> list[Member]:
@@ -81,6 +124,10 @@ class SAEStudy:
     def layers(self) -> list[int]:
         """Layers that are read."""
         return sorted({sae.layer for sae in self.settings.all_saes})
+
+    def places(self, layer: int) -> list[Place]:
+        """What is read at a layer."""
+        return sorted({member.place for member in self.members if member.layer == layer})
 
     @cached_property
     def whole(self) -> Stage:
@@ -109,7 +156,8 @@ class SAEStudy:
         looked_at = self._is_looked_at(sae)
         own: dict[str, Any] = {"layer": sae.layer}
         if sae.path is not None:
-            own |= {"path": sae.path, "weights_hash": load_sae(sae.path).weights_hash}
+            read = load_transcoder_folder(sae.path, sae.layer) if sae.is_transcoder else load_sae(sae.path)
+            own |= {"path": sae.path, "weights_hash": read.weights_hash}
             slug = f"loaded-L{sae.layer:02d}"
         elif sae.release is not None:
             own |= {"release": ":".join(split_release(sae.release))}
@@ -119,28 +167,53 @@ class SAEStudy:
             # ``auto`` is another precision on another machine, and makes other weights.
             training["precision"] = str(training_place(self.study.model.device, self.settings.training.precision)[1])
             snapshots = self.settings.training.n_snapshots if looked_at else 0
-            own = sae.model_dump(exclude={"path", "release"}) | {"training": training, "n_snapshots": snapshots}
-            slug = f"{sae.architecture}-L{sae.layer:02d}-{sae.d_sae}-k{sae.k}-s{sae.seed}"
-        return self._stages(sae, None, slug, own)
+            own = sae.model_dump(exclude={"path", "release", *ELSEWHERE})
+            own |= {"training": training, "n_snapshots": snapshots}
+            kind = f"{sae.architecture}{'-transcoder' * sae.is_transcoder}"
+            slug = f"{kind}-L{sae.layer:02d}-{sae.d_sae}-k{sae.k}-s{sae.seed}"
+        return self._stages(sae, None, slug, own | self._elsewhere(sae))
 
-    def _baseline(self, kind: str, layer: int, k: int) -> Member:
-        d_sae = max(sae.d_sae for sae in self.settings.all_saes if sae.layer == layer)
-        own = {"layer": layer, "baseline": kind, "k": k} | ({"d_sae": d_sae} if kind == "random" else {})
-        return self._stages(StudiedSAE(layer=layer, d_sae=d_sae, k=k), kind, f"{kind}-L{layer:02d}-k{k}", own)
+    def _elsewhere(self, sae: StudiedSAE) -> dict[str, Any]:
+        """What its key holds of other sites than the collection's: nothing of most SAEs."""
+        own = sae.model_dump(include=set(ELSEWHERE), exclude_defaults=True)
+        if not sae.is_transcoder and sae.site == self.study.row.site:
+            own.pop("site", None)
+        return own
+
+    def _place(self, sae: StudiedSAE) -> Place:
+        return Place(sae.layer, sae.site or self.study.row.site, sae.target_site or "")
+
+    def _baseline(self, kind: str, place: Place, k: int) -> Member:
+        if kind == LINEAR:
+            sae = StudiedSAE(layer=place.layer, d_sae=1, k=k, site=place.site, target_site=place.target_site, skip=True)
+            own = {"layer": place.layer, "baseline": kind} | self._elsewhere(sae)
+            return self._stages(sae, kind, f"{kind}-L{place.layer:02d}", own)
+        d_sae = max(sae.d_sae for sae in self.settings.all_saes if self._place(sae) == place)
+        site = None if place.site == self.study.row.site else place.site
+        own = {"layer": place.layer, "baseline": kind, "k": k} | ({"d_sae": d_sae} if kind == "random" else {})
+        own |= {} if site is None else {"site": site}
+        sae = StudiedSAE(layer=place.layer, d_sae=d_sae, k=k, site=site)
+        return self._stages(sae, kind, f"{kind}-L{place.layer:02d}-k{k}", own)
 
     def _stages(self, sae: StudiedSAE, baseline: str | None, slug: str, own: dict[str, Any]) -> Member:
         study = self.study
         weights = study.stage("sae_study_weights", slug, settings=own, version=2)
         judging = self.settings.judging.model_dump(exclude={"baselines"})
         judged = study.stage(
-            "sae_study_quality", slug, settings=judging, inputs=[weights.key, *filter(None, [self.strata])]
+            "sae_study_quality",
+            slug,
+            settings=judging,
+            inputs=[weights.key, *filter(None, [self.strata])],
+            version=2,
         )
         looking = self.settings.looking.model_dump(exclude={"seeds"})
         look = study.stage("sae_study_looks", slug, settings=looking, inputs=[judged.key])
         looked_at = baseline is None and self._is_looked_at(sae)
-        return Member(sae, baseline, looked_at, weights, judged, look)
+        return Member(sae, baseline, self._place(sae), looked_at, weights, judged, look)
 
     def _is_looked_at(self, sae: StudiedSAE) -> bool:
+        if sae.is_transcoder:
+            return False
         if not sae.is_trained:
             return True
         seeds = self.settings.looking.seeds
@@ -151,8 +224,10 @@ class SAEStudy:
         ]
         return sae.seed == min(alike) if seeds is None else sae.seed in seeds
 
-    def _baselines(self) -> Sequence[tuple[str, int, int]]:
+    def _baselines(self) -> Sequence[tuple[str, Place, int]]:
         if not self.settings.judging.baselines:
             return []
-        ks = sorted({(sae.layer, sae.k) for sae in self.settings.all_saes if sae.is_trained})
-        return [(kind, layer, k) for kind, (layer, k) in product(BASELINES, ks)]
+        trained = [sae for sae in self.settings.all_saes if sae.is_trained]
+        ks = sorted({(self._place(sae), sae.k) for sae in trained if not sae.is_transcoder})
+        pairs = sorted({self._place(sae) for sae in trained if sae.is_transcoder})
+        return [(kind, place, k) for kind, (place, k) in product(BASELINES, ks)] + [(LINEAR, at, 1) for at in pairs]

@@ -54,9 +54,10 @@ def study_layer(layer: int, study: Study, settings: SAEStudySettings, strata: st
 
 
 def _study_layer(of: SAEStudy, layer: int) -> None:
-    obtain_weights(of, layer)
-    judge(of, layer)
-    look_at(of, [member for member in of.looked_at if member.layer == layer and not member.look.complete])
+    for place in of.places(layer):
+        obtain_weights(of, place)
+        judge(of, place)
+        look_at(of, [member for member in of.looked_at if member.place == place and not member.look.complete])
 
 
 def _own_stages(member: Member) -> list[Stage]:

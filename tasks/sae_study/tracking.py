@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ato.errors import UnavailableError
-from ato.saes.training.trainer import TrainedSAE
+from ato.saes.training.plan import LogRow
 from tasks.engine.progress import say
 from tasks.sae_study.stages import Member, SAEStudy
 
@@ -25,36 +25,36 @@ def check_tracking(where: Sequence[str]) -> None:
         raise UnavailableError("Weights & Biases is not installed", where="sae_study.training.track", cure=cure)
 
 
-def track(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
+def track(of: SAEStudy, members: Sequence[Member], logs: Sequence[list[LogRow]]) -> None:
     """Log the curve of each SAE where the settings say; ``check_tracking`` has found it."""
     where = of.settings.training.track
     if "mlflow" in where:
-        _to_mlflow(of, members, trained)
+        _to_mlflow(of, members, logs)
     if "wandb" in where:
-        _to_wandb(of, members, trained)
+        _to_wandb(of, members, logs)
 
 
 def _params(of: SAEStudy, member: Member) -> dict[str, object]:
     training = of.settings.training
-    own = member.of.model_dump(exclude={"path", "release"})
+    own = member.of.model_dump(exclude={"path", "release"}, exclude_none=True)
     return own | {"n_tokens": training.n_tokens, "batch_size": training.batch_size, "lr": training.lr}
 
 
-def _to_mlflow(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
+def _to_mlflow(of: SAEStudy, members: Sequence[Member], logs: Sequence[list[LogRow]]) -> None:
     from warehouse.registry.training_curves import TrainingCurves
 
     curves = TrainingCurves(of.study.warehouse.root)
-    for member, one in zip(members, trained, strict=True):
-        curves.log(member.weights.key, member.label, _params(of, member), one.log, of.study.collection)
+    for member, log in zip(members, logs, strict=True):
+        curves.log(member.weights.key, member.label, _params(of, member), log, of.study.collection)
 
 
-def _to_wandb(of: SAEStudy, members: Sequence[Member], trained: Sequence[TrainedSAE]) -> None:
+def _to_wandb(of: SAEStudy, members: Sequence[Member], logs: Sequence[list[LogRow]]) -> None:
     import wandb
 
     storage = of.study.warehouse.storage
     folder = Path(storage.url("")).parent if storage.is_local else Path("data")
     os.environ["WANDB_SILENT"] = "true"
-    for member, one in zip(members, trained, strict=True):
+    for member, log in zip(members, logs, strict=True):
         run = wandb.init(
             project="ato-sae-study",
             name=member.label,
@@ -71,7 +71,7 @@ def _to_wandb(of: SAEStudy, members: Sequence[Member], trained: Sequence[Trained
                 x_save_requirements=False,
             ),
         )
-        for row in one.log:
+        for row in log:
             measured = {name: value for name, value in row.items() if value is not None}
             run.log(
                 {name: value for name, value in measured.items() if name not in ("architecture", "step")},

@@ -11,18 +11,22 @@ import torch
 
 from ato.models.sites import Hook
 from ato.residuals import ResidualBlock, run_pass
-from ato.sae_studies.baselines import ResidualCovariance, baseline_saes
+from ato.residuals.site_pairs import SitePairs
+from ato.sae_studies.baselines import ResidualCovariance, baseline_saes, linear_transcoder
 from ato.saes import SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
 from ato.saes.pretrained import load_pretrained, split_release
-from ato.saes.training.trainer import TrainingPlan, train_saes
-from tasks.collect.sources import residual_source
+from ato.saes.training.trainer import LogRow, TrainingPlan, train_saes
+from ato.saes.training.transcoders import TranscoderPlan, train_transcoders
+from ato.saes.transcoder import Transcoder
+from ato.saes.transcoder_files import load_transcoder_folder, save_transcoder_folder
+from tasks.collect.sources import site_source
+from tasks.engine.model_cache import language_model
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import checked_together
-from tasks.engine.study import Study
 from tasks.sae_study.checkpoints import training_folder
 from tasks.sae_study.live import TrainingProgress
-from tasks.sae_study.stages import Member, SAEStudy
+from tasks.sae_study.stages import Member, Place, SAEStudy
 from tasks.sae_study.tracking import track
 from tasks.settings.sae_study import SAETrainingSettings
 
@@ -35,62 +39,72 @@ SNAPSHOTS = "studied_sae_snapshots"
 """Artifacts: a folder for each SAE, in it one for each step."""
 
 
-def obtain_weights(of: SAEStudy, layer: int) -> None:
-    """Train, load or make what the study lacks of one layer."""
-    missing = [member for member in of.members if member.layer == layer and not member.weights.complete]
+def obtain_weights(of: SAEStudy, place: Place) -> None:
+    """Train, load or make what the study lacks of one place."""
+    missing = [member for member in of.members if member.place == place and not member.weights.complete]
     trained = [member for member in missing if member.baseline is None and member.of.is_trained]
     loaded = [member for member in missing if member.baseline is None and not member.of.is_trained]
     made = [member for member in missing if member.baseline is not None]
     if trained:
-        _train(of, layer, trained)
+        _train(of, place, trained)
     for member in loaded:
         with member.weights:
-            _publish(member, _loaded(of.study, member))
+            _publish(member, _loaded(of, member))
     if made:
-        _make(of, layer, made)
+        _make(of, place, made)
 
 
-def _train(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
+def _train(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
     study, training = of.study, of.settings.training
-    plans = [_plan(member, training) for member in members]
     folder = training_folder(study.warehouse, [member.weights.key for member in members])
     n_steps = max(1, training.n_tokens // training.batch_size)
-    with checked_together(), TrainingProgress(layer, training.n_tokens, [m.label for m in members]) as progress:
-        trained = train_saes(
-            residual_source(study),
-            layer,
-            plans,
-            n_tokens=training.n_tokens,
-            batch_size=training.batch_size,
-            seed=training.seed,
-            buffer_rows=training.buffer_rows,
-            device=study.model.device,
-            precision=training.precision,
-            metadata={"model_name": study.row.model, "hook_name": Hook(study.row.site, layer).lens_name},
-            checkpoint=folder / "checkpoint.safetensors",
-            checkpoint_every=training.checkpoint_every,
-            log_every=max(1, n_steps // CURVE_POINTS),
-            snapshots_at=snapshot_steps(n_steps, training.n_snapshots),
-            on_snapshot=lambda number, step, sae: _keep(folder, number, step, sae, members),
-            on_step=progress.show,
-            on_progress=lambda done, total: progress.reach(done),
-            on_note=lambda note: say("sae_study", f"layer {layer}: {note}"),
-        )
-        track(of, members, trained)
-        for number, (member, one) in enumerate(zip(members, trained, strict=True)):
+    source = site_source(study, place.layer, place.site, place.target_site or None)
+    with checked_together(), TrainingProgress(str(place), training.n_tokens, [m.label for m in members]) as progress:
+        options: dict[str, Any] = {
+            "n_tokens": training.n_tokens,
+            "batch_size": training.batch_size,
+            "seed": training.seed,
+            "buffer_rows": training.buffer_rows,
+            "device": study.model.device,
+            "precision": training.precision,
+            "metadata": {"model_name": study.row.model},
+            "checkpoint": folder / "checkpoint.safetensors",
+            "checkpoint_every": training.checkpoint_every,
+            "log_every": max(1, n_steps // CURVE_POINTS),
+            "on_step": progress.show,
+            "on_progress": lambda done, total: progress.reach(done),
+            "on_note": lambda note: say("sae_study", f"{place}: {note}"),
+        }
+        trained: list[tuple[SparseAutoencoder | Transcoder, list[LogRow]]]
+        if isinstance(source, SitePairs):
+            plans = [TranscoderPlan(**_plan(member, training), skip=member.of.skip) for member in members]
+            trained = [(one.transcoder, one.log) for one in train_transcoders(source, place.layer, plans, **options)]
+        else:
+            options["metadata"] |= {"hook_name": Hook(place.site, place.layer).lens_name}
+            saes = train_saes(
+                source,
+                place.layer,
+                [TrainingPlan(**_plan(member, training)) for member in members],
+                snapshots_at=snapshot_steps(n_steps, training.n_snapshots),
+                on_snapshot=lambda number, step, sae: _keep(folder, number, step, sae, members),
+                **options,
+            )
+            trained = [(one.sae, one.log) for one in saes]
+        track(of, members, [log for _, log in trained])
+        for number, (member, (coder, log)) in enumerate(zip(members, trained, strict=True)):
             with member.weights:
-                _publish(member, one.sae, one.log)
+                _publish(member, coder, log)
                 if member.looked_at:
                     _publish_snapshots(member, folder / str(number))
     shutil.rmtree(folder)
 
 
-def _plan(member: Member, training: SAETrainingSettings) -> TrainingPlan:
+def _plan(member: Member, training: SAETrainingSettings) -> dict[str, Any]:
     """The settings that a plan has in common with those of the study, and what is the SAE's own."""
     sae = member.of
     named = {field.name for field in fields(TrainingPlan)}
     shared = {name: value for name, value in training.model_dump().items() if name in named}
-    return TrainingPlan(**shared | {"architecture": sae.architecture, "d_sae": sae.d_sae, "k": sae.k, "seed": sae.seed})
+    return shared | {"architecture": sae.architecture, "d_sae": sae.d_sae, "k": sae.k, "seed": sae.seed}
 
 
 def snapshot_steps(n_steps: int, n_snapshots: int) -> list[int]:
@@ -123,19 +137,29 @@ def _publish_snapshots(member: Member, folder: Path) -> None:
         member.weights.add(*member.weights.warehouse.publish_artifact_folder(write, SNAPSHOTS, member.weights.key))
 
 
-def _publish(member: Member, sae: SparseAutoencoder, log: Sequence[Mapping[str, Any]] = ()) -> None:
+def _publish(member: Member, coder: SparseAutoencoder | Transcoder, log: Sequence[Mapping[str, Any]] = ()) -> None:
     """Publish the weights, and the log of the training, as artifacts of the member's stage."""
 
     def write(into: Path) -> None:
-        save_sae(sae, into)
+        if isinstance(coder, Transcoder):
+            save_transcoder_folder(coder, into, member.layer)
+        else:
+            save_sae(coder, into)
         (into / LOG).write_text(json.dumps(list(log)))
 
     stage = member.weights
     stage.add(*stage.warehouse.publish_artifact_folder(write, "studied_saes", stage.key))
 
 
-def _loaded(study: Study, member: Member) -> SparseAutoencoder:
-    place: dict[str, Any] = {"d_model": study.row.d_model, "site": study.row.site, "layer": member.layer}
+def _loaded(of: SAEStudy, member: Member) -> SparseAutoencoder | Transcoder:
+    study, at = of.study, member.place
+    if at.target_site:
+        assert member.of.path is not None  # the settings' faults name transcoders with a release
+        transcoder = load_transcoder_folder(member.of.path, at.layer)
+        transcoder.check_sites(at.site, at.target_site, at.layer)
+        return transcoder
+    width = study.row.d_model if at.site == study.row.site else language_model(study.model).width(at.site, [at.layer])
+    place: dict[str, Any] = {"d_model": width, "site": at.site, "layer": at.layer}
     if member.of.path is not None:
         return load_sae(member.of.path, **place)
     assert member.of.release is not None
@@ -144,12 +168,21 @@ def _loaded(study: Study, member: Member) -> SparseAutoencoder:
     return sae
 
 
-def _make(of: SAEStudy, layer: int, members: Sequence[Member]) -> None:
+def _make(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
     """Baselines, from mean and covariance of the train residuals."""
+    layer = place.layer
     moments, sample = ResidualCovariance(layer), _FirstRows(layer)
-    with phase("sae_study", f"layer {layer}: mean and covariance"):
-        run_pass(residual_source(of.study), [moments, sample], layers=[layer], splits=["train"])
-    origin = {"model_name": of.study.row.model, "hook_name": Hook(of.study.row.site, layer).lens_name}
+    source = site_source(of.study, layer, place.site, place.target_site or None)
+    with phase("sae_study", f"{place}: mean and covariance"):
+        run_pass(source, [moments, sample], layers=[layer], splits=["train"])
+    origin = {"model_name": of.study.row.model, "hook_name": Hook(place.site, layer).lens_name}
+    if isinstance(source, SitePairs):
+        origin["hook_name_out"] = Hook(place.target_site, layer).lens_name
+        made: SparseAutoencoder | Transcoder = linear_transcoder(moments, source.d_in)
+        for member in members:
+            with member.weights:
+                _publish(member, replace(made, metadata={**made.metadata, **origin}))
+        return
     sizes = {(member.of.k, member.of.d_sae) for member in members}
     of_size = {size: baseline_saes(moments, *size, sample=sample.rows()) for size in sizes}
     with checked_together():

@@ -5,15 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ato.models.sites import SITES
 from ato.saes.training.methods import TRAINABLE
 from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 
 TrainableName = Annotated[str, OneOf(tuple(TRAINABLE))]
+SiteName = Annotated[str, OneOf(SITES)]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class StudiedSAE(StageSettings):
-    """One SAE of a study: trained here, unless it has a path or a release."""
+    """One SAE or transcoder of a study: trained here, unless it has a path or a release."""
 
     layer: LayerNumber = Field(description="Layer whose residuals it reads")
     architecture: TrainableName = Field("topk", description="Architecture that is trained")
@@ -22,6 +24,16 @@ class StudiedSAE(StageSettings):
     seed: Seed = Field(0, description="Seed of the initial weights")
     path: str | None = Field(None, description="Folder or file to load instead of training")
     release: str | None = Field(None, description="RELEASE:SAE_ID in the sae-lens directory, downloaded once")
+    site: SiteName | None = Field(None, description="Site that it reads; default: that of the collection")
+    target_site: SiteName | None = Field(
+        None, description="Site that it writes, which makes it a transcoder: mlp_out, say, where site is mlp_in"
+    )
+    skip: bool = Field(False, description="Whether a transcoder also has a linear connection past its features")
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it writes another site than it reads."""
+        return self.target_site is not None
 
     @property
     def is_trained(self) -> bool:
@@ -82,7 +94,8 @@ class SAEJudgingSettings(StageSettings):
 
     n_sequences: int = Field(24, ge=1, description="Number of test sequences for spliced losses")
     baselines: bool = Field(
-        True, description="Also judge PCA, a random dictionary and the residual's basis, at equal L0"
+        True,
+        description="Also judge PCA, a random dictionary and the residual's basis, at equal L0, and the linear map beside transcoders",
     )
     probing_k: Annotated[list[Positive], Distinct] = Field(
         [1, 5], description="Numbers of features that probes of strata may read; [] leaves probing out"

@@ -58,6 +58,9 @@ def sae_of(study: Study, given: str) -> ChosenSAE:
         return found[0]
     for row in (*_rows(study), *_rows(study, STUDIED)):
         if row["sae"] == given:
+            if row.get("target_site"):
+                cure = "use an SAE: its features are directions of the site that it reads"
+                raise SAEError(f"{given} is a transcoder", where=study.collection, cure=cure)
             return _judged(study, row)
     path = Path(given).expanduser()
     if not path.exists():
@@ -85,7 +88,8 @@ def _at_layer(study: Study, layer: int) -> list[ChosenSAE]:
 
 
 def _rows(study: Study, table: str = JUDGED) -> list[dict]:
-    sql = f"select sae, layer, site, path from {table} where collection = ? order by layer, sae"
+    columns = "sae, layer, site, path" + (", target_site" if table == STUDIED else "")
+    sql = f"select {columns} from {table} where collection = ? order by layer, sae"
     return rows(study.warehouse, sql, [study.collection])
 
 

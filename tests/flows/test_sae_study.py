@@ -11,20 +11,23 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from ato.errors import LayerError
+from ato.errors import LayerError, SAEError
 from ato.numerics import devices
 from ato.residuals import run_pass
+from ato.residuals.site_pairs import split_pairs
 from ato.sae_studies.metrics import METRICS
 from ato.saes import load_sae
 from ato.saes.training.trainer import train_sae
+from ato.saes.transcoder_files import load_transcoder_folder
 from flows.cli import app
 from flows.sae_study import sae_study
 from flows.settings import Settings
-from tasks.collect.sources import residual_source
+from tasks.collect.sources import residual_source, site_source
 from tasks.engine.model_cache import language_model
 from tasks.sae_study import families, looks
 from tasks.sae_study.stages import SAEStudy
 from tasks.sae_study.task import study_saes
+from tasks.steering.saes import sae_of
 from tests.flows.forked_stages import Death
 from tests.flows.planted_sae_study import STUDY, small_study
 from tests.flows.test_fault_injection import parts as parquet_files
@@ -262,3 +265,49 @@ def test_two_dask_workers_write_the_rows_of_one_process(study, workers, tmp_path
     families = rows(None, "select * from feature_families")
     assert len({row["sae"] for row in families}) == 1
     assert all(np.isfinite(row["decoder_cosine"]) for row in families)
+
+
+def test_transcoders_and_saes_of_other_sites_stand_beside_the_others_and_apart_from_them(study):
+    made = {"d_sae": 24, "k": 3, "layer": 2}
+    pair = {"site": "mlp_in", "target_site": "mlp_out"}
+    further = [
+        made | pair | {"architecture": "topk"},
+        made | pair | {"architecture": "batchtopk", "skip": True},
+        made | {"architecture": "topk", "site": "mlp_out"},
+    ]
+    settings = changed(study.settings, architectures=["topk"], k=[3], seeds=[0], saes=further)
+    before = len(rows(None, "from stage_runs where stage = 'sae_study_weights'"))
+    key = plainly(study, settings)
+    sql = f"from sae_studies inner join studied_saes using (collection, sae) where study = '{key}'"
+    found = {(row["site"], row["target_site"], row["has_skip"], row["source"]): row for row in rows(None, sql)}
+    assert (
+        len(rows(None, "from stage_runs where stage = 'sae_study_weights'")) == before + 3 + 4
+    )  # three baselines of mlp_out, the linear map
+    assert set(found) == {
+        ("resid_post", None, False, "trained"),
+        ("resid_post", None, False, "baseline"),
+        ("mlp_out", None, False, "trained"),
+        ("mlp_out", None, False, "baseline"),
+        ("mlp_in", "mlp_out", False, "trained"),
+        ("mlp_in", "mlp_out", True, "trained"),
+        ("mlp_in", "mlp_out", True, "baseline"),
+    }
+    for at, row in found.items():
+        wanted = "from sae_quality where sae = ? and metric in ('fvu', 'l0', 'kl') and value is not null"
+        assert len(rows(None, wanted, [row["sae"]])) == 3, at
+    transcoder = found["mlp_in", "mlp_out", True, "trained"]
+    (source,) = [site_source(settings.study(study.collection), 2, "mlp_in", "mlp_out")]
+    both = torch.cat([block.residuals[2] for block in source.blocks([2], ["test"])])
+    x, y = (half.double() for half in split_pairs(both, source.d_in))
+    read = load_transcoder_folder(Warehouse().artifact_path(*transcoder["path"].split("/")[1:]), 2)
+    error = (y - read.reconstruct(x.float()).double()).square().sum()
+    fvu = rows(None, "select value from sae_quality where sae = ? and metric = 'fvu'", [transcoder["sae"]])[0]["value"]
+    assert fvu == pytest.approx(float(error / (y - y.mean(0)).square().sum()), rel=1e-4)
+    assert not rows(None, "from sae_quality where value is null and reason is null")
+    kinds = rows(None, "select distinct kind from latest_sae_study where not is_baseline")
+    assert {row["kind"] for row in kinds} == {"topk", "topk transcoder", "batchtopk skip transcoder"}
+    rivals = rows(None, "from sae_frontier where next_architecture is not null")
+    assert not rivals  # one kind at each place: a transcoder is no rival of an SAE
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+    with pytest.raises(SAEError, match="is a transcoder"):
+        sae_of(settings.study(study.collection), transcoder["sae"])

@@ -48,6 +48,9 @@ final as (
         b.source = 'baseline' as is_baseline,
         b.layer,
         b.site,
+        b.target_site,
+        b.has_skip,
+        b.architecture || if(b.has_skip, ' skip', '') || if(b.target_site is null, '', ' transcoder') as kind,
         b.architecture,
         b.d_sae,
         b.k,
@@ -61,4 +64,4 @@ final as (
 )
 
 select * from final
-order by collection, layer, site, is_baseline, architecture, d_sae, k, seed, label, sae
+order by collection, layer, site, target_site nulls first, has_skip, is_baseline, architecture, d_sae, k, seed, label, sae

@@ -45,4 +45,4 @@ final as (
 )
 
 select * from final
-order by collection, layer, site, is_baseline, architecture, d_sae, k, seed, label, sae
+order by collection, layer, site, target_site nulls first, has_skip, is_baseline, architecture, d_sae, k, seed, label, sae

@@ -1,12 +1,13 @@
 -- each metric of each kind of SAE of the latest study over its seeds, and whether it differs from the next best kind by more than seeds do
 --
--- A kind: one architecture, width and k at one layer; trained here, or one loaded SAE, or a baseline.
+-- A kind: one architecture, width and k at one layer, SAEs and transcoders apart, those with a skip connection too; trained here, or one loaded SAE, or a baseline.
 -- spread: sqrt(sd^2 + next sd^2), how far single trainings of the two lie apart by their seeds alone, as in
 -- ato/sae_studies/seeds.py; NULL where one of the two has a single seed, which tells nothing of it. A baseline in which nothing is
 -- drawn adds 0.
 -- exceeds_spread: the two means differ by more than the spread; smaller differences are not findings.
 -- at_equal_l0: mean L0 of the two differ by at most a tenth of the smaller: else the kinds are not compared at equal sparsity.
--- Kinds compete at equal layer, site, width and k; baselines, which have widths of their own, at equal layer, site and k.
+-- Kinds compete at equal layer, site, target site, skip, width and k; baselines, which have widths of their own, at equal layer, site and k.
+-- Beside transcoders there is one, the linear map, which has no k.
 with directions (metric, better) as (
     values
         ('fvu', 'lower'), ('explained_variance', 'higher'), ('ce_recovered', 'higher'), ('kl', 'lower'),
@@ -17,7 +18,7 @@ with directions (metric, better) as (
 
 kinds as (
     select
-        s.collection, s.study, s.layer, s.site, s.source, s.is_baseline, s.architecture, s.d_sae, s.k, m.metric,
+        s.collection, s.study, s.layer, s.site, s.target_site, s.has_skip, s.source, s.is_baseline, s.architecture, s.d_sae, s.k, m.metric,
         count(m.value) as n_saes,
         count(distinct s.seed) filter (where m.value is not null) as n_seeds,
         avg(m.value) as mean,
@@ -45,7 +46,7 @@ judged as (
 with_l0 as (
     select *, max(mean) filter (where metric = 'l0') over kind as l0
     from judged
-    window kind as (partition by collection, study, layer, site, source, architecture, d_sae, k)
+    window kind as (partition by collection, study, layer, site, target_site, has_skip, source, architecture, d_sae, k)
 ),
 
 ranked as (
@@ -58,7 +59,7 @@ ranked as (
     from with_l0
     where not is_baseline and k is not null
     window rivals as (
-        partition by collection, study, layer, site, d_sae, k, metric
+        partition by collection, study, layer, site, target_site, has_skip, d_sae, k, metric
         order by loss nulls last, architecture, source
     )
 ),
@@ -74,7 +75,7 @@ best_baselines as (
     from with_l0
     where is_baseline and loss is not null
     qualify row_number() over (
-        partition by collection, study, layer, site, k, metric order by loss, architecture, source
+        partition by collection, study, layer, site, target_site, k, metric order by loss, architecture, source
     ) = 1
 ),
 
@@ -84,6 +85,8 @@ final as (
         p.study,
         p.layer,
         p.site,
+        p.target_site,
+        p.has_skip,
         p.source,
         p.is_baseline,
         p.architecture,
@@ -113,9 +116,10 @@ final as (
         abs(p.l0 - b.l0) <= 0.1 * least(p.l0, b.l0) as baseline_at_equal_l0
     from placed as p
     left join best_baselines as b
-        on not p.is_baseline and b.collection = p.collection and b.study = p.study and b.layer = p.layer
-        and b.site = p.site and b.k = p.k and b.metric = p.metric
+        on not p.is_baseline and b.collection = p.collection and b.study = p.study and b.layer = p.layer and b.site = p.site
+        and b.target_site is not distinct from p.target_site and (b.k = p.k or b.target_site is not null)
+        and b.metric = p.metric
 )
 
 select * from final
-order by collection, metric, layer, site, d_sae, k, is_baseline, place nulls last, architecture, source
+order by collection, metric, layer, site, target_site nulls first, has_skip, d_sae, k, is_baseline, place nulls last, architecture, source

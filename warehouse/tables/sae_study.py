@@ -53,6 +53,8 @@ TABLES = (
             Column("source", string, "trained, baseline, or the path or release it was loaded from"),
             LAYER,
             Column("site", string, "site that it reads"),
+            Column("target_site", string, "site that it writes: of transcoders; NULL of SAEs, which write what they read", nullable=True),
+            Column("has_skip", boolean, "true of a transcoder with a linear connection past its features"),
             Column("architecture", string, "how it was trained, such as batchtopk; a baseline's kind: pca, random or basis"),
             Column("d_sae", int32, "number of features", minimum=1),
             Column("k", int32, "active features per token that it was trained or made for; NULL if unknown", nullable=True, minimum=1),

@@ -1,11 +1,13 @@
-"""Thresholds of a trained SAE brought to k active features in the mean."""
+"""Thresholds of a trained SAE or transcoder brought to k active features in the mean."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ato.saes.autoencoder import SparseAutoencoder
+from ato.saes.transcoder import Transcoder
 
 ROWS = 4096
 """Train residuals that thresholds are set on: the mean L0 of so many is known to about 1 %."""
@@ -13,9 +15,11 @@ _PART = 256
 _LEAST = 1e-12
 """Stands for a threshold of 0, which no factor raises."""
 
+Calibrated = TypeVar("Calibrated", SparseAutoencoder, Transcoder)
+
 
 @torch.no_grad()
-def with_mean_l0(sae: SparseAutoencoder, rows: Tensor, k: int) -> SparseAutoencoder:
+def with_mean_l0(sae: Calibrated, rows: Tensor, k: int) -> Calibrated:
     """The SAE with all thresholds multiplied by the one factor at which k features are active in the mean over rows.
 
     For BatchTopK that is the smallest value that the k n largest of all n rows hold, where training has followed the
@@ -23,8 +27,8 @@ def with_mean_l0(sae: SparseAutoencoder, rows: Tensor, k: int) -> SparseAutoenco
     the squared error leaves beside the target. Features that no factor silences (threshold 0) stay as they are.
 
     Args:
-        sae: with thresholds.
-        rows: [n, d_in] raw residuals of the train split, drawn at random.
+        sae: SAE or transcoder with thresholds.
+        rows: [n, d_in] raw inputs of the train split, drawn at random.
         k: what the mean over rows of active features shall be.
     """
     assert sae.threshold is not None
@@ -42,4 +46,5 @@ def with_mean_l0(sae: SparseAutoencoder, rows: Tensor, k: int) -> SparseAutoenco
         last, first_out = largest.topk(2, largest=False).values.flip(0).double().tolist()
         factor = (last + first_out) / 2
     record = {**sae.metadata, "threshold_factor": factor, "calibrated_l0": k}
-    return replace(sae, threshold=sae.threshold * factor, metadata=record)
+    changed: Calibrated = replace(sae, threshold=sae.threshold * factor, metadata=record)
+    return changed

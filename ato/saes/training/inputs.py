@@ -42,7 +42,7 @@ class TrainingInputs:
         if layer not in source.layers:
             there = ", ".join(map(str, source.layers))
             raise LayerError("no residuals of this layer", where=f"layer {layer}", cure=f"choose from {there}")
-        self._source, self._layer = source, layer
+        self._source, self._layer, self.batch_size = source, layer, batch_size
         self.buffer = ShuffleBuffer(source, layer, rows=rows, batch_size=batch_size, seed=seed, device=device)
         self.mean = self.buffer.rows.mean(0)
         """[d_in], of the raw residuals."""

@@ -1,8 +1,8 @@
 """What the training of any architecture starts from, and what its trainer does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -74,4 +74,42 @@ class Trainer(Protocol):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on where another trainer with the same start was when ``state`` was taken."""
+        ...
+
+
+class Run(Protocol):
+    """One training within a pass over batches that several share."""
+
+    log: list[dict[str, Any]]
+    """Rows of the table ``sae_training`` so far."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it takes no more steps."""
+        ...
+
+    def step(self, batch: Tensor, log_every: int) -> dict[str, Any] | None:
+        """Take a step; the row of the log, where one is due."""
+        ...
+
+    def sae(self, metadata: Mapping[str, Any]) -> Any:
+        """What is trained, on raw inputs, as it is now."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All that later steps depend on."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor], log: list[dict[str, Any]]) -> None:
+        """Go on where ``state`` was taken."""
+        ...
+
+
+class Inputs(Protocol):
+    """Batches that the trainings of a pass share."""
+
+    batch_size: int
+
+    def batches(self, after: int = 0) -> Iterator[Tensor]:
+        """Normalised batches without end, those of so many steps left out."""
         ...

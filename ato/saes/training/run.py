@@ -93,7 +93,7 @@ class SAERun:
         if not logged:
             return None
         row: LogRow = {"architecture": self._plan.architecture, "step": step, "tokens": self.n_tokens}
-        row |= _figures(output) | {"dead_share": dead_share, "lr": self._schedule.lr_after(step - 1)}
+        row |= figures(output) | {"dead_share": dead_share, "lr": self._schedule.lr_after(step - 1)}
         row |= {"n_resampled": self._n_resampled, "fvu_held_out": fvu}
         self.log.append(row)
         return row
@@ -177,7 +177,7 @@ def _directions(d_sae: int, d_in: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def _figures(output: TrainingStep) -> dict[str, float]:
+def figures(output: TrainingStep) -> dict[str, float]:
     """Figures of the batch just trained on, in normalised units."""
     x = output.sae_in.float()
     mse = (output.sae_out.float() - x).square().sum(1).mean().item()

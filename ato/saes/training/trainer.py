@@ -153,7 +153,7 @@ def train_saes(
         NonFiniteError: residuals with NaN, or a training that diverged: at which step, of which SAE, and what to set.
     """
     counts = {"n_tokens": n_tokens, "batch_size": batch_size, "log_every": log_every}
-    n_steps = _check(counts | {"checkpoint_every": checkpoint_every}, plans, snapshots_at)
+    n_steps = check_counts(counts | {"checkpoint_every": checkpoint_every}, plans, snapshots_at)
     chosen, dtype = training_place(device, precision)
     inputs = TrainingInputs(source, layer, rows=buffer_rows, batch_size=batch_size, seed=seed, device=chosen)
     order = {"layer": layer, "seed": seed, "buffer_rows": buffer_rows, "scale": inputs.scale}
@@ -176,13 +176,13 @@ def training_place(device: str, precision: Precision) -> tuple[torch.device, tor
     return chosen, choose_dtype(precision, chosen)
 
 
-def _check(counts: Mapping[str, int], plans: Sequence[TrainingPlan], snapshots_at: Sequence[int]) -> int:
+def check_counts(counts: Mapping[str, int], plans: Sequence[TrainingPlan], snapshots_at: Sequence[int] = ()) -> int:
     """Number of steps; refuses what contradicts itself."""
     for name, value in counts.items():
         if value < 1:
             raise SettingsError(f"{name} = {value} must be positive")
     if not plans:
-        raise SettingsError("no SAE is to be trained", cure="give at least one plan")
+        raise SettingsError("nothing is to be trained", cure="give at least one plan")
     n_steps = max(1, counts["n_tokens"] // counts["batch_size"])
     if beyond := sorted(step for step in snapshots_at if not 0 <= step <= n_steps):
         raise SettingsError(f"snapshots at {beyond} are not among the steps 0 to {n_steps}", cure="leave them out")

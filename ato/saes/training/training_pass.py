@@ -1,43 +1,41 @@
-"""One pass over the batches that trains several SAEs: their steps, snapshots, checkpoints, and who is told of them."""
+"""One pass over the batches that trains several SAEs or transcoders: their steps, snapshots, checkpoints, and who is told of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.training.checkpoints import CheckpointFile
-from ato.saes.training.inputs import TrainingInputs
+from ato.saes.training.interface import Inputs, Run
 from ato.saes.training.plan import LogRow
-from ato.saes.training.run import SAERun
 
 
 @dataclass(frozen=True)
 class Watching:
-    """What is logged, and who is called with what; the arguments of ``train_saes``."""
+    """What is logged, and who is called with what; the arguments of ``train_saes`` and ``train_transcoders``."""
 
     log_every: int
     on_step: Callable[[int, LogRow], None] | None
     on_progress: Callable[[int, int], None] | None
     snapshots_at: frozenset[int]
-    on_snapshot: Callable[[int, int, SparseAutoencoder], None] | None
+    on_snapshot: Callable[[int, int, Any], None] | None
     on_note: Callable[[str], None] | None
 
 
 class TrainingPass:
-    """Steps of several SAEs on the same batches.
+    """Steps of several SAEs or transcoders on the same batches.
 
     Args:
         runs: their trainings.
         inputs: the batches.
         n_steps: steps at most.
         watching: who is told.
-        record: metadata of the SAEs that are handed out.
+        record: metadata of what is handed out.
     """
 
     def __init__(
         self,
-        runs: Sequence[SAERun],
-        inputs: TrainingInputs,
+        runs: Sequence[Run],
+        inputs: Inputs,
         n_steps: int,
         watching: Watching,
         record: Mapping[str, Any],
@@ -47,7 +45,7 @@ class TrainingPass:
 
     def run(self, checkpoints: CheckpointFile | None) -> None:
         """Train until all are over, from where the checkpoint is if there is one; errors as in ``train_saes``."""
-        watching, batch_size = self._watching, self._inputs.buffer.batch_size
+        watching, batch_size = self._watching, self._inputs.batch_size
         found = None if checkpoints is None else checkpoints.restore(self._runs, watching.snapshots_at)
         if found is not None and watching.on_note is not None:
             watching.on_note(found.note(self._n_steps))
@@ -68,7 +66,7 @@ class TrainingPass:
             if watching.on_progress is not None:
                 watching.on_progress(step * batch_size, self._n_steps * batch_size)
 
-    def _hand_out(self, step: int, training: Sequence[SAERun], checkpoints: CheckpointFile | None) -> None:
+    def _hand_out(self, step: int, training: Sequence[Run], checkpoints: CheckpointFile | None) -> None:
         """Snapshots and the checkpoint of a step, where they are due: a checkpoint follows each snapshot."""
         watching = self._watching
         snapshot = watching.on_snapshot is not None and step in watching.snapshots_at

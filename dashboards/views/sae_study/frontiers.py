@@ -14,13 +14,13 @@ from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_MEASURED
 
 FRONTIER = """select
-    label, architecture, if(is_baseline, 'baseline', 'SAE') as kind, d_sae, k, seed, l0, {metric}, {metric}_low, {metric}_high,
+    label, architecture, if(is_baseline, 'baseline', 'SAE') as role, d_sae, k, seed, l0, {metric}, {metric}_low, {metric}_high,
     avg(l0) over same as mean_l0, avg({metric}) over same as mean_value, count(seed) over same as n_seeds,
-    architecture || ', ' || d_sae || ' features' || if(source in ('trained', 'baseline'), '', ', ' || source) as line,
+    kind || ', ' || d_sae || ' features' || if(source in ('trained', 'baseline'), '', ', ' || source) as line,
     n_tokens, n_documents
 from sae_comparison
 where collection = $collection and layer = $layer and site = $site and l0 is not null and {metric} is not null
-window same as (partition by source, architecture, d_sae, k)
+window same as (partition by source, kind, d_sae, k)
 order by line, mean_l0, seed, label"""
 METRICS = {
     "fvu": ("L0 against error", "FVU (variance unexplained)", "Lower left is better."),
@@ -67,7 +67,7 @@ def _frontier(metric: str, axis: str, rows: pl.DataFrame) -> None:
             number("n_documents", "documents", ",d"),
         ],
     )
-    shape = alt.Shape("kind:N", title=None, scale=alt.Scale(domain=["SAE", "baseline"], range=["circle", "diamond"]))
+    shape = alt.Shape("role:N", title=None, scale=alt.Scale(domain=["SAE", "baseline"], range=["circle", "diamond"]))
     chart = alt.layer(
         base.mark_line(opacity=0.6).encode(x=x("mean_l0:Q"), y=y("mean_value:Q"), detail="line:N"),
         base.mark_rule(strokeWidth=1.5).encode(x=x("l0:Q"), y=y(f"{metric}_low:Q"), y2=f"{metric}_high:Q"),

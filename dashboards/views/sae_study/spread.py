@@ -34,7 +34,9 @@ MEASURED = """select distinct metric from sae_frontier
 where collection = $collection and layer = $layer and site = $site and better is not null and mean is not null"""
 
 SPREAD = """select
-    architecture || ', k = ' || coalesce(k::varchar, '?') || ', ' || d_sae || ' features' as kind, architecture, k, d_sae,
+    architecture || if(has_skip, ' skip', '') || if(target_site is null, '', ' transcoder') || ', k = ' || coalesce(k::varchar, '?')
+        || ', ' || d_sae || ' features' as kind,
+    architecture, k, d_sae,
     n_seeds, n_saes, mean, sd, min, max, l0, place, next_architecture, difference, spread,
     case
         when is_baseline then 'baseline'
@@ -55,7 +57,7 @@ SPREAD = """select
     source
 from sae_frontier
 where collection = $collection and layer = $layer and site = $site and metric = $metric and mean is not null
-order by is_baseline, d_sae, k nulls last, place nulls last, architecture, source"""
+order by is_baseline, target_site nulls first, has_skip, d_sae, k nulls last, place nulls last, architecture, source"""
 
 
 def spread(about: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
 
 from ato.errors import DataError, InputError, MismatchError, NonFiniteError
 from ato.residuals import MemorySource, run_pass
@@ -15,6 +16,7 @@ from ato.sae_studies.baselines import (
     baseline_saes,
     basis_dictionary,
     calibrated,
+    linear_transcoder,
     pca_dictionary,
     random_dictionary,
 )
@@ -151,3 +153,16 @@ def test_bad_input_is_refused_in_one_line():
         basis_dictionary(np.full(3, np.inf), 1)
     with pytest.raises(InputError, match="no number of directions"):
         random_dictionary(mean, 0, 1, seed=0)
+
+
+@pytest.mark.parametrize("constant", [False, True], ids=["x varies in all directions", "a column of x is constant"])
+def test_the_linear_map_beside_transcoders_is_that_of_scikit_learn(constant):
+    x = tokens() - 100
+    if constant:
+        x[:, 2] = 7.0
+    y = np.tanh(x[:, :10]) @ np.random.default_rng(1).normal(size=(10, 5)) + 3
+    pairs = np.concatenate([x, y], axis=1).astype(np.float32)
+    made = linear_transcoder(moments(pairs), D)
+    expected = LinearRegression().fit(x.astype(np.float64), y).predict(x)
+    np.testing.assert_allclose(made.reconstruct(torch.from_numpy(x)).numpy(), expected, atol=2e-3)
+    assert not len(made.active(torch.from_numpy(x)).feature)

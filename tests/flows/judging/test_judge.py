@@ -119,6 +119,26 @@ ENTITIES = [
 ]
 
 
+TRANSCODER = "{layer: 2, site: mlp_in, target_site: mlp_out}"
+SAE_STUDY = [
+    ("sae_study.saes=[{layer: 2, target_site: mlp_out}]", "does not say what it reads: set its site"),
+    ("sae_study.saes=[{layer: 2, skip: true}]", "an SAE has no connection past its features"),
+    ("sae_study.saes=[{layer: 2, site: mlp_out, target_site: mlp_in}]", "mlp_out does not come before mlp_in"),
+    (f"sae_study.saes=[{TRANSCODER[:-1]}, architecture: gated}}]", "gated cannot be trained: use topk or batchtopk"),
+    (f"sae_study.saes=[{TRANSCODER[:-1]}, release: 'a:b'}}]", "download it, and give its folder as path"),
+    (f"sae_study.saes=[{TRANSCODER}] sae_study.training.dead_features=resample", "use auxiliary or none"),
+    (f"sae_study.saes=[{TRANSCODER}] sae_study.training.held_out_every=5", "not stopped early: leave it out"),
+    ("sae_study.saes=[{layer: 2, d_sae: 8, k: 9}]", "of 8 features cannot have 9 active ones"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), SAE_STUDY, ids=[message for _, message in SAE_STUDY])
+def test_settings_of_saes_and_transcoders_are_judged_where_they_are_studied(profile, overrides, message):
+    settings = load_settings(profile, re.split(r" (?=sae_study)", overrides))
+    found = [str(fault) for fault in faults_of(settings, stages_of("sae_study", settings))]
+    assert any(re.search(message, fault) for fault in found), found
+
+
 @pytest.mark.parametrize(("override", "message"), ENTITIES, ids=[override for override, _ in ENTITIES])
 def test_settings_of_entities_are_judged_where_entities_are_asked_for(profile, override, message):
     settings = load_settings(

@@ -20,7 +20,7 @@ def test_a_curve_runs_from_its_highest_to_its_lowest_value_in_a_bounded_width():
 
 
 def test_the_table_has_the_newest_row_of_each_sae():
-    progress = TrainingProgress(12, 1000, ["topk k=16", "standard k=16"])
+    progress = TrainingProgress("layer 12", 1000, ["topk k=16", "standard k=16"])
     assert progress.panel() is None
     for step, fvu in ((1, 1.0), (50, 0.25)):
         progress.show(0, row(step, fvu))
@@ -35,7 +35,7 @@ def test_the_table_has_the_newest_row_of_each_sae():
 
 
 def test_off_a_terminal_each_sae_is_a_line_of_ascii():
-    progress, out = TrainingProgress(12, 1000, ["topk k=16"]), io.StringIO()
+    progress, out = TrainingProgress("layer 12", 1000, ["topk k=16"]), io.StringIO()
     for step, fvu in ((1, 1.0), (50, 0.25)):
         progress.show(0, row(step, fvu))
     progress.speak(out)

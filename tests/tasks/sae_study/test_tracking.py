@@ -47,7 +47,7 @@ def test_the_curve_of_an_sae_is_an_offline_run_whatever_else_is_switched_off(tmp
         {"architecture": "topk", "step": step, "tokens": 10 * step, "loss": 1 / step, "fvu_held_out": held_out}
         for step, held_out in ((1, None), (5, None), (9, 0.25))
     ]
-    tracking.track(SimpleNamespace(settings=settings, study=study), [member], [SimpleNamespace(log=log)])
+    tracking.track(SimpleNamespace(settings=settings, study=study), [member], [log])
 
     (file,) = (tmp_path / "data" / tracking.WANDB_FOLDER).glob("offline-run-*/run-topk-l1-8-5.wandb")
     history, config = [], {}

@@ -39,7 +39,7 @@ def test_seeds_are_points_with_intervals_and_baselines_stand_in_the_same_chart(s
     assert topk["fvu"].to_list() == pytest.approx([Planted("topk", 4, seed).fvu for seed in (0, 1)])
     assert topk["mean_value"].to_list() == pytest.approx([FVU["topk"]] * 2)
     assert (topk["fvu_high"] - topk["fvu_low"]).to_list() == pytest.approx([0.04] * 2)
-    assert set(rows.filter(pl.col("kind") == "baseline")["architecture"]) == set(BASELINE_FVU)
+    assert set(rows.filter(pl.col("role") == "baseline")["architecture"]) == set(BASELINE_FVU)
 
 
 def test_an_architecture_has_one_colour_in_all_charts(opened):
