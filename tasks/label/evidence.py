@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ato.features.label_evidence import EvidencePlan, EvidenceTokens, LabelEvidence
+from ato.features.evidence_windows import EvidencePlan, LabelEvidence
+from ato.features.label_evidence import EvidenceTokens
 from ato.features.logit_lens import LogitLens, logit_lens, norm_gain
 from ato.features.strata import Stratum, document_stratum, position_tenths
 from ato.models import LanguageModel
