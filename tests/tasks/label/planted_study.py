@@ -70,7 +70,7 @@ def add_transcoder(warehouse: Warehouse, collection: str) -> str:
     rng = np.random.default_rng(1)
     shapes = ((D_MODEL, 6), (6,), (6, D_MODEL), (D_MODEL,))
     weights = [torch.tensor(rng.standard_normal(shape), dtype=torch.float32) for shape in shapes]
-    transcoder = Transcoder("relu", *weights)
+    transcoder = Transcoder("standard", *weights)
     own = {"weights": transcoder.weights_hash}
     stage = Stage(warehouse, "sae_study_quality", "coder", settings=own, inputs=[collection], collection=collection)
     row = {
@@ -82,7 +82,7 @@ def add_transcoder(warehouse: Warehouse, collection: str) -> str:
         "site": "mlp_in",
         "target_site": "mlp_out",
         "has_skip": False,
-        "architecture": "relu",
+        "architecture": "standard",
         "d_sae": 6,
         "path": f"artifacts/studied_saes/{stage.key}",
         "weights_hash": transcoder.weights_hash,
