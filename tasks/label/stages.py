@@ -135,11 +135,10 @@ class LabelStudy:
     def _member(self, row: SAERow | StudiedRow) -> Labelled:
         chosen = choose_features(self.study.warehouse, self.study.collection, row, self.settings)
         evidence = self._evidence(row.sae[:-9], {"features": chosen.key}, row.sae)
-        of_study = isinstance(row, StudiedRow)
-        source = "transcoder" if of_study and row.target_site else "sae"
-        return Labelled(
-            row.sae, row.layer, source, row.site if of_study else self.study.row.site, row, chosen, evidence
-        )
+        if isinstance(row, StudiedRow):
+            source = "sae" if row.target_site is None else "transcoder"
+            return Labelled(row.sae, row.layer, source, row.site, row, chosen, evidence)
+        return Labelled(row.sae, row.layer, "sae", self.study.row.site, row, chosen, evidence)
 
     def _neurons(self, layer: int) -> Labelled:
         """The neurons of a layer, drawn when their number is known: the first time by the model."""
