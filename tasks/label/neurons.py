@@ -10,7 +10,7 @@ from tasks.engine.progress import phase
 from tasks.label.stages import Labelled, LabelStudy
 from warehouse.catalog.catalog import rows
 
-_RATE = "select avg(l0 / d_sae) as rate from saes where collection = ? and layer = ? and list_contains(?, sae)"
+_RATE = "select l0 / d_sae as rate from saes where collection = ? and sae = ?"
 
 
 def neurons_of(of: LabelStudy, member: Labelled, source: ResidualSource, lm: LanguageModel) -> MLPNeurons:
@@ -23,10 +23,11 @@ def neurons_of(of: LabelStudy, member: Labelled, source: ResidualSource, lm: Lan
 
 
 def _rate(of: LabelStudy, member: Labelled) -> float:
-    (row,) = rows(of.study.warehouse, _RATE, [of.study.collection, member.layer, list(of.sae_keys)])
+    beside = member.evidence.inputs[0]
+    (row,) = rows(of.study.warehouse, _RATE, [of.study.collection, beside])
     if not row["rate"] or not 0 < row["rate"] < 1:
         raise InputError(
-            f"features of layer {member.layer} are active on a share of {row['rate']} of the tokens",
+            f"features of {beside} are active on a share of {row['rate']} of the tokens",
             cure="neurons cannot be as rare: label.n_neurons=0",
         )
     return float(row["rate"])

@@ -100,7 +100,7 @@ class LabelStudy:
                 continue
             found.append(self._member(row))
             if self.settings.n_neurons and row.layer not in layers:
-                found.append(self._neurons(row.layer))
+                found.append(self._neurons(row))
             layers.add(row.layer)
         studied = studied_rows(self.study.warehouse, self.study.collection, self.settings.studied)
         return found + [self._member(row) for row in studied]
@@ -140,10 +140,11 @@ class LabelStudy:
             return Labelled(row.sae, row.layer, source, row.site, row, chosen, evidence)
         return Labelled(row.sae, row.layer, "sae", self.study.row.site, row, chosen, evidence)
 
-    def _neurons(self, layer: int) -> Labelled:
-        """The neurons of a layer, drawn when their number is known: the first time by the model."""
-        key, n = f"{NEURONS}-L{layer:02d}", self.settings.n_neurons
-        evidence = self._evidence(key, {"n_neurons": n, "layer": layer}, self.study.collection)
+    def _neurons(self, beside: SAERow) -> Labelled:
+        """The neurons beside an SAE, as rare as its features; drawn when their number is known: first by the model."""
+        layer, n = beside.layer, self.settings.n_neurons
+        key = f"{NEURONS}-L{layer:02d}"
+        evidence = self._evidence(key, {"n_neurons": n}, beside.sae)
         if evidence.complete:
             chosen = chosen_before(self.study.warehouse, self.study.collection, evidence.key)
         else:
