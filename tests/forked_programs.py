@@ -1,8 +1,9 @@
 """Programs in processes that are forked from one that has imported the heavy libraries: each begins at once.
 
 As a program it reads one JSON request a line: ``module`` and ``arguments`` as ``python -m`` has them, the ``folder`` to
-run in, ``environment``, and the files that take what is printed; it answers with the exit code. Prefect, which reads its
-environment when it is imported, is left to the programs.
+run in, ``environment``, and the files that take what is printed; it answers with the exit code, or minus the signal that
+the process died of. Its arguments are what it imports. Prefect, which reads its environment when it is imported, is
+left to the programs.
 """
 
 import gc
@@ -35,9 +36,10 @@ IMPORTED = (
 class Programs:
     """Runs programs in forked processes, one after the other, with one thread for linear algebra."""
 
-    def __init__(self) -> None:
+    def __init__(self, imported: Collection[str] = IMPORTED) -> None:
+        """Start the process that forks; it imports these modules once."""
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked_programs"],
+            [sys.executable, "-m", "tests.forked_programs", *imported],
             cwd=ROOT,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -85,7 +87,7 @@ class Programs:
 
 def main() -> None:
     """Import everything once, then fork on request; a forked process returns as its program ends."""
-    for name in IMPORTED:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     gc.freeze()  # no process looks for garbage in what is imported
     for line in sys.stdin:
