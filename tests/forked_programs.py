@@ -1,9 +1,9 @@
 """Programs in processes that are forked from one that has imported the heavy libraries: each begins at once.
 
-As a program it reads one JSON request a line: ``module`` and ``arguments`` as ``python -m`` has them, the ``folder`` to
-run in, ``environment``, and the files that take what is printed; it answers with the exit code, or minus the signal that
-the process died of. Its arguments are what it imports. Prefect, which reads its environment when it is imported, is
-left to the programs.
+As a program it imports the modules that its arguments name, then reads one JSON request a line: ``module`` and
+``arguments`` as ``python -m`` has them, the ``folder`` to run in, the ``root`` of the repository, ``environment``, and
+the files that take what is printed; it answers with the exit code, or minus the signal that the process died of. Prefect,
+which reads its environment when it is imported, is left to the programs.
 """
 
 import gc
@@ -56,7 +56,8 @@ class Programs:
         module: str,
         *arguments: str,
         folder: Path,
-        cwd: Path = ROOT,
+        cwd: Path | None = None,
+        root: Path = ROOT,
         without: Collection[str] = (),
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
@@ -64,7 +65,8 @@ class Programs:
 
         Args:
             folder: for the files that take what it prints.
-            cwd: where it runs; default: at the root of the repository.
+            cwd: where it runs; default: at the root.
+            root: of the repository, or of a copy of it.
             without: variables of this process that it does not have.
             environment: variables besides those of this process.
         """
@@ -73,8 +75,9 @@ class Programs:
         request = {
             "module": module,
             "arguments": arguments,
-            "folder": str(cwd),
-            "environment": inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+            "folder": str(cwd or root),
+            "root": str(root),
+            "environment": inherited | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"} | environment,
             "printed": list(map(str, printed)),
         }
         assert self._server.stdin is not None
@@ -105,6 +108,9 @@ def main() -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.path[0] = request["root"]
+    for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
+        del sys.modules[name]  # a copy of the repository has its own
     sys.argv = [request["module"], *request["arguments"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
