@@ -24,7 +24,8 @@ test: $(VENV)/.installed-dev  ## style, types, layers and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-platform: $(VENV)/.installed-dev  ## what starts servers, workers, a browser or PostgreSQL
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "platform and not demo" tests/flows tests/dashboards
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "platform and not demo" \
+		tests/flows tests/dashboards
 
 test-demo: $(VENV)/.installed-dev  ## the demo started from its form in a browser, then the chain of events: twenty minutes, pictures in data/pages
 	ATO_TEST_ARTIFACTS=data $(BIN)/python -m pytest -m demo tests/flows

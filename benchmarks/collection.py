@@ -216,7 +216,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
         longer = make_case(quick, 4 * n_tokens, Path(folder))
         yield from compare(longer, tuple(range(n_layers)), 1 if quick else 2)
     if not quick:
-        few, many = (peak_memory("benchmarks.collection:collect_all", n) for n in MEMORY_TOKENS)
+        few, many = peak_memory("benchmarks.collection:collect_all", *((n,) for n in MEMORY_TOKENS))
         what = f"peak memory of collecting {n_layers} layers, {MEMORY_TOKENS[1]:,} tokens"
         yield growth(
             what,

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,6 +28,8 @@ from warehouse.storage.warehouse import Warehouse
 FIRST_LIMIT, LIMIT, BYTES_LIMIT = 2.0, 1.0, 1_000_000
 """Seconds until the first page stands, and each further one; bytes of a page."""
 TIMEOUT = 60
+QUICK_PAGES = 3
+"""How many pages stand for all in a quick run."""
 WHY = "about half of it is the browser's, which draws each chart: compare the further visits, without SQL"
 WHY_FIRST = (
     "most of it is the browser's, which loads and compiles Streamlit's own program, 5 MB that it does not know yet: compare "
@@ -59,20 +62,21 @@ def measure(quick: bool) -> Iterator[Measurement]:
             try:
                 chromium = open_things.enter_context(browser())
             except InputError:
-                yield from _without_browser(size)
+                yield from _without_browser(size, QUICK_PAGES if quick else None)
                 return
             address = open_things.enter_context(served(Path(folder, "server.log")))
-            yield from _in_browser(chromium, address, size)
+            yield from _in_browser(chromium, address, size, QUICK_PAGES if quick else None)
 
 
-def _in_browser(chromium: Any, address: str, size: str) -> Iterator[Measurement]:
+def _in_browser(chromium: Any, address: str, size: str, n_pages: int | None) -> Iterator[Measurement]:
+    titles = dict(islice(_titles().items(), n_pages))
     page, received = chromium.new_page(viewport={"width": 1280, "height": 1000}), [0]
 
     def count(frame: str | bytes) -> None:
         received[0] += len(frame)
 
     page.on("websocket", lambda socket: socket.on("framereceived", count))
-    for place, (name, title) in enumerate(_titles().items()):
+    for place, (name, title) in enumerate(titles.items()):
         received[0] = 0
         taken = seconds(lambda: _visit(page, name, title, address if place == 0 else None))[0]  # noqa: B023
         what = f"first page ({name}) of a fresh server" if place == 0 else f"page {name}, first visit"
@@ -89,7 +93,7 @@ def _in_browser(chromium: Any, address: str, size: str) -> Iterator[Measurement]
             yield plain(f"{what}, by a second browser that keeps nothing, {size}", "s", taken)
             again.context.close()
         yield within(f"page {name}, sent to the browser, {size}", "bytes", received[0], at_most=BYTES_LIMIT)
-    for name, title in _titles().items():
+    for name, title in titles.items():
         taken = seconds(lambda: _visit(page, name, title, None))[0]  # noqa: B023
         yield plain(f"page {name}, further visit, {size}", "s", taken)
 
@@ -104,12 +108,12 @@ def _visit(page: Any, name: str, title: str, address: str | None) -> None:
     assert not page.locator('[data-testid="stException"]').count(), f"page {name} fails"
 
 
-def _without_browser(size: str) -> Iterator[Measurement]:
+def _without_browser(size: str, n_pages: int | None) -> Iterator[Measurement]:
     from streamlit.testing.v1 import AppTest
 
     from dashboards.ui.navigation import PAGES
 
-    for place, (name, page) in enumerate(PAGES.items()):
+    for place, (name, page) in enumerate(islice(PAGES.items(), n_pages)):
         app = AppTest.from_string(SCRIPT.format(module=page.module), default_timeout=TIMEOUT)
         taken = seconds(app.run)[0]
         assert not app.exception, f"page {name} fails"

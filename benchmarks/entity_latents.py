@@ -49,7 +49,7 @@ def latent_scores_benchmark(quick: bool) -> Iterator[Measurement]:
     labels = rng.integers(2, size=n)
     taken, _ = seconds(lambda: auroc_interval(np.maximum(rng.standard_normal(n) + labels, 0), labels))
     yield plain(f"AUROC with its interval, {n:,} entities", "s", taken)
-    many, few = (peak_memory("benchmarks.entity_latents:accumulate", factor * n, d_sae) for factor in (4, 1))
+    few, many = peak_memory("benchmarks.entity_latents:accumulate", (n, d_sae), (4 * n, d_sae))
     yield growth(f"peak memory of scores, {4 * n:,} entities", "MiB", many, f"{n:,} entities", few, at_most=1.1)
 
 

@@ -39,8 +39,8 @@ def measure(quick: bool) -> Iterator[Measurement]:
     source = Text(residual_like_rows(2 * BLOCK_ROWS, 64)[1], many)
     yield from against_the_loop(source, thresholded_sae(source.rows, few, l0), chosen // 8)
     many, few = (10 * n, n) if quick else (40 * n, 4 * n)
-    peaks = [peak_memory("benchmarks.feature_windows:accumulate", t, 32, 256, 8) for t in (many, few)]
-    yield growth(f"peak memory of evidence, {many:,} tokens", "MiB", peaks[0], f"{few:,} tokens", peaks[1], at_most=1.1)
+    peaks = peak_memory("benchmarks.feature_windows:accumulate", *((tokens, 32, 256, 8) for tokens in (few, many)))
+    yield growth(f"peak memory of evidence, {many:,} tokens", "MiB", peaks[1], f"{few:,} tokens", peaks[0], at_most=1.1)
 
 
 class Text:

@@ -38,7 +38,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
     yield from components(n, d, width, k, rounds=1 if quick else 3)
     yield from lens(d, 64 if quick else 256, 2_000 if quick else VOCABULARY)
     yield from ablation(quick)
-    many, few = (peak_memory("benchmarks.features:accumulate", tokens, d, width, k) for tokens in (6 * n, 0.6 * n))
+    few, many = peak_memory("benchmarks.features:accumulate", (0.6 * n, d, width, k), (6 * n, d, width, k))
     yield growth(
         f"peak memory of components, {6 * n:,} tokens", "MiB", many, f"{int(0.6 * n):,} tokens", few, at_most=1.1
     )

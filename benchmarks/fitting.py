@@ -144,11 +144,11 @@ def elastic_net(n: int, d: int) -> Iterator[Measurement]:
 def measure(quick: bool) -> Iterator[Measurement]:
     """Figures of fitting."""
     start_workers()
-    d = 96 if quick else 576
-    yield from ridge(4_000 if quick else 20_000, d)
-    yield from many_rows(8_000 if quick else 100_000, d)
-    yield from strengths(4_000 if quick else 20_000, d)
-    yield from elastic_net(*((1_500, 12) if quick else (6_000, 64)))
+    d = 32 if quick else 576
+    yield from ridge(2_000 if quick else 20_000, d)
+    yield from many_rows(4_000 if quick else 100_000, d)
+    yield from strengths(2_000 if quick else 20_000, d)
+    yield from elastic_net(*((600, 6) if quick else (6_000, 64)))
 
 
 if __name__ == "__main__":

@@ -195,9 +195,8 @@ def measure(quick: bool) -> Iterator[Measurement]:
     compare(moments, plain)
     name = f"moments, {what}, {rows_of(moments):,} tokens"
     yield speedup(name, taken, "x.T @ y in float64, pair by pair", taken_plain)
-    few, many = (
-        peak_memory("benchmarks.moments:stream_through", d, blocks)
-        for d, blocks in (((64, 20), (64, 200)) if quick else ((288, 30), (288, 300)))
+    few, many = peak_memory(
+        "benchmarks.moments:stream_through", *(((64, 20), (64, 200)) if quick else ((288, 30), (288, 300)))
     )
     yield growth("peak memory of moments at 10x tokens", "MiB", many, "1x tokens", few, at_most=1.1)
 

@@ -178,7 +178,7 @@ def _wide_study(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _many_tasks(folder: Path, n: int, runners: list[str]) -> Iterator[Measurement]:
-    threads = call(folder / "tasks", f"{__spec__.name}:seconds_of_calls", n)
+    threads = seconds_of_calls(n)
     for runner in runners:
         taken = call(folder / "tasks", f"{__spec__.name}:seconds_of_tasks", n, runner)
         what = f"{n:,} mapped tasks that do nothing, on {runner}"

@@ -102,8 +102,8 @@ def measure(quick: bool) -> Iterator[Measurement]:
     yield _further_operators(sizes, source, sae, operator, encoded)
     yield _intervals(quick)
     many = Sizes(10 * sizes.n, sizes.d, sizes.width, sizes.k)
-    memory = [peak_memory("benchmarks.scoring:score", s.n, s.d, s.width, s.k) for s in (many, sizes)]
-    yield growth(f"peak memory of {many}", "MiB", memory[0], f"{sizes.n:,} tokens", memory[1], at_most=1.1)
+    few, most = peak_memory("benchmarks.scoring:score", *((s.n, s.d, s.width, s.k) for s in (sizes, many)))
+    yield growth(f"peak memory of {many}", "MiB", most, f"{sizes.n:,} tokens", few, at_most=1.1)
 
 
 def _against_loops(

@@ -51,7 +51,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
             size = f"{n_rows / 1e6:g}M rows in {count} collection{'s' * (count > 1)}"
             yield from _materialising(warehouse, count, size)
             yield from _opening(warehouse, size)
-            times = _seconds_of(warehouse, marts)
+            times = _seconds_of(warehouse, marts, rounds=1 if quick else 2)
             yield from (plain(f"{mart}, {size}", "s", taken) for mart, taken in times.items())
             if count == counts[1]:
                 yield from _at_the_limit(warehouse, times, marts, size)
@@ -83,10 +83,10 @@ def _opening(warehouse: Warehouse, size: str) -> Iterator[Measurement]:
     yield plain(f"one look-up by the program, {size}", "s", median_seconds(lambda: rows(warehouse, "from collections")))
 
 
-def _seconds_of(warehouse: Warehouse, marts: list[str], where: str = "") -> Times:
+def _seconds_of(warehouse: Warehouse, marts: list[str], where: str = "", rounds: int = 2) -> Times:
     """Time of each mart, all of its rows computed and kept."""
     connection = connect(warehouse)
-    return {mart: median_seconds(lambda: run_select(connection, f"from {mart} {where}"), rounds=2) for mart in marts}  # noqa: B023
+    return {mart: median_seconds(lambda: run_select(connection, f"from {mart} {where}"), rounds) for mart in marts}  # noqa: B023
 
 
 def _at_the_limit(warehouse: Warehouse, times: Times, marts: list[str], size: str) -> Iterator[Measurement]:

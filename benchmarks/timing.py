@@ -1,11 +1,12 @@
 """Wall times of work, and the peak memory of work in a process of its own."""
 
 import importlib
+import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,22 +44,30 @@ def side_by_side(
     return sorted(times, key=lambda taken: taken[0] / taken[-1])[rounds // 2]
 
 
-def peak_memory(function: str, *arguments: float | str) -> float:
-    """Peak resident memory in MiB of a fresh process that calls ``module:function`` with these arguments."""
-    command = [sys.executable, "-m", __spec__.name, function, *map(str, arguments)]
+def peak_memory(function: str, *calls: Sequence[float | str]) -> list[float]:
+    """Peak resident memory in MiB of a fresh process after each of its calls of ``module:function``.
+
+    Args:
+        function: is given strings.
+        calls: arguments of each, the call that needs least memory first.
+    """
+    command = [sys.executable, "-m", __spec__.name, function, *(json.dumps([*map(str, call)]) for call in calls)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{function} failed: {done.stderr.strip().splitlines()[-1:]}")
-    return float(done.stdout.split()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def _call_and_print_peak(function: str, *arguments: str) -> None:
+def _call_and_print_peaks(function: str, *calls: str) -> None:
     module, name = function.split(":")
-    getattr(importlib.import_module(module), name)(*arguments)
-    # Not getrusage: its peak includes that of the process this one was started from.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    print(int(status["VmHWM"].split()[0]) / 1024)
+    peaks = []
+    for call in calls:
+        getattr(importlib.import_module(module), name)(*json.loads(call))
+        # Not getrusage: its peak includes that of the process this one was started from.
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        peaks.append(int(status["VmHWM"].split()[0]) / 1024)
+    print(json.dumps(peaks))
 
 
 if __name__ == "__main__":
-    _call_and_print_peak(*sys.argv[1:])
+    _call_and_print_peaks(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Fixtures shared by all rooms: a quiet environment, and a Prefect server for the tests that run flows."""
+"""Fixtures shared by all rooms: a quiet environment, a Prefect server for the tests that run flows, and forked programs."""
 
 import gc
 import os
@@ -44,6 +44,16 @@ def prefect_server(tmp_path_factory):
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """Programs in processes that are forked from one that has imported the heavy libraries."""
+    from tests.forked_programs import Programs
+
+    found = Programs()
+    yield found
+    found.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,9 @@
 """Programs in processes that are forked from one that has imported the heavy libraries: each begins at once.
 
-As a program it reads one JSON request a line: ``module`` and ``arguments`` as ``python -m`` has them, the ``folder`` to
-run in, ``environment``, and the files that take what is printed; it answers with the exit code. Prefect, which reads its
-environment when it is imported, is left to the programs.
+As a program it imports the modules that its arguments name, then reads one JSON request a line: ``module`` and
+``arguments`` as ``python -m`` has them, the ``folder`` to run in, the ``root`` of the repository, ``environment``, and
+the files that take what is printed; it answers with the exit code, or minus the signal that the process died of. Prefect,
+which reads its environment when it is imported, is left to the programs.
 """
 
 import gc
@@ -35,9 +36,10 @@ IMPORTED = (
 class Programs:
     """Runs programs in forked processes, one after the other, with one thread for linear algebra."""
 
-    def __init__(self) -> None:
+    def __init__(self, imported: Collection[str] = IMPORTED) -> None:
+        """Start the process that forks; it imports these modules once."""
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked_programs"],
+            [sys.executable, "-m", "tests.forked_programs", *imported],
             cwd=ROOT,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -54,7 +56,8 @@ class Programs:
         module: str,
         *arguments: str,
         folder: Path,
-        cwd: Path = ROOT,
+        cwd: Path | None = None,
+        root: Path = ROOT,
         without: Collection[str] = (),
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
@@ -62,7 +65,8 @@ class Programs:
 
         Args:
             folder: for the files that take what it prints.
-            cwd: where it runs; default: at the root of the repository.
+            cwd: where it runs; default: at the root.
+            root: of the repository, or of a copy of it.
             without: variables of this process that it does not have.
             environment: variables besides those of this process.
         """
@@ -71,8 +75,9 @@ class Programs:
         request = {
             "module": module,
             "arguments": arguments,
-            "folder": str(cwd),
-            "environment": inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+            "folder": str(cwd or root),
+            "root": str(root),
+            "environment": inherited | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"} | environment,
             "printed": list(map(str, printed)),
         }
         assert self._server.stdin is not None
@@ -85,7 +90,7 @@ class Programs:
 
 def main() -> None:
     """Import everything once, then fork on request; a forked process returns as its program ends."""
-    for name in IMPORTED:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     gc.freeze()  # no process looks for garbage in what is imported
     for line in sys.stdin:
@@ -103,6 +108,9 @@ def main() -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.path[0] = request["root"]
+    for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
+        del sys.modules[name]  # a copy of the repository has its own
     sys.argv = [request["module"], *request["arguments"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 

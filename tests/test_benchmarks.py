@@ -16,18 +16,10 @@ from benchmarks.page import section
 from benchmarks.program import line
 from flows.judging.judge import judge
 from flows.settings import load_settings
-from tests.forked_programs import Programs
 
 ROOT = Path(__file__).parents[1]
 KEPT = "moments"
 """The benchmark that is run as people run them, by ``python -m benchmarks``, so that its figures are kept."""
-
-
-@pytest.fixture(scope="module")
-def programs():
-    found = Programs()
-    yield found
-    found.close()
 
 
 @pytest.mark.slow

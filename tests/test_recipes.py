@@ -1,7 +1,7 @@
 """The recipes of CONTRIBUTING.md: each is followed to the letter on a copy of the repository, and its files are counted."""
 
-import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.forked_programs import Programs
 
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -36,7 +38,7 @@ RECIPES = {
 }
 
 
-def follow(recipe: Recipe, root: Path) -> None:
+def follow(programs: Programs, recipe: Recipe, root: Path) -> None:
     """Write the files of a recipe, and run its commands."""
     for language, name, text in recipe.files:
         path = root / name
@@ -47,7 +49,7 @@ def follow(recipe: Recipe, root: Path) -> None:
             path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     for command in recipe.commands:
-        run(re.sub("^python", sys.executable, re.sub("^ato", "python -m flows.cli", command)), root)
+        run(programs, command, root)
 
 
 def patched(text: str, diff: str) -> str:
@@ -58,17 +60,19 @@ def patched(text: str, diff: str) -> str:
     return text.replace(old, new)
 
 
-def run(command: str, root: Path) -> None:
-    environment = os.environ | {
-        "PYTHONPATH": str(root),
-        "PYTHONDONTWRITEBYTECODE": "",  # each command of a recipe would compile the whole copy again
-        "PYTEST_ADDOPTS": "-p no:cacheprovider",
-    }
-    done = subprocess.run(command, shell=True, cwd=root, env=environment, capture_output=True, text=True)
+def run(programs: Programs, command: str, root: Path) -> None:
+    """``python -m module``, or ``ato``; what it prints may go to a file."""
+    command, _, page = command.partition(" > ")
+    program, *arguments = shlex.split(command)
+    module, *arguments = ["flows.cli", *arguments] if program == "ato" else arguments[1:]
+    done = programs.run(module, *arguments, folder=root.parent, root=root, PYTEST_ADDOPTS="-p no:cacheprovider")
     assert done.returncode == 0, (done.stderr + done.stdout)[-5000:]
+    if page:
+        (root / page).write_text(done.stdout, encoding="utf-8")
 
 
 def copy_of_the_repository(root: Path) -> Path:
+    root.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
             # With what Python compiled of it, which holds for files of the same time; not what it is writing just now.
@@ -96,10 +100,10 @@ def test_every_recipe_is_counted():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_works_and_touches_the_files_that_it_says(name, tmp_path):
-    root = copy_of_the_repository(tmp_path)
+def test_a_recipe_works_and_touches_the_files_that_it_says(programs, name, tmp_path):
+    root = copy_of_the_repository(tmp_path / "copy")
     before = contents(root)
-    follow(RECIPES[name], root)
+    follow(programs, RECIPES[name], root)
     after = contents(root)
     assert before.keys() <= after.keys()
     touched = {path for path in after if after[path] != before.get(path)}
@@ -107,4 +111,5 @@ def test_a_recipe_works_and_touches_the_files_that_it_says(name, tmp_path):
     tests = {path for path in touched if path.startswith("tests/")}
     assert written <= touched
     assert (len(touched), len(tests), len(touched - written)) == promised()[name], sorted(touched)
-    run(f"{sys.executable} -m ruff check . && {sys.executable} -m ruff format --check .", root)
+    for arguments in (["check"], ["format", "--check"]):
+        subprocess.run([sys.executable, "-m", "ruff", *arguments, "."], cwd=root, check=True)

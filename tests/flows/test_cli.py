@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from flows.cli import app
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
-from tests.forked_programs import Programs
 from warehouse.storage.warehouse import Warehouse
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +20,6 @@ ROOT = Path(__file__).parents[2]
 
 OUTER = ("ATO_WAREHOUSE", "PREFECT_HOME", "PREFECT_API_URL")
 """Variables that would tell a command of another warehouse or server."""
-
-
-@pytest.fixture(scope="module")
-def programs():
-    found = Programs()
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.flows.hostile_page import READ, SOCKETS, WRITTEN, attack, hostile_ser
 from tests.flows.running_platform import Platform, platform
 from tests.flows.tiny_study import tiny_settings
 
-pytestmark = [pytest.mark.platform, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MISSING = "no Chromium: apt-get install -y --no-install-recommends chromium fonts-dejavu; make install"
 N_TOKENS = 9_000

@@ -12,7 +12,7 @@ from flows.stages import STAGES
 from tests.flows.running_platform import Platform
 from tests.flows.tiny_study import tiny_settings
 
-pytestmark = [pytest.mark.platform, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FOLLOWERS = [name for name, stage in STAGES.items() if stage.starts_after]
 
@@ -61,8 +61,8 @@ def test_whatever_is_killed_one_collection_leads_to_the_report_by_events_and_the
         assert len(there.runs(name)) == 1, name
     assert not there.runs("pipeline")
 
-    silent = _silence(there, "report")
     _each_minute(there, "explain")
+    silent = _silence(there, "report")
     there.wait_for(
         lambda: [run for run in there.finished("explain") if run["auto_scheduled"]], "a run that the clock started"
     )

@@ -33,7 +33,7 @@ def records(file: Path) -> Iterator[bytes]:
 
 
 def test_the_curve_of_an_sae_is_an_offline_run_whatever_else_is_switched_off(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     from wandb.proto import wandb_internal_pb2
 
     monkeypatch.setenv("WANDB_MODE", QUIET["WANDB_MODE"])
@@ -48,6 +48,7 @@ def test_the_curve_of_an_sae_is_an_offline_run_whatever_else_is_switched_off(tmp
         for step, held_out in ((1, None), (5, None), (9, 0.25))
     ]
     tracking.track(SimpleNamespace(settings=settings, study=study), [member], [log])
+    wandb.teardown()  # its own process closes the file when it ends
 
     (file,) = (tmp_path / "data" / tracking.WANDB_FOLDER).glob("offline-run-*/run-topk-l1-8-5.wandb")
     history, config = [], {}
