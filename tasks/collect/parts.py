@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ato.errors import SettingsError
 from ato.residuals import Consumer, ResidualBlock, run_pass
 from tasks.collect.moment_parts import gather, is_gathered, keep
 from tasks.collect.moments import MomentsPass, StudyMoments
@@ -20,6 +19,7 @@ from tasks.collect.work import CollectWork
 from tasks.engine.model_cache import language_model, model_replicas
 from tasks.engine.parallel_parts import part_task, run_parts, split_evenly
 from tasks.engine.progress import Progress
+from tasks.engine.worker_precision import check_worker_precision
 from tasks.settings import OperatorSettings
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
@@ -134,12 +134,7 @@ def _model_of(work: CollectWork) -> "LanguageModel":
     """The model of this worker, which must choose the precision that the collection's key was made with."""
     from ato.numerics.devices import choose_device, choose_dtype
 
-    model, dtype = work.model, work.dtype
-    chosen = str(choose_dtype(model.dtype, choose_device(model.device))).removeprefix("torch.")
-    if chosen != dtype:
-        raise SettingsError(
-            f"this worker would run the model in {chosen}, the flow process in {dtype}",
-            where="model.dtype=auto",
-            cure=f"--set model.dtype={dtype}",
-        )
+    model = work.model
+    here = choose_dtype(model.dtype, choose_device(model.device))
+    check_worker_precision(here, work.dtype, does="run the model", setting="model.dtype")
     return language_model(model)

@@ -129,6 +129,11 @@ class SAEStudy:
         """What is read at a layer."""
         return sorted({member.place for member in self.members if member.layer == layer})
 
+    @property
+    def precision(self) -> str:
+        """Of the products in training: ``auto`` is another one on another machine, and makes other weights."""
+        return str(training_place(self.study.model.device, self.settings.training.precision)[1])
+
     @cached_property
     def whole(self) -> Stage:
         """The stage that says which SAEs are compared, and what two of them have in common."""
@@ -164,8 +169,7 @@ class SAEStudy:
             slug = f"pretrained-L{sae.layer:02d}"
         else:
             training = self.settings.training.model_dump(exclude={"checkpoint_every", "n_snapshots", "track"})
-            # ``auto`` is another precision on another machine, and makes other weights.
-            training["precision"] = str(training_place(self.study.model.device, self.settings.training.precision)[1])
+            training["precision"] = self.precision
             snapshots = self.settings.training.n_snapshots if looked_at else 0
             own = sae.model_dump(exclude={"path", "release", *ELSEWHERE})
             own |= {"training": training, "n_snapshots": snapshots}

@@ -6,6 +6,7 @@ from tasks.engine.looking import stage_task
 from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
+from tasks.engine.worker_precision import check_worker_precision
 from tasks.sae_study.comparison import compare
 from tasks.sae_study.looks import look_at, say_how_maps_are_made
 from tasks.sae_study.quality import judge
@@ -38,7 +39,7 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
     if not all([stage.skip() for stage in stages]):
         say_how_maps_are_made(of)
         if parts > 1:
-            run_parts("sae_study", study_layer, of.layers, study, settings, of.strata)
+            run_parts("sae_study", study_layer, of.layers, study, settings, of.strata, of.precision)
         else:
             for layer in of.layers:
                 _study_layer(of, layer)
@@ -48,9 +49,19 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
 
 
 @part_task("sae_study, part")
-def study_layer(layer: int, study: Study, settings: SAEStudySettings, strata: str | None) -> None:
-    """What the study lacks of one layer."""
-    _study_layer(SAEStudy(study, settings, strata), layer)
+def study_layer(layer: int, study: Study, settings: SAEStudySettings, strata: str | None, precision: str) -> None:
+    """What the study lacks of one layer.
+
+    Args:
+        precision: of the products in training, as the flow process has it in the keys of trained SAEs.
+
+    Raises:
+        SettingsError: this worker's processor would choose another.
+    """
+    of = SAEStudy(study, settings, strata)
+    if any(sae.is_trained and sae.layer == layer for sae in settings.all_saes):
+        check_worker_precision(of.precision, precision, does="train SAEs", setting="sae_study.training.precision")
+    _study_layer(of, layer)
 
 
 def _study_layer(of: SAEStudy, layer: int) -> None:

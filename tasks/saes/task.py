@@ -25,6 +25,7 @@ from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
+from tasks.engine.worker_precision import check_worker_precision
 from tasks.settings import SAESettings
 from warehouse.catalog.lookups import SAERow
 from warehouse.datasets.sequences import stored_sequences
@@ -78,18 +79,33 @@ def obtain_saes(study: Study, settings: SAESettings, parts: int = 1) -> list[str
     if missing:
         study.check_layers(layers)
         if parts > 1:
-            run_parts("saes", obtain_sae, [sae.layer for sae in missing], study, settings)
+            run_parts("saes", obtain_sae, [sae.layer for sae in missing], study, settings, _precision(study))
         else:
             _obtain(missing, study, settings)
     return [sae.key for sae in saes]
 
 
 @part_task("saes, part")
-def obtain_sae(layer: int, study: Study, settings: SAESettings) -> None:
-    """Train or load, and judge, the SAE of one layer."""
+def obtain_sae(layer: int, study: Study, settings: SAESettings, precision: str) -> None:
+    """Train or load, and judge, the SAE of one layer.
+
+    Args:
+        precision: of the products in training, as the flow process has it in the keys of trained SAEs.
+
+    Raises:
+        SettingsError: this worker's processor would choose another.
+    """
+    if layer not in {*settings.paths, *settings.releases}:
+        cure = "use workers with processors of the flow process's kind, or --set fan_out.scheduler=''"
+        check_worker_precision(_precision(study), precision, does="train SAEs", cure=cure)
     sae = _stages(study, layer, settings)
     if not sae.judgement.complete:  # by an attempt before this one
         _obtain([sae], study, settings)
+
+
+def _precision(study: Study) -> str:
+    """Of the products in training: another one on another machine, which makes other weights."""
+    return str(training_place(study.model.device, "auto")[1])
 
 
 def _obtain(missing: list[SAEStages], study: Study, settings: SAESettings) -> None:
@@ -107,11 +123,8 @@ def _stages(study: Study, layer: int, settings: SAESettings) -> SAEStages:
         own = {"layer": layer, "release": ":".join(split_release(release))}
         slug = f"pretrained-L{layer:02d}"
     else:
-        precision = str(
-            training_place(study.model.device, "auto")[1]
-        )  # another one elsewhere, which makes other weights
         own = settings.model_dump(exclude={"layers", "paths", "releases", *JUDGING})
-        own |= {"layer": layer, "precision": precision}
+        own |= {"layer": layer, "precision": _precision(study)}
         slug = f"{settings.architecture}-L{layer:02d}-{settings.d_sae}"
     # Version 3 of trained ones: thresholds of JumpReLU SAEs are brought to k active features.
     weights = study.stage("sae_weights", slug, settings=own, version=3 if "architecture" in own else 2)
