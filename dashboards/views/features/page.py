@@ -18,6 +18,7 @@ from dashboards.views.features.labelled import is_labelled, labels_alone
 from dashboards.views.features.logit_lens import logit_lens
 from dashboards.views.features.measures import measures
 from dashboards.views.features.neighbours import neighbours
+from dashboards.views.features.own_text import own_text
 from dashboards.views.features.search import controls, results
 from dashboards.views.features.steering import steering
 from dashboards.views.features.transport import transport
@@ -110,6 +111,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
     with right:
         neighbours(about)
     _labelling(about)
+    own_text(about)
     steering(about)
 
 

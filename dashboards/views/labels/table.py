@@ -58,7 +58,7 @@ def labelled(about: dict[str, Any]) -> None:
     panel(
         "Labelled features",
         filled(sql, **about, **{f"word{i}": word for i, word in enumerate(words)}),
-        partial(_table, "labelled features"),
+        partial(_table, "labelled features", about["judge"]),
         note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval (`from`, `to`), 0.5 is "
         "chance; near miss: against texts on which neighbours fire; shuffled: with another feature's description. Intruder needs no "
         "description. Place: the order in which features were labelled. Tick a row to open the feature with its trials.",
@@ -71,21 +71,21 @@ def failing(about: dict[str, Any]) -> None:
     panel(
         "Labels that fail",
         filled(FAILING.format(shown=SHOWN), **about),
-        partial(_failing, "failing labels"),
+        partial(_failing, about["judge"]),
         note=f"At most {SHOWN} rows. A description fails if the 95 % interval of its detection reaches down to chance; where too little "
         "text was found to ask about, nothing is known of it. Tick a row to open the feature with its trials.",
         empty="No label fails here, or none was made: `ato run label`.",
     )
 
 
-def _failing(key: str, rows: pl.DataFrame) -> None:
+def _failing(judge: str, rows: pl.DataFrame) -> None:
     with st.container(horizontal=True):
         for fault, n in rows.group_by("fault", maintain_order=True).len().iter_rows():
             st.caption(f"{fault}: {n:,}")
-    _table(key, rows)
+    _table("failing labels", judge, rows)
 
 
-def _table(key: str, rows: pl.DataFrame) -> None:
+def _table(key: str, judge: str, rows: pl.DataFrame) -> None:
     score = partial(st.column_config.NumberColumn, format="%.3f", width=80)
     clicked = st.dataframe(
         rows,
@@ -116,4 +116,4 @@ def _table(key: str, rows: pl.DataFrame) -> None:
         },
     )
     for place in clicked["selection"]["rows"]:
-        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place])
+        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place], judge=judge)
