@@ -1,6 +1,5 @@
 """A sentence of the reader's own on one feature: the model runs here, if it is small and on this machine."""
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ LARGEST = 1_000_000_000
 LONGEST = 2000
 """Characters of the longest sentence."""
 
-RUN_WITH = """select s.path, s.site, s.weights_hash, c.model, c.revision, c.weights_hash as model_hash, c.settings
+RUN_WITH = """select s.path, s.site, s.weights_hash, c.model, c.revision, c.weights_hash as model_hash,
+    coalesce(if(json_valid(c.settings), json_extract_string(c.settings, 'prepend_bos'), null) = 'true', false) as prepend_bos
 from saes as s
 inner join collections as c using (collection)
 where s.collection = $collection and s.sae = $sae"""
@@ -62,8 +62,17 @@ def _reading(about: dict[str, Any], text: str) -> "TextReading":
     row = ask(filled(RUN_WITH, **about)).row(0, named=True)
     model = _model(row["model"], row["revision"], row["model_hash"])
     sae = _sae(row["path"], row["weights_hash"])
-    bos = bool(json.loads(row["settings"])["prepend_bos"])
-    return _read(model, sae, row["model_hash"], row["weights_hash"], row["site"], about["layer"], about["feature_id"], text, bos)
+    return _read(
+        model,
+        sae,
+        row["model_hash"],
+        row["weights_hash"],
+        row["site"],
+        about["layer"],
+        about["feature_id"],
+        text,
+        row["prepend_bos"],
+    )
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
