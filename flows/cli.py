@@ -256,6 +256,25 @@ def find(
     show_found(load_settings(profile, set_ or []), key, wanted, (sae or [], layer or []), format_)
 
 
+@app.command(epilog='Example: ato activations "The Union army marched." --feature L12/345')
+def activations(
+    text: Annotated[str, typer.Argument(help="The text.")],
+    feature: Annotated[str, typer.Option("--feature", help="L12/345, KEY/345 or FOLDER/345.")],
+    collection: CollectionOption = None,
+    profile: ProfileOption = "demo",
+    set_: SetOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Run the model on a text of your own, and print a feature's activation at every token."""
+    from flows.engine.collections import chosen_collection
+
+    key = chosen_collection(collection)
+    from flows.commands.activations import show_activations
+    from flows.settings import load_settings
+
+    show_activations(load_settings(profile, set_ or []), key, text, feature, format_)
+
+
 @app.command(epilog='Example: ato steer --feature L12/345 --to 8 --prompt "The bridge"')
 def steer(
     feature: Annotated[

@@ -298,7 +298,7 @@ _STAGES = (
         commits=("strata", "label_evidence", "label", "label_agreement"),
         query="""select sae, feature_id, judge, description, detection, detection_low, detection_high, intruder,
             failed from feature_labelled where collection = ? order by layer, sae, judge, place""",
-        page="features",
+        page="labels",
         cost=Cost(6.0, 1.2, "flows.estimates.label_costs:label_work"),
         judge="flows.judging.label:judge",
     ),

@@ -1,27 +1,23 @@
 """Text windows in which one feature is active, tokens coloured by activation."""
 
-import html
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from ato.text.display import visible
-from ato.text.token_texts import whole_characters
-from dashboards.ui.navigation import link
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.views.features.labelled import LATEST_EVIDENCE
+from dashboards.views.features.windows import coloured, leads_to_text
 
 KINDS = {"top": "Strongest", "quantile": "By quantile", "random": "Random"}
 """Kind of an example -> its tab."""
 
-COLOUR = "230, 159, 0"
-
-WEAKEST, STRONGEST = 0.12, 0.6
-"""Opacity of the smallest and of the largest activation: visible on white and on black, with readable text."""
-
-WHITESPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
+SHOWN_WINDOWS = 12
+COLOURS_MEAN = (
+    "Deeper colour: larger activation, relative to the largest one shown. Hover over a token for its value. The underlined token is the "
+    "peak. `·` is a space and `↵` a line break in a coloured token."
+)
 
 
 EXAMPLES = """with latest as (
@@ -30,12 +26,23 @@ EXAMPLES = """with latest as (
     where collection = $collection and sae = $sae and kind = 'feature_scores' and is_latest
 )
 
-select kind, rank, quantile, sequence_id, position, activation, start, tokens, activations,
-    max(list_max(activations)) over () as largest
-from feature_examples
+select e.kind, e.rank, e.quantile, c.corpus, s.document_id, e.sequence_id, e.position, e.activation, e.start, e.tokens,
+    e.activations, max(list_max(e.activations)) over () as largest
+from feature_examples as e
 semi join latest using (scoring)
-where collection = $collection and sae = $sae and feature_id = $feature_id
-order by kind, rank"""
+left join sequences as s using (collection, sequence_id)
+left join collections as c using (collection)
+where e.collection = $collection and e.sae = $sae and e.feature_id = $feature_id
+order by e.kind, e.rank"""
+WINDOWS = f"""with {LATEST_EVIDENCE}
+
+select kind, rank, quantile, split, corpus, document_id, sequence_id, position, activation, start, tokens, activations,
+    max(list_max(activations)) over () as largest
+from example_windows
+semi join latest using (collection, evidence)
+where feature_id = $feature_id and kind <> 'silent'
+qualify row_number() over (partition by kind order by split = 'train' desc, split, rank) <= {SHOWN_WINDOWS}
+order by kind, split = 'train' desc, split, rank"""
 
 
 def examples(about: dict[str, Any]) -> None:
@@ -44,16 +51,21 @@ def examples(about: dict[str, Any]) -> None:
         "Activating examples",
         filled(EXAMPLES, **about),
         lambda rows: _tabs(rows, about["collection"]),
-        note="Deeper colour: larger activation, relative to the largest one shown. Hover over a token for its value. "
-        "The underlined token is the peak. `·` is a space and `↵` a line break in a coloured token. Examples by "
-        "quantile include weak activations. All are from the train text on which features are scored.",
+        note=f"{COLOURS_MEAN} Examples by quantile include weak activations. All are from the train text on which features are "
+        "scored; each names its corpus and document, and leads to the text.",
         empty="No examples: `ato run features` stores them for the selected features.",
     )
 
 
-SEQUENCE = """select sequence_id, document_id, split, start, n_tokens, text
-from sequences
-where collection = $collection and sequence_id = $sequence_id"""
+def windows(about: dict[str, Any]) -> None:
+    """Windows in which what has labels only, such as a neuron, fires, one tab for each kind."""
+    panel(
+        "Activating examples",
+        filled(WINDOWS, **about),
+        lambda rows: _tabs(rows, about["collection"]),
+        note=f"At most {SHOWN_WINDOWS} of a kind, train documents first: descriptions are made from these. {COLOURS_MEAN}",
+        empty="It fires nowhere in the text that was looked at.",
+    )
 
 
 def _tabs(rows: pl.DataFrame, collection: str) -> None:
@@ -64,11 +76,7 @@ def _tabs(rows: pl.DataFrame, collection: str) -> None:
             for row in rows.filter(rows["kind"] == kind).iter_rows(named=True):
                 st.html(coloured(row["tokens"], row["activations"], row["largest"], row["position"] - row["start"]))
                 quantile = "" if row["quantile"] is None else f", {_bin(row['quantile'], n_bins)}"
-                link(
-                    f"{row['activation']:.3f}{quantile}, at position {row['position']} of sequence {row['sequence_id']}",
-                    "sql_bench",
-                    sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
-                )
+                leads_to_text(row, collection, f"{row['activation']:.3f}{quantile}, ")
 
 
 def _bin(quantile: float, n_bins: int) -> str:
@@ -76,27 +84,3 @@ def _bin(quantile: float, n_bins: int) -> str:
     if n_bins == 4:
         return f"{('bottom', 'second', 'third', 'top')[round(4 * quantile) - 1]} quartile"
     return f"bin {round(n_bins * quantile)} of {n_bins} by activation"
-
-
-def coloured(tokens: Sequence[str], activations: Sequence[float], largest: float, centre: int) -> str:
-    """A window of text as HTML.
-
-    Args:
-        tokens: the window; escaped here. Those that share a character are shown as it, with their largest activation.
-        activations: of the feature, one for each token; 0 has no colour.
-        largest: activation that gets the deepest colour.
-        centre: index of the underlined token.
-    """
-    spans = []
-    for token, own in whole_characters(tokens):
-        activation = max(activations[place] for place in own)
-        style = "text-decoration:underline;text-underline-offset:3px;" if centre in own else ""
-        if activation > 0:
-            opacity = WEAKEST + (STRONGEST - WEAKEST) * min(activation / largest, 1)
-            text = html.escape(visible(token.translate(WHITESPACE)))
-            style += f"border-radius:3px;background-color:rgba({COLOUR},{opacity:.3f})"
-            spans.append(f'<span style="{style}" title="{activation:.3f}">{text}</span>')
-        else:
-            text = html.escape(visible(token.replace("\n", "↵"), keep="\t\r"))
-            spans.append(f'<span style="{style}">{text}</span>' if style else text)
-    return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.7">{"".join(spans)}</div>'

@@ -1,21 +1,28 @@
 """Page ``features``: search for features of the SAEs, and everything known about one feature."""
 
+from typing import Any
+
 import streamlit as st
 
-from dashboards.ui.address import collection
-from dashboards.ui.navigation import name_tab
+from dashboards.ui.address import choose, collection
+from dashboards.ui.navigation import link, name_tab
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.features.causal import causal_effect
 from dashboards.views.features.distributions import distributions
-from dashboards.views.features.examples import examples
+from dashboards.views.features.evidence import fires_with, histogram, strata
+from dashboards.views.features.examples import examples, windows
 from dashboards.views.features.explanations import explanations
+from dashboards.views.features.label import JUDGES, label, label_scores
+from dashboards.views.features.labelled import is_labelled, labels_alone
 from dashboards.views.features.logit_lens import logit_lens
 from dashboards.views.features.measures import measures
 from dashboards.views.features.neighbours import neighbours
+from dashboards.views.features.own_text import own_text
 from dashboards.views.features.search import controls, results
 from dashboards.views.features.steering import steering
 from dashboards.views.features.transport import transport
+from dashboards.views.features.trials import trials
 
 SAES = """select sae, layer, d_sae
 from saes
@@ -27,6 +34,10 @@ def page() -> None:
     """Draw the page: the feature that the address names, else the search and the distributions."""
     key = collection()
     saes = ask(filled(SAES, collection=key))
+    alone = labels_alone(key)
+    if (of_key := alone.filter(alone["sae"] == st.query_params.get("sae", ""))).height:
+        _labels_alone(key, of_key.row(0, named=True))
+        return
     if saes.is_empty():
         st.info("No SAEs yet: run `ato run saes`, then `ato run features`.")
         return
@@ -90,6 +101,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
     with left:
         examples(about)
     with right:
+        label(about)
         explanations(about)
         logit_lens(about)
     transport(about)
@@ -98,7 +110,45 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
         causal_effect(about)
     with right:
         neighbours(about)
+    _labelling(about)
+    own_text(about)
     steering(about)
+
+
+def _labels_alone(key: str, of_key: dict[str, Any]) -> None:
+    """What is known of a neuron, or of a feature of an SAE that has labels only."""
+    sae, layer, source = of_key["sae"], of_key["layer"], of_key["source"]
+    text = st.query_params.get("feature_id", "")
+    about = {"collection": key, "sae": sae, "feature_id": int(text) if text.isdecimal() else -1, "layer": layer}
+    link("All labels", "labels")
+    if not is_labelled(about):
+        st.warning(f"{plain(sae)} has no label of number {plain(repr(text))}. Choose one of the labels.")
+        return
+    what = "Neuron" if source == "neurons" else "Feature"
+    name_tab(f"{what} {text} of {sae}", "Features")
+    st.subheader(f"{what} {text} of {plain(sae)}, layer {layer}", anchor=False)
+    left, right = st.columns([3, 2])
+    with left:
+        windows(about)
+    with right:
+        label(about)
+    _labelling(about)
+
+
+def _labelling(about: dict[str, Any]) -> None:
+    """What the label stands on: where the feature fires, how the label scores, and the trials; nothing if it has none."""
+    if not is_labelled(about):
+        return
+    left, right = st.columns(2)
+    with left:
+        histogram(about)
+        fires_with(about)
+    with right:
+        strata(about)
+    judges = ask(filled(JUDGES, **about))["judge"].to_list()
+    judged = about | {"judge": choose("Judge", "judge", judges)}
+    label_scores(judged)
+    trials(judged)
 
 
 def _leave() -> None:

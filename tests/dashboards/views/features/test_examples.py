@@ -1,6 +1,6 @@
 """Examples of one feature: escaped, coloured, and linked to their sequence."""
 
-from dashboards.views.features.examples import coloured
+from dashboards.views.features.windows import coloured
 from tests.dashboards.opened_pages import panels
 from tests.dashboards.views.features.opened_feature import open_feature
 from tests.tasks.reported_study import SAES
@@ -29,10 +29,21 @@ def test_examples_of_each_kind_lead_to_their_sequence(study):
     panel = panels(app)["Activating examples"]
     assert list(panel.rows["kind"]) == ["top", "top"]
     html = [block.proto.body for block in app.get("html") if "pre-wrap" in block.proto.body]
-    assert len(html) == 2
     assert "·&lt;i&gt;&amp;" in html[0]
+    texts = panel.rows.select("corpus", "document_id", "position", "sequence_id").rows()
+    links = [leaf.proto.label for leaf in app.get("page_link")]
+    for corpus, document, position, sequence in texts:
+        origin = f"{corpus}, document {document}, position {position} of sequence {sequence}"
+        assert any(origin in label for label in links)
 
 
 def test_tokens_neither_reverse_their_neighbours_nor_control_anything():
     assert "a\ufffdb\u2400" in coloured(["a\u202eb\x00"], [1.0], 1.0, centre=0)
     assert "a\ufffdb" in coloured(["a\u202eb"], [0.0], 1.0, centre=0)
+
+
+def test_marked_tokens_are_boxed_and_a_character_of_several_tokens_is_one_piece():
+    shown = coloured(["a", "é", "", "b"], [0.0, 1.0, 3.0, 0.0], 3.0, marked=(2,))
+    assert shown.count("<span") == 1
+    assert 'title="3.000">é</span>' in shown
+    assert shown.count("outline:1px") == 1

@@ -1,0 +1,83 @@
+"""A window of text as HTML, tokens coloured by activation, and the way to the text that it is from."""
+
+import html
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ato.text.display import visible
+from ato.text.token_texts import whole_characters
+from dashboards.ui.navigation import link
+from dashboards.ui.plain import plain
+from dashboards.ui.reading import filled
+
+COLOUR = "230, 159, 0"
+
+WEAKEST, STRONGEST = 0.12, 0.6
+"""Opacity of the smallest and of the largest activation: visible on white and on black, with readable text."""
+
+WHITESPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
+
+SEQUENCE = """select sequence_id, document_id, split, start, n_tokens, text
+from sequences
+where collection = $collection and sequence_id = $sequence_id"""
+
+
+def leads_to_text(row: dict[str, Any], collection: str, before: str = "") -> None:
+    """A link to the sequence of a window, named by where it is from: corpus, document, sequence and position.
+
+    Args:
+        row: with ``corpus``, ``document_id``, ``sequence_id`` and ``position``; the first two may be None.
+        collection: its key.
+        before: what else the link says, first.
+    """
+    corpus = "corpus unknown" if row["corpus"] is None else row["corpus"]
+    document = "unknown" if row["document_id"] is None else row["document_id"]
+    link(
+        plain(f"{before}{corpus}, document {document}, position {row['position']} of sequence {row['sequence_id']}"),
+        "sql_bench",
+        sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
+    )
+
+
+def coloured(
+    tokens: Sequence[str],
+    activations: Sequence[float],
+    largest: float,
+    centre: int | None = None,
+    marked: Collection[int] = (),
+) -> str:
+    """A window of text as HTML.
+
+    Args:
+        tokens: the window; escaped here. Those that share a character are shown as it, with their largest activation.
+        activations: of the feature, one for each token; 0 has no colour.
+        largest: activation that gets the deepest colour.
+        centre: index of the underlined token.
+        marked: indices of the boxed tokens.
+    """
+    spans = []
+    for token, own in _pieces(tokens):
+        activation = max(activations[place] for place in own)
+        style = "text-decoration:underline;text-underline-offset:3px;" if centre in own else ""
+        style += "outline:1px solid currentColor;" if not set(own).isdisjoint(marked) else ""
+        if activation > 0:
+            opacity = WEAKEST + (STRONGEST - WEAKEST) * min(activation / largest, 1)
+            text = html.escape(visible(token.translate(WHITESPACE)))
+            style += f"border-radius:3px;background-color:rgba({COLOUR},{opacity:.3f})"
+            spans.append(f'<span style="{style}" title="{activation:.3f}">{text}</span>')
+        else:
+            text = html.escape(visible(token.replace("\n", "↵"), keep="\t\r"))
+            spans.append(f'<span style="{style}">{text}</span>' if style else text)
+    return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.7">{"".join(spans)}</div>'
+
+
+def _pieces(tokens: Sequence[str]) -> list[tuple[str, range]]:
+    """Texts and their tokens: an empty token continues a character of the one before it."""
+    pieces: list[tuple[str, range]] = []
+    for text, own in whole_characters(tokens):
+        if not text and pieces:
+            before, first = pieces.pop()
+            pieces.append((before, range(first.start, own.stop)))
+        else:
+            pieces.append((text, own))
+    return pieces

@@ -1,0 +1,1 @@
+"""What features mean: scores of their descriptions, which fail, and what judges cost."""

@@ -1,0 +1,95 @@
+"""Panels of the page ``labels``: mean scores by layer, by judge and by tier, beside neurons, control and chance."""
+
+from functools import partial
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import coloured, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+from dashboards.views.labels.about import EMPTY
+
+COLOURS = {
+    "sae": "#0072B2",
+    "transcoder": "#009E73",
+    "neurons": "#E69F00",
+    "sae, shuffled": "#56B4E9",
+    "transcoder, shuffled": "#CC79A7",
+    "neurons, shuffled": "#999999",
+}
+"""What is scored -> its colour; shuffled: with another feature's description."""
+TIERS = ("all", "random", "same_stratum", "near_miss")
+
+SCORES = """select
+    layer, judge, tier, source || if(control = 'none', '', ', ' || control) as what, mean_score, mean_low, mean_high, median_score, chance,
+    n_scored, n_features, n_at_chance, n_unanswered, usual_reason, sae
+from label_scores
+where collection = $collection and scorer = $scorer and {kept}
+order by layer, judge, list_position({tiers}, tier), source, control, sae"""
+NOTE = (
+    "A point is the mean over the labelled features of an SAE, its bar the 95 % interval of the spread between features; the "
+    "dashed line is what a guess reaches. `shuffled`: the same test with another feature's description, which must be near chance. "
+    "`neurons`: MLP neurons of the layer, the baseline. Features without a score are left out of the mean: hover for how many."
+)
+
+
+def by_layer(about: dict[str, Any]) -> None:
+    """Mean score at each layer, of the chosen judge and test."""
+    _panel("Scores by layer", about, "judge = $judge and tier = 'all'", "layer", NOTE)
+
+
+def by_judge(about: dict[str, Any]) -> None:
+    """Mean score of each judge, at the chosen layers."""
+    kept = "tier = 'all' and ($layer is null or layer = $layer)"
+    _panel("Scores by judge", about, kept, "judge", "The same for every judge, at the layer chosen above.")
+
+
+def by_tier(about: dict[str, Any]) -> None:
+    """Mean score by where the silent texts are from."""
+    kept = "judge = $judge and ($layer is null or layer = $layer)"
+    note = (
+        "Texts without the feature are from anywhere (`random`), from text like that it fires on (`same_stratum`), or from where its "
+        "neighbours fire (`near_miss`): the last are the hardest. The intruder test has one tier."
+    )
+    _panel("Scores by tier", about, kept, "tier", note)
+
+
+def _panel(title: str, about: dict[str, Any], kept: str, by: str, note: str) -> None:
+    panel(title, filled(SCORES.format(kept=kept, tiers=list(TIERS)), **about), partial(_draw, by), note=note, empty=EMPTY)
+
+
+def _draw(by: str, rows: pl.DataFrame) -> None:
+    if rows["mean_score"].null_count() == rows.height:
+        st.info(f"Nothing could be scored: {rows['usual_reason'].drop_nulls().first() or 'no answers'}.")
+        return
+    order = TIERS if by == "tier" else sorted(rows[by].unique())
+    offset = alt.XOffset("what:N", sort=list(COLOURS))
+    base = alt.Chart(rows, height=300).encode(
+        x=alt.X(f"{by}:O", title=by, sort=list(order), axis=alt.Axis(labelAngle=0)),
+        tooltip=[
+            "what:N",
+            "judge:N",
+            "layer:O",
+            "tier:N",
+            number("mean_score", "mean score"),
+            number("mean_low", "95 % from"),
+            number("mean_high", "to"),
+            number("median_score", "median"),
+            number("n_scored", "features scored", "d"),
+            number("n_features", "of", "d"),
+            number("n_at_chance", "no better than chance", "d"),
+            "sae:N",
+        ],
+    )
+    kinds = {name: colour for name, colour in COLOURS.items() if name in set(rows["what"])}
+    colour = coloured("what", kinds, "what").legend(orient="top", title=None, columns=3)
+    y = partial(alt.Y, title="mean score", scale=alt.Scale(zero=False, padding=8))
+    chart = alt.layer(
+        base.mark_rule(strokeWidth=2, opacity=0.7).encode(y=y("mean_low:Q"), y2="mean_high:Q", xOffset=offset, color=colour),
+        base.mark_point(filled=True, size=60, opacity=1).encode(y=y("mean_score:Q"), xOffset=offset, color=colour),
+        base.mark_rule(strokeDash=[5, 4], color="#888888").encode(x=alt.X(), y=y("chance:Q")),
+    )
+    st.altair_chart(chart, alt=f"Points with intervals: mean score of descriptions by {by}, beside controls and chance")

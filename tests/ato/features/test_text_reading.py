@@ -1,0 +1,73 @@
+"""A text read by one feature: each token's activation is that of a plain forward pass; special tokens and the first have none."""
+
+import pytest
+import torch
+
+from ato.errors import InputError
+from ato.features.text_activations import SearchedSAE
+from ato.features.text_reading import read_text
+from ato.models import load_model
+from tests.tasks.scored_study import random_sae
+from tests.tiny_models import save_tiny_model
+
+LAYER = 1
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_model(save_tiny_model(tmp_path_factory.mktemp("llama"), "llama"), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def sae(model):
+    return SearchedSAE("random", LAYER, random_sae(1, d=model.d_model))
+
+
+@torch.no_grad()
+def plain(model, sae, ids):
+    """[t, d_sae] activations by way of the library's own hidden states."""
+    hidden = model.module(torch.tensor([ids]), output_hidden_states=True).hidden_states[LAYER + 1][0]
+    return sae.sae.encode(hidden)
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_activations_are_those_of_a_plain_pass(model, sae, bos):
+    text = "The Union army."
+    ids = [1] * bos + model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    expected = plain(model, sae, ids)
+    for feature in (0, 1, 2):
+        found = read_text(model, sae, feature, text, prepend_bos=bos)
+        assert found.activations[0] is None
+        assert list(found.activations[1:]) == pytest.approx(expected[1:, feature].tolist(), abs=1e-4)
+        assert found.largest == pytest.approx(float(expected[1:, feature].max()), abs=1e-4)
+        assert "".join(found.tokens).endswith(text)
+        assert found.n_cut == 0
+
+
+def test_a_feature_that_never_fires_is_silent_and_not_missing(model, sae):
+    found = read_text(model, sae, 3, "abc")
+    assert found.activations == (None, 0.0, 0.0)
+    assert found.largest == 0
+
+
+def test_a_long_text_is_cut_and_says_by_how_much(model, sae):
+    found = read_text(model, sae, 0, "abcdefgh", max_tokens=5)
+    assert (len(found.tokens), found.n_cut) == (5, 3)
+    whole = read_text(model, sae, 0, "abcdefgh")
+    assert found.activations[1:] == pytest.approx(whole.activations[1:5], abs=1e-5), "what comes later changes nothing"
+
+
+def test_characters_of_several_tokens_stand_whole(model, sae):
+    found = read_text(model, sae, 0, "aé日")
+    assert found.tokens == ("a", "é", "", "日", "", "")
+    assert None not in found.activations[1:]
+
+
+@pytest.mark.parametrize(
+    ("feature", "text", "line"),
+    [(24, "abc", "no feature 24"), (-1, "abc", "no feature -1"), (0, " \n", "the text is empty"), (0, "a", "no token but the first")],
+)
+def test_mistakes_are_one_line(model, sae, feature, text, line):
+    with pytest.raises(InputError, match=line) as caught:
+        read_text(model, sae, feature, text)
+    assert "\n" not in str(caught.value)
