@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from ato.errors import InputError, SettingsError
-from ato.graphs.adjacency import ERRORS, adjacency, subgraph
+from ato.graphs.adjacency import ERRORS, check_graph, subgraph
 from ato.graphs.graph import Graph
 
 _SMALLEST_SUM = 1e-10
@@ -43,7 +43,8 @@ class Pruned:
 
 
 def output_weights(graph: Graph) -> np.ndarray:
-    """[n] float64, w: probabilities of logit nodes; without logits, activations of features that act on none, scaled to 1.
+    """[n] float64, w: probabilities of logit nodes; without logits, the activations of the last
+    layer's target features, scaled to sum to 1.
 
     Raises:
         InputError: logits whose ``activation`` is no probability, or a graph without outputs.
@@ -54,8 +55,9 @@ def output_weights(graph: Graph) -> np.ndarray:
         if not np.all((weights >= 0) & (weights <= 1)):
             raise InputError("logit nodes without probabilities", cure="give the weights of the outputs")
         return weights
-    last = (graph.kind == "feature") & ~np.isin(np.arange(len(graph.kind)), graph.source)
-    weights = np.where(last & ~np.isnan(graph.total), graph.activation, 0.0)
+    targets = (graph.kind == "feature") & ~np.isnan(graph.total)
+    last = targets & (graph.layer == graph.layer[targets].max(initial=-1))
+    weights = np.where(last, graph.activation, 0.0)
     if not weights.sum() > 0:
         raise InputError("the graph has no outputs", cure="give a graph with logits or with target features")
     return weights / weights.sum()
@@ -71,13 +73,13 @@ def influence(graph: Graph, weights: np.ndarray | None = None) -> np.ndarray:
     Raises:
         InputError: a cycle.
     """
-    return _paths(_normalised(adjacency(graph)), _weights(graph, weights))
+    return _paths(graph, _input_shares(graph), _weights(graph, weights))
 
 
 def graph_scores(graph: Graph, weights: np.ndarray | None = None) -> Scores:
     """Replacement and completeness of a graph, which should be whole: pruning cuts errors away, too."""
-    matrix, w = _normalised(adjacency(graph)), _weights(graph, weights)
-    return _scores(graph, matrix, _paths(matrix, w), w)
+    shares, w = _input_shares(graph), _weights(graph, weights)
+    return _scores(graph, shares, _paths(graph, shares, w), w)
 
 
 def prune(
@@ -102,19 +104,18 @@ def prune(
         if not 0 < share <= 1:
             raise SettingsError(f"{name} is {share}", cure="choose a share above 0 and at most 1")
     w = _weights(graph, weights)
-    matrix = _normalised(adjacency(graph))
-    reached = _paths(matrix, w)
+    shares = _input_shares(graph)
+    reached = _paths(graph, shares, w)
     always = np.isin(graph.kind, ("token", "logit")) | (w > 0)
     nodes = always | (reached >= _threshold(reached, node_threshold))
 
     both = nodes[graph.source] & nodes[graph.target]
-    trimmed = _normalised(adjacency(replace(graph, weight=np.where(both, graph.weight, 0.0))))
-    through = _paths(trimmed, w) + w
-    score = _values(trimmed, graph) * through[graph.target]
+    left = _input_shares(replace(graph, weight=np.where(both, graph.weight, 0.0)))
+    score = left * (_paths(graph, left, w) + w)[graph.target]
     edges = both & (score > 0) & (score >= _threshold(score, edge_threshold))
     nodes, edges = _without_loose_ends(graph, nodes, edges, always)
     ranked = replace(graph, influence=cumulative_influence(reached))
-    return Pruned(subgraph(ranked, nodes, edges), nodes, edges, _scores(graph, matrix, reached, w))
+    return Pruned(subgraph(ranked, nodes, edges), nodes, edges, _scores(graph, shares, reached, w))
 
 
 def cumulative_influence(reached: np.ndarray) -> np.ndarray:
@@ -135,17 +136,20 @@ def _weights(graph: Graph, weights: np.ndarray | None) -> np.ndarray:
     return given
 
 
-def _normalised(matrix: sparse.csr_array) -> sparse.csr_array:
-    """|matrix| with rows that sum to 1, or to 0."""
-    absolute = abs(matrix)
-    scale = 1 / np.maximum(absolute.sum(axis=1), _SMALLEST_SUM)
-    return sparse.csr_array(sparse.diags_array(scale) @ absolute)
+def _input_shares(graph: Graph) -> np.ndarray:
+    """[m]: |weight| of each edge over the sum of |weight| of all edges into its target."""
+    check_graph(graph)
+    size = np.abs(graph.weight)
+    into = np.bincount(graph.target, size, minlength=len(graph.kind))
+    return size / np.maximum(into, _SMALLEST_SUM)[graph.target]
 
 
-def _paths(matrix: sparse.csr_array, weights: np.ndarray) -> np.ndarray:
+def _paths(graph: Graph, shares: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """w A + w A^2 + ..., which ends at the length of the longest path."""
-    back, flow, summed = matrix.T.tocsr(), weights, np.zeros_like(weights)
-    for _ in range(len(weights) + 1):
+    n = len(weights)
+    back = sparse.csr_array((shares, (graph.source, graph.target)), shape=(n, n))
+    flow, summed = weights, np.zeros(n)
+    for _ in range(n + 1):
         flow = back @ flow
         if not flow.any():
             return summed
@@ -163,13 +167,6 @@ def _threshold(scores: np.ndarray, share: float) -> float:
     return float(ordered[min(at, len(ordered) - 1)])
 
 
-def _values(matrix: sparse.csr_array, graph: Graph) -> np.ndarray:
-    """[m]: the matrix at each edge."""
-    if not len(graph.weight):
-        return np.empty(0)
-    return np.asarray(matrix[graph.target, graph.source]).ravel()
-
-
 def _without_loose_ends(
     graph: Graph, nodes: np.ndarray, edges: np.ndarray, always: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -185,14 +182,14 @@ def _without_loose_ends(
         nodes, edges = kept, edges & kept[graph.source] & kept[graph.target]
 
 
-def _scores(graph: Graph, matrix: sparse.csr_array, reached: np.ndarray, weights: np.ndarray) -> Scores:
-    errors = np.isin(graph.kind, ERRORS)
-    leaf = np.bincount(graph.target, minlength=len(errors)) == 0
+def _scores(graph: Graph, shares: np.ndarray, reached: np.ndarray, weights: np.ndarray) -> Scores:
+    n, errors = len(weights), np.isin(graph.kind, ERRORS)
+    leaf = np.bincount(graph.target, minlength=n) == 0
     inputs = (graph.kind == "token") | ((graph.kind == "feature") & leaf)
     explained, missed = reached[inputs].sum(), reached[errors].sum()
+    not_error = 1 - np.bincount(graph.target, shares * errors[graph.source], minlength=n)
     standing = reached + weights
-    not_error = 1 - matrix @ errors.astype(np.float64)
-    return Scores(_share(explained, explained + missed), _share(float(not_error @ standing), standing.sum()))
+    return Scores(_share(explained, explained + missed), _share(not_error @ standing, standing.sum()))
 
 
 def _share(part: float, whole: float) -> float:
