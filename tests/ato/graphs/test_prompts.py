@@ -16,7 +16,7 @@ def tokenizer():
 
     words = ["<unk>", "<bos>", "The", " the", "the", " capital", " of", " France", " is", " Paris", "Par", "is", "\n", "Q", "."]
     bpe = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    bpe.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[A-Za-z]+?(?=is$)|\n| ?[A-Za-z]+|\."), "isolated")
+    bpe.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n| ?[A-Za-z]+|\."), "isolated")
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<bos>", unk_token="<unk>")
 
 
@@ -24,7 +24,8 @@ class Words:
     """The tokenizer with ``Paris`` in two parts, and without offsets or other graces."""
 
     def __init__(self, tokenizer):
-        self.tokenizer, self.bos_token_id, self.decode = tokenizer, 1, tokenizer.decode
+        self.tokenizer, self.decode = tokenizer, tokenizer.decode
+        self.bos_token_id, self.unk_token_id = tokenizer.bos_token_id, tokenizer.unk_token_id
 
     def __call__(self, text, add_special_tokens):
         ids = self.tokenizer.convert_tokens_to_ids
@@ -108,6 +109,7 @@ def test_a_bad_prompt_does_not_hinder_those_before_it(maker, tmp_path):
         ("The capital", "Paris", "target 'Paris' is 2 tokens, not one (prompt): the nearest is ' Paris'"),
         ("The capital", " of France", "the nearest is ' of'"),
         ("The capital", "", "the target is empty"),
+        ("The capital", "paris", "target 'paris' is no token of this tokenizer (prompt): the nearest is ' Paris'"),
     ],
 )
 def test_what_is_no_prompt_is_one_line(maker, text, target, message):
