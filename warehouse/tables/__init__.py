@@ -9,6 +9,7 @@ from warehouse.tables import (
     entities,
     evaluate,
     features,
+    graphs,
     label_evidence,
     labels,
     operators,
@@ -35,6 +36,7 @@ _ROOMS = (
     sae_study,
     label_evidence,
     labels,
+    graphs,
     steering,
     runs,
 )
