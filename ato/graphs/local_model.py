@@ -7,16 +7,15 @@ reading is the sum over its leaves of Jacobian times leaf, plus a constant.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ato.errors import InputError, SAEError, SettingsError
-from ato.graphs.frozen import FrozenParts, eager
+from ato.graphs.frozen import FrozenParts
 from ato.models.language_model import LanguageModel
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 from ato.saes.transcoder import Transcoder

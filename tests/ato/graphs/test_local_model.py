@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from ato.errors import InputError, ModelError, SAEError, SettingsError
 from ato.graphs.local_model import LocalModel
 from tests.ato.graphs.planted import random_model, random_sae, random_transcoder
 
