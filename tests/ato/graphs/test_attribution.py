@@ -124,7 +124,7 @@ def test_a_budget_keeps_edges_among_the_selected_and_counts_the_others_as_errors
 
 
 def test_the_budget_goes_to_the_features_of_most_influence_on_the_logits(model):
-    only = {2: random_sae(2)}
+    only = {1: random_sae(1)}
     whole, part = (attribute(model, IDS, only, max_features=budget) for budget in (ALL, 6))
     matrix = np.abs(dense(whole.graph))
     logits = whole.graph.kind == "logit"
