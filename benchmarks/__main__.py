@@ -28,6 +28,7 @@ NAMES = (
     "causal",
     "entities",
     "labels",
+    "graphs",
     "collection",
     "storage",
     "sql",

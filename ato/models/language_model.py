@@ -2,7 +2,8 @@
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -277,6 +278,12 @@ class LanguageModel:
                     self.check_site(other, layers)
             options |= {"tuple_outputs": self._tuple_outputs, "bypass_below": self.bypass_below}
             return run_blocks(self.parts, input_ids.to(self.device), attention_mask, **options)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let other threads' calls wait, while several passes belong together or the module is changed."""
+        with self._lock:
+            yield
 
     def check_site(self, site: str, layers: Iterable[int]) -> None:
         """Check, once a layer, that a site is read correctly: attention and MLP add what the block adds.

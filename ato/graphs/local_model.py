@@ -1,0 +1,241 @@
+"""The locally linear pass of one prompt, cut at SAEs or transcoders: values, constants and vector-Jacobian products.
+
+A *cut* is where features stand in for the model: an SAE cuts the residual stream after its block, a transcoder the MLP
+of its block. What is behind a cut starts from a leaf, the value that the model had there; what is before it ends in a
+*reading*, which the encoder reads. Between leaves and readings the model is affine (``ato.graphs.frozen``), so a
+reading is the sum over its leaves of Jacobian times leaf, plus a constant.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ato.errors import InputError, SAEError, SettingsError
+from ato.graphs.frozen import FrozenParts
+from ato.models.language_model import LanguageModel
+from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+from ato.saes.transcoder import Transcoder
+
+Dictionary = SparseAutoencoder | Transcoder
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a pass has at its ends."""
+
+    stream: Tensor
+    """[b, t, d_model] before the first block."""
+    readings: list[Tensor]
+    """[b, t, d] of each cut, what its encoder reads, and last of all the state behind the final norm."""
+    leaves: list[Tensor]
+    """[b, t, d] of each cut: the stream after the block, or what the MLP adds to it less the skip connection's part."""
+
+
+class LocalModel:
+    """A model, frozen at a prompt and cut at the given layers.
+
+    Args:
+        model: in float32 or float64.
+        token_ids: of the prompt, BOS included.
+        dictionaries: layer -> SAE of ``resid_post``, or layer -> transcoder of the MLP; not both.
+
+    Raises:
+        InputError: the prompt is too short or long, the precision too low, or SAEs and transcoders are mixed.
+        SAEError: another site, layer or width.
+        ModelError: a model without a locally linear form.
+    """
+
+    def __init__(self, model: LanguageModel, token_ids: Sequence[int], dictionaries: Mapping[int, Dictionary]):
+        _check(model, token_ids, dictionaries)
+        self.model = model
+        self.token_ids = tuple(int(token) for token in token_ids)
+        self.layers = sorted(dictionaries)
+        self.dictionaries = [in_precision(dictionaries[layer], model) for layer in self.layers]
+        self.transcoded = isinstance(self.dictionaries[0], Transcoder)
+        self._ids = torch.tensor([self.token_ids], device=model.device)
+        for site in ("mlp_in", "mlp_out") if self.transcoded else ():
+            model.check_site(site, self.layers)
+        self.frozen = FrozenParts(model)
+        self.values = self._whole()
+        """At the prompt; of one row."""
+        self._inputs = [leaf.clone().requires_grad_() for leaf in (self.values.stream, *self.values.leaves)]
+        self._outputs = self.run(self._inputs[0], self._inputs[1:], gradients=True)
+
+    @property
+    def n_tokens(self) -> int:
+        """Length of the prompt."""
+        return len(self.token_ids)
+
+    def sources(self, reading: int) -> range:
+        """Leaves that a reading depends on, as numbers from 0: the stream before the first block, then the cuts."""
+        return range(0, reading + 1) if self.transcoded else range(reading, reading + 1)
+
+    def pull_back(self, reading: int, positions: Tensor, vectors: Tensor) -> list[Tensor]:
+        """Gradients [b, t, d] of b scalars ``vector . reading[position]`` by each of the reading's ``sources``.
+
+        One backward pass for all of them.
+
+        Args:
+            reading: number of the cut that reads; the last is the state behind the final norm.
+            positions: [b].
+            vectors: [b, d].
+        """
+        output = self._outputs[reading]
+        upstream = output.new_zeros(len(vectors), *output.shape)
+        upstream[torch.arange(len(vectors)), 0, positions] = vectors.to(output)
+        inputs = [self._inputs[source] for source in self.sources(reading)]
+        found = torch.autograd.grad(output, inputs, upstream, retain_graph=True, is_grads_batched=True)
+        return [gradient[:, 0] for gradient in found]
+
+    def run(
+        self,
+        stream: Tensor,
+        leaves: Sequence[Tensor],
+        *,
+        frozen: bool = True,
+        gradients: bool = False,
+        heads: dict[int, Tensor] | None = None,
+    ) -> list[Tensor]:
+        """Readings of other leaves.
+
+        Args:
+            stream: [b, t, d_model] before the first block.
+            leaves: [b, t, d] of each cut.
+            frozen: False for the model's own norms, attention and MLPs between the cuts.
+            gradients: record the pass.
+            heads: filled with layer -> [b, t, heads * d_head], what the heads give to the output projection, of every block.
+        """
+        live: dict[tuple[str, int], Tensor] = {}
+
+        def edit(cut: int, value: Tensor) -> Tensor:
+            if not self.transcoded:
+                live["resid_post", self.layers[cut]] = value
+                return leaves[cut]
+            skip = self._skip(cut)
+            return leaves[cut] if skip is None else leaves[cut] + live["mlp_in", self.layers[cut]] @ skip
+
+        beside: dict[str, Sequence[int]] = {"mlp_in": self.layers} if self.transcoded else {}
+        if heads is not None:
+            beside["attn_z"] = range(self.model.n_layers)
+        with self._applied(frozen), _input_replaced(self.model.blocks[0], stream):
+            hidden = self.model.forward(
+                self._ids.expand(len(stream), -1),
+                None,
+                edits={layer: partial(edit, cut) for cut, layer in enumerate(self.layers)},
+                site="mlp_out" if self.transcoded else "resid_post",
+                beside=beside,
+                keep_beside=lambda site, layer, value: live.__setitem__((site, layer), value),
+                gradients=gradients,
+            ).hidden
+        if heads is not None:
+            heads.update({layer: live["attn_z", layer] for layer in range(self.model.n_layers)})
+        read_at = "mlp_in" if self.transcoded else "resid_post"
+        return [*(live[read_at, layer] for layer in self.layers), hidden]
+
+    def active(self, cut: int) -> ActiveFeatures:
+        """Features of a cut that are active on the prompt."""
+        return self.dictionaries[cut].active(self.values.readings[cut][0])
+
+    def bias(self, cut: int) -> Tensor:
+        """[d] that a cut's decoder adds at every token."""
+        return self.dictionaries[cut].b_dec
+
+    def constants(self) -> list[Tensor]:
+        """[t, d] of each reading: what it is where no feature is active, no error is made and no token is read."""
+        leaves = [self.bias(cut).expand_as(leaf) for cut, leaf in enumerate(self.values.leaves)]
+        return [reading[0] for reading in self.run(torch.zeros_like(self.values.stream), leaves)]
+
+    def encoder_rows(self, cut: int, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions [n, d] and offsets [n]: pre-activations are ``direction . reading + offset``."""
+        dictionary = self.dictionaries[cut]
+        rows = dictionary.W_enc[:, features].T
+        offsets = dictionary.b_enc[features]
+        if isinstance(dictionary, SparseAutoencoder) and dictionary.apply_b_dec_to_input:
+            offsets = offsets - rows @ dictionary.b_dec
+        return rows, offsets
+
+    def _skip(self, cut: int) -> Tensor | None:
+        dictionary = self.dictionaries[cut]
+        return dictionary.W_skip if isinstance(dictionary, Transcoder) else None
+
+    def _whole(self) -> Values:
+        """One pass without a cut, which the frozen parts record."""
+        options: dict = {"read": self.layers}
+        if self.transcoded:
+            options |= {"site": "mlp_out", "beside": {"mlp_in": self.layers}}
+        with self.frozen.applied(), _input_read(self.model.blocks[0]) as before:
+            found = self.model.forward(self._ids, None, **options)
+        leaves = [found.residuals[layer].detach() for layer in self.layers]
+        readings = [found.beside["mlp_in"][layer] for layer in self.layers] if self.transcoded else leaves
+        for cut in range(len(self.layers)):
+            if (skip := self._skip(cut)) is not None:
+                leaves[cut] = leaves[cut] - readings[cut] @ skip
+        return Values(before[0], [*readings, found.hidden], leaves)
+
+    def _applied(self, frozen: bool):
+        return self.frozen.applied() if frozen else nullcontext()
+
+
+def in_precision(dictionary: Dictionary, model: LanguageModel) -> Dictionary:
+    """The same SAE or transcoder in a model's precision, on its device."""
+    from dataclasses import replace
+
+    weights = {name: weight.to(model.device, model.dtype) for name, weight in dictionary.weights.items()}
+    return replace(dictionary, **weights)  # type: ignore[arg-type]
+
+
+def _check(model: LanguageModel, token_ids: Sequence[int], dictionaries: Mapping[int, Dictionary]) -> None:
+    if len(token_ids) < 2:
+        raise InputError(f"a prompt of {len(token_ids)} tokens has no graph", cure="give two tokens or more")
+    if len(token_ids) > model.context_length:
+        what = f"the prompt has {len(token_ids)} tokens, the model's context {model.context_length}"
+        raise InputError(what, cure="shorten the prompt")
+    if model.dtype not in (torch.float32, torch.float64):
+        what = f"graphs in {str(model.dtype).removeprefix('torch.')} cannot be repeated"
+        raise SettingsError(what, cure="load the model in float32")
+    if not dictionaries:
+        raise SAEError("a graph needs an SAE or a transcoder", cure="give one of some layer")
+    model.check_layers(dictionaries)
+    if len({isinstance(dictionary, Transcoder) for dictionary in dictionaries.values()}) > 1:
+        raise SAEError("SAEs and transcoders cannot be in one graph", cure="give one kind")
+    for layer, dictionary in dictionaries.items():
+        if isinstance(dictionary, Transcoder):
+            dictionary.check_sites("mlp_in", "mlp_out", layer)
+        else:
+            dictionary.check_place("resid_post", layer)
+        for width in (dictionary.d_in, dictionary.W_dec.shape[1]):
+            if width != model.d_model:
+                what = f"the dictionary of layer {layer} is {width} wide, the model {model.d_model}"
+                raise SAEError(what, cure="use one that was trained on this model")
+
+
+@contextmanager
+def _input_replaced(block: nn.Module, stream: Tensor) -> Iterator[None]:
+    def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if args:
+            return (stream, *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": stream}
+
+    hook = block.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def _input_read(block: nn.Module) -> Iterator[list[Tensor]]:
+    found: list[Tensor] = []
+
+    def before(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        found.append((args[0] if args else kwargs["hidden_states"]).detach())
+
+    hook = block.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield found
+    finally:
+        hook.remove()
