@@ -22,7 +22,7 @@ from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.sae_study.absorption import absorption_metrics
 from tasks.sae_study.metric_rows import metric_row
-from tasks.sae_study.probing import Probes
+from tasks.sae_study.probing import Probed, Probes
 from tasks.sae_study.stages import Member, Place, SAEStudy
 from tasks.sae_study.weights import training_log
 from warehouse.datasets.sequences import stored_sequences
@@ -50,8 +50,8 @@ def _judge_saes(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
     with checked_together():
         for member in members:
             probed = probes.of(member.key)
-            more = [*probed.metrics, *absorbed[member.key]]
-            _write(of, member, quality[member.key], recovered[member.key], more, probed.rows)
+            more = Probed([*probed.metrics, *absorbed[member.key]], probed.rows)
+            _write(of, member, quality[member.key], recovered[member.key], more)
 
 
 def _judge_transcoders(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
@@ -62,35 +62,30 @@ def _judge_transcoders(of: SAEStudy, place: Place, members: Sequence[Member]) ->
     with phase("sae_study", f"{place}: writing test values with {len(members)} transcoders"):
         run_pass(source, list(quality.values()), layers=[place.layer], splits=["test"])
     recovered = _splice(of, place, members)
-    left_out = [
-        Metric(name, Estimate(None), 0, 0, reason="not measured of transcoders")
-        for name in ("probe_auroc", "absorption_fraction", "full_absorption")
-    ]
+    left_out = Probed(
+        [
+            Metric(name, Estimate(None), 0, 0, reason="not measured of transcoders")
+            for name in ("probe_auroc", "absorption_fraction", "full_absorption")
+        ]
+    )
     with checked_together():
         for member in members:
-            _write(of, member, quality[member.key], recovered[member.key], left_out, [])
+            _write(of, member, quality[member.key], recovered[member.key], left_out)
 
 
-def _write(
-    of: SAEStudy,
-    member: Member,
-    quality: StreamQuality,
-    recovered: CERecovered,
-    more: Sequence[Metric],
-    probed: Sequence[dict[str, Any]],
-) -> None:
-    """All rows of one SAE or transcoder."""
+def _write(of: SAEStudy, member: Member, quality: StreamQuality, recovered: CERecovered, more: Probed) -> None:
+    """All rows of one SAE or transcoder; ``more`` is what else was measured."""
     with member.judged as stage:
         own = {"collection": stage.collection, "sae": member.key}
         found = quality.result()
         redundancy = decoder_redundancy(member.coder.W_dec, quality.alive()).metrics()
-        metrics = [*found.metrics(), *splice_metrics(recovered), *redundancy, *more]
+        metrics = [*found.metrics(), *splice_metrics(recovered), *redundancy, *more.metrics]
         stage.write("studied_saes", [_row(of, member) | own])
         stage.write("sae_quality", [metric_row(metric) | own for metric in metrics], sae=member.key)
         stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
         stage.write("studied_features", [row | own for row in feature_rows(quality)], sae=member.key)
-        if probed:
-            stage.write("sae_probing", [row | own for row in probed], sae=member.key)
+        if more.rows:
+            stage.write("sae_probing", [row | own for row in more.rows], sae=member.key)
         if log := training_log(member):
             stage.write("sae_training", [row | own for row in log], sae=member.key)
         stage.tokens_run = recovered.n_tokens
