@@ -5,7 +5,7 @@ from shutil import copytree
 import pytest
 
 from dashboards.ui.navigation import PAGES
-from tests.dashboards.opened_pages import open_page, panels
+from tests.dashboards.opened_pages import open_page, panels, read_page
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
@@ -14,7 +14,7 @@ OF_A_COLLECTION = [name for name in PAGES if name not in ("sql_bench", "referenc
 
 @pytest.mark.parametrize("name", OF_A_COLLECTION)
 def test_an_empty_warehouse_gives_each_page_a_word_on_how_to_fill_it(empty, name):
-    app = open_page(name)
+    app = read_page(name)
     assert "make run" in app.info[0].value
     assert not panels(app)
     assert not app.error
@@ -31,7 +31,7 @@ def test_a_collection_that_nothing_was_made_from_gives_each_page_something_to_sa
 
 @pytest.mark.parametrize("name", PAGES)
 def test_each_page_opens_on_the_whole_study_without_an_error(study, name):
-    app = open_page(name)
+    app = read_page(name)
     assert not app.error
     assert app.title[0].value == PAGES[name][0]
 
