@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: (item.path not in shared, item.path not in slow))
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            item.add_marker(pytest.mark.xdist_group(shared.get(item.path, str(item.path))))
+            item.add_marker(pytest.mark.xdist_group(shared.get(item.path, item.nodeid.partition("::")[0])))
 
 
 def pytest_runtest_setup(item):
