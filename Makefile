@@ -21,10 +21,10 @@ test: $(VENV)/.installed-dev  ## style, types, layers and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy --num-workers 2
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-platform: $(VENV)/.installed-dev  ## what starts servers, workers, a browser or PostgreSQL
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "platform and not demo" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "platform and not demo" \
 		tests/flows tests/dashboards
 
 test-demo: $(VENV)/.installed-dev  ## the demo started from its form in a browser, then the chain of events: twenty minutes, pictures in data/pages

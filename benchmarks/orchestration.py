@@ -42,14 +42,17 @@ FEW_TASKS = 20
 
 
 def measure(quick: bool) -> Iterator[Measurement]:
-    """All three; quick: some tasks only, since the rest starts a dozen processes."""
+    """All three; quick: some tasks only, in this process, since the rest starts a dozen."""
     with tempfile.TemporaryDirectory() as folder:
         if not quick:
             yield from _study(Path(folder))
             yield _moments(Path(folder))
-        yield from _many_tasks(
-            Path(folder), FEW_TASKS if quick else TASKS, ["threads"] if quick else ["threads", "Dask"]
-        )
+        if quick:
+            yield _mapped(FEW_TASKS, "threads", seconds_of_tasks(FEW_TASKS, "threads"))
+        else:
+            for runner in ("threads", "Dask"):
+                taken = call(Path(folder) / "tasks", f"{__spec__.name}:seconds_of_tasks", TASKS, runner)
+                yield _mapped(TASKS, runner, taken)
 
 
 def _study(folder: Path) -> Iterator[Measurement]:
@@ -177,12 +180,9 @@ def _wide_study(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _many_tasks(folder: Path, n: int, runners: list[str]) -> Iterator[Measurement]:
-    threads = seconds_of_calls(n)
-    for runner in runners:
-        taken = call(folder / "tasks", f"{__spec__.name}:seconds_of_tasks", n, runner)
-        what = f"{n:,} mapped tasks that do nothing, on {runner}"
-        yield rate(what, "tasks/s", n / taken, "calls in a ThreadPoolExecutor", n / threads)
+def _mapped(n: int, runner: str, taken: float) -> Measurement:
+    what = f"{n:,} mapped tasks that do nothing, on {runner}"
+    return rate(what, "tasks/s", n / taken, "calls in a ThreadPoolExecutor", n / seconds_of_calls(n))
 
 
 def unchanged(n: int) -> int:

@@ -11,11 +11,21 @@ from flows.engine.environment import QUIET
 for name, value in QUIET.items():
     os.environ.setdefault(name, value)
 
+SHARED = {"forks": "stages", "workers": "stages", "programs": "programs"}
+"""Fixtures that start processes, which take ten seconds of imports and more -> the modules that they belong to."""
 
-def pytest_collection_modifyitems(items):
-    """Modules with slow tests first: processes that are given one module after the other then end together."""
+
+def pytest_collection_modifyitems(config, items):
+    """Modules that share processes of a session go to one worker of xdist, every other module by itself.
+
+    Shared ones and those with slow tests come first: workers that are given one after the other then end together.
+    """
+    shared = {item.path: SHARED[name] for item in items for name in item.fixturenames if name in SHARED}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in shared, item.path not in slow))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(shared.get(item.path, item.nodeid.partition("::")[0])))
 
 
 def pytest_runtest_setup(item):

@@ -24,10 +24,12 @@ KEPT = "moments"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in (*NAMES, *BY_NAME) if name != KEPT])
-def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(programs, name, tmp_path):
-    warehouse = tmp_path / "warehouse"
+def test_every_benchmark_prints_its_figures_and_agrees_with_its_peers(programs, prefect_server, name, tmp_path):
+    from prefect.settings import PREFECT_API_URL
+
+    warehouse, server = tmp_path / "warehouse", str(PREFECT_API_URL.value())
     arguments = (f"benchmarks.{name}", "--no-warehouse", "--quick")
-    done = programs.run(*arguments, folder=tmp_path, ATO_WAREHOUSE=str(warehouse))
+    done = programs.run(*arguments, folder=tmp_path, ATO_WAREHOUSE=str(warehouse), PREFECT_API_URL=server)
     assert done.returncode == 0, done.stderr
     assert ("estimated: demo" if name == "estimate" else "against") in done.stdout
     assert not warehouse.exists()

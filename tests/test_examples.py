@@ -14,7 +14,13 @@ NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 OF_ONE_MACHINE = re.compile(r"(?<![\w.:/])/(home|root|tmp|usr|opt|work|var|Users)/|[A-Z]:\\\\")
 SMALLER = {
     "map_of_one_model": {"n_tokens=20_000": "n_tokens=4_000", "[2, 6, 10, 14, 18, 22, 26]": "[0, 1, 3]"},
-    "life_of_a_feature": {"n_tokens=200_000": "n_tokens=10_000", "12, [0, 2, 4, 6, 8, 10]": "3, [0, 1, 2]"},
+    "life_of_a_feature": {
+        "n_tokens=200_000": "n_tokens=10_000",
+        "d_sae=1024": "d_sae=256",
+        "n_tokens=20_000": "n_tokens=10_000",
+        "seq_len=128": "seq_len=64",
+        "12, [0, 2, 4, 6, 8, 10]": "3, [0, 1, 2]",
+    },
 }
 """What is run in small by the tests, so that only the stored outputs are of the notebook's own size: old text, new."""
 WARNED = re.compile(r"warning|deprecated|traceback", re.IGNORECASE)

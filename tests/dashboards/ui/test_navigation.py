@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from dashboards.ui.navigation import PAGES
-from tests.dashboards.opened_pages import open_page
+from tests.dashboards.opened_pages import open_page, read_page
 from tests.tasks.reported_study import COLLECTION, SAES
 
 
@@ -17,7 +17,7 @@ def test_every_page_is_a_module_that_draws_it():
 def test_a_link_carries_the_collection_and_what_the_page_is_about(study):
     link = next(
         leaf.proto
-        for leaf in open_page("saes", sae=SAES[6]).get("page_link")
+        for leaf in read_page("saes", sae=SAES[6]).get("page_link")
         if leaf.proto.label.startswith("Features")
     )
     assert link.page == "features"

@@ -3,7 +3,7 @@
 from flows.commands.show import show_summary
 from tasks.report.causal import shown
 from tasks.report.panels import open_scope
-from tests.dashboards.opened_pages import check_numbers, open_page, panel_starting, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panel_starting, panels, read_page
 from tests.warehouse.small_warehouse import COLLECTION, collect_rows, commit_stage, row, write
 from warehouse.storage.warehouse import Warehouse
 
@@ -12,7 +12,7 @@ PAIR = {"target_layer": 6, "source_layer": 5}
 
 def test_each_number_equals_the_one_of_its_sql(study):
     for measure in ("delta_log_ppl", "kl"):
-        found = check_numbers(open_page("causal", **PAIR, measure=measure, position_set="all"))
+        found = check_numbers(read_page("causal", **PAIR, measure=measure, position_set="all"))
         assert len(found) >= 4
         assert all(panel.drawn for panel in found.values() if not panel.rows.is_empty() and not panel.informed)
 

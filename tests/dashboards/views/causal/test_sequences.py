@@ -3,14 +3,14 @@
 import polars as pl
 import pytest
 
-from tests.dashboards.opened_pages import open_page, panel_starting
+from tests.dashboards.opened_pages import panel_starting, read_page
 from tests.tasks.reported_study import COST
 
 PAIR = {"target_layer": 6, "source_layer": 5}
 
 
 def test_losses_of_sequences_average_to_the_planted_cost(study):
-    app = open_page("causal", **PAIR, intervention="mean")
+    app = read_page("causal", **PAIR, intervention="mean")
     ends, bins = panel_starting(app, "Largest and smallest").rows, panel_starting(app, "Added loss by").rows
     # Of sequence s the cost was planted as COST * (1 + 0.01 s), s = 0 .. 9.
     assert ends["delta_log_ppl"].mean() == pytest.approx(COST["mean"] * 1.045)

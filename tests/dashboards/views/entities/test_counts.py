@@ -1,11 +1,11 @@
 """Counts of entities, on planted ones."""
 
-from tests.dashboards.opened_pages import open_page, panel_starting
+from tests.dashboards.opened_pages import panel_starting, read_page
 from tests.warehouse.entity_rows import ATTRIBUTES, N_INVENTED, N_REAL
 
 
 def test_planted_entities_are_counted_by_type_and_label(study):
-    panel = panel_starting(open_page("entities"), "What the model knows")
+    panel = panel_starting(read_page("entities"), "What the model knows")
     counted = {(row["entity_type"], row["label"]): row for row in panel.rows.iter_rows(named=True)}
     for kind in ATTRIBUTES:
         assert counted[kind, "invented"]["n_entities"] == N_INVENTED

@@ -1,6 +1,6 @@
 """The page of entities as a whole: its numbers, its address, and what it says before anything was asked."""
 
-from tests.dashboards.opened_pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels, read_page
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
@@ -9,7 +9,7 @@ N_PANELS = 12
 
 def test_each_number_equals_the_one_of_its_sql(study):
     for address in ({}, {"contrast": "correct_wrong", "entity_type": "movie", "outcome": "self_report"}):
-        app = open_page("entities", **address)
+        app = read_page("entities", **address)
         found = check_numbers(app)
         assert not app.error
         assert len(found) == N_PANELS

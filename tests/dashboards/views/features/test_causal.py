@@ -1,11 +1,11 @@
 """Interventions on one feature."""
 
 from tests.dashboards.opened_pages import panels
-from tests.dashboards.views.features.opened_feature import open_feature
+from tests.dashboards.views.features.opened_feature import read_feature
 from tests.dashboards.whole_study import ABLATED
 
 
 def test_the_causal_effect_of_an_edited_feature_is_shown(study):
-    rows = panels(open_feature(ABLATED))["Causal effect"].rows
+    rows = panels(read_feature(ABLATED))["Causal effect"].rows
     assert set(rows["intervention"]) == {"feature_transport", "feature_zero"}
     assert set(rows["leap"]) == {1, 2, 3, 4, 5}

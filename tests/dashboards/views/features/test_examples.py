@@ -2,7 +2,7 @@
 
 from dashboards.views.features.windows import coloured
 from tests.dashboards.opened_pages import panels
-from tests.dashboards.views.features.opened_feature import open_feature
+from tests.dashboards.views.features.opened_feature import read_feature
 from tests.tasks.reported_study import SAES
 
 
@@ -25,7 +25,7 @@ def test_attributes_cannot_be_broken_out_of():
 
 
 def test_examples_of_each_kind_lead_to_their_sequence(study):
-    app = open_feature(0, sae=SAES[4])
+    app = read_feature(0, sae=SAES[4])
     panel = panels(app)["Activating examples"]
     assert list(panel.rows["kind"]) == ["top", "top"]
     html = [block.proto.body for block in app.get("html") if "pre-wrap" in block.proto.body]

@@ -5,7 +5,7 @@ import duckdb
 from dashboards.ui.reading import filled
 from dashboards.views.features.neighbours import NEIGHBOURS
 from tests.dashboards.opened_pages import panels
-from tests.dashboards.views.features.opened_feature import open_feature
+from tests.dashboards.views.features.opened_feature import read_feature
 
 SCORED = """
 create table latest_evaluations as
@@ -30,5 +30,5 @@ def test_neighbours_of_the_latest_scores_are_named_once_most_correlated_first():
 
 
 def test_without_correlations_the_command_is_named(study):
-    (said,) = panels(open_feature(7))["Similar features"].informed
+    (said,) = panels(read_feature(7))["Similar features"].informed
     assert "`ato run features`" in said

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, messages, panels, read_page
 from tests.dashboards.whole_study import STOPPING
 from tests.tasks.reported_study import SAES
 
@@ -15,30 +15,30 @@ from tests.tasks.reported_study import SAES
     ids=["all", "search", "verdict"],
 )
 def test_numbers_of_the_search_are_those_of_its_sql(study, address):
-    shown = check_numbers(open_page("features", **address))
+    shown = check_numbers(read_page("features", **address))
     assert {"Activation rate against r2", "Verdicts by leap"} < set(shown)
 
 
 def test_the_fields_follow_the_address(study):
-    app = open_page("features", search="war", look_in="examples", sae=SAES[4], features="selected", leap=2)
+    app = read_page("features", search="war", look_in="examples", sae=SAES[4], features="selected", leap=2)
     assert app.text_input(key="search").value == "war"
     assert [app.selectbox(key=key).value for key in ("look_in", "sae", "leap")] == ["examples", SAES[4], 2]
     assert "where f.selected" in panels(app)["Features found"].sql
 
 
 def test_leaps_are_those_that_lead_to_the_chosen_sae(study):
-    assert open_page("features", sae=SAES[4]).selectbox(key="leap").options == ["1", "2", "3"]
-    assert open_page("features", sae=SAES[6]).selectbox(key="leap").options == ["1", "2", "3", "4", "5"]
+    assert read_page("features", sae=SAES[4]).selectbox(key="leap").options == ["1", "2", "3"]
+    assert read_page("features", sae=SAES[6]).selectbox(key="leap").options == ["1", "2", "3", "4", "5"]
 
 
 def test_an_id_that_is_no_number_is_said(study):
-    assert messages(open_page("features", search="war", look_in="ids"))[0].startswith(
+    assert messages(read_page("features", search="war", look_in="ids"))[0].startswith(
         "Feature ids are numbers, not 'war'"
     )
 
 
 def test_r2_and_verdict_at_the_chosen_leap_stand_unclipped_beside_the_feature(study):
-    app = open_page("features", sae=SAES[6], leap=3)
+    app = read_page("features", sae=SAES[6], leap=3)
     rows = panels(app)["Features by score"].rows
     (own,) = rows.filter(feature_id=STOPPING).iter_rows(named=True)
     assert (own["r2"], own["verdict"]) == (0.1, "computed")
@@ -47,4 +47,4 @@ def test_r2_and_verdict_at_the_chosen_leap_stand_unclipped_beside_the_feature(st
     widths = {name: column.get("width") for name, column in json.loads(table.columns).items()}
     assert sum(widths[name] for name in list(table.column_order)[:4]) < 400, "without scrolling"
     assert widths["verdict"] >= 120
-    assert open_page("features", sae=SAES[6], leap=1).selectbox(key="leap").value == 1
+    assert read_page("features", sae=SAES[6], leap=1).selectbox(key="leap").value == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.dashboards.opened_pages import open_page
+from tests.dashboards.opened_pages import read_page
 from tests.dashboards.views.operators.fitted_study import build_fitted_study
 
 
@@ -16,4 +16,4 @@ def fitted_root(tmp_path_factory):
 def fitted(fitted_root, monkeypatch):
     """The page of that operator."""
     monkeypatch.setenv("ATO_WAREHOUSE", str(fitted_root))
-    return open_page("operators", operator="ridge-l02-k02")
+    return read_page("operators", operator="ridge-l02-k02")

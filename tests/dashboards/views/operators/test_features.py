@@ -5,7 +5,7 @@ import streamlit as st
 
 import dashboards.views.operators.features
 from dashboards.views.operators.features import ORDERS
-from tests.dashboards.opened_pages import open_page, panels
+from tests.dashboards.opened_pages import open_page, panels, read_page
 from tests.dashboards.views.operators.fitted_study import R2S, RATES
 from tests.dashboards.whole_study import UNSCORED
 from tests.tasks.reported_study import N_FEATURES, SAES, SELECTED
@@ -23,17 +23,17 @@ def test_every_scored_feature_is_in_the_tile_of_its_r2_and_rate(fitted):
 
 
 def test_features_without_a_score_are_counted_apart(study):
-    rows = panels(open_page("operators", operator="ridge-5-6"))["Verdicts"].rows
+    rows = panels(read_page("operators", operator="ridge-5-6"))["Verdicts"].rows
     counts = dict(zip(rows["verdict"], rows["n_features"]))
     assert counts == {"transported": N_FEATURES + 1, "not scored": 1}
-    everything = panels(open_page("operators", operator="ridge-5-6", features="all"))["Features"].rows
+    everything = panels(read_page("operators", operator="ridge-5-6", features="all"))["Features"].rows
     assert everything["feature_id"][-1] == UNSCORED
     assert everything["r2"][-1] is None
 
 
 def test_the_table_holds_selected_features_in_the_wanted_order(study):
     for order, first in zip(ORDERS, (max(SELECTED), min(SELECTED), min(SELECTED))):
-        rows = panels(open_page("operators", operator="ridge-1-4", order=order))["Features"].rows
+        rows = panels(read_page("operators", operator="ridge-1-4", order=order))["Features"].rows
         assert set(rows["feature_id"]) == set(SELECTED)
         assert rows["feature_id"][0] == first
     assert rows["explanation"][0] == "words of peace & war"

@@ -5,7 +5,7 @@ from shutil import copytree
 import pytest
 import streamlit as st
 
-from tests.dashboards.opened_pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels, read_page
 from tests.tasks.reported_study import mean_r2, pair
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
 from warehouse.storage.warehouse import Warehouse
@@ -32,7 +32,7 @@ PANELS = (
     [{}, {"operator": "identity-3-6", "score": "r2"}, {"source_layer": 2, "target_layer": 6, "features": "all"}],
 )
 def test_each_number_equals_the_one_of_its_sql(study, address):
-    assert tuple(check_numbers(open_page("operators", **address))) == PANELS
+    assert tuple(check_numbers(read_page("operators", **address))) == PANELS
 
 
 def test_each_number_of_a_richer_operator_equals_the_one_of_its_sql(fitted):
@@ -72,19 +72,20 @@ def test_an_unknown_operator_and_a_missing_pair_are_ignored(study):
 
 def test_operators_of_one_pair_and_method_are_told_apart_by_their_keys(fitted):
     assert fitted.selectbox(key="operator").value == "ridge-l02-k02"
-    fitted.selectbox(key="operator").set_value("ridge-2-4").run()
-    assert dict(panels(fitted)["Provenance and loading"].rows.iter_rows())["operator"] == "ridge-2-4"
+    app = open_page("operators", operator="ridge-l02-k02")
+    app.selectbox(key="operator").set_value("ridge-2-4").run()
+    assert dict(panels(app)["Provenance and loading"].rows.iter_rows())["operator"] == "ridge-2-4"
 
 
 def test_missing_scores_are_said_to_be_missing(study):
-    shown = panels(open_page("operators", operator="ridge-1-4"))[PANELS[0]]
+    shown = panels(read_page("operators", operator="ridge-1-4"))[PANELS[0]]
     assert shown.metrics[0] == f"{mean_r2(1, 4):.3f}"
     assert set(shown.metrics[1:]) == {"not scored"}
     assert shown.rows["name"].to_list() == ["ridge", "identity", "mean"], "in order of r2"
 
 
 def test_stages_that_have_not_run_say_what_to_run(study):
-    app = open_page("operators", operator="mean-1-4")
+    app = read_page("operators", operator="mean-1-4")
     found = panels(app)
     assert all(
         found[title].informed for title in ("Regularisation (alpha)", "Spectrum", "Spectrum in numbers", "Lineage")

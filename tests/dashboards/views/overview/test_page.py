@@ -1,10 +1,10 @@
 """The overview as a whole, and its links to Prefect and MLflow."""
 
-from tests.dashboards.opened_pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels, read_page
 
 
 def test_each_number_is_the_one_of_its_sql(study):
-    found = check_numbers(open_page("overview"))
+    found = check_numbers(read_page("overview"))
     assert {"This collection", "Tokens kept and dropped", "Stages", "Quality", "Disk use", "All collections"} <= set(
         found
     )
@@ -23,4 +23,4 @@ def test_addresses_of_prefect_and_mlflow_are_those_of_the_environment(study, mon
 
 
 def test_an_empty_warehouse_says_how_to_fill_it(empty):
-    assert "make run" in open_page("overview").info[0].value
+    assert "make run" in read_page("overview").info[0].value

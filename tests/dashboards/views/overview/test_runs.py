@@ -1,11 +1,11 @@
 """Stages in their order, each with its state; failed checks first."""
 
 import warehouse
-from tests.dashboards.opened_pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels, read_page
 
 
 def test_stages_stand_in_the_order_of_a_study_each_with_its_state(study):
-    rows = panels(open_page("overview"))["Stages"].rows
+    rows = panels(read_page("overview"))["Stages"].rows
     study_order = [
         "collect",
         "moments",

@@ -1,6 +1,6 @@
 """The page of SAE studies as a whole: its numbers, its address, and what it says where there is little or nothing."""
 
-from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels, read_page
 from tests.tasks.reported_study import SAES as PIPELINE_SAES
 from tests.warehouse.sae_study_rows import (
     BASELINES,
@@ -30,7 +30,7 @@ def begun(folder, **tables):
 def test_each_number_equals_the_one_of_its_sql(study):
     second = Planted("jumprelu", 8, 0).label
     for address in ({}, {"metric": "loss recovered", "curve": "dead_share", "probe_k": 5, "studied": second}):
-        app = open_page("sae_study", **address)
+        app = read_page("sae_study", **address)
         found = check_numbers(app)
         assert not app.error
         assert len(found) == N_PANELS
@@ -57,7 +57,7 @@ def links(app):
 
 
 def test_an_sae_whose_weights_have_features_on_file_leads_to_them(study):
-    app = open_page("sae_study", layer=6)
+    app = read_page("sae_study", layer=6)
     assert set(panels(app)["Comparison"].rows["label"]) == {LOADED.label}
     (found,) = links(app)
     assert f"sae={PIPELINE_SAES[6]}" in found
@@ -65,7 +65,7 @@ def test_an_sae_whose_weights_have_features_on_file_leads_to_them(study):
 
 def test_without_a_study_each_panel_says_how_to_begin(empty):
     begun(empty)
-    app = open_page("sae_study")
+    app = read_page("sae_study")
     assert not app.error
     assert len(panels(app)) == N_PANELS
     assert len(app.info) == N_PANELS
@@ -77,7 +77,7 @@ def test_a_single_sae_that_was_only_judged_and_metrics_that_are_null_are_shown(e
     nothing = [metric | {"value": None, "low": None, "high": None, "reason": "no text"} for metric in quality(alone)]
     own = [found for found in study_rows("s")["studied_saes"] if found["sae"] == alone.sae]
     begun(empty, studied_saes=own, sae_studies=membership("s", [alone]), sae_quality=nothing)
-    app = open_page("sae_study")
+    app = read_page("sae_study")
     assert not app.error
     found = check_numbers(app)
     assert found["Comparison"].rows["fvu"].to_list() == [None]
@@ -90,5 +90,5 @@ def test_a_study_that_was_not_finished_says_so(empty):
     of_one = [metric for metric in tables["sae_quality"] if metric["sae"] == TRAINED[0].sae]
     own = {"studied_saes": tables["studied_saes"], "sae_studies": membership("s", TRAINED[:3])}
     begun(empty, **own, sae_quality=of_one)
-    (said,) = (text for text in messages(open_page("sae_study")) if "not complete" in text)
+    (said,) = (text for text in messages(read_page("sae_study")) if "not complete" in text)
     assert "1 of its 3 SAEs are judged" in said

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from tests.dashboards.opened_pages import chart_specs, open_page, panels
+from tests.dashboards.opened_pages import chart_specs, panels, read_page
 from tests.warehouse.sae_study_rows import (
     AGREEMENT,
     AUROC,
@@ -24,7 +24,7 @@ def opened(study_root):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATO_WAREHOUSE", str(study_root))
         patch.setattr("dashboards.ui.panels.OPENED", True)
-        return open_page("sae_study")
+        return read_page("sae_study")
 
 
 @pytest.fixture(scope="module")

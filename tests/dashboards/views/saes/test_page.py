@@ -1,6 +1,6 @@
 """The page of SAEs as a whole."""
 
-from tests.dashboards.opened_pages import check_numbers, open_page, panels
+from tests.dashboards.opened_pages import check_numbers, open_page, panels, read_page
 from tests.tasks.reported_study import SAES
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
@@ -8,7 +8,7 @@ from warehouse.storage.warehouse import Warehouse
 
 def test_each_number_equals_the_one_of_its_sql(study):
     for curve in ("fvu", "lr"):
-        found = check_numbers(open_page("saes", curve=curve))
+        found = check_numbers(read_page("saes", curve=curve))
         assert len(found) == 5
         assert all(panel.drawn for panel in found.values())
 

@@ -10,7 +10,7 @@ import pytest
 import dashboards
 import warehouse
 from dashboards.views.sql.page import MEMORY, QUESTIONS, SHOWN_ROWS, START, result_file
-from tests.dashboards.opened_pages import open_page
+from tests.dashboards.opened_pages import open_page, read_page
 from warehouse.catalog.statement_worker import StatementWorker
 
 MAP = "select source_layer, target_layer, method, mean_r2 from transport_map order by all"
@@ -37,13 +37,13 @@ def shown(app):
 
 
 def test_it_starts_with_a_list_of_all_tables_and_marts(study):
-    app = open_page("sql_bench")
+    app = read_page("sql_bench")
     assert app.text_area(key="sql").value == START
     assert set(shown(app)["table_name"]) >= {"operators", "feature_transport", "transport_map", "stage_runs"}
 
 
 def test_the_statement_of_the_address_is_run_as_it_stands(study):
-    app = open_page("sql_bench", sql=MAP)
+    app = read_page("sql_bench", sql=MAP)
     expected = warehouse.run_select(warehouse.connect(), MAP).pl()
     assert app.text_area(key="sql").value == MAP
     assert pl.from_pandas(shown(app)).equals(expected)
@@ -101,7 +101,7 @@ def test_a_wrong_statement_is_one_line_and_the_page_stays(study):
 
 def test_the_browser_gets_a_thousand_rows_and_a_download_all(study, process):
     sql = "select range as i from range(2500)"
-    app = open_page("sql_bench", sql=sql)
+    app = read_page("sql_bench", sql=sql)
     assert len(shown(app)) == SHOWN_ROWS
     assert any("First 1,000 rows" in text.value for text in app.markdown)
     assert pl.read_parquet(io.BytesIO(result_file(process, sql, "parquet")))["i"].to_list() == list(range(2500))
@@ -117,7 +117,7 @@ def test_tables_with_lists_and_maps_can_be_taken_away(study, process):
 
 
 def test_the_chart_is_of_the_columns_in_the_address(study):
-    app = open_page("sql_bench", sql=MAP, x="target_layer", y="mean_r2", colour="method", mark="line")
+    app = read_page("sql_bench", sql=MAP, x="target_layer", y="mean_r2", colour="method", mark="line")
     assert [app.selectbox(key=key).value for key in ("x", "y", "colour", "mark")] == [
         "target_layer",
         "mean_r2",
@@ -135,12 +135,12 @@ def test_what_cannot_be_drawn_says_so(study):
 
 
 def test_an_empty_warehouse_can_be_asked_too(empty):
-    app = open_page("sql_bench", sql="select count(*) as n from operators")
+    app = read_page("sql_bench", sql="select count(*) as n from operators")
     assert list(shown(app)["n"]) == [0]
 
 
 def test_columns_of_a_table_follow_the_address(study):
-    app = open_page("sql_bench", table="operator_cv")
+    app = read_page("sql_bench", table="operator_cv")
     assert {"alpha", "fold", "r2"} <= set(app.dataframe[0].value["column_name"])
 
 

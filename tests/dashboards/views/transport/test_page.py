@@ -6,7 +6,7 @@ import streamlit as st
 
 import dashboards.views.transport.page
 from dashboards.views.transport.page import ADDRESS, MEASURES
-from tests.dashboards.opened_pages import chart_specs, check_numbers, open_page, panels
+from tests.dashboards.opened_pages import chart_specs, check_numbers, open_page, panels, read_page
 from tests.dashboards.whole_study import build_whole_study
 from tests.tasks.reported_study import N_FEATURES, PAIRS, SAES, SELECTED, interval, mean_r2, pair
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
@@ -56,7 +56,7 @@ def _map(app) -> dict[tuple[int, int], dict]:
 
 @pytest.mark.parametrize("address", [{}, {"method": "identity", "features": "selected"}, {"method": "mean"}])
 def test_each_number_equals_the_one_of_its_sql(study, address):
-    assert tuple(check_numbers(open_page("transport", **address))) == PANELS
+    assert tuple(check_numbers(read_page("transport", **address))) == PANELS
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -69,7 +69,7 @@ def test_every_pair_with_the_measure_is_drawn(study, measure):
 
 
 def test_cells_hold_the_planted_means(study):
-    cells = _map(open_page("transport"))
+    cells = _map(read_page("transport"))
     for (source, target), cell in cells.items():
         assert cell["r2_test"] == pytest.approx(mean_r2(source, target))
         assert cell["n_features_selected"] == len(SELECTED)
@@ -79,18 +79,18 @@ def test_cells_hold_the_planted_means(study):
 
 
 def test_pairs_whose_features_nobody_judged_are_shown_and_never_as_zero(study):
-    app = open_page("transport", method="mean")
+    app = read_page("transport", method="mean")
     cells = _map(app)
     assert sorted(cells) == sorted(PAIRS)
     assert {cell["mean_r2"] for cell in cells.values()} == {None}
     found = panels(app)
     for title in ("By leap", "By depth", "Verdicts by leap", "Spread of r2 by leap"):
         assert "ato run evaluate" in found[title].informed[0]
-    assert _map(open_page("transport", method="mean", measure="r2 of the whole residual"))[1, 4]["r2_test"] == 0.0
+    assert _map(read_page("transport", method="mean", measure="r2 of the whole residual"))[1, 4]["r2_test"] == 0.0
 
 
 def test_the_address_chooses_measure_method_and_features(study):
-    app = open_page("transport", method="identity", measure="median r2")
+    app = read_page("transport", method="identity", measure="median r2")
     assert [app.selectbox(key=key).value for key in ("measure", "method")] == ["median r2", "identity"]
     cells = _map(app)
     assert cells[1, 4]["median_r2"] == pytest.approx(mean_r2(1, 4) - 0.2)
@@ -98,7 +98,7 @@ def test_the_address_chooses_measure_method_and_features(study):
 
 
 def test_the_map_is_of_all_scored_features_and_of_the_selected_ones_on_request(study):
-    every, few = (open_page("transport", **address) for address in ({}, {"features": "selected"}))
+    every, few = (read_page("transport", **address) for address in ({}, {"features": "selected"}))
     assert [options for app in (every, few) for options in app.selectbox(key="measure").options[:1]] == ["mean r2"] * 2
     titles = [
         layer["encoding"]["color"]["legend"]["title"]
