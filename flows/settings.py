@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -223,7 +223,10 @@ def _faults(error: ValidationError) -> FaultySettings:
             fault = _unknown(name)
         else:
             more = f"see `ato settings {name.partition('.')[0]}`"
-            default = "" if field is None else f"the default is {field.get_default(call_default_factory=True)!r}"
+            known = field is not None and not field.is_required()
+            default = (
+                "" if field is None or not known else f"the default is {field.get_default(call_default_factory=True)!r}"
+            )
             reason = one["msg"].removeprefix("Value error, ")
             works = f"{default[:LONGEST_VALUE]}; {more}" if default else more
             fault = Fault(name, one["input"] if field else NOT_SHOWN, reason[:1].lower() + reason[1:], works)
@@ -237,21 +240,29 @@ def _setting(place: tuple[int | str, ...]) -> tuple[str, FieldInfo | None]:
     field, names = None, []
     for step in place:
         fields = getattr(group, "model_fields", None)
-        if fields is not None:
+        if isinstance(step, int):
             names.append(str(step))
+        elif fields is not None:
+            names.append(step)
             field = fields.get(step)
-            group = None if field is None else field.annotation
-        elif isinstance(step, int):
-            names.append(str(step))
+            group = None if field is None else _group_in(field.annotation)
     is_group = field is None or hasattr(field.annotation, "model_fields")
     return ".".join(names), None if is_group else field
+
+
+def _group_in(annotation: Any) -> Any:
+    """The group of settings that a type is, or that it lists; None of other types."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    return next((found for found in map(_group_in, get_args(annotation)) if found is not None), None)
 
 
 def _unknown(name: str) -> Fault:
     *path, last = name.split(".")
     group: Any = Settings
     for step in path:
-        group = group.model_fields[step].annotation
+        if not step.isdecimal():
+            group = _group_in(group.model_fields[step].annotation)
     near = difflib.get_close_matches(last, group.model_fields, n=1)
     hint = f"did you mean {'.'.join([*path, near[0]])}?" if near else f"choose from {', '.join(group.model_fields)}"
     return Fault(name, NOT_SHOWN, "unknown setting", hint)

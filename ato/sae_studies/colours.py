@@ -14,6 +14,7 @@ ARCHITECTURES = {
     "pca": "#555555",
     "random": "#8A8F98",
     "basis": "#B9BEC6",
+    "linear": "#6B7078",
 }
 """Okabe and Ito's palette for what is trained on a residual, two darker colours for transcoders, greys for baselines."""
 OTHERS = ("#7F5AA2", "#3A7D6B", "#A64B5B")

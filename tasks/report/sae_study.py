@@ -67,14 +67,18 @@ def _compared(r: dict[str, Any]) -> str:
     """One metric at one layer, width and k: best against next, and against the best baseline."""
     seeds = f"{r['n_seeds']} seed{'s' if r['n_seeds'] != 1 else ''}"
     sd = "" if r["sd"] is None else f", sd {r['sd']:.4f}"
-    kind = (
-        "" if r["target_site"] is None else f", {'skip ' * r['has_skip']}transcoders {r['site']} to {r['target_site']}"
-    )
-    where = f"Layer {r['layer']}{kind}, k = {r['k']}, {r['d_sae']:,} features"
+    where = f"{_place(r).capitalize()}{' with skip connection' * r['has_skip']}, k = {r['k']}, {r['d_sae']:,} features"
     return (
         f"{where}: best {METRICS[r['metric']]} has {r['architecture']} with {number(r['mean'], 3)} ({seeds}{sd}, L0 "
         f"{number(r['l0'], 1)}). {_against_next(r)} {_against_baseline(r)}"
     ).rstrip()
+
+
+def _place(r: dict[str, Any]) -> str:
+    """Layer, and site if it is not the residual stream; of transcoders what they read and write."""
+    if r["target_site"] is not None:
+        return f"layer {r['layer']}, transcoders {r['site']} to {r['target_site']}"
+    return f"layer {r['layer']}" + ("" if r["site"] == "resid_post" else f", {r['site']}")
 
 
 def _against_next(r: dict[str, Any]) -> str:
@@ -99,24 +103,23 @@ def _against_baseline(r: dict[str, Any]) -> str:
     return f"It {'beats' if r['beats_baselines'] else 'does not beat'} {told}{unequal}."
 
 
-COMPARED = """select layer, site, label, architecture, is_baseline, d_sae, k, seed, l0, fvu, fvu_low, fvu_high,
+COMPARED = """select layer, site, target_site, has_skip, label, architecture, is_baseline, d_sae, k, seed, l0, fvu, fvu_low, fvu_high,
     ce_recovered, ce_recovered_low, ce_recovered_high, kl, dead_share, shrinkage, absorption_fraction, matched_cosine, probe_auroc_1,
     probe_auroc_5, n_tokens, n_documents, source
 from sae_comparison
 where {where}
-order by layer, site, is_baseline, architecture, d_sae, k, seed, label"""
+order by layer, site, target_site nulls first, is_baseline, architecture, d_sae, k, seed, label"""
 
 
 def _frontier(scope: Scope) -> Panel:
     key, title = "sae-frontier", "SAE study: error and loss recovered against L0"
-    sql = COMPARED.format(where=f"{scope.of_collection} and l0 > 0 and fvu is not null")
+    sql = COMPARED.format(where=f"{scope.of_collection} and (l0 > 0 or is_baseline) and fvu is not null")
     rows = scope.ask(sql)
     if not rows:
         return absent(key, title, sql, f"no SAE is judged yet, {COMMAND}")
-    best = {layer: min(some, key=lambda r: r["fvu"]) for layer, some in _by_layer(rows)}
+    best = {place: min(some, key=lambda r: r["fvu"]) for place, some in _by_place(rows)}
     lowest = "; ".join(
-        f"layer {layer}: lowest FVU {with_interval(r, 'fvu')} at L0 {r['l0']:.1f}, {r['label']}"
-        for layer, r in best.items()
+        f"{place}: lowest FVU {with_interval(r, 'fvu')} at L0 {r['l0']:.1f}, {r['label']}" for place, r in best.items()
     )
     return Panel(
         key,
@@ -124,37 +127,47 @@ def _frontier(scope: Scope) -> Panel:
         sql,
         rows,
         draw=_draw_frontier,
-        caption="FVU (left, lower is better) and loss recovered (right, higher is better) against L0, a row a layer. A point is "
-        "one seed, its bar the 95 % interval by document; hollow diamonds are baselines at equal L0.",
+        caption="FVU (left, lower is better) and loss recovered (right, higher is better) against L0, a row a layer and "
+        "site. A point is one seed, its bar the 95 % interval by document; hollow diamonds are baselines at equal L0, triangles "
+        "transcoders with a skip connection, the dashed line the linear map without features.",
         n=f"{len(rows)} SAEs and baselines, {extent(rows, 'n_tokens')} held-out tokens of {extent(rows, 'n_documents')} documents",
         alt=f"Error and loss recovered against L0. {lowest}.",
     )
 
 
-def _by_layer(rows: Rows) -> list[tuple[int, Rows]]:
-    return [(layer, list(some)) for layer, some in groupby(rows, key=lambda r: r["layer"])]
+def _by_place(rows: Rows) -> list[tuple[str, Rows]]:
+    return [(place, list(some)) for place, some in groupby(rows, key=_place)]
 
 
 def _draw_frontier(figure: "Figure", rows: Rows) -> None:
-    groups = _by_layer(rows)
+    groups = _by_place(rows)
     colours = architecture_colours(r["architecture"] for r in rows)
     figure.set_size_inches(figure.get_figwidth(), 0.8 + 2.9 * len(groups))
     grid = figure.subplots(len(groups), 2, squeeze=False)
-    for line, (layer, some) in zip(grid, groups):
+    for line, (place, some) in zip(grid, groups):
         for axes, (metric, label) in zip(line, (("fvu", "FVU"), ("ce_recovered", "loss recovered"))):
-            for name, colour in colours.items():
-                own = [r for r in some if r["architecture"] == name and r[metric] is not None]
-                if own:
-                    style = {"mfc": "none", "fmt": "D"} if own[0]["is_baseline"] else {"fmt": "o"}
-                    interval_bars(axes, [r["l0"] for r in own], own, metric, colour, ms=4.5, **style)
-            axes.set(xscale="log", xlabel="L0 (active features per token)", ylabel=label, title=f"layer {layer}")
+            for r in some:
+                if not r["l0"] and r[metric] is not None:
+                    axes.axhline(r[metric], color=colours[r["architecture"]], ls="--", lw=1)
+            active = [r for r in some if r["l0"] and r[metric] is not None]
+            for (name, skips), own in _by_kind(active):
+                style = {"mfc": "none", "fmt": "D"} if own[0]["is_baseline"] else {"fmt": "^" if skips else "o"}
+                interval_bars(axes, [r["l0"] for r in own], own, metric, colours[name], ms=4.5, **style)
+            axes.set(xscale="log", xlabel="L0 (active features per token)", ylabel=label, title=place)
             axes.margins(x=0.15)
-            axes.set_xticks(
-                ticks := spread([float(f"{r['l0']:.2g}") for r in some], 6), [f"{tick:g}" for tick in ticks]
-            )
+            known = [float(f"{r['l0']:.2g}") for r in some if r["l0"]]
+            axes.set_xticks(ticks := spread(known, 6), [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
     marks = [_mark(name, colour) for name, colour in colours.items()]
     figure.legend(handles=marks, loc="outside lower center", ncols=6)
+
+
+def _by_kind(rows: Rows) -> list[tuple[tuple[str, bool], Rows]]:
+    """Rows of each architecture, with a skip connection and without."""
+    kinds: dict[tuple[str, bool], Rows] = {}
+    for r in rows:
+        kinds.setdefault((r["architecture"], r["has_skip"]), []).append(r)
+    return [*kinds.items()]
 
 
 def _mark(name: str, colour: str) -> Any:

@@ -22,6 +22,8 @@ from tasks.settings.sae_study import StudiedSAE
 RESIDUAL = "resid_post"
 ELSEWHERE = ("site", "target_site", "skip")
 """Settings of an SAE that reads another site than the collection's, and of transcoders."""
+TRAINED = ("architecture", "d_sae", "k", "seed", "skip")
+"""Settings of those that are trained here; files say them of others."""
 
 
 @dataclass(frozen=True, order=True)
@@ -110,9 +112,14 @@ class SAEStudy:
     """Key of what the corpus says about its documents, where probes read it."""
 
     @cached_property
+    def named(self) -> list[StudiedSAE]:
+        """The SAEs of the settings, each once, in whatever words they name it."""
+        return list(dict.fromkeys(self._plainly(sae) for sae in self.settings.all_saes))
+
+    @cached_property
     def members(self) -> list[Member]:
         """The SAEs and, behind them, the baselines."""
-        saes = [self._member(sae) for sae in self.settings.all_saes]
+        saes = [self._member(sae) for sae in self.named]
         return saes + [self._baseline(kind, place, k) for kind, place, k in self._baselines()]
 
     @property
@@ -123,7 +130,7 @@ class SAEStudy:
     @property
     def layers(self) -> list[int]:
         """Layers that are read."""
-        return sorted({sae.layer for sae in self.settings.all_saes})
+        return sorted({sae.layer for sae in self.named})
 
     def places(self, layer: int) -> list[Place]:
         """What is read at a layer."""
@@ -151,11 +158,20 @@ class SAEStudy:
         Raises:
             LayerError: names them.
         """
-        if not self.settings.all_saes:
+        if not self.named:
             raise LayerError(
                 "the study has no SAE", where="sae_study", cure="name architectures and layers, or sae_study.saes"
             )
         self.study.check_layers(self.layers)
+
+    def _plainly(self, sae: StudiedSAE) -> StudiedSAE:
+        """Without what it would be without: the collection's own site, and what is trained of one that is not."""
+        changes: dict[str, Any] = {}
+        if not sae.is_transcoder and sae.site == self.study.row.site:
+            changes["site"] = None
+        if not sae.is_trained:
+            changes |= {name: StudiedSAE.model_fields[name].default for name in TRAINED}
+        return sae.model_copy(update=changes)
 
     def _member(self, sae: StudiedSAE) -> Member:
         looked_at = self._is_looked_at(sae)
@@ -179,10 +195,7 @@ class SAEStudy:
 
     def _elsewhere(self, sae: StudiedSAE) -> dict[str, Any]:
         """What its key holds of other sites than the collection's: nothing of most SAEs."""
-        own = sae.model_dump(include=set(ELSEWHERE), exclude_defaults=True)
-        if not sae.is_transcoder and sae.site == self.study.row.site:
-            own.pop("site", None)
-        return own
+        return sae.model_dump(include=set(ELSEWHERE), exclude_defaults=True)
 
     def _place(self, sae: StudiedSAE) -> Place:
         return Place(sae.layer, sae.site or self.study.row.site, sae.target_site or "")
@@ -192,11 +205,10 @@ class SAEStudy:
             sae = StudiedSAE(layer=place.layer, d_sae=1, k=k, site=place.site, target_site=place.target_site, skip=True)
             own = {"layer": place.layer, "baseline": kind} | self._elsewhere(sae)
             return self._stages(sae, kind, f"{kind}-L{place.layer:02d}", own)
-        d_sae = max(sae.d_sae for sae in self.settings.all_saes if self._place(sae) == place)
-        site = None if place.site == self.study.row.site else place.site
+        d_sae = max(sae.d_sae for sae in self.named if sae.is_trained and self._place(sae) == place)
         own = {"layer": place.layer, "baseline": kind, "k": k} | ({"d_sae": d_sae} if kind == "random" else {})
-        own |= {} if site is None else {"site": site}
-        sae = StudiedSAE(layer=place.layer, d_sae=d_sae, k=k, site=site)
+        sae = self._plainly(StudiedSAE(layer=place.layer, d_sae=d_sae, k=k, site=place.site))
+        own |= self._elsewhere(sae)
         return self._stages(sae, kind, f"{kind}-L{place.layer:02d}-k{k}", own)
 
     def _stages(self, sae: StudiedSAE, baseline: str | None, slug: str, own: dict[str, Any]) -> Member:
@@ -223,7 +235,7 @@ class SAEStudy:
         seeds = self.settings.looking.seeds
         alike = [
             other.seed
-            for other in self.settings.all_saes
+            for other in self.named
             if other.is_trained and other.model_copy(update={"seed": sae.seed}) == sae
         ]
         return sae.seed == min(alike) if seeds is None else sae.seed in seeds
@@ -231,7 +243,7 @@ class SAEStudy:
     def _baselines(self) -> Sequence[tuple[str, Place, int]]:
         if not self.settings.judging.baselines:
             return []
-        trained = [sae for sae in self.settings.all_saes if sae.is_trained]
+        trained = [sae for sae in self.named if sae.is_trained]
         ks = sorted({(self._place(sae), sae.k) for sae in trained if not sae.is_transcoder})
         pairs = sorted({self._place(sae) for sae in trained if sae.is_transcoder})
         return [(kind, place, k) for kind, (place, k) in product(BASELINES, ks)] + [(LINEAR, at, 1) for at in pairs]

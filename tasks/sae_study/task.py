@@ -12,7 +12,7 @@ from tasks.sae_study.looks import look_at, say_how_maps_are_made
 from tasks.sae_study.quality import judge
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.tracking import check_tracking
-from tasks.sae_study.weights import obtain_weights
+from tasks.sae_study.weights import check_readable, obtain_weights
 from tasks.settings import SAEStudySettings
 
 
@@ -26,6 +26,7 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
 
     Raises:
         LayerError: a layer was not collected, or there is no SAE at all.
+        ModelError: a block has no such site as an SAE is to read.
         SAEError: an SAE that cannot be read, or that reads another width, site or layer than it is to.
         NonFiniteError: a training that diverged.
         UnavailableError: curves are to be logged to Weights & Biases, which is not installed.
@@ -37,6 +38,7 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
     of = SAEStudy(study, settings, document_strata.fn(study) if settings.judging.probing_k else None)
     stages = [stage for member in of.members for stage in _own_stages(member)]
     if not all([stage.skip() for stage in stages]):
+        check_readable(of)
         say_how_maps_are_made(of)
         if parts > 1:
             run_parts("sae_study", study_layer, of.layers, study, settings, of.strata, of.precision)

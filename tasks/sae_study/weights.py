@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
+from ato.errors import SAEError
 from ato.models.sites import Hook
 from ato.residuals import ResidualBlock, run_pass
 from ato.residuals.site_pairs import SitePairs
 from ato.sae_studies.baselines import ResidualCovariance, baseline_saes, linear_transcoder
 from ato.saes import SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
+from ato.saes.formats.format import located
 from ato.saes.pretrained import load_pretrained, split_release
 from ato.saes.training.trainer import LogRow, TrainingPlan, train_saes
 from ato.saes.training.transcoders import TranscoderPlan, train_transcoders
@@ -151,20 +153,46 @@ def _publish(member: Member, coder: SparseAutoencoder | Transcoder, log: Sequenc
     stage.add(*stage.warehouse.publish_artifact_folder(write, "studied_saes", stage.key))
 
 
+def check_readable(of: SAEStudy) -> None:
+    """Refuse, before anything is trained, sites that the model lacks, and files and releases that are not of their place.
+
+    Raises:
+        ModelError: a block has no such site.
+        SAEError: what is loaded cannot be read, or is of another width, site or layer.
+    """
+    missing = [member for member in of.saes if not member.weights.complete]
+    for place in {member.place for member in missing}:
+        for site in filter(None, (place.site, place.target_site)):
+            _width(of, site, place.layer)
+    for member in missing:
+        if not member.of.is_trained:
+            _loaded(of, member)
+
+
+def _width(of: SAEStudy, site: str, layer: int) -> int:
+    row = of.study.row
+    return row.d_model if site == row.site else language_model(of.study.model).width(site, [layer])
+
+
 def _loaded(of: SAEStudy, member: Member) -> SparseAutoencoder | Transcoder:
-    study, at = of.study, member.place
+    at, named = member.place, member.of
+    width = _width(of, at.site, at.layer)
     if at.target_site:
-        assert member.of.path is not None  # the settings' faults name transcoders with a release
-        transcoder = load_transcoder_folder(member.of.path, at.layer)
-        transcoder.check_sites(at.site, at.target_site, at.layer)
+        assert named.path is not None  # the settings' faults name transcoders with a release
+        transcoder = load_transcoder_folder(named.path, at.layer)
+        with located(named.path):
+            transcoder.check_sites(at.site, at.target_site, at.layer)
+        found, expected = (transcoder.d_in, transcoder.d_out), (width, _width(of, at.target_site, at.layer))
+        if found != expected:
+            what = "the transcoder maps width {} to {}, the model has {} and {} there".format(*found, *expected)
+            raise SAEError(what, where=named.path, cure="use a transcoder of this model and of these sites")
         return transcoder
-    width = study.row.d_model if at.site == study.row.site else language_model(study.model).width(at.site, [at.layer])
     place: dict[str, Any] = {"d_model": width, "site": at.site, "layer": at.layer}
-    if member.of.path is not None:
-        return load_sae(member.of.path, **place)
-    assert member.of.release is not None
-    sae = load_pretrained(*split_release(member.of.release))
-    check_sae(sae, where=member.of.release, **place)
+    if named.path is not None:
+        return load_sae(named.path, **place)
+    assert named.release is not None
+    sae = load_pretrained(*split_release(named.release))
+    check_sae(sae, where=named.release, **place)
     return sae
 
 

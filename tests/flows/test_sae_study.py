@@ -219,7 +219,8 @@ def test_trained_weights_are_keyed_by_the_precision_that_auto_means_on_this_mach
 
 
 DEATHS = (
-    Death("checkpoint", count=2),
+    Death("checkpoint", count=2),  # of the transcoders, which come first
+    Death("checkpoint", count=3),
     Death("half", "artifacts/studied_sae_snapshots/*", 2),
     Death("before", "artifacts/studied_saes/*", 5),
     Death("after", "sae_quality/*", 2),
@@ -227,10 +228,12 @@ DEATHS = (
 )
 
 
-def test_a_study_killed_at_five_moments_ends_in_the_bytes_of_an_undisturbed_one(study, forks, tmp_path):
+def test_a_study_killed_at_six_moments_ends_in_the_bytes_of_an_undisturbed_one(study, forks, tmp_path):
     what, log = "tests.flows.planted_sae_study:run_study", tmp_path / "log"
     killed, expected = (tmp_path / name / "warehouse" for name in ("killed", "undisturbed"))
-    settings = changed(study.settings, architectures=["topk", "jumprelu"], k=[3], seeds=[0])
+    pair = {"layer": 2, "site": "mlp_in", "target_site": "mlp_out", "d_sae": 24, "k": 3}
+    transcoders = [pair, pair | {"architecture": "batchtopk", "skip": True}]
+    settings = changed(study.settings, architectures=["topk", "jumprelu"], k=[3], seeds=[0], saes=transcoders)
     assert forks.run(settings, expected, log, what=what) == 0, log.read_text()
     for death in DEATHS:
         log.unlink()

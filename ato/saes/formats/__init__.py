@@ -37,6 +37,12 @@ def find_format(path: Path) -> tuple[Format, Path]:
         raise SAEError(f"{path.name} is of no known format", where=path, cure=f"known files: {known}")
     expected = " or ".join(f"{kind.files} ({kind.name})" for kind in FORMATS.values())
     has = sorted(file.name for file in path.iterdir())
+    if "config.yaml" in has and any(file.suffix == ".safetensors" for file in path.glob("layer_*")):
+        what, cure = (
+            "transcoders, each of which writes at another place than it reads",
+            "use an SAE; in a study set site and target_site too",
+        )
+        raise SAEError(f"the folder holds a set of {what}", where=path, cure=cure)
     missing = "no sae_weights.safetensors" if "cfg.json" in has else "no weights of a known format"
     raise SAEError(f"{missing} in the folder, which holds {', '.join(has[:8]) or 'nothing'}", where=path, cure=expected)
 

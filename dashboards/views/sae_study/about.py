@@ -1,4 +1,4 @@
-"""What the page ``sae_study`` is about: the latest study, one of its layers, one of its SAEs."""
+"""What the page ``sae_study`` is about: the latest study, one of its layers and sites, one of its SAEs."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ NOT_LOOKED_AT = (
     "`sae_study.looking.seeds`."
 )
 
-MEMBERS = """select sae, label, layer, site, looked_at, source, path, study, is_complete, n_saes, n_judged
+MEMBERS = """select sae, label, layer, site, target_site, looked_at, source, path, study, is_complete, n_saes, n_judged
 from latest_sae_study
 where collection = $collection
-order by layer, site, looked_at desc, is_baseline, architecture, d_sae, k, seed, label, sae"""
+order by layer, site, target_site nulls first, looked_at desc, is_baseline, architecture, d_sae, k, seed, label, sae"""
 
 
 def members(collection: str) -> pl.DataFrame:
@@ -28,19 +28,31 @@ def members(collection: str) -> pl.DataFrame:
 
 
 def chosen_place(collection: str, found: pl.DataFrame) -> dict[str, Any]:
-    """Collection, layer and site, at first the layer with most SAEs; both None without a study."""
+    """Collection, layer, site and target site of transcoders, at first those of most SAEs; all None without a study.
+
+    Transcoders and SAEs of the same site are not compared: the error of the first is that of what they write.
+    """
     layers = found["layer"].unique().sort().to_list()
     fields = st.columns(2)
-    counted = found["layer"].mode().sort()
-    largest = None if counted.is_empty() else counted[0]
-    layer = choose("Layer", "layer", layers, default=largest, where=fields[0])
-    sites = found.filter(pl.col("layer").eq_missing(layer))["site"].unique(maintain_order=True).to_list()
-    return {"collection": collection, "layer": layer, "site": choose("Site", "site", sites, where=fields[1])}
+    layer = choose("Layer", "layer", layers, default=_commonest(found["layer"]), where=fields[0])
+    own = found.filter(pl.col("layer").eq_missing(layer))
+    words = pl.concat_str("site", "target_site", separator=" to ", ignore_nulls=True)
+    places = own.select("site", "target_site", words.alias("place"))
+    names = places["place"].unique(maintain_order=True).to_list()
+    name = choose("Site", "site", names, default=_commonest(places["place"]), where=fields[1])
+    chosen = places.filter(pl.col("place").eq_missing(name)).select("site", "target_site").unique()
+    site, target_site = chosen.row(0) if len(chosen) else (None, None)
+    return {"collection": collection, "layer": layer, "site": site, "target_site": target_site}
+
+
+def _commonest(values: pl.Series) -> Any:
+    """The value that most SAEs have, the first of several; None of none."""
+    return None if values.is_empty() else values.mode().sort()[0]
 
 
 def chosen_sae(about: dict[str, Any], found: pl.DataFrame) -> str | None:
     """Key of the SAE that the lower half of the page is about."""
-    own = found.filter(pl.col("layer").eq_missing(about["layer"]) & pl.col("site").eq_missing(about["site"]))
+    own = found.filter(*(pl.col(name).eq_missing(about[name]) for name in ("layer", "site", "target_site")))
     names = dict(own.select("sae", "label").rows())
     twice = {label for label in names.values() if list(names.values()).count(label) > 1}
     shown = {sae: f"{label} ({sae})" if label in twice else label for sae, label in names.items()}

@@ -24,7 +24,8 @@ from pairs as p
 inner join latest_sae_study as a using (collection, study, sae)
 inner join latest_sae_study as b
     on b.collection = p.collection and b.study = p.study and b.sae = p.other_sae
-where p.collection = $collection and a.layer = $layer and a.site = $site and p.mean_cosine is not null
+where p.collection = $collection and a.layer = $layer and a.site = $site
+    and a.target_site is not distinct from $target_site and p.mean_cosine is not null
 order by a.architecture, a.d_sae, a.k, a.seed, b.seed"""
 
 

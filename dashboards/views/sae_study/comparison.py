@@ -17,7 +17,7 @@ COMPARISON = """select
     probe_auroc_5, attribution_rank_agreement, explained_variance, source, n_tokens_trained, n_tokens, n_documents, sae,
     study
 from sae_comparison
-where collection = $collection and layer = $layer and site = $site
+where collection = $collection and layer = $layer and site = $site and target_site is not distinct from $target_site
 order by is_baseline, k nulls last, d_sae, fvu nulls last, label, sae"""
 
 

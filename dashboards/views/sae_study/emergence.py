@@ -21,7 +21,11 @@ CURVE = """select
     label, architecture, d_sae, k, step, tokens, emerged_share, mean_final_cosine, dead_share, high_frequency_share, fvu,
     l0, n_tokens, sae
 from emergence_curve
-where collection = $collection and layer = $layer
+where collection = $collection and sae in (
+    select sae from latest_sae_study
+    where collection = $collection and layer = $layer
+        and site = $site and target_site is not distinct from $target_site
+)
 order by label, sae, step"""
 
 EVENTS_BY_STEP = """select step, tokens, event, n
@@ -39,7 +43,11 @@ SUMMARY = """select
     mean_first_jaccard, mean_token_entropy_first, mean_token_entropy, mean_entropy_change, n_entropy_change,
     mean_stratum_entropy, sae
 from emergence_summary
-where collection = $collection and layer = $layer
+where collection = $collection and sae in (
+    select sae from latest_sae_study
+    where collection = $collection and layer = $layer
+        and site = $site and target_site is not distinct from $target_site
+)
 order by architecture, d_sae, k, seed, label, sae"""
 
 FATES = """select

@@ -14,12 +14,15 @@ from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_MEASURED
 
 FRONTIER = """select
-    label, architecture, if(is_baseline, 'baseline', 'SAE') as role, d_sae, k, seed, l0, {metric}, {metric}_low, {metric}_high,
+    label, architecture,
+    if(is_baseline, 'baseline', if(has_skip, 'skip ', '') || if(target_site is null, 'SAE', 'transcoder')) as role,
+    d_sae, k, seed, l0, {metric}, {metric}_low, {metric}_high,
     avg(l0) over same as mean_l0, avg({metric}) over same as mean_value, count(seed) over same as n_seeds,
     kind || ', ' || d_sae || ' features' || if(source in ('trained', 'baseline'), '', ', ' || source) as line,
     n_tokens, n_documents
 from sae_comparison
-where collection = $collection and layer = $layer and site = $site and l0 is not null and {metric} is not null
+where collection = $collection and layer = $layer and site = $site and target_site is not distinct from $target_site
+    and l0 is not null and {metric} is not null
 window same as (partition by source, kind, d_sae, k)
 order by line, mean_l0, seed, label"""
 METRICS = {
@@ -27,6 +30,8 @@ METRICS = {
     "ce_recovered": ("L0 against loss", "loss recovered", "Upper left is better."),
 }
 """Metric -> title, axis, how to read it."""
+ROLES = {"SAE": "circle", "transcoder": "circle", "skip transcoder": "triangle-up", "baseline": "diamond"}
+"""What a point is -> its shape."""
 
 
 def frontier(about: dict[str, Any], metric: str) -> None:
@@ -39,7 +44,8 @@ def frontier(about: dict[str, Any], metric: str) -> None:
         empty=NOT_MEASURED,
         note=f"{reading} A point is one seed, its bar the 95 % interval by document; lines join the means over seeds of one "
         "architecture and width. Diamonds are baselines at equal L0: principal components, random directions, the "
-        "residual's own basis. Where bars and points of two lines mix, neither is better.",
+        "residual's own basis; the dashed line is the linear map beside "
+        "transcoders, which has no features. Where bars and points of two lines mix, neither is better.",
     )
 
 
@@ -67,8 +73,21 @@ def _frontier(metric: str, axis: str, rows: pl.DataFrame) -> None:
             number("n_documents", "documents", ",d"),
         ],
     )
-    shape = alt.Shape("role:N", title=None, scale=alt.Scale(domain=["SAE", "baseline"], range=["circle", "diamond"]))
+    drawn = [role for role in ROLES if role in known["role"]]
+    shapes = alt.Scale(domain=drawn, range=[ROLES[role] for role in drawn])
+    shape = alt.Shape("role:N", title=None, scale=shapes)
+    without = alt.Chart(rows.filter(pl.col("l0") == 0, pl.col("role") == "baseline"))
     chart = alt.layer(
+        without.mark_rule(strokeDash=[5, 4]).encode(
+            y=y(f"{metric}:Q"),
+            color=colour,
+            tooltip=[
+                "label:N",
+                number(metric, axis),
+                number(f"{metric}_low", "95 % from"),
+                number(f"{metric}_high", "to"),
+            ],
+        ),
         base.mark_line(opacity=0.6).encode(x=x("mean_l0:Q"), y=y("mean_value:Q"), detail="line:N"),
         base.mark_rule(strokeWidth=1.5).encode(x=x("l0:Q"), y=y(f"{metric}_low:Q"), y2=f"{metric}_high:Q"),
         base.mark_point(filled=True, size=70, opacity=1).encode(

@@ -23,7 +23,7 @@ from dashboards.views.sae_study.probing import probing
 from dashboards.views.sae_study.spread import spread
 from dashboards.views.sae_study.training import training
 
-IN_SAES = """select w.sae, s.label, s.layer, s.path
+IN_SAES = """select w.sae, s.label, s.layer, s.site, s.target_site, s.path
 from latest_sae_study as s
 left join saes as w
     on w.collection = s.collection and w.weights_hash = s.weights_hash and w.layer = s.layer and w.site = s.site
@@ -68,11 +68,14 @@ def _elsewhere(own: dict[str, Any]) -> None:
     rows = ask(filled(IN_SAES, **own))
     if rows.is_empty():
         return
-    if rows["sae"][0] is not None:
-        link("Features of this SAE: examples, steering, transport", "features", sae=rows["sae"][0])
+    sae, site, layer, path = (rows[name][0] for name in ("sae", "site", "layer", "path"))
+    if sae is not None:
+        link("Features of this SAE: examples, steering, transport", "features", sae=sae)
+    elif rows["target_site"][0] is not None:
+        st.caption("Examples, logit lens and steering are those of SAEs: features of a transcoder have no page.")
     else:
-        layer, path = rows["layer"][0], plain(rows["path"][0])
+        where = "" if site == "resid_post" else f" of a collection with `collect.site={plain(site)}`"
         st.caption(
-            f"For examples, logit lens and transport of its features name it under `saes.paths` (layer {layer}: {path} in the "
-            "warehouse), then run `ato run saes` and `ato run features`."
+            f"For examples, logit lens and transport of its features name it under `saes.paths`{where} (layer {layer}: "
+            f"{plain(path)} in the warehouse), then run `ato run saes` and `ato run features`."
         )

@@ -21,13 +21,14 @@ READERS = {"best": CATEGORIES[0], "random": ARCHITECTURES["random"], "dense": CA
 """What the probe reads -> its colour."""
 
 STRATA = """select distinct stratum, k from sae_probing_summary
-where collection = $collection and layer = $layer and site = $site and reader <> 'dense'
+where collection = $collection and layer = $layer and site = $site and $target_site is null and reader <> 'dense'
 order by stratum, k"""
 
 PROBES = """select
     label, reader, k, auroc, auroc_worst, auroc_best, n_classes, n_scored, n_test, reason, sae
 from sae_probing_summary
-where collection = $collection and layer = $layer and site = $site and stratum = $stratum and (k = $k or reader = 'dense')
+where collection = $collection and layer = $layer and site = $site and $target_site is null
+    and stratum = $stratum and (k = $k or reader = 'dense')
 order by is_baseline, max(auroc) filter (where reader = 'best') over (partition by sae) desc nulls last, label, sae, reader"""
 
 CLASSES = """select value, reader, k, auroc, auroc_low, auroc_high, n_train, n_test, n_others, features, reason

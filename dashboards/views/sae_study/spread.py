@@ -31,7 +31,8 @@ NAMES = {
 """Metric -> its name, in order; of the others neither more nor less is better."""
 
 MEASURED = """select distinct metric from sae_frontier
-where collection = $collection and layer = $layer and site = $site and better is not null and mean is not null"""
+where collection = $collection and layer = $layer and site = $site and target_site is not distinct from $target_site
+    and better is not null and mean is not null"""
 
 SPREAD = """select
     architecture || if(has_skip, ' skip', '') || if(target_site is null, '', ' transcoder') || ', k = ' || coalesce(k::varchar, '?')
@@ -56,7 +57,8 @@ SPREAD = """select
     end as beats_baselines,
     source
 from sae_frontier
-where collection = $collection and layer = $layer and site = $site and metric = $metric and mean is not null
+where collection = $collection and layer = $layer and site = $site and target_site is not distinct from $target_site
+    and metric = $metric and mean is not null
 order by is_baseline, target_site nulls first, has_skip, d_sae, k nulls last, place nulls last, architecture, source"""
 
 

@@ -26,10 +26,11 @@ TRAINING = """with steps as (
         t.*, s.label, s.d_sae, s.k, s.seed,
         row_number() over (partition by t.sae order by t.step) as place,
         count(*) over (partition by t.sae) as n_steps,
-        $points / (select count(distinct sae) from latest_sae_study where collection = $collection and layer = $layer) as share
+        $points / (select count(distinct sae) from latest_sae_study where collection = $collection and layer = $layer and
+            site = $site and target_site is not distinct from $target_site) as share
     from sae_training as t
     inner join latest_sae_study as s on s.collection = t.collection and s.sae = t.sae
-    where t.collection = $collection and s.layer = $layer and s.site = $site
+    where t.collection = $collection and s.layer = $layer and s.site = $site and s.target_site is not distinct from $target_site
 )
 
 select label, architecture, d_sae, k, seed, step, tokens, fvu, l0, dead_share, sae

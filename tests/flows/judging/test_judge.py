@@ -340,6 +340,25 @@ def test_all_wrong_values_and_names_come_at_once():
     assert len(lines) == 3
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "[{layer: 2, target_sites: mlp_out}]",
+            "saes.0.target_sites: unknown setting: did you mean .*saes.0.target_site",
+        ),
+        ("[{layer: 2}, {layer: 2, site: foo}]", "saes.1.site = 'foo': input should be 'resid_post'"),
+        ("[{layer: 2, k: 0}]", "saes.0.k = 0: .*the default is 32"),
+        ("[{site: mlp_in}]", "saes.0.layer = .*field required: see"),
+        ("[3]", "saes.0"),
+    ],
+)
+def test_a_mistake_within_a_list_of_groups_is_named_by_its_place(given, message):
+    with pytest.raises(FaultySettings, match=message) as caught:
+        load_settings("demo", [f"sae_study.saes={given}"])
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_the_form_knows_what_each_setting_may_be():
     """What a form can refuse by itself: the schema that a deployment is registered with."""
     schema = json.loads(json.dumps(Settings.model_json_schema()))["$defs"]

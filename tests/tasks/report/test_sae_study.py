@@ -71,6 +71,41 @@ def test_a_difference_within_the_spread_is_not_a_finding_and_unequal_l0_is_said(
     assert "No baseline was judged." in told
 
 
+def test_sites_and_transcoders_are_told_and_drawn_apart(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    commit_stage(warehouse, "collect", write(warehouse, collect_rows()))
+    places = {
+        TRAINED[0]: ("resid_post", None, False),
+        TRAINED[1]: ("mlp_in", None, False),
+        TRAINED[2]: ("mlp_in", "mlp_out", False),
+        TRAINED[3]: ("mlp_in", "mlp_out", True),
+        Planted("pca", 4, None, source="baseline"): ("mlp_in", "mlp_out", True),
+    }
+    known = {row["sae"]: row for row in study_rows("s")["studied_saes"]}
+    named = ("site", "target_site", "has_skip")
+    saes = [known[some.sae] | dict(zip(named, place)) for some, place in places.items()]
+    metrics = [metric for some in places for metric in quality(some)]
+    for metric in metrics:  # a linear map has no features
+        metric["value"] = 0.0 if (metric["sae"][:3], metric["metric"]) == ("pca", "l0") else metric["value"]
+    commit_study(
+        warehouse, "s", {"studied_saes": saes, "sae_studies": membership("s", list(places)), "sae_quality": metrics}
+    )
+    shown = {panel.key: panel for panel in panels(open_scope(warehouse, COLLECTION))}
+    told = shown["sae-findings"].body
+    for words in (
+        "Layer 4, k = 4",
+        "Layer 4, mlp_in, k = 4",
+        "Layer 4, transcoders mlp_in to mlp_out, k",
+        "Layer 4, transcoders mlp_in to mlp_out with skip connection, k",
+    ):
+        assert words in told
+    frontier = shown["sae-frontier"]
+    drawn = svg(frontier.key, frontier.draw, frontier.rows)
+    for place in ("layer 4", "layer 4, mlp_in", "layer 4, transcoders mlp_in to mlp_out"):
+        assert f"{place}: lowest FVU" in frontier.alt
+        assert f">{place}<" in drawn
+
+
 def test_the_frontier_and_the_curve_of_emergence_are_drawn_and_told(shown):
     frontier, emergence = shown["sae-frontier"], shown["sae-emergence"]
     assert len(frontier.rows) == len(SAES)

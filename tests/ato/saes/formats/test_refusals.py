@@ -301,6 +301,12 @@ def test_code_in_a_file_is_never_run(tmp_path):
     assert not mark.exists()
 
 
+def test_a_set_of_transcoders_is_called_that(tmp_path):
+    (tmp_path / "config.yaml").write_text("model_kind: transcoder_set\n")
+    (tmp_path / "layer_0.safetensors").touch()
+    refused(tmp_path, "a set of transcoders.* set site and target_site")
+
+
 def test_a_folder_of_no_format_or_of_several_says_what_there_is(tmp_path):
     refused(tmp_path / "nowhere", "no such file or folder")
     refused(tmp_path, "no weights of a known format in the folder, which holds nothing.*params.npz")

@@ -72,6 +72,41 @@ def test_without_a_study_each_panel_says_how_to_begin(empty):
     assert all("ato run sae_study" in said.value for said in app.info)
 
 
+def at_places(folder):
+    """A study of SAEs of two sites and of transcoders, at one layer; place -> labels."""
+    places = {"resid_post": TRAINED[:3], "mlp_in": TRAINED[3:4], "mlp_in to mlp_out": TRAINED[4:6]}
+    rows = {row["sae"]: row for row in study_rows("s")["studied_saes"]}
+    saes = [some for several in places.values() for some in several]
+    for place, several in places.items():
+        site, _, target = place.partition(" to ")
+        for some in several:
+            rows[some.sae] |= {"site": site, "target_site": target or None, "has_skip": bool(target)}
+    metrics = [metric for some in saes for metric in quality(some)]
+    begun(
+        folder,
+        studied_saes=[rows[some.sae] for some in saes],
+        sae_studies=membership("s", saes),
+        sae_quality=metrics,
+    )
+    return {place: {some.label for some in several} for place, several in places.items()}
+
+
+def test_saes_of_each_site_and_transcoders_are_shown_apart(empty):
+    places = at_places(empty)
+    assert open_page("sae_study").selectbox(key="site").value == "resid_post"  # of most SAEs
+    for place, labels in places.items():
+        app = open_page("sae_study", site=place)
+        assert not app.error
+        assert set(app.selectbox(key="site").options) == set(places)
+        found = check_numbers(app)
+        for name in ("Comparison", "L0 against error"):
+            assert set(found[name].rows["label"]) == labels, (place, name)
+        assert set(app.selectbox(key="studied").options) == labels
+        (said,) = [caption.value for caption in app.caption if "logit lens" in caption.value]
+        assert ("saes.paths" in said) == (" to " not in place)
+        assert ("collect.site=mlp_in" in said.replace("\\", "")) == (place == "mlp_in")
+
+
 def test_a_single_sae_that_was_only_judged_and_metrics_that_are_null_are_shown(empty):
     (alone,) = [planted for planted in TRAINED if planted == Planted("topk", 4, 1)]
     nothing = [metric | {"value": None, "low": None, "high": None, "reason": "no text"} for metric in quality(alone)]
