@@ -137,10 +137,7 @@ order by layer, judge, list_position({list(TESTS)}, scorer), list_position({list
 
 
 def _draw_tiers(figure: "Figure", rows: Rows) -> None:
-    groups = [
-        (place, list(some))
-        for place, some in groupby(rows, key=lambda r: (r["layer"], r["judge"]))
-    ]
+    groups = [(place, list(some)) for place, some in groupby(rows, key=lambda r: (r["layer"], r["judge"]))]
     height, width = grid_shape(len(groups), 2)
     figure.set_size_inches(figure.get_figwidth(), 1.0 + 2.8 * height)
     grid = figure.subplots(height, width, squeeze=False, sharey=True)
@@ -158,7 +155,10 @@ def _draw_group(axes: Any, title: str, rows: Rows) -> None:
     for place, name in enumerate(shown):
         own = [r for r in rows if _what(r) == name]
         x = [tests.index((r["scorer"], r["tier"])) + 0.16 * (place - (len(shown) - 1) / 2) for r in own]
-        named = [{f"score{end}": r[f"mean_{part}"] for end, part in (("", "score"), ("_low", "low"), ("_high", "high"))} for r in own]
+        named = [
+            {f"score{end}": r[f"mean_{part}"] for end, part in (("", "score"), ("_low", "low"), ("_high", "high"))}
+            for r in own
+        ]
         colour, marker, _ = STYLES[name]
         interval_bars(axes, x, named, "score", colour, fmt=marker, ms=4.5)
     chance = {(r["scorer"], r["tier"]): r["chance"] for r in rows}
@@ -200,7 +200,18 @@ limit {N_LABELS}"""
     rows = scope.ask(sql)
     if not rows:
         return absent(key, title, sql, f"nothing was described, {COMMAND}")
-    columns = ("place", "feature", "description", "detection", "near miss", "shuffled", "fuzzing", "intruder", "verdict", "promotes")
+    columns = (
+        "place",
+        "feature",
+        "description",
+        "detection",
+        "near miss",
+        "shuffled",
+        "fuzzing",
+        "intruder",
+        "verdict",
+        "promotes",
+    )
     caption = (
         f"The first labels by {rows[0]['ordered_by'].replace('_', ' ')}, not the best, of judge {rows[0]['judge']}. Detection and fuzzing: "
         "balanced accuracy with its 95 % interval over trials, 0.5 is chance; shuffled: with another feature's description. A dash: not "

@@ -10,7 +10,16 @@ from tasks.report.panels import open_scope
 from tasks.report.task import report_panels
 from tasks.settings import ReportSettings
 from tests.tasks.reported_study import COLLECTION
-from tests.warehouse.label_rows import DESCRIPTIONS, FEATURES, JUDGES, RIGHT, UNDESCRIBED, N, labelling_rows, write_labelling
+from tests.warehouse.label_rows import (
+    DESCRIPTIONS,
+    FEATURES,
+    JUDGES,
+    RIGHT,
+    UNDESCRIBED,
+    N,
+    labelling_rows,
+    write_labelling,
+)
 from tests.warehouse.neuron_rows import write_neurons
 from tests.warehouse.small_warehouse import SAE, collect_rows, commit_stage, write
 from warehouse.catalog.catalog import connect
@@ -40,8 +49,14 @@ def test_findings_are_told_with_n_interval_control_and_neurons(shown):
     told = shown["label-findings"].body
     mean = sum(RIGHT[f] / N for f in RIGHT) / len(RIGHT)
     assert first["score"] == pytest.approx(mean)
-    assert f"Layer 4, {SAE}, judge overlap: detection {mean:.2f} [{first['score_low']:.2f}, {first['score_high']:.2f}] over " in told
-    assert f"over {len(FEATURES) - 1} of {len(FEATURES)} features (chance 0.50); above another feature&#x27;s description, 0.50" in told
+    assert (
+        f"Layer 4, {SAE}, judge overlap: detection {mean:.2f} [{first['score_low']:.2f}, {first['score_high']:.2f}] over "
+        in told
+    )
+    assert (
+        f"over {len(FEATURES) - 1} of {len(FEATURES)} features (chance 0.50); above another feature&#x27;s description, 0.50"
+        in told
+    )
     assert "not told apart from 4 neurons" in told, "they are planted with the same answers"
     assert f"2 of {len(FEATURES)} labels fail." in told
     assert "intruder 0.70" in told
@@ -61,7 +76,7 @@ def test_a_difference_within_the_intervals_is_none_and_a_control_above_chance_is
 
 def test_scores_by_tier_are_drawn_beside_controls(shown):
     panel = shown["label-tiers"]
-    assert "layer 4, overlap, near miss: 0.81" in panel.alt
+    assert "layer 4, overlap, near miss: 0.79" in panel.alt
     drawn = svg(panel.key, panel.draw, panel.rows)
     for words in ("near miss", "another's description", "neurons", "layer 4, judge tiny-model"):
         assert words.replace("'", "&#x27;") in drawn or words in drawn
@@ -73,7 +88,9 @@ def test_the_table_has_the_first_labels_with_their_intervals_and_verdicts(shown)
     assert body.count("<tr>") == 1 + len(FEATURES)
     assert all(text in body for text in DESCRIPTIONS.values())
     assert "none: no example: it fires in no train document" in body
-    value = balanced_accuracy([True] * N + [False] * 3 * N, [i < 18 for i in range(N)] + [i >= 18 for i in range(N)] * 3).value
+    value = balanced_accuracy(
+        [True] * N + [False] * 3 * N, [i < 18 for i in range(N)] + [i >= 18 for i in range(N)] * 3
+    ).value
     assert f"<td>{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]</td>" in body
     assert body.count("<td>fails</td>") == 2
     assert f"L4/{UNDESCRIBED}" in body
@@ -100,7 +117,7 @@ def test_without_labels_there_is_no_section_and_without_scores_commands_are_name
     commit_stage(warehouse, "collect", write(warehouse, collect_rows()))
     assert panels(open_scope(warehouse, COLLECTION)) == []
     rows = labelling_rows("e", dict.fromkeys(JUDGES, "none"))["labelled_features"]
-    commit_stage(warehouse, "label_evidence", write(warehouse, {"labelled_features": rows}), key="e")
+    commit_stage(warehouse, "features", write(warehouse, {"labelled_features": rows}), key="e")
     found = panels(open_scope(warehouse, COLLECTION))
     assert len(found) == 3
     assert all("ato run label" in panel.absent for panel in found)
