@@ -77,7 +77,11 @@ def _sentence(r: dict[str, Any]) -> str:
     where = f"Layer {r['layer']}, {r['sae']}, judge {r['judge']}: {r['scorer']}"
     if r["score"] is None:
         return f"{where} could not be scored ({r['usual_reason'] or 'no answers'})."
-    said = f"{where} {with_interval(r, 'score')} over {r['n_scored']} of {r['n_features']} features (chance {number(r['chance'])})"
+    n_trials = r["n_positive"] + r["n_negative"]
+    said = (
+        f"{where} {with_interval(r, 'score')} over {r['n_scored']} of {r['n_features']} features and {n_trials:,} trials (chance "
+        f"{number(r['chance'])})"
+    )
     parts = [said, *_beside(r)]
     failed = ""
     if r["scorer"] == "detection" and r["n_failed"] is not None:
@@ -164,7 +168,7 @@ def _draw_group(axes: Any, title: str, rows: Rows) -> None:
     chance = {(r["scorer"], r["tier"]): r["chance"] for r in rows}
     for place, test in enumerate(tests):
         axes.hlines(chance[test], place - 0.4, place + 0.4, color=INK, lw=0.8, ls="--")
-    labels = [scorer if tier == "all" else tier.replace("_", " ") for scorer, tier in tests]
+    labels = [scorer if tier == "all" else f"... {tier.replace('_', ' ')}" for scorer, tier in tests]
     axes.set_xticks(range(len(tests)), labels, rotation=30, ha="right")
     axes.set(title=title, ylabel="mean score", ylim=(0, 1.02))
 

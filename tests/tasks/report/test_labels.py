@@ -54,7 +54,7 @@ def test_findings_are_told_with_n_interval_control_and_neurons(shown):
         in told
     )
     assert (
-        f"over {len(FEATURES) - 1} of {len(FEATURES)} features (chance 0.50); above another feature&#x27;s description, 0.50"
+        f"over {len(FEATURES) - 1} of {len(FEATURES)} features and 320 trials (chance 0.50); above another feature&#x27;s description, 0.50"
         in told
     )
     assert "not told apart from 4 neurons" in told, "they are planted with the same answers"
