@@ -40,7 +40,7 @@ class SentenceEncoder:
     name = "all-MiniLM-L6-v2"
 
     def __init__(self, archive: Path | None = None):
-        self._archive = archive or _installed_archive()
+        self._archive = archive or installed_archive()
         if file_sha256(self._archive) != SHA256:
             raise DamagedFileError("the sentence encoder is not the published file", where=self._archive, cure=_CURE)
 
@@ -93,7 +93,12 @@ class SentenceEncoder:
             return archive.read(name)
 
 
-def _installed_archive() -> Path:
+def installed_archive() -> Path:
+    """The archive of the installed package.
+
+    Raises:
+        UnavailableError: the package is not installed, or lacks it.
+    """
     try:
         path = Path(str(distribution(PACKAGE).locate_file(ARCHIVE)))
     except PackageNotFoundError:

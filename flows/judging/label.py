@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from ato.autointerp.label_spaces import label_space
-from ato.errors import SettingsError
+from ato.autointerp.sentence_encoder import PACKAGE, installed_archive
+from ato.errors import SettingsError, UnavailableError
 from ato.models.shapes import ModelShape
 from flows.judging.faults import Fault
 from flows.judging.layers import sae_layers
@@ -14,6 +15,7 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     """Layers without an SAE, an unknown label space, tests that ask for more than there is, a budget without prices."""
     yield from _layers(settings)
     yield from _space(settings)
+    yield from _encoder(settings)
     yield from _trials(settings)
     yield from _budgets(settings)
 
@@ -33,6 +35,15 @@ def _space(settings: Settings) -> Iterator[Fault]:
             label_space(name)
         except SettingsError as error:
             yield Fault("label.label_space", name, error.what, error.cure or "use feature-categories")
+
+
+def _encoder(settings: Settings) -> Iterator[Fault]:
+    for setting in ("judge", "second_judge"):
+        if getattr(settings.label, setting) == "embedding":
+            try:
+                installed_archive()
+            except UnavailableError as error:
+                yield Fault(f"label.{setting}", "embedding", error.what, error.cure or f"install {PACKAGE}")
 
 
 def _trials(settings: Settings) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ from ato.errors import InputError
 from ato.numerics.counter_rng import uniforms
 from tasks.settings import LabelSettings
 from warehouse.catalog.catalog import rows
-from warehouse.catalog.lookups import SAERow
+from warehouse.catalog.lookups import SAERow, StudiedRow
 from warehouse.storage.warehouse import Warehouse
 
 NAMED = "named"
@@ -19,22 +19,30 @@ _VALUES = {
     "score": "select feature_id, score as value from latest_feature_scores where collection = $collection and sae = $sae",
     "causal_effect": """select feature_id, causal_effect as value from latest_feature_scores
         where collection = $collection and sae = $sae""",
-    "attribution": """select feature_id, abs(gradient_x_activation) as value from feature_attribution as a
-        inner join studied_saes as t using (collection, sae)
-        inner join saes as s on s.collection = a.collection and s.weights_hash = t.weights_hash and s.layer = t.layer
-        where s.collection = $collection and s.sae = $sae
-        qualify row_number() over (partition by feature_id order by a.sae) = 1""",
+    "attribution": """with alike as (
+            select t.sae from studied_saes as t
+            left join saes as s on s.collection = t.collection and s.weights_hash = t.weights_hash and s.layer = t.layer
+            where t.collection = $collection and $sae in (t.sae, s.sae)
+        )
+        select feature_id, abs(gradient_x_activation) as value from feature_attribution semi join alike using (sae)
+        where collection = $collection
+        qualify row_number() over (partition by feature_id order by sae) = 1""",
     "transport": """select feature_id, map_values(r2_by_leap)[1] as value, map_values(verdict_by_leap)[1] as verdict
         from feature_catalog where collection = $collection and sae = $sae""",
 }
 """Order -> what it is by, a feature a row."""
-_ALIVE = "select feature_id from feature_stats where collection = ? and sae = ? and n_active > 0 order by feature_id"
+_ALIVE = """with counted as (
+    select collection, sae, feature_id, n_active from feature_stats
+    union all
+    select collection, sae, feature_id, n_active from studied_features
+)
+select feature_id from counted where collection = ? and sae = ? and n_active > 0 order by feature_id"""
 _BEFORE = """select feature_id, ordered_by, value, covered from labelled_features
 where collection = ? and evidence = ? order by place"""
 _FROM = {
     "score": "`ato run features`",
     "causal_effect": "`ato run features`",
-    "attribution": "`ato run sae_study` with this SAE in sae_study.saes",
+    "attribution": "`ato run sae_study` with this SAE among those that are looked at",
     "transport": "`ato run evaluate`",
 }
 
@@ -58,7 +66,7 @@ class Chosen:
         return [self.ordered_by, self.feature_id.tolist(), values]
 
 
-def choose_features(warehouse: Warehouse, collection: str, row: SAERow, settings: LabelSettings) -> Chosen:
+def choose_features(warehouse: Warehouse, collection: str, row: SAERow | StudiedRow, settings: LabelSettings) -> Chosen:
     """The features of an SAE that the settings name, or the first in their order.
 
     Features without a value come last; those that never fire on the test split are left out unless they are named.

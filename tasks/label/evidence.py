@@ -6,22 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ato.features.label_evidence import EvidencePlan, EvidenceTokens, LabelEvidence
+from ato.features.evidence_windows import EvidencePlan, LabelEvidence
+from ato.features.label_evidence import EvidenceTokens
 from ato.features.logit_lens import LogitLens, logit_lens, norm_gain
 from ato.features.strata import Stratum, document_stratum, position_tenths
 from ato.models import LanguageModel
 from ato.residuals import ResidualSource, run_pass
-from ato.saes import SharedEncoding
+from ato.saes import SharedEncoding, load_sae
 from ato.saes.feature_source import FeatureSource
+from ato.saes.transcoder_files import load_transcoder_folder
 from ato.text.token_texts import TokenTexts
-from tasks.collect.sources import residual_source
+from tasks.collect.sources import site_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.label.evidence_rows import Shown, evidence_tables
-from tasks.label.neurons import neuron_source, neurons_of
+from tasks.label.neurons import neurons_of
 from tasks.label.stages import Labelled, LabelStudy
 from tasks.saes.task import load_judged_sae
+from warehouse.catalog.lookups import SAERow
 from warehouse.datasets.sequences import stored_sequences
 from warehouse.datasets.strata import frequent, strata_of
 
@@ -42,7 +45,8 @@ class _Collected:
 def collect_evidence(of: LabelStudy, members: Sequence[Labelled]) -> None:
     """Write the evidence of members: one pass over all tokens, one over those of windows, whatever their number.
 
-    Neurons are read from the running model, in passes of their own.
+    Those that read another site than the collection's, neurons among them, are read from the running model, a layer and
+    site at a time; there no token is left out for its norm.
     """
     study = of.study
     sequences = {q.sequence_id: q for q in stored_sequences(study.warehouse, study.collection)}
@@ -52,11 +56,18 @@ def collect_evidence(of: LabelStudy, members: Sequence[Labelled]) -> None:
     strata = [document_stratum(name, values) for name, values in corpus.items() if values]
     texts = TokenTexts(language_model(study.model).tokenizer)
     shown = Shown(study.row.corpus, sequences, texts, next(iter(corpus.values()), {}))
-    for neurons in (False, True):
-        some = [member for member in members if (member.row is None) == neurons]
-        if some:
-            source = neuron_source(of, some) if neurons else residual_source(study)
-            _collect(of, some, source, [*strata, position_tenths(lengths)], shown)
+    for some in _together(of, members):
+        source = site_source(study, some[0].layer, some[0].site)
+        _collect(of, some, source, [*strata, position_tenths(lengths)], shown)
+
+
+def _together(of: LabelStudy, members: Sequence[Labelled]) -> list[list[Labelled]]:
+    """Members that are read in the same passes: all of the collection's site, and those of one place elsewhere."""
+    groups: dict[tuple[int, str] | None, list[Labelled]] = {}
+    for member in members:
+        own = member.site == of.study.row.site
+        groups.setdefault(None if own else (member.layer, member.site), []).append(member)
+    return list(groups.values())
 
 
 def _collect(
@@ -71,7 +82,7 @@ def _collect(
     first = [_tokens(of, member, one, strata) for member, one in zip(members, features, strict=True)]
     lengths = {number: len(q.token_ids) for number, q in shown.sequences.items()}
     layers, n_tokens = sorted({member.layer for member in members}), of.study.row.n_kept
-    what = "neurons" if members[0].row is None else f"{len(members)} SAEs"
+    what = f"neurons of layer {layers[0]}" if members[0].row is None else f"{len(members)} SAEs"
     with Progress("label", n_tokens, "tokens", f"evidence of {what}") as progress:
         encoded = [SharedEncoding(one.sae, one.layer, [one]) for one in first]
         run_pass(source, encoded, layers=layers, on_block=lambda block: progress.advance(block.n))
@@ -92,9 +103,15 @@ def _tokens(of: LabelStudy, member: Labelled, features: FeatureSource, strata: S
 
 
 def _features(of: LabelStudy, member: Labelled, source: ResidualSource, lm: LanguageModel) -> FeatureSource:
-    if member.row is None:
+    warehouse, row, device = of.study.warehouse, member.row, sae_device(of.study.model)
+    if row is None:
         return neurons_of(of, member, source, lm)
-    return load_judged_sae(of.study.warehouse, member.row).to(sae_device(of.study.model))
+    if isinstance(row, SAERow):
+        return load_judged_sae(warehouse, row).to(device)
+    folder = warehouse.artifact_path(*row.path.split("/")[1:])
+    if row.target_site is not None:
+        return load_transcoder_folder(folder, row.layer).to(device)
+    return load_sae(folder).to(device)
 
 
 def _lens(member: Labelled, source: FeatureSource, lm: LanguageModel) -> LogitLens | None:

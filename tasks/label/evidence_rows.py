@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ato.features.activation_histograms import histogram_edges
-from ato.features.label_evidence import SILENT, EvidenceWindows, LabelEvidence
+from ato.features.evidence_windows import SILENT, EvidenceWindows, LabelEvidence
 from ato.features.logit_lens import LogitLens
 from ato.text import TokenSequence
 from ato.text.token_texts import TokenTexts, window_texts

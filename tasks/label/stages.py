@@ -11,11 +11,12 @@ from tasks.engine.study import Study
 from tasks.label.chosen import Chosen, choose_features, chosen_before, draw_features
 from tasks.settings import LabelSettings
 from tasks.settings.label import ChatSettings
-from warehouse.catalog.lookups import SAERow, sae_rows
+from warehouse.catalog.lookups import SAERow, StudiedRow, sae_rows, studied_rows
 
 if TYPE_CHECKING:
     from ato.autointerp.label_spaces import LabelSpace
 
+SITE_OF_NEURONS = "mlp_neurons"
 NEURONS = "neurons"
 """In place of an SAE: the MLP neurons of its layer."""
 
@@ -55,7 +56,9 @@ class Labelled:
     layer: int
     source: str
     """sae, transcoder or neurons."""
-    row: SAERow | None
+    site: str
+    """That it reads."""
+    row: SAERow | StudiedRow | None
     """None of neurons."""
     chosen: Chosen
     evidence: Stage
@@ -89,7 +92,7 @@ class LabelStudy:
 
     @cached_property
     def members(self) -> list[Labelled]:
-        """The SAEs, by layer, each followed by the neurons of its layer if these are labelled too."""
+        """The SAEs, by layer, each followed by the neurons of its layer if these are labelled too, and those of studies."""
         wanted, layers = self.settings.layers, set[int]()
         found = []
         for row in sae_rows(self.study.warehouse, self.sae_keys):
@@ -97,9 +100,10 @@ class LabelStudy:
                 continue
             found.append(self._member(row))
             if self.settings.n_neurons and row.layer not in layers:
-                found.append(self._neurons(row.layer))
+                found.append(self._neurons(row))
             layers.add(row.layer)
-        return found
+        studied = studied_rows(self.study.warehouse, self.study.collection, self.settings.studied)
+        return found + [self._member(row) for row in studied]
 
     @property
     def judges(self) -> list[AskedJudge]:
@@ -128,22 +132,26 @@ class LabelStudy:
         labels = [self.labels(member, judge) for judge in self.judges]
         return [member.evidence, *labels, *([] if agreement is None else [agreement])]
 
-    def _member(self, row: SAERow) -> Labelled:
+    def _member(self, row: SAERow | StudiedRow) -> Labelled:
         chosen = choose_features(self.study.warehouse, self.study.collection, row, self.settings)
         evidence = self._evidence(row.sae[:-9], {"features": chosen.key}, row.sae)
-        return Labelled(row.sae, row.layer, "sae", row, chosen, evidence)
+        if isinstance(row, StudiedRow):
+            source = "sae" if row.target_site is None else "transcoder"
+            return Labelled(row.sae, row.layer, source, row.site, row, chosen, evidence)
+        return Labelled(row.sae, row.layer, "sae", self.study.row.site, row, chosen, evidence)
 
-    def _neurons(self, layer: int) -> Labelled:
-        """The neurons of a layer, drawn when their number is known: the first time by the model."""
-        key, n = f"{NEURONS}-L{layer:02d}", self.settings.n_neurons
-        evidence = self._evidence(key, {"n_neurons": n, "layer": layer}, self.study.collection)
+    def _neurons(self, beside: SAERow) -> Labelled:
+        """The neurons beside an SAE, as rare as its features; drawn when their number is known: first by the model."""
+        layer, n = beside.layer, self.settings.n_neurons
+        key = f"{NEURONS}-L{layer:02d}"
+        evidence = self._evidence(key, {"n_neurons": n}, beside.sae)
         if evidence.complete:
             chosen = chosen_before(self.study.warehouse, self.study.collection, evidence.key)
         else:
             chosen = draw_features(
-                language_model(self.study.model).width("mlp_neurons", [layer]), n, self.settings.seed
+                language_model(self.study.model).width(SITE_OF_NEURONS, [layer]), n, self.settings.seed
             )
-        return Labelled(key, layer, NEURONS, None, chosen, evidence)
+        return Labelled(key, layer, NEURONS, SITE_OF_NEURONS, None, chosen, evidence)
 
     def _evidence(self, slug: str, features: dict[str, Any], read: str) -> Stage:
         own = self.settings.windows.model_dump() | {"seed": self.settings.seed} | features

@@ -75,7 +75,10 @@ class LabelSettings(StageSettings):
     """Which features are labelled, who judges, and how descriptions are tested."""
 
     layers: Annotated[list[LayerNumber], Distinct] | None = Field(
-        None, description="Layers whose SAEs are labelled; default: all of stage `saes`"
+        None, description="Layers whose SAEs are labelled, [] for none; default: all of stage `saes`"
+    )
+    studied: Annotated[list[str], Distinct] = Field(
+        [], description="Keys of further SAEs, or of transcoders, of a study (`studied_saes.sae`), labelled too"
     )
     n_features: int = Field(50, ge=1, description="Features labelled per SAE, the first in the order below")
     order: Annotated[str, OneOf(ORDERS)] = Field(

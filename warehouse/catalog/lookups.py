@@ -60,6 +60,19 @@ class SAERow:
     neuronpedia_id: str | None
 
 
+@dataclass(frozen=True)
+class StudiedRow:
+    """What stages need of a row of the table ``studied_saes``."""
+
+    sae: str
+    layer: int
+    site: str
+    target_site: str | None
+    """NULL of SAEs; a transcoder writes it."""
+    d_sae: int
+    path: str
+
+
 def collection_row(warehouse: Warehouse, collection: str) -> CollectionRow:
     """The row of a collection.
 
@@ -92,6 +105,24 @@ def sae_rows(warehouse: Warehouse, keys: Collection[str]) -> list[SAERow]:
     select = f"select {_columns(SAERow)} from saes where list_contains(?, sae) order by layer, sae"
     found = rows(warehouse, select, [list(keys)])
     return [SAERow(**row) for row in found]
+
+
+def studied_rows(warehouse: Warehouse, collection: str, keys: Collection[str]) -> list[StudiedRow]:
+    """The rows of SAEs and transcoders of studies with these keys, by layer.
+
+    Raises:
+        InputError: a key that no study of the collection has.
+    """
+    select = f"""select {_columns(StudiedRow)} from studied_saes
+        where collection = ? and list_contains(?, sae) order by layer, sae"""
+    found = [StudiedRow(**row) for row in rows(warehouse, select, [collection, list(keys)])] if keys else []
+    if missing := sorted(set(keys) - {row.sae for row in found}):
+        raise InputError(
+            f"no study of the collection has an SAE {missing[0]!r}",
+            where=collection,
+            cure='list them with `ato sql "select sae, label from studied_saes"`',
+        )
+    return found
 
 
 def latest_scores(warehouse: Warehouse, collection: str, sae: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from warehouse.tables.declarations import (
 
 # fmt: off
 EVIDENCE = Column("evidence", string, "key of the evidence: SAE, chosen features, how windows are drawn")
-SAE = Column("sae", string, "key of the SAE; of MLP neurons, their layer: neurons-L12")
+SAE = Column("sae", string, "key of the SAE, in saes or studied_saes; of MLP neurons, their layer: neurons-L12")
 FEATURE = Column("feature_id", int32, "index of the feature in the SAE, or of the neuron in its layer", minimum=0)
 OF_EVIDENCE = (COLLECTION, EVIDENCE, SAE, LAYER, FEATURE)
 TIERS = "random: from any text; same_stratum: from text like that it fires on; near_miss: where its neighbours fire"
@@ -69,8 +69,11 @@ TABLES = (
             Rule(
                 "sae is in saes or of a study, unless they are neurons",
                 "sae",
-                """select distinct f.collection, f.sae from labelled_features as f
-                anti join known_saes using (collection, sae) where f.source <> 'neurons'""",
+                """with known as (
+                    select collection, sae from known_saes union all select collection, sae from known_studied_saes
+                )
+                select distinct f.collection, f.sae from labelled_features as f
+                anti join known using (collection, sae) where f.source <> 'neurons'""",
             ),
         ),
     ),

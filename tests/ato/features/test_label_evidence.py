@@ -1,15 +1,25 @@
 """Windows of chosen features hold what the dense activations hold; silent ones are silent at every token."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ato.errors import InputError, MismatchError
-from ato.features.label_evidence import EvidencePlan, EvidenceTokens, EvidenceWindows, LabelEvidence, collect_evidence
+from ato.features.evidence_windows import EvidencePlan, EvidenceWindows, LabelEvidence
+from ato.features.label_evidence import EvidenceTokens, collect_evidence
+from ato.features.neurons import MLPNeurons, mlp_neurons
 from ato.features.silent_windows import TIERS
 from ato.features.strata import document_stratum, position_tenths
-from tests.ato.features.planted_text import D_SAE, LAYER, N_FOLDS, SILENT, PlantedText, planted_text
+from ato.models import load_model
+from ato.residuals.live import LiveSource
+from ato.text.documents import Document
+from ato.text.sequences import make_sequences
+from ato.text.token_texts import TokenTexts, window_texts
+from tests.ato.features.planted_text import D_SAE, LAYER, N_FOLDS, SILENT, D, PlantedText, planted_text
+from tests.tiny_models import save_tiny_model
 
 FEATURES = np.array([9, 3, SILENT, 16])
 PLAN = EvidencePlan(5, 4, 3, 3, 4, n_silent=6, n_neighbours=4, pool=64, before=6, after=3)
@@ -195,3 +205,50 @@ def test_nothing_chosen_nothing_seen_and_features_that_do_not_exist(text):
         tokens(text) + tokens(text, replace(PLAN, seed=3))
     with pytest.raises(MismatchError):
         tokens(text) + tokens(text, features=FEATURES[:2])
+
+
+def test_several_saes_share_a_pass_and_neurons_stand_beside_them(text, evidence):
+    neurons = MLPNeurons(torch.eye(D), torch.full((D,), 1.0))
+    baseline = EvidenceTokens(neurons, LAYER, np.array([0, 4]), n_folds=N_FOLDS, plan=PLAN)
+    found, beside = collect_evidence([tokens(text), baseline], text.source(), text.lengths)
+    same_evidence(found, evidence)
+    x = np.full((len(text.lengths), len(text.dense[0]), D), np.nan)
+    x[text.block.sequence_id, text.block.position] = text.block.residuals[LAYER]
+    values = np.where(x > 1, x, np.where(np.isnan(x), np.nan, 0))
+    w = beside.windows
+    assert set(w.kind) == {"top", "random", "quantile", "silent"}
+    assert "same_stratum" not in w.tier  # no stratum was named
+    for i in range(len(w)):
+        own = values[w.sequence_id[i], w.start[i] : w.end[i], w.feature_id[i]]
+        np.testing.assert_allclose(own, w.activations[i], rtol=1e-6)
+
+
+def test_windows_of_a_running_model_are_text_of_its_sequences(tmp_path):
+    model = load_model(save_tiny_model(tmp_path, n_layers=1), device="cpu", dtype="float32")
+    line = "Ein Satz über 日本 und der Rest der Zeile Nr. {}. "
+    documents = [Document(str(i), "", line.format(i) * 3) for i in range(30)]
+    sequences = list(
+        make_sequences(
+            documents,
+            model.tokenizer,
+            seq_len=48,
+            n_tokens=None,
+            max_sequences_per_document=2,
+            min_len=8,
+            split_seed=0,
+            n_folds=N_FOLDS,
+        )
+    )
+    source = LiveSource(model, sequences, [0], n_folds=N_FOLDS, site="mlp_neurons")
+    first = EvidenceTokens(mlp_neurons(model, 0), 0, np.arange(3), n_folds=N_FOLDS, plan=PLAN)
+    w = collect_evidence([first], source, {s.sequence_id: len(s.token_ids) for s in sequences})[0].windows
+    own, texts = {s.sequence_id: s for s in sequences}, TokenTexts(model.tokenizer)
+    assert {"top", "random", "quantile"} <= set(w.kind)
+    assert (w.start >= 1).all()  # the first position is left out of collections, and so of windows
+    for i in range(len(w)):
+        sequence = own[w.sequence_id[i]]
+        assert (sequence.split, sequence.document) == (w.split[i], w.document[i])
+        shown = window_texts(texts, sequence.token_ids, w.start[i], w.end[i])
+        assert len(shown) == len(w.activations[i])
+        # A sequence may begin or end within a character, whose bytes are shown as such.
+        assert re.sub("<0x..>", "", "".join(shown)) in documents[int(sequence.document_id)].text

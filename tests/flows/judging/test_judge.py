@@ -172,6 +172,13 @@ def test_settings_of_labelling_are_judged_where_features_are_labelled(profile, o
     )
 
 
+def test_a_judge_that_is_not_installed_is_a_fault_before_anything_is_collected(profile, monkeypatch):
+    monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
+    settings = load_settings(profile, ["label.second_judge=embedding"])
+    found = [str(fault) for fault in faults_of(settings, stages_of("label", settings))]
+    assert any("label.second_judge = 'embedding': package no-such-package is not installed" in one for one in found)
+
+
 def _each(overrides: str) -> list[str]:
     """Several overrides in one text, each with the name of its stage."""
     return re.split(r" (?=label\.)", overrides)

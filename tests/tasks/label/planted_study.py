@@ -1,19 +1,24 @@
 """A collection whose residuals are known exactly, and an SAE whose features fire on a word, at places, and never."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ato.saes import SparseAutoencoder
+from ato.saes.transcoder import Transcoder
+from ato.saes.transcoder_files import save_transcoder_folder
 from flows.settings import Settings
 from tasks.collect.sources import residual_source
 from tasks.collect.task import collect_residuals
 from tasks.engine.model_cache import language_model
+from tasks.engine.stage import Stage
 from tests.flows.tiny_study import tiny_settings
 from tests.tasks.scored_study import add_sae
 from tests.tiny_models import save_identity_model
 from warehouse.storage.warehouse import Warehouse
+from warehouse.tables import TABLES
 
 LAYER = 2
 WORD, PLACES, DEAD, LETTER = range(4)
@@ -58,6 +63,37 @@ def collected(settings: Settings) -> tuple[str, str]:
     s = settings
     collection = collect_residuals.fn(s.model, s.collecting, s.layers, s.operators)
     return collection, add_sae(Warehouse(), collection, LAYER, planted_sae(s, collection), l0=0.1)
+
+
+def add_transcoder(warehouse: Warehouse, collection: str) -> str:
+    """Put a random transcoder from MLP input to output into the warehouse, as a study does; returns its key."""
+    rng = np.random.default_rng(1)
+    shapes = ((D_MODEL, 6), (6,), (6, D_MODEL), (D_MODEL,))
+    weights = [torch.tensor(rng.standard_normal(shape), dtype=torch.float32) for shape in shapes]
+    transcoder = Transcoder("standard", *weights)
+    own = {"weights": transcoder.weights_hash}
+    stage = Stage(warehouse, "sae_study_quality", "coder", settings=own, inputs=[collection], collection=collection)
+    row = {
+        "collection": collection,
+        "sae": stage.key,
+        "label": "random transcoder",
+        "source": "trained",
+        "layer": LAYER,
+        "site": "mlp_in",
+        "target_site": "mlp_out",
+        "has_skip": False,
+        "architecture": "standard",
+        "d_sae": 6,
+        "path": f"artifacts/studied_saes/{stage.key}",
+        "weights_hash": transcoder.weights_hash,
+    }
+    counts = [{"collection": collection, "sae": stage.key, "feature_id": f, "n_active": f} for f in range(6)]
+    with stage:
+        save = partial(save_transcoder_folder, transcoder, layer=LAYER)
+        stage.add(*warehouse.publish_artifact_folder(lambda folder: save(folder=folder), "studied_saes", stage.key))
+        stage.write("studied_saes", [{c.name: row.get(c.name) for c in TABLES["studied_saes"].columns}])
+        stage.write("studied_features", [one | {"activation_rate": 0.1} for one in counts], sae=stage.key)
+    return stage.key
 
 
 def planted_sae(settings: Settings, collection: str) -> SparseAutoencoder:

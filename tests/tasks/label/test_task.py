@@ -2,14 +2,28 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from ato.errors import InputError
+from ato.residuals.exclusion import ExclusionPolicy
+from ato.residuals.live import LiveSource
+from ato.saes.transcoder_files import load_transcoder_folder
 from flows.settings import Settings
 from tasks.collect.sources import residual_source
+from tasks.engine.model_cache import language_model
 from tasks.label.task import label_features
 from tasks.saes.task import load_judged_sae
-from tests.tasks.label.planted_study import DEAD, LABEL, LAYER, PLACES, WORD, collected, planted_settings
+from tests.tasks.label.planted_study import (
+    DEAD,
+    LABEL,
+    LAYER,
+    PLACES,
+    WORD,
+    add_transcoder,
+    collected,
+    planted_settings,
+)
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import sae_rows
 from warehouse.datasets.sequences import stored_sequences
@@ -130,6 +144,28 @@ def test_the_embedding_judge_tests_the_words_of_the_overlap_judge(study, monkeyp
     assert "quartz" in found[0]["description"]
     assert found[0]["detection"] > 0.7
     assert found[0]["embedding"] > 0.9
+
+
+def test_transcoders_of_a_study_are_labelled_by_what_they_read(study):
+    settings, collection, sae = study
+    key = add_transcoder(Warehouse(), collection)
+    label(settings, collection, sae, studied=[key], layers=[], features={}, order="random", n_features=4)
+    found = rows(None, "select * from labelled_features where sae = ? order by place", [key])
+    assert {row["source"] for row in found} == {"transcoder"}
+    assert len(found) == 4
+    assert 0 not in {row["feature_id"] for row in found}, "it fires on no held-out token"
+    lm = language_model(settings.model)
+    transcoder = load_transcoder_folder(Warehouse().artifact_path("studied_saes", key), LAYER)
+    first = rows(None, "from example_windows where sae = ? and kind = 'top' order by feature_id, window_id", [key])[0]
+    (sequence,) = [q for q in stored_sequences(Warehouse(), collection) if q.sequence_id == first["sequence_id"]]
+    source = LiveSource(lm, [sequence], [LAYER], n_folds=3, site="mlp_in", policy=ExclusionPolicy(False, False, None))
+    read = torch.cat([block.residuals[LAYER] for block in source.blocks()])
+    dense = transcoder.encode(read)[:, first["feature_id"]].numpy()
+    np.testing.assert_allclose(
+        first["activations"], dense[first["start"] : first["start"] + len(first["tokens"])], atol=1e-4
+    )
+    with pytest.raises(InputError, match="no study of the collection has an SAE 'nothing'"):
+        label(settings, collection, sae, studied=["nothing"])
 
 
 def test_a_feature_that_the_sae_lacks_is_refused_in_one_line(study):
