@@ -65,7 +65,7 @@ def _panel(title: str, about: dict[str, Any], kept: str, by: str, note: str) -> 
 
 def _draw(by: str, rows: pl.DataFrame) -> None:
     if rows["mean_score"].null_count() == rows.height:
-        st.info(f"Nothing could be scored: {rows['usual_reason'].drop_nulls().first() or 'no answers'}.")
+        st.info(f"Nothing could be scored: {next(iter(rows['usual_reason'].drop_nulls()), 'no answers')}.")
         return
     order = TIERS if by == "tier" else sorted(rows[by].unique())
     offset = alt.XOffset("what:N", sort=list(COLOURS))
