@@ -44,9 +44,16 @@ def show_activations(settings: Settings, collection: str, text: str, feature: st
     reading = read_text(language_model(study.model), searched, int(number), text, prepend_bos=bos)
     if format_ == "json":
         rows = [
-            {"token": token, "activation": value} for token, value in zip(reading.tokens, reading.activations, strict=True)
+            {"token": token, "activation": value}
+            for token, value in zip(reading.tokens, reading.activations, strict=True)
         ]
-        found = {"sae": chosen.key, "layer": chosen.layer, "feature_id": int(number), "n_cut": reading.n_cut, "tokens": rows}
+        found = {
+            "sae": chosen.key,
+            "layer": chosen.layer,
+            "feature_id": int(number),
+            "n_cut": reading.n_cut,
+            "tokens": rows,
+        }
         json.dump(found, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return

@@ -44,7 +44,12 @@ def _histogram(rows: pl.DataFrame) -> None:
         alt.Chart(rows, height=240)
         .mark_bar(color=CATEGORIES[0])
         .encode(
-            x=alt.X("low:Q", title="activation", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~g", grid=False)),
+            x=alt.X(
+                "low:Q",
+                title="activation",
+                scale=alt.Scale(type="log", nice=False),
+                axis=alt.Axis(format="~g", grid=False),
+            ),
             x2="high:Q",
             y=alt.Y("n:Q", title="tokens"),
             y2=alt.datum(0),

@@ -97,8 +97,9 @@ def label_scores(about: dict[str, Any]) -> None:
 
 
 def _scores(rows: pl.DataFrame) -> None:
-    if rows["score"].null_count() == rows.height:
-        st.info(f"Not scored: {rows['reason'].drop_nulls().first()}.")
+    own = rows.filter(rows["what"] == "this feature")
+    if own["score"].null_count() == own.height:
+        st.info(f"Not scored: {next(iter(own['reason'].drop_nulls()), 'nothing was asked')}.")
         return
     kinds = {name: colour for name, colour in COLOURS.items() if name in set(rows["what"])}
     base = alt.Chart(rows, height=300).encode(

@@ -44,7 +44,13 @@ def own_text(about: dict[str, Any]) -> None:
             "The first sentence loads the model, the others take well under a second for a small one. A model that is large or not on "
             "this machine is not run by a page; on a machine that has it:"
         )
-        command = ["ato", "activations", text.strip() or "Does it fire on this?", "--feature", f"{about['sae']}/{about['feature_id']}"]
+        command = [
+            "ato",
+            "activations",
+            text.strip() or "Does it fire on this?",
+            "--feature",
+            f"{about['sae']}/{about['feature_id']}",
+        ]
         st.code(shlex.join(command), language="sh")
 
 
@@ -103,7 +109,9 @@ def _model(name: str, revision: str | None, weights_hash: str) -> "LanguageModel
         files = locate(name, revision)
         weights = [files.folder / files.gguf] if files.gguf else [*files.folder.glob("*.safetensors")]
         if (size := sum(path.stat().st_size for path in weights)) > LARGEST:
-            raise UnavailableError(f"the model has {size / 1e9:.1f} GB, too many for a page", where=name, cure="use the command")
+            raise UnavailableError(
+                f"the model has {size / 1e9:.1f} GB, too many for a page", where=name, cure="use the command"
+            )
         model = load_model(name, revision=revision, device="cpu", dtype="float32")
     if model.identity.weights_hash != weights_hash:
         problem = f"the model of this name has other weights now ({model.identity.weights_hash}, not {weights_hash})"

@@ -60,7 +60,9 @@ def _classes(rows: pl.DataFrame) -> None:
             y=alt.Y("class:N", title=None, sort="-x"),
             yOffset=alt.YOffset("judge:N", sort=judges),
             color=alt.Color(
-                "judge:N", scale=alt.Scale(domain=judges, range=list(CATEGORIES)), legend=alt.Legend(orient="top", title=None)
+                "judge:N",
+                scale=alt.Scale(domain=judges, range=list(CATEGORIES)),
+                legend=alt.Legend(orient="top", title=None),
             ),
             tooltip=["judge:N", "class:N", alt.Tooltip("n_features:Q", title="features"), "reason:N"],
         )

@@ -58,12 +58,14 @@ def by_tier(about: dict[str, Any]) -> None:
 
 
 def _panel(title: str, about: dict[str, Any], kept: str, by: str, note: str) -> None:
-    panel(title, filled(SCORES.format(kept=kept, tiers=list(TIERS)), **about), partial(_draw, by), note=note, empty=EMPTY)
+    panel(
+        title, filled(SCORES.format(kept=kept, tiers=list(TIERS)), **about), partial(_draw, by), note=note, empty=EMPTY
+    )
 
 
 def _draw(by: str, rows: pl.DataFrame) -> None:
     if rows["mean_score"].null_count() == rows.height:
-        st.info(f"Nothing could be scored: {rows['usual_reason'].drop_nulls().first() or 'no answers'}.")
+        st.info(f"Nothing could be scored: {next(iter(rows['usual_reason'].drop_nulls()), 'no answers')}.")
         return
     order = TIERS if by == "tier" else sorted(rows[by].unique())
     offset = alt.XOffset("what:N", sort=list(COLOURS))
@@ -88,7 +90,9 @@ def _draw(by: str, rows: pl.DataFrame) -> None:
     colour = coloured("what", kinds, "what").legend(orient="top", title=None, columns=3)
     y = partial(alt.Y, title="mean score", scale=alt.Scale(zero=False, padding=8))
     chart = alt.layer(
-        base.mark_rule(strokeWidth=2, opacity=0.7).encode(y=y("mean_low:Q"), y2="mean_high:Q", xOffset=offset, color=colour),
+        base.mark_rule(strokeWidth=2, opacity=0.7).encode(
+            y=y("mean_low:Q"), y2="mean_high:Q", xOffset=offset, color=colour
+        ),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y("mean_score:Q"), xOffset=offset, color=colour),
         base.mark_rule(strokeDash=[5, 4], color="#888888").encode(x=alt.X(), y=y("chance:Q")),
     )

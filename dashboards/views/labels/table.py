@@ -14,7 +14,11 @@ from dashboards.views.labels.about import EMPTY
 
 SHOWN = 200
 """Rows at most; the SQL page has all."""
-ORDERS = {"place": "place", "best first": "detection desc nulls last, place", "worst first": "detection nulls last, place"}
+ORDERS = {
+    "place": "place",
+    "best first": "detection desc nulls last, place",
+    "worst first": "detection nulls last, place",
+}
 """Choice -> order of the table."""
 
 LABELLED = """select
@@ -49,12 +53,12 @@ limit {shown}"""
 def labelled(about: dict[str, Any]) -> None:
     """All labelled features of the chosen judge and layer that have every word of the search."""
     first, second = st.columns([3, 1])
-    text = typed("Search labels", "words", where=first, placeholder="words of a description, a promoted token or a class")
+    text = typed(
+        "Search labels", "words", where=first, placeholder="words of a description, a promoted token or a class"
+    )
     order = choose("Order", "order", list(ORDERS), where=second) or next(iter(ORDERS))
     words = text.split()
-    sql = LABELLED.format(
-        words="".join(WORD.format(i=i) for i in range(len(words))), order=ORDERS[order], shown=SHOWN
-    )
+    sql = LABELLED.format(words="".join(WORD.format(i=i) for i in range(len(words))), order=ORDERS[order], shown=SHOWN)
     panel(
         "Labelled features",
         filled(sql, **about, **{f"word{i}": word for i, word in enumerate(words)}),

@@ -65,7 +65,12 @@ def test_characters_of_several_tokens_stand_whole(model, sae):
 
 @pytest.mark.parametrize(
     ("feature", "text", "line"),
-    [(24, "abc", "no feature 24"), (-1, "abc", "no feature -1"), (0, " \n", "the text is empty"), (0, "a", "no token but the first")],
+    [
+        (24, "abc", "no feature 24"),
+        (-1, "abc", "no feature -1"),
+        (0, " \n", "the text is empty"),
+        (0, "a", "no token but the first"),
+    ],
 )
 def test_mistakes_are_one_line(model, sae, feature, text, line):
     with pytest.raises(InputError, match=line) as caught:

@@ -36,7 +36,12 @@ def test_an_sae_in_a_folder_is_read_too(steered):
 
 @pytest.mark.parametrize(
     ("feature", "words"),
-    [("5", "cannot read the feature '5'"), ("L2/x", "write L12/345"), ("L1/5", "no SAE at layer 1"), ("L2/99", "use 0 to 23")],
+    [
+        ("5", "cannot read the feature '5'"),
+        ("L2/x", "write L12/345"),
+        ("L1/5", "no SAE at layer 1"),
+        ("L2/99", "use 0 to 23"),
+    ],
 )
 def test_a_mistake_is_one_line(steered, feature, words):
     done = steered("activations", TEXT, "--feature", feature)

@@ -7,7 +7,7 @@ from tests.warehouse.sae_study_rows import LOADED
 
 
 def commands(app):
-    return [code.value for code in app.code if code.value.startswith("ato ")]
+    return [code.value for code in app.code if code.value.startswith(("ato steer", "ato find"))]
 
 
 def test_the_commands_name_layer_feature_its_largest_activation_and_what_it_promotes(study):

@@ -6,7 +6,17 @@ import pytest
 from ato.autointerp.scores import balanced_accuracy
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
 from tests.tasks.reported_study import SAES
-from tests.warehouse.label_rows import DESCRIPTIONS, FEATURES, JUDGES, LAYER, RIGHT, TIERS, UNDESCRIBED, N, write_labelling
+from tests.warehouse.label_rows import (
+    DESCRIPTIONS,
+    FEATURES,
+    JUDGES,
+    LAYER,
+    RIGHT,
+    TIERS,
+    UNDESCRIBED,
+    N,
+    write_labelling,
+)
 from tests.warehouse.neuron_rows import JUDGE, NEURONS
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
@@ -48,7 +58,10 @@ def test_mean_scores_stand_beside_neurons_a_shuffled_control_and_chance(shown):
 
 
 def test_every_tier_and_every_judge_has_its_scores(shown):
-    assert shown["Scores by tier"].rows["tier"].unique(maintain_order=True).to_list() == ["all", *("random", "same_stratum", "near_miss")]
+    assert shown["Scores by tier"].rows["tier"].unique(maintain_order=True).to_list() == [
+        "all",
+        *("random", "same_stratum", "near_miss"),
+    ]
     assert set(TIERS) < set(shown["Scores by tier"].rows["tier"])
     by_judge = shown["Scores by judge"].rows.filter(pl.col("what") == "sae")
     assert by_judge["judge"].to_list() == list(JUDGES)
