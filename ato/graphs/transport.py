@@ -161,9 +161,7 @@ def _contributions(
     return weights, (y - target.b_subtracted) @ encoder + target.b_enc[target.feature[there]]
 
 
-def _by_target(
-    operators: Iterable[TransportOperator], sites: Mapping[int, Site]
-) -> dict[int, TransportOperator]:
+def _by_target(operators: Iterable[TransportOperator], sites: Mapping[int, Site]) -> dict[int, TransportOperator]:
     """Target layer -> the operator into it."""
     into: dict[int, TransportOperator] = {}
     for operator in operators:
@@ -188,7 +186,7 @@ def _by_target(
 
 def _positions(positions: Sequence[int] | None, n_tokens: int) -> np.ndarray:
     chosen = np.arange(n_tokens) if positions is None else np.unique(np.asarray(positions, dtype=np.int64))
-    if len(chosen) and not (0 <= chosen[0] and chosen[-1] < n_tokens):
+    if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < n_tokens):
         raise InputError(f"a position is beyond the prompt of {n_tokens} tokens", cure=f"choose 0 to {n_tokens - 1}")
     return chosen
 
@@ -207,7 +205,9 @@ def _encode(layer: int, site: Site, n_tokens: int, positions: np.ndarray) -> _En
     x = residual.detach().cpu().double().numpy()
     token, feature, value = (part.detach().cpu().numpy() for part in (active.token, active.feature, active.value))
     decoder, b_dec = sae.W_dec.detach().cpu(), sae.b_dec.detach().cpu().double().numpy()
-    written = [decoder[feature[a:b]].double().numpy().T @ value[a:b].astype(np.float64) for a, b in _runs(token, n_tokens)]
+    written = [
+        decoder[feature[a:b]].double().numpy().T @ value[a:b].astype(np.float64) for a, b in _runs(token, n_tokens)
+    ]
     error = x - np.stack(written) - b_dec if n_tokens else x
     kept = np.isin(token, positions)
     return _Encoded(

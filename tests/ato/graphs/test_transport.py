@@ -108,9 +108,7 @@ def test_two_steps_through_a_linear_toy_are_the_product_of_the_operators():
         first = sites[0].residual[p].numpy() != 0
         last = sites[2].residual[p].numpy() != 0
         expected = operators[1].matrix[:, middle] @ operators[0].matrix[middle]
-        np.testing.assert_allclose(
-            (steps[1] @ steps[0])[np.ix_(last, first)], expected[np.ix_(last, first)], atol=1e-9
-        )
+        np.testing.assert_allclose((steps[1] @ steps[0])[np.ix_(last, first)], expected[np.ix_(last, first)], atol=1e-9)
         if middle.all():
             np.testing.assert_allclose(expected, product)
 
@@ -129,7 +127,9 @@ def test_an_operator_without_a_layer_in_between_leaves_that_layer_out(sites, ope
 
 def test_positions_without_active_features_still_balance():
     sites = sites_of((0, 1))
-    silent = {layer: Site(sae_of(6, 24, 9, b_enc=torch.full((24,), -1e3)), site.residual) for layer, site in sites.items()}
+    silent = {
+        layer: Site(sae_of(6, 24, 9, b_enc=torch.full((24,), -1e3)), site.residual) for layer, site in sites.items()
+    }
     for given in ({0: silent[0], 1: sites[1]}, {0: sites[0], 1: silent[1]}, silent):
         graph = transport_graph(given, [operator_of(0, 1)], TOKENS)
         assert not (conservation_residual(graph) > 1e-9).any()
