@@ -72,7 +72,7 @@ def test_planted_rows_pass_all_checks(planted):
         ("graphs", bool, {"n_edges": 3}, "n_nodes and n_edges are the rows of graph_nodes and graph_edges"),
         ("graphs", bool, {"n_nodes_whole": 1}, "no more nodes and edges are kept than there are"),
         ("graph_edges", bool, {"source": 9_999}, "source and target are in graph_nodes"),
-        ("graph_nodes", is_feature, {"feature_id": None}, "features have a feature_id and an activation, and nothing else has a feature_id"),
+        ("graph_nodes", is_feature, {"feature_id": None}, "features have a feature_id and an activation, others no feature_id"),
         ("graph_nodes", is_transported_error, {"position": 2}, "transport stays at its position"),
         ("graph_motifs", bool, {"n_graphs": 7}, "an edge has at most all prompts, and at least one edge in each"),
     ],
@@ -141,7 +141,7 @@ def test_edge_kinds_share_out_the_weight_of_each_graph(planted):
     assert {(o["n_compared"], o["transport_share"]) for o in others} == {(0, None)}
 
 
-def test_graphs_of_one_prompt_in_two_collections_of_edges_are_not_mixed(planted):
+def test_edges_of_an_earlier_set_of_the_same_prompt_are_not_counted(planted):
     (counted,) = rows(planted, "select sum(n_edges) as n from graph_edge_kinds")
     assert counted["n"] == sum(2 * len(attribution_of(prompt).weight) - 1 for prompt in FACTORS)
 
