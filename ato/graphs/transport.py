@@ -203,17 +203,16 @@ def _encode(layer: int, site: Site, n_tokens: int, positions: np.ndarray) -> _En
         )
     active = sae.active(residual)
     x = residual.detach().cpu().double().numpy()
-    token, feature, value = (part.detach().cpu().numpy() for part in (active.token, active.feature, active.value))
+    token, feature = active.token.cpu().numpy(), active.feature.cpu().numpy()
+    value = active.value.detach().cpu().double().numpy()
     decoder, b_dec = sae.W_dec.detach().cpu(), sae.b_dec.detach().cpu().double().numpy()
-    written = [
-        decoder[feature[a:b]].double().numpy().T @ value[a:b].astype(np.float64) for a, b in _runs(token, n_tokens)
-    ]
+    written = [decoder[feature[a:b]].double().numpy().T @ value[a:b] for a, b in _runs(token, n_tokens)]
     error = x - np.stack(written) - b_dec if n_tokens else x
     kept = np.isin(token, positions)
     return _Encoded(
         token[kept],
         feature[kept],
-        value[kept].astype(np.float64),
+        value[kept],
         x,
         error,
         sae.W_enc.detach().cpu(),

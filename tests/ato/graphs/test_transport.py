@@ -137,6 +137,22 @@ def test_positions_without_active_features_still_balance():
     assert set(graph.kind) == {"constant", "error", "transport_error"}
 
 
+@pytest.mark.parametrize(
+    ("architecture", "values"), [("topk", {"k": 3}), ("jumprelu", {"threshold": torch.full((24,), 2.0)})]
+)
+def test_a_gate_decides_which_features_there_are_and_not_what_they_sum_to(architecture, values):
+    sites = {
+        layer: Site(replace(site.sae, architecture=architecture, **values), site.residual)
+        for layer, site in sites_of((0, 1)).items()
+    }
+    graph = transport_graph(sites, [operator_of(0, 1)], TOKENS)
+    targets = ~np.isnan(graph.total)
+    assert conservation_residual(graph)[targets].max() <= 1e-9
+    pre = sites[1].sae.pre_activations(sites[1].residual).numpy()
+    np.testing.assert_allclose(graph.total[targets], pre[graph.position[targets], graph.feature[targets]], rtol=1e-4)
+    assert (graph.kind == "feature").sum() == sum((site.sae.encode(site.residual) > 0).sum() for site in sites.values())
+
+
 def test_no_positions_give_an_empty_graph(sites, operators):
     graph = transport_graph(sites, operators, TOKENS, positions=())
     assert len(graph.kind) == len(graph.weight) == 0
