@@ -163,6 +163,8 @@ def test_what_cannot_be_added_up_is_refused_in_one_line(sites, operators):
         (InputError, sites, [*operators, operator_of(0, 3)], {}, "two operators lead into layer 3"),
         (InputError, sites, [operator_of(0, 1)], {}, "layer 1 has an operator and no SAE"),
         (InputError, sites, [], {}, "needs an operator"),
+        (InputError, sites, [operator_of(3, 0)], {}, "from layer 3 to layer 0"),
+        (InputError, sites, [operator_of(None, 2)], {}, "from layer None to layer 2"),
         (InputError, sites, operators, {"positions": [9]}, "beyond the prompt of 5 tokens"),
         (MismatchError, sites, [operator_of(0, 2, d_in=7)], {}, "width 7 at layer 0, the SAE there 6"),
         (InputError, sites | {0: Site(sites[0].sae, sites[0].residual[:2])}, operators, {}, "prompt of 5 tokens"),
