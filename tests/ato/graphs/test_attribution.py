@@ -13,7 +13,8 @@ from ato.graphs.targets import given_tokens, likely_tokens, token_difference
 from tests.ato.graphs.planted import random_model, random_sae, random_transcoder
 
 FAMILIES = ("gpt2", "llama", "qwen2", "gemma2", "gpt_neox")
-IDS = [1, 40, 41, 90, 41, 17, 200, 33]
+IDS = [1, 40, 41, 90, 41, 17, 200, 33, 90, 41]
+"""More tokens than one recorded pass has, see ``LocalModel.pull_back``."""
 ALL = 10_000
 
 
