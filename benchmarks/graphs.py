@@ -6,7 +6,7 @@ lengths; memory is that of a fresh process, the model included.
 
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -47,9 +47,9 @@ def graphs_benchmark(quick: bool) -> Iterator[Measurement]:
         passed = recorded(made)
         agree(made, nodes, one_by_one(made, passed, nodes))
         ours, above, below = side_by_side(
-            lambda made=made: all_rows(made),
-            lambda made=made, passed=passed, nodes=nodes: one_by_one(made, passed, nodes, whole=True),
-            lambda made=made, passed=passed, nodes=nodes: one_by_one(made, passed, nodes),
+            partial(all_rows, made),
+            partial(one_by_one, made, passed, nodes, whole=True),
+            partial(one_by_one, made, passed, nodes),
             rounds=1 if quick else 3,
         )
         scale = len(made.selected) / len(nodes)
@@ -58,7 +58,7 @@ def graphs_benchmark(quick: bool) -> Iterator[Measurement]:
         yield speedup(figure, ours, plainly, above * scale, at_least=3)
         yield speedup(figure, ours, "a pass a target from it to the embeddings", below * scale)
     for length in lengths:
-        taken, made = seconds(lambda length=length: graph(quick, length, budget))
+        taken, made = seconds(partial(graph, quick, length, budget))
         edges = len(made.graph.weight)
         yield plain(f"graph of {length} tokens, {what}, {edges:,} edges", "s", taken)
         yield plain(

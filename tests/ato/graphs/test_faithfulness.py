@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from ato.errors import InputError
