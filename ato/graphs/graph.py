@@ -1,4 +1,4 @@
-"""The form of a graph: nodes and directed edges of one prompt, as arrays."""
+"""Graph: the nodes of one prompt and the direct effects between them, whichever way those were computed."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Graph:
     token_ids: tuple[int, ...]
     """Of the prompt, BOS included."""
     kind: np.ndarray
-    """[n] str: feature, error, token, constant, logit, transport_error."""
+    """[n] str: feature, error, token, constant, logit or transport_error."""
     layer: np.ndarray
     """[n] int: layer of the SAE site (of the target for transport_error); -1 tokens and constants; n_layers logits."""
     position: np.ndarray
@@ -28,6 +28,6 @@ class Graph:
     target: np.ndarray
     """[m] int node indices."""
     weight: np.ndarray
-    """[m] float64 direct effect of source on target."""
+    """[m] float64, direct effect of source on target."""
     total: np.ndarray
     """[n] float64: value of the target that its incoming edges (all, before pruning) must sum to; NaN for leaves."""
