@@ -21,6 +21,7 @@ from tasks.settings import (
     ExplainSettings,
     FanOutSettings,
     FeatureSettings,
+    GraphSettings,
     ModelSettings,
     OperatorSettings,
     ReportSettings,
@@ -53,6 +54,7 @@ class Settings(StageSettings):
     causal: CausalSettings = CausalSettings()
     entities: EntitySettings = EntitySettings()
     sae_study: SAEStudySettings = SAEStudySettings()
+    graphs: GraphSettings = GraphSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()
 

@@ -8,6 +8,7 @@ from tasks.settings.evaluate import EvaluateSettings
 from tasks.settings.explain import ExplainSettings
 from tasks.settings.fan_out import FanOutSettings
 from tasks.settings.features import FeatureSettings
+from tasks.settings.graphs import GraphSettings
 from tasks.settings.model import ModelSettings
 from tasks.settings.operators import OperatorSettings
 from tasks.settings.report import ReportSettings
@@ -22,6 +23,7 @@ __all__ = [
     "ExplainSettings",
     "FanOutSettings",
     "FeatureSettings",
+    "GraphSettings",
     "ModelSettings",
     "OperatorSettings",
     "ReportSettings",
