@@ -289,6 +289,19 @@ _STAGES = (
         cost=Cost(8.0, 1.2, "flows.estimates.sae_study_costs:sae_study_work"),
         judge="flows.judging.sae_study:judge",
     ),
+    StageSpec(
+        name="graphs",
+        does="Which features of a prompt make which others, and how much of that is plain transport.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect", "saes", "features", "operators"),
+        commits=("graphs", "graph_motifs"),
+        query="""select kind, prompt, n_features, n_edges, replacement, completeness, transport_share, conservation
+            from graph_summary where collection = ? order by prompt, kind""",
+        page="operators",
+        cost=Cost(6.0, 1.2, "flows.estimates.graph_costs:graphs_work"),
+        judge="flows.judging.graphs:judge",
+    ),
 )
 
 STAGES: dict[str, StageSpec] = {stage.name: stage for stage in _STAGES}
