@@ -36,6 +36,8 @@ class MadeGraph:
 
     kind: str
     """attribution or transport."""
+    precision: str
+    """That it was computed in."""
     graph: Graph
     pruned: Pruned
     residual: np.ndarray
@@ -113,7 +115,7 @@ class GraphMaker:
         s = self.of.settings
         largest = check_conservation(graph, precision)
         pruned = prune(graph, s.node_threshold, s.edge_threshold)
-        return MadeGraph(kind, graph, pruned, conservation_residual(graph), largest, difference, attribution)
+        return MadeGraph(kind, precision, graph, pruned, conservation_residual(graph), largest, difference, attribution)
 
     def targets(self, prompt: Prompt, model: LanguageModel, hidden: torch.Tensor) -> LogitTargets:
         """The logits that a prompt's graph explains.
