@@ -75,7 +75,7 @@ def attribute(
     rows: list[list[Rows]] = [[] for _ in range(len(local.layers) + 1)]
     for part in _batches(np.arange(len(targets.token_ids)), batch_size):
         positions = torch.full((len(part),), last)
-        of_logits = sources.into(-1 % len(rows), part, positions, targets.vectors[part], targets.offsets[part])
+        of_logits = sources.into(len(local.layers), part, positions, targets.vectors[part], targets.offsets[part])
         rows[-1].append(of_logits)
     visited = np.zeros(len(sources), dtype=bool)
     weights = np.asarray(targets.probabilities)

@@ -9,6 +9,7 @@ al., 2025, arXiv 2508.21258). Parts are run by the model's own code but for thes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -195,11 +196,15 @@ def _gated_parts(module: nn.Module) -> tuple[Callable[[Tensor], tuple[Tensor, Te
     for gate, up, down in _GATED:
         first, second, last = (getattr(module, name, None) for name in (gate, up, down))
         if isinstance(first, nn.Linear) and isinstance(second, nn.Linear) and isinstance(last, nn.Linear):
-            return lambda x: (first(x), second(x)), act, last
+            return partial(_two, first, second), act, last
     both, last = (getattr(module, name, None) for name in _FUSED)
     if isinstance(both, nn.Linear) and isinstance(last, nn.Linear):
         return lambda x: both(x).chunk(2, dim=-1), act, last
     return None
+
+
+def _two(first: nn.Module, second: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    return first(x), second(x)
 
 
 def _is_activation(module: nn.Module) -> bool:

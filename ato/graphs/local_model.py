@@ -92,7 +92,13 @@ class LocalModel:
         return [gradient[:, 0] for gradient in found]
 
     def run(
-        self, stream: Tensor, leaves: Sequence[Tensor], frozen: bool = True, gradients: bool = False
+        self,
+        stream: Tensor,
+        leaves: Sequence[Tensor],
+        *,
+        frozen: bool = True,
+        gradients: bool = False,
+        heads: dict[int, Tensor] | None = None,
     ) -> list[Tensor]:
         """Readings of other leaves.
 
@@ -101,24 +107,34 @@ class LocalModel:
             leaves: [b, t, d] of each cut.
             frozen: False for the model's own norms, attention and MLPs between the cuts.
             gradients: record the pass.
+            heads: filled with layer -> [b, t, heads * d_head], what the heads give to the output projection, of every block.
         """
-        live: dict[int, Tensor] = {}
+        live: dict[tuple[str, int], Tensor] = {}
 
         def edit(cut: int, value: Tensor) -> Tensor:
             if not self.transcoded:
-                live[cut] = value
+                live["resid_post", self.layers[cut]] = value
                 return leaves[cut]
             skip = self._skip(cut)
-            return leaves[cut] if skip is None else leaves[cut] + live[cut] @ skip
+            return leaves[cut] if skip is None else leaves[cut] + live["mlp_in", self.layers[cut]] @ skip
 
-        edits = {layer: partial(edit, cut) for cut, layer in enumerate(self.layers)}
-        options = {"edits": edits, "site": "mlp_out" if self.transcoded else "resid_post", "gradients": gradients}
-        if self.transcoded:
-            keep = lambda site, layer, value: live.__setitem__(self.layers.index(layer), value)  # noqa: E731
-            options |= {"beside": {"mlp_in": self.layers}, "keep_beside": keep}
+        beside: dict[str, Sequence[int]] = {"mlp_in": self.layers} if self.transcoded else {}
+        if heads is not None:
+            beside["attn_z"] = range(self.model.n_layers)
         with self._applied(frozen), _input_replaced(self.model.blocks[0], stream):
-            hidden = self.model.forward(self._ids.expand(len(stream), -1), None, **options).hidden
-        return [*(live[cut] for cut in range(len(self.layers))), hidden]
+            hidden = self.model.forward(
+                self._ids.expand(len(stream), -1),
+                None,
+                edits={layer: partial(edit, cut) for cut, layer in enumerate(self.layers)},
+                site="mlp_out" if self.transcoded else "resid_post",
+                beside=beside,
+                keep_beside=lambda site, layer, value: live.__setitem__((site, layer), value),
+                gradients=gradients,
+            ).hidden
+        if heads is not None:
+            heads.update({layer: live["attn_z", layer] for layer in range(self.model.n_layers)})
+        read_at = "mlp_in" if self.transcoded else "resid_post"
+        return [*(live[read_at, layer] for layer in self.layers), hidden]
 
     def active(self, cut: int) -> ActiveFeatures:
         """Features of a cut that are active on the prompt."""
