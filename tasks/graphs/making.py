@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from ato.errors import InputError
 from ato.graphs.attribution import Attribution, attribute
 from ato.graphs.checks import check_conservation, conservation_residual, repeat_difference
+from ato.graphs.faithfulness import Faithfulness, faithfulness
 from ato.graphs.graph import Graph
 from ato.graphs.local_model import Dictionary, in_precision
 from ato.graphs.pruning import Pruned, prune
@@ -43,8 +44,9 @@ class MadeGraph:
     residual: np.ndarray
     """[n] of conservation, of the whole graph; NaN of leaves."""
     largest_residual: float
-    repeat_difference: float | None
-    attribution: Attribution | None
+    repeat_difference: float | None = None
+    faithfulness: Faithfulness | None = None
+    attribution: Attribution | None = None
 
 
 class GraphMaker:
@@ -99,7 +101,9 @@ class GraphMaker:
         found = compute(batch_size=s.batch_size)
         again = compute(batch_size=max(1, s.batch_size // 2)).graph if s.repeat else None
         difference = None if again is None else repeat_difference(found.graph, again)
-        return self._checked("attribution", found.graph, s.precision, difference, found)
+        made = self._checked("attribution", found.graph, s.precision)
+        sample = faithfulness(found, s.n_ablations, s.seed) if s.n_ablations and _has_edges(found.graph) else None
+        return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found)
 
     def _transport(self, prompt: Prompt, ids: Sequence[int]) -> MadeGraph:
         layers = sorted(self.dictionaries)
@@ -107,15 +111,13 @@ class GraphMaker:
             found = self.model.forward(torch.tensor([ids], device=self.model.device), None, read=layers).residuals
         sites = {layer: Site(_sae(self.dictionaries[layer]), found[layer][0]) for layer in layers}
         graph = transport_graph(sites, self.operators, ids)
-        return self._checked("transport", graph, TRANSPORT_PRECISION, None, None)
+        return self._checked("transport", graph, TRANSPORT_PRECISION)
 
-    def _checked(
-        self, kind: str, graph: Graph, precision: str, difference: float | None, attribution: Attribution | None
-    ) -> MadeGraph:
+    def _checked(self, kind: str, graph: Graph, precision: str) -> MadeGraph:
         s = self.of.settings
         largest = check_conservation(graph, precision)
         pruned = prune(graph, s.node_threshold, s.edge_threshold)
-        return MadeGraph(kind, precision, graph, pruned, conservation_residual(graph), largest, difference, attribution)
+        return MadeGraph(kind, precision, graph, pruned, conservation_residual(graph), largest)
 
     def targets(self, prompt: Prompt, model: LanguageModel, hidden: torch.Tensor) -> LogitTargets:
         """The logits that a prompt's graph explains.
@@ -149,6 +151,11 @@ def model_in(settings: ModelSettings, precision: str) -> LanguageModel:
     if model.dtype == wanted:
         return model
     return LanguageModel(model.identity, deepcopy(model.module).to(wanted), model.tokenizer)
+
+
+def _has_edges(graph: Graph) -> bool:
+    """Whether an edge comes from a feature, which can be ablated."""
+    return bool((graph.kind[graph.source] == "feature").any())
 
 
 def _sae(dictionary: Dictionary) -> SparseAutoencoder:

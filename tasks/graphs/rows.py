@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from ato.graphs.circuit_tracer import node_ids
+from ato.graphs.faithfulness import Faithfulness
 from ato.graphs.graph import Graph
-from ato.numerics.intervals import number_or_none
+from ato.numerics.intervals import Estimate, number_or_none
+from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
 from tasks.graphs.captions import FeatureFacts
 from tasks.graphs.files import FOLDER, features_of, write_files
@@ -105,13 +107,24 @@ def _graph(
         "completeness": number_or_none(made.pruned.scores.completeness),
         "conservation": made.largest_residual,
         "repeat_difference": made.repeat_difference,
-        "n_ablated": 0,
-        **dict.fromkeys(f"{name}{end}" for name in ("pearson", "spearman", "pearson_random") for end in ("", "_low", "_high")),
-        "frozen_gap": None,
+        **_faithful(made.faithfulness),
         "n_compared": len(compared),
         "transport_share": share_of(compared),
         "path": f"artifacts/{FOLDER}/{stage.key}",
     }
+
+
+def _faithful(found: Faithfulness | None) -> dict[str, Any]:
+    """Columns of what ablations say; NULL where no edge was ablated."""
+    if found is None:
+        nothing = Estimate(None)
+        return {"n_ablated": 0, "frozen_gap": None} | estimate_columns(
+            pearson=nothing, spearman=nothing, pearson_random=nothing
+        )
+    largest = float(np.abs(found.weight).max())
+    gap = float(np.abs(found.frozen - found.weight).max()) / largest if largest else 0.0
+    correlations = {"pearson": found.pearson, "spearman": found.spearman, "pearson_random": found.control_pearson}
+    return {"n_ablated": len(found.edge), "frozen_gap": gap} | estimate_columns(**correlations)
 
 
 def _nodes(

@@ -95,7 +95,9 @@ class GraphStudy:
                 )
             made_of = [ReadDictionary(row["sae"], row["layer"], row["path"], True) for row in found]
         else:
-            made_of = [ReadDictionary(row.sae, row.layer, row.path, False) for row in sae_rows(warehouse, self.sae_keys)]
+            made_of = [
+                ReadDictionary(row.sae, row.layer, row.path, False) for row in sae_rows(warehouse, self.sae_keys)
+            ]
         chosen = [one for one in made_of if s.layers is None or one.layer in s.layers]
         layers = [one.layer for one in chosen]
         if not chosen:

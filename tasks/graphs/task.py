@@ -61,5 +61,8 @@ def _make(of: GraphStudy, prompts: Sequence[Prompt]) -> None:
                     with of.stage(prompt) as stage:
                         made = maker.make(prompt)
                         write_graphs(of, maker, prompt, made, stage)
-                    say("graphs", f"{stage.key}: {', '.join(f'{one.kind}: {len(one.pruned.graph.kind)} nodes' for one in made)}")
+                    say(
+                        "graphs",
+                        f"{stage.key}: {', '.join(f'{one.kind}: {len(one.pruned.graph.kind)} nodes' for one in made)}",
+                    )
                     progress.advance()

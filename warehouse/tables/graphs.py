@@ -60,7 +60,7 @@ TABLES = (
             Column("n_ablated", int64, "edges that an ablation was compared with", minimum=0),
             *score("pearson", "correlation of these edges with what ablating their sources changes in the real model"),
             *score("spearman", "the same, of ranks"),
-            *score("pearson_random", "correlation with the ablation of other features of the same layer and position: the control"),
+            *score("pearson_random", "correlation of weights of other random edges into the same targets with what was ablated: the control"),
             Column("frozen_gap", float64, "largest difference of an edge from its ablation in the frozen model, relative to the largest edge", nullable=True, minimum=0),
             Column("n_compared", int64, "edges between features that have a transport edge beside them; 0 if there is one kind of graph", minimum=0),
             Column("transport_share", float64, "slope of transport edges on attribution edges, in magnitudes: 1 - sum |a - t| / sum |a|; NULL without any", nullable=True, maximum=1),

@@ -53,7 +53,9 @@ def add_operator(warehouse: Warehouse, collection: str, source: int, target: int
     matrix = np.eye(D_MODEL) + 0.1 * rng.standard_normal((D_MODEL, D_MODEL))
     operator = TransportOperator(matrix, rng.standard_normal(D_MODEL), "ridge", source, target)
     own = {"pair": [source, target]}
-    stage = Stage(warehouse, "operators", f"pair-{source}-{target}", settings=own, inputs=[collection], collection=collection)
+    stage = Stage(
+        warehouse, "operators", f"pair-{source}-{target}", settings=own, inputs=[collection], collection=collection
+    )
     name = f"ridge-{stage.key}"
     values = {"operator": name, "source_layer": source, "target_layer": target, "leap": target - source}
     with stage:
