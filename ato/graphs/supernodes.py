@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,9 @@ class View:
 
     pinned: tuple[str, ...] = ()
     """Names of nodes, see ``ato.graphs.circuit_tracer.node_ids``."""
-    supernodes: Mapping[str, tuple[str, ...]] = ()  # type: ignore[assignment]
+    supernodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Label -> its nodes, in the order in which they were made."""
     clicked: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "supernodes", dict(self.supernodes))
 
     def group(self, label: str, nodes: Iterable[str]) -> "View":
         """With a new supernode; its nodes leave the ones that they were in, and empty supernodes go.
