@@ -40,7 +40,7 @@ def check_graph(graph: Graph) -> None:
     if unknown := set(graph.kind.tolist()) - set(KINDS):
         raise InputError(f"unknown kind of node {min(unknown)!r}", cure=f"use {', '.join(KINDS)}")
     ends = np.concatenate([graph.source, graph.target])
-    if m and not (0 <= ends.min() and ends.max() < n):
+    if m and not (ends.min() >= 0 and ends.max() < n):
         raise InputError(f"an edge joins a node that is not one of the {n} of its graph", cure="count nodes from 0")
 
 

@@ -188,7 +188,7 @@ def _by_target(
 
 def _positions(positions: Sequence[int] | None, n_tokens: int) -> np.ndarray:
     chosen = np.arange(n_tokens) if positions is None else np.unique(np.asarray(positions, dtype=np.int64))
-    if len(chosen) and not (0 <= chosen[0] and chosen[-1] < n_tokens):
+    if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < n_tokens):
         raise InputError(f"a position is beyond the prompt of {n_tokens} tokens", cure=f"choose 0 to {n_tokens - 1}")
     return chosen
 

@@ -117,9 +117,9 @@ def _edges(graph: dict[str, Any], edges: Sequence[dict[str, Any]]) -> Table:
 
 
 def _by_transport(edge: dict[str, Any]) -> str:
-    if edge["transport_weight"] is not None:
-        return f"{edge['transport_weight']:+.3f}"
-    return "no operator" if edge["same_position"] else "another position"
+    if edge["transport_weight"] is None:
+        return "no operator"
+    return f"{edge['transport_weight']:+.3f}" if edge["same_position"] else "another position"
 
 
 def _name(one: dict[str, Any], end: str) -> str:
@@ -148,8 +148,8 @@ def _about(one: dict[str, Any]) -> list[str]:
         )
     if one["transport_share"] is not None:
         lines.append(
-            f"Plain transport: {one['transport_share']:.2f} of {one['n_compared']} edges between features of one position "
-            "(1 - sum |attribution - transport| / sum |attribution|)."
+            f"Plain transport: {one['transport_share']:.0%} of the effect between features of layers that an operator joins "
+            f"({one['n_compared']:,} edges); {one['same_position_share']:.0%} of that effect stays at one position."
         )
     return lines
 

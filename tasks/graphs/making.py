@@ -1,6 +1,5 @@
 """The graphs of one prompt: computed, checked, pruned."""
 
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -8,7 +7,6 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from ato.errors import InputError
 from ato.graphs.attribution import Attribution, attribute
 from ato.graphs.checks import check_conservation, conservation_residual, repeat_difference
 from ato.graphs.faithfulness import Faithfulness, faithfulness
@@ -78,26 +76,21 @@ class GraphMaker:
         path = self.of.study.warehouse.artifact_path
         return [load_operator(path(*one.path.split("/")[1:])) for one in self.of.operators]
 
-    def token_ids(self, prompt: Prompt) -> tuple[int, ...]:
-        """Of a prompt, with a BOS token where the collection's sequences have one."""
-        tokenizer = self.model.tokenizer
-        bos = [tokenizer.bos_token_id] if self.of.study.row.made_with["prepend_bos"] else []
-        return (*bos, *tokenizer(prompt.text, add_special_tokens=False)["input_ids"])
-
     def make(self, prompt: Prompt) -> list[MadeGraph]:
         """The graphs of a prompt.
 
         Raises:
-            InputError: a prompt or a target that has no graph.
+            InputError: a graph that needs too much memory.
             QualityError: the edges into a node do not sum to its value.
         """
-        ids = self.token_ids(prompt)
         makers = {"attribution": self._attribution, "transport": self._transport}
-        return [makers[kind](prompt, ids) for kind in self.of.kinds]
+        return [makers[kind](prompt) for kind in self.of.kinds]
 
-    def _attribution(self, prompt: Prompt, ids: Sequence[int]) -> MadeGraph:
-        s, choose = self.of.settings, partial(self.targets, prompt)
-        compute = partial(attribute, self.model, ids, self.dictionaries, choose, max_features=s.max_features)
+    def _attribution(self, prompt: Prompt) -> MadeGraph:
+        s, choose = self.of.settings, partial(self._targets, prompt)
+        compute = partial(
+            attribute, self.model, prompt.token_ids, self.dictionaries, choose, max_features=s.max_features
+        )
         found = compute(batch_size=s.batch_size)
         again = compute(batch_size=max(1, s.batch_size // 2)).graph if s.repeat else None
         difference = None if again is None else repeat_difference(found.graph, again)
@@ -105,12 +98,14 @@ class GraphMaker:
         sample = faithfulness(found, s.n_ablations, s.seed) if s.n_ablations and _has_edges(found.graph) else None
         return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found)
 
-    def _transport(self, prompt: Prompt, ids: Sequence[int]) -> MadeGraph:
+    def _transport(self, prompt: Prompt) -> MadeGraph:
         layers = sorted(self.dictionaries)
         with torch.no_grad():
-            found = self.model.forward(torch.tensor([ids], device=self.model.device), None, read=layers).residuals
+            found = self.model.forward(
+                torch.tensor([prompt.token_ids], device=self.model.device), None, read=layers
+            ).residuals
         sites = {layer: Site(_sae(self.dictionaries[layer]), found[layer][0]) for layer in layers}
-        graph = transport_graph(sites, self.operators, ids)
+        graph = transport_graph(sites, self.operators, prompt.token_ids)
         return self._checked("transport", graph, TRANSPORT_PRECISION)
 
     def _checked(self, kind: str, graph: Graph, precision: str) -> MadeGraph:
@@ -119,27 +114,14 @@ class GraphMaker:
         pruned = prune(graph, s.node_threshold, s.edge_threshold)
         return MadeGraph(kind, precision, graph, pruned, conservation_residual(graph), largest)
 
-    def targets(self, prompt: Prompt, model: LanguageModel, hidden: torch.Tensor) -> LogitTargets:
-        """The logits that a prompt's graph explains.
-
-        Raises:
-            InputError: a target that is not one token of the model.
-        """
+    def _targets(self, prompt: Prompt, model: LanguageModel, hidden: torch.Tensor) -> LogitTargets:
+        """The logits that a prompt's graph explains."""
         s = self.of.settings
-        if not prompt.targets:
+        if not prompt.target_ids:
             return likely_tokens(model, hidden, s.max_targets, s.target_probability)
-        ids = [self._one_token(target) for target in prompt.targets]
-        if prompt.against is None:
-            return given_tokens(model, hidden, ids)
-        return token_difference(model, ids[0], self._one_token(prompt.against))
-
-    def _one_token(self, text: str) -> int:
-        ids = self.model.tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) != 1:
-            shown = ", ".join(repr(one) for one in self.texts.of(np.array(ids, dtype=np.int64)))
-            what = f"the target {text!r} is {len(ids)} tokens" if ids else "the target is empty"
-            raise InputError(what, cure=f"give one token, such as one of {shown}" if ids else "give one token")
-        return int(ids[0])
+        if prompt.against_id is None:
+            return given_tokens(model, hidden, prompt.target_ids)
+        return token_difference(model, prompt.target_ids[0], prompt.against_id)
 
 
 def model_in(settings: ModelSettings, precision: str) -> LanguageModel:

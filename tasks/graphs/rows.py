@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ato.graphs.circuit_tracer import node_ids
+from ato.graphs.comparison import compare_edges
 from ato.graphs.faithfulness import Faithfulness
 from ato.graphs.graph import Graph
 from ato.numerics.intervals import Estimate, number_or_none
@@ -16,9 +17,6 @@ from tasks.graphs.files import FOLDER, features_of, write_files
 from tasks.graphs.making import GraphMaker, MadeGraph
 from tasks.graphs.stages import GraphStudy, Prompt
 
-Edge = tuple[int, int, int, int, int, int]
-"""Layer, position and feature of the source, then of the target."""
-
 
 def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequence[MadeGraph], stage: Stage) -> None:
     """Write rows and files of the graphs of one prompt."""
@@ -28,13 +26,15 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
     facts = FeatureFacts(of.study.warehouse, of.study.collection, tuple(of.dictionaries))
     labels = facts.labels({pair for one in made for pair in features_of(one.pruned.graph)})
     write_files(made, prompt, (tokens, logits, labels), facts, of.settings, stage)
-    transport = {edge: weight for one in made if one.kind == "transport" for edge, weight in feature_edges(one.graph)}
+    transport = next((one.graph for one in made if one.kind == "transport"), None)
     keys = {one.layer: one.key for one in of.dictionaries}
     tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": []}
     for one in made:
         own = {"collection": stage.collection, "graph": stage.key, "kind": one.kind}
-        beside = transport if one.kind == "attribution" else {}
-        tables["graphs"].append(own | _graph(of, prompt, one, tokens, list(logits.values()), beside, stage))
+        beside = transport if one.kind == "attribution" else None
+        tables["graphs"].append(
+            own | _graph(of, prompt, one, tokens, list(logits.values()), stage) | _compared(one, beside)
+        )
         tables["graph_nodes"] += [own | row for row in _nodes(one, tokens, logits, labels, keys)]
         tables["graph_edges"] += [own | row for row in _edges(one.pruned.graph, beside)]
     for table, found in tables.items():
@@ -57,32 +57,16 @@ def target_texts(maker: GraphMaker, made: Sequence[MadeGraph]) -> dict[int, str]
     return found
 
 
-def feature_edges(graph: Graph) -> list[tuple[Edge, float]]:
-    """The edges between two features."""
-    own = (graph.kind[graph.source] == "feature") & (graph.kind[graph.target] == "feature")
-    place = np.stack([graph.layer, graph.position, graph.feature], axis=1)
-    names = np.concatenate([place[graph.source[own]], place[graph.target[own]]], axis=1)
-    return list(zip(map(tuple, names.tolist()), graph.weight[own].tolist(), strict=True))
-
-
-def share_of(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """``1 - sum |a - t| / sum |a|`` of attribution and transport edges; None without any."""
-    whole = sum(abs(a) for a, _ in pairs)
-    return 1 - sum(abs(a - t) for a, t in pairs) / whole if whole else None
-
-
 def _graph(
     of: GraphStudy,
     prompt: Prompt,
     made: MadeGraph,
     tokens: Sequence[str],
     targets: list[str],
-    beside: Mapping[Edge, float],
     stage: Stage,
 ) -> dict[str, Any]:
     s, whole, kept = of.settings, made.graph, made.pruned.graph
     attributed = made.kind == "attribution"
-    compared = [(weight, beside[edge]) for edge, weight in feature_edges(whole) if edge in beside]
     return {
         "prompt": prompt.text,
         "origin": prompt.origin,
@@ -108,9 +92,21 @@ def _graph(
         "conservation": made.largest_residual,
         "repeat_difference": made.repeat_difference,
         **_faithful(made.faithfulness),
-        "n_compared": len(compared),
-        "transport_share": share_of(compared),
         "path": f"artifacts/{FOLDER}/{stage.key}",
+    }
+
+
+def _compared(made: MadeGraph, transport: Graph | None) -> dict[str, Any]:
+    """Columns of the whole graph's comparison with that of transport; NULL without one."""
+    if transport is None:
+        return {"n_compared": 0, "n_same_position": 0, "transport_share": None, "same_position_share": None}
+    found = compare_edges(made.graph, transport)
+    size = np.abs(found.effect)
+    return {
+        "n_compared": len(found.edge),
+        "n_same_position": int(found.same_position.sum()),
+        "transport_share": number_or_none(found.total_share),
+        "same_position_share": float(size[found.same_position].sum() / size.sum()) if size.any() else None,
     }
 
 
@@ -167,9 +163,13 @@ def _nodes(
     return found
 
 
-def _edges(graph: Graph, beside: Mapping[Edge, float]) -> list[dict[str, Any]]:
-    place = np.stack([graph.layer, graph.position, graph.feature], axis=1).tolist()
+def _edges(graph: Graph, transport: Graph | None) -> list[dict[str, Any]]:
     same = graph.position[graph.source] == graph.position[graph.target]
+    carried: dict[int, tuple[float, float | None]] = {}
+    if transport is not None:
+        found = compare_edges(graph, transport)
+        shares = map(number_or_none, found.share.tolist())
+        carried = dict(zip(found.edge.tolist(), zip(found.transport.tolist(), shares, strict=True), strict=True))
     ends = zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), same.tolist(), strict=True)
     return [
         {
@@ -177,7 +177,8 @@ def _edges(graph: Graph, beside: Mapping[Edge, float]) -> list[dict[str, Any]]:
             "target": target,
             "weight": weight,
             "same_position": at_one,
-            "transport_weight": beside.get((*place[source], *place[target])),
+            "transport_weight": carried.get(edge, (None, None))[0],
+            "transport_share": carried.get(edge, (None, None))[1],
         }
-        for source, target, weight, at_one in ends
+        for edge, (source, target, weight, at_one) in enumerate(ends)
     ]

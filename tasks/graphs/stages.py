@@ -1,15 +1,19 @@
 """The stages of graphs: one a prompt, keyed by its text, what it reads and how it is made; then what recurs over all."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ato.errors import InputError
+from ato.graphs.prompts import PromptMaker, read_prompts
+from ato.models.shapes import model_shape
+from ato.models.tokenizer import load_tokenizer
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
 from tasks.settings import GraphSettings
+from tasks.settings.graphs import PromptSettings
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import sae_rows
 
@@ -20,21 +24,22 @@ where collection = ? and position_policy = 'same' and method = 'ridge' order by 
 _FOR_ALL = {"target_probability", "max_targets", "kinds", "precision", "node_threshold", "edge_threshold"}
 _FOR_ATTRIBUTION = {"max_features", "repeat", "n_ablations", "seed"}
 _SLUG_LENGTH = 40
+_NO_LIMIT = 2**31
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt of the settings or of a file."""
+    """A prompt of the settings or of a file, as tokens."""
 
     text: str
-    targets: tuple[str, ...] = ()
+    token_ids: tuple[int, ...]
+    """BOS included."""
+    target_ids: tuple[int, ...] = ()
     """Tokens whose logits are explained; none: the likely ones."""
-    against: str | None = None
+    against_id: int | None = None
     """The token whose logit is subtracted from that of the only target."""
-    target_is_last: bool = False
-    """Whether the last token of the text is not shown to the model, but is the target."""
     origin: str | None = None
-    """File that it was read from."""
+    """Name of the file, or of the line in it."""
 
     @property
     def slug(self) -> str:
@@ -45,8 +50,8 @@ class Prompt:
     @property
     def settings(self) -> dict[str, Any]:
         """What of it changes the graph."""
-        names = ("text", "targets", "against", "target_is_last")
-        return {name: getattr(self, name) for name in names} | {"targets": list(self.targets)}
+        ids = {"token_ids": list(self.token_ids), "target_ids": list(self.target_ids)}
+        return {"text": self.text, "against_id": self.against_id} | ids
 
 
 @dataclass(frozen=True)
@@ -130,13 +135,24 @@ class GraphStudy:
         """Of the settings, then of the file or folder, each once.
 
         Raises:
-            InputError: no prompt, or a file that cannot be read.
+            InputError: no prompt, one that is too short or long, a target that is not one token, or nothing to read.
+            CorpusError: a file that is not UTF-8, or a line that is no prompt.
         """
-        given = [Prompt(one.text, tuple(one.targets), one.against) for one in self.settings.prompts]
-        found = list({one.slug + repr(one.settings): one for one in [*given, *_of_files(self.settings)]}.values())
+        s, maker = self.settings, self._maker
+        found = [_prompt(one, maker) for one in s.prompts]
+        if s.prompts_from is not None:
+            for one in read_prompts(Path(s.prompts_from).expanduser(), maker):
+                found.append(Prompt(one.text, one.token_ids, (one.target_id,), origin=one.name))
         if not found:
             raise InputError("there is no prompt", where="graphs.prompts", cure="give one")
-        return found
+        return list({repr(one.settings): one for one in found}.values())
+
+    @cached_property
+    def _maker(self) -> PromptMaker:
+        model = self.study.model
+        tokenizer = load_tokenizer(model.name, revision=model.revision, trust_remote_code=model.trust_remote_code)
+        shape = model_shape(model.name)
+        return PromptMaker(tokenizer, shape.context or _NO_LIMIT, self.study.row.made_with["prepend_bos"])
 
     def stage(self, prompt: Prompt) -> Stage:
         """The stage of one prompt."""
@@ -152,5 +168,8 @@ class GraphStudy:
         return self.study.stage("graph_motifs", f"motifs-{len(keys)}-prompts", settings={}, inputs=sorted(keys))
 
 
-def _of_files(settings: GraphSettings) -> Sequence[Prompt]:
-    return [] if settings.prompts_from is None else []
+def _prompt(wanted: PromptSettings, maker: PromptMaker) -> Prompt:
+    """A prompt of the settings, whose whole text is shown to the model."""
+    targets = tuple(maker.target(target) for target in wanted.targets)
+    against = None if wanted.against is None else maker.target(wanted.against)
+    return Prompt(wanted.text, maker.whole(wanted.text, repr(wanted.text)), targets, against)
