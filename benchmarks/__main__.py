@@ -26,6 +26,7 @@ NAMES = (
     "transcoder_training",
     "causal",
     "entities",
+    "graphs",
     "collection",
     "storage",
     "sql",

@@ -1,1 +1,1 @@
-"""Attribution graphs: which features of a prompt make which others, by a locally linear model whose sums are exact."""
+"""Graphs of one prompt: which features cause which, by gradients or by transport operators; pruning, files, motifs."""

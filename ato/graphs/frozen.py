@@ -30,8 +30,8 @@ _TOLERANCE = 1e-2
 class FrozenParts:
     """What is held of one prompt, and the patches that use it.
 
-    The first pass in ``applied()`` records, later ones replay: they must have the same number of tokens, and any
-    number of rows.
+    The first pass in ``applied()`` records, later ones replay: of any number of rows, and of as many tokens or the
+    first of them, since no token depends on later ones.
 
     Args:
         model: every block of which has an attention with a softmax and one MLP, gated or plain.
@@ -101,7 +101,7 @@ class FrozenParts:
                 shift = 0 if bias is None else bias
                 gain = self._gain(module, scaled, own(x.detach()) - shift)
                 self._held[module] = (torch.rsqrt(held.square().mean(-1, keepdim=True) + epsilon) * gain,)
-            y = around * self._held[module][0]
+            y = around * _at(x, self._held[module][0])
             return y if bias is None else y + bias
 
         return forward
@@ -126,7 +126,7 @@ class FrozenParts:
                 ratio = _ratio(act(gate.detach()), gate.detach())
                 self._held[module] = (ratio, (ratio * gate).detach(), up.detach())
                 self._compare(module, down((ratio * gate * up).detach()), own(x.detach()))
-            ratio, gate0, up0 = self._held[module]
+            ratio, gate0, up0 = (_at(gate, held) for held in self._held[module])
             y: Tensor = down((ratio * gate * up0 + gate0 * up) / 2)
             return y
 
@@ -138,14 +138,15 @@ class FrozenParts:
         def forward(x: Tensor) -> Tensor:
             if module not in self._held:
                 self._held[module] = (_ratio(own(x.detach()), x.detach()),)
-            return x * self._held[module][0]
+            return x * _at(x, self._held[module][0])
 
         return forward
 
     def _attention(self, own: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
         def forward(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any):
             if module in self._held:
-                weights = self._held[module][0]
+                n_tokens = value.shape[2]
+                weights = self._held[module][0][:, :, :n_tokens, :n_tokens]
                 return _weighted(weights, value), weights
             expected, weights = own(module, query.detach(), key.detach(), value.detach(), *args, **kwargs)
             self._held[module] = (weights.detach(),)
@@ -210,6 +211,13 @@ def _two(first: nn.Module, second: nn.Module, x: Tensor) -> tuple[Tensor, Tensor
 def _is_activation(module: nn.Module) -> bool:
     where = type(module).__module__
     return where in ("torch.nn.modules.activation", "transformers.activations")
+
+
+def _at(x: Tensor, held: Tensor) -> Tensor:
+    """What is held, of as many tokens as x has; some modules are given the tokens of all rows as one [b * t, d]."""
+    if x.dim() == 2 and len(x) > len(held):
+        return held.repeat(len(x) // len(held), 1)
+    return held[tuple(slice(size) for size in x.shape)]
 
 
 def _ratio(value: Tensor, x: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ from ato.models.language_model import LanguageModel
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 from ato.saes.transcoder import Transcoder
 
+_PASSES, _SHORTEST = 4, 8
+"""Lengths of the prompt's beginnings that passes are recorded of, at most, and tokens that they differ by, at least."""
+
 Dictionary = SparseAutoencoder | Transcoder
 
 
@@ -62,8 +65,8 @@ class LocalModel:
         self.frozen = FrozenParts(model)
         self.values = self._whole()
         """At the prompt; of one row."""
-        self._inputs = [leaf.clone().requires_grad_() for leaf in (self.values.stream, *self.values.leaves)]
-        self._outputs = self.run(self._inputs[0], self._inputs[1:], gradients=True)
+        self._recorded: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+        """Number of tokens -> leaves and readings of a recorded pass."""
 
     @property
     def n_tokens(self) -> int:
@@ -77,18 +80,22 @@ class LocalModel:
     def pull_back(self, reading: int, positions: Tensor, vectors: Tensor) -> list[Tensor]:
         """Gradients [b, t, d] of b scalars ``vector . reading[position]`` by each of the reading's ``sources``.
 
-        One backward pass for all of them.
+        One backward pass for all of them, through no more of the prompt than the last position needs.
 
         Args:
             reading: number of the cut that reads; the last is the state behind the final norm.
             positions: [b].
             vectors: [b, d].
+
+        Returns:
+            For each source [b, n, d], n at most t: gradients are 0 behind that.
         """
-        output = self._outputs[reading]
+        inputs, outputs = self._pass(int(positions.max()) + 1)
+        output = outputs[reading]
         upstream = output.new_zeros(len(vectors), *output.shape)
         upstream[torch.arange(len(vectors)), 0, positions] = vectors.to(output)
-        inputs = [self._inputs[source] for source in self.sources(reading)]
-        found = torch.autograd.grad(output, inputs, upstream, retain_graph=True, is_grads_batched=True)
+        wanted = [inputs[source] for source in self.sources(reading)]
+        found = torch.autograd.grad(output, wanted, upstream, retain_graph=True, is_grads_batched=True)
         return [gradient[:, 0] for gradient in found]
 
     def run(
@@ -123,7 +130,7 @@ class LocalModel:
             beside["attn_z"] = range(self.model.n_layers)
         with self._applied(frozen), _input_replaced(self.model.blocks[0], stream):
             hidden = self.model.forward(
-                self._ids.expand(len(stream), -1),
+                self._ids[:, : stream.shape[1]].expand(len(stream), -1),
                 None,
                 edits={layer: partial(edit, cut) for cut, layer in enumerate(self.layers)},
                 site="mlp_out" if self.transcoded else "resid_post",
@@ -157,6 +164,16 @@ class LocalModel:
         if isinstance(dictionary, SparseAutoencoder) and dictionary.apply_b_dec_to_input:
             offsets = offsets - rows @ dictionary.b_dec
         return rows, offsets
+
+    def _pass(self, n_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Leaves and readings of a recorded pass of so many tokens, or a few more: such passes are few."""
+        step = max(-(-self.n_tokens // _PASSES), _SHORTEST)
+        length = min(-(-n_tokens // step) * step, self.n_tokens)
+        if length not in self._recorded:
+            whole = (self.values.stream, *self.values.leaves)
+            inputs = [leaf[:, :length].clone().requires_grad_() for leaf in whole]
+            self._recorded[length] = inputs, self.run(inputs[0], inputs[1:], gradients=True)
+        return self._recorded[length]
 
     def _skip(self, cut: int) -> Tensor | None:
         dictionary = self.dictionaries[cut]

@@ -103,13 +103,15 @@ class Sources:
         gradients = local.pull_back(reading, positions, vectors)
         features, errors = [vectors.new_zeros(len(vectors), 0)], []
         tokens = vectors.new_zeros(len(vectors), 0)
+        near = gradients[0].shape[1]
         for leaf, gradient in zip(leaves, gradients, strict=True):
             if leaf == 0:
-                tokens = (gradient * local.values.stream[0]).sum(2)
+                tokens = _padded((gradient * local.values.stream[0, :near]).sum(2), n_tokens)
                 continue
-            at = zip(gradient.unbind(1), self._written[leaf - 1], strict=True)
-            features += [there @ written.T for there, written in at]
-            errors.append((gradient * self._errors[leaf - 1]).sum(2))
+            at = [there @ written.T for there, written in zip(gradient.unbind(1), self._written[leaf - 1])]
+            n_features = int(self.starts[leaf] - self.starts[leaf - 1])
+            features.append(_padded(torch.cat(at, dim=1), n_features))
+            errors.append(_padded((gradient * self._errors[leaf - 1][:near]).sum(2), n_tokens))
         stacked = torch.stack(errors, dim=1) if errors else vectors.new_zeros(len(vectors), 0, n_tokens)
         constant = (vectors * self._constants[reading][positions]).sum(1) + offsets
         total = (vectors * local.values.readings[reading][0, positions]).sum(1) + offsets
@@ -124,6 +126,11 @@ class Sources:
         rows = dictionary.W_dec[torch.from_numpy(self.feature[own]).to(dictionary.W_dec.device)] * values[:, None]
         counts = np.bincount(self.position[own], minlength=self.local.n_tokens)
         return list(rows.split(counts.tolist()))
+
+
+def _padded(values: Tensor, length: int) -> Tensor:
+    """[b, length]: zeros behind the values [b, n]."""
+    return torch.nn.functional.pad(values, (0, length - values.shape[1]))
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -29,8 +29,8 @@ def test_ablation_in_the_frozen_model_changes_targets_by_the_edges(made):
 
 def test_effects_in_the_model_follow_the_edges_and_not_the_control(made):
     found = faithfulness(made, 300)
-    assert found.pearson.low > 0.5
-    assert found.spearman.low > 0.5
+    assert found.pearson.low > 0.3
+    assert found.spearman.low > 0.3
     assert found.control_pearson.high < found.pearson.low
 
 

@@ -9,6 +9,7 @@ from tests.ato.graphs.planted import random_model, random_sae, random_transcoder
 FAMILIES = ("gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3")
 MORE = ("phi", "phi3", "cohere", "cohere2", "granite", "glm", "glm4", "gemma", "opt")
 IDS = [1, 40, 41, 90, 41, 17, 200, 33, 41, 90, 41, 17]
+"""More than one pass records, see ``LocalModel.pull_back``."""
 
 
 @pytest.fixture(scope="module", params=FAMILIES + MORE)
@@ -43,9 +44,25 @@ def test_readings_are_the_models_own_and_the_sum_of_jacobians_times_leaves_and_a
         gradients = local.pull_back(reading, positions, vectors)
         summed = (vectors * constants[reading][0, positions]).sum(1)
         for source, gradient in zip(local.sources(reading), gradients, strict=True):
-            summed = summed + (gradient * inputs[source]).sum((1, 2))
+            summed = summed + (gradient * inputs[source][:, : gradient.shape[1]]).sum((1, 2))
         torch.testing.assert_close(summed, (vectors * value[0, positions]).sum(1), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(hidden_of(model), local.run(*_own(local), frozen=False)[-1], rtol=1e-5, atol=1e-5)
+
+
+def test_rows_are_independent_and_tokens_do_not_depend_on_later_ones(model):
+    local = LocalModel(model, IDS, cuts("sae", model.n_layers))
+    inputs = [local.values.stream, *local.values.leaves]
+    doubled = local.run(*_rows([torch.cat([value, 2 * value]) for value in inputs]))
+    alone = local.run(*_rows([2 * value for value in inputs]))
+    begun = local.run(*_rows([value[:, :7] for value in inputs]))
+    for many, whole, other, first in zip(doubled, local.values.readings, alone, begun, strict=True):
+        torch.testing.assert_close(many[:1], whole, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(many[1:], other, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(first, whole[:, :7], rtol=1e-9, atol=1e-9)
+
+
+def _rows(values):
+    return values[0], values[1:]
 
 
 def _own(local):
