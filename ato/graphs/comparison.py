@@ -9,6 +9,7 @@ as much or more. What it says beyond the effect, or against it, is in ``error``.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from ato.errors import MismatchError
 from ato.graphs.adjacency import adjacency, check_graph
@@ -78,10 +79,8 @@ def compare_edges(attribution: Graph, transport: Graph) -> EdgeComparison:
     between = is_feature[source] & is_feature[target]
 
     node = _matching(attribution, transport)
-    layers = _layer_pairs(transport)
-    pairs = zip(attribution.layer[source].tolist(), attribution.layer[target].tolist(), strict=True)
-    has_operator = np.fromiter((pair in layers for pair in pairs), bool, len(source))
-    edge = np.flatnonzero(between & has_operator & (node[source] >= 0) & (node[target] >= 0))
+    both = (node[source] >= 0) & (node[target] >= 0)
+    edge = np.flatnonzero(between & both & _joined(attribution, transport))
 
     effect = attribution.weight[edge].astype(np.float64)
     carried = _entries(weights, node[target[edge]], node[source[edge]])
@@ -120,35 +119,43 @@ def compare_features(attribution: Graph, edges: EdgeComparison) -> FeatureCompar
 
 def _matching(graph: Graph, other: Graph) -> np.ndarray:
     """[n]: the node of the other graph that is the same feature at the same place; -1 for none."""
-    found = {
-        key: i for i, (kind, *key_) in enumerate(_keys(other)) if kind == "feature" for key in [tuple(key_)]
-    }
-    matched = (found.get(tuple(key), -1) if kind == "feature" else -1 for kind, *key in _keys(graph))
-    return np.fromiter(matched, np.int64, len(graph.kind))
+    features = np.flatnonzero(graph.kind == "feature"), np.flatnonzero(other.kind == "feature")
+    places = [np.stack([g.layer[i], g.position[i], g.feature[i]], 1) for g, i in zip((graph, other), features, strict=True)]
+    _, place = np.unique(np.concatenate(places), axis=0, return_inverse=True)
+    place = place.ravel()
+    n_own = len(features[0])
+    node_at = np.full(place.max(initial=-1) + 1, -1)
+    node_at[place[n_own:]] = features[1]
+    matched = np.full(len(graph.kind), -1)
+    matched[features[0]] = node_at[place[:n_own]]
+    return matched
 
 
-def _keys(graph: Graph) -> zip:  # type: ignore[type-arg]
-    columns = graph.kind, graph.layer, graph.position, graph.feature
-    return zip(*(column.tolist() for column in columns), strict=True)
+def _joined(graph: Graph, transport: Graph) -> np.ndarray:
+    """[m] bool: whether an operator joins the layers of an edge's ends.
 
-
-def _layer_pairs(transport: Graph) -> set[tuple[int, int]]:
-    """Pairs of layers that an operator joins: an SAE error of the lower one acts on any feature of the upper one."""
+    An operator is known by the edges from the features and the SAE errors of the layer that it reads.
+    """
     carried = np.isin(transport.kind[transport.source], ("feature", "error"))
-    ends = transport.layer[transport.source[carried]], transport.layer[transport.target[carried]]
-    return set(zip(ends[0].tolist(), ends[1].tolist(), strict=True))
+    n_layers = max(graph.layer.max(initial=0), transport.layer.max(initial=0)) + 1
+
+    def pairs(g: Graph) -> np.ndarray:
+        return g.layer[g.source].astype(np.int64) * n_layers + g.layer[g.target]
+
+    return np.isin(pairs(graph), pairs(transport)[carried])
 
 
-def _entries(matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _entries(matrix: sparse.csr_array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """[m]: entries of a sparse matrix, 0 where there is none."""
     stored = matrix.tocoo()
     key = stored.row.astype(np.int64) * matrix.shape[1] + stored.col
-    order = np.argsort(key, kind="stable")
-    asked = rows * matrix.shape[1] + columns
     if not len(key):
-        return np.zeros(len(asked))
-    at = np.minimum(np.searchsorted(key, asked, sorter=order), len(key) - 1)
-    return np.where(key[order][at] == asked, stored.data[order][at], 0.0)
+        return np.zeros(len(rows))
+    order = np.argsort(key, kind="stable")
+    key, values = key[order], stored.data[order]
+    asked = rows * matrix.shape[1] + columns
+    at = np.minimum(np.searchsorted(key, asked), len(key) - 1)
+    return np.where(key[at] == asked, values[at], 0.0)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -35,7 +35,8 @@ class Motifs:
 
 
 class MotifCounter:
-    """Accumulates the edges between features of graphs, one graph after the other; their order changes nothing.
+    """Accumulates the edges between features of graphs, one graph after the other; their order changes nothing but
+    rounding.
 
     Memory is that of the different edges, not of all.
     """

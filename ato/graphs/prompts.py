@@ -97,12 +97,15 @@ class PromptMaker:
             InputError: it is none, or several; the message names the nearest that is one.
         """
         ids = self._tokens(text)
-        if len(ids) == 1:
+        if self._is_one(ids):
             return ids[0]
         if not ids:
             raise InputError("the target is empty", where=name, cure="give the text of a token, such as ' Paris'")
-        near = self._nearest(text, ids)
-        raise InputError(f"target {text!r} is {len(ids)} tokens, not one", where=name, cure=f"the nearest is {near!r}")
+        what = f"is {len(ids)} tokens, not one" if len(ids) > 1 else "is no token of this tokenizer"
+        raise InputError(f"target {text!r} {what}", where=name, cure=f"the nearest is {self._nearest(text, ids)!r}")
+
+    def _is_one(self, ids: list[int]) -> bool:
+        return len(ids) == 1 and ids[0] != self.tokenizer.unk_token_id
 
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -111,8 +114,8 @@ class PromptMaker:
         """The same word with or without a space or a capital if that is one token, else the first token of the text."""
         word = text.strip()
         cased = [word, word.capitalize(), word.lower(), word.upper()]
-        for variant in [" " + word, *cased, *(" " + other for other in cased)]:
-            if variant != text and len(self._tokens(variant)) == 1:
+        for variant in [" " + word, *cased, *(f" {other}" for other in cased)]:
+            if variant != text and self._is_one(self._tokens(variant)):
                 return variant
         start: str = self.tokenizer.decode(ids[:1])
         return start

@@ -23,6 +23,6 @@ __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Rule", "Table"]
 SCHEMA_VERSION = 3
 """Raised when a column changes; a warehouse of another version is refused. A new table does not raise it."""
 
-_ROOMS = (collect, saes, features, operators, evaluate, causal, entities, sae_study, graphs, steering, runs)
+_ROOMS = (collect, saes, features, operators, evaluate, causal, entities, sae_study, steering, graphs, runs)
 
 TABLES: dict[str, Table] = {table.name: table for room in _ROOMS for table in room.TABLES}

@@ -1,9 +1,10 @@
-"""Tables: graphs of prompts, their nodes and edges, and edges that recur over prompts."""
+"""Tables: graphs of prompts, by attribution and by transport operators, with their checks; edges that recur over prompts."""
 
 import pyarrow as pa
 
 from warehouse.tables.declarations import (
     COLLECTION,
+    PAIR,
     Column,
     Rule,
     Table,
@@ -11,157 +12,234 @@ from warehouse.tables.declarations import (
     float64,
     int32,
     int64,
-    score,
     string,
 )
 
-GRAPH = Column("graph", string, "key of the graphs of a prompt: prompt, SAEs, operators and settings")
-KIND = Column("kind", string, "attribution (by the model's gradients) or transport (by operators)")
-SIZE = "greatest(t.size, abs(t.total))"
-
-
-def share(name: str, meaning: str, *, nullable: bool = True) -> Column:
-    """A number between 0 and 1."""
-    return Column(name, float64, meaning, nullable=nullable, minimum=0, maximum=1)
-
-
 # fmt: off
+SET = Column("graph_set", string, "key of a set of graphs: SAEs, operators and settings")
+GRAPH = (
+    COLLECTION,
+    SET,
+    Column("prompt", string, "name of the prompt: of its file, or of its line in it"),
+    Column("graph_kind", string, "attribution (gradients of the locally linear model) or transport (operators)"),
+)
+KEY = ("collection", "graph_set", "prompt", "graph_kind")
+_KEY = ", ".join(KEY)
+_TOLERANCE = "case precision when 'float64' then 1e-9 when 'float32' then 1e-4 else 'infinity'::double end"
+
+
+def count(name: str, meaning: str) -> Column:
+    """A number of things."""
+    return Column(name, int64, meaning, minimum=0)
+
+
+def share(name: str, meaning: str) -> Column:
+    """A share; NULL where there is nothing to share."""
+    return Column(name, float64, meaning, nullable=True, minimum=0, maximum=1)
+
+
+def correlation(name: str, meaning: str) -> tuple[Column, ...]:
+    """A correlation over sampled edges with its 95 % interval; NULL where none were ablated."""
+    ends = (("", ""), ("_low", "lower end of the 95 % interval of: "), ("_high", "upper end of the 95 % interval of: "))
+    return tuple(
+        Column(f"{name}{end}", float64, f"{what}{meaning}", nullable=True, minimum=-1, maximum=1) for end, what in ends
+    )
+
+
+def of_a_graph(table: str) -> Rule:
+    """Every row belongs to a graph."""
+    return Rule(
+        "graph is in graphs", _KEY, f"select distinct {_KEY} from {table} anti join known_graphs using ({_KEY})"
+    )
+
+
+def one_of(table: str, column: str, *values: str) -> Rule:
+    """A column with few values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return Rule(
+        f"{column} is {', '.join(values[:-1])} or {values[-1]}",
+        column,
+        f"select distinct {_KEY}, {column} from {table} where {column} not in ({listed})",
+    )
+
+
 TABLES = (
     Table(
         "graphs",
-        "one graph of a prompt, with its checks",
+        "a graph of one prompt, and the checks of it",
         (
-            COLLECTION,
-            GRAPH,
-            KIND,
-            Column("prompt", string, "text of the prompt"),
-            Column("origin", string, "file that the prompt was read from; NULL of the settings", nullable=True),
-            Column("token_ids", pa.list_(int64), "tokens of the prompt, BOS included"),
+            *GRAPH,
+            Column("text", string, "the prompt as it was tokenised, its target included if that was its end"),
+            Column("token_ids", pa.list_(int64), "of the prompt, BOS included"),
             Column("tokens", pa.list_(string), "their texts", as_long_as="token_ids"),
-            Column("targets", pa.list_(string), "texts of the explained tokens, or their difference; empty for transport"),
-            Column("dictionary", string, "sae, or transcoder"),
-            Column("layers", pa.list_(int32), "layers whose SAEs or transcoders are read"),
-            Column("saes", pa.list_(string), "their keys", as_long_as="layers"),
-            Column("operators", pa.list_(string), "keys of the operators; empty without any"),
-            Column("precision", string, "of the computation: float32 or float64"),
-            Column("max_features", int32, "features with edges at most; NULL of transport, which has all", nullable=True, minimum=1),
-            share("node_threshold", "share of influence that the kept nodes have", nullable=False),
-            share("edge_threshold", "share of the edges' scores that the kept edges have", nullable=False),
-            Column("n_nodes", int64, "nodes that are kept", minimum=0),
-            Column("n_edges", int64, "edges that are kept", minimum=0),
-            Column("n_features", int64, "features among the kept nodes", minimum=0),
-            Column("n_nodes_whole", int64, "nodes before pruning", minimum=0),
-            Column("n_edges_whole", int64, "edges before pruning", minimum=0),
-            Column("n_features_whole", int64, "features with edges before pruning", minimum=0),
-            share("replacement", "influence of tokens and unexplained features over that of these and of errors; NULL if nothing reaches them"),
-            share("completeness", "share of incoming edges that is not from errors, averaged by influence; NULL as replacement"),
-            Column("conservation", float64, "largest residual of a node, relative to the sum of its edges' magnitudes", minimum=0),
-            Column("repeat_difference", float64, "largest difference of an edge in a second computation in batches of another size, relative to the largest edge; NULL: not repeated", nullable=True, minimum=0),
-            Column("n_ablated", int64, "edges that an ablation was compared with", minimum=0),
-            *score("pearson", "correlation of these edges with what ablating their sources changes in the real model"),
-            *score("spearman", "the same, of ranks"),
-            *score("pearson_random", "correlation of weights of other random edges into the same targets with what was ablated: the control"),
-            Column("frozen_gap", float64, "largest difference of an edge from its ablation in the frozen model, relative to the largest edge", nullable=True, minimum=0),
-            Column("n_compared", int64, "edges between features of layers that an operator joins; 0 without a transport graph", minimum=0),
-            Column("n_same_position", int64, "those within one position", minimum=0),
-            share("transport_share", "share of the compared absolute effect that is transport; NULL where none was compared"),
-            share("same_position_share", "share of the compared absolute effect within one position: the most that transport can be"),
-            Column("path", string, "folder of its files, relative to the warehouse"),
+            Column("target_token_id", int64, "token that was to be explained; NULL if the likeliest were", nullable=True, minimum=0),
+            Column("target_token", string, "its text", nullable=True),
+            Column("layers", pa.list_(int32), "layers whose residual stream an SAE reads"),
+            Column("n_tokens", int64, "tokens of the prompt, BOS included", unit="tokens", minimum=1),
+            count("n_active", "active features of the prompt at these layers"),
+            count("n_nodes", "nodes kept, as in graph_nodes"),
+            count("n_edges", "edges kept, as in graph_edges"),
+            count("n_nodes_whole", "nodes before pruning"),
+            count("n_edges_whole", "edges before pruning"),
+            Column("node_threshold", float64, "share of the nodes' influence that was kept; NULL: not pruned", nullable=True, minimum=0, maximum=1),
+            Column("edge_threshold", float64, "share of the edges' score that was kept; NULL: not pruned", nullable=True, minimum=0, maximum=1),
+            share("replacement", "replacement score of the whole graph: influence of inputs over that of inputs and errors"),
+            share("completeness", "completeness score of the whole graph: share of inputs that are no errors, by influence"),
+            share("error_share", "share of all absolute weight of the whole graph that comes from error nodes"),
+            share("transport_share", "share of the compared absolute effect between features that is transport"),
+            Column("precision", string, "number format of the computation: float64, float32 or bfloat16"),
+            Column("conservation_residual", float64, "largest of all targets of the whole graph: |sum of incoming edges - total| over the larger of |total| and the sum of |edges|; NULL without targets", nullable=True, minimum=0),
+            Column("repeat_difference", float64, "largest difference of any edge when computed again, over the largest edge; NULL if it was not", nullable=True, minimum=0),
+            count("n_ablated", "edges of the random sample that ablation measured"),
+            *correlation("pearson", "Pearson correlation of edges and ablations in the real model"),
+            *correlation("spearman", "rank correlation of edges and ablations in the real model"),
+            *correlation("pearson_control", "Pearson correlation with ablations of other sources, drawn at random"),
+            Column("seconds", float64, "time that the graph took", unit="seconds", minimum=0, volatile=True),
         ),
-        ("collection", "graph", "kind"),
+        KEY,
         ("collection",),
+        rules=(
+            one_of("graphs", "graph_kind", "attribution", "transport"),
+            one_of("graphs", "precision", "float64", "float32", "bfloat16"),
+            Rule(
+                "conservation_residual is at most 1e-9 in float64 and 1e-4 in float32",
+                "conservation_residual",
+                f"select {_KEY}, precision, conservation_residual from graphs where conservation_residual > {_TOLERANCE}",
+            ),
+            Rule(
+                "n_nodes and n_edges are the rows of graph_nodes and graph_edges",
+                "n_nodes, n_edges",
+                f"""with n as (select {_KEY}, count(*) as n from known_graph_nodes group by {_KEY}),
+                m as (select {_KEY}, count(*) as m from known_graph_edges group by {_KEY})
+                select {_KEY}, n_nodes, n, n_edges, m from graphs left join n using ({_KEY}) left join m using ({_KEY})
+                where n_nodes <> coalesce(n, 0) or n_edges <> coalesce(m, 0)""",
+            ),
+            Rule(
+                "no more nodes and edges are kept than there are",
+                "n_nodes, n_edges",
+                f"select {_KEY}, n_nodes, n_nodes_whole, n_edges, n_edges_whole from graphs "
+                "where n_nodes > n_nodes_whole or n_edges > n_edges_whole",
+            ),
+        ),
     ),
     Table(
         "graph_nodes",
-        "one node of a graph",
+        "a node of a graph",
         (
-            COLLECTION,
-            GRAPH,
-            KIND,
-            Column("node", int32, "number of the node in the graph", minimum=0),
-            Column("node_id", string, "its name in the graph's file"),
-            Column("node_kind", string, "feature, error, token, constant, logit or transport_error"),
-            Column("layer", int32, "layer of the SAE, of the target of a transport error; the number of layers for logits; NULL of tokens and constants", nullable=True, minimum=0),
-            Column("position", int32, "position in the prompt", unit="tokens", minimum=0),
-            Column("token", string, "text of the token there, BOS included; of a logit the token that follows"),
-            Column("sae", string, "key of the SAE or transcoder of a feature", nullable=True),
-            Column("feature_id", int32, "index of the feature; token id of a logit; NULL of others", nullable=True, minimum=0),
-            Column("activation", float64, "of a feature; probability of a logit; NULL of others", nullable=True),
-            share("influence", "cumulative share of influence at the node's rank: small is important"),
-            Column("total", float64, "pre-activation, or logit less the mean logit, that all incoming edges sum to; NULL of leaves", nullable=True),
-            Column("edge_sum", float64, "sum of all incoming edges, before pruning; NULL of leaves", nullable=True),
-            Column("cut", float64, "sum of those that were pruned; NULL of leaves", nullable=True),
-            Column("size", float64, "sum of the magnitudes of all incoming edges, before pruning; NULL of leaves", nullable=True, minimum=0),
-            Column("residual", float64, "|edge_sum - total| / max(size, |total|); NULL of leaves", nullable=True, minimum=0),
-            Column("label", string, "what the feature promotes or means; NULL where nothing is known", nullable=True),
+            *GRAPH,
+            Column("node", int32, "number of the node in its graph", minimum=0),
+            Column("node_id", string, "name of the node in the graph's file"),
+            Column("kind", string, "feature, error (of an SAE), transport_error, token, constant or logit"),
+            Column("layer", int32, "layer of the SAE site, of the target for transport_error; -1 for tokens and constants; number of layers for logits", minimum=-1),
+            Column("position", int32, "position in the prompt; of a logit the one that predicts it", unit="tokens", minimum=0),
+            Column("token", string, "text of the token at this position; of a logit the predicted token"),
+            Column("sae", string, "key of the SAE; NULL for what is no feature or SAE error", nullable=True),
+            Column("feature_id", int32, "index of the feature in the SAE", nullable=True, minimum=0),
+            Column("token_id", int64, "token of a token or logit node", nullable=True, minimum=0),
+            Column("label", string, "what the feature is called", nullable=True),
+            Column("activation", float64, "activation of a feature, probability of a logit", nullable=True, minimum=0),
+            share("influence", "cumulative share of influence at the node's rank in the whole graph: small is important"),
+            Column("total", float64, "value that the node's incoming edges must sum to: pre-activation or logit; NULL for leaves", nullable=True),
+            Column("residual", float64, "how far all incoming edges of the whole graph miss it, relative to what was added; NULL for leaves", nullable=True, minimum=0),
+            share("transport_share", "share of the compared absolute effect on the feature that is transport"),
+            Column("n_compared", int64, "incoming edges compared with transport; NULL for what is no feature", nullable=True, minimum=0),
         ),
-        ("collection", "graph", "kind", "node"),
+        (*KEY, "node"),
         ("collection",),
         rules=(
+            of_a_graph("graph_nodes"),
+            one_of("graph_nodes", "kind", "feature", "error", "transport_error", "token", "constant", "logit"),
             Rule(
-                "conservation: all incoming edges sum to the node's value",
-                "residual",
-                f"""select t.collection, t.graph, t.kind, t.node, t.residual from graph_nodes as t
-                inner join known_graphs as g using (collection, graph, kind)
-                where abs(t.edge_sum - t.total) > (case g.precision when 'float64' then 1e-9 else 1e-4 end) * {SIZE}""",
+                "features have a feature_id and an activation, and nothing else has a feature_id",
+                "feature_id, activation",
+                f"select {_KEY}, node, kind, feature_id, activation from graph_nodes "
+                "where (kind = 'feature') <> (feature_id is not null) or (kind = 'feature' and activation is null)",
             ),
             Rule(
-                "nodes are 0, 1, 2 ... of each graph",
-                "node",
-                """select collection, graph, kind, node from graph_nodes
-                qualify node <> row_number() over (partition by collection, graph, kind order by node) - 1""",
+                "edges of a whole graph sum to the totals of their targets",
+                "total",
+                f"""with whole as (
+                    select {_KEY}, {_TOLERANCE} as tolerance from known_graphs where n_edges = n_edges_whole
+                ),
+                added as (
+                    select {_KEY}, target as node, sum(weight) as added, sum(abs(weight)) as size
+                    from known_graph_edges semi join whole using ({_KEY}) group by all
+                )
+                select {_KEY}, node, total, added
+                from graph_nodes inner join whole using ({_KEY}) left join added using ({_KEY}, node)
+                where total is not null
+                    and abs(coalesce(added, 0) - total) > tolerance * greatest(abs(total), coalesce(size, 0))""",
             ),
         ),
     ),
     Table(
         "graph_edges",
-        "one edge of a graph that is kept",
+        "the direct effect of one node on another",
         (
-            COLLECTION,
-            GRAPH,
-            KIND,
+            *GRAPH,
             Column("source", int32, "node that acts", minimum=0),
-            Column("target", int32, "node that it acts on", minimum=0),
-            Column("weight", float64, "direct effect on the target's pre-activation or logit"),
-            Column("same_position", boolean, "whether both stand at one position"),
-            Column("transport_weight", float64, "weight of the transport edge between the same two features, 0 between positions; NULL where no operator joins their layers", nullable=True),
-            share("transport_share", "share of the weight that is transport, clip(transport_weight / weight, 0, 1); NULL as transport_weight"),
+            Column("target", int32, "node that is acted on", minimum=0),
+            Column("weight", float64, "direct effect: part of the target's pre-activation or logit that comes from the source"),
+            Column("transport_weight", float64, "the same edge by the operator between the two layers, 0 between different positions; NULL if no operator joins the layers or the nodes are no features", nullable=True),
+            share("transport_share", "transport_weight over weight, cut to 0 ... 1; NULL where either is missing or weight is 0"),
+            Column("ablation", float64, "change of the target in the real model that removing the source makes, with its sign reversed; NULL if the edge was not sampled", nullable=True),
         ),
-        ("collection", "graph", "kind", "source", "target"),
+        (*KEY, "source", "target"),
         ("collection",),
         rules=(
             Rule(
-                "kept edges and what was cut sum to the edges before pruning",
-                "weight",
-                """select t.collection, t.graph, t.kind, t.node, any_value(t.edge_sum) as edge_sum
-                from known_graph_nodes as t
-                inner join graph_edges as e
-                    on e.collection = t.collection and e.graph = t.graph and e.kind = t.kind and e.target = t.node
-                group by all
-                having abs(sum(e.weight) + any_value(t.cut) - any_value(t.edge_sum)) > 1e-9 * any_value(t.size)""",
+                "source and target are in graph_nodes",
+                "source, target",
+                f"""select {_KEY}, source, target from graph_edges as e
+                anti join known_graph_nodes as n on {" and ".join(f"n.{c} = e.{c}" for c in KEY)} and n.node = e.source
+                union all
+                select {_KEY}, source, target from graph_edges as e
+                anti join known_graph_nodes as n on {" and ".join(f"n.{c} = e.{c}" for c in KEY)} and n.node = e.target""",
+            ),
+            Rule(
+                "no node acts on itself",
+                "source, target",
+                f"select {_KEY}, source, target from graph_edges where source = target",
+            ),
+            Rule(
+                "transport stays at its position",
+                "source, target",
+                f"""select {_KEY}, e.source, e.target from graph_edges as e
+                inner join known_graph_nodes as s using ({_KEY}) inner join known_graph_nodes as t using ({_KEY})
+                where graph_kind = 'transport' and s.node = e.source and t.node = e.target and s.position <> t.position""",
             ),
         ),
     ),
     Table(
         "graph_motifs",
-        "one edge between two features that recurs over prompts",
+        "an edge between two features that recurs over the prompts of a set",
         (
             COLLECTION,
-            Column("motifs", string, "key of the count: its prompts"),
-            KIND,
-            Column("source_layer", int32, "layer of the source", minimum=0),
+            SET,
+            GRAPH[-1],
+            *PAIR,
+            Column("source_sae", string, "key of the SAE at the source layer"),
             Column("source_feature", int32, "feature that acts", minimum=0),
-            Column("target_layer", int32, "layer of the target", minimum=0),
-            Column("target_feature", int32, "feature that it acts on", minimum=0),
-            Column("same_position", boolean, "from the target's own position, or from an earlier one, wherever that is"),
-            Column("n_prompts", int64, "prompts whose graph has the edge", minimum=2),
-            Column("n_prompts_all", int64, "prompts that were counted over", minimum=2),
-            Column("n_edges", int64, "edges, of which a prompt may have several", minimum=2),
-            Column("mean_weight", float64, "mean weight of these edges"),
-            share("positive_share", "share of them with a positive weight", nullable=False),
-            share("transport_share", "share of the compared absolute effect that is transport; NULL where none was compared"),
+            Column("target_sae", string, "key of the SAE at the target layer"),
+            Column("target_feature", int32, "feature that is acted on", minimum=0),
+            Column("same_position", boolean, "true: at one position; false: from any earlier one"),
+            Column("n_graphs", int64, "prompts whose pruned graph has the edge", minimum=1),
+            Column("n_prompts", int64, "prompts of the set", minimum=1),
+            Column("n_edges", int64, "edges, of which a prompt may have several", minimum=1),
+            Column("weight", float64, "mean weight of these edges"),
+            Column("positive_share", float64, "share of these edges with a positive weight", minimum=0, maximum=1),
+            share("transport_share", "share of their compared absolute effect that is transport"),
         ),
-        ("collection", "motifs", "kind", "source_layer", "source_feature", "target_layer", "target_feature", "same_position"),
+        ("collection", "graph_set", "graph_kind", "source_layer", "source_feature", "target_layer", "target_feature", "same_position"),
         ("collection",),
+        rules=(
+            Rule(
+                "an edge has at most all prompts, and at least one edge in each",
+                "n_graphs, n_prompts, n_edges",
+                "select collection, graph_set, source_feature, target_feature, n_graphs, n_prompts, n_edges from graph_motifs "
+                "where n_graphs > n_prompts or n_graphs > n_edges",
+            ),
+        ),
     ),
 )
+# fmt: on

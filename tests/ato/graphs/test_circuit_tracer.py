@@ -146,7 +146,7 @@ def test_logits_have_the_label_of_the_token_that_their_position_predicts(tmp_pat
     assert "".join(tokens[1:]) == "The capital"
     assert len(tokens) == len(ids)
     first = next(node for node in document["nodes"] if node["feature_type"] == "logit")
-    greedy = model.tokenizer.decode([int(logits[-1].argmax())])
+    (greedy,) = texts.of(logits[-1].argmax()[None].numpy())
     assert first["clerp"] == f'Output "{greedy}" (p={float(best.values[0]):.3f})'
     assert first["ctx_idx"] == len(ids) - 1
 

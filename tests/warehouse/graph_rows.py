@@ -1,0 +1,177 @@
+"""Rows of graphs for tests: two prompts, each with an attribution and a transport graph, made by the science itself.
+
+The attribution graphs are planted: the whole transport graph with every edge ``FACTORS[prompt]`` times as strong, so that
+one over that factor of each is transport, and one edge from another position in which nothing is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from ato.graphs.circuit_tracer import node_ids
+from ato.graphs.comparison import compare_edges, compare_features
+from ato.graphs.graph import Graph
+from ato.graphs.motifs import MotifCounter
+from ato.graphs.pruning import cumulative_influence, influence
+from ato.graphs.summary import summarise
+from ato.graphs.transport import transport_graph
+from tests.ato.graphs.graphs_by_hand import operator_of, sites_of
+from tests.warehouse.small_warehouse import COLLECTION, STARTED, row, write
+from warehouse.storage.manifests import commit
+from warehouse.storage.warehouse import Warehouse
+
+FACTORS = {"capital": 2.0, "river": 4.0}
+"""Prompt -> strength of its attribution edges in those of transport."""
+TOKENS = ("<bos>", "The", " capital")
+LAYERS = (1, 3)
+
+
+def transport_of(prompt: str) -> Graph:
+    """The transport graph of a prompt: SAEs at layers 1 and 3."""
+    seed = sorted(FACTORS).index(prompt)
+    return transport_graph(sites_of(LAYERS, n_tokens=len(TOKENS), seed=seed), [operator_of(*LAYERS)], (1, 5, 6))
+
+
+def attribution_of(prompt: str) -> Graph:
+    """The transport graph with stronger edges, and one more from position 0 to position 2, of weight 1."""
+    graph = transport_of(prompt)
+    is_feature = graph.kind == "feature"
+    source = np.flatnonzero(is_feature & (graph.layer == LAYERS[0]) & (graph.position == 0))[0]
+    target = np.flatnonzero(is_feature & (graph.layer == LAYERS[1]) & (graph.position == 2))[0]
+    total = FACTORS[prompt] * graph.total
+    total[target] += 1
+    return replace(
+        graph,
+        source=np.append(graph.source, source),
+        target=np.append(graph.target, target),
+        weight=np.append(FACTORS[prompt] * graph.weight, 1.0),
+        total=total,
+    )
+
+
+def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) -> dict[str, list[dict[str, Any]]]:
+    """Rows of all tables of graphs."""
+    tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": [], "graph_motifs": []}
+    counter, prompts = MotifCounter(), list(prompts)
+    for prompt in prompts:
+        graphs = {"attribution": attribution_of(prompt), "transport": transport_of(prompt)}
+        for kind, graph in graphs.items():
+            own = {"graph_set": graph_set, "prompt": prompt, "graph_kind": kind}
+            edges = compare_edges(graph, graphs["transport"]) if kind == "attribution" else None
+            tables["graphs"].append(_graph(graph, edges, own))
+            tables["graph_nodes"] += _nodes(graph, edges, own)
+            tables["graph_edges"] += _edges(graph, edges, own)
+            if kind == "attribution":
+                counter.update(prompt, graph, edges)
+    tables["graph_motifs"] = _motifs(counter, graph_set, len(prompts))
+    return tables
+
+
+def write_graphs(warehouse: Warehouse, graph_set: str = "graphs-1", hour: int = 1, **values: Any) -> None:
+    """Write and commit ``graph_rows``."""
+    commit(
+        warehouse,
+        "graphs",
+        graph_set,
+        collection=COLLECTION,
+        settings={},
+        files=write(warehouse, graph_rows(graph_set, **values), graph_set),
+        started_at=STARTED + timedelta(hours=hour),
+        seconds=2.0,
+    )
+
+
+def _graph(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
+    summary = summarise(graph, edges=edges)
+    return row(
+        "graphs",
+        **own,
+        text=" ".join(TOKENS[1:]),
+        token_ids=list(graph.token_ids),
+        tokens=list(TOKENS),
+        target_token_id=7,
+        target_token=" of",
+        layers=list(LAYERS),
+        n_tokens=summary.n_tokens,
+        n_active=summary.nodes["feature"],
+        n_nodes=summary.n_nodes,
+        n_edges=summary.n_edges,
+        n_nodes_whole=summary.n_nodes,
+        n_edges_whole=summary.n_edges,
+        replacement=summary.scores.replacement,
+        completeness=summary.scores.completeness,
+        error_share=summary.error_share,
+        transport_share=_known(summary.transport_share),
+        precision="float64",
+        conservation_residual=summary.residual,
+        seconds=1.0,
+    )
+
+
+def _nodes(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
+    ranks, names = cumulative_influence(influence(graph)), node_ids(graph)
+    shares: dict[int, tuple[float, int]] = {}
+    if edges is not None:
+        found = compare_features(graph, edges)
+        shares = dict(zip(found.node.tolist(), zip(found.share.tolist(), found.n_edges.tolist())))
+    rows = []
+    for i, kind in enumerate(graph.kind.tolist()):
+        share, n_compared = shares.get(i, (None, 0))
+        rows.append(
+            row(
+                "graph_nodes",
+                **own,
+                node=i,
+                node_id=names[i],
+                kind=kind,
+                layer=int(graph.layer[i]),
+                position=int(graph.position[i]),
+                token=TOKENS[graph.position[i]],
+                sae=f"sae-layer{graph.layer[i]}" if kind in ("feature", "error") else None,
+                feature_id=int(graph.feature[i]) if kind == "feature" else None,
+                activation=_known(graph.activation[i]),
+                influence=float(ranks[i]),
+                total=_known(graph.total[i]),
+                transport_share=share,
+                n_compared=n_compared if kind == "feature" else None,
+            )
+        )
+    return rows
+
+
+def _edges(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
+    compared = {}
+    if edges is not None:
+        compared = dict(zip(edges.edge.tolist(), zip(edges.transport.tolist(), edges.share.tolist())))
+    ends = graph.source.tolist(), graph.target.tolist(), graph.weight.tolist()
+    rows = []
+    for i, (source, target, weight) in enumerate(zip(*ends)):
+        transport, share = compared.get(i, (None, None))
+        values = {"transport_weight": transport, "transport_share": share}
+        rows.append(row("graph_edges", **own, source=source, target=target, weight=weight, **values))
+    return rows
+
+
+def _motifs(counter: MotifCounter, graph_set: str, n_prompts: int) -> list[dict[str, Any]]:
+    found = counter.result(min_graphs=1)
+    columns = {name: values.tolist() for name, values in vars(found).items()}
+    return [
+        row(
+            "graph_motifs",
+            graph_set=graph_set,
+            graph_kind="attribution",
+            leap=values["target_layer"] - values["source_layer"],
+            source_sae=f"sae-layer{values['source_layer']}",
+            target_sae=f"sae-layer{values['target_layer']}",
+            n_prompts=n_prompts,
+            **values,
+        )
+        for values in (dict(zip(columns, each)) for each in zip(*columns.values()))
+    ]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,155 @@
+"""Tables and marts of graphs on planted rows: books that balance pass, others do not; influence is computed again in SQL."""
+
+import numpy as np
+import pytest
+
+from ato.graphs.pruning import influence, output_weights
+from tests.ato.graphs.graphs_by_hand import random_graph
+from tests.warehouse.graph_rows import FACTORS, attribution_of, graph_rows, write_graphs
+from tests.warehouse.small_warehouse import build, commit_stage, write
+from warehouse.catalog.catalog import rows
+from warehouse.quality.checks import check_all, failures
+from warehouse.storage.warehouse import Warehouse
+
+INFLUENCE = """
+with recursive
+weights as (
+    select target, source, abs(weight) / greatest(sum(abs(weight)) over (partition by target), 1e-10) as share
+    from graph_edges
+),
+flow as (
+    select 0 as round, node, activation as amount from graph_nodes where kind = 'logit'
+    union all
+    select f.round + 1, w.source, sum(f.amount * w.share)
+    from flow as f inner join weights as w on w.target = f.node
+    group by f.round + 1, w.source
+)
+select node, coalesce(sum(amount) filter (where round > 0), 0) as influence
+from graph_nodes left join flow using (node) group by node order by node
+"""
+"""Influence of each node by rounds: what reaches a node in round k goes to its sources in round k + 1."""
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """The small warehouse with both prompts, one of them made again later; nobody writes to it."""
+    warehouse = build(tmp_path_factory.mktemp("graphs"))
+    write_graphs(warehouse)
+    write_graphs(warehouse, "graphs-2", hour=2, prompts=["river"])
+    return warehouse
+
+
+def broken(root, table, choose, **values):
+    """Rules that do not hold when the first chosen row of a table has other values."""
+    tables = graph_rows(prompts=["river"])
+    tables[table][next(i for i, r in enumerate(tables[table]) if choose(r))].update(values)
+    warehouse = build(root)
+    commit_stage(warehouse, "graphs", write(warehouse, tables, "g"))
+    return {(f.table_name, f.expectation) for f in failures(check_all(warehouse))}
+
+
+def test_planted_rows_pass_all_checks(planted):
+    assert failures(check_all(planted)) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "choose", "values", "expectation"),
+    [
+        ("graph_edges", lambda r: r["weight"] > 1, {"weight": 0.9}, "edges of a whole graph sum to the totals of their targets"),
+        ("graphs", bool, {"conservation_residual": 1e-6}, "conservation_residual is at most 1e-9 in float64 and 1e-4 in float32"),
+        ("graphs", bool, {"precision": "float16"}, "precision is float64, float32 or bfloat16"),
+        ("graphs", bool, {"n_edges": 3}, "n_nodes and n_edges are the rows of graph_nodes and graph_edges"),
+        ("graphs", bool, {"n_nodes_whole": 1}, "no more nodes and edges are kept than there are"),
+        ("graph_edges", bool, {"source": 9_999}, "source and target are in graph_nodes"),
+        ("graph_nodes", lambda r: r["kind"] == "feature", {"feature_id": None}, "features have a feature_id and an activation, and nothing else has a feature_id"),
+        ("graph_nodes", lambda r: r["graph_kind"] == "transport" and r["kind"] == "error", {"position": 2}, "transport stays at its position"),
+        ("graph_motifs", bool, {"n_graphs": 7}, "an edge has at most all prompts, and at least one edge in each"),
+    ],
+)  # fmt: skip
+def test_a_rule_names_the_table_whose_rows_break_it(tmp_path, table, choose, values, expectation):
+    assert expectation in {found for _, found in broken(tmp_path, table, choose, **values)}
+
+
+def test_rounding_of_float32_passes_as_float32_and_not_as_float64(tmp_path):
+    rule = "edges of a whole graph sum to the totals of their targets"
+    for precision in ("float64", "float32"):
+        tables = graph_rows(prompts=["river"])
+        for each in tables["graphs"]:
+            each["precision"] = precision
+        for each in tables["graph_edges"]:
+            each["weight"] = float(np.float32(each["weight"]))
+        warehouse = build(tmp_path / precision)
+        commit_stage(warehouse, "graphs", write(warehouse, tables, "g"))
+        assert (rule in {f.expectation for f in failures(check_all(warehouse))}) == (precision == "float64")
+
+
+def test_the_summary_has_each_prompt_once_of_the_latest_set_that_has_it(planted):
+    found = rows(planted, "select prompt, graph_kind, graph_set from graph_summary")
+    assert [tuple(f.values()) for f in found] == [
+        ("capital", "attribution", "graphs-1"),
+        ("capital", "transport", "graphs-1"),
+        ("river", "attribution", "graphs-2"),
+        ("river", "transport", "graphs-2"),
+    ]
+
+
+def test_the_summary_counts_nodes_and_says_what_is_transport(planted):
+    for prompt, factor in FACTORS.items():
+        graph = attribution_of(prompt)
+        (found,) = rows(planted, f"from graph_summary where prompt = '{prompt}' and graph_kind = 'attribution'")
+        assert found["n_features"] == (graph.kind == "feature").sum()
+        assert found["n_errors"] == (graph.kind == "error").sum()
+        assert found["n_transport_errors"] == (graph.kind == "transport_error").sum()
+        assert (found["n_nodes"], found["n_edges"]) == (len(graph.kind), len(graph.weight))
+        size = np.abs(graph.weight[(graph.kind[graph.source] == "feature")])
+        expected = (size.sum() - 1) / factor / size.sum()
+        assert found["transport_share"] == pytest.approx(expected)
+        assert found["share_computed"] == pytest.approx(1 - expected)
+        assert found["balanced"]
+        assert 0 < found["replacement"] < 1
+    (transport,) = rows(planted, "from graph_summary where prompt = 'river' and graph_kind = 'transport'")
+    assert transport["transport_share"] is None
+
+
+def test_edge_kinds_share_out_the_weight_of_each_graph(planted):
+    sums = rows(planted, "select sum(weight_share) as whole from graph_edge_kinds group by prompt, graph_kind")
+    assert [s["whole"] for s in sums] == pytest.approx([1] * 4)
+    graph = attribution_of("river")
+    (found,) = rows(
+        planted,
+        "from graph_edge_kinds where prompt = 'river' and graph_kind = 'attribution' and source_kind = 'feature'",
+    )
+    own = graph.kind[graph.source] == "feature"
+    size = np.abs(graph.weight[own])
+    assert (found["target_kind"], found["n_edges"], found["n_compared"]) == ("feature", own.sum(), own.sum())
+    assert found["n_same_position"] == own.sum() - 1
+    assert found["absolute_weight"] == pytest.approx(size.sum())
+    assert found["transport_share"] == pytest.approx((size.sum() - 1) / FACTORS["river"] / size.sum())
+    others = rows(planted, "from graph_edge_kinds where source_kind <> 'feature'")
+    assert {o["source_kind"] for o in others} == {"error", "transport_error", "constant"}
+    assert {(o["n_compared"], o["transport_share"]) for o in others} == {(0, None)}
+
+
+def test_graphs_of_one_prompt_in_two_collections_of_edges_are_not_mixed(planted):
+    (counted,) = rows(planted, "select sum(n_edges) as n from graph_edge_kinds")
+    assert counted["n"] == sum(2 * len(attribution_of(prompt).weight) - 1 for prompt in FACTORS)
+
+
+def test_influence_is_computed_again_in_sql():
+    graph = random_graph(4, n_features=12)
+    nodes = {"node": np.arange(len(graph.kind)), "kind": graph.kind.astype(str), "activation": output_weights(graph)}
+    edges = {"source": graph.source, "target": graph.target, "weight": graph.weight}
+    import duckdb
+    import pyarrow as pa
+
+    connection = duckdb.connect()
+    for name, columns in (("graph_nodes", nodes), ("graph_edges", edges)):
+        connection.register(name, pa.table({key: pa.array(values.tolist()) for key, values in columns.items()}))
+    found = [value for _, value in connection.sql(INFLUENCE).fetchall()]
+    np.testing.assert_allclose(found, influence(graph), atol=1e-12)
+
+
+def test_no_graphs_are_no_rows(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    commit_stage(warehouse, "graphs", write(warehouse, {"graphs": []}))
+    assert rows(warehouse, "from graph_summary") == []
