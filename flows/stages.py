@@ -296,8 +296,9 @@ _STAGES = (
         on_demand=True,
         needs=("collect", "saes", "features", "operators"),
         commits=("graphs", "graph_motifs"),
-        query="""select kind, prompt, n_features, n_edges, replacement, completeness, transport_share, conservation
-            from graph_summary where collection = ? order by prompt, kind""",
+        query="""select prompt, graph_kind, likeliest_token, n_features, n_edges, replacement, completeness, transport_share,
+            conservation_residual, pearson, pearson_low, pearson_high, pearson_control, seconds
+            from graph_summary where collection = ? order by prompt, graph_kind""",
         page="operators",
         cost=Cost(6.0, 1.2, "flows.estimates.graph_costs:graphs_work"),
         judge="flows.judging.graphs:judge",

@@ -18,19 +18,20 @@ from warehouse.storage.warehouse import Warehouse
 
 WIDTH = 120
 """Width where the output is no terminal, in characters."""
-GRAPHS = "select * exclude (collection) from graphs where collection = ? and graph = ? order by kind"
-NODES = """select node_id, node_kind, layer, feature_id, position, token, activation, influence, label from graph_nodes
-where collection = ? and graph = ? and kind = ? and node_kind not in ('logit', 'constant')
+GRAPHS = "select * exclude (collection) from graphs where collection = ? and graph_set = ? order by graph_kind"
+NODES = """select node_id, kind, layer, feature_id, position, token, activation, influence, transport_share, label
+from graph_nodes where collection = ? and graph_set = ? and graph_kind = ? and kind not in ('logit', 'constant')
 order by influence, node limit ?"""
-EDGES = """select e.weight, e.transport_weight, e.same_position,
-    s.node_kind as source_kind, s.layer as source_layer, s.feature_id as source_feature, s.token as source_token,
-    s.position as source_position, t.node_kind as target_kind, t.layer as target_layer,
-    t.feature_id as target_feature, t.token as target_token, t.position as target_position
+EDGES = """with ends as (from graph_nodes where collection = $collection and graph_set = $key and graph_kind = $kind)
+select e.weight, e.transport_weight, e.ablation, s.position = t.position as same_position,
+    s.kind as source_kind, s.layer as source_layer, s.feature_id as source_feature_id, s.token as source_token,
+    s.position as source_position, t.kind as target_kind, t.layer as target_layer,
+    t.feature_id as target_feature_id, t.token as target_token, t.position as target_position
 from graph_edges as e
-inner join graph_nodes as s on s.collection = e.collection and s.graph = e.graph and s.kind = e.kind and s.node = e.source
-inner join graph_nodes as t on t.collection = e.collection and t.graph = e.graph and t.kind = e.kind and t.node = e.target
-where e.collection = ? and e.graph = ? and e.kind = ? and s.node_kind = 'feature'
-order by abs(e.weight) desc, e.source, e.target limit ?"""
+inner join ends as s on s.node = e.source
+inner join ends as t on t.node = e.target
+where e.collection = $collection and e.graph_set = $key and e.graph_kind = $kind and s.kind = 'feature'
+order by abs(e.weight) desc, e.source, e.target limit $top"""
 
 
 def show_graph(
@@ -60,12 +61,12 @@ def show_graph(
     ]
     (key,) = make_graphs.fn(settings.study(collection), keys, own)
     found = rows(None, GRAPHS, [collection, key])
-    shown = {
-        one["kind"]: [rows(None, query, [collection, key, one["kind"], top]) for query in (NODES, EDGES)]
-        for one in found
-    }
+    shown = {}
+    for one in found:
+        given = {"collection": collection, "key": key, "kind": one["graph_kind"], "top": top}
+        shown[one["graph_kind"]] = rows(None, NODES, list(given.values())), rows(None, EDGES, given)
     if format_ == "json":
-        whole = [one | dict(zip(("nodes", "edges"), shown[one["kind"]], strict=True)) for one in found]
+        whole = [one | dict(zip(("nodes", "edges"), shown[one["graph_kind"]], strict=True)) for one in found]
         json.dump(whole, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return
@@ -73,7 +74,7 @@ def show_graph(
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
     console.print(Text(f"{visible(prompt.text)} → {', '.join(_targets(found))}", style="bold"))
     for one in found:
-        nodes, edges = shown[one["kind"]]
+        nodes, edges = shown[one["graph_kind"]]
         console.print(_nodes(one, nodes))
         console.print(_edges(one, edges))
         for line in _about(one):
@@ -88,7 +89,7 @@ def _targets(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _nodes(graph: dict[str, Any], nodes: Sequence[dict[str, Any]]) -> Table:
-    title = f"{graph['kind']}: the {len(nodes)} most influential of {graph['n_nodes']} nodes"
+    title = f"{graph['graph_kind']}: the {len(nodes)} most influential of {graph['n_nodes']} nodes"
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in ("node", "at token", "activation", "influence", "what it is"):
         table.add_column(name, no_wrap=name != "what it is", justify="right" if name == "activation" else "left")
@@ -96,14 +97,14 @@ def _nodes(graph: dict[str, Any], nodes: Sequence[dict[str, Any]]) -> Table:
         activation = "" if one["activation"] is None else f"{one['activation']:.2f}"
         influence = "" if one["influence"] is None else f"first {one['influence']:.0%}"
         at = f"{visible(one['token'])} ({one['position']})"
-        table.add_row(*map(Text, (_name(one, ""), at, activation, influence, one["label"] or "")))
+        table.add_row(*map(Text, (_name(one), at, activation, influence, one["label"] or "")))
     return table
 
 
 def _edges(graph: dict[str, Any], edges: Sequence[dict[str, Any]]) -> Table:
-    title = f"{graph['kind']}: the {len(edges)} strongest edges from features, of {graph['n_edges']} edges in all"
+    title = f"{graph['graph_kind']}: the {len(edges)} strongest edges from features, of {graph['n_edges']} edges in all"
     table = Table(title=title, title_justify="left", header_style="bold")
-    attributed = graph["kind"] == "attribution"
+    attributed = graph["graph_kind"] == "attribution"
     for name in ("from", "to", "weight", *(("by transport",) if attributed else ())):
         table.add_column(name, justify="right" if name in ("weight", "by transport") else "left")
     for one in edges:
@@ -122,34 +123,28 @@ def _by_transport(edge: dict[str, Any]) -> str:
     return f"{edge['transport_weight']:+.3f}" if edge["same_position"] else "another position"
 
 
-def _name(one: dict[str, Any], end: str) -> str:
-    kind, layer, feature = (
-        one[f"{end}kind" if end else "node_kind"],
-        one[f"{end}layer"],
-        one[f"{end}feature" if end else "feature_id"],
-    )
+def _name(one: dict[str, Any], end: str = "") -> str:
+    kind, layer = one[f"{end}kind"], one[f"{end}layer"]
     if kind == "feature":
-        return f"L{layer}/{feature}"
-    return {"token": "token", "logit": "logit", "constant": "constant"}.get(
-        kind
-    ) or f"{kind.replace('_', ' ')} L{layer}"
+        return f"L{layer}/{one[f'{end}feature_id']}"
+    return f"{kind.replace('_', ' ')} L{layer}" if kind in ("error", "transport_error") else str(kind)
 
 
 def _about(one: dict[str, Any]) -> list[str]:
     """What the graph stands on, a line each."""
     scores = [f"{name} {_number(one[name])}" for name in ("replacement", "completeness")]
-    books = f"edges into each node sum to its value within {one['conservation']:.1e} ({one['precision']})"
+    books = f"edges into each node sum to its value within {one['conservation_residual']:.1e} ({one['precision']})"
     again = "" if one["repeat_difference"] is None else f"; computed again it differs by {one['repeat_difference']:.1e}"
     lines = [f"{', '.join(scores)}; {books}{again}."]
     if one["pearson"] is not None:
         lines.append(
             f"Ablation of {one['n_ablated']} random edges in the model itself: correlation {_interval(one, 'pearson')}, of other "
-            f"edges into the same targets {_interval(one, 'pearson_random')}."
+            f"edges into the same targets {_interval(one, 'pearson_control')}."
         )
     if one["transport_share"] is not None:
         lines.append(
-            f"Plain transport: {one['transport_share']:.0%} of the effect between features of layers that an operator joins "
-            f"({one['n_compared']:,} edges); {one['same_position_share']:.0%} of that effect stays at one position."
+            f"Plain transport: {one['transport_share']:.0%} of the effect between features of layers that an operator joins; "
+            f"{one['same_position_share']:.0%} of that effect stays at one position."
         )
     return lines
 

@@ -1,5 +1,6 @@
 """The graphs of one prompt: computed, checked, pruned."""
 
+import time
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -45,6 +46,7 @@ class MadeGraph:
     repeat_difference: float | None = None
     faithfulness: Faithfulness | None = None
     attribution: Attribution | None = None
+    seconds: float = 0.0
 
 
 class GraphMaker:
@@ -84,7 +86,12 @@ class GraphMaker:
             QualityError: the edges into a node do not sum to its value.
         """
         makers = {"attribution": self._attribution, "transport": self._transport}
-        return [makers[kind](prompt) for kind in self.of.kinds]
+        found = []
+        for kind in self.of.kinds:
+            began = time.perf_counter()
+            made = makers[kind](prompt)
+            found.append(replace(made, seconds=time.perf_counter() - began))
+        return found
 
     def _attribution(self, prompt: Prompt) -> MadeGraph:
         s, choose = self.of.settings, partial(self._targets, prompt)

@@ -38,14 +38,19 @@ class Prompt:
     """Tokens whose logits are explained; none: the likely ones."""
     against_id: int | None = None
     """The token whose logit is subtracted from that of the only target."""
-    origin: str | None = None
-    """Name of the file, or of the line in it."""
+    file: str | None = None
+    """Name of the file, or of the line in it, that it was read from."""
 
     @property
     def slug(self) -> str:
         """Readable part of its key."""
         words = re.sub(r"[^a-z0-9]+", "-", self.text.lower()).strip("-")
         return words[:_SLUG_LENGTH].rstrip("-") or "prompt"
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables: that of its file, or its text."""
+        return self.text if self.file is None else self.file
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -142,7 +147,7 @@ class GraphStudy:
         found = [_prompt(one, maker) for one in s.prompts]
         if s.prompts_from is not None:
             for one in read_prompts(Path(s.prompts_from).expanduser(), maker):
-                found.append(Prompt(one.text, one.token_ids, (one.target_id,), origin=one.name))
+                found.append(Prompt(one.text, one.token_ids, (one.target_id,), file=one.name))
         if not found:
             raise InputError("there is no prompt", where="graphs.prompts", cure="give one")
         return list({repr(one.settings): one for one in found}.values())

@@ -34,73 +34,81 @@ def graphs(settings: Settings, collection: str, saes: list[str], **changes: obje
 
 
 def test_each_prompt_has_an_attribution_and_a_transport_graph_that_conserve(study):
-    found = rows(None, "from graphs order by graph, kind")
-    assert [row["kind"] for row in found] == ["attribution", "transport"] * 3
+    found = rows(None, "from graphs order by graph_set, graph_kind")
+    assert [row["graph_kind"] for row in found] == ["attribution", "transport"] * 3
     for row in found:
-        assert row["conservation"] <= (1e-9 if row["precision"] == "float64" else 1e-4)
-        assert len(row["operators"]) == 2, "into layer 4 from 2, the nearest, and not from 1 as well"
-        if row["kind"] == "attribution":
+        assert row["conservation_residual"] <= (1e-9 if row["precision"] == "float64" else 1e-4)
+        if row["graph_kind"] == "attribution":
             assert row["repeat_difference"] <= 1e-4
             assert row["frozen_gap"] <= 1e-4
             assert row["n_ablated"] == 6
-            assert row["n_compared"] > row["n_same_position"] > 0
-            assert 0 <= row["transport_share"] <= row["same_position_share"]
+            assert 0 < row["transport_share"] <= row["same_position_share"] < 1
+        else:
+            assert len(row["operators"]) == 2, "into layer 4 from 2, the nearest, and not from 1 as well"
     assert failures(check_all(Warehouse())) == []
 
 
 def test_kept_edges_and_what_was_cut_sum_to_the_value_of_each_node(study):
     found = rows(
         None,
-        """select n.graph, n.kind, n.node, n.total, n.cut, n.size, coalesce(sum(e.weight), 0) as kept from graph_nodes as n
-        left join graph_edges as e on e.graph = n.graph and e.kind = n.kind and e.target = n.node
+        """select n.graph_set, n.graph_kind, n.node, n.total, n.pruned_weight, n.absolute_weight, coalesce(sum(e.weight), 0) as kept
+        from graph_nodes as n
+        left join graph_edges as e on e.graph_set = n.graph_set and e.graph_kind = n.graph_kind and e.target = n.node
         where n.total is not null group by all""",
     )
     assert len(found) > 20
     for row in found:
-        assert abs(row["kept"] + row["cut"] - row["total"]) <= 1e-4 * max(row["size"], abs(row["total"]))
+        assert abs(row["kept"] + row["pruned_weight"] - row["total"]) <= 1e-4 * max(
+            row["absolute_weight"], abs(row["total"])
+        )
 
 
 def test_a_difference_has_one_logit_and_given_targets_have_one_each(study):
-    found = rows(None, "select prompt, targets from graphs where kind = 'attribution' order by prompt")
-    assert [row["targets"] for row in found if row["prompt"] == "the law of peace"] == [["a − e"]]
-    assert [row["targets"] for row in found if row["prompt"] == "the people of the states"] == [["a", "e"]]
+    found = rows(None, "select text, targets from graphs where graph_kind = 'attribution' order by text")
+    assert [row["targets"] for row in found if row["text"] == "the law of peace"] == [["a − e"]]
+    assert [row["targets"] for row in found if row["text"] == "the people of the states"] == [["a", "e"]]
 
 
 def test_files_hold_the_nodes_and_edges_of_the_tables(study):
     for row in rows(None, "from graphs"):
         folder = Warehouse().artifact_path(*row["path"].split("/")[1:])
         assert len(read_json(folder / METADATA, dict)["graphs"]) == 2
-        graph, captions = read_graph(folder / f"{row['kind']}-{row['graph']}.json")
+        graph, captions = read_graph(folder / f"{row['graph_kind']}-{row['graph_set']}.json")
         assert graph.token_ids == tuple(row["token_ids"])
         assert (len(graph.kind), len(graph.weight)) == (row["n_nodes"], row["n_edges"])
         kept = rows(
             None,
-            "select weight from graph_edges where graph = ? and kind = ? order by source, target",
-            [row["graph"], row["kind"]],
+            "select weight from graph_edges where graph_set = ? and graph_kind = ? order by source, target",
+            [row["graph_set"], row["graph_kind"]],
         )
         order = np.lexsort((graph.target, graph.source))
         np.testing.assert_allclose(graph.weight[order], [one["weight"] for one in kept])
         panels = folder / "features" / captions.scan.rsplit("/", 1)[1]
-        assert len(list(panels.glob("*.json"))) >= row["n_features"] > 0
+        shown = rows(
+            None,
+            "select distinct layer, feature_id from graph_nodes where graph_set = ? and kind = 'feature'",
+            [row["graph_set"]],
+        )
+        assert len(list(panels.glob("*.json"))) == len(shown)
 
 
 def test_motifs_are_the_edges_that_several_prompts_have(study):
     *_, keys = study
     edges = rows(
         None,
-        """select e.kind, e.same_position, s.layer as a, s.feature_id as b, t.layer as c, t.feature_id as d,
-            count(distinct e.graph) as n, count(*) as m, avg(e.weight) as weight from graph_edges as e
-        inner join graph_nodes as s on s.graph = e.graph and s.kind = e.kind and s.node = e.source
-        inner join graph_nodes as t on t.graph = e.graph and t.kind = e.kind and t.node = e.target
-        where s.node_kind = 'feature' and t.node_kind = 'feature' group by all having n > 1""",
+        """select e.graph_kind, s.position = t.position as same_position, s.layer as a, s.feature_id as b,
+            t.layer as c, t.feature_id as d, count(distinct e.graph_set) as n, count(*) as m, avg(e.weight) as weight from graph_edges as e
+        inner join graph_nodes as s on s.graph_set = e.graph_set and s.graph_kind = e.graph_kind and s.node = e.source
+        inner join graph_nodes as t on t.graph_set = e.graph_set and t.graph_kind = e.graph_kind and t.node = e.target
+        where s.kind = 'feature' and t.kind = 'feature' group by all having n > 1""",
     )
-    names = ("kind", "same_position", "source_layer", "source_feature", "target_layer", "target_feature")
+    names = ("graph_kind", "same_position", "source_layer", "source_feature", "target_layer", "target_feature")
     found = {tuple(row[name] for name in names): row for row in rows(None, "from graph_motifs")}
     assert len(found) == len(edges) > 0
     for edge in edges:
-        row = found[tuple(edge[name] for name in ("kind", "same_position", "a", "b", "c", "d"))]
-        assert (row["n_prompts"], row["n_edges"], row["n_prompts_all"]) == (edge["n"], edge["m"], len(keys))
-        assert row["mean_weight"] == pytest.approx(edge["weight"])
+        row = found[tuple(edge[name] for name in ("graph_kind", "same_position", "a", "b", "c", "d"))]
+        assert (row["n_graphs"], row["n_edges"], row["n_prompts"]) == (edge["n"], edge["m"], len(keys))
+        assert row["weight"] == pytest.approx(edge["weight"])
 
 
 def test_a_second_run_does_nothing_and_another_prompt_is_made_alone(study):
@@ -120,9 +128,9 @@ def test_a_folder_of_texts_is_explained_by_their_last_tokens_without_the_newline
     settings, collection, saes, _ = study
     (tmp_path / "one.txt").write_text("the law of states\n")
     (key,) = graphs(settings, collection, saes, prompts=[], prompts_from=str(tmp_path), kinds=["attribution"])
-    (row,) = rows(None, "from graphs where graph = ?", [key])
+    (row,) = rows(None, "from graphs where graph_set = ?", [key])
     assert "".join(row["tokens"]) == "the law of state"
-    assert (row["targets"], row["origin"], row["n_compared"]) == (["s"], "one", 0)
+    assert (row["targets"], row["prompt"], row["transport_share"]) == (["s"], "one", None)
 
 
 def test_in_float64_the_books_balance_to_its_precision(study):
@@ -130,9 +138,9 @@ def test_in_float64_the_books_balance_to_its_precision(study):
     (key,) = graphs(
         settings, collection, saes, prompts=[{"text": "the war"}], precision="float64", kinds=["attribution"]
     )
-    (row,) = rows(None, "from graphs where graph = ?", [key])
+    (row,) = rows(None, "from graphs where graph_set = ?", [key])
     assert row["precision"] == "float64"
-    assert row["conservation"] <= 1e-9
+    assert row["conservation_residual"] <= 1e-9
 
 
 @pytest.mark.parametrize(
