@@ -156,6 +156,8 @@ IMPORTED = (
     "tasks.collect.task",
     "tasks.evaluate.task",
     "tasks.features.task",
+    "tasks.graphs.making",
+    "tasks.graphs.task",
     "tasks.operators.task",
     "tasks.sae_study.task",
     "tasks.saes.task",
