@@ -175,6 +175,9 @@ class GraphStudy:
 
 def _prompt(wanted: PromptSettings, maker: PromptMaker) -> Prompt:
     """A prompt of the settings, whose whole text is shown to the model."""
+    if wanted.against is not None and len(wanted.targets) != 1:
+        what = f"{len(wanted.targets)} targets are against {wanted.against!r}"
+        raise InputError(what, where=repr(wanted.text), cure="name one target")
     targets = tuple(maker.target(target) for target in wanted.targets)
     against = None if wanted.against is None else maker.target(wanted.against)
     return Prompt(wanted.text, maker.whole(wanted.text, repr(wanted.text)), targets, against)
