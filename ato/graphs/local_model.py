@@ -7,7 +7,7 @@ reading is the sum over its leaves of Jacobian times leaf, plus a constant.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -194,7 +194,7 @@ class LocalModel:
         return Values(before[0], [*readings, found.hidden], leaves)
 
     def _applied(self, frozen: bool):
-        return self.frozen.applied() if frozen else nullcontext()
+        return self.frozen.applied() if frozen else self.model.exclusive()
 
 
 def in_precision(dictionary: Dictionary, model: LanguageModel) -> Dictionary:

@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 import scipy.stats
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from ato.errors import InputError
 from ato.graphs.attribution import attribute
 from ato.graphs.faithfulness import ablation_effects, faithfulness, pearson, spearman
 from ato.graphs.heads import head_contributions
+from ato.models import LanguageModel, ModelIdentity
+from ato.saes.autoencoder import SparseAutoencoder
 from tests.ato.graphs.planted import random_model, random_sae, random_transcoder
+from tests.tiny_models import byte_tokenizer
 
+D_TOY = 32
 IDS = [1, 40, 41, 90, 41, 17, 200, 33]
 
 
@@ -32,6 +38,42 @@ def test_effects_in_the_model_follow_the_edges_and_not_the_control(made):
     assert found.pearson.low > 0.3
     assert found.spearman.low > 0.3
     assert found.control_pearson.high < found.pearson.low
+
+
+@pytest.mark.slow
+def test_on_a_toy_task_ablation_does_what_the_edges_say():
+    """A GPT-2 that has learnt to repeat what it read; features are random directions, without an error."""
+    module, ids = repeating_gpt2(D_TOY)
+    model = LanguageModel(ModelIdentity("toy", None, "0" * 16), module, byte_tokenizer())
+    basis = torch.linalg.qr(torch.randn(D_TOY, D_TOY, generator=torch.Generator().manual_seed(0)))[0]
+    rows = torch.cat([basis, -basis])
+    sae = SparseAutoencoder("standard", rows.T.contiguous(), torch.zeros(len(rows)), rows, torch.zeros(D_TOY))
+    made = attribute(model, ids, {0: sae, 1: sae}, max_features=10_000)
+    errors = made.graph.weight[made.graph.kind[made.graph.source] == "error"]
+    assert np.abs(errors).max(initial=0) < 1e-3 * np.abs(made.graph.weight).max()
+    found = faithfulness(made, 300)
+    assert found.pearson.value >= 0.97
+    assert abs(found.control_pearson.value) < 0.5
+
+
+def repeating_gpt2(d: int, steps: int = 200, n: int = 6) -> tuple[torch.nn.Module, list[int]]:
+    """A model of two blocks, trained on n random tokens twice, and one such prompt less its last token."""
+    config = GPT2Config(
+        vocab_size=264, n_embd=d, n_layer=2, n_head=4, n_positions=64, pad_token_id=0, bos_token_id=1, eos_token_id=2
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        adam = torch.optim.Adam(module.parameters(), 3e-3)
+        for _ in range(steps):
+            read = torch.randint(3, 27, (64, n))
+            ids = torch.cat([torch.ones(64, 1, dtype=torch.long), read, read], dim=1)
+            logits = module(input_ids=ids, use_cache=False).logits[:, n:-1]
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, n + 1 :].flatten())
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    return module.requires_grad_(False), ids[0, :-1].tolist()
 
 
 def test_the_sample_depends_on_the_seed_alone(made):
@@ -65,27 +107,29 @@ def test_a_graph_without_edges_between_features_is_refused(made):
         faithfulness(empty)
 
 
-def test_parts_of_heads_and_what_goes_around_attention_make_the_edge(made):
-    graph, local = made.graph, made.sources.local
-    between = (graph.kind[graph.source] == "feature") & (graph.target < len(made.selected))
-    apart = between & (graph.position[graph.source] < graph.position[graph.target])
-    edge = np.flatnonzero(apart & (graph.layer[graph.source] == 0))[3]
-    found = head_contributions(made, edge)
-    assert list(found.layers) == list(range(1, graph.layer[graph.target[edge]] + 1))
-    np.testing.assert_allclose(found.by_position.sum(2), found.contribution)
-    if local.transcoded and len(found.layers) > 1:
-        return
-    # From one position to another everything goes through attention: of a single layer, all of it; of two, each path
-    # counts in every layer whose heads it passes, so that the layers' sums cover the edge.
-    if len(found.layers) == 1:
+@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
+def test_between_positions_the_parts_of_one_layers_heads_sum_to_the_edge(family, tmp_path):
+    model = random_model(tmp_path, family)
+    made = attribute(model, IDS, {0: random_sae(0), 1: random_sae(1)}, max_features=1000)
+    graph = made.graph
+    between = (graph.kind[graph.source] == "feature") & (graph.kind[graph.target] == "feature")
+    apart = np.flatnonzero(between & (graph.position[graph.source] < graph.position[graph.target]))
+    for edge in apart[:: len(apart) // 4]:
+        found = head_contributions(made, edge)
+        assert list(found.layers) == [1]
+        assert found.contribution.shape == (1, 4)
         np.testing.assert_allclose(found.contribution.sum(), graph.weight[edge], rtol=1e-8)
+        elsewhere = np.arange(len(IDS)) != graph.position[graph.target[edge]]
+        assert not found.by_position[:, :, elsewhere].any()
+    # At one position the rest goes around attention.
+    edge = np.flatnonzero(between & (graph.position[graph.source] == graph.position[graph.target]))[-1]
+    assert abs(head_contributions(made, edge).contribution.sum() - graph.weight[edge]) > 1e-6
 
 
-def test_a_heads_part_is_what_is_lost_when_its_answer_to_the_source_is_taken_away(made):
-    graph, local = made.graph, made.sources.local
+def test_parts_of_heads_are_of_edges_from_features(made):
+    graph = made.graph
     edge = int(np.argmax(np.where(graph.source < len(made.selected), np.abs(graph.weight), 0)))
-    assert local.frozen.pattern(1).shape[1] == head_contributions(made, edge).contribution.shape[-1]
+    assert head_contributions(made, edge).contribution.shape[1] == 4
     assert ablation_effects(made, np.array([edge]), frozen=True)[0] == pytest.approx(graph.weight[edge], rel=1e-8)
-    tokens = int(np.flatnonzero(graph.kind[graph.source] == "token")[0])
     with pytest.raises(InputError, match="from a feature"):
-        head_contributions(made, tokens)
+        head_contributions(made, int(np.flatnonzero(graph.kind[graph.source] == "token")[0]))
