@@ -161,7 +161,12 @@ def _node(graph: Graph, captions: Captions, i: int, name: str, is_target: bool) 
     shown = str(max(layer, 0))
     start = name.rsplit("_", 1)[0]
     if kind == "feature":
-        number, of_kind, js, label = cantor(layer, feature), _FEATURE, f"{start}-0", captions.labels.get((layer, feature), "")
+        number, of_kind, js, label = (
+            cantor(layer, feature),
+            _FEATURE,
+            f"{start}-0",
+            captions.labels.get((layer, feature), ""),
+        )
     elif kind == "token":
         number, of_kind, js, label, shown = position, _TOKEN, f"{start}-{position}", "", "E"
     elif kind == "logit":

@@ -120,7 +120,9 @@ def compare_features(attribution: Graph, edges: EdgeComparison) -> FeatureCompar
 def _matching(graph: Graph, other: Graph) -> np.ndarray:
     """[n]: the node of the other graph that is the same feature at the same place; -1 for none."""
     features = np.flatnonzero(graph.kind == "feature"), np.flatnonzero(other.kind == "feature")
-    places = [np.stack([g.layer[i], g.position[i], g.feature[i]], 1) for g, i in zip((graph, other), features, strict=True)]
+    places = [
+        np.stack([g.layer[i], g.position[i], g.feature[i]], 1) for g, i in zip((graph, other), features, strict=True)
+    ]
     _, place = np.unique(np.concatenate(places), axis=0, return_inverse=True)
     place = place.ravel()
     n_own = len(features[0])

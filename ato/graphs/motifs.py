@@ -86,9 +86,13 @@ class MotifCounter:
         keys, sums = keys[order], sums[order]
         with np.errstate(divide="ignore", invalid="ignore"):
             share = sums[:, 5] / sums[:, 4]
+        ends = keys.T
         return Motifs(
-            *keys[:, :4].T,
-            keys[:, 4].astype(bool),
+            ends[0],
+            ends[1],
+            ends[2],
+            ends[3],
+            ends[4].astype(bool),
             sums[:, 0].astype(np.int64),
             sums[:, 1].astype(np.int64),
             sums[:, 2] / sums[:, 1],

@@ -61,6 +61,7 @@ class _Nodes:
     n: int = 0
     columns: list[tuple[np.ndarray, ...]] = field(default_factory=list)
     edges: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+    totals: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def add(
         self,
@@ -76,10 +77,33 @@ class _Nodes:
         self.n += len(position)
         return np.arange(self.n - len(position), self.n)
 
-    def join(self, sources: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
-        """Edges from each source to each target, with weights [sources, targets]."""
+    def join(self, sources: np.ndarray, targets: np.ndarray, weights: np.ndarray, totals: np.ndarray) -> None:
+        """Edges from each source to each target, with weights [sources, targets], and what they must sum to."""
         pairs = np.meshgrid(sources, targets, indexing="ij")
         self.edges.append((pairs[0].ravel(), pairs[1].ravel(), weights.ravel()))
+        self.totals.append((targets, totals))
+
+    def graph(self, token_ids: Sequence[int]) -> Graph:
+        """All of it."""
+        kind, layer, position, feature, activation = map(np.concatenate, zip(*self.columns, strict=True))
+        none = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        source, target, weight = map(np.concatenate, zip(none, *self.edges, strict=True))
+        total = np.full(self.n, np.nan)
+        for node, value in self.totals:
+            total[node] = value
+        return Graph(
+            tuple(map(int, token_ids)),
+            kind,
+            layer,
+            position,
+            feature,
+            activation,
+            np.full(self.n, np.nan),
+            source,
+            target,
+            weight,
+            total,
+        )
 
 
 def transport_graph(
@@ -107,43 +131,25 @@ def transport_graph(
     """
     into = _by_target(operators, sites)
     chosen = _positions(positions, len(token_ids))
-    layers = sorted({layer for pair in into.items() for layer in (pair[0], pair[1].source_layer)})
+    layers = sorted({layer for target, (source, _) in into.items() for layer in (source, target)})
     encoded = {layer: _encode(layer, sites[layer], len(token_ids), chosen) for layer in layers}
-    nodes, totals = _Nodes(), [np.full(len(chosen), np.nan)]
+    nodes = _Nodes()
     constants = nodes.add("constant", -1, chosen)
     features: dict[int, np.ndarray] = {}
     errors: dict[int, np.ndarray] = {}
     for layer, site in encoded.items():
         features[layer] = nodes.add("feature", layer, site.position, site.feature, site.activation)
         errors[layer] = nodes.add("error", layer, chosen)
-        total = np.full(len(site.position) + len(chosen), np.nan)
-        if layer in into:
-            operator, source = into[layer], encoded[into[layer].source_layer]
-            missed = nodes.add("transport_error", layer, chosen)
-            total = np.concatenate([total, np.full(len(chosen), np.nan)])
-            for i, position in enumerate(chosen):
-                here, there = source.at(position), site.at(position)
-                weights, total[there] = _contributions(operator, source, site, position)
-                carried = features[operator.source_layer][here]
-                rest = [errors[operator.source_layer][i], constants[i], missed[i]]
-                nodes.join(np.concatenate([carried, rest]), features[layer][there], weights)
-        totals.append(total)
-    kind, layer_of, at, feature, activation = (np.concatenate(parts) for parts in zip(*nodes.columns, strict=True))
-    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    from_, to, weight = (np.concatenate(parts) for parts in zip(empty, *nodes.edges, strict=True))
-    return Graph(
-        tuple(int(token) for token in token_ids),
-        kind,
-        layer_of,
-        at,
-        feature,
-        activation,
-        np.full(nodes.n, np.nan),
-        from_,
-        to,
-        weight,
-        np.concatenate(totals),
-    )
+        if layer not in into:
+            continue
+        below, operator = into[layer]
+        missed = nodes.add("transport_error", layer, chosen)
+        for i, position in enumerate(chosen.tolist()):
+            here, there = encoded[below].at(position), site.at(position)
+            weights, totals = _contributions(operator, encoded[below], site, position)
+            rest = [errors[below][i], constants[i], missed[i]]
+            nodes.join(np.concatenate([features[below][here], rest]), features[layer][there], weights, totals)
+    return nodes.graph(token_ids)
 
 
 def _contributions(
@@ -163,11 +169,16 @@ def _contributions(
 
 def _by_target(
     operators: Iterable[TransportOperator], sites: Mapping[int, Site]
-) -> dict[int, TransportOperator]:
-    """Target layer -> the operator into it."""
-    into: dict[int, TransportOperator] = {}
+) -> dict[int, tuple[int, TransportOperator]]:
+    """Target layer -> the source layer and the operator."""
+    into: dict[int, tuple[int, TransportOperator]] = {}
     for operator in operators:
-        for layer, width in ((operator.source_layer, operator.d_in), (operator.target_layer, operator.d_out)):
+        source, target = operator.source_layer, operator.target_layer
+        if source is None or target is None or source >= target:
+            raise InputError(
+                f"an operator from layer {source} to layer {target}", cure="give operators from a layer to a later one"
+            )
+        for layer, width in ((source, operator.d_in), (target, operator.d_out)):
             if layer not in sites:
                 raise InputError(f"layer {layer} has an operator and no SAE", cure="give an SAE of that layer")
             if sites[layer].sae.d_in != width:
@@ -175,12 +186,12 @@ def _by_target(
                     f"the operator has width {width} at layer {layer}, the SAE there {sites[layer].sae.d_in}",
                     cure="use an operator and an SAE of one model",
                 )
-        if operator.target_layer in into:
+        if target in into:
             raise InputError(
-                f"two operators lead into layer {operator.target_layer}",
+                f"two operators lead into layer {target}",
                 cure="give one a target layer: with two, the sum would count its features twice",
             )
-        into[operator.target_layer] = operator
+        into[target] = source, operator
     if not into:
         raise InputError("a transport graph needs an operator", cure="give one between two layers that have SAEs")
     return into
@@ -205,15 +216,16 @@ def _encode(layer: int, site: Site, n_tokens: int, positions: np.ndarray) -> _En
         )
     active = sae.active(residual)
     x = residual.detach().cpu().double().numpy()
-    token, feature, value = (part.detach().cpu().numpy() for part in (active.token, active.feature, active.value))
+    token, feature = active.token.cpu().numpy(), active.feature.cpu().numpy()
+    value = active.value.detach().cpu().double().numpy()
     decoder, b_dec = sae.W_dec.detach().cpu(), sae.b_dec.detach().cpu().double().numpy()
-    written = [decoder[feature[a:b]].double().numpy().T @ value[a:b].astype(np.float64) for a, b in _runs(token, n_tokens)]
+    written = [decoder[feature[a:b]].double().numpy().T @ value[a:b] for a, b in _runs(token, n_tokens)]
     error = x - np.stack(written) - b_dec if n_tokens else x
     kept = np.isin(token, positions)
     return _Encoded(
         token[kept],
         feature[kept],
-        value[kept].astype(np.float64),
+        value[kept],
         x,
         error,
         sae.W_enc.detach().cpu(),

@@ -159,7 +159,7 @@ TABLES = (
             of_a_graph("graph_nodes"),
             one_of("graph_nodes", "kind", "feature", "error", "transport_error", "token", "constant", "logit"),
             Rule(
-                "features have a feature_id and an activation, and nothing else has a feature_id",
+                "features have a feature_id and an activation, others no feature_id",
                 "feature_id, activation",
                 f"select {_KEY}, node, kind, feature_id, activation from graph_nodes "
                 "where (kind = 'feature') <> (feature_id is not null) or (kind = 'feature' and activation is null)",

@@ -49,9 +49,7 @@ def random_graph(seed=0, n_features=20, density=0.4):
     total = np.full(n, np.nan)
     for _, j, w in edges:
         total[j] = np.nan_to_num(total[j]) + w
-    return graph_of(
-        kinds, edges, activation=activation, layer=layer, position=position, feature=feature, total=total
-    )
+    return graph_of(kinds, edges, activation=activation, layer=layer, position=position, feature=feature, total=total)
 
 
 def sae_of(d_in, d_sae, seed, **values):

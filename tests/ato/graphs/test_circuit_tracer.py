@@ -177,7 +177,9 @@ def test_graphs_of_older_programs_are_read(tmp_path):
     nodes = [{"feature_type": "cross layer transcoder", "jsNodeId": "", "clerp": ""} | node for node in nodes]
     links = [{"source": "E_9_0", "target": "23_5458_0", "weight": 2}, {"source": "x", "target": "y", "weight": 1}]
     metadata = {"slug": "old", "scan": "gemma", "prompt_tokens": ["a"], "prompt": "a"}
-    (tmp_path / "old.json").write_text(json.dumps({"metadata": metadata, "qParams": {}, "nodes": nodes, "links": links}))
+    (tmp_path / "old.json").write_text(
+        json.dumps({"metadata": metadata, "qParams": {}, "nodes": nodes, "links": links})
+    )
     graph, captions = read_graph(tmp_path / "old.json")
     assert graph.kind.tolist() == ["token", "feature", "error", "logit"]
     assert graph.layer.tolist() == [-1, 23, 23, 26]

@@ -47,7 +47,10 @@ def test_the_order_of_nodes_and_edges_does_not_matter(transport):
     place = np.argsort(nodes)
     turned = replace(
         transport,
-        **{n: getattr(transport, n)[nodes] for n in ("kind", "layer", "position", "feature", "activation", "total", "influence")},
+        **{
+            n: getattr(transport, n)[nodes]
+            for n in ("kind", "layer", "position", "feature", "activation", "total", "influence")
+        },
         source=place[transport.source[edges]],
         target=place[transport.target[edges]],
         weight=2 * transport.weight[edges],
@@ -60,10 +63,14 @@ def hand_made():
     """Transport: 0 -> 2 at position 1 with weight 3. Attribution: that, one from position 0, one over two layers."""
     places = {"layer": [0, 0, 1, 2], "position": [1, 0, 1, 1], "feature": [4, 4, 5, 6]}
     kinds = ["feature"] * 4
-    transport = graph_of([*kinds, "transport_error"], [(0, 2, 3.0), (4, 2, 1.0)], **{n: [*v, 1] for n, v in places.items()})
-    attribution = graph_of([*kinds, "token"], [(0, 2, 4.0), (1, 2, -2.0), (0, 3, 9.0), (4, 2, 1.0)], **{
-        n: [*v, -1] for n, v in places.items()
-    })
+    transport = graph_of(
+        [*kinds, "transport_error"], [(0, 2, 3.0), (4, 2, 1.0)], **{n: [*v, 1] for n, v in places.items()}
+    )
+    attribution = graph_of(
+        [*kinds, "token"],
+        [(0, 2, 4.0), (1, 2, -2.0), (0, 3, 9.0), (4, 2, 1.0)],
+        **{n: [*v, -1] for n, v in places.items()},
+    )
     return attribution, transport
 
 

@@ -14,7 +14,23 @@ def tokenizer():
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<unk>", "<bos>", "The", " the", "the", " capital", " of", " France", " is", " Paris", "Par", "is", "\n", "Q", "."]
+    words = [
+        "<unk>",
+        "<bos>",
+        "The",
+        " the",
+        "the",
+        " capital",
+        " of",
+        " France",
+        " is",
+        " Paris",
+        "Par",
+        "is",
+        "\n",
+        "Q",
+        ".",
+    ]
     bpe = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     bpe.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n| ?[A-Za-z]+|\."), "isolated")
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<bos>", unk_token="<unk>")

@@ -108,9 +108,7 @@ def test_two_steps_through_a_linear_toy_are_the_product_of_the_operators():
         first = sites[0].residual[p].numpy() != 0
         last = sites[2].residual[p].numpy() != 0
         expected = operators[1].matrix[:, middle] @ operators[0].matrix[middle]
-        np.testing.assert_allclose(
-            (steps[1] @ steps[0])[np.ix_(last, first)], expected[np.ix_(last, first)], atol=1e-9
-        )
+        np.testing.assert_allclose((steps[1] @ steps[0])[np.ix_(last, first)], expected[np.ix_(last, first)], atol=1e-9)
         if middle.all():
             np.testing.assert_allclose(expected, product)
 
@@ -129,12 +127,30 @@ def test_an_operator_without_a_layer_in_between_leaves_that_layer_out(sites, ope
 
 def test_positions_without_active_features_still_balance():
     sites = sites_of((0, 1))
-    silent = {layer: Site(sae_of(6, 24, 9, b_enc=torch.full((24,), -1e3)), site.residual) for layer, site in sites.items()}
+    silent = {
+        layer: Site(sae_of(6, 24, 9, b_enc=torch.full((24,), -1e3)), site.residual) for layer, site in sites.items()
+    }
     for given in ({0: silent[0], 1: sites[1]}, {0: sites[0], 1: silent[1]}, silent):
         graph = transport_graph(given, [operator_of(0, 1)], TOKENS)
         assert not (conservation_residual(graph) > 1e-9).any()
     assert not len(graph.weight)
     assert set(graph.kind) == {"constant", "error", "transport_error"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values"), [("topk", {"k": 3}), ("jumprelu", {"threshold": torch.full((24,), 2.0)})]
+)
+def test_a_gate_decides_which_features_there_are_and_not_what_they_sum_to(architecture, values):
+    sites = {
+        layer: Site(replace(site.sae, architecture=architecture, **values), site.residual)
+        for layer, site in sites_of((0, 1)).items()
+    }
+    graph = transport_graph(sites, [operator_of(0, 1)], TOKENS)
+    targets = ~np.isnan(graph.total)
+    assert conservation_residual(graph)[targets].max() <= 1e-9
+    pre = sites[1].sae.pre_activations(sites[1].residual).numpy()
+    np.testing.assert_allclose(graph.total[targets], pre[graph.position[targets], graph.feature[targets]], rtol=1e-4)
+    assert (graph.kind == "feature").sum() == sum((site.sae.encode(site.residual) > 0).sum() for site in sites.values())
 
 
 def test_no_positions_give_an_empty_graph(sites, operators):
@@ -147,6 +163,8 @@ def test_what_cannot_be_added_up_is_refused_in_one_line(sites, operators):
         (InputError, sites, [*operators, operator_of(0, 3)], {}, "two operators lead into layer 3"),
         (InputError, sites, [operator_of(0, 1)], {}, "layer 1 has an operator and no SAE"),
         (InputError, sites, [], {}, "needs an operator"),
+        (InputError, sites, [operator_of(3, 0)], {}, "from layer 3 to layer 0"),
+        (InputError, sites, [operator_of(None, 2)], {}, "from layer None to layer 2"),
         (InputError, sites, operators, {"positions": [9]}, "beyond the prompt of 5 tokens"),
         (MismatchError, sites, [operator_of(0, 2, d_in=7)], {}, "width 7 at layer 0, the SAE there 6"),
         (InputError, sites | {0: Site(sites[0].sae, sites[0].residual[:2])}, operators, {}, "prompt of 5 tokens"),
