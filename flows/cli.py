@@ -331,6 +331,35 @@ def serve_judge(
     serve(load_settings(profile, set_ or []), host, port, calibrate=calibrate)
 
 
+@app.command(epilog='Example: ato graph "The capital of France is" --target " Paris"')
+def graph(
+    prompt: Annotated[str, typer.Argument(help="The prompt, without its next token.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="Token whose logit is explained; repeatable; default: the likely ones."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Explain the logit of --target less that of this token.")
+    ] = None,
+    sae: Annotated[list[str] | None, typer.Option("--sae", help="Key of an SAE; repeatable; default: all.")] = None,
+    top: Annotated[int, typer.Option("--top", help="Nodes, and edges, that are shown of each graph.")] = 12,
+    collection: CollectionOption = None,
+    profile: ProfileOption = "demo",
+    set_: SetOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Which features of a prompt make its next token: graphs by gradients and by operators, checked, with their files."""
+    from flows.engine.collections import chosen_collection
+
+    key = chosen_collection(collection)
+    from flows.commands.graph import show_graph
+    from flows.settings import load_settings
+    from tasks.settings.graphs import PromptSettings
+
+    wanted = PromptSettings(text=prompt, targets=target or [], against=against)
+    show_graph(load_settings(profile, set_ or []), key, wanted, sae or [], top, format_)
+
+
 @app.command(epilog="Example: ato check")
 def check() -> None:
     """Check every file against its hash and every table against its expectations; exit 1 on failure."""

@@ -21,6 +21,7 @@ from tasks.settings import (
     ExplainSettings,
     FanOutSettings,
     FeatureSettings,
+    GraphSettings,
     LabelSettings,
     ModelSettings,
     OperatorSettings,
@@ -54,6 +55,7 @@ class Settings(StageSettings):
     causal: CausalSettings = CausalSettings()
     entities: EntitySettings = EntitySettings()
     sae_study: SAEStudySettings = SAEStudySettings()
+    graphs: GraphSettings = GraphSettings()
     label: LabelSettings = LabelSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()

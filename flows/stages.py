@@ -302,6 +302,20 @@ _STAGES = (
         cost=Cost(6.0, 1.2, "flows.estimates.label_costs:label_work"),
         judge="flows.judging.label:judge",
     ),
+    StageSpec(
+        name="graphs",
+        does="Which features of a prompt make which others, and how much of that is plain transport.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect", "saes", "features", "operators"),
+        commits=("graphs", "graph_motifs"),
+        query="""select prompt, graph_kind, likeliest_token, n_features, n_edges, replacement, completeness, transport_share,
+            conservation_residual, pearson, pearson_low, pearson_high, pearson_control, seconds
+            from graph_summary where collection = ? order by prompt, graph_kind""",
+        page="operators",
+        cost=Cost(6.0, 1.2, "flows.estimates.graph_costs:graphs_work"),
+        judge="flows.judging.graphs:judge",
+    ),
 )
 
 STAGES: dict[str, StageSpec] = {stage.name: stage for stage in _STAGES}

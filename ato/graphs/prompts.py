@@ -60,14 +60,25 @@ class PromptMaker:
         Raises:
             InputError: an empty prompt, one of a single token, one beyond the context, or a target that is not one token.
         """
+        ids = self._with_bos(text, name)
+        target_id = ids.pop() if target is None else self.target(target, name)
+        return GraphPrompt(name, text, self._checked(ids, name, target is not None), target_id)
+
+    def whole(self, text: str, name: str = "prompt") -> tuple[int, ...]:
+        """Token ids of a text that is prompt to its end, BOS included; raises as ``prompt``."""
+        return self._checked(self._with_bos(text, name), name, True)
+
+    def _with_bos(self, text: str, name: str) -> list[int]:
         if not text.strip():
             raise InputError("the prompt is empty", where=name, cure="write some words")
         ids = self._tokens(text)
         if self.add_bos and ids[:1] != [self.tokenizer.bos_token_id]:
             ids = [self.tokenizer.bos_token_id, *ids]
-        target_id = ids.pop() if target is None else self.target(target, name)
+        return ids
+
+    def _checked(self, ids: list[int], name: str, is_whole: bool) -> tuple[int, ...]:
         if len(ids) < _LEAST:
-            what = "before its target" if target is None else "in all"
+            what = "in all" if is_whole else "before its target"
             raise InputError(
                 f"the prompt has {len(ids)} token {what}" if len(ids) == 1 else f"the prompt has no token {what}",
                 where=name,
@@ -77,7 +88,7 @@ class PromptMaker:
             raise InputError(
                 f"the prompt has {len(ids)} tokens, the model takes {self.context}", where=name, cure="shorten it"
             )
-        return GraphPrompt(name, text, tuple(ids), target_id)
+        return tuple(ids)
 
     def target(self, text: str, name: str = "target") -> int:
         """The id of a text that is one token.

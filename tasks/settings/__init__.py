@@ -8,6 +8,7 @@ from tasks.settings.evaluate import EvaluateSettings
 from tasks.settings.explain import ExplainSettings
 from tasks.settings.fan_out import FanOutSettings
 from tasks.settings.features import FeatureSettings
+from tasks.settings.graphs import GraphSettings
 from tasks.settings.label import LabelSettings
 from tasks.settings.model import ModelSettings
 from tasks.settings.operators import OperatorSettings
@@ -23,6 +24,7 @@ __all__ = [
     "ExplainSettings",
     "FanOutSettings",
     "FeatureSettings",
+    "GraphSettings",
     "LabelSettings",
     "ModelSettings",
     "OperatorSettings",

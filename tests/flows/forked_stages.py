@@ -157,6 +157,8 @@ IMPORTED = (
     "tasks.collect.task",
     "tasks.evaluate.task",
     "tasks.features.task",
+    "tasks.graphs.making",
+    "tasks.graphs.task",
     "tasks.label.task",
     "tasks.operators.task",
     "tasks.sae_study.task",

@@ -16,7 +16,7 @@ from warehouse.tables.declarations import (
 )
 
 # fmt: off
-SET = Column("graph_set", string, "key of a set of graphs: SAEs, operators and settings")
+SET = Column("graph_set", string, "key of the graphs of a prompt, of motifs that of their prompts: SAEs, operators and settings")
 GRAPH = (
     COLLECTION,
     SET,
@@ -74,7 +74,11 @@ TABLES = (
             Column("tokens", pa.list_(string), "their texts", as_long_as="token_ids"),
             Column("target_token_id", int64, "token that was to be explained; NULL if the likeliest were", nullable=True, minimum=0),
             Column("target_token", string, "its text", nullable=True),
+            Column("targets", pa.list_(string), "texts of all explained tokens, or of a difference of two; empty for transport"),
             Column("layers", pa.list_(int32), "layers whose residual stream an SAE reads"),
+            Column("saes", pa.list_(string), "keys of these SAEs, or of transcoders", as_long_as="layers"),
+            Column("operators", pa.list_(string), "keys of the operators of the transport graph"),
+            Column("max_features", int64, "features with edges at most; NULL of transport, where all have edges", nullable=True, minimum=1),
             Column("n_tokens", int64, "tokens of the prompt, BOS included", unit="tokens", minimum=1),
             count("n_active", "active features of the prompt at these layers"),
             count("n_nodes", "nodes kept, as in graph_nodes"),
@@ -87,13 +91,16 @@ TABLES = (
             share("completeness", "completeness score of the whole graph: share of inputs that are no errors, by influence"),
             share("error_share", "share of all absolute weight of the whole graph that comes from error nodes"),
             share("transport_share", "share of the compared absolute effect between features that is transport"),
+            share("same_position_share", "share of the compared absolute effect within one position: the most that transport can be"),
             Column("precision", string, "number format of the computation: float64, float32 or bfloat16"),
             Column("conservation_residual", float64, "largest of all targets of the whole graph: |sum of incoming edges - total| over the larger of |total| and the sum of |edges|; NULL without targets", nullable=True, minimum=0),
             Column("repeat_difference", float64, "largest difference of any edge when computed again, over the largest edge; NULL if it was not", nullable=True, minimum=0),
             count("n_ablated", "edges of the random sample that ablation measured"),
+            Column("frozen_gap", float64, "largest difference of a sampled edge from its ablation in the frozen model, over the largest sampled edge; NULL where none were ablated", nullable=True, minimum=0),
             *correlation("pearson", "Pearson correlation of edges and ablations in the real model"),
             *correlation("spearman", "rank correlation of edges and ablations in the real model"),
-            *correlation("pearson_control", "Pearson correlation with ablations of other sources, drawn at random"),
+            *correlation("pearson_control", "Pearson correlation of these ablations with other random edges into the same targets"),
+            Column("path", string, "folder of its files, relative to the warehouse; NULL without files", nullable=True),
             Column("seconds", float64, "time that the graph took", unit="seconds", minimum=0, volatile=True),
         ),
         KEY,
@@ -141,6 +148,8 @@ TABLES = (
             share("influence", "cumulative share of influence at the node's rank in the whole graph: small is important"),
             Column("total", float64, "value that the node's incoming edges must sum to: pre-activation or logit; NULL for leaves", nullable=True),
             Column("residual", float64, "how far all incoming edges of the whole graph miss it, relative to what was added; NULL for leaves", nullable=True, minimum=0),
+            Column("pruned_weight", float64, "sum of the incoming edges that were pruned; NULL for leaves", nullable=True),
+            Column("absolute_weight", float64, "sum of the magnitudes of all incoming edges of the whole graph; NULL for leaves", nullable=True, minimum=0),
             share("transport_share", "share of the compared absolute effect on the feature that is transport"),
             Column("n_compared", int64, "incoming edges compared with transport; NULL for what is no feature", nullable=True, minimum=0),
         ),
@@ -169,6 +178,16 @@ TABLES = (
                 from graph_nodes inner join whole using ({_KEY}) left join added using ({_KEY}, node)
                 where total is not null
                     and abs(coalesce(added, 0) - total) > tolerance * greatest(abs(total), coalesce(size, 0))""",
+            ),
+            Rule(
+                "kept edges and what was pruned sum to the totals of their targets",
+                "total",
+                f"""with added as (select {_KEY}, target as node, sum(weight) as added from known_graph_edges group by all)
+                select {_KEY}, node, total, coalesce(added, 0) + pruned_weight as added
+                from graph_nodes inner join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
+                left join added using ({_KEY}, node)
+                where pruned_weight is not null and abs(coalesce(added, 0) + pruned_weight - total)
+                    > tolerance * greatest(abs(total), absolute_weight)""",
             ),
         ),
     ),

@@ -1,0 +1,60 @@
+"""The files of a prompt's graphs: JSON for circuit-tracer's page and Neuronpedia, with a panel of each feature beside it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ato.graphs.circuit_tracer import Captions, write_graph
+from ato.graphs.feature_panels import write_panels
+from ato.graphs.graph import Graph
+from tasks.engine.stage import Stage
+from tasks.graphs.captions import FeatureFacts
+from tasks.graphs.making import MadeGraph
+from tasks.graphs.stages import Prompt
+from tasks.settings import GraphSettings
+
+FOLDER = "graphs"
+
+
+def write_files(
+    made: Sequence[MadeGraph],
+    prompt: Prompt,
+    texts: tuple[tuple[str, ...], Mapping[int, str], Mapping[tuple[int, int], str]],
+    facts: FeatureFacts,
+    settings: GraphSettings,
+    stage: Stage,
+) -> None:
+    """Publish the pruned graphs of a prompt as one folder of artifacts.
+
+    Args:
+        made: of the prompt.
+        prompt: itself.
+        texts: of its tokens, of the target tokens by id, and labels of features by layer and number.
+        facts: for the panels.
+        settings: of the stage.
+        stage: that is charged with the files.
+    """
+    tokens, logits, labels = texts
+
+    def write(folder: Path) -> None:
+        features = {pair for one in made for pair in features_of(one.pruned.graph)}
+        scan = write_panels(folder, facts.panels(features))
+        for one in made:
+            captions = Captions(
+                slug=f"{one.kind}-{stage.key}",
+                prompt=prompt.text,
+                tokens=tokens,
+                scan=scan,
+                logits=logits,
+                labels=labels,
+                node_threshold=settings.node_threshold,
+                edge_threshold=settings.edge_threshold,
+            )
+            write_graph(folder, one.pruned.graph, captions)
+
+    stage.add(*stage.warehouse.publish_artifact_folder(write, FOLDER, stage.key))
+
+
+def features_of(graph: Graph) -> set[tuple[int, int]]:
+    """Layer and number of each feature of a graph."""
+    own = graph.kind == "feature"
+    return set(zip(graph.layer[own].tolist(), graph.feature[own].tolist(), strict=True))

@@ -1,0 +1,67 @@
+"""Settings of stage `graphs`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
+
+KINDS = ("attribution", "transport")
+GraphKind = Annotated[str, OneOf(KINDS)]
+
+
+class PromptSettings(StageSettings):
+    """A prompt, and the tokens whose logits its graph explains."""
+
+    text: str = Field(description="The prompt; a BOS token is put before it where the collection has one")
+    targets: Annotated[list[str], Distinct] = Field(
+        [], description="Tokens whose logits are explained, as text with its space; default: the likely ones"
+    )
+    against: str | None = Field(
+        None, description="A token whose logit is subtracted from that of the only target, which makes one difference"
+    )
+
+
+class GraphSettings(StageSettings):
+    """Which prompts have graphs, between which features, and how far these are cut down and checked."""
+
+    prompts: list[PromptSettings] = Field(
+        [PromptSettings(text="The capital of France is")], description="Prompts with a graph each"
+    )
+    prompts_from: str | None = Field(
+        None,
+        description="A folder of .txt files, or one file, with further prompts; the last token of each is its target",
+    )
+    target_probability: float = Field(
+        0.95, gt=0, le=1, description="Total probability of the likely tokens of a prompt that names no target"
+    )
+    max_targets: int = Field(10, ge=1, description="Likely tokens of such a prompt at most")
+    kinds: Annotated[list[GraphKind], Distinct] = Field(
+        ["attribution", "transport"],
+        min_length=1,
+        description="Graphs of a prompt: attribution (the model's gradients), transport (operators), or both, compared",
+    )
+    layers: Annotated[list[LayerNumber], Distinct] | None = Field(
+        None, description="Layers whose SAEs are read; default: all of stage `saes`"
+    )
+    transcoders: Annotated[list[str], Distinct] = Field(
+        [],
+        description="Keys of transcoders of a study (`studied_saes.sae`), one per layer, whose attribution graph is made instead",
+    )
+    max_features: int = Field(
+        300, ge=1, description="Features with edges of an attribution graph, most influential first"
+    )
+    batch_size: int = Field(32, ge=1, description="Targets in one backward pass; the graph does not depend on it")
+    precision: Literal["float32", "float64"] = Field(
+        "float32", description="Of the model and the SAEs; graphs in bfloat16 cannot be repeated"
+    )
+    node_threshold: float = Field(0.8, gt=0, le=1, description="Share of all influence that the kept nodes have")
+    edge_threshold: float = Field(0.98, gt=0, le=1, description="Share of the edges' scores that the kept edges have")
+    repeat: bool = Field(
+        True,
+        description="Compute each attribution graph once more, in batches of another size, and record the difference",
+    )
+    n_ablations: int = Field(
+        48, ge=0, description="Random edges of each attribution graph that are compared with an ablation; 0: none"
+    )
+    seed: Seed = Field(0, description="Seed of the edges that are ablated")
