@@ -38,8 +38,8 @@ def write_motifs(graphs: Sequence[str], stage: Stage) -> int:
 
 
 def _rows(motifs: Motifs, sae: Mapping[int, str]) -> Iterator[dict[str, Any]]:
-    names = ("source_layer", "source_feature", "target_layer", "target_feature", "same_position")
-    names += ("n_graphs", "n_edges", "weight", "positive_share")
+    of_edge = ("source_layer", "source_feature", "target_layer", "target_feature", "same_position")
+    names = (*of_edge, "n_graphs", "n_edges", "weight", "positive_share")
     columns = (getattr(motifs, name).tolist() for name in names)
     shares = map(number_or_none, motifs.transport_share.tolist())
     for values, share in zip(zip(*columns, strict=True), shares, strict=True):

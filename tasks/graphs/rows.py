@@ -86,9 +86,9 @@ def _made_of(of: GraphStudy, made: MadeGraph) -> dict[str, Any]:
 
 def _sizes(made: MadeGraph) -> dict[str, Any]:
     kept, whole = made.pruned.graph, made.graph
-    is_all = made.attribution is None
+    n_shown = int((whole.kind == "feature").sum())
     return {
-        "n_active": int((whole.kind == "feature").sum()) if is_all else len(made.attribution.sources),
+        "n_active": n_shown if made.attribution is None else len(made.attribution.sources),
         "n_nodes": len(kept.kind),
         "n_edges": len(kept.weight),
         "n_nodes_whole": len(whole.kind),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -214,6 +215,9 @@ def _validate(frame: "pd.DataFrame", wanted: list[Promise], key: list[str]) -> l
     return [results[n] for n in range(len(wanted))]
 
 
+_CONFIGURING = Lock()
+
+
 @contextmanager
 def _configured_once() -> Iterator[None]:
     """Inside, the configuration of an expectation is made once.
@@ -221,9 +225,9 @@ def _configured_once() -> Iterator[None]:
     Great Expectations makes it anew for every key that it looks up in it, a hundred times for each expectation: half of
     the time of a validation.
     """
-    from great_expectations.expectations.expectation import Expectation
+    from great_expectations.expectations import expectation
 
-    make = Expectation.configuration
+    kind: Any = expectation.Expectation
     made: dict[int, tuple[Any, Any]] = {}
 
     def configuration(self: Any) -> Any:
@@ -231,11 +235,13 @@ def _configured_once() -> Iterator[None]:
             made[id(self)] = self, make.fget(self)  # with the expectation itself, so that its id stays its own
         return made[id(self)][1]
 
-    Expectation.configuration = property(configuration)
-    try:
-        yield
-    finally:
-        Expectation.configuration = make
+    with _CONFIGURING:  # of two at once, the second would take the first one's property for the library's
+        make = kind.configuration
+        kind.configuration = property(configuration)
+        try:
+            yield
+        finally:
+            kind.configuration = make
 
 
 @cache
