@@ -298,6 +298,11 @@ def test_transcoders_and_saes_of_other_sites_stand_beside_the_others_and_apart_f
     for at, row in found.items():
         wanted = "from sae_quality where sae = ? and metric in ('fvu', 'l0', 'kl') and value is not null"
         assert len(rows(None, wanted, [row["sae"]])) == 3, at
+    linear = found["mlp_in", "mlp_out", True, "baseline"]["sae"]
+    lacking = rows(
+        None, "select metric from sae_quality where sae = ? and reason = 'a linear map has no features'", [linear]
+    )
+    assert {row["metric"] for row in lacking} == {"dead_share", "high_frequency_share", "decoder_redundancy"}
     transcoder = found["mlp_in", "mlp_out", True, "trained"]
     (source,) = [site_source(settings.study(study.collection), 2, "mlp_in", "mlp_out")]
     both = torch.cat([block.residuals[2] for block in source.blocks([2], ["test"])])
