@@ -252,7 +252,9 @@ def test_a_study_killed_at_six_moments_ends_in_the_bytes_of_an_undisturbed_one(s
 
 
 def test_two_dask_workers_write_the_rows_of_one_process(study, workers, tmp_path, monkeypatch):
-    settings = changed(study.settings, layers=[2, 3], architectures=["topk"], k=[3], seeds=[0])
+    pair = {"site": "mlp_in", "target_site": "mlp_out", "d_sae": 24, "k": 3}
+    transcoders = [pair | {"layer": layer} for layer in (2, 3)]
+    settings = changed(study.settings, layers=[2, 3], architectures=["topk"], k=[3], seeds=[0], saes=transcoders)
     found = {}
     for name in ("alone", "workers"):
         shutil.copytree(study.folder / "data" / "warehouse", tmp_path / name, ignore=shutil.ignore_patterns("locks"))
