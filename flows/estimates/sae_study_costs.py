@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from ato.models.shapes import ModelShape
 from ato.sae_studies.baselines import BASELINES
 from ato.saes.training.methods import TRAINABLE
-from flows.estimates.sizes import TEST, kept_tokens
+from flows.estimates.sizes import TEST, TRAIN, kept_tokens
 from flows.estimates.stage_costs import ADAM_BYTES, PASSED, StageWork, model_bytes
 from flows.settings import Settings
 from tasks.sae_study.attribution import ATTRIBUTED_TOKENS
@@ -31,17 +31,21 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     spliced = 1 + len({sae.layer for sae in saes}) + len(saes) + kinds
     seeds = max(len(study.seeds), 1)
     looked = -(-len(plain) // seeds) + len(saes) - len(trained)
-    # Other sites than the collection's are read from the model, for the training and for the test.
+    # Other sites than the collection's are read from the model: for the training, baselines, the test and looks at SAEs.
     places = {(sae.layer, sae.site or settings.collect.site, sae.target_site) for sae in saes}
-    elsewhere = [layer for layer, site, target in places if target is not None or site != settings.collect.site]
-    read = min(study.training.n_tokens, tokens) + TEST * tokens
+    elsewhere = [(at, target) for at, site, target in places if target is not None or site != settings.collect.site]
+    train, test = TRAIN * tokens, TEST * tokens
+    read = max(train, study.training.n_tokens) if train > study.training.buffer_rows else train
+    read += train * study.judging.baselines + test
+    transcoders = [sae for sae in trained if sae.is_transcoder]
+    row = 4 * d * (2 if transcoders else 1)
     mapped = looked > 0 and study.looking.map_method != "pca" and find_spec("umap") is not None
     traced = study.looking.attribution_sequences * ATTRIBUTED_TOKENS
     costs = [training_cost(sae, settings.studied_saes.training.batch_size, d) for sae in trained]
     snapshots = looked * study.training.n_snapshots
     return StageWork(
         forward=study.training.n_tokens * sum(flops for flops, _ in costs)
-        + read * sum(shape.forward_flops(at + 1, logits=False) for at in elsewhere)
+        + sum((read + test * (target is None)) * shape.forward_flops(at + 1, logits=False) for at, target in elsewhere)
         + judged * (shape.forward_flops(shape.n_layers, logits=True) + spliced * above)
         + looked * traced * (3 + study.looking.attribution_features) * above,
         host_product=sum(2 * d * sae.d_sae for sae in saes) * tokens
@@ -51,8 +55,8 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
         + judged * spliced * PASSED * shape.vocabulary,
         seconds=COMPILED_SECONDS + MAP_SECONDS * looked * widest if mapped else 0,
         memory_bytes=model_bytes(settings, shape)
-        + sum(16 * 2 * d * sae.d_sae for sae in trained)
-        + 4 * d * study.training.buffer_rows,
+        + sum(16 * (2 * d * sae.d_sae + d * d * sae.skip) for sae in trained)
+        + row * study.training.buffer_rows,
         disk_bytes=sum(4 * 2 * d * sae.d_sae for sae in saes) + snapshots * 8 * d * widest,
     )
 

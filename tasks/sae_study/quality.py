@@ -1,12 +1,13 @@
 """Judging the SAEs or transcoders of one place: all on the same held-out tokens, all spliced into the same sequences."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import Estimate, number_or_none
 from ato.residuals import run_pass
-from ato.sae_studies.baselines import BASELINES
+from ato.sae_studies.baselines import BASELINES, LINEAR
 from ato.sae_studies.comparison import splice_metrics
 from ato.sae_studies.densities import DensityHistogram
 from ato.sae_studies.dictionaries import decoder_redundancy
@@ -26,6 +27,9 @@ from tasks.sae_study.probing import Probed, Probes
 from tasks.sae_study.stages import Member, Place, SAEStudy
 from tasks.sae_study.weights import training_log
 from warehouse.datasets.sequences import stored_sequences
+
+OF_FEATURES = ("dead_share", "high_frequency_share", "decoder_redundancy")
+"""Metrics that a linear map has not."""
 
 
 def judge(of: SAEStudy, place: Place) -> None:
@@ -80,16 +84,27 @@ def _write(of: SAEStudy, member: Member, quality: StreamQuality, recovered: CERe
         found = quality.result()
         redundancy = decoder_redundancy(member.coder.W_dec, quality.alive()).metrics()
         metrics = [*found.metrics(), *splice_metrics(recovered), *redundancy, *more.metrics]
+        has_features = member.baseline != LINEAR
+        if not has_features:
+            metrics = [_without_features(metric) for metric in metrics]
         stage.write("studied_saes", [_row(of, member) | own])
         stage.write("sae_quality", [metric_row(metric) | own for metric in metrics], sae=member.key)
-        stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
-        stage.write("studied_features", [row | own for row in feature_rows(quality)], sae=member.key)
+        if has_features:
+            stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
+            stage.write("studied_features", [row | own for row in feature_rows(quality)], sae=member.key)
         if more.rows:
             stage.write("sae_probing", [row | own for row in more.rows], sae=member.key)
         if log := training_log(member):
             stage.write("sae_training", [row | own for row in log], sae=member.key)
         stage.tokens_run = recovered.n_tokens
     say("sae_study", f"{member.label}: {_told(metrics)}")
+
+
+def _without_features(metric: Metric) -> Metric:
+    """The same of a linear map, whose one feature stands in for none."""
+    if metric.name not in OF_FEATURES:
+        return metric
+    return replace(metric, estimate=Estimate(None), reason="a linear map has no features")
 
 
 def _splice(of: SAEStudy, place: Place, members: Sequence[Member]) -> dict[str, CERecovered]:

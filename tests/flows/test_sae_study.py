@@ -252,7 +252,9 @@ def test_a_study_killed_at_six_moments_ends_in_the_bytes_of_an_undisturbed_one(s
 
 
 def test_two_dask_workers_write_the_rows_of_one_process(study, workers, tmp_path, monkeypatch):
-    settings = changed(study.settings, layers=[2, 3], architectures=["topk"], k=[3], seeds=[0])
+    pair = {"site": "mlp_in", "target_site": "mlp_out", "d_sae": 24, "k": 3}
+    transcoders = [pair | {"layer": layer} for layer in (2, 3)]
+    settings = changed(study.settings, layers=[2, 3], architectures=["topk"], k=[3], seeds=[0], saes=transcoders)
     found = {}
     for name in ("alone", "workers"):
         shutil.copytree(study.folder / "data" / "warehouse", tmp_path / name, ignore=shutil.ignore_patterns("locks"))
@@ -298,6 +300,11 @@ def test_transcoders_and_saes_of_other_sites_stand_beside_the_others_and_apart_f
     for at, row in found.items():
         wanted = "from sae_quality where sae = ? and metric in ('fvu', 'l0', 'kl') and value is not null"
         assert len(rows(None, wanted, [row["sae"]])) == 3, at
+    linear = found["mlp_in", "mlp_out", True, "baseline"]["sae"]
+    lacking = rows(
+        None, "select metric from sae_quality where sae = ? and reason = 'a linear map has no features'", [linear]
+    )
+    assert {row["metric"] for row in lacking} == {"dead_share", "high_frequency_share", "decoder_redundancy"}
     transcoder = found["mlp_in", "mlp_out", True, "trained"]
     (source,) = [site_source(settings.study(study.collection), 2, "mlp_in", "mlp_out")]
     both = torch.cat([block.residuals[2] for block in source.blocks([2], ["test"])])

@@ -7,7 +7,7 @@ from ato.io import embedded
 from ato.models.shapes import KNOWN, ModelShape
 from ato.operators.fitting import fit_operator
 from flows.estimates.sae_study_costs import COMPILED_SECONDS, MAP_SECONDS, sae_study_work
-from flows.estimates.stage_costs import collect_work, operators_work, work_of
+from flows.estimates.stage_costs import StageWork, collect_work, operators_work, work_of
 from flows.settings import load_settings
 from flows.stages import STAGES
 from tests.flows.tiny_study import tiny_settings
@@ -55,3 +55,19 @@ def test_maps_of_features_are_counted_where_they_are_made():
     assert sae_study_work(without, SHAPE).seconds == 0
     # ten kinds, of each one seed, of 1,024 features
     assert sae_study_work(settings, SHAPE).seconds == pytest.approx(COMPILED_SECONDS + MAP_SECONDS * 10 * 1024)
+
+
+def test_transcoders_read_rows_of_two_sites_from_the_running_model():
+    settings = load_settings("demo-transcoders")
+
+    def work(**changes: object) -> StageWork:
+        listed = enumerate(settings.sae_study.saes)  # seeds keep them apart
+        saes = [sae.model_copy(update=changes | {"seed": seed}) for seed, sae in listed]
+        own = settings.sae_study.model_copy(update={"saes": saes})
+        return sae_study_work(settings.model_copy(update={"sae_study": own}), SHAPE)
+
+    plain = {"site": None, "target_site": None, "skip": False}
+    buffer = 4 * SHAPE.d_model * settings.sae_study.training.buffer_rows
+    skips = 3 * 16 * SHAPE.d_model**2
+    assert work().memory_bytes - work(**plain).memory_bytes == buffer + skips
+    assert work(**plain | {"site": "mlp_out"}).forward > work(**plain).forward
