@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -215,7 +214,7 @@ def _validate(frame: "pd.DataFrame", wanted: list[Promise], key: list[str]) -> l
     return [results[n] for n in range(len(wanted))]
 
 
-_CONFIGURING = Lock()
+_CONFIGURING = threading.Lock()
 
 
 @contextmanager
