@@ -7,7 +7,7 @@
    still sum to its value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,7 @@ def attribute(
     *,
     max_features: int = 1000,
     batch_size: int = 32,
+    without: Collection[int] = (),
 ) -> Attribution:
     """The attribution graph of a prompt.
 
@@ -60,6 +61,7 @@ def attribute(
         choose: model, state behind the final norm at the last token -> logits; see ``ato.graphs.targets``.
         max_features: nodes for features.
         batch_size: targets in one backward pass; the result does not depend on it, but for rounding.
+        without: positions without features: what is there, all is error.
 
     Raises:
         InputError: of ``LocalModel``, no budget, or one that needs too much memory.
@@ -67,7 +69,7 @@ def attribute(
     """
     if max_features < 1 or batch_size < 1:
         raise InputError(f"{max_features} features in batches of {batch_size} make no graph", cure="use 1 or more")
-    local = LocalModel(model, token_ids, dictionaries)
+    local = LocalModel(model, token_ids, dictionaries, without)
     last = local.n_tokens - 1
     targets = choose(model, local.values.readings[-1][0, last])
     sources = Sources(local)

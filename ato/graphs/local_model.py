@@ -6,7 +6,7 @@ of its block. What is behind a cut starts from a leaf, the value that the model 
 reading is the sum over its leaves of Jacobian times leaf, plus a constant.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,6 +45,7 @@ class LocalModel:
         model: in float32 or float64.
         token_ids: of the prompt, BOS included.
         dictionaries: layer -> SAE of ``resid_post``, or layer -> transcoder of the MLP; not both.
+        without: positions without features, such as those that the SAEs were not trained on: all is error there.
 
     Raises:
         InputError: the prompt is too short or long, the precision too low, or SAEs and transcoders are mixed.
@@ -52,8 +53,15 @@ class LocalModel:
         ModelError: a model without a locally linear form.
     """
 
-    def __init__(self, model: LanguageModel, token_ids: Sequence[int], dictionaries: Mapping[int, Dictionary]):
+    def __init__(
+        self,
+        model: LanguageModel,
+        token_ids: Sequence[int],
+        dictionaries: Mapping[int, Dictionary],
+        without: Collection[int] = (),
+    ):
         _check(model, token_ids, dictionaries)
+        self.without = frozenset(without)
         self.model = model
         self.token_ids = tuple(int(token) for token in token_ids)
         self.layers = sorted(dictionaries)
@@ -145,7 +153,11 @@ class LocalModel:
 
     def active(self, cut: int) -> ActiveFeatures:
         """Features of a cut that are active on the prompt."""
-        return self.dictionaries[cut].active(self.values.readings[cut][0])
+        found = self.dictionaries[cut].active(self.values.readings[cut][0])
+        if not self.without:
+            return found
+        kept = ~torch.isin(found.token, torch.tensor(sorted(self.without), device=found.token.device))
+        return ActiveFeatures(found.n, found.token[kept], found.feature[kept], found.value[kept])
 
     def bias(self, cut: int) -> Tensor:
         """[d] that a cut's decoder adds at every token."""

@@ -1,13 +1,16 @@
 """The graphs of one prompt: computed, checked, pruned."""
 
 import time
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
 
+from ato.errors import InputError
 from ato.graphs.attribution import Attribution, attribute
 from ato.graphs.checks import check_conservation, conservation_residual, repeat_difference
 from ato.graphs.faithfulness import Faithfulness, faithfulness
@@ -82,9 +85,12 @@ class GraphMaker:
         """The graphs of a prompt.
 
         Raises:
-            InputError: a graph that needs too much memory.
+            InputError: a graph that needs too much memory, or a prompt of which the collection leaves out all.
             QualityError: the edges into a node do not sum to its value.
         """
+        if len(self.left_out(prompt)) == len(prompt.token_ids):
+            cure = "write a longer prompt, or collect with skip_first=false"
+            raise InputError("the collection leaves out every token of the prompt", where=prompt.name, cure=cure)
         makers = {"attribution": self._attribution, "transport": self._transport}
         found = []
         for kind in self.of.kinds:
@@ -95,9 +101,8 @@ class GraphMaker:
 
     def _attribution(self, prompt: Prompt) -> MadeGraph:
         s, choose = self.of.settings, partial(self._targets, prompt)
-        compute = partial(
-            attribute, self.model, prompt.token_ids, self.dictionaries, choose, max_features=s.max_features
-        )
+        options: dict[str, Any] = {"max_features": s.max_features, "without": self.left_out(prompt)}
+        compute = partial(attribute, self.model, prompt.token_ids, self.dictionaries, choose, **options)
         found = compute(batch_size=s.batch_size)
         again = compute(batch_size=max(1, s.batch_size // 2)).graph if s.repeat else None
         difference = None if again is None else repeat_difference(found.graph, again)
@@ -107,13 +112,34 @@ class GraphMaker:
 
     def _transport(self, prompt: Prompt) -> MadeGraph:
         layers = sorted(self.dictionaries)
-        with torch.no_grad():
-            found = self.model.forward(
-                torch.tensor([prompt.token_ids], device=self.model.device), None, read=layers
-            ).residuals
-        sites = {layer: Site(_sae(self.dictionaries[layer]), found[layer][0]) for layer in layers}
-        graph = transport_graph(sites, self.operators, prompt.token_ids)
-        return self._checked("transport", graph, TRANSPORT_PRECISION)
+        found = self._residuals(prompt, layers)
+        sites = {layer: Site(_sae(self.dictionaries[layer]), found[layer]) for layer in layers}
+        kept = sorted(set(range(len(prompt.token_ids))) - self.left_out(prompt))
+        return self._checked(
+            "transport", transport_graph(sites, self.operators, prompt.token_ids, kept), TRANSPORT_PRECISION
+        )
+
+    def left_out(self, prompt: Prompt) -> set[int]:
+        """Positions that the collection would leave out, which SAEs and operators were not made for.
+
+        At the first position residuals are a hundred times as long as elsewhere in many models: with them a graph shows
+        little else.
+        """
+        row, policy = self.of.study.row, self.of.study.exclusion_policy
+        ids = np.array(prompt.token_ids, dtype=np.int64)
+        kept, _ = policy.keep_tokens(ids, np.arange(len(ids)), self.model.special_token_ids)
+        if row.median_norms:
+            found = self._residuals(prompt, row.layers, row.site)
+            norms = {layer: found[layer].norm(dim=1).double().cpu().numpy() for layer in row.layers}
+            kept &= ~policy.norm_outliers(norms, row.median_norms)
+        return set(np.flatnonzero(~kept).tolist())
+
+    @torch.no_grad()
+    def _residuals(self, prompt: Prompt, layers: Sequence[int], site: str = "resid_post") -> Mapping[int, torch.Tensor]:
+        """Layer -> [t, d] what the model has at a site."""
+        ids = torch.tensor([prompt.token_ids], device=self.model.device)
+        found = self.model.forward(ids, None, read=list(layers), site=site).residuals
+        return {layer: residual[0] for layer, residual in found.items()}
 
     def _checked(self, kind: str, graph: Graph, precision: str) -> MadeGraph:
         s = self.of.settings

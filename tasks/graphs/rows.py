@@ -26,6 +26,7 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
     facts = FeatureFacts(of.study.warehouse, of.study.collection, tuple(of.dictionaries))
     labels = facts.labels({pair for one in made for pair in features_of(one.pruned.graph)})
     write_files(made, prompt, (tokens, logits, labels), facts, of.settings, stage)
+    left_out = maker.left_out(prompt)
     transport = next((one.graph for one in made if one.kind == "transport"), None)
     tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": []}
     for one in made:
@@ -33,7 +34,7 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
         beside = transport if one.kind == "attribution" else None
         edges = None if beside is None else compare_edges(one.graph, beside)
         text = {"text": prompt.text, "tokens": list(tokens), "path": f"artifacts/{FOLDER}/{stage.key}"}
-        targets = _targets(prompt, one, logits)
+        targets = _targets(prompt, one, logits) | {"left_out": sorted(left_out)}
         tables["graphs"].append(own | text | targets | _made_of(of, one) | _sizes(one) | _checks(one, edges))
         tables["graph_nodes"] += [own | row for row in _nodes(of, one, edges, tokens, logits, labels)]
         tables["graph_edges"] += [own | row for row in _edges(one, beside)]

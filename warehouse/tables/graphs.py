@@ -80,6 +80,7 @@ TABLES = (
             Column("operators", pa.list_(string), "keys of the operators of the transport graph"),
             Column("max_features", int64, "features with edges at most; NULL of transport, where all have edges", nullable=True, minimum=1),
             Column("n_tokens", int64, "tokens of the prompt, BOS included", unit="tokens", minimum=1),
+            Column("left_out", pa.list_(int32), "positions without features: those that the collection leaves out, which SAEs were not trained on"),
             count("n_active", "active features of the prompt at these layers"),
             count("n_nodes", "nodes kept, as in graph_nodes"),
             count("n_edges", "edges kept, as in graph_edges"),
