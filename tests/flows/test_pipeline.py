@@ -74,7 +74,11 @@ def test_every_table_has_rows_and_passes_every_check(study):
         "attended",
         "explanations",
         "benchmark_results",
-        *(table.name for room in (entities, sae_study, label_evidence, labels, graphs, steering) for table in room.TABLES),
+        *(
+            table.name
+            for room in (entities, sae_study, label_evidence, labels, graphs, steering)
+            for table in room.TABLES
+        ),
     }
     elsewhere |= {"document_strata"}
     for name in TABLES.keys() - elsewhere:
