@@ -160,14 +160,16 @@ def test_an_altered_entry_is_told_when_it_is_read(tmp_path):
     "index",
     [
         b"no gzip",
-        gzip.compress(b"no json"),
-        gzip.compress(b"[]"),
-        gzip.compress(b'{"format": "other"}'),
-        gzip.compress(b'{"format": "variable_chunks", "one": {}}'),
-        gzip.compress(b'{"format": "variable_chunks", "0": {"filename": "../secret", "offsets": [0, 5]}}'),
-        gzip.compress(b'{"format": "variable_chunks", "0": {"filename": "layer_0.bin", "offsets": []}}'),
-        gzip.compress(b'{"format": "variable_chunks", "0": {"filename": "layer_0.bin", "offsets": [0, 9, 5]}}'),
-        gzip.compress(b'{"format": "variable_chunks", "0": [1]}'),
+        gzip.compress(b"no json", mtime=0),
+        gzip.compress(b"[]", mtime=0),
+        gzip.compress(b'{"format": "other"}', mtime=0),
+        gzip.compress(b'{"format": "variable_chunks", "one": {}}', mtime=0),
+        gzip.compress(b'{"format": "variable_chunks", "0": {"filename": "../secret", "offsets": [0, 5]}}', mtime=0),
+        gzip.compress(b'{"format": "variable_chunks", "0": {"filename": "layer_0.bin", "offsets": []}}', mtime=0),
+        gzip.compress(
+            b'{"format": "variable_chunks", "0": {"filename": "layer_0.bin", "offsets": [0, 9, 5]}}', mtime=0
+        ),
+        gzip.compress(b'{"format": "variable_chunks", "0": [1]}', mtime=0),
     ],
 )
 def test_an_index_that_cannot_be_right_is_told(tmp_path, index):
@@ -188,7 +190,13 @@ def test_an_entry_may_be_gzip_or_zlib_with_bytes_behind_it():
 
 @pytest.mark.parametrize(
     "entry",
-    [b"", b"\x01\x00", b"\x05\x00\x00\x00ab", b"\x02\x00\x00\x00ab", struct.pack("<I", 25) + gzip.compress(b"[1,2]")],
+    [
+        b"",
+        b"\x01\x00",
+        b"\x05\x00\x00\x00ab",
+        b"\x02\x00\x00\x00ab",
+        struct.pack("<I", 25) + gzip.compress(b"[1,2]", mtime=0),
+    ],
 )
 def test_bytes_that_are_no_entry_are_refused(entry):
     with pytest.raises(ValueError, match=r"length|bytes|header|object"):
