@@ -283,8 +283,9 @@ _STAGES = (
         on_demand=True,
         needs=("collect",),
         commits=("strata", "sae_study_weights", "sae_study_quality", "sae_study_looks", "sae_studies"),
-        query="""select label, l0, fvu, ce_recovered, kl, dead_share, matched_cosine
-            from sae_comparison where collection = ? order by layer, is_baseline, architecture, k, seed""",
+        query="""select layer, label, l0, fvu, ce_recovered, kl, dead_share, matched_cosine
+            from sae_comparison where collection = ?
+            order by layer, site, target_site nulls first, is_baseline, architecture, k, seed, label""",
         page="sae_study",
         cost=Cost(8.0, 1.2, "flows.estimates.sae_study_costs:sae_study_work"),
         judge="flows.judging.sae_study:judge",

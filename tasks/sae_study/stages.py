@@ -245,5 +245,5 @@ class SAEStudy:
             return []
         trained = [sae for sae in self.named if sae.is_trained]
         ks = sorted({(self._place(sae), sae.k) for sae in trained if not sae.is_transcoder})
-        pairs = sorted({self._place(sae) for sae in trained if sae.is_transcoder})
+        pairs = sorted({self._place(sae) for sae in self.named if sae.is_transcoder})
         return [(kind, place, k) for kind, (place, k) in product(BASELINES, ks)] + [(LINEAR, at, 1) for at in pairs]

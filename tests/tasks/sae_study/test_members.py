@@ -96,6 +96,11 @@ def test_every_place_has_baselines_of_its_own():
     ]
 
 
+def test_the_linear_map_stands_beside_transcoders_from_files_too(transcoder):
+    found = studied(PAIR | {"path": transcoder}).members
+    assert [member.baseline for member in found] == [None, "linear"]
+
+
 def test_files_that_fit_their_place_are_readable(sae, transcoder, model):
     check_readable(studied({"path": sae}, PAIR | {"path": transcoder}, PAIR, {"site": "attn_out"}))
 
