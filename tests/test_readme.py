@@ -51,6 +51,7 @@ def test_every_ato_command_is_listed_and_exists():
         "export",
         "find",
         "steer",
+        "graph",
         "up",
         "deploy",
         "gc",
