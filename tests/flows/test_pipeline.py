@@ -32,7 +32,7 @@ from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.query import run_select
 from warehouse.quality import checks
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import TABLES, entities, sae_study, steering
+from warehouse.tables import TABLES, entities, graphs, sae_study, steering
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -74,7 +74,7 @@ def test_every_table_has_rows_and_passes_every_check(study):
         "attended",
         "explanations",
         "benchmark_results",
-        *(table.name for room in (entities, sae_study, steering) for table in room.TABLES),
+        *(table.name for room in (entities, graphs, sae_study, steering) for table in room.TABLES),
     }
     elsewhere |= {"document_strata"}
     for name in TABLES.keys() - elsewhere:
