@@ -8,7 +8,7 @@ reading is the sum over its leaves of Jacobian times leaf, plus a constant.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -211,8 +211,6 @@ class LocalModel:
 
 def in_precision(dictionary: Dictionary, model: LanguageModel) -> Dictionary:
     """The same SAE or transcoder in a model's precision, on its device."""
-    from dataclasses import replace
-
     weights = {name: weight.to(model.device, model.dtype) for name, weight in dictionary.weights.items()}
     return replace(dictionary, **weights)  # type: ignore[arg-type]
 
@@ -223,6 +221,8 @@ def _check(model: LanguageModel, token_ids: Sequence[int], dictionaries: Mapping
     if len(token_ids) > model.context_length:
         what = f"the prompt has {len(token_ids)} tokens, the model's context {model.context_length}"
         raise InputError(what, cure="shorten the prompt")
+    if wrong := [token for token in token_ids if not 0 <= token < model.vocabulary_size]:
+        raise InputError(f"the model has no tokens {wrong}", cure="tokenise the prompt with the model's own tokenizer")
     if model.dtype not in (torch.float32, torch.float64):
         what = f"graphs in {str(model.dtype).removeprefix('torch.')} cannot be repeated"
         raise SettingsError(what, cure="load the model in float32")

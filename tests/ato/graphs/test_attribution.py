@@ -198,6 +198,8 @@ def test_what_cannot_be_a_graph_is_refused_with_a_cure(model, saes):
             attribute(model, ids, saes)
     with pytest.raises(InputError, match="context"):
         attribute(model, [1] * 600, saes)
+    with pytest.raises(InputError, match="no tokens"):
+        attribute(model, [1, 264], saes)
     with pytest.raises(SAEError, match="one kind"):
         attribute(model, IDS, {0: random_sae(0), 1: random_transcoder(1)})
     with pytest.raises(SAEError, match="needs an SAE"):
