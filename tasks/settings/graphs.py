@@ -48,7 +48,9 @@ class GraphSettings(StageSettings):
         [],
         description="Keys of transcoders of a study (`studied_saes.sae`), one per layer, whose attribution graph is made instead",
     )
-    max_features: int = Field(300, ge=1, description="Features with edges of an attribution graph, most influential first")
+    max_features: int = Field(
+        300, ge=1, description="Features with edges of an attribution graph, most influential first"
+    )
     batch_size: int = Field(32, ge=1, description="Targets in one backward pass; the graph does not depend on it")
     precision: Literal["float32", "float64"] = Field(
         "float32", description="Of the model and the SAEs; graphs in bfloat16 cannot be repeated"
@@ -56,7 +58,8 @@ class GraphSettings(StageSettings):
     node_threshold: float = Field(0.8, gt=0, le=1, description="Share of all influence that the kept nodes have")
     edge_threshold: float = Field(0.98, gt=0, le=1, description="Share of the edges' scores that the kept edges have")
     repeat: bool = Field(
-        True, description="Compute each attribution graph once more, in batches of another size, and record the difference"
+        True,
+        description="Compute each attribution graph once more, in batches of another size, and record the difference",
     )
     n_ablations: int = Field(
         48, ge=0, description="Random edges of each attribution graph that are compared with an ablation; 0: none"
