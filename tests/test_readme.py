@@ -52,6 +52,7 @@ def test_every_ato_command_is_listed_and_exists():
         "find",
         "activations",
         "steer",
+        "graph",
         "up",
         "deploy",
         "gc",

@@ -350,4 +350,23 @@ TERMS = (
         ("example_windows.tier",),
         ("label.windows.n_silent", "label.windows.pool"),
     ),
+    Term(
+        "attribution graph",
+        "Which features of a prompt make which others, and the logits: an edge is a feature's activation times the derivative of "
+        "the target along its decoder row, in the model with norms, attention and gates held. Edges into a node sum to its value.",
+        ("graph_edges.weight", "graphs.conservation_residual"),
+        ("graphs.kinds", "graphs.max_features"),
+    ),
+    Term(
+        "transport graph",
+        "The same features with edges by the operators between their layers; what the operator misses has a node of its own.",
+        ("graph_edges.transport_weight", "graphs.transport_share"),
+        ("graphs.kinds",),
+    ),
+    Term(
+        "replacement score",
+        "Share of a graph's influence that comes from tokens and first features, and not from what SAEs leave out.",
+        ("graphs.replacement", "graphs.completeness"),
+        ("graphs.node_threshold", "graphs.edge_threshold"),
+    ),
 )

@@ -222,3 +222,16 @@ def test_what_cannot_be_a_graph_is_refused_with_a_cure(model, saes):
             attribute(model, IDS, saes)
     finally:
         model.module.to(torch.float64)
+
+
+def test_positions_that_are_left_out_have_no_features_and_all_of_them_is_error(model, saes):
+    made, whole = (attribute(model, IDS, saes, max_features=ALL, without=without) for without in ((0, 3), ()))
+    features = made.graph.kind == "feature"
+    assert {0, 3}.isdisjoint(made.graph.position[features].tolist())
+    kept = ~np.isin(whole.graph.position, (0, 3)) & (whole.graph.kind == "feature")
+    np.testing.assert_array_equal(made.graph.feature[features], whole.graph.feature[kept])
+    assert check_conservation(made.graph, "float32") <= TOLERANCE["float32"]
+    local = made.sources.local
+    for cut, leaf in enumerate(local.values.leaves):
+        error = made.sources._errors[cut][3]
+        np.testing.assert_allclose(error.numpy(), (leaf[0, 3] - local.bias(cut)).numpy(), rtol=1e-4, atol=1e-5)

@@ -184,6 +184,28 @@ def _each(overrides: str) -> list[str]:
     return re.split(r" (?=label\.)", overrides)
 
 
+GRAPHS = (
+    ("graphs.layers=[0,2]", r"graphs.layers = \[0, 2\]: layers 0 have no SAE: use layers of \[2, 3\]"),
+    ("graphs.prompts=[]", "there is no prompt: give one"),
+    ("graphs.prompts=[{text: ' '}]", "a prompt is empty"),
+    ("graphs.prompts=[{text: a b, against: c}]", "0 targets are against 'c': name one target"),
+    ("graphs.prompts=[{text: a b, targets: [c], against: c}]", "less itself is 0: name two tokens"),
+    ("graphs.prompts_from=nowhere", "there is no such file or folder"),
+    ("graphs.kinds=[transport]", "between two of the layers .*use attribution"),
+    ("graphs.kinds=[transport] graphs.transcoders=[x]", "transcoders have no transport graph"),
+    ("collect.site=mlp_out graphs.seed=1", "the collection reads mlp_out: use resid_post"),
+)
+
+
+@pytest.mark.parametrize(("overrides", "message"), GRAPHS, ids=[overrides for overrides, _ in GRAPHS])
+def test_settings_of_graphs_are_judged_where_graphs_are_made(profile, overrides, message):
+    settings = load_settings(profile, re.split(r" (?=graphs\.)", overrides))
+    found = [str(fault) for fault in faults_of(settings, stages_of("graphs", settings))]
+    assert any(re.search(message, fault) for fault in found), found
+    of_pipeline = map(str, faults_of(settings, stages_of("pipeline", settings)))
+    assert not any(fault.startswith("graphs.") for fault in of_pipeline)
+
+
 def test_entities_are_read_from_the_users_own_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     fact = {"attribute_type": "population", "attribute_value": "1"}
