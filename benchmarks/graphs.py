@@ -64,7 +64,7 @@ def graphs_benchmark(quick: bool) -> Iterator[Measurement]:
         yield plain(
             f"peak memory of a graph of {length} tokens",
             "MiB",
-            peak_memory("benchmarks.graphs:make", quick, length, budget),
+            *peak_memory("benchmarks.graphs:make", (str(quick), length, budget)),
         )
     few, many = side_by_side(
         lambda: graph(quick, lengths[-1], budget), lambda: graph(quick, lengths[-1], 2 * budget), rounds=1

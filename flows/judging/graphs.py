@@ -53,10 +53,9 @@ def _layers(settings: Settings) -> Iterator[Fault]:
     if not chosen:
         works = f"use layers of {having}" if having else "name some in saes.layers"
         yield Fault("graphs.layers", s.layers, "no layer has an SAE", works)
-    if "transport" in s.kinds and not _carried(settings, chosen):
+    if s.kinds == ["transport"] and not _carried(settings, chosen):  # beside attribution it is left out, and said
         why = f"no operator of operators.source_layers and leaps is between two of the layers {chosen}"
-        alone = s.kinds == ["transport"]
-        yield Fault("graphs.kinds", s.kinds, why, "use attribution, or add such a pair", stops=alone)
+        yield Fault("graphs.kinds", s.kinds, why, "use attribution, or add such a pair")
 
 
 def _carried(settings: Settings, layers: list[int]) -> bool:

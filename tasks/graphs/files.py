@@ -1,6 +1,7 @@
 """The files of a prompt's graphs: JSON for circuit-tracer's page and Neuronpedia, with a panel of each feature beside it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ato.graphs.circuit_tracer import Captions, write_graph
@@ -15,25 +16,30 @@ from tasks.settings import GraphSettings
 FOLDER = "graphs"
 
 
+@dataclass(frozen=True)
+class Texts:
+    """A prompt in words."""
+
+    prompt: Prompt
+    tokens: tuple[str, ...]
+    logits: Mapping[int, str]
+    """Texts of the target tokens, by id."""
+    labels: Mapping[tuple[int, int], str]
+    """Of features, by layer and number."""
+
+
 def write_files(
-    made: Sequence[MadeGraph],
-    prompt: Prompt,
-    texts: tuple[tuple[str, ...], Mapping[int, str], Mapping[tuple[int, int], str]],
-    facts: FeatureFacts,
-    settings: GraphSettings,
-    stage: Stage,
+    made: Sequence[MadeGraph], texts: Texts, facts: FeatureFacts, settings: GraphSettings, stage: Stage
 ) -> None:
     """Publish the pruned graphs of a prompt as one folder of artifacts.
 
     Args:
         made: of the prompt.
-        prompt: itself.
-        texts: of its tokens, of the target tokens by id, and labels of features by layer and number.
+        texts: of the prompt.
         facts: for the panels.
         settings: of the stage.
         stage: that is charged with the files.
     """
-    tokens, logits, labels = texts
 
     def write(folder: Path) -> None:
         features = {pair for one in made for pair in features_of(one.pruned.graph)}
@@ -41,11 +47,11 @@ def write_files(
         for one in made:
             captions = Captions(
                 slug=f"{one.kind}-{stage.key}",
-                prompt=prompt.text,
-                tokens=tokens,
+                prompt=texts.prompt.text,
+                tokens=texts.tokens,
                 scan=scan,
-                logits=logits,
-                labels=labels,
+                logits=texts.logits,
+                labels=texts.labels,
                 node_threshold=settings.node_threshold,
                 edge_threshold=settings.edge_threshold,
             )

@@ -14,7 +14,7 @@ from ato.numerics.intervals import Estimate, number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
 from tasks.graphs.captions import FeatureFacts
-from tasks.graphs.files import FOLDER, features_of, write_files
+from tasks.graphs.files import FOLDER, Texts, features_of, write_files
 from tasks.graphs.making import GraphMaker, MadeGraph
 from tasks.graphs.stages import GraphStudy, Prompt
 
@@ -25,7 +25,8 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
     logits = _target_texts(maker, made)
     facts = FeatureFacts(of.study.warehouse, of.study.collection, tuple(of.dictionaries))
     labels = facts.labels({pair for one in made for pair in features_of(one.pruned.graph)})
-    write_files(made, prompt, (tokens, logits, labels), facts, of.settings, stage)
+    texts = Texts(prompt, tokens, logits, labels)
+    write_files(made, texts, facts, of.settings, stage)
     left_out = maker.left_out(prompt)
     transport = next((one.graph for one in made if one.kind == "transport"), None)
     tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": []}
@@ -36,7 +37,7 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
         text = {"text": prompt.text, "tokens": list(tokens), "path": f"artifacts/{FOLDER}/{stage.key}"}
         targets = _targets(prompt, one, logits) | {"left_out": sorted(left_out)}
         tables["graphs"].append(own | text | targets | _made_of(of, one) | _sizes(one) | _checks(one, edges))
-        tables["graph_nodes"] += [own | row for row in _nodes(of, one, edges, tokens, logits, labels)]
+        tables["graph_nodes"] += [own | row for row in _nodes(of, one, edges, texts)]
         tables["graph_edges"] += [own | row for row in _edges(one, beside)]
     for table, found in tables.items():
         stage.write(table, found)
@@ -131,14 +132,7 @@ def _ablated(found: Faithfulness | None) -> dict[str, Any]:
     return {"n_ablated": len(found.edge), "frozen_gap": gap} | estimate_columns(**correlations)
 
 
-def _nodes(
-    of: GraphStudy,
-    made: MadeGraph,
-    edges: EdgeComparison | None,
-    tokens: Sequence[str],
-    logits: Mapping[int, str],
-    labels: Mapping[tuple[int, int], str],
-) -> list[dict[str, Any]]:
+def _nodes(of: GraphStudy, made: MadeGraph, edges: EdgeComparison | None, texts: Texts) -> list[dict[str, Any]]:
     """Rows of the kept nodes, with what the whole graph says of them."""
     whole, kept, n = made.graph, made.pruned.graph, len(made.graph.kind)
     keys = {one.layer: one.key for one in of.dictionaries}
@@ -168,11 +162,11 @@ def _nodes(
                 "kind": kind,
                 "layer": layer,
                 "position": position,
-                "token": logits[number] if is_logit else tokens[position],
+                "token": texts.logits[number] if is_logit else texts.tokens[position],
                 "sae": keys[layer] if kind in ("feature", "error") else None,
                 "feature_id": number if is_feature else None,
                 "token_id": _token_id(made, kind, number, position),
-                "label": labels.get((layer, number)) if is_feature else None,
+                "label": texts.labels.get((layer, number)) if is_feature else None,
                 "activation": number_or_none(kept.activation[node]),
                 "influence": number_or_none(kept.influence[node]),
                 "total": None if is_leaf else float(kept.total[node]),

@@ -95,6 +95,7 @@ def _graph(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
         target_token_id=7,
         target_token=" of",
         layers=list(LAYERS),
+        saes=[f"sae-{layer}" for layer in LAYERS],
         n_tokens=summary.n_tokens,
         n_active=summary.nodes["feature"],
         n_nodes=summary.n_nodes,

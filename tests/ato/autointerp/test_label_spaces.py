@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ato.autointerp.label_spaces import FEATURE_CATEGORIES, label_space, parse_label_space
@@ -106,6 +106,7 @@ def test_values_are_kept_only_where_they_apply_and_belong_to_the_space(animals, 
     assert animals.checked(given) == ({"kind": kept[0], "fur": kept[1]}, reason)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(["kind", "fur", "x"]), st.one_of(st.none(), st.integers(), st.text(max_size=3))))
 def test_whatever_a_judge_says_only_values_of_the_space_are_kept(given):
     space = parse_label_space(yaml.safe_load(ANIMALS))

@@ -110,7 +110,8 @@ def test_null_inside_a_list_is_refused_in_every_table(store, table, column):
 
 @pytest.mark.parametrize(("table", "column", "other"), BESIDE)
 def test_lists_that_belong_together_have_the_same_length(store, table, column, other):
-    row = with_list(table, column, 1, 1)
+    value = one_of(TABLES[table].column(column).type.value_type)
+    row = with_list(table, column, value, value)
     longer = {name: [one_of(TABLES[table].column(name).type.value_type)] * 3 for name in beside(table, column)}
     with pytest.raises(DataError, match=f"column {column} differs in length from {other}"):
         write_row(store, table, row | longer)
