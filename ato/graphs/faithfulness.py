@@ -42,21 +42,22 @@ class Faithfulness:
     """Of the control's weights and the effects."""
 
 
-def faithfulness(made: Attribution, n_edges: int = 200, seed: int = 0) -> Faithfulness:
+def faithfulness(made: Attribution, n_edges: int = 200, seed: int = 0, first_position: int = 1) -> Faithfulness:
     """Ablate the sources of a random sample of edges between features, or from features to logits.
 
     Args:
         made: the graph with what it was made of.
         n_edges: edges drawn, all of them if there are fewer.
         seed: of the draw, which depends on nothing but the edges' ends.
+        first_position: of the sources that are drawn. The first token of many models is an attention sink, whose
+            activations are hundreds of times as large as others and would decide every correlation.
 
     Raises:
         InputError: the graph has no such edges.
     """
     graph = made.graph
-    between = np.flatnonzero(
-        (graph.kind[graph.source] == "feature") & np.isin(graph.kind[graph.target], ["feature", "logit"])
-    )
+    from_feature = (graph.kind[graph.source] == "feature") & (graph.position[graph.source] >= first_position)
+    between = np.flatnonzero(from_feature & np.isin(graph.kind[graph.target], ["feature", "logit"]))
     if not between.size or n_edges < 1:
         raise InputError("no edge between features or to a logit can be ablated", cure="raise max_features or n_edges")
     drawn = np.argsort(uniforms(seed, graph.source[between], graph.target[between]), kind="stable")[:n_edges]
