@@ -107,7 +107,11 @@ class GraphMaker:
         again = compute(batch_size=max(1, s.batch_size // 2)).graph if s.repeat else None
         difference = None if again is None else repeat_difference(found.graph, again)
         made = self._checked("attribution", found.graph, s.precision)
-        sample = faithfulness(found, s.n_ablations, s.seed) if s.n_ablations and _has_edges(found.graph) else None
+        sample = (
+            faithfulness(found, s.n_ablations, s.seed, first_position=0)
+            if s.n_ablations and _has_edges(found.graph)
+            else None
+        )
         return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found)
 
     def _transport(self, prompt: Prompt) -> MadeGraph:
