@@ -153,6 +153,7 @@ def linear_probe(residuals: np.ndarray, groups: EntityGroups, seed: int = 0) -> 
     losses = [_held_out_loss(x, y, folds, c) for c in _STRENGTHS]
     c = _STRENGTHS[int(np.argmin(losses))]
     held_out = np.flatnonzero(np.isin(groups.split, [SPLITS.index("validation"), SPLITS.index("test")]))
+    held_out = held_out[np.argsort(groups.key[held_out])]  # products round a row by its place in the matrix
     if len(held_out):
         scores[held_out] = _Probe(x, y, c).decision_function(residuals[held_out].astype(np.float64))
     return ProbeScores(scores, c)
