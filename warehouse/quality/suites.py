@@ -214,12 +214,9 @@ def _validate(frame: "pd.DataFrame", wanted: list[Promise], key: list[str]) -> l
     return [results[n] for n in range(len(wanted))]
 
 
-_CONFIGURING = threading.Lock()
-
-
 @contextmanager
 def _configured_once() -> Iterator[None]:
-    """Inside, the configuration of an expectation is made once.
+    """Inside, the configuration of an expectation is made once; one at a time, as validations are (``_gx_lock``).
 
     Great Expectations makes it anew for every key that it looks up in it, a hundred times for each expectation: half of
     the time of a validation.
@@ -234,13 +231,12 @@ def _configured_once() -> Iterator[None]:
             made[id(self)] = self, make.fget(self)  # with the expectation itself, so that its id stays its own
         return made[id(self)][1]
 
-    with _CONFIGURING:  # of two at once, the second would take the first one's property for the library's
-        make = kind.configuration
-        kind.configuration = property(configuration)
-        try:
-            yield
-        finally:
-            kind.configuration = make
+    make = kind.configuration
+    kind.configuration = property(configuration)
+    try:
+        yield
+    finally:
+        kind.configuration = make
 
 
 @cache
