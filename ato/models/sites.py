@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-SITES = ("resid_post", "mlp_in", "mlp_out", "attn_out", "attn_z", "mlp_neurons")
-"""Where in a block values are read and replaced:
+SITES = ("attn_z", "attn_out", "mlp_in", "mlp_neurons", "mlp_out", "resid_post")
+"""Where in a block values are read and replaced, in the order in which it passes them:
 
 - ``resid_post``: the residual stream after the block;
 - ``mlp_out``, ``attn_out``: what MLP and attention add to the stream, so that the three sum up over a block, see

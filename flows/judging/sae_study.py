@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ato.errors import AtoError, UnavailableError
 from ato.models.shapes import ModelShape
+from ato.models.sites import SITES
 from ato.saes.pretrained import split_release
 from ato.saes.training.transcoder_plan import TRAINABLE_TRANSCODERS
 from flows.judging.faults import Fault
@@ -12,9 +13,6 @@ from flows.judging.layers import beyond_model
 from flows.settings import Settings
 from tasks.sae_study.tracking import check_tracking
 from tasks.settings.sae_study import StudiedSAE
-
-ORDER = ("attn_z", "attn_out", "mlp_in", "mlp_out", "resid_post")
-"""Sites in the order in which a block passes them."""
 
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
@@ -71,7 +69,7 @@ def _transcoder(sae: StudiedSAE) -> Iterator[Fault]:
         yield Fault("sae_study.saes", named, why, "set site and target_site, or skip=false")
     elif sae.site is None:
         yield Fault("sae_study.saes", named, "a transcoder does not say what it reads", "set its site, such as mlp_in")
-    elif ORDER.index(sae.site) >= ORDER.index(sae.target_site):
+    elif SITES.index(sae.site) >= SITES.index(sae.target_site):
         why = f"{sae.site} does not come before {sae.target_site} in a layer"
         yield Fault("sae_study.saes", named, why, "read mlp_in and write mlp_out, say")
     if sae.release is not None:

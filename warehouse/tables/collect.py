@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from ato.models.sites import SITES
 from warehouse.tables.declarations import (
     COLLECTION,
     LAYER,
@@ -39,7 +40,7 @@ TABLES = (
             Column("unread_files", pa.list_(string), "their paths, the first 1,000", nullable=True),
             Column("seq_len", int32, "maximum sequence length", unit="tokens", minimum=1),
             Column("dtype", string, "precision of the forward pass"),
-            Column("site", string, "where in a block residuals were read: resid_post, mlp_in, mlp_out, attn_out, attn_z or mlp_neurons"),
+            Column("site", string, f"where in a block residuals were read: {', '.join(SITES)}"),
             Column("d_model", int32, "width of the residual stream", minimum=1),
             Column("n_layers", int32, "blocks in the model", minimum=1),
             Column("layers", pa.list_(int32), "layers whose residuals were read"),

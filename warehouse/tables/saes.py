@@ -1,5 +1,6 @@
 """Tables: sparse autoencoders and their training."""
 
+from ato.models.sites import SITES
 from warehouse.tables.declarations import (
     COLLECTION,
     LAYER,
@@ -23,7 +24,7 @@ TABLES = (
             COLLECTION,
             Column("sae", string, "key of the SAE"),
             LAYER,
-            Column("site", string, "site that it reads: resid_post, mlp_in, mlp_out, attn_out, attn_z or mlp_neurons"),
+            Column("site", string, f"site that it reads: {', '.join(SITES)}"),
             Column("source", string, "trained, or the path or release it was loaded from"),
             Column("architecture", string, "how features become active, such as topk or jumprelu"),
             Column("d_sae", int32, "number of features", minimum=1),

@@ -170,7 +170,7 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
 def test_unknown_sites_and_layers_are_refused(folder, batch):
     model = load_model(folder, device="cpu", dtype="float32", attention="eager")
     with pytest.raises(
-        SettingsError, match=r"unknown site 'resid_mid'.*resid_post, mlp_in, mlp_out, attn_out, attn_z, mlp_neurons"
+        SettingsError, match=r"unknown site 'resid_mid'.*attn_z, attn_out, mlp_in, mlp_neurons, mlp_out, resid_post"
     ):
         model.residuals(*batch, [0], site="resid_mid")
     with pytest.raises(LayerError, match=r"the model has no layers \[4\]"):
