@@ -370,7 +370,10 @@ def test_all_wrong_values_and_names_come_at_once():
             "[{layer: 2, target_sites: mlp_out}]",
             "saes.0.target_sites: unknown setting: did you mean .*saes.0.target_site",
         ),
-        ("[{layer: 2}, {layer: 2, site: foo}]", "saes.1.site = 'foo': input should be 'attn_z', 'attn_out', 'mlp_in', 'mlp_neurons', 'mlp_out' or 'resid_post'"),
+        (
+            "[{layer: 2}, {layer: 2, site: foo}]",
+            "saes.1.site = 'foo': input should be 'attn_z', 'attn_out', 'mlp_in', 'mlp_neurons', 'mlp_out' or 'resid_post'",
+        ),
         ("[{layer: 2, k: 0}]", "saes.0.k = 0: .*the default is 32"),
         ("[{site: mlp_in}]", "saes.0.layer = .*field required: see"),
         ("[3]", "saes.0"),
