@@ -1,7 +1,6 @@
 """What a model loses when transcoders' outputs take the place of the MLP's: cross-entropy recovered, and KL."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ from torch import Tensor
 
 from ato.models.forward import Edit
 from ato.models.language_model import LanguageModel, pad
-from ato.numerics.document_sums import DocumentSums, Segments
-from ato.numerics.intervals import Estimate, document_interval
 from ato.saes.splicing import SpliceLosses
 from ato.saes.transcoder import Transcoder
 
@@ -23,33 +20,6 @@ _LOGIT_TOKENS = 256
 """Tokens whose two distributions are held at once."""
 
 
-@dataclass(frozen=True)
-class TranscoderSplice:
-    """Losses and divergences of sequences, summed over each one's predicted tokens, in nats."""
-
-    losses: SpliceLosses
-    """As of SAEs, for ``ato.saes.splicing.ce_recovered``; ``zero`` is with nothing in place of the MLP's output."""
-    kl: dict[str, np.ndarray]
-    """Transcoder -> [n] sums of KL(model || spliced model)."""
-    kl_zero: dict[int, np.ndarray]
-    """Layer -> [n] the same with the MLP's output zeroed."""
-
-    def mean_kl(self, name: str) -> Estimate:
-        """KL(model || spliced model) per predicted token, with its interval by document."""
-        return self._mean(self.kl[name])
-
-    def mean_kl_zero(self, layer: int) -> Estimate:
-        """The same of zero ablation, the null."""
-        return self._mean(self.kl_zero[layer])
-
-    def _mean(self, sums: np.ndarray) -> Estimate:
-        segments, table = Segments.of(self.losses.document), DocumentSums[np.ndarray]()
-        rows = np.stack([sums, self.losses.n_predicted], axis=1).astype(np.float64)
-        table.add(segments.documents, segments.sums(segments.arrange(torch.from_numpy(rows))))
-        by_document = table.sums()
-        return document_interval(by_document, lambda part: part[:, 0] / part[:, 1], by_document[:, 1]).item()
-
-
 def transcoder_splice(
     model: LanguageModel,
     transcoders: Mapping[str, tuple[int, Transcoder]],
@@ -58,8 +28,8 @@ def transcoder_splice(
     batch_size: int = 8,
     sites: tuple[str, str] = ("mlp_in", "mlp_out"),
     on_sequences: Callable[[int], object] | None = None,
-) -> TranscoderSplice:
-    """Losses with each transcoder's output, or zero, in place of what its layer writes.
+) -> SpliceLosses:
+    """Losses and KL with each transcoder's output, or zero, in place of what its layer writes.
 
     A transcoder reads x of the very pass that it changes. Edited are all positions except the first of a sequence
     and special tokens, as in ``ato.saes.splicing``.
@@ -93,7 +63,7 @@ def transcoder_splice(
                 spliced[name][rows], kl[name][rows] = batch.edited(layer, transcoder)
         if on_sequences is not None:
             on_sequences(len(rows))
-    losses = SpliceLosses(
+    return SpliceLosses(
         sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
         document=np.array([s.document for s in sequences], dtype=np.int64),
         n_predicted=np.array([len(s.token_ids) - 1 for s in sequences], dtype=np.int64),
@@ -104,7 +74,6 @@ def transcoder_splice(
         kl=kl,
         kl_zero=kl_zero,
     )
-    return TranscoderSplice(losses, kl, kl_zero)
 
 
 class _Batch:

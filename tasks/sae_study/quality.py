@@ -121,7 +121,7 @@ def _splice(of: SAEStudy, place: Place, members: Sequence[Member]) -> dict[str, 
                 sequences,
                 sites=(place.site, place.target_site),
                 on_sequences=progress.advance,
-            ).losses
+            )
         else:
             losses = splice_losses(
                 lm,

@@ -37,13 +37,13 @@ def exact(model) -> Transcoder:
 def test_the_mlp_itself_loses_nothing_and_a_silent_transcoder_is_the_zero_ablation(model, held_out):
     silent = Transcoder("standard", torch.zeros(D, 4), torch.zeros(4), torch.zeros(4, D), torch.zeros(D))
     found = transcoder_splice(model, {"exact": (1, exact(model)), "silent": (1, silent)}, held_out, batch_size=3)
-    np.testing.assert_allclose(found.losses.spliced["exact"], found.losses.clean, rtol=1e-5)
-    np.testing.assert_allclose(found.losses.spliced["silent"], found.losses.zero[1], rtol=1e-6)
+    np.testing.assert_allclose(found.spliced["exact"], found.clean, rtol=1e-5)
+    np.testing.assert_allclose(found.spliced["silent"], found.zero[1], rtol=1e-6)
     np.testing.assert_allclose(found.kl["silent"], found.kl_zero[1], rtol=1e-6)
-    assert float(found.mean_kl("exact")) < 1e-6 < 1e-3 < float(found.mean_kl_zero(1))
-    estimate = found.mean_kl("silent")
-    assert estimate.low < estimate.value < estimate.high
-    recovered = ce_recovered(found.losses, "exact").ce_recovered
+    of_exact, of_silent = (ce_recovered(found, name) for name in ("exact", "silent"))
+    assert float(of_exact.kl) < 1e-6 < 1e-3 < float(of_silent.kl)
+    assert of_silent.kl.low < of_silent.kl.value < of_silent.kl.high
+    recovered = of_exact.ce_recovered
     assert recovered.value is None or recovered.value == pytest.approx(1, abs=1e-3)
 
 
@@ -70,7 +70,7 @@ def test_losses_and_kl_are_those_of_a_model_with_the_transcoder_in_it_whatever_t
         kl = torch.nn.functional.kl_div(edited, clean, log_target=True, reduction="sum").item()
         loss = torch.nn.functional.nll_loss(edited, ids[0, 1:], reduction="sum").item()
         assert found.kl["t"][row] == pytest.approx(kl, rel=1e-3)
-        assert found.losses.spliced["t"][row] == pytest.approx(loss, rel=1e-4)
+        assert found.spliced["t"][row] == pytest.approx(loss, rel=1e-4)
 
 
 def test_a_transcoder_of_another_layer_is_refused(model, held_out):
