@@ -1,13 +1,13 @@
 """Judges by the settings: words, sentence embeddings, or a language model on a server, whose calls are kept."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ato.autointerp.call_cache import CallRecord, CallStore
+from ato.autointerp.call_cache import CallRecord, CallStore, taken_by
 from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.questions import Judge
 from ato.features.excerpts import Excerpt, Origin
@@ -26,10 +26,15 @@ BACKGROUND_SEQUENCES = 500
 
 
 class NotedCalls:
-    """A store of calls that notes which of them were asked for: those that a labelling rests on."""
+    """A store of calls that notes which of them were asked for: those that a labelling rests on.
 
-    def __init__(self, store: CallStore):
-        self._store = store
+    Args:
+        store: that keeps them.
+        paid_by: name of the budget that new ones are made on.
+    """
+
+    def __init__(self, store: CallStore, paid_by: str):
+        self._store, self._paid_by = store, paid_by
         self.noted: dict[str, CallRecord] = {}
 
     def get(self, key: str) -> CallRecord | None:
@@ -41,6 +46,7 @@ class NotedCalls:
 
     def put(self, record: CallRecord) -> None:
         """Keep a record, noted."""
+        record = replace(record, paid_by=self._paid_by)
         self._store.put(record)
         self.noted[record.call] = record
 
@@ -92,12 +98,12 @@ def calls_folder(warehouse: Warehouse) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ato", "llm_calls")
 
 
-def budget_of(chat: ChatSettings) -> "Budget":
-    """The budget of the settings, of which nothing is spent."""
+def budget_of(chat: ChatSettings, made: Iterable[CallRecord] = ()) -> "Budget":
+    """The budget of the settings, of which the calls that were made on it are spent."""
     from ato.autointerp.budget import Budget, Limits, Prices
 
     prices = Prices(chat.prompt_price or 0.0, chat.completion_price or 0.0)
-    return Budget(Limits(chat.max_calls, chat.max_tokens, chat.max_cost), prices)
+    return Budget(Limits(chat.max_calls, chat.max_tokens, chat.max_cost), prices, taken_by(made))
 
 
 def _overlap_judge(of: LabelStudy) -> Judge:
@@ -121,7 +127,10 @@ def _language_model_judge(of: LabelStudy, asked: AskedJudge) -> Iterator[OpenJud
 
     chat = asked.chat
     store = FolderCalls(calls_folder(of.study.warehouse))
-    noted = NotedCalls(store)
+    # A labelling that is resumed goes on with what is left: its stages are named by all that is asked, and by the budget.
+    paid_by = "+".join(of.labels(member, asked).key for member in of.members)
+    made = [record for record in store.records() if record.paid_by == paid_by]
+    noted = NotedCalls(store, paid_by)
     options = JudgeOptions(
         chat.model,
         temperature=chat.temperature,
@@ -134,7 +143,7 @@ def _language_model_judge(of: LabelStudy, asked: AskedJudge) -> Iterator[OpenJud
     reached: dict[str, Any] = {"timeout": chat.timeout, "max_attempts": chat.max_attempts}
     try:
         with ChatClient(chat.base_url, key_variable=chat.key_variable, **reached) as client:
-            judge = LanguageModelJudge(client, options, store=noted, budget=budget_of(chat), spaces=_spaces(of))
+            judge = LanguageModelJudge(client, options, store=noted, budget=budget_of(chat, made), spaces=_spaces(of))
             yield OpenJudge(judge, calls=noted)
     finally:
         store.close()

@@ -164,6 +164,22 @@ def test_a_labelling_killed_at_five_moments_ends_in_the_rows_of_an_undisturbed_o
     assert files[0] == files[1]
 
 
+def test_a_labelling_that_was_killed_goes_on_with_what_is_left_of_its_budget(base, forks, tmp_path):
+    what, log, root = "tests.flows.planted_label:run_label", tmp_path / "log", tmp_path / "warehouse"
+    shutil.copytree(base.folder / "warehouse", root, ignore=shutil.ignore_patterns("locks"))
+    with JudgeServer(by_words) as server:
+        chat = CHAT | {"base_url": server.url, "max_calls": 12}
+        settings = chat_settings(base.folder, server.url, chat=chat)
+        death = Death("judge answered", count=9)
+        assert forks.run(settings, root, log, death, what) == -signal.SIGKILL, log.read_text()
+        n_before = len(server.requests)
+        assert 9 <= n_before < 12
+        log.unlink()
+        assert forks.run(settings, root, log, what=what) == 0, log.read_text()
+        assert set(bodies(server).values()) == {1}
+        assert len(server.requests) <= 12 + (n_before - 9), "a reply that was not on record yet is asked for again"
+
+
 def test_two_dask_workers_write_the_rows_of_one_process(base, workers, tmp_path, monkeypatch):
     settings = planted_settings(base.folder, n_neurons=2)
     found = {}
