@@ -1,4 +1,4 @@
-"""A graph's edges as a sparse matrix, its parts, and whether its books balance."""
+"""A graph's edges as a sparse matrix, and its parts."""
 
 from dataclasses import replace
 
@@ -64,16 +64,3 @@ def subgraph(graph: Graph, nodes: np.ndarray, edges: np.ndarray | None = None) -
         target=index[graph.target[kept]],
         weight=graph.weight[kept],
     )
-
-
-def conservation_residual(graph: Graph) -> np.ndarray:
-    """[n] float64: how far the incoming edges of a target miss its total, relative to the terms; NaN for leaves.
-
-    ``|sum_j w_jt - total_t| / max(sum_j |w_jt|, |total_t|)``: rounding is measured against what was added, so that a
-    total near zero does not make it look large. 0 where all of it is 0. Of a pruned graph it says what was cut away.
-    """
-    weights = adjacency(graph)
-    added, size = weights.sum(axis=1), abs(weights).sum(axis=1)
-    scale = np.maximum(size, np.abs(graph.total))
-    missed = np.abs(added - graph.total)
-    return np.divide(missed, scale, out=missed, where=~(scale == 0))

@@ -10,13 +10,14 @@ that predicts it, and its label is the token that follows that position.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, isqrt
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ato.errors import DamagedFileError, InputError, MismatchError
+from ato.features.exports.cantor import cantor_id, from_cantor_id
 from ato.graphs.adjacency import check_graph
 from ato.graphs.graph import Graph
 from ato.graphs.json_files import read_json, write_json
@@ -49,18 +50,6 @@ class Captions:
     node_threshold: float | None = None
     """Of the pruning; the page then offers a slider up to it."""
     edge_threshold: float | None = None
-
-
-def cantor(layer: int, feature: int) -> int:
-    """One number for a feature of a layer, as the page has it: (l + f)(l + f + 1) / 2 + f."""
-    return (layer + feature) * (layer + feature + 1) // 2 + feature
-
-
-def layer_and_feature(number: int) -> tuple[int, int]:
-    """The inverse of ``cantor``, exact for whole numbers of any size."""
-    diagonal = (isqrt(8 * number + 1) - 1) // 2
-    feature = number - diagonal * (diagonal + 1) // 2
-    return diagonal - feature, feature
 
 
 def node_ids(graph: Graph) -> list[str]:
@@ -162,7 +151,7 @@ def _node(graph: Graph, captions: Captions, i: int, name: str, is_target: bool) 
     start = name.rsplit("_", 1)[0]
     if kind == "feature":
         number, of_kind, js, label = (
-            cantor(layer, feature),
+            cantor_id(layer, feature),
             _FEATURE,
             f"{start}-0",
             captions.labels.get((layer, feature), ""),
@@ -282,7 +271,7 @@ def _parsed(node: Mapping[str, Any], metadata: Mapping[str, Any]) -> tuple[str, 
         kind = _KIND_OF.get(int(node["feature"]) if node["feature"] is not None else -1, "error")
         return kind, -1 if kind == "constant" else layer, -1
     if metadata.get("schema_version") == SCHEMA_VERSION:
-        found = layer_and_feature(int(node["feature"]))
+        found = from_cantor_id(int(node["feature"]))
         if found[0] == layer:
             return "feature", *found
     return "feature", layer, int(name.split("_")[1])

@@ -2,12 +2,11 @@
 
 import errno
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ato.errors import DamagedFileError, DiskFullError, InputError, UnavailableError
+from ato.io.atomic_file import atomic_file
 
 
 def read_json(path: Path | str, kind: type) -> Any:
@@ -46,17 +45,10 @@ def write_json(path: Path | str, content: Any) -> Path:
         UnavailableError: the folder cannot be written to.
     """
     path = Path(path)
-    staging = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".staging-", delete=False) as file:
-            staging = file.name
+        with atomic_file(path) as file:
             file.write(json_bytes(content))
-        Path(staging).chmod(0o644)
-        os.replace(staging, path)
     except OSError as error:
-        if staging is not None:
-            Path(staging).unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError("no space left for a graph", where=path, cure="free some space") from error
         raise UnavailableError(f"cannot write a graph: {error.strerror}", where=path) from error

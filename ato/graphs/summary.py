@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ato.graphs.adjacency import KINDS, conservation_residual
+from ato.graphs.adjacency import KINDS
+from ato.graphs.checks import conservation_residual
 from ato.graphs.comparison import EdgeComparison
 from ato.graphs.graph import Graph
 from ato.graphs.pruning import Scores, graph_scores

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from ato.features.exports.feature_page import FeaturePage
 from ato.graphs.circuit_tracer import Captions, write_graph
 from ato.graphs.feature_panels import write_panels
 from ato.graphs.graph import Graph
 from tasks.engine.stage import Stage
-from tasks.graphs.captions import FeatureFacts
+from tasks.graphs.captions import labels_of
 from tasks.graphs.making import MadeGraph
 from tasks.graphs.stages import Prompt
 from tasks.settings import GraphSettings
@@ -24,26 +26,27 @@ class Texts:
     tokens: tuple[str, ...]
     logits: Mapping[int, str]
     """Texts of the target tokens, by id."""
-    labels: Mapping[tuple[int, int], str]
-    """Of features, by layer and number."""
+    pages: Sequence[FeaturePage]
+    """Of all features of its graphs."""
+
+    @cached_property
+    def labels(self) -> Mapping[tuple[int, int], str]:
+        """Of features, by layer and number."""
+        return labels_of(self.pages)
 
 
-def write_files(
-    made: Sequence[MadeGraph], texts: Texts, facts: FeatureFacts, settings: GraphSettings, stage: Stage
-) -> None:
+def write_files(made: Sequence[MadeGraph], texts: Texts, settings: GraphSettings, stage: Stage) -> None:
     """Publish the pruned graphs of a prompt as one folder of artifacts.
 
     Args:
         made: of the prompt.
         texts: of the prompt.
-        facts: for the panels.
         settings: of the stage.
         stage: that is charged with the files.
     """
 
     def write(folder: Path) -> None:
-        features = {pair for one in made for pair in features_of(one.pruned.graph)}
-        scan = write_panels(folder, facts.panels(features))
+        scan = write_panels(folder, texts.pages)
         for one in made:
             captions = Captions(
                 slug=f"{one.kind}-{stage.key}",

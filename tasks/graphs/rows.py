@@ -13,7 +13,7 @@ from ato.graphs.summary import summarise
 from ato.numerics.intervals import Estimate, number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
-from tasks.graphs.captions import FeatureFacts
+from tasks.graphs.captions import pages_of
 from tasks.graphs.files import FOLDER, Texts, features_of, write_files
 from tasks.graphs.making import GraphMaker, MadeGraph
 from tasks.graphs.stages import GraphStudy, Prompt
@@ -23,10 +23,9 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
     """Write rows and files of the graphs of one prompt."""
     tokens = tuple(maker.texts.of(np.array(prompt.token_ids)))
     logits = _target_texts(maker, made)
-    facts = FeatureFacts(of.study.warehouse, of.study.collection, tuple(of.dictionaries))
-    labels = facts.labels({pair for one in made for pair in features_of(one.pruned.graph)})
-    texts = Texts(prompt, tokens, logits, labels)
-    write_files(made, texts, facts, of.settings, stage)
+    features = {pair for one in made for pair in features_of(one.pruned.graph)}
+    texts = Texts(prompt, tokens, logits, tuple(pages_of(of, features)))
+    write_files(made, texts, of.settings, stage)
     left_out = maker.left_out(prompt)
     transport = next((one.graph for one in made if one.kind == "transport"), None)
     tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": []}

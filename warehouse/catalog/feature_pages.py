@@ -50,7 +50,8 @@ class FeaturePages:
     collection: str
     sae: str
     layer: int
-    d_sae: int
+    d_sae: int | None = None
+    """Number of its features, by which ``ids`` judges numbers."""
 
     def ids(self, wanted: str | Collection[int] = "shown") -> list[int]:
         """Features, ascending.
@@ -63,7 +64,7 @@ class FeaturePages:
             InputError: a number that the SAE does not have.
         """
         if not isinstance(wanted, str):
-            if beyond := sorted(i for i in wanted if not 0 <= i < self.d_sae):
+            if self.d_sae is not None and (beyond := sorted(i for i in wanted if not 0 <= i < self.d_sae)):
                 cure = f"ask for features 0 to {self.d_sae - 1}"
                 raise InputError(f"no feature {beyond[0]}", where=self.sae, cure=cure)
             return sorted(set(wanted))

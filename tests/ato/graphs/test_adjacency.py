@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ato.errors import InputError
-from ato.graphs.adjacency import adjacency, conservation_residual, subgraph
+from ato.graphs.adjacency import adjacency, subgraph
+from ato.graphs.checks import conservation_residual
 from tests.ato.graphs.graphs_by_hand import graph_of, random_graph
 
 

@@ -11,9 +11,7 @@ import pytest
 from ato.errors import DamagedFileError, InputError, MismatchError
 from ato.graphs.circuit_tracer import (
     Captions,
-    cantor,
     graph_document,
-    layer_and_feature,
     node_ids,
     read_graph,
     write_graph,
@@ -105,12 +103,6 @@ def test_names_are_those_that_circuit_tracer_gives():
     assert [node["feature"] for node in document["nodes"]] == [1, 12, -1, 40]
     assert [node["layer"] for node in document["nodes"]] == ["E", "2", "2", "5"]
     assert [node["is_target_logit"] for node in document["nodes"]] == [False, False, False, True]
-
-
-def test_cantor_numbers_are_those_published_and_are_undone():
-    assert [cantor(*pair) for pair in [(0, 1), (1, 0), (1, 7), (2, 2)]] == [2, 1, 43, 12]
-    for pair in [(0, 0), (25, 98_303), (3, 0), (61, 10**9)]:
-        assert layer_and_feature(cantor(*pair)) == pair
 
 
 def test_errors_of_saes_and_of_operators_and_constants_are_told_apart(transport):

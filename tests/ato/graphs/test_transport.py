@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ato.errors import InputError, MismatchError, SAEError
-from ato.graphs.adjacency import conservation_residual
+from ato.graphs.checks import conservation_residual
 from ato.graphs.transport import Site, transport_graph
 from tests.ato.graphs.graphs_by_hand import linear_toy, operator_of, sae_of, sites_of
 
