@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from ato.autointerp.constant_judge import ConstantJudge
 from ato.autointerp.embedding_judge import EmbeddingJudge
 from ato.autointerp.overlap_judge import Background, OverlapJudge
 from ato.autointerp.questions import DescriptionQuestion
@@ -13,6 +12,7 @@ from ato.autointerp.sentence_encoder import SentenceEncoder
 from ato.autointerp.trial_results import put_to_judge, shuffled_descriptions
 from ato.autointerp.trials import DETECTION, EMBEDDING, FUZZING, INTRUDER, TrialPlan, draw_trials
 from ato.errors import UnavailableError
+from tests.ato.autointerp.constant_judge import ConstantJudge
 from tests.ato.autointerp.planted_features import (
     documents,
     evidence,
