@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.local_server import LocalServer, QuietHandler
 
 MODEL = "writer"
 Body = dict[str, Any]
@@ -54,7 +56,7 @@ def filled(schema: dict[str, Any]) -> Any:
 
 
 @dataclass
-class JudgeServer:
+class JudgeServer(LocalServer):
     """Starts at ``with``; see the module."""
 
     answer: Callable[[Body], Any] = lambda body: filled(schema_of(body))
@@ -79,32 +81,18 @@ class JudgeServer:
     def __enter__(self) -> "JudgeServer":
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 owner._serve(self, json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
-            def log_message(self, *args: Any) -> None:
-                """Be silent."""
-
         self._lock, self._most, self._now = threading.Lock(), 0, 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
+        self.start(Handler)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     @property
     def url(self) -> str:
-        """Base address."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        """Base address of the API."""
+        return f"{super().url}/v1"
 
     @property
     def most_at_once(self) -> int:

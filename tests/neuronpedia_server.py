@@ -9,10 +9,12 @@ import json
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.local_server import LocalServer, QuietHandler
 
 MODEL, SOURCE = "tiny", "4-tiny-res-16k"
 NEURONPEDIA_ID = f"{MODEL}/{SOURCE}"
@@ -90,7 +92,7 @@ def packed(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 @dataclass
-class NeuronpediaServer:
+class NeuronpediaServer(LocalServer):
     """Starts at ``with``; see the module."""
 
     features: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -105,35 +107,16 @@ class NeuronpediaServer:
     def __enter__(self) -> "NeuronpediaServer":
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 owner._answer(self, "GET", None)
 
             def do_POST(self) -> None:
                 owner._answer(self, "POST", json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
-            def log_message(self, *args: Any) -> None:
-                """Be silent."""
-
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
+        self.start(Handler)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        """Base address."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def put(self, kind: str, number: int, rows: Iterable[Mapping[str, Any]]) -> str:
         """Publish ``kind/batch-number.jsonl.gz``; returns its key."""
