@@ -52,9 +52,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt embedded.txt
 	@$(UV_INSTALL) --no-deps --require-hashes -r embedded.txt
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed tests/embedded.txt
 	@echo "Adding what only tests and documentation need: 0.6 GB, half a minute, once"
 	@$(UV_INSTALL) $(PACKAGES) -e '.[dev]'
+	@$(UV_INSTALL) --no-deps --require-hashes -r tests/embedded.txt
 	@touch $@
 
 clean:  ## remove the environment; data/ stays

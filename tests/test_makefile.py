@@ -128,6 +128,10 @@ def project(tmp_path):
     )
     (root / "constraints.txt").write_text("library==1.0\n")
     (root / "embedded.txt").write_text(f"data==1.0 --hash=sha256:{hashlib.sha256(data.read_bytes()).hexdigest()}\n")
+    encoder = wheel(wheels, "encoder", "1.0", {"encoder.py": b""}, "Requires-Dist: nowhere\n")
+    (root / "tests").mkdir()
+    hashed = f"encoder==1.0 --hash=sha256:{hashlib.sha256(encoder.read_bytes()).hexdigest()}\n"
+    (root / "tests" / "embedded.txt").write_text(hashed)
     return root
 
 
@@ -160,6 +164,7 @@ def test_a_folder_of_wheels_is_enough_and_each_step_is_said_in_one_line(project)
     assert second.returncode == 0, second.stdout + second.stderr
     assert len((second.stdout + second.stderr).splitlines()) == 1
     assert (packages / "tests_only.py").exists()
+    assert (packages / "encoder.py").exists()
     assert make("install", project).stdout == "make: Nothing to be done for 'install'.\n"
 
 

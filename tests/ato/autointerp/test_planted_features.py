@@ -11,7 +11,6 @@ from ato.autointerp.scores import scores
 from ato.autointerp.sentence_encoder import SentenceEncoder
 from ato.autointerp.trial_results import put_to_judge, shuffled_descriptions
 from ato.autointerp.trials import DETECTION, EMBEDDING, FUZZING, INTRUDER, TrialPlan, draw_trials
-from ato.errors import UnavailableError
 from tests.ato.autointerp.constant_judge import ConstantJudge
 from tests.ato.autointerp.planted_features import (
     documents,
@@ -104,10 +103,7 @@ def test_the_embedding_judge_finds_a_token_class_with_hashed_words(found):
 
 
 def test_the_sentence_encoder_finds_a_topic_from_its_name_alone(found):
-    try:
-        encoder = SentenceEncoder()
-    except UnavailableError as error:
-        pytest.skip(str(error))
+    encoder = SentenceEncoder()
     of, trials, _, _ = found
     descriptions = {MUSIC: "classical music and concerts"}
     validation = [t for t in draw_trials(of[MUSIC], "validation", PLAN).trials if t.scorer == DETECTION]
