@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from ato.autointerp.labelling import LabelPlan, label_features
+from ato.autointerp.labelling import FittedJudge, LabelPlan, label_features
 from ato.autointerp.trials import TrialPlan
 from tasks.engine.parallel_parts import split_evenly
 from tasks.engine.progress import Progress, say
@@ -27,7 +27,7 @@ def label(of: LabelStudy, member: Labelled, asked: OpenJudge, stage: Stage) -> N
     own = keys | {"layer": member.layer, "judge": judge.name}
     tables: dict[str, Rows] = defaultdict(list)
     with Progress("label", len(ids), "features", f"{member.slug}, {judge.name}") as progress:
-        for batch in batches(ids, TOGETHER if asked.calls is None else TOGETHER_BY_SERVER):
+        for batch in batches(ids, _together(asked, len(ids))):
             evidence, numbers = read_evidence(study.warehouse, stage.collection, member.evidence.key, batch)
             found = label_features(evidence, judge, plan, asked.describer)
             shown = {one.feature_id: one for one in evidence}
@@ -41,6 +41,12 @@ def label(of: LabelStudy, member: Labelled, asked: OpenJudge, stage: Stage) -> N
         if rows:
             stage.write(table, rows, sae=member.key)
     say("label", f"{member.slug} by {judge.name}: {told(tables)}")
+
+
+def _together(asked: OpenJudge, n_features: int) -> int:
+    if isinstance(asked.judge, FittedJudge):
+        return max(n_features, 1)  # thresholds are those of the whole SAE, not of whoever is labelled beside a feature
+    return TOGETHER if asked.calls is None else TOGETHER_BY_SERVER
 
 
 def label_plan(of: LabelStudy) -> LabelPlan:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import HashingVectorizer
 
+from ato.autointerp.embedding_judge import EmbeddingJudge
 from ato.errors import InputError
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource
@@ -134,12 +135,22 @@ def test_the_embedding_judge_tests_the_words_of_the_overlap_judge(study, monkeyp
             return hashed.transform(texts).toarray().astype(np.float32)
 
     monkeypatch.setattr("ato.autointerp.sentence_encoder.SentenceEncoder", Words)
+    monkeypatch.setattr("tasks.label.labelling.TOGETHER", 1)
+    fitted, fit = [], EmbeddingJudge.fitted
+
+    def noted(self, trials, descriptions):
+        fitted.append(set(descriptions))
+        return fit(self, trials, descriptions)
+
+    monkeypatch.setattr(EmbeddingJudge, "fitted", noted)
     (key,) = label(settings, collection, sae, judge="embedding", scorers=["detection", "embedding"])
     found = rows(
         None,
         "select judge, description, detection, embedding from feature_labelled where labelling = ? and feature_id = ?",
         [key, WORD],
     )
+    (labelled,) = fitted  # thresholds once, by all features of the SAE
+    assert len(labelled) > 1
     assert found[0]["judge"] == "embedding hashed words"
     assert "quartz" in found[0]["description"]
     assert found[0]["detection"] > 0.7
