@@ -6,6 +6,10 @@ from typing import Protocol
 
 from ato.features.excerpts import Excerpt
 
+DETECTION, FUZZING, INTRUDER, EMBEDDING = "detection", "fuzzing", "intruder", "embedding"
+SCORERS = (DETECTION, FUZZING, INTRUDER, EMBEDDING)
+"""Tests of descriptions, in the order in which they are told."""
+
 
 @dataclass(frozen=True)
 class DescriptionQuestion:

@@ -16,13 +16,20 @@ import numpy as np
 
 from ato.autointerp.excerpts import FeatureEvidence
 from ato.autointerp.marking import whole_characters
-from ato.autointerp.questions import DetectionQuestion, FuzzingQuestion, IntruderQuestion
+from ato.autointerp.questions import (
+    DETECTION,
+    EMBEDDING,
+    FUZZING,
+    INTRUDER,
+    SCORERS,
+    DetectionQuestion,
+    FuzzingQuestion,
+    IntruderQuestion,
+)
 from ato.errors import InputError, QualityError
 from ato.features.excerpts import Excerpt
 from ato.numerics.counter_rng import uniforms
 
-DETECTION, FUZZING, INTRUDER, EMBEDDING = "detection", "fuzzing", "intruder", "embedding"
-SCORERS = (DETECTION, FUZZING, INTRUDER, EMBEDDING)
 _POSITIVE, _NEGATIVE, _TOKEN, _MEMBER, _STRANGER, _PLACE = range(6)
 
 

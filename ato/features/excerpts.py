@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+TIERS = ("random", "same_stratum", "near_miss")
+"""Where silent excerpts are from, the easiest to tell from active ones first; see ``ato.features.silent_windows``."""
+
 
 @dataclass(frozen=True)
 class Origin:

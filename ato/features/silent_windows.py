@@ -18,6 +18,7 @@ import numpy as np
 
 from ato.errors import MismatchError
 from ato.features.coactivation import Neighbours, check_features
+from ato.features.excerpts import TIERS
 from ato.features.strata import Stratum
 from ato.features.token_samples import FeatureTokens, TokenSample
 from ato.features.window_index import KnownTokens, WindowIndex, token_key
@@ -25,8 +26,6 @@ from ato.numerics.counter_rng import uniforms
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures
 
-TIERS = ("near_miss", "same_stratum", "random")
-"""In the order in which they choose: a sequence gives a feature one silent window at most."""
 _OTHER_DRAW = 0x5EED
 """Pools are drawn apart from the examples of the same seed."""
 
@@ -195,7 +194,7 @@ class SilentWindows:
             free = (fires == 0) & (end > start)
             free &= ~np.isin(self._document, avoid.get(int(feature), ()))
             draw = uniforms(seed, int(feature), self._sequence, self.index.position)
-            for tier in TIERS:
+            for tier in reversed(TIERS):  # the hardest first: a sequence gives a feature one silent window at most
                 window, weight, neighbour = self._candidates(int(feature), tier, shares)
                 kept = free[window] & (weight > 0)
                 window, weight, neighbour = window[kept], weight[kept], neighbour[kept]

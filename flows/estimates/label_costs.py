@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ato.autointerp.trials import TrialPlan
+from ato.features.excerpts import TIERS
 from ato.models.shapes import ModelShape
 from flows.estimates.sizes import kept_tokens, sae_widths
 from flows.estimates.stage_costs import PASSED, StageWork, model_bytes
@@ -9,9 +11,7 @@ from flows.settings import Settings
 from tasks.settings import LabelSettings
 from tasks.settings.label import ChatSettings
 
-TIERS = 3
-"""Of silent windows."""
-GROUP = 5
+GROUP = TrialPlan().group_size + 1
 """Texts of a group of the intruder test."""
 CLASSES = 2
 """Of fuzzing: right and wrong marks."""
@@ -73,14 +73,14 @@ def labelled_features(settings: Settings) -> int:
 def windows_of(s: LabelSettings) -> int:
     """Windows collected of a feature at most."""
     w = s.windows
-    return w.n_top + w.n_random + w.n_quantiles + 2 * (w.n_held_out_top + w.n_held_out_random + TIERS * w.n_silent)
+    return w.n_top + w.n_random + w.n_quantiles + 2 * (w.n_held_out_top + w.n_held_out_random + len(TIERS) * w.n_silent)
 
 
 def trials_of(s: LabelSettings) -> int:
     """Trials of a feature at most, controls included."""
     asked = {
-        "detection": (1 + TIERS) * s.n_trials,
-        "embedding": (1 + TIERS) * s.n_trials,
+        "detection": (1 + len(TIERS)) * s.n_trials,
+        "embedding": (1 + len(TIERS)) * s.n_trials,
         "fuzzing": CLASSES * s.n_trials,
         "intruder": s.n_trials,
     }

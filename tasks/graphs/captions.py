@@ -14,7 +14,8 @@ def pages_of(of: GraphStudy, features: Collection[tuple[int, int]]) -> Iterator[
     """One page of each feature (layer, number), empty where nothing is known."""
     for one in of.dictionaries:
         ids = sorted({feature for layer, feature in features if layer == one.layer})
-        yield from FeaturePages(of.study.warehouse, of.study.collection, one.key, one.layer).read(ids)
+        pages = FeaturePages(of.study.warehouse, of.study.collection, one.key, one.layer, one.d_sae)
+        yield from pages.read(ids)
 
 
 def labels_of(pages: Collection[FeaturePage]) -> Mapping[tuple[int, int], str]:

@@ -17,7 +17,7 @@ from tasks.settings.graphs import PromptSettings
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import sae_rows
 
-_TRANSCODERS = """select sae, layer, path from studied_saes
+_TRANSCODERS = """select sae, layer, path, d_sae from studied_saes
 where collection = ? and list_contains(?, sae) and site = 'mlp_in' and target_site = 'mlp_out' order by layer, sae"""
 _OPERATORS = """select operator, path, source_layer, target_layer from operators
 where collection = ? and position_policy = 'same' and method = 'ridge' order by source_layer, target_layer, operator"""
@@ -66,6 +66,7 @@ class ReadDictionary:
     key: str
     layer: int
     path: str
+    d_sae: int
     is_transcoder: bool
 
 
@@ -101,12 +102,13 @@ class GraphStudy:
                 raise InputError(
                     f"no study of the collection has a transcoder {missing[0]!r} from mlp_in to mlp_out",
                     where="graphs.transcoders",
-                    cure='list them with `ato sql "select sae, label, layer from studied_saes where has_skip is not null"`',
+                    cure='list them with `ato sql "select sae, label, layer from studied_saes where target_site is not null"`',
                 )
-            made_of = [ReadDictionary(row["sae"], row["layer"], row["path"], True) for row in found]
+            made_of = [ReadDictionary(row["sae"], row["layer"], row["path"], row["d_sae"], True) for row in found]
         else:
             made_of = [
-                ReadDictionary(row.sae, row.layer, row.path, False) for row in sae_rows(warehouse, self.sae_keys)
+                ReadDictionary(row.sae, row.layer, row.path, row.d_sae, False)
+                for row in sae_rows(warehouse, self.sae_keys)
             ]
         chosen = [one for one in made_of if s.layers is None or one.layer in s.layers]
         layers = [one.layer for one in chosen]

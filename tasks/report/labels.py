@@ -7,6 +7,8 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ato.autointerp.questions import SCORERS
+from ato.features.excerpts import TIERS
 from tasks.report.drawing import COLOURS, INK, MUTED, grid_shape, interval_bars
 from tasks.report.overview import html_table
 from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, with_interval
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
 
 COMMAND = "run `ato run label`"
 N_LABELS = 10
-TESTS = ("detection", "fuzzing", "intruder", "embedding")
-TIERS = ("all", "random", "same_stratum", "near_miss")
+TIERS_TOLD = ("all", *TIERS)
 STYLES = {
     "sae": (COLOURS[0], "o", "features"),
     "transcoder": (COLOURS[2], "o", "transcoder features"),
@@ -57,7 +58,7 @@ left join scores as n
     on n.layer = s.layer and n.judge = s.judge and n.scorer = s.scorer and n.source = 'neurons' and n.control = 'none'
 left join verdicts as v on v.labelling = s.labelling
 where s.source <> 'neurons' and s.control = 'none'
-order by s.layer, s.sae, s.judge, list_position({list(TESTS)}, s.scorer)"""
+order by s.layer, s.sae, s.judge, list_position({list(SCORERS)}, s.scorer)"""
     rows = scope.ask(sql)
     if not rows:
         return absent(key, title, sql, f"no description was put to the test, {COMMAND}")
@@ -118,7 +119,7 @@ def _tiers(scope: Scope) -> Panel:
     sql = f"""select layer, judge, scorer, tier, source, control, mean_score, mean_low, mean_high, chance, n_scored, n_features, sae
 from label_scores
 where {scope.of_collection} and mean_score is not null
-order by layer, judge, list_position({list(TESTS)}, scorer), list_position({list(TIERS)}, tier), source, control, sae"""
+order by layer, judge, list_position({list(SCORERS)}, scorer), list_position({list(TIERS_TOLD)}, tier), source, control, sae"""
     rows = scope.ask(sql)
     if not rows:
         return absent(key, title, sql, f"no description could be scored, {COMMAND}")

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ato.autointerp.questions import SCORERS
 from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 from tasks.settings.explain import ADDRESS
 
 JUDGES = ("overlap", "embedding", "chat")
 ORDERS = ("score", "causal_effect", "attribution", "transport", "random")
-SCORERS = ("detection", "fuzzing", "intruder", "embedding")
 JudgeName = Annotated[str, OneOf(JUDGES)]
 Scorer = Annotated[str, OneOf(SCORERS)]
 

@@ -50,8 +50,7 @@ class FeaturePages:
     collection: str
     sae: str
     layer: int
-    d_sae: int | None = None
-    """Number of its features, by which ``ids`` judges numbers."""
+    d_sae: int
 
     def ids(self, wanted: str | Collection[int] = "shown") -> list[int]:
         """Features, ascending.
@@ -64,7 +63,7 @@ class FeaturePages:
             InputError: a number that the SAE does not have.
         """
         if not isinstance(wanted, str):
-            if self.d_sae is not None and (beyond := sorted(i for i in wanted if not 0 <= i < self.d_sae)):
+            if beyond := sorted(i for i in wanted if not 0 <= i < self.d_sae):
                 cure = f"ask for features 0 to {self.d_sae - 1}"
                 raise InputError(f"no feature {beyond[0]}", where=self.sae, cure=cure)
             return sorted(set(wanted))

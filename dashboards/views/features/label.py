@@ -7,6 +7,8 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.autointerp.questions import SCORERS
+from ato.features.excerpts import TIERS
 from ato.text.display import visible
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.panels import panel
@@ -56,7 +58,7 @@ def _said(row: dict[str, Any]) -> list[str]:
 
 COLOURS = {"this feature": "#0072B2", "another's description": "#999999", "neurons of the layer": "#E69F00"}
 
-SCORES = """with latest as (
+SCORES = f"""with latest as (
     select collection, labelling from latest_labellings
     where collection = $collection and sae = $sae and judge = $judge and is_latest
 ),
@@ -79,8 +81,8 @@ neurons as (
 
 select scorer || if(tier = 'all', '', ', ' || replace(tier, '_', ' ')) as test, *
 from (from own union all from neurons)
-order by list_position(['detection', 'fuzzing', 'intruder', 'embedding'], scorer),
-    list_position(['all', 'random', 'same_stratum', 'near_miss'], tier), what desc"""
+order by list_position({list(SCORERS)}, scorer),
+    list_position({["all", *TIERS]}, tier), what desc"""
 
 
 def label_scores(about: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from ato.autointerp.questions import SCORERS
 from dashboards.ui.address import choose
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -13,7 +14,6 @@ from dashboards.views.features.windows import coloured, leads_to_text
 
 SHOWN = 20
 """Trials on the page; the SQL page has all."""
-SCORERS = ("detection", "fuzzing", "intruder", "embedding")
 ANSWERS = {
     "wrong first": "answered is not distinct from expected, ",
     "as asked": "",

@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.features.excerpts import TIERS
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -21,7 +22,7 @@ COLOURS = {
     "neurons, shuffled": "#999999",
 }
 """What is scored -> its colour; shuffled: with another feature's description."""
-TIERS = ("all", "random", "same_stratum", "near_miss")
+TIERS_TOLD = ("all", *TIERS)
 
 SCORES = """select
     layer, judge, tier, source || if(control = 'none', '', ', ' || control) as what, mean_score, mean_low, mean_high, median_score, chance,
@@ -59,7 +60,11 @@ def by_tier(about: dict[str, Any]) -> None:
 
 def _panel(title: str, about: dict[str, Any], kept: str, by: str, note: str) -> None:
     panel(
-        title, filled(SCORES.format(kept=kept, tiers=list(TIERS)), **about), partial(_draw, by), note=note, empty=EMPTY
+        title,
+        filled(SCORES.format(kept=kept, tiers=list(TIERS_TOLD)), **about),
+        partial(_draw, by),
+        note=note,
+        empty=EMPTY,
     )
 
 
@@ -67,7 +72,7 @@ def _draw(by: str, rows: pl.DataFrame) -> None:
     if rows["mean_score"].null_count() == rows.height:
         st.info(f"Nothing could be scored: {next(iter(rows['usual_reason'].drop_nulls()), 'no answers')}.")
         return
-    order = TIERS if by == "tier" else sorted(rows[by].unique())
+    order = TIERS_TOLD if by == "tier" else sorted(rows[by].unique())
     offset = alt.XOffset("what:N", sort=list(COLOURS))
     base = alt.Chart(rows, height=300).encode(
         x=alt.X(f"{by}:O", title=by, sort=list(order), axis=alt.Axis(labelAngle=0)),

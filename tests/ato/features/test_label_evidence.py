@@ -9,9 +9,9 @@ import torch
 
 from ato.errors import InputError, MismatchError
 from ato.features.evidence_windows import EvidencePlan, EvidenceWindows, LabelEvidence
+from ato.features.excerpts import TIERS
 from ato.features.label_evidence import EvidenceTokens, collect_evidence
 from ato.features.neurons import MLPNeurons, mlp_neurons
-from ato.features.silent_windows import TIERS
 from ato.features.strata import document_stratum, position_tenths
 from ato.models import load_model
 from ato.residuals.live import LiveSource
