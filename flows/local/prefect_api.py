@@ -28,15 +28,6 @@ def auth_of_environment() -> httpx.BasicAuth | None:
     return httpx.BasicAuth(*text.partition(":")[::2]) if text else None
 
 
-def get(api: str, path: str, timeout: float = 10) -> httpx.Response:
-    """Ask for what is there.
-
-    Raises:
-        httpx.HTTPError: no answer, or a refusal.
-    """
-    return httpx.get(f"{api}/{path}", auth=auth_of_environment(), timeout=timeout).raise_for_status()
-
-
 def post(api: str, path: str, body: Any) -> Any:
     """POST, and return the answer's JSON; a server answers 503 while its SQLite database is busy, so try again.
 

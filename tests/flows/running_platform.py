@@ -32,6 +32,20 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+class WhileBusy(httpx.HTTPTransport):
+    """Asks again while the server says 503, as Prefect's own client does: its database is busy."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """The first answer that is another, or the last 503."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = super().handle_request(request)
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                return answer
+            answer.close()
+            time.sleep(1)
+
+
 class Platform:
     """``ato up`` on a data folder, with forms that show the given settings."""
 
@@ -108,20 +122,21 @@ class Platform:
         return self.ask("POST", path, body)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask Prefect's API; 503 means that its database is busy, no answer that it has been killed and comes back."""
+        """Ask Prefect's API; no answer means that it has been killed and comes back."""
         deadline = time.monotonic() + PATIENCE
         while True:
             with suppress(httpx.TransportError), self.client() as client:
                 answer = client.request(method, f"{self.address}/api/{path}", json=body)
-                if answer.status_code != 503:
-                    return answer.raise_for_status().json() if answer.content else None
+                return answer.raise_for_status().json() if answer.content else None
             assert time.monotonic() < deadline, self.said()
             time.sleep(1)
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
         """A client that the server knows, as Prefect's own are."""
-        with httpx.Client(auth=httpx.BasicAuth(*self.state.auth.split(":")), timeout=60) as client:
+        with httpx.Client(
+            auth=httpx.BasicAuth(*self.state.auth.split(":")), timeout=60, transport=WhileBusy()
+        ) as client:
             csrf = client.get(f"{self.address}/api/csrf-token", params={"client": "test"})
             if csrf.is_success:
                 client.headers.update({"Prefect-Csrf-Token": csrf.json()["token"], "Prefect-Csrf-Client": "test"})
