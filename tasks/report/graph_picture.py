@@ -7,16 +7,18 @@ what operators do not carry.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ato.errors import InputError, UnavailableError
 from ato.text.display import visible
 from tasks.report.drawing import COLOURS, INK, MUTED, WIDTH, png
 from tasks.report.panels import Rows, text
+from warehouse.catalog.catalog import rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FEATURES = 16
-"""Features that are shown, most influential first."""
+FEATURES = 6
+"""Features of a layer that are shown, the most influential."""
 FAINTEST = 0.02
 """Share of what goes into its target below which an edge is not drawn."""
 _HALVES = {"attribution": "Attribution: the model at this prompt", "transport": "Transport: ridge operators"}
@@ -48,9 +50,8 @@ def edges_sql(graph_set: str, n_features: int = FEATURES) -> str:
     return f"""with own as (
     from graph_nodes where graph_set = {text(graph_set)} and graph_kind = 'attribution'
 ), shown as (
-    (from own where kind = 'feature' order by influence, node limit {n_features})
-    union all
-    (from own where kind = 'logit')
+    from own where kind in ('feature', 'logit')
+    qualify row_number() over (partition by layer order by influence, node) <= {n_features}
 )
 select {ends}, e.weight / t.absolute_weight as attribution, e.transport_weight / t.absolute_weight as transport
 from graph_edges as e
@@ -60,16 +61,16 @@ where e.graph_set = {text(graph_set)} and e.graph_kind = 'attribution' and t.abs
 order by abs(e.weight), e.source, e.target"""
 
 
-def draw(figure: "Figure", rows: Rows) -> None:
+def draw(figure: "Figure", edges: Rows) -> None:
     """Draw the rows of ``edges_sql`` on an empty figure."""
-    nodes = sorted({_end(row, side) for row in rows for side in ("source", "target")}, key=str)
+    nodes = sorted({_end(edge, side) for edge in edges for side in ("source", "target")}, key=str)
     places = _places(nodes)
     levels = sorted({node.layer for node in nodes})
     figure.set_size_inches(WIDTH, 1.1 + 0.95 * len(levels))
     grid = figure.subplots(1, 2, sharey=True)
     for axes, (column, title) in zip(grid, _HALVES.items()):
-        for row in rows:
-            _line(axes, places[_end(row, "source")], places[_end(row, "target")], row[column])
+        for edge in edges:
+            _line(axes, places[_end(edge, "source")], places[_end(edge, "target")], edge[column])
         for node, (x, y) in places.items():
             label = f"{visible(node.token)}\n{node.activation:.2f}" if node.kind == "logit" else str(node.feature_id)
             box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": MUTED, "linewidth": 0.7}
@@ -84,13 +85,24 @@ def draw(figure: "Figure", rows: Rows) -> None:
     grid[0].set_yticks(range(len(levels)), [names[level] for level in levels])
 
 
-def save_picture(path: Path, rows: Rows) -> None:
-    """Write the picture of the rows of ``edges_sql`` as a PNG file."""
-    path.write_bytes(png("graph", draw, rows))
+def save_picture(path: Path, graph_set: str) -> None:
+    """Write the picture of a prompt's graphs as a PNG file.
+
+    Raises:
+        InputError: no attribution graph, or one whose features have no edges.
+        UnavailableError: the file cannot be written.
+    """
+    found = rows(None, edges_sql(graph_set))
+    if not found:
+        raise InputError("no edges of an attribution graph to draw", where=graph_set, cure="raise graphs.max_features")
+    try:
+        path.write_bytes(png("graph", draw, found))
+    except OSError as error:
+        raise UnavailableError(f"cannot write the picture: {error.strerror}", where=path) from error
 
 
-def _end(row: dict[str, Any], side: str) -> Node:
-    return Node(*(row[f"{side}_{name}"] for name in _NODE))
+def _end(edge: dict[str, Any], side: str) -> Node:
+    return Node(*(edge[f"{side}_{name}"] for name in _NODE))
 
 
 def _places(nodes: list[Node]) -> dict[Node, tuple[float, float]]:
