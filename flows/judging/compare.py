@@ -15,13 +15,7 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     """Something to compare with, of the same shape; a method that was fitted; an SAE that judges."""
     s, o = settings.compare, settings.operators
     if not s.models and not s.collections:
-        yield Fault(
-            "compare.models",
-            [],
-            "there is nothing to compare with",
-            "name models, checkpoints or collections",
-            stops=False,
-        )
+        yield Fault("compare.models", [], "there is nothing to compare with", "name models, checkpoints or collections")
     if METHODS[s.method].for_features:
         why = "an operator for the selected features of one study has no counterpart in another"
         yield Fault("compare.method", s.method, why, "use ridge")

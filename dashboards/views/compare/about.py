@@ -17,6 +17,8 @@ def chosen(collection: str) -> dict[str, Any]:
     rows = ask(filled(COMPARED, collection=collection))
     columns = st.columns(3)
     models = dict(rows.select("other_collection", "other_model").unique(maintain_order=True).iter_rows())
+    names = list(models.values())
+    models = {key: name if names.count(name) == 1 else f"{name}, {key}" for key, name in models.items()}
     other = choose("Other model", "other", list(models), where=columns[0], format=lambda key: models[key])
     rows = rows.filter(rows["other_collection"] == other) if other else rows.clear()
     pairs = [

@@ -45,9 +45,7 @@ def scatter(about: dict[str, Any]) -> None:
 
 
 def _scatter(rows: pl.DataFrame) -> None:
-    line = alt.Chart(pl.DataFrame({"here": [LEAST, 1.0], "there": [LEAST, 1.0]})).mark_line(
-        strokeDash=[4, 4], opacity=0.5
-    )
+    line = alt.Chart(rows).mark_line(strokeDash=[4, 4], opacity=0.5, color="#888888")
     points = alt.Chart(rows).mark_circle(size=28, opacity=0.7)
     tooltip = [
         number("feature_id", "feature", "d"),
@@ -66,7 +64,7 @@ def _scatter(rows: pl.DataFrame) -> None:
         scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())),
         legend=alt.Legend(orient="top"),
     )
-    chart = alt.layer(line.encode(x=x, y=y), points.encode(x=x, y=y, color=colour, tooltip=tooltip))
+    chart = alt.layer(line.encode(x=x, y=alt.Y("here:Q")), points.encode(x=x, y=y, color=colour, tooltip=tooltip))
     st.altair_chart(chart.properties(height=360), alt="r2 of each feature in both models")
 
 

@@ -49,7 +49,7 @@ def _trajectory(rows: pl.DataFrame) -> None:
             number("share_changed", "share changed", ".1%"),
         ],
     )
-    zero = alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule(strokeDash=[4, 4], opacity=0.6).encode(y="zero:Q")
+    zero = base.mark_rule(strokeDash=[4, 4], opacity=0.6, color="#888888").encode(y=alt.datum(0))
     chart = alt.layer(
         zero,
         base.mark_rule(opacity=0.6).encode(
