@@ -3,7 +3,7 @@
 The MLPs of some blocks of the embedded model are trained on the articles of one topic of the embedded encyclopedia; the
 model is saved after some steps, and again after more:
 
-    python -m examples.checkpoints checkpoints --steps 25 100 400
+    python -m examples.checkpoints checkpoints --steps 25 100
     ato run compare --profile demo-compare --set compare.models=[checkpoints]
 """
 
@@ -21,7 +21,7 @@ def main() -> None:
     """Train and save, a folder for each number of steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the checkpoints are written")
-    parser.add_argument("--steps", type=int, nargs="+", default=[25, 100, 400])
+    parser.add_argument("--steps", type=int, nargs="+", default=[25, 100])
     parser.add_argument("--topic", default="Mathematics")
     chosen = parser.parse_args()
     base = load_model("smollm2-135m", dtype="float32")

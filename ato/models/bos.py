@@ -34,7 +34,7 @@ class BosEffect:
 
     def __str__(self) -> str:
         reason = "the tokenizer begins texts with BOS by default" if self.by_default else "the model needs BOS"
-        losses = f"loss {self.loss_without:.2f} nats a token without it, {self.loss_with:.2f} with it"
+        losses = f"loss {self.loss_without:.2f} nats per token without it, {self.loss_with:.2f} with it"
         return f"{reason} and prepend_bos is off: {losses}; --set collect.prepend_bos=true"
 
 
