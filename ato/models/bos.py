@@ -13,7 +13,7 @@ N_TEXTS, N_TOKENS = 8, 128
 _BEHIND = 16
 """Tokens at the beginning whose losses do not count, where texts are long enough: any first token helps there."""
 _NEEDED = 0.1
-"""Nats a token that BOS must save for a model to need it."""
+"""Nats per token that BOS must save for a model to need it."""
 
 
 @dataclass(frozen=True)
