@@ -148,7 +148,7 @@ def show(
     from flows.commands.show import draw_summary, show_stage, show_summary
     from flows.engine.collections import chosen_collection
 
-    key = chosen_collection(collection)
+    key = chosen_collection(collection, STAGES[stage].commits if stage else ())
     if svg is not None:
         draw_summary(key, svg, features)
     elif stage is None:

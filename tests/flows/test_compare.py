@@ -67,7 +67,7 @@ def test_what_was_compared_is_not_compared_again_and_show_lists_it(compared):
     assert keys == compared.keys
     shown = CliRunner().invoke(app, ["show", "compare"])
     assert shown.exit_code == 0, shown.output
-    assert "step-50" in shown.output
+    assert "step-50" in shown.output  # its collection is the later one
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
 
 
