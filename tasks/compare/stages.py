@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ato.errors import InputError, MismatchError
 from ato.models.checkpoints import checkpoint_folders
@@ -111,7 +112,7 @@ def settings_of_collection(own: ModelSettings, collection: str) -> ModelSettings
     return own.model_copy(update={"name": row.model, "revision": row.revision, "dtype": row.dtype})
 
 
-def judging_of(evaluate: EvaluateSettings) -> dict[str, float]:
+def judging_of(evaluate: EvaluateSettings) -> dict[str, Any]:
     """What of the evaluation's settings decides on scores and verdicts."""
     return evaluate.model_dump(include={"min_active", "transported_above", "synthesised_below"})
 

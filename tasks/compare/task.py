@@ -76,7 +76,7 @@ def _compare(of: CompareStudy, missing: Sequence[Comparison], evaluate: Evaluate
             n_changed = 0
             for sae in of.saes:
                 for pair in (pair for pair in own if pair[1] == sae.layer):
-                    names = tuple(_name(kind, pair) for kind in (THIS, THEIRS, TRANSFERRED))
+                    names = _name(THIS, pair), _name(THEIRS, pair), _name(TRANSFERRED, pair)
                     compared = Compared(
                         sae,
                         pair,
