@@ -29,7 +29,7 @@ def main() -> None:
     for steps in sorted(chosen.steps):
         tuned = fine_tuned(base, texts, LAYERS, steps=steps, rows=FINE_TUNING_ROWS)
         folder = chosen.folder / f"step-{steps}"
-        tuned.module.save_pretrained(folder)
+        tuned.module.save_pretrained(folder)  # type: ignore[operator]
         tuned.tokenizer.save_pretrained(folder)
         print(f"{folder}: {steps} steps of {FINE_TUNING_ROWS} of {len(texts)} articles on {chosen.topic}", flush=True)
 

@@ -89,13 +89,11 @@ def paired_transport(
         kept = np.where(np.isfinite(left), left, value)[..., known]
         values, without = values + value[:, known].sum(1), without + kept.sum(2)
         counted = counted + tokens[:, known].sum(1) if len(counted) else tokens[:, known].sum(1)
-    joined = Jackknife(
-        *(
-            np.concatenate([getattr(part, name) for part in found], axis=1)
-            for name in ("value", "centre", "error", "freedom")
-        ),
-        PLAIN,
+    value, centre, error, freedom = (
+        np.concatenate([getattr(part, name) for part in found], axis=1)
+        for name in ("value", "centre", "error", "freedom")
     )
+    joined = Jackknife(value, centre, error, freedom, PLAIN)
     intervals = joined.interval()
     p = 2 * np.minimum(joined.p_above(0), joined.p_below(0))[0]
     means = _means(values, without, counted, n_features)

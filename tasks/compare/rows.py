@@ -1,6 +1,7 @@
 """Rows of the tables ``comparisons`` and ``feature_comparisons``."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def write_comparison(settings: CompareSettings, one: Comparison, found: Compared
         "r2_transferred": found.transferred.r2.value,
         **estimate_columns(r2=found.this.r2, other_r2=found.other.r2, difference=paired.difference, loss=paired.loss),
     }
-    columns = {name: np.full(n, value) for name, value in keys.items()} | {
+    columns: dict[str, Any] = {name: [value] * n for name, value in keys.items()} | {
         "feature_id": found.this.feature_id,
         "verdict": found.this.verdict,
         "other_verdict": found.other.verdict,

@@ -1,5 +1,6 @@
 """Panels of the page ``compare``: the features of one pair in one other model."""
 
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -81,7 +82,7 @@ def changed(about: dict[str, Any]) -> None:
 
 
 def _changed(rows: pl.DataFrame) -> None:
-    column, score = st.column_config.NumberColumn, {"format": "%.3f", "width": 80}
+    column, score = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="%.3f", width=80)
     clicked = st.dataframe(
         rows,
         hide_index=True,
@@ -91,14 +92,14 @@ def _changed(rows: pl.DataFrame) -> None:
         placeholder="–",
         column_config={
             "feature_id": column("feature", format="%d", width=70),
-            "difference": column("difference", **score),
-            "difference_low": column("from", **score),
-            "difference_high": column("to", **score),
+            "difference": score("difference"),
+            "difference_low": score("from"),
+            "difference_high": score("to"),
             "q": column("q", format="%.4f"),
-            "r2": column("r2 here", **score),
-            "other_r2": column("r2 there", **score),
-            "r2_transferred": column("transferred", **score),
-            "loss": column("loss", **score),
+            "r2": score("r2 here"),
+            "other_r2": score("r2 there"),
+            "r2_transferred": score("transferred"),
+            "loss": score("loss"),
             "n_active": column("active tokens here", format="localized"),
             "other_n_active": column("active tokens there", format="localized"),
             "verdict": "verdict here",

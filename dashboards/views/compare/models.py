@@ -1,5 +1,7 @@
 """Panels of the page ``compare``: all models at once."""
 
+from functools import partial
+
 import altair as alt
 import polars as pl
 import streamlit as st
@@ -74,8 +76,7 @@ def distances(collection: str) -> None:
 
 
 def _table(rows: pl.DataFrame) -> None:
-    score = {"format": "%.3f", "width": 80}
-    column = st.column_config.NumberColumn
+    column, score = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="%.3f", width=80)
     st.dataframe(
         rows.drop("place", "other_collection"),
         hide_index=True,
@@ -88,13 +89,13 @@ def _table(rows: pl.DataFrame) -> None:
             "n_changed": column("changed", format="localized"),
             "share_changed": column("share changed", format="percent"),
             "n_verdicts_changed": column("verdicts changed", format="localized"),
-            "mean_difference": column("mean difference", **score),
-            "mean_difference_low": column("from", **score),
-            "mean_difference_high": column("to", **score),
-            "mean_loss": column("mean loss", **score),
-            "mean_loss_low": column("from ", **score),
-            "mean_loss_high": column("to ", **score),
-            "relative_distance": column("distance", **score),
+            "mean_difference": score("mean difference"),
+            "mean_difference_low": score("from"),
+            "mean_difference_high": score("to"),
+            "mean_loss": score("mean loss"),
+            "mean_loss_low": score("from "),
+            "mean_loss_high": score("to "),
+            "relative_distance": score("distance"),
             "sae": "SAE",
         },
     )

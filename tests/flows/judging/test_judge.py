@@ -288,7 +288,9 @@ def test_every_flow_refuses_before_it_looks_for_anything(folder, flow, monkeypat
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES.values() if stage.judge], ids=lambda stage: stage.name)
 def test_the_judge_of_a_stage_can_be_asked_without_knowing_the_model(stage, folder):
-    assert not faults_of(tiny_settings(folder, model={"name": "someone/elsewhere"}, compare={"models": ["someone/else"]}), [stage])
+    assert not faults_of(
+        tiny_settings(folder, model={"name": "someone/elsewhere"}, compare={"models": ["someone/else"]}), [stage]
+    )
 
 
 def test_every_stage_with_settings_has_a_judge():
