@@ -117,7 +117,8 @@ def _places(nodes: list[Node]) -> dict[Node, tuple[float, float]]:
     cells: dict[tuple[int, int], list[Node]] = {}
     for node in nodes:
         cells.setdefault((node.position, node.layer), []).append(node)
-    found, start = {}, 0.0
+    found: dict[Node, tuple[float, float]] = {}
+    start = 0.0
     for position in sorted({node.position for node in nodes}):
         widest = max(len(cell) for (at, _), cell in cells.items() if at == position)
         for (at, layer), cell in cells.items():
