@@ -16,6 +16,7 @@ from ato.graphs.checks import check_conservation, conservation_residual, repeat_
 from ato.graphs.faithfulness import Faithfulness, faithfulness
 from ato.graphs.graph import Graph
 from ato.graphs.local_model import Dictionary, in_precision
+from ato.graphs.proposals import Proposal, propose
 from ato.graphs.pruning import Pruned, prune
 from ato.graphs.targets import LogitTargets, given_tokens, likely_tokens, token_difference
 from ato.graphs.transport import Site, transport_graph
@@ -49,6 +50,7 @@ class MadeGraph:
     repeat_difference: float | None = None
     faithfulness: Faithfulness | None = None
     attribution: Attribution | None = None
+    supernodes: Sequence[Proposal] = ()
     seconds: float = 0.0
 
 
@@ -149,7 +151,18 @@ class GraphMaker:
         s = self.of.settings
         largest = check_conservation(graph, precision)
         pruned = prune(graph, s.node_threshold, s.edge_threshold)
-        return MadeGraph(kind, precision, graph, pruned, conservation_residual(graph), largest)
+        return MadeGraph(
+            kind, precision, graph, pruned, conservation_residual(graph), largest, supernodes=self._groups(pruned.graph)
+        )
+
+    def _groups(self, graph: Graph) -> list[Proposal]:
+        """Features of a pruned graph that may be shown as one."""
+        least, own = self.of.settings.supernode_cosine, graph.kind == "feature"
+        if least is None or not own.any():
+            return []
+        ends = zip(graph.layer[own].tolist(), graph.feature[own].tolist(), strict=True)
+        decoders = torch.stack([self.dictionaries[layer].W_dec[feature] for layer, feature in ends])
+        return propose(graph, decoders.double().cpu().numpy(), least)
 
     def _targets(self, prompt: Prompt, model: LanguageModel, hidden: torch.Tensor) -> LogitTargets:
         """The logits that a prompt's graph explains."""

@@ -14,9 +14,12 @@ from ato.numerics.intervals import Estimate, number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
 from tasks.graphs.captions import pages_of
-from tasks.graphs.files import FOLDER, Texts, features_of, write_files
+from tasks.graphs.files import FOLDER, Texts, features_of, groups_of, write_files
 from tasks.graphs.making import GraphMaker, MadeGraph
 from tasks.graphs.stages import GraphStudy, Prompt
+
+TABLES = ("graphs", "graph_nodes", "graph_edges", "graph_heads", "graph_qk", "graph_supernodes")
+"""Tables of one prompt's graphs."""
 
 
 def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequence[MadeGraph], stage: Stage) -> None:
@@ -28,7 +31,7 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
     write_files(made, texts, of.settings, stage)
     left_out = maker.left_out(prompt)
     transport = next((one.graph for one in made if one.kind == "transport"), None)
-    tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": []}
+    tables: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
     for one in made:
         own = {"collection": stage.collection, "graph_set": stage.key, "prompt": prompt.name, "graph_kind": one.kind}
         beside = transport if one.kind == "attribution" else None
@@ -38,6 +41,7 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
         tables["graphs"].append(own | text | targets | _made_of(of, one) | _sizes(one) | _checks(one, edges))
         tables["graph_nodes"] += [own | row for row in _nodes(of, one, edges, texts)]
         tables["graph_edges"] += [own | row for row in _edges(one, beside)]
+        tables["graph_supernodes"] += [own | row for row in groups_of(one, texts)]
     for table, found in tables.items():
         stage.write(table, found)
     stage.tokens_run = len(prompt.token_ids)
@@ -195,6 +199,7 @@ def _edges(made: MadeGraph, transport: Graph | None) -> list[dict[str, Any]]:
         carried = dict(zip(found.edge.tolist(), zip(found.transport.tolist(), shares, strict=True), strict=True))
     sample = made.faithfulness
     ablated = {} if sample is None else dict(zip(sample.edge.tolist(), sample.effect.tolist(), strict=True))
+    direct: dict[int, float] = {}
     of_whole = np.flatnonzero(made.pruned.edges).tolist()
     ends = zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), of_whole, strict=True)
     return [
@@ -205,6 +210,7 @@ def _edges(made: MadeGraph, transport: Graph | None) -> list[dict[str, Any]]:
             "transport_weight": carried.get(edge, (None, None))[0],
             "transport_share": carried.get(edge, (None, None))[1],
             "ablation": ablated.get(at),
+            "direct_weight": direct.get(at),
         }
         for edge, (source, target, weight, at) in enumerate(ends)
     ]

@@ -54,7 +54,9 @@ def attribution_of(prompt: str) -> Graph:
 
 def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) -> dict[str, list[dict[str, Any]]]:
     """Rows of all tables of graphs."""
-    tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": [], "graph_motifs": []}
+    tables: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("graphs", "graph_nodes", "graph_edges", "graph_motifs")
+    }
     counter, prompts = MotifCounter(), list(prompts)
     for prompt in prompts:
         graphs = {"attribution": attribution_of(prompt), "transport": transport_of(prompt)}

@@ -6,6 +6,7 @@ import pytest
 from ato.errors import InputError
 from ato.graphs.circuit_tracer import METADATA, read_graph
 from ato.graphs.json_files import read_json
+from ato.graphs.supernodes import load_view, save_view
 from flows.settings import Settings
 from tasks.graphs.task import make_graphs
 from tests.tasks.graphs.small_graphs import collected, graph_settings
@@ -157,3 +158,18 @@ def test_what_has_no_graph_is_refused_in_one_line(study, changes, message):
     settings, collection, saes, _ = study
     with pytest.raises(InputError, match=message):
         graphs(settings, collection, saes, **changes)
+
+
+def test_proposed_supernodes_are_in_the_tables_and_in_the_files(study):
+    found = rows(None, "from graph_supernodes order by graph_set, graph_kind, supernode")
+    assert found, "no group in any graph"
+    for row in rows(None, "from graphs"):
+        own = [one for one in found if (one["graph_set"], one["graph_kind"]) == (row["graph_set"], row["graph_kind"])]
+        folder = Warehouse().artifact_path(*row["path"].split("/")[1:])
+        path = folder / f"{row['graph_kind']}-{row['graph_set']}.json"
+        view = load_view(path)
+        assert view.supernodes == {one["name"]: tuple(one["node_ids"]) for one in own}
+        assert set(view.pinned) == {node for one in own for node in one["node_ids"]}
+        assert read_graph(path)[1].supernodes == view.supernodes
+        save_view(path, view)
+        assert all(one["cosine"] >= 0.3 - 1e-9 for one in own)
