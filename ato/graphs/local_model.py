@@ -85,6 +85,11 @@ class LocalModel:
         """Leaves that a reading depends on, as numbers from 0: the stream before the first block, then the cuts."""
         return range(0, reading + 1) if self.transcoded else range(reading, reading + 1)
 
+    def sources_of_block(self, layer: int) -> range:
+        """Leaves that the stream in front of a block depends on, numbered as in ``sources``."""
+        before = sum(cut < layer for cut in self.layers)
+        return range(0, before + 1) if self.transcoded else range(before, before + 1)
+
     def pull_back(self, reading: int, positions: Tensor, vectors: Tensor) -> list[Tensor]:
         """Gradients [b, t, d] of b scalars ``vector . reading[position]`` by each of the reading's ``sources``.
 
@@ -113,7 +118,6 @@ class LocalModel:
         *,
         frozen: bool = True,
         gradients: bool = False,
-        heads: dict[int, Tensor] | None = None,
     ) -> list[Tensor]:
         """Readings of other leaves.
 
@@ -122,7 +126,6 @@ class LocalModel:
             leaves: [b, t, d] of each cut.
             frozen: False for the model's own norms, attention and MLPs between the cuts.
             gradients: record the pass.
-            heads: filled with layer -> [b, t, heads * d_head], what the heads give to the output projection, of every block.
         """
         live: dict[tuple[str, int], Tensor] = {}
 
@@ -134,8 +137,6 @@ class LocalModel:
             return leaves[cut] if skip is None else leaves[cut] + live["mlp_in", self.layers[cut]] @ skip
 
         beside: dict[str, Sequence[int]] = {"mlp_in": self.layers} if self.transcoded else {}
-        if heads is not None:
-            beside["attn_z"] = range(self.model.n_layers)
         with self._applied(frozen), _input_replaced(self.model.blocks[0], stream):
             hidden = self.model.forward(
                 self._ids[:, : stream.shape[1]].expand(len(stream), -1),
@@ -146,8 +147,6 @@ class LocalModel:
                 keep_beside=lambda site, layer, value: live.__setitem__((site, layer), value),
                 gradients=gradients,
             ).hidden
-        if heads is not None:
-            heads.update({layer: live["attn_z", layer] for layer in range(self.model.n_layers)})
         read_at = "mlp_in" if self.transcoded else "resid_post"
         return [*(live[read_at, layer] for layer in self.layers), hidden]
 

@@ -34,7 +34,8 @@ def test_any_two_of_a_group_have_the_cosine_and_no_two_groups_share_a_node():
         assert len(set(nodes)) == len(nodes)
         for one in found:
             cosines = unit[list(one.nodes)] @ unit[list(one.nodes)].T
-            assert one.cosine == pytest.approx(cosines.min()) and one.cosine >= least - 1e-6
+            assert one.cosine == pytest.approx(cosines.min())
+            assert one.cosine >= least - 1e-6
             assert len(set(positions[list(one.nodes)])) == 1
 
 
