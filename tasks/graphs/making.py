@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from ato.saes.files import load_sae
 from ato.saes.transcoder_files import load_transcoder_folder
 from ato.text.token_texts import TokenTexts
 from tasks.engine.model_cache import language_model
+from tasks.graphs.attention import TracedAttention, trace_attention
 from tasks.graphs.stages import GraphStudy, Prompt
 from tasks.settings import ModelSettings
 
@@ -50,6 +51,7 @@ class MadeGraph:
     repeat_difference: float | None = None
     faithfulness: Faithfulness | None = None
     attribution: Attribution | None = None
+    attention: TracedAttention = field(default_factory=TracedAttention)
     supernodes: Sequence[Proposal] = ()
     seconds: float = 0.0
 
@@ -88,7 +90,8 @@ class GraphMaker:
 
         Raises:
             InputError: a graph that needs too much memory, or a prompt of which the collection leaves out all.
-            QualityError: the edges into a node do not sum to its value.
+            ModelError: attention whose scores cannot be traced.
+            QualityError: the edges into a node do not sum to its value, or the parts of a score to it.
         """
         if len(self.left_out(prompt)) == len(prompt.token_ids):
             cure = "write a longer prompt, or collect with skip_first=false"
@@ -114,7 +117,8 @@ class GraphMaker:
             if s.n_ablations and _has_edges(found.graph)
             else None
         )
-        return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found)
+        attention = trace_attention(found, made.pruned, s)
+        return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found, attention=attention)
 
     def _transport(self, prompt: Prompt) -> MadeGraph:
         layers = sorted(self.dictionaries)

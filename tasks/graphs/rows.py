@@ -13,6 +13,7 @@ from ato.graphs.summary import summarise
 from ato.numerics.intervals import Estimate, number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
+from tasks.graphs.attention import head_rows, pair_rows
 from tasks.graphs.captions import pages_of
 from tasks.graphs.files import FOLDER, Texts, features_of, groups_of, write_files
 from tasks.graphs.making import GraphMaker, MadeGraph
@@ -41,6 +42,10 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
         tables["graphs"].append(own | text | targets | _made_of(of, one) | _sizes(one) | _checks(one, edges))
         tables["graph_nodes"] += [own | row for row in _nodes(of, one, edges, texts)]
         tables["graph_edges"] += [own | row for row in _edges(one, beside)]
+        if one.attribution is not None:
+            heads = head_rows(one.attribution, one.pruned, one.attention, of.settings.n_pairs)
+            tables["graph_heads"] += [own | row for row in heads]
+            tables["graph_qk"] += [own | row for row in pair_rows(one.attention, of.settings.n_pairs)]
         tables["graph_supernodes"] += [own | row for row in groups_of(one, texts)]
     for table, found in tables.items():
         stage.write(table, found)
@@ -199,7 +204,7 @@ def _edges(made: MadeGraph, transport: Graph | None) -> list[dict[str, Any]]:
         carried = dict(zip(found.edge.tolist(), zip(found.transport.tolist(), shares, strict=True), strict=True))
     sample = made.faithfulness
     ablated = {} if sample is None else dict(zip(sample.edge.tolist(), sample.effect.tolist(), strict=True))
-    direct: dict[int, float] = {}
+    direct = made.attention.direct
     of_whole = np.flatnonzero(made.pruned.edges).tolist()
     ends = zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), of_whole, strict=True)
     return [

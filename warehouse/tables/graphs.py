@@ -228,6 +228,19 @@ TABLES = (
                 anti join known_graph_nodes as n on {" and ".join(f"n.{c} = e.{c}" for c in KEY)} and n.node = e.target""",
             ),
             Rule(
+                "parts of heads and the direct path sum to the edge",
+                "direct_weight",
+                f"""with added as (
+                    select {_KEY}, source, target, sum(contribution) as added, sum(abs(contribution)) as size
+                    from known_graph_heads group by all
+                )
+                select {_KEY}, source, target, weight, direct_weight, added from graph_edges
+                inner join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
+                left join added using ({_KEY}, source, target)
+                where direct_weight is not null and abs(coalesce(added, 0) + direct_weight - weight)
+                    > tolerance * greatest(abs(weight), coalesce(size, 0) + abs(direct_weight))""",
+            ),
+            Rule(
                 "no node acts on itself",
                 "source, target",
                 f"select {_KEY}, source, target from graph_edges where source = target",
@@ -293,17 +306,11 @@ TABLES = (
         ("collection",),
         rules=(
             Rule(
-                "contributions of heads and the direct path sum to the edge",
-                "contribution",
-                f"""with added as (
-                    select {_KEY}, source, target, sum(contribution) as added, sum(abs(contribution)) as size
-                    from graph_heads group by all
-                )
-                select {_KEY}, source, target, e.weight, added, e.direct_weight from added
-                left join known_graph_edges as e using ({_KEY}, source, target)
-                left join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
-                where e.direct_weight is null or abs(added + e.direct_weight - e.weight)
-                    > tolerance * greatest(abs(e.weight), size + abs(e.direct_weight))""",
+                "heads are of edges with a direct_weight",
+                "source, target",
+                f"""select distinct {_KEY}, source, target from graph_heads as h
+                anti join known_graph_edges as e on {" and ".join(f"e.{c} = h.{c}" for c in KEY)}
+                    and e.source = h.source and e.target = h.target and e.direct_weight is not null""",
             ),
             Rule(
                 "the parts of a traced score sum to it",
