@@ -20,11 +20,6 @@ class TracedAttention:
     heads: Sequence[HeadContributions] = ()
     scores: Sequence[TracedScore] = ()
 
-    @property
-    def direct(self) -> dict[int, float]:
-        """Edge of the whole graph -> the part of its weight that passes no head."""
-        return {found.edge: found.direct for found in self.heads}
-
 
 def trace_attention(made: Attribution, pruned: Pruned, settings: GraphSettings) -> TracedAttention:
     """Trace the strongest kept edges from features, and the scores of the heads with the largest parts of them.
@@ -78,6 +73,7 @@ def head_rows(made: Attribution, pruned: Pruned, traced: TracedAttention, n_pair
                         "head": head,
                         "contribution": float(read.sum()),
                         "through": float(found.through[number, head]),
+                        "direct": found.direct,
                         "key_position": look.key_position,
                         "key_contribution": float(read[look.key_position]),
                         "attention": float(pattern[head, position, look.key_position]),

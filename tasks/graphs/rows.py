@@ -204,7 +204,6 @@ def _edges(made: MadeGraph, transport: Graph | None) -> list[dict[str, Any]]:
         carried = dict(zip(found.edge.tolist(), zip(found.transport.tolist(), shares, strict=True), strict=True))
     sample = made.faithfulness
     ablated = {} if sample is None else dict(zip(sample.edge.tolist(), sample.effect.tolist(), strict=True))
-    direct = made.attention.direct
     of_whole = np.flatnonzero(made.pruned.edges).tolist()
     ends = zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), of_whole, strict=True)
     return [
@@ -215,7 +214,6 @@ def _edges(made: MadeGraph, transport: Graph | None) -> list[dict[str, Any]]:
             "transport_weight": carried.get(edge, (None, None))[0],
             "transport_share": carried.get(edge, (None, None))[1],
             "ablation": ablated.get(at),
-            "direct_weight": direct.get(at),
         }
         for edge, (source, target, weight, at) in enumerate(ends)
     ]

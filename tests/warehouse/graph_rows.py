@@ -174,9 +174,9 @@ def _attention(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The last edge of the graph, of which two heads of block 2 have all but a quarter, and the first one's score."""
     edge = edges[-1]
-    edge["direct_weight"] = edge["weight"] / 4
     position = int(graph.position[edge["target"]])
     ends = {"source": edge["source"], "target": edge["target"], "layer": 2, "key_position": 0, "attention": 0.5}
+    ends["direct"] = edge["weight"] / 4
     heads = [
         row("graph_heads", **own, **ends, head=head, contribution=part, through=part, key_contribution=part)
         for head, part in enumerate((edge["weight"], -edge["weight"] / 4))

@@ -212,7 +212,6 @@ TABLES = (
             Column("weight", float64, "direct effect: part of the target's pre-activation or logit that comes from the source"),
             Column("transport_weight", float64, "the same edge by the operator between the two layers, 0 between different positions; NULL if no operator joins the layers or the nodes are no features", nullable=True),
             share("transport_share", "transport_weight over weight, cut to 0 ... 1; NULL where either is missing or weight is 0"),
-            Column("direct_weight", float64, "part of the weight on paths that no attention head is on; NULL where heads were not traced", nullable=True),
             Column("ablation", float64, "change of the target in the real model that removing the source makes, with its sign reversed; NULL if the edge was not sampled", nullable=True),
         ),
         (*KEY, "source", "target"),
@@ -226,19 +225,6 @@ TABLES = (
                 union all
                 select {_KEY}, source, target from graph_edges as e
                 anti join known_graph_nodes as n on {" and ".join(f"n.{c} = e.{c}" for c in KEY)} and n.node = e.target""",
-            ),
-            Rule(
-                "parts of heads and the direct path sum to the edge",
-                "direct_weight",
-                f"""with added as (
-                    select {_KEY}, source, target, sum(contribution) as added, sum(abs(contribution)) as size
-                    from known_graph_heads group by all
-                )
-                select {_KEY}, source, target, weight, direct_weight, added from graph_edges
-                inner join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
-                left join added using ({_KEY}, source, target)
-                where direct_weight is not null and abs(coalesce(added, 0) + direct_weight - weight)
-                    > tolerance * greatest(abs(weight), coalesce(size, 0) + abs(direct_weight))""",
             ),
             Rule(
                 "no node acts on itself",
@@ -293,8 +279,9 @@ TABLES = (
             Column("target", int32, "node that is acted on", minimum=0),
             Column("layer", int32, "block of the head", minimum=0),
             Column("head", int32, "number of the head in its block", minimum=0),
-            Column("contribution", float64, "part of the edge's weight on paths whose last head this is: with graph_edges.direct_weight they sum to the weight"),
+            Column("contribution", float64, "part of the edge's weight on paths whose last head this is: those of all heads and direct sum to the weight"),
             Column("through", float64, "part of the edge's weight on all paths through the head; paths through several heads count for each"),
+            Column("direct", float64, "part of the edge's weight on paths that pass no head, the same in each row of an edge"),
             Column("key_position", int32, "position that most of the contribution was read at", minimum=0),
             Column("key_contribution", float64, "part of the contribution that was read there"),
             Column("attention", float64, "attention weight of the head from the target's position to it", minimum=0, maximum=1),
@@ -306,11 +293,18 @@ TABLES = (
         ("collection",),
         rules=(
             Rule(
-                "heads are of edges with a direct_weight",
-                "source, target",
-                f"""select distinct {_KEY}, source, target from graph_heads as h
-                anti join known_graph_edges as e on {" and ".join(f"e.{c} = h.{c}" for c in KEY)}
-                    and e.source = h.source and e.target = h.target and e.direct_weight is not null""",
+                "parts of heads and the direct path sum to the edge",
+                "contribution",
+                f"""with added as (
+                    select {_KEY}, source, target, sum(contribution) as added, sum(abs(contribution)) as size,
+                        min(direct) as direct, max(direct) as largest
+                    from graph_heads group by all
+                )
+                select {_KEY}, source, target, e.weight, added, direct from added
+                left join known_graph_edges as e using ({_KEY}, source, target)
+                left join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
+                where e.weight is null or direct <> largest
+                    or abs(added + direct - e.weight) > tolerance * greatest(abs(e.weight), size + abs(direct))""",
             ),
             Rule(
                 "the parts of a traced score sum to it",

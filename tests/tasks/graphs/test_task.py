@@ -178,7 +178,7 @@ def test_proposed_supernodes_are_in_the_tables_and_in_the_files(study):
 def test_parts_of_heads_and_the_direct_path_sum_to_the_edges_of_the_tables(study):
     found = rows(
         None,
-        """select e.graph_set, e.weight, e.direct_weight, s.position = t.position as same_position,
+        """select e.graph_set, e.weight, h.direct, s.position = t.position as same_position,
             sum(h.contribution) as heads, sum(abs(h.contribution)) as size, count(distinct h.layer) as n_layers,
             t.layer - s.layer as leap, t.kind as kind, bool_and(h.attention > 0) as seen
         from graph_edges as e
@@ -190,12 +190,10 @@ def test_parts_of_heads_and_the_direct_path_sum_to_the_edges_of_the_tables(study
     assert len(found) >= 30
     assert {row["same_position"] for row in found} == {True, False}
     for row in found:
-        gap = abs(row["heads"] + row["direct_weight"] - row["weight"])
-        assert gap <= 1e-4 * max(abs(row["weight"]), row["size"] + abs(row["direct_weight"]))
-        assert row["same_position"] or abs(row["direct_weight"]) <= 1e-6
+        gap = abs(row["heads"] + row["direct"] - row["weight"])
+        assert gap <= 1e-4 * max(abs(row["weight"]), row["size"] + abs(row["direct"]))
+        assert row["same_position"] or abs(row["direct"]) <= 1e-6
         assert row["n_layers"] == (row["leap"] if row["kind"] == "feature" else row["leap"] - 1)
-    (traced,) = rows(None, "select count(*) as n from graph_edges where direct_weight is not null")
-    assert traced["n"] == len(found)
 
 
 def test_pairs_and_their_rest_sum_to_the_scores_that_heads_have(study):
@@ -227,4 +225,3 @@ def test_without_a_budget_nothing_is_traced(study):
     (key,) = graphs(settings, collection, saes, prompts=[{"text": "the law of war"}], **none)
     for table in ("graph_heads", "graph_qk", "graph_supernodes"):
         assert rows(None, f"from {table} where graph_set = ?", [key]) == []
-    assert rows(None, "from graph_edges where graph_set = ? and direct_weight is not null", [key]) == []
