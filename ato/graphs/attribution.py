@@ -47,6 +47,7 @@ def attribute(
     max_features: int = 1000,
     batch_size: int = 32,
     without: Collection[int] = (),
+    half_precision: bool = False,
 ) -> Attribution:
     """The attribution graph of a prompt.
 
@@ -55,13 +56,14 @@ def attribute(
     errors of each cut and position, the tokens (with their position embeddings, if any), one constant, the logits.
 
     Args:
-        model: in float32 or float64.
+        model: in float32 or float64, or in bfloat16 where that is asked for.
         token_ids: of the prompt, BOS included; the logits are those after the last.
         dictionaries: layer -> SAE of the residual stream, or layer -> transcoder.
         choose: model, state behind the final norm at the last token -> logits; see ``ato.graphs.targets``.
         max_features: nodes for features.
         batch_size: targets in one backward pass; the result does not depend on it, but for rounding.
         without: positions without features: what is there, all is error.
+        half_precision: take a model in bfloat16, see ``LocalModel``.
 
     Raises:
         InputError: of ``LocalModel``, no budget, or one that needs too much memory.
@@ -69,7 +71,7 @@ def attribute(
     """
     if max_features < 1 or batch_size < 1:
         raise InputError(f"{max_features} features in batches of {batch_size} make no graph", cure="use 1 or more")
-    local = LocalModel(model, token_ids, dictionaries, without)
+    local = LocalModel(model, token_ids, dictionaries, without, half_precision)
     last = local.n_tokens - 1
     targets = choose(model, local.values.readings[-1][0, last])
     sources = Sources(local)

@@ -48,6 +48,7 @@ class LocalModel:
         token_ids: of the prompt, BOS included.
         dictionaries: layer -> SAE of ``resid_post``, or layer -> transcoder of the MLP or adapter beside it; not both.
         without: positions without features, such as those that the SAEs were not trained on: all is error there.
+        half_precision: take a model in bfloat16, whose graphs cannot be repeated.
 
     Raises:
         InputError: the prompt is too short or long, the precision too low, or SAEs and transcoders are mixed.
@@ -61,8 +62,9 @@ class LocalModel:
         token_ids: Sequence[int],
         dictionaries: Mapping[int, Dictionary],
         without: Collection[int] = (),
+        half_precision: bool = False,
     ):
-        _check(model, token_ids, dictionaries)
+        _check(model, token_ids, dictionaries, half_precision)
         self.without = frozenset(without)
         self.model = model
         self.token_ids = tuple(int(token) for token in token_ids)
@@ -230,7 +232,9 @@ def in_precision(dictionary: Dictionary, model: LanguageModel) -> Dictionary:
     return replace(dictionary, **weights)  # type: ignore[arg-type]
 
 
-def _check(model: LanguageModel, token_ids: Sequence[int], dictionaries: Mapping[int, Dictionary]) -> None:
+def _check(
+    model: LanguageModel, token_ids: Sequence[int], dictionaries: Mapping[int, Dictionary], half_precision: bool
+) -> None:
     if len(token_ids) < 2:
         raise InputError(f"a prompt of {len(token_ids)} tokens has no graph", cure="give two tokens or more")
     if len(token_ids) > model.context_length:
@@ -238,9 +242,9 @@ def _check(model: LanguageModel, token_ids: Sequence[int], dictionaries: Mapping
         raise InputError(what, cure="shorten the prompt")
     if wrong := [token for token in token_ids if not 0 <= token < model.vocabulary_size]:
         raise InputError(f"the model has no tokens {wrong}", cure="tokenise the prompt with the model's own tokenizer")
-    if model.dtype not in (torch.float32, torch.float64):
+    if model.dtype not in (torch.float32, torch.float64) and not (half_precision and model.dtype == torch.bfloat16):
         what = f"graphs in {str(model.dtype).removeprefix('torch.')} cannot be repeated"
-        raise SettingsError(what, cure="load the model in float32")
+        raise SettingsError(what, cure="load the model in float32, or ask for bfloat16 by half_precision")
     if not dictionaries:
         raise SAEError("a graph needs an SAE or a transcoder", cure="give one of some layer")
     model.check_layers(dictionaries)

@@ -54,7 +54,7 @@ class Sources:
         """[n]."""
         self.feature = _joined([active.feature.cpu().numpy()[by] for active, by in zip(found, order)])
         """[n]."""
-        self.activation = _joined([active.value.cpu().numpy()[by] for active, by in zip(found, order)])
+        self.activation = _joined([_numbers(active.value)[by] for active, by in zip(found, order)])
         """[n]."""
         self._written: list[list[Tensor]] = []
         self._errors: list[Tensor] = []
@@ -104,7 +104,7 @@ class Sources:
         parts = self.split(leaves, local.pull_back(reading, positions, vectors))
         constant = (vectors * self._constants[reading][positions]).sum(1) + offsets
         total = (vectors * local.values.readings[reading][0, positions]).sum(1) + offsets
-        return Rows(targets, *(part.cpu().numpy() for part in (*parts, constant, total)))
+        return Rows(targets, *(_numbers(part) for part in (*parts, constant, total)))
 
     def split(self, leaves: range, gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What the features [b, features of the leaves' cuts], errors [b, cuts, t] and tokens [b, t] of some leaves give.
@@ -144,3 +144,10 @@ def _padded(values: Tensor, length: int) -> Tensor:
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts)
+
+
+def _numbers(values: Tensor) -> np.ndarray:
+    """As NumPy has them, which knows no bfloat16."""
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    found: np.ndarray = values.cpu().numpy()
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ato.errors import InputError
+from ato.graphs.adapters import adapter_features
 from ato.graphs.attribution import Attribution, attribute
 from ato.graphs.checks import check_conservation, conservation_residual, repeat_difference
 from ato.graphs.faithfulness import Faithfulness, faithfulness
@@ -22,6 +23,7 @@ from ato.graphs.targets import LogitTargets, given_tokens, likely_tokens, token_
 from ato.graphs.transport import Site, transport_graph
 from ato.models.language_model import LanguageModel
 from ato.operators import TransportOperator, load_operator
+from ato.saes.adapter_files import load_adapter
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.files import load_sae
 from ato.saes.transcoder_files import load_transcoder_folder
@@ -70,14 +72,17 @@ class GraphMaker:
 
     @cached_property
     def dictionaries(self) -> dict[int, Dictionary]:
-        """Layer -> SAE or transcoder, in the model's precision."""
-        path = self.of.study.warehouse.artifact_path
+        """Layer -> SAE, transcoder or layer of an adapter, in the model's precision."""
+        path, read = self.of.study.warehouse.artifact_path, self.of.dictionaries
         found: dict[int, Dictionary] = {}
-        for one in self.of.dictionaries:
-            folder = path(*one.path.split("/")[1:])
-            own = load_transcoder_folder(folder, one.layer) if one.is_transcoder else load_sae(folder)
-            found[one.layer] = in_precision(own, self.model)
-        return found
+        if read[0].kind == "adapter":
+            base_path = self.of.settings.adapter == "base_path"
+            found |= adapter_features(load_adapter(read[0].path), self.model.parts, base_path)
+        else:
+            for one in read:
+                folder = path(*one.path.split("/")[1:])
+                found[one.layer] = load_sae(folder) if one.kind == "sae" else load_transcoder_folder(folder, one.layer)
+        return {layer: in_precision(own, self.model) for layer, own in found.items()}
 
     @cached_property
     def operators(self) -> list[TransportOperator]:
@@ -107,6 +112,7 @@ class GraphMaker:
     def _attribution(self, prompt: Prompt) -> MadeGraph:
         s, choose = self.of.settings, partial(self._targets, prompt)
         options: dict[str, Any] = {"max_features": s.max_features, "without": self.left_out(prompt)}
+        options["half_precision"] = s.precision == "bfloat16"
         compute = partial(attribute, self.model, prompt.token_ids, self.dictionaries, choose, **options)
         found = compute(batch_size=s.batch_size)
         again = compute(batch_size=max(1, s.batch_size // 2)).graph if s.repeat else None
@@ -182,7 +188,7 @@ def model_in(settings: ModelSettings, precision: str) -> LanguageModel:
     """The model of the settings in a precision: loaded anew where it was loaded in a lower one."""
     model = language_model(settings)
     wanted = getattr(torch, precision)
-    if model.dtype not in (torch.float32, torch.float64):
+    if model.dtype not in (torch.float32, torch.float64, wanted):
         model = language_model(settings.model_copy(update={"dtype": "float32"}))
     if model.dtype == wanted:
         return model
