@@ -26,7 +26,7 @@ class Proposal:
     """The smallest of any two decoder rows."""
 
 
-def propose(graph: Graph, decoders: np.ndarray, least: float = 0.7) -> list[Proposal]:
+def propose(graph: Graph, decoders: np.ndarray, least: float = 0.5) -> list[Proposal]:
     """Groups of two features or more, by position, within it that of the most influential node first.
 
     Args:

@@ -167,3 +167,18 @@ def test_influence_is_computed_again_in_sql():
         connection.register(name, pa.table({key: pa.array(values.tolist()) for key, values in columns.items()}))
     found = [value for _, value in connection.sql(INFLUENCE).fetchall()]
     np.testing.assert_allclose(found, influence(graph), atol=1e-12)
+
+
+def test_heads_and_direct_paths_share_out_the_parts_of_traced_edges(planted):
+    found = rows(planted, "from graph_attention where prompt = 'river' order by head nulls last")
+    assert {one["graph_set"] for one in found} == {"graphs-2"}
+    weight = attribution_of("river").weight[-1]
+    assert [(one["layer"], one["head"], one["contribution"]) for one in found] == [
+        (2, 0, pytest.approx(weight)),
+        (2, 1, pytest.approx(-weight / 4)),
+        (None, None, pytest.approx(weight / 4)),
+    ]
+    assert [one["share"] for one in found] == pytest.approx([4 / 6, 1 / 6, 1 / 6])
+    assert [one["n_edges"] for one in found] == [1, 1, 1]
+    assert (found[0]["n_scores"], found[0]["advantage"], found[1]["advantage"]) == (1, 2.0, None)
+    assert found[0]["mean_attention"] == pytest.approx(0.5)
