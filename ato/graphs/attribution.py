@@ -75,7 +75,7 @@ def attribute(
     last = local.n_tokens - 1
     targets = choose(model, local.values.readings[-1][0, last])
     sources = Sources(local)
-    check_memory(len(sources), min(max_features, len(sources)) + len(targets.token_ids), model.dtype)
+    check_memory(len(sources), max_features, len(targets.token_ids), model.dtype)
     rows: list[list[Rows]] = [[] for _ in range(len(local.layers) + 1)]
     for part in _batches(np.arange(len(targets.token_ids)), batch_size):
         positions = torch.full((len(part),), last)
@@ -93,16 +93,18 @@ def attribute(
     return Attribution(_assembled(sources, rows, targets, selected), sources, targets, selected)
 
 
-def check_memory(n_active: int, n_rows: int, dtype: torch.dtype) -> None:
+def check_memory(n_active: int, max_features: int, n_targets: int, dtype: torch.dtype) -> None:
     """Refuse a graph whose edges would not fit, before they are computed.
 
     Raises:
         InputError: it names the budget that would fit.
     """
-    each = max(n_active, 1) * dtype.itemsize
+    each, n_rows = max(n_active, 1) * dtype.itemsize, min(max_features, n_active) + n_targets
     if n_rows * each > _MEMORY:
         what = f"{n_rows:,} nodes with edges from {n_active:,} active features need {n_rows * each / 2**30:.1f} GiB"
-        raise InputError(what, cure=f"set max_features to {max(_MEMORY // each - 20, 1):,} or shorten the prompt")
+        fits = _MEMORY // each - n_targets
+        cure = f"set max_features to {fits:,} or shorten the prompt" if fits > 0 else "shorten the prompt"
+        raise InputError(what, cure=cure)
 
 
 def feature_influence(sources: Sources, rows: Sequence[Sequence[Rows]], weights: np.ndarray) -> np.ndarray:

@@ -214,7 +214,9 @@ def test_what_cannot_be_a_graph_is_refused_with_a_cure(model, saes):
     with pytest.raises(InputError, match="use 1 or more"):
         attribute(model, IDS, saes, max_features=0)
     with pytest.raises(InputError, match="max_features to"):
-        check_memory(10**6, 10**5, torch.float32)
+        check_memory(10**6, 10**5, 10, torch.float32)
+    with pytest.raises(InputError, match="GiB: shorten the prompt"):
+        check_memory(10**10, 1, 1, torch.float32)
     with pytest.raises(InputError, match="each token once"):
         attribute(model, IDS, saes, partial(given_tokens, token_ids=[5, 5]))
     with pytest.raises(InputError, match="no tokens"):
@@ -243,7 +245,7 @@ def test_a_graph_beyond_the_memory_is_refused_before_it_is_made_with_a_budget_th
     monkeypatch.setattr("ato.graphs.attribution._MEMORY", 40 * n_active * 8)
     with monkeypatch.context() as patch:
         patch.setattr("ato.graphs.sources.Sources.into", lambda *_: pytest.fail("edges were computed"))
-        with pytest.raises(InputError, match="active features need .* set max_features to") as refused:
+        with pytest.raises(InputError, match=r"active features need .* set max_features to") as refused:
             attribute(model, IDS, made, max_features=ALL)
     budget = int(re.search(r"max_features to ([\d,]+)", str(refused.value))[1].replace(",", ""))
     graph = attribute(model, IDS, made, max_features=budget).graph

@@ -73,7 +73,7 @@ def graphs(settings: Settings, collection: str, saes: list[str], **changes: obje
 def test_a_set_of_transcoders_with_a_gap_is_refused_in_one_line_that_names_the_layer(study):
     settings, collection, saes, coders = study
     with pytest.raises(
-        InputError, match="the transcoders leave out layer 3 .*graphs.layers=.0, 1, 2, 4. for"
+        InputError, match=r"the transcoders leave out layer 3 .*graphs\.layers=\[0, 1, 2, 4\] for"
     ) as refused:
         graphs(settings, collection, saes, transcoders=list(coders.values()))
     assert "\n" not in str(refused.value)
