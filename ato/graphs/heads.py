@@ -69,7 +69,7 @@ def head_contributions(made: Attribution, edges: Sequence[int]) -> Iterator[Head
             value = values[layer].repeat_interleave(len(pattern) // len(values[layer]), dim=0)
             gradient = at_last[layer][position]
             by_key.append(pattern[:, position] * torch.einsum("hd,hsd->hs", gradient, value))
-            through.append(torch.einsum("phd,hps,hsd->h", whole[layer], pattern, value))
+            through.append((whole[layer] * torch.einsum("hps,hsd->phd", pattern, value)).sum((0, 2)))
         shape = local.frozen.pattern(0).shape[1:3]
         parts = _stacked(by_key, *shape), _stacked(through, shape[0])
         yield HeadContributions(edge, np.array(layers, np.int64), *parts, float(straight[cut][at] @ written))

@@ -80,7 +80,8 @@ class TracedScore:
         for start in range(0, len(self.query.vectors), _BLOCK):
             block = self.query.vectors[start : start + _BLOCK] @ self.key.vectors.T
             summed += float(block.sum())
-            best = np.argsort(-np.abs(block), axis=None, kind="stable")[:n]
+            size = np.abs(block).ravel()
+            best = np.sort(np.argpartition(size, -n)[-n:]) if n < size.size else np.arange(size.size)
             row, column = np.unravel_index(best, block.shape)
             rows, columns = np.append(rows, row + start), np.append(columns, column)
             weights = np.append(weights, block[row, column])
@@ -107,10 +108,8 @@ def trace_scores(made: Attribution, looks: Sequence[Look]) -> Iterator[TracedSco
         known = known and 0 <= look.head < local.frozen.pattern(look.layer).shape[1]
         if not known or not 0 <= look.key_position <= look.query_position < local.n_tokens:
             raise InputError(f"no head looks like this: {look}", cure="count blocks, heads and positions from 0")
-    tracer = _Tracer(made) if looks else None
-    for look in looks:
-        assert tracer is not None
-        yield tracer.trace(look)
+    if looks:
+        yield from map(_Tracer(made).trace, looks)
 
 
 class _Tracer:
