@@ -35,7 +35,11 @@ order by abs(e.weight) desc, e.source, e.target limit $top"""
 
 HEADS = """with ends as (from graph_nodes where collection = $collection and graph_set = $key and graph_kind = $kind),
 pairs as (
-    from graph_qk where collection = $collection and graph_set = $key and graph_kind = $kind and pair = 0
+    -- constants alone tell nothing of the prompt
+    from graph_qk
+    where collection = $collection and graph_set = $key and graph_kind = $kind
+        and (query_kind <> 'constant' or key_kind <> 'constant')
+    qualify row_number() over (partition by layer, head, query_position, key_position order by pair) = 1
 )
 select h.layer, h.head, h.contribution, h.key_position, h.attention, h.score, h.mean_score, e.weight,
     s.kind as source_kind, s.layer as source_layer, s.feature_id as source_feature_id, s.token as source_token,
