@@ -262,8 +262,8 @@ def test_bfloat16_makes_a_graph_where_it_is_asked_for(model, saes):
     assert half.weight.dtype == np.float64
     assert np.isfinite(half.weight).all()
     assert check_conservation(half, "bfloat16") > TOLERANCE["float32"], "rounding alone decides its books"
-    strong = [np.abs(one.weight[one.kind[one.target] == "logit"]).sum() for one in (half, whole)]
-    assert strong[0] == pytest.approx(strong[1], rel=0.2)
+    logits = [one.total[one.kind == "logit"][0] for one in (half, whole)]
+    assert logits[0] == pytest.approx(logits[1], rel=0.1)
 
 
 def test_positions_that_are_left_out_have_no_features_and_all_of_them_is_error(model, saes):
