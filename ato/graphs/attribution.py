@@ -47,6 +47,7 @@ def attribute(
     max_features: int = 1000,
     batch_size: int = 32,
     without: Collection[int] = (),
+    half_precision: bool = False,
 ) -> Attribution:
     """The attribution graph of a prompt.
 
@@ -55,13 +56,14 @@ def attribute(
     errors of each cut and position, the tokens (with their position embeddings, if any), one constant, the logits.
 
     Args:
-        model: in float32 or float64.
+        model: in float32 or float64, or in bfloat16 where that is asked for.
         token_ids: of the prompt, BOS included; the logits are those after the last.
         dictionaries: layer -> SAE of the residual stream, or layer -> transcoder.
         choose: model, state behind the final norm at the last token -> logits; see ``ato.graphs.targets``.
         max_features: nodes for features.
         batch_size: targets in one backward pass; the result does not depend on it, but for rounding.
         without: positions without features: what is there, all is error.
+        half_precision: take a model in bfloat16, see ``LocalModel``.
 
     Raises:
         InputError: of ``LocalModel``, no budget, or one that needs too much memory.
@@ -69,11 +71,11 @@ def attribute(
     """
     if max_features < 1 or batch_size < 1:
         raise InputError(f"{max_features} features in batches of {batch_size} make no graph", cure="use 1 or more")
-    local = LocalModel(model, token_ids, dictionaries, without)
+    local = LocalModel(model, token_ids, dictionaries, without, half_precision)
     last = local.n_tokens - 1
     targets = choose(model, local.values.readings[-1][0, last])
     sources = Sources(local)
-    check_memory(len(sources), min(max_features, len(sources)) + len(targets.token_ids), model.dtype)
+    check_memory(len(sources), max_features, len(targets.token_ids), model.dtype)
     rows: list[list[Rows]] = [[] for _ in range(len(local.layers) + 1)]
     for part in _batches(np.arange(len(targets.token_ids)), batch_size):
         positions = torch.full((len(part),), last)
@@ -91,16 +93,18 @@ def attribute(
     return Attribution(_assembled(sources, rows, targets, selected), sources, targets, selected)
 
 
-def check_memory(n_active: int, n_rows: int, dtype: torch.dtype) -> None:
+def check_memory(n_active: int, max_features: int, n_targets: int, dtype: torch.dtype) -> None:
     """Refuse a graph whose edges would not fit, before they are computed.
 
     Raises:
         InputError: it names the budget that would fit.
     """
-    each = max(n_active, 1) * dtype.itemsize
+    each, n_rows = max(n_active, 1) * dtype.itemsize, min(max_features, n_active) + n_targets
     if n_rows * each > _MEMORY:
         what = f"{n_rows:,} nodes with edges from {n_active:,} active features need {n_rows * each / 2**30:.1f} GiB"
-        raise InputError(what, cure=f"set max_features to {max(_MEMORY // each - 20, 1):,} or shorten the prompt")
+        fits = _MEMORY // each - n_targets
+        cure = f"set max_features to {fits:,} or shorten the prompt" if fits > 0 else "shorten the prompt"
+        raise InputError(what, cure=cure)
 
 
 def feature_influence(sources: Sources, rows: Sequence[Sequence[Rows]], weights: np.ndarray) -> np.ndarray:

@@ -33,6 +33,30 @@ inner join ends as t on t.node = e.target
 where e.collection = $collection and e.graph_set = $key and e.graph_kind = $kind and s.kind = 'feature'
 order by abs(e.weight) desc, e.source, e.target limit $top"""
 
+HEADS = """with ends as (from graph_nodes where collection = $collection and graph_set = $key and graph_kind = $kind),
+pairs as (
+    -- constants alone tell nothing of the prompt
+    from graph_qk
+    where collection = $collection and graph_set = $key and graph_kind = $kind
+        and (query_kind <> 'constant' or key_kind <> 'constant')
+    qualify row_number() over (partition by layer, head, query_position, key_position order by pair) = 1
+)
+select h.layer, h.head, h.contribution, h.key_position, h.attention, h.score, h.mean_score, e.weight,
+    s.kind as source_kind, s.layer as source_layer, s.feature_id as source_feature_id, s.token as source_token,
+    s.position as source_position, t.kind as target_kind, t.layer as target_layer,
+    t.feature_id as target_feature_id, t.token as target_token, t.position as target_position,
+    p.weight as pair_weight, p.query_kind, p.query_layer, p.query_feature_id, p.key_kind, p.key_layer, p.key_feature_id
+from graph_heads as h
+inner join ends as s on s.node = h.source
+inner join ends as t on t.node = h.target
+inner join graph_edges as e
+    on e.collection = h.collection and e.graph_set = h.graph_set and e.graph_kind = h.graph_kind
+    and e.source = h.source and e.target = h.target
+left join pairs as p
+    on p.layer = h.layer and p.head = h.head and p.query_position = t.position and p.key_position = h.key_position
+where h.collection = $collection and h.graph_set = $key and h.graph_kind = $kind
+order by abs(h.contribution) desc, h.source, h.target, h.layer, h.head limit $top"""
+
 
 def show_graph(
     settings: Settings,
@@ -64,9 +88,10 @@ def show_graph(
     shown = {}
     for one in found:
         given = {"collection": collection, "key": key, "kind": one["graph_kind"], "top": top}
-        shown[one["graph_kind"]] = rows(None, NODES, list(given.values())), rows(None, EDGES, given)
+        parts = rows(None, NODES, list(given.values())), rows(None, EDGES, given), rows(None, HEADS, given)
+        shown[one["graph_kind"]] = parts
     if format_ == "json":
-        whole = [one | dict(zip(("nodes", "edges"), shown[one["graph_kind"]], strict=True)) for one in found]
+        whole = [one | dict(zip(("nodes", "edges", "heads"), shown[one["graph_kind"]], strict=True)) for one in found]
         json.dump(whole, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return key
@@ -74,9 +99,11 @@ def show_graph(
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
     console.print(Text(f"{visible(prompt.text)} → {', '.join(_targets(found))}", style="bold"))
     for one in found:
-        nodes, edges = shown[one["graph_kind"]]
+        nodes, edges, heads = shown[one["graph_kind"]]
         console.print(_nodes(one, nodes))
         console.print(_edges(one, edges))
+        if heads:
+            console.print(_heads(heads, one["tokens"]))
         for line in _about(one):
             console.print(line, markup=False)
     console.print(
@@ -115,6 +142,28 @@ def _edges(graph: dict[str, Any], edges: Sequence[dict[str, Any]]) -> Table:
         ]
         by = [] if not attributed else [_by_transport(one)]
         table.add_row(*map(Text, (*cells, f"{one['weight']:+.3f}", *by)))
+    return table
+
+
+def _heads(heads: Sequence[dict[str, Any]], tokens: Sequence[str]) -> Table:
+    title = f"the {len(heads)} largest parts of edges that pass a head, and what makes it look there"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in ("edge", "head", "part", "reads at", "attention", "score", "largest pair: asks, answers"):
+        table.add_column(name, justify="right" if name in ("part", "attention", "score") else "left")
+    for one in heads:
+        source, target = (f"{_name(one, f'{end}_')} ({one[f'{end}_position']})" for end in ("source", "target"))
+        score = "" if one["score"] is None else f"{one['score']:+.2f}, mean {one['mean_score']:+.2f}"
+        asks = (
+            "" if one["score"] is None else f"{_name(one, 'query_')}, {_name(one, 'key_')}: {one['pair_weight']:+.2f}"
+        )
+        cells = (
+            f"{source} → {target}",
+            f"{one['layer']}.{one['head']}",
+            f"{one['contribution']:+.3f} of {one['weight']:+.3f}",
+            f"{visible(tokens[one['key_position']])} ({one['key_position']})",
+            f"{one['attention']:.2f}",
+        )
+        table.add_row(*map(Text, (*cells, score, asks)))
     return table
 
 

@@ -12,14 +12,18 @@ SITE = "resid_post"
 
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
-    """Prompts, targets, layers, operators, and a memory budget."""
+    """Prompts, targets, layers, operators and what the nodes are."""
     yield from _prompts(settings)
     yield from _layers(settings)
     s = settings.graphs
-    if not s.transcoders and settings.collect.site != SITE:
+    if not (s.transcoders or s.adapter) and settings.collect.site != SITE:
         why = f"graphs of SAEs are between sites of the residual stream, the collection reads {settings.collect.site}"
         yield Fault("collect.site", settings.collect.site, why, f"use {SITE}")
-    if s.transcoders and "attribution" not in s.kinds:
+    if s.adapter and (s.transcoders or s.layers is not None):
+        given = "transcoders" if s.transcoders else "layers"
+        why = "the graph of an adapter has all of its layers, and no other features"
+        yield Fault(f"graphs.{given}", getattr(s, given), why, f"leave out {given} or adapter")
+    if (s.transcoders or s.adapter) and "attribution" not in s.kinds:
         why = "transcoders have no transport graph: operators are between sites of the residual stream"
         yield Fault("graphs.kinds", s.kinds, why, "use attribution")
 
@@ -43,7 +47,7 @@ def _prompts(settings: Settings) -> Iterator[Fault]:
 
 def _layers(settings: Settings) -> Iterator[Fault]:
     s, having = settings.graphs, sae_layers(settings)
-    if s.transcoders:
+    if s.transcoders or s.adapter:
         return
     if missing := sorted(set(s.layers or []) - set(having)):
         why = f"layers {', '.join(map(str, missing))} have no SAE"

@@ -364,6 +364,25 @@ TERMS = (
         ("graphs.kinds",),
     ),
     Term(
+        "head's part of an edge",
+        "The part of an edge's weight on paths whose last attention head this is. Parts of all heads and the direct path sum to "
+        "the weight.",
+        ("graph_heads.contribution", "graph_heads.direct", "graph_heads.through"),
+        ("graphs.n_traced_edges",),
+    ),
+    Term(
+        "traced score",
+        "Why a head looked at a position: the score as a sum over pairs of what writes into the query and into the key.",
+        ("graph_heads.score", "graph_qk.weight"),
+        ("graphs.n_traced_scores", "graphs.n_pairs"),
+    ),
+    Term(
+        "supernode",
+        "Features at one position that write nearly the same direction, proposed as one node of a graph.",
+        ("graph_supernodes.cosine",),
+        ("graphs.supernode_cosine",),
+    ),
+    Term(
         "replacement score",
         "Share of a graph's influence that comes from tokens and first features, and not from what SAEs leave out.",
         ("graphs.replacement", "graphs.completeness"),

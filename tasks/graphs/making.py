@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -11,21 +11,25 @@ import numpy as np
 import torch
 
 from ato.errors import InputError
+from ato.graphs.adapters import adapter_features
 from ato.graphs.attribution import Attribution, attribute
 from ato.graphs.checks import check_conservation, conservation_residual, repeat_difference
 from ato.graphs.faithfulness import Faithfulness, faithfulness
 from ato.graphs.graph import Graph
 from ato.graphs.local_model import Dictionary, in_precision
+from ato.graphs.proposals import Proposal, propose
 from ato.graphs.pruning import Pruned, prune
 from ato.graphs.targets import LogitTargets, given_tokens, likely_tokens, token_difference
 from ato.graphs.transport import Site, transport_graph
 from ato.models.language_model import LanguageModel
 from ato.operators import TransportOperator, load_operator
+from ato.saes.adapter_files import load_adapter
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.files import load_sae
 from ato.saes.transcoder_files import load_transcoder_folder
 from ato.text.token_texts import TokenTexts
 from tasks.engine.model_cache import language_model
+from tasks.graphs.attention import TracedAttention, trace_attention
 from tasks.graphs.stages import GraphStudy, Prompt
 from tasks.settings import ModelSettings
 
@@ -49,6 +53,8 @@ class MadeGraph:
     repeat_difference: float | None = None
     faithfulness: Faithfulness | None = None
     attribution: Attribution | None = None
+    attention: TracedAttention = field(default_factory=TracedAttention)
+    supernodes: Sequence[Proposal] = ()
     seconds: float = 0.0
 
 
@@ -66,14 +72,17 @@ class GraphMaker:
 
     @cached_property
     def dictionaries(self) -> dict[int, Dictionary]:
-        """Layer -> SAE or transcoder, in the model's precision."""
-        path = self.of.study.warehouse.artifact_path
+        """Layer -> SAE, transcoder or layer of an adapter, in the model's precision."""
+        path, read = self.of.study.warehouse.artifact_path, self.of.dictionaries
         found: dict[int, Dictionary] = {}
-        for one in self.of.dictionaries:
-            folder = path(*one.path.split("/")[1:])
-            own = load_transcoder_folder(folder, one.layer) if one.is_transcoder else load_sae(folder)
-            found[one.layer] = in_precision(own, self.model)
-        return found
+        if read[0].kind == "adapter":
+            base_path = self.of.settings.adapter == "base_path"
+            found |= adapter_features(load_adapter(read[0].path), self.model.parts, base_path)
+        else:
+            for one in read:
+                folder = path(*one.path.split("/")[1:])
+                found[one.layer] = load_sae(folder) if one.kind == "sae" else load_transcoder_folder(folder, one.layer)
+        return {layer: in_precision(own, self.model) for layer, own in found.items()}
 
     @cached_property
     def operators(self) -> list[TransportOperator]:
@@ -86,7 +95,8 @@ class GraphMaker:
 
         Raises:
             InputError: a graph that needs too much memory, or a prompt of which the collection leaves out all.
-            QualityError: the edges into a node do not sum to its value.
+            ModelError: attention whose scores cannot be traced.
+            QualityError: the edges into a node do not sum to its value, or the parts of a score to it.
         """
         if len(self.left_out(prompt)) == len(prompt.token_ids):
             cure = "write a longer prompt, or collect with skip_first=false"
@@ -102,6 +112,7 @@ class GraphMaker:
     def _attribution(self, prompt: Prompt) -> MadeGraph:
         s, choose = self.of.settings, partial(self._targets, prompt)
         options: dict[str, Any] = {"max_features": s.max_features, "without": self.left_out(prompt)}
+        options["half_precision"] = s.precision == "bfloat16"
         compute = partial(attribute, self.model, prompt.token_ids, self.dictionaries, choose, **options)
         found = compute(batch_size=s.batch_size)
         again = compute(batch_size=max(1, s.batch_size // 2)).graph if s.repeat else None
@@ -112,7 +123,8 @@ class GraphMaker:
             if s.n_ablations and _has_edges(found.graph)
             else None
         )
-        return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found)
+        attention = trace_attention(found, made.pruned, s)
+        return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found, attention=attention)
 
     def _transport(self, prompt: Prompt) -> MadeGraph:
         layers = sorted(self.dictionaries)
@@ -149,7 +161,18 @@ class GraphMaker:
         s = self.of.settings
         largest = check_conservation(graph, precision)
         pruned = prune(graph, s.node_threshold, s.edge_threshold)
-        return MadeGraph(kind, precision, graph, pruned, conservation_residual(graph), largest)
+        return MadeGraph(
+            kind, precision, graph, pruned, conservation_residual(graph), largest, supernodes=self._groups(pruned.graph)
+        )
+
+    def _groups(self, graph: Graph) -> list[Proposal]:
+        """Features of a pruned graph that may be shown as one."""
+        least, own = self.of.settings.supernode_cosine, graph.kind == "feature"
+        if least is None or not own.any():
+            return []
+        ends = zip(graph.layer[own].tolist(), graph.feature[own].tolist(), strict=True)
+        decoders = torch.stack([self.dictionaries[layer].W_dec[feature] for layer, feature in ends])
+        return propose(graph, decoders.double().cpu().numpy(), least)
 
     def _targets(self, prompt: Prompt, model: LanguageModel, hidden: torch.Tensor) -> LogitTargets:
         """The logits that a prompt's graph explains."""
@@ -165,7 +188,7 @@ def model_in(settings: ModelSettings, precision: str) -> LanguageModel:
     """The model of the settings in a precision: loaded anew where it was loaded in a lower one."""
     model = language_model(settings)
     wanted = getattr(torch, precision)
-    if model.dtype not in (torch.float32, torch.float64):
+    if model.dtype not in (torch.float32, torch.float64, wanted):
         model = language_model(settings.model_copy(update={"dtype": "float32"}))
     if model.dtype == wanted:
         return model

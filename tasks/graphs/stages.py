@@ -1,13 +1,15 @@
 """The stages of graphs: one a prompt, keyed by its text, what it reads and how it is made; then what recurs over all."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ato.errors import InputError
 from ato.graphs.prompts import PromptMaker, read_prompts
+from ato.models.files import locate
 from ato.models.shapes import model_shape
 from ato.models.tokenizer import load_tokenizer
 from tasks.engine.stage import Stage
@@ -21,8 +23,14 @@ _TRANSCODERS = """select sae, layer, path, d_sae from studied_saes
 where collection = ? and list_contains(?, sae) and site = 'mlp_in' and target_site = 'mlp_out' order by layer, sae"""
 _OPERATORS = """select operator, path, source_layer, target_layer from operators
 where collection = ? and position_policy = 'same' and method = 'ridge' order by source_layer, target_layer, operator"""
-_FOR_ALL = {"target_probability", "max_targets", "kinds", "precision", "node_threshold", "edge_threshold"}
-_FOR_ATTRIBUTION = {"max_features", "repeat", "n_ablations", "seed"}
+_FOR_ALL = {
+    *("target_probability", "max_targets", "kinds", "precision", "node_threshold", "edge_threshold"),
+    *("adapter", "supernode_cosine"),
+}
+_FOR_ATTRIBUTION = {
+    *("max_features", "repeat", "n_ablations", "seed"),
+    *("n_traced_edges", "n_traced_scores", "n_pairs"),
+}
 _SLUG_LENGTH = 40
 _NO_LIMIT = 2**31
 
@@ -61,13 +69,13 @@ class Prompt:
 
 @dataclass(frozen=True)
 class ReadDictionary:
-    """An SAE or a transcoder that a graph is made of."""
+    """An SAE, a transcoder or a layer of an adapter that a graph is made of."""
 
     key: str
     layer: int
     path: str
     d_sae: int
-    is_transcoder: bool
+    kind: Literal["sae", "transcoder", "adapter"]
 
 
 @dataclass(frozen=True)
@@ -90,39 +98,70 @@ class GraphStudy:
 
     @cached_property
     def dictionaries(self) -> list[ReadDictionary]:
-        """By layer, one each: transcoders where the settings name some, else SAEs.
+        """By layer, one each: the model's adapter or transcoders where the settings name them, else SAEs.
 
         Raises:
-            InputError: none is left, a key that no study has, or two of one layer.
+            InputError: none is left, a key that no study has, two of one layer, or a set of transcoders with a gap.
+            SAEError: the model is no checkpoint of an adapter.
         """
-        s, warehouse = self.settings, self.study.warehouse
-        if s.transcoders:
-            found = rows(warehouse, _TRANSCODERS, [self.study.collection, s.transcoders])
-            if missing := sorted(set(s.transcoders) - {row["sae"] for row in found}):
-                raise InputError(
-                    f"no study of the collection has a transcoder {missing[0]!r} from mlp_in to mlp_out",
-                    where="graphs.transcoders",
-                    cure='list them with `ato sql "select sae, label, layer from studied_saes where target_site is not null"`',
-                )
-            made_of = [ReadDictionary(row["sae"], row["layer"], row["path"], row["d_sae"], True) for row in found]
-        else:
-            made_of = [
-                ReadDictionary(row.sae, row.layer, row.path, row.d_sae, False)
-                for row in sae_rows(warehouse, self.sae_keys)
-            ]
-        chosen = [one for one in made_of if s.layers is None or one.layer in s.layers]
-        layers = [one.layer for one in chosen]
+        layers = self.settings.layers
+        made_of = self._adapter() if self.settings.adapter else self._transcoders() or self._saes()
+        chosen = [one for one in made_of if layers is None or one.layer in layers]
+        found = [one.layer for one in chosen]
         if not chosen:
             cure = f"use layers of {sorted(one.layer for one in made_of)}" if made_of else "run `ato run saes` first"
             raise InputError("a graph needs an SAE or a transcoder", where="graphs.layers", cure=cure)
-        if twice := sorted({layer for layer in layers if layers.count(layer) > 1}):
+        if twice := sorted({layer for layer in found if found.count(layer) > 1}):
             raise InputError(f"layer {twice[0]} has two dictionaries", where="graphs", cure="name one per layer")
+        if gap := sorted(self._due(found) - set(found)):
+            missing = f"layer{'s' * (len(gap) > 1)} {', '.join(map(str, gap))}"
+            cure = f"train them, or set graphs.layers={found} for a graph in which the MLPs between are linear"
+            raise InputError(f"the transcoders leave out {missing}", where="graphs.transcoders", cure=cure)
         return chosen
+
+    @property
+    def missing_layers(self) -> list[int]:
+        """Layers that the settings name and that no SAE reads: the graph leaps over them."""
+        return sorted(set(self.settings.layers or []) - {one.layer for one in self.dictionaries})
+
+    def _due(self, found: Collection[int]) -> set[int]:
+        """Layers that must have a transcoder: those that are named, else all between the first and the last."""
+        if not self.settings.transcoders:
+            return set()
+        named = self.settings.layers
+        return set(range(min(found), max(found) + 1)) if named is None else set(named)
+
+    def _saes(self) -> list[ReadDictionary]:
+        return [
+            ReadDictionary(row.sae, row.layer, row.path, row.d_sae, "sae")
+            for row in sae_rows(self.study.warehouse, self.sae_keys)
+        ]
+
+    def _transcoders(self) -> list[ReadDictionary]:
+        wanted = self.settings.transcoders
+        found = rows(self.study.warehouse, _TRANSCODERS, [self.study.collection, wanted]) if wanted else []
+        if missing := sorted(set(wanted) - {row["sae"] for row in found}):
+            raise InputError(
+                f"no study of the collection has a transcoder {missing[0]!r} from mlp_in to mlp_out",
+                where="graphs.transcoders",
+                cure='list them with `ato sql "select sae, label, layer from studied_saes where target_site is not null"`',
+            )
+        return [ReadDictionary(row["sae"], row["layer"], row["path"], row["d_sae"], "transcoder") for row in found]
+
+    def _adapter(self) -> list[ReadDictionary]:
+        """Of the checkpoint that the model is read from; its weight files are in the collection's key."""
+        from ato.saes.adapter_files import load_adapter
+
+        model = self.study.model
+        folder = locate(model.name, model.revision).folder
+        adapter = load_adapter(folder)
+        layers = sorted(set(adapter.layers) - adapter.disabled)
+        return [ReadDictionary(f"adapter-l{n:02d}", n, str(folder), adapter.n_features, "adapter") for n in layers]
 
     @cached_property
     def operators(self) -> list[ReadOperator]:
         """For each layer with an SAE the ridge operator into it from the nearest earlier one that has both; none for transcoders."""
-        if "transport" not in self.settings.kinds or self.settings.transcoders:
+        if "transport" not in self.settings.kinds or self.dictionaries[0].kind != "sae":
             return []
         layers = {one.layer for one in self.dictionaries}
         into: dict[int, ReadOperator] = {}
@@ -166,7 +205,7 @@ class GraphStudy:
         names = _FOR_ALL | (_FOR_ATTRIBUTION if "attribution" in self.settings.kinds else set())
         own = self.settings.model_dump(include=names) | prompt.settings
         inputs = [self.study.collection, *(one.key for one in self.dictionaries), *(one.key for one in self.operators)]
-        return self.study.stage("graphs", f"graph-{prompt.slug}", settings=own, inputs=inputs)
+        return self.study.stage("graphs", f"graph-{prompt.slug}", settings=own, inputs=inputs, version=2)
 
     @property
     def motifs(self) -> Stage:

@@ -37,6 +37,8 @@ def make_graphs(study: Study, sae_keys: list[str], settings: GraphSettings, part
     """
     study.check_same_model()
     of = GraphStudy(study, tuple(sae_keys), settings)
+    if missing_layers := of.missing_layers:
+        say("graphs", f"no SAE of layers {missing_layers}: graphs leap over them")
     stages = {number: of.stage(prompt) for number, prompt in enumerate(of.prompts)}
     missing = [number for number, stage in stages.items() if not stage.complete]
     if len(missing) < len(stages):

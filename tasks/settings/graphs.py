@@ -42,18 +42,26 @@ class GraphSettings(StageSettings):
         description="Graphs of a prompt: attribution (the model's gradients), transport (operators), or both, compared",
     )
     layers: Annotated[list[LayerNumber], Distinct] | None = Field(
-        None, description="Layers whose SAEs are read; default: all of stage `saes`"
+        None,
+        description="Layers whose SAEs or transcoders are read; default: all of stage `saes`, or of `transcoders`, which then "
+        "must leave out no layer between the first and the last",
     )
     transcoders: Annotated[list[str], Distinct] = Field(
         [],
         description="Keys of transcoders of a study (`studied_saes.sae`), one per layer, whose attribution graph is made instead",
     )
+    adapter: Literal["base_path", "features_only"] | None = Field(
+        None,
+        description="The model is the checkpoint of a transcoder adapter, whose features are the nodes: with edges through the "
+        "base model's MLPs (base_path), or between features alone, what those MLPs give being error (features_only)",
+    )
     max_features: int = Field(
         300, ge=1, description="Features with edges of an attribution graph, most influential first"
     )
     batch_size: int = Field(32, ge=1, description="Targets in one backward pass; the graph does not depend on it")
-    precision: Literal["float32", "float64"] = Field(
-        "float32", description="Of the model and the SAEs; graphs in bfloat16 cannot be repeated"
+    precision: Literal["float32", "float64", "bfloat16"] = Field(
+        "float32",
+        description="Of the model and the SAEs; graphs in bfloat16 cannot be repeated, nor their sums checked: their rows say so",
     )
     node_threshold: float = Field(0.8, gt=0, le=1, description="Share of all influence that the kept nodes have")
     edge_threshold: float = Field(0.98, gt=0, le=1, description="Share of the edges' scores that the kept edges have")
@@ -65,3 +73,20 @@ class GraphSettings(StageSettings):
         48, ge=0, description="Random edges of each attribution graph that are compared with an ablation; 0: none"
     )
     seed: Seed = Field(0, description="Seed of the edges that are ablated")
+    n_traced_edges: int = Field(
+        20,
+        ge=0,
+        description="Strongest kept edges from features of which each attention head's part is computed; 0: none",
+    )
+    n_traced_scores: int = Field(
+        6, ge=0, description="Scores of the strongest of these heads that are traced to pairs of features; 0: none"
+    )
+    n_pairs: int = Field(
+        20, ge=1, description="Pairs of each traced score that are kept, the largest; the rest is one sum"
+    )
+    supernode_cosine: float | None = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="Least cosine between decoder rows of features that are proposed as one node; null: none",
+    )

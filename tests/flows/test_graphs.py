@@ -19,7 +19,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
-TABLES = ("graphs", "graph_nodes", "graph_edges", "graph_motifs")
+TABLES = ("graphs", "graph_nodes", "graph_edges", "graph_heads", "graph_qk", "graph_supernodes", "graph_motifs")
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_one_prompt_is_shown_with_its_nodes_edges_and_files_and_made_once(copy, 
     for expected in (
         "attribution: the 5 most influential",
         "transport: the 5 strongest edges",
+        "the 5 largest parts of edges that pass a head",
         "Plain transport",
         "Files for",
     ):
@@ -76,6 +77,7 @@ def test_one_prompt_is_shown_with_its_nodes_edges_and_files_and_made_once(copy, 
         weights = [abs(edge["weight"]) for edge in one["edges"]]
         assert weights == sorted(weights, reverse=True)
         assert len(one["nodes"]) == 5
+        assert len(one["heads"]) == (5 if one["graph_kind"] == "attribution" else 0)
         assert Warehouse().artifact_path(*one["path"].split("/")[1:]).is_dir()
 
 

@@ -1,5 +1,6 @@
 """Attribution graphs: sums that are exact in every family, planted truths, and the same result however it is computed."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,8 @@ from ato.errors import InputError, LayerError, QualityError, SAEError, SettingsE
 from ato.graphs.attribution import attribute, check_memory
 from ato.graphs.checks import TOLERANCE, check_conservation, conservation_residual, repeat_difference
 from ato.graphs.targets import given_tokens, likely_tokens, token_difference
+from ato.saes.autoencoder import SparseAutoencoder
+from ato.saes.transcoder import Transcoder
 from tests.ato.graphs.planted import random_model, random_sae, random_transcoder
 
 FAMILIES = ("gpt2", "llama", "qwen2", "gemma2", "gpt_neox")
@@ -211,7 +214,9 @@ def test_what_cannot_be_a_graph_is_refused_with_a_cure(model, saes):
     with pytest.raises(InputError, match="use 1 or more"):
         attribute(model, IDS, saes, max_features=0)
     with pytest.raises(InputError, match="max_features to"):
-        check_memory(10**6, 10**5, torch.float32)
+        check_memory(10**6, 10**5, 10, torch.float32)
+    with pytest.raises(InputError, match="GiB: shorten the prompt"):
+        check_memory(10**10, 1, 1, torch.float32)
     with pytest.raises(InputError, match="each token once"):
         attribute(model, IDS, saes, partial(given_tokens, token_ids=[5, 5]))
     with pytest.raises(InputError, match="no tokens"):
@@ -222,6 +227,43 @@ def test_what_cannot_be_a_graph_is_refused_with_a_cure(model, saes):
             attribute(model, IDS, saes)
     finally:
         model.module.to(torch.float64)
+
+
+def test_a_dictionary_of_another_width_is_refused(model):
+    draw = torch.Generator().manual_seed(0)
+    shapes = ((8, 24), (24,), (24, 8), (8,))
+    narrow = [torch.randn(*shape, generator=draw) for shape in shapes]
+    for one in (SparseAutoencoder("topk", *narrow, k=5), Transcoder("topk", *narrow, k=5)):
+        with pytest.raises(SAEError, match="the dictionary of layer 1 is 8 wide, the model 16"):
+            attribute(model, IDS, {1: one})
+
+
+@pytest.mark.parametrize("kind", ["sae", "transcoder"])
+def test_a_graph_beyond_the_memory_is_refused_before_it_is_made_with_a_budget_that_fits(model, monkeypatch, kind):
+    made = dictionaries(kind, model.n_layers)
+    n_active = len(attribute(model, IDS, made, max_features=1).sources)
+    monkeypatch.setattr("ato.graphs.attribution._MEMORY", 40 * n_active * 8)
+    with monkeypatch.context() as patch:
+        patch.setattr("ato.graphs.sources.Sources.into", lambda *_: pytest.fail("edges were computed"))
+        with pytest.raises(InputError, match=r"active features need .* set max_features to") as refused:
+            attribute(model, IDS, made, max_features=ALL)
+    budget = int(re.search(r"max_features to ([\d,]+)", str(refused.value))[1].replace(",", ""))
+    graph = attribute(model, IDS, made, max_features=budget).graph
+    assert (graph.kind == "feature").sum() == budget
+
+
+def test_bfloat16_makes_a_graph_where_it_is_asked_for(model, saes):
+    whole = attribute(model, IDS, saes, max_features=ALL).graph
+    model.module.to(torch.bfloat16)
+    try:
+        half = attribute(model, IDS, saes, max_features=ALL, half_precision=True).graph
+    finally:
+        model.module.to(torch.float64)
+    assert half.weight.dtype == np.float64
+    assert np.isfinite(half.weight).all()
+    assert check_conservation(half, "bfloat16") > TOLERANCE["float32"], "rounding alone decides its books"
+    logits = [one.total[one.kind == "logit"][0] for one in (half, whole)]
+    assert logits[0] == pytest.approx(logits[1], rel=0.1)
 
 
 def test_positions_that_are_left_out_have_no_features_and_all_of_them_is_error(model, saes):

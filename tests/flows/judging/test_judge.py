@@ -194,6 +194,9 @@ GRAPHS = (
     ("graphs.prompts_from=nowhere", "there is no such file or folder"),
     ("graphs.kinds=[transport]", "between two of the layers .*use attribution"),
     ("graphs.kinds=[transport] graphs.transcoders=[x]", "transcoders have no transport graph"),
+    ("graphs.kinds=[transport] graphs.adapter=base_path", "transcoders have no transport graph"),
+    ("graphs.adapter=base_path graphs.transcoders=[x]", "leave out transcoders or adapter"),
+    ("graphs.adapter=base_path graphs.layers=[2]", "leave out layers or adapter"),
     ("collect.site=mlp_out graphs.seed=1", "the collection reads mlp_out: use resid_post"),
 )
 
