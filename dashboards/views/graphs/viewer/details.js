@@ -1,0 +1,66 @@
+/* One node in words: what it is, and its edges in and out, by attribution beside transport. */
+
+const EDGES_LISTED = 12;
+
+function nodeDetails(graph, i, { palette, isShown, choose }) {
+  if (i === null) {
+    return make("p", { class: "hint" }, "Hover a node for its edges. Click to pin it; pinned nodes can be grouped.");
+  }
+  const { nodes } = graph;
+  return make(
+    "div",
+    {},
+    make("h4", {}, titleOf(graph, i)),
+    make("p", { class: "said" }, nodes.label[i] ?? (nodes.kind[i] === "feature" ? "no label" : kindText(nodes.kind[i]))),
+    make("p", { class: "facts" }, factsOf(graph, i)),
+    edgeList(graph, "Into it", graph.incoming[i], graph.edges.source, { palette, isShown, choose }),
+    edgeList(graph, "Out of it", graph.outgoing[i], graph.edges.target, { palette, isShown, choose }),
+  );
+}
+
+function kindText(kind) {
+  return {
+    error: "what the SAE leaves out",
+    transport_error: "what the operator misses",
+    token: "the token's embedding",
+    constant: "biases and means",
+    logit: "a next token, less the mean logit",
+  }[kind];
+}
+
+function factsOf(graph, i) {
+  const { activation, influence, transport_share, kind } = graph.nodes;
+  const parts = [];
+  if (activation[i] !== null) parts.push(`${kind[i] === "logit" ? "probability" : "activation"} ${numberText(activation[i])}`);
+  if (influence[i] !== null) parts.push(`in the first ${shareText(influence[i])} of influence`);
+  if (transport_share[i] !== null) parts.push(`${shareText(transport_share[i])} of it is transport`);
+  return parts.join(" · ");
+}
+
+function edgeList(graph, title, edges, ends, { palette, isShown, choose }) {
+  if (edges.length === 0) return make("p", { class: "hint" }, `${title}: no edges`);
+  const { weight, transport, share } = graph.edges;
+  const sorted = [...edges].sort((a, b) => Math.abs(weight[b]) - Math.abs(weight[a]));
+  const rows = sorted.slice(0, EDGES_LISTED).map((e) => {
+    const name = make("button", { class: "plain", onclick: () => choose(ends[e]) }, titleOf(graph, ends[e]));
+    const bar = make("span", { class: "bar", title: "share that is transport" });
+    bar.style.background = share[e] === null ? "none" : colourOf(palette, share[e]);
+    return make(
+      "tr",
+      { class: isShown[ends[e]] ? "" : "away" },
+      make("td", {}, bar, name),
+      make("td", {}, numberText(weight[e])),
+      make("td", {}, numberText(transport[e])),
+      make("td", {}, shareText(share[e])),
+    );
+  });
+  const more = sorted.length - rows.length;
+  const heads = graph.kind === "attribution" ? ["attribution", "transport", "share"] : ["transport", "", ""];
+  return make(
+    "table",
+    {},
+    make("caption", {}, more > 0 ? `${title}: the ${rows.length} strongest of ${sorted.length}` : `${title}: ${sorted.length}`),
+    make("tr", {}, make("th", {}), ...heads.map((head) => make("th", {}, head))),
+    ...rows,
+  );
+}
