@@ -9,6 +9,7 @@ import polars as pl
 from ato.errors import InputError
 from ato.graphs.graph import Graph
 from ato.graphs.pruning import cumulative_influence, edge_influence
+from ato.text.display import visible
 
 NODE_COLUMNS = (
     "node_id",
@@ -17,6 +18,7 @@ NODE_COLUMNS = (
     "position",
     "token",
     "feature_id",
+    "token_id",
     "label",
     "activation",
     "influence",
@@ -41,15 +43,15 @@ def packed(nodes: pl.DataFrame, tokens: Sequence[str]) -> dict[str, Any]:
         nodes), ``weight``, ``transport``, ``share`` and ``influence``, the share of all influence that an edge and
         those before it have together, ascending.
     """
-    columns = {name: _rounded(nodes[name].to_list()) for name in NODE_COLUMNS}
+    columns = {name: _sent(nodes[name].to_list()) for name in NODE_COLUMNS}
     edges = _edges(nodes)
     influence = _influence(nodes, edges)
     order = np.argsort(influence, kind="stable").tolist()
     sent = {name: [values[i] for i in order] for name, values in (edges | {"influence": influence.tolist()}).items()}
     return {
-        "tokens": list(tokens),
+        "tokens": _sent(tokens),
         "nodes": columns,
-        "edges": {name: _rounded(values) for name, values in sent.items()},
+        "edges": {name: _sent(values) for name, values in sent.items()},
     }
 
 
@@ -87,5 +89,13 @@ def _numbers(column: pl.Series) -> np.ndarray:
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _rounded(values: Sequence[Any]) -> list[Any]:
-    return [float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for value in values]
+def _sent(values: Sequence[Any]) -> list[Any]:
+    """Numbers without digits that nobody sees, texts without characters that mislead."""
+    return [
+        float(f"{value:.{DIGITS}g}")
+        if isinstance(value, float)
+        else visible(value, keep="\n")
+        if isinstance(value, str)
+        else value
+        for value in values
+    ]

@@ -33,7 +33,7 @@ NODES = f"""with incoming as (
     group by target
 )
 
-select node, node_id, kind, layer, position, token, sae, feature_id, label, activation, influence, total, transport_share,
+select node, node_id, kind, layer, position, token, sae, feature_id, token_id, label, activation, influence, total, transport_share,
     sources, weights, transport_weights, transport_shares
 from graph_nodes
 left join incoming using (node)
@@ -58,9 +58,9 @@ def viewer(about: dict[str, Any]) -> None:
         filled(NODES, **about),
         partial(_draw, about),
         note="Layers upwards, tokens to the right. A node's colour is the share of the effect on it that is transport, an edge's the share "
-        "of its own: blue is carried by an operator as it is, orange is computed on the way, grey was not compared. Dashed edges "
-        "are negative, wide ones strong. Sliders keep the nodes and edges with that share of the influence. Hover a node for its "
-        "edges, click to pin it; with the keyboard, arrows move and Enter pins.",
+        "of its own: blue is carried by an operator as it is, orange is computed on the way, grey was not compared; of a transport "
+        "graph what the operator misses is orange. Dashed edges are negative, wide ones strong. Sliders keep the nodes and edges with "
+        "that share of the influence. Hover a node for its edges, click to pin it; with the keyboard, arrows move and Enter pins.",
         empty=EMPTY,
     )
     feature(about, st.query_params.get("clicked", ""))

@@ -3,9 +3,7 @@
 const EDGES_LISTED = 12;
 
 function nodeDetails(graph, i, { palette, isShown, choose }) {
-  if (i === null) {
-    return make("p", { class: "hint" }, "Hover a node for its edges. Click to pin it; pinned nodes can be grouped.");
-  }
+  if (i === null) return make("p", { class: "hint" }, "No node is shown.");
   const { nodes } = graph;
   return make(
     "div",
@@ -31,7 +29,8 @@ function kindText(kind) {
 function factsOf(graph, i) {
   const { activation, influence, transport_share, kind } = graph.nodes;
   const parts = [];
-  if (activation[i] !== null) parts.push(`${kind[i] === "logit" ? "probability" : "activation"} ${numberText(activation[i])}`);
+  if (kind[i] === "feature") parts.push(`activation ${numberText(activation[i])}`);
+  if (isOneToken(graph, i)) parts.push(`probability ${shareText(activation[i])}`);
   if (influence[i] !== null) parts.push(`in the first ${shareText(influence[i])} of influence`);
   if (transport_share[i] !== null) parts.push(`${shareText(transport_share[i])} of it is transport`);
   return parts.join(" · ");
@@ -44,7 +43,7 @@ function edgeList(graph, title, edges, ends, { palette, isShown, choose }) {
   const rows = sorted.slice(0, EDGES_LISTED).map((e) => {
     const name = make("button", { class: "plain", onclick: () => choose(ends[e]) }, titleOf(graph, ends[e]));
     const bar = make("span", { class: "bar", title: "share that is transport" });
-    bar.style.background = share[e] === null ? "none" : colourOf(palette, share[e]);
+    bar.style.background = graph.shades[e] === null ? "none" : colourOf(palette, graph.shades[e]);
     return make(
       "tr",
       { class: isShown[ends[e]] ? "" : "away" },

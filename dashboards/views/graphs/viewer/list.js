@@ -23,7 +23,7 @@ function nodeList(graph, isShown, view, { choose, details, open }) {
               {
                 class: pinned.has(id) ? "item pinned" : "item",
                 "data-id": id,
-                "aria-expanded": isOpen,
+                "aria-expanded": String(isOpen),
                 onclick: () => choose(i),
               },
               make("strong", {}, titleOf(graph, i)),

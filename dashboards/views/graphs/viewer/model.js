@@ -1,6 +1,8 @@
 /* The graph as columns, the edges of each node, and what people call them. Edges come in the order of their influence. */
 
 const ALWAYS_SHOWN = new Set(["token", "logit"]);
+/* In a graph of operators: features are carried, what the operator misses is computed. */
+const OF_OPERATORS = { feature: 1, transport_error: 0 };
 
 function readGraph(data) {
   const { nodes, edges } = data;
@@ -12,7 +14,8 @@ function readGraph(data) {
     outgoing[edges.source[e]].push(e);
   }
   const index = new Map(nodes.node_id.map((id, i) => [id, i]));
-  return { ...data, n, incoming, outgoing, index };
+  const shades = data.kind === "transport" ? edges.source.map((i) => OF_OPERATORS[nodes.kind[i]] ?? null) : edges.share;
+  return { ...data, n, incoming, outgoing, index, shades };
 }
 
 /* Whether each node is shown, and the shown edges; what was chosen by hand is never hidden. */
@@ -56,6 +59,11 @@ function nameOf(graph, i) {
     default:
       return kind[i];
   }
+}
+
+/* Whether a node is the logit of a token, not a difference of two. */
+function isOneToken(graph, i) {
+  return graph.nodes.kind[i] === "logit" && graph.nodes.token_id[i] !== null;
 }
 
 function titleOf(graph, i) {

@@ -70,13 +70,20 @@ function drawNodes(graph, layout, isShown, palette) {
       }),
     );
     if (nodes.kind[i] === "logit") {
-      const text = `${textOf(nodes.token[i])} ${shareText(nodes.activation[i])}`;
-      element.append(svg("text", { y: -layout.radius - 5, "text-anchor": "middle", "font-weight": 600 }, text));
+      const text = `${textOf(nodes.token[i])}${isOneToken(graph, i) ? ` ${shareText(nodes.activation[i])}` : ""}`;
+      element.append(svg("text", { ...anchored(layout, i, text), y: -layout.radius - 5, "font-weight": 600 }, text));
     }
     elements.set(i, element);
     picture.append(element);
   }
   return { picture, elements };
+}
+
+/* A text above a node, which stays inside the picture. */
+function anchored(layout, i, text) {
+  const half = 3.8 * Math.min(text.length, 22);
+  const over = Math.min(0, layout.width - layout.x[i] - half);
+  return { x: Math.max(over, half - layout.x[i]), "text-anchor": "middle" };
 }
 
 /* Rings and names of what is pinned or grouped. */
@@ -104,8 +111,8 @@ function markNodes(graph, layout, elements, view, palette) {
         "text",
         {
           class: "mark",
+          ...anchored(layout, i, text),
           y: -layout.radius - 6,
-          "text-anchor": "middle",
           "font-weight": 600,
           stroke: palette.paper,
           "stroke-width": 3,

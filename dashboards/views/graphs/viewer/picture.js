@@ -46,7 +46,7 @@ function bundled(graph, edges, weights, largest) {
   for (const e of edges) {
     const weight = weights[e];
     if (weight === null) continue;
-    const share = graph.edges.share[e];
+    const share = graph.shades[e];
     const step = share === null ? NOT_COMPARED : Math.round(share * (SHARE_STEPS - 1));
     const size = Math.min(1, Math.sqrt(Math.abs(weight) / largest));
     const width = Math.min(WIDTHS.length - 1, Math.floor(size * WIDTHS.length));

@@ -181,8 +181,15 @@ class GraphViewer {
       const weights = weightsOf(this.graph, this.view);
       this.root.dataset.hovered = drawEdges(this.over, this.layout, this.graph, own, weights, this.palette);
     }
-    const shown = this.hovered ?? this.graph.index.get(this.view.clicked) ?? null;
+    const shown = this.hovered ?? this.graph.index.get(this.view.clicked) ?? this.first();
     if (!this.isNarrow) this.aside.replaceChildren(this.details(shown));
+  }
+
+  /* What is told of before anything was clicked: the likeliest logit, or the most influential node. */
+  first() {
+    const { kind, influence, activation } = this.graph.nodes;
+    const rank = (i) => (kind[i] === "logit" ? -1 - activation[i] : influence[i] ?? 1);
+    return [...this.elements.keys()].reduce((best, i) => (best === null || rank(i) < rank(best) ? i : best), null);
   }
 
   pin(i, isPinned = !this.view.pinned.includes(this.graph.nodes.node_id[i])) {
