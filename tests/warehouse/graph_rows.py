@@ -4,7 +4,7 @@ The attribution graphs are planted: the whole transport graph with every edge ``
 one over that factor of each is transport, and one edge from another position in which nothing is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -61,9 +61,9 @@ def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) ->
         for kind, graph in graphs.items():
             own = {"graph_set": graph_set, "prompt": prompt, "graph_kind": kind}
             edges = compare_edges(graph, graphs["transport"]) if kind == "attribution" else None
-            tables["graphs"].append(_graph(graph, edges, own))
-            tables["graph_nodes"] += _nodes(graph, edges, own)
-            tables["graph_edges"] += _edges(graph, edges, own)
+            tables["graphs"].append(summary_row(graph, edges, own))
+            tables["graph_nodes"] += node_rows(graph, edges, own)
+            tables["graph_edges"] += edge_rows(graph, edges, own)
             if kind == "attribution":
                 counter.update(prompt, graph, edges)
     tables["graph_motifs"] = _motifs(counter, graph_set, len(prompts))
@@ -72,19 +72,25 @@ def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) ->
 
 def write_graphs(warehouse: Warehouse, graph_set: str = "graphs-1", hour: int = 1, **values: Any) -> None:
     """Write and commit ``graph_rows``."""
+    commit_graphs(warehouse, graph_set, graph_rows(graph_set, **values), hour)
+
+
+def commit_graphs(warehouse: Warehouse, graph_set: str, tables: dict[str, list[dict[str, Any]]], hour: int = 1) -> None:
+    """Write and commit rows of graphs."""
     commit(
         warehouse,
         "graphs",
         graph_set,
         collection=COLLECTION,
         settings={},
-        files=write(warehouse, graph_rows(graph_set, **values), graph_set),
+        files=write(warehouse, tables, graph_set),
         started_at=STARTED + timedelta(hours=hour),
         seconds=2.0,
     )
 
 
-def _graph(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
+def summary_row(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
+    """Row of ``graphs``; ``edges`` as compared with the transport graph, or None."""
     summary = summarise(graph, edges=edges)
     return row(
         "graphs",
@@ -112,7 +118,8 @@ def _graph(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
     )
 
 
-def _nodes(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
+def node_rows(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[str] = TOKENS) -> list[dict[str, Any]]:
+    """Rows of ``graph_nodes``."""
     ranks, names = cumulative_influence(influence(graph)), node_ids(graph)
     shares: dict[int, tuple[float, int]] = {}
     if edges is not None:
@@ -130,7 +137,7 @@ def _nodes(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]
                 kind=kind,
                 layer=int(graph.layer[i]),
                 position=int(graph.position[i]),
-                token=TOKENS[graph.position[i]],
+                token=tokens[graph.position[i]],
                 sae=f"sae-layer{graph.layer[i]}" if kind in ("feature", "error") else None,
                 feature_id=int(graph.feature[i]) if kind == "feature" else None,
                 activation=_known(graph.activation[i]),
@@ -143,7 +150,8 @@ def _nodes(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]
     return rows
 
 
-def _edges(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
+def edge_rows(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of ``graph_edges``."""
     compared = {}
     if edges is not None:
         compared = dict(zip(edges.edge.tolist(), zip(edges.transport.tolist(), edges.share.tolist())))

@@ -31,7 +31,7 @@ function factsOf(graph, i) {
   const parts = [];
   if (kind[i] === "feature") parts.push(`activation ${numberText(activation[i])}`);
   if (isOneToken(graph, i)) parts.push(`probability ${shareText(activation[i])}`);
-  if (influence[i] !== null) parts.push(`in the first ${shareText(influence[i])} of influence`);
+  if (influence[i] !== null && kind[i] !== "logit") parts.push(`in the first ${shareText(influence[i])} of influence`);
   if (transport_share[i] !== null) parts.push(`${shareText(transport_share[i])} of it is transport`);
   return parts.join(" · ");
 }
@@ -40,6 +40,7 @@ function edgeList(graph, title, edges, ends, { palette, isShown, choose }) {
   if (edges.length === 0) return make("p", { class: "hint" }, `${title}: no edges`);
   const { weight, transport, share } = graph.edges;
   const sorted = [...edges].sort((a, b) => Math.abs(weight[b]) - Math.abs(weight[a]));
+  const isCompared = graph.kind === "attribution";
   const rows = sorted.slice(0, EDGES_LISTED).map((e) => {
     const name = make("button", { class: "plain", onclick: () => choose(ends[e]) }, titleOf(graph, ends[e]));
     const bar = make("span", { class: "bar", title: "share that is transport" });
@@ -49,12 +50,11 @@ function edgeList(graph, title, edges, ends, { palette, isShown, choose }) {
       { class: isShown[ends[e]] ? "" : "away" },
       make("td", {}, bar, name),
       make("td", {}, numberText(weight[e])),
-      make("td", {}, numberText(transport[e])),
-      make("td", {}, shareText(share[e])),
+      ...(isCompared ? [make("td", {}, numberText(transport[e])), make("td", {}, shareText(share[e]))] : []),
     );
   });
   const more = sorted.length - rows.length;
-  const heads = graph.kind === "attribution" ? ["attribution", "transport", "share"] : ["transport", "", ""];
+  const heads = isCompared ? ["attribution", "transport", "share"] : ["transport"];
   return make(
     "table",
     {},

@@ -107,12 +107,13 @@ function sumsBetween(graph, view) {
 function between(graph, view) {
   const sums = sumsBetween(graph, view);
   if (sums.length === 0) return null;
+  const isCompared = graph.kind === "attribution";
   const named = (unit) => (graph.index.has(unit) ? titleOf(graph, graph.index.get(unit)) : unit);
   return make(
     "table",
     { class: "between" },
     make("caption", {}, "Effects between pinned nodes and supernodes"),
-    make("tr", {}, ...["from", "to", graph.kind, graph.kind === "attribution" ? "transport" : "", "edges"].map((head) => make("th", {}, head))),
+    make("tr", {}, ...["from", "to", graph.kind, ...(isCompared ? ["transport"] : []), "edges"].map((head) => make("th", {}, head))),
     ...sums.map((sum) =>
       make(
         "tr",
@@ -120,7 +121,7 @@ function between(graph, view) {
         make("td", {}, named(sum.from)),
         make("td", {}, named(sum.to)),
         make("td", {}, numberText(sum.weight)),
-        make("td", {}, graph.kind === "attribution" ? numberText(sum.transport) : ""),
+        isCompared ? make("td", {}, numberText(sum.transport)) : null,
         make("td", {}, String(sum.edges)),
       ),
     ),
