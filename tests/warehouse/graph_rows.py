@@ -140,6 +140,7 @@ def node_rows(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[st
                 token=tokens[graph.position[i]],
                 sae=f"sae-layer{graph.layer[i]}" if kind in ("feature", "error") else None,
                 feature_id=int(graph.feature[i]) if kind == "feature" else None,
+                token_id=int(graph.feature[i]) if kind == "logit" else None,
                 activation=_known(graph.activation[i]),
                 influence=float(ranks[i]),
                 total=_known(graph.total[i]),

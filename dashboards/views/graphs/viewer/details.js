@@ -9,21 +9,21 @@ function nodeDetails(graph, i, { palette, isShown, choose }) {
     "div",
     {},
     make("h4", {}, titleOf(graph, i)),
-    make("p", { class: "said" }, nodes.label[i] ?? (nodes.kind[i] === "feature" ? "no label" : kindText(nodes.kind[i]))),
+    make("p", { class: "said" }, nodes.label[i] ?? (nodes.kind[i] === "feature" ? "no label" : kindText(graph, i))),
     make("p", { class: "facts" }, factsOf(graph, i)),
     edgeList(graph, "Into it", graph.incoming[i], graph.edges.source, { palette, isShown, choose }),
     edgeList(graph, "Out of it", graph.outgoing[i], graph.edges.target, { palette, isShown, choose }),
   );
 }
 
-function kindText(kind) {
+function kindText(graph, i) {
   return {
     error: "what the SAE leaves out",
     transport_error: "what the operator misses",
     token: "the token's embedding",
     constant: "biases and means",
-    logit: "a next token, less the mean logit",
-  }[kind];
+    logit: isOneToken(graph, i) ? "logit of a next token, less the mean logit" : "difference of the logits of two next tokens",
+  }[graph.nodes.kind[i]];
 }
 
 function factsOf(graph, i) {

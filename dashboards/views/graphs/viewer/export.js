@@ -4,6 +4,7 @@ function pictureText(graph, layout, shown, weights, picture, palette) {
   const copy = picture.cloneNode(true);
   copy.setAttribute("xmlns", SVG);
   copy.querySelectorAll(".target").forEach((target) => target.remove());
+  copy.querySelector(".names").removeAttribute("transform");
   copy.querySelectorAll("[tabindex]").forEach((node) => node.removeAttribute("tabindex"));
   const curves = svg("g", { fill: "none" });
   for (const bundle of bundled(graph, shown.edges, weights, largestOf(weights))) {

@@ -1,7 +1,14 @@
 /* Where nodes stand: a column a position, a row a layer, a small grid in each cell. Linear in the number of nodes. */
 
-const SIZE = { pitch: 15, least: 11, gap: 14, left: 66, top: 26, bottom: 44, between: 58, token: 34 };
-const MOST_STACKED = 8;
+const SIZE = { left: 66, top: 26, bottom: 44, slanted: 84, between: 58 };
+const MOST_STACKED = 12;
+/* Distance of nodes, width of a token, and gap between columns: what is tried in turn until the picture fits. */
+const FITS = [
+  { pitch: 15, token: 34, gap: 14 },
+  { pitch: 15, token: 18, gap: 8 },
+  { pitch: 11, token: 14, gap: 4 },
+];
+const LETTER = 7;
 
 function layOut(graph, isShown, width) {
   const { layer, position, influence } = graph.nodes;
@@ -15,12 +22,13 @@ function layOut(graph, isShown, width) {
     if (!cells.has(key)) cells.set(key, []);
     cells.get(key).push(i);
   }
-  const { pitch, stacked, counts } = fitted(cells, nTokens, width - SIZE.left);
+  const { fit, stacked, counts } = fitted(cells, nTokens, width - SIZE.left);
+  const { pitch } = fit;
   const columns = [];
   let x = SIZE.left;
-  const spare = width - SIZE.left - counts.reduce((sum, count) => sum + widthOf(count, pitch), 0);
+  const spare = width - SIZE.left - counts.reduce((sum, count) => sum + widthOf(count, fit), 0);
   for (let p = 0; p < nTokens; p++) {
-    const own = widthOf(counts[p], pitch) + Math.max(0, spare) / nTokens;
+    const own = widthOf(counts[p], fit) + Math.max(0, spare) / nTokens;
     columns.push({ x, width: own, middle: x + own / 2 });
     x += own;
   }
@@ -45,19 +53,22 @@ function layOut(graph, isShown, width) {
       places.y[i] = band.middle + (Math.floor(place / across) - (deep - 1) / 2) * pitch;
     });
   }
-  const height = y - SIZE.between + SIZE.bottom;
-  return { ...places, columns, bands, pitch, radius: pitch * 0.36, width: Math.max(width, x), height };
+  const isSlanted = columns.some((column, p) => textOf(graph.tokens[p]).length * LETTER > column.width);
+  const height = y - SIZE.between + (isSlanted ? SIZE.slanted : SIZE.bottom);
+  return { ...places, columns, bands, pitch, isSlanted, radius: pitch * 0.36, width: Math.max(width, x), height };
 }
 
-/* The least stacking that fits the width, at the usual pitch or, if nothing else helps, at a smaller one. */
+/* The widest fit and the least stacking that the width has room for; without any, the narrowest, which scrolls. */
 function fitted(cells, nTokens, room) {
-  for (const pitch of [SIZE.pitch, SIZE.least]) {
+  let last = null;
+  for (const fit of FITS) {
     for (let stacked = 1; stacked <= MOST_STACKED; stacked++) {
       const counts = columnCounts(cells, nTokens, stacked);
-      const needed = counts.reduce((sum, count) => sum + widthOf(count, pitch), 0);
-      if (needed <= room || (pitch === SIZE.least && stacked === MOST_STACKED)) return { pitch, stacked, counts };
+      last = { fit, stacked, counts };
+      if (counts.reduce((sum, count) => sum + widthOf(count, fit), 0) <= room) return last;
     }
   }
+  return last;
 }
 
 function columnCounts(cells, nTokens, stacked) {
@@ -68,8 +79,8 @@ function columnCounts(cells, nTokens, stacked) {
   return counts;
 }
 
-function widthOf(count, pitch) {
-  return Math.max(SIZE.token, count * pitch) + SIZE.gap;
+function widthOf(count, { pitch, token, gap }) {
+  return Math.max(token, count * pitch) + gap;
 }
 
 function bandName(graph, layer) {

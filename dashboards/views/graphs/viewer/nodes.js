@@ -31,17 +31,19 @@ function drawNodes(graph, layout, isShown, palette) {
     "font-size": 12,
     fill: palette.ink,
   });
+  const names = svg("g", { class: "names", stroke: palette.paper, "stroke-width": 4, "paint-order": "stroke", "pointer-events": "none" });
   for (const band of layout.bands) {
     const y = band.middle;
     picture.append(
       svg("line", { x1: SIZE.left - 8, x2: layout.width, y1: y, y2: y, stroke: palette.ink, "stroke-opacity": 0.1 }),
-      svg("text", { x: 4, y: y + 4, opacity: 0.75 }, bandName(graph, band.layer)),
     );
+    names.append(svg("text", { x: 4, y: y + 4 }, bandName(graph, band.layer)));
   }
   layout.columns.forEach((column, position) => {
-    const text = shortened(textOf(graph.tokens[position]), Math.max(3, Math.floor(column.width / 7)));
-    const attributes = { x: column.middle, y: layout.height - 14, "text-anchor": "middle" };
-    const label = svg("text", attributes, text);
+    const attributes = layout.isSlanted
+      ? { transform: `translate(${column.middle + 4},${layout.height - SIZE.slanted + 24})rotate(-50)`, "text-anchor": "end" }
+      : { x: column.middle, y: layout.height - 14, "text-anchor": "middle" };
+    const label = svg("text", attributes, shortened(textOf(graph.tokens[position]), 14));
     label.append(svg("title", {}, `${graph.tokens[position]} (position ${position})`));
     picture.append(label);
   });
@@ -76,6 +78,7 @@ function drawNodes(graph, layout, isShown, palette) {
     elements.set(i, element);
     picture.append(element);
   }
+  picture.append(names);
   return { picture, elements };
 }
 

@@ -65,7 +65,7 @@ function bundled(graph, edges, weights, largest) {
 }
 
 function opacityOf(bundle, nEdges) {
-  const crowded = nEdges > 2000 ? 0.5 : 1;
+  const crowded = Math.min(1, Math.sqrt(1000 / nEdges));
   return crowded * (bundle.share === null ? 0.28 : 0.65);
 }
 

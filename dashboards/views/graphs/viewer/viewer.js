@@ -76,7 +76,7 @@ class GraphViewer {
     this.stage.addEventListener("click", (event) => this.nodeAt(event) !== null && this.pin(this.nodeAt(event)));
     this.stage.addEventListener("keydown", (event) => this.key(event));
     this.aside = make("aside", { "aria-label": "The node in words" });
-    this.scroll = make("div", { class: "scroll" }, this.stage);
+    this.scroll = make("div", { class: "scroll", onscroll: () => this.keepNames() }, this.stage);
     this.listed = make("div", {});
     this.below = make("div", {});
     return make("div", {}, make("div", { class: "body" }, this.scroll, this.aside), this.listed, this.below);
@@ -89,7 +89,7 @@ class GraphViewer {
 
   drawSoon() {
     cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(() => this.draw());
+    this.frame = requestAnimationFrame(() => this.drawAgain());
   }
 
   draw() {
@@ -99,8 +99,7 @@ class GraphViewer {
     this.root.classList.toggle("narrow", this.isNarrow);
     this.palette = paletteOf(this.root);
     this.shown = shownParts(this.graph, this.view);
-    const room = this.isNarrow ? NARROW : this.scroll.clientWidth || this.width - 320;
-    this.layout = layOut(this.graph, this.shown.isShown, room);
+    this.layout = layOut(this.graph, this.shown.isShown, this.isNarrow ? NARROW : this.scroll.clientWidth);
     const focused = this.root.getRootNode().activeElement?.dataset?.node;
     const { picture, elements } = drawNodes(this.graph, this.layout, this.shown.isShown, this.palette);
     this.picture?.remove();
@@ -109,14 +108,39 @@ class GraphViewer {
     this.stage.append(picture);
     this.stage.style.width = `${this.layout.width}px`;
     this.stage.style.height = `${this.layout.height}px`;
+    this.stops(focused === undefined ? null : Number(focused));
+    if (focused !== undefined) elements.get(Number(focused))?.focus();
+    this.drawEdges();
+    this.mark();
+    if (!this.isScrolled && !this.isNarrow) {
+      this.scroll.scrollLeft = this.layout.width;
+      this.isScrolled = true;
+    }
+    this.keepNames();
+  }
+
+  /* Draw a changed view: nodes only if others are shown than before. */
+  drawAgain() {
+    const shown = shownParts(this.graph, this.view);
+    if (!shown.isShown.every((is, i) => is === this.shown.isShown[i])) {
+      this.draw();
+      return;
+    }
+    this.shown = shown;
+    this.drawEdges();
+  }
+
+  drawEdges() {
     const weights = weightsOf(this.graph, this.view);
     const drawn = drawEdges(this.base, this.layout, this.graph, this.shown.edges, weights, this.palette);
     this.root.dataset.edges = drawn;
-    this.root.dataset.nodes = elements.size;
-    this.stops(focused === undefined ? null : Number(focused));
-    if (focused !== undefined) elements.get(Number(focused))?.focus();
-    this.mark();
+    this.root.dataset.nodes = this.elements.size;
     this.say();
+  }
+
+  /* The names of layers stay in sight. */
+  keepNames() {
+    this.picture.querySelector(".names").setAttribute("transform", `translate(${this.scroll.scrollLeft},0)`);
   }
 
   /* One node is reached by Tab, the others by arrows. */
@@ -221,10 +245,8 @@ class GraphViewer {
   /* A new view, drawn and told. */
   change(changes) {
     this.view = { ...this.view, ...changes };
-    const now = shownParts(this.graph, this.view);
-    const isSame = "weights" in changes ? false : now.isShown.every((is, i) => is === this.shown.isShown[i]);
-    if (isSame) this.mark();
-    else this.draw();
+    this.drawAgain();
+    this.mark();
     this.send();
   }
 
