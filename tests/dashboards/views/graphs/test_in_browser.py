@@ -127,7 +127,6 @@ def test_the_keyboard_reaches_nodes_and_pins_them(opened):
     assert page.evaluate_handle(ACTIVE).evaluate("element => element.dataset.id") == below
 
 
-
 def test_files_hold_what_is_shown(opened, tmp_path):
     page = opened("prompt=capital&edges=1")
     pinned = page.locator(".node.feature").first.get_attribute("data-id")
@@ -142,7 +141,9 @@ def test_files_hold_what_is_shown(opened, tmp_path):
     assert f"L{layer}/{feature}</text>" in text
     assert f'data-id="{pinned}"' in text
     graph = attribution_of("capital")
-    assert sum(len(re.findall("M", path)) for path in re.findall(r'<path d="(M[^"]*C[^"]*)" stroke=', text)) == len(graph.weight)
+    assert sum(len(re.findall("M", path)) for path in re.findall(r'<path d="(M[^"]*C[^"]*)" stroke=', text)) == len(
+        graph.weight
+    )
     assert TOKENS[1] in text
     with page.expect_download() as saved:
         page.get_by_role("button", name="PNG").click()

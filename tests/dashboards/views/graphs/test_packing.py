@@ -54,7 +54,8 @@ def test_where_no_operator_joins_the_layers_transport_is_missing_not_0(study):
 def test_a_graph_without_outputs_or_edges_is_sent_too(study):
     nodes = nodes_of("attribution")
     lone = nodes.filter(nodes["kind"] == "constant").with_columns(
-        pl.lit(None).cast(nodes.schema[name]).alias(name) for name in ("sources", "weights", "transport_weights", "transport_shares")
+        pl.lit(None).cast(nodes.schema[name]).alias(name)
+        for name in ("sources", "weights", "transport_weights", "transport_shares")
     )
     data = packed(lone, TOKENS)
     assert data["edges"]["source"] == []

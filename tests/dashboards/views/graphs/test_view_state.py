@@ -44,5 +44,9 @@ def test_an_address_that_makes_no_sense_is_ignored(address):
 
 
 def test_a_node_is_in_one_supernode_and_a_name_is_given_once():
-    sent = {"supernodes": [["a", "8_1_0", "8_1_0"], ["a", "8_2_0"], ["b", "8_1_0", "12_1_3"]], "pinned": "8_1_0", "clicked": []}
+    sent = {
+        "supernodes": [["a", "8_1_0", "8_1_0"], ["a", "8_2_0"], ["b", "8_1_0", "12_1_3"]],
+        "pinned": "8_1_0",
+        "clicked": [],
+    }
     assert from_viewer(sent, KNOWN) == GraphView(supernodes=(("a", "8_1_0"), ("b", "12_1_3")))
