@@ -48,7 +48,9 @@ def make_pictures(folder: Path) -> list[Path]:
                 "Where does it stop being transported?": 592,
             },
         ),
-    } | {"graph": (f"graphs?{urlencode(of)}", {"Graph": 560}) for of in graphs}
+    }
+    if graphs:
+        shown["graph"] = (f"graphs?{urlencode(graphs[0])}", {"Graph": 560})
     with tempfile.TemporaryDirectory() as logs, browser() as chromium, served(Path(logs, "dashboard.log")) as address:
         page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         return [

@@ -59,7 +59,10 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, address, tmp_path):
-    """Opens a page of the module's ``address``, of a size and colour scheme; in the end asserts that no page complained or asked anybody outside."""
+    """Opens a page of the module's ``address``, of a size and colour scheme.
+
+    In the end asserts that no page complained or asked anybody outside.
+    """
     outside, complaints, opened = [], [], []
 
     def told(message):

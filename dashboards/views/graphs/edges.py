@@ -9,7 +9,6 @@ import streamlit as st
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
-from dashboards.views.graphs.about import EMPTY
 
 SHOWN = 200
 """Rows at most; the SQL page has all."""
@@ -59,8 +58,8 @@ def edges(about: dict[str, Any]) -> None:
         "Strongest edges",
         filled(EDGES, **about),
         _edges,
-        note=f"At most {SHOWN} rows by size. Weight: direct effect on the target's pre-activation or logit; transport: the same edge by the "
-        "operator between the two layers; share: transport over weight, cut to 0 ... 1; ablation: change in the real model when the "
+        note=f"At most {SHOWN} rows by size. Weight: direct effect on the target's pre-activation or logit; transport: the same edge by "
+        "the operator between the two layers; share: transport over weight, cut to 0 ... 1; ablation: change in the real model when the "
         "source is removed, with its sign reversed, of sampled edges. –: no operator joins the two, or not sampled.",
         empty="This graph has no edges.",
     )
@@ -89,8 +88,8 @@ def motifs(about: dict[str, Any]) -> None:
         "Edges that recur over prompts",
         filled(MOTIFS, **about),
         _motifs,
-        note=f"At most {SHOWN} rows of the latest set of prompts, the most frequent first. Weight: mean over these edges. Tick a row to open "
-        "the target's feature.",
+        note=f"At most {SHOWN} rows of the latest set of prompts, the most frequent first. Weight: mean over these edges. Tick a row "
+        "to open the target's feature.",
         empty="No two prompts share an edge of this kind of graph.",
     )
 

@@ -33,8 +33,8 @@ def checks(about: dict[str, Any]) -> None:
         "Checks",
         filled(CHECKS, **about),
         _checks,
-        note="Residual: the largest gap between the sum of a node's incoming edges and its value. Pearson: a random sample of edges against "
-        "ablations of their sources in the real model, with the 95 % interval; control: the same ablations against other edges. "
+        note="Residual: the largest gap between the sum of a node's incoming edges and its value. Pearson: a random sample of edges "
+        "against ablations of their sources in the real model, with the 95 % interval; control: the same ablations against other edges. "
         "Replacement and completeness: how much influence is not from what SAEs leave out. Transport: share of the compared effect "
         "between features that operators carry. –: not measured.",
         empty=EMPTY,

@@ -7,7 +7,7 @@ import pytest
 
 from dashboards.screenshots.browser import served, settled
 from dashboards.views.graphs.view_state import EDGES_SHOWN
-from tests.dashboards.visited_pages import keep, parameters
+from tests.dashboards.visited_pages import keep
 from tests.warehouse.graph_rows import TOKENS, attribution_of, commit_graphs, write_graphs
 from tests.warehouse.large_graph import N_EDGES, N_NODES, PROMPT, large_graph, large_graph_rows
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
