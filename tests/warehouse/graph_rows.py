@@ -61,13 +61,22 @@ def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) ->
         for kind, graph in graphs.items():
             own = {"graph_set": graph_set, "prompt": prompt, "graph_kind": kind}
             edges = compare_edges(graph, graphs["transport"]) if kind == "attribution" else None
-            tables["graphs"].append(summary_row(graph, edges, own))
-            tables["graph_nodes"] += node_rows(graph, edges, own)
-            tables["graph_edges"] += edge_rows(graph, edges, own)
+            tables["graphs"].append(_graph(graph, edges, own))
+            tables["graph_nodes"] += _nodes(graph, edges, own)
+            tables["graph_edges"] += _edges(graph, edges, own)
             if kind == "attribution":
                 counter.update(prompt, graph, edges)
     tables["graph_motifs"] = _motifs(counter, graph_set, len(prompts))
     return tables
+
+
+def rows_alone(graph: Graph, own: dict[str, str], tokens: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of one graph that no other is compared with."""
+    return {
+        "graphs": [_graph(graph, None, own)],
+        "graph_nodes": _nodes(graph, None, own, tokens),
+        "graph_edges": _edges(graph, None, own),
+    }
 
 
 def write_graphs(warehouse: Warehouse, graph_set: str = "graphs-1", hour: int = 1, **values: Any) -> None:
@@ -89,8 +98,7 @@ def commit_graphs(warehouse: Warehouse, graph_set: str, tables: dict[str, list[d
     )
 
 
-def summary_row(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
-    """Row of ``graphs``; ``edges`` as compared with the transport graph, or None."""
+def _graph(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
     summary = summarise(graph, edges=edges)
     return row(
         "graphs",
@@ -118,8 +126,7 @@ def summary_row(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]
     )
 
 
-def node_rows(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[str] = TOKENS) -> list[dict[str, Any]]:
-    """Rows of ``graph_nodes``."""
+def _nodes(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[str] = TOKENS) -> list[dict[str, Any]]:
     ranks, names = cumulative_influence(influence(graph)), node_ids(graph)
     shares: dict[int, tuple[float, int]] = {}
     if edges is not None:
@@ -151,8 +158,7 @@ def node_rows(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[st
     return rows
 
 
-def edge_rows(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows of ``graph_edges``."""
+def _edges(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
     compared = {}
     if edges is not None:
         compared = dict(zip(edges.edge.tolist(), zip(edges.transport.tolist(), edges.share.tolist())))

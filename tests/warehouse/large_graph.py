@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ato.graphs.graph import Graph
-from tests.warehouse.graph_rows import edge_rows, node_rows, summary_row
+from tests.warehouse.graph_rows import rows_alone
 
 PROMPT = "large"
 N_NODES, N_EDGES = 500, 10_000
@@ -42,15 +42,11 @@ def large_graph(seed: int = 0) -> Graph:
 def large_graph_rows() -> dict[str, list[dict[str, Any]]]:
     """Rows of its tables; between features of one position half of each edge is transport, between others nothing."""
     graph = large_graph()
-    own = {"graph_set": "graphs-large", "prompt": PROMPT, "graph_kind": "attribution"}
-    edges = edge_rows(graph, None, own)
-    for edge in edges:
+    tables = rows_alone(graph, {"graph_set": "graphs-large", "prompt": PROMPT, "graph_kind": "attribution"}, TOKENS)
+    tables["graphs"][0] |= {"tokens": list(TOKENS), "text": "".join(TOKENS)}
+    for edge in tables["graph_edges"]:
         ends = edge["source"], edge["target"]
         if all(graph.kind[end] == "feature" for end in ends):
             share = 0.5 if graph.position[ends[0]] == graph.position[ends[1]] else 0.0
             edge |= {"transport_weight": share * edge["weight"], "transport_share": share}
-    return {
-        "graphs": [summary_row(graph, None, own) | {"tokens": list(TOKENS), "text": "".join(TOKENS)}],
-        "graph_nodes": node_rows(graph, None, own, TOKENS),
-        "graph_edges": edges,
-    }
+    return tables
