@@ -21,6 +21,7 @@ from ato.features.exports.cantor import cantor_id, from_cantor_id
 from ato.graphs.adjacency import check_graph
 from ato.graphs.graph import Graph
 from ato.graphs.json_files import read_json, write_json
+from ato.graphs.supernodes import view_of
 
 METADATA = "graph-metadata.json"
 """The list of a folder's graphs, from which the page offers them."""
@@ -50,6 +51,8 @@ class Captions:
     node_threshold: float | None = None
     """Of the pruning; the page then offers a slider up to it."""
     edge_threshold: float | None = None
+    supernodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name -> its nodes, by their names in the file, see ``node_ids``."""
 
 
 def node_ids(graph: Graph) -> list[str]:
@@ -62,7 +65,7 @@ def graph_document(graph: Graph, captions: Captions) -> dict[str, Any]:
 
     Raises:
         InputError: logits whose ``activation`` is no probability, a logit or another node beyond the prompt, an unusable
-            slug, or one node given twice.
+            slug, one node given twice, or a supernode of others.
         MismatchError: other than one text a token, or a logit without a text.
     """
     check_graph(graph)
@@ -87,8 +90,18 @@ def graph_document(graph: Graph, captions: Captions) -> dict[str, Any]:
             graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), strict=True
         )
     ]
-    view = {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""}
-    return {"metadata": _metadata(graph, captions), "qParams": view, "nodes": nodes, "links": links}
+    return {"metadata": _metadata(graph, captions), "qParams": _view(captions, names), "nodes": nodes, "links": links}
+
+
+def _view(captions: Captions, names: Sequence[str]) -> dict[str, Any]:
+    """What the page shows at first: supernodes, whose nodes must be pinned."""
+    members = [node for nodes in captions.supernodes.values() for node in nodes]
+    if unknown := sorted(set(members) - set(names)):
+        raise InputError(
+            f"a supernode has {unknown[0]!r}, no node of the graph", where=captions.slug, cure="leave it out"
+        )
+    groups = [[name, *nodes] for name, nodes in captions.supernodes.items()]
+    return {"pinnedIds": members, "supernodes": groups, "linkType": "both", "clickedId": "", "sg_pos": ""}
 
 
 def write_graph(folder: Path | str, graph: Graph, captions: Captions) -> Path:
@@ -253,6 +266,7 @@ def _graph(document: Mapping[str, Any]) -> tuple[Graph, Captions]:
         },
         metadata.get("node_threshold"),
         pruning.get("edge_threshold"),
+        view_of(document, metadata["slug"]).supernodes,
     )
     return graph, captions
 

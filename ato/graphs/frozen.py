@@ -9,6 +9,7 @@ al., 2025, arXiv 2508.21258). Parts are run by the model's own code but for thes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,21 @@ _TOLERANCE = 1e-2
 """Relative, of what a part gives by its own code and by the formula here; half precision needs that much."""
 
 
+@dataclass(frozen=True)
+class Attended:
+    """What the attention of a block has in a pass of the frozen model."""
+
+    layer: int
+    query: Tensor
+    """[b, heads, t, d_head], rotated by position and normed where the family does so: affine in the stream, too."""
+    key: Tensor
+    """[b, heads of keys, t, d_head], likewise."""
+    value: Tensor
+    """[b, heads of keys, t, d_head]."""
+    output: Tensor
+    """[b, t, heads, d_head], what the heads give to the output projection."""
+
+
 class FrozenParts:
     """What is held of one prompt, and the patches that use it.
 
@@ -43,8 +59,11 @@ class FrozenParts:
     def __init__(self, model: LanguageModel):
         self._model = model
         self._held: dict[nn.Module, tuple[Tensor, ...]] = {}
+        self._scores: dict[nn.Module, tuple[float, float | None]] = {}
+        self._watch: Callable[[Attended], Tensor] | None = None
         self._forwards: dict[nn.Module, Callable[..., Tensor]] = {}
         self._attentions = [model.parts.submodule(layer, "attention") for layer in range(model.n_layers)]
+        self._layer = {attention: layer for layer, attention in enumerate(self._attentions)}
         self._modules = {type(attention).__module__ for attention in self._attentions}
         for name in self._modules:
             if not hasattr(sys.modules[name], "eager_attention_forward"):
@@ -71,6 +90,19 @@ class FrozenParts:
     def pattern(self, layer: int) -> Tensor:
         """Attention weights [1, heads, t, t] of a block on the prompt: from each token (third axis) to others."""
         return self._held[self._attentions[layer]][0]
+
+    def scaling(self, layer: int) -> tuple[float, float | None]:
+        """What products of queries and keys are multiplied by, and the soft cap of their scores, if there is one."""
+        return self._scores[self._attentions[layer]]
+
+    @contextmanager
+    def watched(self, watch: Callable[[Attended], Tensor]) -> Iterator[None]:
+        """Show ``watch`` each attention of the passes within; what it returns takes the place of the heads' output."""
+        before, self._watch = self._watch, watch
+        try:
+            yield
+        finally:
+            self._watch = before
 
     def _add_norms(self, inside: nn.Module) -> None:
         for module in inside.modules():
@@ -147,9 +179,13 @@ class FrozenParts:
             if module in self._held:
                 n_tokens = value.shape[2]
                 weights = self._held[module][0][:, :, :n_tokens, :n_tokens]
-                return _weighted(weights, value), weights
+                given = _weighted(weights, value)
+                if self._watch is not None:
+                    given = self._watch(Attended(self._layer[module], query, key, value, given))
+                return given, weights
             expected, weights = own(module, query.detach(), key.detach(), value.detach(), *args, **kwargs)
             self._held[module] = (weights.detach(),)
+            self._scores[module] = kwargs.get("scaling") or query.shape[-1] ** -0.5, kwargs.get("softcap")
             given = _weighted(weights.detach(), value)
             self._compare(module, given, expected)
             return given, weights

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ato.errors import InputError, SAEError, SettingsError
+from ato.graphs.adapters import AdapterFeatures
 from ato.graphs.frozen import FrozenParts
 from ato.models.language_model import LanguageModel
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
@@ -35,7 +36,8 @@ class Values:
     readings: list[Tensor]
     """[b, t, d] of each cut, what its encoder reads, and last of all the state behind the final norm."""
     leaves: list[Tensor]
-    """[b, t, d] of each cut: the stream after the block, or what the MLP adds to it less the skip connection's part."""
+    """[b, t, d] of each cut: the stream after the block, or what the MLP and an adapter add to it, less the part of the
+    skip connection or of the base model's MLP."""
 
 
 class LocalModel:
@@ -44,7 +46,7 @@ class LocalModel:
     Args:
         model: in float32 or float64.
         token_ids: of the prompt, BOS included.
-        dictionaries: layer -> SAE of ``resid_post``, or layer -> transcoder of the MLP; not both.
+        dictionaries: layer -> SAE of ``resid_post``, or layer -> transcoder of the MLP or adapter beside it; not both.
         without: positions without features, such as those that the SAEs were not trained on: all is error there.
 
     Raises:
@@ -85,6 +87,11 @@ class LocalModel:
         """Leaves that a reading depends on, as numbers from 0: the stream before the first block, then the cuts."""
         return range(0, reading + 1) if self.transcoded else range(reading, reading + 1)
 
+    def sources_of_block(self, layer: int) -> range:
+        """Leaves that the stream in front of a block depends on, numbered as in ``sources``."""
+        before = sum(cut < layer for cut in self.layers)
+        return range(0, before + 1) if self.transcoded else range(before, before + 1)
+
     def pull_back(self, reading: int, positions: Tensor, vectors: Tensor) -> list[Tensor]:
         """Gradients [b, t, d] of b scalars ``vector . reading[position]`` by each of the reading's ``sources``.
 
@@ -113,7 +120,6 @@ class LocalModel:
         *,
         frozen: bool = True,
         gradients: bool = False,
-        heads: dict[int, Tensor] | None = None,
     ) -> list[Tensor]:
         """Readings of other leaves.
 
@@ -122,7 +128,6 @@ class LocalModel:
             leaves: [b, t, d] of each cut.
             frozen: False for the model's own norms, attention and MLPs between the cuts.
             gradients: record the pass.
-            heads: filled with layer -> [b, t, heads * d_head], what the heads give to the output projection, of every block.
         """
         live: dict[tuple[str, int], Tensor] = {}
 
@@ -130,12 +135,9 @@ class LocalModel:
             if not self.transcoded:
                 live["resid_post", self.layers[cut]] = value
                 return leaves[cut]
-            skip = self._skip(cut)
-            return leaves[cut] if skip is None else leaves[cut] + live["mlp_in", self.layers[cut]] @ skip
+            return leaves[cut] + self._beside(cut, live["mlp_in", self.layers[cut]], value)
 
         beside: dict[str, Sequence[int]] = {"mlp_in": self.layers} if self.transcoded else {}
-        if heads is not None:
-            beside["attn_z"] = range(self.model.n_layers)
         with self._applied(frozen), _input_replaced(self.model.blocks[0], stream):
             hidden = self.model.forward(
                 self._ids[:, : stream.shape[1]].expand(len(stream), -1),
@@ -146,8 +148,6 @@ class LocalModel:
                 keep_beside=lambda site, layer, value: live.__setitem__((site, layer), value),
                 gradients=gradients,
             ).hidden
-        if heads is not None:
-            heads.update({layer: live["attn_z", layer] for layer in range(self.model.n_layers)})
         read_at = "mlp_in" if self.transcoded else "resid_post"
         return [*(live[read_at, layer] for layer in self.layers), hidden]
 
@@ -187,23 +187,38 @@ class LocalModel:
             self._recorded[length] = inputs, self.run(inputs[0], inputs[1:], gradients=True)
         return self._recorded[length]
 
-    def _skip(self, cut: int) -> Tensor | None:
+    def _beside(self, cut: int, read: Tensor, value: Tensor) -> Tensor | int:
+        """What the MLP's place adds beside the features of a cut, of what it reads and what the MLP makes of that."""
         dictionary = self.dictionaries[cut]
-        return dictionary.W_skip if isinstance(dictionary, Transcoder) else None
+        if isinstance(dictionary, AdapterFeatures):
+            return value if dictionary.base_path else 0
+        return 0 if (skip := getattr(dictionary, "W_skip", None)) is None else read @ skip
 
     def _whole(self) -> Values:
         """One pass without a cut, which the frozen parts record."""
-        options: dict = {"read": self.layers}
-        if self.transcoded:
-            options |= {"site": "mlp_out", "beside": {"mlp_in": self.layers}}
+        live: dict[tuple[str, int], Tensor] = {}
+        leaves: dict[int, Tensor] = {}
+
+        def edit(cut: int, value: Tensor) -> Tensor:
+            dictionary, read = self.dictionaries[cut], live.get(("mlp_in", self.layers[cut]), value)
+            whole = value + dictionary.added(read) if isinstance(dictionary, AdapterFeatures) else value
+            leaves[cut] = (whole - self._beside(cut, read, value)).detach()
+            return whole
+
         with self.frozen.applied(), _input_read(self.model.blocks[0]) as before:
-            found = self.model.forward(self._ids, None, **options)
-        leaves = [found.residuals[layer].detach() for layer in self.layers]
-        readings = [found.beside["mlp_in"][layer] for layer in self.layers] if self.transcoded else leaves
-        for cut in range(len(self.layers)):
-            if (skip := self._skip(cut)) is not None:
-                leaves[cut] = leaves[cut] - readings[cut] @ skip
-        return Values(before[0], [*readings, found.hidden], leaves)
+            found = self.model.forward(
+                self._ids,
+                None,
+                edits={layer: partial(edit, cut) for cut, layer in enumerate(self.layers)},
+                site="mlp_out" if self.transcoded else "resid_post",
+                beside={"mlp_in": self.layers} if self.transcoded else {},
+                keep_beside=lambda site, layer, value: live.__setitem__((site, layer), value),
+            )
+        cuts = range(len(self.layers))
+        readings = (
+            [live["mlp_in", layer] for layer in self.layers] if self.transcoded else [leaves[cut] for cut in cuts]
+        )
+        return Values(before[0], [*readings, found.hidden], [leaves[cut] for cut in cuts])
 
     def _applied(self, frozen: bool):
         return self.frozen.applied() if frozen else self.model.exclusive()

@@ -1,5 +1,6 @@
 """What targets are made of: the active features, errors and tokens of a prompt, and the edges of many targets at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,24 +100,32 @@ class Sources:
             offsets: [b].
         """
         local, leaves = self.local, self.local.sources(reading)
-        n_tokens, vectors = local.n_tokens, vectors.to(local.values.stream)
-        gradients = local.pull_back(reading, positions, vectors)
-        features, errors = [vectors.new_zeros(len(vectors), 0)], []
-        tokens = vectors.new_zeros(len(vectors), 0)
-        near = gradients[0].shape[1]
+        vectors = vectors.to(local.values.stream)
+        parts = self.split(leaves, local.pull_back(reading, positions, vectors))
+        constant = (vectors * self._constants[reading][positions]).sum(1) + offsets
+        total = (vectors * local.values.readings[reading][0, positions]).sum(1) + offsets
+        return Rows(targets, *(part.cpu().numpy() for part in (*parts, constant, total)))
+
+    def split(self, leaves: range, gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What the features [b, features of the leaves' cuts], errors [b, cuts, t] and tokens [b, t] of some leaves give.
+
+        Args:
+            leaves: numbered as in ``LocalModel.sources``.
+            gradients: of each leaf [b, n, d] by b numbers that are affine in it; n at most t, 0 behind that.
+        """
+        n_tokens, near = self.local.n_tokens, gradients[0].shape[1]
+        features, errors = [gradients[0].new_zeros(len(gradients[0]), 0)], []
+        tokens = features[0]
         for leaf, gradient in zip(leaves, gradients, strict=True):
             if leaf == 0:
-                tokens = _padded((gradient * local.values.stream[0, :near]).sum(2), n_tokens)
+                tokens = _padded((gradient * self.local.values.stream[0, :near]).sum(2), n_tokens)
                 continue
             at = [there @ written.T for there, written in zip(gradient.unbind(1), self._written[leaf - 1])]
             n_features = int(self.starts[leaf] - self.starts[leaf - 1])
             features.append(_padded(torch.cat(at, dim=1), n_features))
             errors.append(_padded((gradient * self._errors[leaf - 1][:near]).sum(2), n_tokens))
-        stacked = torch.stack(errors, dim=1) if errors else vectors.new_zeros(len(vectors), 0, n_tokens)
-        constant = (vectors * self._constants[reading][positions]).sum(1) + offsets
-        total = (vectors * local.values.readings[reading][0, positions]).sum(1) + offsets
-        edges = (torch.cat(features, dim=1), stacked, tokens, constant, total)
-        return Rows(targets, *(part.cpu().numpy() for part in edges))
+        stacked = torch.stack(errors, dim=1) if errors else features[0].new_zeros(len(features[0]), 0, n_tokens)
+        return torch.cat(features, dim=1), stacked, tokens
 
     def _writes(self, cut: int) -> list[Tensor]:
         """For each token [features active there, d] what they add."""

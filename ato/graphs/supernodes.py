@@ -1,4 +1,4 @@
-"""Supernodes of a graph's file: nodes grouped and labelled by hand, saved in the file itself, and exported."""
+"""Supernodes of a graph's file: nodes grouped and labelled, saved in the file itself, and exported."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -64,7 +64,22 @@ def load_view(path: Path | str) -> View:
         InputError: there is no such file.
         DamagedFileError: it is no graph.
     """
-    return _view(read_json(path, dict), path)
+    return view_of(read_json(path, dict), path)
+
+
+def view_of(document: Mapping[str, Any], where: Path | str) -> View:
+    """What is pinned and grouped in the content of a graph's file; raises DamagedFileError as ``load_view``."""
+    saved = document.get("qParams") or {}
+    try:
+        pinned, groups = saved.get("pinnedIds") or [], saved.get("supernodes") or []
+        if isinstance(pinned, str):
+            pinned = pinned.split(",")
+        if isinstance(groups, str):
+            groups = json.loads(groups)
+        supernodes = {str(label): tuple(map(str, nodes)) for label, *nodes in groups if nodes}
+        return View(tuple(map(str, pinned)), supernodes, str(saved.get("clickedId") or ""))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DamagedFileError("the saved view is unreadable", where=where, cure="write the graph again") from error
 
 
 def save_view(path: Path | str, view: View) -> None:
@@ -101,7 +116,7 @@ def export_view(path: Path | str, target: Path | str) -> Path:
         DiskFullError, UnavailableError: the target cannot be written.
     """
     document = read_json(path, dict)
-    view = _view(document, path)
+    view = view_of(document, path)
     group = {node: label for label, nodes in view.supernodes.items() for node in nodes}
     group = {node: node for node in view.pinned if node not in group} | group
     if not group:
@@ -123,20 +138,6 @@ def export_view(path: Path | str, target: Path | str) -> Path:
     metadata = document.get("metadata") or {}
     about = {name: metadata.get(name) for name in ("slug", "prompt")}
     return write_json(target, {**about, "supernodes": groups, "edges": edges})
-
-
-def _view(document: Mapping[str, Any], path: Path | str) -> View:
-    saved = document.get("qParams") or {}
-    try:
-        pinned, groups = saved.get("pinnedIds") or [], saved.get("supernodes") or []
-        if isinstance(pinned, str):
-            pinned = pinned.split(",")
-        if isinstance(groups, str):
-            groups = json.loads(groups)
-        supernodes = {str(label): tuple(map(str, nodes)) for label, *nodes in groups if nodes}
-        return View(tuple(map(str, pinned)), supernodes, str(saved.get("clickedId") or ""))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DamagedFileError("the saved view is unreadable", where=path, cure="write the graph again") from error
 
 
 def _list(document: Mapping[str, Any], name: str, path: Path | str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ato.features.exports.feature_page import FeaturePage
 from ato.graphs.circuit_tracer import Captions, write_graph
@@ -13,6 +14,7 @@ from tasks.engine.stage import Stage
 from tasks.graphs.captions import labels_of
 from tasks.graphs.making import MadeGraph
 from tasks.graphs.stages import Prompt
+from tasks.graphs.supernodes import named_groups
 from tasks.settings import GraphSettings
 
 FOLDER = "graphs"
@@ -57,10 +59,16 @@ def write_files(made: Sequence[MadeGraph], texts: Texts, settings: GraphSettings
                 labels=texts.labels,
                 node_threshold=settings.node_threshold,
                 edge_threshold=settings.edge_threshold,
+                supernodes={group["name"]: tuple(group["node_ids"]) for group in groups_of(one, texts)},
             )
             write_graph(folder, one.pruned.graph, captions)
 
     stage.add(*stage.warehouse.publish_artifact_folder(write, FOLDER, stage.key))
+
+
+def groups_of(made: MadeGraph, texts: Texts) -> list[dict[str, Any]]:
+    """Proposed supernodes of a graph as its table and its file have them."""
+    return named_groups(made, texts.labels, texts.tokens)
 
 
 def features_of(graph: Graph) -> set[tuple[int, int]]:

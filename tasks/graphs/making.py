@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from ato.graphs.checks import check_conservation, conservation_residual, repeat_
 from ato.graphs.faithfulness import Faithfulness, faithfulness
 from ato.graphs.graph import Graph
 from ato.graphs.local_model import Dictionary, in_precision
+from ato.graphs.proposals import Proposal, propose
 from ato.graphs.pruning import Pruned, prune
 from ato.graphs.targets import LogitTargets, given_tokens, likely_tokens, token_difference
 from ato.graphs.transport import Site, transport_graph
@@ -26,6 +27,7 @@ from ato.saes.files import load_sae
 from ato.saes.transcoder_files import load_transcoder_folder
 from ato.text.token_texts import TokenTexts
 from tasks.engine.model_cache import language_model
+from tasks.graphs.attention import TracedAttention, trace_attention
 from tasks.graphs.stages import GraphStudy, Prompt
 from tasks.settings import ModelSettings
 
@@ -49,6 +51,8 @@ class MadeGraph:
     repeat_difference: float | None = None
     faithfulness: Faithfulness | None = None
     attribution: Attribution | None = None
+    attention: TracedAttention = field(default_factory=TracedAttention)
+    supernodes: Sequence[Proposal] = ()
     seconds: float = 0.0
 
 
@@ -86,7 +90,8 @@ class GraphMaker:
 
         Raises:
             InputError: a graph that needs too much memory, or a prompt of which the collection leaves out all.
-            QualityError: the edges into a node do not sum to its value.
+            ModelError: attention whose scores cannot be traced.
+            QualityError: the edges into a node do not sum to its value, or the parts of a score to it.
         """
         if len(self.left_out(prompt)) == len(prompt.token_ids):
             cure = "write a longer prompt, or collect with skip_first=false"
@@ -112,7 +117,8 @@ class GraphMaker:
             if s.n_ablations and _has_edges(found.graph)
             else None
         )
-        return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found)
+        attention = trace_attention(found, made.pruned, s)
+        return replace(made, repeat_difference=difference, faithfulness=sample, attribution=found, attention=attention)
 
     def _transport(self, prompt: Prompt) -> MadeGraph:
         layers = sorted(self.dictionaries)
@@ -149,7 +155,18 @@ class GraphMaker:
         s = self.of.settings
         largest = check_conservation(graph, precision)
         pruned = prune(graph, s.node_threshold, s.edge_threshold)
-        return MadeGraph(kind, precision, graph, pruned, conservation_residual(graph), largest)
+        return MadeGraph(
+            kind, precision, graph, pruned, conservation_residual(graph), largest, supernodes=self._groups(pruned.graph)
+        )
+
+    def _groups(self, graph: Graph) -> list[Proposal]:
+        """Features of a pruned graph that may be shown as one."""
+        least, own = self.of.settings.supernode_cosine, graph.kind == "feature"
+        if least is None or not own.any():
+            return []
+        ends = zip(graph.layer[own].tolist(), graph.feature[own].tolist(), strict=True)
+        decoders = torch.stack([self.dictionaries[layer].W_dec[feature] for layer, feature in ends])
+        return propose(graph, decoders.double().cpu().numpy(), least)
 
     def _targets(self, prompt: Prompt, model: LanguageModel, hidden: torch.Tensor) -> LogitTargets:
         """The logits that a prompt's graph explains."""

@@ -13,10 +13,14 @@ from ato.graphs.summary import summarise
 from ato.numerics.intervals import Estimate, number_or_none
 from tasks.engine.columns import estimate_columns
 from tasks.engine.stage import Stage
+from tasks.graphs.attention import head_rows, pair_rows
 from tasks.graphs.captions import pages_of
-from tasks.graphs.files import FOLDER, Texts, features_of, write_files
+from tasks.graphs.files import FOLDER, Texts, features_of, groups_of, write_files
 from tasks.graphs.making import GraphMaker, MadeGraph
 from tasks.graphs.stages import GraphStudy, Prompt
+
+TABLES = ("graphs", "graph_nodes", "graph_edges", "graph_heads", "graph_qk", "graph_supernodes")
+"""Tables of one prompt's graphs."""
 
 
 def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequence[MadeGraph], stage: Stage) -> None:
@@ -28,7 +32,7 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
     write_files(made, texts, of.settings, stage)
     left_out = maker.left_out(prompt)
     transport = next((one.graph for one in made if one.kind == "transport"), None)
-    tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": []}
+    tables: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
     for one in made:
         own = {"collection": stage.collection, "graph_set": stage.key, "prompt": prompt.name, "graph_kind": one.kind}
         beside = transport if one.kind == "attribution" else None
@@ -38,6 +42,11 @@ def write_graphs(of: GraphStudy, maker: GraphMaker, prompt: Prompt, made: Sequen
         tables["graphs"].append(own | text | targets | _made_of(of, one) | _sizes(one) | _checks(one, edges))
         tables["graph_nodes"] += [own | row for row in _nodes(of, one, edges, texts)]
         tables["graph_edges"] += [own | row for row in _edges(one, beside)]
+        if one.attribution is not None:
+            heads = head_rows(one.attribution, one.pruned, one.attention, of.settings.n_pairs)
+            tables["graph_heads"] += [own | row for row in heads]
+            tables["graph_qk"] += [own | row for row in pair_rows(one.attention, of.settings.n_pairs)]
+        tables["graph_supernodes"] += [own | row for row in groups_of(one, texts)]
     for table, found in tables.items():
         stage.write(table, found)
     stage.tokens_run = len(prompt.token_ids)

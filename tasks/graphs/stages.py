@@ -21,8 +21,14 @@ _TRANSCODERS = """select sae, layer, path, d_sae from studied_saes
 where collection = ? and list_contains(?, sae) and site = 'mlp_in' and target_site = 'mlp_out' order by layer, sae"""
 _OPERATORS = """select operator, path, source_layer, target_layer from operators
 where collection = ? and position_policy = 'same' and method = 'ridge' order by source_layer, target_layer, operator"""
-_FOR_ALL = {"target_probability", "max_targets", "kinds", "precision", "node_threshold", "edge_threshold"}
-_FOR_ATTRIBUTION = {"max_features", "repeat", "n_ablations", "seed"}
+_FOR_ALL = {
+    *("target_probability", "max_targets", "kinds", "precision", "node_threshold", "edge_threshold"),
+    "supernode_cosine",
+}
+_FOR_ATTRIBUTION = {
+    *("max_features", "repeat", "n_ablations", "seed"),
+    *("n_traced_edges", "n_traced_scores", "n_pairs"),
+}
 _SLUG_LENGTH = 40
 _NO_LIMIT = 2**31
 
@@ -166,7 +172,7 @@ class GraphStudy:
         names = _FOR_ALL | (_FOR_ATTRIBUTION if "attribution" in self.settings.kinds else set())
         own = self.settings.model_dump(include=names) | prompt.settings
         inputs = [self.study.collection, *(one.key for one in self.dictionaries), *(one.key for one in self.operators)]
-        return self.study.stage("graphs", f"graph-{prompt.slug}", settings=own, inputs=inputs)
+        return self.study.stage("graphs", f"graph-{prompt.slug}", settings=own, inputs=inputs, version=2)
 
     @property
     def motifs(self) -> Stage:

@@ -65,3 +65,20 @@ class GraphSettings(StageSettings):
         48, ge=0, description="Random edges of each attribution graph that are compared with an ablation; 0: none"
     )
     seed: Seed = Field(0, description="Seed of the edges that are ablated")
+    n_traced_edges: int = Field(
+        20,
+        ge=0,
+        description="Strongest kept edges from features of which each attention head's part is computed; 0: none",
+    )
+    n_traced_scores: int = Field(
+        6, ge=0, description="Scores of the strongest of these heads that are traced to pairs of features; 0: none"
+    )
+    n_pairs: int = Field(
+        20, ge=1, description="Pairs of each traced score that are kept, the largest; the rest is one sum"
+    )
+    supernode_cosine: float | None = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="Least cosine between decoder rows of features that are proposed as one node; null: none",
+    )

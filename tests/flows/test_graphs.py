@@ -19,7 +19,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
-TABLES = ("graphs", "graph_nodes", "graph_edges", "graph_motifs")
+TABLES = ("graphs", "graph_nodes", "graph_edges", "graph_heads", "graph_qk", "graph_supernodes", "graph_motifs")
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,9 @@ def attribution_of(prompt: str) -> Graph:
 
 def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) -> dict[str, list[dict[str, Any]]]:
     """Rows of all tables of graphs."""
-    tables: dict[str, list[dict[str, Any]]] = {"graphs": [], "graph_nodes": [], "graph_edges": [], "graph_motifs": []}
+    tables: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("graphs", "graph_nodes", "graph_edges", "graph_heads", "graph_qk", "graph_supernodes")
+    }
     counter, prompts = MotifCounter(), list(prompts)
     for prompt in prompts:
         graphs = {"attribution": attribution_of(prompt), "transport": transport_of(prompt)}
@@ -64,8 +66,12 @@ def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) ->
             tables["graphs"].append(_graph(graph, edges, own))
             tables["graph_nodes"] += _nodes(graph, edges, own)
             tables["graph_edges"] += _edges(graph, edges, own)
+            tables["graph_supernodes"].append(_supernode(graph, own))
             if kind == "attribution":
                 counter.update(prompt, graph, edges)
+                heads, pairs = _attention(tables["graph_edges"], graph, own)
+                tables["graph_heads"] += heads
+                tables["graph_qk"] += pairs
     tables["graph_motifs"] = _motifs(counter, graph_set, len(prompts))
     return tables
 
@@ -169,6 +175,34 @@ def _edges(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]
         values = {"transport_weight": transport, "transport_share": share}
         rows.append(row("graph_edges", **own, source=source, target=target, weight=weight, **values))
     return rows
+
+
+def _supernode(graph: Graph, own: dict[str, str]) -> dict[str, Any]:
+    """The first two features of a position, as if they were alike."""
+    first, second = np.flatnonzero((graph.kind == "feature") & (graph.position == 2))[:2].tolist()
+    names, values = node_ids(graph), {"supernode": 0, "name": "both", "position": 2, "cosine": 0.9}
+    return row("graph_supernodes", **own, **values, nodes=[first, second], node_ids=[names[first], names[second]])
+
+
+def _attention(
+    edges: list[dict[str, Any]], graph: Graph, own: dict[str, str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The last edge of the graph, of which two heads of block 2 have all but a quarter, and the first one's score."""
+    edge = edges[-1]
+    position = int(graph.position[edge["target"]])
+    ends = {"source": edge["source"], "target": edge["target"], "layer": 2, "key_position": 0, "attention": 0.5}
+    ends["direct"] = edge["weight"] / 4
+    heads = [
+        row("graph_heads", **own, **ends, head=head, contribution=part, through=part, key_contribution=part)
+        for head, part in enumerate((edge["weight"], -edge["weight"] / 4))
+    ]
+    heads[0] |= {"score": 3.0, "mean_score": 1.0, "rest": 0.5}
+    look = {"layer": 2, "head": 0, "query_position": position, "key_position": 0}
+    sides = {"query_layer": 1, "query_node_position": 0, "query_feature_id": 3}
+    sides |= {"key_layer": -1, "key_node_position": 0, "key_feature_id": None}
+    kinds = {"query_kind": "feature", "key_kind": "constant"}
+    weights = enumerate((2.0, 0.5))
+    return heads, [row("graph_qk", **own, **look, **sides, **kinds, pair=i, weight=part) for i, part in weights]
 
 
 def _motifs(counter: MotifCounter, graph_set: str, n_prompts: int) -> list[dict[str, Any]]:

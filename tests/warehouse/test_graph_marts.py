@@ -32,6 +32,8 @@ from graph_nodes left join flow using (node) group by node order by node
 """
 """Influence of each node by rounds: what reaches a node in round k goes to its sources in round k + 1."""
 
+GROUPS = "a supernode has two nodes or more, all of them features of its position, each in one supernode"
+
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
@@ -74,6 +76,16 @@ def test_planted_rows_pass_all_checks(planted):
         ("graph_edges", bool, {"source": 9_999}, "source and target are in graph_nodes"),
         ("graph_nodes", is_feature, {"feature_id": None}, "features have a feature_id and an activation, others no feature_id"),
         ("graph_nodes", is_transported_error, {"position": 2}, "transport stays at its position"),
+        ("graph_heads", bool, {"contribution": 9.0}, "parts of heads and the direct path sum to the edge"),
+        ("graph_heads", bool, {"source": 0, "target": 0}, "parts of heads and the direct path sum to the edge"),
+        ("graph_heads", bool, {"direct": 0.1}, "parts of heads and the direct path sum to the edge"),
+        ("graph_heads", bool, {"rest": 0.4}, "the parts of a traced score sum to it"),
+        ("graph_qk", bool, {"weight": 1.9}, "the parts of a traced score sum to it"),
+        ("graph_qk", bool, {"head": 1}, "the score is that of a head in graph_heads"),
+        ("graph_qk", bool, {"query_kind": "logit"}, "query_kind is feature, error, token or constant"),
+        ("graph_supernodes", bool, {"position": 1}, GROUPS),
+        ("graph_supernodes", bool, {"node_ids": ["a", "b"]}, GROUPS),
+        ("graph_supernodes", bool, {"nodes": [0], "node_ids": ["a"]}, GROUPS),
         ("graph_motifs", bool, {"n_graphs": 7}, "an edge has at most all prompts, and at least one edge in each"),
     ],
 )  # fmt: skip

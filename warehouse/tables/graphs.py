@@ -63,6 +63,16 @@ def one_of(table: str, column: str, *values: str) -> Rule:
     )
 
 
+def side(name: str) -> tuple[Column, ...]:
+    """What of the prompt writes into a query or a key."""
+    return (
+        Column(f"{name}_kind", string, f"kind of the node that writes into the {name}: feature, error, token or constant"),
+        Column(f"{name}_layer", int32, "its layer; -1 for tokens and the constant", minimum=-1),
+        Column(f"{name}_node_position", int32, "its position, which may be an earlier one; 0 for the constant", minimum=0),
+        Column(f"{name}_feature_id", int32, "its number; NULL for what is no feature", nullable=True, minimum=0),
+    )
+
+
 TABLES = (
     Table(
         "graphs",
@@ -227,6 +237,117 @@ TABLES = (
                 f"""select {_KEY}, e.source, e.target from graph_edges as e
                 inner join known_graph_nodes as s using ({_KEY}) inner join known_graph_nodes as t using ({_KEY})
                 where graph_kind = 'transport' and s.node = e.source and t.node = e.target and s.position <> t.position""",
+            ),
+        ),
+    ),
+    Table(
+        "graph_supernodes",
+        "a proposed group of nodes of a graph: features at one position that write nearly the same direction",
+        (
+            *GRAPH,
+            Column("supernode", int32, "number of the group in its graph", minimum=0),
+            Column("name", string, "what it is called, as in the graph's file: its most influential feature and the token"),
+            Column("position", int32, "of its nodes", minimum=0),
+            Column("nodes", pa.list_(int32), "its nodes, the most influential first"),
+            Column("node_ids", pa.list_(string), "their names in the graph's file", as_long_as="nodes"),
+            Column("cosine", float64, "the smallest cosine of any two of their decoder rows", minimum=-1, maximum=1),
+        ),
+        (*KEY, "supernode"),
+        ("collection",),
+        rules=(
+            Rule(
+                "a supernode has two nodes or more, all of them features of its position, each in one supernode",
+                "nodes",
+                f"""with members as (
+                    select {_KEY}, supernode, position as at, unnest(nodes) as node, unnest(node_ids) as node_id, len(nodes) as n
+                    from graph_supernodes
+                )
+                select {_KEY}, m.supernode, m.node from members as m
+                left join known_graph_nodes as g using ({_KEY}, node)
+                where m.n < 2 or g.kind is distinct from 'feature' or g.position <> m.at or g.node_id <> m.node_id
+                union all
+                select {_KEY}, min(supernode), node from members group by {_KEY}, node having count(*) > 1""",
+            ),
+        ),
+    ),
+    Table(
+        "graph_heads",
+        "what of an edge of a graph passes an attention head, and where the head looked",
+        (
+            *GRAPH,
+            Column("source", int32, "node that acts", minimum=0),
+            Column("target", int32, "node that is acted on", minimum=0),
+            Column("layer", int32, "block of the head", minimum=0),
+            Column("head", int32, "number of the head in its block", minimum=0),
+            Column("contribution", float64, "part of the edge's weight on paths whose last head this is: those of all heads and direct sum to the weight"),
+            Column("through", float64, "part of the edge's weight on all paths through the head; paths through several heads count for each"),
+            Column("direct", float64, "part of the edge's weight on paths that pass no head, the same in each row of an edge"),
+            Column("key_position", int32, "position that most of the contribution was read at", minimum=0),
+            Column("key_contribution", float64, "part of the contribution that was read there"),
+            Column("attention", float64, "attention weight of the head from the target's position to it", minimum=0, maximum=1),
+            Column("score", float64, "scaled product of query and key of the two positions, before soft cap and mask; NULL where it was not traced", nullable=True),
+            Column("mean_score", float64, "mean of the scores of all positions up to the target's: what the head's look is relative to", nullable=True),
+            Column("rest", float64, "sum of the parts of the score that are not in graph_qk", nullable=True),
+        ),
+        (*KEY, "source", "target", "layer", "head"),
+        ("collection",),
+        rules=(
+            Rule(
+                "parts of heads and the direct path sum to the edge",
+                "contribution",
+                f"""with added as (
+                    select {_KEY}, source, target, sum(contribution) as added, sum(abs(contribution)) as size,
+                        min(direct) as direct, max(direct) as largest
+                    from graph_heads group by all
+                )
+                select {_KEY}, source, target, e.weight, added, direct from added
+                left join known_graph_edges as e using ({_KEY}, source, target)
+                left join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
+                where e.weight is null or direct <> largest
+                    or abs(added + direct - e.weight) > tolerance * greatest(abs(e.weight), size + abs(direct))""",
+            ),
+            Rule(
+                "the parts of a traced score sum to it",
+                "score",
+                f"""with parts as (
+                    select {_KEY}, layer, head, query_position, key_position, sum(weight) as added, sum(abs(weight)) as size
+                    from known_graph_qk group by all
+                )
+                select {_KEY}, h.layer, h.head, h.key_position, h.score, p.added, h.rest from graph_heads as h
+                inner join known_graph_nodes as t using ({_KEY})
+                left join parts as p using ({_KEY})
+                left join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
+                where t.node = h.target and p.layer = h.layer and p.head = h.head and p.query_position = t.position
+                    and p.key_position = h.key_position and h.score is not null
+                    and abs(p.added + h.rest - h.score) > tolerance * greatest(abs(h.score), p.size + abs(h.rest))""",
+            ),
+        ),
+    ),
+    Table(
+        "graph_qk",
+        "a pair of nodes that makes a part of an attention score: what asked, and what answered",
+        (
+            *GRAPH,
+            Column("layer", int32, "block of the head", minimum=0),
+            Column("head", int32, "number of the head in its block", minimum=0),
+            Column("query_position", int32, "position that looked", minimum=0),
+            Column("key_position", int32, "position that was looked at", minimum=0),
+            Column("pair", int32, "rank of the pair by magnitude, from 0", minimum=0),
+            Column("weight", float64, "part of the score: product of what the two nodes write into query and key"),
+            *side("query"),
+            *side("key"),
+        ),
+        (*KEY, "layer", "head", "query_position", "key_position", "pair"),
+        ("collection",),
+        rules=(
+            one_of("graph_qk", "query_kind", "feature", "error", "token", "constant"),
+            one_of("graph_qk", "key_kind", "feature", "error", "token", "constant"),
+            Rule(
+                "the score is that of a head in graph_heads",
+                "layer, head",
+                f"""select distinct {_KEY}, layer, head, query_position, key_position from graph_qk as q
+                anti join known_graph_heads as h on {" and ".join(f"h.{c} = q.{c}" for c in KEY)} and h.layer = q.layer
+                    and h.head = q.head and h.key_position = q.key_position and h.score is not null""",
             ),
         ),
     ),

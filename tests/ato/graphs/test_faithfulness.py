@@ -8,8 +8,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from ato.errors import InputError
 from ato.graphs.attribution import attribute
-from ato.graphs.faithfulness import ablation_effects, faithfulness, pearson, spearman
-from ato.graphs.heads import head_contributions
+from ato.graphs.faithfulness import faithfulness, pearson, spearman
 from ato.models import LanguageModel, ModelIdentity
 from ato.saes.autoencoder import SparseAutoencoder
 from tests.ato.graphs.planted import random_model, random_sae, random_transcoder
@@ -105,31 +104,3 @@ def test_a_graph_without_edges_between_features_is_refused(made):
     empty = attribute(made.sources.local.model, IDS, {2: silent})
     with pytest.raises(InputError, match="can be ablated"):
         faithfulness(empty)
-
-
-@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
-def test_between_positions_the_parts_of_one_layers_heads_sum_to_the_edge(family, tmp_path):
-    model = random_model(tmp_path, family)
-    made = attribute(model, IDS, {0: random_sae(0), 1: random_sae(1)}, max_features=1000)
-    graph = made.graph
-    between = (graph.kind[graph.source] == "feature") & (graph.kind[graph.target] == "feature")
-    apart = np.flatnonzero(between & (graph.position[graph.source] < graph.position[graph.target]))
-    for edge in apart[:: len(apart) // 4]:
-        found = head_contributions(made, edge)
-        assert list(found.layers) == [1]
-        assert found.contribution.shape == (1, 4)
-        np.testing.assert_allclose(found.contribution.sum(), graph.weight[edge], rtol=1e-8)
-        elsewhere = np.arange(len(IDS)) != graph.position[graph.target[edge]]
-        assert not found.by_position[:, :, elsewhere].any()
-    # At one position the rest goes around attention.
-    edge = np.flatnonzero(between & (graph.position[graph.source] == graph.position[graph.target]))[-1]
-    assert abs(head_contributions(made, edge).contribution.sum() - graph.weight[edge]) > 1e-6
-
-
-def test_parts_of_heads_are_of_edges_from_features(made):
-    graph = made.graph
-    edge = int(np.argmax(np.where(graph.source < len(made.selected), np.abs(graph.weight), 0)))
-    assert head_contributions(made, edge).contribution.shape[1] == 4
-    assert ablation_effects(made, np.array([edge]), frozen=True)[0] == pytest.approx(graph.weight[edge], rel=1e-8)
-    with pytest.raises(InputError, match="from a feature"):
-        head_contributions(made, int(np.flatnonzero(graph.kind[graph.source] == "token")[0]))

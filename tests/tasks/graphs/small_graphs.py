@@ -25,6 +25,7 @@ GRAPHS: dict[str, Any] = {
     "max_features": 30,
     "n_ablations": 6,
     "node_threshold": 0.9,
+    "supernode_cosine": 0.3,
 }
 
 

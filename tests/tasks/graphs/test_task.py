@@ -6,6 +6,7 @@ import pytest
 from ato.errors import InputError
 from ato.graphs.circuit_tracer import METADATA, read_graph
 from ato.graphs.json_files import read_json
+from ato.graphs.supernodes import load_view, save_view
 from flows.settings import Settings
 from tasks.graphs.task import make_graphs
 from tests.tasks.graphs.small_graphs import collected, graph_settings
@@ -157,3 +158,70 @@ def test_what_has_no_graph_is_refused_in_one_line(study, changes, message):
     settings, collection, saes, _ = study
     with pytest.raises(InputError, match=message):
         graphs(settings, collection, saes, **changes)
+
+
+def test_proposed_supernodes_are_in_the_tables_and_in_the_files(study):
+    found = rows(None, "from graph_supernodes order by graph_set, graph_kind, supernode")
+    assert found, "no group in any graph"
+    for row in rows(None, "from graphs"):
+        own = [one for one in found if (one["graph_set"], one["graph_kind"]) == (row["graph_set"], row["graph_kind"])]
+        folder = Warehouse().artifact_path(*row["path"].split("/")[1:])
+        path = folder / f"{row['graph_kind']}-{row['graph_set']}.json"
+        view = load_view(path)
+        assert view.supernodes == {one["name"]: tuple(one["node_ids"]) for one in own}
+        assert set(view.pinned) == {node for one in own for node in one["node_ids"]}
+        assert read_graph(path)[1].supernodes == view.supernodes
+        save_view(path, view)
+        assert all(one["cosine"] >= 0.3 - 1e-9 for one in own)
+
+
+def test_parts_of_heads_and_the_direct_path_sum_to_the_edges_of_the_tables(study):
+    found = rows(
+        None,
+        """select e.graph_set, e.weight, h.direct, s.position = t.position as same_position,
+            sum(h.contribution) as heads, sum(abs(h.contribution)) as size, count(distinct h.layer) as n_layers,
+            t.layer - s.layer as leap, t.kind as kind, bool_and(h.attention > 0) as seen
+        from graph_edges as e
+        inner join graph_heads as h using (collection, graph_set, prompt, graph_kind, source, target)
+        inner join graph_nodes as s on s.graph_set = e.graph_set and s.graph_kind = e.graph_kind and s.node = e.source
+        inner join graph_nodes as t on t.graph_set = e.graph_set and t.graph_kind = e.graph_kind and t.node = e.target
+        group by all""",
+    )
+    assert len(found) >= 30
+    assert {row["same_position"] for row in found} == {True, False}
+    for row in found:
+        gap = abs(row["heads"] + row["direct"] - row["weight"])
+        assert gap <= 1e-4 * max(abs(row["weight"]), row["size"] + abs(row["direct"]))
+        assert row["same_position"] or abs(row["direct"]) <= 1e-6
+        assert row["n_layers"] == (row["leap"] if row["kind"] == "feature" else row["leap"] - 1)
+
+
+def test_pairs_and_their_rest_sum_to_the_scores_that_heads_have(study):
+    found = rows(
+        None,
+        """select graph_set, h.layer, h.head, h.target, h.key_position, any_value(h.score) as score, any_value(h.rest) as rest,
+            any_value(t.position) as query_position
+        from graph_heads as h inner join graph_nodes as t using (collection, graph_set, prompt, graph_kind)
+        where t.node = target and score is not null group by all""",
+    )
+    assert found
+    for row in found:
+        key = [row[name] for name in ("graph_set", "layer", "head", "query_position", "key_position")]
+        where = "graph_set = ? and layer = ? and head = ? and query_position = ? and key_position = ?"
+        pairs = rows(None, f"from graph_qk where {where} order by pair", key)
+        weights = np.array([pair["weight"] for pair in pairs])
+        assert len(pairs) <= 20
+        assert np.all(np.diff(np.abs(weights)) <= 1e-12)
+        size = max(np.abs(weights).sum() + abs(row["rest"]), abs(row["score"]))
+        assert abs(weights.sum() + row["rest"] - row["score"]) <= 1e-4 * size
+        for pair in pairs:
+            assert pair["query_node_position"] <= row["query_position"]
+            assert pair["key_node_position"] <= row["key_position"]
+
+
+def test_without_a_budget_nothing_is_traced(study):
+    settings, collection, saes, _ = study
+    none = {"n_traced_edges": 0, "supernode_cosine": None, "n_ablations": 0, "repeat": False}
+    (key,) = graphs(settings, collection, saes, prompts=[{"text": "the law of war"}], **none)
+    for table in ("graph_heads", "graph_qk", "graph_supernodes"):
+        assert rows(None, f"from {table} where graph_set = ?", [key]) == []
