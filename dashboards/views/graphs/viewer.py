@@ -12,6 +12,7 @@ from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.graphs.about import EMPTY
 from dashboards.views.graphs.feature import feature
+from dashboards.views.graphs.heads import heads
 from dashboards.views.graphs.packing import packed
 from dashboards.views.graphs.view_state import NAMES, GraphView, from_parameters, from_viewer
 
@@ -39,7 +40,8 @@ from graph_nodes
 left join incoming using (node)
 where {OF_GRAPH}
 order by node"""
-TOKENS = f"select tokens, targets from graphs where {OF_GRAPH}"
+TOKENS = f"select tokens from graphs where {OF_GRAPH}"
+SUPERNODES = f"select name, node_ids from graph_supernodes where {OF_GRAPH} order by supernode"
 
 
 @cache
@@ -63,7 +65,10 @@ def viewer(about: dict[str, Any]) -> None:
         "that share of the influence. Hover a node for its edges, click to pin it; with the keyboard, arrows move and Enter pins.",
         empty=EMPTY,
     )
-    feature(about, st.query_params.get("clicked", ""))
+    clicked = st.query_params.get("clicked", "")
+    feature(about, clicked)
+    if about["graph_kind"] == "attribution":
+        heads(about, clicked)
 
 
 def _draw(about: dict[str, Any], rows: pl.DataFrame) -> None:
@@ -74,6 +79,7 @@ def _draw(about: dict[str, Any], rows: pl.DataFrame) -> None:
     data = packed(rows, graph["tokens"]) | {
         "title": about["prompt"],
         "kind": about["graph_kind"],
+        "proposed": [[name, *ids] for name, ids in ask(filled(SUPERNODES, **about)).rows()],
         "view": asdict(from_parameters(address, known)),
     }
     _component()(key=key, data=data, default={"view": None}, on_view_change=partial(_note, key, known))

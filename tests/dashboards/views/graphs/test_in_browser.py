@@ -169,3 +169,15 @@ def test_at_first_the_edges_with_most_of_the_influence_are_drawn(opened):
     page = opened("prompt=capital")
     assert page.get_by_label("Edges by influence").input_value() == str(EDGES_SHOWN)
     assert 0 < drawn(page, "edges") < len(attribution_of("capital").weight)
+
+
+def test_a_proposed_supernode_is_taken_over(opened):
+    page = opened("prompt=capital")
+    proposed = page.locator("button.proposed").first
+    name = proposed.inner_text().rpartition(" (")[0]
+    proposed.click()
+    page.get_by_label(f"Name of supernode {name}").wait_for()
+    page.wait_for_function(
+        "name => new URL(location.href).searchParams.get('supernodes')?.includes(JSON.stringify(name))", arg=name
+    )
+    assert page.locator("button.proposed", has_text=name).count() == 0

@@ -1,13 +1,15 @@
 """The page of graphs on planted ones: what its panels show is what SQL gives, and the address says which graph."""
 
+from typing import Any
+
 import pytest
 
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
-from tests.warehouse.graph_rows import FACTORS
+from tests.warehouse.graph_rows import FACTORS, TOKENS
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
-N_PANELS = 6
+N_PANELS = 8
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,28 @@ def test_without_graphs_the_page_says_how_to_make_one(empty):
     app = open_page("graphs")
     assert not app.error
     assert any("ato graph" in text for text in messages(app))
+
+
+def test_heads_of_an_edge_stand_beside_what_they_asked_and_what_answered(shown):
+    heads = shown["Attention heads of edges"].rows
+    assert heads.select("layer", "head").rows() == [(2, 0), (2, 1)]
+    of = heads.row(0, named=True)
+    assert of["contribution"] + heads["contribution"][1] == pytest.approx(0.75 * of["weight"])
+    assert (of["looked_at"], of["score"]) == (TOKENS[0], 3.0)
+    pairs = shown["What these heads asked, and what answered"].rows
+    assert pairs.select("asked", "answered", "weight").rows()[0] == ("L1/3 at 0", "constant at 0", 2.0)
+
+
+def test_heads_are_those_of_the_edges_of_the_clicked_node(study, shown):
+    edge = shown["Attention heads of edges"].rows.row(0, named=True)
+    nodes = shown["Graph"].rows
+    for end, n_heads in (("source", 2), ("target", 2), ("neither", 0)):
+        of = [
+            row["node_id"] for row in nodes.to_dicts() if row["feature_id"] is not None and _name(row) == edge.get(end)
+        ]
+        clicked = of[0] if of else nodes.filter(nodes["kind"] == "constant")["node_id"][0]
+        assert panels(open_page("graphs", clicked=clicked))["Attention heads of edges"].rows.height == n_heads
+
+
+def _name(node: dict[str, Any]) -> str:
+    return f"L{node['layer']}/{node['feature_id']:.0f} at {node['position']} {node['token']}"
