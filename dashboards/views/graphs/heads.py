@@ -75,8 +75,8 @@ def heads(about: dict[str, Any], node_id: str) -> None:
         filled(HEADS, **about),
         _heads,
         note=f"At most {SHOWN} rows, of edges of the clicked node or of any. Contribution: part of the edge's weight on paths whose "
-        "last head this is; those of all heads and the direct path sum to the weight. Through: all paths with this head. Looked at: the position "
-        "that most of it was read at. Score: of query and key before soft cap and mask, beside the mean over all positions.",
+        "last head this is; those of all heads and the direct path sum to the weight. Through: all paths with this head. Looked at: "
+        "the position that most of it was read at. Score: of query and key before soft cap and mask, beside the mean over all positions.",
         empty="No heads of these edges were measured: those of the `graphs.n_traced_edges` strongest edges are.",
     )
     panel(
