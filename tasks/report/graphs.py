@@ -12,7 +12,8 @@ SHOWN = 20
 def panels(scope: Scope) -> list[Panel]:
     """The graphs in a table; nothing where none was made."""
     sql = f"""select prompt, graph_kind, coalesce(target_token, likeliest_token) as target, n_tokens, n_features, n_edges, replacement,
-    completeness, transport_share, precision, conservation_residual, balanced, n_ablated, pearson, pearson_low, pearson_high, pearson_control
+    completeness, transport_share, precision, conservation_residual, balanced, n_ablated, pearson, pearson_low, pearson_high,
+    pearson_control
 from graph_summary
 where {scope.of_collection} and graph_kind = 'attribution'
 order by replacement desc nulls last, prompt"""
