@@ -54,7 +54,8 @@ def from_parameters(address: Mapping[str, str], known: Collection[str]) -> Graph
 def from_viewer(sent: Mapping[str, Any], known: Collection[str]) -> GraphView:
     """The view that the viewer in the browser sent, as far as it makes sense for the nodes that there are."""
     nodes = set(known)
-    groups, taken = [], set()
+    groups: list[tuple[str, ...]] = []
+    taken: set[str] = set()
     for group in _list(sent.get("supernodes")):
         label, *members = map(str, _list(group)) if _list(group) else ("",)
         kept = [node for node in dict.fromkeys(members) if node in nodes and node not in taken]
