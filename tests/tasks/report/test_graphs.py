@@ -22,7 +22,7 @@ def warehouse(tmp_path_factory):
 def test_the_table_has_each_prompt_once_with_its_planted_share_of_transport(warehouse):
     assert panels(open_scope(warehouse, COLLECTION)) == []
     write_graphs(warehouse)
-    (shown,) = panels(open_scope(warehouse, COLLECTION))
+    shown, picture = panels(open_scope(warehouse, COLLECTION))
     assert {row["prompt"] for row in shown.rows} == set(FACTORS)
     assert len(shown.rows) == len(FACTORS)
     text = page("t", "", [], [shown])
@@ -33,3 +33,5 @@ def test_the_table_has_each_prompt_once_with_its_planted_share_of_transport(ware
         assert f"<td>{row['prompt']}</td>" in text
         assert f"<td>{row['transport_share']:.0%}</td>" in text
         assert "<td>–</td>" in text, "nothing was ablated"
+    assert picture.rows
+    assert "<svg" in page("t", "", [], [picture])
