@@ -13,8 +13,8 @@ SHOWN = 20
 
 def panels(scope: Scope) -> list[Panel]:
     """The graphs in a table, the first of them as a picture; nothing where none was made."""
-    sql = f"""select graph_set, prompt, graph_kind, coalesce(target_token, likeliest_token) as target, n_tokens, n_features, n_edges, replacement,
-    completeness, transport_share, precision, conservation_residual, balanced, n_ablated, pearson, pearson_low, pearson_high,
+    sql = f"""select graph_set, prompt, graph_kind, coalesce(target_token, likeliest_token) as target, n_tokens, n_features, n_edges,
+    replacement, completeness, transport_share, precision, conservation_residual, balanced, n_ablated, pearson, pearson_low, pearson_high,
     pearson_control
 from graph_summary
 where {scope.of_collection} and graph_kind = 'attribution'
@@ -60,7 +60,7 @@ def _picture(scope: Scope, best: dict[str, Any]) -> list[Panel]:
         return []
     title = f"Attribution and transport: {best['prompt']}"
     caption = (
-        f"The {FEATURES} most influential features of the prompt with the highest replacement score, layers upwards. Blue adds, orange "
+        f"The {FEATURES} most influential features of each layer, of the prompt with the highest replacement score. Blue adds, orange "
         "takes away; width: share of all that goes into the target. A line that is missing on the right is not carried by operators."
     )
     alt = "Two drawings of the same features with their edges: by attribution and by transport."

@@ -133,6 +133,7 @@ def _graph(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
 
 
 def _nodes(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[str] = TOKENS) -> list[dict[str, Any]]:
+    sizes = np.bincount(graph.target, np.abs(graph.weight), minlength=len(graph.kind))
     ranks, names = cumulative_influence(influence(graph)), node_ids(graph)
     shares: dict[int, tuple[float, int]] = {}
     if edges is not None:
@@ -157,6 +158,7 @@ def _nodes(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[str] 
                 activation=_known(graph.activation[i]),
                 influence=float(ranks[i]),
                 total=_known(graph.total[i]),
+                absolute_weight=None if np.isnan(graph.total[i]) else float(sizes[i]),
                 transport_share=share,
                 n_compared=n_compared if kind == "feature" else None,
             )
