@@ -313,7 +313,7 @@ _STAGES = (
         query="""select prompt, graph_kind, likeliest_token, n_features, n_edges, replacement, completeness, transport_share,
             conservation_residual, pearson, pearson_low, pearson_high, pearson_control, seconds
             from graph_summary where collection = ? order by prompt, graph_kind""",
-        page="operators",
+        page="graphs",
         cost=Cost(6.0, 1.2, "flows.estimates.graph_costs:graphs_work"),
         judge="flows.judging.graphs:judge",
     ),

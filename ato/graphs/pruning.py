@@ -76,6 +76,20 @@ def influence(graph: Graph, weights: np.ndarray | None = None) -> np.ndarray:
     return _paths(graph, _input_shares(graph), _weights(graph, weights))
 
 
+def edge_influence(graph: Graph, weights: np.ndarray | None = None) -> np.ndarray:
+    """[m] float64: influence that passes through each edge: its share of its target's input, times the target's influence.
+
+    Args:
+        graph: the graph.
+        weights: [n] of the outputs; None for ``output_weights``.
+
+    Raises:
+        InputError: as ``influence``.
+    """
+    w, shares = _weights(graph, weights), _input_shares(graph)
+    return shares * (_paths(graph, shares, w) + w)[graph.target]
+
+
 def graph_scores(graph: Graph, weights: np.ndarray | None = None) -> Scores:
     """Replacement and completeness of a graph, which should be whole: pruning cuts errors away, too."""
     shares, w = _input_shares(graph), _weights(graph, weights)
@@ -110,8 +124,7 @@ def prune(
     nodes = always | (reached >= _threshold(reached, node_threshold))
 
     both = nodes[graph.source] & nodes[graph.target]
-    left = _input_shares(replace(graph, weight=np.where(both, graph.weight, 0.0)))
-    score = left * (_paths(graph, left, w) + w)[graph.target]
+    score = edge_influence(replace(graph, weight=np.where(both, graph.weight, 0.0)), w)
     edges = both & (score > 0) & (score >= _threshold(score, edge_threshold))
     nodes, edges = _without_loose_ends(graph, nodes, edges, always)
     ranked = replace(graph, influence=cumulative_influence(reached))

@@ -1,4 +1,4 @@
-"""Screenshots of two pages for README and docs: ``python -m dashboards.screenshots.pictures FOLDER``."""
+"""Screenshots of three pages for README and docs: ``python -m dashboards.screenshots.pictures FOLDER``."""
 
 import argparse
 import io
@@ -21,9 +21,13 @@ COLOURS = 256
 
 
 def make_pictures(folder: Path) -> list[Path]:
-    """Write ``dashboard-transport.png`` and ``dashboard-feature.png``; returns where.
+    """Write ``dashboard-transport.png``, ``dashboard-feature.png`` and, of a warehouse with graphs, ``dashboard-graph.png``.
 
-    The feature is the best selected one with examples that is transported far and then stops.
+    The feature is the best selected one with examples that is transported far and then stops, the graph the one of which
+    least is an error; its most influential feature is pinned.
+
+    Returns:
+        Where they are.
 
     Raises:
         InputError: Chromium is missing, or the warehouse has no such feature.
@@ -32,6 +36,7 @@ def make_pictures(folder: Path) -> list[Path]:
     if not found:
         raise InputError("no feature to show", where="the warehouse", cure="run `make run` first")
     collection, sae, feature_id = found[0]
+    graphs = warehouse.run_select(warehouse.connect(), GRAPH).pl().to_dicts()
     about = urlencode({"collection": collection, "sae": sae, "feature_id": feature_id})
     shown: dict[str, tuple[str, dict[str, int | None]]] = {
         "transport": (f"transport?{urlencode({'collection': collection})}", {"Source x target": None, "By leap": None}),
@@ -44,6 +49,8 @@ def make_pictures(folder: Path) -> list[Path]:
             },
         ),
     }
+    if graphs:
+        shown["graph"] = (f"graphs?{urlencode(graphs[0])}", {"Graph": 560})
     with tempfile.TemporaryDirectory() as logs, browser() as chromium, served(Path(logs, "dashboard.log")) as address:
         page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         return [
@@ -97,6 +104,12 @@ semi join shown using (collection, sae, feature_id)
 where p.method = 'ridge' and p.position_policy = 'same' and p.stops_at_leap is not null and p.transported_leap is not null
     and f.selected and p.sae_trusted
 order by p.transported_leap desc, f.score desc, p.sae, p.feature_id
+limit 1"""
+GRAPH = """select g.collection, g.prompt, g.graph_kind, n.node_id as pinned, n.node_id as clicked
+from graph_summary as g
+inner join graph_nodes as n using (collection, graph_set, prompt, graph_kind)
+where g.graph_kind = 'attribution' and n.kind = 'feature'
+order by g.replacement desc nulls last, g.prompt, n.influence, n.node
 limit 1"""
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ PAGES = {
     "operators": Page("Operators", ":material/conversion_path:", "dashboards.views.operators.page"),
     "features": Page("Features", ":material/search:", "dashboards.views.features.page"),
     "causal": Page("Causal", ":material/experiment:", "dashboards.views.causal.page"),
+    "graphs": Page("Graphs", ":material/graph_3:", "dashboards.views.graphs.page"),
     "entities": Page("Entities", ":material/travel_explore:", "dashboards.views.entities.page"),
     "saes": Page("SAEs", ":material/filter_alt:", "dashboards.views.saes.page"),
     "sae_study": Page("SAE study", ":material/compare_arrows:", "dashboards.views.sae_study.page"),

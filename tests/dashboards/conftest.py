@@ -1,12 +1,17 @@
 """Warehouses for the pages: an empty one, and a small one in which every page has something to show."""
 
+import re
 from functools import cache
 
 import pytest
 import streamlit as st
 from streamlit.components.v2 import manifest_scanner
 
+from dashboards.screenshots.browser import browser, settled
 from tests.dashboards.whole_study import build_whole_study
+
+PROBES = re.compile(r"/_stcore/(health|host-config)")
+"""Streamlit asks for these below a deep address first, and finds them at the root."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -43,3 +48,43 @@ def empty(tmp_path, monkeypatch):
     """An empty warehouse is that of the pages; its folder."""
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "warehouse"))
     return tmp_path / "warehouse"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for all tests."""
+    with browser() as found:
+        yield found
+
+
+@pytest.fixture
+def visit(chromium, address, tmp_path):
+    """Opens a page of the module's ``address``, of a size and colour scheme.
+
+    In the end asserts that no page complained or asked anybody outside.
+    """
+    outside, complaints, opened = [], [], []
+
+    def told(message):
+        if message.type == "error" and not PROBES.search(message.location.get("url", "")):
+            complaints.append(f"{message.text} {message.location}")
+
+    def make(path="", width=1280, height=1000, **options):
+        page = chromium.new_page(viewport={"width": width, "height": height}, **options)
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: outside.append(request.url) if foreign(request.url) else None)
+        page.on("console", told)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.append(page)
+        page.goto(f"{address}/{path}")
+        settled(page)
+        return page
+
+    def foreign(url):
+        return not url.startswith((address, address.replace("http:", "ws:"), "data:", "blob:"))
+
+    yield make
+    for page in opened:
+        page.close()
+    assert not outside, "pages ask nobody outside"
+    assert not complaints

@@ -6,17 +6,14 @@ ATO_TEST_ARTIFACTS names, else in the test's own folder.
 
 import os
 import re
-from pathlib import Path
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from dashboards.screenshots.browser import browser, served, settled
+from dashboards.screenshots.browser import served, settled
 from dashboards.ui.navigation import PAGES
+from tests.dashboards.visited_pages import keep, parameters
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
-PROBES = re.compile(r"/_stcore/(health|host-config)")
-"""Streamlit asks for these below a deep address first, and finds them at the root."""
 ROW_MARKER = {"x": 16, "y": 52}
 """Where the first row of a table is selected."""
 
@@ -28,57 +25,6 @@ def address(study_root, tmp_path_factory):
         patch.setenv("ATO_WAREHOUSE", os.environ.get("ATO_TEST_WAREHOUSE", str(study_root)))
         with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
             yield found
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for all tests."""
-    with browser() as found:
-        yield found
-
-
-@pytest.fixture
-def visit(chromium, address, tmp_path):
-    """Opens a page of a size and colour scheme; in the end asserts that no page complained or asked anybody outside."""
-    outside, complaints, opened = [], [], []
-
-    def told(message):
-        if message.type == "error" and not PROBES.search(message.location.get("url", "")):
-            complaints.append(f"{message.text} {message.location}")
-
-    def make(path="", width=1280, height=1000, **options):
-        page = chromium.new_page(viewport={"width": width, "height": height}, **options)
-        page.set_default_timeout(60_000)
-        page.on("request", lambda request: outside.append(request.url) if foreign(request.url) else None)
-        page.on("console", told)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        opened.append(page)
-        page.goto(f"{address}/{path}")
-        settled(page)
-        return page
-
-    def foreign(url):
-        return not url.startswith((address, address.replace("http:", "ws:"), "data:", "blob:"))
-
-    yield make
-    for page in opened:
-        page.close()
-    assert not outside, "pages ask nobody outside"
-    assert not complaints
-
-
-def keep(page, name, tmp_path):
-    """Keep a picture of a page, and assert that it shows no error."""
-    folder = Path(os.environ.get("ATO_TEST_ARTIFACTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{name}.png")
-    assert page.get_by_test_id("stException").count() == 0
-    assert page.get_by_test_id("stAlertContentError").count() == 0
-
-
-def parameters(page):
-    """What the address says the page is about."""
-    return {name: values[0] for name, values in parse_qs(urlparse(page.url).query).items()}
 
 
 def test_each_page_is_reached_by_the_navigation_and_shows_pictures(visit, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
 from tests.warehouse.compare_rows import write_comparisons
 from tests.warehouse.entity_rows import write_entities
+from tests.warehouse.graph_rows import write_graphs
 from tests.warehouse.label_rows import write_labelling
 from tests.warehouse.neuron_rows import write_neurons
 from tests.warehouse.sae_study_rows import write_sae_study
@@ -38,6 +39,7 @@ def build_whole_study(root: Path) -> Warehouse:
     write_sae_study(warehouse)
     write_labelling(warehouse)
     write_neurons(warehouse)
+    write_graphs(warehouse)
     write_comparisons(warehouse)
     return warehouse
 

@@ -4,7 +4,7 @@ The attribution graphs are planted: the whole transport graph with every edge ``
 one over that factor of each is transport, and one edge from another position in which nothing is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -76,15 +76,29 @@ def graph_rows(graph_set: str = "graphs-1", prompts: Iterable[str] = FACTORS) ->
     return tables
 
 
+def rows_alone(graph: Graph, own: dict[str, str], tokens: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of one graph that no other is compared with."""
+    return {
+        "graphs": [_graph(graph, None, own)],
+        "graph_nodes": _nodes(graph, None, own, tokens),
+        "graph_edges": _edges(graph, None, own),
+    }
+
+
 def write_graphs(warehouse: Warehouse, graph_set: str = "graphs-1", hour: int = 1, **values: Any) -> None:
     """Write and commit ``graph_rows``."""
+    commit_graphs(warehouse, graph_set, graph_rows(graph_set, **values), hour)
+
+
+def commit_graphs(warehouse: Warehouse, graph_set: str, tables: dict[str, list[dict[str, Any]]], hour: int = 1) -> None:
+    """Write and commit rows of graphs."""
     commit(
         warehouse,
         "graphs",
         graph_set,
         collection=COLLECTION,
         settings={},
-        files=write(warehouse, graph_rows(graph_set, **values), graph_set),
+        files=write(warehouse, tables, graph_set),
         started_at=STARTED + timedelta(hours=hour),
         seconds=2.0,
     )
@@ -118,7 +132,8 @@ def _graph(graph: Graph, edges: Any, own: dict[str, str]) -> dict[str, Any]:
     )
 
 
-def _nodes(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]]:
+def _nodes(graph: Graph, edges: Any, own: dict[str, str], tokens: Sequence[str] = TOKENS) -> list[dict[str, Any]]:
+    sizes = np.bincount(graph.target, np.abs(graph.weight), minlength=len(graph.kind))
     ranks, names = cumulative_influence(influence(graph)), node_ids(graph)
     shares: dict[int, tuple[float, int]] = {}
     if edges is not None:
@@ -136,12 +151,14 @@ def _nodes(graph: Graph, edges: Any, own: dict[str, str]) -> list[dict[str, Any]
                 kind=kind,
                 layer=int(graph.layer[i]),
                 position=int(graph.position[i]),
-                token=TOKENS[graph.position[i]],
+                token=tokens[graph.position[i]],
                 sae=f"sae-layer{graph.layer[i]}" if kind in ("feature", "error") else None,
                 feature_id=int(graph.feature[i]) if kind == "feature" else None,
+                token_id=int(graph.feature[i]) if kind == "logit" else None,
                 activation=_known(graph.activation[i]),
                 influence=float(ranks[i]),
                 total=_known(graph.total[i]),
+                absolute_weight=None if np.isnan(graph.total[i]) else float(sizes[i]),
                 transport_share=share,
                 n_compared=n_compared if kind == "feature" else None,
             )

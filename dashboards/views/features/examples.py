@@ -7,8 +7,8 @@ import streamlit as st
 
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.windows import coloured, leads_to_text
 from dashboards.views.features.labelled import LATEST_EVIDENCE
-from dashboards.views.features.windows import coloured, leads_to_text
 
 KINDS = {"top": "Strongest", "quantile": "By quantile", "random": "Random"}
 """Kind of an example -> its tab."""

@@ -10,7 +10,7 @@ from ato.io.hub import cache_only
 from dashboards.ui.address import typed
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
-from dashboards.views.features.windows import coloured
+from dashboards.ui.windows import coloured
 from warehouse.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:

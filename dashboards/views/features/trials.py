@@ -10,7 +10,7 @@ from ato.autointerp.questions import SCORERS
 from dashboards.ui.address import choose
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
-from dashboards.views.features.windows import coloured, leads_to_text
+from dashboards.ui.windows import coloured, leads_to_text
 
 SHOWN = 20
 """Trials on the page; the SQL page has all."""

@@ -5,7 +5,7 @@ import pytest
 
 from ato.errors import InputError, SettingsError
 from ato.graphs.adjacency import adjacency
-from ato.graphs.pruning import graph_scores, influence, output_weights, prune
+from ato.graphs.pruning import edge_influence, graph_scores, influence, output_weights, prune
 from ato.graphs.transport import transport_graph
 from tests.ato.graphs.graphs_by_hand import graph_of, linear_toy, operator_of, random_graph, sites_of
 
@@ -150,3 +150,16 @@ def test_what_has_no_influence_to_prune_by_is_refused():
         influence(cycle, np.ones(2))
     with pytest.raises(InputError, match="joins a node"):
         influence(graph_of(["logit"], [(0, 3, 1.0)]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_influence_through_an_edge_is_that_of_all_paths_that_begin_with_it(seed):
+    graph = random_graph(seed, n_features=6)
+    size, into = np.abs(graph.weight), np.bincount(graph.target, np.abs(graph.weight), minlength=len(graph.kind))
+    shares, weights = size / into[graph.target], output_weights(graph)
+
+    def reaching(node):  # over all paths, the empty one included
+        return weights[node] + sum(shares[e] * reaching(graph.target[e]) for e in np.flatnonzero(graph.source == node))
+
+    expected = [share * reaching(target) for share, target in zip(shares, graph.target)]
+    np.testing.assert_allclose(edge_influence(graph), expected, rtol=1e-10)

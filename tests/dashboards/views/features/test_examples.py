@@ -1,6 +1,6 @@
 """Examples of one feature: escaped, coloured, and linked to their sequence."""
 
-from dashboards.views.features.windows import coloured
+from dashboards.ui.windows import coloured
 from tests.dashboards.opened_pages import panels
 from tests.dashboards.views.features.opened_feature import read_feature
 from tests.tasks.reported_study import SAES
