@@ -47,7 +47,7 @@ def whole_jacobian(model, ids: np.ndarray, source: int, target: int) -> torch.Te
 @pytest.mark.parametrize("plan", [EXACT, LATER, ProbePlan(probes=3)], ids=["same", "later", "three probes"])
 def test_in_a_linear_network_jacobian_ridge_and_the_product_of_the_weights_are_one(tmp_path, plan):
     model, matrices = linear(tmp_path)
-    texts = documents(30)
+    texts = documents(16)
     rows = rows_of(model, texts, [0, 2, 3])
     for (source, target), sums in sums_of(model, texts, PAIRS, plan).items():
         product = np.eye(WIDTH)
@@ -68,6 +68,8 @@ def test_in_a_linear_network_jacobian_ridge_and_the_product_of_the_weights_are_o
 
 def test_of_planted_non_linear_blocks_it_is_the_mean_derivative_and_least_squares_is_another_map(tmp_path):
     model, matrices = non_linear(tmp_path)
+    with torch.no_grad():  # of a Gaussian stream both maps would be one (Stein's lemma): of a skewed one they are not
+        model.module.get_input_embeddings().weight.exponential_(generator=torch.Generator().manual_seed(0))
     texts = documents(40)
     rows = rows_of(model, texts, [1, 2])
     (sums,) = sums_of(model, texts, [(1, 2)], EXACT).values()
@@ -77,7 +79,7 @@ def test_of_planted_non_linear_blocks_it_is_the_mean_derivative_and_least_square
     least_squares = np.linalg.lstsq(centred, rows[2] - rows[2].mean(0), rcond=None)[0].T
     by_rows = np.eye(WIDTH) + matrices[2] @ np.linalg.lstsq(centred, np.tanh(rows[1]), rcond=None)[0].T
     assert np.abs(least_squares - by_rows).max() < 1e-5
-    assert np.linalg.norm(least_squares - by_hand) > 0.01 * np.linalg.norm(by_hand)
+    assert np.linalg.norm(least_squares - by_hand) > 0.02 * np.linalg.norm(by_hand)
     assert np.linalg.norm((least_squares - sums.mean()) - (by_rows - by_hand)) < 1e-5
 
 
@@ -143,7 +145,7 @@ def test_the_rows_of_a_token_depend_on_it_alone_and_are_all_asked_for_about_as_o
     assert np.array_equal(plan.coordinates(sequence[order], position[order], 64), asked[order])
     assert all(len(set(row)) == 5 for row in asked.tolist())
     counts = np.bincount(asked.flatten(), minlength=64)
-    assert counts.min() > 0.8 * counts.mean()
+    assert counts.min() > 0.7 * counts.mean()
     assert not np.array_equal(ProbePlan(probes=5, seed=2).coordinates(sequence, position, 64), asked)
     later = ProbePlan(probes=5, positions="later").coordinates(sequence, position, 64)
     assert (later.reshape(40, 30, 5) == later.reshape(40, 30, 5)[:, :1]).all()
