@@ -182,7 +182,9 @@ def export(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "--to", "-o", help="Folder to write to.")] = Path("export"),
-    layer: Annotated[int | None, typer.Option(help="Only this layer, the SAEs of it, or the Jacobians that end there.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Only this layer, the SAEs of it, or the Jacobians that end there.")
+    ] = None,
     collection: CollectionOption = None,
     format_: Annotated[
         Literal["expanded", "circuit-tracer", "neuronpedia"] | None,

@@ -96,7 +96,8 @@ def _check_content(content: Any, path: str | Path) -> None:
     plain = isinstance(content["d_model"], int) and isinstance(content["n_prompts"], int)
     listed = isinstance(layers, list | tuple) and all(isinstance(layer, int) and layer >= 0 for layer in layers)
     tensors = isinstance(matrices, dict) and all(
-        isinstance(layer, int) and isinstance(x, torch.Tensor) and x.is_floating_point() for layer, x in matrices.items()
+        isinstance(layer, int) and isinstance(x, torch.Tensor) and x.is_floating_point()
+        for layer, x in matrices.items()
     )
     if not (plain and listed and tensors and matrices):
         raise DamagedFileError("entries of a Jacobian lens are not what they should be", where=path, cure=_CURE)

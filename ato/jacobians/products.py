@@ -135,7 +135,9 @@ def _recorded(
     ids, lengths = sequences[0].to(model.device), sequences[1]
     row, number, position = kept
     coordinates = plan.coordinates(number, position, model.d_model)
-    rows, positions, wanted = (torch.from_numpy(np.asarray(x, np.int64)).to(model.device) for x in (row, position, coordinates))
+    rows, positions, wanted = (
+        torch.from_numpy(np.asarray(x, np.int64)).to(model.device) for x in (row, position, coordinates)
+    )
     lowest, layers = min(source for source, _ in pairs), sorted({layer for pair in pairs for layer in pair})
     options: dict[str, Any] = {"stop": layers[-1], "read": layers}
     if plan.positions == "later":

@@ -53,7 +53,5 @@ def export_jacobians(collection: str, folder: str | Path, layer: int | None = No
 
 def _lens(warehouse: Warehouse, own: list[dict]) -> JacobianLens:
     """The file has one number of documents: that of the Jacobian that has fewest."""
-    sums = {
-        row["source_layer"]: JacobianSums.load(warehouse.artifact_path(*row["path"].split("/")[1:])) for row in own
-    }
+    sums = {row["source_layer"]: JacobianSums.load(warehouse.artifact_path(*row["path"].split("/")[1:])) for row in own}
     return JacobianLens({layer: of.mean() for layer, of in sums.items()}, min(row["n_documents"] for row in own))

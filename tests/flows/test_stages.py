@@ -75,7 +75,12 @@ def test_no_flow_imports_another(name):
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_the_tasks_of_a_stage_import_only_those_of_stages_that_it_needs(stage):
-    allowed = {"engine", "settings", stage.name, *(other.name for s in (FOR_SELECTED, MEASURED) for other in stages_of(stage.name, s))}
+    allowed = {
+        "engine",
+        "settings",
+        stage.name,
+        *(other.name for s in (FOR_SELECTED, MEASURED) for other in stages_of(stage.name, s)),
+    }
     files = sorted((ROOT / "tasks" / stage.name).glob("*.py"))
     assert files
     for path in files:

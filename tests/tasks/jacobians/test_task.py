@@ -220,9 +220,7 @@ def test_another_model_and_another_site_are_refused(base):
     from tests.tiny_models import save_tiny_model
 
     other = save_tiny_model(base.folder / "other", n_layers=5, d_model=16, seed=1)
-    settings = base.settings.model_copy(
-        update={"model": base.settings.model.model_copy(update={"name": str(other)})}
-    )
+    settings = base.settings.model_copy(update={"model": base.settings.model.model_copy(update={"name": str(other)})})
     with pytest.raises(MismatchError):
         measure_jacobians.fn(settings.study(base.collection), [(0, 1)])
 
