@@ -25,8 +25,8 @@ from ato.numerics.counter_rng import uniforms
 
 Positions = Literal["same", "later"]
 POSITIONS: tuple[Positions, ...] = ("same", "later")
-TOKENS_AT_ONCE = 256
-"""Tokens whose prefixes are held at once, for ``same``: [tokens, heads, positions, d_head] a block."""
+PREFIX_POSITIONS = 2**15
+"""Keys and values that are held at once and block, for ``same``: of 256 tokens in sequences of 128."""
 _GOLDEN = 0.6180339887498949
 
 
@@ -109,7 +109,7 @@ def document_jacobians(
     for source, target in pairs:
         sources.setdefault(target, []).append(source)
     for recorded in _recorded(model, sequences, kept, pairs, plan):
-        n, k = recorded.coordinates.shape
+        k = recorded.coordinates.shape[1]
         count += torch.bincount(recorded.coordinates.flatten(), minlength=d)
         for number, (target, from_layers) in enumerate(sources.items()):
             output, inputs = recorded.streams[target], [recorded.streams[source] for source in from_layers]
@@ -147,8 +147,9 @@ def _recorded(
         yield _Recorded(found | {lowest: stream}, (rows, positions), wanted)
         return
     run = _prefix_run(model, ids, lengths, options, lowest)
-    for start in range(0, len(rows), TOKENS_AT_ONCE):
-        part = slice(start, start + TOKENS_AT_ONCE)
+    n = max(1, PREFIX_POSITIONS // ids.shape[1])
+    for start in range(0, len(rows), n):
+        part = slice(start, start + n)
         at, first = rows[part], positions[part]
         prefixes = run.prefixes(at, first, model.n_layers)
         stream = run.residuals[lowest][at, first][:, None].detach().clone().requires_grad_()  # [n, 1, d]

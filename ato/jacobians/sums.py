@@ -10,7 +10,7 @@ from ato.errors import DamagedFileError, DataError, MismatchError
 from ato.io.tensor_files import read_tensors, write_tensors
 
 
-@dataclass
+@dataclass(eq=False)
 class JacobianSums:
     """What is known of the mean Jacobian [d_out, d_in] of one pair of layers after some documents.
 

@@ -1,7 +1,7 @@
 """One study of a collection: what all of its stages share, made once by a flow and handed down."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ class Study:
     model: ModelSettings
     strata: tuple[str, ...] = ()
     """Fields of the corpus's records that say what a document is about, see ``collect.strata``."""
-    jacobians: JacobianSettings = JacobianSettings()
+    jacobians: JacobianSettings = field(default_factory=JacobianSettings)
     """How the Jacobians are measured that operators may be made of."""
 
     @cached_property

@@ -22,7 +22,7 @@ class JacobianSettings(StageSettings):
         0.01, ge=0, lt=1, description="A pair is done when the relative standard error of its Jacobian is this small"
     )
     documents_per_part: int = Field(
-        16, ge=1, description="Documents between two looks at the error; what a killed run has to do again at most"
+        8, ge=1, description="Documents between two looks at the error; what a killed run has to do again at most"
     )
     lens: str | None = Field(
         None, description="A file of the Jacobian lens that has these Jacobians; default: they are measured"

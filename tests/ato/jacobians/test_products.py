@@ -131,7 +131,7 @@ def test_pairs_share_a_pass_and_tokens_are_cut_into_blocks_without_changing_a_su
     document = documents(3)[2]
     kept = kept_tokens(document, 0)
     together = document_jacobians(llama, pad(document), kept, PAIRS, EXACT)
-    monkeypatch.setattr("ato.jacobians.products.TOKENS_AT_ONCE", 3)
+    monkeypatch.setattr("ato.jacobians.products.PREFIX_POSITIONS", 3 * 10)
     for pair in PAIRS:
         (alone,) = document_jacobians(llama, pad(document), kept, [pair], EXACT).values()
         np.testing.assert_allclose(together[pair].rows, alone.rows, rtol=1e-4, atol=1e-4)

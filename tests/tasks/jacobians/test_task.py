@@ -9,7 +9,6 @@ import torch
 from ato.errors import InputError, MismatchError, SettingsError
 from ato.jacobians import JacobianSums, ProbePlan, document_jacobians, load_lens
 from ato.models import pad
-from ato.operators import load_operator
 from flows.commands.export_jacobians import export_jacobians
 from flows.judging.jacobians import judge
 from flows.judging.operators import judge as judge_operators
