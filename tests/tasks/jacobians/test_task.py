@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ato.errors import InputError, MismatchError, SettingsError
+from ato.errors import InputError, MismatchError, QualityError, SettingsError
 from ato.jacobians import JacobianSums, ProbePlan, document_jacobians, load_lens
 from ato.models import pad
 from flows.commands.export_jacobians import export_jacobians
@@ -24,7 +24,9 @@ from tests.flows.tiny_study import tiny_settings
 from tests.tasks.scored_study import add_sae, random_sae
 from warehouse.catalog.catalog import rows
 from warehouse.datasets.sequences import document_sequences
+from warehouse.quality.checks import check_all, failures
 from warehouse.storage.warehouse import Warehouse
+from warehouse.tables.jacobians import TABLES
 
 PAIRS = [(0, 2), (1, 2), (1, 4)]
 OPERATORS = {"source_layers": [0, 1], "leaps": [1, 2, 3], "target_layers": [2, 4], "train_fractions": []}
@@ -213,6 +215,20 @@ def test_exported_files_come_back_as_the_same_operators(base, tmp_path):
         export_jacobians(base.collection, tmp_path, layer=3)
     with pytest.raises(InputError, match="ato run jacobians"):
         export_jacobians("none", tmp_path)
+
+
+def test_rows_are_checked_and_those_that_contradict_each_other_stay_out_of_every_table(base):
+    found = check_all(Warehouse())
+    assert failures(found) == []
+    looked_at = {(row["table_name"], row["expectation"]) for row in found if row["n_checked"]}
+    assert {(table.name, rule.expectation) for table in TABLES for rule in table.rules} <= looked_at
+    (of,) = jacobian_stages(base.study, [(0, 2)])
+    wrong = {"jacobians": {"positions": "all"}, "jacobian_convergence": {"part": 0}}
+    for table, changes in wrong.items():
+        row = rows(None, f"from {table} where jacobian = ? limit 1", [of.stage.key])[0]
+        with pytest.raises(QualityError), base.study.stage("jacobians", table, settings={}) as stage:
+            stage.write(table, [row | changes | {"jacobian": f"wrong-{table}"}])
+        assert rows(None, f"from {table} where jacobian = 'wrong-{table}'") == []
 
 
 def test_another_model_and_another_site_are_refused(base):
