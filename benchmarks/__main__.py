@@ -29,6 +29,7 @@ NAMES = (
     "entities",
     "labels",
     "graphs",
+    "jacobians",
     "collection",
     "storage",
     "sql",

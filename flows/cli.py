@@ -175,14 +175,16 @@ def report(
 @app.command(epilog="Example: ato export features --format circuit-tracer --sae sae-layer12-0123abcd --to packed")
 def export(
     what: Annotated[
-        Literal["features", "feature-scores", "entity-residuals"],
+        Literal["features", "feature-scores", "entity-residuals", "jacobians"],
         typer.Argument(
             help="features: their examples and descriptions for other tools; feature-scores: JSON files in the study's "
-            "format; entity-residuals: arrays to be memory-mapped."
+            "format; entity-residuals: arrays to be memory-mapped; jacobians: files of the Jacobian lens, one per target layer."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "--to", "-o", help="Folder to write to.")] = Path("export"),
-    layer: Annotated[int | None, typer.Option(help="Only this layer, or the SAEs of it.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Only this layer, the SAEs of it, or the Jacobians that end there.")
+    ] = None,
     collection: CollectionOption = None,
     format_: Annotated[
         Literal["expanded", "circuit-tracer", "neuronpedia"] | None,
@@ -205,6 +207,7 @@ def export(
     """Write results in the format of another tool."""
     from flows.commands.export import export_entity_residuals, export_feature_scores
     from flows.commands.export_features import export_features
+    from flows.commands.export_jacobians import export_jacobians
     from flows.engine.collections import chosen_collection
 
     if what != "features" and (format_, sae, features) != (None, None, None):
@@ -214,7 +217,11 @@ def export(
         which = features or "shown"
         paths = export_features(key, output, format_ or "expanded", saes=sae or (), layer=layer, features=which)
     else:
-        write = {"feature-scores": export_feature_scores, "entity-residuals": export_entity_residuals}[what]
+        write = {
+            "feature-scores": export_feature_scores,
+            "entity-residuals": export_entity_residuals,
+            "jacobians": export_jacobians,
+        }[what]
         paths = write(key, output, layer)
     for path in paths:
         print(path)

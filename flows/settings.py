@@ -23,6 +23,7 @@ from tasks.settings import (
     FanOutSettings,
     FeatureSettings,
     GraphSettings,
+    JacobianSettings,
     LabelSettings,
     ModelSettings,
     OperatorSettings,
@@ -51,6 +52,7 @@ class Settings(StageSettings):
     saes: SAESettings = SAESettings()
     features: FeatureSettings = FeatureSettings()
     explain: ExplainSettings = ExplainSettings()
+    jacobians: JacobianSettings = JacobianSettings()
     operators: OperatorSettings = OperatorSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     causal: CausalSettings = CausalSettings()
@@ -89,6 +91,11 @@ class Settings(StageSettings):
         return "rrr_features" in self.operators.methods
 
     @property
+    def needs_jacobians(self) -> bool:
+        """Whether operators are made of Jacobians, and so after them."""
+        return self.operators.measured
+
+    @property
     def layers(self) -> list[int]:
         """Layers to read: as set; default: those that pairs and SAEs need."""
         if self.collect.layers is not None:
@@ -105,7 +112,7 @@ class Settings(StageSettings):
         """The study of a collection, as its stages take it."""
         from tasks.engine.study import Study
 
-        return Study(collection, self.model, tuple(self.collect.strata))
+        return Study(collection, self.model, tuple(self.collect.strata), self.jacobians)
 
 
 def profile_names() -> list[str]:

@@ -118,7 +118,7 @@ class StageSpec(FlowSpec):
     only: Condition | None = None
     """The pipeline skips it where this does not hold."""
     on_demand: bool = False
-    """The pipeline leaves it out, and no event starts it: a study of its own on a finished collection."""
+    """No event starts it, and the pipeline leaves it out unless a stage needs it: a study of its own."""
     gives: str | None = None
     """What its flow returns, as the parameter of later flows that takes it."""
     commits: tuple[str, ...] = ()
@@ -144,7 +144,10 @@ CAN_INTERVENE = Condition(
     meaning="transported residuals can be put back",
     otherwise="only residual streams at the same position can be put back",
 )
-CONDITIONS = (FEATURES_FIRST, CAN_INTERVENE)
+JACOBIANS_FIRST = Condition(
+    "needs_jacobians", "ato.needs-jacobians", yes="yes", no="no", meaning="a method is measured in the running model"
+)
+CONDITIONS = (FEATURES_FIRST, JACOBIANS_FIRST, CAN_INTERVENE)
 
 _STAGES = (
     StageSpec(
@@ -200,6 +203,19 @@ _STAGES = (
         judge="flows.judging.saes:judge_explain",
     ),
     StageSpec(
+        name="jacobians",
+        does="Mean derivatives between layers, measured in the running model.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect",),
+        commits=("jacobians",),
+        query="""select source_layer, leap, target_layer, positions, n_tokens, n_documents, probes, relative_error,
+            converged, identity_cosine, seconds from jacobians where collection = ? order by all""",
+        page="operators",
+        cost=Cost(3.0, 1.2, "flows.estimates.stage_costs:jacobians_work"),
+        judge="flows.judging.jacobians:judge",
+    ),
+    StageSpec(
         name="operators",
         does="Transport operators are fitted, scored and registered.",
         pool="cpu",
@@ -208,7 +224,7 @@ _STAGES = (
             Trigger(("features",), FEATURES_FIRST),
         ),
         needs=("collect",),
-        needs_if={FEATURES_FIRST: ("saes", "features")},
+        needs_if={FEATURES_FIRST: ("saes", "features"), JACOBIANS_FIRST: ("jacobians",)},
         gives="pair_keys",
         commits=("operators",),
         query="""select source_layer, leap, target_layer, position_policy, method, alpha, rank, r2_test, r2_weighted,
@@ -351,10 +367,10 @@ FLOWS: dict[str, FlowSpec] = {PIPELINE.name: PIPELINE, **STAGES, WATCH.name: WAT
 
 def stages_of(flow: str, settings: "Settings") -> list[StageSpec]:
     """The stages that a flow brings up to date under these settings, in order, its own the last."""
+    wanted = {WATCHED if flow == WATCH.name else flow}
     if flow == PIPELINE.name:
         every = (stage for stage in STAGES.values() if not stage.on_demand)
-        return [stage for stage in every if stage.only is None or stage.only.holds(settings)]
-    wanted = {WATCHED if flow == WATCH.name else flow}
+        wanted = {stage.name for stage in every if stage.only is None or stage.only.holds(settings)}
     for stage in reversed(STAGES.values()):
         if stage.name in wanted:
             wanted.update(stage.needs)

@@ -140,6 +140,7 @@ def fit_operator_from_moments(
     identity: _Identity | None = None,
     collection: str | None = None,
     l1_ratios: Sequence[float] | None = None,
+    matrix: np.ndarray | None = None,
 ) -> OperatorFit:
     """Fit an operator on all train folds of the moments, cross-validated over them.
 
@@ -153,6 +154,7 @@ def fit_operator_from_moments(
         identity: model the residuals come from (its ``model``, ``revision`` and ``weights_hash`` are kept with the
             operator).
         collection: key of the collection the residuals come from.
+        matrix: T [d_out, d_in] of a method that is measured; what is fitted is its bias.
 
     Raises:
         LayerError: the moments lack the pair.
@@ -164,6 +166,7 @@ def fit_operator_from_moments(
     _, mean_y, _ = moments.variation(target, moments.train_folds)
     kind, strengths = method_named(method), strengths_of(method, alphas, l1_ratios)
     _check_shapes(kind, rank, len(mean_x), len(mean_y))
+    _check_matrix(kind, matrix, len(mean_x), len(mean_y))
     problem = FitProblem(
         moments,
         source,
@@ -173,6 +176,7 @@ def fit_operator_from_moments(
         rank=rank,
         output_weight=output_weight if "output_weight" in kind.parameters else kind.output_weight,
         decoder=None if decoder is None else as_float_tensor(decoder).cpu().numpy().astype(np.float64),
+        matrix=matrix,
     )
     scores = None
     if len(strengths) > 1 or (len(strengths) and len(moments.train_folds) > 1):
@@ -234,6 +238,14 @@ def _check_shapes(kind: OperatorMethod, rank: int | None, d_in: int, d_out: int)
         raise SettingsError(f"rank has no effect on {kind.name}", cure=f"choose {takers_of('rank')}")
     if rank is not None and not 1 <= rank <= min(d_in, d_out):
         raise SettingsError(f"invalid rank {rank}", cure=f"choose 1 to {min(d_in, d_out)}")
+
+
+def _check_matrix(kind: OperatorMethod, matrix: np.ndarray | None, d_in: int, d_out: int) -> None:
+    if kind.measured != (matrix is not None):
+        what = "is measured, and needs a matrix" if kind.measured else "is fitted, and takes no matrix"
+        raise SettingsError(f"{kind.name} {what}", cure="give one to methods that are measured, and to no others")
+    if matrix is not None and matrix.shape != (d_out, d_in):
+        raise InputError(f"the matrix must be [{d_out}, {d_in}]", where=f"shape {matrix.shape}")
 
 
 def _fold_codes(

@@ -62,6 +62,8 @@ class OperatorMethod:
     """``ato.operators.scaling`` can fit it on shares of the data: it is ridge in one form or another."""
     permuted: bool = False
     """Fitted on pairs whose documents were shuffled."""
+    measured: bool = False
+    """Its matrix is not fitted: stage ``jacobians`` measures it in the running model."""
     strength_of: str | None = None
     """Method of the same pair whose chosen strength it takes."""
     baseline: bool = False
@@ -80,7 +82,7 @@ class OperatorMethod:
     @property
     def fits_rows(self) -> bool:
         """Whether rows of source and target are all it needs."""
-        return not (self.for_features or self.permuted)
+        return not (self.for_features or self.permuted or self.measured)
 
 
 RIDGE_COST = MethodCost(fold=6)
@@ -179,6 +181,12 @@ METHODS: dict[str, OperatorMethod] = {
             alphas=ALPHAS,
             parameters=("alphas", "rank"),
             cost=RIDGE_COST,
+        ),
+        OperatorMethod(
+            "jacobian",
+            "the mean derivative of y by x, measured in the running model, moved to the train means",
+            solver="given",
+            measured=True,
         ),
         OperatorMethod(
             "identity",

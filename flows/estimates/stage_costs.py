@@ -181,6 +181,24 @@ def features_work(settings: Settings, shape: ModelShape) -> StageWork:
     )
 
 
+def jacobians_work(settings: Settings, shape: ModelShape) -> StageWork:
+    """A backward pass for each probe and target, down to the lowest source; twice the way up beside it."""
+    own, d, pairs = settings.jacobians, shape.d_model, settings.operators.pairs
+    tokens = min(own.n_tokens, TRAIN * settings.collect.n_tokens)
+    probes = d if own.probes is None else min(own.probes, d)
+    lowest = {target: min(source for source, end in pairs if end == target) for _, target in pairs}
+    above = sum(shape.forward_flops(target - source) for target, source in lowest.items())
+    up = 2 * shape.forward_flops(max(settings.layers) + 1)  # once for the norm rule, once for keys and values
+    if own.lens is not None:
+        tokens = 0
+    return StageWork(
+        forward=tokens * (up + probes * above),
+        moved=tokens * probes * len(pairs) * PASSED * d,
+        memory_bytes=model_bytes(settings, shape) + 2 * 8 * d * d * 2 * len(pairs),
+        disk_bytes=2 * 8 * d * d * len(pairs),
+    )
+
+
 def operators_work(settings: Settings, shape: ModelShape) -> StageWork:
     """Decompositions of the sources, a fit per method and pair, and scoring on test tokens."""
     operators, d, pairs = settings.operators, shape.d_model, settings.operators.pairs

@@ -23,6 +23,12 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     ):
         why = f"the model has {shape.d_model} dimensions ({', '.join(ranked)})"
         yield Fault("operators.rank", o.rank, why, f"use 1 to {shape.d_model}")
+    if o.measured and settings.collect.site != "resid_post":
+        why = f"Jacobians are between residual streams, the collection reads {settings.collect.site}"
+        yield Fault("operators.methods", o.methods, why, "leave jacobian out, or use collect.site=resid_post")
+    if o.measured and o.position_policy != "same":
+        why = f"a Jacobian is of a token's own position, the policy is {o.position_policy}"
+        yield Fault("operators.methods", o.methods, why, "leave jacobian out, or use operators.position_policy=same")
     chosen = [method for method in o.methods if METHODS[method].for_features]
     ends = sorted({target for _, target in o.pairs})
     if chosen and not set(ends) & set(sae_layers(settings)):

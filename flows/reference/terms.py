@@ -113,6 +113,14 @@ TERMS = (
     ),
     Term("L0", "Average number of active features per token.", ("saes.l0",), ("saes.k",)),
     Term(
+        "Jacobian operator",
+        "The mean over train tokens of the derivative of the target's residual by the source's, as an affine map through "
+        "the train means. It says what a small change would do; a fitted operator says what is predicted. Where they "
+        "differ, a feature is correlated with what predicts it, not carried by it.",
+        ("jacobians.relative_error", "jacobian_convergence.change", "jacobians.identity_cosine"),
+        ("jacobians.probes", "jacobians.positions", "jacobians.tolerance"),
+    ),
+    Term(
         "layer",
         "The residual stream after a block, counted from 0; never after the final norm.",
         ("operators.source_layer", "operators.target_layer"),

@@ -1,7 +1,7 @@
 """One study of a collection: what all of its stages share, made once by a flow and handed down."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,7 @@ from ato.errors import LayerError
 from ato.residuals.exclusion import ExclusionPolicy
 from tasks.engine.model_cache import check_same_model
 from tasks.engine.stage import Stage
-from tasks.settings import ModelSettings
+from tasks.settings import JacobianSettings, ModelSettings
 from warehouse.catalog.lookups import CollectionRow, collection_row
 from warehouse.storage.warehouse import Warehouse
 
@@ -27,6 +27,8 @@ class Study:
     model: ModelSettings
     strata: tuple[str, ...] = ()
     """Fields of the corpus's records that say what a document is about, see ``collect.strata``."""
+    jacobians: JacobianSettings = field(default_factory=JacobianSettings)
+    """How the Jacobians are measured that operators may be made of."""
 
     @cached_property
     def warehouse(self) -> Warehouse:

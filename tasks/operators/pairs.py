@@ -13,6 +13,7 @@ from ato.operators.methods import METHODS
 from ato.residuals.position_policies import Layer, source_key
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
+from tasks.jacobians.stages import jacobian_stages
 from tasks.saes.task import load_judged_sae
 from tasks.settings import OperatorSettings
 from warehouse.catalog.lookups import sae_rows, selected_features
@@ -77,10 +78,13 @@ def pair_stages(study: Study, settings: OperatorSettings) -> list[PairStage]:
     methods = tuple(method for method in settings.methods if not METHODS[method].for_features)
     if not methods:
         return []
+    jacobians = jacobian_stages(study, settings.pairs) if settings.measured else []
+    measured = {of.layers: [of.stage.key] for of in jacobians}
 
     def stage(source: int, target: int) -> Stage:
         own = _own(study, settings, methods, source, target)
-        return study.stage("operators", _slug(source, target), settings=own)
+        inputs = [study.collection, *measured.get((source, target), [])]
+        return study.stage("operators", _slug(source, target), settings=own, inputs=inputs)
 
     policy = settings.position_policy
     return [PairStage(*pair, policy, methods, stage(*pair)) for pair in settings.pairs]

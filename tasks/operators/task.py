@@ -19,6 +19,7 @@ from tasks.engine.parallel_parts import part_task, run_parts
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.engine.study import Study
+from tasks.jacobians.stages import jacobian_stages
 from tasks.operators.pairs import PairStage, feature_pair_stages, pair_stages, split_by_source
 from tasks.operators.rows import columns_from_moments, cv_rows, operator_row, spectrum_rows
 from tasks.operators.work import FitWork
@@ -128,6 +129,9 @@ def _fit(work: FitWork, pair: PairStage, method: str, others: Mapping[str, Opera
         options["alphas"] = [float(chosen.alpha or 0)]
     if kind.for_features:
         options["decoder"] = pair.decoder
+    if kind.measured:
+        (of,) = jacobian_stages(work.study, [pair.layers])
+        options["matrix"] = of.mean()
     rows, keys = moments.permuted_pair(*pair.layers) if kind.permuted else (moments.own, pair.keys)
     fit = fit_operator_from_moments(rows, *keys, method, **options)
     operator = replace(

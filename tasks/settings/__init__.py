@@ -10,6 +10,7 @@ from tasks.settings.explain import ExplainSettings
 from tasks.settings.fan_out import FanOutSettings
 from tasks.settings.features import FeatureSettings
 from tasks.settings.graphs import GraphSettings
+from tasks.settings.jacobians import JacobianSettings
 from tasks.settings.label import LabelSettings
 from tasks.settings.model import ModelSettings
 from tasks.settings.operators import OperatorSettings
@@ -27,6 +28,7 @@ __all__ = [
     "FanOutSettings",
     "FeatureSettings",
     "GraphSettings",
+    "JacobianSettings",
     "LabelSettings",
     "ModelSettings",
     "OperatorSettings",

@@ -78,6 +78,11 @@ class OperatorSettings(StageSettings):
         return any(METHODS[method].for_features for method in self.methods)
 
     @property
+    def measured(self) -> bool:
+        """Whether a method is measured in the running model."""
+        return any(METHODS[method].measured for method in self.methods)
+
+    @property
     def permuted(self) -> bool:
         """Whether moments of pairs with shuffled documents are needed."""
         return self.permutation_null or any(METHODS[method].permuted for method in self.methods)

@@ -19,6 +19,7 @@ from warehouse.catalog.catalog import rows
 
 ROOT = Path(__file__).parents[2]
 PLAIN, FOR_SELECTED = (load_settings("demo", [f"operators.methods=[ridge{more}]"]) for more in ("", ", rrr_features"))
+MEASURED = load_settings("demo", ["operators.methods=[ridge, jacobian]"])
 
 
 IN_PIPELINE = [name for name, stage in STAGES.items() if not stage.on_demand]
@@ -37,7 +38,7 @@ def imported(path: Path) -> set[str]:
 
 def test_the_pipeline_leaves_out_studies_on_demand_which_no_event_starts_and_no_stage_needs():
     on_demand = {name for name, stage in STAGES.items() if stage.on_demand}
-    assert on_demand == {"entities", "sae_study", "label", "graphs", "compare"}
+    assert on_demand == {"entities", "sae_study", "label", "graphs", "compare", "jacobians"}
     assert not any(STAGES[name].starts_after for name in on_demand)
     assert not on_demand & {needed for stage in STAGES.values() for needed in stage.needs}
 
@@ -74,7 +75,12 @@ def test_no_flow_imports_another(name):
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_the_tasks_of_a_stage_import_only_those_of_stages_that_it_needs(stage):
-    allowed = {"engine", "settings", stage.name, *(other.name for other in stages_of(stage.name, FOR_SELECTED))}
+    allowed = {
+        "engine",
+        "settings",
+        stage.name,
+        *(other.name for s in (FOR_SELECTED, MEASURED) for other in stages_of(stage.name, s)),
+    }
     files = sorted((ROOT / "tasks" / stage.name).glob("*.py"))
     assert files
     for path in files:
@@ -113,6 +119,13 @@ def test_a_flow_runs_the_stages_that_it_needs_directly_or_not():
     assert names("pipeline", PLAIN) == IN_PIPELINE
 
 
+def test_a_study_on_demand_runs_where_a_stage_needs_it():
+    assert names("operators", MEASURED) == ["collect", "jacobians", "operators"]
+    assert names("evaluate", MEASURED) == ["collect", "saes", "jacobians", "operators", "evaluate"]
+    assert set(names("pipeline", MEASURED)) == {*IN_PIPELINE, "jacobians"}
+    assert labels(MEASURED)["ato.needs-jacobians"] == "yes"
+
+
 def test_the_pipeline_leaves_out_what_the_settings_make_impossible():
     other_site = load_settings("demo", ["collect.site=mlp_out"])
     assert names("pipeline", other_site) == [name for name in IN_PIPELINE if name != "causal"]
@@ -120,8 +133,9 @@ def test_the_pipeline_leaves_out_what_the_settings_make_impossible():
 
 
 def test_conditions_are_decided_by_the_settings_and_said_in_labels():
-    assert labels(PLAIN) == {"ato.operators-follow": "collect", "ato.can-intervene": "yes"}
-    assert labels(FOR_SELECTED) == {"ato.operators-follow": "features", "ato.can-intervene": "yes"}
+    others = {"ato.needs-jacobians": "no", "ato.can-intervene": "yes"}
+    assert labels(PLAIN) == {"ato.operators-follow": "collect"} | others
+    assert labels(FOR_SELECTED) == {"ato.operators-follow": "features"} | others
     assert labels(load_settings("demo", ["collect.site=mlp_out"]))["ato.can-intervene"] == "no"
 
 

@@ -53,5 +53,15 @@ def stored_sequences(
     return [_sequence(row) for row in rows(warehouse, sql, [collection, list(splits)])]
 
 
+def document_sequences(warehouse: Warehouse, collection: str, document: int) -> list[TokenSequence]:
+    """The sequences of one document of a complete collection, in order.
+
+    Raises:
+        DamagedFileError: a file is missing or cannot be read.
+    """
+    sql = f"select {', '.join(COLUMNS)} from sequences where collection = ? and document = ? order by sequence_id"
+    return [_sequence(row) for row in rows(warehouse, sql, [collection, document])]
+
+
 def _sequence(row: dict) -> TokenSequence:
     return TokenSequence(**row | {"token_ids": np.asarray(row["token_ids"], dtype=np.int32)})

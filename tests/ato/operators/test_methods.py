@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ato.errors import SettingsError
+from ato.errors import InputError, SettingsError
 from ato.moments import Moments
 from ato.operators import method_solvers
 from ato.operators.fitting import fit_operator, fit_operator_from_moments
@@ -27,7 +27,8 @@ def moments() -> Moments:
 @pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 def test_every_entry_can_be_fitted_and_chooses_what_it_says_it_chooses(moments, method):
     decoder = np.random.default_rng(0).standard_normal((9, 6)) if "decoder" in method.parameters else None
-    fit = fit_operator_from_moments(moments, 0, 1, method.name, decoder=decoder)
+    matrix = np.eye(6) if method.measured else None
+    fit = fit_operator_from_moments(moments, 0, 1, method.name, decoder=decoder, matrix=matrix)
     assert fit.operator.method == (method.stored_as or method.name)
     assert len(fit.alphas) == len(method.alphas) * max(len(method.l1_ratios), 1)
     assert (fit.l1_ratio is None) == (not method.l1_ratios)
@@ -52,6 +53,19 @@ def test_a_method_for_features_is_reduced_rank_in_the_metric_of_their_decoder(mo
     same = fit_operator_from_moments(moments, 0, 1, "rrr", rank=2, output_weight="features", decoder=decoder)
     assert np.array_equal(fit.operator.matrix, same.operator.matrix)
     assert fit.operator.output_weight == same.operator.output_weight == "features"
+
+
+def test_a_measured_map_goes_through_the_train_means_and_is_told_from_a_fitted_one(moments):
+    matrix = np.random.default_rng(1).standard_normal((6, 6))
+    operator = fit_operator_from_moments(moments, 0, 1, "jacobian", matrix=matrix).operator
+    ridge = fit_operator_from_moments(moments, 0, 1, "ridge").operator
+    assert np.array_equal(operator.matrix, matrix)
+    np.testing.assert_allclose(operator(ridge.x_mean), ridge.y_mean)
+    for method, given in (("jacobian", None), ("ridge", matrix)):
+        with pytest.raises(SettingsError, match="matrix"):
+            fit_operator_from_moments(moments, 0, 1, method, matrix=given)
+    with pytest.raises(InputError, match="6, 6"):
+        fit_operator_from_moments(moments, 0, 1, "jacobian", matrix=matrix[:5])
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.fits_rows] + ["rigde"])

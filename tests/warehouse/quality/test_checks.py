@@ -15,7 +15,7 @@ from tests.warehouse.small_warehouse import (
 from warehouse.quality.checks import check_all, check_stage, failures, quality_error
 from warehouse.storage.parquet import to_table
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import TABLES, compare, entities, graphs, label_evidence, labels, sae_study, steering
+from warehouse.tables import TABLES, compare, entities, graphs, jacobians, label_evidence, labels, sae_study, steering
 
 
 def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
@@ -26,7 +26,7 @@ def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
     # Nothing that is promised goes unchecked: some row was looked at for every rule and table. Those of entities have
     # rows of their own, see tests/flows/test_entities.py, and those of steering and
     # of SAE studies: tests/flows/commands/test_steer.py, tests/flows/test_sae_study.py;
-    # of labels: tests/warehouse/test_label_marts.py.
+    # of labels: tests/warehouse/test_label_marts.py; of Jacobians: tests/tasks/jacobians/test_task.py.
     looked_at = {(r["table_name"], r["expectation"]) for r in found if r["n_checked"]}
     tables = [
         table
@@ -39,6 +39,7 @@ def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
             *label_evidence.TABLES,
             *labels.TABLES,
             *graphs.TABLES,
+            *jacobians.TABLES,
             *compare.TABLES,
             TABLES["document_strata"],
         )

@@ -1,0 +1,1 @@
+"""Stage `jacobians`: mean derivatives between layers, measured in the running model."""
