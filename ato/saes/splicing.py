@@ -109,7 +109,7 @@ def splice_losses(
         rows = by_length[start : start + batch_size]
         input_ids, lengths = (x.to(model.device) for x in pad([sequences[row].token_ids for row in rows]))
         with torch.inference_mode():
-            batch = _Batch(model, input_ids, lengths, layers, site)
+            batch = SpliceBatch(model, input_ids, lengths, layers, site)
             plain = batch.hidden()
             clean[rows] = batch.losses(plain)
             at_once = max(1, _HIDDEN_NUMBERS // plain.numel()) if kl else 1
@@ -134,14 +134,18 @@ def splice_losses(
     )
 
 
-class _Batch:
-    """Sequences that are run again and again: edits of the residual stream share the blocks below them."""
+class SpliceBatch:
+    """Sequences that are run again and again: edits of the residual stream share the blocks below them.
+
+    Without layers nothing is shared: each edit runs the whole model.
+    """
 
     def __init__(
         self, model: LanguageModel, input_ids: torch.Tensor, lengths: torch.Tensor, layers: Sequence[int], site: str
     ):
         self._model, self._ids, self._lengths, self._site = model, input_ids, lengths, site
-        self._residuals = model.residuals(input_ids, lengths, set(layers)) if site == "resid_post" else None
+        shared = site == "resid_post" and len(layers) > 0
+        self._residuals = model.residuals(input_ids, lengths, set(layers)) if shared else None
         position = torch.arange(input_ids.shape[1], device=input_ids.device)
         special = torch.tensor(sorted(model.special_token_ids), dtype=input_ids.dtype, device=input_ids.device)
         self.editable = (position > 0) & (position < lengths[:, None]) & ~torch.isin(input_ids, special)
@@ -180,16 +184,16 @@ class _Batch:
 
 
 def _zeroed(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
-    return x.masked_fill(_edited_tokens(editable, limit, x)[..., None], 0.0)
+    return x.masked_fill(edited_tokens(editable, limit, x)[..., None], 0.0)
 
 
 def _spliced(editable: torch.Tensor, limit: float | None, sae: SparseAutoencoder, x: torch.Tensor) -> torch.Tensor:
-    edited, chosen = x.clone(), _edited_tokens(editable, limit, x)
+    edited, chosen = x.clone(), edited_tokens(editable, limit, x)
     edited[chosen] = sae.reconstruct(x[chosen]).to(x.dtype)
     return edited
 
 
-def _edited_tokens(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
+def edited_tokens(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
     """[b, t], true for editable tokens whose residual in x [b, t, d] is no longer than the limit."""
     return editable if limit is None else editable & (x.float().norm(dim=-1) <= limit)
 
