@@ -144,7 +144,14 @@ CAN_INTERVENE = Condition(
     meaning="transported residuals can be put back",
     otherwise="only residual streams at the same position can be put back",
 )
-CONDITIONS = (FEATURES_FIRST, CAN_INTERVENE)
+INNOVATIONS = Condition(
+    "studies_innovations",
+    "ato.innovations",
+    yes="yes",
+    no="no",
+    meaning="a study has SAEs of what an operator does not predict",
+)
+CONDITIONS = (FEATURES_FIRST, CAN_INTERVENE, INNOVATIONS)
 
 _STAGES = (
     StageSpec(
@@ -282,6 +289,7 @@ _STAGES = (
         pool="gpu",
         on_demand=True,
         needs=("collect",),
+        needs_if={INNOVATIONS: ("operators",)},
         commits=("strata", "sae_study_weights", "sae_study_quality", "sae_study_looks", "sae_studies"),
         query="""select layer, label, l0, fvu, ce_recovered, kl, dead_share, matched_cosine
             from sae_comparison where collection = ?

@@ -216,12 +216,12 @@ def _unit(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _mean(values: np.ndarray) -> Estimate:
-    from scipy.stats import ttest_1samp
+    from scipy.stats import t
 
     if len(values) < 2:
         return Estimate(float(values[0]) if len(values) else None)
-    low, high = ttest_1samp(values, 0).confidence_interval(LEVEL) if np.ptp(values) > 0 else (values[0], values[0])
-    return Estimate(float(values.mean()), float(low), float(high))
+    mean, reach = float(values.mean()), t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return Estimate(mean, mean - float(reach), mean + float(reach))
 
 
 def _welch(first: np.ndarray, second: np.ndarray) -> Estimate:
