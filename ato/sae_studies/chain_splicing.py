@@ -39,7 +39,8 @@ def chain_losses(
 ) -> SpliceLosses:
     """Losses and KL with the reconstructions of each chain, or zero, in place of the residuals at all of its layers.
 
-    Tokens that are edited are those of ``splice_losses``.
+    Tokens that are edited are those of ``splice_losses``; as there, chains in the residual stream share the blocks up to
+    their first layer.
 
     Args:
         model: the model.
@@ -58,6 +59,8 @@ def chain_losses(
         InputError: no chain, chains of different layers, or an innovation SAE of another layer than it stands at.
     """
     layers = _layers(chains)
+    # Sources below the first replaced layer are the same in every chain; those above it are seen as they pass.
+    sources = {layer for chain in chains.values() for layer in _sources(chain) if layer < layers[0]}
     replaced: dict[str, Mapping[int, Coder | None]] = {**chains, _ZERO: dict.fromkeys(layers)}
     clean = np.zeros(len(sequences))
     found = {name: np.zeros((2, len(sequences))) for name in replaced}
@@ -67,13 +70,14 @@ def chain_losses(
         rows = by_length[start : start + batch_size]
         ids, lengths = (x.to(model.device) for x in pad([sequences[row].token_ids for row in rows]))
         with torch.inference_mode():
-            batch = SpliceBatch(model, ids, lengths, (), site)
+            batch = SpliceBatch(model, ids, lengths, sorted({layers[0], *sources}), site)
             plain = batch.hidden()
             clean[rows] = batch.losses(plain)
-            for name, coders in replaced.items():
-                edits = _Replacing(batch.editable, coders, limits).edits
-                hidden = model.run_padded(ids, lengths, edits=edits, site=site).hidden
-                (found[name][:, rows],) = batch.sums(plain, [hidden], kl=True)
+            hidden = [
+                batch.hidden_with(_Replacing(batch, coders, limits).edits, layers[0]) for coders in replaced.values()
+            ]
+            for name, sums in zip(replaced, batch.sums(plain, hidden, kl=True), strict=True):
+                found[name][:, rows] = sums
         if on_sequences is not None:
             on_sequences(len(rows))
     zero, kl_zero = found.pop(_ZERO)
@@ -103,14 +107,21 @@ def _layers(chains: Mapping[str, Mapping[int, Coder]]) -> list[int]:
     return list(of_each.pop())
 
 
+def _sources(coders: Mapping[int, Coder | None]) -> set[int]:
+    """Layers that innovation SAEs of a chain stand on."""
+    return {coder.layers[0] for coder in coders.values() if isinstance(coder, InnovationSAE)}
+
+
 class _Replacing:
     """The edits of one pass: what each layer handed on is kept for the innovation SAEs above it."""
 
-    def __init__(self, editable: Tensor, coders: Mapping[int, Coder | None], limits: Mapping[int, float]):
-        sources = {coder.layers[0] for coder in coders.values() if isinstance(coder, InnovationSAE)}
-        self.edits: dict[int, Edit] = {layer: partial(self._edit, layer) for layer in sources | set(coders)}
-        self._editable, self._coders, self._limits = editable, coders, limits
-        self._handed_on: dict[int, Tensor] = {}
+    def __init__(self, batch: SpliceBatch, coders: Mapping[int, Coder | None], limits: Mapping[int, float]):
+        self._handed_on = dict(batch.residuals)
+        known = {layer for layer in self._handed_on if layer < min(coders)}
+        self.edits: dict[int, Edit] = {
+            layer: partial(self._edit, layer) for layer in (_sources(coders) | set(coders)) - known
+        }
+        self._editable, self._coders, self._limits = batch.editable, coders, limits
 
     def _edit(self, layer: int, y: Tensor) -> Tensor:
         if layer in self._coders:

@@ -25,5 +25,11 @@ def splice_metrics(recovered: CERecovered) -> list[Metric]:
 
 def innovation_fvu(found: Reconstruction) -> Metric:
     """The FVU of an innovation SAE's own input, the innovation, as a row of the comparison."""
-    missing = None if found.fvu.value is not None else "the innovation does not vary" if found.n_tokens else "no token was judged"
+    missing = (
+        None
+        if found.fvu.value is not None
+        else "the innovation does not vary"
+        if found.n_tokens
+        else "no token was judged"
+    )
     return Metric("innovation_fvu", found.fvu, found.n_tokens, found.n_documents, reason=missing)

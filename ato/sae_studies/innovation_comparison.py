@@ -220,7 +220,10 @@ def _mean(values: np.ndarray) -> Estimate:
 
     if len(values) < 2:
         return Estimate(float(values[0]) if len(values) else None)
-    mean, reach = float(values.mean()), t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    mean, reach = (
+        float(values.mean()),
+        t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5,
+    )
     return Estimate(mean, mean - float(reach), mean + float(reach))
 
 

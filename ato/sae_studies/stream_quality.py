@@ -101,7 +101,9 @@ class StreamQuality:
         high_frequency: share of the tokens above which a feature fires often.
     """
 
-    def __init__(self, sae: SparseAutoencoder | Transcoder | InnovationSAE, layer: int, high_frequency: float = HIGH_FREQUENCY):
+    def __init__(
+        self, sae: SparseAutoencoder | Transcoder | InnovationSAE, layer: int, high_frequency: float = HIGH_FREQUENCY
+    ):
         self._sae, self._layer, self._high_frequency = sae, layer, high_frequency
         self._quality = _quality_of(sae, layer)
         self._counts = FeatureCounts(sae.d_sae)

@@ -135,17 +135,13 @@ def splice_losses(
 
 
 class SpliceBatch:
-    """Sequences that are run again and again: edits of the residual stream share the blocks below them.
-
-    Without layers nothing is shared: each edit runs the whole model.
-    """
+    """Sequences that are run again and again: edits of the residual stream share the blocks below them."""
 
     def __init__(
         self, model: LanguageModel, input_ids: torch.Tensor, lengths: torch.Tensor, layers: Sequence[int], site: str
     ):
         self._model, self._ids, self._lengths, self._site = model, input_ids, lengths, site
-        shared = site == "resid_post" and len(layers) > 0
-        self._residuals = model.residuals(input_ids, lengths, set(layers)) if shared else None
+        self._residuals = model.residuals(input_ids, lengths, set(layers)) if site == "resid_post" else None
         position = torch.arange(input_ids.shape[1], device=input_ids.device)
         special = torch.tensor(sorted(model.special_token_ids), dtype=input_ids.dtype, device=input_ids.device)
         self.editable = (position > 0) & (position < lengths[:, None]) & ~torch.isin(input_ids, special)
@@ -166,6 +162,20 @@ class SpliceBatch:
         start = max(self._residuals) if layer is None else layer
         residual = self._residuals[start]
         return model.hidden_from(start, residual if edit is None else edit(residual), ids, lengths)
+
+    @property
+    def residuals(self) -> Mapping[int, torch.Tensor]:
+        """Layer -> [b, t, d] of the layers whose blocks are shared; none at other sites."""
+        return self._residuals or {}
+
+    def hidden_with(self, edits: Mapping[int, Edit], first: int) -> torch.Tensor:
+        """[b, t, d] hidden states behind the final norm with several edits, none of them below layer ``first``."""
+        model, ids, lengths = self._model, self._ids, self._lengths
+        if self._residuals is None:
+            return model.run_padded(ids, lengths, edits=edits, site=self._site).hidden
+        start = edits[first](self._residuals[first])
+        above = {layer: edit for layer, edit in edits.items() if layer > first}
+        return model.run_padded(ids, lengths, start=(first, start), edits=above).hidden
 
     def losses(self, hidden: torch.Tensor) -> np.ndarray:
         """[b] losses summed over the predicted tokens."""

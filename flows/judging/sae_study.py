@@ -30,9 +30,7 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
 
 def _layers(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     s = settings.studied_saes
-    layers = sorted(
-        {layer for sae in s.all_saes for layer in (sae.layer, sae.source_layer) if layer is not None}
-    )
+    layers = sorted({layer for sae in s.all_saes for layer in (sae.layer, sae.source_layer) if layer is not None})
     wrong = list(beyond_model("sae_study.layers", layers, layers, shape))
     yield from wrong
     if not wrong and (missing := sorted(set(layers) - set(settings.layers))):

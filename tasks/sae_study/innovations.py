@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ato.residuals import run_pass
 from ato.sae_studies.chain_splicing import Coder, chain_losses
 from ato.sae_studies.innovation import InnovationSAE, n_parameters, without_features
 from ato.sae_studies.innovation_comparison import Compared, PairedErrors, compared_losses, compared_redundancy
+from ato.saes.splicing import SpliceLosses
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import phase
@@ -102,9 +104,10 @@ def innovation_rows(of: SAEStudy) -> list[dict[str, Any]]:
     errors = _errors(of, chains, coders)
     l0 = {key: errors[member.layer].l0(key) for key, member in needed.items()}
     rows = []
-    for chain in chains:
-        with phase("sae_study", f"{chain.of.label} against {chain.other.label}"):
-            for scope, metric, sides, compared in _compared(of, chain, coders, errors):
+    for _, group in groupby(chains, key=lambda chain: chain.of.key):
+        some = list(group)
+        with phase("sae_study", f"{some[0].of.label} against {len(some)} plain SAEs"):
+            for chain, scope, metric, sides, compared in _compared(of, some, coders, errors):
                 rows.append(
                     {"sae": chain.of.key, "other_sae": chain.other.key, "scope": scope, "metric": metric}
                     | _row(compared)
@@ -139,45 +142,50 @@ def _linear(coder: InnovationSAE) -> InnovationSAE:
     return without_features(coder.operator).to(coder.W_dec.device)
 
 
-Sides = tuple[tuple[Member, ...], tuple[Member, ...]]
+Side = tuple[Member, ...]
+Sides = tuple[Side, Side]
 
 
 def _compared(
-    of: SAEStudy, chain: Chain, coders: Mapping[str, Coder], errors: Mapping[int, PairedErrors]
-) -> Iterator[tuple[str, str, Sides, Compared]]:
-    """(scope, metric, both sides, what was found)."""
-    alone = ((chain.of,), (chain.other,))
-    own = chain.of.key
-    yield "alone", "fvu", alone, errors[chain.of.layer].fvu(own, chain.other.key, f"{LINEAR} {own}")
-    for metric, found in _spliced(of, alone, coders).items():
-        yield "alone", metric, alone, found
-    if chain.whole is None:
-        return
-    for metric, found in _spliced(of, chain.whole, coders).items():
-        yield "chain", metric, chain.whole, found
-    last = chain.whole[0][-2:], chain.whole[1][-2:]
-    decoders = [[_living_rows(of, member) for member in side] for side in last]
-    yield "neighbours", "layer_cosine", last, compared_redundancy(tuple(decoders[0]), tuple(decoders[1]))  # type: ignore[arg-type]
+    of: SAEStudy, chains: Sequence[Chain], coders: Mapping[str, Coder], errors: Mapping[int, PairedErrors]
+) -> Iterator[tuple[Chain, str, str, Sides, Compared]]:
+    """(chain, scope, metric, both sides, what was found) of all chains of one innovation SAE."""
+    own = chains[0].of
+    alone = _losses(of, (own,), {chain.other.key: (chain.other,) for chain in chains}, coders)
+    whole = {chain.other.key: chain.whole for chain in chains if chain.whole is not None}
+    if whole:
+        (first, _), *_ = whole.values()
+        together = _losses(of, first, {key: plain for key, (_, plain) in whole.items()}, coders)
+    for chain in chains:
+        key, sides = chain.other.key, ((own,), (chain.other,))
+        yield chain, "alone", "fvu", sides, errors[own.layer].fvu(own.key, key, f"{LINEAR} {own.key}")
+        for metric, found in compared_losses(alone, OWN, key, LINEAR).items():
+            yield chain, "alone", metric, sides, found
+        if chain.whole is None:
+            continue
+        for metric, found in compared_losses(together, OWN, key, LINEAR).items():
+            yield chain, "chain", metric, chain.whole, found
+        last = chain.whole[0][-2:], chain.whole[1][-2:]
+        (lower, upper), (plain_lower, plain_upper) = ([_living_rows(of, member) for member in side] for side in last)
+        yield chain, "neighbours", "layer_cosine", last, compared_redundancy((lower, upper), (plain_lower, plain_upper))
 
 
-def _spliced(of: SAEStudy, sides: Sides, coders: Mapping[str, Coder]) -> dict[str, Compared]:
-    """Both sides, and T x + b in place of the innovation SAEs, in the same held-out sequences."""
+def _losses(of: SAEStudy, own: Side, others: Mapping[str, Side], coders: Mapping[str, Coder]) -> SpliceLosses:
+    """Losses of the innovation side, of T x + b in its place, and of plain ones, in the same held-out sequences."""
     study = of.study
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])
     lm = language_model(study.model)
-    own, other = ({member.layer: coders[member.key] for member in side} for side in sides)
-    linear = {layer: _linear(coder) if isinstance(coder, InnovationSAE) else coder for layer, coder in own.items()}
-    losses = chain_losses(
+    sides = {name: {member.layer: coders[member.key] for member in side} for name, side in {OWN: own, **others}.items()}
+    sides[LINEAR] = {
+        layer: _linear(coder) if isinstance(coder, InnovationSAE) else coder for layer, coder in sides[OWN].items()
+    }
+    return chain_losses(
         lm,
-        {
-            name: {layer: coder.to(lm.device) for layer, coder in side.items()}
-            for name, side in ((OWN, own), ("plain", other), (LINEAR, linear))
-        },
+        {name: {layer: coder.to(lm.device) for layer, coder in side.items()} for name, side in sides.items()},
         evenly_spaced(held_out, of.settings.judging.n_sequences),
         median_norm=study.row.median_norms or None,
         site=study.row.site,
     )
-    return compared_losses(losses, OWN, "plain", LINEAR)
 
 
 def _living_rows(of: SAEStudy, member: Member) -> torch.Tensor:

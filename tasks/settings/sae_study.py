@@ -39,7 +39,8 @@ class StudiedSAE(StageSettings):
     )
     method: PredictorName = Field("ridge", description="Method of the operator T of an innovation SAE")
     operator: str | None = Field(
-        None, description="Key of that operator (`operators.operator`); default: that of the study's own pair by this method"
+        None,
+        description="Key of that operator (`operators.operator`); default: that of the study's own pair by this method",
     )
 
     @property

@@ -37,7 +37,12 @@ def study(tmp_path_factory, prefect_server):
         patch.setenv("ATO_WAREHOUSE", str(folder / "data" / "warehouse"))
         training = STUDY["training"] | {"n_tokens": 2_048}
         settings = small_study(folder, architectures=[], saes=INNOVATIONS + PLAIN, looking=LOOKS, training=training)
-        operators = {"source_layers": [1, 2], "leaps": [1], "methods": ["ridge", "identity"], "register_operators": False}
+        operators = {
+            "source_layers": [1, 2],
+            "leaps": [1],
+            "methods": ["ridge", "identity"],
+            "register_operators": False,
+        }
         settings = settings.model_copy(update={"operators": settings.operators.model_copy(update=operators)})
         key = sae_study(settings)
         (collection,) = {row["collection"] for row in rows(None, "select collection from sae_studies")}
@@ -78,7 +83,9 @@ def test_the_operator_is_the_registered_one_and_the_sae_is_keyed_by_it(study):
         with pytest.raises(SAEError, match="an SAE of innovations"):
             load_sae(Warehouse().artifact_path(*row["path"].split("/")[1:]))
     saes = [one.model_copy(update={"method": "identity"}) for one in study.settings.sae_study.saes[:1]]
-    other = study.settings.sae_study.model_copy(update={"saes": saes, "layers": [], "looking": SAELookingSettings(**STUDY["looking"])})
+    other = study.settings.sae_study.model_copy(
+        update={"saes": saes, "layers": [], "looking": SAELookingSettings(**STUDY["looking"])}
+    )
     key = study_saes.fn(study.settings.study(study.collection), other, 1, study.settings.operators)
     (new,) = rows(None, "from sae_studies inner join innovation_saes using (sae) where study = ? and looked_at", [key])
     assert new["method"] == "identity"
@@ -106,7 +113,9 @@ def test_it_is_compared_with_plain_ones_of_both_widths_alone_in_chains_and_by_de
         if row["metric"] == "fvu":
             assert row["innovation"] == pytest.approx(judged[row["sae"]]["fvu"], rel=1e-4)
             assert row["plain"] == pytest.approx(judged[row["other_sae"]]["fvu"], rel=1e-4)
-        if row["metric"] == "ce_recovered" and row["innovation"] is None:  # zero does not raise this random model's loss
+        if (
+            row["metric"] == "ce_recovered" and row["innovation"] is None
+        ):  # zero does not raise this random model's loss
             assert row["plain"] is None
             continue
         assert row["difference"] == pytest.approx(row["innovation"] - row["plain"], abs=1e-9)
@@ -140,7 +149,8 @@ def test_a_missing_operator_is_one_line(study):
 
 def test_a_second_run_makes_nothing_anew(study):
     before = rows(None, "select count(*) as n from stage_runs where stage like 'sae_stud%'")
-    assert study_saes.fn(
-        study.settings.study(study.collection), study.settings.studied_saes, 1, study.settings.operators
-    ) == study.key
+    assert (
+        study_saes.fn(study.settings.study(study.collection), study.settings.studied_saes, 1, study.settings.operators)
+        == study.key
+    )
     assert rows(None, "select count(*) as n from stage_runs where stage like 'sae_stud%'") == before

@@ -19,7 +19,9 @@ D, N_LAYERS = 32, 4
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return load_model(save_tiny_model(tmp_path_factory.mktemp("llama"), n_layers=N_LAYERS), device="cpu", dtype="float32")
+    return load_model(
+        save_tiny_model(tmp_path_factory.mktemp("llama"), n_layers=N_LAYERS), device="cpu", dtype="float32"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +97,21 @@ def test_a_layer_alone_reads_its_source_layer_as_it_is(model, held_out):
         assert found.spliced["own"][row] == pytest.approx(by_hand(model, sequence, coders)[0], rel=1e-4)
 
 
-def test_one_plain_layer_is_what_splicing_gives_and_an_exact_innovation_loses_nothing(model, held_out):
+@pytest.mark.parametrize("site", ["resid_post", "mlp_out"])
+def test_one_plain_layer_is_what_splicing_gives_and_an_exact_innovation_loses_nothing(model, held_out, site):
     exact = SparseAutoencoder(
-        "standard", torch.cat([torch.eye(D), -torch.eye(D)], 1), torch.zeros(2 * D), torch.cat([torch.eye(D), -torch.eye(D)]), torch.zeros(D)
+        "standard",
+        torch.cat([torch.eye(D), -torch.eye(D)], 1),
+        torch.zeros(2 * D),
+        torch.cat([torch.eye(D), -torch.eye(D)]),
+        torch.zeros(D),
     )
-    norms = {1: 1.0}  # leaves out many tokens
+    norms, limit = {1: 1.0}, {"resid_post": 6.0, "mlp_out": 0.3}[site]  # some tokens are left as they are
     chains = {"plain": {1: sae_of(1)}, "exact": {1: InnovationSAE(operator_of(0, 1), exact)}}
-    found = chain_losses(model, chains, held_out, median_norm=norms, max_norm_multiple=6.0)
-    expected = splice_losses(model, {"plain": (1, sae_of(1))}, held_out, median_norm=norms, max_norm_multiple=6.0, kl=True)
+    found = chain_losses(model, chains, held_out, median_norm=norms, max_norm_multiple=limit, site=site)
+    expected = splice_losses(
+        model, {"plain": (1, sae_of(1))}, held_out, median_norm=norms, max_norm_multiple=limit, kl=True, site=site
+    )
     np.testing.assert_allclose(found.spliced["plain"], expected.spliced["plain"], rtol=1e-5)
     np.testing.assert_allclose(found.kl["plain"], expected.kl["plain"], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found.zero[1], expected.zero[1], rtol=1e-5)

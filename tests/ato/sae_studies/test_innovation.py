@@ -12,7 +12,7 @@ from ato.operators import TransportOperator
 from ato.operators.fitting import fit_operator
 from ato.residuals import MemorySource, run_pass
 from ato.sae_studies.dictionaries import recovery
-from ato.sae_studies.innovation import InnovationSAE, Innovations, n_parameters, without_features
+from ato.sae_studies.innovation import Innovations, InnovationSAE, n_parameters, without_features
 from ato.sae_studies.innovation_files import OPERATOR, load_innovation_sae, save_innovation_sae
 from ato.sae_studies.innovation_quality import InnovationQuality
 from ato.sae_studies.stream_quality import StreamQuality
@@ -170,8 +170,7 @@ def test_an_operator_of_another_width_or_without_layers_is_refused(trained):
 
 
 @pytest.mark.parametrize("architecture", ["topk", "jumprelu", "standard"])
-def test_a_folder_loads_back_to_the_bit_and_is_no_sae_of_residuals(tmp_path, planted, architecture):
-    _, operator, _, _ = planted
+def test_a_folder_loads_back_to_the_bit_and_is_no_sae_of_residuals(tmp_path, architecture):
     sae = random_sae(architecture)
     rng = np.random.default_rng(1)
     own = operator_of(rng.normal(size=(sae.d_in, 6)), rng.normal(size=sae.d_in), y_mean=rng.normal(size=sae.d_in))

@@ -79,7 +79,13 @@ def losses_of(**more: object) -> SpliceLosses:
     clean = 2.0 * n + rng.normal(size=12)
     spliced = {name: clean + n * rng.uniform(0.1, 1, 12) for name in ("own", "plain", "linear")}
     kl = {name: n * rng.uniform(0.1, 1, 12) for name in spliced}
-    known = {"clean": clean, "spliced": spliced, "zero": {TARGET: clean + 3 * n}, "kl": kl, "kl_zero": {TARGET: 4.0 * n}}
+    known = {
+        "clean": clean,
+        "spliced": spliced,
+        "zero": {TARGET: clean + 3 * n},
+        "kl": kl,
+        "kl_zero": {TARGET: 4.0 * n},
+    }
     layer = dict.fromkeys(spliced, TARGET)
     return SpliceLosses(np.arange(12), np.arange(12) // 2, n, layer=layer, **known | more)
 
