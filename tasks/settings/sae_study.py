@@ -113,7 +113,8 @@ class SAEJudgingSettings(StageSettings):
     n_sequences: int = Field(24, ge=1, description="Number of test sequences for spliced losses")
     baselines: bool = Field(
         True,
-        description="Also judge PCA, a random dictionary and the residual's basis, at equal L0, and the linear map beside transcoders and innovation SAEs",
+        description="Also judge PCA, a random dictionary and the residual's basis, at equal L0, and the linear map beside "
+        "transcoders and innovation SAEs",
     )
     probing_k: Annotated[list[Positive], Distinct] = Field(
         [1, 5], description="Numbers of features that probes of strata may read; [] leaves probing out"

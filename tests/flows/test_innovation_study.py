@@ -13,9 +13,13 @@ from ato.saes import load_sae
 from flows.cli import app
 from flows.sae_study import sae_study
 from tasks.collect.sources import residual_source
+from tasks.report.panels import open_scope
+from tasks.report.sae_study import panels
+from tasks.sae_study.operators import with_operators
+from tasks.sae_study.stages import SAEStudy
 from tasks.sae_study.task import study_saes
-from tasks.settings.sae_study import SAELookingSettings
 from tasks.steering.saes import sae_of
+from tests.dashboards.opened_pages import check_numbers, open_page
 from tests.flows.planted_sae_study import STUDY, small_study
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import studied_rows
@@ -47,6 +51,14 @@ def study(tmp_path_factory, prefect_server):
         key = sae_study(settings)
         (collection,) = {row["collection"] for row in rows(None, "select collection from sae_studies")}
         yield SimpleNamespace(settings=settings, key=key, collection=collection)
+
+
+def of(study: SimpleNamespace, **changes: object) -> SAEStudy:
+    """The innovation SAEs of the study with other settings, and their baselines."""
+    saes = [one.model_copy(update=changes) for one in study.settings.sae_study.saes if one.is_innovation]
+    settings = study.settings.sae_study.model_copy(update={"saes": saes, "layers": []})
+    whole = study.settings.study(study.collection)
+    return SAEStudy(whole, with_operators(whole, settings, study.settings.operators))
 
 
 def loaded(path: str):
@@ -82,14 +94,8 @@ def test_the_operator_is_the_registered_one_and_the_sae_is_keyed_by_it(study):
         assert own.operator_key == row["operator"]
         with pytest.raises(SAEError, match="an SAE of innovations"):
             load_sae(Warehouse().artifact_path(*row["path"].split("/")[1:]))
-    saes = [one.model_copy(update={"method": "identity"}) for one in study.settings.sae_study.saes[:1]]
-    other = study.settings.sae_study.model_copy(
-        update={"saes": saes, "layers": [], "looking": SAELookingSettings(**STUDY["looking"])}
-    )
-    key = study_saes.fn(study.settings.study(study.collection), other, 1, study.settings.operators)
-    (new,) = rows(None, "from sae_studies inner join innovation_saes using (sae) where study = ? and looked_at", [key])
-    assert new["method"] == "identity"
-    assert new["sae"] not in {row["sae"] for row in found}
+    assert {row["sae"] for row in found} <= {member.key for member in of(study).members}
+    assert not {row["sae"] for row in found} & {member.key for member in of(study, method="identity").members}
 
 
 def test_it_is_compared_with_plain_ones_of_both_widths_alone_in_chains_and_by_decoders(study):
@@ -137,14 +143,27 @@ def test_pages_frontiers_and_others_keep_it_apart_from_saes_of_residuals(study):
 
 
 def test_a_missing_operator_is_one_line(study):
-    saes = [one.model_copy(update={"source_layer": 0}) for one in study.settings.sae_study.saes[:1]]
-    settings = study.settings.sae_study.model_copy(update={"saes": saes})
     with pytest.raises(InputError, match="ridge of 0 to 2: the operators of the study do not have it"):
-        study_saes.fn(study.settings.study(study.collection), settings, 1, study.settings.operators)
-    named = [one.model_copy(update={"operator": "nothing"}) for one in study.settings.sae_study.saes[:1]]
-    settings = settings.model_copy(update={"saes": named})
+        of(study, source_layer=0)
     with pytest.raises(InputError, match="no operator nothing is fitted"):
-        study_saes.fn(study.settings.study(study.collection), settings, 1, study.settings.operators)
+        of(study, operator="nothing")
+    (key, *_) = [row["operator"] for row in rows(None, "select operator from operators where target_layer = 3")]
+    with pytest.raises(InputError, match="is of layers 2 to 3"):
+        of(study, operator=key)
+
+
+def test_page_and_report_show_each_number_beside_plain_saes(study):
+    app = open_page("sae_study", layer=3, site="resid_post less ridge of layer 2")
+    found = check_numbers(app)
+    told = {panel.key: panel for panel in panels(open_scope(Warehouse(), study.collection))}["sae-innovations"]
+    expected = rows(None, "select * from innovation_comparisons where study = ?", [study.key])
+    assert len(found["Innovation against plain"].rows) == len(told.rows) == len(expected)
+    assert told.body.count("<tr>") == len(expected) + 1
+    labels = found["Comparison"].rows["label"].to_list()
+    assert "topk k=3 24 features seed 0 innovation from layer 2" in labels
+    assert "linear innovation from layer 2" in labels
+    assert len(labels) == 5
+    assert any("features of innovations have no page" in caption.value for caption in app.caption)
 
 
 def test_a_second_run_makes_nothing_anew(study):
