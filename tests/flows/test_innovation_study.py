@@ -94,8 +94,9 @@ def test_the_operator_is_the_registered_one_and_the_sae_is_keyed_by_it(study):
         assert own.operator_key == row["operator"]
         with pytest.raises(SAEError, match="an SAE of innovations"):
             load_sae(Warehouse().artifact_path(*row["path"].split("/")[1:]))
-    assert {row["sae"] for row in found} <= {member.key for member in of(study).members}
-    assert not {row["sae"] for row in found} & {member.key for member in of(study, method="identity").members}
+    weights = {row["path"].rpartition("/")[2] for row in found}
+    assert weights == {member.weights.key for member in of(study).members}
+    assert not weights & {member.weights.key for member in of(study, method="identity").members}
 
 
 def test_it_is_compared_with_plain_ones_of_both_widths_alone_in_chains_and_by_decoders(study):
@@ -152,7 +153,8 @@ def test_a_missing_operator_is_one_line(study):
         of(study, operator=key)
 
 
-def test_page_and_report_show_each_number_beside_plain_saes(study):
+def test_page_and_report_show_each_number_beside_plain_saes(study, monkeypatch):
+    monkeypatch.setattr("dashboards.ui.panels.OPENED", True)  # a reader has opened the statements
     app = open_page("sae_study", layer=3, site="resid_post less ridge of layer 2")
     found = check_numbers(app)
     told = {panel.key: panel for panel in panels(open_scope(Warehouse(), study.collection))}["sae-innovations"]
