@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 MADE = {"architecture": "topk", "d_sae": 24, "k": 3}
 INNOVATIONS = [MADE | {"layer": 2, "source_layer": 1}, MADE | {"layer": 3, "source_layer": 2}]
 PLAIN = [MADE | {"layer": layer} for layer in (1, 2, 3)] + [MADE | {"layer": layer, "d_sae": 32} for layer in (2, 3)]
-LOOKS = STUDY["looking"] | {"seeds": []}
+LOOKED_AT = MADE | {"layer": 3, "source_layer": 1, "seed": 1, "method": "identity"}
+LOOKS = STUDY["looking"] | {"seeds": [1], "attribution_sequences": 1, "attribution_features": 2}
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,12 @@ def study(tmp_path_factory, prefect_server):
     folder = tmp_path_factory.mktemp("innovations")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATO_WAREHOUSE", str(folder / "data" / "warehouse"))
-        training = STUDY["training"] | {"n_tokens": 2_048}
-        settings = small_study(folder, architectures=[], saes=INNOVATIONS + PLAIN, looking=LOOKS, training=training)
+        training = STUDY["training"] | {"n_tokens": 2_048, "n_snapshots": 1}
+        saes = [*INNOVATIONS, *PLAIN, LOOKED_AT]
+        settings = small_study(folder, architectures=[], saes=saes, looking=LOOKS, training=training)
         operators = {
             "source_layers": [1, 2],
-            "leaps": [1],
+            "leaps": [1, 2],
             "methods": ["ridge", "identity"],
             "register_operators": False,
         }
@@ -54,8 +56,9 @@ def study(tmp_path_factory, prefect_server):
 
 
 def of(study: SimpleNamespace, **changes: object) -> SAEStudy:
-    """The innovation SAEs of the study with other settings, and their baselines."""
-    saes = [one.model_copy(update=changes) for one in study.settings.sae_study.saes if one.is_innovation]
+    """The innovation SAEs of the study by ridge with other settings, and their baselines."""
+    listed = study.settings.sae_study.saes
+    saes = [one.model_copy(update=changes) for one in listed if one.is_innovation and one.method == "ridge"]
     settings = study.settings.sae_study.model_copy(update={"saes": saes, "layers": []})
     whole = study.settings.study(study.collection)
     return SAEStudy(whole, with_operators(whole, settings, study.settings.operators))
@@ -70,7 +73,7 @@ def test_fvu_is_that_of_y_and_the_innovations_own_stands_beside_it(study):
         inner join studied_saes as s using (collection, sae) inner join sae_comparison as m using (collection, sae)
         left join sae_quality as q on q.sae = w.sae and q.metric = 'innovation_fvu'"""
     found = rows(None, sql)
-    assert len(found) == 2 * (1 + 3 + 1)  # of each layer: itself, three baselines and the operator alone
+    assert len(found) == 3 * (1 + 3 + 1)  # of each pair: itself, three baselines and the operator alone
     source = residual_source(study.settings.study(study.collection))
     blocks = list(source.blocks(splits=["test"]))
     for row in found:
@@ -94,7 +97,7 @@ def test_the_operator_is_the_registered_one_and_the_sae_is_keyed_by_it(study):
         assert own.operator_key == row["operator"]
         with pytest.raises(SAEError, match="an SAE of innovations"):
             load_sae(Warehouse().artifact_path(*row["path"].split("/")[1:]))
-    weights = {row["path"].rpartition("/")[2] for row in found}
+    weights = {row["path"].rpartition("/")[2] for row in found if row["method"] == "ridge"}
     assert weights == {member.weights.key for member in of(study).members}
     assert not weights & {member.weights.key for member in of(study, method="identity").members}
 
@@ -130,6 +133,16 @@ def test_it_is_compared_with_plain_ones_of_both_widths_alone_in_chains_and_by_de
         assert row["n"] > 0
 
 
+def test_its_features_are_followed_and_mapped_and_have_no_gradients(study):
+    (own,) = rows(
+        None, "select sae from sae_studies inner join innovation_saes using (collection, sae) where looked_at"
+    )
+    for table in ("feature_map", "feature_clusters", "feature_emergence", "sae_snapshots", "sae_training"):
+        assert rows(None, f"select 1 from {table} where sae = ?", [own["sae"]]), table
+    assert not rows(None, "from feature_attribution where sae = ?", [own["sae"]])
+    assert not rows(None, "from feature_families")
+
+
 def test_pages_frontiers_and_others_keep_it_apart_from_saes_of_residuals(study):
     kinds = rows(None, "select distinct kind, site from latest_sae_study where not is_baseline")
     assert {row["kind"] for row in kinds} >= {"topk innovation"}
@@ -148,7 +161,8 @@ def test_a_missing_operator_is_one_line(study):
         of(study, source_layer=0)
     with pytest.raises(InputError, match="no operator nothing is fitted"):
         of(study, operator="nothing")
-    (key, *_) = [row["operator"] for row in rows(None, "select operator from operators where target_layer = 3")]
+    pair = "source_layer = 2 and target_layer = 3 and method = 'ridge'"
+    key = rows(None, f"select operator from operators where {pair}")[0]["operator"]
     with pytest.raises(InputError, match="is of layers 2 to 3"):
         of(study, operator=key)
 

@@ -132,7 +132,10 @@ SAE_STUDY = [
     ("sae_study.saes=[{layer: 2, source_layer: 2}]", "its source layer is not an earlier one"),
     ("sae_study.saes=[{layer: 2, source_layer: 1, site: mlp_out}]", "operators are of the collection's site"),
     ("sae_study.saes=[{layer: 2, source_layer: 1, path: ./sae}]", "trained here, and not read from files"),
-    ("sae_study.saes=[{layer: 3, source_layer: 0}]", "no operator of this pair of layers: add 0 to operators.source_layers"),
+    (
+        "sae_study.saes=[{layer: 3, source_layer: 0}]",
+        "no operator of this pair of layers: add 0 to operators.source_layers",
+    ),
     ("sae_study.saes=[{layer: 2, source_layer: 1, method: lasso}]", "add lasso to operators.methods"),
     ("sae_study.saes=[{layer: 2, source_layer: 1}] operators.position_policy=previous", "x is not of the same token"),
     ("sae_study.saes=[{layer: 2, d_sae: 8, k: 9}]", "of 8 features cannot have 9 active ones"),
