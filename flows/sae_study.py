@@ -16,6 +16,6 @@ def sae_study(settings: Settings = DEMO, collection: str | None = None, profile:
     settings = chosen(settings, profile)
     (collection,) = inputs_of("sae_study", settings, collection=collection)
     with stage_run("sae_study", settings, collection), fan_out(settings) as parts:
-        study = study_saes(settings.study(collection), settings.studied_saes, parts)
+        study = study_saes(settings.study(collection), settings.studied_saes, parts, settings.operators)
     conclude("sae_study", settings, collection)
     return study

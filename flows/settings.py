@@ -96,6 +96,11 @@ class Settings(StageSettings):
         return self.operators.measured
 
     @property
+    def studies_innovations(self) -> bool:
+        """Whether the study of SAEs has some that need an operator of this study."""
+        return any(sae.is_innovation and sae.operator is None for sae in self.sae_study.saes)
+
+    @property
     def layers(self) -> list[int]:
         """Layers to read: as set; default: those that pairs and SAEs need."""
         if self.collect.layers is not None:

@@ -147,7 +147,14 @@ CAN_INTERVENE = Condition(
 JACOBIANS_FIRST = Condition(
     "needs_jacobians", "ato.needs-jacobians", yes="yes", no="no", meaning="a method is measured in the running model"
 )
-CONDITIONS = (FEATURES_FIRST, JACOBIANS_FIRST, CAN_INTERVENE)
+INNOVATIONS = Condition(
+    "studies_innovations",
+    "ato.innovations",
+    yes="yes",
+    no="no",
+    meaning="a study has SAEs of what an operator does not predict",
+)
+CONDITIONS = (FEATURES_FIRST, JACOBIANS_FIRST, CAN_INTERVENE, INNOVATIONS)
 
 _STAGES = (
     StageSpec(
@@ -298,6 +305,7 @@ _STAGES = (
         pool="gpu",
         on_demand=True,
         needs=("collect",),
+        needs_if={INNOVATIONS: ("operators",)},
         commits=("strata", "sae_study_weights", "sae_study_quality", "sae_study_looks", "sae_studies"),
         query="""select layer, label, l0, fvu, ce_recovered, kl, dead_share, matched_cosine
             from sae_comparison where collection = ?

@@ -1,6 +1,7 @@
-"""What splicing an SAE in costs, as metrics of the comparison."""
+"""What splicing an SAE in costs, and what it leaves of an innovation, as metrics of the comparison."""
 
 from ato.sae_studies.metrics import Metric
+from ato.saes.quality import Reconstruction
 from ato.saes.splicing import CERecovered
 
 
@@ -20,3 +21,15 @@ def splice_metrics(recovered: CERecovered) -> list[Metric]:
         missing = None if estimate.value is not None else no_token or reason
         rows.append(Metric(name, estimate, recovered.n_tokens, recovered.n_documents, reason=missing))
     return rows
+
+
+def innovation_fvu(found: Reconstruction) -> Metric:
+    """The FVU of an innovation SAE's own input, the innovation, as a row of the comparison."""
+    missing = (
+        None
+        if found.fvu.value is not None
+        else "the innovation does not vary"
+        if found.n_tokens
+        else "no token was judged"
+    )
+    return Metric("innovation_fvu", found.fvu, found.n_tokens, found.n_documents, reason=missing)

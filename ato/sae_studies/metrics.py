@@ -62,6 +62,16 @@ _KINDS = (
         null=0.0,
         range=(None, 1.0),
     ),
+    MetricKind(
+        "innovation_fvu",
+        "FVU of the innovation",
+        "",
+        "Of innovation SAEs: sum |v - v_hat|^2 / sum |v - mean v|^2 of v = y - T x - b; their FVU is that of y, for which T x "
+        "counts.",
+        "less",
+        "tokens",
+        null=1.0,
+    ),
     MetricKind("l0", "L0", "features a token", "Mean number of active features per token.", "none", "tokens"),
     MetricKind(
         "dead_share",

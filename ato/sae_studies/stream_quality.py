@@ -1,4 +1,4 @@
-"""The quality of one SAE or transcoder on a stream of held-out tokens, every number with its interval by document."""
+"""The quality of one SAE, transcoder or innovation SAE on a stream of held-out tokens, every number with its interval by document."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,8 @@ from ato.numerics.intervals import Estimate, document_interval
 from ato.numerics.scales import RATIO
 from ato.residuals.blocks import ResidualBlock
 from ato.sae_studies.densities import HIGH_FREQUENCY, DensityHistogram, FeatureCounts
+from ato.sae_studies.innovation import InnovationSAE
+from ato.sae_studies.innovation_quality import InnovationQuality
 from ato.sae_studies.metrics import Metric
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 from ato.saes.quality import CONSTANT, DOCUMENT_GROUPS, SAEQuality
@@ -24,7 +26,8 @@ _NO_TOKEN = "no token was judged"
 class StreamedQuality:
     """How well an SAE does on the tokens it was judged on; values are None without a token.
 
-    Of a transcoder, x and x_hat are what is written and what it writes instead.
+    Of a transcoder, x and x_hat are what is written and what it writes instead; of an innovation SAE they are y and T x + b
+    plus what it decodes.
     """
 
     n_tokens: int
@@ -72,7 +75,7 @@ class StreamedQuality:
 
 @dataclass(frozen=True)
 class _SlopeSums:
-    """Sums per document that the slope of x on x_hat is made from, both less b_dec, so that squares do not cancel."""
+    """Sums per document that the slope of x on x_hat is made from, both less a point near their means, so that squares do not cancel."""
 
     n: np.ndarray
     """Tokens."""
@@ -87,30 +90,33 @@ class _SlopeSums:
 
 
 class StreamQuality:
-    """Accumulates ``StreamedQuality`` of one SAE or transcoder, an ``ato.saes.SAEConsumer``; streams add up.
+    """Accumulates ``StreamedQuality`` of one SAE, transcoder or innovation SAE, an ``ato.saes.SAEConsumer``; streams add up.
 
     Memory is ``DOCUMENT_GROUPS`` x (d_sae int32 + 3 d float64), whatever the number of tokens.
 
     Args:
-        sae: the SAE, or a transcoder, which blocks of pairs are for (see ``ato.residuals.site_pairs``).
+        sae: the SAE; or a transcoder, which blocks of pairs are for (see ``ato.residuals.site_pairs``); or an innovation SAE,
+            which blocks of ``Innovations`` with the source layer's residuals are for.
         layer: layer whose residuals it reads.
         high_frequency: share of the tokens above which a feature fires often.
     """
 
-    def __init__(self, sae: SparseAutoencoder | Transcoder, layer: int, high_frequency: float = HIGH_FREQUENCY):
+    def __init__(
+        self, sae: SparseAutoencoder | Transcoder | InnovationSAE, layer: int, high_frequency: float = HIGH_FREQUENCY
+    ):
         self._sae, self._layer, self._high_frequency = sae, layer, high_frequency
-        self._quality = TranscoderQuality(sae, layer) if isinstance(sae, Transcoder) else SAEQuality(sae, layer)
+        self._quality = _quality_of(sae, layer)
         self._counts = FeatureCounts(sae.d_sae)
         self._slope: DocumentSums[_SlopeSums] = DocumentSums()
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "StreamQuality":
         """Take a block into account; ``active`` is its encoding if the caller has it already."""
-        read, written = self._quality.read_and_written(block.residuals[self._layer])
+        read, written = self._quality.read_and_written(block)
         active = self._sae.active(read) if active is None else active
-        decoded = self._quality.decoded(active, read)
+        decoded = self._quality.decoded(active, block)
         self._quality.update(block, active, decoded)
         self._counts.update(block.document, active)
-        x, x_hat = ((of.to(self._sae.W_dec) - self._sae.b_dec).double() for of in (written, decoded))
+        x, x_hat = ((of.to(self._sae.W_dec) - self._quality.centre).double() for of in (written, decoded))
         segments = Segments.of(block.document % DOCUMENT_GROUPS)
         ones = torch.ones(len(x), dtype=torch.float64, device=x.device)
         rows = (ones, x, x_hat, torch.linalg.vecdot(x, x_hat), x_hat.square().sum(1))
@@ -164,6 +170,12 @@ class StreamQuality:
             densities=self._counts.histogram(),
             high_frequency=self._high_frequency,
         )
+
+
+def _quality_of(sae: SparseAutoencoder | Transcoder | InnovationSAE, layer: int) -> SAEQuality:
+    if isinstance(sae, InnovationSAE):
+        return InnovationQuality(sae, layer)
+    return TranscoderQuality(sae, layer) if isinstance(sae, Transcoder) else SAEQuality(sae, layer)
 
 
 def _slope(sums: _SlopeSums) -> np.ndarray:

@@ -17,6 +17,10 @@ FORMAT_VERSION = "6.0.0"
 """First sae-lens version of the written layout; a file without it is read by the older rules."""
 
 
+INNOVATION = "innovation"
+"""Entry of the metadata of an SAE of innovations, see ``ato.sae_studies.innovation_files``: its operator."""
+
+
 def load_sae(
     path: str | Path,
     *,
@@ -39,11 +43,14 @@ def load_sae(
 
     Raises:
         SAEError: nothing there, an unsupported architecture or normalisation, missing or unused weights, settings that
-            are not understood, another width, site or layer, or no SAE (transcoders).
+            are not understood, another width, site or layer, or no SAE of residuals (transcoders, SAEs of innovations).
         DamagedFileError: a truncated or altered file, or weights that are NaN or infinite.
     """
     path = Path(path).expanduser()
     sae = read_sae(path)
+    if INNOVATION in sae.metadata:
+        cure = "load it with ato.sae_studies.innovation_files.load_innovation_sae"
+        raise SAEError("an SAE of innovations, which does not read residuals themselves", where=path, cure=cure)
     check_sae(sae, where=path, d_model=d_model, site=site, layer=layer)
     return sae.to(device)
 

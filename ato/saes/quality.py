@@ -41,9 +41,9 @@ class _VarianceSums:
     errors: np.ndarray
     """Squared errors, over all dimensions."""
     squares: np.ndarray
-    """Squares of x - b_dec, over all dimensions."""
+    """Squares of x - centre, over all dimensions."""
     centred: np.ndarray
-    """[documents, d] x - b_dec."""
+    """[documents, d] x - centre."""
 
 
 class SAEQuality:
@@ -67,28 +67,34 @@ class SAEQuality:
         self, block: ResidualBlock, active: ActiveFeatures | None = None, x_hat: torch.Tensor | None = None
     ) -> "SAEQuality":
         """Take a block into account; ``active`` and ``x_hat`` [n, d] are its encoding and reconstruction if known already."""
-        x, y = self.read_and_written(block.residuals[self._layer])
+        x, y = self.read_and_written(block)
         active = self._sae.active(x) if active is None else active
         self._documents.update(np.unique(block.document).tolist())
         self._n_active += len(active.feature)
         self._fired[active.feature.unique().cpu().numpy()] = True
         y = y.to(self._sae.W_dec)
-        x_hat = self.decoded(active, x) if x_hat is None else x_hat
+        x_hat = self.decoded(active, block) if x_hat is None else x_hat
         errors = (y - x_hat).double().square().sum(1)
-        # b_dec is near the mean: about it, squares do not cancel when the mean is subtracted in the end.
-        centred = (y - self._sae.b_dec).double()
+        # About a point near the mean squares do not cancel when the mean is subtracted in the end.
+        centred = (y - self.centre).double()
         segments = Segments.of(block.document % DOCUMENT_GROUPS)
         ones = torch.ones(len(y), dtype=torch.float64, device=y.device)
         rows = (ones, errors, centred.square().sum(1), centred)
         self._sums.add(segments.documents, _VarianceSums(*(segments.sums(segments.arrange(part)) for part in rows)))
         return self
 
-    def read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def centre(self) -> torch.Tensor:
+        """[d] a point near the mean of what is rebuilt."""
+        return self._sae.b_dec
+
+    def read_and_written(self, block: ResidualBlock) -> tuple[torch.Tensor, torch.Tensor]:
         """What is encoded and what is to be rebuilt: the same."""
+        rows = block.residuals[self._layer]
         return rows, rows
 
-    def decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
-        """What is rebuilt of x [n, d_in] from its active features."""
+    def decoded(self, active: ActiveFeatures, block: ResidualBlock) -> torch.Tensor:
+        """What is rebuilt [n, d] of a block from its active features."""
         return self._sae.decode_active(active)
 
     def __add__(self, other: "SAEQuality") -> "SAEQuality":

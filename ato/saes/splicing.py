@@ -109,7 +109,7 @@ def splice_losses(
         rows = by_length[start : start + batch_size]
         input_ids, lengths = (x.to(model.device) for x in pad([sequences[row].token_ids for row in rows]))
         with torch.inference_mode():
-            batch = _Batch(model, input_ids, lengths, layers, site)
+            batch = SpliceBatch(model, input_ids, lengths, layers, site)
             plain = batch.hidden()
             clean[rows] = batch.losses(plain)
             at_once = max(1, _HIDDEN_NUMBERS // plain.numel()) if kl else 1
@@ -134,7 +134,7 @@ def splice_losses(
     )
 
 
-class _Batch:
+class SpliceBatch:
     """Sequences that are run again and again: edits of the residual stream share the blocks below them."""
 
     def __init__(
@@ -163,6 +163,20 @@ class _Batch:
         residual = self._residuals[start]
         return model.hidden_from(start, residual if edit is None else edit(residual), ids, lengths)
 
+    @property
+    def residuals(self) -> Mapping[int, torch.Tensor]:
+        """Layer -> [b, t, d] of the layers whose blocks are shared; none at other sites."""
+        return self._residuals or {}
+
+    def hidden_with(self, edits: Mapping[int, Edit], first: int) -> torch.Tensor:
+        """[b, t, d] hidden states behind the final norm with several edits, none of them below layer ``first``."""
+        model, ids, lengths = self._model, self._ids, self._lengths
+        if self._residuals is None:
+            return model.run_padded(ids, lengths, edits=edits, site=self._site).hidden
+        start = edits[first](self._residuals[first])
+        above = {layer: edit for layer, edit in edits.items() if layer > first}
+        return model.run_padded(ids, lengths, start=(first, start), edits=above).hidden
+
     def losses(self, hidden: torch.Tensor) -> np.ndarray:
         """[b] losses summed over the predicted tokens."""
         return self._model.losses(hidden, self._ids, self._lengths).double().sum(1).cpu().numpy()
@@ -180,16 +194,16 @@ class _Batch:
 
 
 def _zeroed(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
-    return x.masked_fill(_edited_tokens(editable, limit, x)[..., None], 0.0)
+    return x.masked_fill(edited_tokens(editable, limit, x)[..., None], 0.0)
 
 
 def _spliced(editable: torch.Tensor, limit: float | None, sae: SparseAutoencoder, x: torch.Tensor) -> torch.Tensor:
-    edited, chosen = x.clone(), _edited_tokens(editable, limit, x)
+    edited, chosen = x.clone(), edited_tokens(editable, limit, x)
     edited[chosen] = sae.reconstruct(x[chosen]).to(x.dtype)
     return edited
 
 
-def _edited_tokens(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
+def edited_tokens(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:
     """[b, t], true for editable tokens whose residual in x [b, t, d] is no longer than the limit."""
     return editable if limit is None else editable & (x.float().norm(dim=-1) <= limit)
 

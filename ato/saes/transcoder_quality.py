@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 
+from ato.residuals.blocks import ResidualBlock
 from ato.residuals.site_pairs import split_pairs
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
 from ato.saes.quality import SAEQuality
@@ -25,10 +26,10 @@ class TranscoderQuality(SAEQuality):
         super().__init__(cast(SparseAutoencoder, transcoder), layer)
         self._transcoder = transcoder
 
-    def read_and_written(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_and_written(self, block: ResidualBlock) -> tuple[torch.Tensor, torch.Tensor]:
         """x, which is encoded, and y, which is to be written."""
-        return split_pairs(rows, self._transcoder.d_in)
+        return split_pairs(block.residuals[self._layer], self._transcoder.d_in)
 
-    def decoded(self, active: ActiveFeatures, x: torch.Tensor) -> torch.Tensor:
+    def decoded(self, active: ActiveFeatures, block: ResidualBlock) -> torch.Tensor:
         """What is written where x [n, d_in] is read."""
-        return self._transcoder.decode_active(active, x)
+        return self._transcoder.decode_active(active, self.read_and_written(block)[0])

@@ -13,6 +13,8 @@ from tasks.settings.sae_study import StudiedSAE
 
 MAP_SECONDS = 1.7e-3
 """A feature's place on a UMAP map and in clusters of three seeds: 7.1 s of one core for 4,096 features of width 576."""
+INNOVATION_PASSES = 14
+"""Of an innovation SAE: itself, baselines, and two comparisons with two plain SAEs, the linear map and zero."""
 COMPILED_SECONDS = 9.0
 """What UMAP compiles before the first map of a process."""
 
@@ -23,14 +25,23 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     saes = study.all_saes
     trained = [sae for sae in saes if sae.is_trained]
     plain = [sae for sae in trained if not sae.is_transcoder]
-    kinds = len({(sae.layer, sae.site, sae.k) for sae in plain}) * len(BASELINES) if study.judging.baselines else 0
+    kinds = (
+        len({(sae.layer, sae.site, sae.source_layer, sae.operator, sae.k) for sae in plain}) * len(BASELINES)
+        if study.judging.baselines
+        else 0
+    )
     judged = study.judging.n_sequences * settings.collect.seq_len
     widest = max((sae.d_sae for sae in saes), default=0)
     layer = min((sae.layer for sae in saes), default=0)
     above = shape.forward_flops(shape.n_layers - layer - 1, logits=True)
     spliced = 1 + len({sae.layer for sae in saes}) + len(saes) + kinds
     seeds = max(len(study.seeds), 1)
-    looked = -(-len(plain) // seeds) + len(saes) - len(trained)
+    looked = len(saes) - len(trained)
+    looked += (
+        -(-len(plain) // seeds)
+        if study.looking.seeds is None
+        else sum(sae.seed in study.looking.seeds for sae in plain)
+    )
     # Other sites than the collection's are read from the model: for the training, baselines, the test and looks at SAEs.
     places = {(sae.layer, sae.site or settings.collect.site, sae.target_site) for sae in saes}
     elsewhere = [(at, target) for at, site, target in places if target is not None or site != settings.collect.site]
@@ -39,6 +50,7 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     read += train * study.judging.baselines + test
     transcoders = [sae for sae in trained if sae.is_transcoder]
     row = 4 * d * (2 if transcoders else 1)
+    innovations = sum(sae.is_innovation for sae in trained)
     mapped = looked > 0 and study.looking.map_method != "pca" and find_spec("umap") is not None
     traced = study.looking.attribution_sequences * ATTRIBUTED_TOKENS
     costs = [training_cost(sae, settings.studied_saes.training.batch_size, d) for sae in trained]
@@ -46,7 +58,8 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     return StageWork(
         forward=study.training.n_tokens * sum(flops for flops, _ in costs)
         + sum((read + test * (target is None)) * shape.forward_flops(at + 1, logits=False) for at, target in elsewhere)
-        + judged * (shape.forward_flops(shape.n_layers, logits=True) + spliced * above)
+        + judged
+        * (shape.forward_flops(shape.n_layers, logits=True) + (spliced + INNOVATION_PASSES * innovations) * above)
         + looked * traced * (3 + study.looking.attribution_features) * above,
         host_product=sum(2 * d * sae.d_sae for sae in saes) * tokens
         + kinds * 2 * d * widest * tokens

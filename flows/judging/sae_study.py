@@ -30,7 +30,7 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
 
 def _layers(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     s = settings.studied_saes
-    layers = sorted({sae.layer for sae in s.all_saes})
+    layers = sorted({layer for sae in s.all_saes for layer in (sae.layer, sae.source_layer) if layer is not None})
     wrong = list(beyond_model("sae_study.layers", layers, layers, shape))
     yield from wrong
     if not wrong and (missing := sorted(set(layers) - set(settings.layers))):
@@ -56,6 +56,8 @@ def _saes(settings: Settings) -> Iterator[Fault]:
                 yield Fault("sae_study.saes", sae.release, error.what, error.cure or "write RELEASE:SAE_ID")
         if sae.is_transcoder or sae.skip:
             yield from _transcoder(sae)
+        if sae.source_layer is not None:
+            yield from _innovation(settings, sae, sae.source_layer)
         if sae.is_trained and sae.k > sae.d_sae:
             why = f"a {sae.architecture} SAE of {sae.d_sae} features cannot have {sae.k} active ones"
             yield Fault("sae_study.k", sae.k, why, f"use 1 to {sae.d_sae}")
@@ -78,6 +80,30 @@ def _transcoder(sae: StudiedSAE) -> Iterator[Fault]:
     if sae.is_trained and sae.architecture not in TRAINABLE_TRANSCODERS:
         why = f"a transcoder of architecture {sae.architecture} cannot be trained"
         yield Fault("sae_study.saes", named, why, f"use {' or '.join(TRAINABLE_TRANSCODERS)}")
+
+
+def _innovation(settings: Settings, sae: StudiedSAE, source: int) -> Iterator[Fault]:
+    """What an innovation SAE lacks, or has that innovation SAEs have not."""
+    operators, pair = settings.operators, (source, sae.layer)
+    named = f"{sae.architecture} of layer {sae.layer} less {sae.method} of layer {source}"
+    if sae.site is not None or sae.target_site is not None:
+        why = "operators are of the collection's site"
+        yield Fault("sae_study.saes", named, why, "leave site and target_site out")
+    if not sae.is_trained:
+        why = "innovation SAEs are trained here, and not read from files"
+        yield Fault("sae_study.saes", named, why, "leave path and release out")
+    if source >= sae.layer:
+        yield Fault("sae_study.saes", named, "its source layer is not an earlier one", "set a smaller source_layer")
+    elif sae.operator is None:
+        if operators.position_policy != "same":
+            why = f"with operators.position_policy={operators.position_policy} x is not of the same token"
+            yield Fault("sae_study.saes", named, why, "use same, or name an operator by its key")
+        if pair not in operators.pairs:
+            cure = f"add {source} to operators.source_layers and {sae.layer - source} to operators.leaps"
+            yield Fault("sae_study.saes", named, "the study has no operator of this pair of layers", cure)
+        if sae.method not in operators.methods:
+            cure = f"add {sae.method} to operators.methods"
+            yield Fault("sae_study.saes", named, f"no operator is fitted by {sae.method}", cure)
 
 
 def _training(settings: Settings) -> Iterator[Fault]:

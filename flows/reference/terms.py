@@ -324,6 +324,13 @@ TERMS = (
         ("sae_study.architectures", "sae_study.saes", "sae_study.judging.baselines"),
     ),
     Term(
+        "innovation",
+        "What the layers in between computed: v = y - T x - b, the residual at a target layer less what an operator predicts of "
+        "it from an earlier one. An innovation SAE has features of v and rebuilds y as T x + b plus what it decodes.",
+        ("innovation_saes.operator", "innovation_comparisons.difference", "innovation_comparisons.scope"),
+        ("sae_study.saes",),
+    ),
+    Term(
         "description of a feature",
         "A phrase that says what a feature fires on, written by a judge from windows of train documents. It counts for as "
         "much as its tests on other documents say.",

@@ -31,7 +31,7 @@ def panels(scope: Scope) -> list[Panel]:
     """Findings, frontiers, comparison, emergence; nothing where no SAE was studied."""
     if not scope.ask(f"select collection from sae_studies where {scope.of_collection} limit 1"):
         return []
-    return [_findings(scope), _frontier(scope), _comparison(scope), _emergence(scope)]
+    return [_findings(scope), _frontier(scope), _comparison(scope), *_innovations(scope), _emergence(scope)]
 
 
 def _findings(scope: Scope) -> Panel:
@@ -211,6 +211,49 @@ def _cell(r: dict[str, Any], name: str) -> str:
     if name in ("layer", "label", "d_sae"):
         return str(value)
     return with_interval(r, name, 1 if name == "l0" else 3)
+
+
+INNOVATIONS = {
+    "fvu": "FVU of y",
+    "ce_recovered": "loss recovered",
+    "kl": "KL",
+    "layer_cosine": "cosine to the layer before",
+}
+"""Metric of ``innovation_comparisons`` -> as the table has it."""
+
+
+def _innovations(scope: Scope) -> list[Panel]:
+    """Innovation SAEs beside plain ones; nothing where no study has any."""
+    sql = f"""select metric, layers, k, seed, architecture, d_sae, plain_d_sae, innovation, innovation_low, innovation_high, plain,
+    plain_low, plain_high, difference, difference_low, difference_high, baseline, l0, plain_l0, n_parameters, plain_n_parameters, n, study
+from innovation_overview
+where {scope.of_collection}
+order by list_position(['fvu', 'ce_recovered', 'kl', 'layer_cosine'], metric), n_layers, layer, k, seed, plain_d_sae"""
+    rows = scope.ask(sql)
+    if not rows:
+        return []
+    columns = ["metric", "layers", "k", "parameters", "of plain", "innovation", "plain", "difference", "baseline"]
+    lines = [
+        [
+            INNOVATIONS[r["metric"]],
+            ", ".join(map(str, r["layers"])),
+            str(r["k"]),
+            f"{r['n_parameters']:,}",
+            f"{r['plain_n_parameters']:,}",
+            *(with_interval(r, side, 3) for side in ("innovation", "plain", "difference")),
+            number(r["baseline"], 3),
+        ]
+        for r in rows
+    ]
+    caption = (
+        "Innovation SAEs rebuild y as T x + b and what they decode of the rest, beside plain SAEs of equal k, of as many features "
+        "and of as many parameters (T and b count). Several layers are replaced at once, the first by the same plain SAE. "
+        "Difference: innovation less plain, 95 % intervals paired by document; of cosines by feature. Baseline: T x + b without "
+        "features; of cosines random directions in place of the layer before."
+    )
+    title = "SAE study: innovation SAEs beside plain ones"
+    n = f"{extent(rows, 'n')} documents, or features of cosines"
+    return [Panel("sae-innovations", title, sql, rows, caption, n, "", body=html_table(columns, lines))]
 
 
 def _emergence(scope: Scope) -> Panel:

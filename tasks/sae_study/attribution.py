@@ -22,10 +22,10 @@ SITE = "resid_post"
 def write_attribution(of: SAEStudy, member: Member, stage: Stage, active: np.ndarray) -> None:
     """Write ``feature_attribution`` of one SAE, and how far gradients and ablations rank its features alike."""
     study, looking = of.study, of.settings.looking
-    if member.place.site != SITE:
+    if member.place.read != SITE:
         say(
             "sae_study",
-            f"{member.label}: no effects on the loss at {member.place.site}: only the residual stream has gradients here",
+            f"{member.label}: no effects on the loss at {member.place.read}: only the residual stream has gradients here",
         )
         return
     held_out = stored_sequences(study.warehouse, study.collection, splits=["test"])

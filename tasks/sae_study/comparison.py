@@ -1,17 +1,16 @@
-"""What the SAEs of a study have in common: agreement between seeds, families of features across layers."""
+"""What the SAEs of a study have in common: agreement between seeds, families of features across layers, innovations."""
 
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
 from ato.sae_studies.dictionaries import Agreement, dictionary_agreement
 from tasks.engine.progress import phase
 from tasks.sae_study.families import compared_families, family_rows
+from tasks.sae_study.innovations import innovation_rows
+from tasks.sae_study.living import living
 from tasks.sae_study.stages import Member, SAEStudy
-from warehouse.catalog.catalog import rows
 
-SAME = ("layer", "site", "target_site", "skip", "architecture", "d_sae", "k")
+SAME = ("layer", "site", "target_site", "skip", "source_layer", "operator", "architecture", "d_sae", "k")
 
 
 def compare(of: SAEStudy) -> None:
@@ -22,6 +21,8 @@ def compare(of: SAEStudy) -> None:
         found = [own | _row(first, second, agreement) for first, second, agreement in _agreements(of)]
         if found:
             stage.write("sae_agreement", found)
+        if innovations := [own | row for row in innovation_rows(of)]:
+            stage.write("innovation_comparisons", innovations)
         for family, compared in compared_families(of):
             related = [row | own for row in family_rows(family, compared)]
             if related:
@@ -36,23 +37,15 @@ def _agreements(of: SAEStudy) -> list[tuple[Member, Member, Agreement]]:
         for first, second in combinations(trained, 2)
         if first.of.seed != second.of.seed and all(getattr(first.of, name) == getattr(second.of, name) for name in SAME)
     ]
-    living = {member.key: _living(of, member) for pair in pairs for member in pair}
+    alive = {member.key: living(of, member) for pair in pairs for member in pair}
     return [
         (
             first,
             second,
-            dictionary_agreement(first.coder.W_dec, second.coder.W_dec, living[first.key], living[second.key]),
+            dictionary_agreement(first.coder.W_dec, second.coder.W_dec, alive[first.key], alive[second.key]),
         )
         for first, second in pairs
     ]
-
-
-def _living(of: SAEStudy, member: Member) -> np.ndarray:
-    """[d_sae] bool, features that fire on held-out text."""
-    sql = "select n_active > 0 as fires from studied_features where collection = ? and sae = ? order by feature_id"
-    return np.array(
-        [row["fires"] for row in rows(of.study.warehouse, sql, [of.study.collection, member.key])], dtype=bool
-    )
 
 
 def _row(first: Member, second: Member, agreement: Agreement) -> dict[str, Any]:

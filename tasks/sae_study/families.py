@@ -15,7 +15,7 @@ from ato.sae_studies.family_results import FeatureFamilies
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import sae_device
 from tasks.engine.study import Study
-from tasks.sae_study.stages import Member, SAEStudy
+from tasks.sae_study.stages import Member, Place, SAEStudy
 from warehouse.catalog.catalog import rows
 
 OPERATOR = """select operator, path from operators
@@ -39,7 +39,7 @@ def families_of(of: SAEStudy) -> list[Family]:
     """SAEs that are looked at, of equal settings at consecutive layers of the study, with the ridge operator between."""
     alike: dict[tuple[Any, ...], list[Member]] = {}
     for member in of.looked_at:
-        if member.of.is_trained and member.place.site == of.study.row.site:
+        if member.of.is_trained and member.place == Place(member.layer, of.study.row.site):
             sae = member.of
             alike.setdefault((sae.architecture, sae.d_sae, sae.k, sae.seed), []).append(member)
     found = []

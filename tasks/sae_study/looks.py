@@ -19,12 +19,12 @@ from ato.sae_studies.snapshots import Snapshot
 from ato.saes import SharedEncoding, SparseAutoencoder
 from ato.saes.autoencoder import ActiveFeatures
 from ato.text.token_texts import TokenTexts
-from tasks.collect.sources import site_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage
 from tasks.sae_study.attribution import write_attribution
 from tasks.sae_study.emergence_rows import write_emergence
+from tasks.sae_study.operators import place_source
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.weights import snapshots_of
 from warehouse.datasets.strata import strata_of
@@ -69,7 +69,7 @@ def look_at(of: SAEStudy, members: Sequence[Member]) -> None:
     with phase("sae_study", f"{place}: test tokens read by {len(members)} SAEs and their snapshots"):
         readings = [_Reading(of, member) for member in members]
         consumers = [consumer for reading in readings for consumer in reading.consumers]
-        source = site_source(of.study, place.layer, place.site)
+        source = place_source(of.study, place)
         run_pass(source, consumers, layers=[place.layer], splits=["test"])
     for reading in readings:
         _write_look(of, reading)

@@ -78,8 +78,8 @@ class Probes:
         return found
 
     def means(self, key: str) -> list[DocumentActivations]:
-        """What is to see the test tokens as one SAE encodes them, in the pass that judges it; empty without documents."""
-        return [self._means[key]] if len(self._documents) else []
+        """What is to see the test tokens as one SAE encodes them, in the pass that judges it; empty without documents or features."""
+        return [self._means[key]] if len(self._documents) and key in self._means else []
 
     @property
     def residuals(self) -> list[DocumentResiduals]:

@@ -1,4 +1,4 @@
-"""Judging the SAEs or transcoders of one place: all on the same held-out tokens, all spliced into the same sequences."""
+"""Judging the SAEs, transcoders or innovation SAEs of one place: all on the same held-out tokens, all spliced into the same sequences."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,21 +8,24 @@ from ato.numerics.evenly import evenly_spaced
 from ato.numerics.intervals import Estimate, number_or_none
 from ato.residuals import run_pass
 from ato.sae_studies.baselines import BASELINES, LINEAR
-from ato.sae_studies.comparison import splice_metrics
+from ato.sae_studies.chain_splicing import chain_losses
+from ato.sae_studies.comparison import innovation_fvu, splice_metrics
 from ato.sae_studies.densities import DensityHistogram
 from ato.sae_studies.dictionaries import decoder_redundancy
+from ato.sae_studies.innovation import InnovationSAE
 from ato.sae_studies.metrics import Metric
 from ato.sae_studies.stream_quality import StreamQuality
 from ato.saes import SharedEncoding
+from ato.saes.quality import SAEQuality
 from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
 from ato.saes.transcoder import Transcoder
 from ato.saes.transcoder_splicing import transcoder_splice
-from tasks.collect.sources import site_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import Progress, phase, say
 from tasks.engine.stage import checked_together
 from tasks.sae_study.absorption import absorption_metrics
 from tasks.sae_study.metric_rows import metric_row
+from tasks.sae_study.operators import place_source
 from tasks.sae_study.probing import Probed, Probes
 from tasks.sae_study.stages import Member, Place, SAEStudy
 from tasks.sae_study.weights import training_log
@@ -30,6 +33,7 @@ from warehouse.datasets.sequences import stored_sequences
 
 OF_FEATURES = ("dead_share", "high_frequency_share", "decoder_redundancy")
 """Metrics that a linear map has not."""
+ABSORPTION = ("absorption_fraction", "full_absorption")
 
 
 def judge(of: SAEStudy, place: Place) -> None:
@@ -40,38 +44,48 @@ def judge(of: SAEStudy, place: Place) -> None:
 
 
 def _judge_saes(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
+    """SAEs of a site, or of innovations: of these, FVU is that of y, and that of the innovation stands beside it."""
     device, layer = sae_device(of.study.model), place.layer
     saes = {member.key: member.sae.to(device) for member in members}
-    quality = {key: StreamQuality(sae, layer) for key, sae in saes.items()}
-    probes, source = Probes(of, layer, saes), site_source(of.study, layer, place.site)
-    encoded = [SharedEncoding(saes[key], layer, [quality[key], *probes.means(key)]) for key in saes]
+    quality = {member.key: StreamQuality(member.coder.to(device), layer) for member in members}
+    of_innovation = {key: SAEQuality(sae, layer) for key, sae in saes.items() if place.operator}
+    with_features = {member.key: saes[member.key] for member in members if member.baseline != LINEAR}
+    probes, source = Probes(of, layer, with_features), place_source(of.study, place)
+    encoded = []
+    for key, sae in saes.items():
+        inner = [of_innovation[key]] if place.operator else []
+        encoded.append(SharedEncoding(sae, layer, [quality[key], *inner, *probes.means(key)]))
     with phase("sae_study", f"{place}: rebuilding test residuals with {len(members)} SAEs"):
-        run_pass(source, [*encoded, *probes.residuals], layers=[layer], splits=["test"])
+        run_pass(source, [*encoded, *probes.residuals], layers=place.layers, splits=["test"])
     with phase("sae_study", f"{place}: means of features over documents"):
         probes.read_train(source)
     recovered = _splice(of, place, members)
-    absorbed = absorption_metrics(language_model(of.study.model), layer, place.site, saes)
+    if place.operator:
+        absorbed = {key: _left_out(*ABSORPTION, of="innovation SAEs") for key in saes}
+    else:
+        absorbed = absorption_metrics(language_model(of.study.model), layer, place.site, saes)
     with checked_together():
         for member in members:
-            probed = probes.of(member.key)
-            more = Probed([*probed.metrics, *absorbed[member.key]], probed.rows)
-            _write(of, member, quality[member.key], recovered[member.key], more)
+            key = member.key
+            probed = probes.of(key) if key in with_features else Probed(_left_out("probe_auroc", of="linear maps"))
+            own = [innovation_fvu(of_innovation[key].result())] if place.operator else []
+            more = Probed([*probed.metrics, *absorbed[key], *own], probed.rows)
+            _write(of, member, quality[key], recovered[key], more)
+
+
+def _left_out(*names: str, of: str) -> list[Metric]:
+    return [Metric(name, Estimate(None), 0, 0, reason=f"not measured of {of}") for name in names]
 
 
 def _judge_transcoders(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
     """On pairs of both sites; probes and absorption are of SAEs, which say what a site holds."""
     device = sae_device(of.study.model)
     quality = {member.key: StreamQuality(member.transcoder.to(device), place.layer) for member in members}
-    source = site_source(of.study, place.layer, place.site, place.target_site)
+    source = place_source(of.study, place)
     with phase("sae_study", f"{place}: writing test values with {len(members)} transcoders"):
         run_pass(source, list(quality.values()), layers=[place.layer], splits=["test"])
     recovered = _splice(of, place, members)
-    left_out = Probed(
-        [
-            Metric(name, Estimate(None), 0, 0, reason="not measured of transcoders")
-            for name in ("probe_auroc", "absorption_fraction", "full_absorption")
-        ]
-    )
+    left_out = Probed(_left_out("probe_auroc", *ABSORPTION, of="transcoders"))
     with checked_together():
         for member in members:
             _write(of, member, quality[member.key], recovered[member.key], left_out)
@@ -88,6 +102,8 @@ def _write(of: SAEStudy, member: Member, quality: StreamQuality, recovered: CERe
         if not has_features:
             metrics = [_without_features(metric) for metric in metrics]
         stage.write("studied_saes", [_row(of, member) | own])
+        if isinstance(member.coder, InnovationSAE):
+            stage.write("innovation_saes", [_innovation_row(member) | own])
         stage.write("sae_quality", [metric_row(metric) | own for metric in metrics], sae=member.key)
         if has_features:
             stage.write("sae_density", [row | own for row in density_rows(found.densities)], sae=member.key)
@@ -120,6 +136,15 @@ def _splice(of: SAEStudy, place: Place, members: Sequence[Member]) -> dict[str, 
                 {member.key: (place.layer, member.transcoder.to(lm.device)) for member in members},
                 sequences,
                 sites=(place.site, place.target_site),
+                on_sequences=progress.advance,
+            )
+        elif place.operator:
+            losses = chain_losses(
+                lm,
+                {member.key: {place.layer: member.innovation.to(lm.device)} for member in members},
+                sequences,
+                median_norm=study.row.median_norms or None,
+                site=place.site,
                 on_sequences=progress.advance,
             )
         else:
@@ -162,7 +187,7 @@ def _row(of: SAEStudy, member: Member) -> dict[str, Any]:
         "label": member.label,
         "source": (member.baseline and "baseline") or sae.path or sae.release or "trained",
         "layer": member.layer,
-        "site": member.place.site,
+        "site": member.place.read,
         "target_site": sae.target_site,
         "has_skip": isinstance(coder, Transcoder) and coder.W_skip is not None,
         "architecture": member.baseline or (sae.architecture if trained else coder.architecture),
@@ -172,6 +197,17 @@ def _row(of: SAEStudy, member: Member) -> dict[str, Any]:
         "n_tokens_trained": training_log(member)[-1]["tokens"] if trained else None,
         "path": f"artifacts/studied_saes/{member.weights.key}",
         "weights_hash": coder.weights_hash,
+    }
+
+
+def _innovation_row(member: Member) -> dict[str, Any]:
+    of, at = member.innovation, member.place
+    return {
+        "source_layer": at.source_layer,
+        "target_layer": at.layer,
+        "method": at.method,
+        "operator": at.operator,
+        "n_parameters": of.n_parameters,
     }
 
 

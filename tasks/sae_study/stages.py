@@ -1,7 +1,7 @@
 """The stages of a study of SAEs: each SAE keyed by how it was made, then by how it is judged, then by what is looked at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import Any
 
 from ato.errors import LayerError
 from ato.sae_studies.baselines import BASELINES, LINEAR
+from ato.sae_studies.innovation import InnovationSAE
+from ato.sae_studies.innovation_files import load_innovation_sae
 from ato.saes import SparseAutoencoder, load_sae
 from ato.saes.pretrained import split_release
 from ato.saes.training.trainer import training_place
@@ -20,30 +22,46 @@ from tasks.settings import SAEStudySettings
 from tasks.settings.sae_study import StudiedSAE
 
 RESIDUAL = "resid_post"
-ELSEWHERE = ("site", "target_site", "skip")
-"""Settings of an SAE that reads another site than the collection's, and of transcoders."""
+ELSEWHERE = ("site", "target_site", "skip", "source_layer", "operator")
+"""Settings of an SAE that reads another site than the collection's, of transcoders, and of innovation SAEs."""
 TRAINED = ("architecture", "d_sae", "k", "seed", "skip")
 """Settings of those that are trained here; files say them of others."""
 
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """What SAEs or transcoders read, and write: they are trained and judged in one pass."""
+    """What SAEs, transcoders or innovation SAEs read, and write: they are trained and judged in one pass."""
 
     layer: int
     site: str
     target_site: str = ""
     """Of transcoders."""
+    operator: str = ""
+    """Key of the operator of innovation SAEs."""
+    source_layer: int | None = field(default=None, compare=False)
+    """That of the operator."""
+    method: str = field(default="", compare=False)
+    """Its method."""
 
     def __str__(self) -> str:
         """In words, for messages."""
         to = f" to {self.target_site}" if self.target_site else ""
-        return f"layer {self.layer}" + ("" if self.site == RESIDUAL and not to else f", {self.site}{to}")
+        return f"layer {self.layer}" + ("" if self.read == RESIDUAL and not to else f", {self.read}{to}")
+
+    @property
+    def read(self) -> str:
+        """What is read, as tables have it: the site, less what an operator predicts of it."""
+        return f"{self.site} less {self.method} of layer {self.source_layer}" if self.operator else self.site
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers of the blocks that it is judged on."""
+        return [self.layer] if self.source_layer is None else [self.source_layer, self.layer]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One SAE or transcoder of a study, or a baseline, with its stages."""
+    """One SAE, transcoder or innovation SAE of a study, or a baseline, with its stages."""
 
     of: StudiedSAE
     """What it is; of a baseline, ``architecture`` says nothing."""
@@ -71,8 +89,10 @@ class Member:
         """Its name in tables and charts."""
         of = self.of
         at = f" at {of.site}" if of.site else ""
+        if of.is_innovation:
+            at = f" innovation from layer {of.source_layer}" + ("" if of.method == "ridge" else f" by {of.method}")
         if self.baseline == LINEAR:
-            return f"{LINEAR} {of.site} to {of.target_site}"
+            return f"{LINEAR}{at}" if of.is_innovation else f"{LINEAR} {of.site} to {of.target_site}"
         if self.baseline is not None:
             return f"{self.baseline} k={of.k}{at}"
         if not of.is_trained:
@@ -84,17 +104,24 @@ class Member:
 
     @cached_property
     def sae(self) -> SparseAutoencoder:
-        """The SAE itself."""
-        return load_sae(self._folder)
+        """The SAE itself; of an innovation SAE what reads innovations."""
+        return self.innovation.sae if self.of.is_innovation else load_sae(self._folder)
 
     @cached_property
     def transcoder(self) -> Transcoder:
         """The transcoder itself."""
         return load_transcoder_folder(self._folder, self.layer)
 
+    @cached_property
+    def innovation(self) -> InnovationSAE:
+        """The innovation SAE itself."""
+        return load_innovation_sae(self._folder)
+
     @property
-    def coder(self) -> SparseAutoencoder | Transcoder:
-        """Whichever of both it is."""
+    def coder(self) -> SparseAutoencoder | Transcoder | InnovationSAE:
+        """Whichever of the three it is."""
+        if self.of.is_innovation:
+            return self.innovation
         return self.transcoder if self.of.is_transcoder else self.sae
 
     @property
@@ -162,7 +189,8 @@ class SAEStudy:
             raise LayerError(
                 "the study has no SAE", where="sae_study", cure="name architectures and layers, or sae_study.saes"
             )
-        self.study.check_layers(self.layers)
+        sources = {sae.source_layer for sae in self.named if sae.source_layer is not None}
+        self.study.check_layers(sorted(sources.union(self.layers)))
 
     def _plainly(self, sae: StudiedSAE) -> StudiedSAE:
         """Without what it would be without: the collection's own site, and what is trained of one that is not."""
@@ -187,27 +215,37 @@ class SAEStudy:
             training = self.settings.training.model_dump(exclude={"checkpoint_every", "n_snapshots", "track"})
             training["precision"] = self.precision
             snapshots = self.settings.training.n_snapshots if looked_at else 0
-            own = sae.model_dump(exclude={"path", "release", *ELSEWHERE})
+            own = sae.model_dump(exclude={"path", "release", "method", *ELSEWHERE})
             own |= {"training": training, "n_snapshots": snapshots}
-            kind = f"{sae.architecture}{'-transcoder' * sae.is_transcoder}"
+            kind = f"{sae.architecture}{'-transcoder' * sae.is_transcoder}{'-innovation' * sae.is_innovation}"
             slug = f"{kind}-L{sae.layer:02d}-{sae.d_sae}-k{sae.k}-s{sae.seed}"
         return self._stages(sae, None, slug, own | self._elsewhere(sae))
 
     def _elsewhere(self, sae: StudiedSAE) -> dict[str, Any]:
-        """What its key holds of other sites than the collection's: nothing of most SAEs."""
+        """What its key holds of other sites than the collection's, and of an operator: nothing of most SAEs."""
         return sae.model_dump(include=set(ELSEWHERE), exclude_defaults=True)
 
     def _place(self, sae: StudiedSAE) -> Place:
-        return Place(sae.layer, sae.site or self.study.row.site, sae.target_site or "")
+        at = Place(sae.layer, sae.site or self.study.row.site, sae.target_site or "")
+        if not sae.is_innovation:
+            return at
+        assert sae.operator is not None  # the task has resolved it, see ``with_operators``
+        return replace(at, operator=sae.operator, source_layer=sae.source_layer, method=sae.method)
 
     def _baseline(self, kind: str, place: Place, k: int) -> Member:
+        innovation = (
+            {"source_layer": place.source_layer, "method": place.method, "operator": place.operator}
+            if place.operator
+            else {}
+        )
         if kind == LINEAR:
-            sae = StudiedSAE(layer=place.layer, d_sae=1, k=k, site=place.site, target_site=place.target_site, skip=True)
+            of_pair = innovation or {"site": place.site, "target_site": place.target_site, "skip": True}
+            sae = StudiedSAE(layer=place.layer, d_sae=1, k=k, **of_pair)
             own = {"layer": place.layer, "baseline": kind} | self._elsewhere(sae)
             return self._stages(sae, kind, f"{kind}-L{place.layer:02d}", own)
         d_sae = max(sae.d_sae for sae in self.named if sae.is_trained and self._place(sae) == place)
         own = {"layer": place.layer, "baseline": kind, "k": k} | ({"d_sae": d_sae} if kind == "random" else {})
-        sae = self._plainly(StudiedSAE(layer=place.layer, d_sae=d_sae, k=k, site=place.site))
+        sae = self._plainly(StudiedSAE(layer=place.layer, d_sae=d_sae, k=k, site=place.site, **innovation))
         own |= self._elsewhere(sae)
         return self._stages(sae, kind, f"{kind}-L{place.layer:02d}-k{k}", own)
 
@@ -245,5 +283,5 @@ class SAEStudy:
             return []
         trained = [sae for sae in self.named if sae.is_trained]
         ks = sorted({(self._place(sae), sae.k) for sae in trained if not sae.is_transcoder})
-        pairs = sorted({self._place(sae) for sae in self.named if sae.is_transcoder})
+        pairs = sorted({self._place(sae) for sae in self.named if sae.is_transcoder or sae.is_innovation})
         return [(kind, place, k) for kind, (place, k) in product(BASELINES, ks)] + [(LINEAR, at, 1) for at in pairs]

@@ -9,22 +9,27 @@ from tasks.engine.study import Study
 from tasks.engine.worker_precision import check_worker_precision
 from tasks.sae_study.comparison import compare
 from tasks.sae_study.looks import look_at, say_how_maps_are_made
+from tasks.sae_study.operators import with_operators
 from tasks.sae_study.quality import judge
 from tasks.sae_study.stages import Member, SAEStudy
 from tasks.sae_study.tracking import check_tracking
 from tasks.sae_study.weights import check_readable, obtain_weights
-from tasks.settings import SAEStudySettings
+from tasks.settings import OperatorSettings, SAEStudySettings
 
 
 @stage_task("sae_study")
 @one_at_a_time("sae_study")
-def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
+def study_saes(
+    study: Study, settings: SAEStudySettings, parts: int = 1, operators: OperatorSettings | None = None
+) -> str:
     """Train or load the SAEs, judge them with baselines on the same tokens, look closer at some; returns the study's key.
 
     Args:
         parts: more than 1 makes a task of each layer; 1 does all of it here.
+        operators: which operators the study has, for innovation SAEs that name none; default the default settings.
 
     Raises:
+        InputError: an innovation SAE whose operator was not fitted.
         LayerError: a layer was not collected, or there is no SAE at all.
         ModelError: a block has no such site as an SAE is to read.
         SAEError: an SAE that cannot be read, or that reads another width, site or layer than it is to.
@@ -34,6 +39,7 @@ def study_saes(study: Study, settings: SAEStudySettings, parts: int = 1) -> str:
     study.check_same_model()
     if any(sae.is_trained for sae in settings.all_saes):
         check_tracking(settings.training.track)
+    settings = with_operators(study, settings, operators or OperatorSettings())
     SAEStudy(study, settings).check()  # before the corpus is read for its strata
     of = SAEStudy(study, settings, document_strata.fn(study) if settings.judging.probing_k else None)
     stages = [stage for member in of.members for stage in _own_stages(member)]

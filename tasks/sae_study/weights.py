@@ -13,7 +13,9 @@ from ato.errors import SAEError
 from ato.models.sites import Hook
 from ato.residuals import ResidualBlock, run_pass
 from ato.residuals.site_pairs import SitePairs
-from ato.sae_studies.baselines import ResidualCovariance, baseline_saes, linear_transcoder
+from ato.sae_studies.baselines import LINEAR, ResidualCovariance, baseline_saes, linear_transcoder
+from ato.sae_studies.innovation import InnovationSAE, without_features
+from ato.sae_studies.innovation_files import save_innovation_sae
 from ato.saes import SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
 from ato.saes.formats.format import located
@@ -22,12 +24,12 @@ from ato.saes.training.trainer import LogRow, TrainingPlan, train_saes
 from ato.saes.training.transcoders import TranscoderPlan, train_transcoders
 from ato.saes.transcoder import Transcoder
 from ato.saes.transcoder_files import load_transcoder_folder, save_transcoder_folder
-from tasks.collect.sources import site_source
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import checked_together
 from tasks.sae_study.checkpoints import training_folder
 from tasks.sae_study.live import TrainingProgress
+from tasks.sae_study.operators import operator_of, place_source
 from tasks.sae_study.stages import Member, Place, SAEStudy
 from tasks.sae_study.tracking import track
 from tasks.settings.sae_study import SAETrainingSettings
@@ -51,7 +53,7 @@ def obtain_weights(of: SAEStudy, place: Place) -> None:
         _train(of, place, trained)
     for member in loaded:
         with member.weights:
-            _publish(member, _loaded(of, member))
+            _publish(of, member, _loaded(of, member))
     if made:
         _make(of, place, made)
 
@@ -60,7 +62,7 @@ def _train(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
     study, training = of.study, of.settings.training
     folder = training_folder(study.warehouse, [member.weights.key for member in members])
     n_steps = max(1, training.n_tokens // training.batch_size)
-    source = site_source(study, place.layer, place.site, place.target_site or None)
+    source = place_source(study, place)
     with checked_together(), TrainingProgress(str(place), training.n_tokens, [m.label for m in members]) as progress:
         options: dict[str, Any] = {
             "n_tokens": training.n_tokens,
@@ -95,7 +97,7 @@ def _train(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
         track(of, members, [log for _, log in trained])
         for number, (member, (coder, log)) in enumerate(zip(members, trained, strict=True)):
             with member.weights:
-                _publish(member, coder, log)
+                _publish(of, member, coder, log)
                 if member.looked_at:
                     _publish_snapshots(member, folder / str(number))
     shutil.rmtree(folder)
@@ -139,12 +141,17 @@ def _publish_snapshots(member: Member, folder: Path) -> None:
         member.weights.add(*member.weights.warehouse.publish_artifact_folder(write, SNAPSHOTS, member.weights.key))
 
 
-def _publish(member: Member, coder: SparseAutoencoder | Transcoder, log: Sequence[Mapping[str, Any]] = ()) -> None:
+def _publish(
+    of: SAEStudy, member: Member, coder: SparseAutoencoder | Transcoder, log: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Publish the weights, and the log of the training, as artifacts of the member's stage."""
+    place = member.place
 
     def write(into: Path) -> None:
         if isinstance(coder, Transcoder):
             save_transcoder_folder(coder, into, member.layer)
+        elif place.operator:
+            save_innovation_sae(InnovationSAE(operator_of(of.study, place), coder, place.operator), into)
         else:
             save_sae(coder, into)
         (into / LOG).write_text(json.dumps(list(log)))
@@ -200,7 +207,7 @@ def _make(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
     """Baselines, from mean and covariance of the train residuals."""
     layer = place.layer
     moments, sample = ResidualCovariance(layer), _FirstRows(layer)
-    source = site_source(of.study, layer, place.site, place.target_site or None)
+    source = place_source(of.study, place)
     with phase("sae_study", f"{place}: mean and covariance"):
         run_pass(source, [moments, sample], layers=[layer], splits=["train"])
     origin = {"model_name": of.study.row.model, "hook_name": Hook(place.site, layer).lens_name}
@@ -209,16 +216,19 @@ def _make(of: SAEStudy, place: Place, members: Sequence[Member]) -> None:
         made: SparseAutoencoder | Transcoder = linear_transcoder(moments, source.d_in)
         for member in members:
             with member.weights:
-                _publish(member, replace(made, metadata={**made.metadata, **origin}))
+                _publish(of, member, replace(made, metadata={**made.metadata, **origin}))
         return
-    sizes = {(member.of.k, member.of.d_sae) for member in members}
+    sizes = {(member.of.k, member.of.d_sae) for member in members if member.baseline != LINEAR}
     of_size = {size: baseline_saes(moments, *size, sample=sample.rows()) for size in sizes}
     with checked_together():
         for member in members:
             assert member.baseline is not None
-            made = of_size[member.of.k, member.of.d_sae][member.baseline]
+            if member.baseline == LINEAR:
+                made = without_features(operator_of(of.study, place)).sae
+            else:
+                made = of_size[member.of.k, member.of.d_sae][member.baseline]
             with member.weights:
-                _publish(member, replace(made, metadata={**made.metadata, **origin}))
+                _publish(of, member, replace(made, metadata={**made.metadata, **origin}))
 
 
 class _FirstRows:

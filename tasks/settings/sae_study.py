@@ -6,16 +6,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ato.models.sites import SITES
+from ato.operators.methods import METHODS
 from ato.saes.training.methods import TRAINABLE
 from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSettings
 
 TrainableName = Annotated[str, OneOf(tuple(TRAINABLE))]
 SiteName = Annotated[str, OneOf(SITES)]
+PredictorName = Annotated[
+    str, OneOf(tuple(name for name, method in METHODS.items() if not (method.for_features or method.permuted)))
+]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class StudiedSAE(StageSettings):
-    """One SAE or transcoder of a study: trained here, unless it has a path or a release."""
+    """One SAE, transcoder or innovation SAE of a study: trained here, unless it has a path or a release."""
 
     layer: LayerNumber = Field(description="Layer whose residuals it reads")
     architecture: TrainableName = Field("topk", description="Architecture that is trained")
@@ -29,11 +33,25 @@ class StudiedSAE(StageSettings):
         None, description="Site that it writes, which makes it a transcoder: mlp_out, say, where site is mlp_in"
     )
     skip: bool = Field(False, description="Whether a transcoder also has a linear connection past its features")
+    source_layer: LayerNumber | None = Field(
+        None,
+        description="Layer whose linear prediction is taken off what it reads, which makes it an innovation SAE: of y - T x - b",
+    )
+    method: PredictorName = Field("ridge", description="Method of the operator T of an innovation SAE")
+    operator: str | None = Field(
+        None,
+        description="Key of that operator (`operators.operator`); default: that of the study's own pair by this method",
+    )
 
     @property
     def is_transcoder(self) -> bool:
         """Whether it writes another site than it reads."""
         return self.target_site is not None
+
+    @property
+    def is_innovation(self) -> bool:
+        """Whether it reads what an operator leaves."""
+        return self.source_layer is not None
 
     @property
     def is_trained(self) -> bool:
@@ -95,7 +113,8 @@ class SAEJudgingSettings(StageSettings):
     n_sequences: int = Field(24, ge=1, description="Number of test sequences for spliced losses")
     baselines: bool = Field(
         True,
-        description="Also judge PCA, a random dictionary and the residual's basis, at equal L0, and the linear map beside transcoders",
+        description="Also judge PCA, a random dictionary and the residual's basis, at equal L0, and the linear map beside "
+        "transcoders and innovation SAEs",
     )
     probing_k: Annotated[list[Positive], Distinct] = Field(
         [1, 5], description="Numbers of features that probes of strata may read; [] leaves probing out"

@@ -61,6 +61,9 @@ def sae_of(study: Study, given: str) -> ChosenSAE:
             if row.get("target_site"):
                 cure = "use an SAE: its features are directions of the site that it reads"
                 raise SAEError(f"{given} is a transcoder", where=study.collection, cure=cure)
+            if row["site"] not in SITES:
+                cure = "use an SAE that reads the residuals themselves"
+                raise SAEError(f"{given} reads {row['site']}", where=study.collection, cure=cure)
             return _judged(study, row)
     path = Path(given).expanduser()
     if not path.exists():

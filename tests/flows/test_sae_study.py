@@ -71,7 +71,9 @@ def test_every_sae_and_every_baseline_has_every_metric_or_the_reason_why_not(stu
     assert len(rows(None, "from studied_saes where source = 'baseline'")) == N_BASELINES
     found = rows(None, "select sae, list(distinct metric) as metrics from sae_quality group by sae")
     between_seeds = {"matched_cosine", "matched_share", "max_cosine"}
-    expected = set(METRICS) - between_seeds - {"recovery", "probe_accuracy", "attribution_rank_agreement"}
+    expected = (
+        set(METRICS) - between_seeds - {"innovation_fvu", "recovery", "probe_accuracy", "attribution_rank_agreement"}
+    )
     assert len(found) == N_SAES + N_BASELINES
     assert all(expected <= set(row["metrics"]) for row in found)
     assert not rows(None, "from sae_quality where value is null and reason is null")

@@ -116,6 +116,8 @@ def test_a_flow_runs_the_stages_that_it_needs_directly_or_not():
     assert names("evaluate", PLAIN) == ["collect", "saes", "operators", "evaluate"]
     assert names("evaluate", FOR_SELECTED) == ["collect", "saes", "features", "operators", "evaluate"]
     assert names("entities", PLAIN) == ["collect", "saes", "features", "operators", "entities"]
+    assert names("sae_study", PLAIN) == ["collect", "sae_study"]
+    assert names("sae_study", load_settings("demo-innovation")) == ["collect", "operators", "sae_study"]
     assert names("pipeline", PLAIN) == IN_PIPELINE
 
 
@@ -133,9 +135,11 @@ def test_the_pipeline_leaves_out_what_the_settings_make_impossible():
 
 
 def test_conditions_are_decided_by_the_settings_and_said_in_labels():
-    others = {"ato.needs-jacobians": "no", "ato.can-intervene": "yes"}
-    assert labels(PLAIN) == {"ato.operators-follow": "collect"} | others
+    others = {"ato.needs-jacobians": "no", "ato.can-intervene": "yes", "ato.innovations": "no"}
+    plain = {"ato.operators-follow": "collect"} | others
+    assert labels(PLAIN) == plain
     assert labels(FOR_SELECTED) == {"ato.operators-follow": "features"} | others
+    assert labels(load_settings("demo-innovation")) == plain | {"ato.innovations": "yes"}
     assert labels(load_settings("demo", ["collect.site=mlp_out"]))["ato.can-intervene"] == "no"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ato.errors import InputError
+from ato.models.sites import SITES
 from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
@@ -112,7 +113,7 @@ def studied_rows(warehouse: Warehouse, collection: str, keys: Collection[str]) -
     """The rows of SAEs and transcoders of studies with these keys, by layer.
 
     Raises:
-        InputError: a key that no study of the collection has.
+        InputError: a key that no study of the collection has, or of an SAE of innovations, whose features no site has.
     """
     select = f"""select {_columns(StudiedRow)} from studied_saes
         where collection = ? and list_contains(?, sae) order by layer, sae"""
@@ -123,6 +124,9 @@ def studied_rows(warehouse: Warehouse, collection: str, keys: Collection[str]) -
             where=collection,
             cure='list them with `ato sql "select sae, label from studied_saes"`',
         )
+    if other := [row for row in found if row.site not in SITES]:
+        cure = "name SAEs that read the residuals themselves"
+        raise InputError(f"{other[0].sae} reads {other[0].site}", where=collection, cure=cure)
     return found
 
 

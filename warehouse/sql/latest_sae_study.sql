@@ -50,7 +50,8 @@ final as (
         b.site,
         b.target_site,
         b.has_skip,
-        b.architecture || if(b.has_skip, ' skip', '') || if(b.target_site is null, '', ' transcoder') as kind,
+        b.architecture || if(b.has_skip, ' skip', '') || if(b.target_site is null, '', ' transcoder')
+            || if(i.operator is null, '', ' innovation') as kind,
         b.architecture,
         b.d_sae,
         b.k,
@@ -61,6 +62,7 @@ final as (
     from latest as l
     inner join sae_studies as s using (collection, study)
     inner join studied_saes as b using (collection, sae)
+    left join innovation_saes as i using (collection, sae)
 )
 
 select * from final

@@ -45,7 +45,7 @@ def frontier(about: dict[str, Any], metric: str) -> None:
         note=f"{reading} A point is one seed, its bar the 95 % interval by document; lines join the means over seeds of one "
         "architecture and width. Diamonds are baselines at equal L0: principal components, random directions, the "
         "residual's own basis; the dashed line is the linear map beside "
-        "transcoders, which has no features. Where bars and points of two lines mix, neither is better.",
+        "transcoders and innovation SAEs, which has no features. Where bars and points of two lines mix, neither is better.",
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from ato.models.sites import SITES
 from dashboards.ui.address import collection
 from dashboards.ui.navigation import link
 from dashboards.ui.plain import plain
@@ -19,6 +20,7 @@ from dashboards.views.sae_study.emergence import emergence, events, fates, summa
 from dashboards.views.sae_study.families import families
 from dashboards.views.sae_study.feature_map import feature_map
 from dashboards.views.sae_study.frontiers import frontier
+from dashboards.views.sae_study.innovations import innovations
 from dashboards.views.sae_study.probing import probing
 from dashboards.views.sae_study.spread import spread
 from dashboards.views.sae_study.training import training
@@ -40,6 +42,7 @@ def page() -> None:
     comparison(about)
     _beside(lambda: frontier(about, "fvu"), lambda: frontier(about, "ce_recovered"))
     spread(about)
+    innovations(key)
     _beside(lambda: training(about), lambda: agreement(about))
     _beside(lambda: emergence(about), lambda: summary(about))
     own = about | {"sae": chosen_sae(about, found)}
@@ -71,6 +74,10 @@ def _elsewhere(own: dict[str, Any]) -> None:
     sae, site, layer, path = (rows[name][0] for name in ("sae", "site", "layer", "path"))
     if sae is not None:
         link("Features of this SAE: examples, steering, transport", "features", sae=sae)
+    elif site not in SITES:
+        st.caption(
+            "Examples, logit lens and steering are those of SAEs of residuals: features of innovations have no page."
+        )
     elif rows["target_site"][0] is not None:
         st.caption("Examples, logit lens and steering are those of SAEs: features of a transcoder have no page.")
     else:

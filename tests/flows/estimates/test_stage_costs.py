@@ -57,6 +57,15 @@ def test_maps_of_features_are_counted_where_they_are_made():
     assert sae_study_work(settings, SHAPE).seconds == pytest.approx(COMPILED_SECONDS + MAP_SECONDS * 10 * 1024)
 
 
+def test_innovation_saes_are_more_passes_and_what_is_not_looked_at_has_no_map():
+    settings = load_settings("demo-innovation")
+    study = settings.sae_study
+    plain = [sae for sae in study.saes if not sae.is_innovation]
+    without = settings.model_copy(update={"sae_study": study.model_copy(update={"saes": plain})})
+    assert sae_study_work(settings, SHAPE).forward > sae_study_work(without, SHAPE).forward
+    assert sae_study_work(settings, SHAPE).seconds == 0
+
+
 def test_transcoders_read_rows_of_two_sites_from_the_running_model():
     settings = load_settings("demo-transcoders")
 

@@ -129,13 +129,22 @@ SAE_STUDY = [
     (f"sae_study.saes=[{TRANSCODER[:-1]}, release: 'a:b'}}]", "download it, and give its folder as path"),
     (f"sae_study.saes=[{TRANSCODER}] sae_study.training.dead_features=resample", "use auxiliary or none"),
     (f"sae_study.saes=[{TRANSCODER}] sae_study.training.held_out_every=5", "not stopped early: leave it out"),
+    ("sae_study.saes=[{layer: 2, source_layer: 2}]", "its source layer is not an earlier one"),
+    ("sae_study.saes=[{layer: 2, source_layer: 1, site: mlp_out}]", "operators are of the collection's site"),
+    ("sae_study.saes=[{layer: 2, source_layer: 1, path: ./sae}]", "trained here, and not read from files"),
+    (
+        "sae_study.saes=[{layer: 3, source_layer: 0}]",
+        "no operator of this pair of layers: add 0 to operators.source_layers",
+    ),
+    ("sae_study.saes=[{layer: 2, source_layer: 1, method: lasso}]", "add lasso to operators.methods"),
+    ("sae_study.saes=[{layer: 2, source_layer: 1}] operators.position_policy=previous", "x is not of the same token"),
     ("sae_study.saes=[{layer: 2, d_sae: 8, k: 9}]", "of 8 features cannot have 9 active ones"),
 ]
 
 
 @pytest.mark.parametrize(("overrides", "message"), SAE_STUDY, ids=[message for _, message in SAE_STUDY])
 def test_settings_of_saes_and_transcoders_are_judged_where_they_are_studied(profile, overrides, message):
-    settings = load_settings(profile, re.split(r" (?=sae_study)", overrides))
+    settings = load_settings(profile, re.split(r" (?=sae_study|operators)", overrides))
     found = [str(fault) for fault in faults_of(settings, stages_of("sae_study", settings))]
     assert any(re.search(message, fault) for fault in found), found
 

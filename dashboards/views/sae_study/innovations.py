@@ -1,0 +1,111 @@
+"""Panel of the page ``sae_study``: innovation SAEs beside plain ones, alone and with several layers replaced at once."""
+
+from functools import partial
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import ask, filled
+
+INNOVATIONS = """select
+    metric, scope, layers, architecture, k, seed, d_sae, plain_d_sae, innovation, innovation_low, innovation_high, plain, plain_low,
+    plain_high, difference, difference_low, difference_high, baseline, n, l0, plain_l0, n_parameters, plain_n_parameters,
+    list_aggregate(layers, 'string_agg', ', ') || '; k = ' || k || ', seed ' || seed || '; '
+        || if(at_equal_parameters, 'equal parameters', plain_d_sae || ' plain features') as line
+from innovation_overview
+where collection = $collection
+order by metric, n_layers, layer, k, seed, plain_d_sae, scope"""
+ANY = "select 1 as one from innovation_overview where collection = $collection limit 1"
+SIDES = {"innovation": "#0072B2", "plain": "#E69F00", "T x + b alone": "#6B7078"}
+
+
+def innovations(collection: str) -> None:
+    """Loss recovered of both, and every metric in a table; nothing where no study has innovation SAEs."""
+    if ask(filled(ANY, collection=collection)).is_empty():
+        return
+    panel(
+        "Innovation against plain",
+        filled(INNOVATIONS, collection=collection),
+        _innovations,
+        note="Innovation SAEs rebuild y as T x + b and what they decode of the rest. Of one layer, x is the model's own; in a "
+        "chain all layers are replaced at once, the first by the same plain SAE in both, and x is what took its place. "
+        "Chart: loss recovered with 95 % intervals by document. Difference: innovation less plain, paired by document (of "
+        "layer_cosine Welch's, by feature). Baseline: T x + b without features; of layer_cosine random directions in place of "
+        "the layer before. L0 and parameters are sums over the layers; T and b count.",
+    )
+
+
+def _innovations(rows: pl.DataFrame) -> None:
+    recovered = rows.filter(pl.col("metric") == "ce_recovered", pl.col("difference").is_not_null())
+    if recovered.is_empty():
+        st.info("Zeroing these layers does not raise the loss.")
+    else:
+        _recovered(recovered)
+    _numbers(rows.drop("line"))
+
+
+def _recovered(rows: pl.DataFrame) -> None:
+    both = pl.concat(
+        rows.select(
+            "line",
+            "n",
+            pl.lit(side).alias("side"),
+            pl.col(name).alias("value"),
+            *(
+                pl.col(f"{name}_{end}").alias(end)
+                if f"{name}_{end}" in rows.columns
+                else pl.lit(None, pl.Float64).alias(end)
+                for end in ("low", "high")
+            ),
+        )
+        for side, name in zip(SIDES, ("innovation", "plain", "baseline"), strict=True)
+    )
+    base = alt.Chart(both).encode(
+        y=alt.Y("line:N", title=None, sort=rows["line"].unique(maintain_order=True).to_list()),
+        yOffset=alt.YOffset("side:N", sort=list(SIDES)),
+        color=alt.Color("side:N", title=None, scale=alt.Scale(domain=list(SIDES), range=list(SIDES.values()))),
+        tooltip=[
+            "side:N",
+            "line:N",
+            number("value", "loss recovered"),
+            number("low", "95 % from"),
+            number("high", "to"),
+            number("n", "documents", "d"),
+        ],
+    )
+    x = partial(alt.X, title="loss recovered", scale=alt.Scale(zero=False, padding=10))
+    chart = alt.layer(
+        base.mark_rule(strokeWidth=1.5).encode(x=x("low:Q"), x2="high:Q"),
+        base.mark_point(filled=True, size=60, opacity=1).encode(x=x("value:Q")),
+    )
+    st.altair_chart(chart.properties(height=alt.Step(14)), alt="Loss recovered by innovation SAEs and by plain ones")
+
+
+def _numbers(rows: pl.DataFrame) -> None:
+    score = partial(st.column_config.NumberColumn, format="%.4f")
+    whole = partial(st.column_config.NumberColumn, format="localized")
+    ends: dict[str, Any] = {}
+    for side in ("innovation", "plain", "difference"):
+        ends |= {side: score(side), f"{side}_low": score(f"{side} from"), f"{side}_high": score(f"{side} to")}
+    st.dataframe(
+        rows,
+        hide_index=True,
+        placeholder="–",
+        column_config=ends
+        | {
+            "scope": st.column_config.TextColumn("scope", pinned=True),
+            "metric": st.column_config.TextColumn("metric", pinned=True),
+            "layers": st.column_config.ListColumn("layers"),
+            "d_sae": whole("features"),
+            "plain_d_sae": whole("features, plain"),
+            "baseline": score("baseline"),
+            "l0": score("L0", format="%.1f"),
+            "plain_l0": score("L0, plain", format="%.1f"),
+            "n_parameters": whole("parameters"),
+            "plain_n_parameters": whole("parameters, plain"),
+        },
+    )
