@@ -117,7 +117,7 @@ class LabelStudy:
         own = self.settings.model_dump(include={"n_candidates", "scorers", "n_trials", "shuffled", "seed"})
         own |= judge.settings | {"space": None if self.label_space is None else space_record(self.label_space)}
         slug = f"labels-{judge.name[:40]}-{member.slug}"
-        return self.study.stage("label", slug, settings=own, inputs=[member.evidence.key])
+        return self.study.stage("label", slug, settings=own, inputs=[member.evidence.key], version=2)
 
     def agreement(self, member: Labelled) -> Stage | None:
         """The stage that compares two judges of one SAE; None with one judge or without a label space."""

@@ -221,6 +221,7 @@ TABLES = (
             Column("cost", float64, "by the prices of the settings; NULL without prices", nullable=True, minimum=0),
             Column("seconds", float64, "from the first request to the reply", unit="s", nullable=True, minimum=0, volatile=True),
             Column("reply", string, "the reply as it came", nullable=True),
+            Column("log_probability", float64, "natural log of the probability of the choices that it answered, added up; NULL where the server gives none", nullable=True, maximum=0),
             Column("reason", string, "why it was rejected or failed", nullable=True),
             Column("made_at", timestamp, "time of the reply", volatile=True),
         ),
