@@ -1,6 +1,7 @@
 """The flow ``label`` on a tiny model: from the pipeline's stages to the table, by a server, killed, resumed, shared out."""
 
 import json
+import re
 import shutil
 import signal
 from collections import Counter

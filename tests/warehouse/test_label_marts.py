@@ -99,9 +99,7 @@ def intervals_of():
                 select 'c' as collection, 'l' as labelling, 'e' as evidence, layer, score from given"""
             )
             mart = connection.sql(mart_texts()["label_scores"])
-            return [
-                (mean, low, high) for mean, low, high in mart.select("mean_score, mean_low, mean_high").fetchall()
-            ]
+            return [(mean, low, high) for mean, low, high in mart.select("mean_score, mean_low, mean_high").fetchall()]
 
         yield found
 
