@@ -24,6 +24,7 @@ from tasks.engine.stage import Stage, checked_together
 from tasks.label.adapters import adapted_model
 from tasks.label.evidence_rows import Shown, evidence_tables
 from tasks.label.neurons import neurons_of
+from tasks.label.regions import REGION, chat_regions
 from tasks.label.stages import NEURONS, Labelled, LabelStudy
 from tasks.saes.task import load_judged_sae
 from warehouse.catalog.lookups import SAERow
@@ -66,6 +67,8 @@ def collect_evidence(of: LabelStudy, members: Sequence[Labelled]) -> None:
     found = strata_of(study.warehouse, study.collection, of.strata)
     corpus = {name: frequent(values) for name, values in found.items()}
     strata = [document_stratum(name, values) for name, values in corpus.items() if values]
+    if REGION not in corpus and (regions := chat_regions(study, sequences.values())) is not None:
+        strata.append(regions)
     texts = TokenTexts(language_model(study.model).tokenizer)
     shown = Shown(study.row.corpus, sequences, texts, next(iter(corpus.values()), {}))
     for some in _together(of, members):

@@ -158,7 +158,7 @@ TABLES = (
         "how often a feature fires in one part of the text, such as one topic or one tenth of the sequences",
         (
             *OF_EVIDENCE,
-            Column("stratum", string, "what divides the text: a stratum of the corpus, or relative_position"),
+            Column("stratum", string, "what divides the text: a stratum of the corpus, region (of a conversation: its roles, and the template's own words), or relative_position"),
             Column("value", string, "which part"),
             Column("n_tokens", int64, "tokens in it", unit="tokens", minimum=0),
             Column("n_active", int64, "those on which the feature fires", unit="tokens", minimum=0),
