@@ -103,7 +103,8 @@ def trials_of(s: LabelSettings) -> int:
         "intruder": s.n_trials,
     }
     described = sum(n for scorer, n in asked.items() if scorer in s.scorers and scorer != "intruder")
-    chosen = s.n_candidates * asked["detection"] if s.n_candidates > 1 else 0
+    n_descriptions = s.n_candidates + s.n_published
+    chosen = n_descriptions * asked["detection"] if n_descriptions > 1 else 0
     return described * (1 + s.shuffled) + (asked["intruder"] if "intruder" in s.scorers else 0) + chosen
 
 

@@ -14,10 +14,11 @@ from tasks.engine.study import Study
 from tasks.label.chosen import Chosen, choose_features, chosen_before, draw_features, named_features
 from tasks.settings import LabelSettings
 from tasks.settings.label import ChatSettings
-from warehouse.catalog.lookups import SAERow, StudiedRow, sae_rows, studied_rows
+from warehouse.catalog.lookups import SAERow, StudiedRow, sae_rows, studied_rows, trusted_explanations
 
 if TYPE_CHECKING:
     from ato.autointerp.label_spaces import LabelSpace
+    from ato.autointerp.labelling import ImportedDescription
 
 SITE_OF_NEURONS, SITE_OF_ADAPTERS = "mlp_neurons", "mlp_in"
 NEURONS, ADAPTER = "neurons", "adapter"
@@ -117,9 +118,29 @@ class LabelStudy:
         first = [AskedJudge(s.judge, s.chat)]
         return first if s.second_judge is None else [*first, AskedJudge(s.second_judge, s.second_chat)]
 
+    @cached_property
+    def published(self) -> dict[str, dict[int, list["ImportedDescription"]]]:
+        """Key of an SAE -> feature -> published descriptions that are believed, those that the settings let compete."""
+        from ato.autointerp.labelling import ImportedDescription
+
+        found: dict[str, dict[int, list[ImportedDescription]]] = {}
+        for member in self.members if self.settings.n_published else ():
+            ids = [int(feature) for feature in member.chosen.feature_id]
+            known = trusted_explanations(self.study.warehouse, self.study.collection, member.key, ids)
+            for feature in sorted(known):
+                texts: dict[str, str] = {}  # each once, with where it is from
+                for row in known[feature]:
+                    text = " ".join(row["description"].split())
+                    texts.setdefault(text, f"{row['source']} {row['explanation_id']}")
+                own = [ImportedDescription(text, origin) for text, origin in texts.items() if text]
+                found.setdefault(member.key, {})[feature] = own[: self.settings.n_published]
+        return found
+
     def labels(self, member: Labelled, judge: AskedJudge) -> Stage:
         """The stage of one SAE and judge."""
         own = self.settings.model_dump(include={"n_candidates", "scorers", "n_trials", "shuffled", "seed"})
+        if of_member := self.published.get(member.key):
+            own["published"] = [[f, *(asdict(one) for one in of)] for f, of in of_member.items()]
         own |= judge.settings | {"space": None if self.label_space is None else space_record(self.label_space)}
         slug = f"labels-{judge.name[:40]}-{member.slug}"
         return self.study.stage("label", slug, settings=own, inputs=[member.evidence.key], version=2)

@@ -113,6 +113,12 @@ class LabelSettings(StageSettings):
     n_candidates: int = Field(
         1, ge=1, le=16, description="Descriptions per feature, of which validation documents choose one"
     )
+    n_published: int = Field(
+        0,
+        ge=0,
+        description="Published descriptions per feature, best score first, that compete with the judge's on validation documents; "
+        "only those of stage `explain` whose published tokens are our own",
+    )
     scorers: Annotated[list[Scorer], Distinct] = Field(
         ["detection", "fuzzing", "intruder"], description="Tests of descriptions; intruder needs none"
     )
