@@ -18,7 +18,8 @@ TOKENS = {WORD: [" a", "b"], LETTER: ["c", "d"]}
 """Feature -> what our logit lens promotes."""
 PUBLISHED = {WORD: ["▁a", "▁b"], LETTER: ["x", "y"]}
 """The same at Neuronpedia: that of the letter is another feature."""
-TEXTS = {WORD: ["peace and trade", 'mentions  of\n"quartz"'], LETTER: ["the letter h"]}
+TEXTS = {WORD: ["peace and trade", 'mentions  of\n"quartz", "quart"'], LETTER: ["the letter h"]}
+QUARTZ = 'mentions of "quartz", "quart"'
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +66,17 @@ def test_only_what_is_believed_competes_and_validation_documents_choose_it_where
     assert told == {
         (WORD, "judge", '"congress"', False),
         (WORD, f"neuronpedia id-{WORD}-{TEXTS[WORD][0]}", "peace and trade", False),
-        (WORD, f"neuronpedia id-{WORD}-{TEXTS[WORD][1]}", 'mentions of "quartz"', True),
+        (WORD, f"neuronpedia id-{WORD}-{TEXTS[WORD][1]}", QUARTZ, True),
         (LETTER, "judge", '"congress"', True),
     }
     validated = {one["description"]: one["validation_score"] for one in found if one["feature_id"] == WORD}
-    assert validated['mentions of "quartz"'] == max(validated.values()) == 1.0
+    assert validated[QUARTZ] == max(validated.values()) == 1.0
     assert {one["validation_score"] for one in found if one["feature_id"] == LETTER} == {None}
     tested = "select distinct candidate from detection_trials where labelling = ? and feature_id = ? and split = 'test'"
     (chosen,) = [one["candidate"] for one in found if one["chosen"] and one["feature_id"] == WORD]
     assert rows(None, tested, [key, WORD]) == [{"candidate": chosen}]
     (score,) = rows(None, "select description, detection from feature_labelled where feature_id = ?", [WORD])
-    assert score == {"description": 'mentions of "quartz"', "detection": 1.0}
+    assert score == {"description": QUARTZ, "detection": 1.0}
 
 
 def test_without_the_setting_nothing_published_competes_and_the_labelling_is_another(study):
