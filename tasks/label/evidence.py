@@ -92,9 +92,9 @@ def _read(of: LabelStudy, members: Sequence[Labelled]) -> Iterator[_Read]:
     if first.adapter is None:
         yield _Read(language_model(study.model), site_source(study, first.layer, first.site))
         return
-    with adapted_model(study, first.adapter, [member.layer for member in members]) as one:
-        of_layer = {layer: own.transcoder for layer, own in one.adapter.layers.items()}
-        yield _Read(one.lm, one.source, of_layer)
+    layers = [member.layer for member in members]
+    with adapted_model(study, first.adapter, layers) as one:
+        yield _Read(one.lm, one.source, {layer: one.adapter.layers[layer].transcoder for layer in layers})
 
 
 def _collect(of: LabelStudy, members: Sequence[Labelled], read: _Read, strata: Sequence[Stratum], shown: Shown) -> None:
