@@ -118,8 +118,10 @@ def label_features(
     if len(set(ids)) < len(ids):
         raise InputError("a feature is to be labelled twice", cure="give each feature's evidence once")
     answers = _descriptions(evidence, describer or judge, plan)
-    for feature, own in answers.items():
-        own += [Candidate(Answer(one.text), None, False, one.origin) for one in (imported or {}).get(feature, ())]
+    for feature, candidates in answers.items():
+        candidates += [
+            Candidate(Answer(one.text), None, False, one.origin) for one in (imported or {}).get(feature, ())
+        ]
     validated, validation = _validated(evidence, judge, plan, answers)
     chosen = {feature: _choice(answers[feature], validated.get(feature)) for feature in ids}
     described = {feature: answers[feature][chosen[feature]].text for feature in ids}

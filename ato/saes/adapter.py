@@ -84,12 +84,10 @@ class TranscoderAdapter:
 
     def to(self, device: str | torch.device) -> "TranscoderAdapter":
         """The same on another device."""
-        made = {
-            layer: AdapterLayer(
-                *(None if w is None else w.to(device) for w in (one.W_enc, one.b_enc, one.W_dec, one.b_dec))
-            )
-            for layer, one in self.layers.items()
-        }
+        made = {}
+        for layer, one in self.layers.items():
+            encoder, bias, decoder, *further = (weight.to(device) for weight in one.weights)
+            made[layer] = AdapterLayer(encoder, bias, decoder, *further)
         return replace(self, layers=made)
 
     def without(self, layers: Collection[int] | None = None) -> "TranscoderAdapter":
