@@ -7,8 +7,9 @@ encoded blocks. The second pass, which reads windows, is measured on its own: it
 
 import heapq
 import sys
+import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
     many, few = (4_000, 256) if quick else (200_000, 2_048)
     source = Text(residual_like_rows(2 * BLOCK_ROWS, 64)[1], many)
     yield from against_the_loop(source, thresholded_sae(source.rows, few, l0), chosen // 8)
+    yield from at_full_size(quick)
     many, few = (10 * n, n) if quick else (40 * n, 4 * n)
     peaks = peak_memory("benchmarks.feature_windows:accumulate", *((tokens, 32, 256, 8) for tokens in (few, many)))
     yield growth(f"peak memory of evidence, {many:,} tokens", "MiB", peaks[1], f"{few:,} tokens", peaks[0], at_most=1.1)
@@ -167,8 +169,71 @@ def against_the_loop(source: Text, sae: SparseAutoencoder, n_chosen: int) -> Ite
     yield speedup(f"evidence of {what}", taken, "a loop over activations", plain, at_least=50)
 
 
+class SyntheticTopK:
+    """Features of which the k active ones of each token are drawn beforehand; a row of x is the number of such a token.
+
+    Args:
+        d_sae: number of features.
+        k: active on each token.
+        n_drawn: tokens that are drawn; texts repeat them.
+    """
+
+    weights_hash = "synthetic"
+
+    def __init__(self, d_sae: int, k: int, n_drawn: int):
+        rng = np.random.default_rng(0)
+        self.d_sae = d_sae
+        log_share = -np.log(np.arange(30, d_sae + 30))  # few features fire often, most rarely
+        keys = (log_share + rng.gumbel(size=(len(rows), d_sae)) for rows in np.array_split(np.arange(n_drawn), 64))
+        chosen = np.concatenate([np.sort(np.argpartition(-key, k, axis=1)[:, :k], axis=1) for key in keys])
+        self._feature = torch.from_numpy(chosen)
+        self._value = torch.from_numpy(rng.gamma(2.0, 1.0, (n_drawn, k)).astype(np.float32))
+        self.decoder_directions = torch.nn.functional.normalize(torch.from_numpy(rng.standard_normal((d_sae, 64))))
+        self.decoder_norms = torch.ones(d_sae)
+
+    def active(self, x: torch.Tensor) -> ActiveFeatures:
+        """The features of the drawn tokens that x [n, 1] names."""
+        row = x[:, 0].long()
+        feature, value = self._feature[row], self._value[row]
+        token = torch.arange(len(x)).repeat_interleave(feature.shape[1])
+        return ActiveFeatures(len(x), token, feature.flatten(), value.flatten())
+
+
+def at_full_size(quick: bool) -> Iterator[Measurement]:
+    """Both passes over all tokens; the loop over a share of them, of which the later half counts, since the first fills heaps."""
+    n, share, width, k, chosen, drawn = (
+        (81_920, 8_192, 256, 8, 16, 1_024) if quick else (10_002_432, 40_960, 16_384, 32, 500, 8_192)
+    )
+    features = SyntheticTopK(width, k, drawn)
+    source = Text(np.arange(drawn, dtype=np.float32)[:, None], n)
+
+    def ours() -> None:
+        first = EvidenceTokens(
+            features, 0, np.linspace(0, width - 1, chosen).astype(np.int64), n_folds=N_FOLDS, strata=source.strata
+        )
+        run_pass(source, [SharedEncoding(features, 0, [first])])
+        second = first.windows(source.lengths)
+        run_pass(source, [second])
+        second.result()
+
+    reached: list[float] = []
+
+    def blocks() -> Iterator[tuple[ResidualBlock, ActiveFeatures]]:
+        for number, block in enumerate(Text(source.rows, share).blocks()):
+            if number * BLOCK_ROWS == share // 2:
+                reached.append(time.perf_counter())
+            yield block, features.active(block.residuals[0])
+
+    taken, _ = seconds(ours)
+    looped(blocks(), width)
+    plain = (time.perf_counter() - reached[0]) / (share // 2) * n
+    against = f"a loop over activations, {share // 2:,} tokens scaled up"
+    what = f"evidence of {n:,} tokens of {width:,} features, {k} active, with windows of {chosen} of them"
+    yield speedup(what, taken, against, plain, at_least=50)
+
+
 def looped(
-    encoded: list[tuple[ResidualBlock, ActiveFeatures]], d_sae: int
+    encoded: Iterable[tuple[ResidualBlock, ActiveFeatures]], d_sae: int
 ) -> tuple[dict[int, Counter[str]], dict[int, list[Any]]]:
     """Position by position, as published collectors do it."""
     rng = np.random.default_rng(0)

@@ -48,11 +48,13 @@ class CallRecord:
     """UTC, ISO 8601."""
     probabilities: dict[str, float] = field(default_factory=dict)
     """Path of a choice in the reply (``answers/0``) -> that it is true, or of the given choice; see ``choices``."""
+    log_probability: float | None = None
+    """Of all choices as they were answered, see ``answered_log_probability``; None where the server gives none."""
     paid_by: str | None = None
     """Whose budget it was made on; None where nobody said."""
 
     def row(self) -> dict[str, Any]:
-        """The columns of ``llm_calls``, the time as a datetime: probabilities stand with the trials."""
+        """The columns of ``llm_calls``, the time as a datetime: those of single choices stand with the trials."""
         told = dataclasses.asdict(self) | {"made_at": datetime.fromisoformat(self.made_at)}
         del told["probabilities"], told["paid_by"]
         return told

@@ -1,7 +1,7 @@
 """From evidence to labels: a judge describes features, is tested on other documents with what it wrote, and is scored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ato.autointerp.excerpts import FeatureEvidence
@@ -47,6 +47,15 @@ class LabelPlan:
 
 
 @dataclass(frozen=True)
+class ImportedDescription:
+    """A description that somebody else wrote."""
+
+    text: str
+    origin: str
+    """Where it is from."""
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One description of a feature, or the reason why there is none."""
 
@@ -54,6 +63,8 @@ class Candidate:
     validation: Score | None
     """Detection on validation documents; None if it was not needed to choose."""
     chosen: bool
+    origin: str | None = None
+    """Where an imported one is from; None of what the judge was asked for."""
 
     @property
     def text(self) -> str | None:
@@ -81,7 +92,11 @@ class LabelledFeature:
 
 
 def label_features(
-    evidence: Sequence[FeatureEvidence], judge: Judge, plan: LabelPlan, describer: Judge | None = None
+    evidence: Sequence[FeatureEvidence],
+    judge: Judge,
+    plan: LabelPlan,
+    describer: Judge | None = None,
+    imported: Mapping[int, Sequence[ImportedDescription]] | None = None,
 ) -> list[LabelledFeature]:
     """Describe features together, test them and put them into classes; in the order of the evidence.
 
@@ -93,6 +108,7 @@ def label_features(
         judge: tests descriptions and classifies.
         plan: what is asked.
         describer: writes the descriptions; default the judge.
+        imported: feature -> further candidates, which compete with those: of equals the judge's own is chosen.
 
     Raises:
         InputError: a feature stands twice in the evidence.
@@ -102,6 +118,10 @@ def label_features(
     if len(set(ids)) < len(ids):
         raise InputError("a feature is to be labelled twice", cure="give each feature's evidence once")
     answers = _descriptions(evidence, describer or judge, plan)
+    for feature, candidates in answers.items():
+        candidates += [
+            Candidate(Answer(one.text), None, False, one.origin) for one in (imported or {}).get(feature, ())
+        ]
     validated, validation = _validated(evidence, judge, plan, answers)
     chosen = {feature: _choice(answers[feature], validated.get(feature)) for feature in ids}
     described = {feature: answers[feature][chosen[feature]].text for feature in ids}
@@ -113,9 +133,9 @@ def label_features(
     found = []
     for feature in ids:
         marked = tuple(
-            Candidate(one.answer, score, one.text is not None and number == chosen[feature])
+            replace(one, validation=score, chosen=one.text is not None and number == chosen[feature])
             for number, (one, score) in enumerate(
-                zip(answers[feature], validated.get(feature) or [None] * plan.n_candidates, strict=True)
+                zip(answers[feature], validated.get(feature) or [None] * len(answers[feature]), strict=True)
             )
         )
         own = [result for result in tested if result.trial.feature_id == feature]
@@ -145,15 +165,15 @@ def _validated(
 ) -> tuple[dict[int, list[Score | None]], dict[int, list[tuple[int, TrialResult]]]]:
     """Of features with several descriptions: the score of each on validation documents, and its trials."""
     several = [one for one in evidence if len({c.text for c in answers[one.feature_id]} - {None}) > 1]
-    if plan.n_candidates == 1 or not several:
+    if not several:
         return {}, {}
-    trials = [t for one in several for t in draw_trials(one, VALIDATION, plan.trials, [DETECTION]).trials]
+    drawn = [t for one in several for t in draw_trials(one, VALIDATION, plan.trials, [DETECTION]).trials]
     found: dict[int, list[Score | None]] = {one.feature_id: [] for one in several}
     rows: dict[int, list[tuple[int, TrialResult]]] = {one.feature_id: [] for one in several}
-    for number in range(plan.n_candidates):
-        texts = {one.feature_id: answers[one.feature_id][number].text for one in several}
-        results = put_to_judge(judge, trials, texts)
-        for feature, of in found.items():
+    for number in range(max(len(answers[feature]) for feature in found)):
+        texts = {feature: answers[feature][number].text for feature in found if number < len(answers[feature])}
+        results = put_to_judge(judge, [trial for trial in drawn if trial.feature_id in texts], texts)
+        for feature, of in ((feature, found[feature]) for feature in texts):
             own = [result for result in results if result.trial.feature_id == feature]
             rows[feature] += [(number, result) for result in own]
             of.append(next((score for score in scores(own) if score.tier is None), None))

@@ -15,7 +15,7 @@ from typing import Any
 from ato.autointerp.budget import Budget, BudgetExhausted, Usage
 from ato.autointerp.call_cache import CallRecord, CallStore, Status
 from ato.autointerp.chat_client import ChatClient, ChatReply, ChatRequest, schema_text
-from ato.autointerp.replies import RejectedReply, read_reply
+from ato.autointerp.replies import RejectedReply, answered_log_probability, read_reply
 from ato.errors import DataError, RefusedError, UnavailableError, UnreachableError
 
 BUDGET = "budget"
@@ -124,6 +124,7 @@ class RecordedCalls:
                 reason=reason,
                 made_at=datetime.now(UTC).isoformat(),
                 probabilities=reply.probabilities if reply else {},
+                log_probability=answered_log_probability(reply.value, reply.probabilities) if reply else None,
             )
 
         try:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
@@ -87,6 +87,25 @@ def choice_probabilities(
                 given = _truth(covering[0], given, body[first] == "t")
             found["/".join(map(str, path))] = given
     return found
+
+
+def answered_log_probability(value: Any, probabilities: Mapping[str, float]) -> float | None:
+    """Natural log of the probability of all choices as they were answered; None where it is not known.
+
+    Args:
+        value: of the reply.
+        probabilities: of its choices, see ``choice_probabilities``.
+    """
+    total = 0.0
+    for path, probability in probabilities.items():
+        answer = value
+        for step in path.split("/"):
+            answer = answer[int(step) if isinstance(answer, list) else step]
+        own = 1 - probability if answer is False else probability
+        if own <= 0:
+            return None
+        total += math.log(own)
+    return total if probabilities else None
 
 
 def _covering(tokens: Sequence[ReplyToken], start: int, stop: int) -> list[ReplyToken]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ato.errors import MismatchError, ModelError, SAEError
 from ato.models.families import ModelParts
+from ato.saes.transcoder import Transcoder
 
 OnFeatures = Callable[[int, Tensor], object]
 """Told the layer and the features' activations [b, t, n_features] of a pass."""
@@ -43,6 +44,12 @@ class AdapterLayer:
                 raise SAEError(f"{what} beside W_enc {list(self.W_enc.shape)}", cure="use the weights of one adapter")
 
     @property
+    def transcoder(self) -> Transcoder:
+        """The same features as those of a transcoder, which reads ``mlp_in`` and writes what is added to ``mlp_out``."""
+        b_dec = torch.zeros(len(self.W_dec)).to(self.W_dec) if self.b_dec is None else self.b_dec
+        return Transcoder("standard", self.W_enc.T.contiguous(), self.b_enc, self.W_dec.T.contiguous(), b_dec)
+
+    @property
     def weights(self) -> list[Tensor]:
         """Encoder, its bias, decoder and, where there is one, its bias."""
         return [w for w in (self.W_enc, self.b_enc, self.W_dec, self.b_dec) if w is not None]
@@ -74,6 +81,14 @@ class TranscoderAdapter:
     def parameters(self) -> list[Tensor]:
         """All weights, layer by layer."""
         return [weight for layer in sorted(self.layers) for weight in self.layers[layer].weights]
+
+    def to(self, device: str | torch.device) -> "TranscoderAdapter":
+        """The same on another device."""
+        made = {}
+        for layer, one in self.layers.items():
+            encoder, bias, decoder, *further = (weight.to(device) for weight in one.weights)
+            made[layer] = AdapterLayer(encoder, bias, decoder, *further)
+        return replace(self, layers=made)
 
     def without(self, layers: Collection[int] | None = None) -> "TranscoderAdapter":
         """The same with the features of some layers, or of all, switched off."""

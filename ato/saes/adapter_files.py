@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ N_FEATURES, DEC_BIAS, DISABLED, LAYERS = (
     "transcoder_layers",
 )
 """Keys of config.json; the last is ours, for adapters of some layers only."""
+_COUNTS = ("num_hidden_layers", "n_layer", "num_layers")
+"""What families call the number of their blocks."""
 _KEY = re.compile(r"(?:\w+\.)*?(?:layers|h)\.(\d+)\.\w+\.transcoder_(enc|dec)\.(weight|bias)")
 _NAMES = {"enc.weight": "W_enc", "enc.bias": "b_enc", "dec.weight": "W_dec", "dec.bias": "b_dec"}
 
@@ -72,6 +76,38 @@ def save_adapter(adapter: TranscoderAdapter, tuned: LanguageModel, base: Languag
     return folder
 
 
+@dataclass(frozen=True)
+class AdapterShape:
+    """What config.json says of an adapter."""
+
+    n_features: int
+    """Of each layer."""
+    layers: tuple[int, ...]
+    """Those that have an adapter, ascending."""
+    disabled: frozenset[int]
+    """Those of them whose features are switched off."""
+
+    @property
+    def active_layers(self) -> tuple[int, ...]:
+        """Those whose features are at work."""
+        return tuple(layer for layer in self.layers if layer not in self.disabled)
+
+
+def adapter_shape(folder: str | Path) -> AdapterShape:
+    """The shape of a checkpoint's adapter, of which no weight is read.
+
+    Raises:
+        SAEError: no checkpoint of an adapter, or settings that are not understood.
+        DamagedFileError: config.json is no JSON.
+    """
+    folder = Path(folder).expanduser()
+    settings = _settings(folder)
+    wanted = settings.get(LAYERS)
+    count = next((key for key in _COUNTS if settings.get(key) is not None), _COUNTS[0])
+    layers = tuple(range(settings.whole(count)) if wanted is None else sorted(wanted))
+    return AdapterShape(settings.whole(N_FEATURES), layers, _disabled(settings, layers))
+
+
 def load_adapter(folder: str | Path) -> TranscoderAdapter:
     """The adapter of a checkpoint, float32 on the CPU; only its own weights are read.
 
@@ -80,11 +116,7 @@ def load_adapter(folder: str | Path) -> TranscoderAdapter:
         DamagedFileError: a truncated file, or weights that are NaN or infinite.
     """
     folder = Path(folder).expanduser()
-    settings = Settings(read_json(folder / "config.json"), folder)
-    if settings.get(N_FEATURES) is None:
-        raise SAEError(
-            f"config.json has no {N_FEATURES}", where=folder, cure="use the checkpoint of a transcoder adapter"
-        )
+    settings = _settings(folder)
     n_features, biased = settings.whole(N_FEATURES), bool(settings.get(DEC_BIAS, False))
     found = _weights(folder)
     layers = {}
@@ -105,6 +137,15 @@ def load_adapter(folder: str | Path) -> TranscoderAdapter:
     if missing := sorted(set(range(int(n_layers)) if wanted is None else wanted) - set(layers)):
         raise SAEError(f"layers {missing} have no adapter", where=folder, cure="copy all files of the checkpoint")
     return TranscoderAdapter(layers, disabled=_disabled(settings, layers))
+
+
+def _settings(folder: Path) -> Settings:
+    settings = Settings(read_json(folder / "config.json"), folder)
+    if settings.get(N_FEATURES) is None:
+        raise SAEError(
+            f"config.json has no {N_FEATURES}", where=folder, cure="use the checkpoint of a transcoder adapter"
+        )
+    return settings
 
 
 def _nothing(n_features: int, d: int, biased: bool) -> AdapterLayer:
@@ -135,7 +176,7 @@ def _weights(folder: Path) -> dict[int, dict[str, Tensor]]:
     return found
 
 
-def _disabled(settings: Settings, layers: dict[int, AdapterLayer]) -> frozenset[int]:
+def _disabled(settings: Settings, layers: Collection[int]) -> frozenset[int]:
     """Layers that ``disable_transcoder`` switches off: true or false for all, or for each layer."""
     value = settings.get(DISABLED, False)
     if isinstance(value, bool):

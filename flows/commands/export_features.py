@@ -19,8 +19,11 @@ from warehouse.tables import TABLES
 FORMATS = ("expanded", "circuit-tracer", "neuronpedia")
 SETS = ("shown", "selected", "all")
 _SAES = "select sae, layer, d_sae, neuronpedia_id from saes where collection = ?"
-_NEURONS = """select sae, layer, max(feature_id) + 1 as d_sae, null as neuronpedia_id from labelled_features
-where collection = ? and source = 'neurons' group by sae, layer"""
+_LABELLED = """select sae, layer, coalesce(any_value(t.d_sae), max(feature_id) + 1) as d_sae, null as neuronpedia_id
+from labelled_features
+left join studied_saes as t using (collection, sae, layer)
+anti join saes using (collection, sae)
+where collection = ? group by sae, layer"""
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
 LARGEST_RANGE = 10_000_000
 
@@ -41,7 +44,7 @@ def export_features(
         folder: created if it is missing.
         format_: ``expanded`` (a JSON file a feature in ``features/``, and their rates), ``circuit-tracer`` (packed, to be
             served by ``--features_dir``) or ``neuronpedia`` (SAEDashboard's batches, a folder an SAE).
-        saes: keys, those of labelled neurons too; default: all SAEs of the collection.
+        saes: keys, those of labelled neurons, transcoders and adapters too; default: all SAEs of the collection.
         layer: only those of this layer.
         features: ``shown`` (with examples or a description), ``selected`` by the scores, ``all``, or numbers and ranges
             such as ``3,17,100-120``.
@@ -110,7 +113,7 @@ def _members(
     known = rows(warehouse, _SAES, [collection])
     own = {row["sae"] for row in known}
     if saes and "labelled_features" in TABLES:
-        known += rows(warehouse, _NEURONS, [collection])
+        known += rows(warehouse, _LABELLED, [collection])
     names = {row["sae"] for row in known}
     if unknown := [sae for sae in saes if sae not in names]:
         cure = f"use one of {', '.join(sorted(names))}" if names else "run `ato run saes` first"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ato.autointerp.trials import TrialPlan
+from ato.errors import DamagedFileError, SAEError
 from ato.features.excerpts import TIERS
 from ato.models.shapes import ModelShape
 from flows.estimates.sizes import kept_tokens, sae_widths
@@ -21,6 +22,8 @@ DESCRIPTION_REPLY, TEXT_REPLY, INTRUDER_REPLY, CLASSES_REPLY = 30, 4, 8, 60
 """Tokens of replies, about."""
 OFFLINE_SECONDS = 0.03
 """A feature labelled by the overlap judge, on one core: 3.4 s for a hundred."""
+ADAPTER_PASSES = 2
+"""Of the model over the collection for an adapter: counts, windows."""
 NEURON_PASSES = 2.6
 """Of the model over the collection for neurons: thresholds on train tokens, counts, windows."""
 WINDOW_BYTES = 500
@@ -47,8 +50,9 @@ def label_work(settings: Settings, shape: ModelShape) -> StageWork:
     features = labelled_features(settings)
     windows = features * windows_of(s)
     top = max(labelled_layers(settings), default=-1) + 1
+    adapter = ADAPTER_PASSES * shape.forward_flops(max(adapter_layers(settings), default=-1) + 1)
     return StageWork(
-        forward=NEURON_PASSES * tokens * shape.forward_flops(top) if s.n_neurons else 0,
+        forward=(NEURON_PASSES * bool(s.n_neurons) * shape.forward_flops(top) + adapter) * tokens,
         host_product=sum(2 * d * width for width in widths) * tokens * 1.5,
         moved=tokens * settings.saes.k * len(widths) * 8 * PASSED,
         seconds=OFFLINE_SECONDS * features,
@@ -64,10 +68,24 @@ def labelled_layers(settings: Settings) -> list[int]:
 
 
 def labelled_features(settings: Settings) -> int:
-    """Features labelled at most, neurons included."""
+    """Features labelled at most, neurons and those of an adapter included."""
     s, widths, layers = settings.label, sae_widths(settings), labelled_layers(settings)
     of_saes = sum(len(s.features.get(layer, ())) or min(s.n_features, widths[layer]) for layer in layers)
-    return of_saes + s.n_neurons * len(layers)
+    of_adapter = sum(len(s.features.get(layer, ())) or s.n_features for layer in adapter_layers(settings))
+    return of_saes + s.n_neurons * len(layers) + of_adapter
+
+
+def adapter_layers(settings: Settings) -> list[int]:
+    """Layers of the adapter that are labelled; none where its checkpoint cannot be read, which is told as a fault."""
+    s = settings.label
+    if s.adapter is None or s.adapter_layers is not None:
+        return s.adapter_layers or []
+    from ato.saes.adapter_files import adapter_shape
+
+    try:
+        return list(adapter_shape(s.adapter).active_layers)
+    except (SAEError, DamagedFileError):
+        return []
 
 
 def windows_of(s: LabelSettings) -> int:
@@ -85,7 +103,8 @@ def trials_of(s: LabelSettings) -> int:
         "intruder": s.n_trials,
     }
     described = sum(n for scorer, n in asked.items() if scorer in s.scorers and scorer != "intruder")
-    chosen = s.n_candidates * asked["detection"] if s.n_candidates > 1 else 0
+    n_descriptions = s.n_candidates + s.n_published
+    chosen = n_descriptions * asked["detection"] if n_descriptions > 1 else 0
     return described * (1 + s.shuffled) + (asked["intruder"] if "intruder" in s.scorers else 0) + chosen
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ato.autointerp.label_spaces import label_space
 from ato.autointerp.sentence_encoder import PACKAGE, installed_archive
-from ato.errors import SettingsError, UnavailableError
+from ato.errors import DamagedFileError, SAEError, SettingsError, UnavailableError
 from ato.models.shapes import ModelShape
 from flows.judging.faults import Fault
 from flows.judging.layers import sae_layers
@@ -22,10 +22,25 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
 
 def _layers(settings: Settings) -> Iterator[Fault]:
     s, having = settings.label, sae_layers(settings)
-    for setting, named in {"label.layers": s.layers or [], "label.features": list(s.features)}.items():
-        if missing := sorted(set(named) - set(having)):
-            why = f"layers {', '.join(map(str, missing))} have no SAE"
-            yield Fault(setting, named, why, f"use layers of {having}" if having else "name some in saes.layers")
+    adapted: tuple[int, ...] = ()
+    if s.adapter is not None:
+        from ato.saes.adapter_files import adapter_shape
+
+        try:
+            adapted = adapter_shape(s.adapter).active_layers
+        except (SAEError, DamagedFileError) as error:
+            yield Fault("label.adapter", s.adapter, error.what, error.cure or "use another folder")
+            adapted = tuple(s.adapter_layers or ())
+    named = {
+        "label.layers": (s.layers or [], having, "SAE"),
+        "label.features": (list(s.features), [*having, *adapted], "SAE"),
+    }
+    named["label.adapter_layers"] = (s.adapter_layers or [], list(adapted), "adapter at work")
+    for setting, (layers, known, what) in named.items():
+        if missing := sorted(set(layers) - set(known)):
+            why = f"layers {', '.join(map(str, missing))} have no {what}"
+            without = "name some in saes.layers" if what == "SAE" else "set label.adapter to a checkpoint"
+            yield Fault(setting, layers, why, f"use layers of {sorted(set(known))}" if known else without)
 
 
 def _space(settings: Settings) -> Iterator[Fault]:

@@ -1,6 +1,7 @@
 """Residuals of a finished collection: from the stored activations, or by running the model again where none are stored."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ato.residuals import ResidualSource
 from tasks.collect.work import CollectWork, attention_layers
@@ -8,6 +9,9 @@ from tasks.engine.model_cache import check_same_model, language_model
 from tasks.engine.study import Study
 from warehouse.catalog.lookups import collection_row
 from warehouse.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from ato.models import LanguageModel
 
 
 def residual_source(study: Study, attention_layers: Iterable[int] = ()) -> ResidualSource:
@@ -60,20 +64,29 @@ def site_source(study: Study, layer: int, site: str | None = None, target_site: 
     row = study.row
     if target_site is None and site in (None, row.site):
         return residual_source(study)
-    from ato.residuals.live import LiveSource
+    study.check_same_model()
+    lm = language_model(study.model)
+    if target_site is None:
+        return live_source(study, lm, [layer], site or row.site)
     from ato.residuals.site_pairs import SitePairs
     from warehouse.datasets.sequences import stored_sequences
 
-    study.check_same_model()
-    lm, sequences = language_model(study.model), stored_sequences(study.warehouse, study.collection)
-    options = {
-        "n_folds": row.n_folds,
-        "batch_size": row.made_with["batch_size"],
-        "policy": study.exclusion_policy,
-    }
-    if target_site is None:
-        return LiveSource(lm, sequences, [layer], site=site or row.site, **options)
-    return SitePairs(lm, sequences, [layer], sites=(site or row.site, target_site), **options)
+    sequences = stored_sequences(study.warehouse, study.collection)
+    return SitePairs(lm, sequences, [layer], sites=(site or row.site, target_site), **_reading(study))
+
+
+def live_source(study: Study, lm: "LanguageModel", layers: Sequence[int], site: str) -> ResidualSource:
+    """Values at any site of a model that reads the texts of a study; no token is left out for its norm."""
+    from ato.residuals.live import LiveSource
+    from warehouse.datasets.sequences import stored_sequences
+
+    sequences = stored_sequences(study.warehouse, study.collection)
+    return LiveSource(lm, sequences, layers, site=site, **_reading(study))
+
+
+def _reading(study: Study) -> dict[str, Any]:
+    row = study.row
+    return {"n_folds": row.n_folds, "batch_size": row.made_with["batch_size"], "policy": study.exclusion_policy}
 
 
 def shard_source(work: CollectWork, shards: Sequence[int] | None = None) -> ResidualSource:

@@ -1,5 +1,6 @@
 """Which features of an SAE are labelled, in which order, and how much of the whole the first of them cover."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,13 +76,7 @@ def choose_features(warehouse: Warehouse, collection: str, row: SAERow | Studied
         InputError: the SAE lacks a feature that is named, or nothing tells the order.
     """
     if named := settings.features.get(row.layer):
-        if wrong := [feature for feature in named if feature >= row.d_sae]:
-            raise InputError(
-                f"the SAE has no feature {wrong[0]}", where=row.sae, cure=f"use features 0 to {row.d_sae - 1}"
-            )
-        ids = np.array(named, dtype=np.int64)
-        nothing = np.full(len(ids), np.nan)
-        return Chosen(ids, NAMED, nothing, nothing)
+        return named_features(named, row.d_sae, row.sae)
     alive = np.array([found["feature_id"] for found in rows(warehouse, _ALIVE, [collection, row.sae])], dtype=np.int64)
     if settings.order == "random":
         return draw_features(len(alive), settings.n_features, settings.seed, alive)
@@ -103,6 +98,19 @@ def choose_features(warehouse: Warehouse, collection: str, row: SAERow | Studied
         covered = np.full(len(alive), np.nan) if settings.order == "score" else coverage(value, order)
     first = order[: settings.n_features]
     return Chosen(alive[first], settings.order, value[first], covered[: settings.n_features])
+
+
+def named_features(named: Sequence[int], n: int, sae: str) -> Chosen:
+    """Features that the settings name, of n that there are.
+
+    Raises:
+        InputError: the SAE lacks one of them.
+    """
+    if wrong := [feature for feature in named if feature >= n]:
+        raise InputError(f"the SAE has no feature {wrong[0]}", where=sae, cure=f"use features 0 to {n - 1}")
+    ids = np.array(named, dtype=np.int64)
+    nothing = np.full(len(ids), np.nan)
+    return Chosen(ids, NAMED, nothing, nothing)
 
 
 def draw_features(n: int, n_drawn: int, seed: int, ids: np.ndarray | None = None) -> Chosen:

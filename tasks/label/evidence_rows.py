@@ -35,7 +35,7 @@ def evidence_tables(
     """Table -> columns without the keys that all rows of the evidence share.
 
     Args:
-        source: sae, transcoder or neurons.
+        source: sae, transcoder, adapter or neurons.
         chosen: the features, in their order.
         found: what was collected of them.
         lens: of the chosen features, in their order; None where they do not write into the residual stream.

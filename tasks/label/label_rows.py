@@ -66,7 +66,8 @@ def _descriptions(one: LabelledFeature, evidence: FeatureEvidence) -> Rows:
             "description": candidate.text,
             "chosen": candidate.chosen,
             "validation_score": None if candidate.validation is None else candidate.validation.value.value,
-            "n_examples": len(evidence.examples),
+            "origin": candidate.origin or "judge",
+            "n_examples": 0 if candidate.origin else len(evidence.examples),
             "call": candidate.answer.call,
             "reason": None if candidate.text is not None else candidate.answer.reason or "no answer",
         }

@@ -29,7 +29,7 @@ def label(of: LabelStudy, member: Labelled, asked: OpenJudge, stage: Stage) -> N
     with Progress("label", len(ids), "features", f"{member.slug}, {judge.name}") as progress:
         for batch in batches(ids, _together(asked, len(ids))):
             evidence, numbers = read_evidence(study.warehouse, stage.collection, member.evidence.key, batch)
-            found = label_features(evidence, judge, plan, asked.describer)
+            found = label_features(evidence, judge, plan, asked.describer, of.published.get(member.key))
             shown = {one.feature_id: one for one in evidence}
             made = label_rows(found, shown, numbers, plan.space)
             for table, rows in made.items():

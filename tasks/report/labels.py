@@ -22,6 +22,7 @@ TIERS_TOLD = ("all", *TIERS)
 STYLES = {
     "sae": (COLOURS[0], "o", "features"),
     "transcoder": (COLOURS[2], "o", "transcoder features"),
+    "adapter": (COLOURS[3], "^", "adapter features"),
     "neurons": (COLOURS[1], "s", "neurons"),
     "shuffled": (MUTED, "D", "another's description"),
 }

@@ -92,6 +92,14 @@ class LabelSettings(StageSettings):
     n_neurons: int = Field(
         0, ge=0, description="Random MLP neurons of each layer labelled beside the SAE, as its baseline; 0: none"
     )
+    adapter: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder with the checkpoint of a transcoder adapter whose features are labelled too, drawn at random",
+    )
+    adapter_layers: Annotated[list[LayerNumber], Distinct] | None = Field(
+        None, description="Layers of the adapter; default: all that are not switched off"
+    )
     windows: WindowSettings = WindowSettings()
     judge: JudgeName = Field(
         "overlap",
@@ -104,6 +112,12 @@ class LabelSettings(StageSettings):
     second_chat: ChatSettings = ChatSettings()
     n_candidates: int = Field(
         1, ge=1, le=16, description="Descriptions per feature, of which validation documents choose one"
+    )
+    n_published: int = Field(
+        0,
+        ge=0,
+        description="Published descriptions per feature, best score first, that compete with the judge's on validation documents; "
+        "only those of stage `explain` whose published tokens are our own",
     )
     scorers: Annotated[list[Scorer], Distinct] = Field(
         ["detection", "fuzzing", "intruder"], description="Tests of descriptions; intruder needs none"

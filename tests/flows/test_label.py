@@ -1,6 +1,7 @@
 """The flow ``label`` on a tiny model: from the pipeline's stages to the table, by a server, killed, resumed, shared out."""
 
 import json
+import re
 import shutil
 import signal
 from collections import Counter
@@ -75,13 +76,25 @@ def test_the_flow_brings_what_it_needs_up_to_date_and_shows_what_it_found(tmp_pa
     assert CliRunner().invoke(app, ["check"]).exit_code == 0
 
 
+LOG_PROBABILITY = -0.25
+
+
+def by_pieces(text: str) -> list[dict[str, object]]:
+    """Tokens of a reply with their log-probabilities: nothing is in doubt but the answers."""
+    pieces = re.split("(true|false)", text)
+    return [{"token": one, "logprob": LOG_PROBABILITY if one in ("true", "false") else 0.0} for one in pieces if one]
+
+
 def test_a_server_is_asked_nothing_twice_and_its_calls_are_on_record(copy):
-    with JudgeServer(by_words) as server:
+    with JudgeServer(by_words, logprobs=by_pieces) as server:
         settings = chat_settings(copy.folder, server.url)
         plainly(copy, settings)
-        calls = rows(None, "select call, status, mode from llm_calls")
+        calls = rows(None, "select call, status, mode, reply, log_probability from llm_calls")
         assert len(calls) == len(server.requests) == len(bodies(server))
         assert {row["status"] for row in calls} == {"answered"}
+        choices = [len(re.findall("true|false", row["reply"])) for row in calls]
+        known = [row["log_probability"] for row in calls]
+        assert known == [pytest.approx(n * LOG_PROBABILITY) if n else None for n in choices]
         named = {row["call"] for row in rows(None, "select distinct call from detection_trials")}
         assert named <= {row["call"] for row in calls}
         before = len(server.requests)

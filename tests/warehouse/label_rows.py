@@ -186,6 +186,7 @@ def _labels(evidence: str, labelling: str, judge: str) -> dict[str, Rows]:
                 **call,
                 description=DESCRIPTIONS.get(f),
                 chosen=f in DESCRIPTIONS,
+                origin="judge",
                 n_examples=N_SHOWN if f in DESCRIPTIONS else 0,
                 reason=None if f in DESCRIPTIONS else "no example: it fires in no train document",
             )

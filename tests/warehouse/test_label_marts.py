@@ -1,10 +1,14 @@
 """The marts of labels on planted rows: the latest labelling of each judge, its scores, and which labels fail."""
 
+import duckdb
+import numpy as np
 import pytest
+from scipy import optimize, stats
 
 from tests.warehouse.label_rows import FEATURES, JUDGES, RIGHT, UNDESCRIBED, WORSE, N, write_labelling
 from tests.warehouse.small_warehouse import build
 from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.marts import mart_texts
 from warehouse.quality.checks import check_stage, failures
 from warehouse.storage.manifests import manifests
 
@@ -69,3 +73,67 @@ def test_a_later_labelling_of_a_judge_replaces_the_earlier_one(tmp_path):
     later = write_labelling(warehouse, "2", hour=3)
     found = rows(warehouse, "select distinct judge, labelling from feature_labelled order by judge")
     assert {row["judge"]: row["labelling"] for row in found} == later
+
+
+@pytest.fixture(scope="module")
+def intervals_of():
+    """Means of scores with their intervals, as the mart computes them: a list of scores -> (mean, low, high) of each."""
+    with duckdb.connect() as connection:
+        connection.execute(
+            """create table description_scores (
+                collection text, labelling text, sae text, layer int, judge text, scorer text, tier text, control text,
+                measure text, evidence text, score double, score_low double, chance double, sensitivity double,
+                specificity double, n_positive bigint, n_negative bigint, n_unanswered bigint, reason text
+            );
+            create table latest_labellings as select 'c' as collection, 'l' as labelling, true as is_latest;
+            create table labelled_features as select 'c' as collection, 'e' as evidence, 'sae' as source"""
+        )
+
+        def found(*samples):
+            connection.execute("delete from description_scores")
+            number = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
+            table = {"layer": number, "score": np.concatenate([np.asarray(sample, dtype=float) for sample in samples])}
+            connection.register("given", {name: np.ascontiguousarray(column) for name, column in table.items()})
+            connection.execute(
+                """insert into description_scores by name
+                select 'c' as collection, 'l' as labelling, 'e' as evidence, layer, score from given"""
+            )
+            mart = connection.sql(mart_texts()["label_scores"])
+            return [(mean, low, high) for mean, low, high in mart.select("mean_score, mean_low, mean_high").fetchall()]
+
+        yield found
+
+
+def test_intervals_of_means_solve_the_score_equation_and_stay_in_0_to_1(intervals_of):
+    rng = np.random.default_rng(0)
+    samples = [rng.beta(*shape, n) for shape in ((9, 1), (0.5, 0.5), (60, 1)) for n in (3, 5, 12, 50, 400)]
+    samples += [np.append(np.ones(n), 0.95) for n in (2, 20)]
+    for sample, (mean, low, high) in zip(samples, intervals_of(*samples), strict=True):
+        n, m = len(sample), np.mean(sample)
+        standard_error2 = stats.sem(sample) ** 2
+        t2 = stats.t.ppf(0.975, n - 1) ** 2
+
+        def beyond(x, m=m, share=t2 * standard_error2 / (m * (1 - m))):
+            return (m - x) ** 2 - share * x * (1 - x)
+
+        assert mean == pytest.approx(m)
+        assert low == pytest.approx(optimize.brentq(beyond, 0, m), abs=0.02 * (m - low))
+        assert high == pytest.approx(optimize.brentq(beyond, m, 1), abs=0.02 * (high - m))
+        assert 0 <= low < mean < high <= 1
+
+
+def test_intervals_of_means_hold_the_mean_as_often_as_they_say(intervals_of):
+    rng = np.random.default_rng(1)
+    draws = {"flat": (rng.beta(2, 1, (800, 12)), 2 / 3), "near 1": (rng.beta(9, 1, (800, 30)), 0.9)}
+    for name, (samples, truth) in draws.items():
+        held = np.mean([low <= truth <= high for _, low, high in intervals_of(*samples)])
+        assert 0.93 < held < 0.98, name
+
+
+def test_scores_without_spread_have_the_interval_of_as_many_draws_and_one_score_has_none(intervals_of):
+    perfect, middling, one = intervals_of(np.ones(40), np.full(40, 0.75), [0.8])
+    t = stats.t.ppf(0.975, 39)
+    assert perfect == pytest.approx((1, 40 / (40 + t**2), 1), abs=1e-4)
+    expected = stats.binomtest(30, 40).proportion_ci(method="wilson")
+    assert middling == pytest.approx((0.75, expected.low, expected.high), abs=0.01)
+    assert one == (0.8, None, None)

@@ -1,4 +1,4 @@
--- scores of descriptions over the features of an SAE: by judge, test, tier and control, with those that could not be scored
+-- scores of descriptions over the features of an SAE: by judge, test, tier and control, with those that could not be scored; intervals of means by feature (modified Wilson)
 with latest as (
     select collection, labelling from latest_labellings
     where is_latest
@@ -15,7 +15,7 @@ scores as (
     left join sources as f on f.collection = s.collection and f.evidence = s.evidence
 ),
 
-final as (
+summed as (
     select
         collection,
         labelling,
@@ -31,9 +31,8 @@ final as (
         count(*) as n_features,
         count(score) as n_scored,
         avg(score) as mean_score,
-        -- the spread between features: each is one draw, whatever the number of its trials
-        avg(score) - 1.96 * stddev_samp(score) / sqrt(count(score)) as mean_low,
-        avg(score) + 1.96 * stddev_samp(score) / sqrt(count(score)) as mean_high,
+        var_samp(score) / count(score) as mean_variance,
+        min(score) = max(score) as is_constant,
         median(score) as median_score,
         avg(sensitivity) as mean_sensitivity,
         avg(specificity) as mean_specificity,
@@ -44,6 +43,50 @@ final as (
         mode(reason) as usual_reason
     from scores
     group by all
+),
+
+-- The spread between features: each is one draw, whatever the number of its trials. A normal interval would pass 0 or 1, so
+-- it is Wilson's for a mean of m (1 - m) / variance draws of 0 or 1, with Student's t by the expansion of Cornish and Fisher:
+-- the modified Wilson interval of surveys (Dean and Pagano 2015, J. Surv. Stat. Methodol. 3, 484). Scores that are all the same
+-- show no spread, and count as one draw of 0 or 1 each; one score has no interval.
+wilson as (
+    select
+        *,
+        n_scored - 1 as df,
+        1.95996 + 2.37227 / df + 2.8225 / df ** 2 + 2.55585 / df ** 3 + 1.58953 / df ** 4 as t,
+        t ** 2 * if(is_constant, 1 / n_scored, mean_variance / (mean_score * (1 - mean_score))) as t2_by_n,
+        (mean_score + t2_by_n / 2) / (1 + t2_by_n) as centre,
+        sqrt(t2_by_n * mean_score * (1 - mean_score) + t2_by_n ** 2 / 4) / (1 + t2_by_n) as half_width
+    from summed
+),
+
+final as (
+    select
+        collection,
+        labelling,
+        sae,
+        layer,
+        source,
+        judge,
+        scorer,
+        tier,
+        control,
+        measure,
+        chance,
+        n_features,
+        n_scored,
+        mean_score,
+        if(n_scored > 1, greatest(centre - half_width, 0), null) as mean_low,
+        if(n_scored > 1, least(centre + half_width, 1), null) as mean_high,
+        median_score,
+        mean_sensitivity,
+        mean_specificity,
+        n_at_chance,
+        n_positive,
+        n_negative,
+        n_unanswered,
+        usual_reason
+    from wilson
 )
 
 select * from final

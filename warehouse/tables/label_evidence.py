@@ -17,7 +17,7 @@ from warehouse.tables.declarations import (
 
 # fmt: off
 EVIDENCE = Column("evidence", string, "key of the evidence: SAE, chosen features, how windows are drawn")
-SAE = Column("sae", string, "key of the SAE, in saes or studied_saes; of MLP neurons, their layer: neurons-L12")
+SAE = Column("sae", string, "key of the SAE, in saes or studied_saes; of MLP neurons, their layer: neurons-L12; of an adapter, layer and model: adapter-L12-0f3a9c1e")
 FEATURE = Column("feature_id", int32, "index of the feature in the SAE, or of the neuron in its layer", minimum=0)
 OF_EVIDENCE = (COLLECTION, EVIDENCE, SAE, LAYER, FEATURE)
 TIERS = "random: from any text; same_stratum: from text like that it fires on; near_miss: where its neighbours fire"
@@ -44,7 +44,7 @@ TABLES = (
         "a feature that is labelled, and why it comes when it does",
         (
             *OF_EVIDENCE,
-            Column("source", string, "sae, transcoder or neurons (the baseline)"),
+            Column("source", string, "sae, transcoder, adapter (a layer of a transcoder adapter) or neurons (the baseline)"),
             Column("place", int32, "its place in the order in which features are labelled, from 1", minimum=1),
             Column("ordered_by", string, "score, causal_effect, attribution, transport (its verdict), random, or named: by the settings"),
             Column("value", float64, "what it is ordered by; of transport the R2 over the shortest leap; NULL where it has none", nullable=True),
@@ -67,13 +67,13 @@ TABLES = (
                 qualify place <> row_number() over (partition by collection, evidence order by place)""",
             ),
             Rule(
-                "sae is in saes or of a study, unless they are neurons",
+                "sae is in saes or of a study, unless they are neurons or an adapter",
                 "sae",
                 """with known as (
                     select collection, sae from known_saes union all select collection, sae from known_studied_saes
                 )
                 select distinct f.collection, f.sae from labelled_features as f
-                anti join known using (collection, sae) where f.source <> 'neurons'""",
+                anti join known using (collection, sae) where f.source not in ('neurons', 'adapter')""",
             ),
         ),
     ),
@@ -158,7 +158,7 @@ TABLES = (
         "how often a feature fires in one part of the text, such as one topic or one tenth of the sequences",
         (
             *OF_EVIDENCE,
-            Column("stratum", string, "what divides the text: a stratum of the corpus, or relative_position"),
+            Column("stratum", string, "what divides the text: a stratum of the corpus, region (of a conversation: its roles, and the template's own words), or relative_position"),
             Column("value", string, "which part"),
             Column("n_tokens", int64, "tokens in it", unit="tokens", minimum=0),
             Column("n_active", int64, "those on which the feature fires", unit="tokens", minimum=0),

@@ -16,9 +16,11 @@ from dashboards.views.labels.about import EMPTY
 COLOURS = {
     "sae": "#0072B2",
     "transcoder": "#009E73",
+    "adapter": "#D55E00",
     "neurons": "#E69F00",
     "sae, shuffled": "#56B4E9",
     "transcoder, shuffled": "#CC79A7",
+    "adapter, shuffled": "#F0E442",
     "neurons, shuffled": "#999999",
 }
 """What is scored -> its colour; shuffled: with another feature's description."""

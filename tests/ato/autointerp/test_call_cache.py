@@ -119,5 +119,5 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 def test_a_row_has_the_columns_of_the_table():
     assert list(record("a").row()) == [
         "call", "judge", "model", "purpose", "status", "mode", "n_attempts", "prompt_tokens", "completion_tokens",
-        "cost", "seconds", "reply", "reason", "made_at",
+        "cost", "seconds", "reply", "reason", "made_at", "log_probability",
     ]  # fmt: skip

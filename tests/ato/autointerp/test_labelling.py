@@ -7,7 +7,7 @@ import pytest
 
 from ato.autointerp.excerpts import FeatureEvidence
 from ato.autointerp.label_spaces import parse_label_space
-from ato.autointerp.labelling import LabelPlan, label_features
+from ato.autointerp.labelling import ImportedDescription, LabelPlan, label_features
 from ato.autointerp.overlap_judge import OverlapJudge
 from ato.autointerp.questions import (
     Answer,
@@ -109,6 +109,31 @@ def test_of_several_descriptions_validation_documents_choose_the_best_which_test
     assert none.answer.reason == "an empty description"
     splits = {(number, result.trial.split) for number, result in found.results if result.trial.scorer == "detection"}
     assert splits == {(0, "validation"), (1, "validation"), (2, "validation"), (1, "test")}
+
+
+def test_a_published_description_competes_on_validation_documents_and_the_judges_own_wins_a_draw(features):
+    ours, theirs = "violin", ImportedDescription("horse camel otter falcon badger", "elsewhere 7")
+    wrong = ImportedDescription("violin and drum", "elsewhere 8")
+    found, other = label_features(features[:2], Scripted((ours,)), PLAN, imported={0: [wrong, theirs]})
+    assert [(one.text, one.origin, one.chosen) for one in found.candidates] == [
+        (ours, None, False),
+        (wrong.text, wrong.origin, False),
+        (theirs.text, theirs.origin, True),
+    ]
+    assert found.description == theirs.text
+    assert score(found).value.value == pytest.approx(1.0)
+    assert {(number, one.trial.split) for number, one in found.results if one.trial.scorer == "detection"} == {
+        (0, "validation"),
+        (1, "validation"),
+        (2, "validation"),
+        (2, "test"),
+    }
+    assert [one.origin for one in other.candidates] == [None], "nothing is published of this one"
+    assert other.candidates[0].validation is None
+    (same,) = label_features(
+        features[:1], Scripted((theirs.text,)), PLAN, imported={0: [ImportedDescription(theirs.text + " zebra", "x")]}
+    )
+    assert [one.chosen for one in same.candidates] == [True, False]
 
 
 def test_what_got_no_answer_is_counted_and_scores_nothing(features):

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ato.autointerp.replies import RejectedReply, ReplyToken, _scalars, choice_probabilities, read_reply
+from ato.autointerp.replies import (
+    RejectedReply,
+    ReplyToken,
+    _scalars,
+    answered_log_probability,
+    choice_probabilities,
+    read_reply,
+)
 from ato.autointerp.schemas import classification_schema, description_schema, intruder_schema, verdicts_schema
 
 
@@ -136,3 +143,17 @@ def test_every_value_is_found_where_it_stands(value, indent, escaped):
 def test_tokens_that_are_not_the_text_say_nothing(pieces):
     text = '{"answers": [true]}'
     assert choice_probabilities(text, text, pieces, verdicts_schema(1)) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "probabilities", "expected"),
+    [
+        ({"answers": [True, False]}, {"answers/0": 0.8, "answers/1": 0.3}, 0.8 * 0.7),
+        ({"intruder": 3}, {"intruder": 0.25}, 0.25),
+        ({"answers": [False]}, {"answers/0": 1.0}, None),
+        ({"description": "law"}, {}, None),
+    ],
+)
+def test_a_reply_has_the_log_probability_of_its_answers_not_of_the_likelier_ones(value, probabilities, expected):
+    found = answered_log_probability(value, probabilities)
+    assert found == (None if expected is None else pytest.approx(math.log(expected)))

@@ -160,6 +160,8 @@ def test_settings_of_entities_are_judged_where_entities_are_asked_for(profile, o
 
 LABEL = (
     ("label.layers=[0,2]", r"label.layers = \[0, 2\]: layers 0 have no SAE: use layers of \[2, 3\]"),
+    ("label.adapter=/nowhere", r"label.adapter = '/nowhere': no config.json in the folder"),
+    ("label.adapter_layers=[1]", r"layers 1 have no adapter at work: set label.adapter"),
     ("label.features={1: [0]}", "layers 1 have no SAE"),
     ("label.n_trials=50", "collect 40 windows: use at most 40"),
     ("label.n_trials=30", "n_silent=24 silent windows are collected per tier: use at most 24"),

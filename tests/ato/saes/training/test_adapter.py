@@ -6,8 +6,8 @@ import torch
 
 from ato.errors import MismatchError, SettingsError
 from ato.models import load_model, pad
-from ato.saes.adapter import adapted, new_adapter
-from ato.saes.adapter_files import load_adapter, save_adapter
+from ato.saes.adapter import AdapterLayer, adapted, new_adapter
+from ato.saes.adapter_files import adapter_shape, load_adapter, save_adapter
 from ato.saes.adapter_quality import judge_adapter
 from ato.saes.training.adapter import AdapterPlan, train_adapter
 from tests.ato.models.test_sites import sequences
@@ -142,6 +142,18 @@ def test_a_checkpoint_loads_as_the_model_with_base_mlps_and_as_the_adapter(model
         torch.testing.assert_close(logits_of(backbone, ids), logits_of(tuned, ids), rtol=1e-5, atol=1e-5)
     some = save_adapter(trained.adapter.without([1]), tuned, base, tmp_path / "some")
     assert load_adapter(some).disabled == {1}
+    shape = adapter_shape(some)
+    assert (shape.n_features, shape.layers, shape.active_layers) == (PLAN.n_features, (0, 1, 2), (0, 2))
+
+
+def test_a_layer_as_a_transcoder_has_the_same_features_and_adds_the_same(trained):
+    one = trained.adapter.layers[1]
+    x = torch.randn(7, one.W_enc.shape[1], generator=torch.Generator().manual_seed(0))
+    features = one.features(x)
+    torch.testing.assert_close(one.transcoder.encode(x), features)
+    torch.testing.assert_close(one.transcoder.decode(features, x), one.added(features))
+    plain = AdapterLayer(one.W_enc, one.b_enc, one.W_dec)
+    torch.testing.assert_close(plain.transcoder.decode(features, x), plain.added(features))
 
 
 def test_a_stopped_training_goes_on_to_the_same_bits(models, trained, tmp_path):
