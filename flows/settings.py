@@ -20,6 +20,7 @@ from tasks.settings import (
     EvaluateSettings,
     ExplainSettings,
     FanOutSettings,
+    FateSettings,
     FeatureSettings,
     GraphSettings,
     LabelSettings,
@@ -57,6 +58,7 @@ class Settings(StageSettings):
     sae_study: SAEStudySettings = SAEStudySettings()
     graphs: GraphSettings = GraphSettings()
     label: LabelSettings = LabelSettings()
+    fate: FateSettings = FateSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()
 
