@@ -13,20 +13,19 @@ carries the feature; where they do not, it only goes along with it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ato.causal.ablation_agreement import AblationAgreement, ChangeSums, agreements
+from ato.causal.losses import STUDIED_TOKENS
 from ato.errors import InputError, LayerError
 from ato.models.cached_run import CachedRun, cached_run, residuals_after
 from ato.models.language_model import LanguageModel, pad
 from ato.numerics.counter_rng import uniforms
 from ato.numerics.document_sums import DocumentSums
-from ato.numerics.intervals import EstimateArray, document_interval
-from ato.numerics.scales import PLAIN, UNEXPLAINED, Scale
 from ato.operators.operator import TransportOperator
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.saes.autoencoder import SparseAutoencoder
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 PULLBACK, MATCHED, RANDOM = DIRECTIONS = ("pullback", "matched", "random")
 """Taken out of the source: along T'u; what a feature of the source's SAE writes there; along a random direction, as much
 as along T'u."""
-STUDIED_TOKENS = ExclusionPolicy()
 _ROWS = 128
 """Tokens that are run again at once; each brings the keys and values of the tokens before it."""
 
@@ -52,39 +50,6 @@ class SourceLayer:
     """The SAE of this layer, for the direction ``matched``."""
     matched: np.ndarray | None = None
     """[c] int64, its feature that goes with each of the target's; -1: none."""
-
-
-@dataclass(frozen=True)
-class AblationAgreement:
-    """Predicted and measured changes of c features after one direction was ablated; NaN where nothing was measured."""
-
-    n_tokens: np.ndarray
-    """[c] int64, tokens at which something was taken out."""
-    n_documents: np.ndarray
-    """[c] int64."""
-    predicted: np.ndarray
-    """[c] root mean square of the operator's prediction."""
-    measured: np.ndarray
-    """[c] the same of the change in the model."""
-    agreement: EstimateArray
-    """[c] 1 - sum (measured - predicted)^2 / sum measured^2: 1 where the model does what the operator says, 0 where "no
-    change" is as good a prediction."""
-    agreement_identity: EstimateArray
-    """[c] the same of the identity as the operator: the baseline."""
-    slope: EstimateArray
-    """[c] sum predicted measured / sum predicted^2: the share of the predicted change that happens."""
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums by document, [documents, directions, c]; p is predicted, q what the identity predicts, m measured."""
-
-    n: np.ndarray
-    pp: np.ndarray
-    mm: np.ndarray
-    pm: np.ndarray
-    qq: np.ndarray
-    qm: np.ndarray
 
 
 def source_ablations(
@@ -230,7 +195,7 @@ class _AblatedLayer:
         self._layer, self._of = layer, of
         self._u, self._reads, self._mean = (torch.from_numpy(x).to(device) for x in (u, pulled, mean))
         self._unit = {PULLBACK: _units(self._reads), RANDOM: _units(torch.from_numpy(random).to(device))}
-        self._sums: DocumentSums[_Sums] = DocumentSums()
+        self._sums: DocumentSums[ChangeSums] = DocumentSums()
 
     def measure(self, model: LanguageModel, run: CachedRun, places: _Places, target: int) -> None:
         """Ablate at the places of a batch, the early ones first: rows of one pass are padded to the longest."""
@@ -245,22 +210,20 @@ class _AblatedLayer:
         taken = torch.stack([self._taken(name, x.double(), slot) for name in DIRECTIONS])  # [directions, m, d]
         # Unedited rows are run beside the edited ones: what their rounding shares drops out of the difference.
         stream = torch.cat([x[None], (x.double() - taken).to(x.dtype)])
-        done = torch.cat([x[None].double(), stream[1:].double()]) - x.double()  # as the model's precision has it
+        done = stream[1:].double() - x.double()  # as the model's precision has it
         n = len(stream)
         y = residuals_after(
             model, run, row.repeat(n), first.repeat(n), (self._layer, stream.reshape(-1, 1, x.shape[-1])), target
         ).reshape(n, len(x), -1)
         u = self._u[slot]
         measured = ((y[1:].double() - y[:1].double()) * u).sum(-1).cpu().numpy()
-        predicted = (done[1:] * self._reads[slot]).sum(-1).cpu().numpy()
-        identity = (
-            (done[1:] * u).sum(-1).cpu().numpy() if u.shape[-1] == x.shape[-1] else np.full_like(measured, np.nan)
-        )
+        predicted = (done * self._reads[slot]).sum(-1).cpu().numpy()
+        identity = (done * u).sum(-1).cpu().numpy() if u.shape[-1] == x.shape[-1] else np.full_like(measured, np.nan)
         counted = taken.abs().amax(-1).gt(0).cpu().numpy().astype(float)
         products = (counted, predicted**2, measured**2, predicted * measured, identity**2, identity * measured)
         documents, code = np.unique(places.document, return_inverse=True)
         shape = (len(documents), len(DIRECTIONS), len(self._u))
-        sums = _Sums(*(np.zeros(shape) for _ in products))
+        sums = ChangeSums(*(np.zeros(shape) for _ in products))
         for into, values in zip(vars(sums).values(), products, strict=True):
             for direction, own in enumerate(values):
                 np.add.at(into, (code, direction, places.slot), np.where(counted[direction] > 0, own, 0))
@@ -281,46 +244,10 @@ class _AblatedLayer:
 
     def result(self, n_features: int) -> dict[str, AblationAgreement]:
         """Direction -> agreement of the features."""
-        if not len(self._sums):
-            nothing = np.zeros((1, len(DIRECTIONS), n_features))
-            sums = _Sums(*(nothing for _ in _Sums.__annotations__))
-        else:
-            sums = self._sums.sums()
-        n = sums.n
-
-        def estimate(score: Callable[[_Sums], np.ndarray], scale: Scale) -> EstimateArray:
-            return document_interval(sums, score, n, scale)
-
-        found = estimate(_agreement, UNEXPLAINED), estimate(_agreement_identity, UNEXPLAINED), estimate(_slope, PLAIN)
-        count = n.sum(0)
-        size = partial(_ratio, below=count)
-        return {
-            name: AblationAgreement(
-                count[d].astype(np.int64),
-                (n > 0).sum(0)[d],
-                np.sqrt(size(sums.pp.sum(0)))[d],
-                np.sqrt(size(sums.mm.sum(0)))[d],
-                *(EstimateArray(of.value[d], of.low[d], of.high[d]) for of in found),
-            )
-            for d, name in enumerate(DIRECTIONS)
-        }
+        nothing = np.zeros((1, len(DIRECTIONS), n_features))
+        sums = self._sums.sums() if len(self._sums) else ChangeSums(*[nothing] * 6)
+        return dict(zip(DIRECTIONS, agreements(sums), strict=True))
 
 
 def _units(rows: Tensor) -> Tensor:
     return rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
-
-
-def _agreement(s: _Sums) -> np.ndarray:
-    return 1 - _ratio(s.mm - 2 * s.pm + s.pp, s.mm)
-
-
-def _agreement_identity(s: _Sums) -> np.ndarray:
-    return 1 - _ratio(s.mm - 2 * s.qm + s.qq, s.mm)
-
-
-def _slope(s: _Sums) -> np.ndarray:
-    return _ratio(s.pm, s.pp)
