@@ -8,6 +8,7 @@ from warehouse.tables import (
     collect,
     entities,
     evaluate,
+    fate,
     features,
     graphs,
     label_evidence,
@@ -38,6 +39,7 @@ _ROOMS = (
     labels,
     graphs,
     steering,
+    fate,
     runs,
 )
 

@@ -78,7 +78,7 @@ def test_in_a_linear_model_every_direction_changes_the_feature_as_the_product_of
             np.testing.assert_allclose(of.slope.value[known], 1, atol=1e-4)
             assert (of.agreement.low[known] <= of.agreement.value[known]).all()
             assert np.isnan(of.agreement.value[~known]).all()
-            assert of.agreement_identity.value[known].min() < 0.9, "the identity is another map"
+            assert of.agreement_identity.value[known].min() < 0.97, "the identity is another map"
 
 
 def test_an_operator_that_predicts_and_does_not_carry_is_told_by_its_slope(linear):

@@ -34,7 +34,7 @@ def test_shares_are_those_of_the_edges_of_the_transport_graph(subtract):
     op = TransportOperator(rng.standard_normal((D, D)), rng.standard_normal(D), "ridge", SOURCE, LAYER)
     matched = np.stack([rng.integers(12, size=12), np.full(12, -1)])
     block = block_of(y, layer_1=x)
-    found = measured(source, target, op, matched, block)
+    found = measured(source, target, op, matched, block, min_active=1)
     sites = {layer: Site(sae, block.residuals[layer]) for layer, sae in ((SOURCE, source), (LAYER, target))}
     graph = transport_graph(sites, [op], [3] * 90)
     whole, through, missed = np.zeros((3, 12))
