@@ -27,6 +27,3 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     if not {target for _, target in o.pairs} & {*having}:
         why = f"no layer pair ends at a layer with an SAE ({having})"
         yield Fault("operators.leaps", o.leaps, why, "add source layers or leaps that end there")
-    elif not any(source in having and target in having for source, target in o.pairs):
-        why = f"no pair starts and ends at a layer with an SAE ({having}), so no features are linked"
-        yield Fault("operators.source_layers", o.source_layers, why, f"add some of {having}", stops=False)

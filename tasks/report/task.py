@@ -13,7 +13,7 @@ from ato.errors import InputError
 from tasks.engine.looking import stage_task, work_ahead
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage
-from tasks.report import causal, efficiency, entities, features, labels, operators, sae_study, transport
+from tasks.report import causal, efficiency, entities, fate, features, labels, operators, sae_study, transport
 from tasks.report.drawing import png
 from tasks.report.findings import findings
 from tasks.report.overview import head
@@ -24,7 +24,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 6
+VERSION = 7
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -82,7 +82,7 @@ def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> s
 
 
 def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
-    """All panels of the report, in the study's order, those of entities, SAE studies and labels if there are any."""
+    """All panels of the report, in the study's order, those of entities, SAE studies, labels and fates if there are any."""
     return [
         *transport.panels(scope),
         *efficiency.panels(scope),
@@ -92,6 +92,7 @@ def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
         *entities.panels(scope),
         *sae_study.panels(scope),
         *labels.panels(scope),
+        *fate.panels(scope),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
 from tests.warehouse.entity_rows import write_entities
+from tests.warehouse.fate_rows import write_fates
 from tests.warehouse.label_rows import write_labelling
 from tests.warehouse.neuron_rows import write_neurons
 from tests.warehouse.sae_study_rows import write_sae_study
@@ -37,6 +38,7 @@ def build_whole_study(root: Path) -> Warehouse:
     write_sae_study(warehouse)
     write_labelling(warehouse)
     write_neurons(warehouse)
+    write_fates(warehouse, SAES, N_FEATURES)
     return warehouse
 
 
