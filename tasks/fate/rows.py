@@ -50,19 +50,21 @@ def link_columns(
 
 
 def _shares(shares: PathwayShares, plan: FatePlan) -> Columns:
+    missed = shares.not_transported
+    arrives = EstimateArray(1 - missed.value, 1 - missed.high, 1 - missed.low)
     through, transported = (EstimateArray(*(end[m] for end in vars(shares.through).values())) for m in range(2))
     return {
         "n_active": shares.n_active,
         "n_documents": shares.n_documents,
-        "through_verdict": verdicts(through, **_limits(plan)),
-        **estimate_columns(through=through, through_transported=transported, not_transported=shares.not_transported),
+        "pathway_verdict": verdicts(arrives, **_limits(plan)),
+        **estimate_columns(through=through, through_transported=transported, not_transported=missed),
     }
 
 
 def _no_shares(n: int) -> Columns:
     nothing = EstimateArray(*[np.full(n, np.nan)] * 3)
     numbers = estimate_columns(through=nothing, through_transported=nothing, not_transported=nothing)
-    return {"n_active": [None] * n, "n_documents": [None] * n, "through_verdict": [None] * n, **numbers}
+    return {"n_active": [None] * n, "n_documents": [None] * n, "pathway_verdict": [None] * n, **numbers}
 
 
 def ablation_columns(

@@ -22,7 +22,17 @@ def write_fates(warehouse: Warehouse, saes: Mapping[int, str], n_features: int) 
     def link(own: int, other: int, feature: int, cosine: float) -> dict:
         verdict = "transported" if cosine >= 0.7 else "synthesised" if cosine <= 0.3 else "undetermined"
         back = other < own
-        shares = {"n_active": 30, "n_documents": 10, "through": cosine, "through_verdict": verdict} if back else {}
+        shares = (
+            {
+                "n_active": 30,
+                "n_documents": 10,
+                "through": cosine,
+                "not_transported": 1 - cosine,
+                "pathway_verdict": verdict,
+            }
+            if back
+            else {}
+        )
         return row(
             "feature_links",
             **shared,

@@ -88,7 +88,7 @@ def test_fates_come_from_the_verdicts_and_the_latest_ablations_count(planted):
     ]
     assert [one["views_disagree"] for one in found] == [False, True, True, False, True, True, False]
     assert {one["agreement"] for one in found} == {0.8, None}
-    assert {(one["r2_jacobian"], one["decoder_cosine"], one["verdict_through"]) for one in found} == {
+    assert {(one["r2_jacobian"], one["decoder_cosine"], one["verdict_pathway"]) for one in found} == {
         (None, None, None)
     }
 

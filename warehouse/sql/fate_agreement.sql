@@ -19,7 +19,7 @@ said as (
             {'place': 2, 'view': 'identity', 'verdict': verdict_identity},
             {'place': 3, 'view': 'jacobian', 'verdict': verdict_jacobian},
             {'place': 4, 'view': 'decoder', 'verdict': verdict_decoder},
-            {'place': 5, 'view': 'through', 'verdict': verdict_through},
+            {'place': 5, 'view': 'pathway', 'verdict': verdict_pathway},
             {'place': 6, 'view': 'causal', 'verdict': verdict_causal}
         ], recursive := true)
     from fates

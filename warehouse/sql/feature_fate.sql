@@ -170,7 +170,7 @@ joined as (
         b.verdict_identity,
         b.verdict_jacobian,
         a.decoder_verdict as verdict_decoder,
-        a.through_verdict as verdict_through,
+        a.pathway_verdict as verdict_pathway,
         c.verdict_causal,
         case
             when b.verdict_ridge = 'transported' and b.verdict_identity = 'transported' then 'carried'
@@ -179,7 +179,7 @@ joined as (
             else 'undetermined'
         end as fate,
         [
-            b.verdict_ridge, b.verdict_identity, b.verdict_jacobian, a.decoder_verdict, a.through_verdict, c.verdict_causal
+            b.verdict_ridge, b.verdict_identity, b.verdict_jacobian, a.decoder_verdict, a.pathway_verdict, c.verdict_causal
         ] as verdicts
     from by_method as b
     left join ancestors as a

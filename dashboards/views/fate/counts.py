@@ -52,7 +52,8 @@ def agreement(key: str) -> None:
         filled(AGREEMENT, collection=key),
         _agreement,
         note="Over all pairs of layers, features on which both views have decided. Views: r2 under ridge, identity and Jacobian; "
-        "decoder cosine to the nearest source feature; share of the pre-activation through that feature; change in the model "
+        "decoder cosine to the nearest source feature; pathway, the share of the pre-activation that the operator brings; "
+        "change in the model "
         "after an ablation against the operator's prediction. Cohen's kappa is 0 at chance and 1 where they always agree; "
         "its limits count distinct features.",
         empty=EMPTY,

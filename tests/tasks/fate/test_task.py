@@ -76,12 +76,12 @@ def test_a_rewritten_feature_comes_through_another_one_and_views_disagree(plante
     assert row["through_transported"] == pytest.approx(1, abs=0.02)
     assert row["agreement"] == pytest.approx(1, abs=0.02)
     assert row["agreement_identity"] < 0.3
-    said = {name: row[f"verdict_{name}"] for name in ("ridge", "identity", "decoder", "through", "causal")}
+    said = {name: row[f"verdict_{name}"] for name in ("ridge", "identity", "decoder", "pathway", "causal")}
     assert said == {
         "ridge": "transported",
         "identity": "synthesised",
         "decoder": "transported",
-        "through": "synthesised",
+        "pathway": "transported",
         "causal": "transported",
     }
     assert row["views_disagree"]
