@@ -85,12 +85,14 @@ def source_ablations(
         on_sequence: called after each sequence.
 
     Raises:
-        InputError: a feature that the SAE does not have.
+        InputError: a feature that the SAE does not have, or that is named twice.
         LayerError: a layer is not in the model, or no source lies before the target.
     """
     layer, sae, features = target
     if wrong := [f for f in features if not 0 <= f < sae.d_sae]:
         raise InputError(f"the SAE has no feature {wrong[:5]}", cure=f"use features 0 to {sae.d_sae - 1}")
+    if len({*features}) < len(features):
+        raise InputError("a feature is named twice", where=f"layer {layer}", cure="name each once")
     if late := sorted(source for source in sources if source >= layer):
         raise LayerError(f"layers {late} do not lie before {layer}", cure="ablate at earlier layers")
     model.check_layers([*sources, layer])

@@ -195,5 +195,7 @@ def test_wrong_features_and_layers_are_refused(random_llama):
     sources = {TARGET: SourceLayer(operator(np.eye(D), TARGET))}
     with pytest.raises(LayerError, match="do not lie before"):
         source_ablations(random_llama, (TARGET, relu_sae(9), [1]), sources, sequences())
+    with pytest.raises(InputError, match="named twice"):
+        source_ablations(random_llama, (TARGET, relu_sae(9), [1, 1]), {}, sequences())
     with pytest.raises(InputError, match="no feature"):
         source_ablations(random_llama, (TARGET, relu_sae(9), [6]), {}, sequences())
