@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ato.errors import AtoError, SettingsError
 from flows.engine.environment import make_data_folder, prepare_environment
-from flows.stages import FLOWS, PIPELINE, STAGES
+from flows.stages import FLOWS, PIPELINE, STAGES, stages_of
 
 app = typer.Typer(
     name="ato",
@@ -102,8 +102,8 @@ def run(
         collection = run_flow(flow, settings)
     if flow == PIPELINE.name:
         show_summary(collection, settings.report.features)
-    elif STAGES[flow].on_demand:
-        say(flow, f"results: `ato show {flow}`, or page {STAGES[flow].page} of the dashboard (`ato up`)")
+    elif (last := stages_of(flow, settings)[-1]).on_demand:
+        say(flow, f"results: `ato show {last.name}`, or page {last.page} of the dashboard (`ato up`)")
 
 
 @app.command(epilog='Example: ato sql "from transport_map order by mean_r2 desc limit 5"')
@@ -148,7 +148,7 @@ def show(
     from flows.commands.show import draw_summary, show_stage, show_summary
     from flows.engine.collections import chosen_collection
 
-    key = chosen_collection(collection)
+    key = chosen_collection(collection, STAGES[stage].commits if stage else ())
     if svg is not None:
         draw_summary(key, svg, features)
     elif stage is None:

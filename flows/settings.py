@@ -16,6 +16,7 @@ from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,
     CollectSettings,
+    CompareSettings,
     EntitySettings,
     EvaluateSettings,
     ExplainSettings,
@@ -59,6 +60,7 @@ class Settings(StageSettings):
     graphs: GraphSettings = GraphSettings()
     label: LabelSettings = LabelSettings()
     fate: FateSettings = FateSettings()
+    compare: CompareSettings = CompareSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()
 

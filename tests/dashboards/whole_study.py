@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
+from tests.warehouse.compare_rows import write_comparisons
 from tests.warehouse.entity_rows import write_entities
 from tests.warehouse.fate_rows import write_fates
 from tests.warehouse.label_rows import write_labelling
@@ -39,6 +40,7 @@ def build_whole_study(root: Path) -> Warehouse:
     write_labelling(warehouse)
     write_neurons(warehouse)
     write_fates(warehouse, SAES, N_FEATURES)
+    write_comparisons(warehouse)
     return warehouse
 
 

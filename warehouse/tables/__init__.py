@@ -6,6 +6,7 @@ Writers validate against these declarations; the views, their column comments an
 from warehouse.tables import (
     causal,
     collect,
+    compare,
     entities,
     evaluate,
     fate,
@@ -38,6 +39,7 @@ _ROOMS = (
     label_evidence,
     labels,
     graphs,
+    compare,
     steering,
     fate,
     runs,
