@@ -374,6 +374,21 @@ def graph(
         save_picture(picture, graph_set)
 
 
+@app.command(epilog="Example: ato fate L12/345")
+def fate(
+    feature: Annotated[
+        str | None, typer.Argument(help="L12/345 or KEY/345; default: how often the views of all fates agree.")
+    ] = None,
+    collection: CollectionOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Show what becomes of a feature through the layers, by every view."""
+    from flows.commands.fate import show_fate
+    from flows.engine.collections import chosen_collection
+
+    show_fate(chosen_collection(collection), feature, format_)
+
+
 @app.command(epilog="Example: ato check")
 def check() -> None:
     """Check every file against its hash and every table against its expectations; exit 1 on failure."""

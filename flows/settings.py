@@ -21,6 +21,7 @@ from tasks.settings import (
     EvaluateSettings,
     ExplainSettings,
     FanOutSettings,
+    FateSettings,
     FeatureSettings,
     GraphSettings,
     JacobianSettings,
@@ -60,6 +61,7 @@ class Settings(StageSettings):
     sae_study: SAEStudySettings = SAEStudySettings()
     graphs: GraphSettings = GraphSettings()
     label: LabelSettings = LabelSettings()
+    fate: FateSettings = FateSettings()
     compare: CompareSettings = CompareSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()

@@ -342,6 +342,21 @@ _STAGES = (
         judge="flows.judging.graphs:judge",
     ),
     StageSpec(
+        name="fate",
+        does="What becomes of features between layers, by weights, by operators and in the running model.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect", "saes", "features", "operators", "evaluate"),
+        commits=("fate",),
+        query="""select target_layer, source_layer, fate, count(*) as features, count(agreement) as ablated,
+            avg(r2) as r2, avg(r2_identity) as r2_identity, avg(decoder_cosine) as decoder_cosine, avg(agreement) as agreement,
+            count(*) filter (views_disagree) as disagreeing
+            from feature_fate where collection = ? group by all order by all""",
+        page="fate",
+        cost=Cost(6.0, 1.2, "flows.estimates.fate_costs:fate_work"),
+        judge="flows.judging.fate:judge",
+    ),
+    StageSpec(
         name="compare",
         does="Transport in other models or checkpoints, beside this one's, on the same text.",
         pool="gpu",

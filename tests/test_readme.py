@@ -53,6 +53,7 @@ def test_every_ato_command_is_listed_and_exists():
         "activations",
         "steer",
         "graph",
+        "fate",
         "up",
         "deploy",
         "gc",

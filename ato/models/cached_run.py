@@ -85,6 +85,7 @@ def cached_run(
     lengths: Tensor | np.ndarray,
     layers: Iterable[int],
     start: tuple[int, Tensor] | None = None,
+    stop: int | None = None,
 ) -> CachedRun:
     """One pass of the whole model, whose rows can be run again from any position on, see ``rerun``.
 
@@ -95,6 +96,7 @@ def cached_run(
         layers: whose residuals are kept; rows can be run again from these.
         start: (layer, residual [b, t, d_model]) where these are known: the blocks up to there are not run. No
             layer may lie below.
+        stop: last block to run; ``hidden`` is not meaningful then.
 
     Raises:
         LayerError: a layer is not in the model.
@@ -107,7 +109,9 @@ def cached_run(
     cache = DynamicCache() if model.parts.cache else None
     input_ids = input_ids.to(model.device)
     positions = torch.arange(input_ids.shape[1], device=model.device)[None]
-    found = model.run_padded(input_ids, lengths, read=wanted, start=start, cache=cache, position_ids=positions)
+    found = model.run_padded(
+        input_ids, lengths, read=wanted, start=start, stop=stop, cache=cache, position_ids=positions
+    )
     kept = None if cache is None else kept_keys_values(cache, wanted[0] if wanted else model.n_layers)
     return CachedRun(input_ids, found.hidden, found.residuals, kept, torch.zeros_like(input_ids[:, 0]))
 
@@ -148,3 +152,34 @@ def rerun(
     own = model.forward(ids, prefixes.mask(s), start=start, cache=prefixes.cache, position_ids=inside).hidden
     kept = kept_keys_values(prefixes.cache, layer)
     return CachedRun(run.input_ids[rows], own, {}, kept, first - first.max())
+
+
+def residuals_after(
+    model: "LanguageModel", run: CachedRun, rows: Tensor, first: Tensor, edit: tuple[int, Tensor], target: int
+) -> Tensor:
+    """Residuals [b, s, d_model] after block ``target`` of the tokens of ``rerun``; blocks behind it are not run.
+
+    Args:
+        model: that made the run.
+        run: of this model; it must hold the residuals of the edited layer.
+        rows: [b] int64; a row may be named many times.
+        first: [b] int64.
+        edit: (layer, residual [b, s, d_model]), what ``rerun`` is given.
+        target: a later block.
+
+    Raises:
+        LayerError: a layer is not in the model.
+    """
+    layer, residual = edit
+    model.check_layers([layer, target])
+    rows, first = rows.to(model.device), first.to(model.device)
+    (b, s, _), t = residual.shape, run.input_ids.shape[1]
+    behind = first[:, None] + torch.arange(s, device=model.device)
+    inside = behind.clamp(max=t - 1)
+    if run.keys_values is None:
+        start = (layer, run.replaced(layer, rows, behind, residual))
+        found = model.run_padded(run.input_ids[rows], np.full(b, t), start=start, read=[target], stop=target)
+        return found.residuals[target].gather(1, inside[..., None].expand_as(residual))
+    prefixes, ids = run.prefixes(rows, first, model.n_layers), run.input_ids[rows[:, None], inside]
+    options = {"start": edit, "read": [target], "stop": target, "cache": prefixes.cache, "position_ids": inside}
+    return model.forward(ids, prefixes.mask(s), **options).residuals[target]

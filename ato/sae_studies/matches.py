@@ -27,6 +27,22 @@ class DirectionMatch:
     length, that lies along the source's direction."""
 
 
+def nearest(directions: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The candidate [m, d] with the largest product with each direction [n, d], the first of equal ones; and the product.
+
+    Candidates of zeros are nobody's.
+    """
+    missing = ~candidates.any(1)
+    index, product = np.zeros(len(directions), dtype=np.int64), np.full(len(directions), -np.inf)
+    for start in range(0, len(directions), _CHUNK):
+        products = directions[start : start + _CHUNK] @ candidates.T
+        products[:, missing] = -np.inf
+        own = slice(start, start + _CHUNK)
+        index[own] = products.argmax(1)
+        product[own] = products[np.arange(len(products)), index[own]]
+    return index, product
+
+
 def direction_matches(
     source: SparseAutoencoder, target: SparseAutoencoder, operator: TransportOperator, seed: int = 0
 ) -> dict[str, DirectionMatch]:
@@ -44,16 +60,9 @@ def direction_matches(
     u, v = (sae.decoder_directions.detach().double().cpu().numpy() for sae in (source, target))
     carried = u @ operator.matrix.T
     length = np.linalg.norm(carried, axis=1)
-    # A source that T carries nowhere, or that has no direction, is nobody's match.
+    # A source that T carries nowhere is nobody's match.
     heads = carried / np.where(length > 0, length, np.inf)[:, None]
-    missing = ~u.any(1)
-    best = {name: np.zeros(len(v), dtype=np.int64) for name in ("cosine", "transport")}
-    for start in range(0, len(v), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        for name, rows in (("cosine", u), ("transport", heads)):
-            products = v[part] @ rows.T
-            products[:, missing] = -np.inf
-            best[name][part] = products.argmax(1)
+    best = {"cosine": nearest(v, u)[0], "transport": nearest(v, np.where(u.any(1)[:, None], heads, 0))[0]}
     best["random"] = np.random.default_rng(seed).integers(len(u), size=len(v))
     pulled = np.square(v @ operator.matrix).sum(1)
     found = {}

@@ -25,6 +25,7 @@ PAGES = {
     "transport": Page("Transport map", ":material/grid_on:", "dashboards.views.transport.page"),
     "operators": Page("Operators", ":material/conversion_path:", "dashboards.views.operators.page"),
     "features": Page("Features", ":material/search:", "dashboards.views.features.page"),
+    "fate": Page("Fates", ":material/timeline:", "dashboards.views.fate.page"),
     "causal": Page("Causal", ":material/experiment:", "dashboards.views.causal.page"),
     "graphs": Page("Graphs", ":material/graph_3:", "dashboards.views.graphs.page"),
     "entities": Page("Entities", ":material/travel_explore:", "dashboards.views.entities.page"),

@@ -398,6 +398,27 @@ TERMS = (
         ("graphs.supernode_cosine",),
     ),
     Term(
+        "fate of a feature",
+        "What has become of it on its way from an earlier layer: carried (the operator transports it, and so does the identity), "
+        "rewritten (the operator does, the identity does not), computed (the operator does not) or undetermined.",
+        ("feature_transport.verdict", "feature_links.decoder_cosine"),
+        ("evaluate.transported_above", "evaluate.synthesised_below", "fate.same_above"),
+    ),
+    Term(
+        "causal agreement",
+        "A direction is moved to its mean at one token of the source layer: how well the operator predicts the change of the "
+        "feature at the target layer of the running model. 1: exactly; 0: no better than no change.",
+        ("feature_ablations.agreement", "feature_ablations.slope", "feature_ablations.direction"),
+        ("fate.n_features", "fate.n_tokens"),
+    ),
+    Term(
+        "pathway",
+        "Share of a feature's pre-activation, without its constant, that comes through the operator, and through one feature of the "
+        "source layer.",
+        ("feature_links.through", "feature_links.not_transported"),
+        (),
+    ),
+    Term(
         "replacement score",
         "Share of a graph's influence that comes from tokens and first features, and not from what SAEs leave out.",
         ("graphs.replacement", "graphs.completeness"),

@@ -18,6 +18,7 @@ from tasks.report import (
     compare,
     efficiency,
     entities,
+    fate,
     features,
     graphs,
     labels,
@@ -104,6 +105,7 @@ def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
         *sae_study.panels(scope),
         *labels.panels(scope),
         *graphs.panels(scope),
+        *fate.panels(scope),
         *compare.panels(scope),
     ]
 

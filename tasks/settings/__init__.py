@@ -8,6 +8,7 @@ from tasks.settings.entities import EntitySettings
 from tasks.settings.evaluate import EvaluateSettings
 from tasks.settings.explain import ExplainSettings
 from tasks.settings.fan_out import FanOutSettings
+from tasks.settings.fate import FateSettings
 from tasks.settings.features import FeatureSettings
 from tasks.settings.graphs import GraphSettings
 from tasks.settings.jacobians import JacobianSettings
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluateSettings",
     "ExplainSettings",
     "FanOutSettings",
+    "FateSettings",
     "FeatureSettings",
     "GraphSettings",
     "JacobianSettings",

@@ -8,6 +8,7 @@ from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, buil
 from tests.warehouse.compare_rows import write_comparisons
 from tests.warehouse.entity_rows import write_entities
 from tests.warehouse.graph_rows import write_graphs
+from tests.warehouse.fate_rows import write_fates
 from tests.warehouse.label_rows import write_labelling
 from tests.warehouse.neuron_rows import write_neurons
 from tests.warehouse.sae_study_rows import write_sae_study
@@ -40,6 +41,7 @@ def build_whole_study(root: Path) -> Warehouse:
     write_labelling(warehouse)
     write_neurons(warehouse)
     write_graphs(warehouse)
+    write_fates(warehouse, SAES, N_FEATURES)
     write_comparisons(warehouse)
     return warehouse
 

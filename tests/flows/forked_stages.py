@@ -156,6 +156,7 @@ IMPORTED = (
     "tasks.causal.task",
     "tasks.collect.task",
     "tasks.evaluate.task",
+    "tasks.fate.task",
     "tasks.features.task",
     "tasks.graphs.making",
     "tasks.graphs.task",

@@ -36,6 +36,16 @@ judged as (
     where intervention <> 'none'
     union all
     select distinct
+        collection, 'feature_links', evaluation, sae, null,
+        null, null, null, method, other_sae
+    from feature_links
+    union all
+    select distinct
+        collection, 'feature_ablations', evaluation, sae, null,
+        source_layer, target_layer, null, method, null
+    from feature_ablations
+    union all
+    select distinct
         collection, 'feature_scores', scoring, sae, null,
         null, layer, null, null, null
     from feature_scores

@@ -9,6 +9,7 @@ from warehouse.tables import (
     compare,
     entities,
     evaluate,
+    fate,
     features,
     graphs,
     jacobians,
@@ -42,6 +43,7 @@ _ROOMS = (
     graphs,
     compare,
     steering,
+    fate,
     runs,
 )
 

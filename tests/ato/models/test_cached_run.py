@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ato.models import LanguageModel, load_model, pad
-from ato.models.cached_run import cached_run, rerun
+from ato.models.cached_run import cached_run, rerun, residuals_after
 from tests.tiny_models import FAMILIES, plant_linear_blocks, save_tiny_model
 
 LENGTHS = [24, 17, 24, 5]
@@ -67,6 +67,24 @@ def test_rows_run_again_from_a_position_equal_passes_over_all_tokens(model, batc
 
 def test_every_row_starts_at_its_own_position_and_may_be_shorter_than_the_others(model, batch):
     check(model, batch, [1, 3, 0, 0, 2], [9, 4, 20, 0, 11], 1, 13)
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["with keys and values", "without"])
+def test_residuals_of_a_later_block_are_those_of_whole_passes_and_no_block_behind_it_is_run(model, batch, keeps):
+    (ids, lengths), (layer, target), rows, first = batch, (1, 2), [0, 2, 1], [9, 0, 16]
+    run = cached_run(model, ids, lengths, [layer, target], stop=target)
+    run = run if keeps else replace(run, keys_values=None)
+    edited = torch.stack([run.residuals[layer][row, at] for row, at in zip(rows, first)]) + noise(3, model.d_model)
+    found = residuals_after(model, run, torch.tensor(rows), torch.tensor(first), (layer, edited[:, None]), target)
+    for i, (row, at) in enumerate(zip(rows, first)):
+
+        def edit(stream, at=at, new=edited[i]):
+            stream = stream.clone()
+            stream[0, at] = new
+            return stream
+
+        expected = model.run_padded(ids[[row]], lengths[[row]], edits={layer: edit}, read=[target]).residuals[target]
+        torch.testing.assert_close(found[i, 0], expected[0, at], rtol=1e-4, atol=1e-5)
 
 
 def test_rows_that_were_run_again_can_be_run_again(model, batch):

@@ -1,0 +1,1 @@
+"""What becomes of features between layers."""

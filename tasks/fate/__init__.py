@@ -1,0 +1,1 @@
+"""Stage `fate`: what becomes of features between layers."""
