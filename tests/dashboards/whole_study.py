@@ -7,8 +7,8 @@ from typing import Any
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
 from tests.warehouse.compare_rows import write_comparisons
 from tests.warehouse.entity_rows import write_entities
-from tests.warehouse.graph_rows import write_graphs
 from tests.warehouse.fate_rows import write_fates
+from tests.warehouse.graph_rows import write_graphs
 from tests.warehouse.label_rows import write_labelling
 from tests.warehouse.neuron_rows import write_neurons
 from tests.warehouse.sae_study_rows import write_sae_study

@@ -15,7 +15,18 @@ from tests.warehouse.small_warehouse import (
 from warehouse.quality.checks import check_all, check_stage, failures, quality_error
 from warehouse.storage.parquet import to_table
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import TABLES, compare, entities, fate, graphs, jacobians, label_evidence, labels, sae_study, steering
+from warehouse.tables import (
+    TABLES,
+    compare,
+    entities,
+    fate,
+    graphs,
+    jacobians,
+    label_evidence,
+    labels,
+    sae_study,
+    steering,
+)
 
 
 def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
