@@ -20,6 +20,7 @@ from warehouse.catalog.catalog import rows
 ROOT = Path(__file__).parents[2]
 PLAIN, FOR_SELECTED = (load_settings("demo", [f"operators.methods=[ridge{more}]"]) for more in ("", ", rrr_features"))
 MEASURED = load_settings("demo", ["operators.methods=[ridge, jacobian]"])
+INNOVATIONS = load_settings("demo-innovation")
 
 
 IN_PIPELINE = [name for name, stage in STAGES.items() if not stage.on_demand]
@@ -75,12 +76,10 @@ def test_no_flow_imports_another(name):
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_the_tasks_of_a_stage_import_only_those_of_stages_that_it_needs(stage):
-    allowed = {
-        "engine",
-        "settings",
-        stage.name,
-        *(other.name for s in (FOR_SELECTED, MEASURED) for other in stages_of(stage.name, s)),
+    every = {
+        other.name for settings in (FOR_SELECTED, MEASURED, INNOVATIONS) for other in stages_of(stage.name, settings)
     }
+    allowed = {"engine", "settings", stage.name, *every}
     files = sorted((ROOT / "tasks" / stage.name).glob("*.py"))
     assert files
     for path in files:
@@ -117,7 +116,7 @@ def test_a_flow_runs_the_stages_that_it_needs_directly_or_not():
     assert names("evaluate", FOR_SELECTED) == ["collect", "saes", "features", "operators", "evaluate"]
     assert names("entities", PLAIN) == ["collect", "saes", "features", "operators", "entities"]
     assert names("sae_study", PLAIN) == ["collect", "sae_study"]
-    assert names("sae_study", load_settings("demo-innovation")) == ["collect", "operators", "sae_study"]
+    assert names("sae_study", INNOVATIONS) == ["collect", "operators", "sae_study"]
     assert names("pipeline", PLAIN) == IN_PIPELINE
 
 
@@ -139,7 +138,7 @@ def test_conditions_are_decided_by_the_settings_and_said_in_labels():
     plain = {"ato.operators-follow": "collect"} | others
     assert labels(PLAIN) == plain
     assert labels(FOR_SELECTED) == {"ato.operators-follow": "features"} | others
-    assert labels(load_settings("demo-innovation")) == plain | {"ato.innovations": "yes"}
+    assert labels(INNOVATIONS) == plain | {"ato.innovations": "yes"}
     assert labels(load_settings("demo", ["collect.site=mlp_out"]))["ato.can-intervene"] == "no"
 
 
