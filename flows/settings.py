@@ -16,6 +16,7 @@ from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,
     CollectSettings,
+    EmbedSettings,
     EntitySettings,
     EvaluateSettings,
     ExplainSettings,
@@ -57,6 +58,7 @@ class Settings(StageSettings):
     sae_study: SAEStudySettings = SAEStudySettings()
     graphs: GraphSettings = GraphSettings()
     label: LabelSettings = LabelSettings()
+    embed: EmbedSettings = EmbedSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()
 

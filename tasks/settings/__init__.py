@@ -3,6 +3,7 @@
 from tasks.settings.base import StageSettings
 from tasks.settings.causal import CausalSettings
 from tasks.settings.collect import CollectSettings
+from tasks.settings.embed import EmbedSettings
 from tasks.settings.entities import EntitySettings
 from tasks.settings.evaluate import EvaluateSettings
 from tasks.settings.explain import ExplainSettings
@@ -19,6 +20,7 @@ from tasks.settings.saes import SAESettings
 __all__ = [
     "CausalSettings",
     "CollectSettings",
+    "EmbedSettings",
     "EntitySettings",
     "EvaluateSettings",
     "ExplainSettings",

@@ -6,6 +6,7 @@ Writers validate against these declarations; the views, their column comments an
 from warehouse.tables import (
     causal,
     collect,
+    embeddings,
     entities,
     evaluate,
     features,
@@ -36,6 +37,7 @@ _ROOMS = (
     sae_study,
     label_evidence,
     labels,
+    embeddings,
     graphs,
     steering,
     runs,
