@@ -2,8 +2,8 @@
 
 Both give a row a feature: ``layer, feature_id, kind, source, text, sae, n_found``; by meaning also ``similarity`` (the largest
 cosine of the query with one of its texts), ``quantile`` (share of all features that it exceeds) and ``p``, the share of
-unrelated queries whose best match among the same texts is as good: (1 + as good) / (1 + queries). A match is worth
-something where few of them find as much; a small ``p`` of the first row says that the search found something at all.
+unrelated queries whose best match among the same texts is as good: (1 + as good) / (1 + queries). Where the first row's
+``p`` is large, the search found nothing.
 """
 
 from collections.abc import Iterable
@@ -75,13 +75,15 @@ compared as (
     select
         b.sae, b.feature_id,
         (1 + count(*) filter (u.similarity >= b.similarity)) / (1 + count(*)) as p,
-        quantile_cont(u.similarity, 0.95) as unrelated_high
+        quantile_cont(u.similarity, 0.95) as unrelated_high,
+        count(*) as n_queries
     from best as b
     cross join unrelated as u
     group by b.sae, b.feature_id
 )
 
-select b.layer, b.feature_id, b.similarity, c.p, b.quantile, b.kind, b.source, b.text, b.sae, b.n_found, c.unrelated_high
+select
+    b.layer, b.feature_id, b.similarity, c.p, b.quantile, b.kind, b.source, b.text, b.sae, b.n_found, c.unrelated_high, c.n_queries
 from best as b
 inner join compared as c using (sae, feature_id)
 order by b.similarity desc, b.layer, b.sae, b.feature_id"""
