@@ -21,7 +21,7 @@ from tests.warehouse.neuron_rows import JUDGE, NEURONS
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
-N_PANELS = 8
+N_PANELS = 9
 SAE = SAES[LAYER]
 
 
