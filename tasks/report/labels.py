@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from html import escape
-from itertools import groupby
+from itertools import cycle, groupby
 from typing import TYPE_CHECKING, Any
 
 from ato.autointerp.questions import SCORERS
@@ -221,9 +221,9 @@ order by layer, sae, place"""
 
 def _draw_coverage(figure: "Figure", rows: Rows) -> None:
     axes = figure.subplots()
-    for number_, (_, some) in enumerate(groupby(rows, key=lambda r: r["sae"])):
+    for colour, (_, some) in zip(cycle(COLOURS), groupby(rows, key=lambda r: r["sae"])):
         own = list(some)
-        x, colour = [r["place"] for r in own], COLOURS[number_ % len(COLOURS)]
+        x = [r["place"] for r in own]
         axes.plot(x, [r["covered"] for r in own], color=colour, label=f"layer {own[0]['layer']}, {own[0]['sae']}")
         if own[0]["random"] is not None:
             axes.plot(x, [r["random"] for r in own], color=colour, lw=0.8, ls="--")

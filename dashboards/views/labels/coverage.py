@@ -1,5 +1,6 @@
 """Panel of the page ``labels``: how much of the effect the first labels cover, beside a random order."""
 
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -52,17 +53,13 @@ def _coverage(rows: pl.DataFrame) -> None:
             alt.Tooltip("ordered_by:N", title="ordered by"),
         ],
     )
-    y = alt.Y("covered:Q", title="share of the effect", scale=alt.Scale(domain=[0, 1]))
+    y = partial(alt.Y, title="share of the effect", scale=alt.Scale(domain=[0, 1]))
     colour = alt.Color(
         "sae:N", scale=alt.Scale(domain=saes, range=list(CATEGORIES)), legend=alt.Legend(orient="top", title=None)
     )
     chart = alt.layer(
-        base.mark_area(opacity=0.15, color="#888888").encode(
-            y=alt.Y("random_low:Q", title="share of the effect"), y2="random_high:Q"
-        ),
-        base.mark_line(strokeDash=[5, 4], color="#888888").encode(
-            y=alt.Y("random:Q", title="share of the effect"),
-        ),
-        base.mark_line(point=rows.height <= 20).encode(y=y, color=colour),
+        base.mark_area(opacity=0.15, color="#888888").encode(y=y("random_low:Q"), y2="random_high:Q"),
+        base.mark_line(strokeDash=[5, 4], color="#888888").encode(y=y("random:Q")),
+        base.mark_line(point=rows.height <= 20).encode(y=y("covered:Q"), color=colour),
     )
     st.altair_chart(chart, alt="Lines: share of the effect covered by the first labels, beside a random order")
