@@ -98,7 +98,9 @@ def _table(text: str, found: Sequence[dict[str, Any]], meaning: bool, width: int
     for one in found:
         name = f"{one['sae'] if several else 'L' + str(one['layer'])}/{one['feature_id']}"
         shown = Text(_one_line(one["text"]))
-        shown.truncate(max(width - BESIDE - len(name) - len(one["kind"]) - 13 * len(numbers), SHORTEST), overflow="ellipsis")
+        shown.truncate(
+            max(width - BESIDE - len(name) - len(one["kind"]) - 13 * len(numbers), SHORTEST), overflow="ellipsis"
+        )
         table.add_row(name, *(f"{one[column]:.3f}" for column in numbers), one["kind"], shown)
     return table
 
@@ -110,9 +112,10 @@ def _about(found: Sequence[dict[str, Any]], meaning: bool) -> str:
     n = found[0]["n_found"]
     if not meaning:
         return f"{n:,} features have all the words in one text, first {len(found)} shown."
+    high, n_queries = found[0]["unrelated_high"], found[0]["n_queries"]
     return (
         f"{n:,} features. similarity: largest cosine of the query with a text of the feature; quantile: share of features that it "
-        f"exceeds; p: share of {found[0]['n_queries']} unrelated queries whose best match is as similar (95th percentile {found[0]['unrelated_high']:.3f})."
+        f"exceeds; p: share of {n_queries} unrelated queries whose best match is as similar (95th percentile {high:.3f})."
     )
 
 

@@ -85,7 +85,15 @@ def covered(tmp_path_factory):
     order = np.argsort(-sizes)
     shares = coverage(sizes, order)
     labelled = [
-        row("labelled_features", **own, evidence="e", feature_id=i, place=n, ordered_by="causal_effect", covered=shares[n - 1])
+        row(
+            "labelled_features",
+            **own,
+            evidence="e",
+            feature_id=i,
+            place=n,
+            ordered_by="causal_effect",
+            covered=shares[n - 1],
+        )
         for n, i in enumerate(order.tolist(), start=1)
     ]
     for stage, tables in (("features", {"feature_stats": counted}), ("feature_scores", {"feature_scores": scored})):

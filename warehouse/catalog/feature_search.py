@@ -89,7 +89,9 @@ inner join compared as c using (sae, feature_id)
 order by b.similarity desc, b.layer, b.sae, b.feature_id"""
 
 
-def by_words(text: str, collection: str, *, saes: Iterable[str] = (), layer: int | None = None, shown: int = 200) -> str:
+def by_words(
+    text: str, collection: str, *, saes: Iterable[str] = (), layer: int | None = None, shown: int = 200
+) -> str:
     """The statement that finds features of which one text has all the words, or the id, whatever the case.
 
     Args:

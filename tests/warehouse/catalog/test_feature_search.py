@@ -27,7 +27,9 @@ def root(tmp_path_factory):
     write_labelling(warehouse)
     write_embeddings(warehouse)
     old = [one | {"embedding": "old", "similarity": 1.0} for one in null_rows(OF) if one["kind"] == "tokens"]
-    best = [one | {"embedding": "old", "vector": QUERY.tolist()} for one in embedded_rows(OF) if one["kind"] == "tokens"]
+    best = [
+        one | {"embedding": "old", "vector": QUERY.tolist()} for one in embedded_rows(OF) if one["kind"] == "tokens"
+    ]
     files = write(warehouse, {"feature_embeddings": best, "embedding_nulls": old}, "old")
     before = {"started_at": STARTED + timedelta(hours=3), "seconds": 2.0, "settings": {}}
     commit(warehouse, "embed", "old", collection=COLLECTION, files=files, **before)
@@ -54,7 +56,9 @@ def expected(saes: list[str]) -> list[tuple[float, int, str, int]]:
 @pytest.mark.parametrize("saes", [SAES, SAES[:1]], ids=["all", "one"])
 def test_features_are_ranked_by_their_most_similar_text_and_ties_by_their_number(asked, saes):
     found = asked(by_meaning(QUERY, ENCODER, COLLECTION, saes=saes if len(saes) == 1 else ()))
-    assert [(-round(one["similarity"], 4), one["layer"], one["sae"], one["feature_id"]) for one in found] == expected(saes)
+    assert [(-round(one["similarity"], 4), one["layer"], one["sae"], one["feature_id"]) for one in found] == expected(
+        saes
+    )
     first = [one["feature_id"] for one in found if one["feature_id"] in (0, 1) and one["sae"] == saes[0]]
     assert first == [0, 1], "their texts are equal"
     n = len(found)
@@ -117,4 +121,4 @@ def test_planted_embeddings_pass_every_check_and_longer_vectors_do_not(root, tmp
     own = row("feature_embeddings", layer=4, number=1, vector=[1.0, 1.0], embedding="e")
     files = write(warehouse, {"feature_embeddings": [own]}, "e")
     found = failures(check_stage(warehouse, "embed", "e", COLLECTION, files))
-    assert [one["expectation"] for one in found] == ["vectors have length 1"]
+    assert "vectors have length 1" in {one["expectation"] for one in found}

@@ -7,7 +7,7 @@ import pytest
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels, read_page
 from tests.dashboards.whole_study import STOPPING
 from tests.tasks.reported_study import SAES
-from tests.warehouse.embedding_rows import D, N_QUERIES
+from tests.warehouse.embedding_rows import N_QUERIES, D
 
 
 @pytest.mark.parametrize(
