@@ -1,7 +1,8 @@
 """Search by meaning: what the best match of a query is worth beside what unrelated queries find among as many texts.
 
 The best of many similarities is high whatever is asked. The null is measured: everyday phrases of many fields are
-searched for in the same texts, and a match counts for as much as few of their best matches reach it.
+searched for in the same texts, and a match counts for as much as few of their best matches reach it. Some of them do
+find what they name, so that the null is rather too strict.
 """
 
 import numpy as np

@@ -44,7 +44,7 @@ def search(embedded, monkeypatch):
 def test_where_texts_are_embedded_features_are_found_by_meaning_beside_the_null(search):
     found = json.loads(search("some dates", "--top", "4", "--format", "json").stdout)
     assert found == rows(None, by_meaning(QUERY, ENCODER, COLLECTION, shown=4))
-    shown = search("some dates", "--top", "4", "--sae", SAE).stdout
+    shown = " ".join(search("some dates", "--top", "4", "--sae", SAE).stdout.split())
     assert "by meaning" in shown
     assert "12 features." in shown
     assert "share of 20 unrelated queries" in shown

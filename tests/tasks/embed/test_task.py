@@ -28,18 +28,31 @@ DESCRIPTIONS = {
     6: "rivers and lakes",
 }
 MEDICAL = {0, 2, 4}
-MEANING, NONSENSE = "healthcare", "qzx vvk"
+MEANING, NONSENSE = "medicine", "perhaps"
 CODER, NEURONS = "sae-layer04-aaaa0000", "neurons-L04"
-STUDY = Study(COLLECTION, ModelSettings(), ())
 
 
-def write_descriptions(warehouse: Warehouse, sae: str, key: str) -> None:
+def embed(**settings: object) -> None:
+    """Embed what is in the warehouse of the environment."""
+    embed_features.fn(Study(COLLECTION, ModelSettings(), ()), EmbedSettings(**settings))
+
+
+def write_descriptions(warehouse: Warehouse, sae: str, key: str, hour: int = 2) -> None:
     """Commit a labelling of an SAE: descriptions, four windows and two promoted tokens of each feature."""
     features, windows, described = [], [], []
     for place, (feature, text) in enumerate(DESCRIPTIONS.items(), start=1):
         own = {"sae": sae, "layer": 4, "feature_id": feature, "evidence": f"evidence-{key}"}
         source = "neurons" if sae == NEURONS else "sae"
-        features.append(row("labelled_features", **own, source=source, place=place, promoted=[" qu", " zz"]))
+        features.append(
+            row(
+                "labelled_features",
+                **own,
+                source=source,
+                place=place,
+                promoted=[" qu", " zz"],
+                promoted_logits=[2.0, 1.0],
+            )
+        )
         for number in range(4):
             shown = {
                 "window_id": number,
@@ -51,7 +64,7 @@ def write_descriptions(warehouse: Warehouse, sae: str, key: str) -> None:
         described.append(
             row("feature_descriptions", **own, labelling=key, judge="overlap", description=text, chosen=True)
         )
-    shared = {"collection": COLLECTION, "settings": {}, "seconds": 2.0, "started_at": STARTED + timedelta(hours=2)}
+    shared = {"collection": COLLECTION, "settings": {}, "seconds": 2.0, "started_at": STARTED + timedelta(hours=hour)}
     evidence = write(warehouse, {"labelled_features": features, "example_windows": windows}, f"evidence-{key}")
     commit(warehouse, "label_evidence", f"evidence-{key}", files=evidence, **shared)
     commit(warehouse, "label", key, files=write(warehouse, {"feature_descriptions": described}, key), **shared)
@@ -67,7 +80,7 @@ def warehouse(tmp_path_factory):
         commit_stage(warehouse, "collect", write(warehouse, collect_rows()))
         write_descriptions(warehouse, CODER, "labels-1")
         write_descriptions(warehouse, NEURONS, "labels-2")
-        embed_features.fn(STUDY, EmbedSettings())
+        embed()
         yield warehouse
 
 
@@ -120,21 +133,21 @@ def test_examples_are_the_strongest_and_what_is_embedded_is_skipped(monkeypatch)
     assert [(one["number"], one["text"]) for one in found] == [(n + 1, f"as seen {n}") for n in range(3)]
     monkeypatch.setattr("ato.autointerp.sentence_encoder.SentenceEncoder", lambda: pytest.fail("nothing is left"))
     before = keys()
-    embed_features.fn(STUDY, EmbedSettings())
+    embed()
     assert keys() == before
     assert len(before) == 6
 
 
 def test_other_settings_and_a_new_labelling_embed_what_is_new_and_no_more(monkeypatch, warehouse):
     before = keys()
-    embed_features.fn(STUDY, EmbedSettings(kinds=["example"], n_examples=2))
+    embed(kinds=["example"], n_examples=2)
     assert {key.rpartition("-")[0] for key in keys() - before} == {
         f"embed-example-{sae}".lower() for sae in (CODER, NEURONS)
     }
     monkeypatch.setitem(DESCRIPTIONS, 6, "mountains")
-    write_descriptions(warehouse, CODER, "labels-1b")
+    write_descriptions(warehouse, CODER, "labels-1b", hour=3)
     before = keys()
-    embed_features.fn(STUDY, EmbedSettings(kinds=["description"]))
+    embed(kinds=["description"])
     assert len(keys() - before) == 1
     texts = rows(
         None,
@@ -167,10 +180,10 @@ def test_an_sae_that_was_embedded_before_the_end_is_not_embedded_again(monkeypat
     of_one = len(DESCRIPTIONS) + 4 + 1 + 3 * len(REFERENCE_QUERIES)  # descriptions, windows and tokens, each text once
     Dies.limit = of_one + 20
     with pytest.raises(MemoryError):
-        embed_features.fn(STUDY, EmbedSettings(n_examples=4))
+        embed(n_examples=4)
     assert len(keys()) == 3
     Dies.limit, n_before = 10_000, len(asked)
-    embed_features.fn(STUDY, EmbedSettings(n_examples=4))
+    embed(n_examples=4)
     assert len(keys()) == 6
     assert len(asked) - n_before == of_one
 
@@ -180,8 +193,8 @@ def test_without_texts_a_line_says_what_to_run_and_without_the_encoder_how_to_ge
 ):
     monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
     with pytest.raises(UnavailableError, match=r"no-such-package is not installed.*pip install"):
-        embed_features.fn(STUDY, EmbedSettings(n_examples=1))
+        embed(n_examples=1)
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path))
     commit_stage(Warehouse(tmp_path), "collect", write(Warehouse(tmp_path), collect_rows()))
-    embed_features.fn(STUDY, EmbedSettings())
+    embed()
     assert "run `ato run features` or `ato run label`" in capsys.readouterr().err
