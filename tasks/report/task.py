@@ -24,7 +24,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 6
+VERSION = 7
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
