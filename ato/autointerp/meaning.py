@@ -9,6 +9,9 @@ import numpy as np
 
 from ato.errors import InputError
 
+KINDS = ("description", "tokens", "example")
+"""Kinds of texts that say what a feature is about: labels and published explanations, tokens that the logit lens promotes, strong
+windows. Of a feature's equal matches the first kind is shown."""
 REFERENCE_QUERIES = tuple(
     """tropical fish; kitchen furniture; tax returns; winter coats; broken bones; jazz trumpet; wheat harvest; traffic lights;
 wedding dress; solar panels; dental care; medieval castles; chess openings; baby names; airline tickets; garden tools;

@@ -8,11 +8,10 @@ unrelated queries whose best match among the same texts is as good: (1 + as good
 
 from collections.abc import Iterable
 
+from ato.autointerp.meaning import KINDS
 from ato.errors import InputError
 from warehouse.catalog.marts import quoted_text
 
-KINDS = ("description", "tokens", "example")
-"""Of texts, those that say the most first."""
 _DIGITS = 5
 """Of a query's vector within a statement."""
 

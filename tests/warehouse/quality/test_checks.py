@@ -15,7 +15,7 @@ from tests.warehouse.small_warehouse import (
 from warehouse.quality.checks import check_all, check_stage, failures, quality_error
 from warehouse.storage.parquet import to_table
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import TABLES, entities, graphs, label_evidence, labels, sae_study, steering
+from warehouse.tables import TABLES, embeddings, entities, graphs, label_evidence, labels, sae_study, steering
 
 
 def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
@@ -38,6 +38,7 @@ def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
             *sae_study.TABLES,
             *label_evidence.TABLES,
             *labels.TABLES,
+            *embeddings.TABLES,
             *graphs.TABLES,
             TABLES["document_strata"],
         )
