@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ato.errors import AtoError, SettingsError
 from flows.engine.environment import make_data_folder, prepare_environment
-from flows.stages import FLOWS, PIPELINE, STAGES
+from flows.stages import FLOWS, PIPELINE, STAGES, stages_of
 
 app = typer.Typer(
     name="ato",
@@ -102,8 +102,8 @@ def run(
         collection = run_flow(flow, settings)
     if flow == PIPELINE.name:
         show_summary(collection, settings.report.features)
-    elif STAGES[flow].on_demand:
-        say(flow, f"results: `ato show {flow}`, or page {STAGES[flow].page} of the dashboard (`ato up`)")
+    elif (last := stages_of(flow, settings)[-1]).on_demand:
+        say(flow, f"results: `ato show {last.name}`, or page {last.page} of the dashboard (`ato up`)")
 
 
 @app.command(epilog='Example: ato sql "from transport_map order by mean_r2 desc limit 5"')
@@ -148,7 +148,7 @@ def show(
     from flows.commands.show import draw_summary, show_stage, show_summary
     from flows.engine.collections import chosen_collection
 
-    key = chosen_collection(collection)
+    key = chosen_collection(collection, STAGES[stage].commits if stage else ())
     if svg is not None:
         draw_summary(key, svg, features)
     elif stage is None:
@@ -363,6 +363,9 @@ def graph(
     ] = None,
     sae: Annotated[list[str] | None, typer.Option("--sae", help="Key of an SAE; repeatable; default: all.")] = None,
     top: Annotated[int, typer.Option("--top", help="Nodes, and edges, that are shown of each graph.")] = 12,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="PNG file to draw: attribution and transport side by side.")
+    ] = None,
     collection: CollectionOption = None,
     profile: ProfileOption = "demo",
     set_: SetOption = None,
@@ -377,7 +380,11 @@ def graph(
     from tasks.settings.graphs import PromptSettings
 
     wanted = PromptSettings(text=prompt, targets=target or [], against=against)
-    show_graph(load_settings(profile, set_ or []), key, wanted, sae or [], top, format_)
+    graph_set = show_graph(load_settings(profile, set_ or []), key, wanted, sae or [], top, format_)
+    if picture is not None:
+        from tasks.report.graph_picture import save_picture
+
+        save_picture(picture, graph_set)
 
 
 @app.command(epilog="Example: ato check")

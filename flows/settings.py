@@ -16,6 +16,7 @@ from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,
     CollectSettings,
+    CompareSettings,
     EmbedSettings,
     EntitySettings,
     EvaluateSettings,
@@ -59,6 +60,7 @@ class Settings(StageSettings):
     graphs: GraphSettings = GraphSettings()
     label: LabelSettings = LabelSettings()
     embed: EmbedSettings = EmbedSettings()
+    compare: CompareSettings = CompareSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()
 

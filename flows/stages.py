@@ -331,13 +331,36 @@ _STAGES = (
         cost=Cost(6.0, 1.2, "flows.estimates.graph_costs:graphs_work"),
         judge="flows.judging.graphs:judge",
     ),
+    StageSpec(
+        name="compare",
+        does="Transport in other models or checkpoints, beside this one's, on the same text.",
+        pool="gpu",
+        on_demand=True,
+        needs=("collect", "saes", "operators"),
+        gives="comparisons",
+        commits=("compare",),
+        query="""select place, other_model, source_layer, target_layer, sae, n_features, n_changed, n_verdicts_changed,
+            mean_difference, mean_difference_low, mean_difference_high, mean_loss, relative_distance
+            from latest_comparisons where collection = ? order by place, source_layer, target_layer, sae""",
+        page="compare",
+        cost=Cost(6.0, 1.4, "flows.estimates.compare_costs:compare_work"),
+        judge="flows.judging.compare:judge",
+    ),
 )
 
 STAGES: dict[str, StageSpec] = {stage.name: stage for stage in _STAGES}
 """Stages by name, in the order of the pipeline; behind them those on demand."""
 PIPELINE = FlowSpec(name="pipeline", does="The whole study in one run.", pool="gpu")
-FLOWS: dict[str, FlowSpec] = {PIPELINE.name: PIPELINE, **STAGES}
-"""All flows by name: the pipeline, and each stage by itself."""
+WATCH = FlowSpec(
+    name="watch",
+    does="New checkpoints are compared as they come; a change is an event and a failed run.",
+    pool="gpu",
+    cron="30 * * * *",
+)
+WATCHED = "compare"
+"""The stage that ``watch`` brings up to date."""
+FLOWS: dict[str, FlowSpec] = {PIPELINE.name: PIPELINE, **STAGES, WATCH.name: WATCH}
+"""All flows by name: the pipeline, each stage by itself, and the watch."""
 
 
 def stages_of(flow: str, settings: "Settings") -> list[StageSpec]:
@@ -345,7 +368,7 @@ def stages_of(flow: str, settings: "Settings") -> list[StageSpec]:
     if flow == PIPELINE.name:
         every = (stage for stage in STAGES.values() if not stage.on_demand)
         return [stage for stage in every if stage.only is None or stage.only.holds(settings)]
-    wanted = {flow}
+    wanted = {WATCHED if flow == WATCH.name else flow}
     for stage in reversed(STAGES.values()):
         if stage.name in wanted:
             wanted.update(stage.needs)

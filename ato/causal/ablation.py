@@ -65,7 +65,7 @@ def ablation_effects(
     ``median_norm`` is given) tokens whose residual norm exceeds ``max_norm_multiple`` times the layer's median: no
     SAE here is trained on them.
 
-    In bfloat16 the rounding of the model alone moves a loss by about 0.03 nats a token (measured on SmolLM2-135M with
+    In bfloat16 the rounding of the model alone moves a loss by about 0.03 nats per token (measured on SmolLM2-135M with
     edits of size 0: 0.004 in the effect of two windows of 32 tokens, against 1e-7 in float32). It averages out over
     tokens; an interval that holds 0 says so.
 

@@ -1,6 +1,6 @@
 """How well operators predict each SAE feature of the target layer on the tokens where the SAE activates it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -213,6 +213,27 @@ class FeatureTransport:
         }
         parts = (self._part_of(start) for start in range(0, self._sae.d_sae, _CHUNK_FEATURES))
         return feature_averages(((part, self._r2_sums(part, seen)) for part in parts), of)
+
+    @property
+    def sae_hash(self) -> str:
+        """Hash of the weights of the SAE whose features are scored."""
+        return self._sae.weights_hash
+
+    def row(self, name: str) -> int:
+        """Place of an operator on the axis of ``sse`` of ``group_sums``.
+
+        Raises:
+            MismatchError: there is no operator of that name.
+        """
+        if name not in self._sources:
+            raise MismatchError(f"no operator {name!r} was scored (scored: {', '.join(self._sources)})")
+        return list(self._sources).index(name)
+
+    def group_sums(self) -> Iterator[R2Sums]:
+        """Sums by document number modulo 256, all of them [256, ...], for some features at a time in their order."""
+        every = torch.arange(DOCUMENT_GROUPS, device=self._shift.device)
+        for start in range(0, self._sae.d_sae, _CHUNK_FEATURES):
+            yield self._r2_sums(self._part_of(start), every)
 
     def _seen(self) -> torch.Tensor:
         """Groups with an active token, ascending."""

@@ -13,7 +13,7 @@ N_TEXTS, N_TOKENS = 8, 128
 _BEHIND = 16
 """Tokens at the beginning whose losses do not count, where texts are long enough: any first token helps there."""
 _NEEDED = 0.1
-"""Nats a token that BOS must save for a model to need it."""
+"""Nats per token that BOS must save for a model to need it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BosEffect:
 
     def __str__(self) -> str:
         reason = "the tokenizer begins texts with BOS by default" if self.by_default else "the model needs BOS"
-        losses = f"loss {self.loss_without:.2f} nats a token without it, {self.loss_with:.2f} with it"
+        losses = f"loss {self.loss_without:.2f} nats per token without it, {self.loss_with:.2f} with it"
         return f"{reason} and prepend_bos is off: {losses}; --set collect.prepend_bos=true"
 
 

@@ -170,7 +170,7 @@ def feature_attribution(
     ``ato.causal.ablation.ablation_effects``. Position 0, special tokens and norm outliers count in neither.
 
     Args:
-        model: in its own precision; in bfloat16 the rounding of a loss is about 0.03 nats a token.
+        model: in its own precision; in bfloat16 the rounding of a loss is about 0.03 nats per token.
         place: layer, and SAE of the residual stream after it.
         sequences: held-out text.
         candidates: [c] features to ablate, chosen without a look at the scores; may be empty.

@@ -104,7 +104,7 @@ _KINDS = (
     MetricKind(
         "kl",
         "KL when spliced",
-        "nats a token",
+        "nats per token",
         "Mean of KL(clean || spliced) of the next-token distributions, with x_hat in place of x.",
         "less",
         "tokens",

@@ -30,6 +30,7 @@ PAGES = {
     "saes": Page("SAEs", ":material/filter_alt:", "dashboards.views.saes.page"),
     "sae_study": Page("SAE study", ":material/compare_arrows:", "dashboards.views.sae_study.page"),
     "labels": Page("Labels", ":material/label:", "dashboards.views.labels.page"),
+    "compare": Page("Compare", ":material/balance:", "dashboards.views.compare.page"),
     "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
     "reference": Page("Reference", ":material/menu_book:", "dashboards.views.reference.page"),
 }

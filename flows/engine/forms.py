@@ -23,6 +23,7 @@ HELP = {
     "docs/settings.md, `ato settings`, or the page Reference of the dashboard",
     "collection": "Key of a collection; default: that of the settings, collected first if it is missing",
     "sae_keys": "Keys of SAEs; default: those of the settings, made first if they are missing",
+    "comparisons": "Keys of comparisons; default: those of the settings, made first if they are missing",
     "pair_keys": "Keys of layer pairs; default: those of the settings, fitted first if they are missing",
 }
 """Description of each parameter in the form."""

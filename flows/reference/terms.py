@@ -376,4 +376,11 @@ TERMS = (
         ("graphs.replacement", "graphs.completeness"),
         ("graphs.node_threshold", "graphs.edge_threshold"),
     ),
+    Term(
+        "changed feature",
+        "A feature whose r2 in another model differs from that in this one, each by its own operator on the same documents, beyond what "
+        "chance and the smallest change of interest allow.",
+        ("feature_comparisons.changed", "feature_comparisons.difference"),
+        ("compare.false_discovery", "compare.smallest_change"),
+    ),
 )

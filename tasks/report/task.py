@@ -13,7 +13,7 @@ from ato.errors import InputError
 from tasks.engine.looking import stage_task, work_ahead
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage
-from tasks.report import causal, efficiency, entities, features, labels, operators, sae_study, transport
+from tasks.report import causal, compare, efficiency, entities, features, labels, operators, sae_study, transport
 from tasks.report.drawing import png
 from tasks.report.findings import findings
 from tasks.report.overview import head
@@ -82,7 +82,7 @@ def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> s
 
 
 def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
-    """All panels of the report, in the study's order, those of entities, SAE studies and labels if there are any."""
+    """All panels of the report, in the study's order, those of entities, SAE studies, labels and comparisons if there are any."""
     return [
         *transport.panels(scope),
         *efficiency.panels(scope),
@@ -92,6 +92,7 @@ def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
         *entities.panels(scope),
         *sae_study.panels(scope),
         *labels.panels(scope),
+        *compare.panels(scope),
     ]
 
 

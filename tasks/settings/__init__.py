@@ -3,6 +3,7 @@
 from tasks.settings.base import StageSettings
 from tasks.settings.causal import CausalSettings
 from tasks.settings.collect import CollectSettings
+from tasks.settings.compare import CompareSettings
 from tasks.settings.embed import EmbedSettings
 from tasks.settings.entities import EntitySettings
 from tasks.settings.evaluate import EvaluateSettings
@@ -20,6 +21,7 @@ from tasks.settings.saes import SAESettings
 __all__ = [
     "CausalSettings",
     "CollectSettings",
+    "CompareSettings",
     "EmbedSettings",
     "EntitySettings",
     "EvaluateSettings",

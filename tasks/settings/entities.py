@@ -101,7 +101,7 @@ class EntityInterventionSettings(StageSettings):
         description="Strengths of steering that are tried, in units of the residual's norm",
     )
     max_kl: float = Field(
-        0.5, gt=0, description="Strengths that change ordinary text by more than this (nats a token) are not chosen"
+        0.5, gt=0, description="Strengths that change ordinary text by more than this (nats per token) are not chosen"
     )
     n_random: int = Field(
         20,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
+from tests.warehouse.compare_rows import write_comparisons
 from tests.warehouse.embedding_rows import write_embeddings
 from tests.warehouse.entity_rows import write_entities
 from tests.warehouse.label_rows import write_labelling
@@ -38,6 +39,7 @@ def build_whole_study(root: Path) -> Warehouse:
     write_sae_study(warehouse)
     write_labelling(warehouse)
     write_neurons(warehouse)
+    write_comparisons(warehouse)
     write_embeddings(warehouse, {SAES[4]: 4})
     return warehouse
 

@@ -32,7 +32,7 @@ from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.query import run_select
 from warehouse.quality import checks
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import TABLES, embeddings, entities, graphs, label_evidence, labels, sae_study, steering
+from warehouse.tables import TABLES, compare, embeddings, entities, graphs, label_evidence, labels, sae_study, steering
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -76,7 +76,7 @@ def test_every_table_has_rows_and_passes_every_check(study):
         "benchmark_results",
         *(
             table.name
-            for room in (entities, sae_study, label_evidence, labels, embeddings, graphs, steering)
+            for room in (entities, sae_study, label_evidence, labels, embeddings, graphs, compare, steering)
             for table in room.TABLES
         ),
     }

@@ -14,7 +14,7 @@ from flows import cli
 from flows.engine.forms import HELP
 from flows.estimates.stage_costs import work_of
 from flows.settings import Settings, load_settings
-from flows.stages import CONDITIONS, FLOWS, PIPELINE, STAGES, joint_triggers, labels, stages_of, stages_table
+from flows.stages import CONDITIONS, FLOWS, STAGES, joint_triggers, labels, stages_of, stages_table
 from warehouse.catalog.catalog import rows
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def imported(path: Path) -> set[str]:
 
 def test_the_pipeline_leaves_out_studies_on_demand_which_no_event_starts_and_no_stage_needs():
     on_demand = {name for name, stage in STAGES.items() if stage.on_demand}
-    assert on_demand == {"entities", "sae_study", "label", "embed", "graphs"}
+    assert on_demand == {"entities", "sae_study", "label", "embed", "graphs", "compare"}
     assert not any(STAGES[name].starts_after for name in on_demand)
     assert not on_demand & {needed for stage in STAGES.values() for needed in stage.needs}
 
@@ -93,7 +93,7 @@ def test_pages_of_stages_exist():
 
 
 def test_the_command_line_offers_every_flow_and_shows_every_main_table():
-    assert typing.get_args(cli.FlowName) == (PIPELINE.name, *STAGES)
+    assert typing.get_args(cli.FlowName) == tuple(FLOWS)
     assert typing.get_args(cli.ShownStage) == tuple(name for name, stage in STAGES.items() if stage.query)
 
 

@@ -26,6 +26,7 @@ class CollectionRow:
     n_kept: int
     skipped_documents: dict[str, int]
     seq_len: int
+    dtype: str
     site: str
     d_model: int
     n_layers: int

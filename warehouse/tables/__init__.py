@@ -6,6 +6,7 @@ Writers validate against these declarations; the views, their column comments an
 from warehouse.tables import (
     causal,
     collect,
+    compare,
     embeddings,
     entities,
     evaluate,
@@ -39,6 +40,7 @@ _ROOMS = (
     labels,
     embeddings,
     graphs,
+    compare,
     steering,
     runs,
 )

@@ -25,3 +25,7 @@ def test_the_latest_is_chosen_unless_another_is_named(tmp_path, monkeypatch):
     assert chosen_collection(COLLECTION) == COLLECTION
     with pytest.raises(InputError, match=rf"no collection 'other'.*choose from {COLLECTION}, later"):
         chosen_collection("other")
+    assert chosen_collection(committed=["compare"]) == "later"
+    commit(warehouse, "compare", "c", collection=COLLECTION, settings={}, files=[], started_at=STARTED, seconds=1.0)
+    assert chosen_collection(committed=["compare"]) == COLLECTION
+    assert chosen_collection("later", committed=["compare"]) == "later"

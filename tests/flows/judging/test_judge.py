@@ -209,6 +209,26 @@ def test_settings_of_graphs_are_judged_where_graphs_are_made(profile, overrides,
     assert not any(fault.startswith("graphs.") for fault in of_pipeline)
 
 
+COMPARISONS = (
+    ("compare.method=ridge", "there is nothing to compare with"),
+    ("compare.models=[{folder}]", "no checkpoint in this folder"),
+    ("compare.models=[smollm2-135m]", "width 576 and 30 blocks, the study's model has 16 and 5"),
+    ("compare.method=rrr_features", "has no counterpart in another: use ridge"),
+    ("compare.method=lasso", "the study fits no such operator: use one of"),
+    ("saes.layers=[0] compare.models=[x]", r"no SAE stands where an operator ends: .* end at \[0\]"),
+)
+
+
+@pytest.mark.parametrize(("overrides", "message"), COMPARISONS, ids=[overrides for overrides, _ in COMPARISONS])
+def test_settings_of_comparisons_are_judged_before_anything_is_collected(profile, tmp_path, overrides, message):
+    settings = load_settings(profile, overrides.replace("{folder}", str(tmp_path)).split(" "))
+    found = [str(fault) for fault in faults_of(settings, stages_of("compare", settings))]
+    assert any(re.search(message, fault) for fault in found), found
+    assert not any(
+        fault.startswith("compare.") for fault in map(str, faults_of(settings, stages_of("pipeline", settings)))
+    )
+
+
 def test_entities_are_read_from_the_users_own_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     fact = {"attribute_type": "population", "attribute_value": "1"}
@@ -224,7 +244,8 @@ def test_all_settings_that_lack_a_layer_name_one_list_that_works(folder):
     found = faults_of(tiny_settings(folder, collect={"layers": [0, 1]}), stages_of("pipeline", tiny_settings(folder)))
     (works,) = {fault.works for fault in found}
     layers = json.loads(re.search(r"collect.layers=(\[.*?\])", works)[1])
-    assert not faults_of(tiny_settings(folder, collect={"layers": layers}), STAGES.values())
+    compare = {"models": [str(folder / "model")]}
+    assert not faults_of(tiny_settings(folder, collect={"layers": layers}, compare=compare), STAGES.values())
 
 
 def test_settings_that_work_have_no_faults(folder):
@@ -269,7 +290,9 @@ def test_every_flow_refuses_before_it_looks_for_anything(folder, flow, monkeypat
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES.values() if stage.judge], ids=lambda stage: stage.name)
 def test_the_judge_of_a_stage_can_be_asked_without_knowing_the_model(stage, folder):
-    assert not faults_of(tiny_settings(folder, model={"name": "someone/elsewhere"}), [stage])
+    assert not faults_of(
+        tiny_settings(folder, model={"name": "someone/elsewhere"}, compare={"models": ["someone/else"]}), [stage]
+    )
 
 
 def test_every_stage_with_settings_has_a_judge():

@@ -1,6 +1,7 @@
 """The stage ``embed`` with the real encoder: planted meaning is found by words that no text has, once, resumed, checked."""
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ MEANING, NONSENSE = "medicine", "perhaps"
 CODER, NEURONS = "sae-layer04-aaaa0000", "neurons-L04"
 
 
-def embed(**settings: object) -> None:
+def embed(**settings: Any) -> None:
     """Embed what is in the warehouse of the environment."""
     embed_features.fn(Study(COLLECTION, ModelSettings(), ()), EmbedSettings(**settings))
 
@@ -64,7 +65,12 @@ def write_descriptions(warehouse: Warehouse, sae: str, key: str, hour: int = 2) 
         described.append(
             row("feature_descriptions", **own, labelling=key, judge="overlap", description=text, chosen=True)
         )
-    shared = {"collection": COLLECTION, "settings": {}, "seconds": 2.0, "started_at": STARTED + timedelta(hours=hour)}
+    shared: dict[str, Any] = {
+        "collection": COLLECTION,
+        "settings": {},
+        "seconds": 2.0,
+        "started_at": STARTED + timedelta(hours=hour),
+    }
     evidence = write(warehouse, {"labelled_features": features, "example_windows": windows}, f"evidence-{key}")
     commit(warehouse, "label_evidence", f"evidence-{key}", files=evidence, **shared)
     commit(warehouse, "label", key, files=write(warehouse, {"feature_descriptions": described}, key), **shared)

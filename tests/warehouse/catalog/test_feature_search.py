@@ -1,6 +1,7 @@
 """Searches for features: by meaning as NumPy ranks them, beside the null; by words as their texts have them."""
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def root(tmp_path_factory):
         one | {"embedding": "old", "vector": QUERY.tolist()} for one in embedded_rows(OF) if one["kind"] == "tokens"
     ]
     files = write(warehouse, {"feature_embeddings": best, "embedding_nulls": old}, "old")
-    before = {"started_at": STARTED + timedelta(hours=3), "seconds": 2.0, "settings": {}}
+    before: dict[str, Any] = {"started_at": STARTED + timedelta(hours=3), "seconds": 2.0, "settings": {}}
     commit(warehouse, "embed", "old", collection=COLLECTION, files=files, **before)
     return warehouse
 

@@ -15,7 +15,7 @@ from tests.warehouse.small_warehouse import (
 from warehouse.quality.checks import check_all, check_stage, failures, quality_error
 from warehouse.storage.parquet import to_table
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import TABLES, embeddings, entities, graphs, label_evidence, labels, sae_study, steering
+from warehouse.tables import TABLES, compare, embeddings, entities, graphs, label_evidence, labels, sae_study, steering
 
 
 def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
@@ -40,6 +40,7 @@ def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
             *labels.TABLES,
             *embeddings.TABLES,
             *graphs.TABLES,
+            *compare.TABLES,
             TABLES["document_strata"],
         )
     ]

@@ -1,0 +1,1 @@
+"""Page ``compare``: other models and checkpoints beside this one."""

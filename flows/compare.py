@@ -1,0 +1,49 @@
+"""Flow ``compare``: which features other models, or other checkpoints, carry otherwise on the same text."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.engine.fan_out import fan_out
+from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.inputs import inputs_of, run_stages
+from flows.engine.stage_run import conclude, stage_run
+from flows.settings import Settings
+from flows.stages import stages_of
+from tasks.compare.stages import CompareStudy, compared_models, only_method, settings_of_collection
+from tasks.compare.task import compare_collections
+from tasks.engine.study import Study
+from tasks.settings import ModelSettings
+
+
+@flow(name="compare", flow_run_name=run_name)
+def compare(
+    settings: Settings = DEMO,
+    collection: str | None = None,
+    sae_keys: list[str] | None = None,
+    pair_keys: list[str] | None = None,
+    profile: Profile = FORM,
+) -> list[str]:
+    """Collect what is compared, fit its operators, compare; returns a key per model or collection, in order."""
+    settings = chosen(settings, profile)
+    given = {"collection": collection, "sae_keys": sae_keys, "pair_keys": pair_keys}
+    collection, sae_keys, _ = inputs_of("compare", settings, **given)
+    others = [_study(settings, model) for model in compared_models(settings.model, settings.compare)]
+    others += [
+        _study(settings, settings_of_collection(settings.model, key), key) for key in settings.compare.collections
+    ]
+    with stage_run("compare", settings, collection), fan_out(settings) as parts:
+        study = settings.study(collection)
+        of = CompareStudy(study, tuple(others), tuple(sae_keys), settings.operators, settings.compare)
+        keys = compare_collections(study, of, settings.evaluate, parts)
+    conclude("compare", settings, collection)
+    return keys
+
+
+def _study(settings: Settings, model: ModelSettings, collection: str | None = None) -> Study:
+    """Another study with the same settings, collected where no collection is given, its operators fitted."""
+    operators = only_method(settings.operators, settings.compare.method)
+    other = settings.model_copy(update={"model": model, "operators": operators})
+    keys: dict[str, Any] = {"collection": collection}
+    run_stages(stages_of("operators", other), other, keys)
+    return other.study(keys["collection"])

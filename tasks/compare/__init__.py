@@ -1,0 +1,1 @@
+"""Stage ``compare``: which features other models carry otherwise, on the same documents."""

@@ -1,0 +1,143 @@
+"""The stages of a comparison: one for each other collection, keyed by both, their operators and the SAEs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ato.errors import InputError, MismatchError
+from ato.models.checkpoints import checkpoint_folders
+from ato.residuals.position_policies import Layer, source_key
+from tasks.engine.stage import Stage
+from tasks.engine.study import Study
+from tasks.operators.pairs import PairStage, pair_stages
+from tasks.settings import CompareSettings, EvaluateSettings, ModelSettings, OperatorSettings
+from warehouse.catalog.catalog import rows
+from warehouse.catalog.lookups import SAERow, collection_row, sae_rows
+from warehouse.storage.warehouse import Warehouse
+
+Pair = tuple[int, int]
+"""(source layer, target layer)."""
+_ALIKE = ("corpus_hash", "seq_len", "site", "d_model", "n_layers")
+_DIFFERENT = """select count(*) as n
+from (select * from sequences where collection = ? and split = 'test') as a
+full join (select * from sequences where collection = ? and split = 'test') as b using (sequence_id)
+where (a.document, a.token_ids) is distinct from (b.document, b.token_ids)"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A study beside another one."""
+
+    other: Study
+    place: int
+    """Of the other among those compared, from 0: the order of checkpoints."""
+    pairs: tuple[tuple[PairStage, PairStage], ...]
+    """This study's and the other's, of the same layers, ending where an SAE is."""
+    stage: Stage
+
+    @property
+    def label(self) -> str:
+        """Of the other model: its name, or the last part of its folder."""
+        return Path(self.other.row.model).name or self.other.row.model
+
+
+@dataclass(frozen=True)
+class CompareStudy:
+    """What a run compares."""
+
+    study: Study
+    others: tuple[Study, ...]
+    """To compare it with, in order."""
+    sae_keys: tuple[str, ...]
+    """Of this study; they judge every model."""
+    operators: OperatorSettings
+    settings: CompareSettings
+
+    @property
+    def saes(self) -> list[SAERow]:
+        """SAEs at the end of a pair."""
+        ends = {target for _, target in self.operators.pairs}
+        return [row for row in sae_rows(self.study.warehouse, self.sae_keys) if row.layer in ends]
+
+    def source_key(self, pair: Pair) -> Layer:
+        """Under which blocks hold the rows of a pair's source."""
+        return source_key(*pair, self.operators.position_policy)
+
+    def comparisons(self, evaluate: EvaluateSettings) -> list[Comparison]:
+        """One for each other study.
+
+        Raises:
+            InputError: no SAE ends a pair, or a collection is compared with itself.
+            MismatchError: another text, or a model of another shape.
+        """
+        saes = self.saes
+        if not saes:
+            raise InputError(
+                "no SAE stands where an operator ends",
+                where=self.study.collection,
+                cure="name such layers in saes.layers",
+            )
+        return [self._comparison(place, other, saes, evaluate) for place, other in enumerate(self.others)]
+
+    def _comparison(self, place: int, other: Study, saes: Sequence[SAERow], evaluate: EvaluateSettings) -> Comparison:
+        check_same_text(self.study, other)
+        layers, method = {sae.layer for sae in saes}, self.settings.method
+        own = [pair for pair in pair_stages(self.study, self.operators) if pair.target_layer in layers]
+        theirs = [
+            pair for pair in pair_stages(other, only_method(self.operators, method)) if pair.target_layer in layers
+        ]
+        pairs = tuple(zip(own, theirs, strict=True))
+        settings = self.settings.model_dump(exclude={"models", "collections"}) | judging_of(evaluate) | {"place": place}
+        inputs = [self.study.collection, other.collection, *(sae.sae for sae in saes)]
+        inputs += [pair.operator_key(method) for both in pairs for pair in both]
+        return Comparison(
+            other, place, pairs, self.study.stage("compare", f"compare-{place}", settings=settings, inputs=inputs)
+        )
+
+
+def compared_models(own: ModelSettings, settings: CompareSettings) -> list[ModelSettings]:
+    """The models to compare with, checkpoints in order of their step, without the study's own; run as that one is.
+
+    Raises:
+        InputError: a folder without checkpoints.
+    """
+    names = dict.fromkeys(name for given in settings.models for name in checkpoint_folders(given))
+    return [own.model_copy(update={"name": name, "revision": None}) for name in names if name != own.name]
+
+
+def settings_of_collection(own: ModelSettings, collection: str) -> ModelSettings:
+    """The model that made a collection, run as it was then and otherwise as the study's own."""
+    row = collection_row(Warehouse(), collection)
+    return own.model_copy(update={"name": row.model, "revision": row.revision, "dtype": row.dtype})
+
+
+def judging_of(evaluate: EvaluateSettings) -> dict[str, Any]:
+    """What of the evaluation's settings decides on scores and verdicts."""
+    return evaluate.model_dump(include={"min_active", "transported_above", "synthesised_below"})
+
+
+def only_method(operators: OperatorSettings, method: str) -> OperatorSettings:
+    """The same pairs by one method, of which nothing else is asked."""
+    update = {"methods": [method], "train_fractions": [], "permutation_null": False, "register_operators": False}
+    return operators.model_copy(update=update)
+
+
+def check_same_text(study: Study, other: Study) -> None:
+    """Check that two collections hold the same test sequences, of models of one shape.
+
+    Raises:
+        InputError: they are one.
+        MismatchError: they do not.
+    """
+    if study.collection == other.collection:
+        cure = "name another model in compare.models, or another collection in compare.collections"
+        raise InputError("a collection is compared with itself", where=study.collection, cure=cure)
+    cure = "collect both with the same settings, from models of one shape with the same tokenizer"
+    where = f"{study.collection}, {other.collection}"
+    for name in _ALIKE:
+        one, two = getattr(study.row, name), getattr(other.row, name)
+        if one != two:
+            raise MismatchError(f"{name} is {one} in one collection and {two} in the other", where=where, cure=cure)
+    if n := rows(None, _DIFFERENT, [study.collection, other.collection])[0]["n"]:
+        raise MismatchError(f"{n} test sequences differ between the collections", where=where, cure=cure)

@@ -1,0 +1,106 @@
+"""The flow ``compare``: what a checkpoint changed is found, and nothing else; made once, refused where texts differ."""
+
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ato.errors import MismatchError
+from flows.cli import app
+from flows.compare import compare
+from flows.engine.running import complete_result
+from tests.flows.planted_checkpoints import AXIS, SOURCE, TARGET, D, checkpoint_settings
+from warehouse.catalog.catalog import rows
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, prefect_server):
+    """The first checkpoint compared with the second; ATO_WAREHOUSE points there while the module runs."""
+    folder = tmp_path_factory.mktemp("compare")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(folder / "warehouse"))
+        settings = checkpoint_settings(folder)
+        (folder / "tiny.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+        keys = compare(settings)
+        yield SimpleNamespace(folder=folder, settings=settings, keys=keys)
+
+
+def test_the_planted_change_and_only_it_is_found(compared):
+    (one,) = rows(None, "from latest_comparisons")
+    assert (one["other_model"], one["place"]) == ("step-50", 0)
+    assert (one["source_layer"], one["target_layer"]) == (SOURCE, TARGET)
+    assert one["n_features"] > D
+    found = rows(None, "from compared_features where changed")
+    assert {row["feature_id"] % D for row in found} == {AXIS}
+    assert one["n_changed"] == len(found) > 0
+    for row in found:
+        assert row["difference_high"] < 0
+        assert row["other_r2"] < row["r2"]
+    others = rows(None, f"from compared_features where difference is not null and feature_id % {D} <> {AXIS}")
+    assert max(abs(row["difference"]) for row in others) < 0.05
+    assert max(abs(row["loss"]) for row in others) < 0.05
+
+
+def test_scores_of_this_model_are_those_of_its_evaluation(compared):
+    from flows.evaluate import evaluate
+
+    evaluate(compared.settings)
+    pairs = rows(
+        None,
+        """select c.r2 as compared, t.r2 as evaluated, c.verdict, t.verdict as own_verdict
+        from feature_comparisons as c inner join feature_transport as t
+            using (collection, sae, source_layer, target_layer, method, feature_id)
+        where t.r2 is not null""",
+    )
+    assert len(pairs) > D
+    for row in pairs:
+        assert row["compared"] == pytest.approx(row["evaluated"], abs=1e-9)
+        assert row["verdict"] == row["own_verdict"]
+
+
+def test_what_was_compared_is_not_compared_again_and_show_lists_it(compared):
+    complete, keys = complete_result("compare", compared.settings)
+    assert complete
+    assert keys == compared.keys
+    shown = CliRunner().invoke(app, ["show", "compare"])
+    assert shown.exit_code == 0, shown.output
+    assert "step-50" in shown.output  # its collection is the later one
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+
+
+def test_a_finished_collection_is_compared_by_its_key(compared):
+    (other,) = {row["other_collection"] for row in rows(None, "from comparisons")}
+    by_key = checkpoint_settings(compared.folder, models=[], collections=[other])
+    (key,) = compare(by_key)
+    assert key in compared.keys  # the same two collections, operators and SAEs
+
+
+def test_collections_of_other_text_are_refused(compared):
+    shorter = compared.settings.model_dump(exclude_unset=True)
+    shorter["collect"] |= {"n_tokens": 6_000}
+    (other,) = {row["other_collection"] for row in rows(None, "from comparisons")}
+    shorter |= {"compare": {"collections": [other]}}
+    with pytest.raises(MismatchError, match="96 test sequences differ between the collections"):
+        compare(type(compared.settings).model_validate(shorter))
+
+
+def test_a_watch_warns_of_a_change_once(compared, tmp_path, monkeypatch):
+    from ato.errors import QualityError
+    from flows.watch import CHANGED, watch
+
+    sent = []
+    monkeypatch.setattr("flows.watch.emit", lambda event, *_: sent.append(event))
+    watch(compared.settings)
+    assert not sent, "what was compared before is no news"
+    lenient = checkpoint_settings(compared.folder, smallest_change=0.1)
+    with pytest.raises(QualityError, match="transport changed: 2 features in step-50"):
+        watch(lenient)
+    assert sent == [CHANGED]
+    watch(lenient)
+    assert sent == [CHANGED]
+    indifferent = checkpoint_settings(compared.folder, smallest_change=1e6)
+    watch(indifferent)
+    assert sent == [CHANGED]

@@ -1,0 +1,47 @@
+-- one row a comparison, pair of layers and SAE, of the latest comparison of the two collections
+--
+-- share_changed: features whose r2 changed, of those scored in both models.
+with run_times as (
+    select collection, key as comparison, max(started_at) as compared_at
+    from stage_runs
+    group by collection, key
+),
+
+latest as (
+    select c.*, t.compared_at
+    from comparisons as c
+    left join run_times as t using (collection, comparison)
+    qualify dense_rank() over (
+        partition by c.collection, c.other_collection
+        order by t.compared_at desc nulls last, c.comparison
+    ) = 1
+)
+
+select
+    collection,
+    comparison,
+    place,
+    other_collection,
+    other_model,
+    sae,
+    source_layer,
+    leap,
+    target_layer,
+    position_policy,
+    method,
+    operator,
+    other_operator,
+    n_features,
+    n_documents,
+    n_changed,
+    n_changed / nullif(n_features, 0) as share_changed,
+    n_verdicts_changed,
+    mean_difference,
+    mean_difference_low,
+    mean_difference_high,
+    mean_loss,
+    mean_loss_low,
+    mean_loss_high,
+    relative_distance,
+    compared_at
+from latest
