@@ -263,6 +263,26 @@ def find(
     show_found(load_settings(profile, set_ or []), key, wanted, (sae or [], layer or []), format_)
 
 
+@app.command(epilog='Example: ato search "dates and months"')
+def search(
+    text: Annotated[str, typer.Argument(help="Words, a feature's number, or what the features should be about.")],
+    meaning: Annotated[
+        bool | None,
+        typer.Option("--meaning/--words", help="Default: by meaning where `ato run embed` has embedded the texts."),
+    ] = None,
+    sae: Annotated[list[str] | None, typer.Option("--sae", help="Key of an SAE; repeatable; default: all.")] = None,
+    layer: Annotated[int | None, typer.Option("--layer", help="Only features of this layer.")] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Features to show.")] = 10,
+    collection: CollectionOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Search features by their descriptions, examples and promoted tokens: by words, or by meaning beside a null."""
+    from flows.commands.search import show_matches
+    from flows.engine.collections import chosen_collection
+
+    show_matches(text, chosen_collection(collection), (sae or [], layer, top), meaning, format_)
+
+
 @app.command(epilog='Example: ato activations "The Union army marched." --feature L12/345')
 def activations(
     text: Annotated[str, typer.Argument(help="The text.")],

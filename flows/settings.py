@@ -17,6 +17,7 @@ from tasks.settings import (
     CausalSettings,
     CollectSettings,
     CompareSettings,
+    EmbedSettings,
     EntitySettings,
     EvaluateSettings,
     ExplainSettings,
@@ -62,6 +63,7 @@ class Settings(StageSettings):
     graphs: GraphSettings = GraphSettings()
     label: LabelSettings = LabelSettings()
     fate: FateSettings = FateSettings()
+    embed: EmbedSettings = EmbedSettings()
     compare: CompareSettings = CompareSettings()
     report: ReportSettings = ReportSettings()
     fan_out: FanOutSettings = FanOutSettings()

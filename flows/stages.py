@@ -328,6 +328,20 @@ _STAGES = (
         judge="flows.judging.label:judge",
     ),
     StageSpec(
+        name="embed",
+        does="Descriptions, examples and promoted tokens of features become vectors, for the search by meaning.",
+        pool="cpu",
+        on_demand=True,
+        needs=("collect", "saes", "features"),
+        commits=("embed",),
+        query="""select sae, kind, encoder, count(*) as texts, count(distinct feature_id) as features
+            from feature_embeddings semi join (from latest_embeddings where is_latest) using (collection, embedding)
+            where collection = ? group by layer, sae, kind, encoder order by layer, sae, kind""",
+        page="labels",
+        cost=Cost(6.0, 1.2, "flows.estimates.embed_costs:embed_work"),
+        judge="flows.judging.embed:judge",
+    ),
+    StageSpec(
         name="graphs",
         does="Which features of a prompt make which others, and how much of that is plain transport.",
         pool="gpu",

@@ -50,6 +50,7 @@ def test_every_ato_command_is_listed_and_exists():
         "report",
         "export",
         "find",
+        "search",
         "activations",
         "steer",
         "graph",

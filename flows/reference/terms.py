@@ -359,6 +359,13 @@ TERMS = (
         ("label.shuffled",),
     ),
     Term(
+        "search by meaning",
+        "Features by the largest cosine of the query's sentence embedding with one of their texts. Its p is the share of unrelated "
+        "everyday phrases whose best match is as similar: the best of many similarities is high whatever is asked.",
+        ("feature_embeddings.vector", "embedding_nulls.similarity"),
+        ("embed.kinds",),
+    ),
+    Term(
         "silent window",
         "A piece of text at every token of which a feature was computed and is 0, from any text, from text like that it fires "
         "on, or from where its neighbours fire.",

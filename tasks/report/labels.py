@@ -1,10 +1,10 @@
-"""What features mean: how far their descriptions tell when they fire, beside controls and neurons; ten labels as they are."""
+"""What features mean: how far descriptions tell when they fire, beside controls and neurons; the effect covered; ten labels."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from html import escape
-from itertools import groupby
+from itertools import cycle, groupby
 from typing import TYPE_CHECKING, Any
 
 from ato.autointerp.questions import SCORERS
@@ -30,10 +30,10 @@ STYLES = {
 
 
 def panels(scope: Scope) -> list[Panel]:
-    """Findings, scores by tier, ten labels; nothing where nothing was labelled."""
+    """Findings, scores by tier, the effect that is covered, ten labels; nothing where nothing was labelled."""
     if not scope.ask(f"select collection from labelled_features where {scope.of_collection} limit 1"):
         return []
-    return [_findings(scope), _tiers(scope), _labels(scope)]
+    return [_findings(scope), _tiers(scope), *_coverage(scope), _labels(scope)]
 
 
 def _findings(scope: Scope) -> Panel:
@@ -186,6 +186,53 @@ def _mark(colour: str, marker: str, label: str) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], marker=marker, ls="", color=colour, label=label)
+
+
+def _coverage(scope: Scope) -> list[Panel]:
+    """The curve of the latest labelling of each SAE; nothing where the order is by no effect."""
+    key, title = "label-coverage", "Labels: how much of the effect the first ones cover"
+    sql = f"""with latest as (
+    select collection, sae, max_by(evidence, made_at) as evidence from latest_labellings
+    where {scope.of_collection} and is_latest group by collection, sae
+)
+
+select layer, sae, ordered_by, place, covered, random, random_low, random_high, n_features, n_active_features
+from label_coverage
+semi join latest using (collection, sae, evidence)
+where {scope.of_collection}
+order by layer, sae, place"""
+    rows = scope.ask(sql)
+    if not rows:
+        return []
+    last = [list(some)[-1] for _, some in groupby(rows, key=lambda r: r["sae"])]
+    told = "; ".join(
+        f"layer {r['layer']}, {r['place']} of {r['n_features'] or 'unknown'} measured features: {r['covered']:.2f} of the "
+        f"{r['ordered_by'].replace('_', ' ')}, {number(r['random'])} in random order"
+        for r in last
+    )
+    caption = (
+        "Share of the sum of the sizes of all measured effects of an SAE's features that the first labels cover. Dashes and band: as many "
+        "of these features in random order, expected and in 95 % of such orders. Nothing is known of features whose effect was not "
+        f"measured. The order is by the effects that are summed, so that noise in them favours it. {told}."
+    )
+    n = f"{extent(last, 'place')} labels of an SAE"
+    alt = f"Curves of the effect covered by the first labels, beside a random order: {told}."
+    return [Panel(key, title, sql, rows, draw=_draw_coverage, caption=caption, n=n, alt=alt)]
+
+
+def _draw_coverage(figure: "Figure", rows: Rows) -> None:
+    axes = figure.subplots()
+    for colour, (_, some) in zip(cycle(COLOURS), groupby(rows, key=lambda r: r["sae"])):
+        own = list(some)
+        x = [r["place"] for r in own]
+        axes.plot(x, [r["covered"] for r in own], color=colour, label=f"layer {own[0]['layer']}, {own[0]['sae']}")
+        if own[0]["random"] is not None:
+            axes.plot(x, [r["random"] for r in own], color=colour, lw=0.8, ls="--")
+            axes.fill_between(
+                x, [r["random_low"] for r in own], [r["random_high"] for r in own], color=colour, alpha=0.15, lw=0
+            )
+    axes.set(xlabel="labels, in their order", ylabel="share of the effect", ylim=(0, 1.02))
+    figure.legend(loc="outside lower center")
 
 
 def _labels(scope: Scope) -> Panel:

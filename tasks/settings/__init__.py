@@ -4,6 +4,7 @@ from tasks.settings.base import StageSettings
 from tasks.settings.causal import CausalSettings
 from tasks.settings.collect import CollectSettings
 from tasks.settings.compare import CompareSettings
+from tasks.settings.embed import EmbedSettings
 from tasks.settings.entities import EntitySettings
 from tasks.settings.evaluate import EvaluateSettings
 from tasks.settings.explain import ExplainSettings
@@ -23,6 +24,7 @@ __all__ = [
     "CausalSettings",
     "CollectSettings",
     "CompareSettings",
+    "EmbedSettings",
     "EntitySettings",
     "EvaluateSettings",
     "ExplainSettings",

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.tasks.reported_study import COST, N_FEATURES, PAIRS, SAES, SETS, build_study, interval, mean_r2, pair
 from tests.warehouse.compare_rows import write_comparisons
+from tests.warehouse.embedding_rows import write_embeddings
 from tests.warehouse.entity_rows import write_entities
 from tests.warehouse.fate_rows import write_fates
 from tests.warehouse.graph_rows import write_graphs
@@ -43,6 +44,7 @@ def build_whole_study(root: Path) -> Warehouse:
     write_graphs(warehouse)
     write_fates(warehouse, SAES, N_FEATURES)
     write_comparisons(warehouse)
+    write_embeddings(warehouse, {SAES[4]: 4})
     return warehouse
 
 

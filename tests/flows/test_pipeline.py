@@ -32,7 +32,18 @@ from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.query import run_select
 from warehouse.quality import checks
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import TABLES, compare, entities, fate, graphs, label_evidence, labels, sae_study, steering
+from warehouse.tables import (
+    TABLES,
+    compare,
+    embeddings,
+    entities,
+    fate,
+    graphs,
+    label_evidence,
+    labels,
+    sae_study,
+    steering,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -76,7 +87,7 @@ def test_every_table_has_rows_and_passes_every_check(study):
         "benchmark_results",
         *(
             table.name
-            for room in (entities, sae_study, label_evidence, labels, graphs, compare, steering, fate)
+            for room in (entities, sae_study, label_evidence, labels, embeddings, graphs, compare, steering, fate)
             for table in room.TABLES
         ),
     }

@@ -39,7 +39,7 @@ def imported(path: Path) -> set[str]:
 
 def test_the_pipeline_leaves_out_studies_on_demand_which_no_event_starts_and_no_stage_needs():
     on_demand = {name for name, stage in STAGES.items() if stage.on_demand}
-    assert on_demand == {"entities", "sae_study", "label", "graphs", "fate", "compare", "jacobians"}
+    assert on_demand == {"entities", "sae_study", "label", "embed", "graphs", "fate", "compare", "jacobians"}
     assert not any(STAGES[name].starts_after for name in on_demand)
     assert not on_demand & {needed for stage in STAGES.values() for needed in stage.needs}
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from ato.autointerp.label_order import coverage
 from tests.warehouse.label_rows import FEATURES, JUDGES, RIGHT, UNDESCRIBED, WORSE, N, write_labelling
-from tests.warehouse.small_warehouse import build
+from tests.warehouse.small_warehouse import build, commit_stage, row, write
 from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.marts import mart_texts
 from warehouse.quality.checks import check_stage, failures
@@ -137,3 +138,48 @@ def test_scores_without_spread_have_the_interval_of_as_many_draws_and_one_score_
     expected = stats.binomtest(30, 40).proportion_ci(method="wilson")
     assert middling == pytest.approx((0.75, expected.low, expected.high), abs=0.01)
     assert one == (0.8, None, None)
+
+
+def covered(tmp_path_factory):
+    """Labels in the order of planted effects, of which one is not known: the sizes of those that are, and the mart."""
+    warehouse = build(tmp_path_factory.mktemp("covered"))
+    effects = [*np.random.default_rng(0).standard_exponential(12) * np.tile([1, -1], 6), None]
+    own = {"sae": "planted", "layer": 4}
+    counted = [row("feature_stats", **own, feature_id=i, n_tokens=9, n_active=3) for i in range(15)]
+    scored = [row("feature_scores", **own, feature_id=i, causal_effect=e, scoring="s") for i, e in enumerate(effects)]
+    sizes = np.abs(np.array(effects[:-1], dtype=float))
+    order = np.argsort(-sizes)
+    shares = coverage(sizes, order)
+    labelled = [
+        row(
+            "labelled_features",
+            **own,
+            evidence="e",
+            feature_id=i,
+            place=n,
+            ordered_by="causal_effect",
+            covered=shares[n - 1],
+        )
+        for n, i in enumerate(order.tolist(), start=1)
+    ]
+    for stage, tables in (("features", {"feature_stats": counted}), ("feature_scores", {"feature_scores": scored})):
+        commit_stage(warehouse, stage, write(warehouse, tables, "c"), key=f"{stage}-c")
+    commit_stage(warehouse, "explain", write(warehouse, {"labelled_features": labelled}, "c"), key="e")
+    return sizes, rows(warehouse, "from label_coverage where sae = 'planted' order by place")
+
+
+def test_a_random_order_of_the_measured_features_covers_what_many_drawn_ones_do(covered):
+    sizes, found = covered
+    rng = np.random.default_rng(1)
+    drawn = np.array([np.cumsum(rng.permutation(sizes)) / sizes.sum() for _ in range(4000)])
+    np.testing.assert_allclose([one["random"] for one in found], drawn.mean(0), atol=0.01)
+    spread = 1.96 * drawn.std(0)
+    for one, mean, width in zip(found, drawn.mean(0), spread, strict=True):
+        assert one["random_low"] == pytest.approx(max(0, mean - width), abs=0.02)
+        assert one["random_high"] == pytest.approx(min(1, mean + width), abs=0.02)
+    assert {(one["n_features"], one["n_active_features"]) for one in found} == {(12, 15)}
+    assert all(one["covered"] >= one["random"] - 1e-9 for one in found)
+
+
+def test_without_measured_effects_nothing_is_said_of_a_random_order(planted):
+    assert [row["covered"] for row in planted("from label_coverage")] == [place / 5 for place in range(1, 6)]

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import verdict_name
+from dashboards.ui.meaning import by_meaning_panel
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -14,7 +15,7 @@ from dashboards.views.features.query import ANY, Search, statement
 
 SHOWN = 200
 """Rows of the result."""
-WHERE = ("everything", "explanations", "examples", "promoted words", "ids")
+WHERE = ("everything", "explanations", "examples", "promoted words", "ids", "meaning")
 VERDICTS = (ANY, "transported", "undetermined", "synthesised")
 
 
@@ -45,6 +46,9 @@ def results(search: Search) -> None:
     """The matching features, best matches first."""
     if search.look_in == "ids" and search.text and not search.text.isdecimal():
         st.info(f"Feature ids are numbers, not {plain(repr(search.text))}. Look in everything to search for text.")
+        return
+    if search.look_in == "meaning" and search.text:
+        by_meaning_panel(search.text, search.collection, _open_found, sae=search.sae)
         return
     panel(
         "Features found" if search.text else "Features by score",
@@ -102,6 +106,12 @@ def _open(rows: pl.DataFrame) -> None:
     """Put the selected feature into the address."""
     for place in st.session_state["found"]["selection"]["rows"]:
         open_feature(rows["sae"][place], rows["feature_id"][place])
+
+
+def _open_found(sae: str, feature_id: int) -> None:
+    """Open a feature from within a run of the page."""
+    open_feature(sae, feature_id)
+    st.rerun()
 
 
 def open_feature(sae: str, feature_id: int) -> None:

@@ -8,6 +8,7 @@ from dashboards.ui.address import collection
 from dashboards.views.labels.about import chosen
 from dashboards.views.labels.classes import agreement, classes
 from dashboards.views.labels.costs import costs
+from dashboards.views.labels.coverage import coverage
 from dashboards.views.labels.scores import by_judge, by_layer, by_tier
 from dashboards.views.labels.table import failing, labelled
 
@@ -16,7 +17,7 @@ def page() -> None:
     """Draw the page."""
     about = chosen(collection())
     _beside(lambda: by_layer(about), lambda: by_tier(about))
-    by_judge(about)
+    _beside(lambda: by_judge(about), lambda: coverage(about))
     labelled(about)
     failing(about)
     _beside(lambda: classes(about), lambda: agreement(about))

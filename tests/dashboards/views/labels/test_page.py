@@ -6,6 +6,7 @@ import pytest
 from ato.autointerp.scores import balanced_accuracy
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
 from tests.tasks.reported_study import SAES
+from tests.warehouse.embedding_rows import D
 from tests.warehouse.label_rows import (
     DESCRIPTIONS,
     FEATURES,
@@ -21,7 +22,7 @@ from tests.warehouse.neuron_rows import JUDGE, NEURONS
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
-N_PANELS = 8
+N_PANELS = 9
 SAE = SAES[LAYER]
 
 
@@ -95,6 +96,24 @@ def test_a_search_finds_features_with_all_its_words_in_description_tokens_or_cla
     rows = panels(app)["Labelled features"].rows
     assert set(rows.filter(pl.col("sae") == SAE)["feature_id"]) == found if found else rows.is_empty()
     assert bool(found) or any("No labelled feature has these words" in text for text in messages(app))
+
+
+def test_a_search_by_meaning_takes_the_place_of_the_one_by_words(study, monkeypatch):
+    monkeypatch.setattr("dashboards.ui.meaning._vector", lambda text: [1.0] + [0.0] * (D - 1))
+    app = open_page("labels", words="years", by="meaning", layer=LAYER)
+    shown = panels(app)
+    assert not app.error
+    assert "Labelled features" not in shown
+    assert set(shown["Features by meaning"].rows["layer"]) == {LAYER}
+
+
+def test_the_first_labels_cover_more_than_a_random_order_where_effects_were_measured(shown):
+    rows = shown["Effect covered by the first labels"].rows
+    assert rows["covered"].to_list() == [place / len(FEATURES) for place in range(1, len(FEATURES) + 1)]
+    assert set(rows["sae"]) == {SAE}, "neurons are in no such order"
+    for row in rows.iter_rows(named=True):
+        assert row["random"] == pytest.approx(min(1, row["place"] / row["n_features"]))
+        assert row["random_low"] <= row["random"] <= row["random_high"]
 
 
 def test_the_order_and_the_layer_are_kept_in_the_address(study):

@@ -1,0 +1,65 @@
+"""Panel of the page ``labels``: how much of the effect the first labels cover, beside a random order."""
+
+from functools import partial
+from typing import Any
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+
+COVERAGE = """with evidence as (
+    select distinct collection, evidence from latest_labellings
+    where is_latest and collection = $collection and judge = $judge
+)
+
+select place, layer, feature_id, covered, random, random_low, random_high, n_features, n_active_features, ordered_by, sae
+from label_coverage
+semi join evidence using (collection, evidence)
+where $layer is null or layer = $layer
+order by layer, sae, ordered_by, place"""
+
+
+def coverage(about: dict[str, Any]) -> None:
+    """Share of the measured effect of an SAE's features that is covered by the first n labels."""
+    panel(
+        "Effect covered by the first labels",
+        filled(COVERAGE, **about),
+        _coverage,
+        note="Share of the sum of the sizes of all measured effects of the SAE's features. Grey: the same number of these features in "
+        "random order, with the range of 95 % of such orders. Only features whose effect was measured count: hover for how many of the "
+        "active ones. The order is by the effects that are summed, so that noise in them favours it.",
+        empty="No labels in the order of a measured effect: `ato run label --set label.order=causal_effect` (or `attribution`).",
+    )
+
+
+def _coverage(rows: pl.DataFrame) -> None:
+    saes = rows["sae"].unique(maintain_order=True).to_list()
+    base = alt.Chart(rows, height=260).encode(
+        x=alt.X("place:Q", title="labels, in their order"),
+        detail="sae:N",
+        tooltip=[
+            "sae:N",
+            number("place", "labels", "d"),
+            number("covered", "covered", ".3f"),
+            number("random", "random order", ".3f"),
+            number("random_low", "95 % from", ".3f"),
+            number("random_high", "to", ".3f"),
+            number("n_features", "measured features", "d"),
+            number("n_active_features", "of active ones", "d"),
+            alt.Tooltip("ordered_by:N", title="ordered by"),
+        ],
+    )
+    y = partial(alt.Y, title="share of the effect", scale=alt.Scale(domain=[0, 1]))
+    colour = alt.Color(
+        "sae:N", scale=alt.Scale(domain=saes, range=list(CATEGORIES)), legend=alt.Legend(orient="top", title=None)
+    )
+    chart = alt.layer(
+        base.mark_area(opacity=0.15, color="#888888").encode(y=y("random_low:Q"), y2="random_high:Q"),
+        base.mark_line(strokeDash=[5, 4], color="#888888").encode(y=y("random:Q")),
+        base.mark_line(point=rows.height <= 20).encode(y=y("covered:Q"), color=colour),
+    )
+    st.altair_chart(chart, alt="Lines: share of the effect covered by the first labels, beside a random order")

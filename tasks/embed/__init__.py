@@ -1,0 +1,1 @@
+"""Embeddings of texts that say what features are about."""

@@ -1,0 +1,28 @@
+-- the embeddings of each SAE; is_latest marks the one of its kind of texts that started last
+with run_times as (
+    select collection, key as embedding, max(started_at) as made_at
+    from stage_runs
+    where stage = 'embed'
+    group by collection, key
+),
+
+embeddings as (
+    select collection, embedding, sae, layer, kind, encoder, count(*) as n_queries
+    from embedding_nulls
+    group by all
+),
+
+final as (
+    select
+        e.*,
+        t.made_at,
+        row_number() over (
+            partition by e.collection, e.sae, e.kind, e.encoder
+            order by t.made_at desc nulls last, e.embedding
+        ) = 1 as is_latest
+    from embeddings as e
+    left join run_times as t using (collection, embedding)
+)
+
+select * from final
+order by collection, layer, sae, kind, made_at, embedding
