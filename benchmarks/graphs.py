@@ -17,7 +17,7 @@ from ato.graphs.checks import check_conservation
 from ato.graphs.local_model import Dictionary
 from ato.models.language_model import LanguageModel
 from ato.saes.autoencoder import SparseAutoencoder
-from benchmarks.measurement import Measurement, growth, plain, speedup
+from benchmarks.measurement import Measurement, plain, speedup, within
 from benchmarks.program import run
 from benchmarks.shaped_model import SMALL, shaped_model
 from benchmarks.timing import peak_memory, seconds, side_by_side
@@ -66,12 +66,15 @@ def graphs_benchmark(quick: bool) -> Iterator[Measurement]:
             "MiB",
             *peak_memory("benchmarks.graphs:make", (str(quick), length, budget)),
         )
-    few, many = side_by_side(
-        lambda: graph(quick, lengths[-1], budget), lambda: graph(quick, lengths[-1], 2 * budget), rounds=1
-    )
-    yield growth(
-        f"graph of {lengths[-1]} tokens, {2 * budget} features", "s", many, f"{budget} features", few, at_most=2.2
-    )
+    yield linear(quick, lengths[-1], [budget // 2, budget, 2 * budget, 4 * budget])
+
+
+def linear(quick: bool, length: int, budgets: list[int]) -> Measurement:
+    """Exponent of the time of graphs of one prompt in the number of their features."""
+    taken = side_by_side(*(partial(graph, quick, length, budget) for budget in budgets), rounds=1)
+    exponent = np.polyfit(np.log(budgets), np.log(taken), 1)[0]
+    what = f"exponent of a graph's time in its features, {length} tokens, {budgets[0]} to {budgets[-1]} features"
+    return within(what, "", exponent, at_most=1.1)
 
 
 @cache

@@ -343,6 +343,9 @@ def graph(
     ] = None,
     sae: Annotated[list[str] | None, typer.Option("--sae", help="Key of an SAE; repeatable; default: all.")] = None,
     top: Annotated[int, typer.Option("--top", help="Nodes, and edges, that are shown of each graph.")] = 12,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="PNG file to draw: attribution and transport side by side.")
+    ] = None,
     collection: CollectionOption = None,
     profile: ProfileOption = "demo",
     set_: SetOption = None,
@@ -357,7 +360,11 @@ def graph(
     from tasks.settings.graphs import PromptSettings
 
     wanted = PromptSettings(text=prompt, targets=target or [], against=against)
-    show_graph(load_settings(profile, set_ or []), key, wanted, sae or [], top, format_)
+    graph_set = show_graph(load_settings(profile, set_ or []), key, wanted, sae or [], top, format_)
+    if picture is not None:
+        from tasks.report.graph_picture import save_picture
+
+        save_picture(picture, graph_set)
 
 
 @app.command(epilog="Example: ato fate L12/345")

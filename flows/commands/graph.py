@@ -41,8 +41,8 @@ def show_graph(
     saes: Sequence[str] = (),
     top: int = 12,
     format_: str = "table",
-) -> None:
-    """Make the graphs of a prompt unless they are there, and print their strongest nodes and edges.
+) -> str:
+    """Make the graphs of a prompt unless they are there, and print their strongest nodes and edges; returns their key.
 
     Args:
         settings: whose model is run, and how graphs are made.
@@ -69,7 +69,7 @@ def show_graph(
         whole = [one | dict(zip(("nodes", "edges"), shown[one["graph_kind"]], strict=True)) for one in found]
         json.dump(whole, sys.stdout, ensure_ascii=False, indent=1)
         print()
-        return
+        return key
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
     console.print(Text(f"{visible(prompt.text)} → {', '.join(_targets(found))}", style="bold"))
@@ -82,6 +82,7 @@ def show_graph(
     console.print(
         f"Files for circuit-tracer's page: {Warehouse().artifact_path(*found[0]['path'].split('/')[1:])}", markup=False
     )
+    return key
 
 
 def _targets(found: Sequence[dict[str, Any]]) -> list[str]:
