@@ -89,12 +89,13 @@ def test_a_server_is_asked_nothing_twice_and_its_calls_are_on_record(copy):
     with JudgeServer(by_words, logprobs=by_pieces) as server:
         settings = chat_settings(copy.folder, server.url)
         plainly(copy, settings)
-        calls = rows(None, "select call, status, mode, reply, log_probability from llm_calls")
+        calls = rows(None, "select call, status, mode, purpose, reply, log_probability from llm_calls")
         assert len(calls) == len(server.requests) == len(bodies(server))
         assert {row["status"] for row in calls} == {"answered"}
-        choices = [len(re.findall("true|false", row["reply"])) for row in calls]
-        known = [row["log_probability"] for row in calls]
-        assert known == [pytest.approx(n * LOG_PROBABILITY) if n else None for n in choices]
+        for row in calls:  # a description is no choice; of an intruder nothing is in doubt
+            n_in_doubt = len(re.findall("true|false", row["reply"]))
+            expected = None if row["purpose"] == "description" else pytest.approx(n_in_doubt * LOG_PROBABILITY)
+            assert row["log_probability"] == expected
         named = {row["call"] for row in rows(None, "select distinct call from detection_trials")}
         assert named <= {row["call"] for row in calls}
         before = len(server.requests)
