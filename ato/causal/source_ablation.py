@@ -228,7 +228,7 @@ class _AblatedLayer:
         sums = ChangeSums(*(np.zeros(shape) for _ in products))
         for into, values in zip(vars(sums).values(), products, strict=True):
             for direction, own in enumerate(values):
-                np.add.at(into, (code, direction, places.slot), np.where(counted[direction] > 0, own, 0))
+                np.add.at(into[:, direction], (code, places.slot), np.where(counted[direction] > 0, own, 0))
         self._sums.add(documents, sums)
 
     def _taken(self, name: str, x: Tensor, slot: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def direction_matches(
     length = np.linalg.norm(carried, axis=1)
     # A source that T carries nowhere is nobody's match.
     heads = carried / np.where(length > 0, length, np.inf)[:, None]
-    best = {"cosine": nearest(v, u)[0], "transport": nearest(v, np.where(u.any(1)[:, None], heads, 0))[0]}
+    best = {"cosine": nearest(v, u)[0], "transport": nearest(v, np.where(u.any(axis=1, keepdims=True), heads, 0))[0]}
     best["random"] = np.random.default_rng(seed).integers(len(u), size=len(v))
     pulled = np.square(v @ operator.matrix).sum(1)
     found = {}

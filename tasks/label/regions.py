@@ -72,7 +72,7 @@ def chat_regions(study: Study, sequences: Iterable[TokenSequence]) -> Stratum | 
         return None
     values = (*sorted({role for spans in noted.spans.values() for _, _, role in spans} - {TEMPLATE}), TEMPLATE)
     bos = tokenizer.bos_token_id if study.row.made_with["prepend_bos"] else None
-    codes = {}
+    codes: dict[int, np.ndarray] = {}
     for key, spans in noted.spans.items():
         told = tokenizer(noted.texts[key], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         ids, regions = np.array(told["input_ids"]), token_regions(told["offset_mapping"], spans, values)

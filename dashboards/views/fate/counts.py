@@ -1,5 +1,7 @@
 """Panels of the page ``fate``: how many features have which fate, and how often the views agree."""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 import streamlit as st
@@ -80,18 +82,15 @@ def _counts(rows: pl.DataFrame) -> None:
 
 
 def _agreement(rows: pl.DataFrame) -> None:
-    score = st.column_config.NumberColumn(format="%.2f")
-    st.dataframe(
-        rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
-            "n": st.column_config.NumberColumn("decided by both", format="localized"),
-            "n_features": st.column_config.NumberColumn("features", format="localized"),
-            "both_transported": "both: transported",
-            "first_only": "only the first",
-            "second_only": "only the second",
-            "neither": "both: computed",
-        }
-        | dict.fromkeys(("agreed", "by_chance", "kappa", "kappa_low", "kappa_high"), score),
+    columns: dict[str, Any] = dict.fromkeys(
+        ("agreed", "by_chance", "kappa", "kappa_low", "kappa_high"), st.column_config.NumberColumn(format="%.2f")
     )
+    columns |= {
+        "n": st.column_config.NumberColumn("decided by both", format="localized"),
+        "n_features": st.column_config.NumberColumn("features", format="localized"),
+        "both_transported": "both: transported",
+        "first_only": "only the first",
+        "second_only": "only the second",
+        "neither": "both: computed",
+    }
+    st.dataframe(rows, hide_index=True, placeholder="–", column_config=columns)

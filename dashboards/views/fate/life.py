@@ -86,7 +86,7 @@ def _life(rows: pl.DataFrame) -> None:
     )
 
 
-def _chart(rows: pl.DataFrame, known: dict[str, str]) -> alt.LayerChart:
+def _chart(rows: pl.DataFrame, known: dict[str, str]) -> alt.LayerChart | alt.FacetChart:
     scale = alt.Scale(domain=[LOWEST, 1], clamp=True, nice=False)
     axis = alt.Axis(values=rows["layer"].to_list(), format="d")
     x = alt.X("layer:Q", title="layer", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=20))
