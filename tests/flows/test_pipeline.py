@@ -39,6 +39,7 @@ from warehouse.tables import (
     entities,
     fate,
     graphs,
+    jacobians,
     label_evidence,
     labels,
     sae_study,
@@ -87,7 +88,18 @@ def test_every_table_has_rows_and_passes_every_check(study):
         "benchmark_results",
         *(
             table.name
-            for room in (entities, sae_study, label_evidence, labels, embeddings, graphs, compare, steering, fate)
+            for room in (
+                entities,
+                sae_study,
+                label_evidence,
+                labels,
+                embeddings,
+                graphs,
+                compare,
+                steering,
+                fate,
+                jacobians,
+            )
             for table in room.TABLES
         ),
     }

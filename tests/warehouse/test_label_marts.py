@@ -140,6 +140,7 @@ def test_scores_without_spread_have_the_interval_of_as_many_draws_and_one_score_
     assert one == (0.8, None, None)
 
 
+@pytest.fixture(scope="module")
 def covered(tmp_path_factory):
     """Labels in the order of planted effects, of which one is not known: the sizes of those that are, and the mart."""
     warehouse = build(tmp_path_factory.mktemp("covered"))

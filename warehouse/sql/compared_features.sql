@@ -38,3 +38,4 @@ select
 from feature_comparisons as f
 inner join latest using (collection, comparison, sae, source_layer, target_layer)
 left join latest_feature_scores as s using (collection, sae, feature_id)
+order by f.collection, f.place, f.comparison, f.sae, f.source_layer, f.target_layer, f.feature_id

@@ -45,3 +45,4 @@ select
     relative_distance,
     compared_at
 from latest
+order by collection, place, comparison, sae, source_layer, target_layer

@@ -50,7 +50,9 @@ def test_shares_are_those_of_the_edges_of_the_transport_graph(subtract):
     np.testing.assert_allclose(found.not_transported.value[known], (missed / whole)[known], rtol=1e-4)
     assert (found.through.value[1, known] == 0).all(), "nothing comes through no feature"
     assert np.isnan(found.through.value[:, ~known]).all()
-    assert (found.through.low[0, known] <= found.through.value[0, known]).all()
+    told = known & np.isfinite(found.through.low[0])  # the others are active in too few documents
+    assert told.sum() > 3
+    assert (found.through.low[0, told] <= found.through.value[0, told]).all()
 
 
 def test_blocks_in_any_order_and_size_add_up():
