@@ -54,8 +54,8 @@ def test_findings_are_told_with_n_interval_control_and_neurons(shown):
         in told
     )
     assert (
-        f"over {len(FEATURES) - 1} of {len(FEATURES)} features and 320 trials (chance 0.50); not told apart from another feature&#x27;s description, 0.50"
-        in told
+        f"over {len(FEATURES) - 1} of {len(FEATURES)} features and 320 trials (chance 0.50); not told apart from another "
+        "feature&#x27;s description, 0.50" in told
     ), "four features are few"
     assert "not told apart from 4 neurons" in told, "they are planted with the same answers"
     assert f"2 of {len(FEATURES)} labels fail." in told
