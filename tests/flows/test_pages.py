@@ -42,6 +42,7 @@ class Person:
         """From the list of deployments to the form of one."""
         page = self.page
         page.goto(f"{self.there.address}/deployments")
+        page.get_by_placeholder("Search deployments").fill(name)  # the list shows its first page
         # By its address: the flow of that name has a link in the same row.
         link = page.locator("a[href*='/deployments/deployment/']", has_text=re.compile(rf"^\s*{name}\s*$")).first
         link.wait_for()
