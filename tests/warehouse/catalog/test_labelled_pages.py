@@ -7,9 +7,7 @@ from ato.features.exports.sae_dashboard import DashboardSource, batch_json
 from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, row, write
 from warehouse.catalog.feature_pages import FeaturePages
 from warehouse.storage.manifests import PASSED, commit
-from warehouse.tables import TABLES
 
-pytestmark = pytest.mark.skipif("labelled_features" not in TABLES, reason="the tables of labels are not declared yet")
 NEURONS = "neurons-L04"
 OWN = {"evidence": "evidence-new", "layer": 4, "feature_id": 2}
 
