@@ -24,7 +24,7 @@ def compare(
     pair_keys: list[str] | None = None,
     profile: Profile = FORM,
 ) -> list[str]:
-    """Collect what is compared, fit its operators, compare; returns a key per model or collection, in order."""
+    """Collect what is compared, fit its operators, compare; returns a key per other collection, in order."""
     settings = chosen(settings, profile)
     given = {"collection": collection, "sae_keys": sae_keys, "pair_keys": pair_keys}
     collection, sae_keys, _ = inputs_of("compare", settings, **given)
