@@ -6,7 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from ato.errors import MismatchError
+from ato.errors import AtoError, MismatchError
 from flows.cli import app
 from flows.compare import compare
 from flows.engine.running import complete_result
@@ -99,6 +99,20 @@ def test_collections_that_leave_out_or_split_otherwise_are_refused(compared, cha
     otherwise |= {"compare": {"collections": [other_collection()]}}
     with pytest.raises(MismatchError, match=said):
         compare(type(compared.settings).model_validate(otherwise))
+
+
+@pytest.mark.parametrize(
+    ("compared_with", "said"),
+    [
+        ({"models": ["/nowhere"]}, "compare.models = '/nowhere': model not found"),
+        ({"models": [], "collections": ["gone"]}, "gone"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_is_made(compared, tmp_path, monkeypatch, compared_with, said):
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "new"))
+    with pytest.raises(AtoError, match=said):
+        compare(checkpoint_settings(compared.folder, **compared_with))
+    assert not (tmp_path / "new" / "activations").exists()
 
 
 def other_collection():
