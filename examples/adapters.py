@@ -11,7 +11,7 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,25 +59,30 @@ def articles(tokenizer: Any, topic: str = TOPIC, width: int = WIDTH) -> list[Tok
     return [TokenSequence(i, f"{i:016x}", i, "train", 0, 0, ids, "") for i, ids in enumerate(rows)]
 
 
-def fine_tuned(
-    base: LanguageModel, sequences: Sequence[TokenSequence], layers: Sequence[int], *, steps: int, rows: int
-) -> LanguageModel:
-    """A copy whose MLPs of some blocks were trained on next tokens, with Adam on ``rows`` sequences a step, in a seeded order."""
+def fine_tuning(
+    base: LanguageModel, sequences: Sequence[TokenSequence], layers: Sequence[int], *, steps: Collection[int], rows: int
+) -> Iterator[tuple[int, LanguageModel]]:
+    """(step, copy whose MLPs of some blocks are trained on next tokens) after each of some steps of one training.
+
+    With Adam on ``rows`` sequences a step, in a seeded order. All are one copy, which is trained on when the next is asked
+    for; what a step gives does not depend on the stops before it.
+    """
     tuned = LanguageModel(base.identity, copy.deepcopy(base.module), base.tokenizer)
     weights = [weight for layer in layers for weight in tuned.blocks[layer].mlp.parameters()]
-    for weight in weights:
-        weight.requires_grad_()
     adam = torch.optim.Adam(weights, lr=FINE_TUNING_LR)
     all_ids = torch.tensor(np.stack([s.token_ids for s in sequences]), dtype=torch.long)
-    for _, ids in zip(range(steps), _batches(all_ids, rows)):
+    for step, ids in zip(range(1, max(steps) + 1), _batches(all_ids, rows)):
+        for weight in weights:
+            weight.requires_grad_()
         logits = tuned.parts.logits(tuned.parts.body(input_ids=ids, use_cache=False).last_hidden_state)
         adam.zero_grad()
         torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).backward()
         adam.step()
-    for weight in weights:
-        weight.requires_grad_(False)
-        weight.grad = None
-    return tuned
+        if step in steps:
+            for weight in weights:
+                weight.requires_grad_(False)
+                weight.grad = None
+            yield step, tuned
 
 
 def _batches(all_ids: torch.Tensor, rows: int) -> Iterator[torch.Tensor]:
@@ -109,7 +114,7 @@ def main() -> None:
     base = load_model("smollm2-135m", device="cpu", dtype="float32")
     every = articles(base.tokenizer)
     train, test = every[:N_TRAIN], every[N_TRAIN : N_TRAIN + N_TEST]
-    tuned = fine_tuned(base, train, LAYERS, steps=arguments.steps, rows=FINE_TUNING_ROWS)
+    ((_, tuned),) = fine_tuning(base, train, LAYERS, steps=[arguments.steps], rows=FINE_TUNING_ROWS)
     print(f"fine-tuned on {len(train)} articles of {TOPIC} in {arguments.steps} steps: {_minutes(started)}", flush=True)
     for number, l1 in enumerate(arguments.l1):
         plan = AdapterPlan(N_FEATURES, l1=l1, lr=ADAPTER_LR, batch_size=ADAPTER_ROWS, epochs=EPOCHS, lambda_bridge=0)

@@ -1,7 +1,7 @@
 """Checkpoints of a fine-tuning of SmolLM2 on one topic, for `ato run compare`.
 
-The MLPs of some blocks of the embedded model are trained on the articles of one topic of the embedded encyclopedia; the
-model is saved after some steps, and again after more:
+The MLPs of some blocks of the embedded model are trained on the articles of one topic of the embedded encyclopedia, in
+one training; the model is saved after some of its steps:
 
     python -m examples.checkpoints checkpoints --steps 25 100
     ato run compare --profile demo-compare --set compare.models=[checkpoints]
@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from ato.models import load_model
-from examples.adapters import FINE_TUNING_ROWS, articles, fine_tuned
+from examples.adapters import FINE_TUNING_ROWS, articles, fine_tuning
 
 LAYERS = (9, 10, 11, 12)
 """Blocks whose MLPs are trained: those between the source and target layer of the profile."""
@@ -26,8 +26,7 @@ def main() -> None:
     chosen = parser.parse_args()
     base = load_model("smollm2-135m", dtype="float32")
     texts = articles(base.tokenizer, chosen.topic)
-    for steps in sorted(chosen.steps):
-        tuned = fine_tuned(base, texts, LAYERS, steps=steps, rows=FINE_TUNING_ROWS)
+    for steps, tuned in fine_tuning(base, texts, LAYERS, steps=chosen.steps, rows=FINE_TUNING_ROWS):
         folder = chosen.folder / f"step-{steps}"
         tuned.module.save_pretrained(folder)  # type: ignore[operator]
         tuned.tokenizer.save_pretrained(folder)

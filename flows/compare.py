@@ -8,6 +8,7 @@ from flows.engine.fan_out import fan_out
 from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
 from flows.engine.inputs import inputs_of, run_stages
 from flows.engine.stage_run import conclude, stage_run
+from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import stages_of
 from tasks.compare.stages import CompareStudy, compared_models, only_method, settings_of_collection
@@ -24,14 +25,15 @@ def compare(
     pair_keys: list[str] | None = None,
     profile: Profile = FORM,
 ) -> list[str]:
-    """Collect what is compared, fit its operators, compare; returns a key per model or collection, in order."""
+    """Collect what is compared, fit its operators, compare; returns a key per other collection, in order."""
     settings = chosen(settings, profile)
+    judge(settings, "compare", alone=True)
+    models = compared_models(settings.model, settings.compare)
+    finished = {key: settings_of_collection(settings.model, key) for key in settings.compare.collections}
     given = {"collection": collection, "sae_keys": sae_keys, "pair_keys": pair_keys}
     collection, sae_keys, _ = inputs_of("compare", settings, **given)
-    others = [_study(settings, model) for model in compared_models(settings.model, settings.compare)]
-    others += [
-        _study(settings, settings_of_collection(settings.model, key), key) for key in settings.compare.collections
-    ]
+    others = [_study(settings, model) for model in models]
+    others += [_study(settings, model, key) for key, model in finished.items()]
     with stage_run("compare", settings, collection), fan_out(settings) as parts:
         study = settings.study(collection)
         of = CompareStudy(study, tuple(others), tuple(sae_keys), settings.operators, settings.compare)

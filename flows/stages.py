@@ -377,7 +377,7 @@ _STAGES = (
         on_demand=True,
         needs=("collect", "saes", "operators"),
         gives="comparisons",
-        commits=("compare",),
+        commits=("compare", "watch"),
         query="""select place, other_model, source_layer, target_layer, sae, n_features, n_changed, n_verdicts_changed,
             mean_difference, mean_difference_low, mean_difference_high, mean_loss, relative_distance
             from latest_comparisons where collection = ? order by place, source_layer, target_layer, sae""",

@@ -8,22 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ato.errors import InputError
 from ato.models.forward import Edit
-from ato.models.language_model import LanguageModel, pad
+from ato.models.language_model import LanguageModel
 from ato.sae_studies.innovation import InnovationSAE
 from ato.saes.autoencoder import SparseAutoencoder
-from ato.saes.splicing import SpliceBatch, SpliceLosses, edited_tokens
+from ato.saes.splicing import Hidden, SpliceBatch, Spliced, SpliceLosses, edited_losses, edited_tokens, norm_limits
 
 if TYPE_CHECKING:
     from ato.text.sequences import TokenSequence
 
 Coder = SparseAutoencoder | InnovationSAE
-_ZERO = "zero"
 
 
 def chain_losses(
@@ -61,36 +58,20 @@ def chain_losses(
     layers = _layers(chains)
     # Sources below the first replaced layer are the same in every chain; those above it are seen as they pass.
     sources = {layer for chain in chains.values() for layer in _sources(chain) if layer < layers[0]}
-    replaced: dict[str, Mapping[int, Coder | None]] = {**chains, _ZERO: dict.fromkeys(layers)}
-    clean = np.zeros(len(sequences))
-    found = {name: np.zeros((2, len(sequences))) for name in replaced}
-    limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
-    by_length = np.argsort([len(s.token_ids) for s in sequences], kind="stable")  # little padding in a batch
-    for start in range(0, len(by_length), batch_size):
-        rows = by_length[start : start + batch_size]
-        ids, lengths = (x.to(model.device) for x in pad([sequences[row].token_ids for row in rows]))
-        with torch.inference_mode():
-            batch = SpliceBatch(model, ids, lengths, sorted({layers[0], *sources}), site)
-            plain = batch.hidden()
-            clean[rows] = batch.losses(plain)
-            hidden = [
-                batch.hidden_with(_Replacing(batch, coders, limits).edits, layers[0]) for coders in replaced.values()
-            ]
-            for name, sums in zip(replaced, batch.sums(plain, hidden, kl=True), strict=True):
-                found[name][:, rows] = sums
-        if on_sequences is not None:
-            on_sequences(len(rows))
-    zero, kl_zero = found.pop(_ZERO)
-    return SpliceLosses(
-        sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
-        document=np.array([s.document for s in sequences], dtype=np.int64),
-        n_predicted=np.array([len(s.token_ids) - 1 for s in sequences], dtype=np.int64),
-        clean=clean,
-        spliced={name: of[0] for name, of in found.items()},
-        zero={layers[-1]: zero},
-        layer=dict.fromkeys(found, layers[-1]),
-        kl={name: of[1] for name, of in found.items()},
-        kl_zero={layers[-1]: kl_zero},
+    limits = norm_limits(median_norm, max_norm_multiple)
+
+    def replaced(coders: Mapping[int, Coder | None]) -> Hidden:
+        return lambda batch: batch.hidden_with(_Replacing(batch, coders, limits).edits, layers[0])
+
+    edits: dict[Spliced, Hidden] = {(name, layers[-1]): replaced(coders) for name, coders in chains.items()}
+    return edited_losses(
+        model,
+        sequences,
+        edits | {(None, layers[-1]): replaced(dict.fromkeys(layers))},
+        layers=sorted({layers[0], *sources}),
+        site=site,
+        batch_size=batch_size,
+        on_sequences=on_sequences,
     )
 
 

@@ -50,7 +50,7 @@ class Agreement:
     matched_cosine: float | None
     """Mean cosine of the pairs of an optimal matching; None where there is none, see ``reason``."""
     matched_share: float | None
-    """Share of these pairs with a cosine of at least ``agrees_from``."""
+    """Share of these pairs with a cosine of at least ``AGREES_FROM``."""
     n_matched: int
     """Pairs: as many as the smaller dictionary has features."""
     max_cosine: tuple[float | None, float | None]
@@ -59,7 +59,6 @@ class Agreement:
     """Features of both that are neither zero nor dead."""
     partner: np.ndarray
     """[d_sae of the first] int64, the matched feature of the second; -1 without one."""
-    agrees_from: float
     null: "Agreement | None" = None
     """The first against a random dictionary of as many directions as the second has: what chance gives."""
     reason: str | None = None
@@ -73,7 +72,7 @@ class Agreement:
         """
         rows = [
             ("matched_cosine", self.matched_cosine, self.n_matched, detail, self.reason),
-            ("matched_share", self.matched_share, self.n_matched, f"{detail} from {self.agrees_from:g}", self.reason),
+            ("matched_share", self.matched_share, self.n_matched, f"{detail} from {AGREES_FROM:g}", self.reason),
             ("max_cosine", self.max_cosine[0], self.n[0], f"{detail} from the first", _NO_FEATURE),
             ("max_cosine", self.max_cosine[1], self.n[1], f"{detail} from the second", _NO_FEATURE),
         ]
@@ -99,7 +98,7 @@ def decoder_redundancy(W_dec: torch.Tensor, alive: np.ndarray | None = None) -> 
     rows, kept = _unit_rows(W_dec, alive)
     largest, nearest = np.full(len(W_dec), np.nan), np.full(len(W_dec), -1)
     if len(rows) > 1:
-        found = [cosines.max(1) for _, cosines in _cosines(rows, rows, itself=True)]
+        found = [cosines.max(1) for cosines in _cosines(rows, rows, itself=True)]
         largest[kept] = torch.cat([best.values for best in found]).clamp(-1, 1).cpu().numpy()
         nearest[kept] = kept[torch.cat([best.indices for best in found]).cpu().numpy()]
     return Redundancy(largest, nearest, float(np.nanmean(largest)) if len(rows) > 1 else None, len(rows))
@@ -111,7 +110,6 @@ def dictionary_agreement(
     alive_first: np.ndarray | None = None,
     alive_second: np.ndarray | None = None,
     *,
-    agrees_from: float = AGREES_FROM,
     max_matched: int = MAX_MATCHED,
     seed: int | None = 0,
 ) -> Agreement:
@@ -124,7 +122,6 @@ def dictionary_agreement(
         second: decoder rows [n, d].
         alive_first: [m] bool; dead features are left out, as rows of zeros are. Default all.
         alive_second: [n] bool.
-        agrees_from: cosine from which two features count as the same.
         max_matched: features of a dictionary beyond which no matching is made, for its memory and time.
         seed: of the random dictionary that the null is made with; None leaves the null out.
 
@@ -136,24 +133,24 @@ def dictionary_agreement(
         raise InputError(f"dictionaries of widths {a.shape[1]} and {b.shape[1]}", cure="compare SAEs of one place")
     if min(len(a), len(b)) == 0:
         partner = np.full(len(first), -1)
-        return Agreement(None, None, 0, (None, None), (len(a), len(b)), partner, agrees_from, reason=_NO_FEATURE)
+        return Agreement(None, None, 0, (None, None), (len(a), len(b)), partner, reason=_NO_FEATURE)
     null = None
     if seed is not None:
         random = torch.from_numpy(np.random.default_rng([seed, _NULL_STREAM]).standard_normal(b.shape)).to(a)
-        null = dictionary_agreement(a, random, agrees_from=agrees_from, max_matched=max_matched, seed=None)
-    reach = (_mean_largest(a, b), _mean_largest(b, a))
+        null = dictionary_agreement(a, random, max_matched=max_matched, seed=None)
+    reach = (float(largest_cosines(a, b).mean()), float(largest_cosines(b, a).mean()))
     partner, sizes = np.full(len(first), -1), (len(a), len(b))
     if max(sizes) > max_matched:
         reason = f"{max(sizes):,} features are more than max_matched = {max_matched:,}"
-        return Agreement(None, None, 0, reach, sizes, partner, agrees_from, null, reason)
+        return Agreement(None, None, 0, reach, sizes, partner, null, reason)
     from scipy.optimize import linear_sum_assignment
 
     cosines = (a @ b.T).clamp(-1, 1).cpu().numpy()
     row, column = linear_sum_assignment(cosines, maximize=True)
     matched = cosines[row, column].astype(np.float64)
     partner[kept_a[row]] = kept_b[column]
-    share = float((matched >= agrees_from).mean())
-    return Agreement(float(matched.mean()), share, len(row), reach, sizes, partner, agrees_from, null)
+    share = float((matched >= AGREES_FROM).mean())
+    return Agreement(float(matched.mean()), share, len(row), reach, sizes, partner, null)
 
 
 def recovery(true: torch.Tensor, found: torch.Tensor, alive: np.ndarray | None = None) -> Metric:
@@ -176,14 +173,24 @@ def recovery(true: torch.Tensor, found: torch.Tensor, alive: np.ndarray | None =
     if not len(directions) or not len(rows):
         reason = "no direction is planted" if not len(directions) else "no feature is alive"
         return Metric("recovery", Estimate(None), len(directions), reason=reason)
-    largest = [cosines.abs().max(1).values for _, cosines in _cosines(directions, rows)]
+    largest = [cosines.abs().max(1).values for cosines in _cosines(directions, rows)]
     value = float(torch.cat(largest).clamp(max=1).double().mean())
     return Metric("recovery", Estimate(value), len(directions))
 
 
-def _mean_largest(a: torch.Tensor, b: torch.Tensor) -> float:
-    largest = torch.cat([cosines.max(1).values for _, cosines in _cosines(a, b)])
-    return float(largest.clamp(-1, 1).double().mean())
+def largest_cosines(rows: torch.Tensor, others: torch.Tensor) -> np.ndarray:
+    """[m] float64 largest cosine of each row [m, d] with one of the others [n, d]; rows of zeros are left out of both.
+
+    Empty where a side has no row. A few thousand rows are compared at a time: 64 MB, whatever m and n.
+
+    Raises:
+        InputError: shapes that do not fit, or NaN or infinity.
+    """
+    (a, _), (b, _) = _unit_rows(rows, None), _unit_rows(others, None)
+    if not len(a) or not len(b):
+        return np.empty(0)
+    largest = torch.cat([cosines.max(1).values for cosines in _cosines(a, b)])
+    return largest.clamp(-1, 1).double().cpu().numpy()
 
 
 def _unit_rows(W_dec: torch.Tensor, alive: np.ndarray | None) -> tuple[torch.Tensor, np.ndarray]:
@@ -203,11 +210,11 @@ def _unit_rows(W_dec: torch.Tensor, alive: np.ndarray | None) -> tuple[torch.Ten
     return (W_dec[index].double() / norms[index][:, None]).float(), kept
 
 
-def _cosines(a: torch.Tensor, b: torch.Tensor, *, itself: bool = False) -> Iterator[tuple[int, torch.Tensor]]:
-    """(first row, cosines [r, n]) of some rows of a with all of b; with ``itself``, -inf of a row with itself."""
+def _cosines(a: torch.Tensor, b: torch.Tensor, *, itself: bool = False) -> Iterator[torch.Tensor]:
+    """Cosines [r, n] of some rows of a with all of b; with ``itself``, -inf of a row with itself."""
     step = max(1, _COSINES // len(b))
     for start in range(0, len(a), step):
         cosines = a[start : start + step] @ b.T
         if itself:
             cosines[torch.arange(len(cosines)), torch.arange(start, start + len(cosines))] = -torch.inf
-        yield start, cosines
+        yield cosines

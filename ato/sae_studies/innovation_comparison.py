@@ -15,12 +15,13 @@ from ato.numerics.intervals import LEVEL, Estimate, document_interval
 from ato.numerics.scales import PLAIN, RATIO, Scale
 from ato.residuals.blocks import ResidualBlock
 from ato.sae_studies.chain_splicing import Coder
+from ato.sae_studies.dictionaries import largest_cosines
 from ato.sae_studies.innovation import InnovationSAE
 from ato.saes.quality import CONSTANT, DOCUMENT_GROUPS
 from ato.saes.splicing import SpliceLosses
 
 _NULL_STREAM = 1904
-"""Beside the seed of random directions."""
+"""Seed of random directions."""
 
 
 @dataclass(frozen=True)
@@ -186,33 +187,23 @@ def _recovered(sums: _LossSums) -> np.ndarray:
 
 
 def compared_redundancy(
-    innovation: tuple[torch.Tensor, torch.Tensor], plain: tuple[torch.Tensor, torch.Tensor], seed: int = 0
+    innovation: tuple[torch.Tensor, torch.Tensor], plain: tuple[torch.Tensor, torch.Tensor]
 ) -> Compared:
     """Mean over the upper layer's features of the largest decoder cosine with one of the layer below, ``layer_cosine``.
+
+    Its baseline puts as many random directions in place of the innovation chain's lower layer.
 
     Args:
         innovation: decoder rows [m, d] of the living features of the lower and of the upper layer, of the innovation chain.
         plain: the same of the plain SAEs.
-        seed: of the random directions that the baseline puts in place of the lower layer's.
     """
-    generator = torch.Generator().manual_seed(_NULL_STREAM + seed)
+    generator = torch.Generator().manual_seed(_NULL_STREAM)
     random = torch.randn(innovation[0].shape, generator=generator)
-    own, other = _largest(*innovation), _largest(*plain)
-    by_chance = _largest(random, innovation[1])
+    (lower, upper), (plain_lower, plain_upper) = innovation, plain
+    own, other, by_chance = (
+        largest_cosines(*sides) for sides in ((upper, lower), (plain_upper, plain_lower), (upper, random))
+    )
     return Compared(_mean(own), _mean(other), _welch(own, other), _mean(by_chance), len(own))
-
-
-def _largest(lower: torch.Tensor, upper: torch.Tensor) -> np.ndarray:
-    """[m] largest cosine of each upper row with a lower one; rows of zeros are left out of both."""
-    a, b = (_unit(rows) for rows in (lower, upper))
-    if not len(a) or not len(b):
-        return np.empty(0)
-    return torch.cat([(part @ a.T).max(1).values for part in b.split(4096)]).clamp(-1, 1).double().cpu().numpy()
-
-
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    norms = rows.double().norm(dim=1)
-    return (rows[norms > 0].double() / norms[norms > 0][:, None]).float()
 
 
 def _mean(values: np.ndarray) -> Estimate:

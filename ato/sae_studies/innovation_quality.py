@@ -7,7 +7,7 @@ import torch
 from ato.residuals.blocks import ResidualBlock
 from ato.sae_studies.innovation import InnovationSAE
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
-from ato.saes.quality import SAEQuality
+from ato.saes.quality import BlockRows, SAEQuality
 
 
 class InnovationQuality(SAEQuality):
@@ -33,14 +33,12 @@ class InnovationQuality(SAEQuality):
         """[d] the train mean of y, where the operator knows it."""
         return self._centre
 
-    def read_and_written(self, block: ResidualBlock) -> tuple[torch.Tensor, torch.Tensor]:
-        """v, which is encoded, and y, which is to be rebuilt."""
-        v = block.residuals[self._layer]
-        return v, v.to(self._coder.W_dec) + self._predicted(block)
+    def rows(self, block: ResidualBlock) -> BlockRows:
+        """v, which is encoded, and y, which is to be rebuilt: T x + b is made once a block."""
+        v, predicted = block.residuals[self._layer], self._coder.predicted(block.residuals[self._source_layer])
+        return BlockRows(v, v.to(self._coder.W_dec) + predicted, predicted)
 
-    def decoded(self, active: ActiveFeatures, block: ResidualBlock) -> torch.Tensor:
+    def decoded(self, active: ActiveFeatures, rows: BlockRows) -> torch.Tensor:
         """T x + b and what is decoded of v."""
-        return self._predicted(block) + self._coder.decode_active(active)
-
-    def _predicted(self, block: ResidualBlock) -> torch.Tensor:
-        return self._coder.predicted(block.residuals[self._source_layer])
+        assert rows.predicted is not None
+        return rows.predicted + self._coder.decode_active(active)

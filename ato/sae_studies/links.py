@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ato.causal.interventions import random_rotation
-from ato.errors import MismatchError
 from ato.operators.operator import TransportOperator
-from ato.sae_studies.matches import nearest
+from ato.sae_studies.matches import carried_directions, nearest
 from ato.saes.autoencoder import SparseAutoencoder
 
 CHANCE_QUANTILE = 0.95
@@ -38,15 +37,8 @@ def feature_links(
     Raises:
         MismatchError: the SAEs and the operator are of different widths.
     """
-    if (source.d_in, target.d_in) != (operator.d_in, operator.d_out) or source.d_in != target.d_in:
-        raise MismatchError(
-            f"SAEs of width {source.d_in} and {target.d_in} under an operator {operator.d_in} -> {operator.d_out}",
-            cure="use SAEs of the operator's two layers",
-        )
-    u, v = (sae.decoder_directions.detach().double().cpu().numpy() for sae in (source, target))
-    carried = u @ operator.matrix.T
-    length = np.linalg.norm(carried, axis=1, keepdims=True)
-    heads = np.divide(carried, length, out=np.zeros_like(carried), where=length > 0)
+    of = carried_directions(source, target, operator)
+    u, v, heads = of.source, of.target, of.heads
     rotation = random_rotation(operator.d_out, seed).double().numpy()
     return _links((v, u), (v, heads), rotation), _links((u, v), (heads, v), rotation)
 

@@ -43,11 +43,30 @@ def nearest(directions: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray,
     return index, product
 
 
-def direction_matches(
-    source: SparseAutoencoder, target: SparseAutoencoder, operator: TransportOperator, seed: int = 0
-) -> dict[str, DirectionMatch]:
-    """``cosine`` -> the source features with the largest decoder cosine, ``transport`` -> with the largest cosine of
-    T u_source, ``random`` -> drawn with the seed, the null of both. Of equal ones the first.
+@dataclass(frozen=True)
+class CarriedDirections:
+    """Unit decoder rows of two SAEs and what an operator T makes of the first ones, float64; rows may be zero."""
+
+    source: np.ndarray
+    """[source features, d_in]."""
+    target: np.ndarray
+    """[target features, d_out]."""
+    carried: np.ndarray
+    """[source features, d_out] T u."""
+    length: np.ndarray
+    """[source features] |T u|."""
+
+    @property
+    def heads(self) -> np.ndarray:
+        """[source features, d_out] T u / |T u|; zero for what T carries nowhere, which is nobody's match."""
+        found: np.ndarray = self.carried / np.where(self.length > 0, self.length, np.inf)[:, None]
+        return found
+
+
+def carried_directions(
+    source: SparseAutoencoder, target: SparseAutoencoder, operator: TransportOperator
+) -> CarriedDirections:
+    """The directions of both SAEs, those of the source carried by the operator.
 
     Raises:
         MismatchError: the SAEs and the operator are of different widths.
@@ -59,10 +78,21 @@ def direction_matches(
         )
     u, v = (sae.decoder_directions.detach().double().cpu().numpy() for sae in (source, target))
     carried = u @ operator.matrix.T
-    length = np.linalg.norm(carried, axis=1)
-    # A source that T carries nowhere is nobody's match.
-    heads = carried / np.where(length > 0, length, np.inf)[:, None]
-    best = {"cosine": nearest(v, u)[0], "transport": nearest(v, np.where(u.any(axis=1, keepdims=True), heads, 0))[0]}
+    return CarriedDirections(u, v, carried, np.linalg.norm(carried, axis=1))
+
+
+def direction_matches(
+    source: SparseAutoencoder, target: SparseAutoencoder, operator: TransportOperator, seed: int = 0
+) -> dict[str, DirectionMatch]:
+    """``cosine`` -> the source features with the largest decoder cosine, ``transport`` -> with the largest cosine of
+    T u_source, ``random`` -> drawn with the seed, the null of both. Of equal ones the first.
+
+    Raises:
+        MismatchError: the SAEs and the operator are of different widths.
+    """
+    of = carried_directions(source, target, operator)
+    u, v, carried, length = of.source, of.target, of.carried, of.length
+    best = {"cosine": nearest(v, u)[0], "transport": nearest(v, of.heads)[0]}
     best["random"] = np.random.default_rng(seed).integers(len(u), size=len(v))
     pulled = np.square(v @ operator.matrix).sum(1)
     found = {}

@@ -111,10 +111,11 @@ class StreamQuality:
 
     def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "StreamQuality":
         """Take a block into account; ``active`` is its encoding if the caller has it already."""
-        read, written = self._quality.read_and_written(block)
-        active = self._sae.active(read) if active is None else active
-        decoded = self._quality.decoded(active, block)
-        self._quality.update(block, active, decoded)
+        block_rows = self._quality.rows(block)
+        written = block_rows.written
+        active = self._sae.active(block_rows.read) if active is None else active
+        decoded = self._quality.decoded(active, block_rows)
+        self._quality.add(block.document, active, written, decoded)
         self._counts.update(block.document, active)
         x, x_hat = ((of.to(self._sae.W_dec) - self._quality.centre).double() for of in (written, decoded))
         segments = Segments.of(block.document % DOCUMENT_GROUPS)

@@ -46,6 +46,18 @@ class _VarianceSums:
     """[documents, d] x - centre."""
 
 
+@dataclass(frozen=True)
+class BlockRows:
+    """What one block holds for an SAE, transcoder or innovation SAE."""
+
+    read: torch.Tensor
+    """[n, d_in], what is encoded."""
+    written: torch.Tensor
+    """[n, d], what is to be rebuilt."""
+    predicted: torch.Tensor | None = None
+    """[n, d], the part of it that an operator predicts, where there is one."""
+
+
 class SAEQuality:
     """Accumulates the reconstruction quality of one SAE.
 
@@ -63,21 +75,24 @@ class SAEQuality:
         self._n_active = 0
         self._fired = np.zeros(sae.d_sae, dtype=bool)
 
-    def update(
-        self, block: ResidualBlock, active: ActiveFeatures | None = None, x_hat: torch.Tensor | None = None
+    def update(self, block: ResidualBlock, active: ActiveFeatures | None = None) -> "SAEQuality":
+        """Take a block into account; ``active`` is its encoding if the caller has it already."""
+        rows = self.rows(block)
+        active = self._sae.active(rows.read) if active is None else active
+        return self.add(block.document, active, rows.written, self.decoded(active, rows))
+
+    def add(
+        self, document: np.ndarray, active: ActiveFeatures, written: torch.Tensor, decoded: torch.Tensor
     ) -> "SAEQuality":
-        """Take a block into account; ``active`` and ``x_hat`` [n, d] are its encoding and reconstruction if known already."""
-        x, y = self.read_and_written(block)
-        active = self._sae.active(x) if active is None else active
-        self._documents.update(np.unique(block.document).tolist())
+        """Take tokens of documents [n] into account, what is to be rebuilt of them [n, d] and what is rebuilt [n, d]."""
+        self._documents.update(np.unique(document).tolist())
         self._n_active += len(active.feature)
         self._fired[active.feature.unique().cpu().numpy()] = True
-        y = y.to(self._sae.W_dec)
-        x_hat = self.decoded(active, block) if x_hat is None else x_hat
-        errors = (y - x_hat).double().square().sum(1)
+        y = written.to(self._sae.W_dec)
+        errors = (y - decoded).double().square().sum(1)
         # About a point near the mean squares do not cancel when the mean is subtracted in the end.
         centred = (y - self.centre).double()
-        segments = Segments.of(block.document % DOCUMENT_GROUPS)
+        segments = Segments.of(document % DOCUMENT_GROUPS)
         ones = torch.ones(len(y), dtype=torch.float64, device=y.device)
         rows = (ones, errors, centred.square().sum(1), centred)
         self._sums.add(segments.documents, _VarianceSums(*(segments.sums(segments.arrange(part)) for part in rows)))
@@ -88,13 +103,13 @@ class SAEQuality:
         """[d] a point near the mean of what is rebuilt."""
         return self._sae.b_dec
 
-    def read_and_written(self, block: ResidualBlock) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is encoded and what is to be rebuilt: the same."""
+    def rows(self, block: ResidualBlock) -> BlockRows:
+        """What is encoded of a block and what is to be rebuilt: the same."""
         rows = block.residuals[self._layer]
-        return rows, rows
+        return BlockRows(rows, rows)
 
-    def decoded(self, active: ActiveFeatures, block: ResidualBlock) -> torch.Tensor:
-        """What is rebuilt [n, d] of a block from its active features."""
+    def decoded(self, active: ActiveFeatures, rows: BlockRows) -> torch.Tensor:
+        """What is rebuilt [n, d] from the active features of a block's rows."""
         return self._sae.decode_active(active)
 
     def __add__(self, other: "SAEQuality") -> "SAEQuality":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -47,6 +47,12 @@ class SpliceLosses:
     """SAE -> [n] sums of KL(clean || spliced) of the next-token distributions, where it was asked for."""
     kl_zero: dict[int, np.ndarray] = field(default_factory=dict)
     """Layer -> [n] sums of KL(clean || zero), likewise."""
+
+
+Spliced = tuple[str | None, int]
+"""An SAE or a chain by name, None for zero; and the layer that it is told of."""
+Hidden = Callable[["SpliceBatch"], torch.Tensor]
+"""Hidden states [b, t, d] behind the final norm of a batch under an edit."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +102,56 @@ def splice_losses(
         on_sequences: called with the number of sequences after each batch.
     """
     layers = sorted({layer for layer, _ in saes.values()})
-    plan: dict[tuple[str, str | int], tuple[int, SparseAutoencoder | None]] = {}
-    for layer in layers:
-        plan["zero", layer] = (layer, None)
-    for name, place in saes.items():
-        plan["sae", name] = place
+    limits = norm_limits(median_norm, max_norm_multiple)
+
+    def edited(layer: int, sae: SparseAutoencoder | None) -> Hidden:
+        return lambda batch: batch.hidden(layer, batch.edit(layer, sae, limits))
+
+    zero: dict[Spliced, Hidden] = {(None, layer): edited(layer, None) for layer in layers}
+    return edited_losses(
+        model,
+        sequences,
+        zero | {(name, layer): edited(layer, sae) for name, (layer, sae) in saes.items()},
+        layers=layers,
+        site=site,
+        batch_size=batch_size,
+        kl=kl,
+        on_sequences=on_sequences,
+    )
+
+
+def norm_limits(median_norm: Mapping[int, float] | None, multiple: float) -> dict[int, float]:
+    """Layer -> norm beyond which a token is left as it is; none without medians."""
+    return {layer: multiple * norm for layer, norm in (median_norm or {}).items()}
+
+
+def edited_losses(
+    model: LanguageModel,
+    sequences: Sequence["TokenSequence"],
+    edits: Mapping[Spliced, Hidden],
+    *,
+    layers: Sequence[int],
+    site: str,
+    batch_size: int = 8,
+    kl: bool = True,
+    on_sequences: Callable[[int], object] | None = None,
+) -> SpliceLosses:
+    """Losses of a model under edits, all of them in the same batches, beside the unedited one's.
+
+    However many edits there are, the hidden states of a few of them are held at once: 256 MB in float32, or those of one.
+
+    Args:
+        model: the model.
+        sequences: held-out sequences; sums come back in their order.
+        edits: (name, or None for zero; the layer that it is told of) -> what makes the hidden states of a batch.
+        layers: whose residuals edits start from, in the residual stream.
+        site: what is edited.
+        batch_size: sequences in one pass.
+        kl: also take the KL divergence from the unedited model, whose distributions are made once for the edits held.
+        on_sequences: called with the number of sequences after each batch.
+    """
     clean = np.zeros(len(sequences))
-    found = {key: np.zeros((2, len(sequences))) for key in plan}
-    limits = {layer: max_norm_multiple * norm for layer, norm in (median_norm or {}).items()}
+    found = {key: np.zeros((2, len(sequences))) for key in edits}
     by_length = np.argsort([len(s.token_ids) for s in sequences], kind="stable")  # little padding in a batch
     for start in range(0, len(by_length), batch_size):
         rows = by_length[start : start + batch_size]
@@ -113,24 +161,23 @@ def splice_losses(
             plain = batch.hidden()
             clean[rows] = batch.losses(plain)
             at_once = max(1, _HIDDEN_NUMBERS // plain.numel()) if kl else 1
-            for first in range(0, len(plan), at_once):
-                keys = list(plan)[first : first + at_once]
-                hidden = [batch.hidden(plan[key][0], batch.edit(*plan[key], limits)) for key in keys]
+            for first in range(0, len(edits), at_once):
+                keys = list(edits)[first : first + at_once]
+                hidden = [edits[key](batch) for key in keys]
                 for key, sums in zip(keys, batch.sums(plain, hidden, kl=kl), strict=True):
                     found[key][:, rows] = sums
         if on_sequences is not None:
             on_sequences(len(rows))
-    losses, divergences = ({key: of[i] for key, of in found.items()} for i in (0, 1))
     return SpliceLosses(
         sequence_id=np.array([s.sequence_id for s in sequences], dtype=np.int64),
         document=np.array([s.document for s in sequences], dtype=np.int64),
         n_predicted=np.array([len(s.token_ids) - 1 for s in sequences], dtype=np.int64),
         clean=clean,
-        spliced={name: losses["sae", name] for name in saes},
-        zero={layer: losses["zero", layer] for layer in layers},
-        layer={name: layer for name, (layer, _) in saes.items()},
-        kl={name: divergences["sae", name] for name in saes if kl},
-        kl_zero={layer: divergences["zero", layer] for layer in layers if kl},
+        spliced={name: of[0] for (name, _), of in found.items() if name is not None},
+        zero={layer: of[0] for (name, layer), of in found.items() if name is None},
+        layer={name: layer for name, layer in found if name is not None},
+        kl={name: of[1] for (name, _), of in found.items() if kl and name is not None},
+        kl_zero={layer: of[1] for (name, layer), of in found.items() if kl and name is None},
     )
 
 
@@ -155,13 +202,16 @@ class SpliceBatch:
 
     def hidden(self, layer: int | None = None, edit: Edit | None = None) -> torch.Tensor:
         """[b, t, d] hidden states behind the final norm, with an edit at a layer or without any."""
-        model, ids, lengths = self._model, self._ids, self._lengths
         if self._residuals is None:
-            edits = {} if layer is None or edit is None else {layer: edit}
-            return model.run_padded(ids, lengths, edits=edits, site=self._site).hidden
+            return self.run({} if layer is None or edit is None else {layer: edit})
         start = max(self._residuals) if layer is None else layer
         residual = self._residuals[start]
-        return model.hidden_from(start, residual if edit is None else edit(residual), ids, lengths)
+        changed = residual if edit is None else edit(residual)
+        return self._model.hidden_from(start, changed, self._ids, self._lengths)
+
+    def run(self, edits: Mapping[int, Edit], **options: Any) -> torch.Tensor:
+        """[b, t, d] hidden states behind the final norm of the whole model with edits, and any options of ``run_blocks``."""
+        return self._model.run_padded(self._ids, self._lengths, edits=edits, site=self._site, **options).hidden
 
     @property
     def residuals(self) -> Mapping[int, torch.Tensor]:
@@ -170,12 +220,10 @@ class SpliceBatch:
 
     def hidden_with(self, edits: Mapping[int, Edit], first: int) -> torch.Tensor:
         """[b, t, d] hidden states behind the final norm with several edits, none of them below layer ``first``."""
-        model, ids, lengths = self._model, self._ids, self._lengths
         if self._residuals is None:
-            return model.run_padded(ids, lengths, edits=edits, site=self._site).hidden
+            return self.run(edits)
         start = edits[first](self._residuals[first])
-        above = {layer: edit for layer, edit in edits.items() if layer > first}
-        return model.run_padded(ids, lengths, start=(first, start), edits=above).hidden
+        return self.run({layer: edit for layer, edit in edits.items() if layer > first}, start=(first, start))
 
     def losses(self, hidden: torch.Tensor) -> np.ndarray:
         """[b] losses summed over the predicted tokens."""
@@ -190,7 +238,8 @@ class SpliceBatch:
         labels, own = self._ids[:, 1:][real], [hidden[:, :-1][real] for hidden in (plain, *changed)]
         values = torch.stack(losses_and_kl_of(self._model.logits, own[0], own[1:], labels), dim=1).double()
         summed = torch.zeros(*values.shape[:2], len(plain), dtype=torch.float64, device=plain.device)
-        return list(summed.index_add_(2, row, values).cpu().numpy())
+        summed.index_add_(2, row, values)[:, 1].clamp_min_(0)  # a KL below 0 is rounding
+        return list(summed.cpu().numpy())
 
 
 def _zeroed(editable: torch.Tensor, limit: float | None, x: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.site_pairs import split_pairs
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
-from ato.saes.quality import SAEQuality
+from ato.saes.quality import BlockRows, SAEQuality
 from ato.saes.transcoder import Transcoder
 
 
@@ -26,10 +26,10 @@ class TranscoderQuality(SAEQuality):
         super().__init__(cast(SparseAutoencoder, transcoder), layer)
         self._transcoder = transcoder
 
-    def read_and_written(self, block: ResidualBlock) -> tuple[torch.Tensor, torch.Tensor]:
+    def rows(self, block: ResidualBlock) -> BlockRows:
         """x, which is encoded, and y, which is to be written."""
-        return split_pairs(block.residuals[self._layer], self._transcoder.d_in)
+        return BlockRows(*split_pairs(block.residuals[self._layer], self._transcoder.d_in))
 
-    def decoded(self, active: ActiveFeatures, block: ResidualBlock) -> torch.Tensor:
+    def decoded(self, active: ActiveFeatures, rows: BlockRows) -> torch.Tensor:
         """What is written where x [n, d_in] is read."""
-        return self._transcoder.decode_active(active, self.read_and_written(block)[0])
+        return self._transcoder.decode_active(active, rows.read)

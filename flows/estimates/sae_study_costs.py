@@ -1,5 +1,6 @@
 """Work of a study of SAEs, counted as in ``flows.estimates.stage_costs``."""
 
+from collections import Counter
 from importlib.util import find_spec
 
 from ato.models.shapes import ModelShape
@@ -9,12 +10,10 @@ from flows.estimates.sizes import TEST, TRAIN, kept_tokens
 from flows.estimates.stage_costs import ADAM_BYTES, PASSED, StageWork, model_bytes
 from flows.settings import Settings
 from tasks.sae_study.attribution import ATTRIBUTED_TOKENS
-from tasks.settings.sae_study import StudiedSAE
+from tasks.settings.sae_study import SAEStudySettings, StudiedSAE
 
 MAP_SECONDS = 1.7e-3
 """A feature's place on a UMAP map and in clusters of three seeds: 7.1 s of one core for 4,096 features of width 576."""
-INNOVATION_PASSES = 14
-"""Of an innovation SAE: itself, baselines, and two comparisons with two plain SAEs, the linear map and zero."""
 COMPILED_SECONDS = 9.0
 """What UMAP compiles before the first map of a process."""
 
@@ -34,7 +33,7 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     widest = max((sae.d_sae for sae in saes), default=0)
     layer = min((sae.layer for sae in saes), default=0)
     above = shape.forward_flops(shape.n_layers - layer - 1, logits=True)
-    spliced = 1 + len({sae.layer for sae in saes}) + len(saes) + kinds
+    spliced = 1 + len({sae.layer for sae in saes}) + len(saes) + kinds + innovation_passes(study)
     seeds = max(len(study.seeds), 1)
     looked = len(saes) - len(trained)
     looked += (
@@ -50,7 +49,6 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     read += train * study.judging.baselines + test
     transcoders = [sae for sae in trained if sae.is_transcoder]
     row = 4 * d * (2 if transcoders else 1)
-    innovations = sum(sae.is_innovation for sae in trained)
     mapped = looked > 0 and study.looking.map_method != "pca" and find_spec("umap") is not None
     traced = study.looking.attribution_sequences * ATTRIBUTED_TOKENS
     costs = [training_cost(sae, settings.studied_saes.training.batch_size, d) for sae in trained]
@@ -58,8 +56,7 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
     return StageWork(
         forward=study.training.n_tokens * sum(flops for flops, _ in costs)
         + sum((read + test * (target is None)) * shape.forward_flops(at + 1, logits=False) for at, target in elsewhere)
-        + judged
-        * (shape.forward_flops(shape.n_layers, logits=True) + (spliced + INNOVATION_PASSES * innovations) * above)
+        + judged * (shape.forward_flops(shape.n_layers, logits=True) + spliced * above)
         + looked * traced * (3 + study.looking.attribution_features) * above,
         host_product=sum(2 * d * sae.d_sae for sae in saes) * tokens
         + kinds * 2 * d * widest * tokens
@@ -72,6 +69,24 @@ def sae_study_work(settings: Settings, shape: ModelShape) -> StageWork:
         + row * study.training.buffer_rows,
         disk_bytes=sum(4 * 2 * d * sae.d_sae for sae in saes) + snapshots * 8 * d * widest,
     )
+
+
+def innovation_passes(study: SAEStudySettings) -> int:
+    """Passes over the judged sequences that innovation SAEs take beside the one that each SAE has.
+
+    The linear map of each place; then each innovation SAE alone, and the layers that it stands on with it, in place of which
+    come itself, T x + b, zero, nothing, and each plain SAE of its layer, architecture, k and seed.
+    """
+    trained = [sae for sae in study.all_saes if sae.is_trained]
+    plain = Counter(_alike(sae) for sae in trained if not (sae.is_innovation or sae.is_transcoder or sae.site))
+    innovations = [sae for sae in trained if sae.is_innovation]
+    compared = sum(2 * (plain[_alike(sae)] + 4) for sae in innovations if plain[_alike(sae)])
+    places = {(sae.layer, sae.source_layer, sae.operator, sae.method) for sae in innovations}
+    return compared + len(places) * study.judging.baselines
+
+
+def _alike(sae: StudiedSAE) -> tuple[int, str, int, int]:
+    return sae.layer, sae.architecture, sae.k, sae.seed
 
 
 def training_cost(sae: StudiedSAE, batch_size: int, d: int) -> tuple[float, float]:

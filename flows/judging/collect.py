@@ -1,13 +1,12 @@
 """Faults of the model's settings and of those of stage ``collect``."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from ato.errors import AtoError
-from ato.models.files import is_hub_id, locate
 from ato.models.shapes import ModelShape
 from flows.judging.faults import Fault
 from flows.judging.layers import beyond_model
+from flows.judging.models import missing_model
 from flows.judging.pairs import pairs_faults
 from flows.settings import Settings
 from warehouse.datasets.corpora import check_corpus
@@ -40,11 +39,7 @@ def _model(settings: Settings) -> Iterator[Fault]:
         choose_devices(model.device)
     except AtoError as error:
         yield Fault("model.device", model.device, error.what, error.cure or "use auto")
-    if not is_hub_id(model.name) or Path(model.name).expanduser().exists():
-        try:
-            locate(model.name)
-        except AtoError as error:
-            yield Fault("model.name", model.name, error.what, error.cure or "check the path")
+    yield from missing_model("model.name", model.name)
 
 
 def _corpus(settings: Settings) -> Iterator[Fault]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from ato.errors import AtoError
 from ato.models.checkpoints import checkpoint_folders
-from ato.models.shapes import ModelShape, model_shape
+from ato.models.shapes import ModelShape
 from ato.operators.methods import METHODS
 from flows.judging.faults import Fault
 from flows.judging.layers import sae_layers
+from flows.judging.models import known_shape, missing_model
 from flows.settings import Settings
 
 
@@ -25,20 +26,18 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
         works = f"let operators.source_layers and leaps end at {having}" if having else "name some in saes.layers"
         yield Fault("saes.layers", having, "no SAE stands where an operator ends", works)
     for given in s.models:
-        yield from _model(given, shape)
+        yield from _models(given, shape)
 
 
-def _model(given: str, shape: ModelShape | None) -> Iterator[Fault]:
+def _models(given: str, shape: ModelShape | None) -> Iterator[Fault]:
     try:
         names = checkpoint_folders(given)
     except AtoError as error:
-        yield Fault("compare.models", given, str(error), "")
+        yield Fault("compare.models", given, error.what, error.cure or "check the path")
         return
     for name in names:
-        try:
-            found = model_shape(name)
-        except (AtoError, OSError, KeyError, ValueError):
-            continue  # not on this machine, or not readable: loading says why
-        if shape and (found.d_model, found.n_layers) != (shape.d_model, shape.n_layers):
+        yield from missing_model("compare.models", name)
+        found = known_shape(name)
+        if shape and found and (found.d_model, found.n_layers) != (shape.d_model, shape.n_layers):
             why = f"width {found.d_model} and {found.n_layers} blocks, the study's model has {shape.d_model} and {shape.n_layers}"
             yield Fault("compare.models", name, why, "compare models of one shape")

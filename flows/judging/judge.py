@@ -5,14 +5,12 @@ It reads the settings, and of the model its shape and files, nothing more: it ta
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from ato.errors import AtoError
-from ato.models.shapes import ModelShape, model_shape
+from ato.models.shapes import ModelShape
 from flows.judging.faults import Fault, FaultySettings
+from flows.judging.models import known_shape
 from flows.stages import STAGES, StageSpec, stages_of
 from tasks.engine.progress import say
 
@@ -42,7 +40,7 @@ def judge(settings: "Settings", flow: str, *, alone: bool = False, tell: bool = 
 
 def faults_of(settings: "Settings", stages: Iterable[StageSpec]) -> list[Fault]:
     """What is wrong with the settings of stages, in their order, each once."""
-    shape = known_shape(settings)
+    shape = known_shape(settings.model.name)
     found = (fault for stage in stages for fault in _of_stage(stage, settings, shape))
     return list({str(fault): fault for fault in found}.values())
 
@@ -50,21 +48,6 @@ def faults_of(settings: "Settings", stages: Iterable[StageSpec]) -> list[Fault]:
 def _of_stage(stage: StageSpec, settings: "Settings", shape: ModelShape | None) -> Iterator[Fault]:
     if stage.judge:
         yield from resolve_name(stage.judge)(settings, shape)
-
-
-def known_shape(settings: "Settings") -> ModelShape | None:
-    """Shape of the model; None where it is not on this machine, or its files cannot be read: loading says why."""
-    path = Path(settings.model.name).expanduser()
-    file = path / "config.json" if path.is_dir() else path
-    return _shape(settings.model.name, file.stat().st_mtime_ns if file.is_file() else None)
-
-
-@lru_cache(maxsize=8)
-def _shape(name: str, changed_at: int | None) -> ModelShape | None:
-    try:
-        return model_shape(name)
-    except (AtoError, OSError, KeyError, ValueError):
-        return None
 
 
 def judge_text(settings: "Settings", flow: str) -> None:

@@ -37,7 +37,6 @@ def write_comparison(settings: CompareSettings, one: Comparison, found: Compared
     keys = {
         "collection": stage.collection,
         "comparison": stage.key,
-        "place": one.place,
         "other_collection": one.other.collection,
         "other_model": one.label,
         "sae": found.sae.sae,

@@ -1,6 +1,6 @@
 """The stages of a comparison: one for each other collection, keyed by both, their operators and the SAEs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,16 @@ from warehouse.storage.warehouse import Warehouse
 
 Pair = tuple[int, int]
 """(source layer, target layer)."""
-_ALIKE = ("corpus_hash", "seq_len", "site", "d_model", "n_layers")
-_DIFFERENT = """select count(*) as n
-from (select * from sequences where collection = ? and split = 'test') as a
-full join (select * from sequences where collection = ? and split = 'test') as b using (sequence_id)
-where (a.document, a.token_ids) is distinct from (b.document, b.token_ids)"""
+_ALIKE = ("corpus_hash", "seq_len", "site", "d_model", "n_layers", "n_folds")
+_ALIKE_SETTINGS = ("skip_special", "skip_first", "max_norm_multiple")
+"""Of the collections: which tokens are left out."""
+_DIFFERENT = """select count(*) as n, min(sequence_id) as first, arg_min(split, sequence_id) as split
+from (
+    select sequence_id, coalesce(a.split, b.split) as split
+    from (select * from sequences where collection = ?) as a
+    full join (select * from sequences where collection = ?) as b using (sequence_id)
+    where (a.document, a.split, a.fold, a.token_ids) is distinct from (b.document, b.split, b.fold, b.token_ids)
+)"""
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,6 @@ class Comparison:
     """A study beside another one."""
 
     other: Study
-    place: int
-    """Of the other among those compared, from 0: the order of checkpoints."""
     pairs: tuple[tuple[PairStage, PairStage], ...]
     """This study's and the other's, of the same layers, ending where an SAE is."""
     stage: Stage
@@ -39,7 +42,7 @@ class Comparison:
     @property
     def label(self) -> str:
         """Of the other model: its name, or the last part of its folder."""
-        return Path(self.other.row.model).name or self.other.row.model
+        return label_of(self.other)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class CompareStudy:
         return source_key(*pair, self.operators.position_policy)
 
     def comparisons(self, evaluate: EvaluateSettings) -> list[Comparison]:
-        """One for each other study.
+        """One for each other collection, in the order in which they are first named.
 
         Raises:
             InputError: no SAE ends a pair, or a collection is compared with itself.
@@ -78,9 +81,10 @@ class CompareStudy:
                 where=self.study.collection,
                 cure="name such layers in saes.layers",
             )
-        return [self._comparison(place, other, saes, evaluate) for place, other in enumerate(self.others)]
+        others = {other.collection: other for other in self.others}
+        return [self._comparison(other, saes, evaluate) for other in others.values()]
 
-    def _comparison(self, place: int, other: Study, saes: Sequence[SAERow], evaluate: EvaluateSettings) -> Comparison:
+    def _comparison(self, other: Study, saes: Sequence[SAERow], evaluate: EvaluateSettings) -> Comparison:
         check_same_text(self.study, other)
         layers, method = {sae.layer for sae in saes}, self.settings.method
         own = [pair for pair in pair_stages(self.study, self.operators) if pair.target_layer in layers]
@@ -88,12 +92,16 @@ class CompareStudy:
             pair for pair in pair_stages(other, only_method(self.operators, method)) if pair.target_layer in layers
         ]
         pairs = tuple(zip(own, theirs, strict=True))
-        settings = self.settings.model_dump(exclude={"models", "collections"}) | judging_of(evaluate) | {"place": place}
+        settings = self.settings.model_dump(exclude={"models", "collections"}) | judging_of(evaluate)
         inputs = [self.study.collection, other.collection, *(sae.sae for sae in saes)]
         inputs += [pair.operator_key(method) for both in pairs for pair in both]
-        return Comparison(
-            other, place, pairs, self.study.stage("compare", f"compare-{place}", settings=settings, inputs=inputs)
-        )
+        stage = self.study.stage("compare", f"compare-{label_of(other)}", settings=settings, inputs=inputs)
+        return Comparison(other, pairs, stage)
+
+
+def label_of(study: Study) -> str:
+    """Of a study's model: its name, or the last part of its folder."""
+    return Path(study.row.model).name or study.row.model
 
 
 def compared_models(own: ModelSettings, settings: CompareSettings) -> list[ModelSettings]:
@@ -124,7 +132,9 @@ def only_method(operators: OperatorSettings, method: str) -> OperatorSettings:
 
 
 def check_same_text(study: Study, other: Study) -> None:
-    """Check that two collections hold the same test sequences, of models of one shape.
+    """Check that two collections hold the same sequences, split and left out alike, of models of one shape.
+
+    All splits count: operators are fitted on those of training, chosen on those of validation.
 
     Raises:
         InputError: they are one.
@@ -135,9 +145,17 @@ def check_same_text(study: Study, other: Study) -> None:
         raise InputError("a collection is compared with itself", where=study.collection, cure=cure)
     cure = "collect both with the same settings, from models of one shape with the same tokenizer"
     where = f"{study.collection}, {other.collection}"
-    for name in _ALIKE:
-        one, two = getattr(study.row, name), getattr(other.row, name)
+    for name, one, two in _facts(study, other):
         if one != two:
             raise MismatchError(f"{name} is {one} in one collection and {two} in the other", where=where, cure=cure)
-    if n := rows(None, _DIFFERENT, [study.collection, other.collection])[0]["n"]:
-        raise MismatchError(f"{n} test sequences differ between the collections", where=where, cure=cure)
+    (found,) = rows(None, _DIFFERENT, [study.collection, other.collection])
+    if found["n"]:
+        first = f"the first is {found['first']} ({found['split']})"
+        raise MismatchError(f"{found['n']} sequences differ between the collections, {first}", where=where, cure=cure)
+
+
+def _facts(study: Study, other: Study) -> Iterator[tuple[str, Any, Any]]:
+    for name in _ALIKE:
+        yield name, getattr(study.row, name), getattr(other.row, name)
+    for name in _ALIKE_SETTINGS:
+        yield name, study.row.made_with.get(name), other.row.made_with.get(name)

@@ -30,7 +30,7 @@ Operators = Mapping[str, Mapping[Pair, TransportOperator]]
 @stage_task("compare")
 @one_at_a_time("compare")
 def compare_collections(study: Study, of: CompareStudy, evaluate: EvaluateSettings, parts: int = 1) -> list[str]:
-    """Compare a study with each of the others; returns a key per comparison, in their order.
+    """Compare a study with each of the others; returns a key per other collection, in their order.
 
     Args:
         study: this one, ``of.study``.
@@ -43,7 +43,7 @@ def compare_collections(study: Study, of: CompareStudy, evaluate: EvaluateSettin
     """
     study.check_same_model()
     comparisons = of.comparisons(evaluate)
-    missing = [one.place for one in comparisons if not one.stage.complete]
+    missing = [place for place, one in enumerate(comparisons) if not one.stage.complete]
     if len(missing) < len(comparisons):
         say("compare", f"{len(comparisons) - len(missing)} of {len(comparisons)} comparisons are complete, skipped")
     if missing and parts > 1:

@@ -12,14 +12,15 @@ from tasks.settings import OperatorSettings, SAEStudySettings
 from tasks.settings.sae_study import StudiedSAE
 from warehouse.catalog.catalog import rows
 
-_OPERATOR = "select source_layer, target_layer, path from operators where collection = ? and operator = ?"
+_OPERATOR = """select source_layer, target_layer, method, position_policy, path
+from operators where collection = ? and operator = ?"""
 
 
 def with_operators(study: Study, settings: SAEStudySettings, operators: OperatorSettings) -> SAEStudySettings:
-    """The settings of a study in which each innovation SAE names its operator by key.
+    """The settings of a study in which each innovation SAE names its operator by key, and the method is that operator's.
 
     Raises:
-        InputError: no such operator of these two layers has been fitted.
+        InputError: no such operator of these two layers has been fitted, or x is not of the same token under it.
     """
     if not any(sae.is_innovation for sae in settings.saes):
         return settings
@@ -38,7 +39,9 @@ def with_operators(study: Study, settings: SAEStudySettings, operators: Operator
             raise _missing(sae, f"no operator {key} is fitted")
         if (found[0]["source_layer"], found[0]["target_layer"]) != layers:
             raise _missing(sae, "{} is of layers {source_layer} to {target_layer}".format(key, **found[0]))
-        return sae.model_copy(update={"operator": key})
+        if (policy := found[0]["position_policy"]) != "same":
+            raise _missing(sae, f"{key} has position policy {policy}, so that x is not of the same token")
+        return sae.model_copy(update={"operator": key, "method": found[0]["method"]})
 
     return settings.model_copy(update={"saes": [resolved(sae) for sae in settings.saes]})
 

@@ -15,11 +15,12 @@ class CompareSettings(StageSettings):
 
     models: Annotated[list[Name], Distinct] = Field(
         [],
-        description="Models to compare with, in order: names, folders, or a folder of checkpoints, which stands for all of "
-        "them by step; each is collected and has operators fitted with the settings of this study",
+        description="Models to compare with: names, folders, or a folder of checkpoints, which stands for all of them; each is "
+        "collected and has operators fitted with the settings of this study. Pages and tables put them in the order of the "
+        "numbers in their names",
     )
     collections: Annotated[list[Name], Distinct] = Field(
-        [], description="Keys of finished collections of the same text to compare with, after `models`"
+        [], description="Keys of finished collections of the same text to compare with"
     )
     method: Method = Field("ridge", description="Method of the operators compared")
     false_discovery: float = Field(

@@ -37,7 +37,10 @@ class StudiedSAE(StageSettings):
         None,
         description="Layer whose linear prediction is taken off what it reads, which makes it an innovation SAE: of y - T x - b",
     )
-    method: PredictorName = Field("ridge", description="Method of the operator T of an innovation SAE")
+    method: PredictorName = Field(
+        "ridge",
+        description="Method of the operator T of an innovation SAE; where `operator` names one, it is that one's",
+    )
     operator: str | None = Field(
         None,
         description="Key of that operator (`operators.operator`); default: that of the study's own pair by this method",

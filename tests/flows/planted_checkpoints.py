@@ -54,6 +54,16 @@ def _train(folder: Path) -> None:
     _save(module, folder / "checkpoints" / "step-50")
 
 
+def add_checkpoint(folder: Path, name: str) -> None:
+    """One more: the first checkpoint with another scale of what a block below the source writes."""
+    from transformers import AutoModelForCausalLM
+
+    module = AutoModelForCausalLM.from_pretrained(folder / "checkpoints" / "step-40")
+    with torch.no_grad():
+        module.model.layers[SOURCE - 1].mlp.down_proj.weight *= 1.01
+    _save(module, folder / "checkpoints" / name)
+
+
 def _save(module: torch.nn.Module, folder: Path) -> None:
     module.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)

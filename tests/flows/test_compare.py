@@ -6,11 +6,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from ato.errors import MismatchError
+from ato.errors import AtoError, MismatchError
 from flows.cli import app
 from flows.compare import compare
 from flows.engine.running import complete_result
-from tests.flows.planted_checkpoints import AXIS, SOURCE, TARGET, D, checkpoint_settings
+from tests.flows.planted_checkpoints import AXIS, SOURCE, TARGET, D, add_checkpoint, checkpoint_settings
 from warehouse.catalog.catalog import rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -72,35 +72,85 @@ def test_what_was_compared_is_not_compared_again_and_show_lists_it(compared):
 
 
 def test_a_finished_collection_is_compared_by_its_key(compared):
-    (other,) = {row["other_collection"] for row in rows(None, "from comparisons")}
-    by_key = checkpoint_settings(compared.folder, models=[], collections=[other])
+    by_key = checkpoint_settings(compared.folder, models=[], collections=[other_collection()])
     (key,) = compare(by_key)
-    assert key in compared.keys  # the same two collections, operators and SAEs
+    assert [key] == compared.keys  # the same two collections, operators and SAEs
 
 
 def test_collections_of_other_text_are_refused(compared):
     shorter = compared.settings.model_dump(exclude_unset=True)
     shorter["collect"] |= {"n_tokens": 6_000}
-    (other,) = {row["other_collection"] for row in rows(None, "from comparisons")}
-    shorter |= {"compare": {"collections": [other]}}
-    with pytest.raises(MismatchError, match="96 test sequences differ between the collections"):
+    shorter |= {"compare": {"collections": [other_collection()]}}
+    with pytest.raises(MismatchError, match=r"\d+ sequences differ between the collections, the first is \d+ \(\w+\)"):
         compare(type(compared.settings).model_validate(shorter))
 
 
-def test_a_watch_warns_of_a_change_once(compared, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"skip_first": False}, "skip_first is False in one collection and True in the other"),
+        ({"max_norm_multiple": None}, "max_norm_multiple is None in one collection and 10.0 in the other"),
+        ({"n_folds": 4}, "n_folds is 4 in one collection and 3 in the other"),
+    ],
+)
+def test_collections_that_leave_out_or_split_otherwise_are_refused(compared, changed, said):
+    otherwise = compared.settings.model_dump(exclude_unset=True)
+    otherwise["collect"] |= changed
+    otherwise |= {"compare": {"collections": [other_collection()]}}
+    with pytest.raises(MismatchError, match=said):
+        compare(type(compared.settings).model_validate(otherwise))
+
+
+@pytest.mark.parametrize(
+    ("compared_with", "said"),
+    [
+        ({"models": ["/nowhere"]}, "compare.models = '/nowhere': model not found"),
+        ({"models": [], "collections": ["gone"]}, "gone"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_is_made(compared, tmp_path, monkeypatch, compared_with, said):
+    monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path / "new"))
+    with pytest.raises(AtoError, match=said):
+        compare(checkpoint_settings(compared.folder, **compared_with))
+    assert not (tmp_path / "new" / "activations").exists()
+
+
+def other_collection():
+    (other,) = {row["other_collection"] for row in rows(None, "from comparisons")}
+    return other
+
+
+def test_a_watch_warns_of_a_change_once_also_if_it_was_killed_before(compared, monkeypatch):
     from ato.errors import QualityError
     from flows.watch import CHANGED, watch
 
     sent = []
     monkeypatch.setattr("flows.watch.emit", lambda event, *_: sent.append(event))
-    watch(compared.settings)
-    assert not sent, "what was compared before is no news"
     lenient = checkpoint_settings(compared.folder, smallest_change=0.1)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.watch.conclude", killed)  # the comparison is there, nothing was said of it
+        with pytest.raises(KeyboardInterrupt):
+            watch.fn(lenient)
+    assert not sent
     with pytest.raises(QualityError, match="transport changed: 2 features in step-50"):
         watch(lenient)
     assert sent == [CHANGED]
-    watch(lenient)
+    assert watch(lenient) == complete_result("watch", lenient)[1]
     assert sent == [CHANGED]
     indifferent = checkpoint_settings(compared.folder, smallest_change=1e6)
     watch(indifferent)
     assert sent == [CHANGED]
+    assert CliRunner().invoke(app, ["check"]).exit_code == 0
+
+
+def test_a_checkpoint_in_front_leaves_the_comparisons_behind_it_as_they_are(compared):
+    add_checkpoint(compared.folder, "step-7")
+    keys = compare(compared.settings)
+    assert keys[1:] == compared.keys
+    assert keys[0].startswith("compare-step-7-")
+    places = rows(None, "select distinct other_model, place from latest_comparisons order by place")
+    assert [row["other_model"] for row in places] == ["step-7", "step-50"]

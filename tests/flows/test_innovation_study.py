@@ -15,6 +15,7 @@ from flows.sae_study import sae_study
 from tasks.collect.sources import residual_source
 from tasks.report.panels import open_scope
 from tasks.report.sae_study import panels
+from tasks.sae_study import operators
 from tasks.sae_study.operators import with_operators
 from tasks.sae_study.stages import SAEStudy
 from tasks.sae_study.task import study_saes
@@ -165,6 +166,25 @@ def test_a_missing_operator_is_one_line(study):
     key = rows(None, f"select operator from operators where {pair}")[0]["operator"]
     with pytest.raises(InputError, match="is of layers 2 to 3"):
         of(study, operator=key)
+
+
+def test_an_operator_by_its_key_brings_its_method_and_must_be_of_the_same_position(study, monkeypatch):
+    sql = "select operator from operators where source_layer = 2 and target_layer = 3 and method = ?"
+    (row,) = rows(None, sql, ["identity"])
+    listed = [one for one in study.settings.sae_study.saes if (one.source_layer, one.layer) == (2, 3)]
+    whole, own = study.settings.study(study.collection), study.settings.sae_study
+    named = [one.model_copy(update={"operator": row["operator"]}) for one in listed]
+    found = with_operators(whole, own.model_copy(update={"saes": named}), study.settings.operators)
+    assert {one.method for one in listed} == {"ridge"}
+    assert {one.method for one in found.saes} == {"identity"}
+    (member, *_) = SAEStudy(whole, found).members
+    assert member.label.endswith("innovation from layer 2 by identity")
+    monkeypatch.setattr(
+        "tasks.sae_study.operators._OPERATOR",
+        operators._OPERATOR.replace("position_policy", "'previous' as position_policy"),
+    )
+    with pytest.raises(InputError, match="has position policy previous, so that x is not of the same token"):
+        of(study)
 
 
 def test_page_and_report_show_each_number_beside_plain_saes(study, monkeypatch):

@@ -28,23 +28,12 @@ from tasks.engine.model_cache import language_model
 from tests.flows.forked_stages import SMALL
 from tests.flows.tiny_study import tiny_settings
 from tests.tiny_models import save_tiny_model
+from tests.warehouse.on_demand import ON_DEMAND
 from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.query import run_select
 from warehouse.quality import checks
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables import (
-    TABLES,
-    compare,
-    embeddings,
-    entities,
-    fate,
-    graphs,
-    jacobians,
-    label_evidence,
-    labels,
-    sae_study,
-    steering,
-)
+from warehouse.tables import TABLES
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -82,28 +71,7 @@ def files(folder: Path) -> dict[Path, int]:
 
 def test_every_table_has_rows_and_passes_every_check(study):
     # Other position policies, published SAEs, benchmarks and studies on demand have tables of their own.
-    elsewhere = {
-        "attended",
-        "explanations",
-        "benchmark_results",
-        *(
-            table.name
-            for room in (
-                entities,
-                sae_study,
-                label_evidence,
-                labels,
-                embeddings,
-                graphs,
-                compare,
-                steering,
-                fate,
-                jacobians,
-            )
-            for table in room.TABLES
-        ),
-    }
-    elsewhere |= {"document_strata"}
+    elsewhere = {"attended", "explanations", "benchmark_results", *(table.name for table in ON_DEMAND)}
     for name in TABLES.keys() - elsewhere:
         assert rows(None, f"select count(*) as n from {name}")[0]["n"] > 0, name
     assert checks.failures(checks.check_all(Warehouse())) == []

@@ -7,9 +7,9 @@ from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, row, write
 from warehouse.storage.manifests import PASSED, commit
 from warehouse.storage.warehouse import Warehouse
 
-MODELS = ("step-100", "step-200")
+MODELS = ("step-50", "step-200")
 SOURCE, TARGET, N_FEATURES = 2, 4, 6
-LOST = {"step-100": (), "step-200": (1, 4)}
+LOST = {"step-50": (), "step-200": (1, 4)}
 """Model -> features that are no longer carried there."""
 OWN, GONE = 0.9, -0.6
 """r2 in this model, and what a lost feature loses."""
@@ -19,7 +19,6 @@ def comparison_rows(model: str) -> dict[str, list[dict[str, Any]]]:
     """Rows of the comparison with a checkpoint."""
     keys = {
         "comparison": f"compare-{model}",
-        "place": MODELS.index(model),
         "other_collection": f"collection-{model}",
         "other_model": model,
         "sae": SAE,
@@ -70,7 +69,7 @@ def comparison_rows(model: str) -> dict[str, list[dict[str, Any]]]:
 
 def write_comparisons(warehouse: Warehouse) -> None:
     """Commit both comparisons."""
-    for place, model in enumerate(MODELS):
+    for hours, model in enumerate(reversed(MODELS)):  # the later checkpoint first: places follow the names
         commit(
             warehouse,
             "compare",
@@ -82,6 +81,6 @@ def write_comparisons(warehouse: Warehouse) -> None:
             tokens_run=0,
             quality=PASSED,
             flow_run_id=None,
-            started_at=STARTED + timedelta(hours=place),
+            started_at=STARTED + timedelta(hours=hours),
             seconds=1.0,
         )

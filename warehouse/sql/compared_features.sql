@@ -1,12 +1,12 @@
 -- one row a feature, pair of layers and other model, of the latest comparisons, with what the feature promotes
 with latest as (
-    select collection, comparison, sae, source_layer, target_layer from latest_comparisons
+    select collection, comparison, place, sae, source_layer, target_layer from latest_comparisons
 )
 
 select
     f.collection,
     f.comparison,
-    f.place,
+    latest.place,
     f.other_collection,
     f.other_model,
     f.sae,
@@ -38,4 +38,4 @@ select
 from feature_comparisons as f
 inner join latest using (collection, comparison, sae, source_layer, target_layer)
 left join latest_feature_scores as s using (collection, sae, feature_id)
-order by f.collection, f.place, f.comparison, f.sae, f.source_layer, f.target_layer, f.feature_id
+order by f.collection, latest.place, f.comparison, f.sae, f.source_layer, f.target_layer, f.feature_id

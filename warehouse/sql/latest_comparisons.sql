@@ -1,6 +1,7 @@
 -- one row a comparison, pair of layers and SAE, of the latest comparison of the two collections
 --
--- share_changed: features whose r2 changed, of those scored in both models.
+-- place: of the other model among those that this collection is compared with, from 0: by the numbers in its name, so that
+-- checkpoints stand in the order of their steps whatever was compared first. share_changed: features whose r2 changed, of those scored in both models.
 with run_times as (
     select collection, key as comparison, max(started_at) as compared_at
     from stage_runs
@@ -15,6 +16,19 @@ latest as (
         partition by c.collection, c.other_collection
         order by t.compared_at desc nulls last, c.comparison
     ) = 1
+),
+
+placed as (
+    select
+        *,
+        dense_rank() over (
+            partition by collection
+            order by
+                list_transform(regexp_extract_all(other_model, '\d+'), lambda digits: try_cast(digits as hugeint)),
+                other_model,
+                other_collection
+        ) - 1 as place
+    from latest
 )
 
 select
@@ -44,5 +58,5 @@ select
     mean_loss_high,
     relative_distance,
     compared_at
-from latest
+from placed
 order by collection, place, comparison, sae, source_layer, target_layer

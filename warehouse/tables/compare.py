@@ -19,7 +19,6 @@ from warehouse.tables.declarations import (
 COMPARED = (
     COLLECTION,
     Column("comparison", string, "key of the comparison: both collections, their operators, SAEs and settings"),
-    Column("place", int32, "place of the other model among those compared: the order of checkpoints", minimum=0),
     Column("other_collection", string, "key of the other collection, of the same text"),
     Column("other_model", string, "name of the other model: the last part of its folder"),
     Column("sae", string, "key of this collection's SAE, which judges both models"),

@@ -10,7 +10,7 @@ from ato.operators import TransportOperator
 from ato.sae_studies.chain_splicing import chain_losses
 from ato.sae_studies.innovation import InnovationSAE, without_features
 from ato.saes.autoencoder import SparseAutoencoder
-from ato.saes.splicing import splice_losses
+from ato.saes.splicing import SpliceBatch, splice_losses
 from tests.ato.models.test_sites import sequences as random_sequences
 from tests.tiny_models import save_tiny_model
 
@@ -116,6 +116,28 @@ def test_one_plain_layer_is_what_splicing_gives_and_an_exact_innovation_loses_no
     np.testing.assert_allclose(found.kl["plain"], expected.kl["plain"], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found.zero[1], expected.zero[1], rtol=1e-5)
     np.testing.assert_allclose(found.spliced["exact"], found.clean, rtol=1e-4)
+
+
+def test_few_hidden_states_are_held_at_once_whatever_the_number_of_chains_and_a_chain_may_be_named_zero(
+    model, held_out, monkeypatch
+):
+    chains = {name: {1: sae_of(seed), 2: sae_of(seed + 9)} for seed, name in enumerate(["zero", "a", "b", "c", "d"])}
+    whole, held = chain_losses(model, chains, held_out), []
+    sums = SpliceBatch.sums
+
+    def counted(self, plain, changed, **options):
+        held.append(len(changed))
+        return sums(self, plain, changed, **options)
+
+    monkeypatch.setattr(SpliceBatch, "sums", counted)
+    monkeypatch.setattr("ato.saes.splicing._HIDDEN_NUMBERS", 2 * 20 * D * len(held_out))  # two, of the widest batch
+    found = chain_losses(model, chains, held_out)
+    assert set(held) == {2}
+    for name in chains:
+        np.testing.assert_allclose(found.spliced[name], whole.spliced[name], rtol=1e-6)
+        np.testing.assert_allclose(found.kl[name], whole.kl[name], rtol=1e-4)
+    assert found.spliced["zero"][0] == pytest.approx(by_hand(model, held_out[0], chains["zero"])[0], rel=1e-4)
+    assert not np.allclose(found.spliced["zero"], found.zero[2])
 
 
 def test_chains_of_other_layers_are_refused(model, held_out):

@@ -9,7 +9,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from ato.errors import InputError
 from ato.sae_studies import dictionaries
-from ato.sae_studies.dictionaries import decoder_redundancy, dictionary_agreement, recovery
+from ato.sae_studies.dictionaries import decoder_redundancy, dictionary_agreement, largest_cosines, recovery
 
 
 def rows(n: int, d: int = 16, seed: int = 0) -> torch.Tensor:
@@ -29,6 +29,15 @@ def test_redundancy_is_the_mean_of_the_largest_cosines_of_scikit_learn_without_t
     monkeypatch.setattr(dictionaries, "_COSINES", 70)  # two rows at a time
     np.testing.assert_allclose(decoder_redundancy(w).largest, found.largest, atol=1e-6)
     assert decoder_redundancy(w).nearest.tolist() == found.nearest.tolist()
+
+
+def test_largest_cosines_are_those_of_scikit_learn_however_few_are_held_at_once(monkeypatch):
+    a, b = rows(30), torch.cat([rows(7, seed=1), torch.zeros(1, 16)])
+    expected = cosine_similarity(a.numpy(), b[:7].numpy()).max(1)
+    np.testing.assert_allclose(largest_cosines(a, b), expected, atol=1e-6)
+    monkeypatch.setattr(dictionaries, "_COSINES", 20)  # two rows at a time
+    np.testing.assert_allclose(largest_cosines(a, b), expected, atol=1e-6)
+    assert largest_cosines(a, torch.zeros(3, 16)).shape == (0,)
 
 
 def test_duplicates_have_one_orthogonal_rows_zero_and_opposite_ones_are_no_duplicates():

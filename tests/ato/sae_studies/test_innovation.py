@@ -137,6 +137,23 @@ def test_fvu_is_that_of_y_and_times_the_variances_that_of_the_innovation(planted
     assert (parts[0] + parts[1]).result().fvu.value == pytest.approx(whole.result().fvu.value, rel=1e-12)
 
 
+def test_what_the_operator_predicts_is_made_once_a_block(planted, trained, monkeypatch):
+    source, operator, _, _ = planted
+    coder, _ = trained
+    blocks, calls = list(Innovations(source, operator).blocks(splits=["test"])), []
+    predicted = InnovationSAE.predicted
+
+    def counted(self, x):
+        calls.append(len(x))
+        return predicted(self, x)
+
+    monkeypatch.setattr(InnovationSAE, "predicted", counted)
+    quality = StreamQuality(coder, TARGET)
+    for block in blocks:
+        quality.update(block)
+    assert calls == [block.n for block in blocks]
+
+
 def test_without_a_token_or_a_variance_there_is_no_fvu(trained):
     coder, _ = trained
     assert InnovationQuality(coder, TARGET).result().fvu.value is None

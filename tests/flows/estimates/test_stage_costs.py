@@ -6,10 +6,11 @@ import pytest
 from ato.io import embedded
 from ato.models.shapes import KNOWN, ModelShape
 from ato.operators.fitting import fit_operator
-from flows.estimates.sae_study_costs import COMPILED_SECONDS, MAP_SECONDS, sae_study_work
+from flows.estimates.sae_study_costs import COMPILED_SECONDS, MAP_SECONDS, innovation_passes, sae_study_work
 from flows.estimates.stage_costs import StageWork, collect_work, operators_work, work_of
 from flows.settings import load_settings
 from flows.stages import STAGES
+from tasks.settings.sae_study import StudiedSAE
 from tests.flows.tiny_study import tiny_settings
 
 SHAPE = KNOWN[embedded.MODEL_NAME]
@@ -64,6 +65,22 @@ def test_innovation_saes_are_more_passes_and_what_is_not_looked_at_has_no_map():
     without = settings.model_copy(update={"sae_study": study.model_copy(update={"saes": plain})})
     assert sae_study_work(settings, SHAPE).forward > sae_study_work(without, SHAPE).forward
     assert sae_study_work(settings, SHAPE).seconds == 0
+
+
+def test_passes_of_innovation_saes_are_those_of_their_comparisons():
+    made = {"architecture": "topk", "d_sae": 24, "k": 3}
+    innovation = StudiedSAE(layer=3, source_layer=2, **made)
+    others = [StudiedSAE(layer=3, **made | {"d_sae": width}) for width in (24, 32)]
+    unlike = [StudiedSAE(layer=3, **made | {"k": 4}), StudiedSAE(layer=2, **made)]
+
+    def passes(*saes):
+        study = load_settings("demo-innovation").sae_study
+        return innovation_passes(study.model_copy(update={"saes": list(saes), "layers": []}))
+
+    assert passes(*others, *unlike) == 0
+    assert passes(innovation, *unlike) == 1  # the linear map
+    # alone and in its chain: itself, the linear map, zero, nothing, and two plain ones
+    assert passes(innovation, *others, *unlike) == 1 + 2 * 6
 
 
 def test_transcoders_read_rows_of_two_sites_from_the_running_model():

@@ -226,6 +226,7 @@ def test_settings_of_graphs_are_judged_where_graphs_are_made(profile, overrides,
 COMPARISONS = (
     ("compare.method=ridge", "there is nothing to compare with"),
     ("compare.models=[{folder}]", "no checkpoint in this folder"),
+    ("compare.models=[/nowhere]", "^compare.models = '/nowhere': model not found"),
     ("compare.models=[smollm2-135m]", "width 576 and 30 blocks, the study's model has 16 and 5"),
     ("compare.method=rrr_features", "has no counterpart in another: use ridge"),
     ("compare.method=lasso", "the study fits no such operator: use one of"),

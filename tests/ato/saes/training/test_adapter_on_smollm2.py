@@ -6,7 +6,7 @@ from ato.errors import UnavailableError
 from ato.models import load_model
 from ato.saes.adapter_quality import judge_adapter
 from ato.saes.training.adapter import AdapterPlan, train_adapter
-from examples.adapters import articles, fine_tuned, table_rows
+from examples.adapters import articles, fine_tuning, table_rows
 
 pytestmark = pytest.mark.slow
 LAYERS = (29,)
@@ -19,7 +19,7 @@ def test_an_adapter_brings_base_mlps_nearer_to_a_copy_fine_tuned_on_one_topic():
         sequences = articles(base.tokenizer, width=16)
     except UnavailableError as error:
         pytest.skip(str(error))
-    tuned = fine_tuned(base, sequences[:16], LAYERS, steps=4, rows=4)
+    ((_, tuned),) = fine_tuning(base, sequences[:16], LAYERS, steps=[4], rows=4)
     plan = AdapterPlan(n_features=256, l1=1e-4, lr=4e-3, batch_size=4, lambda_bridge=0)
     trained = train_adapter(tuned, base, sequences[16:36], plan, layers=LAYERS)
     judged = judge_adapter(tuned, base, trained.adapter, sequences[40:48], batch_size=8)
