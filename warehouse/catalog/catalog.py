@@ -236,7 +236,7 @@ def _table_view(
             for columns, files in ((kept, [p for p in paths if p not in contents.older]), (kept | absent, older))
             if files
         ]
-    yield f"create view {quoted_name(table.name)} as {' union all '.join(selects)}"
+    yield f"create or replace view {quoted_name(table.name)} as {' union all '.join(selects)}"
     if not comments:
         return
     yield f"comment on view {quoted_name(table.name)} is {quoted_text('one row: ' + table.meaning)}"
