@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ato.errors import AtoError, SettingsError
+from flows.commands.list_app import app as list_app
 from flows.engine.environment import make_data_folder, prepare_environment
 from flows.stages import FLOWS, PIPELINE, STAGES, stages_of
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(list_app, name="list")
 problems = Console(stderr=True, highlight=False)
 
 if TYPE_CHECKING:
@@ -281,6 +283,21 @@ def search(
     from flows.engine.collections import chosen_collection
 
     show_matches(text, chosen_collection(collection), (sae or [], layer, top), meaning, format_)
+
+
+@app.command(epilog='Example: ato note 12/658 "fires on battles, not on wars"')
+def note(
+    item: Annotated[str, typer.Argument(help="Feature (12/658, L12/658 or KEY/658) or key of an operator.")],
+    text: Annotated[str | None, typer.Argument(help="What to note; default: print the notes that there are.")] = None,
+    remove: Annotated[str | None, typer.Option("--remove", help="Key of a note to remove.")] = None,
+    collection: CollectionOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Note something on a feature or an operator, or print its notes."""
+    from flows.commands.lists import write_note
+    from flows.engine.collections import chosen_collection
+
+    write_note(item, text, chosen_collection(collection), remove, format_)
 
 
 @app.command(epilog='Example: ato activations "The Union army marched." --feature L12/345')

@@ -21,7 +21,7 @@ VARIABLE = "ATO_READ_ONLY"
 LONGEST_NAME, LONGEST_TEXT = 80, 10_000
 """Characters."""
 _EMPTY: dict[str, Any] = dict.fromkeys(
-    ("author", "list", "name", "note", "text", "kind", "weights_hash", "feature_id", "sae", "layer", "collection", "operator")
+    ("made_at", "author", "list", "name", "note", "text", "kind", "weights_hash", "feature_id", "sae", "layer", "collection", "operator")
 )  # fmt: skip
 
 LISTS = "select list, list_key from lists order by created_at, list_key"
@@ -49,44 +49,44 @@ def add(
         UnavailableError: lists may not, or cannot, be changed here.
     """
     name = checked_name(name)
-    with _changing(warehouse) as known:
+    with changing(warehouse) as known:
         key, new = known.get(name), []
         if key is None:
             key = secrets.token_hex(8)
-            new.append({"action": CREATE, "list": key, "name": name, "text": _text(description)})
+            new.append({"action": CREATE, "list": key, "name": name, "text": checked_text(description)})
             there = set()
         else:
-            there = _members(warehouse, key)
+            there = members(warehouse, key)
         fresh = {item.identity: item for item in items if item.identity not in there}
         new += [{"action": ADD, "list": key, **item.columns} for item in fresh.values()]
-        _write(warehouse, new, author)
+        write(warehouse, new, author)
     return len(fresh)
 
 
 def remove(warehouse: Warehouse, name: str, items: Sequence[Item], *, author: str | None = None) -> int:
     """Take items off a list; returns how many were on it. Errors as in ``add``, and for a list that there is not."""
-    with _changing(warehouse) as known:
+    with changing(warehouse) as known:
         key = _key(known, name)
-        there = _members(warehouse, key)
+        there = members(warehouse, key)
         going = {item.identity: item for item in items if item.identity in there}
-        _write(warehouse, [{"action": REMOVE, "list": key, **item.columns} for item in going.values()], author)
+        write(warehouse, [{"action": REMOVE, "list": key, **item.columns} for item in going.values()], author)
     return len(going)
 
 
 def rename(warehouse: Warehouse, name: str, to: str, *, author: str | None = None) -> None:
     """Give a list another name; errors as in ``remove``, and for a name that another list has."""
     to = checked_name(to)
-    with _changing(warehouse) as known:
+    with changing(warehouse) as known:
         key = _key(known, name)
         if to in known:
             raise InputError(f"there is a list {to!r} already", where=warehouse.root, cure="choose another name")
-        _write(warehouse, [{"action": RENAME, "list": key, "name": to}], author)
+        write(warehouse, [{"action": RENAME, "list": key, "name": to}], author)
 
 
 def delete(warehouse: Warehouse, name: str, *, author: str | None = None) -> None:
     """Remove a list; what was on it and the notes on that stay. Errors as in ``remove``."""
-    with _changing(warehouse) as known:
-        _write(warehouse, [{"action": DELETE, "list": _key(known, name)}], author)
+    with changing(warehouse) as known:
+        write(warehouse, [{"action": DELETE, "list": _key(known, name)}], author)
 
 
 def note(warehouse: Warehouse, item: Item, text: str, *, author: str | None = None) -> str:
@@ -96,21 +96,23 @@ def note(warehouse: Warehouse, item: Item, text: str, *, author: str | None = No
         InputError: no text, or one that is too long.
         UnavailableError: notes may not, or cannot, be written here.
     """
-    said = _text(text)
+    said = checked_text(text)
     if said is None:
         raise InputError("a note has no text", cure="write what is to be remembered")
     key = secrets.token_hex(8)
-    with _changing(warehouse):
-        _write(warehouse, [{"action": NOTE, "note": key, "text": said, **item.columns}], author)
+    with changing(warehouse):
+        write(warehouse, [{"action": NOTE, "note": key, "text": said, **item.columns}], author)
     return key
 
 
 def take_back(warehouse: Warehouse, key: str, *, author: str | None = None) -> None:
     """Remove a note; errors as in ``note``, and for a note that there is not."""
-    with _changing(warehouse):
+    with changing(warehouse):
         if not rows(warehouse, "select 1 from notes where note = ? limit 1", [key]):
-            raise InputError(f"no note {key!r}", where=warehouse.root, cure="`ato note 12/658` shows those of a feature")
-        _write(warehouse, [{"action": TAKE_BACK, "note": key}], author)
+            raise InputError(
+                f"no note {key!r}", where=warehouse.root, cure="`ato note 12/658` shows those of a feature"
+            )
+        write(warehouse, [{"action": TAKE_BACK, "note": key}], author)
 
 
 def check_changeable(warehouse: Warehouse) -> None:
@@ -136,7 +138,7 @@ def checked_name(name: str) -> str:
 
 
 @contextmanager
-def _changing(warehouse: Warehouse) -> Iterator[Mapping[str, str]]:
+def changing(warehouse: Warehouse) -> Iterator[Mapping[str, str]]:
     """Inside, nobody else changes lists; gives the keys of the lists by name, of two of one name the older."""
     check_changeable(warehouse)
     with locked(warehouse):
@@ -153,17 +155,24 @@ def _key(known: Mapping[str, str], name: str) -> str:
     return known[name.strip()]
 
 
-def _members(warehouse: Warehouse, key: str) -> set[tuple[object, ...]]:
+def members(warehouse: Warehouse, key: str) -> set[tuple[object, ...]]:
+    """Identities of what is on the list with a key."""
     return {tuple(row.values()) for row in rows(warehouse, MEMBERS, [key])}
 
 
-def _text(text: str | None) -> str | None:
+def checked_text(text: str | None) -> str | None:
+    """A text without blanks around it; None for an empty one.
+
+    Raises:
+        InputError: it is too long.
+    """
     text = (text or "").strip()
     if len(text) > LONGEST_TEXT:
         raise InputError(f"the text has {len(text):,} characters", cure=f"use at most {LONGEST_TEXT:,}")
     return text or None
 
 
-def _write(warehouse: Warehouse, new: Sequence[Mapping[str, Any]], author: str | None) -> None:
+def write(warehouse: Warehouse, new: Sequence[Mapping[str, Any]], author: str | None) -> None:
+    """Append rows of ``list_changes`` as one change; what a row leaves out is NULL, its author who is given."""
     if new:
         append(warehouse, [_EMPTY | {"author": author} | dict(row) for row in new])

@@ -36,13 +36,14 @@ final as (
         null::varchar as operator,
         m.weights_hash,
         m.author,
-        m.changed_at as added_at
+        coalesce(m.made_at, m.changed_at) as added_at
     from members as m
     left join saes_here as s using (weights_hash)
     where m.kind = 'feature'
     union all
     select
-        m.list, m.kind, m.collection, null, o.target_layer, null, m.operator, null, m.author, m.changed_at
+        m.list, m.kind, m.collection, null, o.target_layer, null, m.operator, null, m.author,
+        coalesce(m.made_at, m.changed_at)
     from members as m
     left join operators as o using (collection, operator)
     where m.kind = 'operator'

@@ -13,8 +13,8 @@ created as (
         list,
         min_by(text, change) filter (where action = 'create') as description,
         min_by(author, change) filter (where action = 'create') as author,
-        min(changed_at) as created_at,
-        max(changed_at) as changed_at,
+        min(coalesce(made_at, changed_at)) filter (where action = 'create') as created_at,
+        max(coalesce(made_at, changed_at)) as changed_at,
         bool_or(action = 'delete') as deleted
     from list_changes
     where list is not null

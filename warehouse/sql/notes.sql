@@ -29,7 +29,7 @@ final as (
         n.operator,
         n.text,
         n.author,
-        n.changed_at as noted_at,
+        coalesce(n.made_at, n.changed_at) as noted_at,
         n.weights_hash
     from noted as n
     anti join taken_back using (note)

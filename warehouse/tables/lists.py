@@ -19,6 +19,7 @@ TABLES = (
             Column("change", string, "key of the change: UTC time to the microsecond and eight random hex digits, so that changes sort by it"),
             Column("number", int32, "number of the row within its change, from 1", minimum=1),
             Column("changed_at", timestamp, "when it was made", volatile=True),
+            Column("made_at", timestamp, "when it was first made, of what was imported from elsewhere; NULL if it was made here", nullable=True, volatile=True),
             Column("author", string, "user name of who made it on the command line; NULL from the dashboard", nullable=True, volatile=True),
             Column("action", string, ", ".join(ACTIONS[:-1]) + f" or {ACTIONS[-1]} (a note)"),
             Column("list", string, "key of the list, which a new name does not change; NULL of notes", nullable=True),
