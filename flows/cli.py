@@ -267,13 +267,16 @@ def find(
 
 @app.command(epilog='Example: ato search "dates and months"')
 def search(
-    text: Annotated[str, typer.Argument(help="Words, a feature's number, or what the features should be about.")],
+    text: Annotated[
+        str, typer.Argument(help="Words or a token, a feature (658 or 12/658), or what the features should be about.")
+    ],
     meaning: Annotated[
         bool | None,
         typer.Option("--meaning/--words", help="Default: by meaning where `ato run embed` has embedded the texts."),
     ] = None,
     sae: Annotated[list[str] | None, typer.Option("--sae", help="Key of an SAE; repeatable; default: all.")] = None,
     layer: Annotated[int | None, typer.Option("--layer", help="Only features of this layer.")] = None,
+    list_: Annotated[str | None, typer.Option("--list", help="Only features on this list.")] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Features to show.")] = 10,
     collection: CollectionOption = None,
     format_: JsonOption = "table",
@@ -282,7 +285,7 @@ def search(
     from flows.commands.search import show_matches
     from flows.engine.collections import chosen_collection
 
-    show_matches(text, chosen_collection(collection), (sae or [], layer, top), meaning, format_)
+    show_matches(text, chosen_collection(collection), (sae or [], layer, list_, top), meaning, format_)
 
 
 @app.command(epilog='Example: ato note 12/658 "fires on battles, not on wars"')

@@ -1,17 +1,15 @@
 """What can be listed: a feature, known by its SAE's weights, or an operator, known by its key."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ato.errors import InputError
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.feature_names import FeatureName, feature_name
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables.lists import FEATURE, OPERATOR
 
-_FEATURE = re.compile(r"(?P<sae>.+)/(?P<feature>\d+)")
-_LAYER = re.compile(r"[lL]?(\d+)")
 _FORM = "write a feature as 12/658, L12/658 or KEY/658, an operator as its key"
 
 SAES = """select sae, layer, d_sae, weights_hash, true as judged from saes where collection = $collection
@@ -69,28 +67,29 @@ def find_items(warehouse: Warehouse, collection: str, names: Iterable[str]) -> l
     operators = {row["operator"] for row in rows(warehouse, OPERATORS, [collection])} if names else set()
     found: dict[tuple[object, ...], Item] = {}
     for name in names:
-        match = _FEATURE.fullmatch(name.strip())
-        item = _feature(collection, saes, match) if match else _operator(collection, operators, name.strip())
+        named = feature_name(name) if "/" in name else None
+        item = _feature(collection, saes, named) if named else _operator(collection, operators, name.strip())
         found.setdefault(item.identity, item)
     return list(found.values())
 
 
-def _feature(collection: str, saes: list[dict[str, Any]], match: re.Match[str]) -> Item:
-    sae, feature = match["sae"], int(match["feature"])
-    layer = _LAYER.fullmatch(sae)
-    own = [one for one in saes if one["sae"] == sae] or [
-        one for one in saes if layer and one["judged"] and one["layer"] == int(layer[1])
-    ]
+def _feature(collection: str, saes: list[dict[str, Any]], named: FeatureName) -> Item:
+    judged = [one for one in saes if one["judged"]]
+    if named.sae is not None:
+        own = [one for one in saes if one["sae"] == named.sae]
+    else:
+        own = [one for one in judged if one["layer"] == named.layer]
     if len(own) != 1:
-        known = ", ".join(one["sae"] for one in own or [one for one in saes if one["judged"]])
-        what = f"layer {layer[1]} has {len(own)} SAEs" if layer else f"no SAE {sae!r}"
+        known = ", ".join(one["sae"] for one in own or judged)
+        what = (
+            f"no SAE {named.sae!r}" if named.sae else f"layer {named.layer} has {len(own) or 'no'} SAE{'s' * bool(own)}"
+        )
         raise InputError(what, where=collection, cure=f"name one: {known or 'none yet, run `ato run saes`'}")
     (one,) = own
-    if feature >= one["d_sae"]:
-        raise InputError(
-            f"{one['sae']} has no feature {feature}", where=collection, cure=f"use 0 to {one['d_sae'] - 1}"
-        )
-    return Item(FEATURE, one["weights_hash"], feature, one["sae"], one["layer"])
+    if named.feature_id >= one["d_sae"]:
+        what = f"{one['sae']} has no feature {named.feature_id}"
+        raise InputError(what, where=collection, cure=f"use 0 to {one['d_sae'] - 1}")
+    return Item(FEATURE, one["weights_hash"], named.feature_id, one["sae"], one["layer"])
 
 
 def _operator(collection: str, operators: set[str], name: str) -> Item:
