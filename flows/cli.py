@@ -69,6 +69,7 @@ def run(
     ] = None,
     set_: SetOption = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate time, memory and disk.")] = False,
+    list_: Annotated[str | None, typer.Option("--list", help="Of label: only features on this list.")] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Of label: only say what judges would be asked, and the cost.")
     ] = False,
@@ -79,9 +80,11 @@ def run(
     with phase("start", "loading libraries"):
         from flows.estimates.estimate import print_estimate, show_estimate
         from flows.judging.judge import judge, judge_text
-        from flows.settings import load_settings
+        from flows.settings import load_settings, with_list
 
     settings = load_settings(profile, set_ or [], preset or [])
+    if list_ is not None:
+        settings = with_list(settings, flow, list_)
     judge(settings, flow)
     if dry:
         from flows.commands.dry_run import dry_run

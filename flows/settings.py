@@ -160,6 +160,17 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
         raise _faults(error) from None
 
 
+def with_list(settings: Settings, flow: str, name: str) -> Settings:
+    """Settings under which a flow looks at the features of a list.
+
+    Raises:
+        SettingsError: another flow than ``label``, or no name.
+    """
+    if flow != "label" or not name.strip():
+        raise SettingsError(f"flow {flow} takes no list", where=f"--list {name}", cure="use it with `ato run label`")
+    return settings.model_copy(update={"label": settings.label.model_copy(update={"list": name.strip()})})
+
+
 def profile_values(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Values of a profile (stage -> setting -> value) as its file has them, over those of the one that it extends.
 
