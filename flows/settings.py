@@ -154,6 +154,15 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
             if not isinstance(inner, dict):
                 raise SettingsError(f"{step} is a value, not a group of settings", where=f"--set {override}")
         inner[last] = _read_yaml(text, where=f"--set {override[:100]}")
+    return settings_of(values)
+
+
+def settings_of(values: dict[str, Any]) -> Settings:
+    """Settings of their values, stage -> setting -> value.
+
+    Raises:
+        FaultySettings: all that is wrong with them, a line each.
+    """
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

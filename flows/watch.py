@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from prefect import flow
-
 from ato.errors import QualityError
-from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO
 from flows.engine.inputs import run_stages
 from flows.engine.stage_run import conclude, emit
 from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import WATCH, stages_of
+from flows.study_flow import study_flow
 from tasks.engine.progress import say
 from warehouse.catalog.catalog import rows
 
@@ -20,14 +19,13 @@ _ALL = """select comparison, other_model, sum(n_changed)::bigint as n_changed, s
 from comparisons group by all order by min(place), comparison"""
 
 
-@flow(name="watch", flow_run_name=run_name)
-def watch(settings: Settings = DEMO, profile: Profile = FORM) -> list[str]:
+@study_flow("watch")
+def watch(settings: Settings = DEMO) -> list[str]:
     """Compare what was not compared yet; returns the keys of all comparisons of these settings.
 
     Raises:
         QualityError: features changed in a model that was compared in this run; all results are kept.
     """
-    settings = chosen(settings, profile)
     judge(settings, WATCH.name, tell=True)
     known = {row["comparison"] for row in rows(None, _ALL)}
     keys: dict[str, Any] = {}
