@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ato.errors import AtoError, SettingsError
+from flows.commands.list_app import app as list_app
 from flows.engine.environment import make_data_folder, prepare_environment
 from flows.stages import FLOWS, PIPELINE, STAGES, stages_of
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(list_app, name="list")
 problems = Console(stderr=True, highlight=False)
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def run(
     ] = None,
     set_: SetOption = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate time, memory and disk.")] = False,
+    list_: Annotated[str | None, typer.Option("--list", help="Of label: only features on this list.")] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Of label: only say what judges would be asked, and the cost.")
     ] = False,
@@ -77,9 +80,11 @@ def run(
     with phase("start", "loading libraries"):
         from flows.estimates.estimate import print_estimate, show_estimate
         from flows.judging.judge import judge, judge_text
-        from flows.settings import load_settings
+        from flows.settings import load_settings, with_list
 
     settings = load_settings(profile, set_ or [], preset or [])
+    if list_ is not None:
+        settings = with_list(settings, flow, list_)
     judge(settings, flow)
     if dry:
         from flows.commands.dry_run import dry_run
@@ -265,13 +270,16 @@ def find(
 
 @app.command(epilog='Example: ato search "dates and months"')
 def search(
-    text: Annotated[str, typer.Argument(help="Words, a feature's number, or what the features should be about.")],
+    text: Annotated[
+        str, typer.Argument(help="Words or a token, a feature (658 or 12/658), or what the features should be about.")
+    ],
     meaning: Annotated[
         bool | None,
         typer.Option("--meaning/--words", help="Default: by meaning where `ato run embed` has embedded the texts."),
     ] = None,
     sae: Annotated[list[str] | None, typer.Option("--sae", help="Key of an SAE; repeatable; default: all.")] = None,
     layer: Annotated[int | None, typer.Option("--layer", help="Only features of this layer.")] = None,
+    list_: Annotated[str | None, typer.Option("--list", help="Only features on this list.")] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Features to show.")] = 10,
     collection: CollectionOption = None,
     format_: JsonOption = "table",
@@ -280,7 +288,22 @@ def search(
     from flows.commands.search import show_matches
     from flows.engine.collections import chosen_collection
 
-    show_matches(text, chosen_collection(collection), (sae or [], layer, top), meaning, format_)
+    show_matches(text, chosen_collection(collection), (sae or [], layer, list_, top), meaning, format_)
+
+
+@app.command(epilog='Example: ato note 12/658 "fires on battles, not on wars"')
+def note(
+    item: Annotated[str, typer.Argument(help="Feature (12/658, L12/658 or KEY/658) or key of an operator.")],
+    text: Annotated[str | None, typer.Argument(help="What to note; default: print the notes that there are.")] = None,
+    remove: Annotated[str | None, typer.Option("--remove", help="Key of a note to remove.")] = None,
+    collection: CollectionOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Note something on a feature or an operator, or print its notes."""
+    from flows.commands.lists import write_note
+    from flows.engine.collections import chosen_collection
+
+    write_note(item, text, chosen_collection(collection), remove, format_)
 
 
 @app.command(epilog='Example: ato activations "The Union army marched." --feature L12/345')

@@ -2,31 +2,28 @@
 
 from typing import Any
 
-from prefect import flow
-
 from flows.engine.fan_out import fan_out
-from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO
 from flows.engine.inputs import inputs_of, run_stages
 from flows.engine.stage_run import conclude, stage_run
 from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import stages_of
+from flows.study_flow import study_flow
 from tasks.compare.stages import CompareStudy, compared_models, only_method, settings_of_collection
 from tasks.compare.task import compare_collections
 from tasks.engine.study import Study
 from tasks.settings import ModelSettings
 
 
-@flow(name="compare", flow_run_name=run_name)
+@study_flow("compare")
 def compare(
     settings: Settings = DEMO,
     collection: str | None = None,
     sae_keys: list[str] | None = None,
     pair_keys: list[str] | None = None,
-    profile: Profile = FORM,
 ) -> list[str]:
     """Collect what is compared, fit its operators, compare; returns a key per other collection, in order."""
-    settings = chosen(settings, profile)
     judge(settings, "compare", alone=True)
     models = compared_models(settings.model, settings.compare)
     finished = {key: settings_of_collection(settings.model, key) for key in settings.compare.collections}

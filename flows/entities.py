@@ -1,25 +1,22 @@
 """Flow ``entities``: which entities the model knows, which features say so, and what they cause."""
 
-from prefect import flow
-
 from flows.engine.fan_out import fan_out
-from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO
 from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
+from flows.study_flow import study_flow
 from tasks.entities.task import study_entities
 
 
-@flow(name="entities", flow_run_name=run_name)
+@study_flow("entities")
 def entities(
     settings: Settings = DEMO,
     collection: str | None = None,
     sae_keys: list[str] | None = None,
     pair_keys: list[str] | None = None,
-    profile: Profile = FORM,
 ) -> None:
     """Ask about entities, grade the answers, find the features of knowing on train entities, test them on others."""
-    settings = chosen(settings, profile)
     given = {"collection": collection, "sae_keys": sae_keys, "pair_keys": pair_keys}
     collection, sae_keys, _ = inputs_of("entities", settings, **given)
     with stage_run("entities", settings, collection), fan_out(settings) as parts:

@@ -1,24 +1,21 @@
 """Flow ``graphs``: which features of a prompt make which others, and how much of that is plain transport."""
 
-from prefect import flow
-
 from flows.engine.fan_out import fan_out
-from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO
 from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
+from flows.study_flow import study_flow
 from tasks.graphs.task import make_graphs
 
 
-@flow(name="graphs", flow_run_name=run_name)
+@study_flow("graphs")
 def graphs(
     settings: Settings = DEMO,
     collection: str | None = None,
     sae_keys: list[str] | None = None,
-    profile: Profile = FORM,
 ) -> list[str]:
     """Make the graphs of the prompts of the settings, check and compare them; returns a key per prompt."""
-    settings = chosen(settings, profile)
     collection, sae_keys = inputs_of("graphs", settings, collection=collection, sae_keys=sae_keys)
     with stage_run("graphs", settings, collection), fan_out(settings) as parts:
         keys = make_graphs(settings.study(collection), sae_keys, settings.graphs, parts)

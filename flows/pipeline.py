@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from prefect import flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.engine.fan_out import fan_out
-from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO
 from flows.engine.inputs import run_stages
 from flows.engine.stage_run import conclude
 from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import STAGES, stages_of
+from flows.study_flow import study_flow
 from tasks.engine.looking import is_looking
 from tasks.engine.progress import Progress, say
 from tasks.report.publish import show_results
@@ -24,10 +24,9 @@ STAGES_DONE = """select stage, count(*) as parts, sum(seconds) as seconds, sum(c
 """What was done on a collection, and what it cost, a row a stage."""
 
 
-@flow(name="pipeline", flow_run_name=run_name)
-def pipeline(settings: Settings = DEMO, profile: Profile = FORM) -> str:
+@study_flow("pipeline")
+def pipeline(settings: Settings = DEMO) -> str:
     """Collect, train, score, explain, fit, evaluate, intervene, publish and report; returns the collection's key."""
-    settings = chosen(settings, profile)
     judge(settings, "pipeline", tell=True)
     stages = stages_of("pipeline", settings)
     for stage in STAGES.values():

@@ -1,22 +1,20 @@
 """Flow ``report``: best versions, the published catalog, and an HTML page with the study's figures."""
 
-from prefect import flow
-
-from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO
 from flows.engine.inputs import inputs_of
 from flows.engine.stage_run import conclude, stage_run
 from flows.settings import Settings
+from flows.study_flow import study_flow
 from tasks.report.publish import publish_results, show_link
 from tasks.report.task import write_report
 
 
-@flow(name="report", flow_run_name=run_name)
-def report(settings: Settings = DEMO, collection: str | None = None, profile: Profile = FORM) -> str:
+@study_flow("report")
+def report(settings: Settings = DEMO, collection: str | None = None) -> str:
     """Publish the results of a collection (default: that of the settings) and draw its report.
 
     Returns the address of the page.
     """
-    settings = chosen(settings, profile)
     (collection,) = inputs_of("report", settings, collection=collection)
     with stage_run("report", settings, collection):
         publish_results(collection)

@@ -154,10 +154,30 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
             if not isinstance(inner, dict):
                 raise SettingsError(f"{step} is a value, not a group of settings", where=f"--set {override}")
         inner[last] = _read_yaml(text, where=f"--set {override[:100]}")
+    return settings_of(values)
+
+
+def settings_of(values: dict[str, Any]) -> Settings:
+    """Settings of their values, stage -> setting -> value.
+
+    Raises:
+        FaultySettings: all that is wrong with them, a line each.
+    """
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise _faults(error) from None
+
+
+def with_list(settings: Settings, flow: str, name: str) -> Settings:
+    """Settings under which a flow looks at the features of a list.
+
+    Raises:
+        SettingsError: another flow than ``label``, or no name.
+    """
+    if flow != "label" or not name.strip():
+        raise SettingsError(f"flow {flow} takes no list", where=f"--list {name}", cure="use it with `ato run label`")
+    return settings.model_copy(update={"label": settings.label.model_copy(update={"list": name.strip()})})
 
 
 def profile_values(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:

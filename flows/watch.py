@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from prefect import flow
-
 from ato.errors import QualityError
-from flows.engine.forms import DEMO, FORM, Profile, chosen, run_name
+from flows.engine.forms import DEMO
 from flows.engine.inputs import run_stages
 from flows.engine.stage_run import conclude, emit
 from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import WATCH, stages_of
+from flows.study_flow import study_flow
 from tasks.engine.progress import say
 from tasks.engine.stage import Stage
 from warehouse.catalog.catalog import rows
@@ -21,8 +20,8 @@ _SUMS = """select comparison, other_model, sum(n_changed)::bigint as n_changed, 
 from comparisons where collection = ? group by all"""
 
 
-@flow(name="watch", flow_run_name=run_name)
-def watch(settings: Settings = DEMO, profile: Profile = FORM) -> list[str]:
+@study_flow("watch")
+def watch(settings: Settings = DEMO) -> list[str]:
     """Compare what was not compared yet; returns the keys of all comparisons of these settings.
 
     What was told of a comparison is noted as a stage of its own, without rows, after the event was sent: a run that ends
@@ -31,7 +30,6 @@ def watch(settings: Settings = DEMO, profile: Profile = FORM) -> list[str]:
     Raises:
         QualityError: features changed in a model of which no watch has told yet; all results are kept.
     """
-    settings = chosen(settings, profile)
     judge(settings, WATCH.name, tell=True)
     keys: dict[str, Any] = {}
     run_stages(stages_of(WATCH.name, settings), settings, keys)

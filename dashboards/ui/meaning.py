@@ -23,6 +23,7 @@ def by_meaning_panel(
     *,
     sae: str | None = None,
     layer: int | None = None,
+    list_: str | None = None,
 ) -> None:
     """Features whose texts are the most similar to a query, beside what unrelated queries find.
 
@@ -32,6 +33,7 @@ def by_meaning_panel(
         open_: opens a feature, given its SAE and number.
         sae: only this one; None: all.
         layer: only this one; None: all.
+        list_: only features on this list; None: all.
     """
     try:
         vector = _vector(text.strip())
@@ -41,12 +43,12 @@ def by_meaning_panel(
     saes = () if sae is None else (sae,)
     panel(
         "Features by meaning",
-        by_meaning(vector, SentenceEncoder.name, collection, saes=saes, layer=layer, shown=SHOWN),
+        by_meaning(vector, SentenceEncoder.name, collection, saes=saes, layer=layer, list_=list_, shown=SHOWN),
         partial(_table, open_),
         note=f"The {SHOWN} most similar features, by the text of each (description, example or promoted tokens) that is most alike. "
-        "Similarity: cosine of the embeddings. p: share of unrelated everyday phrases whose best match is as similar; where the first "
-        "row's p is large, nothing was found. Quantile: share of features that it exceeds. Other filters do not apply. Tick a row to "
-        "open it.",
+        "Similarity: cosine of the embeddings. p: share of unrelated phrases whose best match is as similar; where the first "
+        "row's p is large, nothing was found. Quantile: share of features that it exceeds. Only filters by SAE, layer and list apply. "
+        "Tick a row to open it.",
         empty="No text is embedded here yet: run `ato run embed`.",
     )
 

@@ -20,6 +20,11 @@ def snapshot() -> Snapshot:
     return _live(os.environ.get("ATO_WAREHOUSE")).current()
 
 
+def renew_lists() -> None:
+    """Let all sessions see the changes of lists that were written a moment ago."""
+    _live(os.environ.get("ATO_WAREHOUSE")).renew_lists()
+
+
 @st.cache_resource(show_spinner=False)
 def _live(root: str | None) -> Live:
     return Live(root)
@@ -33,11 +38,11 @@ def ask(sql: str) -> pl.DataFrame:
         DamagedFileError: a table that it reads has a missing or short file.
     """
     now = snapshot()
-    return _answer(sql, now.taken_at, now.connection)
+    return _answer(sql, now.as_of(sql), now.connection)
 
 
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False)
-def _answer(sql: str, taken_at: datetime, _connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+def _answer(sql: str, as_of: datetime, _connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return warehouse.run_select(_connection, sql).pl()
 
 

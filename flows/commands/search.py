@@ -12,6 +12,7 @@ from rich.text import Text
 from ato.errors import InputError, UnavailableError
 from ato.text.display import visible
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.feature_names import feature_name
 from warehouse.catalog.feature_search import by_meaning, by_words
 
 WIDTH = 140
@@ -19,31 +20,39 @@ WIDTH = 140
 BESIDE, SHORTEST = 16, 24
 """Characters of a row beside its cells; characters of a text that are shown in any case."""
 SAES = "select distinct sae from feature_texts where collection = ? order by sae"
+LISTS = "select list from lists"
 EMBEDDINGS = "select count(*) as n from latest_embeddings where collection = ?"
 
 
 def show_matches(
-    text: str, collection: str, where: tuple[Sequence[str], int | None, int], meaning: bool | None, format_: str
+    text: str,
+    collection: str,
+    where: tuple[Sequence[str], int | None, str | None, int],
+    meaning: bool | None,
+    format_: str,
 ) -> None:
     """Search and print the features found.
 
     Args:
         text: of the query.
         collection: whose features are searched.
-        where: keys of SAEs (none: all), a layer (None: all), and rows at most.
+        where: keys of SAEs (none: all), a layer (None: all), a list (None: all), and rows at most.
         meaning: by meaning, or by words; None: by meaning where the texts are embedded and the encoder is installed.
         format_: table or json.
 
     Raises:
-        InputError: no text, an unknown SAE, or nothing is embedded.
+        InputError: no text, an unknown SAE or list, or nothing is embedded.
         UnavailableError: the sentence encoder is not installed.
     """
-    saes, layer, shown = where
-    how: dict[str, Any] = {"saes": saes, "layer": layer, "shown": shown}
+    saes, layer, list_, shown = where
+    how: dict[str, Any] = {"saes": saes, "layer": layer, "list_": list_, "shown": shown}
     words = by_words(text, collection, **how)  # refuses what says nothing before the encoder is loaded
     known = [row["sae"] for row in rows(None, SAES, [collection])] if saes else []
     if unknown := next((sae for sae in saes if sae not in known), None):
         raise InputError(f"no texts of an SAE {unknown!r}", where=collection, cure=f"choose from {', '.join(known)}")
+    lists = [row["list"] for row in rows(None, LISTS)] if list_ is not None else []
+    if list_ is not None and list_ not in lists:
+        raise InputError(f"no list {list_!r}", cure=f"choose from {', '.join(lists) or 'none yet: `ato list add`'}")
     meaning, hint = _chosen(text, collection, meaning)
     if meaning:
         from ato.autointerp.sentence_encoder import SentenceEncoder
@@ -81,8 +90,8 @@ def _chosen(text: str, collection: str, meaning: bool | None) -> tuple[bool, str
         raise InputError("no text is embedded yet", where=collection, cure="run `ato run embed` with the same profile")
     if meaning is None and not embedded:
         return False, "By words; to search by meaning run `ato run embed`"
-    # A number is an id.
-    return (meaning is True or (meaning is None and not text.strip().isdecimal())), ""
+    # A number is an id, as 12/658 is.
+    return (meaning is True or (meaning is None and feature_name(text) is None)), ""
 
 
 def _table(text: str, found: Sequence[dict[str, Any]], meaning: bool, width: int) -> Table:

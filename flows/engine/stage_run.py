@@ -17,7 +17,7 @@ from prefect.events import emit_event
 
 from ato.errors import AtoError
 from ato.numerics.freed_memory import return_freed_memory
-from flows.engine.forms import name_of
+from flows.engine.forms import is_generated, name_of
 from flows.settings import Settings
 from flows.stages import FLOWS, STAGES, joint_triggers, labels
 from tasks.engine.looking import is_looking
@@ -78,6 +78,8 @@ def _occupied() -> Iterator[str]:
 def conclude(flow: str, settings: Settings, collection: str) -> None:
     """End a flow: materialise marts, show its main table, put the key into its name, send the events that start others.
 
+    A name that a person typed stays as it is.
+
     Marts and events are left to the flow that runs by itself: as part of another one it would make marts that the next
     stage outdates. A look that has found all complete has nothing to end.
     """
@@ -93,7 +95,8 @@ def conclude(flow: str, settings: Settings, collection: str) -> None:
         return
     # Also if the name does not change: this waits for a server that is restarting, so that the events reach it.
     rename = get_client(sync_client=True).set_flow_run_name
-    call_with_retry(rename, run.id, name_of(flow, settings, collection))
+    ours = run.name == name_of(flow, settings, None) or is_generated(run.name)
+    call_with_retry(rename, run.id, name_of(flow, settings, collection) if ours else run.name)
     if run.parent_task_run_id is None and os.environ.get("PREFECT_API_URL"):
         for event in events_after(flow, settings, collection):
             emit(event, settings, collection)

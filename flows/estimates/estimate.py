@@ -117,8 +117,8 @@ def show_estimate(settings: Settings) -> None:
     )
 
 
-def print_estimate(settings: Settings, flow: str) -> None:
-    """Print the estimate of a flow as a table, with the rates of this machine that it is based on.
+def print_estimate(settings: Settings, flow: str) -> Estimate:
+    """Print the estimate of a flow as a table, with the rates of this machine that it is based on; returns it.
 
     Raises:
         ModelError, UnavailableError: as ``estimate``.
@@ -144,12 +144,13 @@ def print_estimate(settings: Settings, flow: str) -> None:
         table.add_row(stage, duration(of.seconds), *sizes, quantity(of.work.flops, "FLOP"))
     console = Console(highlight=False)
     console.print(table)
-    for line in _notes(found.rates, settings, flow):
+    for line in notes(found.rates, settings, flow):
         console.print(line)
+    return found
 
 
-def _notes(rates: MachineRates, settings: Settings, flow: str) -> Iterator[str]:
-    """Lines below the table."""
+def notes(rates: MachineRates, settings: Settings, flow: str) -> Iterator[str]:
+    """Lines below the table: on what it is based, and what it leaves out."""
     yield (
         f"Measured here: {quantity(rates.forward, 'FLOP/s')} in the model's precision, {quantity(rates.product, 'FLOP/s')} "
         f"in float32, {quantity(rates.solve, 'FLOP/s')} in decompositions, memory {size(rates.memory)}/s, "

@@ -11,7 +11,9 @@ from flows.estimates.stage_costs import PASSED, StageWork, model_bytes
 from flows.settings import Settings
 from tasks.settings import LabelSettings
 from tasks.settings.label import ChatSettings
+from warehouse.catalog.catalog import rows
 
+ON_LIST = "select count(distinct (weights_hash, feature_id)) as n from list_members where kind = 'feature' and list = ?"
 GROUP = TrialPlan().group_size + 1
 """Texts of a group of the intruder test."""
 CLASSES = 2
@@ -70,6 +72,8 @@ def labelled_layers(settings: Settings) -> list[int]:
 def labelled_features(settings: Settings) -> int:
     """Features labelled at most, neurons and those of an adapter included."""
     s, widths, layers = settings.label, sae_widths(settings), labelled_layers(settings)
+    if s.list is not None:
+        return rows(None, ON_LIST, [s.list])[0]["n"] + s.n_neurons * len(layers)
     of_saes = sum(len(s.features.get(layer, ())) or min(s.n_features, widths[layer]) for layer in layers)
     of_adapter = sum(len(s.features.get(layer, ())) or s.n_features for layer in adapter_layers(settings))
     return of_saes + s.n_neurons * len(layers) + of_adapter

@@ -9,15 +9,36 @@ from ato.models.shapes import ModelShape
 from flows.judging.faults import Fault
 from flows.judging.layers import sae_layers
 from flows.settings import Settings
+from warehouse.catalog.catalog import rows
 
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     """Layers without an SAE, an unknown label space, tests that ask for more than there is, a budget without prices."""
+    yield from _list(settings)
     yield from _layers(settings)
     yield from _space(settings)
     yield from _encoder(settings)
     yield from _trials(settings)
     yield from _budgets(settings)
+
+
+def _list(settings: Settings) -> Iterator[Fault]:
+    s = settings.label
+    if s.list is None:
+        return
+    known = [row["list"] for row in rows(None, "select list from lists order by list")]
+    if s.list not in known:
+        yield Fault(
+            "label.list",
+            s.list,
+            "there is no such list",
+            f"use one of {', '.join(known)}" if known else "make it: `ato list add`",
+        )
+    for name, value in (("features", s.features), ("studied", s.studied)):
+        if value:
+            yield Fault(
+                f"label.{name}", value, "label.list says which features are labelled", "leave one of the two out"
+            )
 
 
 def _layers(settings: Settings) -> Iterator[Fault]:

@@ -71,20 +71,19 @@ class Declared:
         path, function = self.entry["entrypoint"].split(":")
         return getattr(import_module(path.removesuffix(".py").replace("/", ".")), function)
 
-    @property
-    def form(self) -> dict[str, Any]:
-        """JSON schema of the parameters with their descriptions; the profile comes first, since it may replace the rest."""
-        from flows.engine.forms import HELP
+    def form(self, settings: Settings) -> dict[str, Any]:
+        """JSON schema of the parameters that a person fills in, in the order of the page, with their descriptions.
 
-        schema = self.flow.parameters.model_dump()
-        properties = schema["properties"]
-        order = ["profile", *(name for name in properties if name != "profile")]
-        for position, name in enumerate(order):
-            properties[name] = properties[name] | {"position": position, "description": HELP[name]}
-        for group in schema["definitions"].values():
-            for name, field in group.get("properties", {}).items():
-                field["title"] = name  # as in profiles, on the command line and in tables
-        return schema
+        Profile, estimate, the common settings, then the groups of settings, each closed until it is opened. The
+        parameter ``settings`` is not among them: a run is sent that of the deployment, which the profile and the fields
+        change.
+
+        Args:
+            settings: with which the form is deployed: an opened group shows their values.
+        """
+        from flows.engine.form_schema import form_schema
+
+        return form_schema(self.name, self.flow.parameters.model_dump(), settings)
 
 
 def declared() -> list[Declared]:
@@ -209,7 +208,7 @@ def register(client: "SyncPrefectClient", deployment: Declared, settings: Settin
         work_pool_name=deployment.pool,
         tags=entry["tags"],
         entrypoint=entry["entrypoint"],
-        parameter_openapi_schema=deployment.form,
+        parameter_openapi_schema=deployment.form(settings),
         pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
         enforce_parameter_schema=True,
     )

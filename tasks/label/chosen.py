@@ -40,6 +40,8 @@ _ALIVE = """with counted as (
 select feature_id from counted where collection = ? and sae = ? and n_active > 0 order by feature_id"""
 _BEFORE = """select feature_id, ordered_by, value, covered from labelled_features
 where collection = ? and evidence = ? order by place"""
+_LISTED = """select distinct sae, feature_id from list_members
+where kind = 'feature' and collection = ? and list = ? order by sae, feature_id"""
 _FROM = {
     "score": "`ato run features`",
     "causal_effect": "`ato run features`",
@@ -68,13 +70,17 @@ class Chosen:
 
 
 def choose_features(warehouse: Warehouse, collection: str, row: SAERow | StudiedRow, settings: LabelSettings) -> Chosen:
-    """The features of an SAE that the settings name, or the first in their order.
+    """The features of an SAE that are on the list of the settings, or that they name, or the first in their order.
 
     Features without a value come last; those that never fire on the test split are left out unless they are named.
 
     Raises:
         InputError: the SAE lacks a feature that is named, or nothing tells the order.
     """
+    if settings.list is not None:
+        return named_features(
+            listed_features(warehouse, collection, settings.list).get(row.sae, ()), row.d_sae, row.sae
+        )
     if named := settings.features.get(row.layer):
         return named_features(named, row.d_sae, row.sae)
     alive = np.array([found["feature_id"] for found in rows(warehouse, _ALIVE, [collection, row.sae])], dtype=np.int64)
@@ -98,6 +104,21 @@ def choose_features(warehouse: Warehouse, collection: str, row: SAERow | Studied
         covered = np.full(len(alive), np.nan) if settings.order == "score" else coverage(value, order)
     first = order[: settings.n_features]
     return Chosen(alive[first], settings.order, value[first], covered[: settings.n_features])
+
+
+def listed_features(warehouse: Warehouse, collection: str, name: str) -> dict[str, list[int]]:
+    """Key of an SAE of the collection -> its features on a list, by number.
+
+    Raises:
+        InputError: the list has none of the collection, or does not exist.
+    """
+    found: dict[str, list[int]] = {}
+    for row in rows(warehouse, _LISTED, [collection, name]):
+        found.setdefault(row["sae"], []).append(row["feature_id"])
+    if not found:
+        what = f"the list {name!r} has no feature of an SAE of this collection"
+        raise InputError(what, where=collection, cure="`ato list` shows all lists, `ato list add` makes one")
+    return found
 
 
 def named_features(named: Sequence[int], n: int, sae: str) -> Chosen:

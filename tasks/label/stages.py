@@ -11,7 +11,7 @@ from ato.models import identify
 from tasks.engine.model_cache import language_model
 from tasks.engine.stage import Stage
 from tasks.engine.study import Study
-from tasks.label.chosen import Chosen, choose_features, chosen_before, draw_features, named_features
+from tasks.label.chosen import Chosen, choose_features, chosen_before, draw_features, listed_features, named_features
 from tasks.settings import LabelSettings
 from tasks.settings.label import ChatSettings
 from warehouse.catalog.lookups import SAERow, StudiedRow, sae_rows, studied_rows, trusted_explanations
@@ -100,16 +100,25 @@ class LabelStudy:
     def members(self) -> list[Labelled]:
         """The SAEs, by layer, each followed by the neurons of its layer if these are labelled too, those of studies, an adapter."""
         wanted, layers = self.settings.layers, set[int]()
+        listed = self._listed
         found = []
         for row in sae_rows(self.study.warehouse, self.sae_keys):
-            if wanted is not None and row.layer not in wanted:
+            if (wanted is not None and row.layer not in wanted) or (listed is not None and row.sae not in listed):
                 continue
             found.append(self._member(row))
             if self.settings.n_neurons and row.layer not in layers:
                 found.append(self._neurons(row))
             layers.add(row.layer)
-        studied = studied_rows(self.study.warehouse, self.study.collection, self.settings.studied)
+        keys = self.settings.studied if listed is None else [sae for sae in listed if sae not in self.sae_keys]
+        studied = studied_rows(self.study.warehouse, self.study.collection, keys)
         return found + [self._member(row) for row in studied] + self._adapter()
+
+    @property
+    def _listed(self) -> dict[str, list[int]] | None:
+        """Key of an SAE -> its features on the list of the settings; None without one."""
+        if self.settings.list is None:
+            return None
+        return listed_features(self.study.warehouse, self.study.collection, self.settings.list)
 
     @property
     def judges(self) -> list[AskedJudge]:

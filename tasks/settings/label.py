@@ -14,6 +14,12 @@ JudgeName = Annotated[str, OneOf(JUDGES)]
 Scorer = Annotated[str, OneOf(SCORERS)]
 
 
+Keys = Annotated[list[str], Distinct]
+Layers = Annotated[list[LayerNumber], Distinct]
+FeaturesOfLayers = dict[LayerNumber, Annotated[list[Annotated[int, Field(ge=0)]], Distinct]]
+Scorers = Annotated[list[Scorer], Distinct]
+
+
 class WindowSettings(StageSettings):
     """Windows of text that show a feature, and those that put its descriptions to the test."""
 
@@ -74,10 +80,10 @@ class ChatSettings(StageSettings):
 class LabelSettings(StageSettings):
     """Which features are labelled, who judges, and how descriptions are tested."""
 
-    layers: Annotated[list[LayerNumber], Distinct] | None = Field(
+    layers: Layers | None = Field(
         None, description="Layers whose SAEs are labelled, [] for none; default: all of stage `saes`"
     )
-    studied: Annotated[list[str], Distinct] = Field(
+    studied: Keys = Field(
         [], description="Keys of further SAEs, or of transcoders, of a study (`studied_saes.sae`), labelled too"
     )
     n_features: int = Field(50, ge=1, description="Features labelled per SAE, the first in the order below")
@@ -86,9 +92,7 @@ class LabelSettings(StageSettings):
         description="What puts a feature first: its score, its causal effect, its attribution (of a study of SAEs), the leap over "
         "which it is transported, or chance",
     )
-    features: dict[LayerNumber, Annotated[list[Annotated[int, Field(ge=0)]], Distinct]] = Field(
-        {}, description="Layer -> features labelled there instead"
-    )
+    features: FeaturesOfLayers = Field({}, description="Layer -> features labelled there instead")
     n_neurons: int = Field(
         0, ge=0, description="Random MLP neurons of each layer labelled beside the SAE, as its baseline; 0: none"
     )
@@ -97,7 +101,7 @@ class LabelSettings(StageSettings):
         min_length=1,
         description="Folder with the checkpoint of a transcoder adapter whose features are labelled too, drawn at random",
     )
-    adapter_layers: Annotated[list[LayerNumber], Distinct] | None = Field(
+    adapter_layers: Layers | None = Field(
         None, description="Layers of the adapter; default: all that are not switched off"
     )
     windows: WindowSettings = WindowSettings()
@@ -119,7 +123,7 @@ class LabelSettings(StageSettings):
         description="Published descriptions per feature, best score first, that compete with the judge's on validation documents; "
         "only those of stage `explain` whose published tokens are our own",
     )
-    scorers: Annotated[list[Scorer], Distinct] = Field(
+    scorers: Scorers = Field(
         ["detection", "fuzzing", "intruder"], description="Tests of descriptions; intruder needs none"
     )
     n_trials: int = Field(
@@ -132,3 +136,9 @@ class LabelSettings(StageSettings):
         None, description="Classes that features are put into: a built-in label space or a YAML file; default: none"
     )
     seed: Seed = Field(0, description="Seed of windows, trials and controls")
+    list: str | None = Field(
+        None,
+        min_length=1,
+        description="Named list (`ato list`) whose features are labelled, and no others: of the SAEs of stage `saes`, and of SAEs of "
+        "studies that have some on it",
+    )

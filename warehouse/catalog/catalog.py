@@ -27,6 +27,7 @@ from warehouse.storage.manifests import ADDED_LATER, manifests_and_damage
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES, Column, Table
+from warehouse.tables.lists import LIST_CHANGES
 
 __all__ = ["connect", "create_marts", "create_views", "duckdb_type", "rows", "run_select"]
 
@@ -120,6 +121,15 @@ def create_views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, pl
     """
     _create(connection, warehouse, TABLES.values(), mart_texts(), comments=True, place=place)
     connection.execute(";\n".join(_catalog_view(connection)))
+
+
+def renew_lists(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    """Let a connection of ``connect`` see the changes of lists that were written since, and nothing else.
+
+    Not for an object store, of which a connection knows the files that there were when it was made.
+    """
+    contents = contents_of(warehouse, [LIST_CHANGES], [], [])
+    create_tables(connection, warehouse, [TABLES[LIST_CHANGES]], contents, comments=True)
 
 
 def rows(
@@ -236,7 +246,7 @@ def _table_view(
             for columns, files in ((kept, [p for p in paths if p not in contents.older]), (kept | absent, older))
             if files
         ]
-    yield f"create view {quoted_name(table.name)} as {' union all '.join(selects)}"
+    yield f"create or replace view {quoted_name(table.name)} as {' union all '.join(selects)}"
     if not comments:
         return
     yield f"comment on view {quoted_name(table.name)} is {quoted_text('one row: ' + table.meaning)}"

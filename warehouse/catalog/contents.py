@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ato.errors import DamagedFileError
+from warehouse.storage.change_log import changes
 from warehouse.storage.manifests import PASSED, REBUILD, StageRun, manifest_path
 from warehouse.storage.warehouse import Warehouse
+from warehouse.tables.lists import LIST_CHANGES
 
 UNFILTERED = ("stage_runs", "quality_results")
 """Tables that also show stages that failed their checks, so that the reason can be read."""
@@ -60,6 +62,7 @@ def contents_of(
         of_runs = contents["stage_runs"]
         of_runs.files = sorted((manifest_path(run.stage, run.key), run.collection) for run in runs)
         of_runs.older = frozenset(manifest_path(run.stage, run.key) for run in runs if run.batch is None)
+    of_changes = contents.pop(LIST_CHANGES, None)  # no manifest says what it holds
     for path in unreadable:
         owner = manifest_owner(warehouse, path)
         if warehouse.only is not None and owner not in (None, warehouse.only):
@@ -69,7 +72,16 @@ def contents_of(
         for of_table in contents.values():
             of_table.problem = of_table.problem or _damaged(warehouse, path, "manifest cannot be read", cure)
         break
-    return contents
+    return contents if of_changes is None else contents | {LIST_CHANGES: _changes(warehouse)}
+
+
+def _changes(warehouse: Warehouse) -> Contents:
+    files = [change.file for change in changes(warehouse)]
+    found = Contents([(file.path, "") for file in files])
+    cure = "bring it back from a copy of the warehouse, or remove it: it holds one change of a list"
+    for path, problem in warehouse.damage(files).items():
+        found.problem = found.problem or _damaged(warehouse, path, problem, cure)
+    return found
 
 
 def is_visible(run: StageRun, table: str) -> bool:

@@ -10,23 +10,38 @@ from collections.abc import Iterable
 
 from ato.autointerp.meaning import KINDS
 from ato.errors import InputError
+from warehouse.catalog.feature_names import FeatureName, feature_name
 from warehouse.catalog.marts import quoted_text
+
+_LISTED = """
+    semi join (
+        select sae, feature_id from list_members
+        where kind = 'feature' and collection = {collection} and list = {list}
+    ) as listed using (sae, feature_id)"""
 
 _DIGITS = 5
 """Of a query's vector within a statement."""
 
-_BY_WORDS = """with matches as (
-    select sae, layer, feature_id, 'id' as kind, 'id' as source, feature_id::varchar as text, 0 as place, 1 as number
-    from feature_texts
-    where {filters} and feature_id::varchar = {text}
+_NAMED = """    select sae, layer, feature_id, 'id' as kind, 'id' as source, feature_id::varchar as text, 0 as place, 1 as number
+    from feature_stats
+    where {filters} and {named}
     union all
-    select sae, layer, feature_id, kind, source, text, list_position({kinds}, kind), number
+    select sae, layer, feature_id, 'id', 'id', feature_id::varchar, 0, 1
+    from feature_texts
+    where {filters} and {named}
+    union all
+"""
+_BY_WORDS = """with matches as (
+{by_name}    select sae, layer, feature_id, kind, source, text, list_position({kinds}, kind) as place, number
     from feature_texts
     where {filters} and {words}
 )
 
 select layer, feature_id, kind, source, text, sae, count(*) over () as n_found
-from (from matches qualify row_number() over (partition by sae, feature_id order by place, number) = 1)
+from (
+    from matches{listed}
+    qualify row_number() over (partition by sae, feature_id order by place, number) = 1
+)
 order by place, layer, sae, feature_id
 limit {shown}"""
 
@@ -48,17 +63,19 @@ alike as (
     cross join query
 ),
 
-best as (
-    select
-        *,
-        count(*) over () as n_found,
-        (rank() over (order by similarity) - 1) / count(*) over () as quantile
+ranked as (
+    select *, (rank() over (order by similarity) - 1) / count(*) over () as quantile
     from (
         from alike
         qualify row_number() over (
             partition by sae, feature_id order by similarity desc, list_position({kinds}, kind), number
         ) = 1
     )
+),
+
+best as (
+    select *, count(*) over () as n_found
+    from ranked{listed}
     order by similarity desc, layer, sae, feature_id
     limit {shown}
 ),
@@ -89,15 +106,22 @@ order by b.similarity desc, b.layer, b.sae, b.feature_id"""
 
 
 def by_words(
-    text: str, collection: str, *, saes: Iterable[str] = (), layer: int | None = None, shown: int = 200
+    text: str,
+    collection: str,
+    *,
+    saes: Iterable[str] = (),
+    layer: int | None = None,
+    list_: str | None = None,
+    shown: int = 200,
 ) -> str:
-    """The statement that finds features of which one text has all the words, or the id, whatever the case.
+    """The statement that finds features of which one text has all the words, whatever the case, or that the text names.
 
     Args:
-        text: one or more words.
+        text: one or more words, or a feature: its number, ``12/658`` or ``KEY/658``.
         collection: its key.
         saes: keys of SAEs; none: all.
         layer: only this one.
+        list_: only features on the list of this name.
         shown: rows at most.
 
     Raises:
@@ -106,8 +130,10 @@ def by_words(
     if not text.split():
         raise InputError("there is nothing to search for", cure="give some words")
     words = " and ".join(f"contains(lower(text), lower({quoted_text(word)}))" for word in text.split())
-    own = {"text": quoted_text(text.strip()), "words": words, "kinds": list(KINDS), "shown": shown}
-    return _BY_WORDS.format(filters=_filters(collection, saes, layer), **own)
+    own = {"words": words, "kinds": list(KINDS), "shown": shown, "listed": listed_only(collection, list_)}
+    filters, named = _filters(collection, saes, layer), feature_name(text)
+    by_name = "" if named is None else _NAMED.format(filters=filters, named=_named(named))
+    return _BY_WORDS.format(filters=filters, by_name=by_name, **own)
 
 
 def by_meaning(
@@ -117,6 +143,7 @@ def by_meaning(
     *,
     saes: Iterable[str] = (),
     layer: int | None = None,
+    list_: str | None = None,
     shown: int = 200,
 ) -> str:
     """The statement that ranks features by the similarity of their texts to a query.
@@ -127,11 +154,33 @@ def by_meaning(
         collection: its key.
         saes: keys of SAEs; none: all.
         layer: only this one.
+        list_: only features on the list of this name.
         shown: rows at most.
     """
     numbers = ", ".join(str(round(float(x), _DIGITS)) for x in vector)
-    own = {"vector": f"[{numbers}]", "encoder": quoted_text(encoder), "kinds": list(KINDS), "shown": shown}
+    listed = listed_only(collection, list_)
+    own: dict[str, object] = {
+        "listed": listed,
+        "vector": f"[{numbers}]",
+        "encoder": quoted_text(encoder),
+        "kinds": list(KINDS),
+        "shown": shown,
+    }
     return _BY_MEANING.format(filters=_filters(collection, saes, layer), **own)
+
+
+def listed_only(collection: str, list_: str | None) -> str:
+    """A semi join behind the FROM clause that keeps what is on a list, of rows with ``sae`` and ``feature_id``; None: all."""
+    return "" if list_ is None else _LISTED.format(collection=quoted_text(collection), list=quoted_text(list_))
+
+
+def _named(name: FeatureName) -> str:
+    found = [f"feature_id = {name.feature_id:d}"]
+    if name.layer is not None:
+        found.append(f"layer = {name.layer:d}")
+    if name.sae is not None:
+        found.append(f"sae = {quoted_text(name.sae)}")
+    return " and ".join(found)
 
 
 def _filters(collection: str, saes: Iterable[str], layer: int | None) -> str:

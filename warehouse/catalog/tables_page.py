@@ -18,8 +18,12 @@ def _section(table: Table) -> str:
     rows = "\n".join(f"| `{c.name}` | {_type(c)} | {_meaning(c)} |" for c in table.columns)
     return (
         f"## {table.name}\n\nOne row: {table.meaning}. Key: {', '.join(table.key)}. "
-        f"Partitioned by {', '.join(table.partition)}.\n\n| column | type | meaning |\n|---|---|---|\n{rows}\n"
+        f"{_partition(table)}\n\n| column | type | meaning |\n|---|---|---|\n{rows}\n"
     )
+
+
+def _partition(table: Table) -> str:
+    return f"Partitioned by {', '.join(table.partition)}." if table.partition else "Not partitioned."
 
 
 def _type(column: Column) -> str:

@@ -12,6 +12,7 @@ from warehouse.storage import checkpoints, locks
 from warehouse.storage.manifests import FAILED, PASSED, StageRun, manifest_path, manifests_and_damage
 from warehouse.storage.staging import Entry, remove_leftover
 from warehouse.storage.warehouse import MARKER, Warehouse
+from warehouse.tables.lists import LIST_CHANGES
 
 LEFTOVER = "staging files of killed processes"
 FAILED_STAGE = "stages whose quality failed"
@@ -27,6 +28,7 @@ _KEPT = (
     published.PUBLISHED,
     f"{locks.FOLDER}/",
     f"{checkpoints.FOLDER}/",
+    f"{LIST_CHANGES}/",
     "artifacts/mlflow/",
     "artifacts/neuronpedia/",
 )

@@ -12,9 +12,11 @@ from ato.errors import QualityError
 from warehouse.quality.integrity import check_files, check_mart_files
 from warehouse.quality.rules import check_rules, partition_values
 from warehouse.quality.suites import MAX_EXAMPLES, Finding, check_rows
+from warehouse.storage.change_log import changes
 from warehouse.storage.manifests import PASSED, StageRun, manifests_and_damage
 from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES, Table
+from warehouse.tables.lists import LIST_CHANGES
 
 Row = dict[str, Any]
 """One row of the table ``quality_results``."""
@@ -54,6 +56,8 @@ def check_stages(
 def check_all(warehouse: Warehouse, on_file: Callable[[FileRecord], None] | None = None) -> list[Row]:
     """Check the whole warehouse: every file of every complete stage against its manifest, then all suites and rules.
 
+    So are changes of lists, against the names of their files.
+
     Each file must be there with its size, SHA-256 and declared schema; every float in it, residuals and matrices
     included, must be finite. Files of materialised marts must have their SHA-256. Memory does not depend on the sizes of
     files.
@@ -71,6 +75,10 @@ def check_all(warehouse: Warehouse, on_file: Callable[[FileRecord], None] | None
             findings, fit = check_files(warehouse, name, [f for f in run.files if f.table_name == name], on_file)
             rows += [_row(finding, run.stage, run.key, run.collection) for finding in findings]
             sound |= {f.path: f for f in fit}
+    if files := [change.file for change in changes(warehouse)]:
+        findings, fit = check_files(warehouse, LIST_CHANGES, files, on_file)
+        rows += [_row(finding, "check", _WHOLE, _WHOLE) for finding in findings]
+        sound |= {f.path: f for f in fit}
     rows += [_row(finding, "check", _WHOLE, _WHOLE) for finding in check_mart_files(warehouse)]
     return rows + [_row(f, "check", _WHOLE, _WHOLE) for f in _check_tables(warehouse, list(sound.values()), [])]
 

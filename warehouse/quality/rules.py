@@ -16,6 +16,7 @@ from warehouse.quality.suites import MAX_EXAMPLES, Finding, plain
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import FileRecord, Warehouse
 from warehouse.tables import TABLES, Rule, Table
+from warehouse.tables.lists import LIST_CHANGES
 
 _WORD = re.compile(r"\w+")
 
@@ -33,7 +34,7 @@ def rules(table: Table) -> Iterator[Rule]:
             f"select distinct collection, source_layer, leap, target_layer from {table.name} "
             "where source_layer + leap <> target_layer",
         )
-    if "collection" in names and table.name not in ("collections", "stage_runs", "quality_results"):
+    if "collection" in names and table.name not in ("collections", "stage_runs", "quality_results", LIST_CHANGES):
         yield Rule(
             "collection is in collections",
             "collection",

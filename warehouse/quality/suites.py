@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from ato.causal.intervention_names import FEATURE_INTERVENTIONS, INTERVENTIONS, NONE
 from ato.models.sites import SITES
 from warehouse.tables import Table
+from warehouse.tables.lists import ACTIONS, KINDS, LIST_CHANGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,8 @@ VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("saes", "site"): SITES,
     ("feature_examples", "kind"): ("top", "quantile", "random"),
     ("explanations", "source"): ("neuronpedia", "judge"),
+    (LIST_CHANGES, "action"): ACTIONS,
+    (LIST_CHANGES, "kind"): KINDS,
     ("causal_perplexity", "intervention"): CAUSAL_EDITS,
     ("causal_effects", "intervention"): CAUSAL_EDITS,
 }

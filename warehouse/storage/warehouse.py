@@ -54,13 +54,16 @@ class Warehouse:
         root: default the environment variable ``ATO_WAREHOUSE``, else ``./data/warehouse``. Nothing is created
             before the first write.
         only: a collection, if nothing else is read: damaged manifests of other collections are then no error.
+        any_schema: True if nothing but lists and notes is read, whichever version wrote the other tables.
 
     Raises:
         InputError: the root is empty, a file, a link to nothing, or cannot be read.
         SchemaVersionError: it was written with other table declarations.
     """
 
-    def __init__(self, root: "str | Path | Warehouse | None" = None, *, only: str | None = None):
+    def __init__(
+        self, root: "str | Path | Warehouse | None" = None, *, only: str | None = None, any_schema: bool = False
+    ):
         self.only = only
         if isinstance(root, Warehouse):
             root = root.root
@@ -74,7 +77,7 @@ class Warehouse:
             )
         self.storage = open_storage(root)
         self._downloads: tempfile.TemporaryDirectory[str] | None = None
-        self._marked = self._check_version()
+        self._marked = any_schema or self._check_version()
 
     def __repr__(self) -> str:
         return f"Warehouse({self.root!r})"

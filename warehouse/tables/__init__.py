@@ -16,6 +16,7 @@ from warehouse.tables import (
     jacobians,
     label_evidence,
     labels,
+    lists,
     operators,
     runs,
     sae_study,
@@ -47,6 +48,7 @@ _ROOMS = (
     steering,
     fate,
     runs,
+    lists,
 )
 
 TABLES: dict[str, Table] = {table.name: table for room in _ROOMS for table in room.TABLES}

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from dashboards.ui.address import choose, collection
+from dashboards.ui.lists import notes, own_lists
 from dashboards.ui.navigation import link, name_tab
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -96,6 +97,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
     with st.container(horizontal=True):
         st.button("Back to search", icon=":material/arrow_back:", on_click=_leave)
         st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
+        own_lists(key, sae=sae, feature_id=feature_id)
     measures(about)
     left, right = st.columns([3, 2])
     with left:
@@ -104,6 +106,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
         label(about)
         explanations(about)
         logit_lens(about)
+        notes(key, sae=sae, feature_id=feature_id)
     transport(about)
     left, right = st.columns(2)
     with left:
@@ -127,11 +130,16 @@ def _labels_alone(key: str, of_key: dict[str, Any]) -> None:
     what = "Neuron" if source == "neurons" else "Feature"
     name_tab(f"{what} {text} of {sae}", "Features")
     st.subheader(f"{what} {text} of {plain(sae)}, layer {layer}", anchor=False)
+    listable = source in ("sae", "transcoder")  # known by their weights
+    if listable:
+        own_lists(key, sae=sae, feature_id=about["feature_id"])
     left, right = st.columns([3, 2])
     with left:
         windows(about)
     with right:
         label(about)
+        if listable:
+            notes(key, sae=sae, feature_id=about["feature_id"])
     _labelling(about)
 
 

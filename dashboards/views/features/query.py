@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
+from dashboards.ui.lists import LISTED
 from dashboards.ui.reading import filled
 from dashboards.views.features.latest import LATEST_EVALUATIONS
+from warehouse.catalog.feature_names import FeatureName, feature_name
 
 ANY = "any"
 """No filter on the verdict."""
 MATCHES = {
     "ids": "    select sae, feature_id, 'id' as found_in, 0 as place, true as exact, null as strength\n"
-    "    from features\n    where feature_id = $id",
+    "    from features\n    where feature_id = $id and coalesce(layer = $layer_of_id, true) and coalesce(sae = $sae_of_id, true)",
     "explanations": """    select sae, feature_id, 'explanation', 1, true, max(score)
     from explanations
     where {filters} and contains(lower(description), lower($text))
@@ -159,12 +161,19 @@ class Search:
     leap: int | None = None
     verdict: str = ANY
     """Verdict at ``leap``, as the tables store it."""
+    list: str | None = None
+    """None: whether or not on a list."""
+
+    @property
+    def named(self) -> FeatureName | None:
+        """The feature that the text names, if it names one."""
+        return feature_name(self.text)
 
 
 def statement(search: Search) -> str:
     """The SQL of a search, with only the CTEs that it needs."""
-    is_id = search.text.isdecimal()
-    places = [place for place in MATCHES if search.look_in in ("everything", place) and (place != "ids" or is_id)]
+    named = search.named
+    places = [place for place in MATCHES if search.look_in in ("everything", place) and (place != "ids" or named)]
     filters = "collection = $collection" + (" and sae = $sae" if search.sae else "")
     of_verdict = search.verdict != ANY
     template = FIND.format(
@@ -175,6 +184,8 @@ def statement(search: Search) -> str:
         else ALL,
         at_leap=AT_LEAP.format(filters=filters) if of_verdict else "",
         kept="\n    semi join at_leap using (sae, feature_id)" * of_verdict
+        + LISTED * (search.list is not None)
         + "\n    where f.selected" * search.selected,
     )
-    return filled(template, **vars(search), id=int(search.text) if is_id else None)
+    of_id = named or FeatureName(-1)
+    return filled(template, **vars(search), id=of_id.feature_id, layer_of_id=of_id.layer, sae_of_id=of_id.sae)

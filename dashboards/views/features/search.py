@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import verdict_name
+from dashboards.ui.lists import choose_list
 from dashboards.ui.meaning import by_meaning_panel
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
@@ -15,6 +16,7 @@ from dashboards.views.features.query import ANY, Search, statement
 
 SHOWN = 200
 """Rows of the result."""
+MEANING = "Features whose descriptions, examples or promoted tokens mean the same, whatever the words"
 WHERE = ("everything", "explanations", "examples", "promoted words", "ids", "meaning")
 VERDICTS = (ANY, "transported", "undetermined", "synthesised")
 
@@ -29,26 +31,42 @@ order by leap"""
 def controls(collection: str, saes: list[str]) -> Search:
     """The search form; its fields are kept in the address."""
     first, second, third = st.columns([2, 1, 1])
-    text = typed("Search", "search", where=first, placeholder="feature id, explanation text or token").strip()
+    text = typed("Search", "search", where=first, placeholder="id such as 12/658, words or token").strip()
     look_in = choose("Look in", "look_in", WHERE, where=second)
     sae = choose("SAE", "sae", [ANY, *saes] if len(saes) > 1 else saes, where=third)
-    first, second, third = st.columns([2, 1, 1])
+    if text and look_in != "meaning":
+        st.button("Search by meaning", icon=":material/psychology:", on_click=_by_meaning, help=MEANING)
+    first, second, third, fourth = st.columns([2, 1, 1, 1])
     shown = choose("Features", "features", ("all", "selected"), where=first, widget="segmented_control")
     leaps = ask(filled(LEAPS, collection=collection, saes=saes if sae == ANY else [sae]))["leap"].to_list()
     leap = choose("Leap (layers)", "leap", leaps, where=second)
     verdict = choose("Verdict at this leap", "verdict", VERDICTS, where=third, format=verdict_name) if leaps else ANY
+    list_ = choose_list("feature", where=fourth)
     return Search(
-        collection, None if sae == ANY else sae, text, look_in or WHERE[0], shown == "selected", leap, verdict or ANY
+        collection,
+        None if sae == ANY else sae,
+        text,
+        look_in or WHERE[0],
+        shown == "selected",
+        leap,
+        verdict or ANY,
+        list_,
     )
+
+
+def _by_meaning() -> None:
+    st.query_params["look_in"] = "meaning"
 
 
 def results(search: Search) -> None:
     """The matching features, best matches first."""
-    if search.look_in == "ids" and search.text and not search.text.isdecimal():
-        st.info(f"Feature ids are numbers, not {plain(repr(search.text))}. Look in everything to search for text.")
+    if search.look_in == "ids" and search.text and search.named is None:
+        st.info(
+            f"Feature ids are numbers, or 12/658 or KEY/658, not {plain(repr(search.text))}. Look in everything to search for text."
+        )
         return
     if search.look_in == "meaning" and search.text:
-        by_meaning_panel(search.text, search.collection, _open_found, sae=search.sae)
+        by_meaning_panel(search.text, search.collection, _open_found, sae=search.sae, list_=search.list)
         return
     panel(
         "Features found" if search.text else "Features by score",

@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, typed
+from dashboards.ui.lists import LISTED, choose_list
 from dashboards.ui.meaning import by_meaning_panel
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
@@ -25,7 +26,7 @@ ORDERS = {
 LABELLED = """select
     place, layer, feature_id, description, detection, detection_low, detection_high, detection_near_miss, detection_shuffled,
     fuzzing, intruder, failed, map_values(classes) as classes, promoted[:5] as promotes, activation_rate, ordered_by, value, source, sae
-from feature_labelled
+from feature_labelled{listed}
 where collection = $collection and judge = $judge and ($layer is null or layer = $layer){words}
 order by {order}, layer, sae
 limit {shown}"""
@@ -53,7 +54,7 @@ limit {shown}"""
 
 def labelled(about: dict[str, Any]) -> None:
     """All labelled features of the chosen judge and layer that have every word of the search."""
-    first, second, third = st.columns([4, 1, 1])
+    first, second, third, fourth = st.columns([4, 1, 1, 1])
     text = typed(
         "Search labels",
         "words",
@@ -62,19 +63,25 @@ def labelled(about: dict[str, Any]) -> None:
     )
     by = choose("Search by", "by", ("words", "meaning"), where=second)
     order = choose("Order", "order", list(ORDERS), where=third) or next(iter(ORDERS))
+    list_ = choose_list("feature", where=fourth)
     if by == "meaning" and text.strip():
-        by_meaning_panel(text, about["collection"], partial(_open, about["judge"]), layer=about["layer"])
+        by_meaning_panel(text, about["collection"], partial(_open, about["judge"]), layer=about["layer"], list_=list_)
         return
     words = text.split()
-    sql = LABELLED.format(words="".join(WORD.format(i=i) for i in range(len(words))), order=ORDERS[order], shown=SHOWN)
+    of_words = "".join(WORD.format(i=i) for i in range(len(words)))
+    sql = LABELLED.format(listed=LISTED if list_ else "", words=of_words, order=ORDERS[order], shown=SHOWN)
     panel(
         "Labelled features",
-        filled(sql, **about, **{f"word{i}": word for i, word in enumerate(words)}),
+        filled(sql, **about, list=list_, **{f"word{i}": word for i, word in enumerate(words)}),
         partial(_table, "labelled features", about["judge"]),
         note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval (`from`, `to`), 0.5 is "
         "chance; near miss: against texts on which neighbours fire; shuffled: with another feature's description. Intruder needs no "
         "description. Place: the order in which features were labelled. Tick a row to open the feature with its trials.",
-        empty=f"No labelled feature has these words. {EMPTY}" if words else EMPTY,
+        empty=f"No labelled feature has these words. {EMPTY}"
+        if words
+        else f"None of the list is labelled. {EMPTY}"
+        if list_
+        else EMPTY,
     )
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_name
+from dashboards.ui.lists import choose_list
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -127,17 +128,26 @@ select f.sae, feature_id, f.verdict, f.r2, f.r2_low, f.r2_high, f.skill, f.ceili
 from feature_transport as f left join scores as s using (feature_id) left join explained as e using (feature_id)
 where f.collection = $collection and f.operator = $operator and f.sae = $sae and f.evaluation = $evaluation
     and (s.selected or not $selected)"""
+OF_LIST = """
+    and feature_id in (
+        select feature_id from list_members where kind = 'feature' and collection = $collection and sae = $sae and list = $list
+    )"""
 
 
 def _features(chosen: dict[str, Any]) -> None:
-    left, right = st.columns(2)
+    left, right, last = st.columns(3)
     order = choose("Sort by", "order", list(ORDERS), widget="segmented_control", where=left) or next(iter(ORDERS))
     which = choose("Features", "features", ["selected", "all"], widget="segmented_control", where=right)
+    list_ = choose_list("feature", where=last)
+    sql = FEATURES + (OF_LIST if list_ else "")
+    only = which == "selected" and list_ is None  # a list is a selection of its own
     panel(
         "Features",
-        filled(FEATURES, **chosen, selected=which == "selected") + f"\norder by {ORDERS[order]}, feature_id\nlimit 25",
+        filled(sql, **chosen, selected=only, list=list_) + f"\norder by {ORDERS[order]}, feature_id\nlimit 25",
         _table,
-        empty="No features of this SAE are selected: run `ato run features`, or show all.",
+        empty="No feature of this SAE is on the list."
+        if list_
+        else "No features of this SAE are selected: run `ato run features`, or show all.",
         note="Tick a row to open it. r2 with its 95 % interval by document. Skill: against the identity map. Ceiling: r2 "
         "of the best linear combination of predictions, on the same tokens.",
     )

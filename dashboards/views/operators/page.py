@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import in_method_order, number
+from dashboards.ui.lists import choose_list, notes, own_lists
 from dashboards.ui.navigation import name_tab
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -44,8 +45,10 @@ def page() -> None:
     if fitted.is_empty():
         st.info("No operators yet: run `ato run operators`.")
         return
-    chosen = _choose_operator(fitted) | {"collection": key}
+    listed = _listed(key, fitted)
+    chosen = _choose_operator(listed) | {"collection": key}
     name_tab(f"{chosen['method']} {chosen['source_layer']} → {chosen['target_layer']}", "Operators")
+    own_lists(key, operator=chosen["operator"])
     _scores(chosen)
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
         for place, draw in zip(st.columns(2), pair):
@@ -53,8 +56,27 @@ def page() -> None:
                 draw(**chosen)
     spectrum_in_numbers(**chosen)
     features(**chosen)
+    notes(key, operator=chosen["operator"])
     origin(**chosen)
     lineage(**chosen)
+
+
+LISTED_OPERATORS = """select operator from list_members
+where kind = 'operator' and collection = $collection and list = $list"""
+
+
+def _listed(key: str, fitted: pl.DataFrame) -> pl.DataFrame:
+    """The rows of ``FITTED`` on the chosen list; all without one, or if it has none of this collection."""
+    name = choose_list("operator", label="Operators on list", name="operators_list")
+    if name is None:
+        return fitted
+    found = fitted.filter(
+        pl.col("operator").is_in(ask(filled(LISTED_OPERATORS, collection=key, list=name))["operator"].implode())
+    )
+    if found.is_empty():
+        st.info("No operator of this collection is on the list; all are shown.")
+        return fitted
+    return found
 
 
 def _choose_operator(fitted: pl.DataFrame) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def _ran(sql: str) -> pl.DataFrame | None:
         place.caption(f"Running, {monotonic() - started:.0f} s. Change the statement to stop it.")
 
     try:
-        return _rows(worker(), snapshot().taken_at, sql, waiting)
+        return _rows(worker(), snapshot().lists_at, sql, waiting)
     except AtoError as error:
         st.error(plain(error))
         return None
@@ -84,7 +84,7 @@ def _ran(sql: str) -> pl.DataFrame | None:
 
 def worker() -> StatementWorker:
     """The visitor's own process for statements, on the current snapshot of the warehouse."""
-    about = (os.environ.get("ATO_WAREHOUSE"), snapshot().taken_at)
+    about = (os.environ.get("ATO_WAREHOUSE"), snapshot().lists_at)
     kept = st.session_state.get("statement worker")
     if kept is None or kept[0] != about:
         if kept is not None:
@@ -100,9 +100,9 @@ def _remembered() -> dict[Any, pl.DataFrame]:
     return {}
 
 
-def _rows(found: StatementWorker, taken_at: datetime, sql: str, waiting: Callable[[], object]) -> pl.DataFrame:
+def _rows(found: StatementWorker, as_of: datetime, sql: str, waiting: Callable[[], object]) -> pl.DataFrame:
     """The rows shown, plus one if there are more."""
-    kept, key = _remembered(), (found.root, taken_at, sql)
+    kept, key = _remembered(), (found.root, as_of, sql)
     if (rows := kept.get(key)) is None:
         rows = kept[key] = _run(found, sql, waiting, max_rows=SHOWN_ROWS + 1, max_bytes=SHOWN_BYTES)
         for oldest in list(kept)[:-REMEMBERED]:

@@ -9,11 +9,13 @@ import streamlit as st
 from ato.evaluation.map_colours import DARK_BELOW
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import in_method_order, map_scale, number, numbered, whole, with_intervals
+from dashboards.ui.lists import choose_list
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.transport.composition import compositions
 from dashboards.views.transport.features import NOT_EVALUATED, distribution, verdicts
+from dashboards.views.transport.listed import listed_features
 
 MEASURES = {
     "mean r2": "mean_r2",
@@ -139,6 +141,8 @@ def page() -> None:
         verdicts(sql)
     with right:
         distribution(features, **chosen)
+    if (list_ := choose_list("feature")) is not None:
+        listed_features(list_, **chosen)
     compositions(**chosen)
 
 
