@@ -55,7 +55,7 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=6)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve in ("dead_share", "lr"))),
             color=alt.Color(
-                "sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", columns=2, labelLimit=140)
+                "sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", labelLimit=140)
             ),
             tooltip=[
                 alt.Tooltip("sae:N"),
