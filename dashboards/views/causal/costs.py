@@ -184,9 +184,7 @@ def _tooltip(measure: str) -> list[alt.Tooltip]:
 def _colour(rows: pl.DataFrame, legend: bool = True) -> alt.Color:
     names = [name for name in INTERVENTIONS if name in rows["intervention"]]
     scale = alt.Scale(domain=names, range=[INTERVENTIONS[name] for name in names])
-    return alt.Color(
-        "intervention:N", scale=scale, legend=alt.Legend(title=None, orient="bottom") if legend else None
-    )
+    return alt.Color("intervention:N", scale=scale, legend=alt.Legend(title=None, orient="bottom") if legend else None)
 
 
 def _counted(rows: pl.DataFrame) -> None:

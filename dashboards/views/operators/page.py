@@ -47,12 +47,12 @@ def page() -> None:
     chosen = _choose_operator(fitted) | {"collection": key}
     name_tab(f"{chosen['method']} {chosen['source_layer']} → {chosen['target_layer']}", "Operators")
     _scores(chosen)
+    features(**chosen)
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
         for place, draw in zip(st.columns(2), pair):
             with place:
                 draw(**chosen)
     spectrum_in_numbers(**chosen)
-    features(**chosen)
     origin(**chosen)
     lineage(**chosen)
 

@@ -54,9 +54,7 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=6)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve in ("dead_share", "lr"))),
-            color=alt.Color(
-                "sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", labelLimit=140)
-            ),
+            color=alt.Color("sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", labelLimit=140)),
             tooltip=[
                 alt.Tooltip("sae:N"),
                 number("step", "step", ",d"),
