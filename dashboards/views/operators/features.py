@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
-from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, in_method_order, number, verdict_colours, verdict_name
+from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours, verdict_name
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -102,7 +102,8 @@ def _verdicts(rows: pl.DataFrame) -> None:
         )
 
 
-BESIDE = """select method, operator, n_features_scored, mean_r2, mean_r2_low, mean_r2_high, mean_ceiling, mean_skill,
+BESIDE = """select if(count(*) over (partition by method) > 1, operator, method) as name, method,
+    n_features_scored, mean_r2, mean_r2_low, mean_r2_high, mean_ceiling, mean_skill,
     share_transported, share_transported_low, share_transported_high, share_undetermined,
     share_synthesised as share_computed, share_synthesised_low as share_computed_low,
     share_synthesised_high as share_computed_high, expected_wrong_transported,
@@ -110,19 +111,18 @@ BESIDE = """select method, operator, n_features_scored, mean_r2, mean_r2_low, me
 from transport_map
 where collection = $collection and source_layer = $source_layer and target_layer = $target_layer
     and position_policy = $position_policy and sae = $sae and is_latest and n_features_scored > 0
-order by mean_r2 desc nulls last, operator"""
+order by mean_r2 desc nulls last, name"""
 
 
 def _beside(rows: pl.DataFrame) -> None:
     """Shares of the verdicts by operator, and the numbers with their intervals."""
-    order = [name for name in in_method_order(rows["method"].unique())]
     shares = alt.Chart(rows).transform_fold([f"share_{verdict_name(name)}" for name in VERDICTS], ["part", "share"])
     named = shares.transform_calculate(
         verdict="replace(substring(datum.part, 6), 'computed', 'synthesised')",
         place=f"indexof({list(VERDICTS)}, replace(substring(datum.part, 6), 'computed', 'synthesised'))",
     )
     bars = named.mark_bar().encode(
-        y=alt.Y("operator:N", title=None, sort=rows["operator"].to_list(), axis=alt.Axis(labelLimit=190)),
+        y=alt.Y("name:N", title=None, sort=rows["name"].to_list(), axis=alt.Axis(labelLimit=190)),
         x=alt.X(
             "share:Q",
             title="share of scored features",
@@ -131,13 +131,13 @@ def _beside(rows: pl.DataFrame) -> None:
         ),
         color=verdict_colours(),
         order="place:Q",
-        tooltip=["operator:N", "verdict:N", number("share", "share", ".1%"), number("n_features_scored", "n", ",d")],
+        tooltip=["name:N", "verdict:N", number("share", "share", ".1%"), number("n_features_scored", "n", ",d")],
     )
-    st.altair_chart(bars.properties(height=alt.Step(26)), alt=f"Shares of the verdicts by operator: {', '.join(order)}")
+    st.altair_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
     share = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "share" in name}
     wrong = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "wrong" in name}
     score = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns if name.startswith("mean_")}
-    st.dataframe(rows, hide_index=True, column_config=share | wrong | score)
+    st.dataframe(rows.drop("method"), hide_index=True, column_config=share | wrong | score)
 
 
 HISTOGRAM = """with scored as (
@@ -211,9 +211,9 @@ order by f.r2 desc nulls last, feature_id"""
 
 
 def _features(chosen: dict[str, Any]) -> None:
-    left, right = st.columns(2)
-    which = choose("Features", "features", WHICH, widget="segmented_control", where=left)
-    verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control", where=right, format=verdict_name)
+    fields = st.container(horizontal=True)
+    which = choose("Features", "features", WHICH, widget="segmented_control", where=fields)
+    verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control", where=fields, format=verdict_name)
     panel(
         "Features",
         filled(FEATURES, **chosen, selected=which == "selected", verdict=verdict_name(verdict or ANY)),
