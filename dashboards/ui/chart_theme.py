@@ -4,10 +4,13 @@ from typing import Any
 
 import altair as alt
 
-LEGEND_COLUMN = 130
-"""Width in pixels of a column of a horizontal legend."""
 UNMOVED: dict[str, Any] = {"labelFlush": False, "labelBound": False}
 """Of labels of categories: Vega would move the first and the last into the chart, beside no mark."""
+
+
+def fitting_columns(width: int) -> dict[str, str]:
+    """How many columns of a width in pixels a legend above or below a chart has room for, as Vega works it out."""
+    return {"expr": f"max(1, floor(width / {width}))"}
 
 
 @alt.theme.register("ato", enable=True)
@@ -19,7 +22,7 @@ def ato() -> alt.theme.ThemeConfig:
         "legend": {
             "orient": "top",
             "symbolOpacity": 1,
-            "columns": {"expr": f"max(1, floor(width / {LEGEND_COLUMN}))"},
+            "columns": fitting_columns(130),
         },
     }
     return alt.theme.ThemeConfig(config=config)

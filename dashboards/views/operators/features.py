@@ -205,9 +205,9 @@ select feature_id, f.shown_verdict as verdict, f.r2::float as r2, f.r2_low::floa
     f.ceiling::float as ceiling, f.skill::float as skill, f.n_active::integer as n_active,
     f.n_documents::integer as n_documents, coalesce(e.description, s.top_tokens) as about
 from judged as f left join scores as s using (feature_id) left join explained as e using (feature_id)
-where (f.shown_verdict = $verdict or $verdict = 'any') and (s.selected or not $selected)
-order by f.r2 desc nulls last, feature_id"""
+where (f.shown_verdict = $verdict or $verdict = 'any') and (s.selected or not $selected)"""
 """All features of one operator; half-size numbers, since an SAE has tens of thousands."""
+BEST_FIRST = "\norder by f.r2 desc nulls last, feature_id"
 
 
 def _features(chosen: dict[str, Any]) -> None:
@@ -216,7 +216,7 @@ def _features(chosen: dict[str, Any]) -> None:
     verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control", where=fields, format=verdict_name)
     panel(
         "Features",
-        filled(FEATURES, **chosen, selected=which == "selected", verdict=verdict_name(verdict or ANY)),
+        filled(FEATURES + BEST_FIRST, **chosen, selected=which == "selected", verdict=verdict_name(verdict or ANY)),
         partial(_table, chosen["sae"]),
         empty="No such feature: choose another verdict or all features. `ato run features` selects features.",
         note="All rows; click a column's name to sort by it, tick a row to open it. r2 with its 95 % interval by document. "

@@ -88,7 +88,7 @@ def _references(rows: pl.DataFrame) -> None:
             "reference",
         ),
         hide_index=True,
-        placeholder="not stated",
+        placeholder="–",
         column_config={
             "label": "SAE",
             "d_sae": st.column_config.NumberColumn("features"),
@@ -119,7 +119,10 @@ def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart:
     base = alt.Chart(rows).encode(
         y=alt.Y("label:N", title=None, sort=rows["label"].to_list(), axis=alt.Axis(labelLimit=170, labelOverlap=False)),
         color=alt.Color(
-            "kind:N", title=None, scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())), legend=alt.Legend()
+            "kind:N",
+            title=None,
+            scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())),
+            legend=alt.Legend(columns=2),
         ),
         tooltip=[
             "label:N",
