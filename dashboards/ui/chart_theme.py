@@ -4,6 +4,8 @@ from typing import Any
 
 import altair as alt
 
+GREY = "#888888"
+"""Visible on white and on black."""
 UNMOVED: dict[str, Any] = {"labelFlush": False, "labelBound": False}
 """Of labels of categories: Vega would move the first and the last into the chart, beside no mark."""
 
@@ -15,13 +17,16 @@ def fitting_columns(width: int) -> dict[str, str]:
 
 @alt.theme.register("ato", enable=True)
 def ato() -> alt.theme.ThemeConfig:
-    """Labels of categories beside their marks, and legends in full colour whose columns fit the width of the chart."""
+    """Labels of categories beside their marks; legends in full colour, one below the other, in as many columns as fit."""
     config: dict[str, Any] = {
         "axisXBand": UNMOVED,
         "axisYBand": UNMOVED | {"labelBaseline": "middle"},
         "legend": {
             "orient": "top",
             "symbolOpacity": 1,
+            "symbolBaseFillColor": GREY,
+            "symbolBaseStrokeColor": GREY,
+            "layout": {place: {"anchor": "start", "direction": "vertical"} for place in ("top", "bottom")},
             "columns": fitting_columns(130),
         },
     }

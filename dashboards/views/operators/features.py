@@ -211,9 +211,8 @@ BEST_FIRST = "\norder by f.r2 desc nulls last, feature_id"
 
 
 def _features(chosen: dict[str, Any]) -> None:
-    fields = st.container(horizontal=True)
-    which = choose("Features", "features", WHICH, widget="segmented_control", where=fields)
-    verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control", where=fields, format=verdict_name)
+    which = choose("Features", "features", WHICH, widget="segmented_control")
+    verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control", format=verdict_name)
     panel(
         "Features",
         filled(FEATURES + BEST_FIRST, **chosen, selected=which == "selected", verdict=verdict_name(verdict or ANY)),

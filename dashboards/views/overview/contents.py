@@ -132,7 +132,7 @@ def _disk(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(chart.properties(height=HEIGHT), alt="Megabytes of each table, by the stage that wrote them")
+    st.altair_chart(chart.properties(height=alt.Step(18)), alt="Megabytes of each table, by the stage that wrote them")
 
 
 COLLECTIONS = """select collection, model, corpus, layers, n_documents, n_tokens, n_kept, share_dropped, n_saes, n_pairs, n_operators,
