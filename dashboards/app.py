@@ -8,6 +8,7 @@ import streamlit as st
 sys.path.insert(0, str(Path(__file__).parents[1]))  # streamlit puts this file's folder there, not the one above
 
 from ato.errors import AtoError
+from dashboards.ui import chart_theme  # noqa: F401 (its import gives the charts their theme)
 from dashboards.ui.address import choose_collection
 from dashboards.ui.navigation import SITE, link, name_tab, pages
 from dashboards.ui.plain import plain

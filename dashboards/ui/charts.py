@@ -8,6 +8,7 @@ import polars as pl
 
 from ato.evaluation.map_colours import ANCHORS
 from ato.operators.methods import METHODS
+from dashboards.ui.chart_theme import fitting_columns
 
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 """Okabe and Ito's palette; readable on white and on black."""
@@ -53,7 +54,7 @@ def verdict_name(verdict: str) -> str:
 def verdict_colours() -> alt.Color:
     """The colour of each verdict, with a legend."""
     label = "datum.label == 'synthesised' ? 'computed' : datum.label"
-    return coloured("verdict", VERDICTS, "verdict").legend(orient="top", labelExpr=label)
+    return coloured("verdict", VERDICTS, "verdict").legend(orient="top", labelExpr=label, columns=fitting_columns(100))
 
 
 def with_intervals(
@@ -101,7 +102,9 @@ def number(field: str, title: str, format: str = ".3f") -> alt.Tooltip:
 def numbered(field: str, title: str, n: int) -> alt.Color:
     """Colours of layers or leaps: the palette for up to seven, else a sequential scheme."""
     scale = alt.Scale(range=list(CATEGORIES)) if n <= len(CATEGORIES) else alt.Scale(scheme="viridis")
-    return alt.Color(f"{field}:N", title=title, scale=scale, legend=alt.Legend(orient="top"))
+    return alt.Color(
+        f"{field}:N", title=title, scale=scale, legend=alt.Legend(orient="top", columns=fitting_columns(50))
+    )
 
 
 def whole(field: str, title: str) -> alt.X:

@@ -64,20 +64,20 @@ def by_intervention(pair: dict[str, Any], edited: object, measure: str) -> None:
 
 
 def _interventions(measure: str, rows: pl.DataFrame) -> None:
-    known = _measured(rows, measure)
+    known = measured(rows, measure)
     if known is None:
         return
     order = alt.Y("intervention:N", title=None, sort=alt.EncodingSortField(measure), axis=alt.Axis(labelLimit=200))
-    base = alt.Chart(known).encode(y=order, color=_colour(known, legend=False), tooltip=_tooltip(measure))
+    base = alt.Chart(known).encode(y=order, color=intervention_colour(known, legend=False), tooltip=tooltip(measure))
     chart = alt.layer(
-        base.mark_rule(strokeWidth=2).encode(x=_cost(measure, alt.X, "_low"), x2=f"{measure}_high"),
-        base.mark_point(filled=True, size=90, opacity=1).encode(x=_cost(measure, alt.X)),
+        base.mark_rule(strokeWidth=2).encode(x=cost_axis(measure, alt.X, "_low"), x2=f"{measure}_high"),
+        base.mark_point(filled=True, size=90, opacity=1).encode(x=cost_axis(measure, alt.X)),
         base.mark_text(align="left", dx=8, dy=-8, color=alt.Undefined).encode(
-            x=_cost(measure, alt.X), text=alt.Text(f"{measure}:Q", format=".4f")
+            x=cost_axis(measure, alt.X), text=alt.Text(f"{measure}:Q", format=".4f")
         ),
     )
     st.altair_chart(chart.properties(height=alt.Step(38)), alt="Added loss of each intervention with its interval")
-    _counted(known)
+    counted(known)
 
 
 LEAPS = """select
@@ -145,21 +145,21 @@ def _doses(measure: str, rows: pl.DataFrame) -> None:
 
 def _points(measure: str, rows: pl.DataFrame, x: alt.X, what: str, *more: alt.Tooltip, joined: bool = True) -> None:
     """Costs along an axis; joined by lines only where the axis is a quantity of which each value stands once."""
-    known = _measured(rows, measure)
+    known = measured(rows, measure)
     if known is None:
         return
-    base = alt.Chart(known).encode(x=x, color=_colour(known), tooltip=[*_tooltip(measure), *more])
-    lines = [base.mark_line(opacity=0.6).encode(y=_cost(measure, alt.Y))] if joined else []
+    base = alt.Chart(known).encode(x=x, color=intervention_colour(known), tooltip=[*tooltip(measure), *more])
+    lines = [base.mark_line(opacity=0.6).encode(y=cost_axis(measure, alt.Y))] if joined else []
     chart = alt.layer(
         *lines,
-        base.mark_rule(strokeWidth=1.5).encode(y=_cost(measure, alt.Y, "_low"), y2=f"{measure}_high"),
-        base.mark_point(filled=True, size=50, opacity=1).encode(y=_cost(measure, alt.Y)),
+        base.mark_rule(strokeWidth=1.5).encode(y=cost_axis(measure, alt.Y, "_low"), y2=f"{measure}_high"),
+        base.mark_point(filled=True, size=50, opacity=1).encode(y=cost_axis(measure, alt.Y)),
     )
     st.altair_chart(chart.properties(height=380), alt=f"Added loss of each intervention against the {what}")
-    _counted(known)
+    counted(known)
 
 
-def _cost(measure: str, channel: type[alt.X] | type[alt.Y], suffix: str = "") -> alt.X | alt.Y:
+def cost_axis(measure: str, channel: type[alt.X] | type[alt.Y], suffix: str = "") -> alt.X | alt.Y:
     """Axis of a cost: linear near 0, logarithmic beyond."""
     return channel(
         f"{measure}{suffix}:Q",
@@ -169,7 +169,8 @@ def _cost(measure: str, channel: type[alt.X] | type[alt.Y], suffix: str = "") ->
     )
 
 
-def _tooltip(measure: str) -> list[alt.Tooltip]:
+def tooltip(measure: str) -> list[alt.Tooltip]:
+    """Intervention, positions, cost with its interval, and n."""
     return [
         alt.Tooltip("intervention:N"),
         alt.Tooltip("position_set:N", title="edited positions"),
@@ -181,15 +182,14 @@ def _tooltip(measure: str) -> list[alt.Tooltip]:
     ]
 
 
-def _colour(rows: pl.DataFrame, legend: bool = True) -> alt.Color:
+def intervention_colour(rows: pl.DataFrame, legend: bool = True) -> alt.Color:
+    """The colour of each intervention, one on the whole page."""
     names = [name for name in INTERVENTIONS if name in rows["intervention"]]
     scale = alt.Scale(domain=names, range=[INTERVENTIONS[name] for name in names])
-    return alt.Color(
-        "intervention:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", columns=3) if legend else None
-    )
+    return alt.Color("intervention:N", scale=scale, legend=alt.Legend(title=None) if legend else None)
 
 
-def _counted(rows: pl.DataFrame) -> None:
+def counted(rows: pl.DataFrame) -> None:
     """Caption with the numbers of sequences and documents."""
     fewest = rows.row(rows["n_sequences"].arg_min() or 0, named=True)
     st.caption(
@@ -198,7 +198,7 @@ def _counted(rows: pl.DataFrame) -> None:
     )
 
 
-def _measured(rows: pl.DataFrame, measure: str) -> pl.DataFrame | None:
+def measured(rows: pl.DataFrame, measure: str) -> pl.DataFrame | None:
     """The rows that have the measure; None, with a message, where none has."""
     rows = rows.filter(pl.col(measure).is_not_null())
     if rows.is_empty():

@@ -10,6 +10,7 @@ from dashboards.ui.navigation import name_tab
 from dashboards.ui.reading import ask, filled
 from dashboards.views.causal.ablations import ablations
 from dashboards.views.causal.costs import EMPTY, MEASURES, by_intervention, by_leap, by_positions
+from dashboards.views.causal.pairs import by_pair
 from dashboards.views.causal.rivals import against_rivals
 from dashboards.views.causal.sequences import sequences
 
@@ -28,19 +29,25 @@ def page() -> None:
     if done.is_empty():
         st.info(EMPTY)
         return
-    fields = st.columns(4)
+    fields = st.columns(3)
+    method = choose("Method", "method", in_method_order(set(done["method"])), where=fields[0])
+    done = done.filter(pl.col("method") == method)
+    edited = choose(
+        "Edited positions", "position_set", in_shown_order(done["position_set"]), where=fields[1], help=POSITIONS
+    )
+    done = done.filter(pl.col("position_set") == edited)
+    measure = (
+        choose("Measure", "measure", list(MEASURES), where=fields[2], widget="segmented_control") or "delta_log_ppl"
+    )
+    by_pair(key, method, edited, measure)
+    against_rivals(key, method, edited, measure)
+    fields = st.columns(2)
     target = choose("Target layer", "target_layer", done["target_layer"].unique().sort().to_list(), where=fields[0])
     done = done.filter(pl.col("target_layer") == target)
     source = choose("Source layer", "source_layer", done["source_layer"].unique().sort().to_list(), where=fields[1])
-    done = done.filter(pl.col("source_layer") == source)
-    method = choose("Method", "method", in_method_order(set(done["method"])), where=fields[2])
-    sets = in_shown_order(done.filter(pl.col("method") == method)["position_set"])
-    edited = choose("Edited positions", "position_set", sets, where=fields[3], help=POSITIONS)
-    measure = choose("Measure", "measure", list(MEASURES), widget="segmented_control") or "delta_log_ppl"
     pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}
     name_tab(f"{source} → {target}", "Causal")
     by_intervention(pair, edited, measure)
-    against_rivals(pair, edited, measure)
     left, right = st.columns(2)
     with left:
         by_leap(pair, edited, measure)

@@ -36,9 +36,9 @@ where collection = $collection and method = $method and position_set = $position
 order by target_layer, source_layer"""
 
 
-def against_rivals(pair: dict[str, Any], edited: object, measure: str) -> None:
-    """Transport minus a chosen rival, the identity by default, pair by pair; arguments as for ``by_intervention``."""
-    own = {"collection": pair["collection"], "method": pair["method"], "position_set": edited}
+def against_rivals(collection: str, method: object, edited: object, measure: str) -> None:
+    """Transport minus a chosen rival, the identity by default, pair by pair; arguments as for ``by_pair``."""
+    own = {"collection": collection, "method": method, "position_set": edited}
     found = ask(filled(FOUND, **own))["intervention"].to_list()
     rival = choose("Rival", "rival", [name for name in RIVALS if name in found], widget="segmented_control")
     column = DIFFERENCES[measure]

@@ -43,7 +43,7 @@ def _layers(rows: pl.DataFrame) -> None:
 
 def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     colour = numbered("entity_type", "entity type", rows["entity_type"].n_unique())
-    colour = colour.legend(orient="top", symbolOpacity=1)
+    colour = colour.legend(orient="top")
     title = "|separation|, train"
     base = alt.Chart(rows).encode(
         x=whole("layer", "layer"),

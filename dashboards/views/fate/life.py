@@ -97,7 +97,7 @@ def _chart(rows: pl.DataFrame, known: dict[str, str]) -> alt.LayerChart | alt.Fa
     base = folded.encode(
         x=x,
         y=alt.Y("value:Q", title="r2, cosine or agreement", scale=scale),
-        color=coloured("view", {title: colours[title] for title in known.values()}, "").legend(orient="top", columns=3),
+        color=coloured("view", {title: colours[title] for title in known.values()}, "").legend(orient="top"),
         tooltip=["view:N", number("layer", "layer", "d"), number("value", "value"), "fate:N"],
     )
     bars = (

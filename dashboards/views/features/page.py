@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, collection
@@ -18,9 +19,10 @@ from dashboards.views.features.label import JUDGES, label, label_scores
 from dashboards.views.features.labelled import is_labelled, labels_alone
 from dashboards.views.features.logit_lens import logit_lens
 from dashboards.views.features.measures import measures
+from dashboards.views.features.named import KnownSAE, named_feature
 from dashboards.views.features.neighbours import neighbours
 from dashboards.views.features.own_text import own_text
-from dashboards.views.features.search import controls, results
+from dashboards.views.features.search import controls, open_feature, results
 from dashboards.views.features.steering import steering
 from dashboards.views.features.transport import transport
 from dashboards.views.features.trials import trials
@@ -54,9 +56,19 @@ def page() -> None:
             _one(key, sae, feature_id, known["layer"][0])
             return
     search = controls(key, saes["sae"].to_list())
+    _open_named(search.text, saes)
     results(search)
     st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
     distributions(search)
+
+
+def _open_named(text: str, saes: pl.DataFrame) -> None:
+    """Open the one feature that a newly typed search names; the way back leads to the search with the same text."""
+    is_new = text != st.session_state.get("opened by name")
+    st.session_state["opened by name"] = text
+    if is_new and (named := named_feature(text, map(KnownSAE._make, saes.iter_rows()))) is not None:
+        open_feature(*named)
+        st.rerun()
 
 
 SURPRISE = """with latest as (

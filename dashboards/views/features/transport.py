@@ -8,13 +8,15 @@ import streamlit as st
 
 from ato.operators.methods import BASELINES
 from dashboards.ui.address import choose
-from dashboards.ui.charts import coloured, method_colours, number, verdict_name
+from dashboards.ui.charts import VERDICT_MEANINGS, coloured, method_colours, number
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
-LEAST_R2 = -1.0
-"""Lowest possible end of the vertical axis; baselines can lie far below."""
+LEAST_R2 = -0.2
+"""Lowest possible end of the vertical axis: baselines lie far below, and would squash what is of interest."""
+APART = 11
+"""Pixels between the marks of two methods that both lie below the axis."""
 
 GREY = "#888888"
 
@@ -25,7 +27,8 @@ where collection = $collection and target_layer = $layer
 order by position_policy = 'same' desc, position_policy"""
 
 PROFILE = """select method, leap, source_layer, target_layer, position_policy, operator, n_active, r2, r2_low, r2_high, ceiling,
-    ceiling_low, ceiling_high, skill, verdict, transported_from, transported_leap, stops_at_leap, stops_as
+    ceiling_low, ceiling_high, skill, replace(verdict, 'synthesised', 'computed') as verdict, transported_from,
+    transported_leap, stops_at_leap, replace(stops_as, 'synthesised', 'computed') as stops_as
 from feature_profile
 where collection = $collection and sae = $sae and feature_id = $feature_id and position_policy = $position_policy
 order by method <> 'ridge', method, leap"""
@@ -44,8 +47,8 @@ def transport(about: dict[str, Any]) -> None:
         "mean of the train tokens. Ceiling: r2 on the same tokens of the best linear combination of x and the operators' "
         "predictions, fitted on other documents; the band is its 95 % interval. Skill: 1 - squared error / squared "
         "error of the identity map. A method stops at the first leap where the feature is not "
-        f"transported. Verdict `synthesised`: computed in between. Values below {LEAST_R2:g} are drawn at the lower "
-        "edge. Tick a row to open its operator.",
+        f"transported. {VERDICT_MEANINGS} ▼: r2 lies below the axis, which ends at {LEAST_R2:g}; hover for its value. "
+        "Tick a row to open its operator.",
         empty="No operators into this layer evaluated yet: run `ato run evaluate`.",
     )
 
@@ -104,18 +107,31 @@ def _stops(rows: pl.DataFrame) -> None:
                     row["method"],
                     f"to leap {far}" if far is not None else "at no leap",
                     width="content",
-                    delta="does not stop" if at is None else f"stops at leap {at}: {verdict_name(row['stops_as'])}",
+                    delta="does not stop" if at is None else f"stops at leap {at}: {row['stops_as']}",
                     delta_color="off",
                     delta_arrow="off",
                     help="Largest leap up to which it is transported without a gap",
                 )
 
 
+def _below(base: alt.Chart, rows: pl.DataFrame, lowest: float, scale: alt.Scale) -> list[alt.Chart]:
+    """Marks at the lower edge for values below it, those of one leap beside each other."""
+    outside = rows.filter(pl.col("r2") < lowest)
+    methods = outside["method"].unique(maintain_order=True).to_list()
+    middle = (len(methods) - 1) / 2
+    return [
+        base.transform_filter((alt.datum.method == method) & (alt.datum.r2 < lowest))
+        .mark_point(filled=True, size=70, opacity=1, shape="triangle-down", xOffset=APART * (i - middle), yOffset=-5)
+        .encode(y=alt.YDatum(lowest, title="r2 on active test tokens", scale=scale))
+        for i, method in enumerate(methods)
+    ]
+
+
 def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     main = "ridge" if "ridge" in rows["method"] else rows["method"][0]
     own = rows.filter(rows["method"] == main)
     colours = method_colours(rows["method"].unique(maintain_order=True).to_list())
-    legend = alt.Legend(orient="top", columns=3, title=None)
+    legend = alt.Legend(orient="top", title=None)
     leaps = sorted(set(rows["leap"]))
     lowest = max(LEAST_R2, min(0.0, *rows["r2_low"].drop_nulls(), *rows["r2"].drop_nulls()))
     x = alt.X(
@@ -124,7 +140,7 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
         axis=alt.Axis(values=leaps, format="d"),
         scale=alt.Scale(nice=False, zero=False, padding=25),
     )
-    scale = alt.Scale(domain=[lowest, 1], clamp=True, nice=False)
+    scale = alt.Scale(domain=[lowest, 1], nice=False)
     y = alt.Y("r2:Q", title="r2 on active test tokens", scale=scale)
     low = alt.Y("r2_low:Q", title="r2 on active test tokens", scale=scale)
     base = alt.Chart(rows).encode(
@@ -147,14 +163,17 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     ceiling = alt.Chart(own).encode(x=x, y=alt.Y("ceiling:Q", title="r2 on active test tokens", scale=scale))
     band = ceiling.encode(y=alt.Y("ceiling_low:Q", title="r2 on active test tokens", scale=scale), y2="ceiling_high:Q")
     layers = [
-        band.mark_area(opacity=0.15, color=GREY),
-        ceiling.mark_line(strokeDash=[6, 4], color=GREY),
+        band.mark_area(opacity=0.15, color=GREY, clip=True),
+        ceiling.mark_line(strokeDash=[6, 4], color=GREY, clip=True),
         alt.Chart(own.head(1))
         .mark_text(align="left", dy=-8, color=GREY)
         .encode(x=x, y=ceiling.encoding.y, text=alt.value("ceiling")),
-        base.mark_line(opacity=0.8).encode(y=y),
-        base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=low, y2="r2_high:Q"),
-        base.mark_point(filled=True, size=50, opacity=1).encode(y=y, shape=alt.Shape("method:N", legend=legend)),
+        base.mark_line(opacity=0.8, clip=True).encode(y=y),
+        base.mark_rule(strokeWidth=1.5, opacity=0.7, clip=True).encode(y=low, y2="r2_high:Q"),
+        base.mark_point(filled=True, size=50, opacity=1, clip=True).encode(
+            y=y, shape=alt.Shape("method:N", legend=legend)
+        ),
+        *_below(base, rows, lowest, scale),
     ]
     if not (stop := own.filter(own["leap"] == own["stops_at_leap"])).is_empty():
         at = alt.Chart(stop).encode(x=x)

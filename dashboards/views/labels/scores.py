@@ -94,7 +94,7 @@ def _draw(by: str, rows: pl.DataFrame) -> None:
         ],
     )
     kinds = {name: colour for name, colour in COLOURS.items() if name in set(rows["what"])}
-    colour = coloured("what", kinds, "what").legend(orient="top", title=None, columns=3)
+    colour = coloured("what", kinds, "what").legend(orient="top", title=None)
     y = partial(alt.Y, title="mean score", scale=alt.Scale(zero=False, padding=8))
     chart = alt.layer(
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(

@@ -20,4 +20,4 @@ def folded(rows: pl.DataFrame, curves: Curves) -> alt.Chart:
 
 def curve_colours(curves: Curves) -> alt.Color:
     """The colour of each curve, with a legend."""
-    return coloured("curve", dict(curves.values()), "").legend(orient="top", columns=2)
+    return coloured("curve", dict(curves.values()), "").legend(orient="top")

@@ -1,5 +1,6 @@
 """Panels of the page ``operators``: transport of the features of the SAE at the target layer."""
 
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -7,14 +8,21 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
-from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_name
+from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours, verdict_name
 from dashboards.ui.lists import choose_list
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
-ORDERS = {"best r2": "r2 desc nulls last", "worst r2": "r2 nulls last", "most active": "activation_rate desc"}
-"""Order of the table of features -> SQL."""
+ANY = "any"
+SHOWN = (ANY, *VERDICTS, "not scored")
+"""Choices of the table: which verdict."""
+WHICH = ("all", "selected")
+LIMITS = (
+    "Limits: the verdict is about one linear map of the residual at the source position, fitted on this collection's "
+    "train text. Computed means that this map does not predict the feature: a nonlinear path, another position or too "
+    "little train text look the same; the ceiling says how much any combination of the pair's maps predicts."
+)
 
 NOT_EVALUATED = "No features evaluated for this operator: run `ato run evaluate` (the target layer needs an SAE)."
 
@@ -38,7 +46,19 @@ def features(**chosen: Any) -> None:
         filled(VERDICT_COUNTS, **chosen),
         _verdicts,
         empty=NOT_EVALUATED,
-        note=f"Features of {sae}. {VERDICT_MEANINGS} Not scored: active on too few test tokens.",
+        note=f"Features of {sae}. {VERDICT_MEANINGS} Not scored: active on too few test tokens. {LIMITS}",
+    )
+    _features(chosen)
+    panel(
+        "Verdicts beside the baselines",
+        filled(BESIDE, **chosen),
+        _beside,
+        empty=NOT_EVALUATED,
+        note="The same features by every operator of the pair, with 95 % intervals by test document. `identity`: the source "
+        "residual itself; `mean`: the mean of the train tokens; `permuted`: fitted with the documents shuffled, the "
+        "permutation null. A verdict that a baseline reaches too is none of the operator's. Expected wrong: share of the "
+        "features with the verdict whose r2 is expected to lie beyond its threshold only by chance (q-value of the least "
+        "certain one).",
     )
     panel(
         "r2 against activation rate",
@@ -48,23 +68,77 @@ def features(**chosen: Any) -> None:
         note="Each tile counts features by r2 and activation rate (share of test tokens, logarithmic). "
         "Features with r2 below -1 are in the lowest row.",
     )
-    _features(chosen)
 
 
-VERDICT_COUNTS = """select if(r2 is null, 'not scored', verdict) as verdict, count(*) as n_features,
-    count(*) / sum(count(*)) over () as share
-from feature_transport
+VERDICT_COUNTS = """with limits as (
+    select
+        (settings ->> 'transported_above')::double as transported_above,
+        (settings ->> 'synthesised_below')::double as computed_below,
+        (settings ->> 'min_active')::bigint as min_active
+    from stage_runs
+    where stage = 'evaluate' and collection = $collection and key = $evaluation
+    limit 1
+)
+
+select if(r2 is null, 'not scored', replace(verdict, 'synthesised', 'computed')) as verdict, count(*) as n_features,
+    count(*) / sum(count(*)) over () as share, any_value(transported_above) as transported_above,
+    any_value(computed_below) as computed_below, any_value(min_active) as min_active
+from feature_transport left join limits on true
 where collection = $collection and operator = $operator and sae = $sae and evaluation = $evaluation
-group by all
+group by 1
 order by n_features desc"""
 
 
 def _verdicts(rows: pl.DataFrame) -> None:
-    order = [*VERDICTS, "not scored"]
+    order = [*map(verdict_name, VERDICTS), "not scored"]
     found = sorted(rows.iter_rows(named=True), key=lambda row: order.index(row["verdict"]))
     with st.container(horizontal=True):
         for row in found:
-            st.metric(f"{verdict_name(row['verdict'])}, {row['share']:.1%}", f"{row['n_features']:,}", width=180)
+            st.metric(f"{row['verdict']}, {row['share']:.1%}", f"{row['n_features']:,}", width=180)
+    limits = found[0]
+    if limits["transported_above"] is not None:
+        st.caption(
+            f"Thresholds of this evaluation: above {limits['transported_above']:g} transported, below "
+            f"{limits['computed_below']:g} computed; scored from {limits['min_active']:,} active test tokens on."
+        )
+
+
+BESIDE = """select if(count(*) over (partition by method) > 1, operator, method) as name, method,
+    n_features_scored, mean_r2, mean_r2_low, mean_r2_high, mean_ceiling, mean_skill,
+    share_transported, share_transported_low, share_transported_high, share_undetermined,
+    share_synthesised as share_computed, share_synthesised_low as share_computed_low,
+    share_synthesised_high as share_computed_high, expected_wrong_transported,
+    expected_wrong_synthesised as expected_wrong_computed
+from transport_map
+where collection = $collection and source_layer = $source_layer and target_layer = $target_layer
+    and position_policy = $position_policy and sae = $sae and is_latest and n_features_scored > 0
+order by mean_r2 desc nulls last, name"""
+
+
+def _beside(rows: pl.DataFrame) -> None:
+    """Shares of the verdicts by operator, and the numbers with their intervals."""
+    shares = alt.Chart(rows).transform_fold([f"share_{verdict_name(name)}" for name in VERDICTS], ["part", "share"])
+    named = shares.transform_calculate(
+        verdict="replace(substring(datum.part, 6), 'computed', 'synthesised')",
+        place=f"indexof({list(VERDICTS)}, replace(substring(datum.part, 6), 'computed', 'synthesised'))",
+    )
+    bars = named.mark_bar().encode(
+        y=alt.Y("name:N", title=None, sort=rows["name"].to_list(), axis=alt.Axis(labelLimit=190)),
+        x=alt.X(
+            "share:Q",
+            title="share of scored features",
+            axis=alt.Axis(format="%", tickCount=5),
+            scale=alt.Scale(domain=[0, 1]),
+        ),
+        color=verdict_colours(),
+        order="place:Q",
+        tooltip=["name:N", "verdict:N", number("share", "share", ".1%"), number("n_features_scored", "n", ",d")],
+    )
+    st.altair_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
+    share = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "share" in name}
+    wrong = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "wrong" in name}
+    score = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns if name.startswith("mean_")}
+    st.dataframe(rows.drop("method"), hide_index=True, column_config=share | wrong | score)
 
 
 HISTOGRAM = """with scored as (
@@ -110,61 +184,77 @@ def _histogram(rows: pl.DataFrame) -> None:
 
 
 FEATURES = """with scores as (
-    select s.feature_id, s.score, s.selected, array_to_string(s.top_tokens[:5], ' ') as top_tokens
+    select s.feature_id, s.selected, array_to_string(s.top_tokens[:5], ' ') as top_tokens
     from feature_scores as s semi join latest_evaluations as l
         on l.kind = 'feature_scores' and l.collection = s.collection and l.sae = s.sae and l.evaluation = s.scoring and l.is_latest
     where s.collection = $collection and s.sae = $sae
 ),
 explained as (
-    select feature_id, description as explanation
+    select feature_id, description
     from explanations
     where collection = $collection and sae = $sae
     qualify row_number() over (
         partition by feature_id order by aligned desc nulls last, score desc nulls last, source, explanation_id
     ) = 1
+),
+judged as (
+    select *, if(r2 is null, 'not scored', replace(verdict, 'synthesised', 'computed')) as shown_verdict
+    from feature_transport
+    where collection = $collection and operator = $operator and sae = $sae and evaluation = $evaluation
 )
-select f.sae, feature_id, f.verdict, f.r2, f.r2_low, f.r2_high, f.skill, f.ceiling, f.activation_rate, f.n_active, f.n_documents,
-    s.score, s.top_tokens, e.explanation
-from feature_transport as f left join scores as s using (feature_id) left join explained as e using (feature_id)
-where f.collection = $collection and f.operator = $operator and f.sae = $sae and f.evaluation = $evaluation
-    and (s.selected or not $selected)"""
+select feature_id, f.shown_verdict as verdict, f.r2::float as r2, f.r2_low::float as r2_low, f.r2_high::float as r2_high,
+    f.ceiling::float as ceiling, f.skill::float as skill, f.n_active::integer as n_active,
+    f.n_documents::integer as n_documents, coalesce(e.description, s.top_tokens) as about
+from judged as f left join scores as s using (feature_id) left join explained as e using (feature_id)
+where (f.shown_verdict = $verdict or $verdict = 'any') and (s.selected or not $selected)"""
+"""All features of one operator; half-size numbers, since an SAE has tens of thousands."""
 OF_LIST = """
     and feature_id in (
         select feature_id from list_members where kind = 'feature' and collection = $collection and sae = $sae and list = $list
     )"""
+BEST_FIRST = "\norder by f.r2 desc nulls last, feature_id"
 
 
 def _features(chosen: dict[str, Any]) -> None:
-    left, right, last = st.columns(3)
-    order = choose("Sort by", "order", list(ORDERS), widget="segmented_control", where=left) or next(iter(ORDERS))
-    which = choose("Features", "features", ["selected", "all"], widget="segmented_control", where=right)
-    list_ = choose_list("feature", where=last)
-    sql = FEATURES + (OF_LIST if list_ else "")
+    left, right = st.columns([3, 1])
+    which = choose("Features", "features", WHICH, widget="segmented_control", where=left)
+    list_ = choose_list("feature", where=right)
+    sql = FEATURES + (OF_LIST if list_ else "") + BEST_FIRST
     only = which == "selected" and list_ is None  # a list is a selection of its own
+    verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control", format=verdict_name)
     panel(
         "Features",
-        filled(sql, **chosen, selected=only, list=list_) + f"\norder by {ORDERS[order]}, feature_id\nlimit 25",
-        _table,
-        empty="No feature of this SAE is on the list."
+        filled(sql, **chosen, selected=only, verdict=verdict_name(verdict or ANY), list=list_),
+        partial(_table, chosen["sae"]),
+        empty="No feature of this SAE on the list has this verdict."
         if list_
-        else "No features of this SAE are selected: run `ato run features`, or show all.",
-        note="Tick a row to open it. r2 with its 95 % interval by document. Skill: against the identity map. Ceiling: r2 "
-        "of the best linear combination of predictions, on the same tokens.",
+        else "No such feature: choose another verdict or all features. `ato run features` selects features.",
+        note="All rows; click a column's name to sort by it, tick a row to open it. r2 with its 95 % interval by document. "
+        "Ceiling: r2 of the best linear combination of the pair's predictions, on the same tokens. Skill: 1 - squared error / "
+        "squared error of the identity map. About: its explanation, else its promoted tokens.",
     )
 
 
-def _table(rows: pl.DataFrame) -> None:
-    decimals = dict.fromkeys(("r2", "r2_low", "r2_high", "skill", "ceiling", "score"), "%.3f") | {
-        "activation_rate": "%.2e"
-    }
+def _table(sae: str, rows: pl.DataFrame) -> None:
+    st.markdown(f"**{rows.height:,}** features")
+    decimals = dict.fromkeys(("r2", "r2_low", "r2_high", "ceiling", "skill"), "%.3f")
     found = st.dataframe(
-        rows.drop("sae"),
+        rows.with_columns(pl.col("verdict").cast(pl.Categorical)),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
         key="features of the operator",
-        column_config={name: st.column_config.NumberColumn(format=form) for name, form in decimals.items()},
+        placeholder="not scored",
+        column_config={name: st.column_config.NumberColumn(format=form, width=80) for name, form in decimals.items()}
+        | {
+            "feature_id": st.column_config.NumberColumn("feature", format="%d", width=80),
+            "verdict": st.column_config.TextColumn(width=110),
+            "r2_low": st.column_config.NumberColumn("r2, 95 % from", format="%.3f", width=100),
+            "r2_high": st.column_config.NumberColumn("to", format="%.3f", width=80),
+            "n_active": st.column_config.NumberColumn("active test tokens", format="localized", width=120),
+            "n_documents": st.column_config.NumberColumn("documents", format="localized", width=100),
+            "about": st.column_config.TextColumn(width="large"),
+        },
     )
     if found["selection"]["rows"]:
-        row = rows.row(found["selection"]["rows"][0], named=True)
-        go("features", sae=row["sae"], feature_id=row["feature_id"])
+        go("features", sae=sae, feature_id=rows["feature_id"][found["selection"]["rows"][0]])

@@ -50,12 +50,12 @@ def page() -> None:
     name_tab(f"{chosen['method']} {chosen['source_layer']} → {chosen['target_layer']}", "Operators")
     own_lists(key, operator=chosen["operator"])
     _scores(chosen)
+    features(**chosen)
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
         for place, draw in zip(st.columns(2), pair):
             with place:
                 draw(**chosen)
     spectrum_in_numbers(**chosen)
-    features(**chosen)
     notes(key, operator=chosen["operator"])
     origin(**chosen)
     lineage(**chosen)

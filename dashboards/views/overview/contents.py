@@ -122,7 +122,7 @@ def _disk(rows: pl.DataFrame) -> None:
         .encode(
             x=alt.X("megabytes:Q", title="MB"),
             y=alt.Y("table_name:N", title=None, sort="-x", axis=alt.Axis(labelOverlap=False)),
-            color=alt.Color("stage:N", title="written by", legend=alt.Legend(orient="bottom", columns=4)),
+            color=alt.Color("stage:N", title="written by", legend=alt.Legend(orient="bottom")),
             tooltip=[
                 alt.Tooltip("table_name:N", title="table"),
                 alt.Tooltip("stage:N", title="written by"),
@@ -132,7 +132,7 @@ def _disk(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(chart.properties(height=HEIGHT), alt="Megabytes of each table, by the stage that wrote them")
+    st.altair_chart(chart.properties(height=alt.Step(18)), alt="Megabytes of each table, by the stage that wrote them")
 
 
 COLLECTIONS = """select collection, model, corpus, layers, n_documents, n_tokens, n_kept, share_dropped, n_saes, n_pairs, n_operators,

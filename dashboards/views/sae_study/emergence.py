@@ -87,7 +87,7 @@ def _curve(rows: pl.DataFrame) -> None:
                 axis=alt.Axis(format="~s", tickCount=6),
             ),
             y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=coloured("architecture", colours, "architecture").legend(orient="bottom", columns=3),
+            color=coloured("architecture", colours, "architecture").legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
             detail="sae:N",
             tooltip=[

@@ -58,7 +58,7 @@ def _map(rows: pl.DataFrame) -> None:
             "shown_cluster:N",
             title=None,
             scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-            legend=alt.Legend(orient="bottom", columns=4),
+            legend=alt.Legend(orient="bottom"),
         ),
         tooltip=[
             number("feature_id", "feature", "d"),

@@ -51,7 +51,7 @@ def frontier(about: dict[str, Any], metric: str) -> None:
 
 def _frontier(metric: str, axis: str, rows: pl.DataFrame) -> None:
     colours = architecture_colours(rows["architecture"].unique())
-    colour = coloured("architecture", colours, "architecture").legend(orient="bottom", columns=3)
+    colour = coloured("architecture", colours, "architecture").legend(orient="bottom")
     x = partial(alt.X, title="L0 (active features per token)", scale=alt.Scale(type="log", padding=20, nice=False))
     y = partial(alt.Y, title=axis, scale=alt.Scale(zero=False, padding=10))
     known = rows.filter(pl.col("l0") > 0)

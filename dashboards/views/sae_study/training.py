@@ -60,7 +60,7 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
         .encode(
             x=alt.X("tokens:Q", title="tokens", axis=alt.Axis(format="~s", tickCount=6)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve == "dead_share")),
-            color=coloured("architecture", colours, "architecture").legend(orient="bottom", columns=3),
+            color=coloured("architecture", colours, "architecture").legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
             detail="sae:N",
             tooltip=[

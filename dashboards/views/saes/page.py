@@ -6,6 +6,7 @@ from dashboards.ui.address import choose, collection
 from dashboards.ui.navigation import link
 from dashboards.ui.reading import ask, filled
 from dashboards.views.saes.quality import activation_rates, dead_features, quality, sparsity
+from dashboards.views.saes.references import references
 from dashboards.views.saes.training import training
 
 NAMES = "select sae from saes where collection = $collection order by layer, sae"
@@ -14,6 +15,7 @@ NAMES = "select sae from saes where collection = $collection order by layer, sae
 def page() -> None:
     """Draw the page."""
     key = collection()
+    references(key)
     quality(key)
     left, right = st.columns(2)
     with left:

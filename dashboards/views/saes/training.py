@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
+from dashboards.ui.chart_theme import fitting_columns
 from dashboards.ui.charts import number
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -55,7 +56,7 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=6)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve in ("dead_share", "lr"))),
             color=alt.Color(
-                "sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", columns=2, labelLimit=140)
+                "sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", columns=fitting_columns(200))
             ),
             tooltip=[
                 alt.Tooltip("sae:N"),

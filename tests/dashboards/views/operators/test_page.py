@@ -12,6 +12,10 @@ from warehouse.storage.warehouse import Warehouse
 
 PANELS = (
     "Residual scores against the baselines",
+    "Verdicts",
+    "Features",
+    "Verdicts beside the baselines",
+    "r2 against activation rate",
     "Regularisation (alpha)",
     "Amount of data",
     "Rank and ceiling",
@@ -19,9 +23,6 @@ PANELS = (
     "Spectrum",
     "Canonical correlations",
     "Spectrum in numbers",
-    "Verdicts",
-    "r2 against activation rate",
-    "Features",
     "Provenance and loading",
     "Lineage",
 )

@@ -9,7 +9,7 @@ from warehouse.storage.warehouse import Warehouse
 def test_each_number_equals_the_one_of_its_sql(study):
     for curve in ("fvu", "lr"):
         found = check_numbers(read_page("saes", curve=curve))
-        assert len(found) == 5
+        assert len(found) == 6
         assert all(panel.drawn for panel in found.values())
 
 
