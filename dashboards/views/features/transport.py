@@ -9,6 +9,7 @@ import streamlit as st
 from ato.operators.methods import BASELINES
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, method_colours, number, verdict_name
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -55,7 +56,7 @@ def _profile(rows: pl.DataFrame) -> None:
     if rows["r2"].null_count() == rows.height:
         st.info(f"Not scored: active on at most {max(rows['n_active']):,} test tokens, too few for an r2.")
     else:
-        st.altair_chart(_chart(rows), alt="Lines: r2 of the feature by leap, with intervals, a line for each method")
+        draw_chart(_chart(rows), alt="Lines: r2 of the feature by leap, with intervals, a line for each method")
     columns = [
         "source_layer",
         "leap",

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_name
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -103,9 +104,7 @@ def _histogram(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(
-        chart.properties(height=340), alt="Two-dimensional histogram of the features' r2 and activation rate"
-    )
+    draw_chart(chart.properties(height=340), alt="Two-dimensional histogram of the features' r2 and activation rate")
 
 
 FEATURES = """with scores as (
