@@ -1,6 +1,9 @@
 """Charts of the pages as SVG, PDF and PNG files for papers: on white, in one font, with the colours of the pages."""
 
+import json
+from decimal import Decimal
 from functools import cache
+from math import isfinite
 from typing import Any
 
 import streamlit as st
@@ -24,12 +27,23 @@ def chart_file(chart: Any, kind: str, about: About) -> bytes:
     _register_font()
     spec = specification(chart)
     spec["config"] = _merged(_config(spec), spec.get("config", {}))
-    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(_json(spec), allowed_base_urls=[])
     if kind == "svg":
         return svg_file(svg, about)
     if kind == "pdf":
         return pdf_file(vl_convert.svg_to_pdf(svg), about)
-    return png_file(vl_convert.svg_to_png(svg, scale=PNG_DPI / 72, ppi=PNG_DPI), about)
+    return png_file(vl_convert.svg_to_png(svg, ppi=PNG_DPI), about)
+
+
+def _json(spec: dict[str, Any]) -> str:
+    """A specification as JSON, which has neither the decimals of the database nor numbers that are none."""
+    data = {name: [_finite(row) for row in rows] for name, rows in spec.get("datasets", {}).items()}
+    return json.dumps(spec | {"datasets": data}, default=str)
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    numbers = {name: float(value) if isinstance(value, Decimal) else value for name, value in row.items()}
+    return {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in numbers.items()}
 
 
 @cache

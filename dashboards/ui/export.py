@@ -12,7 +12,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.drawing import Drawn
-from dashboards.ui.plain import plain, without_markdown
+from dashboards.ui.plain import caption, plain
 from warehouse.exports.about import About, file_stem, sizes, today
 from warehouse.exports.latex import latex_file
 from warehouse.exports.tables import csv_file, csv_metadata, parquet_file
@@ -43,7 +43,7 @@ def export(title: str, note: str, sql: str, rows: pl.DataFrame, charts: Sequence
         "Export", type="tertiary", icon=":material/download:", key=f"Export of {title}", on_change="rerun"
     ) as opened:
         if opened.open:
-            _downloads(About(title, without_markdown(note), sizes(rows), sql, _collection(), today()), rows, charts)
+            _downloads(About(title, caption(note), sizes(rows), sql, _collection(), today()), rows, charts)
 
 
 def _collection() -> str:

@@ -16,10 +16,11 @@ def plain(text: object) -> str:
     return visible(str(text), keep="\n").translate(_ESCAPED)
 
 
-def without_markdown(text: str) -> str:
-    """The words of a note: without the marks of code and emphasis, and without backslashes before marks.
+def caption(note: str) -> str:
+    """The words of a note for paper: without marks of code and emphasis, and without what only a reader of the page can do.
 
-    >>> without_markdown("Run `ato run saes`; costs \\\\$5, **not** more")
-    'Run ato run saes; costs $5, not more'
+    >>> caption("Bars: `ato run saes`, **not** more; costs \\\\$5. Tick a row to open it. n is above.")
+    'Bars: ato run saes, not more; costs $5. n is above.'
     """
-    return re.sub(r"\\([^\w\s])|`|\*\*", lambda found: found[1] or "", text)
+    words = re.sub(r"\\([^\w\s])|`|\*\*", lambda found: found[1] or "", note)
+    return re.sub(r"(?:(?<=[.?!] )|^)(?:Click|Tick|Hover|Drag) [^.]*\.(?: |$)", "", words).strip()

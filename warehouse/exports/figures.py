@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import re
 from functools import lru_cache
 from html import unescape
@@ -52,6 +53,8 @@ def pdf_file(pdf: bytes, about: About) -> bytes:
     from pypdf import PdfWriter
     from pypdf.generic import DecodedStreamObject, NameObject
 
+    # It warns of each document of vl-convert, whose trailer counts too few objects; what it writes counts them all.
+    logging.getLogger("pypdf").setLevel(logging.ERROR)
     told = about.fields()
     writer = PdfWriter(clone_from=io.BytesIO(pdf))
     writer.metadata = None
@@ -136,7 +139,8 @@ def _subset(weight: str, characters: str) -> str:
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
-    options = subset.Options(layout_features=["kern"], flavor="woff", notdef_outline=True, recalc_timestamp=False)
+    options = subset.Options(layout_features=["kern"], flavor="woff", notdef_outline=True)
+    options.drop_tables += ["FFTM"]
     with TTFont(font_folder() / _FACES[weight], recalcTimestamp=False) as font:
         chosen = subset.Subsetter(options)
         chosen.populate(text=characters)
