@@ -14,7 +14,7 @@ from warehouse.exports.latex_text import latex, prose
 LONGEST_TABLE = 40
 """Rows of a table that stays on one page; longer ones are a ``longtable``."""
 MISSING = "--"
-_MOST_DECIMALS = 4
+_MOST_DECIMALS = 6
 _LARGEST = 1e6
 """From here on numbers are written with a power of ten."""
 
@@ -23,8 +23,8 @@ def latex_file(rows: pl.DataFrame, about: About) -> bytes:
     r"""A LaTeX table of all rows; ``\input`` it in a document that loads ``booktabs`` (and ``longtable`` beyond 40 rows).
 
     Columns ``x``, ``x_low`` and ``x_high`` become one: ``0.71 [0.66, 0.75]``. Numbers of a column have equally many decimals,
-    enough for three digits of its largest and two of its smallest, at most four; those that these do not show have a power
-    of ten. NULL is a dash. The description is the caption, and comments at the top.
+    enough for three digits of its largest and, up to four, for two of its smallest; those that would be zeros have a power of
+    ten. NULL is a dash. The description is the caption, and comments at the top.
     """
     columns = [_column(rows, name, ends) for name, ends in _columns(rows.columns)]
     lines = [" & ".join(cells) + r" \\" for cells in zip(*(cells for _, _, cells in columns))]
@@ -96,11 +96,11 @@ def _decimals(values: Sequence[Any]) -> int:
     if not found or all(v == int(v) for v in found):
         return 0
     largest, smallest = (math.floor(math.log10(v)) for v in (max(found), min(found)))
-    return min(max(2 - largest, 1 - smallest, 0), _MOST_DECIMALS)
+    return min(max(2 - largest, min(1 - smallest, 4), 0), _MOST_DECIMALS)
 
 
 def _number(value: Any, decimals: int) -> str:
-    """One number with its sign in the length of mathematics; a power of ten where decimals would not show two digits of it."""
+    """One number, its sign a minus; with a power of ten if it is large or would be written as zeros."""
     if value is None:
         return MISSING
     value = float(value)
