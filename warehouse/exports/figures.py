@@ -15,7 +15,7 @@ from warehouse.exports.about import About
 FONT = "DejaVu Sans"
 """Of all exported figures; it comes with matplotlib, so it is the same on every machine."""
 _FACES = {"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}
-_BOLD = re.compile(r"font-weight[=:]\s*\"?bold|\b(?:bold|700) [\d.]+px")
+_BOLD = re.compile(r"font-weight[=:]\s*\"?(?:bold|[6-9]00)")
 
 
 def font_folder() -> Path:

@@ -109,7 +109,7 @@ def _number(value: Any, decimals: int) -> str:
     sign, size = "$-$" if value < 0 else "", abs(value)
     if math.isinf(size):
         return rf"{sign}$\infty$"
-    if size >= _LARGEST or (0 < size < 10.0 ** (1 - decimals) and decimals == _MOST_DECIMALS):
+    if size >= _LARGEST or 0 < size < 0.5 * 10.0**-decimals:
         digits, power = f"{size:.2e}".split("e")
         return rf"{sign}${digits} \times 10^{{{int(power)}}}$"
     return f"{sign}{size:.{decimals}f}"
@@ -127,7 +127,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return ", ".join(MISSING if part is None else _text(part) for part in value)
+        return ", ".join("–" if part is None else _text(part) for part in value)
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return value.isoformat() if isinstance(value, date) else str(value)

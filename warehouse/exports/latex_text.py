@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from itertools import pairwise
 
 from ato.text.display import visible
 
@@ -22,13 +23,13 @@ _SPECIAL = {
     '"': r"\symbol{34}",
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
-    "-": r"-{}",  # two in a row would be a dash
-    ",": r",{}",  # a quotation mark
     "[": r"{[}",  # an argument of the end of the line before it
     "]": r"{]}",
     "*": r"{*}",
 }
-"""ASCII that LaTeX gives a meaning, by itself or beside its neighbours."""
+"""ASCII that LaTeX gives a meaning."""
+_JOINED = ("-–—", ",")
+"""Signs of which LaTeX makes another one where they meet: a dash, a quotation mark."""
 _SIGNS = {
     "–": "--",
     "—": "---",
@@ -129,13 +130,17 @@ def latex(text: str) -> str:
     before, after = shown[: len(shown) - len(shown.lstrip(" "))], shown[len(shown.rstrip(" ")) :] if inner else ""
     spaces = r"\textvisiblespace{}"
     body = re.sub(r"(?<= ) ", "\u00a0", inner)
-    return spaces * len(before) + "".join(map(_character, body)) + spaces * len(after)
+    signs = (
+        _character(sign) + "{}" * any(sign in group and following in group for group in _JOINED)
+        for sign, following in pairwise(f"{body}.")
+    )
+    return spaces * len(before) + "".join(signs) + spaces * len(after)
 
 
 def prose(text: str) -> str:
-    """A sentence as LaTeX: as ``latex``, but hyphens, commas and brackets as they are typed, and no visible spaces."""
-    found = latex(" ".join(text.split()))
-    return re.sub(r"(?<!-)-\{\}(?!-)", "-", found).replace(",{}", ",").replace("{[}", "[").replace("{]}", "]")
+    """A sentence as LaTeX: as ``latex``, but brackets and apostrophes as they are typed, and no visible spaces."""
+    found = latex(" ".join(text.split())).replace("{[}", "[").replace("{]}", "]")
+    return re.sub(r"(?<=\w)\\textquotesingle\{\}(?=\w)", "'", found)
 
 
 def _character(character: str) -> str:

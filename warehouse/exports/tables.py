@@ -68,6 +68,8 @@ def _datatype(column: pl.Series) -> str:
 
 def parquet_file(rows: pl.DataFrame, about: About) -> bytes:
     """Rows as Parquet; the description is in the file's key-value metadata, under the names of ``About.fields``."""
+    import pyarrow.parquet as pq
+
     written = io.BytesIO()
-    rows.write_parquet(written, metadata=about.fields())
+    pq.write_table(rows.to_arrow().replace_schema_metadata(about.fields()), written, compression="zstd")
     return written.getvalue()
