@@ -115,13 +115,18 @@ def run(
 def sql(
     query: Annotated[str | None, typer.Argument(help="One read-only statement; default: open a shell.")] = None,
     format_: Annotated[
-        Literal["table", "csv", "json", "parquet"], typer.Option("--format", "-f", help="Format of the result.")
-    ] = "table",
+        Literal["table", "csv", "json", "parquet", "latex"] | None,
+        typer.Option("--format", "-f", help="Format of the result; default: by the file's ending, else a table."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all rows to this .csv, .json, .parquet or .tex file.")
+    ] = None,
+    caption: Annotated[str, typer.Option(help="Caption of a LaTeX table, and in the metadata of a file.")] = "",
 ) -> None:
     """Query the warehouse in SQL."""
     from flows.commands.sql import ask, shell
 
-    shell(format_) if query is None else ask(query, format_)
+    shell(format_) if query is None else ask(query, format_, output=output, caption=caption)
 
 
 @app.command(epilog="Example: ato tables feature_transport")
@@ -167,14 +172,24 @@ def report(
     collection: CollectionOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Copy the page to this file.")] = None,
     features: FeaturesOption = "all",
+    format_: Annotated[
+        Literal["html", "md"],
+        typer.Option("--format", "-f", help="A page that needs nothing else, or Markdown with its figures in files."),
+    ] = "html",
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write every figure as SVG, PDF and PNG and every table as CSV, Parquet and LaTeX to this folder."
+        ),
+    ] = None,
 ) -> None:
-    """Draw the study's figures from the tables: one self-contained HTML file, and a PNG file per figure."""
+    """Draw the study's figures from the tables: one self-contained HTML file, Markdown, or files for a paper."""
     from flows.engine.collections import chosen_collection
 
     key = chosen_collection(collection)
     from flows.commands.report import make_report
 
-    print(make_report(key, output, features))
+    print(make_report(key, output, features, format_, figures))
 
 
 @app.command(epilog="Example: ato export features --format circuit-tracer --sae sae-layer12-0123abcd --to packed")

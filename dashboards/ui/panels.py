@@ -1,4 +1,4 @@
-"""A panel: a title, a chart of the rows of one SQL statement, a note, and the statement on request."""
+"""A panel: a title, a chart of the rows of one SQL statement, a note, and on request the statement and files for a paper."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,8 @@ import polars as pl
 import streamlit as st
 
 from ato.errors import AtoError
+from dashboards.ui.drawing import drawn_charts
+from dashboards.ui.export import export
 from dashboards.ui.navigation import link
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask
@@ -19,10 +21,11 @@ OPENED = False
 def panel(
     title: str, sql: str, draw: Callable[[pl.DataFrame], None], *, note: str = "", empty: str = "No data yet."
 ) -> None:
-    """Draw the rows of a statement, and show the statement on request.
+    """Draw the rows of a statement, and show the statement and export chart and rows on request.
 
-    ``draw`` may arrange rows but not compute numbers: the chart shows what the statement returns. If the statement fails
-    (a damaged file, say), its error takes the place of the chart; the rest of the page is unaffected.
+    ``draw`` may arrange rows but not compute numbers: the chart shows what the statement returns. Charts that it draws with
+    ``draw_chart`` can be exported. If the statement fails (a damaged file, say), its error takes the place of the chart; the
+    rest of the page is unaffected.
 
     Args:
         title: unique on its page.
@@ -32,8 +35,13 @@ def panel(
         empty: shown if there are no rows; names the command that makes them.
     """
     with st.container(border=True):
-        st.subheader(title, anchor=False)
-        rows = _drawn(sql, draw, empty)
+        head = st.container(horizontal=True, wrap=False, vertical_alignment="center")
+        head.subheader(title, anchor=False)
+        with drawn_charts() as charts:
+            rows = _drawn(sql, draw, empty)
+        if not rows.is_empty():
+            with head:
+                export(title, note, sql, rows, charts)
         if note:
             st.caption(note)
         # Sent on request only: a page has a dozen of these tables, and the browser draws hidden ones too.

@@ -1,44 +1,104 @@
 """``ato sql``: one read-only statement, or a shell."""
 
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ato.errors import AtoError, InputError
+from ato.errors import AtoError, InputError, UnavailableError
 from ato.text.display import visible
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import check_length, flat, run_select
+from warehouse.exports.about import About, sizes, today
+from warehouse.exports.latex import latex_file
+from warehouse.exports.tables import csv_file, csv_metadata, parquet_file
+
+Format = Literal["table", "csv", "json", "parquet", "latex"]
 
 MAX_SHOWN_ROWS = 200
-"""Rows shown on the terminal; csv, json and parquet write all."""
+"""Rows shown on the terminal; the other formats write all."""
 
 
-def ask(query: str, format_: str = "table", *, connection: Any = None) -> None:
-    """Run one read-only statement and write its result to standard output.
+def ask(
+    query: str,
+    format_: Format | None = None,
+    *,
+    output: Path | None = None,
+    caption: str = "",
+    connection: Any = None,
+) -> None:
+    """Run one read-only statement and write its result to standard output, or to a file.
+
+    Args:
+        query: the statement.
+        format_: of the result; default: what the file's ending says, else a table for the terminal.
+        output: file to write.
+        caption: of a LaTeX table and in the metadata of a Parquet file.
+        connection: to the warehouse, if there is one already.
 
     Raises:
-        InputError: the statement is not read-only, not valid SQL or too long.
+        InputError: the statement is not read-only, not valid SQL or too long; or no format that fits the file.
+        UnavailableError: the file cannot be written.
     """
+    format_ = _format(format_, output)
     check_length(query)
     relation = run_select(connection or connect(), query)
     if relation is None:
         return
-    if format_ == "csv":
-        flat(relation).pl().write_csv(sys.stdout)
-    elif format_ == "json":
-        print(relation.pl().write_json())
-    elif format_ == "parquet":
-        if sys.stdout.isatty():
-            raise InputError(
-                "Parquet cannot be shown on a terminal",
-                cure='redirect it: ato sql --format parquet "..." > out.parquet',
-            )
-        relation.pl().write_parquet(sys.stdout.buffer)
-    else:
+    if format_ == "table":
         show_relation(relation)
+        return
+    files = _files(relation, query, format_, caption, output.name if output else "result")
+    if output is not None:
+        _write(files, output)
+    elif format_ != "parquet":
+        sys.stdout.write(files[""].decode())
+    elif sys.stdout.isatty():
+        raise InputError(
+            "Parquet cannot be shown on a terminal",
+            cure='redirect it, or name a file: ato sql --output out.parquet "..."',
+        )
+    else:
+        sys.stdout.buffer.write(files[""])
+
+
+def _format(format_: Format | None, output: Path | None) -> Format:
+    if output is None or (format_ is not None and format_ != "table"):
+        return format_ or "table"
+    by_ending: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".tex": "latex"}
+    if format_ is None and output.suffix in by_ending:
+        return by_ending[output.suffix]
+    raise InputError("no format for this file", where=output, cure=f"name it {', '.join(by_ending)}, or give --format")
+
+
+def _files(relation: Any, query: str, format_: Format, caption: str, name: str) -> dict[str, bytes]:
+    """What stands in the file, and by ending of their names what stands in those beside it."""
+    if format_ == "json":
+        return {"": relation.pl().write_json().encode() + b"\n"}
+    rows = relation.pl()
+    about = About(caption or "Result of a statement", "", sizes(rows), query, _collection(rows), today())
+    if format_ == "csv":
+        flat_rows = flat(relation).pl()
+        return {"": csv_file(flat_rows), "-metadata.json": csv_metadata(rows, about, name)}
+    return {"": parquet_file(rows, about) if format_ == "parquet" else latex_file(rows, about)}
+
+
+def _collection(rows: Any) -> str:
+    """The collection of all rows; empty if they do not say, or are of several."""
+    found = rows["collection"].unique().to_list() if "collection" in rows.columns else []
+    return str(found[0]) if len(found) == 1 and found[0] is not None else ""
+
+
+def _write(files: dict[str, bytes], output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        for ending, content in files.items():
+            output.with_name(output.name + ending).write_bytes(content)
+    except OSError as error:
+        raise UnavailableError(f"cannot write the result: {error.strerror}", where=output) from error
 
 
 def show_relation(relation: Any, title: str | None = None) -> None:
@@ -81,7 +141,7 @@ def format_value(value: object) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def shell(format_: str = "table") -> None:
+def shell(format_: Format | None = None) -> None:
     """Read statements from standard input, each ended by a semicolon, until end of file or ``exit``."""
     connection = connect()
     interactive = sys.stdin.isatty()
@@ -105,7 +165,7 @@ def shell(format_: str = "table") -> None:
         _answer(waiting, format_, connection)
 
 
-def _answer(statement: str, format_: str, connection: Any) -> None:
+def _answer(statement: str, format_: Format | None, connection: Any) -> None:
     try:
         ask(statement, format_, connection=connection)
     except AtoError as error:

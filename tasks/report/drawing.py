@@ -1,4 +1,4 @@
-"""Style and rendering of figures: SVG for the page, PNG for files; equal rows give equal bytes."""
+"""Style and rendering of figures: SVG for the page; SVG, PDF and PNG for files; equal rows give equal bytes."""
 
 import io
 import re
@@ -29,6 +29,7 @@ def _style(key: str) -> Iterator[None]:
     own: dict[Any, Any] = {
         "svg.hashsalt": key,
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,  # TrueType: journals refuse the default, Type 3
         "font.family": "DejaVu Sans",
         "font.size": 9.0,
         "axes.spines.top": False,
@@ -70,6 +71,24 @@ def svg(key: str, draw: Draw, rows: list[dict[str, Any]]) -> str:
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         _figure(draw, rows).savefig(stream, format="svg", transparent=True, metadata=nothing)
     return _for_page(stream.getvalue().decode(), key)
+
+
+def svg_document(key: str, draw: Draw, rows: list[dict[str, Any]]) -> str:
+    """A figure as an SVG document on white, its text as text."""
+    stream = io.BytesIO()
+    with _style(key):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        _figure(draw, rows).savefig(stream, format="svg", facecolor="white", metadata=nothing)
+    return stream.getvalue().decode()
+
+
+def pdf(key: str, draw: Draw, rows: list[dict[str, Any]]) -> bytes:
+    """A figure as a PDF document of lines and text, its fonts inside."""
+    stream = io.BytesIO()
+    with _style(key):
+        nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
+        _figure(draw, rows).savefig(stream, format="pdf", facecolor="white", metadata=nothing)
+    return stream.getvalue()
 
 
 def png(key: str, draw: Draw, rows: list[dict[str, Any]]) -> bytes:

@@ -5,6 +5,8 @@ from typing import Any
 
 from tasks.report.panels import Rows, Scope, number, with_interval
 
+_SAES = '<h2 id="saes">Sparse autoencoders</h2>'
+
 
 def head(scope: Scope) -> str:
     """The head as HTML.
@@ -20,13 +22,13 @@ def head(scope: Scope) -> str:
         for name in ("train", "val", "test")
     )
     facts = {
-        "model": f"{c['model']}{' @ ' + c['revision'] if c['revision'] else ''} (weights {c['weights_hash']}), {c['n_layers']} "
+        "model": f"{c['model']}{' @ ' + c['revision'] if c['revision'] else ''} (weights {c['weights_hash']}), "
         f"{c['n_layers']} blocks, d = {c['d_model']}, {c['dtype']}, read at {c['site']}",
         "corpus": f"{c['corpus']} ({c['corpus_hash']})",
         "tokens": f"{c['n_tokens']:,} in {c['n_sequences']:,} sequences of at most {c['seq_len']} tokens from "
         f"{c['n_documents']:,} documents; {c['n_kept']:,} kept; dropped: {dropped}",
         "split by document": splits,
-        "operators": f"{o['n_operators']:,} for {o['n_pairs']:,} layer pairs; figures show method {scope.method}, position policy "
+        "operators": f"{o['n_operators']:,} for {o['n_pairs']:,} layer pairs; figures show method {scope.method}, "
         f"position policy {scope.position_policy}",
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
@@ -35,7 +37,7 @@ def head(scope: Scope) -> str:
 
 def _saes(saes: Rows) -> str:
     if not saes:
-        return '<p class="absent">No SAEs yet, run <code>ato run saes</code>.</p>'
+        return f'{_SAES}<p class="absent">No SAEs yet, run <code>ato run saes</code>.</p>'
     columns = ("layer", "site", "architecture", "features", "L0", "FVU", "loss recovered", "dead", "tokens", "trusted")
     lines = [
         (
@@ -54,7 +56,7 @@ def _saes(saes: Rows) -> str:
         )
         for s in saes
     ]
-    return f"<h2>Sparse autoencoders</h2>{html_table(columns, lines)}"
+    return f"{_SAES}{html_table(columns, lines)}"
 
 
 def html_table(columns: Any, lines: Any) -> str:
@@ -91,4 +93,4 @@ def _flags(scope: Scope, c: dict[str, Any], saes: Rows) -> str:
         flags.append(f"{bracket['wide']:,} of {bracket['n']:,} ceilings have a bracket wider than 0.05")
     if untrusted:
         flags.append(f"{untrusted} of {len(saes)} SAEs fail a quality threshold")
-    return "<h2>Quality</h2><ul>" + "".join(f"<li>{escape(flag)}</li>" for flag in flags) + "</ul>"
+    return '<h2 id="quality">Quality</h2><ul>' + "".join(f"<li>{escape(flag)}</li>" for flag in flags) + "</ul>"

@@ -1,6 +1,6 @@
 """The report as one self-contained HTML file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -13,6 +13,10 @@ from tasks.report.panels import Panel
 NUMBERS = 400
 """Rows shown in one figure's table of numbers; its SQL gives all."""
 
+FRONT = {"saes": "Sparse autoencoders", "quality": "Quality", "findings": "Findings"}
+"""What stands before the figures, by anchor."""
+UP = '<a class="up" href="#contents">Contents</a>'
+
 STYLE = """
 :root{color-scheme:light dark;--ink:#1a1c1f;--paper:#fff;--soft:#f4f5f7;--line:#d5d8dd;--muted:#5c626b;--link:#0b5cad;
 --yes:#00694c;--no:#a33d00}
@@ -22,7 +26,8 @@ STYLE = """
 body{margin:0 auto;max-width:66rem;padding:1rem;color:var(--ink);background:var(--paper);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.5rem;line-height:1.25}h2{font-size:1.2rem;margin-top:2.4rem}h3{font-size:1rem;margin:.2rem 0}
-a{color:var(--link)}nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;padding:0;list-style:none}
+a{color:var(--link)}nav>ul{columns:18rem;padding:0;list-style:none}nav>ul>li{break-inside:avoid;margin-bottom:.3rem}
+nav ul ul{padding-left:1.1rem;list-style:none}.up{float:right;font-size:.85rem;font-weight:normal}
 dl{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.3rem 1rem}dt{color:var(--muted)}dd{margin:0}
 @media (max-width:36rem){dl{grid-template-columns:1fr}dd{margin-bottom:.5rem}}
 .scroll{overflow-x:auto}.scroll svg{display:block;width:100%;min-width:36rem;height:auto;color:var(--ink)}
@@ -38,18 +43,37 @@ pre code{padding:0;white-space:pre}.yes{color:var(--yes)}.no{color:var(--no)}
 """
 
 
-def page(title: str, head: str, findings: Sequence[Finding], panels: Sequence[Panel]) -> str:
-    """The whole page."""
-    links = "".join(f'<li><a href="#{panel.key}">{escape(panel.title)}</a></li>' for panel in panels)
+def page(title: str, head: str, findings: Sequence[Finding], parts: Mapping[str, Sequence[Panel]]) -> str:
+    """The whole page.
+
+    Args:
+        title: of the page.
+        head: HTML of what the study is of.
+        findings: the claims.
+        parts: the figures, by the part of the report that they stand in.
+    """
+    panels = [panel for some in parts.values() for panel in some]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1>{head}</header>"
-        f'<nav aria-label="Figures"><ul><li><a href="#findings">Findings</a></li>{links}</ul></nav><main>'
+        f"<header><h1>{escape(title)}</h1>{_contents(parts)}{head}</header><main>"
         f"{_findings(findings)}{''.join(_section(panel) for panel in panels)}"
         "</main></body></html>\n"
     )
+
+
+def _contents(parts: Mapping[str, Sequence[Panel]]) -> str:
+    """The table of contents; figures without data are marked."""
+    lines = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in FRONT.items())
+    for part, panels in parts.items():
+        if panels:
+            links = "".join(
+                f'<li><a href="#{panel.key}">{escape(panel.title)}</a>{" (no data)" * bool(panel.absent)}</li>'
+                for panel in panels
+            )
+            lines += f"<li>{escape(part)}<ul>{links}</ul></li>"
+    return f'<nav id="contents" aria-label="Contents"><h2>Contents</h2><ul>{lines}</ul></nav>'
 
 
 def _findings(findings: Sequence[Finding]) -> str:
@@ -58,7 +82,7 @@ def _findings(findings: Sequence[Finding]) -> str:
         f'<span class="note">{escape(f.evidence)}</span>{_sql(f.sql)}</li>'
         for f in findings
     )
-    return f'<section id="findings"><h2>Findings</h2><ul>{lines}</ul></section>'
+    return f'<section id="findings"><h2>{UP}Findings</h2><ul>{lines}</ul></section>'
 
 
 def _css_class(answer: str) -> str:
@@ -66,7 +90,7 @@ def _css_class(answer: str) -> str:
 
 
 def _section(panel: Panel) -> str:
-    top = f'<section id="{panel.key}"><h2>{escape(panel.title)}</h2>'
+    top = f'<section id="{panel.key}"><h2>{UP}{escape(panel.title)}</h2>'
     if panel.absent:
         return f'{top}<p class="absent">No data: {escape(panel.absent)}.</p>{_sql(panel.sql)}</section>'
     shown = panel.body
@@ -83,13 +107,14 @@ def _sql(sql: str) -> str:
 
 def _numbers(panel: Panel) -> str:
     """The rows behind a figure as a table."""
-    lines = [[_shown(value) for value in row.values()] for row in panel.rows[:NUMBERS]]
+    lines = [[shown(value) for value in row.values()] for row in panel.rows[:NUMBERS]]
     more = len(panel.rows) - len(lines)
     note = f'<p class="note">and {more:,} more rows</p>' if more > 0 else ""
     return f"<details><summary>Numbers ({len(panel.rows):,} rows)</summary>{html_table(panel.rows[0], lines)}{note}</details>"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in the table of numbers."""
     if value is None:
         return "–"
     if isinstance(value, float):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
+import polars as pl
 
 from ato.operators.methods import BASELINES
 from tasks.report.drawing import Draw
@@ -84,6 +85,11 @@ class Scope:
         """The rows of a select."""
         with running():
             return self.connection.sql(sql).to_arrow_table().to_pylist(maps_as_pydicts="strict")
+
+    def table(self, sql: str) -> pl.DataFrame:
+        """The rows of a select as a data frame."""
+        with running():
+            return self.connection.sql(sql).pl()
 
 
 def open_scope(warehouse: Warehouse, collection: str, features: Features = "all") -> Scope:

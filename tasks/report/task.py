@@ -6,6 +6,8 @@ stamp changes. Its stage run lists no files, since a later one replaces them: it
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -32,11 +34,12 @@ from tasks.report.overview import head
 from tasks.report.page import page
 from tasks.report.panels import Panel, Scope, open_scope
 from tasks.settings import ReportSettings
+from tasks.settings.report import Features
 from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 8
+VERSION = 9
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -70,15 +73,32 @@ def write_report(collection: str, settings: ReportSettings) -> str:
 
 def _draw(warehouse: Warehouse, collection: str, settings: ReportSettings) -> tuple[int, int]:
     """Publish page and pictures; returns how many figures are absent, and how many there are."""
-    scope = open_scope(warehouse, collection, settings.features)
-    with scope.connection:
-        if not scope.ask(f"select collection from collections where {scope.of_collection}"):
-            raise InputError(f"no collection {collection!r}", cure='ato sql "select collection from collections"')
-        shown = report_panels(scope, settings)
-        text = page(f"Transport study: {collection}", head(scope), findings(scope), shown)
+    with opened_report(warehouse, collection, settings.features) as scope:
+        parts = report_parts(scope, settings)
+        text = page(report_title(collection), head(scope), findings(scope), parts)
+    shown = [panel for some in parts.values() for panel in some]
     drawn = [panel for panel in shown if panel.draw is not None and not panel.absent] if settings.png else []
     warehouse.publish_artifact_folder(partial(_fill, text, drawn), "reports", collection)
     return sum(bool(panel.absent) for panel in shown), len(shown)
+
+
+@contextmanager
+def opened_report(warehouse: Warehouse, collection: str, features: Features) -> Iterator[Scope]:
+    """The scope of a collection's report, closed at the end of the block.
+
+    Raises:
+        InputError: no such collection.
+    """
+    scope = open_scope(warehouse, collection, features)
+    with scope.connection:
+        if not scope.ask(f"select collection from collections where {scope.of_collection}"):
+            raise InputError(f"no collection {collection!r}", cure='ato sql "select collection from collections"')
+        yield scope
+
+
+def report_title(collection: str) -> str:
+    """The title of a collection's report."""
+    return f"Transport study: {collection}"
 
 
 def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> str:
@@ -93,21 +113,26 @@ def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> s
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def report_parts(scope: Scope, settings: ReportSettings) -> dict[str, list[Panel]]:
+    """All panels of the report by part, in the study's order; those of entities to comparisons if there are any."""
+    return {
+        "Transport": transport.panels(scope),
+        "Transport efficiency": efficiency.panels(scope),
+        "Causal check": causal.panels(scope),
+        "Operators": operators.panels(scope),
+        "Features": features.panels(scope, settings.n_example_features),
+        "Entities": entities.panels(scope),
+        "SAE study": sae_study.panels(scope),
+        "Labels": labels.panels(scope),
+        "Graphs of prompts": graphs.panels(scope),
+        "Fates of features": fate.panels(scope),
+        "Models compared": compare.panels(scope),
+    }
+
+
 def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
-    """All panels of the report, in the study's order; those of entities to comparisons if there are any."""
-    return [
-        *transport.panels(scope),
-        *efficiency.panels(scope),
-        *causal.panels(scope),
-        *operators.panels(scope),
-        *features.panels(scope, settings.n_example_features),
-        *entities.panels(scope),
-        *sae_study.panels(scope),
-        *labels.panels(scope),
-        *graphs.panels(scope),
-        *fate.panels(scope),
-        *compare.panels(scope),
-    ]
+    """All panels of the report, in the study's order."""
+    return [panel for panels in report_parts(scope, settings).values() for panel in panels]
 
 
 def _fill(text: str, drawn: list[Panel], folder: Path) -> None:

@@ -132,7 +132,7 @@ def _linked(value: Any) -> Any:
 def _panel_blocks(block: Any) -> Iterator[Any]:
     children = list(getattr(block, "children", {}).values())
     types = [(child.type, getattr(child, "label", None)) for child in children]
-    if ("expander", "SQL") in types and "subheader" in {kind for kind, _ in types}:
+    if ("expander", "SQL") in types and "subheader" in {leaf.type for leaf in _leaves(children[0])}:
         yield block
         return
     for child in children:
@@ -141,7 +141,7 @@ def _panel_blocks(block: Any) -> Iterator[Any]:
 
 def _shown(block: Any) -> Shown:
     children = list(block.children.values())
-    title = next(child for child in children if child.type == "subheader")
+    title = next(leaf for leaf in _leaves(children[0]) if leaf.type == "subheader")
     statement = next(child for child in children if child.type == "expander" and child.label == "SQL")
     pictures = [leaf for child in children if child is not statement for leaf in _leaves(child)]
     drawn = [_frame(leaf.proto.arrow_data.data) for leaf in pictures if leaf.type in ("arrow_data_frame", "dataframe")]

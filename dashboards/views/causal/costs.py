@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -76,7 +77,7 @@ def _interventions(measure: str, rows: pl.DataFrame) -> None:
             x=cost_axis(measure, alt.X), text=alt.Text(f"{measure}:Q", format=".4f")
         ),
     )
-    st.altair_chart(chart.properties(height=alt.Step(38)), alt="Added loss of each intervention with its interval")
+    draw_chart(chart.properties(height=alt.Step(38)), alt="Added loss of each intervention with its interval")
     counted(known)
 
 
@@ -155,7 +156,7 @@ def _points(measure: str, rows: pl.DataFrame, x: alt.X, what: str, *more: alt.To
         base.mark_rule(strokeWidth=1.5).encode(y=cost_axis(measure, alt.Y, "_low"), y2=f"{measure}_high"),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=cost_axis(measure, alt.Y)),
     )
-    st.altair_chart(chart.properties(height=380), alt=f"Added loss of each intervention against the {what}")
+    draw_chart(chart.properties(height=380), alt=f"Added loss of each intervention against the {what}")
     counted(known)
 
 

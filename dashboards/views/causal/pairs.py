@@ -4,8 +4,8 @@ from functools import partial
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.causal.costs import EMPTY, SCALE, WHAT, cost_axis, counted, intervention_colour, measured, tooltip
@@ -54,5 +54,5 @@ def _pairs(measure: str, rows: pl.DataFrame) -> None:
         base.mark_rule(strokeWidth=2, opacity=0.8).encode(x=cost_axis(measure, alt.X, "_low"), x2=f"{measure}_high"),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=cost_axis(measure, alt.X)),
     )
-    st.altair_chart(chart.properties(height=alt.Step(30)), alt="Added loss of each intervention on every layer pair")
+    draw_chart(chart.properties(height=alt.Step(30)), alt="Added loss of each intervention on every layer pair")
     counted(known)

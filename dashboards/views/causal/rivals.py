@@ -10,6 +10,7 @@ import streamlit as st
 from ato.causal.intervention_names import RIVALS
 from dashboards.ui.address import choose
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.causal.costs import LINEAR_BELOW, MEASURES, TICKS
@@ -81,7 +82,7 @@ def _draw(measure: str, rows: pl.DataFrame) -> None:
         base.mark_rule(strokeWidth=2).encode(x=alt.X("difference_low:Q", title=title, **axis), x2="difference_high:Q"),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=alt.X("difference:Q", title=title, **axis)),
     )
-    st.altair_chart(chart.properties(height=alt.Step(26)), alt="Transport minus the rival, of every layer pair")
+    draw_chart(chart.properties(height=alt.Step(26)), alt="Transport minus the rival, of every layer pair")
     told, whole = int(rows["excludes_zero"].sum()), rows.row(0, named=True)
     st.caption(
         f"95 % interval excludes 0 for {told} of {rows.height} pairs; {whole['n_sequences']} sequences of "

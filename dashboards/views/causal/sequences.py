@@ -10,6 +10,7 @@ import streamlit as st
 from ato.causal.intervention_names import STUDY_SETS
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.causal.costs import INTERVENTIONS
@@ -136,7 +137,7 @@ def _distribution(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(bars.properties(height=320), alt="Number of sequences by added loss")
+    draw_chart(bars.properties(height=320), alt="Number of sequences by added loss")
     whole = rows.row(0, named=True)
     st.caption(f"n = {whole['n_all']} sequences of {whole['n_documents']} documents")
 

@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -66,7 +67,7 @@ def _scatter(rows: pl.DataFrame) -> None:
         legend=alt.Legend(orient="top"),
     )
     chart = alt.layer(line.encode(x=x, y=alt.Y("here:Q")), points.encode(x=x, y=y, color=colour, tooltip=tooltip))
-    st.altair_chart(chart.properties(height=360), alt="r2 of each feature in both models")
+    draw_chart(chart.properties(height=360), alt="r2 of each feature in both models")
 
 
 def changed(about: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.compare.about import EMPTY
@@ -59,7 +60,7 @@ def _trajectory(rows: pl.DataFrame) -> None:
         ),
         base.mark_line(point=True).encode(y="mean_difference:Q"),
     )
-    st.altair_chart(chart.properties(height=280), alt="Mean difference of r2 in each other model, by pair of layers")
+    draw_chart(chart.properties(height=280), alt="Mean difference of r2 in each other model, by pair of layers")
 
 
 def distances(collection: str) -> None:

@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
@@ -87,7 +88,7 @@ def _baselines(first: str, second: str, rows: pl.DataFrame) -> None:
         base.mark_rule(strokeWidth=2).encode(x=alt.X("auroc_low:Q", title=title, scale=scale), x2="auroc_high:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("auroc:Q", title=title, scale=scale)),
     )
-    st.altair_chart(chart.properties(height=alt.Step(32)), alt="AUROC of the best features and of every baseline")
+    draw_chart(chart.properties(height=alt.Step(32)), alt="AUROC of the best features and of every baseline")
 
 
 def _warning(rows: pl.DataFrame) -> None:

@@ -5,6 +5,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
@@ -73,9 +74,7 @@ def _counts(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(
-        bars.properties(height=alt.Step(38)), alt="Entities of each type: known, between, unknown, invented"
-    )
+    draw_chart(bars.properties(height=alt.Step(38)), alt="Entities of each type: known, between, unknown, invented")
     rules = rows["rule"].drop_nulls()
     if not rules.is_empty():
         st.caption(f"Rule: {plain(rules[0])}. Set: `{rows['entity_set'][0]}`.")

@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.entities.counts import EMPTY, classes
@@ -96,6 +97,6 @@ def _scatter(first: str, second: str, rows: pl.DataFrame) -> None:
         ),
         height=420,
     )
-    st.altair_chart(chart, alt="Share of active test entities of both classes for each feature, best ones coloured")
+    draw_chart(chart, alt="Share of active test entities of both classes for each feature, best ones coloured")
     whole = rows.row(0, named=True)
     st.caption(f"Test: {whole['n_positive']:,} {first}, {whole['n_negative']:,} {second}.")

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, coloured, number, whole
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.entities.counts import EMPTY
@@ -94,7 +95,7 @@ def _curves(rows: pl.DataFrame) -> None:
     for method in methods:
         if len(methods) > 1:
             st.markdown(f"**{method}**")
-        st.altair_chart(_chart(rows.filter(pl.col("method") == method)), alt=f"r2 by source layer, {method}")
+        draw_chart(_chart(rows.filter(pl.col("method") == method)), alt=f"r2 by source layer, {method}")
 
 
 def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:

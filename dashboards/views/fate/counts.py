@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -78,7 +79,7 @@ def _counts(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(chart.properties(height=alt.Step(28)), alt="Features of each fate, a bar for each pair of layers")
+    draw_chart(chart.properties(height=alt.Step(28)), alt="Features of each fate, a bar for each pair of layers")
 
 
 def _agreement(rows: pl.DataFrame) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.fate.counts import EMPTY
@@ -54,7 +55,7 @@ def _life(rows: pl.DataFrame) -> None:
         st.metric("Recognised up to layer", str(first["lives_until"]), width="content")
     known = {name: title for name, title in LINES.items() if rows[name].null_count() < rows.height}
     if known:
-        st.altair_chart(_chart(rows, known), alt="Views of one feature by layer: a line each")
+        draw_chart(_chart(rows, known), alt="Views of one feature by layer: a line each")
     score = partial(st.column_config.NumberColumn, format="%.2f")
     shown = [
         "layer",

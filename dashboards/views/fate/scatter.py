@@ -2,9 +2,9 @@
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.fate.counts import EMPTY, FATES
@@ -59,6 +59,6 @@ def _scatter(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(
+    draw_chart(
         chart.properties(height=380), alt="Causal agreement against r2 under ridge, a point per feature and pair"
     )

@@ -4,9 +4,9 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import coloured, number, with_intervals
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -56,4 +56,4 @@ def _effect(rows: pl.DataFrame) -> None:
             "n_documents",
         ],
     )
-    st.altair_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")
+    draw_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")

@@ -5,6 +5,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import VERDICT_MEANINGS, verdict_colours
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.features.latest import LATEST_EVALUATIONS
@@ -87,7 +88,7 @@ def _rates(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(chart, alt="Heat map: number of features by activation rate and r2")
+    draw_chart(chart, alt="Heat map: number of features by activation rate and r2")
 
 
 VERDICT_COUNTS = """with {judged}
@@ -127,4 +128,4 @@ def _verdicts(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(chart, alt="Stacked bars: features by verdict at each leap")
+    draw_chart(chart, alt="Stacked bars: features by verdict at each leap")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.features.labelled import LATEST_EVIDENCE
@@ -56,7 +57,7 @@ def _histogram(rows: pl.DataFrame) -> None:
             tooltip=[number("low", "from", ".3~g"), number("high", "to", ".3~g"), number("n", "tokens", ",d")],
         )
     )
-    st.altair_chart(chart, alt="Histogram: active tokens by activation")
+    draw_chart(chart, alt="Histogram: active tokens by activation")
 
 
 STRATA = f"""with {LATEST_EVIDENCE}
@@ -110,7 +111,7 @@ def _parts(rows: pl.DataFrame) -> None:
         line = base.mark_rule(color="#888888", strokeDash=[4, 3]).encode(x=alt.X("of_all:Q", title=name))
         with column:
             chart = alt.layer(bars, line) if name == "density" else bars
-            st.altair_chart(chart, alt=f"Bars: {name} of the feature in each part of the text")
+            draw_chart(chart, alt=f"Bars: {name} of the feature in each part of the text")
 
 
 NEIGHBOURS = f"""with {LATEST_EVIDENCE},

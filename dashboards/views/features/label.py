@@ -11,6 +11,7 @@ from ato.autointerp.questions import SCORERS
 from ato.features.excerpts import TIERS
 from ato.text.display import visible
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -128,4 +129,4 @@ def _scores(rows: pl.DataFrame) -> None:
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y, xOffset=offset, color=colour),
     )
-    st.altair_chart(chart, alt="Points with intervals: scores of the label by test, beside control, neurons and chance")
+    draw_chart(chart, alt="Points with intervals: scores of the label by test, beside control, neurons and chance")

@@ -4,8 +4,8 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.features.latest import LATEST_SCORES
@@ -52,4 +52,4 @@ def _logits(rows: pl.DataFrame) -> None:
         )
         if not shown.is_empty():
             chart = base.mark_bar(color=colour).properties(height=30 + 18 * shown.height)
-            st.altair_chart(chart, alt=f"Bars: logits of the tokens that are {direction}")
+            draw_chart(chart, alt=f"Bars: logits of the tokens that are {direction}")

@@ -58,7 +58,7 @@ def _profile(rows: pl.DataFrame) -> None:
     if rows["r2"].null_count() == rows.height:
         st.info(f"Not scored: active on at most {max(rows['n_active']):,} test tokens, too few for an r2.")
     else:
-        st.altair_chart(_chart(rows), alt="Lines: r2 of the feature by leap, with intervals, a line for each method")
+        draw_chart(_chart(rows), alt="Lines: r2 of the feature by leap, with intervals, a line for each method")
     columns = [
         "source_layer",
         "leap",

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
@@ -67,7 +68,7 @@ def _classes(rows: pl.DataFrame) -> None:
             tooltip=["judge:N", "class:N", alt.Tooltip("n_features:Q", title="features"), "reason:N"],
         )
     )
-    st.altair_chart(chart, alt="Bars: features in each class, by judge")
+    draw_chart(chart, alt="Bars: features in each class, by judge")
 
 
 def agreement(about: dict[str, Any]) -> None:

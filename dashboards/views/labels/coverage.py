@@ -5,9 +5,9 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -62,4 +62,4 @@ def _coverage(rows: pl.DataFrame) -> None:
         base.mark_line(strokeDash=[5, 4], color="#888888").encode(y=y("random:Q")),
         base.mark_line(point=rows.height <= 20).encode(y=y("covered:Q"), color=colour),
     )
-    st.altair_chart(chart, alt="Lines: share of the effect covered by the first labels, beside a random order")
+    draw_chart(chart, alt="Lines: share of the effect covered by the first labels, beside a random order")

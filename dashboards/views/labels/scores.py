@@ -9,6 +9,7 @@ import streamlit as st
 
 from ato.features.excerpts import TIERS
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.labels.about import EMPTY
@@ -103,4 +104,4 @@ def _draw(by: str, rows: pl.DataFrame) -> None:
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y("mean_score:Q"), xOffset=offset, color=colour),
         base.mark_rule(strokeDash=[5, 4], color="#888888").encode(x=alt.X(), y=y("chance:Q")),
     )
-    st.altair_chart(chart, alt=f"Points with intervals: mean score of descriptions by {by}, beside controls and chance")
+    draw_chart(chart, alt=f"Points with intervals: mean score of descriptions by {by}, beside controls and chance")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours, verdict_name
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
@@ -134,7 +135,7 @@ def _beside(rows: pl.DataFrame) -> None:
         order="place:Q",
         tooltip=["name:N", "verdict:N", number("share", "share", ".1%"), number("n_features_scored", "n", ",d")],
     )
-    st.altair_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
+    draw_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
     share = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "share" in name}
     wrong = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "wrong" in name}
     score = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns if name.startswith("mean_")}
@@ -178,9 +179,7 @@ def _histogram(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(
-        chart.properties(height=340), alt="Two-dimensional histogram of the features' r2 and activation rate"
-    )
+    draw_chart(chart.properties(height=340), alt="Two-dimensional histogram of the features' r2 and activation rate")
 
 
 FEATURES = """with scores as (

@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, coloured, method_colours, number, numbered, with_intervals
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -58,7 +58,7 @@ def _regularisation(rows: pl.DataFrame) -> None:
         base.mark_point(size=30).encode(y=alt.Y("r2:Q", title="held-out r2", scale=y)),
         alt.Chart(rows).transform_filter("datum.chosen").mark_rule(strokeDash=[4, 4], color="#808080").encode(x=x),
     )
-    st.altair_chart(chart.properties(height=HEIGHT), alt="Held-out r2 of each fold against alpha")
+    draw_chart(chart.properties(height=HEIGHT), alt="Held-out r2 of each fold against alpha")
 
 
 SCALING = """select method, fraction, fraction_asked, n_train, n_train_documents, alpha, r2, r2_low, r2_high, n_test,
@@ -103,4 +103,4 @@ def _scaling(rows: pl.DataFrame) -> None:
             number("n_test_documents", "test documents", ",d"),
         ],
     )
-    st.altair_chart(chart.properties(height=HEIGHT), alt="r2 against the number of train tokens")
+    draw_chart(chart.properties(height=HEIGHT), alt="r2 against the number of train tokens")

@@ -4,9 +4,9 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.operators.curves import Curves, curve_colours, folded
@@ -67,14 +67,12 @@ def _ranks(rows: pl.DataFrame) -> None:
         .encode(x=_rank(), y=alt.Y("ceiling_held_out:Q", title="whitened r2"), y2="ceiling_in_sample:Q")
     )
     curves = _by_rank(rows, RANK_CURVES, "whitened r2", LOWEST_R2)
-    st.altair_chart(
-        alt.layer(band, *curves).properties(height=HEIGHT), alt="Whitened r2 against rank, with its ceiling"
-    )
+    draw_chart(alt.layer(band, *curves).properties(height=HEIGHT), alt="Whitened r2 against rank, with its ceiling")
 
 
 def _efficiency(rows: pl.DataFrame) -> None:
     curves = _by_rank(rows, EFFICIENCY_CURVES, "transport efficiency", LOWEST)
-    st.altair_chart(alt.layer(*curves).properties(height=HEIGHT), alt="Transport efficiency against rank")
+    draw_chart(alt.layer(*curves).properties(height=HEIGHT), alt="Transport efficiency against rank")
 
 
 def _rank() -> alt.X:

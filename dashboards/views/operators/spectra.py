@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.operators.curves import Curves, curve_colours, folded
@@ -91,7 +92,7 @@ def _by_mode(rows: pl.DataFrame, curves: Curves, title: str, scale: Literal["log
             tooltip=[number("mode", "mode", "d"), "curve:N", number("value", title, ".4~g")],
         )
     )
-    st.altair_chart(chart.properties(height=HEIGHT), alt=f"{title} of every mode")
+    draw_chart(chart.properties(height=HEIGHT), alt=f"{title} of every mode")
 
 
 SPECTRUM_NUMBERS = """select n_modes, largest_singular_value, median_singular_value, spectral_radius, stable_rank, participation,

@@ -5,6 +5,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
@@ -96,7 +97,7 @@ def _tokens(rows: pl.DataFrame) -> None:
     chart = base.mark_bar(height=8, yOffset=8) + base.mark_text(align="left", yOffset=-6, color="#808080").encode(
         x=alt.value(2), text=alt.Text("tokens:Q", format=",d")
     )
-    st.altair_chart(chart.properties(height=HEIGHT), alt="Tokens kept, and dropped by reason")
+    draw_chart(chart.properties(height=HEIGHT), alt="Tokens kept, and dropped by reason")
 
 
 DISK = """select file.table_name, stage, count(*) as n_files, sum(file.rows)::bigint as rows, sum(file.bytes) / 1e6 as megabytes
@@ -132,7 +133,7 @@ def _disk(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(chart.properties(height=alt.Step(18)), alt="Megabytes of each table, by the stage that wrote them")
+    draw_chart(chart.properties(height=alt.Step(18)), alt="Megabytes of each table, by the stage that wrote them")
 
 
 COLLECTIONS = """select collection, model, corpus, layers, n_documents, n_tokens, n_kept, share_dropped, n_saes, n_pairs, n_operators,

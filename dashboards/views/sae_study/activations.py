@@ -4,10 +4,10 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from ato.evaluation.map_colours import ANCHORS
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
@@ -87,4 +87,4 @@ def _activations(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(cells.properties(height=alt.Step(16)), alt="Activations of features on their strongest tokens")
+    draw_chart(cells.properties(height=alt.Step(16)), alt="Activations of features on their strongest tokens")

@@ -4,9 +4,9 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import map_scale, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -62,6 +62,6 @@ def _agreement(rows: pl.DataFrame) -> None:
         base.mark_rect().encode(color=alt.Color("mean_cosine:Q", title="mean cosine", scale=map_scale())),
         base.mark_text().encode(text=alt.Text("mean_cosine:Q", format=".2f"), color=ink),
     )
-    st.altair_chart(
+    draw_chart(
         chart.properties(height=alt.Step(24)), alt="Mean cosine of matched features between seeds of the same settings"
     )

@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
@@ -79,7 +80,7 @@ def _attribution(rows: pl.DataFrame) -> None:
                 ],
             ),
         )
-        st.altair_chart(chart.properties(height=340), alt="Effect on the loss by ablation against that by the gradient")
+        draw_chart(chart.properties(height=340), alt="Effect on the loss by ablation against that by the gradient")
     _numbers(rows)
 
 

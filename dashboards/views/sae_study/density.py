@@ -8,6 +8,7 @@ import streamlit as st
 
 from ato.evaluation.map_colours import ANCHORS
 from dashboards.ui.charts import number, rates_histogram
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_LOOKED_AT, NOT_MEASURED
@@ -47,7 +48,7 @@ def _density(rows: pl.DataFrame) -> None:
     if fire.is_empty():
         st.info("No feature of this SAE fires.")
     else:
-        st.altair_chart(rates_histogram(fire), alt="Number of features of the SAE by activation rate")
+        draw_chart(rates_histogram(fire), alt="Number of features of the SAE by activation rate")
     whole = rows.row(0, named=True)
     st.caption(f"{whole['n_never'] or 0:,} of {whole['n_all']:,} features never fire.")
 
@@ -87,6 +88,4 @@ def _over_training(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(
-        cells.properties(height=330), alt="Share of features by activation rate at each snapshot of training"
-    )
+    draw_chart(cells.properties(height=330), alt="Share of features by activation rate at each snapshot of training")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ato.sae_studies.colours import architecture_colours
 from dashboards.ui.charts import CATEGORIES, coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
@@ -103,7 +104,7 @@ def _curve(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(line.properties(height=340), alt="Share of features that have emerged, over training")
+    draw_chart(line.properties(height=340), alt="Share of features that have emerged, over training")
 
 
 def events(about: dict[str, Any]) -> None:
@@ -135,7 +136,7 @@ def _events(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(bars.properties(height=340), alt="Features that emerge, are born and die at each snapshot")
+    draw_chart(bars.properties(height=340), alt="Features that emerge, are born and die at each snapshot")
 
 
 def summary(about: dict[str, Any]) -> None:

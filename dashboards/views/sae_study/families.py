@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -106,9 +107,7 @@ def _features(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(
-        points.properties(height=340), alt="Jaccard of active tokens against decoder cosine of each feature"
-    )
+    draw_chart(points.properties(height=340), alt="Jaccard of active tokens against decoder cosine of each feature")
     score = partial(st.column_config.NumberColumn, format="%.3f")
     st.dataframe(
         rows,

@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
@@ -75,6 +76,6 @@ def _map(rows: pl.DataFrame) -> None:
         base.transform_filter("datum.stability === 'stable'").mark_point(filled=True, size=45, opacity=0.9),
         base.transform_filter("datum.stability !== 'stable'").mark_point(filled=False, size=35, opacity=0.8),
     )
-    st.altair_chart(chart.properties(height=480), alt="Map of the features of the SAE, coloured by cluster")
+    draw_chart(chart.properties(height=480), alt="Map of the features of the SAE, coloured by cluster")
     first = rows.row(0, named=True)
     st.caption(f"{rows.height:,} of {first['n_features']:,} features, those that fire first; {first['method']}.")

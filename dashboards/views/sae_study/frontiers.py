@@ -9,6 +9,7 @@ import streamlit as st
 
 from ato.sae_studies.colours import architecture_colours
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.sae_study.about import NOT_MEASURED
@@ -96,4 +97,4 @@ def _frontier(metric: str, axis: str, rows: pl.DataFrame) -> None:
             shape=shape.legend(orient="bottom"),
         ),
     )
-    st.altair_chart(chart.properties(height=380), alt=f"{axis} of each SAE and baseline against its L0")
+    draw_chart(chart.properties(height=380), alt=f"{axis} of each SAE and baseline against its L0")

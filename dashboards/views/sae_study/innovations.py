@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
@@ -82,7 +83,7 @@ def _recovered(rows: pl.DataFrame) -> None:
         base.mark_rule(strokeWidth=1.5).encode(x=x("low:Q"), x2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=x("value:Q")),
     )
-    st.altair_chart(chart.properties(height=alt.Step(14)), alt="Loss recovered by innovation SAEs and by plain ones")
+    draw_chart(chart.properties(height=alt.Step(14)), alt="Loss recovered by innovation SAEs and by plain ones")
 
 
 def _numbers(rows: pl.DataFrame) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from ato.sae_studies.colours import ARCHITECTURES
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
@@ -98,7 +99,7 @@ def _probing(rows: pl.DataFrame) -> None:
         base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=x("auroc_worst:Q"), x2="auroc_best:Q"),
         base.mark_point(filled=True, size=50, opacity=1).encode(x=x("auroc:Q")),
     )
-    st.altair_chart(chart.properties(height=alt.Step(12)), alt="AUROC of probes of each SAE, by what they read")
+    draw_chart(chart.properties(height=alt.Step(12)), alt="AUROC of probes of each SAE, by what they read")
 
 
 def _classes(rows: pl.DataFrame) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from ato.sae_studies.colours import architecture_colours
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.sae_study.about import NOT_MEASURED
@@ -100,7 +101,7 @@ def _spread(axis: str, rows: pl.DataFrame) -> None:
         base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=x("min:Q"), x2="max:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=x("mean:Q")),
     )
-    st.altair_chart(chart.properties(height=alt.Step(26)), alt=f"{axis} of each kind of SAE, with its range over seeds")
+    draw_chart(chart.properties(height=alt.Step(26)), alt=f"{axis} of each kind of SAE, with its range over seeds")
     _table(rows)
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from ato.sae_studies.colours import architecture_colours
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -71,4 +71,4 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(line.properties(height=360), alt=f"{CURVES[curve]} of each SAE against the tokens that it has seen")
+    draw_chart(line.properties(height=360), alt=f"{CURVES[curve]} of each SAE against the tokens that it has seen")

@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number, rates_histogram
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -107,7 +108,7 @@ def _sparsity(rows: pl.DataFrame) -> None:
         base.mark_point(filled=True, size=90, opacity=1).encode(y=error),
         base.mark_text(align="left", dx=9).encode(y=error, text="label:N"),
     )
-    st.altair_chart(chart.properties(height=320), alt="FVU of each SAE against its L0")
+    draw_chart(chart.properties(height=320), alt="FVU of each SAE against its L0")
 
 
 DEAD = """with states as (
@@ -169,9 +170,7 @@ def _dead(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(
-        bars.properties(height=alt.Step(34)), alt="Features of each SAE that never fire, rarely fire, or fire"
-    )
+    draw_chart(bars.properties(height=alt.Step(34)), alt="Features of each SAE that never fire, rarely fire, or fire")
 
 
 RATES = """with binned as (
@@ -200,6 +199,6 @@ def activation_rates(collection: str, sae: str) -> None:
 
 
 def _rates(rows: pl.DataFrame) -> None:
-    st.altair_chart(rates_histogram(rows), alt="Number of features by activation rate")
+    draw_chart(rates_histogram(rows), alt="Number of features by activation rate")
     whole = rows.row(0, named=True)
     st.caption(f"n = {whole['n_active_features']:,} features that fire, over {whole['n_tokens']:,} tokens.")

@@ -4,11 +4,11 @@ from functools import partial
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.chart_theme import fitting_columns
 from dashboards.ui.charts import number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -66,4 +66,4 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
             ],
         )
     )
-    st.altair_chart(line.properties(height=380), alt=f"{CURVES[curve]} against the training step")
+    draw_chart(line.properties(height=380), alt=f"{CURVES[curve]} against the training step")

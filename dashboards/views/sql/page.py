@@ -16,6 +16,7 @@ import streamlit as st
 
 from ato.errors import AtoError, UnavailableError
 from dashboards.ui.address import choose, typed
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled, snapshot
 from warehouse.catalog.statement_worker import LOOK_SECONDS, StatementWorker
@@ -247,7 +248,7 @@ def _chart(rows: pl.DataFrame) -> None:
     hover = [alt.Tooltip("x", type=_kind(drawn["x"]), title=x), alt.Tooltip("y:Q", title=y)]
     base = alt.Chart(drawn).encode(**encoded, tooltip=hover)
     marked = {"point": base.mark_point(filled=True), "line": base.mark_line(point=True), "bar": base.mark_bar()}
-    st.altair_chart(marked[str(mark)], alt=f"{y} against {x}, {rows.height} rows")
+    draw_chart(marked[str(mark)], alt=f"{y} against {x}, {rows.height} rows")
 
 
 def _kind(column: pl.Series) -> Any:

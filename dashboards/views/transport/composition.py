@@ -2,9 +2,9 @@
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -66,4 +66,4 @@ def _compositions(rows: pl.DataFrame) -> None:
             x=alt.X("r2:Q", title="weighted r2", scale=alt.Scale(zero=False))
         ),
     )
-    st.altair_chart(chart.properties(height=alt.Step(24)), alt="r2 of direct and of composed operators")
+    draw_chart(chart.properties(height=alt.Step(24)), alt="r2 of direct and of composed operators")

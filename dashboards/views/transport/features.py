@@ -5,6 +5,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, numbered, verdict_colours
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -59,7 +60,7 @@ def _verdicts(rows: pl.DataFrame) -> None:
     if judged.height <= LABELLED:
         head = alt.Chart(judged).mark_text(dy=-7, fontSize=11, color="#808080")
         layers.append(head.encode(**place, y=alt.datum(1), text="target_layer:N"))
-    st.altair_chart(alt.layer(*layers).properties(height=300), alt="Shares of the verdicts by leap and target layer")
+    draw_chart(alt.layer(*layers).properties(height=300), alt="Shares of the verdicts by leap and target layer")
 
 
 SPREAD = """select target_layer, leap, source_layer, operator, sae, n_features, mean_r2, r2_q05, r2_q25, r2_q50, r2_q75, r2_q95
@@ -104,4 +105,4 @@ def _spread(rows: pl.DataFrame) -> None:
         base.mark_bar(size=7, opacity=0.55).encode(y=vertical[25], y2="r2_q75:Q"),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=vertical[50]),
     )
-    st.altair_chart(chart.properties(height=300), alt="Quantiles of the features' r2 by leap and target layer")
+    draw_chart(chart.properties(height=300), alt="Quantiles of the features' r2 by leap and target layer")

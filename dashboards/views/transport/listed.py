@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import VERDICT_MEANINGS, number, verdict_colours
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import LISTED
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
@@ -57,7 +58,7 @@ def _profiles(list_: str, rows: pl.DataFrame) -> None:
         base.mark_point(filled=True, size=50, opacity=1).encode(y=alt.Y("r2:Q", title="r2", scale=scale)),
     ).properties(width=150, height=130)
     order = rows["feature"].unique(maintain_order=True).to_list()
-    st.altair_chart(
+    draw_chart(
         chart.facet(facet=alt.Facet("feature:N", title=None, sort=order), columns=6),
         alt=f"Points with intervals: r2 by leap of each feature on the list {list_}",
         width="content",

@@ -204,7 +204,7 @@ def _map(rows: pl.DataFrame, measure: Measure) -> None:
         )
         layers.append(label.mark_text(cursor="pointer", fontSize=11).encode(text="shown:N", color=ink))
     chart = alt.layer(*layers).properties(height=max(220, 34 * min(n_sources, ROOM) + 90, 12 * n_sources + 90))
-    found = st.altair_chart(
+    found = draw_chart(
         chart, on_select="rerun", key="map", alt=f"Heat map of {measure.title} by source and target layer"
     )
     picked = found["selection"]["cell"]
@@ -229,7 +229,7 @@ def _profile(rows: pl.DataFrame, measure: Measure, along: str, lines: str) -> No
         colour=numbered(lines, titles[lines], rows[lines].n_unique()),
         tooltip=[*_pair(), *_interval(rows, measure), *_sizes()],
     )
-    st.altair_chart(
+    draw_chart(
         chart.properties(height=280), alt=f"{measure.title} against {titles[along]}, a line for each {titles[lines]}"
     )
 

@@ -1,0 +1,51 @@
+"""Charts of the pages: drawn as Streamlit does, and known to the panel that they stand in, which exports them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any, NamedTuple
+
+import altair as alt
+import streamlit as st
+
+
+class Drawn(NamedTuple):
+    """A chart of a panel."""
+
+    chart: Any
+    """As Altair has it."""
+    alt: str
+    """Its text alternative."""
+
+
+_drawn: ContextVar[list[Drawn] | None] = ContextVar("charts of the panel that is being drawn", default=None)
+_altair = Lock()
+"""What Altair does with data is one setting for all threads, and Streamlit changes it while it takes a chart."""
+
+
+def draw_chart(chart: Any, *, alt: str, **options: Any) -> Any:
+    """Draw an Altair chart; arguments and result are those of ``st.altair_chart``."""
+    found = _drawn.get()
+    if found is not None:
+        found.append(Drawn(chart, alt))
+    with _altair:
+        return st.altair_chart(chart, alt=alt, **options)
+
+
+@contextmanager
+def drawn_charts() -> Iterator[list[Drawn]]:
+    """The charts that ``draw_chart`` draws until the block ends, in order."""
+    found: list[Drawn] = []
+    token = _drawn.set(found)
+    try:
+        yield found
+    finally:
+        _drawn.reset(token)
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """A chart as a Vega-Lite specification that holds its data, all rows of them."""
+    with _altair, alt.data_transformers.enable("default", max_rows=None), alt.theme.enable("none"):
+        found: dict[str, Any] = chart.to_dict()
+    return found
