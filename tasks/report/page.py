@@ -6,9 +6,10 @@ from html import escape
 from typing import Any
 
 from tasks.report.drawing import svg
-from tasks.report.findings import Finding
+from tasks.report.claims import Claim
 from tasks.report.overview import html_table
-from tasks.report.panels import Panel
+from tasks.report.panels import Panel, text
+from warehouse.catalog.finding_texts import OF_FINDING, Finding
 
 NUMBERS = 400
 """Rows shown in one figure's table of numbers; its SQL gives all."""
@@ -38,27 +39,51 @@ pre code{padding:0;white-space:pre}.yes{color:var(--yes)}.no{color:var(--no)}
 """
 
 
-def page(title: str, head: str, findings: Sequence[Finding], panels: Sequence[Panel]) -> str:
-    """The whole page."""
+def page(
+    title: str,
+    collection: str,
+    head: str,
+    findings: Sequence[Finding],
+    claims: Sequence[Claim],
+    panels: Sequence[Panel],
+) -> str:
+    """The whole page: what was found comes first."""
     links = "".join(f'<li><a href="#{panel.key}">{escape(panel.title)}</a></li>' for panel in panels)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1>{head}</header>"
-        f'<nav aria-label="Figures"><ul><li><a href="#findings">Findings</a></li>{links}</ul></nav><main>'
-        f"{_findings(findings)}{''.join(_section(panel) for panel in panels)}"
+        f"<header><h1>{escape(title)}</h1></header>"
+        f'<nav aria-label="Figures"><ul><li><a href="#findings">Findings</a></li><li><a href="#claims">Claims</a></li>{links}</ul></nav>'
+        f"<main>{_findings(findings, collection)}{head}{_claims(claims)}{''.join(_section(panel) for panel in panels)}"
         "</main></body></html>\n"
     )
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(findings: Sequence[Finding], collection: str) -> str:
     lines = "".join(
-        f'<li><strong>{escape(f.claim)}: <span class="{_css_class(f.answer)}">{escape(f.answer)}</span></strong> '
-        f'<span class="note">{escape(f.evidence)}</span>{_sql(f.sql)}</li>'
-        for f in findings
+        f"<li><strong>{escape(found.topic)}.</strong> {escape(found.text)}{_sql(_of_finding(collection, found.name))}</li>"
+        for found in findings
     )
-    return f'<section id="findings"><h2>Findings</h2><ul>{lines}</ul></section>'
+    shown = (
+        f'<ul>{lines}</ul><p class="note">In brackets: 95 % intervals.</p>'
+        if lines
+        else '<p class="absent">None yet.</p>'
+    )
+    return f'<section id="findings"><h2>Findings</h2>{shown}</section>'
+
+
+def _of_finding(collection: str, finding: str) -> str:
+    return OF_FINDING.replace("$collection", text(collection)).replace("$finding", text(finding))
+
+
+def _claims(claims: Sequence[Claim]) -> str:
+    lines = "".join(
+        f'<li><strong>{escape(claim.claim)}: <span class="{_css_class(claim.answer)}">{escape(claim.answer)}</span></strong> '
+        f'<span class="note">{escape(claim.evidence)}</span>{_sql(claim.sql)}</li>'
+        for claim in claims
+    )
+    return f'<section id="claims"><h2>Claims of the study, checked</h2><ul>{lines}</ul></section>'
 
 
 def _css_class(answer: str) -> str:

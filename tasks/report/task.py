@@ -26,17 +26,19 @@ from tasks.report import (
     sae_study,
     transport,
 )
+from tasks.report.claims import claims
 from tasks.report.drawing import png
-from tasks.report.findings import findings
 from tasks.report.overview import head
 from tasks.report.page import page
 from tasks.report.panels import Panel, Scope, open_scope
+from tasks.report.panels import text as quoted
 from tasks.settings import ReportSettings
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.finding_texts import OF_COLLECTION, findings_of
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 8
+VERSION = 9
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -75,7 +77,8 @@ def _draw(warehouse: Warehouse, collection: str, settings: ReportSettings) -> tu
         if not scope.ask(f"select collection from collections where {scope.of_collection}"):
             raise InputError(f"no collection {collection!r}", cure='ato sql "select collection from collections"')
         shown = report_panels(scope, settings)
-        text = page(f"Transport study: {collection}", head(scope), findings(scope), shown)
+        found = findings_of(scope.ask(OF_COLLECTION.replace("$collection", quoted(collection))))
+        text = page(f"Transport study: {collection}", collection, head(scope), found, claims(scope), shown)
     drawn = [panel for panel in shown if panel.draw is not None and not panel.absent] if settings.png else []
     warehouse.publish_artifact_folder(partial(_fill, text, drawn), "reports", collection)
     return sum(bool(panel.absent) for panel in shown), len(shown)

@@ -58,7 +58,9 @@ def interval(row: Mapping[str, Any], name: str = "value", *, percent: bool = Fal
         return f"{shown[0]} %" + (f" [{shown[1]}, {shown[2]}]" if shown[1] and shown[2] else "")
     size = max(abs(end) for end in ends if end is not None)
     digits = 2 if size >= 0.1 else 3 if size >= 0.01 else 4
-    while digits < 4 and ends[1] is not None and ends[1] != ends[2] and f"{ends[1]:.{digits}f}" == f"{ends[2]:.{digits}f}":
+    while (
+        digits < 4 and ends[1] is not None and ends[1] != ends[2] and f"{ends[1]:.{digits}f}" == f"{ends[2]:.{digits}f}"
+    ):
         digits += 1
     low, high = (None if end is None else f"{end:.{digits}f}" for end in ends[1:])
     return f"{ends[0]:.{digits}f}" + (f" [{low}, {high}]" if low and high else "")
@@ -111,7 +113,9 @@ def _cost(rows: Rows) -> str:
     if not any(row["measure"] == "n_below" for row in rows):
         return text
     counted = _counts(rows, "n_below", "n_above", "more")
-    return f"{text} It costs less than the identity in {counted} (95 % interval of the difference on the same sequences)."
+    return (
+        f"{text} It costs less than the identity in {counted} (95 % interval of the difference on the same sequences)."
+    )
 
 
 def _composed(rows: Rows) -> str:
@@ -206,7 +210,10 @@ def _graph_transport(rows: Rows) -> str:
     low, *_, high = sorted([*_headline(rows)] * 2, key=lambda row: row["value"])
     prompts = len(rows)
     if low["value"] == high["value"]:
-        return f"In the graph of “{low['subject']}”, {interval(low, percent=True)} of the effect between features is plain transport ({_n([low])})."
+        return (
+            f"In the graph of “{low['subject']}”, {interval(low, percent=True)} of the effect between features is plain "
+            f"transport ({_n([low])})."
+        )
     return (
         f"Plain transport is {interval(low, percent=True)} (“{low['subject']}”) to {interval(high, percent=True)} "
         f"(“{high['subject']}”) of the effect between features, in the graphs of {prompts} prompts."
@@ -289,4 +296,3 @@ def _n(rows: Rows) -> str:
 
 def _count(value: float) -> str:
     return "none" if value == 0 else f"{value:,.0f}"
-

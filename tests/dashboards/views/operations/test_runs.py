@@ -5,7 +5,7 @@ from tests.dashboards.opened_pages import check_numbers, open_page, panels, read
 
 
 def test_stages_stand_in_the_order_of_a_study_each_with_its_state(study):
-    rows = panels(read_page("overview"))["Stages"].rows
+    rows = panels(read_page("operations"))["Stages"].rows
     study_order = [
         "collect",
         "moments",
@@ -26,7 +26,7 @@ def test_stages_stand_in_the_order_of_a_study_each_with_its_state(study):
 
 def test_what_failed_stands_first_with_examples_and_its_stage_is_marked(failing, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4201/api")
-    app = open_page("overview")
+    app = open_page("operations")
     found = check_numbers(app)
     quality = found["Quality"].rows.to_dicts()
     assert [(row["state"], row["expectation"], row["examples"]) for row in quality] == [
@@ -42,7 +42,7 @@ def test_what_failed_stands_first_with_examples_and_its_stage_is_marked(failing,
 
 def test_links_hold_the_key_of_ato_up_and_statements_do_not(failing, monkeypatch):
     monkeypatch.setenv("ATO_PREFECT_UI", "http://127.0.0.1:4201/enter#ato:key")
-    app = open_page("overview")
+    app = open_page("operations")
     stages = panels(app)["Stages"]
     assert "http://127.0.0.1:4201/enter#ato:key/runs/flow-run/run-1" in list(stages.drawn[0]["flow_run"])
     assert "ato:key" not in stages.sql + str(stages.rows.to_dicts())
