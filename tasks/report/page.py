@@ -5,8 +5,8 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from tasks.report.drawing import svg
 from tasks.report.claims import Claim
+from tasks.report.drawing import svg
 from tasks.report.overview import html_table
 from tasks.report.panels import Panel, text
 from warehouse.catalog.finding_texts import OF_FINDING, Finding

@@ -10,9 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from ato.errors import InputError
+from tasks.report.claims import claims
 from tasks.report.drawing import _figure, _style, svg
 from tasks.report.features import _window
-from tasks.report.claims import claims
 from tasks.report.panels import open_scope, spread
 from tasks.report.task import report_panels, write_report
 from tasks.settings import ReportSettings
