@@ -89,8 +89,8 @@ def _news(rows: pl.DataFrame) -> None:
     said = [
         f"Before: {plain(about['previous_model'])} on {plain(about['previous_corpus'])}, {about['previous_made_at']:%d %B %Y} "
         f"(`{about['previous']}`).",
-        f"New here: {about['new_topics'].lower()}." if about["new_topics"] else "",
-        f"Not here: {about['gone_topics'].lower()}." if about["gone_topics"] else "",
+        f"New here: {about['new_topics']}." if about["new_topics"] else "",
+        f"Not here: {about['gone_topics']}." if about["gone_topics"] else "",
         f"{about['n_moved']:,} numbers moved, {about['n_unmoved']:,} are within their intervals.",
     ]
     st.markdown(" ".join(filter(None, said)))

@@ -5,9 +5,15 @@ from tests.dashboards.opened_pages import check_numbers, open_page, panels, read
 
 def test_each_number_is_the_one_of_its_sql(study):
     found = check_numbers(read_page("operations"))
-    assert {"This collection", "Tokens kept and dropped", "Stages", "Quality", "Disk use", "All collections"} <= set(
-        found
-    )
+    assert {
+        "This collection",
+        "Lineage",
+        "Tokens kept and dropped",
+        "Stages",
+        "Quality",
+        "Disk use",
+        "All collections",
+    } <= set(found)
 
 
 def test_addresses_of_prefect_and_mlflow_are_those_of_the_environment(study, monkeypatch):
