@@ -76,7 +76,7 @@ def test_an_input_of_other_settings_makes_stale_what_read_the_former_and_what_re
 def test_an_input_that_was_made_again_after_it_makes_a_stage_stale(study):
     made(study, "operators", "l02-k02-00000002", 20, [COLLECTION])
     assert states(study) == FRESH | {"evaluate": "stale"}
-    assert lineage(study)["evaluate"]["reason"] == "made again since: operators"
+    assert lineage(study)["evaluate"]["reason"] == "made after it: operators"
 
 
 def test_what_reads_a_stale_stage_is_stale_however_far_above(study):
@@ -104,7 +104,7 @@ def test_the_report_is_stale_once_anything_was_made_after_it(study):
     assert states(study)["report"] == "fresh"
     made(study, "causal", "all-l02-k02-00000008", 31, ["l02-k02-00000002"])
     found = lineage(study)["report"]
-    assert (found["state"], found["reason"]) == ("stale", "made again since: causal")
+    assert (found["state"], found["reason"]) == ("stale", "made after it: causal")
 
 
 def test_a_stage_whose_output_failed_its_checks_has_failed(study):

@@ -197,13 +197,17 @@ def _descriptions(rows: Rows) -> str:
 
 
 def _edges(rows: Rows) -> str:
-    own = {row["measure"]: row for row in _headline(rows)}
-    found, control = own["pearson"], own.get("pearson_control")
-    against = "" if control is None else f", with other edges {interval(control)}"
-    return (
-        f"In the graph of “{found['subject']}”, edges and ablations in the running model correlate with {interval(found)}"
-        f"{against} ({_n([found])})."
+    low, *_, high = sorted(
+        [row for row in _headline(rows) if row["measure"] == "pearson"] * 2, key=lambda row: row["value"]
     )
+    controls = {row["subject"]: interval(row) for row in rows if row["measure"] == "pearson_control"}
+
+    def told(row: Mapping[str, Any]) -> str:
+        control = f", with other edges {controls[row['subject']]}" if row["subject"] in controls else ""
+        return f"{interval(row)} in the graph of “{row['subject']}” ({_n([row])}{control})"
+
+    several = "" if low["subject"] == high["subject"] else f", to {told(high)}"
+    return f"Edges and ablations in the running model correlate with {told(low)}{several}."
 
 
 def _graph_transport(rows: Rows) -> str:

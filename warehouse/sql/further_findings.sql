@@ -126,9 +126,10 @@ graph_checks as (
             {'measure': 'pearson_control', 'value': pearson_control, 'low': null, 'high': null}
         ], recursive := true),
         n_ablated as n, 'edges' as unit,
-        row_number() over (partition by collection order by n_ablated desc, prompt) = 1 as is_headline
+        pearson = max(pearson) over own or pearson = min(pearson) over own as is_headline
     from graph_summary
     where graph_kind = 'attribution' and pearson is not null
+    window own as (partition by collection)
 ),
 
 graph_shares as (

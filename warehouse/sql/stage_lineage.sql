@@ -95,7 +95,7 @@ final as (
             when m.n_failed > 0 then m.n_failed || ' of ' || m.n_runs || ' runs failed their checks'
             else nullif(concat_ws('; ',
                 'made with other settings since: ' || o.replaced,
-                'made again since: ' || o.made_again,
+                'made after it: ' || o.made_again,
                 'reads what is stale: ' || a.origins
             ), '')
         end as reason,

@@ -65,6 +65,8 @@ def _stages(rows: pl.DataFrame, flow_runs: str | None) -> None:
         | {
             "state": st.column_config.TextColumn("state", pinned=True),
             "n_runs": "runs",
+            "reason": st.column_config.TextColumn("reason", width="medium"),
+            "made_by": "made by",
             "n_failed": "failed",
             "n_replaced": "replaced",
         },

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
+from ato.errors import AtoError
 from dashboards.ui.navigation import PAGES, link
-from dashboards.ui.panels import OPENED, SHOWN_ROWS
+from dashboards.ui.panels import statement
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.overview.pictures import picture
@@ -15,8 +16,15 @@ EMPTY = "Nothing is found yet: run `ato run pipeline`, or see under Operations w
 
 
 def cards(collection: str) -> None:
-    """All findings of a collection, from one query; the statement on a card is that of its own rows."""
-    found = findings_of(ask(filled(OF_COLLECTION, collection=collection)).iter_rows(named=True))
+    """All findings of a collection, from one query; the statement on a card is that of its own rows.
+
+    If a table that the mart reads is damaged, its error takes the place of the cards; the rest of the page is unaffected.
+    """
+    try:
+        found = findings_of(ask(filled(OF_COLLECTION, collection=collection)).iter_rows(named=True))
+    except AtoError as error:
+        st.error(plain(error))
+        return
     if not found:
         st.info(EMPTY)
     for start in range(0, len(found), A_ROW):
@@ -34,8 +42,4 @@ def _card(finding: Finding, collection: str) -> None:
         if drawn is not None:
             st.image(drawn.svg, width="stretch", alt=drawn.alt)
         link(PAGES[finding.page].title, finding.page)
-        with st.expander("SQL", expanded=OPENED, key=f"SQL of {finding.name}", on_change="rerun") as statement:
-            if statement.open:
-                st.code(sql, language="sql", wrap_lines=True)
-                link("Open in the SQL page", "sql_bench", sql=sql)
-                st.dataframe(ask(sql).head(SHOWN_ROWS), hide_index=True)
+        statement(finding.topic, sql, lambda: ask(sql))
