@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     ShownStage = str
 else:
     FlowName = Literal[tuple(FLOWS)]
-    ShownStage = Literal[tuple(name for name, stage in STAGES.items() if stage.query)]
+    ShownStage = Literal["findings", *(name for name, stage in STAGES.items() if stage.query)]
 CollectionOption = Annotated[str | None, typer.Option("--collection", help="Key of a collection; default: latest.")]
 ProfileOption = Annotated[str, typer.Option("--profile", "-p", help="Name of a profile, or a YAML file.")]
 FormProfileOption = Annotated[
@@ -149,20 +149,25 @@ def settings(
 
 @app.command(epilog="Example: ato show operators")
 def show(
-    stage: Annotated[ShownStage | None, typer.Argument(help="A stage; default: a summary of all.")] = None,
+    stage: Annotated[
+        ShownStage | None,
+        typer.Argument(help="A stage, or findings: what the study found; default: a summary of all."),
+    ] = None,
     collection: CollectionOption = None,
     features: FeaturesOption = "all",
     svg: Annotated[Path | None, typer.Option(help="Write the summary to this SVG file instead.")] = None,
 ) -> None:
     """Show results as tables."""
-    from flows.commands.show import draw_summary, show_stage, show_summary
+    from flows.commands.show import draw_summary, show_findings, show_stage, show_summary
     from flows.engine.collections import chosen_collection
 
-    key = chosen_collection(collection, STAGES[stage].commits if stage else ())
+    key = chosen_collection(collection, STAGES[stage].commits if stage in STAGES else ())
     if svg is not None:
         draw_summary(key, svg, features)
     elif stage is None:
         show_summary(key, features)
+    elif stage == "findings":
+        show_findings(key)
     else:
         show_stage(stage, key)
 

@@ -165,7 +165,7 @@ _STAGES = (
         gives="collection",
         commits=("collect", "moments"),
         query="select * exclude (settings) from collections where collection = ?",
-        page="overview",
+        page="operations",
         cost=Cost(13.7, 1.30, "flows.estimates.stage_costs:collect_work"),
         judge="flows.judging.collect:judge",
     ),

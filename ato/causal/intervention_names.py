@@ -30,3 +30,14 @@ def in_shown_order(position_sets: Iterable[str]) -> list[str]:
     ['study', '10', '50', 'all']
     """
     return sorted(set(position_sets), key=lambda name: (name != STUDY, name == ALL, name))
+
+
+def edited_in_words(position_set: str) -> str:
+    """Which residuals a set replaces, in words.
+
+    >>> edited_in_words("10,50")
+    'at positions 10, 50'
+    """
+    if position_set in (STUDY, ALL):
+        return "at five positions" if position_set == STUDY else "at all positions"
+    return f"at position{'s' if ',' in position_set else ''} {position_set.replace(',', ', ')}"

@@ -21,7 +21,7 @@ class Page(NamedTuple):
 
 
 PAGES = {
-    "overview": Page("Overview", ":material/dashboard:", "dashboards.views.overview.page"),
+    "overview": Page("Findings", ":material/lightbulb:", "dashboards.views.overview.page"),
     "transport": Page("Transport map", ":material/grid_on:", "dashboards.views.transport.page"),
     "operators": Page("Operators", ":material/conversion_path:", "dashboards.views.operators.page"),
     "features": Page("Features", ":material/search:", "dashboards.views.features.page"),
@@ -33,6 +33,7 @@ PAGES = {
     "sae_study": Page("SAE study", ":material/compare_arrows:", "dashboards.views.sae_study.page"),
     "labels": Page("Labels", ":material/label:", "dashboards.views.labels.page"),
     "compare": Page("Compare", ":material/balance:", "dashboards.views.compare.page"),
+    "operations": Page("Operations", ":material/dashboard:", "dashboards.views.operations.page"),
     "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
     "reference": Page("Reference", ":material/menu_book:", "dashboards.views.reference.page"),
 }

@@ -44,12 +44,22 @@ def panel(
                 export(title, note, sql, rows, charts)
         if note:
             st.caption(note)
-        # Sent on request only: a page has a dozen of these tables, and the browser draws hidden ones too.
-        with st.expander("SQL", expanded=OPENED, key=f"SQL of {title}", on_change="rerun") as statement:
-            if statement.open:
-                st.code(sql, language="sql", wrap_lines=True)
-                link("Open in the SQL page", "sql_bench", sql=sql)
-                st.dataframe(rows.head(SHOWN_ROWS), hide_index=True)
+        statement(title, sql, lambda: rows)
+
+
+def statement(title: str, sql: str, rows: Callable[[], pl.DataFrame]) -> None:
+    """The statement of a panel and its rows, sent on request only: the browser draws tables that are hidden, too.
+
+    Args:
+        title: of the panel.
+        sql: the statement.
+        rows: gives what it returns.
+    """
+    with st.expander("SQL", expanded=OPENED, key=f"SQL of {title}", on_change="rerun") as shown:
+        if shown.open:
+            st.code(sql, language="sql", wrap_lines=True)
+            link("Open in the SQL page", "sql_bench", sql=sql)
+            st.dataframe(rows().head(SHOWN_ROWS), hide_index=True)
 
 
 def _drawn(sql: str, draw: Callable[[pl.DataFrame], None], empty: str) -> pl.DataFrame:

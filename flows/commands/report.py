@@ -6,10 +6,9 @@ from typing import Literal
 
 from ato.errors import DataError, UnavailableError
 from tasks.report.files import write_files
-from tasks.report.findings import findings
 from tasks.report.markdown import markdown
-from tasks.report.overview import head
-from tasks.report.task import opened_report, report_parts, report_title, write_report
+from tasks.report.opening import opening
+from tasks.report.task import opened_report, report_parts, write_report
 from tasks.settings import ReportSettings
 from tasks.settings.report import Features
 from warehouse.exports.about import today
@@ -53,7 +52,7 @@ def _write_files(collection: str, features: Features, folder: Path, report: Path
         write_files(folder, scope, [panel for some in parts.values() for panel in some], today())
         if report is not None:
             beside = Path(os.path.relpath(folder, report.parent)).as_posix()
-            text = markdown(report_title(collection), head(scope), findings(scope), parts, beside)
+            text = markdown(opening(scope), parts, beside)
             try:
                 report.parent.mkdir(parents=True, exist_ok=True)
                 report.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``ato show``: the summary of a collection (SAEs, transport map, operators, efficiency), or one stage's main table."""
+"""``ato show``: what a study found in words and tables (findings, SAEs, transport map, operators), or one stage's main table."""
 
 import io
 import re
@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ato.causal.intervention_names import SHOWN, STUDY, in_shown_order
+from ato.causal.intervention_names import SHOWN, edited_in_words, in_shown_order
 from ato.evaluation.map_colours import map_colour, map_ink
 from ato.operators.methods import BASELINES
 from flows.commands.sql import show_relation
@@ -21,6 +21,7 @@ from flows.estimates.estimate import duration, size
 from flows.stages import STAGES
 from tasks.settings.report import Features
 from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.finding_texts import OF_COLLECTION, findings_of
 from warehouse.catalog.sql_errors import running
 from warehouse.storage.warehouse import Warehouse
 
@@ -53,11 +54,21 @@ STUDY_EXAMPLES = (
 """The same about a study of SAEs."""
 
 
+NO_FINDINGS = "Nothing is found yet: run `ato run pipeline`."
+
+
 def show_summary(collection: str, features: Features = "all") -> None:
     """Print the summary of a collection, its transport map over all scored features or over the selected ones."""
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
     console.print(Group(*summary(collection, console.width, features)))
+
+
+def show_findings(collection: str) -> None:
+    """Print what the study found, in words."""
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
+    console.print(Group(_collection(collection), *(_findings(collection) or [Text(NO_FINDINGS)])))
 
 
 def draw_summary(collection: str, path: Path, features: Features = "all") -> None:
@@ -71,6 +82,7 @@ def draw_summary(collection: str, path: Path, features: Features = "all") -> Non
 def summary(collection: str, width: int, features: Features = "all") -> Iterator[Any]:
     """Parts of the summary, as rich renderables for lines of so many characters."""
     yield _collection(collection)
+    yield from _findings(collection)
     yield from _saes(collection)
     best = _features(collection)
     if best.row_count:
@@ -143,6 +155,13 @@ def _collection(collection: str) -> Text:
         style="not bold",
     )
     return text
+
+
+def _findings(collection: str) -> list[Any]:
+    """The findings as sentences, each behind its topic."""
+    found = findings_of(rows(None, OF_COLLECTION, {"collection": collection}))
+    told = [Text.assemble((f"{finding.topic}: ", "bold"), finding.text) for finding in found]
+    return [Text("\nFindings (in brackets: 95 % intervals)", style="bold"), *told] if told else []
 
 
 def _table(*heads: str) -> Table:
@@ -229,7 +248,7 @@ def _causal(collection: str) -> Iterator[Any]:
         rivals.add_row(pair, *_against_rivals(line))
     n = sorted({row["n_sequences"] for row in found})
     yield from _titled(
-        f"Causal check: rise of the next-token loss (nats) when residuals {_edited(edited)} are "
+        f"Causal check: rise of the next-token loss (nats) when residuals {edited_in_words(edited)} are "
         f"replaced in each of {' or '.join(map(str, n))} sequences",
         costs,
     )
@@ -239,13 +258,6 @@ def _causal(collection: str) -> Iterator[Any]:
             "*: the 95 % interval excludes 0",
             rivals,
         )
-
-
-def _edited(position_set: str) -> str:
-    """Which residuals a set replaces, in words."""
-    if position_set == STUDY:
-        return "at five positions"
-    return f"at position{'s' if ',' in position_set else ''} {position_set.replace(',', ', ')}"
 
 
 def _against_rivals(line: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -93,6 +93,12 @@ TERMS = (
         ("evaluate.min_active", "features.top_percent", "report.features"),
     ),
     Term(
+        "fresh, stale, missing",
+        "State of a stage by its manifests. Stale: what it read has been made again, or with other settings, since it was made, or "
+        "it reads a stale stage. Missing: nothing has made it yet.",
+        ("stage_runs.inputs", "stage_runs.started_at"),
+    ),
+    Term(
         "FVU",
         "Fraction of variance unexplained: squared error of a reconstruction over the variance of the residual.",
         ("saes.fvu",),

@@ -5,34 +5,33 @@ from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from typing import Any
 
-from tasks.report.findings import Finding
-from tasks.report.page import FRONT, shown
+from tasks.report.claims import Claim
+from tasks.report.opening import Opening
+from tasks.report.page import shown
 from tasks.report.panels import Panel
+from warehouse.catalog.finding_texts import Finding
 
 NUMBERS = 20
 """Rows shown in one figure's table of numbers; the files beside it have all."""
 
 
-def markdown(
-    title: str, head: str, findings: Sequence[Finding], parts: Mapping[str, Sequence[Panel]], folder: str
-) -> str:
+def markdown(opening: Opening, parts: Mapping[str, Sequence[Panel]], folder: str) -> str:
     """The whole report in GitHub's Markdown; what it says is what the page says.
 
     Args:
-        title: of the report.
-        head: HTML of what the study is of.
-        findings: the claims.
+        opening: what stands before the figures.
         parts: the figures, by the part of the report that they stand in.
         folder: that of the files of figures and tables, relative to the report.
     """
-    blocks = [f"# {_plain(title)}", "## Contents", _contents(parts), from_html(head), _findings(findings)]
+    blocks = [f"# {_plain(opening.title)}", "## Contents", _contents(parts)]
+    blocks += [_findings(opening.findings), from_html(opening.head), _claims(opening.claims)]
     for panels in parts.values():
         blocks += [_section(panel, folder) for panel in panels]
     return "\n\n".join(blocks) + "\n"
 
 
 def _contents(parts: Mapping[str, Sequence[Panel]]) -> str:
-    lines = [f"- [{name}](#{key})" for key, name in FRONT.items()]
+    lines = [f"- [{name}](#{key})" for key, name in Opening.CONTENTS.items()]
     for part, panels in parts.items():
         if panels:
             lines.append(f"- {_plain(part)}")
@@ -43,8 +42,13 @@ def _contents(parts: Mapping[str, Sequence[Panel]]) -> str:
 
 
 def _findings(findings: Sequence[Finding]) -> str:
-    lines = [f"- **{_plain(f.claim)}: {f.answer}** {_plain(f.evidence)}" for f in findings]
-    return "\n\n".join([_heading("findings", "Findings"), "\n".join(lines)])
+    lines = [f"- **{_plain(found.topic)}.** {_plain(found.text)}" for found in findings] or ["None yet."]
+    return "\n\n".join([_heading("findings", "Findings"), "\n".join(lines), "In brackets: 95 % intervals."])
+
+
+def _claims(claims: Sequence[Claim]) -> str:
+    lines = [f"- **{_plain(claim.claim)}: {claim.answer}** {_plain(claim.evidence)}" for claim in claims]
+    return "\n\n".join([_heading("claims", "Claims of the study, checked"), "\n".join(lines)])
 
 
 def _heading(key: str, title: str) -> str:

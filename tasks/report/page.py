@@ -5,16 +5,16 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from tasks.report.claims import Claim
 from tasks.report.drawing import svg
-from tasks.report.findings import Finding
+from tasks.report.opening import Opening
 from tasks.report.overview import html_table
-from tasks.report.panels import Panel
+from tasks.report.panels import Panel, text
+from warehouse.catalog.finding_texts import OF_FINDING
 
 NUMBERS = 400
 """Rows shown in one figure's table of numbers; its SQL gives all."""
 
-FRONT = {"saes": "Sparse autoencoders", "quality": "Quality", "findings": "Findings"}
-"""What stands before the figures, by anchor."""
 UP = '<a class="up" href="#contents">Contents</a>'
 
 STYLE = """
@@ -43,29 +43,28 @@ pre code{padding:0;white-space:pre}.yes{color:var(--yes)}.no{color:var(--no)}
 """
 
 
-def page(title: str, head: str, findings: Sequence[Finding], parts: Mapping[str, Sequence[Panel]]) -> str:
-    """The whole page.
+def page(opening: Opening, parts: Mapping[str, Sequence[Panel]]) -> str:
+    """The whole page: what was found comes first.
 
     Args:
-        title: of the page.
-        head: HTML of what the study is of.
-        findings: the claims.
+        opening: what stands before the figures.
         parts: the figures, by the part of the report that they stand in.
     """
     panels = [panel for some in parts.values() for panel in some]
+    title = escape(opening.title)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1>{_contents(parts)}{head}</header><main>"
-        f"{_findings(findings)}{''.join(_section(panel) for panel in panels)}"
+        f"<title>{title}</title><style>{STYLE}</style></head><body>"
+        f"<header><h1>{title}</h1>{_contents(parts)}</header><main>"
+        f"{_findings(opening)}{opening.head}{_claims(opening.claims)}{''.join(_section(panel) for panel in panels)}"
         "</main></body></html>\n"
     )
 
 
 def _contents(parts: Mapping[str, Sequence[Panel]]) -> str:
     """The table of contents; figures without data are marked."""
-    lines = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in FRONT.items())
+    lines = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in Opening.CONTENTS.items())
     for part, panels in parts.items():
         if panels:
             links = "".join(
@@ -76,13 +75,30 @@ def _contents(parts: Mapping[str, Sequence[Panel]]) -> str:
     return f'<nav id="contents" aria-label="Contents"><h2>Contents</h2><ul>{lines}</ul></nav>'
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(opening: Opening) -> str:
     lines = "".join(
-        f'<li><strong>{escape(f.claim)}: <span class="{_css_class(f.answer)}">{escape(f.answer)}</span></strong> '
-        f'<span class="note">{escape(f.evidence)}</span>{_sql(f.sql)}</li>'
-        for f in findings
+        f"<li><strong>{escape(found.topic)}.</strong> {escape(found.text)}{_sql(_of_finding(opening.collection, found.name))}</li>"
+        for found in opening.findings
     )
-    return f'<section id="findings"><h2>{UP}Findings</h2><ul>{lines}</ul></section>'
+    shown = (
+        f'<ul>{lines}</ul><p class="note">In brackets: 95 % intervals.</p>'
+        if lines
+        else '<p class="absent">None yet.</p>'
+    )
+    return f'<section id="findings"><h2>{UP}Findings</h2>{shown}</section>'
+
+
+def _of_finding(collection: str, finding: str) -> str:
+    return OF_FINDING.replace("$collection", text(collection)).replace("$finding", text(finding))
+
+
+def _claims(claims: Sequence[Claim]) -> str:
+    lines = "".join(
+        f'<li><strong>{escape(claim.claim)}: <span class="{_css_class(claim.answer)}">{escape(claim.answer)}</span></strong> '
+        f'<span class="note">{escape(claim.evidence)}</span>{_sql(claim.sql)}</li>'
+        for claim in claims
+    )
+    return f'<section id="claims"><h2>{UP}Claims of the study, checked</h2><ul>{lines}</ul></section>'
 
 
 def _css_class(answer: str) -> str:

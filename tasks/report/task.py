@@ -29,8 +29,7 @@ from tasks.report import (
     transport,
 )
 from tasks.report.drawing import png
-from tasks.report.findings import findings
-from tasks.report.overview import head
+from tasks.report.opening import opening
 from tasks.report.page import page
 from tasks.report.panels import Panel, Scope, open_scope
 from tasks.settings import ReportSettings
@@ -39,7 +38,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 9
+VERSION = 10
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -75,7 +74,7 @@ def _draw(warehouse: Warehouse, collection: str, settings: ReportSettings) -> tu
     """Publish page and pictures; returns how many figures are absent, and how many there are."""
     with opened_report(warehouse, collection, settings.features) as scope:
         parts = report_parts(scope, settings)
-        text = page(report_title(collection), head(scope), findings(scope), parts)
+        text = page(opening(scope), parts)
     shown = [panel for some in parts.values() for panel in some]
     drawn = [panel for panel in shown if panel.draw is not None and not panel.absent] if settings.png else []
     warehouse.publish_artifact_folder(partial(_fill, text, drawn), "reports", collection)
@@ -94,11 +93,6 @@ def opened_report(warehouse: Warehouse, collection: str, features: Features) -> 
         if not scope.ask(f"select collection from collections where {scope.of_collection}"):
             raise InputError(f"no collection {collection!r}", cure='ato sql "select collection from collections"')
         yield scope
-
-
-def report_title(collection: str) -> str:
-    """The title of a collection's report."""
-    return f"Transport study: {collection}"
 
 
 def _stamp(warehouse: Warehouse, collection: str, settings: ReportSettings) -> str:

@@ -16,6 +16,7 @@ from flows.estimates.stage_costs import work_of
 from flows.settings import Settings, load_settings
 from flows.stages import CONDITIONS, FLOWS, STAGES, joint_triggers, labels, stages_of, stages_table
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.registered_stages import REGISTERED_STAGES
 
 ROOT = Path(__file__).parents[2]
 PLAIN, FOR_SELECTED = (load_settings("demo", [f"operators.methods=[ridge{more}]"]) for more in ("", ", rrr_features"))
@@ -42,6 +43,11 @@ def test_the_pipeline_leaves_out_studies_on_demand_which_no_event_starts_and_no_
     assert on_demand == {"entities", "sae_study", "label", "embed", "graphs", "fate", "compare", "jacobians"}
     assert not any(STAGES[name].starts_after for name in on_demand)
     assert not on_demand & {needed for stage in STAGES.values() for needed in stage.needs}
+
+
+def test_marts_know_each_stage_as_the_registry_has_it():
+    known = [(stage.name, stage.reads, stage.commits) for stage in REGISTERED_STAGES]
+    assert known == [(name, stage.needs, stage.commits) for name, stage in STAGES.items()]
 
 
 def test_the_registry_imports_nothing_heavy():
@@ -99,7 +105,8 @@ def test_pages_of_stages_exist():
 
 def test_the_command_line_offers_every_flow_and_shows_every_main_table():
     assert typing.get_args(cli.FlowName) == tuple(FLOWS)
-    assert typing.get_args(cli.ShownStage) == tuple(name for name, stage in STAGES.items() if stage.query)
+    shown = ("findings", *(name for name, stage in STAGES.items() if stage.query))
+    assert typing.get_args(cli.ShownStage) == shown
 
 
 def test_every_cost_can_be_worked_out():

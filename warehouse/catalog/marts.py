@@ -10,10 +10,11 @@ import duckdb
 from ato.causal.intervention_names import STUDY_SETS
 from ato.errors import InputError
 from ato.operators.methods import BASELINES
+from warehouse.catalog.registered_stages import as_values
 from warehouse.tables import TABLES
 
-MATERIALISED = ("latest_evaluations", "feature_catalog", "feature_depth", "transport_map")
-"""Marts whose rows are kept in a file a collection, since they group or join all rows of ``feature_transport``.
+MATERIALISED = ("latest_evaluations", "feature_catalog", "feature_depth", "transport_map", "findings")
+"""Marts whose rows are kept in a file a collection: they group or join all rows of ``feature_transport``, or read most tables.
 
 Each is by collection: its rows of a collection are made of that collection's rows of the tables alone, it has the column
 ``collection``, and its SQL ends with an order that begins with it.
@@ -37,7 +38,7 @@ def mart_texts(folder: Any = None) -> dict[str, str]:
     """Mart -> its SQL, of a folder (default: those of the warehouse).
 
     ``$baselines`` in a file stands for the names of the baselines, which the registry of operator methods lists;
-    ``$study_sets`` for the study's sets of edited positions.
+    ``$study_sets`` for the study's sets of edited positions; ``$stages`` for the rows of ``registered_stages``.
     """
     folder = folder or resources.files("warehouse").joinpath("sql")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
@@ -46,7 +47,7 @@ def mart_texts(folder: Any = None) -> dict[str, str]:
     for placeholder, names in lists.items():
         listed = f"({', '.join(map(quoted_text, names))})"
         texts = {mart: text.replace(placeholder, listed) for mart, text in texts.items()}
-    return texts
+    return {mart: text.replace("$stages", as_values()) for mart, text in texts.items()}
 
 
 def closure(sql: str, marts: Mapping[str, str]) -> set[str]:

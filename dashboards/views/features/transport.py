@@ -9,6 +9,7 @@ import streamlit as st
 from ato.operators.methods import BASELINES
 from dashboards.ui.address import choose
 from dashboards.ui.charts import VERDICT_MEANINGS, coloured, method_colours, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import in_method_order, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list, notes, own_lists
 from dashboards.ui.navigation import name_tab
 from dashboards.ui.panels import panel

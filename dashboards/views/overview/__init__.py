@@ -1,1 +1,1 @@
-"""What the warehouse holds, and how it was made."""
+"""What the study found, and what is new in it."""

@@ -1,50 +1,29 @@
-"""Page ``overview``: contents, freshness and quality of the warehouse, with links to Prefect and MLflow."""
-
-import os
+"""Page ``overview``, the landing page: what this study found, and what is new since the collection before."""
 
 import streamlit as st
 
 from dashboards.ui.address import collection
-from dashboards.views.overview.contents import all_collections, disk_use, this_collection, tokens
-from dashboards.views.overview.runs import benchmarks, latest_runs, quality, stages
+from dashboards.ui.navigation import link
+from dashboards.ui.plain import plain
+from dashboards.ui.reading import ask, filled
+from dashboards.views.overview.cards import cards
+from dashboards.views.overview.news import news
+
+STUDY = """select model, corpus, n_kept, site, layers, n_layers
+from collections
+where collection = $collection"""
 
 
 def page() -> None:
     """Draw the page."""
     key = collection()
-    _links()
-    this_collection(key)
-    left, right = st.columns(2)
-    with left:
-        tokens(key)
+    about = ask(filled(STUDY, collection=key)).row(0, named=True)
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    left.markdown(
+        f"What a study of **{plain(about['model'])}** found on **{about['n_kept']:,}** tokens of **{plain(about['corpus'])}**, "
+        f"between blocks {about['layers'][0]} and {about['layers'][-1]} of {about['n_layers']}. In brackets: 95 % intervals."
+    )
     with right:
-        disk_use(key)
-    stages(key, _flow_runs())
-    quality(key)
-    latest_runs(key, _flow_runs())
-    all_collections()
-    benchmarks()
-
-
-def _links() -> None:
-    """Links to Prefect and MLflow, where `ato up` or the environment gives their addresses."""
-    registry = os.environ.get("ATO_MLFLOW_UI")
-    models = f"{registry.rstrip('/')}/#/models" if registry else None  # not the empty page of experiments
-    found = {"Runs in Prefect": _prefect(), "Operators in MLflow": models}
-    known = {label: address for label, address in found.items() if address}
-    if known:
-        with st.container(horizontal=True):
-            for label, address in known.items():
-                st.link_button(label, address, icon=":material/open_in_new:")
-
-
-def _prefect() -> str | None:
-    """Link to the Prefect UI, to which a path may be added; None if unknown. That of `ato up` holds a key."""
-    known = ("ATO_PREFECT_UI", "PREFECT_UI_URL")
-    address = next(filter(None, map(os.environ.get, known)), os.environ.get("PREFECT_API_URL", "").removesuffix("/api"))
-    return address.rstrip("/") or None
-
-
-def _flow_runs() -> str | None:
-    """Link to a flow run in the Prefect UI, up to the run's id; None if unknown."""
-    return None if (address := _prefect()) is None else f"{address}/runs/flow-run/"
+        link("Stages, cost, checks", "operations")
+    cards(key)
+    news(key)

@@ -9,6 +9,7 @@ import streamlit as st
 from ato.evaluation.map_colours import DARK_BELOW
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import in_method_order, map_scale, number, numbered, whole, with_intervals
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel

@@ -28,7 +28,7 @@ def test_a_link_carries_the_collection_and_what_the_page_is_about(study):
 @pytest.mark.parametrize(
     ("name", "address", "title"),
     [
-        ("overview", {}, "Overview"),
+        ("overview", {}, "Findings"),
         ("features", {"sae": SAES[6], "feature_id": 3}, f"Feature 3 of {SAES[6]} · Features"),
         ("operators", {"operator": "identity-2-6"}, "identity 2 → 6 · Operators"),
         ("causal", {"target_layer": 6, "source_layer": 5}, "5 → 6 · Causal"),

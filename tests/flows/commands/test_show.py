@@ -7,17 +7,18 @@ import pytest
 
 from flows.commands.show import (
     EXAMPLES,
-    _edited,
     _efficiency,
     _extremes,
     draw_summary,
     folded_command,
+    show_findings,
     show_stage,
     show_summary,
 )
 from flows.commands.sql import MAX_SHOWN_ROWS
 from flows.stages import STAGES
 from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.finding_texts import OF_COLLECTION, findings_of
 from warehouse.catalog.query import run_select
 
 SHOWN = [name for name, stage in STAGES.items() if stage.query]
@@ -26,12 +27,30 @@ SHOWN = [name for name, stage in STAGES.items() if stage.query]
 def test_the_summary_has_its_tables_and_queries_that_work(study, capsys):
     show_summary(study)
     printed = capsys.readouterr().out
-    for title in ("Sparse autoencoders", "Selected features", "Transport map", "Best fitted operator", "Causal check"):
+    for title in (
+        "Findings",
+        "Sparse autoencoders",
+        "Selected features",
+        "Transport map",
+        "Best fitted operator",
+        "Causal check",
+    ):
         assert title in printed
     words = " ".join(printed.split())
     for query in EXAMPLES:
         assert f'ato sql "{query}"' in words
         run_select(connect(), query)
+
+
+def test_findings_stand_first_and_by_themselves_with_the_words_of_the_page(study, capsys):
+    show_findings(study)
+    alone = " ".join(capsys.readouterr().out.split())
+    found = findings_of(rows(None, OF_COLLECTION, {"collection": study}))
+    assert len(found) > 4
+    assert all(" ".join(f"{finding.topic}: {finding.text}".split()) in alone for finding in found)
+    show_summary(study)
+    summary = " ".join(capsys.readouterr().out.split())
+    assert summary.startswith(alone)
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -70,12 +89,6 @@ def test_measures_at_a_rank_that_no_pair_was_evaluated_at_are_not_shown(monkeypa
     (measures, *_) = table.columns
     assert not [cell for cell in measures.cells if "64" in str(cell)]
     assert "efficiency at full rank" in [*measures.cells]
-
-
-def test_the_causal_table_names_the_positions_that_were_edited():
-    assert _edited("study") == "at five positions"
-    assert _edited("10,20") == "at positions 10, 20"
-    assert _edited("10") == "at position 10"
 
 
 def test_what_each_stage_took_is_a_table_with_a_dash_for_what_nobody_noted(study, capsys):

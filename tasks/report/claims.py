@@ -14,7 +14,7 @@ from tasks.report.panels import Rows, Scope, text, with_interval
 
 
 @dataclass(frozen=True)
-class Finding:
+class Claim:
     """One claim and its answer for this collection."""
 
     claim: str
@@ -24,13 +24,13 @@ class Finding:
     sql: str
 
 
-def findings(scope: Scope) -> list[Finding]:
+def claims(scope: Scope) -> list[Claim]:
     """Every claim, checked for one collection."""
     of_features = [_features_by_leap(scope), _features_by_depth(scope), _features_over_identity(scope)]
     return [_residual_by_leap(scope), *of_features, *_costs(scope)]
 
 
-def _residual_by_leap(scope: Scope) -> Finding:
+def _residual_by_leap(scope: Scope) -> Claim:
     sql = f"""select source_layer, leap, r2_test, r2_test_low, r2_test_high from operators
 where {scope.where} and r2_test is not null
 qualify row_number() over (partition by source_layer, leap order by r2_val desc nulls last, operator) = 1
@@ -38,7 +38,7 @@ order by source_layer, leap"""
     return _falls("Residual r² falls with the leap, from every source", scope.ask(sql), "source_layer", "r2_test", sql)
 
 
-def _features_by_leap(scope: Scope) -> Finding:
+def _features_by_leap(scope: Scope) -> Claim:
     sql = f"""select target_layer, sae, leap, mean_r2, mean_r2_low, mean_r2_high, n_features from feature_depth
 where {scope.where} and {scope.of_features}
 order by target_layer, sae, leap"""
@@ -47,7 +47,7 @@ order by target_layer, sae, leap"""
     )
 
 
-def _falls(claim: str, rows: Rows, layer: str, score: str, sql: str) -> Finding:
+def _falls(claim: str, rows: Rows, layer: str, score: str, sql: str) -> Claim:
     """Whether a score falls from each leap to the next, for each layer that has several leaps."""
     lines, steps = [], []
     for number, some in _groups(rows, lambda r: r[layer]):
@@ -62,10 +62,10 @@ def _falls(claim: str, rows: Rows, layer: str, score: str, sql: str) -> Finding:
             f"leap {last['leap']}{rising}"
         )
     counted = _counted(steps, "steps from a leap to the next") if steps else "no layer has two leaps yet"
-    return Finding(claim, _answer(steps), "; ".join([counted, *lines]), sql)
+    return Claim(claim, _answer(steps), "; ".join([counted, *lines]), sql)
 
 
-def _features_by_depth(scope: Scope) -> Finding:
+def _features_by_depth(scope: Scope) -> Claim:
     sql = f"""select leap, target_layer, sae, mean_r2, mean_r2_low, mean_r2_high, n_features from feature_depth
 where {scope.where} and {scope.of_features}
 order by leap, target_layer, sae"""
@@ -81,7 +81,7 @@ order by leap, target_layer, sae"""
         )
     counted = _counted(steps, "leaps") if steps else "no leap reaches two target layers with an SAE yet"
     claim = "Features of the deepest target are transported less than those of the shallowest, at equal leap"
-    return Finding(claim, _answer(steps), "; ".join([counted, *lines]), sql)
+    return Claim(claim, _answer(steps), "; ".join([counted, *lines]), sql)
 
 
 FALLS, RISES, UNDECIDED = "falls", "rises", "undecided"
@@ -110,7 +110,7 @@ def _counted(steps: list[str], what: str) -> str:
     )
 
 
-def _features_over_identity(scope: Scope) -> Finding:
+def _features_over_identity(scope: Scope) -> Claim:
     """Paired: both maps are judged on the same features and tokens, and each document is left out of both."""
     sql = f"""select d.target_layer, d.source_layer, d.sae, d.difference, d.difference_low, d.difference_high, d.n_features
 from feature_transport_differences as d
@@ -121,7 +121,7 @@ where {scope.conditions("d")} and d.against_method = 'identity'
 order by d.target_layer, d.source_layer, d.sae"""
     claim, rows = "Mean per-feature r² is above that of the identity", scope.ask(sql)
     if not rows:
-        return Finding(claim, "inconclusive", "the identity has not been evaluated on features yet", sql)
+        return Claim(claim, "inconclusive", "the identity has not been evaluated on features yet", sql)
     above = sum(row["difference_low"] is not None and row["difference_low"] > 0 for row in rows)
     below = sum(row["difference_high"] is not None and row["difference_high"] < 0 for row in rows)
     answer = "yes" if above == len(rows) else "no" if below else "inconclusive"
@@ -129,14 +129,14 @@ order by d.target_layer, d.source_layer, d.sae"""
         f"{row['source_layer']} to {row['target_layer']}: {with_interval(row, 'difference')}" for row in rows
     )
     counted = f"95 % interval of the difference above 0 for {above} of {len(rows)} pairs, below 0 for {below}; "
-    return Finding(claim, answer, counted + listed, sql)
+    return Claim(claim, answer, counted + listed, sql)
 
 
 def _groups(rows: Rows, key: Callable[[dict[str, Any]], Any]) -> Iterator[tuple[Any, Rows]]:
     return ((value, list(some)) for value, some in groupby(rows, key=key))
 
 
-def _costs(scope: Scope) -> Iterator[Finding]:
+def _costs(scope: Scope) -> Iterator[Claim]:
     """Transport against each rival, the identity first, paired on the same sequences and positions."""
     chosen = shown(scope)
     sets = ", ".join(map(text, STUDY_SETS if chosen.position_set == STUDY else (chosen.position_set,)))
@@ -156,16 +156,16 @@ order by t.target_layer, t.source_layer, t.document"""
         yield _cost(f"Transport costs less perplexity than {name}", scope.ask(sql), sql)
 
 
-def _cost(claim: str, rows: Rows, sql: str) -> Finding:
+def _cost(claim: str, rows: Rows, sql: str) -> Claim:
     if not rows:
-        return Finding(claim, "inconclusive", "these interventions have not been run on the same sequences yet", sql)
+        return Claim(claim, "inconclusive", "these interventions have not been run on the same sequences yet", sql)
     mean = _paired_mean(rows)
     pairs = [_paired_mean(some) for _, some in _groups(rows, lambda r: (r["target_layer"], r["source_layer"]))]
     less, more = sum(map(_below_zero, pairs)), sum(map(_above_zero, pairs))
     interval = "" if mean.low is None else f" [{mean.low:+.4f}, {mean.high:+.4f}]"
     answer = "yes" if _below_zero(mean) else "no" if _above_zero(mean) else "inconclusive"
     n = sum(row["n"] for row in rows)
-    return Finding(
+    return Claim(
         claim,
         answer,
         f"{float(mean):+.4f}{interval} nats per token on average over {len(pairs)} layer pairs ({n:,} paired sequences, "

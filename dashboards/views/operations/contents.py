@@ -1,4 +1,4 @@
-"""Panels of the page ``overview``: what a collection holds, its disk use, and all collections."""
+"""Panels of the page ``operations``: what a collection holds, its disk use, and all collections."""
 
 import altair as alt
 import polars as pl

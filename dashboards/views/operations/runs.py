@@ -1,4 +1,4 @@
-"""Panels of the page ``overview``: stages, checks, runs and benchmarks."""
+"""Panels of the page ``operations``: stages, checks, runs and benchmarks."""
 
 from functools import partial
 
@@ -25,25 +25,10 @@ COMMON = {
 """Columns that tables of runs share."""
 
 
-STAGES = """with study(place, stage, made_by) as (
-    values
-        (1, 'collect', 'ato run collect'), (2, 'moments', 'ato run operators'), (3, 'sae_weights', 'ato run saes'),
-        (4, 'saes', 'ato run saes'), (5, 'features', 'ato run features'), (6, 'feature_scores', 'ato run features'),
-        (7, 'explain', 'ato run explain'), (8, 'operators', 'ato run operators'), (9, 'evaluate', 'ato run evaluate'),
-        (10, 'causal', 'ato run causal'), (11, 'report', 'ato report')
-),
-runs as (
-    select stage, count(*) as n_runs, count(*) filter (where quality = 'failed') as n_failed, sum(rows)::bigint as rows,
-        sum(bytes)::bigint as bytes, sum(seconds) as seconds, sum(cpu_seconds) as cpu_seconds, max(peak_memory) as peak_memory,
-        max(started_at) as last_started_at, arg_max(flow_run_id, started_at) as flow_run_id
-    from stage_runs
-    where collection = $collection
-    group by stage
-)
-select case when n_runs is null then '– not yet run' when n_failed > 0 then '✗ failed' else '✓ complete' end as state,
-    stage, n_runs, n_failed, rows, bytes, seconds, cpu_seconds, peak_memory, last_started_at, made_by, flow_run_id
-from study
-full join runs using (stage)
+STAGES = """select case state when 'fresh' then '✓' when 'missing' then '–' else '✗' end || ' ' || state as state, stage, reason,
+    n_runs, n_failed, n_replaced, rows, bytes, seconds, cpu_seconds, peak_memory, last_started_at, made_by, flow_run_id
+from stage_lineage
+where collection = $collection
 order by place nulls last, stage"""
 
 
@@ -58,10 +43,10 @@ def stages(collection: str, flow_runs: str | None) -> None:
         "Stages",
         filled(STAGES, collection=collection),
         partial(_stages, flow_runs=flow_runs),
-        note="In pipeline order. A run is one part of a stage, such as one pair of layers; it is kept until its "
-        "settings change. Runs made in one pass share its time evenly, but for what each took alone: their seconds add "
-        "up to the wall time of the work. Failed: output failed validation and is hidden. sae_weights stays empty where SAEs are "
-        "loaded, explain where no explanations were requested.",
+        note="In pipeline order, then those on demand. A run is one part of a stage, such as one pair of layers; replaced: there is a "
+        "later one with other settings. Runs made in one pass share its time evenly, but for "
+        "what each took alone: seconds add up to the wall time of the work, and nothing counts twice. Failed: output failed "
+        "validation and is hidden. explain stays missing where no explanations were requested.",
     )
 
 
@@ -80,7 +65,10 @@ def _stages(rows: pl.DataFrame, flow_runs: str | None) -> None:
         | {
             "state": st.column_config.TextColumn("state", pinned=True),
             "n_runs": "runs",
+            "reason": st.column_config.TextColumn("reason", width="medium"),
+            "made_by": "made by",
             "n_failed": "failed",
+            "n_replaced": "replaced",
         },
     )
 

@@ -1,0 +1,1 @@
+"""What made the warehouse: stages, their lineage, time, disk and checks."""
