@@ -116,13 +116,17 @@ TEXT = Part(
     f"""select * from (
 {
         both(
-            f'''select c.collection, c.model, c.revision, c.corpus, c.site, c.layers, c.dtype, c.n_documents, c.n_tokens,
+            '''select c.collection, c.model, c.revision, c.corpus, c.site, c.layers, c.dtype, c.n_documents, c.n_tokens,
     (select count(*) from (
         select document_id from sequences where collection = $left_collection
         intersect select document_id from sequences where collection = $right_collection
     )) as n_documents_in_common, c.created_at
 from collections as c where c.collection = $collection'''.replace("$left_", "$LEFT").replace("$right_", "$RIGHT")
-        ).replace("$left_LEFT", "$left_").replace("$right_LEFT", "$left_").replace("$left_RIGHT", "$right_").replace("$right_RIGHT", "$right_")
+        )
+        .replace("$left_LEFT", "$left_")
+        .replace("$right_LEFT", "$left_")
+        .replace("$left_RIGHT", "$right_")
+        .replace("$right_RIGHT", "$right_")
     }
 )
 order by side""",

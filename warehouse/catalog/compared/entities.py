@@ -54,7 +54,7 @@ ANSWERS = Part(
     f"""select * from (
 {
         both(
-            f'''select a.attribute, a.family, t.value as right_answer, a.completion, a.grade, a.p_correct, a.log_probability
+            '''select a.attribute, a.family, t.value as right_answer, a.completion, a.grade, a.p_correct, a.log_probability
 from entity_answers as a
 inner join entity_knowledge as k on k.collection = a.collection and k.entity_id = a.entity_id and k.answering = a.answering
 left join entity_attributes as t

@@ -28,9 +28,13 @@ def t_quantile(freedom: str) -> str:
 
 def independent_low(left: str, right: str) -> str:
     """Lower limit of ``right - left`` from the intervals of both, which must be independent (Zou and Donner, 2008)."""
-    return f"{right}_value - {left}_value - sqrt(({right}_value - {right}_low) ** 2 + ({left}_high - {left}_value) ** 2)"
+    return (
+        f"{right}_value - {left}_value - sqrt(({right}_value - {right}_low) ** 2 + ({left}_high - {left}_value) ** 2)"
+    )
 
 
 def independent_high(left: str, right: str) -> str:
     """The upper limit; see ``independent_low``."""
-    return f"{right}_value - {left}_value + sqrt(({right}_high - {right}_value) ** 2 + ({left}_value - {left}_low) ** 2)"
+    return (
+        f"{right}_value - {left}_value + sqrt(({right}_high - {right}_value) ** 2 + ({left}_value - {left}_low) ** 2)"
+    )

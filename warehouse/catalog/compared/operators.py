@@ -127,7 +127,7 @@ union all
 select 'right', 50, '{MEAN}', 'share of variance on active tokens', avg(right_r2), null, null, count(*), 'features' from shared having count(*) > 0
 union all
 {both(_EFFECTS)}""",
-        f"""select * from by_documents
+        """select * from by_documents
 union all
 select * from by_features anti join by_documents using (quantity)
 union all

@@ -197,7 +197,11 @@ def pair(left: str, right: str, collection: str | None, ask: Ask) -> tuple[Side,
 
 def fill(sql: str, left: Side, right: Side, **more: object) -> str:
     """A statement of a comparison with the values of both sides."""
-    values = {f"{name}_{key}": value for name, side in (("left", left), ("right", right)) for key, value in side.values.items()}
+    values = {
+        f"{name}_{key}": value
+        for name, side in (("left", left), ("right", right))
+        for key, value in side.values.items()
+    }
     return filled(sql, **values, **more)
 
 
@@ -235,7 +239,9 @@ def _feature(id_: str, where: str | None, collection: str | None, ask: Ask) -> S
         found = ask(filled(sql, layer=int(layer), within=within))
         if len(found) > 1:
             raise InputError(
-                f"layer {layer} has {len(found)} SAEs", where=within, cure=f"name one: {', '.join(r['sae'] for r in found)}"
+                f"layer {layer} has {len(found)} SAEs",
+                where=within,
+                cure=f"name one: {', '.join(r['sae'] for r in found)}",
             )
     else:
         found = ask(filled(f"from ({kind.known}) where id = $id", id=name))
@@ -244,7 +250,9 @@ def _feature(id_: str, where: str | None, collection: str | None, ask: Ask) -> S
     if row["d_sae"] is not None and feature_id >= row["d_sae"]:
         raise InputError(f"{row['sae']} has no feature {number}", cure=f"use 0 to {row['d_sae'] - 1}")
     values = {"collection": row["collection"], "sae": row["sae"], "layer": row["layer"], "feature_id": feature_id}
-    return Side("feature", row["collection"], f"{row['sae']}/{feature_id}", f"feature {feature_id} of {row['sae']}", values)
+    return Side(
+        "feature", row["collection"], f"{row['sae']}/{feature_id}", f"feature {feature_id} of {row['sae']}", values
+    )
 
 
 def _only(
@@ -256,14 +264,26 @@ def _only(
         if here := [row for row in rows if row["collection"] == wanted]:
             rows = here
         elif where:
-            raise InputError(f"no {kind.name} {id_!r}", where=where, cure=f"see `ato compare --help`, or run `{kind.command}`")
+            raise InputError(
+                f"no {kind.name} {id_!r}", where=where, cure=f"see `ato compare --help`, or run `{kind.command}`"
+            )
     if not rows:
-        raise InputError(f"no {kind.name} {id_!r} in the warehouse", cure=f"see `ato compare --help`, or run `{kind.command}`")
+        raise InputError(
+            f"no {kind.name} {id_!r} in the warehouse", cure=f"see `ato compare --help`, or run `{kind.command}`"
+        )
     if len({row["collection"] for row in rows}) > 1:
         known = ", ".join(sorted({row["collection"] for row in rows})[:3])
-        raise InputError(f"{id_!r} is in several collections", cure=f"write {kind.name}:{id_}@COLLECTION, one of {known}")
+        raise InputError(
+            f"{id_!r} is in several collections", cure=f"write {kind.name}:{id_}@COLLECTION, one of {known}"
+        )
     if len(rows) > 1 and kind.name == "entity":
-        known = ", ".join(sorted({str(row["id"]) for row in rows} if len({row["id"] for row in rows}) > 1 else {row["entity_id"] for row in rows}))
+        known = ", ".join(
+            sorted(
+                {str(row["id"]) for row in rows}
+                if len({row["id"] for row in rows}) > 1
+                else {row["entity_id"] for row in rows}
+            )
+        )
         raise InputError(f"{len(rows)} entities are called {id_!r}", cure=f"write one of {known}")
     return rows[0]
 
