@@ -5,10 +5,12 @@ import streamlit as st
 from ato.errors import AtoError
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
-from warehouse.catalog.compared.sides import KINDS, Side, kind_of, pair
+from warehouse.catalog.compared.kinds import KINDS
+from warehouse.catalog.compared.sides import Side, kind_of, pair
 from warehouse.catalog.compared.statements import SIDES
 
 KIND = "compared kind"
+HELP = "Search by typing, or type any name, such as `{}`; of another collection: `NAME@COLLECTION`."
 NAMES = {kind.name: kind.plural[0].upper() + kind.plural[1:] for kind in KINDS.values()}
 
 
@@ -16,29 +18,37 @@ def chosen(collection: str) -> tuple[Side, Side] | None:
     """Both sides as the address names them, else the first two that there are; None, with a word why, where there are none."""
     kind = kind_of(st.query_params.get("left", "")) or _first_kind(collection)
     offered = _offered(kind, collection)
-    texts = {side: _text(side, kind) for side in SIDES}
+    texts = {side: st.query_params.get(side, "").removeprefix(f"{kind}:") for side in SIDES}
     if not texts["left"] and offered:
         texts["left"] = next(iter(offered))
     if not texts["right"] and offered:
         texts["right"] = next((id_ for id_ in offered if id_ != texts["left"]), texts["left"])
+    found, problem = None, None
+    if texts["left"] and texts["right"]:
+        found, problem = _resolved(kind, texts, collection)
+    if found is not None:
+        for name, side in zip(SIDES, found):
+            texts[name] = side.address(collection).partition(":")[2]
+            if st.query_params.get(name) != side.address(collection):
+                st.query_params[name] = side.address(collection)
     _fields(kind, texts, offered)
-    if not (texts["left"] and texts["right"]):
+    if problem is not None:
+        st.warning(problem)
+    elif found is None:
+        of = KINDS[kind]
         st.info(
-            f"No {KINDS[kind].plural} here yet: run `{KINDS[kind].command}`, or type a name with its collection, such as "
-            f"`{KINDS[kind].example.partition(':')[2]}@COLLECTION`."
+            f"No {of.plural} here yet: run `{of.command}`, or type two names of another collection: NAME@COLLECTION."
         )
-        return None
+    return found
+
+
+def _resolved(kind: str, texts: dict[str, str], collection: str) -> tuple[tuple[Side, Side] | None, str | None]:
+    """Both sides, or what is wrong with them."""
+    left, right = (_address(kind, texts[side]) for side in SIDES)
     try:
-        left, right = pair(
-            _address(kind, texts["left"]), _address(kind, texts["right"]), collection, lambda sql: ask(sql).to_dicts()
-        )
+        return pair(left, right, collection, lambda sql: ask(sql).to_dicts()), None
     except AtoError as error:
-        st.warning(plain(error))
-        return None
-    for name, side in zip(SIDES, (left, right)):
-        if st.query_params.get(name) != side.address(collection):
-            st.query_params[name] = side.address(collection)
-    return left, right
+        return None, plain(error)
 
 
 def _fields(kind: str, texts: dict[str, str], offered: dict[str, str]) -> None:
@@ -55,7 +65,7 @@ def _fields(kind: str, texts: dict[str, str], offered: dict[str, str]) -> None:
             format_func=lambda id_: offered.get(id_, id_),
             accept_new_options=True,
             placeholder="Choose, or type a name",
-            help=f"Search by typing, or type any name, such as `{KINDS[kind].example.partition(':')[2]}`; of another collection: NAME@COLLECTION.",
+            help=HELP.format(KINDS[kind].example),
             on_change=_side_changed,
             args=(side, kind),
         )
@@ -77,12 +87,6 @@ def _first_kind(collection: str) -> str:
 def _offered(kind: str, collection: str) -> dict[str, str]:
     """Id -> what the list shows."""
     return dict(ask(filled(KINDS[kind].offered, collection=collection)).select("id", "shown").iter_rows())
-
-
-def _text(side: str, kind: str) -> str:
-    """What the address says of a side, without its kind if that is the one of both."""
-    text = st.query_params.get(side, "")
-    return text.removeprefix(f"{kind}:")
 
 
 def _address(kind: str, text: str) -> str:

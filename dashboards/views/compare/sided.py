@@ -31,6 +31,7 @@ def differences(rows: pl.DataFrame) -> None:
     st.dataframe(
         rows,
         hide_index=True,
+        height="content",
         placeholder="–",
         column_order=[
             "quantity",
@@ -89,15 +90,21 @@ def span(rows: pl.DataFrame, *columns: str) -> list[float]:
 
 
 def curves(
-    rows: pl.DataFrame, x: alt.X, y: str, title: str, tooltip: Iterable[Any], *, scale: alt.Scale | None = None
+    rows: pl.DataFrame,
+    x: alt.X,
+    y: str,
+    title: str,
+    tooltip: Iterable[Any],
+    *,
+    scale: alt.Scale | None = None,
+    points: bool = True,
 ) -> alt.LayerChart:
-    """A line a side with points, and intervals where there are columns ``y_low`` and ``y_high``."""
+    """A line a side, with points or without, and intervals where there are columns ``y_low`` and ``y_high``."""
     axis = {"title": title} | ({} if scale is None else {"scale": scale})
     base = alt.Chart(rows).encode(x=x, color=side_colour(), tooltip=["side:N", *tooltip])
-    layers = [
-        base.mark_line().encode(y=alt.Y(f"{y}:Q", **axis)),
-        base.mark_point(filled=True, size=35, opacity=1).encode(y=f"{y}:Q"),
-    ]
+    layers = [base.mark_line().encode(y=alt.Y(f"{y}:Q", **axis))]
+    if points:
+        layers.append(base.mark_point(filled=True, size=35, opacity=1).encode(y=alt.Y(f"{y}:Q", **axis)))
     if f"{y}_low" in rows.columns:
         layers.append(base.mark_rule(opacity=0.6).encode(y=alt.Y(f"{y}_low:Q", **axis), y2=f"{y}_high:Q"))
     return alt.layer(*layers).properties(height=300)

@@ -50,12 +50,13 @@ def _head(name: str, side: Side, collection: str) -> None:
 
 def _page(side: Side) -> tuple[str, dict[str, object]]:
     """Page of a thing, and what its address says there."""
-    values = side.values
-    return {
-        "feature": lambda: ("features", {"sae": values["sae"], "feature_id": values["feature_id"]}),
-        "operator": lambda: ("operators", {"operator": values["operator"]}),
-        "sae": lambda: ("saes", {"sae": values["sae"]}),
-        "collection": lambda: ("overview", {}),
-        "entity": lambda: ("entities", {"entity": side.id}),
-        "graph": lambda: ("graphs", {"prompt": values["prompt"], "graph_kind": values["graph_kind"]}),
-    }[side.kind]()
+    if side.kind == "entity":
+        return "entities", {"entity": side.values["shown"]}
+    page, names = {
+        "feature": ("features", ("sae", "feature_id")),
+        "operator": ("operators", ("operator",)),
+        "sae": ("saes", ("sae",)),
+        "collection": ("overview", ()),
+        "graph": ("graphs", ("prompt", "graph_kind")),
+    }[side.kind]
+    return page, {name: side.values[name] for name in names}

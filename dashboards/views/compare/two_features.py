@@ -38,7 +38,7 @@ def _transport(rows: pl.DataFrame) -> None:
     ceiling = (
         alt.Chart(rows)
         .mark_line(strokeDash=[5, 3], opacity=0.7)
-        .encode(x=x, y=alt.Y("ceiling:Q", title="r2"), color=side_colour())
+        .encode(x=x, y=alt.Y("ceiling:Q", title="r2 on active tokens"), color=side_colour())
     )
     chart = alt.layer(ceiling, curves(rows, x, "r2", "r2 on active tokens", tooltip, scale=scale))
     st.altair_chart(chart.properties(height=300), alt="r2 of both features by source layer, with ceilings")

@@ -46,6 +46,7 @@ def _spectra(rows: pl.DataFrame) -> None:
             number("n_modes", "modes", ",d"),
         ],
         scale=alt.Scale(type="log"),
+        points=False,
     )
     st.altair_chart(chart, alt="Singular values of both operators by mode")
 

@@ -4,7 +4,7 @@ from warehouse.catalog.compared.sides import Side
 from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, mean_of_pairs, measures
 
 OWN = "collection = $collection"
-_CELLS = f"""select source_layer, target_layer, sae, operator, evaluation, mean_r2, mean_r2_low, mean_r2_high, n_features_scored, share_transported
+_CELLS = f"""select source_layer, target_layer, sae, operator, evaluation, mean_r2, mean_r2_low, mean_r2_high, n_features_scored
 from transport_map
 where {OWN} and method = 'ridge' and position_policy = 'same' and is_latest
 qualify row_number() over (partition by source_layer, target_layer order by sae_trusted desc, sae, operator) = 1"""
@@ -82,8 +82,8 @@ union all
 select {_MEAN} || ', `ato run compare`', difference, difference_low, difference_high, n_paired, paired_by from by_documents""",
         ctes=f"{_CTES},\n\n",
     ),
-    note=f"{DIFFERENCES_NOTE} Mean r2 of the ridge operator at the token's own position. By feature (Student's t): the features of one SAE that is "
-    "in both collections.",
+    note=f"{DIFFERENCES_NOTE} Mean r2 of the ridge operator at the token's own position. By feature (Student's t): the features of "
+    "one SAE that is in both collections.",
 )
 MAPS = Part(
     "Transport maps",
@@ -107,8 +107,8 @@ from pairs as p
 left join by_documents as d using (source_layer, target_layer)
 left join by_features as f using (source_layer, target_layer)
 order by p.target_layer, p.source_layer""",
-    note="right less left, of layer pairs that both have. Paired by document where `ato run compare` has compared the two, by feature where one "
-    "SAE is in both; else the two SAEs have other features, and the means have no paired interval.",
+    note="right less left, of layer pairs that both have. Paired by document where `ato run compare` has compared the two, by feature "
+    "where one SAE is in both; else the two SAEs have other features, and the means have no paired interval.",
     empty="No pair of layers is evaluated in both.",
 )
 TEXT = Part(

@@ -40,14 +40,16 @@ DIFFERENCES = Part(
     differences(
         f"""{both(_FACTS)}
 union all
-select 'left', 50, '{_SHARED}', 'share of samples', avg(left_value), null, null, sum(left_n)::bigint, 'samples' from shared having count(*) > 0
+select 'left', 50, '{_SHARED}', 'share of samples', avg(left_value), null, null, sum(left_n)::bigint, 'samples'
+from shared having count(*) > 0
 union all
-select 'right', 50, '{_SHARED}', 'share of samples', avg(right_value), null, null, sum(right_n)::bigint, 'samples' from shared having count(*) > 0""",
+select 'right', 50, '{_SHARED}', 'share of samples', avg(right_value), null, null, sum(right_n)::bigint, 'samples'
+from shared having count(*) > 0""",
         mean_of_pairs("shared", "attribute", f"'{_SHARED}'"),
         ctes=f"{_CTES},\n\n",
     ),
-    note=f"{DIFFERENCES_NOTE} Attributes that both were asked about are paired, from five on with an interval (Student's t): it says how the two differ "
-    "over attributes.",
+    note=f"{DIFFERENCES_NOTE} Attributes that both were asked about are paired, from five on with an interval (Student's t): it says "
+    "how the two differ over attributes.",
 )
 ANSWERS = Part(
     "Answers",
@@ -92,8 +94,9 @@ from active as a
 inner join ranked as r using (latent_scoring, contrast, template, position, sae, feature_id)
 order by r.contrast, r.template, r.position, greatest(coalesce(a.left_activation, 0), coalesce(a.right_activation, 0)) desc
 limit 300""",
-    note="Ranked features that are active on one of the two, each with its activation; –: silent there, or not read at that prompt and position.",
-    empty="No ranked feature is active on either, or the two are of different collections, whose features have no numbers in common.",
+    note="Ranked features that are active on one of the two, each with its activation; –: silent there, or not read at "
+    "that prompt and position.",
+    empty="No ranked feature is active on either, or the two are of different collections, which have other features.",
 )
 
 

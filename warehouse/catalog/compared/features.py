@@ -70,7 +70,8 @@ TRANSPORT = Part(
     f"""select * from (
 {
         both(
-            f'''select source_layer, target_layer, leap, r2, r2_low, r2_high, ceiling, ceiling_low, ceiling_high, n_active, verdict, operator
+            f'''select source_layer, target_layer, leap, r2, r2_low, r2_high, ceiling, ceiling_low, ceiling_high, n_active,
+    replace(verdict, 'synthesised', 'computed') as verdict, operator
 from feature_profile
 where {OWN} and position_policy = 'same' and method = 'ridge' '''.rstrip()
         )
@@ -106,7 +107,8 @@ where h.feature_id = $feature_id'''
     }
 )
 order by side, bin""",
-    note="Share of the active tokens of each by activation; ranges are a quarter of an octave. Activations of two SAEs have no common unit.",
+    note="Share of the active tokens of each by activation; ranges are a quarter of an octave. Activations of two SAEs have no "
+    "common unit.",
     empty="Neither has a histogram: `ato run label` counts those of the features that it labels.",
 )
 LOGIT_LENS = Part(
@@ -199,8 +201,8 @@ LINKS = Part(
     f"""with found as (
 {
         _link(
-            "select 'nearest decoder row, operator''s evaluation' as link, decoder_cosine as value, null::double as low, null::double as high, "
-            "'cosine' as unit from feature_links",
+            "select 'nearest decoder row, operator''s evaluation' as link, decoder_cosine as value, null::double as low, "
+            "null::double as high, 'cosine' as unit from feature_links",
             _SAE_AND_FEATURE,
             "other_sae = ${s}_sae and nearest_feature = ${s}_feature_id",
         )
@@ -208,7 +210,8 @@ LINKS = Part(
 union all
 {
         _link(
-            "select 'share of the pre-activation that comes from the other', through, through_low, through_high, 'share' from feature_links",
+            "select 'share of the pre-activation that comes from the other', through, through_low, through_high, 'share' "
+            "from feature_links",
             _SAE_AND_FEATURE,
             "other_sae = ${s}_sae and nearest_feature = ${s}_feature_id",
         )

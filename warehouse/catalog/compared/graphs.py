@@ -28,8 +28,9 @@ _KEYS = """case kind
         when 'constant' then 'constant'
         else kind || ' ' || token
     end"""
-_NODES = f"""select {_KEYS} as name, any_value(kind) as kind, any_value(layer) as layer, any_value(sae) as sae, any_value(feature_id) as feature_id,
-    any_value(label) as label, count(*) as n_nodes, max(activation) as activation, min(influence) as influence,
+_NODES = f"""select {_KEYS} as name, any_value(kind) as kind, any_value(layer) as layer, any_value(sae) as sae,
+    any_value(feature_id) as feature_id, any_value(label) as label, count(*) as n_nodes, max(activation) as activation,
+    min(influence) as influence,
     list(distinct token order by token)[:4] as tokens
 from graph_nodes
 where {OWN}
@@ -50,8 +51,9 @@ edges as (
 ),
 
 shared_nodes as (
-    select name, l.kind, l.layer, l.sae, l.feature_id, coalesce(l.label, r.label) as label, l.n_nodes as left_nodes, r.n_nodes as right_nodes,
-        l.activation as left_activation, r.activation as right_activation, l.influence as left_influence, r.influence as right_influence,
+    select name, l.kind, l.layer, l.sae, l.feature_id, coalesce(l.label, r.label) as label, l.n_nodes as left_nodes,
+        r.n_nodes as right_nodes, l.activation as left_activation, r.activation as right_activation,
+        l.influence as left_influence, r.influence as right_influence,
         l.tokens as left_tokens, r.tokens as right_tokens
     from (from nodes where side = 'left') as l
     inner join (from nodes where side = 'right') as r using (name)
@@ -95,8 +97,8 @@ select what, n_left, n_right, n_both, n_both / nullif(n_left + n_right - n_both,
     if(isfinite(correlation), correlation, null) as correlation
 from counted inner join in_both using (what)
 order by list_position(['features', 'edges between features', 'all edges'], what)""",
-    note="Nodes at any position count as one: features by SAE and number, tokens and outputs by their text. Jaccard: both, of those that either "
-    "has. Correlation: Pearson's, of the weights of shared edges.",
+    note="Nodes at any position count as one: features by SAE and number, tokens and outputs by their text. Jaccard: both, of those that "
+    "either has. Correlation: Pearson's, of the weights of shared edges.",
 )
 NODES = Part(
     "Shared nodes",
@@ -106,15 +108,15 @@ select name, kind, layer, label, left_influence, right_influence, left_activatio
 from shared_nodes
 order by kind <> 'feature', least(left_influence, right_influence) nulls last, layer, name
 limit {SHOWN}""",
-    note=f"At most {SHOWN}, the most influential first. Influence: the cumulative share at the node's rank in the whole graph, small is important; "
-    "of several positions the most important one.",
+    note=f"At most {SHOWN}, the most influential first. Influence: the cumulative share at the node's rank in the whole graph, small is "
+    "important; of several positions the most important one.",
     empty="The two have no node in common.",
 )
 EDGES = Part(
     "Shared edges",
     f"""with {_CTES}
-select source, target, source_kind, target_kind, left_weight, right_weight, right_weight - left_weight as difference, left_edges, right_edges,
-    count(*) over () as n_shared
+select source, target, source_kind, target_kind, left_weight, right_weight, right_weight - left_weight as difference, left_edges,
+    right_edges, count(*) over () as n_shared
 from shared_edges
 order by greatest(abs(left_weight), abs(right_weight)) desc, source, target
 limit {SHOWN}""",

@@ -52,7 +52,8 @@ of_right as (
 shared as (
     select l.sae, l.feature_id, l.r2 as left_r2, l.r2_low as left_r2_low, l.r2_high as left_r2_high, r.r2 as right_r2,
         r.r2_low as right_r2_low, r.r2_high as right_r2_high, l.n_active as left_n_active, r.n_active as right_n_active,
-        l.verdict as left_verdict, r.verdict as right_verdict, r.r2 - l.r2 as difference
+        replace(l.verdict, 'synthesised', 'computed') as left_verdict,
+        replace(r.verdict, 'synthesised', 'computed') as right_verdict, r.r2 - l.r2 as difference
     from of_left as l
     inner join same_sae as s on s.left_sae = l.sae
     inner join of_right as r on r.sae = s.right_sae and r.feature_id = l.feature_id
@@ -122,9 +123,11 @@ DIFFERENCES = Part(
     differences(
         f"""{both(_SCORES)}
 union all
-select 'left', 50, '{MEAN}', 'share of variance on active tokens', avg(left_r2), null, null, count(*), 'features' from shared having count(*) > 0
+select 'left', 50, '{MEAN}', 'share of variance on active tokens', avg(left_r2), null, null, count(*), 'features'
+from shared having count(*) > 0
 union all
-select 'right', 50, '{MEAN}', 'share of variance on active tokens', avg(right_r2), null, null, count(*), 'features' from shared having count(*) > 0
+select 'right', 50, '{MEAN}', 'share of variance on active tokens', avg(right_r2), null, null, count(*), 'features'
+from shared having count(*) > 0
 union all
 {both(_EFFECTS)}""",
         """select * from by_documents
@@ -152,8 +155,9 @@ by_documents as (
 
 """,
     ),
-    note=f"{DIFFERENCES_NOTE} Mean r2: by document where both operators were evaluated together or compared, else by feature (Student's t), "
-    "which says how features differ and not how documents do. Cost: both on the same sequences, a document left out of both at once.",
+    note=f"{DIFFERENCES_NOTE} Mean r2: by document where both operators were evaluated together or compared, else by feature "
+    "(Student's t), which says how features differ and not how documents do. Cost: both on the same sequences, a document left out of both "
+    "at once.",
 )
 FEATURES = Part(
     "r2 of shared features",
@@ -164,8 +168,8 @@ select feature_id, left_r2, right_r2, greatest(left_r2, -1) as left_drawn, great
 from shared
 order by hash(sae, feature_id)
 limit {POINTS}""",
-    note=f"Each feature of the SAE that both operators are evaluated on, at most {POINTS} of them; scores below -1 are drawn at -1. On the line "
-    "nothing differs.",
+    note=f"Each feature of the SAE that both operators are evaluated on, at most {POINTS} of them; scores below -1 are drawn at -1. On the "
+    "line nothing differs.",
     empty="No feature is scored under both: they need one target layer and one SAE, and `ato run evaluate`.",
 )
 SPECTRA = Part(
@@ -181,8 +185,8 @@ qualify mode <= 48 or mode % ceil(count(*) over () / 160) = 0'''
     }
 )
 order by side, mode""",
-    note="Singular values of both matrices, largest first, on logarithmic axes, thinned to about 200 each; those that are zero to rounding are "
-    "left out.",
+    note="Singular values of both matrices, largest first, on logarithmic axes, thinned to about 200 each; those that are zero to rounding "
+    "are left out.",
     empty="Neither has a spectrum: the identity and the mean have none.",
 )
 EFFICIENCY = Part(
@@ -198,8 +202,8 @@ where collection = $collection and source_layer = $source_layer and target_layer
     }
 )
 order by side, rank""",
-    note="Of the layer pairs of both, not of the two maps: whitened r2 on test tokens of the best map of each rank over the ceiling of that "
-    "rank, with 95 % intervals by document; 1 is the most that a linear map can carry.",
+    note="Of the layer pairs of both, not of the two maps: whitened r2 on test tokens of the best map of each rank over the ceiling "
+    "of that rank, with 95 % intervals by document; 1 is the most that a linear map can carry.",
     empty="No rank curves for either pair: run `ato run evaluate`.",
 )
 

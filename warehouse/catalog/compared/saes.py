@@ -14,7 +14,7 @@ _QUALITY = measures(
     layer | layer | layer | | | |
     L0 | active features per token | l0 | | | n_documents | documents
     FVU | fraction of variance unexplained | fvu | fvu_low | fvu_high | n_documents | documents
-    loss recovered | share of the loss increase from zero ablation | ce_recovered | ce_recovered_low | ce_recovered_high | n_documents | documents
+    loss recovered | share of the rise by zero ablation | ce_recovered | ce_recovered_low | ce_recovered_high | n_documents | documents
     dead features | share of features | dead_share | | | d_sae | features
     """,
 )
@@ -37,8 +37,8 @@ where scope = 'alone' and $left_collection = $right_collection and collection = 
 DIFFERENCES = Part(
     "Differences",
     differences(f"{both(_QUALITY)}\nunion all\n{both(_STUDIED)}", _PAIRED),
-    note=f"{DIFFERENCES_NOTE} What each document adds to an SAE's quality is not stored; studies store the paired difference of an innovation "
-    "SAE and its plain one. Metrics of a study: `python -m ato.sae_studies.metrics_page`.",
+    note=f"{DIFFERENCES_NOTE} What each document adds to an SAE's quality is not stored; studies store the paired difference of an "
+    "innovation SAE and its plain one. Metrics of a study: `python -m ato.sae_studies.metrics_page`.",
 )
 DENSITY = Part(
     "Activation rates",
@@ -101,8 +101,8 @@ left join lens as l on l.sae = $left_sae and l.feature_id = p.left_feature
 left join lens as r on r.sae = $right_sae and r.feature_id = p.right_feature
 order by p.decoder_cosine desc, p.left_feature, p.right_feature
 limit {SHOWN}""",
-    note=f"Features of one with the nearest decoder row of the other, at most {SHOWN}, the most alike first; by chance: what 5 % of features "
-    "exceed after a random rotation.",
+    note=f"Features of one with the nearest decoder row of the other, at most {SHOWN}, the most alike first; by chance: what 5 % of "
+    "features exceed after a random rotation.",
     empty="No table has matched these two: `ato run fate` does so between layers, SAE studies between seeds and in families.",
 )
 AGREEMENT = Part(
