@@ -1,6 +1,8 @@
-"""Links to the page that compares any two things, with one of them already chosen."""
+"""Links to the page that compares any two things, with one or both of them already chosen."""
 
-from dashboards.ui.navigation import link
+from collections.abc import Sequence
+
+from dashboards.ui.navigation import go, link
 
 
 def compare_with(kind: str, id_: object) -> None:
@@ -8,6 +10,12 @@ def compare_with(kind: str, id_: object) -> None:
 
     Args:
         kind: ``feature``, ``operator``, ``sae``, ``collection``, ``entity`` or ``graph``.
-        id_: as in addresses, see ``warehouse.catalog.compared.sides``.
+        id_: as in addresses, see ``warehouse.catalog.compared.kinds``.
     """
     link("Compare with ...", "compare", left=f"{kind}:{id_}")
+
+
+def compare_two(kind: str, ids: Sequence[object]) -> None:
+    """Go to the comparison of two things that were ticked; stay where there are fewer."""
+    if len(ids) > 1:
+        go("compare", left=f"{kind}:{ids[0]}", right=f"{kind}:{ids[1]}")

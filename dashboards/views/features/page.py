@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from dashboards.ui.address import choose, collection
+from dashboards.ui.compare_link import compare_with
 from dashboards.ui.navigation import link, name_tab
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -96,6 +97,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
     with st.container(horizontal=True):
         st.button("Back to search", icon=":material/arrow_back:", on_click=_leave)
         st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
+        compare_with("feature", f"{sae}/{feature_id}")
     measures(about)
     left, right = st.columns([3, 2])
     with left:

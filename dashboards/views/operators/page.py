@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import in_method_order, number
+from dashboards.ui.compare_link import compare_with
 from dashboards.ui.navigation import name_tab
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
@@ -46,6 +47,7 @@ def page() -> None:
         return
     chosen = _choose_operator(fitted) | {"collection": key}
     name_tab(f"{chosen['method']} {chosen['source_layer']} → {chosen['target_layer']}", "Operators")
+    compare_with("operator", chosen["operator"])
     _scores(chosen)
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
         for place, draw in zip(st.columns(2), pair):
