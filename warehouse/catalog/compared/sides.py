@@ -62,7 +62,7 @@ def resolve(text: str, collection: str | None, ask: Ask, *, kind: str | None = N
     of = KINDS[named or str(kind)]
     id_, where = text.partition(":")[2] if named else text, None
     if of.name != "collection":
-        id_, where = _split_collection(id_, collection, ask)
+        id_, where = _split_collection(of, id_, collection, ask)
     if of.name == "feature":
         return _feature(id_, where, collection, ask)
     also = " or name = $id or entity_id = $id" if of.name == "entity" else ""
@@ -94,11 +94,13 @@ def fill(sql: str, left: Side, right: Side) -> str:
     return filled(sql, **{f"{name}_{key}": value for name, side in sides.items() for key, value in side.values.items()})
 
 
-def _split_collection(text: str, collection: str | None, ask: Ask) -> tuple[str, str | None]:
-    """The id, and the collection after the last ``@`` if there is one of that name."""
+def _split_collection(kind: Kind, text: str, collection: str | None, ask: Ask) -> tuple[str, str | None]:
+    """The id, and the collection after the last ``@`` if there is one of that name; names of prompts may have an ``@`` too."""
     id_, at, where = text.rpartition("@")
     if at and (where == collection or ask(filled("select 1 from collections where collection = $where", where=where))):
         return id_, where
+    if at and kind.name not in ("entity", "graph"):
+        raise InputError(f"no collection {where!r}", where=text, cure="name one that there is, or leave it out")
     return text, None
 
 
