@@ -37,6 +37,8 @@ WHY_FIRST = (
     "the second browser, for which the server has every answer ready. Imports and the first connection are done before the "
     "visit, and marts are read from files"
 )
+COMPARED = {"operator": "Operators", "sae": "SAEs", "collection": "Collections"}
+"""Kind of thing -> its name in the field that chooses it, of those that the study has; the page starts with features."""
 DRAWN = """title => {
     const app = document.querySelector('[data-testid="stApp"]'), heading = document.querySelector('h1');
     return heading?.innerText === title && app?.dataset.testScriptState === 'notRunning'
@@ -97,6 +99,19 @@ def _in_browser(chromium: Any, address: str, size: str, n_pages: int | None) -> 
     for name, title in titles.items():
         taken = seconds(lambda: _visit(page, name, title, None))[0]  # noqa: B023
         yield plain(f"page {name}, further visit, {size}", "s", taken)
+    if "compare" in titles:
+        yield from _comparisons(page, received, size)
+
+
+def _comparisons(page: Any, received: list[int], size: str) -> Iterator[Measurement]:
+    """The page that compares two features at first, with each other kind of which there is anything."""
+    for kind, label in COMPARED.items():
+        received[0] = 0
+        taken = seconds(lambda: _choose_kind(page, kind, label))[0]  # noqa: B023
+        yield within(f"page compare, two {kind}s, first visit, {size}", "s", taken, at_most=LIMIT, why_missed=WHY)
+        yield within(
+            f"page compare, two {kind}s, sent to the browser, {size}", "bytes", received[0], at_most=BYTES_LIMIT
+        )
 
 
 def _visit(page: Any, name: str, title: str, address: str | None) -> None:
@@ -118,6 +133,17 @@ def _link(page: Any, title: str) -> Any:
         return shown
     page.get_by_test_id("stTopNav").get_by_text(re.compile(r"^\s*\d+ more")).click()
     return page.get_by_test_id("stTopNavDropdownLink").filter(has_text=named)
+
+
+def _choose_kind(page: Any, kind: str, label: str) -> None:
+    """Choose a kind on the page ``compare``, and wait until its first two stand there."""
+    if not page.get_by_role("combobox", name="Kind").count():
+        _visit(page, "compare", _titles()["compare"], None)
+    page.get_by_role("combobox", name="Kind").click()
+    page.get_by_role("option", name=label, exact=True).click()
+    page.wait_for_url(f"**left={kind}%3A?**")
+    page.wait_for_function(DRAWN, arg=_titles()["compare"], timeout=TIMEOUT * 1000)
+    assert not page.locator('[data-testid="stException"]').count(), "page compare fails"
 
 
 def _without_browser(size: str, n_pages: int | None) -> Iterator[Measurement]:

@@ -452,6 +452,28 @@ def fate(
     show_fate(chosen_collection(collection), feature, format_)
 
 
+@app.command(
+    epilog="Examples: ato compare feature:L12/345 L12/346; ato compare graph:capital/attribution river/attribution"
+)
+def compare(
+    left: Annotated[
+        str,
+        typer.Argument(
+            help="KIND:ID or KIND:ID@COLLECTION: feature:L12/345 or feature:SAE/345, operator:KEY, sae:KEY, collection:KEY, "
+            'entity:"Paris (city)", graph:PROMPT/attribution.'
+        ),
+    ],
+    right: Annotated[str, typer.Argument(help="The other one; its KIND: may be left out.")],
+    collection: CollectionOption = None,
+    format_: JsonOption = "table",
+) -> None:
+    """Compare any two features, operators, SAEs, collections, entities or graphs (`ato run compare`: other models)."""
+    from flows.commands.compare import show_comparison
+    from flows.engine.collections import chosen_collection
+
+    show_comparison(chosen_collection(collection), left, right, format_)
+
+
 @app.command(epilog="Example: ato check")
 def check() -> None:
     """Check every file against its hash and every table against its expectations; exit 1 on failure."""

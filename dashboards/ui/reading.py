@@ -1,7 +1,6 @@
 """Queries of the pages: results shared by all sessions, and statements with values filled in."""
 
 import os
-import re
 from datetime import datetime
 
 import duckdb
@@ -10,6 +9,9 @@ import streamlit as st
 
 import warehouse
 from dashboards.ui.snapshot import Live, Snapshot
+from warehouse.catalog.literals import filled, literal
+
+__all__ = ["ask", "filled", "literal", "snapshot"]
 
 REMEMBERED = 400
 """Query results kept in memory; they are small aggregates."""
@@ -44,25 +46,3 @@ def ask(sql: str) -> pl.DataFrame:
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False)
 def _answer(sql: str, as_of: datetime, _connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return warehouse.run_select(_connection, sql).pl()
-
-
-def filled(sql: str, **values: object) -> str:
-    """SQL with its ``$name`` placeholders replaced by literals, so that it runs anywhere.
-
-    >>> filled("select * from operators where collection = $collection and leap = $leap", collection="it's", leap=2)
-    "select * from operators where collection = 'it''s' and leap = 2"
-    """
-    return re.sub(r"\$(\w+)", lambda found: literal(values[found[1]]), sql)
-
-
-def literal(value: object) -> str:
-    """A value as an SQL literal; a list or tuple as one in parentheses."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(map(literal, value)) or 'null'})"
-    return "'" + str(value).replace("'", "''") + "'"

@@ -6,6 +6,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
+from dashboards.ui.compare_link import compare_with
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -55,6 +56,8 @@ def one_entity(about: dict[str, object]) -> None:
     offered = ask(filled(ENTITIES, collection=about["collection"], entity_type=about["entity_type"], offered=OFFERED))
     names = dict(offered.rows())
     entity_id = choose("Entity", "entity", list(names), format=lambda entity: names.get(entity, entity))
+    if entity_id is not None:
+        compare_with("entity", names[str(entity_id)])
     own = {"collection": about["collection"], "entity_id": entity_id}
     panel("One entity", filled(FACTS, **own), _facts, empty=EMPTY)
     left, right = st.columns([3, 2])

@@ -6,6 +6,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, collection
+from dashboards.ui.compare_link import compare_with
 from dashboards.ui.lists import notes, own_lists
 from dashboards.ui.navigation import link, name_tab
 from dashboards.ui.plain import plain
@@ -110,6 +111,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
         st.button("Back to search", icon=":material/arrow_back:", on_click=_leave)
         st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
         own_lists(key, sae=sae, feature_id=feature_id)
+        compare_with("feature", f"{sae}/{feature_id}")
     measures(about)
     left, right = st.columns([3, 2])
     with left:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboards.ui.address import collection
+from dashboards.ui.compare_link import compare_with
 from dashboards.views.graphs.about import EMPTY, chosen
 from dashboards.views.graphs.edges import edges, motifs
 from dashboards.views.graphs.summary import all_graphs, checks
@@ -16,6 +17,7 @@ def page() -> None:
     if about is None:
         st.info(EMPTY)
         return
+    compare_with("graph", f"{about['prompt']}/{about['graph_kind']}")
     checks(about)
     viewer(about)
     edges(about)

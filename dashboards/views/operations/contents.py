@@ -5,6 +5,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.compare_link import compare_two
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
@@ -146,13 +147,16 @@ limit 300"""
 
 def all_collections() -> None:
     """Every collection of the warehouse."""
-    panel("All collections", COLLECTIONS, _collections, note="Newest first.")
+    panel("All collections", COLLECTIONS, _collections, note="Newest first. Tick two to compare them.")
 
 
 def _collections(rows: pl.DataFrame) -> None:
-    st.dataframe(
+    ticked = st.dataframe(
         rows,
         hide_index=True,
+        key="all collections",
+        on_select="rerun",
+        selection_mode="multi-row",
         column_config={
             "created_at": st.column_config.DatetimeColumn("created", format="distance"),
             "share_dropped": st.column_config.NumberColumn("dropped", format="percent"),
@@ -160,3 +164,4 @@ def _collections(rows: pl.DataFrame) -> None:
             "best_r2_test": st.column_config.NumberColumn("best test r2", format="%.3f"),
         },
     )
+    compare_two("collection", [rows["collection"][place] for place in ticked["selection"]["rows"]])

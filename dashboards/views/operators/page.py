@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose, collection
 from dashboards.ui.charts import in_method_order, number
+from dashboards.ui.compare_link import compare_with
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list, notes, own_lists
 from dashboards.ui.navigation import name_tab
@@ -49,7 +50,9 @@ def page() -> None:
     listed = _listed(key, fitted)
     chosen = _choose_operator(listed) | {"collection": key}
     name_tab(f"{chosen['method']} {chosen['source_layer']} → {chosen['target_layer']}", "Operators")
-    own_lists(key, operator=chosen["operator"])
+    with st.container(horizontal=True):
+        own_lists(key, operator=chosen["operator"])
+        compare_with("operator", chosen["operator"])
     _scores(chosen)
     features(**chosen)
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):

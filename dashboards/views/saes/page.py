@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboards.ui.address import choose, collection
+from dashboards.ui.compare_link import compare_with
 from dashboards.ui.navigation import link
 from dashboards.ui.reading import ask, filled
 from dashboards.views.saes.quality import activation_rates, dead_features, quality, sparsity
@@ -28,4 +29,6 @@ def page() -> None:
     if sae is None:
         return
     activation_rates(key, sae)
-    link("Features of this SAE", "features", sae=sae)
+    with st.container(horizontal=True):
+        link("Features of this SAE", "features", sae=sae)
+        compare_with("sae", sae)

@@ -1,9 +1,9 @@
-"""Statements with their values filled in, and results that sessions share."""
+"""Statements with their values filled in."""
 
 import duckdb
 import pytest
 
-from dashboards.ui.reading import filled, literal
+from warehouse.catalog.literals import filled, literal
 
 
 @pytest.mark.parametrize(
