@@ -33,6 +33,7 @@ PAGES = {
     "sae_study": Page("SAE study", ":material/compare_arrows:", "dashboards.views.sae_study.page"),
     "labels": Page("Labels", ":material/label:", "dashboards.views.labels.page"),
     "compare": Page("Compare", ":material/balance:", "dashboards.views.compare.page"),
+    "reader": Page("Reader", ":material/article:", "dashboards.views.reader.page"),
     "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
     "reference": Page("Reference", ":material/menu_book:", "dashboards.views.reference.page"),
 }
