@@ -59,7 +59,11 @@ def own_text(about: dict[str, Any]) -> None:
                 "measured, or VALUE where none was."
             )
             to = "VALUE" if known is None else f"{known:.3g}"
-            st.code(shlex.join(["ato", "steer", *feature, "--to", to, "--prompt", text.strip()]), language="sh")
+            st.code(
+                shlex.join(["ato", "steer", *feature, "--to", to, "--prompt", text.strip()]),
+                language="sh",
+                wrap_lines=True,
+            )
 
 
 def _read_and_show(about: dict[str, Any], text: str) -> None:
@@ -123,7 +127,7 @@ def _table(about: dict[str, Any], reading: "TextReading", operator: dict[str, An
     n, n_read = len(fires), sum(value is not None for value in reading.activations)
     most = f", at most {reading.largest:.3f}: hover for the value at each" if n else ""
     carried = ""
-    if operator is not None:
+    if operator is not None and n:
         n_carried = sum(transported is True for *_, transported, _ in fires)
         carried = (
             f" On {n_carried} of these it is transported: it fires on what the operator {operator['method']} predicts from layer "
