@@ -1,5 +1,6 @@
 """One text of a user's read by one feature, in one pass: its activation at every token, what else fires there, and the losses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -120,7 +121,7 @@ def _rows(places: np.ndarray, layer: int, value: torch.Tensor) -> torch.Tensor:
     return value[0, torch.from_numpy(places).to(value.device)].float()
 
 
-def _spread(n: int, places: np.ndarray, values: list[T]) -> tuple[T | None, ...]:
+def _spread(n: int, places: np.ndarray, values: Sequence[T]) -> tuple[T | None, ...]:
     """As many as there are tokens; None at those that were not read."""
     found: list[T | None] = [None] * n
     for place, value in zip(places.tolist(), values, strict=True):

@@ -17,7 +17,8 @@ def aligned(tokens: Sequence[str], text: str) -> list[str]:
         tokens: texts of consecutive tokens, as ``whole_tokens`` gives them.
         text: of all of them, decoded together.
     """
-    found, at = [], 0
+    found: list[str] = []
+    at = 0
     for token in tokens:
         if _BYTES.fullmatch(token) and text[at : at + 1] in ("", _REPLACEMENT):
             end = at

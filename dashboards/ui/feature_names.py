@@ -27,7 +27,7 @@ explained as (
 scored as (
     select feature_id, 'promotes ' || array_to_string(list_transform(top_tokens[:4], lambda token: trim(token)), ', ') as promoted
     from latest_feature_scores
-    where collection = $collection and sae = $sae
+    where collection = $collection and sae = $sae and len(top_tokens) > 0
 )
 
 select t.feature_id, t.activation_rate, t.max_activation, coalesce(d.description, e.description, s.promoted) as name

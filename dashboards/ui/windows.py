@@ -1,7 +1,7 @@
 """A window of text as HTML, tokens coloured by activation, and the way to the text that it is from."""
 
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ato.text.display import visible
@@ -36,6 +36,11 @@ def leads_to_text(row: dict[str, Any], collection: str, before: str = "", featur
         position=row["position"],
         features=features,
     )
+
+
+def feature_in_reader(about: Mapping[str, Any]) -> str | None:
+    """How the reader's address names the feature that a page is about; None of neurons and others that are of no SAE there."""
+    return f"{about['sae']}/{about['feature_id']}" if about.get("in_sae", True) else None
 
 
 def coloured(

@@ -16,7 +16,7 @@ from dashboards.ui.reading import filled
 from dashboards.ui.token_features import EncodedSequence, encoded_sequences
 from dashboards.ui.token_view import Highlight, TokenFacts, token_view
 from dashboards.ui.token_view.controls import TokenChoices, token_choices
-from dashboards.ui.windows import coloured, leads_to_text
+from dashboards.ui.windows import coloured, feature_in_reader, leads_to_text
 from dashboards.views.features.labelled import LATEST_EVIDENCE
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def windows(about: dict[str, Any]) -> None:
 
 def _tabs(about: dict[str, Any], rows: pl.DataFrame) -> None:
     controls = st.container(horizontal=True, vertical_alignment="bottom")
-    every = switch(
+    every = feature_in_reader(about) is not None and switch(
         "Features of each token",
         "tokens",
         help="Hover over a token for its three strongest features, click it for more; from the stored residuals.",
@@ -103,8 +103,8 @@ def _tabs(about: dict[str, Any], rows: pl.DataFrame) -> None:
                 else:
                     _window(about, f"{kind} {i}", row, known, names, choices)
                 quantile = "" if row["quantile"] is None else f", {_bin(row['quantile'], n_bins)}"
-                of = f"{about['sae']}/{about['feature_id']}"
-                leads_to_text(row, about["collection"], f"{row['activation']:.3f}{quantile}, ", of)
+                before = f"{row['activation']:.3f}{quantile}, "
+                leads_to_text(row, about["collection"], before, feature_in_reader(about))
 
 
 def _encoded(

@@ -98,9 +98,12 @@ def _facts(rows: pl.DataFrame) -> None:
             ("Tokens", f"{row['n_tokens']:,}"),
         ):
             st.metric(label, value, width="content")
-        for of in rows.filter(pl.col("stratum").is_not_null()).iter_rows(named=True):
-            value = of["value"] or f"– ({of['reason']})"
-            st.metric(plain(of["stratum"].replace("_", " ").capitalize()), plain(value), width="content")
+    metadata = [
+        f"{plain(of['stratum'].replace('_', ' '))} **{plain(of['value'] or 'unknown: ' + of['reason'])}**"
+        for of in rows.filter(pl.col("stratum").is_not_null()).iter_rows(named=True)
+    ]
+    if metadata:
+        st.markdown(" · ".join(metadata))
     st.caption(plain(f"Document {row['document']} of {row['corpus']}, id {row['document_id']}."))
 
 
