@@ -330,19 +330,26 @@ def note(
 def activations(
     text: Annotated[str, typer.Argument(help="The text.")],
     feature: Annotated[str, typer.Option("--feature", help="L12/345, KEY/345 or FOLDER/345.")],
+    source: Annotated[
+        int | None,
+        typer.Option("--source", help="Layer to predict the activation from; default: the nearest with an operator."),
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="Checkpoint of a transcoder adapter, whose feature L12/345 is.")
+    ] = None,
     collection: CollectionOption = None,
     profile: ProfileOption = "demo",
     set_: SetOption = None,
     format_: JsonOption = "table",
 ) -> None:
-    """Run the model on a text of your own, and print a feature's activation at every token."""
+    """Run the model on a text of your own: a feature's activation at every token, its transport, and the losses."""
     from flows.engine.collections import chosen_collection
 
     key = chosen_collection(collection)
     from flows.commands.activations import show_activations
     from flows.settings import load_settings
 
-    show_activations(load_settings(profile, set_ or []), key, text, feature, format_)
+    show_activations(load_settings(profile, set_ or []), key, text, feature, (source, adapter), format_)
 
 
 @app.command(epilog='Example: ato steer --feature L12/345 --to 8 --prompt "The bridge"')

@@ -12,6 +12,7 @@ from ato.features.concept_texts import span_tokens
 from ato.models.language_model import LanguageModel
 from ato.models.position_reading import read_positions
 from ato.saes.autoencoder import ActiveFeatures, SparseAutoencoder
+from ato.saes.transcoder import Transcoder
 
 REDUCTIONS = ("max", "mean")
 """Over the tokens of a text."""
@@ -19,11 +20,11 @@ REDUCTIONS = ("max", "mean")
 
 @dataclass(frozen=True, eq=False)
 class SearchedSAE:
-    """An SAE and where it reads."""
+    """An SAE, or a transcoder, and where it reads."""
 
     key: str
     layer: int
-    sae: SparseAutoencoder
+    sae: SparseAutoencoder | Transcoder
     site: str = "resid_post"
 
 

@@ -43,7 +43,7 @@ def token_text(tokenizer: Any, token: int) -> str:
     name = tokenizer.convert_ids_to_tokens(token)
     if not isinstance(name, str) or name == text:
         return text
-    known = _bytes_of(name)
+    known = name_bytes(name)
     return name if known is None else _shown(known)
 
 
@@ -104,7 +104,7 @@ def _joined(tokens: Sequence[str]) -> str | None:
         return None
 
 
-def _bytes_of(name: str) -> bytes | None:
+def name_bytes(name: str) -> bytes | None:
     """Bytes of a token by its name in the vocabulary: ``<0xE6>``, or GPT-2's letters for bytes; None if it is neither."""
     if byte := _BYTE.fullmatch(name):
         return bytes.fromhex(byte[1])

@@ -76,6 +76,24 @@ def typed(
     return getattr(where, widget)(label, key=name, on_change=_note, args=(name, str), **options)
 
 
+def switch(label: str, name: str, *, help: str | None = None, where: Any = st, stays: bool = False) -> bool:
+    """A switch, off at first, kept in the address as ``?name=on``.
+
+    Args:
+        label: of the switch.
+        name: of the parameter, and key of the widget in the session.
+        help: tooltip.
+        where: a column or container.
+        stays: as in ``choose``.
+    """
+    _follow(name, {"on": True, "off": False}, stays)
+    return bool(where.toggle(label, key=name, help=help, on_change=_note, args=(name, _on_or_off)))
+
+
+def _on_or_off(value: bool) -> str:
+    return "on" if value else "off"
+
+
 def _follow(name: str, by_text: dict[str, Any], stays: bool) -> None:
     """Take over a value from the address if it has changed since the last run: by a link or the browser's buttons.
 

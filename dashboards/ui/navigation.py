@@ -34,6 +34,7 @@ PAGES = {
     "labels": Page("Labels", ":material/label:", "dashboards.views.labels.page"),
     "compare": Page("Compare", ":material/balance:", "dashboards.views.compare.page"),
     "operations": Page("Operations", ":material/dashboard:", "dashboards.views.operations.page"),
+    "reader": Page("Reader", ":material/article:", "dashboards.views.reader.page"),
     "sql_bench": Page("SQL", ":material/database:", "dashboards.views.sql.page"),
     "reference": Page("Reference", ":material/menu_book:", "dashboards.views.reference.page"),
 }

@@ -11,6 +11,7 @@ from dashboards.ui.export import export
 from dashboards.ui.navigation import link
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask
+from dashboards.ui.row_places import rows_with_places
 
 SHOWN_ROWS = 1000
 """Rows in the table below a panel's statement; the SQL page shows more."""
@@ -59,7 +60,7 @@ def statement(title: str, sql: str, rows: Callable[[], pl.DataFrame]) -> None:
         if shown.open:
             st.code(sql, language="sql", wrap_lines=True)
             link("Open in the SQL page", "sql_bench", sql=sql)
-            st.dataframe(rows().head(SHOWN_ROWS), hide_index=True)
+            rows_with_places(rows().head(SHOWN_ROWS), f"rows of {title}")
 
 
 def _drawn(sql: str, draw: Callable[[pl.DataFrame], None], empty: str) -> pl.DataFrame:

@@ -1,14 +1,13 @@
 """A window of text as HTML, tokens coloured by activation, and the way to the text that it is from."""
 
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ato.text.display import visible
 from ato.text.token_texts import whole_characters
 from dashboards.ui.navigation import link
 from dashboards.ui.plain import plain
-from dashboards.ui.reading import filled
 
 COLOUR = "230, 159, 0"
 
@@ -17,26 +16,31 @@ WEAKEST, STRONGEST = 0.12, 0.6
 
 WHITESPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
 
-SEQUENCE = """select sequence_id, document_id, split, start, n_tokens, text
-from sequences
-where collection = $collection and sequence_id = $sequence_id"""
 
-
-def leads_to_text(row: dict[str, Any], collection: str, before: str = "") -> None:
-    """A link to the sequence of a window, named by where it is from: corpus, document, sequence and position.
+def leads_to_text(row: dict[str, Any], collection: str, before: str = "", features: str | None = None) -> None:
+    """A link to a window's place in its document, named by where it is from: corpus, document, sequence and position.
 
     Args:
         row: with ``corpus``, ``document_id``, ``sequence_id`` and ``position``; the first two may be None.
         collection: its key.
         before: what else the link says, first.
+        features: to highlight there, as ``KEY/345``; several with commas.
     """
     corpus = "corpus unknown" if row["corpus"] is None else row["corpus"]
     document = "unknown" if row["document_id"] is None else row["document_id"]
     link(
         plain(f"{before}{corpus}, document {document}, position {row['position']} of sequence {row['sequence_id']}"),
-        "sql_bench",
-        sql=filled(SEQUENCE, collection=collection, sequence_id=row["sequence_id"]),
+        "reader",
+        collection=collection,
+        sequence=row["sequence_id"],
+        position=row["position"],
+        features=features,
     )
+
+
+def feature_in_reader(about: Mapping[str, Any]) -> str | None:
+    """How the reader's address names the feature that a page is about; None of neurons and others that are of no SAE there."""
+    return f"{about['sae']}/{about['feature_id']}" if about.get("in_sae", True) else None
 
 
 def coloured(
@@ -56,7 +60,7 @@ def coloured(
         marked: indices of the boxed tokens.
     """
     spans = []
-    for token, own in _pieces(tokens):
+    for token, own in pieces(tokens):
         activation = max(activations[place] for place in own)
         style = "text-decoration:underline;text-underline-offset:3px;" if centre in own else ""
         style += "outline:1px solid currentColor;" if not set(own).isdisjoint(marked) else ""
@@ -71,13 +75,13 @@ def coloured(
     return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.7">{"".join(spans)}</div>'
 
 
-def _pieces(tokens: Sequence[str]) -> list[tuple[str, range]]:
+def pieces(tokens: Sequence[str]) -> list[tuple[str, range]]:
     """Texts and their tokens: an empty token continues a character of the one before it."""
-    pieces: list[tuple[str, range]] = []
+    found: list[tuple[str, range]] = []
     for text, own in whole_characters(tokens):
-        if not text and pieces:
-            before, first = pieces.pop()
-            pieces.append((before, range(first.start, own.stop)))
+        if not text and found:
+            before, first = found.pop()
+            found.append((before, range(first.start, own.stop)))
         else:
-            pieces.append((text, own))
-    return pieces
+            found.append((text, own))
+    return found

@@ -8,6 +8,8 @@ import streamlit as st
 from streamlit.components.v2 import manifest_scanner
 
 from dashboards.screenshots.browser import browser, settled
+from dashboards.ui.loaded import small_model, stored_operator, stored_sae, vocabulary
+from tests.dashboards.planted_texts import plant_texts
 from tests.dashboards.whole_study import build_whole_study
 
 PROBES = re.compile(r"/_stcore/(health|host-config)")
@@ -41,6 +43,21 @@ def study(study_root, monkeypatch):
     """The small study is the warehouse of the pages; its folder."""
     monkeypatch.setenv("ATO_WAREHOUSE", str(study_root))
     return study_root
+
+
+@pytest.fixture(scope="session")
+def planted_root(tmp_path_factory):
+    """Two planted documents on a tiny model; nobody writes to them."""
+    return plant_texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture
+def planted(planted_root, monkeypatch):
+    """The planted documents are the warehouse of the pages."""
+    monkeypatch.setenv("ATO_WAREHOUSE", str(planted_root.root))
+    yield planted_root
+    for cached in (small_model, stored_operator, stored_sae, vocabulary):
+        cached.clear()
 
 
 @pytest.fixture

@@ -12,6 +12,14 @@ from ato.models.sites import SITES
 from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
+OPERATORS_INTO = """select source_layer, method, operator, path, r2_test
+from operators
+where collection = $collection and target_layer = $layer and position_policy = 'same'
+qualify row_number() over (partition by source_layer order by method = 'ridge' desc, r2_val desc nulls last, operator) = 1
+order by source_layer desc"""
+"""The operators that predict a layer from the same token's residual at earlier ones, nearest first: of each source layer
+the ridge operator with the best validation score, else the best other one."""
+
 
 @dataclass(frozen=True)
 class CollectionRow:
@@ -128,6 +136,11 @@ def studied_rows(warehouse: Warehouse, collection: str, keys: Collection[str]) -
         cure = "name SAEs that read the residuals themselves"
         raise InputError(f"{other[0].sae} reads {other[0].site}", where=collection, cure=cure)
     return found
+
+
+def operators_into(warehouse: Warehouse, collection: str, layer: int) -> list[dict[str, Any]]:
+    """``source_layer, method, operator, path, r2_test`` of one operator a source layer, nearest first; see ``OPERATORS_INTO``."""
+    return rows(warehouse, OPERATORS_INTO, {"collection": collection, "layer": layer})
 
 
 def latest_scores(warehouse: Warehouse, collection: str, sae: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.row_places import rows_with_places
 from dashboards.views.causal.costs import INTERVENTIONS
 
 SHOWN = 8
@@ -115,7 +116,7 @@ def sequences(pair: dict[str, Any], edited: object) -> None:
             _extremes,
             empty=empty,
             note="`text` is the beginning of the sequence. Losses are means over its tokens, in nats, averaged over "
-            "position sets.",
+            "position sets. Tick a row to open the sequence in its document.",
         )
 
 
@@ -144,9 +145,10 @@ def _distribution(rows: pl.DataFrame) -> None:
 
 def _extremes(rows: pl.DataFrame) -> None:
     loss = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    rows_with_places(
+        rows,
+        "loss changes",
         rows.select("delta_log_ppl", "text", "log_ppl_none", "log_ppl", "kl", "document", "sequence_id"),
-        hide_index=True,
         height=400,
         column_config={
             "delta_log_ppl": loss("added loss", format="%.4f"),

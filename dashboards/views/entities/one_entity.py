@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.compare_link import compare_with
+from dashboards.ui.navigation import go, link
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -77,7 +78,7 @@ def one_entity(about: dict[str, object]) -> None:
             _active,
             empty="No ranked feature is active on it here; activations come from `ato run entities`.",
             note="Ranked features that are active on it at the chosen prompt and position, for the class that they favour "
-            "on train; all others are silent there, or it was not read.",
+            "on train; all others are silent there, or it was not read. Tick a row to open the feature.",
         )
 
 
@@ -97,6 +98,7 @@ def _facts(rows: pl.DataFrame) -> None:
         ):
             st.metric(label, "–" if row[name] is None else f"{row[name]:{format}}", width="content")
     st.caption(plain(f"{row['name']}: {row['entity_type']}, {row['split']}; from {row['source']}."))
+    link("Documents of the corpus that name it", "reader", words=row["name"])
 
 
 def _answers(rows: pl.DataFrame) -> None:
@@ -116,9 +118,12 @@ def _answers(rows: pl.DataFrame) -> None:
 
 def _active(rows: pl.DataFrame) -> None:
     score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    clicked = st.dataframe(
         rows,
         hide_index=True,
+        key="active features",
+        on_select="rerun",
+        selection_mode="single-row",
         placeholder="–",
         column_config={
             "direction": "higher on",
@@ -129,3 +134,5 @@ def _active(rows: pl.DataFrame) -> None:
             "top_tokens": st.column_config.ListColumn("promotes"),
         },
     )
+    for place in clicked["selection"]["rows"]:
+        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place])

@@ -1,126 +1,187 @@
 """A sentence of the reader's own on one feature: the model runs here, if it is small and on this machine."""
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import streamlit as st
 
-from ato.errors import AtoError, MismatchError, UnavailableError
-from ato.io.hub import cache_only
-from dashboards.ui.address import typed
+from ato.errors import AtoError
+from dashboards.ui.address import choose, typed
+from dashboards.ui.charts import CATEGORIES
+from dashboards.ui.feature_names import names_of
+from dashboards.ui.loaded import small_model, stored_operator, stored_sae
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.windows import coloured
-from warehouse.storage.warehouse import Warehouse
+from dashboards.ui.token_view import Highlight, TokenFacts, token_view
+from dashboards.ui.token_view.controls import TokenChoices, token_choices
+from warehouse.catalog.lookups import OPERATORS_INTO
 
 if TYPE_CHECKING:
     from ato.features.text_reading import TextReading
-    from ato.models import LanguageModel
-    from ato.saes import SparseAutoencoder
 
-LARGEST = 1_000_000_000
-"""Bytes of the weights on disk of the largest model that a page runs."""
 LONGEST = 2000
 """Characters of the longest sentence."""
+COLOURS = {"activation": CATEGORIES[1], "predicted": CATEGORIES[0], "loss": CATEGORIES[3]}
+"""What tokens are coloured by."""
+LOSS = "loss on the next token (nats)"
 
-RUN_WITH = """select s.path, s.site, s.weights_hash, c.model, c.revision, c.weights_hash as model_hash,
+RUN_WITH = """select s.path, s.site, s.weights_hash, c.model, c.revision, c.weights_hash as model_hash, c.site as collected_site,
     coalesce(if(json_valid(c.settings), json_extract_string(c.settings, 'prepend_bos'), null) = 'true', false) as prepend_bos
 from saes as s
 inner join collections as c using (collection)
 where s.collection = $collection and s.sae = $sae"""
 
 
+@st.fragment
 def own_text(about: dict[str, Any]) -> None:
-    """A field for a sentence, and the sentence coloured by the feature's activation at each token."""
+    """A field for a sentence, and the sentence token by token: activation, transport, loss, and the other features."""
     with st.container(border=True):
         st.subheader("A sentence of your own", anchor=False)
         text = typed("Sentence", "sentence", max_chars=LONGEST, placeholder="Does it fire on this?")
         if text.strip():
             try:
-                _show(_reading(about, text))
+                _read_and_show(about, text)
             except AtoError as error:
                 st.warning(plain(error))
         st.caption(
-            "The first sentence loads the model, the others take well under a second for a small one. A model that is large or not on "
-            "this machine is not run by a page; on a machine that has it:"
+            "The first sentence loads the model, the others take well under a second for a small one. Click a token for its features. A "
+            "model that is large or not on this machine is not run by a page; on a machine that has it:"
         )
-        command = [
-            "ato",
-            "activations",
-            text.strip() or "Does it fire on this?",
-            "--feature",
-            f"{about['sae']}/{about['feature_id']}",
-        ]
-        st.code(shlex.join(command), language="sh")
+        feature = ["--feature", f"{about['sae']}/{about['feature_id']}"]
+        st.code(shlex.join(["ato", "activations", text.strip() or "Does it fire on this?", *feature]), language="sh")
+        with st.popover("Steer with this", icon=":material/tune:", disabled=not text.strip()):
+            largest = names_of(about["collection"], about["sae"], [about["feature_id"]])
+            known = largest[about["feature_id"]].largest if largest else None
+            st.caption(
+                "Continues the sentence with the feature held at a value, beside the unedited text: here the largest activation that was "
+                "measured, or VALUE where none was."
+            )
+            to = "VALUE" if known is None else f"{known:.3g}"
+            st.code(
+                shlex.join(["ato", "steer", *feature, "--to", to, "--prompt", text.strip()]),
+                language="sh",
+                wrap_lines=True,
+            )
 
 
-def _show(reading: "TextReading") -> None:
-    values = [value or 0.0 for value in reading.activations]
-    st.html(coloured(reading.tokens, values, reading.largest))
-    read = [value for value in reading.activations if value is not None]
-    n = sum(value > 0 for value in read)
-    most = f", at most {reading.largest:.3f}: hover for the value at each" if n else ""
-    cut = f" The last {reading.n_cut} tokens were cut off." if reading.n_cut else ""
-    st.caption(f"Fires on {n} of {len(read)} tokens{most}. The first token and special ones are not read.{cut}")
-
-
-def _reading(about: dict[str, Any], text: str) -> "TextReading":
+def _read_and_show(about: dict[str, Any], text: str) -> None:
     row = ask(filled(RUN_WITH, **about)).row(0, named=True)
-    model = _model(row["model"], row["revision"], row["model_hash"])
-    sae = _sae(row["path"], row["weights_hash"])
-    return _read(
-        model,
-        sae,
-        row["model_hash"],
-        row["weights_hash"],
-        row["site"],
-        about["layer"],
-        about["feature_id"],
-        text,
-        row["prepend_bos"],
+    first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
+    operator = _operator(about, row, first)
+    colour = choose("Colour", "shade", [*COLOURS] if operator else ["activation", "loss"], where=second)
+    choices = token_choices(third.container())
+    reading = _reading(about, row, operator, text, choices.special)
+    _show(about, reading, str(colour), choices)
+    _table(about, reading, operator)
+
+
+def _operator(about: dict[str, Any], row: dict[str, Any], where: Any) -> dict[str, Any] | None:
+    """The row of the operator that predicts what the SAE reads from an earlier layer; None where there is none."""
+    known = ask(filled(OPERATORS_INTO, **about)) if row["site"] == row["collected_site"] else pl.DataFrame()
+    layers = known["source_layer"].to_list() if known.height else []
+    source = choose(
+        "Transport from layer",
+        "from_layer",
+        layers,
+        help="Whose residual the operator takes; the feature's activation on its prediction stands beside the actual one.",
+        where=where,
+    )
+    return None if source is None else known.filter(pl.col("source_layer") == source).row(0, named=True)
+
+
+def _show(about: dict[str, Any], reading: "TextReading", colour: str, choices: TokenChoices) -> None:
+    predicted = reading.predicted or (None,) * len(reading.tokens)
+    values = {"activation": reading.activations, "predicted": predicted, "loss": reading.losses}[colour]
+    largest = {"loss": max((loss for loss in reading.losses if loss is not None), default=0.0)}.get(
+        colour, reading.largest
+    )
+    shown = [i for i, is_special in enumerate(reading.special) if choices.special or not is_special]
+    every = {one for of in reading.features if of is not None for one in of.features}
+    names = names_of(about["collection"], about["sae"], every)
+    features = choices.listed([reading.features[i] for i in shown], names)
+    further = {"activation": reading.activations, "predicted": predicted, LOSS: reading.losses}
+    name = LOSS if colour == "loss" else colour
+    token_view(
+        "own text",
+        [reading.tokens[i] for i in shown],
+        [Highlight(name, COLOURS[colour], [values[i] for i in shown], largest)],
+        TokenFacts(
+            shown,
+            features,
+            names,
+            about["sae"],
+            about["collection"],
+            {name: [numbers[i] for i in shown] for name, numbers in further.items()},
+            f"L{about['layer']}/",
+        ),
     )
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
-def _read(
-    _model: "LanguageModel",
-    _sae: "SparseAutoencoder",
-    model_hash: str,
-    sae_hash: str,
-    site: str,
-    layer: int,
-    feature_id: int,
-    text: str,
-    bos: bool,
+def _table(about: dict[str, Any], reading: "TextReading", operator: dict[str, Any] | None) -> None:
+    """The tokens on which the feature fires, in numbers, and what is to be said of all."""
+    predicted = reading.predicted or (None,) * len(reading.tokens)
+    columns = zip(reading.tokens, reading.activations, predicted, reading.transported, reading.losses, strict=True)
+    fires = [(i, *rest) for i, rest in enumerate(columns) if rest[1]]
+    n, n_read = len(fires), sum(value is not None for value in reading.activations)
+    most = f", at most {reading.largest:.3f}: hover for the value at each" if n else ""
+    carried = ""
+    if operator is not None and n:
+        n_carried = sum(transported is True for *_, transported, _ in fires)
+        carried = (
+            f" On {n_carried} of these it is transported: it fires on what the operator {operator['method']} predicts from layer "
+            f"{operator['source_layer']} too."
+        )
+    cut = f" The last {reading.n_cut} tokens were cut off." if reading.n_cut else ""
+    unread = "" if n_read == len(reading.tokens) else " The first token and special ones are not read."
+    st.caption(f"Fires on {n} of {n_read} tokens{most}.{carried}{unread}{cut}")
+    if fires:
+        names = ("position", "token", "activation", "predicted", "transported", "loss")
+        number = partial(st.column_config.NumberColumn, format="%.3f")
+        st.dataframe(
+            pl.DataFrame(fires, schema=list(names), orient="row", infer_schema_length=None),
+            hide_index=True,
+            placeholder="–",
+            height=min(250, 36 * (n + 1) + 2),
+            column_config={
+                "activation": number("activation"),
+                "predicted": number("predicted", help="Activation on what the operator predicts from the source layer"),
+                "transported": st.column_config.CheckboxColumn("transported"),
+                "loss": number(LOSS),
+            },
+        )
+
+
+def _reading(
+    about: dict[str, Any], row: dict[str, Any], operator: dict[str, Any] | None, text: str, special: bool
 ) -> "TextReading":
+    return _read(
+        small_model(row["model"], row["revision"], row["model_hash"]),
+        stored_sae(row["path"], row["weights_hash"]),
+        None if operator is None else stored_operator(operator["path"], operator["operator"]),
+        (row["model_hash"], row["weights_hash"], None if operator is None else operator["operator"]),
+        (row["site"], about["layer"], about["feature_id"]),
+        text,
+        (row["prepend_bos"], special),
+    )
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _read(
+    _model: Any,
+    _sae: Any,
+    _operator: Any,
+    keys: tuple[str, str, str | None],
+    where: tuple[str, int, int],
+    text: str,
+    tokens: tuple[bool, bool],
+) -> "TextReading":
+    """The reading, kept by the keys of model, SAE and operator, the place of the feature, and how the text is tokenised."""
     from ato.features.text_activations import SearchedSAE
     from ato.features.text_reading import read_text
 
-    return read_text(_model, SearchedSAE(sae_hash, layer, _sae, site), feature_id, text, prepend_bos=bos)
-
-
-@st.cache_resource(max_entries=1, show_spinner="Loading the model, once for all readers ...")
-def _model(name: str, revision: str | None, weights_hash: str) -> "LanguageModel":
-    """The collection's model, if this machine has it and it is small; nothing is downloaded."""
-    from ato.models import load_model
-    from ato.models.files import locate
-
-    with cache_only():
-        files = locate(name, revision)
-        weights = [files.folder / files.gguf] if files.gguf else [*files.folder.glob("*.safetensors")]
-        if (size := sum(path.stat().st_size for path in weights)) > LARGEST:
-            raise UnavailableError(
-                f"the model has {size / 1e9:.1f} GB, too many for a page", where=name, cure="use the command"
-            )
-        model = load_model(name, revision=revision, device="cpu", dtype="float32")
-    if model.identity.weights_hash != weights_hash:
-        problem = f"the model of this name has other weights now ({model.identity.weights_hash}, not {weights_hash})"
-        raise MismatchError(problem, where=name, cure="put back the model that the collection was made with")
-    return model
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _sae(path: str, weights_hash: str) -> "SparseAutoencoder":
-    from ato.saes import load_sae
-
-    return load_sae(Warehouse().artifact_path(*path.split("/")[1:]))
+    site, layer, feature_id = where
+    bos, special = tokens
+    sae = SearchedSAE(keys[1], layer, _sae, site)
+    return read_text(_model, sae, feature_id, text, operator=_operator, special_tokens=special, prepend_bos=bos)

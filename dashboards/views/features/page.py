@@ -137,6 +137,7 @@ def _labels_alone(key: str, of_key: dict[str, Any]) -> None:
     sae, layer, source = of_key["sae"], of_key["layer"], of_key["source"]
     text = st.query_params.get("feature_id", "")
     about = {"collection": key, "sae": sae, "feature_id": int(text) if text.isdecimal() else -1, "layer": layer}
+    about["in_sae"] = False
     link("All labels", "labels")
     if not is_labelled(about):
         st.warning(f"{plain(sae)} has no label of number {plain(repr(text))}. Choose one of the labels.")

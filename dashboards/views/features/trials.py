@@ -10,7 +10,7 @@ from ato.autointerp.questions import SCORERS
 from dashboards.ui.address import choose
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.windows import coloured, leads_to_text
+from dashboards.ui.windows import coloured, feature_in_reader, leads_to_text
 
 SHOWN = 20
 """Trials on the page; the SQL page has all."""
@@ -64,21 +64,21 @@ def trials(about: dict[str, Any]) -> None:
     panel(
         "Trials",
         filled(sql, **about, scorer=scorer, control=CONTROLS[control]),
-        lambda rows: _trials(rows, str(scorer), about["collection"]),
+        lambda rows: _trials(rows, str(scorer), about),
         note=f"At most {SHOWN} trials. Colour is the feature's activation, which the judge did not see; boxed tokens are those that were "
         "marked for it (fuzzing). An intruder is one of several texts, numbered from 1. Each link leads to the text.",
         empty="No such trial: a description without words is not asked about, and an intruder needs none, so that it has no control.",
     )
 
 
-def _trials(rows: pl.DataFrame, scorer: str, collection: str) -> None:
+def _trials(rows: pl.DataFrame, scorer: str, about: dict[str, Any]) -> None:
     n, shown = rows["n_trials"][0], rows.select("candidate", "split", "trial").n_unique()
     st.caption(f"{n:,} trials, first {shown} shown" if n > shown else f"{n:,} trials")
     for _, some in groupby(rows.iter_rows(named=True), key=lambda row: (row["split"], row["candidate"], row["trial"])):
-        _trial(list(some), scorer, collection)
+        _trial(list(some), scorer, about)
 
 
-def _trial(texts: list[dict[str, Any]], scorer: str, collection: str) -> None:
+def _trial(texts: list[dict[str, Any]], scorer: str, about: dict[str, Any]) -> None:
     first = texts[0]
     right = first["answered"] == first["expected"]
     verdict = "no answer" if first["answered"] is None else "right" if right else "WRONG"
@@ -95,7 +95,8 @@ def _trial(texts: list[dict[str, Any]], scorer: str, collection: str) -> None:
                 continue
             number = f"Text {row['text_number'] + 1}: " if scorer == "intruder" else ""
             st.html(coloured(row["tokens"], row["activations"], row["largest"], marked=row["marked"] or ()))
-            leads_to_text(row, collection, f"{number}{row['stratum'] + ', ' if row['stratum'] else ''}")
+            before = f"{number}{row['stratum'] + ', ' if row['stratum'] else ''}"
+            leads_to_text(row, about["collection"], before, feature_in_reader(about))
 
 
 def _answer(value: int | None, scorer: str) -> str:

@@ -9,13 +9,13 @@ from dashboards.ui.navigation import link
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
-from dashboards.ui.windows import coloured
+from dashboards.ui.windows import coloured, feature_in_reader, leads_to_text
 
 SHOWN = 6
 """Examples at most."""
 
 EXAMPLES = f"""with clicked as (
-    select collection, node_id, token, sae, layer, position, feature_id, label, activation, transport_share, n_compared
+    select collection, node_id, token, sae, layer, position as prompt_position, feature_id, label, activation, transport_share, n_compared
     from graph_nodes
     where collection = $collection and graph_set = $graph_set and prompt = $prompt and graph_kind = $graph_kind
         and node_id = $node_id and feature_id is not null
@@ -28,16 +28,23 @@ latest as (
 ),
 
 examples as (
-    select e.collection, e.sae, e.feature_id, e.rank, e.tokens, e.activations, e.position - e.start as peak
+    select
+        e.collection, e.sae, e.feature_id, e.rank, e.tokens, e.activations, e.position - e.start as peak, e.sequence_id, e.position,
+        s.document_id, c.corpus
     from feature_examples as e
+    left join sequences as s using (collection, sequence_id)
+    left join collections as c using (collection)
     semi join latest using (collection, sae, scoring)
     semi join clicked using (collection, sae, feature_id)
     where e.kind = 'top' and e.rank <= {SHOWN}
 )
 
-select c.* exclude (collection), e.rank, e.tokens, e.activations, e.peak, max(list_max(e.activations)) over () as largest
+select c.*, g.text as prompt_text, e.rank, e.tokens, e.activations, e.peak, e.sequence_id, e.position, e.document_id,
+    e.corpus, max(list_max(e.activations)) over () as largest
 from clicked as c
 left join examples as e using (collection, sae, feature_id)
+left join graphs as g
+    on g.collection = c.collection and g.graph_set = $graph_set and g.prompt = $prompt and g.graph_kind = $graph_kind
 order by e.rank"""
 
 
@@ -57,16 +64,20 @@ def _draw(rows: pl.DataFrame) -> None:
     name = f"Feature {of['feature_id']} at layer {of['layer']}"
     st.markdown(
         plain(
-            f"{name}, active on {of['token']!r} at position {of['position']}: {of['label'] or 'without a label'}. "
+            f"{name}, active on {of['token']!r} at position {of['prompt_position']}: {of['label'] or 'without a label'}. "
             f"Activation {of['activation']:.3g}; {_share(of)}."
         )
     )
-    link(f"Open {name.lower()}", "features", sae=of["sae"], feature_id=of["feature_id"])
+    own = {"sae": of["sae"], "feature_id": of["feature_id"]}
+    with st.container(horizontal=True):
+        link(f"Open {name.lower()}", "features", **own)
+        link("Its activations on this prompt", "features", **own, sentence=of["prompt_text"])
     shown = rows.filter(rows["tokens"].is_not_null())
     if shown.is_empty():
         st.caption("No examples: `ato run features` stores them for the selected features.")
     for row in shown.iter_rows(named=True):
         st.html(coloured(row["tokens"], row["activations"], row["largest"], row["peak"]))
+        leads_to_text(row, of["collection"], features=feature_in_reader(own))
 
 
 def _share(of: dict[str, Any]) -> str:

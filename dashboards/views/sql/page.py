@@ -19,6 +19,7 @@ from dashboards.ui.address import choose, typed
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled, snapshot
+from dashboards.ui.row_places import has_places, rows_with_places
 from warehouse.catalog.statement_worker import LOOK_SECONDS, StatementWorker
 
 SECONDS, MEMORY = 30, 2_000_000_000
@@ -211,7 +212,9 @@ def _result(rows: pl.DataFrame, sql: str) -> None:
         )
     table, chart = st.tabs(["Table", "Chart"])
     with table:
-        st.dataframe(rows, hide_index=True, height=min(480, 38 + 35 * rows.height))
+        rows_with_places(rows, "result", height=min(480, 38 + 35 * rows.height))
+        if has_places(rows.columns):
+            st.caption("Tick a row to open its place in the text.")
     with chart:
         _chart(rows)
 

@@ -1,4 +1,7 @@
-"""A sentence of one's own on the page of a feature: coloured where it fires; a model that is large or another is refused."""
+"""A sentence of one's own on the page of a feature, token by token; a model that is large or another is refused."""
+
+import json
+import shlex
 
 import pytest
 
@@ -6,8 +9,11 @@ from ato.errors import MismatchError, UnavailableError
 from ato.features.text_activations import SearchedSAE
 from ato.features.text_reading import read_text
 from ato.models import load_model
+from dashboards.ui import loaded
 from dashboards.views.features import own_text
-from tests.dashboards.opened_pages import messages
+from tests.dashboards.opened_pages import messages, open_page
+from tests.dashboards.planted_texts import FEATURE, LAYER
+from tests.dashboards.planted_texts import SAE as PLANTED
 from tests.dashboards.views.features.opened_feature import open_feature
 from tests.tasks.reported_study import SAES
 from tests.tasks.scored_study import random_sae
@@ -29,14 +35,14 @@ def model(folder):
 @pytest.fixture
 def tiny(model, monkeypatch):
     """The page's model and SAE are tiny ones."""
-    monkeypatch.setattr(own_text, "_model", lambda *_: model)
-    monkeypatch.setattr(own_text, "_sae", lambda *_: random_sae(1, d=model.d_model))
+    monkeypatch.setattr(own_text, "small_model", lambda *_: model)
+    monkeypatch.setattr(own_text, "stored_sae", lambda *_: random_sae(1, d=model.d_model))
+    monkeypatch.setattr(own_text, "stored_operator", lambda *_: None)
 
 
-def sentences(app):
-    return [
-        block.proto.body for block in app.get("html") if "it" in block.proto.body and "hover" not in block.proto.body
-    ]
+def pieces(app):
+    (view,) = [json.loads(one.proto.json) for one in app.get("bidi_component")]
+    return view["pieces"]
 
 
 def test_a_sentence_is_coloured_where_the_feature_fires(study, tiny, model):
@@ -45,13 +51,53 @@ def test_a_sentence_is_coloured_where_the_feature_fires(study, tiny, model):
     expected = read_text(model, SearchedSAE("random", 4, random_sae(1, d=model.d_model)), 5, TEXT)
     fires = [value for value in expected.activations if value]
     assert fires
-    (shown,) = [text for text in sentences(app) if "&lt;" in text and "pre-wrap" in text and "?" in text]
-    assert shown.count("background-color") == len(fires)
-    assert f'title="{max(fires):.3f}"' in shown
-    assert "<b>" not in shown
+    shown = pieces(app)
+    assert "".join(piece["text"] for piece in shown) == TEXT
+    assert [bool(piece["colours"]) for piece in shown] == [bool(value) for value in expected.activations]
+    for piece, loss in zip(shown[:-1], expected.losses):
+        assert f"loss on the next token (nats): {loss:.3f}" in piece["title"]
     said = f"Fires on {len(fires)} of {len(TEXT) - 1} tokens, at most {max(fires):.3f}"
     assert any(caption.value.startswith(said) for caption in app.caption)
     assert any(code.value == f"ato activations '{TEXT}' --feature {SAES[4]}/5" for code in app.code)
+
+
+def test_transport_of_each_active_token_stands_beside_its_activation(planted):
+    sentence = "The Union army and the café"
+    app = open_page("features", sae=PLANTED, feature_id=FEATURE, sentence=sentence)
+    assert not app.error
+    sae = SearchedSAE("random", LAYER, planted.sae)
+    expected = read_text(planted.model, sae, FEATURE, sentence, operator=planted.operator)
+    table = next(one.value for one in app.dataframe if "transported" in one.value.columns)
+    fires = [i for i, value in enumerate(expected.activations) if value]
+    assert fires
+    assert table["position"].to_list() == fires
+    for name, values in (
+        ("activation", expected.activations),
+        ("predicted", expected.predicted),
+        ("loss", expected.losses),
+    ):
+        known = [(there, values[i]) for i, there in zip(fires, table[name]) if values[i] is not None]
+        assert len(known) >= len(fires) - 1, "only the last token has no loss"
+        assert [there for there, _ in known] == pytest.approx([value for _, value in known], abs=1e-4)
+    assert table["transported"].to_list() == [expected.predicted[i] > 0 for i in fires]
+    n = sum(expected.predicted[i] > 0 for i in fires)
+    assert any(
+        f"On {n} of these it is transported: it fires on what the operator ridge" in one.value for one in app.caption
+    )
+    for piece, of in zip([one for one in pieces(app)[1:] if one["details"]], [one for one in expected.features if one]):
+        assert next(row[:2] for row in piece["details"][0]["rows"]) == [
+            of.features[0],
+            pytest.approx(of.activations[0]),
+        ]
+
+
+def test_steering_starts_from_the_sentence_and_the_feature(planted):
+    app = open_page("features", sae=PLANTED, feature_id=FEATURE, sentence="It's here")
+    (command,) = [code.value for code in app.code if code.value.startswith("ato steer") and "here" in code.value]
+    words = shlex.split(command)
+    assert words[words.index("--prompt") + 1] == "It's here"
+    assert words[words.index("--feature") + 1] == f"{PLANTED}/{FEATURE}"
+    assert float(words[words.index("--to") + 1]) > 0
 
 
 def test_a_model_that_is_not_there_is_one_line_and_the_command_stays(study):
@@ -67,13 +113,13 @@ def test_a_sentence_that_says_nothing_is_one_line(study, tiny):
 
 def test_another_model_of_the_same_name_and_a_large_one_are_refused(folder, monkeypatch):
     with pytest.raises(MismatchError, match="has other weights now"):
-        own_text._model(str(folder), None, "0" * 16)
-    monkeypatch.setattr(own_text, "LARGEST", 10)
+        loaded.small_model(str(folder), None, "0" * 16)
+    monkeypatch.setattr(loaded, "LARGEST", 10)
     with pytest.raises(UnavailableError, match="too many for a page"):
-        own_text._model(str(folder), None, "1" * 16)
+        loaded.small_model(str(folder), None, "1" * 16)
 
 
 def test_the_model_of_the_collection_is_loaded_once(folder, model):
-    found = own_text._model(str(folder), None, model.identity.weights_hash)
-    assert own_text._model(str(folder), None, model.identity.weights_hash) is found
-    own_text._model.clear()
+    found = loaded.small_model(str(folder), None, model.identity.weights_hash)
+    assert loaded.small_model(str(folder), None, model.identity.weights_hash) is found
+    loaded.small_model.clear()
