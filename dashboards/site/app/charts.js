@@ -13,7 +13,7 @@ export function followTheSystem(draw) {
 export async function chartOf({ rows }, { chart, alt, link, collection }) {
   const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
   const draw = async () => {
-    const spec = { ...chart, data: { name: "rows", values: rows }, background: "transparent" };
+    const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
     const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
     view.addEventListener("click", (_, item) => {
       const address = item?.datum ? target(link, item.datum, collection) : null;
@@ -21,6 +21,18 @@ export async function chartOf({ rows }, { chart, alt, link, collection }) {
     });
   };
   return { place, draw };
+}
+
+/* The legend names what the rows have. */
+function presentOnly(part, rows) {
+  if (Array.isArray(part)) return part.map((item) => presentOnly(item, rows));
+  if (part === null || typeof part !== "object") return part;
+  const kept = Object.fromEntries(Object.entries(part).map(([name, item]) => [name, presentOnly(item, rows)]));
+  const { field, type, scale } = kept;
+  if (type !== "nominal" || !scale?.domain || !scale.range) return kept;
+  const isThere = scale.domain.map((value) => rows.some((row) => row[field] === value));
+  const filtered = (values) => values.filter((_, i) => isThere[i]);
+  return { ...kept, scale: { ...scale, domain: filtered(scale.domain), range: filtered(scale.range) } };
 }
 
 function colours() {

@@ -11,7 +11,7 @@ export async function fill(place, panel, { database, values, pages }) {
   const link = write("sql", { collection: values.collection, sql });
   const numbers = make("div");
   const statement = make("details", {}, make("summary", {}, "SQL and rows"), make("pre", {}, make("code", {}, sql)), make("a", { href: link }, "Open in the SQL page"), numbers);
-  place.append(make("h2", {}, panel.title), body, make("p", { class: "note" }, panel.note), statement);
+  place.append(make("h2", {}, panel.title), body, make("p", { class: "note" }, marked(panel.note)), statement);
   try {
     const found = await database.query(sql);
     const about = { ...panel, declared: panel.columns, collection: values.collection, pages };
@@ -22,6 +22,11 @@ export async function fill(place, panel, { database, values, pages }) {
   } catch (error) {
     body.replaceChildren(make("p", { class: "wrong", role: "alert" }, String(error.message ?? error).trim()));
   }
+}
+
+/* `names` in a note are set as code. */
+function marked(text) {
+  return text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 }
 
 async function draw(body, found, about) {

@@ -3,7 +3,7 @@
 import altair as alt
 
 from dashboards.site.charts import ROWS, estimate, intervals, specification
-from dashboards.site.declarations import Choice, Column, Page, Panel
+from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.measures import chosen_column
 from dashboards.ui.charts import number
 from dashboards.views.causal.ablations import ABLATIONS
@@ -67,7 +67,7 @@ def page() -> Page:
                 chart=intervals(
                     "cost",
                     "intervention",
-                    x_title="cost (nats per token)",
+                    title="cost (nats per token)",
                     tooltip=_tooltip(),
                     colour=_colour(None),
                     scale=_scale(),
@@ -99,8 +99,20 @@ def page() -> Page:
                 "Single features",
                 ABLATIONS.replace("$features", "200"),
                 note="Added loss (nats per token) with 95 % intervals where a feature is active: ablated (zeroed), or replaced by its "
-                "transported value. At most 200 features, most costly first.",
+                "transported value. At most 200 features, most costly first. A row leads to its feature.",
                 empty="No single-feature results.",
+                columns=(
+                    Column("feature_id", "feature"),
+                    Column("zeroed", "zeroed"),
+                    Column("zeroed_low", "95 % from"),
+                    Column("zeroed_high", "to"),
+                    Column("transported", "transported"),
+                    Column("transported_low", "95 % from"),
+                    Column("transported_high", "to"),
+                    Column("n_sequences", "sequences", "integer"),
+                    Column("n_documents", "documents", "integer"),
+                ),
+                link=Link("feature", {"sae": "sae", "feature_id": "feature_id"}),
             ),
         ),
     )

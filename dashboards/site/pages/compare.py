@@ -1,8 +1,10 @@
 """Page ``compare``: two features side by side."""
 
 from dashboards.site.declarations import Choice, Link, Page, Panel
+from dashboards.site.measures import drawn
 from dashboards.site.pages.feature import COLUMNS, EXAMPLES, IDS, MEASURES, R2_NOTE, profile, windows
 from dashboards.site.pages.features import SAES
+from dashboards.views.features.transport import LEAST_R2
 
 SECOND = IDS.replace("$sae", "$other_sae").replace(
     "\norder by", "\norder by feature_id = try_cast($feature_id as integer),"
@@ -16,7 +18,7 @@ order by f.sae = $sae and f.feature_id = $feature_id desc"""
 )
 PROFILES = f"""select
     f.sae || ' / ' || f.feature_id as feature, f.method, f.source_layer, f.target_layer, f.leap, f.r2, f.r2_low, f.r2_high,
-    replace(f.verdict, 'synthesised', 'computed') as verdict, f.n_active
+    replace(f.verdict, 'synthesised', 'computed') as verdict, f.n_active, {drawn("f.r2", LEAST_R2)}
 from feature_profile as f
 where f.collection = $collection and f.position_policy = 'same' and f.method = $method and {BOTH}
 order by f.sae = $sae and f.feature_id = $feature_id desc, f.leap"""

@@ -2,12 +2,15 @@
 
 import altair as alt
 
+from ato.operators.methods import METHODS
 from dashboards.site.charts import estimate, lines
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
+from dashboards.site.measures import drawn
 from dashboards.site.pages.features import SAES
-from dashboards.ui.charts import number
+from dashboards.ui.charts import method_colours, number
 from dashboards.views.features.causal import EFFECT
 from dashboards.views.features.label import LABELS
+from dashboards.views.features.transport import LEAST_R2
 
 IDS = """select feature_id
 from feature_catalog
@@ -60,7 +63,8 @@ where {OF_FEATURE}
 order by aligned desc nulls last, score desc nulls last, source, explanation_id"""
 PROFILE = f"""select
     method, position_policy, source_layer, target_layer, leap, r2, r2_low, r2_high, ceiling, skill,
-    replace(verdict, 'synthesised', 'computed') as verdict, n_active, transported_leap, stops_at_leap
+    replace(verdict, 'synthesised', 'computed') as verdict, n_active, transported_leap, stops_at_leap,
+    {drawn("r2", LEAST_R2)}
 from feature_profile
 where {OF_FEATURE} and position_policy = coalesce($position_policy, 'same')
 order by method <> 'ridge', method, leap"""
@@ -93,11 +97,11 @@ order by position_policy = 'same' desc, position_policy"""
 NOTHING = "No such feature in this SAE."
 R2_NOTE = (
     "r2 along the feature's direction on the test tokens where it is active: 1 is perfect, 0 no better than the mean; bars are 95 % "
-    "intervals by document."
+    f"intervals by document. Values below {LEAST_R2:g} are drawn there."
 )
 
 
-def profile(by: str, by_title: str) -> dict[str, object]:
+def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> dict[str, object]:
     """r2 by leap, a line for each value of a column."""
     tooltip = [
         alt.Tooltip(f"{by}:N", title=by_title),
@@ -108,7 +112,14 @@ def profile(by: str, by_title: str) -> dict[str, object]:
         number("n_active", "active test tokens", ",d"),
     ]
     return lines(
-        "leap", "r2", x_title="leap (layers)", y_title="r2 on active tokens", by=by, by_title="", tooltip=tooltip
+        "leap",
+        "drawn",
+        x_title="leap (layers)",
+        y_title="r2 on active tokens",
+        by=by,
+        by_title=None,
+        tooltip=tooltip,
+        colours=colours,
     )
 
 
@@ -120,7 +131,7 @@ def page(with_text: bool) -> Page:
             "The feature in numbers",
             MEASURES,
             note="Activity on test text. Causal effect: rise of the next-token loss after ablating it, with its 95 % interval by "
-            "document; measured for the candidates only, and no other feature has a score. Click to compare it with another.",
+            "document; measured for the candidates only, and no other feature has a score.",
             empty=NOTHING,
             view="facts",
             columns=COLUMNS,
@@ -148,7 +159,7 @@ def page(with_text: bool) -> Page:
             note=f"{R2_NOTE} Ceiling: r2 of the best linear combination of predictions. A row leads to its operator.",
             empty="No operators into this layer evaluated.",
             view="chart",
-            chart=profile("method", "method"),
+            chart=profile("method", "method", method_colours(list(METHODS))),
             alt="r2 of the feature by leap, a line for each method",
             columns=(
                 Column("source_layer", "source", "integer"),

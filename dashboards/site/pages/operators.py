@@ -4,10 +4,10 @@ import altair as alt
 
 from dashboards.site.charts import ROWS, intervals, specification
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
-from dashboards.site.measures import chosen_column
+from dashboards.site.measures import chosen_column, drawn
 from dashboards.ui.charts import number
-from dashboards.views.operators.page import LEADERBOARD, SCORES
-from dashboards.views.operators.ranks import EFFICIENCY_CURVES, RANK_CURVES, RANKS
+from dashboards.views.operators.page import LEADERBOARD, LOWEST, SCORES
+from dashboards.views.operators.ranks import EFFICIENCY_CURVES, LOWEST_R2, RANK_CURVES, RANKS
 
 WITH_SAE = "(select layer from saes where collection = $collection)"
 SOURCES = f"""select source_layer
@@ -36,12 +36,12 @@ BOARD = f"""with board as (
 )
 
 select *, {chosen_column("score", SCORES)} as shown, {chosen_column("score", SCORES, "_low")} as shown_low,
-    {chosen_column("score", SCORES, "_high")} as shown_high
+    {chosen_column("score", SCORES, "_high")} as shown_high, {drawn("shown", LOWEST)}
 from board
 order by place, operator"""
 
 
-def _folded(curves: dict[str, tuple[str, str]], with_interval: str) -> str:
+def _folded(curves: dict[str, tuple[str, str]], with_interval: str, lowest: float) -> str:
     """RANKS with a row for each rank and curve."""
     names = ", ".join(f"'{title}'" for title, _ in curves.values())
     ends = {end: ", ".join(f"{c}{end}" if c == with_interval else "null" for c in curves) for end in ("_low", "_high")}
@@ -51,7 +51,7 @@ def _folded(curves: dict[str, tuple[str, str]], with_interval: str) -> str:
 
 select
     rank, d_kept, n_train, n_test, unnest([{names}]) as curve, unnest([{", ".join(curves)}]) as value,
-    unnest([{ends["_low"]}]) as value_low, unnest([{ends["_high"]}]) as value_high
+    unnest([{ends["_low"]}]) as value_low, unnest([{ends["_high"]}]) as value_high, {drawn("value", lowest)}
 from ranks
 order by curve, rank"""
 
@@ -78,7 +78,6 @@ NOT_EVALUATED = "Not evaluated for this pair."
 
 def page() -> Page:
     """The page of a layer pair and method."""
-    shown = alt.Scale(domainMin=-1, clamp=True)
     tooltip = [
         "name:N",
         number("shown", "score"),
@@ -107,7 +106,7 @@ def page() -> Page:
                 "between add. Skill: 1 - squared error / squared error of the identity map. Values below -1 are drawn at -1.",
                 empty=NOTHING,
                 view="chart",
-                chart=intervals("shown", "name", x_title="score", tooltip=tooltip, scale=shown),
+                chart=intervals("drawn", "name", title="score", tooltip=tooltip),
                 alt="The score of every operator of the pair, with its interval",
             ),
             Panel(
@@ -127,23 +126,24 @@ def page() -> Page:
             ),
             Panel(
                 "Rank and ceiling",
-                _folded(RANK_CURVES, "r2_rrr"),
+                _folded(RANK_CURVES, "r2_rrr", LOWEST_R2),
                 note="Whitened r2 on test tokens of the best map of each rank, with 95 % intervals by document, beside the ceiling of "
-                "every linear map of that rank and the permutation null. As published: truncated SVD of the fitted operator.",
+                "every linear map of that rank and the permutation null. As published: truncated SVD of the fitted operator. Values "
+                "below -0.2 are drawn there.",
                 empty=NOT_EVALUATED,
                 view="chart",
-                chart=_by_rank(RANK_CURVES, "whitened r2", -0.2),
+                chart=_by_rank(RANK_CURVES, "whitened r2"),
                 alt="Whitened r2 against rank, with its ceiling",
                 wide=False,
             ),
             Panel(
                 "Transport efficiency",
-                _folded(EFFICIENCY_CURVES, "efficiency"),
+                _folded(EFFICIENCY_CURVES, "efficiency", LOWEST),
                 note="Whitened r2 divided by the ceiling of the same rank; 1 is the most a linear map can carry. Values below -1 are "
                 "drawn at -1.",
                 empty=NOT_EVALUATED,
                 view="chart",
-                chart=_by_rank(EFFICIENCY_CURVES, "transport efficiency", -1),
+                chart=_by_rank(EFFICIENCY_CURVES, "transport efficiency"),
                 alt="Transport efficiency against rank",
                 wide=False,
             ),
@@ -172,9 +172,8 @@ def page() -> Page:
     )
 
 
-def _by_rank(curves: dict[str, tuple[str, str]], title: str, lowest: float) -> dict[str, object]:
+def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> dict[str, object]:
     colours = dict(curves.values())
-    scale = alt.Scale(domainMin=lowest, clamp=True)
     base = alt.Chart(ROWS).encode(
         x=alt.X(
             "rank:Q",
@@ -198,11 +197,11 @@ def _by_rank(curves: dict[str, tuple[str, str]], title: str, lowest: float) -> d
             number("n_test", "test tokens", ",d"),
         ],
     )
-    y = alt.Y("value:Q", title=title, scale=scale)
+    y = alt.Y("drawn:Q", title=title)
     ends = base.mark_rule(strokeWidth=1.5, opacity=0.7)
     return specification(
         alt.layer(
-            ends.encode(y=alt.Y("value_low:Q", title=title, scale=scale), y2="value_high:Q"),
+            ends.encode(y=alt.Y("drawn_low:Q", title=title), y2="drawn_high:Q"),
             base.mark_line().encode(y=y),
             base.mark_point(filled=True, size=25, opacity=1).encode(y=y),
         )

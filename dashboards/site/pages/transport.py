@@ -7,7 +7,7 @@ from dashboards.site.charts import ROWS, estimate, lines, specification
 from dashboards.site.declarations import Choice, Link, Page, Panel
 from dashboards.site.measures import chosen_column
 from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, map_scale, number
-from dashboards.views.transport.features import NOT_EVALUATED, SPREAD
+from dashboards.views.transport.features import LOWEST, NOT_EVALUATED, SPREAD
 from dashboards.views.transport.page import INTERVALS, MAP, R2, SAES
 
 MEASURES = {
@@ -55,6 +55,16 @@ select
 from pairs
 where n_features_scored > 0
 order by leap, target_layer, place"""
+QUANTILES = (5, 25, 50, 75, 95)
+DRAWN_QUANTILES = ", ".join(f"greatest(r2_q{q:02d}, {LOWEST:g}) as drawn_q{q:02d}" for q in QUANTILES)
+OF_ALL = SPREAD.replace("$features", "'all'").replace("$sae_layer", OF_SAE)
+SPREAD_DRAWN = f"""with spread as (
+{OF_ALL}
+)
+
+select *, {DRAWN_QUANTILES}
+from spread
+order by target_layer, leap"""
 POLICIES = """select distinct position_policy
 from operators
 where collection = $collection and method = $method
@@ -126,7 +136,7 @@ def page() -> Page:
             ),
             Panel(
                 "Spread of r2 by leap",
-                SPREAD.replace("$features", "'all'").replace("$sae_layer", OF_SAE),
+                SPREAD_DRAWN,
                 note="Over the scored features: thin line 5 to 95 %, thick line 25 to 75 %, dot median; clipped at -2.",
                 empty=NOT_EVALUATED,
                 view="chart",
@@ -211,17 +221,16 @@ def _spread() -> dict[str, object]:
         ),
         tooltip=[
             *_pair(),
-            *[number(f"r2_q{q:02d}", f"{q} % quantile") for q in (5, 25, 50, 75, 95)],
+            *[number(f"r2_q{q:02d}", f"{q} % quantile") for q in QUANTILES],
             number("mean_r2", "mean"),
             number("n_features", "features scored", ",d"),
         ],
     )
-    scale = alt.Scale(domainMin=-2, domainMax=1, clamp=True, nice=False)
-    at = {q: alt.Y(f"r2_q{q:02d}:Q", title="r2 of features", scale=scale) for q in (5, 25, 50)}
+    at = {q: alt.Y(f"drawn_q{q:02d}:Q", title="r2 of features") for q in (5, 25, 50)}
     return specification(
         alt.layer(
-            base.mark_rule(strokeWidth=1.5).encode(y=at[5], y2="r2_q95:Q"),
-            base.mark_bar(size=7, opacity=0.55).encode(y=at[25], y2="r2_q75:Q"),
+            base.mark_rule(strokeWidth=1.5).encode(y=at[5], y2="drawn_q95:Q"),
+            base.mark_bar(size=7, opacity=0.55).encode(y=at[25], y2="drawn_q75:Q"),
             base.mark_point(filled=True, size=50, opacity=1).encode(y=at[50]),
         )
     )
