@@ -1,0 +1,49 @@
+/* Charts by Vega-Lite, in the colours of the reader's system. They draw what a statement returned and compute nothing. */
+
+import { embedChart } from "../libraries/libraries.js";
+import { make } from "./elements.js";
+import { target } from "./tables.js";
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+export function followTheSystem(draw) {
+  dark.addEventListener("change", draw);
+}
+
+export async function chartOf({ rows }, { chart, alt, link, collection }) {
+  const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
+  const draw = async () => {
+    const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
+    const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
+    view.addEventListener("click", (_, item) => {
+      const address = item?.datum ? target(link, item.datum, collection) : null;
+      if (address) location.hash = address;
+    });
+  };
+  return { place, draw };
+}
+
+/* The legend names what the rows have. */
+function presentOnly(part, rows) {
+  if (Array.isArray(part)) return part.map((item) => presentOnly(item, rows));
+  if (part === null || typeof part !== "object") return part;
+  const kept = Object.fromEntries(Object.entries(part).map(([name, item]) => [name, presentOnly(item, rows)]));
+  const { field, type, scale } = kept;
+  if (type !== "nominal" || !scale?.domain || !scale.range) return kept;
+  const isThere = scale.domain.map((value) => rows.some((row) => row[field] === value));
+  const filtered = (values) => values.filter((_, i) => isThere[i]);
+  return { ...kept, scale: { ...scale, domain: filtered(scale.domain), range: filtered(scale.range) } };
+}
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const [ink, line, muted] = ["--ink", "--line", "--muted"].map((name) => style.getPropertyValue(name).trim());
+  const words = { labelColor: ink, titleColor: ink, titleFontWeight: "normal", labelFontSize: 11 };
+  return {
+    axis: { ...words, gridColor: line, domainColor: muted, tickColor: muted, gridOpacity: 0.6 },
+    legend: words,
+    text: { color: ink },
+    view: { stroke: null },
+    font: "system-ui, sans-serif",
+  };
+}

@@ -1,0 +1,40 @@
+/* Elements, and values as text. */
+
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (typeof value === "boolean") element.toggleAttribute(name, value);
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null));
+  return element;
+}
+
+/* A value as text, as `ato sql` has it: four digits that count, a dash for NULL. */
+export function shown(value, kind, format = "auto") {
+  if (value === null) return "–";
+  if (format === "percent") return `${(100 * value).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
+  if (format === "signed") return (value > 0 ? "+" : "") + numberText(value);
+  if (format === "integer" && typeof value === "number") return value.toLocaleString("en", { maximumFractionDigits: 0 });
+  if (format === "list") return [value].flat().map(tokenText).join("  ");
+  if (kind === "boolean") return value ? "yes" : "no";
+  if (kind === "integer" && typeof value === "number") return Math.abs(value) >= 10_000 ? value.toLocaleString("en") : String(value);
+  if (kind === "number" && typeof value === "number") return numberText(value);
+  if (typeof value === "object") return JSON.stringify(value);
+  return String(value);
+}
+
+function numberText(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size < 1e-3 || size >= 1e4 ? value.toPrecision(4).replace(/\.?0+(?=e|$)/, "") : String(Number(value.toFixed(4)));
+}
+
+export function tokenText(token) {
+  return token === null ? "–" : token.replaceAll(" ", "·").replaceAll("\n", "↵").replaceAll("\t", "⇥");
+}
+
+export function isNumeric(kind) {
+  return kind === "integer" || kind === "number";
+}

@@ -1,0 +1,79 @@
+/* The pages of a published study: what `site.json` declares, run over its Parquet files; nothing is asked of another host. */
+
+import { go, read, write } from "./address.js";
+import { followTheSystem } from "./charts.js";
+import { fieldsOf, resolve } from "./choices.js";
+import { Database } from "./database.js";
+import { make } from "./elements.js";
+import { fill } from "./panels.js";
+import { sqlPage } from "./sql.js";
+
+const SQL = { name: "sql", title: "SQL", about: "What else do the tables say?", choices: [], panels: [], listed: true };
+const content = document.querySelector("main");
+let shown = 0; // pages begun; one that another has overtaken draws no further
+
+const answer = await fetch(new URL("../site.json", import.meta.url), { cache: "no-cache" });
+const site = await answer.json();
+const pages = new Map([...site.pages, SQL].map((page) => [page.name, page]));
+const database = new Database(site.tables);
+database.started.catch((error) => say(`DuckDB did not start: ${error.message ?? error}. The site needs a browser with WebAssembly and DecompressionStream, of 2023 or later.`));
+document.querySelector("footer").append(footer());
+addEventListener("hashchange", draw);
+followTheSystem(draw);
+await draw();
+
+async function draw() {
+  const own = ++shown;
+  const { page: name, chosen } = read();
+  const page = pages.get(name || site.pages[0].name);
+  const collection = site.collections.includes(chosen.collection) ? chosen.collection : site.collections[0];
+  if (page === undefined) return say(`There is no page ${name}.`);
+  navigation(page, collection, chosen);
+  document.title = `${page.title} · Activation transport`;
+  Object.assign(content.dataset, { state: "drawing", page: page.name });
+  const choices = make("div", { class: "choices" });
+  const panels = make("div", { class: "panels" });
+  content.replaceChildren(make("h1", {}, page.title), make("p", { class: "about" }, page.about), choices, panels);
+  try {
+    if (page === SQL) await sqlPage(panels, { database, tables: site.tables, chosen, collection });
+    else await panelsOf(page, { chosen, collection, choices, panels, own });
+  } catch (error) {
+    say(String(error.message ?? error));
+  }
+  if (own === shown) content.dataset.state = "drawn";
+}
+
+async function panelsOf(page, { chosen, collection, choices, panels, own }) {
+  choices.append(make("p", { class: "message", role: "status" }, "Loading …"));
+  const resolved = await resolve(page, chosen, collection, database);
+  if (own !== shown) return;
+  history.replaceState(null, "", write(page.name, resolved.values)); // the address says what is shown, also by default
+  choices.replaceChildren(...fieldsOf(page, resolved));
+  const places = page.panels.map((panel) => make("section", { class: panel.wide ? "panel" : "panel half" }));
+  panels.replaceChildren(...places);
+  const about = { database, values: resolved.values, pages };
+  await Promise.all(page.panels.map((panel, i) => fill(places[i], panel, about)));
+}
+
+function navigation(page, collection, chosen) {
+  const kept = [...pages.values()].filter(({ listed }) => listed);
+  const links = kept.map(({ name, title }) => {
+    const isHere = name === page.name || (name === "features" && page.name === "feature");
+    return make("a", { href: write(name, { collection }), "aria-current": isHere ? "page" : null }, title);
+  });
+  document.querySelector("nav").replaceChildren(...links);
+  if (site.collections.length < 2) return;
+  const items = site.collections.map((key) => make("option", { value: key, selected: key === collection }, key));
+  const change = (event) => go(page.name, { ...chosen, collection: event.target.value });
+  document.querySelector("#collection").replaceChildren(make("label", {}, "Collection", make("select", { onchange: change }, items)));
+}
+
+function footer() {
+  const text = site.with_text ? "" : " Text of the corpus is left out.";
+  return make("p", {}, `Published by the ATO platform ${site.version}, schema ${site.schema_version}.${text} The data are Parquet files in the folder data of this site. `, make("a", { href: "libraries/licences.txt" }, "Licences of the libraries"));
+}
+
+function say(message) {
+  content.replaceChildren(make("p", { class: "wrong", role: "alert" }, message));
+  content.dataset.state = "drawn";
+}

@@ -1,0 +1,25 @@
+"""The pages of the published site, in the order of its navigation."""
+
+from collections.abc import Collection
+
+from dashboards.site.declarations import Page
+from dashboards.site.pages import causal, compare, feature, features, findings, operators, saes, transport
+
+
+def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
+    """All pages.
+
+    Args:
+        known: names of the tables and marts that there are.
+        with_text: whether pages may show text of the corpus.
+    """
+    return (
+        findings.page(known),
+        transport.page(),
+        operators.page(),
+        features.page(with_text),
+        feature.page(with_text),
+        compare.page(with_text),
+        causal.page(),
+        saes.page(),
+    )

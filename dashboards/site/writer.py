@@ -1,0 +1,149 @@
+"""Writes a study as a static site: pages, their data as Parquet, and the libraries that read them in the browser.
+
+The folder is complete or as it was: the site is written beside it and takes its place in the end.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata, resources
+from pathlib import Path
+
+from ato.errors import InputError
+from dashboards.site.bundled import versions, write_libraries
+from dashboards.site.pages import pages
+from dashboards.site.sentences import COLUMNS, MEANING, finding_sentences
+from dashboards.site.tables import PublishedTable, known_tables, wanted_tables, write_rows, write_table
+from warehouse.catalog.catalog import connect
+from warehouse.storage.staging import disk_full_reported, staging_name
+from warehouse.tables import SCHEMA_VERSION
+
+MADE_BY = "ato publish"
+APP = (
+    "address.js",
+    "charts.js",
+    "choices.js",
+    "database.js",
+    "elements.js",
+    "main.js",
+    "panels.js",
+    "site.css",
+    "sql.js",
+    "tables.js",
+)
+PARTS = {"pages": ("app", "index.html", "site.json"), "data": ("data",), "libraries": ("libraries",)}
+"""Part of a site -> its files and folders."""
+SENTENCES = "finding_sentences"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site that was written."""
+
+    folder: Path
+    bytes: dict[str, int]
+    """Part -> its size: pages, data and libraries."""
+    tables: tuple[PublishedTable, ...]
+
+
+def write_site(
+    folder: str | Path,
+    collections: Sequence[str],
+    *,
+    with_text: bool = True,
+    at: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Site:
+    """Write the site of some collections of the warehouse; a site that was there is replaced.
+
+    Args:
+        folder: where; new, empty or an earlier site.
+        collections: their keys; the first is shown at first.
+        with_text: whether windows of the corpus are published.
+        at: told what is being written, and how many of how many steps are done.
+
+    Raises:
+        InputError: the folder has other files.
+        DiskFullError: no space left; the folder is as it was.
+    """
+    folder = Path(folder).absolute()
+    _check(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = folder.with_name(staging_name(folder.name))
+    try:
+        with disk_full_reported(folder):
+            tables = _write(staging, collections, with_text, at)
+            _replace(folder, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Site(folder, {part: sum(_bytes(folder / n) for n in names) for part, names in PARTS.items()}, tables)
+
+
+def _check(folder: Path) -> None:
+    """Refuse to replace what is not a site of ours."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        made_by = json.loads((folder / "site.json").read_text(encoding="utf-8")).get("made_by")
+    except (OSError, ValueError, AttributeError):
+        made_by = None
+    if made_by != MADE_BY:
+        raise InputError(
+            "the folder has other files than a site",
+            where=folder,
+            cure="name a new or empty folder, or an earlier site",
+        )
+
+
+def _write(
+    folder: Path, collections: Sequence[str], with_text: bool, at: Callable[[str, int, int], None]
+) -> tuple[PublishedTable, ...]:
+    for part in ("app", "data", "libraries"):
+        (folder / part).mkdir(parents=True)
+    with connect(threads=1) as connection:
+        known = known_tables(connection)
+        sentences = finding_sentences(connection, known, collections)
+        declared = pages([*known, *([] if sentences is None else [SENTENCES])], with_text)
+        names = wanted_tables(declared, known)
+        written = []
+        for done, name in enumerate(names):
+            at(name, done, len(names) + 1)
+            written.append(write_table(connection, name, known[name], collections, folder))
+    if sentences is not None:
+        written.append(write_rows(sentences, SENTENCES, MEANING, list(COLUMNS.values()), folder))
+    at("libraries", len(names), len(names) + 1)
+    write_libraries(folder / "libraries")
+    app = resources.files("dashboards").joinpath("site", "app")
+    for name in APP:
+        (folder / "app" / name).write_bytes(app.joinpath(name).read_bytes())
+    (folder / "index.html").write_bytes(app.joinpath("index.html").read_bytes())
+    described = {
+        table.name: {name: value for name, value in asdict(table).items() if name not in ("name", "bytes")}
+        for table in written
+    }
+    site = {
+        "made_by": MADE_BY,
+        "version": metadata.version("ato-platform"),
+        "schema_version": SCHEMA_VERSION,
+        "libraries": versions(),
+        "with_text": with_text,
+        "collections": list(collections),
+        "pages": [asdict(page) for page in declared],
+        "tables": described,
+    }
+    (folder / "site.json").write_text(json.dumps(site, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return tuple(written)
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    """Put the new site where the old one is."""
+    old = folder.with_name(staging_name(f"old-{folder.name}"))
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
