@@ -24,9 +24,6 @@ EFFICIENCY_CURVES: Curves = {
     "efficiency_paper": ("as published", RANK_CURVES["as_published"]),
     "efficiency": ("best map", RANK_CURVES["best_map"]),
 }
-    "efficiency_paper": ("as published", RANK_CURVES["as_published"]),
-    "efficiency": ("best map", RANK_CURVES["best_map"]),
-}
 
 LOWEST, LOWEST_R2 = -1.0, -0.2
 """Efficiencies and whitened r2 below these are drawn there."""
