@@ -29,7 +29,9 @@ _TYPES = {
 }
 
 
-def export(title: str, note: str, sql: str, rows: pl.DataFrame, charts: Sequence[Drawn]) -> None:
+def export(
+    title: str, note: str, sql: str, rows: pl.DataFrame, charts: Sequence[Drawn], *, tables: bool = True
+) -> None:
     """The button of a panel that opens its downloads.
 
     Args:
@@ -38,19 +40,22 @@ def export(title: str, note: str, sql: str, rows: pl.DataFrame, charts: Sequence
         sql: its statement.
         rows: all that the statement returned.
         charts: those that the panel has drawn.
+        tables: whether the rows are offered too.
     """
     with st.popover(
         "Export", type="tertiary", icon=":material/download:", key=f"Export of {title}", on_change="rerun"
     ) as opened:
         if opened.open:
-            _downloads(About(title, caption(note), sizes(rows), sql, _collection(), today()), rows, charts)
+            _downloads(
+                About(title, caption(note), sizes(rows), sql, _collection(), today()), rows if tables else None, charts
+            )
 
 
 def _collection() -> str:
     return str(st.session_state.get("collection") or "")
 
 
-def _downloads(about: About, rows: pl.DataFrame, charts: Sequence[Drawn]) -> None:
+def _downloads(about: About, rows: pl.DataFrame | None, charts: Sequence[Drawn]) -> None:
     stem = file_stem(about.title)
     files: dict[str, Callable[[], bytes]] = {}
     for i, drawn in enumerate(charts, 1):
@@ -58,7 +63,9 @@ def _downloads(about: About, rows: pl.DataFrame, charts: Sequence[Drawn]) -> Non
         made = {f"{own}.{kind}": partial(_chart_file, drawn, kind, about) for kind in ("svg", "pdf", "png")}
         _row("Chart" if len(charts) == 1 else plain(drawn.alt), made, about.title)
         files |= made
-    tables = {f"{stem}.{kind}": partial(_table_file, rows, kind, about) for kind in ("csv", "parquet", "tex")}
+    if rows is None:
+        return
+    tables = {f"{stem}.{kind}": partial(table_file, rows, kind, about) for kind in ("csv", "parquet", "tex")}
     _row("All rows" if rows.height != 1 else "The row", tables, about.title)
     files |= tables
     described = {f"{stem}.csv-metadata.json": partial(csv_metadata, rows, about, f"{stem}.csv")}
@@ -90,7 +97,8 @@ def _chart_file(drawn: Drawn, kind: str, about: About) -> bytes:
     return chart_file(drawn.chart, kind, about)
 
 
-def _table_file(rows: pl.DataFrame, kind: str, about: About) -> bytes:
+def table_file(rows: pl.DataFrame, kind: str, about: About) -> bytes:
+    """Rows as a file; ``kind`` is csv, parquet or tex."""
     if kind == "csv":
         return csv_file(rows)
     return parquet_file(rows, about) if kind == "parquet" else latex_file(rows, about)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from ato.causal.intervention_names import SHOWN, STUDY, in_shown_order
+from ato.evaluation.colours import INTERVENTIONS
 from tasks.report.drawing import COLOURS, INK, MUTED, WIDTH, grid_shape
 from tasks.report.panels import Panel, Rows, Scope, absent, extent, spread, text, with_interval
 
@@ -99,7 +100,7 @@ def _draw(figure: "Figure", rows: Rows) -> None:
             if row is None or row["delta_log_ppl"] is None:
                 continue
             value, low, high = (row[f"delta_log_ppl{end}"] for end in ("", "_low", "_high"))
-            colour = COLOURS[2] if name == "transport" else COLOURS[0]
+            colour = INTERVENTIONS.get(name, MUTED)
             axes.plot(value, place, "o", ms=4.5, color=colour)
             axes.hlines(place, value if low is None else low, value if high is None else high, color=colour, lw=1.8)
         unedited = next(iter(some.values()))["log_ppl_none"]

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from tasks.report.drawing import COLOURS, MUTED, WIDTH
+from ato.evaluation.colours import RANK_CURVES
+from tasks.report.drawing import MUTED, WIDTH
 from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, spread
 
 if TYPE_CHECKING:
@@ -79,19 +80,25 @@ def _draw(figure: "Figure", rows: Rows) -> None:
 
         held_out, in_sample = column("ceiling_held_out"), column("ceiling_in_sample")
         top.fill_between(
-            ranks, held_out, in_sample, color=COLOURS[4], alpha=0.45, lw=0, label="ceiling: held-out to in-sample"
+            ranks,
+            held_out,
+            in_sample,
+            color=RANK_CURVES["ceiling_held_out"],
+            alpha=0.25,
+            lw=0,
+            label="ceiling: held-out to in-sample",
         )
-        top.plot(ranks, held_out, color=COLOURS[0], lw=1.0)
-        top.plot(ranks, in_sample, color=COLOURS[0], lw=1.0)
-        top.plot(ranks, column("ceiling_null"), ":", color=MUTED, label="permutation null")
-        top.vlines(ranks, column("r2_rrr_low"), column("r2_rrr_high"), color=COLOURS[1], lw=1.0)
-        top.plot(ranks, column("r2_rrr"), "o", ms=3, color=COLOURS[1], label="best map of that rank")
+        top.plot(ranks, held_out, color=RANK_CURVES["ceiling_held_out"], lw=1.0)
+        top.plot(ranks, in_sample, color=RANK_CURVES["ceiling_in_sample"], lw=1.0)
+        top.plot(ranks, column("ceiling_null"), ":", color=RANK_CURVES["ceiling_null"], label="permutation null")
+        top.vlines(ranks, column("r2_rrr_low"), column("r2_rrr_high"), color=RANK_CURVES["best_map"], lw=1.0)
+        top.plot(ranks, column("r2_rrr"), "o", ms=3, color=RANK_CURVES["best_map"], label="best map of that rank")
         top.set(title=f"{some[0]['source_layer']} → {some[0]['target_layer']} (leap {leap})", xscale="log")
         low, high = column("efficiency_against_in_sample"), column("efficiency")
-        bottom.fill_between(ranks, low, high, color=COLOURS[2], alpha=0.35, lw=0)
-        bottom.plot(ranks, high, "o-", ms=3, color=COLOURS[2], label="efficiency, bracketed")
-        bottom.vlines(ranks, column("efficiency_low"), column("efficiency_high"), color=COLOURS[2], lw=1.0)
-        bottom.plot(ranks, column("efficiency_paper"), "--", color=COLOURS[5], label="as published")
+        bottom.fill_between(ranks, low, high, color=RANK_CURVES["best_map"], alpha=0.35, lw=0)
+        bottom.plot(ranks, high, "o-", ms=3, color=RANK_CURVES["best_map"], label="efficiency, bracketed")
+        bottom.vlines(ranks, column("efficiency_low"), column("efficiency_high"), color=RANK_CURVES["best_map"], lw=1.0)
+        bottom.plot(ranks, column("efficiency_paper"), "--", color=RANK_CURVES["as_published"], label="as published")
         bottom.axhline(1.0, color=MUTED, lw=0.8)
         bottom.set(xlabel="rank r", ylim=(-0.5, 1.25))
         ticks = [tick for tick in (1, 4, 16, 64, 256, 1024, 4096) if tick <= max(ranks)]

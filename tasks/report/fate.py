@@ -3,14 +3,14 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tasks.report.drawing import COLOURS, INK, MUTED, WIDTH, grid_shape, interval_bars
+from ato.evaluation.colours import FATES, VIEWS
+from tasks.report.drawing import INK, WIDTH, grid_shape, interval_bars
 from tasks.report.overview import html_table
 from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FATES = {"carried": COLOURS[0], "rewritten": COLOURS[2], "computed": COLOURS[1], "undetermined": MUTED}
 LIVES = 6
 """Lives that are drawn."""
 COMMAND = "run `ato run fate`"
@@ -46,11 +46,18 @@ order by target_layer, source_layer, fate"""
     )
 
 
+def _fates(rows: Rows) -> dict[str, str]:
+    """The colours of those that there are."""
+    found = {row["fate"] for row in rows}
+    return {fate: colour for fate, colour in FATES.items() if fate in found}
+
+
 def _draw_counts(figure: "Figure", rows: Rows) -> None:
     pairs = list(dict.fromkeys((r["source_layer"], r["target_layer"]) for r in rows))
     figure.set_size_inches(WIDTH, 1.0 + 0.28 * len(pairs))
     axes, left = figure.subplots(), [0.0] * len(pairs)
-    for fate, colour in FATES.items():
+    fates = _fates(rows)
+    for fate, colour in fates.items():
         found = {(r["source_layer"], r["target_layer"]): r["n_features"] for r in rows if r["fate"] == fate}
         widths = [found.get(pair, 0) for pair in pairs]
         axes.barh(range(len(pairs)), widths, left=left, color=colour, label=fate)
@@ -58,7 +65,7 @@ def _draw_counts(figure: "Figure", rows: Rows) -> None:
     axes.set_yticks(range(len(pairs)), [f"{source} → {target}" for source, target in pairs])
     axes.invert_yaxis()
     axes.set_xlabel("features")
-    axes.legend(ncols=len(FATES), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(ncols=len(fates), loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _caused(scope: Scope) -> Panel:
@@ -96,7 +103,7 @@ def _draw_caused(figure: "Figure", rows: Rows) -> None:
         axes.set_visible(False)
     for axes, (source, target) in zip(grid.flat, pairs):
         own = [r for r in rows if (r["source_layer"], r["target_layer"]) == (source, target)]
-        for fate, colour in FATES.items():
+        for fate, colour in _fates(rows).items():
             some = [r for r in own if r["fate"] == fate]
             axes.plot(
                 *([max(r[x], -1) for r in some] for x in ("r2", "agreement")), "o", ms=3.5, color=colour, label=fate
@@ -165,12 +172,15 @@ def _draw_lives(figure: "Figure", rows: Rows) -> None:
 def draw_life(axes: Any, life: Rows) -> None:
     """One feature's views by layer."""
     clipped = [{name: max(x, -1.0) if isinstance(x, float) else x for name, x in row.items()} for row in life]
-    for name, label, colour in (("r2", "r2, ridge", COLOURS[0]), ("agreement", "causal agreement", COLOURS[5])):
+    for name, label, colour in (
+        ("r2", "r2, ridge", VIEWS["r2"]),
+        ("agreement", "causal agreement", VIEWS["agreement"]),
+    ):
         own = [row for row in clipped if row[name] is not None]
         interval_bars(axes, [row["layer"] for row in own], own, name, colour, fmt="o-", ms=3.5, label=label)
     for name, label, colour in (
-        ("r2_identity", "r2, identity", COLOURS[1]),
-        ("decoder_cosine", "decoder cosine", COLOURS[2]),
+        ("r2_identity", "r2, identity", VIEWS["r2_identity"]),
+        ("decoder_cosine", "decoder cosine", VIEWS["decoder_cosine"]),
     ):
         own = [row for row in clipped if row[name] is not None]
         axes.plot(

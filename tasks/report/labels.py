@@ -8,6 +8,7 @@ from itertools import cycle, groupby
 from typing import TYPE_CHECKING, Any
 
 from ato.autointerp.questions import SCORERS
+from ato.evaluation.colours import DESCRIBED
 from ato.features.excerpts import TIERS
 from tasks.report.drawing import COLOURS, INK, MUTED, grid_shape, interval_bars
 from tasks.report.overview import html_table
@@ -20,10 +21,10 @@ COMMAND = "run `ato run label`"
 N_LABELS = 10
 TIERS_TOLD = ("all", *TIERS)
 STYLES = {
-    "sae": (COLOURS[0], "o", "features"),
-    "transcoder": (COLOURS[2], "o", "transcoder features"),
-    "adapter": (COLOURS[3], "^", "adapter features"),
-    "neurons": (COLOURS[1], "s", "neurons"),
+    "sae": (DESCRIBED["sae"], "o", "features"),
+    "transcoder": (DESCRIBED["transcoder"], "o", "transcoder features"),
+    "adapter": (DESCRIBED["adapter"], "^", "adapter features"),
+    "neurons": (DESCRIBED["neurons"], "s", "neurons"),
     "shuffled": (MUTED, "D", "another's description"),
 }
 """What is scored -> colour, mark and name; ``shuffled`` is the control of features."""

@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.evaluation.colours import INTERVENTIONS
 from dashboards.ui.charts import number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -17,15 +18,6 @@ MEASURES = {
     "delta_edited_onwards": "added loss from the first edit on (nats per token)",
     "kl": "KL from the unedited model (nats per token)",
 }
-INTERVENTIONS = {
-    "transport": "#0072B2",
-    "identity": "#E69F00",
-    "mean": "#999999",
-    "bias": "#56B4E9",
-    "random_rotation": "#CC79A7",
-    "zero": "#D55E00",
-}
-"""Colour of each intervention on this page."""
 EMPTY = "No causal results yet: run `ato run causal`."
 TICKS = [-10, -3, -1, -0.3, -0.1, -0.03, -0.01, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
 LINEAR_BELOW = 0.01

@@ -6,19 +6,12 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.evaluation.colours import FATES
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
-FATES = {
-    "carried": "#0072B2",
-    "rewritten": "#009E73",
-    "computed": "#E69F00",
-    "died": "#D55E00",
-    "undetermined": "#999999",
-}
-"""Fate -> its colour, on the whole page."""
 EMPTY = "No feature was followed yet: run `ato run fate`."
 
 COUNTS = """select source_layer || ' → ' || target_layer as pair, source_layer, target_layer, fate,

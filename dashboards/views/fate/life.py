@@ -7,7 +7,8 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.charts import CATEGORIES, coloured, number
+from ato.evaluation.colours import VIEWS
+from dashboards.ui.charts import coloured, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -91,7 +92,7 @@ def _chart(rows: pl.DataFrame, known: dict[str, str]) -> alt.LayerChart | alt.Fa
     scale = alt.Scale(domain=[LOWEST, 1], clamp=True, nice=False)
     axis = alt.Axis(values=rows["layer"].to_list(), format="d")
     x = alt.X("layer:Q", title="layer", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=20))
-    colours = dict(zip(LINES.values(), CATEGORIES))
+    colours = {title: VIEWS[name] for name, title in LINES.items()}
     named = " : ".join(f"datum.column == '{name}' ? '{title}'" for name, title in known.items()) + " : ''"
     folded = alt.Chart(rows).transform_fold(list(known), ["column", "value"]).transform_calculate(view=named)
     folded = folded.transform_filter("isValid(datum.value)")

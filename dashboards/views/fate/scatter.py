@@ -3,11 +3,12 @@
 import altair as alt
 import polars as pl
 
+from ato.evaluation.colours import FATES
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
-from dashboards.views.fate.counts import EMPTY, FATES
+from dashboards.views.fate.counts import EMPTY
 
 LOWEST = -1.0
 """Lower end of both axes; what lies below is drawn at the edge."""

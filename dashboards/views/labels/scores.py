@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from ato.evaluation.colours import DESCRIBED
 from ato.features.excerpts import TIERS
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.drawing import draw_chart
@@ -14,11 +15,7 @@ from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.labels.about import EMPTY
 
-COLOURS = {
-    "sae": "#0072B2",
-    "transcoder": "#009E73",
-    "adapter": "#D55E00",
-    "neurons": "#E69F00",
+COLOURS = DESCRIBED | {
     "sae, shuffled": "#56B4E9",
     "transcoder, shuffled": "#CC79A7",
     "adapter, shuffled": "#F0E442",

@@ -5,6 +5,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ato.evaluation.colours import RANK_CURVES
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -12,14 +13,17 @@ from dashboards.ui.reading import filled
 from dashboards.views.operators.curves import Curves, curve_colours, folded
 
 RANK_CURVES: Curves = {
-    "ceiling_in_sample": ("ceiling, in sample", "#56B4E9"),
-    "ceiling_held_out": ("ceiling, held out", "#009E73"),
-    "ceiling_null": ("permutation null", "#999999"),
-    "r2_svd_paper": ("as published", "#E69F00"),
-    "r2_rrr": ("best map", "#0072B2"),
+    "ceiling_in_sample": ("ceiling, in sample", RANK_CURVES["ceiling_in_sample"]),
+    "ceiling_held_out": ("ceiling, held out", RANK_CURVES["ceiling_held_out"]),
+    "ceiling_null": ("permutation null", RANK_CURVES["ceiling_null"]),
+    "r2_svd_paper": ("as published", RANK_CURVES["as_published"]),
+    "r2_rrr": ("best map", RANK_CURVES["best_map"]),
 }
 
-EFFICIENCY_CURVES: Curves = {"efficiency_paper": ("as published", "#E69F00"), "efficiency": ("best map", "#0072B2")}
+EFFICIENCY_CURVES: Curves = {
+    "efficiency_paper": ("as published", RANK_CURVES["as_published"]),
+    "efficiency": ("best map", RANK_CURVES["best_map"]),
+}
 
 LOWEST, LOWEST_R2 = -1.0, -0.2
 """Efficiencies and whitened r2 below these are drawn there."""

@@ -1,6 +1,5 @@
 """Page ``sql_bench``: any read-only statement over tables and marts, its rows as table, chart or file."""
 
-import io
 import os
 from collections.abc import Callable
 from datetime import datetime
@@ -16,11 +15,13 @@ import streamlit as st
 
 from ato.errors import AtoError, UnavailableError
 from dashboards.ui.address import choose, typed
-from dashboards.ui.drawing import draw_chart
+from dashboards.ui.drawing import draw_chart, drawn_charts
+from dashboards.ui.export import export, table_file
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled, snapshot
 from dashboards.ui.row_places import has_places, rows_with_places
 from warehouse.catalog.statement_worker import LOOK_SECONDS, StatementWorker
+from warehouse.exports.about import About, sizes, today
 
 SECONDS, MEMORY = 30, 2_000_000_000
 """Limits of one visitor's statement: time, and bytes of memory."""
@@ -36,6 +37,8 @@ MOST_RUNNING = min(8, max(2, psutil.virtual_memory().total // (2 * MEMORY)))
 """Statements of all visitors that run at once: together they take at most half of the machine's memory, if it has 8 GB."""
 
 _running = BoundedSemaphore(MOST_RUNNING)
+
+KINDS = {"csv": "CSV", "parquet": "Parquet", "tex": "LaTeX"}
 
 MARKS = ("point", "line", "bar")
 
@@ -198,11 +201,11 @@ def _result(rows: pl.DataFrame, sql: str) -> None:
     if rows.is_empty():
         st.info(f"No rows. Columns: {plain(', '.join(rows.columns))}.")
         return
-    count, csv, parquet = st.columns([3, 1, 1], vertical_alignment="center")
+    count, *places = st.columns([3, 1, 1, 1], vertical_alignment="center")
     count.markdown(f"First {SHOWN_ROWS:,} rows" if more else f"{rows.height:,} row{'s' * (rows.height > 1)}")
-    for where, kind in ((csv, "csv"), (parquet, "parquet")):
+    for where, (kind, label) in zip(places, KINDS.items()):
         where.download_button(
-            "CSV" if kind == "csv" else "Parquet",
+            label,
             partial(result_file, worker(), sql, kind),
             f"result.{kind}",
             on_click="ignore",
@@ -216,21 +219,16 @@ def _result(rows: pl.DataFrame, sql: str) -> None:
         if has_places(rows.columns):
             st.caption("Tick a row to open its place in the text.")
     with chart:
-        _chart(rows)
+        _chart(rows, sql)
 
 
 def result_file(found: StatementWorker, sql: str, kind: str) -> bytes:
-    """The result as a file's bytes; ``kind`` is csv or parquet."""
+    """The result as a file's bytes; ``kind`` is one of ``KINDS``."""
     rows = _run(found, sql, max_rows=DOWNLOADED_ROWS, max_bytes=DOWNLOADED_BYTES, flat=kind == "csv")
-    written = io.BytesIO()
-    if kind == "csv":
-        rows.write_csv(written)
-    else:
-        rows.write_parquet(written)
-    return written.getvalue()
+    return table_file(rows, kind, About("Result of a statement", "", sizes(rows), sql, "", today()))
 
 
-def _chart(rows: pl.DataFrame) -> None:
+def _chart(rows: pl.DataFrame, sql: str) -> None:
     """A chart of up to three columns of the reader's choice."""
     numbers = [name for name, kind in rows.schema.items() if kind.is_numeric()]
     plain = [name for name, kind in rows.schema.items() if not kind.is_nested()]
@@ -251,7 +249,9 @@ def _chart(rows: pl.DataFrame) -> None:
     hover = [alt.Tooltip("x", type=_kind(drawn["x"]), title=x), alt.Tooltip("y:Q", title=y)]
     base = alt.Chart(drawn).encode(**encoded, tooltip=hover)
     marked = {"point": base.mark_point(filled=True), "line": base.mark_line(point=True), "bar": base.mark_bar()}
-    draw_chart(marked[str(mark)], alt=f"{y} against {x}, {rows.height} rows")
+    with drawn_charts() as charts:
+        draw_chart(marked[str(mark)], alt=f"{y} against {x}, {rows.height} rows")
+    export(f"{y} against {x}", "", sql, rows, charts, tables=False)
 
 
 def _kind(column: pl.Series) -> Any:

@@ -4,11 +4,13 @@ import io
 import json
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from ato.errors import InputError
 from flows.commands import sql
 from flows.commands.sql import MAX_SHOWN_ROWS, ask, format_value, shell
+from tests.warehouse.exports.latex_reader import table
 
 QUERY = "select layer, trusted from saes order by layer"
 
@@ -81,3 +83,24 @@ def test_a_statement_that_nests_too_deeply_is_one_line(study):
 def test_a_very_long_statement_is_refused_before_it_costs_anything():
     with pytest.raises(InputError, match=r"characters, more than 200,000: select what"):
         ask(" union all ".join(["select 1"] * 20_000), connection=object())
+
+
+def test_a_file_has_the_format_of_its_ending_and_says_what_it_holds(study, tmp_path, capsys):
+    ask(QUERY, output=tmp_path / "new" / "rows.tex", caption="SAEs of the study")
+    caption, heads, cells = table((tmp_path / "new" / "rows.tex").read_text())
+    assert (caption, heads, len(cells)) == ("SAEs of the study. n: 2 rows.", ["layer", "trusted"], 2)
+    ask(QUERY, output=tmp_path / "rows.parquet")
+    assert pq.read_schema(tmp_path / "rows.parquet").metadata[b"statement"].decode() == QUERY
+    ask(QUERY, output=tmp_path / "rows.csv")
+    assert pl.read_csv(tmp_path / "rows.csv").equals(pl.read_parquet(tmp_path / "rows.parquet"))
+    assert json.loads((tmp_path / "rows.csv-metadata.json").read_text())["dc:source"] == QUERY
+    ask(QUERY, "csv", output=tmp_path / "rows.txt")
+    assert (tmp_path / "rows.txt").read_bytes() == (tmp_path / "rows.csv").read_bytes()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(InputError, match="no format for this file"):
+        ask(QUERY, output=tmp_path / "rows.xyz")
+
+
+def test_latex_goes_to_the_terminal_too(study, capsys):
+    ask(QUERY, "latex")
+    assert len(table(capsys.readouterr().out)[2]) == 2

@@ -1,0 +1,92 @@
+"""Every chart of every page is exported, in two clicks."""
+
+import ast
+import io
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pyarrow.parquet as pq
+import pypdfium2
+import pytest
+
+import dashboards
+from dashboards.screenshots.browser import served, settled
+from dashboards.ui import panels
+from dashboards.ui.chart_files import chart_file
+from dashboards.ui.navigation import PAGES
+from tests.dashboards.opened_pages import open_page
+from tests.dashboards.visited_pages import keep
+from tests.warehouse.exports.latex_reader import table
+from warehouse.exports.about import About, sizes
+from warehouse.exports.latex import latex_file
+from warehouse.exports.tables import csv_file, parquet_file
+
+VIEWS = Path(dashboards.__file__).with_name("views")
+
+
+def test_pages_draw_charts_so_that_panels_know_them():
+    direct = [
+        f"{path.name}:{node.lineno}"
+        for path in VIEWS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("altair_chart", "vega_lite_chart")
+    ]
+    assert direct == [], "draw_chart of dashboards.ui.drawing draws what can be exported"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_every_chart_and_every_table_of_a_page_is_a_file(study, monkeypatch, name):
+    made = []
+
+    def export(title, note, sql, rows, charts):
+        about = About(title, note, sizes(rows), sql, "c", date(2026, 1, 2))
+        for drawn in charts:
+            root = ElementTree.fromstring(chart_file(drawn.chart, "svg", about).decode())
+            marks = [part for part in root.iter() if "role-mark" in part.get("class", "")]
+            assert any(len(mark) for mark in marks), (title, "an empty chart")
+        parquet_file(rows, about)
+        assert csv_file(rows).count(b"\n") >= rows.height
+        assert len(table(latex_file(rows, about).decode())[2]) == rows.height
+        made.append(title)
+
+    monkeypatch.setattr(panels, "export", export)
+    open_page(name)
+    assert made or name in ("sql_bench", "reference")
+
+
+@pytest.fixture(scope="module")
+def address(study_root, tmp_path_factory):
+    """Of the pages over the small study."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(study_root))
+        with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
+            yield found
+
+
+@pytest.mark.platform
+@pytest.mark.timeout(300)
+def test_two_clicks_lead_from_a_panel_to_its_chart_and_to_its_table(visit, tmp_path):
+    page = visit("transport")
+
+    def second_click(name):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        return path.read_bytes()
+
+    page.get_by_role("button", name="Export").first.click()
+    settled(page)
+    page.get_by_role("button", name="SVG", exact=True).wait_for()
+    keep(page, "export", tmp_path)
+    svg = ElementTree.fromstring(second_click("SVG").decode())
+    statement = svg.find(".//{http://purl.org/dc/elements/1.1/}source").text
+    assert svg.find("{http://www.w3.org/2000/svg}title").text == "Source x target"
+    caption, _, cells = table(second_click("LaTeX").decode())
+    assert caption.startswith("Source x target.")
+    rows = pq.read_table(io.BytesIO(second_click("Parquet")))
+    assert rows.num_rows == len(cells) > 0
+    assert rows.schema.metadata[b"statement"].decode() == statement
+    assert pypdfium2.PdfDocument(second_click("PDF")).get_metadata_value("Statement") == statement
