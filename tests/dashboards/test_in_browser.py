@@ -51,7 +51,11 @@ def test_each_page_is_reached_by_the_navigation_and_shows_pictures(visit, tmp_pa
         assert page.title() == f"{label} · Activation transport" or page.title().endswith(
             f" · {label} · Activation transport"
         )
-        drawn = page.get_by_test_id("stVegaLiteChart").or_(page.get_by_test_id("stDataFrame")).or_(page.locator("[data-testid=stMain] img"))
+        drawn = (
+            page.get_by_test_id("stVegaLiteChart")
+            .or_(page.get_by_test_id("stDataFrame"))
+            .or_(page.locator("[data-testid=stMain] img"))
+        )
         assert drawn.or_(page.locator("[data-testid=stMarkdown] li")).count() > 0
         assert parameters(page)["collection"]
 
