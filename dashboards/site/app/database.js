@@ -5,8 +5,8 @@ import { AsyncDuckDB, VoidLogger, readParquet, startParquet } from "../libraries
 const WORDS = /\w+/g;
 const LISTS_TABLES = /\b(show|information_schema\w*|duckdb_\w+|pragma\w*)\b/i;
 const READS = /^\s*(select|with|from|values|describe|show|summarize|explain|pivot|unpivot)\b|^\s*\(/i;
-/* Extensions would be fetched from elsewhere. */
-const OFFLINE = "set autoinstall_known_extensions = false; set autoload_known_extensions = false; set lock_configuration = true";
+/* Extensions and files would be fetched from elsewhere. */
+const OFFLINE = "set autoinstall_known_extensions = false; set autoload_known_extensions = false; set enable_external_access = false; set lock_configuration = true";
 
 export class Database {
   constructor(tables) {
