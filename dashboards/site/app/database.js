@@ -28,7 +28,7 @@ export class Database {
     await this.connection.query(OFFLINE);
   }
 
-  /* The rows of one reading statement: `{ columns: [{ name, kind }], rows: [{ name: value }] }`. */
+  /* The rows of one read-only statement: `{ columns: [{ name, kind }], rows: [{ name: value }] }`. */
   async query(sql) {
     if (!READS.test(sql)) throw new Error("only read-only statements are allowed: write one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN");
     await this.load(LISTS_TABLES.test(sql) ? Object.keys(this.tables) : new Set(sql.match(WORDS)));
