@@ -38,7 +38,10 @@ export class Database {
   async load(names) {
     await this.started;
     const wanted = [...names].filter((name) => Object.hasOwn(this.tables, name));
-    for (const name of wanted) if (!this.loaded.has(name)) this.loaded.set(name, this.fetch(name));
+    for (const name of wanted) {
+      if (!this.loaded.has(name)) this.loaded.set(name, this.fetch(name));
+      this.loaded.get(name).catch(() => this.loaded.delete(name)); // the next statement tries again
+    }
     await Promise.all(wanted.map((name) => this.loaded.get(name)));
   }
 
