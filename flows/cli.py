@@ -197,6 +197,21 @@ def report(
     print(make_report(key, output, features, format_, figures))
 
 
+@app.command(epilog="Example: ato publish site && python -m http.server --directory site")
+def publish(
+    folder: Annotated[Path, typer.Argument(help="New or empty, or an earlier site, which is replaced.")],
+    collection: Annotated[
+        list[str] | None,
+        typer.Option("--collection", help="Key of a collection, shown first; repeat for several; default: all."),
+    ] = None,
+    without_text: Annotated[bool, typer.Option("--without-text", help="Leave out the text of the corpus.")] = False,
+) -> None:
+    """Write the study as a static site: pages, their data as Parquet, and SQL in the browser; it needs no server of ours."""
+    from flows.commands.publish import publish_site
+
+    publish_site(folder, collection or [], with_text=not without_text)
+
+
 @app.command(epilog="Example: ato export features --format circuit-tracer --sae sae-layer12-0123abcd --to packed")
 def export(
     what: Annotated[

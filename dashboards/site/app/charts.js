@@ -4,6 +4,7 @@ import { embedChart } from "../libraries/libraries.js";
 import { make } from "./elements.js";
 import { target } from "./tables.js";
 
+const ERRORS = 1; // of Vega's levels
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export function followTheSystem(draw) {
@@ -14,7 +15,7 @@ export async function chartOf({ rows }, { chart, alt, link, collection }) {
   const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
   const draw = async () => {
     const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
-    const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
+    const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
     view.addEventListener("click", (_, item) => {
       const address = item?.datum ? target(link, item.datum, collection) : null;
       if (address) location.hash = address;
@@ -41,7 +42,7 @@ function colours() {
   const words = { labelColor: ink, titleColor: ink, titleFontWeight: "normal", labelFontSize: 11 };
   return {
     axis: { ...words, gridColor: line, domainColor: muted, tickColor: muted, gridOpacity: 0.6 },
-    legend: words,
+    legend: { ...words, labelLimit: 260 },
     text: { color: ink },
     view: { stroke: null },
     font: "system-ui, sans-serif",

@@ -5,8 +5,8 @@ import { AsyncDuckDB, VoidLogger, readParquet, startParquet } from "../libraries
 const WORDS = /\w+/g;
 const LISTS_TABLES = /\b(show|information_schema\w*|duckdb_\w+|pragma\w*)\b/i;
 const READS = /^\s*(select|with|from|values|describe|show|summarize|explain|pivot|unpivot)\b|^\s*\(/i;
-/* Extensions would be fetched from elsewhere. */
-const OFFLINE = "set autoinstall_known_extensions = false; set autoload_known_extensions = false; set lock_configuration = true";
+/* Extensions and files would be fetched from elsewhere. */
+const OFFLINE = "set autoinstall_known_extensions = false; set autoload_known_extensions = false; set enable_external_access = false; set lock_configuration = true";
 
 export class Database {
   constructor(tables) {
@@ -28,7 +28,7 @@ export class Database {
     await this.connection.query(OFFLINE);
   }
 
-  /* The rows of one reading statement: `{ columns: [{ name, kind }], rows: [{ name: value }] }`. */
+  /* The rows of one read-only statement: `{ columns: [{ name, kind }], rows: [{ name: value }] }`. */
   async query(sql) {
     if (!READS.test(sql)) throw new Error("only read-only statements are allowed: write one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN");
     await this.load(LISTS_TABLES.test(sql) ? Object.keys(this.tables) : new Set(sql.match(WORDS)));
@@ -38,7 +38,10 @@ export class Database {
   async load(names) {
     await this.started;
     const wanted = [...names].filter((name) => Object.hasOwn(this.tables, name));
-    for (const name of wanted) if (!this.loaded.has(name)) this.loaded.set(name, this.fetch(name));
+    for (const name of wanted) {
+      if (!this.loaded.has(name)) this.loaded.set(name, this.fetch(name));
+      this.loaded.get(name).catch(() => this.loaded.delete(name)); // the next statement tries again
+    }
     await Promise.all(wanted.map((name) => this.loaded.get(name)));
   }
 

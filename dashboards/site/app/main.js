@@ -15,9 +15,13 @@ let shown = 0; // pages begun; one that another has overtaken draws no further
 const answer = await fetch(new URL("../site.json", import.meta.url), { cache: "no-cache" });
 const site = await answer.json();
 const pages = new Map([...site.pages, SQL].map((page) => [page.name, page]));
-const database = new Database(site.tables);
+export const database = new Database(site.tables);
 database.started.catch((error) => say(`DuckDB did not start: ${error.message ?? error}. The site needs a browser with WebAssembly and DecompressionStream, of 2023 or later.`));
 document.querySelector("footer").append(footer());
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the part of the address after # names the page
+  content.focus();
+});
 addEventListener("hashchange", draw);
 followTheSystem(draw);
 await draw();

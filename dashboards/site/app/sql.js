@@ -1,4 +1,4 @@
-/* Page `sql`: any reading statement over the tables of the site. */
+/* Page `sql`: any read-only statement over the tables of the site. */
 
 import { go } from "./address.js";
 import { make } from "./elements.js";

@@ -1,6 +1,6 @@
 """Page ``compare``: two features side by side."""
 
-from dashboards.site.declarations import Choice, Link, Page, Panel
+from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.measures import drawn
 from dashboards.site.pages.feature import COLUMNS, EXAMPLES, IDS, MEASURES, R2_NOTE, profile, windows
 from dashboards.site.pages.features import SAES
@@ -77,6 +77,18 @@ def page(with_text: bool) -> Page:
             note="r2 of the second feature less that of the first. The two are scored on different tokens, so the difference has no "
             "paired interval; each r2 has its own.",
             empty="No operators into these layers evaluated.",
+            columns=(
+                Column("leap", "leap", "integer"),
+                Column("r2_first", "r2, first"),
+                Column("r2_first_low", "95 % from"),
+                Column("r2_first_high", "to"),
+                Column("r2_second", "r2, second"),
+                Column("r2_second_low", "95 % from"),
+                Column("r2_second_high", "to"),
+                Column("difference", "difference", "signed"),
+                Column("verdict_first", "verdict, first"),
+                Column("verdict_second", "verdict, second"),
+            ),
         ),
     ]
     if with_text:

@@ -86,7 +86,7 @@ def _sparsity() -> dict[str, object]:
             "l0:Q",
             title="L0 (active features per token)",
             scale=alt.Scale(zero=False, padding=30),
-            axis=alt.Axis(tickCount=5),
+            axis=alt.Axis(format="~g", tickCount=5),
         ),
         color=alt.Color("trusted:N", title="trusted", scale=trusted, legend=alt.Legend(orient="top")),
         tooltip=[

@@ -1,0 +1,232 @@
+"""A published site in a real browser, from a bare file server's sub-folder, with every other host refused.
+
+The warehouse is the small study, or the one that ATO_TEST_WAREHOUSE names. Pictures are kept in the folder that
+ATO_TEST_ARTIFACTS names, else in the test's own folder.
+"""
+
+import csv
+import json
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from dashboards.site.writer import write_site
+from tests.dashboards.site.published import drawn, file_server
+from warehouse.catalog.catalog import rows
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
+LISTED = ("findings", "transport", "operators", "features", "compare", "causal", "saes", "sql")
+OF_SITE = """async sql => {
+    const { database } = await import(new URL("app/main.js", location.href.split("#")[0]));
+    return (await database.query(sql)).rows;
+}"""
+"""The site's own answer to a statement, with all digits."""
+
+
+@pytest.fixture(scope="module")
+def root(study_root):
+    """Folder of the warehouse that is published."""
+    return os.environ.get("ATO_TEST_WAREHOUSE", str(study_root))
+
+
+@pytest.fixture(scope="module")
+def site(root, tmp_path_factory):
+    """The published site."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", root)
+        newest_first = "select collection from collections order by created_at desc, collection"
+        return write_site(
+            tmp_path_factory.mktemp("www") / "share" / "study", [r["collection"] for r in rows(None, newest_first)]
+        )
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """Of the site, below two folders of a file server."""
+    with file_server(site.folder.parents[1]) as found:
+        yield f"{found}/share/study"
+
+
+@pytest.fixture
+def visit(chromium, address, root, monkeypatch):
+    """Opens a page of the site; asserts in the end that none complained or asked anybody else."""
+    monkeypatch.setenv("ATO_WAREHOUSE", root)
+    outside, complaints, opened = [], [], []
+
+    def passes(route):
+        if route.request.url.startswith((address, "blob:", "data:")):
+            route.continue_()
+        else:
+            outside.append(route.request.url)
+            route.abort()
+
+    def make(at="", width=1280, height=1000, **options):
+        page = chromium.new_page(viewport={"width": width, "height": height}, **options)
+        page.set_default_timeout(90_000)
+        page.route("**/*", passes)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.append(page)
+        page.goto(f"{address}/#/{at}")
+        drawn(page, at.split("?")[0] or LISTED[0])
+        return page
+
+    yield make
+    for page in opened:
+        page.close()
+    assert not outside, "the site asks nobody outside"
+    assert not complaints
+
+
+def keep(page, name, tmp_path):
+    """Keep a picture, and assert that the page shows no error."""
+    folder = Path(os.environ.get("ATO_TEST_ARTIFACTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"site-{name}.png", full_page=True)
+    assert page.locator(".wrong").count() == 0, page.locator(".wrong").all_inner_texts()
+
+
+def follow(page, title, name):
+    """Click a page's link in the navigation."""
+    page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
+    drawn(page, name)
+
+
+def plain(value):
+    """A value of the warehouse as JSON has it."""
+    if isinstance(value, datetime):
+        return None  # instants are compared as text elsewhere
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    return pytest.approx(value, rel=1e-12, abs=1e-300) if isinstance(value, float) else value
+
+
+def test_all_pages_open_by_the_navigation_and_their_rows_are_those_of_ato_sql(visit, site, tmp_path):
+    page = visit()
+    titles = {p["name"]: p["title"] for p in json.loads((site.folder / "site.json").read_text())["pages"]}
+    connection, compared = warehouse.connect(), 0
+    for name in (*LISTED[:-1], "feature"):
+        if name == "feature":
+            follow(page, titles["features"], "features")
+            page.locator("tbody tr a").first.click()
+            drawn(page, name)
+        else:
+            follow(page, titles[name], name)
+        keep(page, name, tmp_path)
+        assert page.title() == f"{titles[name]} · Activation transport"
+        for sql in page.locator("details pre code").all_text_contents():
+            if "finding_sentences" in sql:
+                continue
+            expected = [plain(row) for row in warehouse.run_select(connection, sql).pl().to_dicts()]
+            assert page.evaluate(OF_SITE, sql) == expected, sql
+            compared += len(expected)
+    assert compared > 100
+    assert page.locator(".chart svg").count() > 0
+
+
+def test_links_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql_and_back(visit):
+    page = visit("transport")
+    page.locator(".chart path[aria-roledescription='rect mark']").last.click(force=True)
+    drawn(page, "operators")
+    chosen = re.search(r"source_layer=(\d+)&target_layer=(\d+)", page.url)
+    assert page.locator("select[name=source_layer]").input_value() == chosen[1]
+    assert page.locator("select[name=target_layer]").input_value() == chosen[2]
+    page.locator(".panel", has_text="Features that it transports").locator("tbody a").first.click()
+    drawn(page, "feature")
+    of_feature = page.url
+    assert re.search(r"feature_id=\d+", of_feature)
+    page.locator("details summary").first.click()
+    page.get_by_role("link", name="Open in the SQL page").first.click()
+    drawn(page, "sql")
+    assert "from feature_catalog" in page.locator("textarea").input_value()
+    assert page.locator("#result tbody tr").count() == 1
+    page.go_back()
+    drawn(page, "feature")
+    assert page.url == of_feature
+    page.go_back()
+    drawn(page, "operators")
+    page.go_back()
+    drawn(page, "transport")
+
+
+def test_two_features_are_compared_and_a_copied_link_shows_the_same(visit, tmp_path):
+    page = visit("compare")
+    first, second = (page.locator(f"input[name={name}]").input_value() for name in ("feature_id", "other_id"))
+    assert first != second
+    assert page.locator(".card").count() == 2
+    other = next(str(i) for i in range(8) if str(i) not in (first, second))
+    page.locator("input[name=other_id]").fill(other)
+    page.locator("input[name=other_id]").press("Enter")
+    page.wait_for_url(re.compile(rf"other_id={other}"))
+    page.locator(".card").nth(1).get_by_text(other, exact=True).first.wait_for()
+    drawn(page, "compare")
+    keep(page, "two-features", tmp_path)
+    shown = page.locator(".panel").all_inner_texts()
+    copied = visit(page.url.split("#/")[1])
+    assert copied.locator(".panel").all_inner_texts() == shown
+    page.go_back()
+    page.wait_for_url(re.compile(rf"other_id={second}"))
+    page.locator(".card").nth(1).get_by_text(second, exact=True).first.wait_for()
+
+
+def test_a_statement_of_the_reader_gives_what_ato_sql_gives_with_types_and_dashes_for_null(visit, tmp_path):
+    page = visit("sql")
+    sql = "select operator, source_layer, r2_test, r2_test_low, alpha, null::double as nothing from operators order by operator"
+    page.get_by_label("Statement").fill(sql)
+    page.get_by_role("button", name="Run").click()
+    page.locator("#result tbody tr").first.wait_for()
+    heads = page.locator("#result th").all_inner_texts()
+    assert heads[:3] == ["operator VARCHAR", "source_layer INTEGER", "r2_test DOUBLE"]
+    assert set(page.locator("#result tbody td:last-child").all_inner_texts()) == {"–"}
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as CSV").click()
+    saved.value.save_as(tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(encoding="utf-8") as file:
+        _, *lines = csv.reader(file)
+    expected = warehouse.connect().sql(sql).fetchall()
+    assert [line[0] for line in lines] == [row[0] for row in expected]
+    assert [float(line[2]) if line[2] else None for line in lines] == [row[2] for row in expected]
+    keep(page, "sql", tmp_path)
+
+
+def test_writing_wrong_and_networked_statements_fail_in_one_message_and_the_next_one_works(visit):
+    page = visit("sql")
+    for sql, told in {
+        "drop table operators": "only read-only statements",
+        "select no_such from operators": "no_such",
+        "select to_json([1])": "json",
+        "from 'https://example.org/a.parquet'": "",
+        "select count(*) as n from operators": None,
+    }.items():
+        page.get_by_label("Statement").fill(sql)
+        page.get_by_role("button", name="Run").click()
+        if told is None:
+            page.locator("#result tbody td").first.wait_for()
+        else:
+            assert told in page.locator("#result .wrong", has_text=told).inner_text()
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, tmp_path, name):
+    page = visit(name, width=400, height=860, color_scheme="dark")
+    keep(page, f"phone-{name}", tmp_path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400, "nothing hangs out"
+    shades = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, re.findall(r"\d+", shades)[:3])) < 64
+
+
+def test_opened_as_a_file_it_says_how_to_serve_it(chromium, site):
+    page = chromium.new_page()
+    page.goto((site.folder / "index.html").as_uri())
+    assert "python -m http.server" in page.locator("main").inner_text()
+    page.close()
+
+
+def test_the_site_is_small(site):
+    assert sum(site.bytes.values()) < 30e6

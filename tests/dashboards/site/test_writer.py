@@ -1,0 +1,116 @@
+"""The files of a published site: what they hold, what they leave out, and that they replace nothing else."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+import warehouse
+from ato.errors import InputError
+from dashboards.site.pages import pages
+from dashboards.site.tables import LEFT_OUT, known_tables, wanted_tables
+from dashboards.site.writer import write_site
+from dashboards.ui.reading import filled
+from tests.warehouse.small_warehouse import COLLECTION
+
+
+@pytest.fixture(scope="module")
+def site(study_root, tmp_path_factory):
+    """Folder of the small study's site."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(study_root))
+        return write_site(tmp_path_factory.mktemp("published") / "site", [COLLECTION]).folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Relative path -> bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_every_table_has_the_rows_and_types_of_the_warehouse(site, study):
+    connection = warehouse.connect()
+    for name, table in json.loads((site / "site.json").read_text())["tables"].items():
+        if name == "finding_sentences":
+            continue
+        listed = ", ".join(f'"{column["name"]}"' for column in table["columns"])
+        here = connection.sql(f"select {listed} from {name} where collection = '{COLLECTION}' order by all")
+        assert [str(type_) for type_ in here.types] == [column["type"] for column in table["columns"]]
+        assert table["rows"] == len(here)
+        if table["file"] is not None:
+            there = duckdb.sql(f"from read_parquet('{site / table['file']}')")
+            assert there.fetchall() == here.fetchall(), name
+
+
+def test_every_statement_of_the_pages_runs_as_it_is_in_the_warehouse(study):
+    connection = warehouse.connect()
+    known = known_tables(connection)
+    for page in pages(known, with_text=True):
+        values = dict.fromkeys((c.name for c in page.choices), None) | {"collection": COLLECTION}
+        for sql in page.statements():
+            warehouse.run_select(connection, filled(sql, **values))
+
+
+def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
+    again = write_site(tmp_path / "again", [COLLECTION]).folder
+    assert contents(again) == contents(site)
+
+
+def test_without_text_no_file_holds_a_token_window_of_the_corpus(site, study, tmp_path):
+    bare = write_site(tmp_path / "bare", [COLLECTION], with_text=False).folder
+    assert "data/feature_examples.parquet" in contents(site)
+    assert not any("feature_examples" in name for name in contents(bare))
+    texts = {
+        text for (text,) in warehouse.connect().sql("select text from sequences where length(text) > 8").fetchall()
+    }
+    windows = {tuple(tokens) for (tokens,) in warehouse.connect().sql("select tokens from feature_examples").fetchall()}
+    assert windows
+    for file in sorted(bare.rglob("*.parquet")):
+        for column in pq.read_table(file).columns:
+            for value in column.to_pylist():
+                assert not isinstance(value, list) or tuple(value) not in windows, file.name
+                assert not isinstance(value, str) or not any(text in value for text in texts), file.name
+    statements = " ".join(sql for page in pages(["feature_examples"], with_text=False) for sql in page.statements())
+    assert "feature_examples" not in statements
+
+
+def test_no_column_says_where_things_lie_on_this_machine(site, study_root):
+    assert not any(str(study_root).encode() in content for content in contents(site).values())
+    for file in site.rglob("*.parquet"):
+        assert not LEFT_OUT & set(pq.read_schema(file).names)
+
+
+def test_a_folder_with_other_files_is_refused_and_a_site_is_replaced(site, study, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="other files than a site"):
+        write_site(tmp_path / "mine", [COLLECTION])
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+    (tmp_path / "site").mkdir()
+    write_site(tmp_path / "site", [COLLECTION])
+    (tmp_path / "site" / "data" / "old.parquet").write_bytes(b"of a former study")
+    replaced = write_site(tmp_path / "site", [COLLECTION], with_text=False)
+    assert not (replaced.folder / "data" / "old.parquet").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "site"], "nothing of the staging is left"
+
+
+def test_a_failure_leaves_the_earlier_site_as_it_was(site, study, tmp_path, monkeypatch):
+    folder = write_site(tmp_path / "site", [COLLECTION]).folder
+    before = contents(folder)
+
+    def fails(place):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dashboards.site.writer.write_libraries", fails)
+    with pytest.raises(Exception, match="no space left"):
+        write_site(folder, [COLLECTION], with_text=False)
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_large_tables_are_published_only_where_a_page_reads_them(study):
+    known = known_tables(warehouse.connect())
+    names = wanted_tables(pages(known, with_text=True), known)
+    assert {"feature_profile", "transport_map"} <= set(names)
+    assert not {"activations", "feature_transport", "sequences", "stage_runs"} & set(names)
