@@ -36,7 +36,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 8
+VERSION = 9
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
