@@ -30,6 +30,7 @@ NAMES = (
     "labels",
     "graphs",
     "jacobians",
+    "compare",
     "collection",
     "storage",
     "sql",

@@ -461,17 +461,18 @@ def graph(
 
 @app.command(epilog="Example: ato fate L12/345")
 def fate(
-    feature: Annotated[
-        str | None, typer.Argument(help="L12/345 or KEY/345; default: how often the views of all fates agree.")
+    features: Annotated[
+        list[str] | None, typer.Argument(help="L12/345 or KEY/345; default: how often the views of all fates agree.")
     ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the lives of these features into this PNG file.")] = None,
     collection: CollectionOption = None,
     format_: JsonOption = "table",
 ) -> None:
-    """Show what becomes of a feature through the layers, by every view."""
+    """Show what becomes of features through the layers, by every view."""
     from flows.commands.fate import show_fate
     from flows.engine.collections import chosen_collection
 
-    show_fate(chosen_collection(collection), feature, format_)
+    show_fate(chosen_collection(collection), features or [], format_, picture)
 
 
 @app.command(

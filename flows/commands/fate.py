@@ -1,7 +1,9 @@
-"""``ato fate``: the life of one feature through the layers, or how often the views of all fates agree."""
+"""``ato fate``: the lives of features through the layers, or how often the views of all fates agree."""
 
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -32,21 +34,44 @@ WIDTH = 120
 EMPTY = "run `ato run fate` first"
 
 
-def show_fate(collection: str, feature: str | None, format_: str = "table") -> None:
-    """Print the life of ``L12/345`` or ``KEY/345``; without a feature how many have which fate, and how views agree.
+def show_fate(
+    collection: str, features: Sequence[str] = (), format_: str = "table", picture: Path | None = None
+) -> None:
+    """Print the lives of features, ``L12/345`` or ``KEY/345``; without one how many have which fate, and how views agree.
+
+    Args:
+        collection: its key.
+        features: as they are written above.
+        format_: ``table`` or ``json``: an object of one feature, a list of several.
+        picture: PNG file for their views by layer.
 
     Raises:
-        InputError: no such feature, or the stage has not run.
+        InputError: no such feature, a picture of none, or the stage has not run.
     """
+    if picture is not None and not features:
+        raise InputError("no feature is named", where=picture, cure="name those to draw, such as L12/345")
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(width=WIDTH, highlight=False)
-    found = _overview(collection) if feature is None else _life(collection, feature)
+    lives = [_life(collection, feature) for feature in features]
+    if picture is not None:
+        _draw(collection, lives, picture)
     if format_ == "json":
+        found = (lives if len(lives) > 1 else lives[0]) if lives else _overview(collection)
         json.dump(found, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return
-    for part in _overview_tables(found) if feature is None else _life_tables(found):
+    tables = [part for life in lives for part in _life_tables(life)] or _overview_tables(_overview(collection))
+    for part in tables:
         console.print(part)
+
+
+def _draw(collection: str, lives: Sequence[dict[str, Any]], picture: Path) -> None:
+    from tasks.report.fate import lives_picture
+    from tasks.report.panels import open_scope
+    from warehouse.storage.warehouse import Warehouse
+
+    drawn = lives_picture(open_scope(Warehouse(), collection), [(life["sae"], life["feature_id"]) for life in lives])
+    picture.write_bytes(drawn)
 
 
 def _overview(collection: str) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """What becomes of features: fates by pair, r2 against what an ablation changes, lives, and how often the views agree."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ato.evaluation.colours import FATES, VIEWS
-from tasks.report.drawing import INK, WIDTH, grid_shape, interval_bars
+from tasks.report.drawing import INK, WIDTH, grid_shape, interval_bars, png
 from tasks.report.overview import html_table
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, text, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,21 +121,15 @@ def _draw_caused(figure: "Figure", rows: Rows) -> None:
 def _lives(scope: Scope) -> Panel:
     """The ablated features of the last SAE whose views disagree most, in the order of their numbers."""
     key, title = "fate-lives", "Lives of features"
-    sql = f"""with chosen as (
-    select sae, feature_id
+    sql = _lives_sql(
+        scope,
+        f"""select sae, feature_id
     from feature_fate
     where {scope.of_collection} and agreement is not null and source_sae is not null
     group by sae, feature_id, target_layer
     order by target_layer desc, count(*) filter (views_disagree) desc, feature_id
-    limit {LIVES}
-)
-
-select l.sae, l.feature_id, l.home_layer, l.layer, l.fate, l.r2, l.r2_low, l.r2_high, l.r2_identity, l.decoder_cosine,
-    l.decoder_cosine_chance, l.transport_cosine, l.agreement, l.agreement_low, l.agreement_high, l.born_at, l.birth_seen, l.lives_until
-from feature_life as l
-semi join chosen as c on c.sae = l.sae and c.feature_id = l.feature_id
-where {scope.of_collection}
-order by l.sae, l.feature_id, l.layer"""
+    limit {LIVES}""",
+    )
     rows = scope.ask(sql)
     if not rows:
         return absent(key, title, sql, f"no feature was ablated, {COMMAND}")
@@ -147,11 +142,39 @@ order by l.sae, l.feature_id, l.layer"""
         rows,
         draw=_draw_lives,
         caption="Ablated features of the last SAE whose views disagree most. Before a feature's own layer: r2 under ridge and causal "
-        "agreement with 95 % intervals by document, r2 of the identity, and the cosine of the nearest decoder row. Behind it "
-        "decoder rows alone. Values below -1 are drawn at -1.",
+        "agreement with 95 % intervals by document, r2 of the identity and, where there is one, of the Jacobian, and the cosine "
+        "of the nearest decoder row. Behind it decoder rows alone. Values below -1 are drawn at -1.",
         n=f"{len({(row['sae'], row['feature_id']) for row in rows})} features",
         alt=f"Feature {rows[0]['feature_id']}: {seen}.",
     )
+
+
+def lives_picture(scope: Scope, features: Sequence[tuple[str, int]]) -> bytes:
+    """The lives of chosen features (SAE, number), in order of SAE and number, as a PNG file on white."""
+    listed = ", ".join(f"({text(sae)}, {feature})" for sae, feature in features)
+    rows = scope.ask(_lives_sql(scope, f"select * from (values {listed}) as named (sae, feature_id)"))
+    return png("fate-lives", _draw_lives, rows)
+
+
+def _lives_sql(scope: Scope, chosen: str) -> str:
+    return f"""with chosen as (
+    {chosen}
+),
+
+jacobians as (
+    select sae, feature_id, source_layer as layer, r2_jacobian
+    from feature_fate
+    where {scope.of_collection}
+)
+
+select l.sae, l.feature_id, l.home_layer, l.layer, l.fate, l.r2, l.r2_low, l.r2_high, l.r2_identity, j.r2_jacobian,
+    l.decoder_cosine, l.decoder_cosine_chance, l.transport_cosine, l.agreement, l.agreement_low, l.agreement_high,
+    l.born_at, l.birth_seen, l.lives_until
+from feature_life as l
+semi join chosen as c on c.sae = l.sae and c.feature_id = l.feature_id
+left join jacobians as j on j.sae = l.sae and j.feature_id = l.feature_id and j.layer = l.layer
+where {scope.of_collection}
+order by l.sae, l.feature_id, l.layer"""
 
 
 def _draw_lives(figure: "Figure", rows: Rows) -> None:
@@ -180,12 +203,13 @@ def draw_life(axes: Any, life: Rows) -> None:
         interval_bars(axes, [row["layer"] for row in own], own, name, colour, fmt="o-", ms=3.5, label=label)
     for name, label, colour in (
         ("r2_identity", "r2, identity", VIEWS["r2_identity"]),
+        ("r2_jacobian", "r2, Jacobian", VIEWS["r2_jacobian"]),
         ("decoder_cosine", "decoder cosine", VIEWS["decoder_cosine"]),
     ):
-        own = [row for row in clipped if row[name] is not None]
-        axes.plot(
-            [row["layer"] for row in own], [row[name] for row in own], "s--", ms=3, lw=1, color=colour, label=label
-        )
+        if own := [row for row in clipped if row[name] is not None]:
+            axes.plot(
+                [row["layer"] for row in own], [row[name] for row in own], "s--", ms=3, lw=1, color=colour, label=label
+            )
     axes.axvline(life[0]["home_layer"], color=INK, lw=0.8, ls=":")
     axes.set(ylim=(-1.05, 1.05), xlabel="layer", xticks=[row["layer"] for row in life])
 

@@ -16,6 +16,7 @@ from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.operators.features import features
 from dashboards.views.operators.fitting import regularisation, scaling
+from dashboards.views.operators.jacobian import convergence
 from dashboards.views.operators.provenance import lineage, origin
 from dashboards.views.operators.ranks import efficiency, ranks
 from dashboards.views.operators.spectra import modes, spectrum, spectrum_in_numbers
@@ -59,6 +60,8 @@ def page() -> None:
         for place, draw in zip(st.columns(2), pair):
             with place:
                 draw(**chosen)
+    if chosen["method"] == "jacobian":
+        convergence(**chosen)
     spectrum_in_numbers(**chosen)
     notes(key, operator=chosen["operator"])
     origin(**chosen)

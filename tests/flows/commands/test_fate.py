@@ -45,6 +45,18 @@ def test_a_feature_that_the_later_layer_lacks_has_died(study):
     assert [row["fate"] for row in found(f"L4/{DIED}")["life"]] == ["home", "died"]
 
 
+def test_several_lives_are_told_and_drawn_from_the_tables(study, tmp_path):
+    file = tmp_path / "lives.png"
+    shown = fate("L6/5", f"L4/{DIED}", "--picture", str(file))
+    assert shown.exit_code == 0, shown.output
+    assert all(f"Feature {number} of" in shown.output for number in (5, DIED))
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert [life["feature_id"] for life in found("L6/5", f"L4/{DIED}")] == [5, DIED]
+    none = fate("--picture", str(tmp_path / "none.png"))
+    assert none.exit_code == 1
+    assert not (tmp_path / "none.png").exists()
+
+
 def test_without_a_feature_it_counts_fates_and_agreement(study):
     shown = found()
     assert len(shown["fates"]) == len(PAIRS)
