@@ -1,6 +1,6 @@
 """Innovation SAEs against plain ones: error, loss recovered and redundancy between layers, paired on the same documents.
 
-Differences are innovation less plain. Their intervals leave out one document at a time from both at once, so that what
+Differences are innovation minus plain. Their intervals leave out one document at a time from both at once, so that what
 makes a document hard for both cancels; cosines of decoder rows are of features, and have Welch's interval.
 """
 

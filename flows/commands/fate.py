@@ -52,7 +52,7 @@ def show_fate(collection: str, feature: str | None, format_: str = "table") -> N
 def _overview(collection: str) -> dict[str, Any]:
     counts = rows(None, COUNTS, [collection])
     if not counts or not rows(None, "select 1 from feature_links where collection = ? limit 1", [collection]):
-        raise InputError("no feature was followed yet", where=collection, cure=EMPTY)
+        raise InputError("no feature fates yet", where=collection, cure=EMPTY)
     return {"fates": counts, "agreement": rows(None, AGREEMENT, [collection])}
 
 

@@ -18,7 +18,7 @@ FATES = {
     "undetermined": "#999999",
 }
 """Fate -> its colour, on the whole page."""
-EMPTY = "No feature was followed yet: run `ato run fate`."
+EMPTY = "No feature fates yet: run `ato run fate`."
 
 COUNTS = """select source_layer || ' → ' || target_layer as pair, source_layer, target_layer, fate,
     count(*) as n_features, count(*) filter (views_disagree) as n_disagreeing

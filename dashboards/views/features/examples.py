@@ -64,7 +64,7 @@ def windows(about: dict[str, Any]) -> None:
         filled(WINDOWS, **about),
         lambda rows: _tabs(rows, about["collection"]),
         note=f"At most {SHOWN_WINDOWS} of a kind, train documents first: descriptions are made from these. {COLOURS_MEAN}",
-        empty="It fires nowhere in the text that was looked at.",
+        empty="It never fires in the text that was read.",
     )
 
 

@@ -126,7 +126,7 @@ def page() -> None:
         "Source x target",
         sql,
         lambda rows: _map(rows, measure),
-        note=f"{MEANINGS[measure.column]} Click a cell to open its operator. – is not scored: no SAE at the target "
+        note=f"{MEANINGS[measure.column]} Click a cell to open its operator. –: not scored, no SAE at the target "
         "has been evaluated. Colours are clipped to the scale.",
     )
     left, right = st.columns(2)
