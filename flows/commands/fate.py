@@ -71,7 +71,7 @@ def _life(collection: str, feature: str) -> dict[str, Any]:
     own = [collection, sae, feature_id]
     life = rows(None, LIFE, own)
     if not life:
-        raise InputError(f"feature {number} of {sae} was not followed", where=collection, cure=EMPTY)
+        raise InputError(f"feature {number} of {sae} has no fate", where=collection, cure=EMPTY)
     tokens = rows(None, TOKENS, own)
     about = {"sae": sae, "layer": saes[0]["layer"], "feature_id": feature_id}
     return about | {
@@ -98,7 +98,10 @@ def _overview_tables(found: dict[str, Any]) -> list[Any]:
     return [
         Text("Fates of the scored features; agreement: median over those ablated", style="bold"),
         fates,
-        Text("Agreement of two views where both have decided: Cohen's kappa, 0 by chance, 1 throughout", style="bold"),
+        Text(
+            "Agreement of two views where both have decided: Cohen's kappa, 0 at chance, 1 at full agreement",
+            style="bold",
+        ),
         views,
     ]
 
