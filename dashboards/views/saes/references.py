@@ -60,7 +60,8 @@ def _references(rows: pl.DataFrame) -> None:
     for place, measure in zip(st.columns(len(MEASURES)), MEASURES):
         known = rows.filter(pl.col(measure.column).is_not_null())
         if not known.is_empty():
-            place.altair_chart(_chart(known, measure), alt=f"{measure.title} of SAEs and references")
+            with place:
+                st.altair_chart(_chart(known, measure), alt=f"{measure.title} of SAEs and references")
     score = partial(st.column_config.NumberColumn, format="%.3f")
     st.dataframe(
         rows.select(
