@@ -30,7 +30,7 @@ class Compared:
     innovation: Estimate
     plain: Estimate
     difference: Estimate
-    """Innovation less plain."""
+    """Innovation minus plain."""
     baseline: Estimate
     """Of T x + b without features; of cosines that with as many random directions in place of the lower layer's."""
     n: int
