@@ -9,7 +9,7 @@ AtoError
 │   ├── SAEError             missing or unreadable SAE, wrong width or site
 │   └── MismatchError        an artefact of another model, collection or tokenizer
 ├── DataError                stored or computed data that must not be used
-│   ├── NonFiniteError       NaN or infinity where a number was due
+│   ├── NonFiniteError       NaN or infinity where a finite number was expected
 │   ├── DamagedFileError     truncated or altered file
 │   ├── SchemaVersionError   a warehouse written with another schema
 │   └── QualityError         a data-quality expectation failed
@@ -69,7 +69,7 @@ class DataError(AtoError):
 
 
 class NonFiniteError(DataError):
-    """NaN or infinity where a number was due."""
+    """NaN or infinity where a finite number was expected."""
 
 
 class DamagedFileError(DataError):

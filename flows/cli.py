@@ -372,7 +372,7 @@ def steer(
     feature: Annotated[
         list[str], typer.Option("--feature", help="L12/345, KEY/345 or FOLDER/345; repeatable, each may end in :add:3.")
     ],
-    prompt: Annotated[list[str], typer.Option("--prompt", help="Text to go on with; repeatable.")],
+    prompt: Annotated[list[str], typer.Option("--prompt", help="Prompt to continue; repeatable.")],
     to: Annotated[float | None, typer.Option("--to", help="Clamp activations to this.")] = None,
     add: Annotated[float | None, typer.Option("--add", help="Add this to activations.")] = None,
     scale: Annotated[float | None, typer.Option("--scale", help="Multiply activations by this.")] = None,
@@ -411,7 +411,7 @@ def serve_judge(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at; 0: a free one.")] = 8010,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Take from each choice what the model says to no text at all.")
+        bool, typer.Option("--calibrate", help="Subtract from each choice its log-probability without a text.")
     ] = False,
     profile: ProfileOption = "demo",
     set_: SetOption = None,
@@ -431,7 +431,7 @@ def graph(
         typer.Option("--target", help="Token whose logit is explained; repeatable; default: the likely ones."),
     ] = None,
     against: Annotated[
-        str | None, typer.Option("--against", help="Explain the logit of --target less that of this token.")
+        str | None, typer.Option("--against", help="Explain the logit of --target minus that of this token.")
     ] = None,
     sae: Annotated[list[str] | None, typer.Option("--sae", help="Key of an SAE; repeatable; default: all.")] = None,
     top: Annotated[int, typer.Option("--top", help="Nodes, and edges, that are shown of each graph.")] = 12,

@@ -72,7 +72,7 @@ class CoActivations:
         return total
 
     def result(self) -> Redundancy:
-        """Largest |Pearson correlation| of each feature with another, over all tokens looked at (zeros included)."""
+        """Largest |Pearson correlation| of each feature with another, over all tokens read (zeros included)."""
         n = max(self.n_tokens, 1)
         mean = self._sum / n
         squares = np.concatenate([products.diagonal() for products in self._products]) / n

@@ -1,6 +1,6 @@
 """Innovation SAEs against plain ones: error, loss recovered and redundancy between layers, paired on the same documents.
 
-Differences are innovation less plain. Their intervals leave out one document at a time from both at once, so that what
+Differences are innovation minus plain. Their intervals leave out one document at a time from both at once, so that what
 makes a document hard for both cancels; cosines of decoder rows are of features, and have Welch's interval.
 """
 
@@ -31,7 +31,7 @@ class Compared:
     innovation: Estimate
     plain: Estimate
     difference: Estimate
-    """Innovation less plain."""
+    """Innovation minus plain."""
     baseline: Estimate
     """Of T x + b without features; of cosines that with as many random directions in place of the lower layer's."""
     n: int

@@ -9,7 +9,7 @@ from ato.operators.operator import TransportOperator
 from ato.sae_studies.matches import carried_directions, nearest
 from ato.saes.autoencoder import SparseAutoencoder
 
-CHANCE_QUANTILE = 0.95
+NULL_QUANTILE = 0.95
 """Of the largest cosines of rotated directions, the null of a link."""
 
 
@@ -53,5 +53,5 @@ def _links(
 def _best(own: np.ndarray, other: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     (index, cosine), (_, rotated) = nearest(own, other), nearest(own @ rotation, other)
     known = own.any(1) & bool(other.any())
-    chance = float(np.quantile(rotated[known], CHANCE_QUANTILE)) if known.any() else float("nan")
-    return np.where(known, index, -1), np.where(known, cosine.clip(-1, 1), np.nan), chance
+    null_cosine = float(np.quantile(rotated[known], NULL_QUANTILE)) if known.any() else float("nan")
+    return np.where(known, index, -1), np.where(known, cosine.clip(-1, 1), np.nan), null_cosine

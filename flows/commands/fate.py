@@ -77,7 +77,7 @@ def _draw(collection: str, lives: Sequence[dict[str, Any]], picture: Path) -> No
 def _overview(collection: str) -> dict[str, Any]:
     counts = rows(None, COUNTS, [collection])
     if not counts or not rows(None, "select 1 from feature_links where collection = ? limit 1", [collection]):
-        raise InputError("no feature was followed yet", where=collection, cure=EMPTY)
+        raise InputError("no feature fates yet", where=collection, cure=EMPTY)
     return {"fates": counts, "agreement": rows(None, AGREEMENT, [collection])}
 
 
@@ -96,7 +96,7 @@ def _life(collection: str, feature: str) -> dict[str, Any]:
     own = [collection, sae, feature_id]
     life = rows(None, LIFE, own)
     if not life:
-        raise InputError(f"feature {number} of {sae} was not followed", where=collection, cure=EMPTY)
+        raise InputError(f"feature {number} of {sae} has no fate", where=collection, cure=EMPTY)
     tokens = rows(None, TOKENS, own)
     about = {"sae": sae, "layer": saes[0]["layer"], "feature_id": feature_id}
     return about | {
@@ -123,7 +123,10 @@ def _overview_tables(found: dict[str, Any]) -> list[Any]:
     return [
         Text("Fates of the scored features; agreement: median over those ablated", style="bold"),
         fates,
-        Text("Agreement of two views where both have decided: Cohen's kappa, 0 by chance, 1 throughout", style="bold"),
+        Text(
+            "Agreement of two views where both have decided: Cohen's kappa, 0 at chance, 1 at full agreement",
+            style="bold",
+        ),
         views,
     ]
 

@@ -146,9 +146,9 @@ def _edges(graph: dict[str, Any], edges: Sequence[dict[str, Any]]) -> Table:
 
 
 def _heads(heads: Sequence[dict[str, Any]], tokens: Sequence[str]) -> Table:
-    title = f"the {len(heads)} largest parts of edges that pass a head, and what makes it look there"
+    title = f"the {len(heads)} largest contributions of edges through a head, with their query and key"
     table = Table(title=title, title_justify="left", header_style="bold")
-    for name in ("edge", "head", "part", "reads at", "attention", "score", "largest pair: asks, answers"):
+    for name in ("edge", "head", "part", "reads at", "attention", "score", "largest pair: query, key"):
         table.add_column(name, justify="right" if name in ("part", "attention", "score") else "left")
     for one in heads:
         source, target = (f"{_name(one, f'{end}_')} ({one[f'{end}_position']})" for end in ("source", "target"))

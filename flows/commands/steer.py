@@ -108,7 +108,7 @@ def _edit(study: Study, text: str, default: Amount | None, loaded: dict[str, Cho
     if not name or not number.isdecimal() or len(own) > 3 or (own and own[0] not in HOWS):
         raise SettingsError(f"cannot read the feature {text!r}", cure=FORM)
     if not own and default is None:
-        raise SettingsError(f"nothing is to be done to {text}", cure="give --to, --add, --scale or --ablate")
+        raise SettingsError(f"no edit is named for {text}", cure="give --to, --add, --scale or --ablate")
     if own:
         try:
             amount = float(own[1]) if len(own) > 1 else 0.0

@@ -24,7 +24,7 @@ def inputs_of(stage: str, settings: Settings, **keys: Any) -> tuple[Any, ...]:
         **keys: parameters of the flow that name results of earlier stages (``collection``, ``sae_keys`` ...).
     """
     given = None not in keys.values()
-    judge(settings, stage, alone=given, tell=not given)
+    judge(settings, stage, only_stage=given, tell=not given)
     found = dict(keys)
     if None in keys.values():
         run_stages(stages_of(stage, settings)[:-1], settings, found)

@@ -56,11 +56,11 @@ def _lengths(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     if shape is not None and shape.context is not None and c.seq_len > shape.context:
         why = f"the model's context has {shape.context:,} tokens"
         yield Fault("collect.seq_len", c.seq_len, why, f"use at most {shape.context}")
-    room = c.seq_len - c.prepend_bos
-    if c.min_len > room:
+    longest = c.seq_len - c.prepend_bos
+    if c.min_len > longest:
         bos = " without the BOS token" if c.prepend_bos else ""
-        why = f"sequences have at most {room} tokens{bos} (collect.seq_len={c.seq_len})"
-        yield Fault("collect.min_len", c.min_len, why, f"use at most {room}")
+        why = f"sequences have at most {longest} tokens{bos} (collect.seq_len={c.seq_len})"
+        yield Fault("collect.min_len", c.min_len, why, f"use at most {longest}")
         return
     least = (c.n_folds + 2) * c.min_len
     if c.n_tokens < least:

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 
-def judge(settings: "Settings", flow: str, *, alone: bool = False, tell: bool = False) -> None:
+def judge(settings: "Settings", flow: str, *, only_stage: bool = False, tell: bool = False) -> None:
     """Raise if a flow cannot work under these settings.
 
     Args:
         settings: of the run.
         flow: a name of the command line; all stages that it brings up to date are judged.
-        alone: only the stage of that name, whose inputs are there.
+        only_stage: only the stage of that name, whose inputs are there.
         tell: whether what does nothing under these settings is said.
 
     Raises:
         FaultySettings: all faults, a line each.
     """
-    stages = [STAGES[flow]] if alone else stages_of(flow, settings)
+    stages = [STAGES[flow]] if only_stage else stages_of(flow, settings)
     found = faults_of(settings, stages)
     if faults := [fault for fault in found if fault.stops]:
         raise FaultySettings(faults)

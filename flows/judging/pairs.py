@@ -20,8 +20,10 @@ def pairs_faults(settings: Settings, shape: ModelShape | None) -> Iterator[Fault
             source, target = too_far[0]
             why = f"{source} + {target - source} is behind the last layer, {last}"
             ends = [leap for leap in o.leaps if all(s + leap <= last for s in o.source_layers)]
-            room = last - max(s for s in o.source_layers if s <= last)
-            works = f"use operators.leaps={ends or [room]}" if ends or room else "use lower source layers"
+            longest_leap = last - max(s for s in o.source_layers if s <= last)
+            works = (
+                f"use operators.leaps={ends or [longest_leap]}" if ends or longest_leap else "use lower source layers"
+            )
             reached = sorted({t for _, t in o.pairs if t <= last})
             kept = f", or operators.target_layers={reached}" if reached else ""
             yield Fault("operators.leaps", o.leaps, why, f"{works}{kept}")

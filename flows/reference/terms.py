@@ -293,7 +293,7 @@ TERMS = (
     Term(
         "family of features",
         "A feature and the one of a lower layer whose decoder row is nearest, held together by three measures: cosine, cosine "
-        "after the operator between the layers, and activity on the same tokens. The cosine alone misleads.",
+        "after the operator between the layers, and activity on the same tokens. The cosine by itself is misleading.",
         ("feature_families.decoder_cosine", "feature_families.transport_cosine", "feature_families.activation_jaccard"),
     ),
     Term(

@@ -88,10 +88,10 @@ def shares(total: float, own: list[float]) -> list[float]:
         total: wall time of the batch.
         own: time that each spent alone; scaled down if it is more than all of it.
     """
-    alone = sum(own)
-    if alone > total:
-        return [total * one / alone for one in own]
-    return [one + (total - alone) / len(own) for one in own]
+    own_total = sum(own)
+    if own_total > total:
+        return [total * one / own_total for one in own]
+    return [one + (total - own_total) / len(own) for one in own]
 
 
 def _cpu_seconds() -> float:

@@ -131,7 +131,7 @@ class EntityStudy:
 
     @cached_property
     def latents(self) -> Stage:
-        """Features that tell known from unknown entities, and right from wrong answers."""
+        """Features that separate known from unknown entities, and right from wrong answers."""
         own = self.settings.latents.model_dump(exclude={"layers", "templates", "positions"})
         own |= {"seed": self.settings.set.seed}
         operators = sorted(pair.operator_key(self.settings.latents.method) for pair in self.carrying)

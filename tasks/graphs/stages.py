@@ -113,7 +113,7 @@ class GraphStudy:
             raise InputError("a graph needs an SAE or a transcoder", where="graphs.layers", cure=cure)
         if twice := sorted({layer for layer in found if found.count(layer) > 1}):
             raise InputError(f"layer {twice[0]} has two dictionaries", where="graphs", cure="name one per layer")
-        if gap := sorted(self._due(found) - set(found)):
+        if gap := sorted(self._expected(found) - set(found)):
             missing = f"layer{'s' * (len(gap) > 1)} {', '.join(map(str, gap))}"
             cure = f"train them, or set graphs.layers={found} for a graph in which the MLPs between are linear"
             raise InputError(f"the transcoders leave out {missing}", where="graphs.transcoders", cure=cure)
@@ -124,7 +124,7 @@ class GraphStudy:
         """Layers that the settings name and that no SAE reads: the graph leaps over them."""
         return sorted(set(self.settings.layers or []) - {one.layer for one in self.dictionaries})
 
-    def _due(self, found: Collection[int]) -> set[int]:
+    def _expected(self, found: Collection[int]) -> set[int]:
         """Layers that must have a transcoder: those that are named, else all between the first and the last."""
         if not self.settings.transcoders:
             return set()

@@ -150,7 +150,7 @@ order by target_layer, source_layer, place"""
         caption="Next-token loss under transport minus that under each rival on the same sequences (nats per token, "
         "logarithmic beyond 0.01); left of 0 transport costs less. Bars are 95 % intervals by document; p in the "
         "numbers below is two-sided, by flipping the signs of whole documents. Intervals that exclude 0, of all pairs: "
-        f"{counted}; of pairs without a difference about one in twenty would.",
+        f"{counted}; about one pair in twenty would by chance.",
         n=f"{extent(rows, 'n_sequences')} sequences of {extent(rows, 'n_documents')} documents; operator "
         f"{chosen.method}",
         alt=f"Transport minus {rows[0]['rival']} in nats: {'; '.join(seen[:12])}.",

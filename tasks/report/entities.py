@@ -71,7 +71,7 @@ def _counted(r: dict[str, Any]) -> str:
 
 
 def _latents(scope: Scope) -> Panel:
-    key, title = "entity-latents", "Features that tell known from unknown"
+    key, title = "entity-latents", "Features that separate known from unknown entities"
     sql = f"""select contrast, template, position, direction, layer, feature_id, separation, q, p_max, general_rate,
     test_separation, test_separation_low, test_separation_high, auroc, auroc_low, auroc_high,
     best_baseline, best_baseline_layer, best_baseline_auroc, best_baseline_auroc_low, best_baseline_auroc_high,
@@ -180,7 +180,7 @@ where {scope.of_collection} and change is not null
 order by label = 'text', label, intervention, direction, position, outcome"""
     rows = scope.ask(sql)
     if not rows:
-        return absent(key, title, sql, f"nothing was intervened on, {COMMAND}")
+        return absent(key, title, sql, f"no interventions yet, {COMMAND}")
     edits = groupby(rows, key=lambda r: (r["label"], r["intervention"], r["direction"], r["position"]))
     others = sorted({r["entity_set"] for r in rows if not r["of_latest_set"]})
     caution = [f"Caution: of another set of entities than the one counted above, {', '.join(others)}."] * bool(others)
@@ -188,8 +188,9 @@ order by label = 'text', label, intervention, direction, position, outcome"""
     caption = (
         "The latents are those ranked first on train. Mean change on test entities against the same entities unedited, with "
         "paired 95 % intervals by entity. Controls are random features of the same layer, nearest in firing rate and decoder norm: their "
-        "mean, and two standard deviations of the draws either way; p: (1 + draws that change as much) / (1 + draws), so "
-        "that fewer than 19 draws tell nothing. Fewer right answers with more withheld ones are damage."
+        "mean, and two standard deviations of the draws either way; p: (1 + draws that change as much) / (1 + "
+        "draws), so fewer than 19 draws cannot reach p = "
+        "0.05. Fewer right answers with more withheld ones are damage."
     )
     n = f"{extent(of_entities, 'n_entities')} test entities a class, {extent(of_entities, 'n_draws')} random draws"
     return _told(Panel(key, title, sql, rows, caption, n, ""), [*caution, *(_edit(list(some)) for _, some in edits)])
@@ -245,8 +246,9 @@ order by contrast = 'known_unknown' desc, contrast, template, position, directio
     caption = (
         "r² of the activation over test entities, predicted by the operator from a lower layer, with 95 % intervals by "
         "entity. Computed: the interval lies at or below 0.3. Carried: it lies at or above 0.7, or above 0.3 and above "
-        "that of the identity, which takes the source residual itself. Else unclear. Where both agree far below 0, both find "
-        "the feature silent."
+        "that of the identity, which takes the source residual itself. Else unclear. Where both agree far below 0, "
+        "both predict that the feature is "
+        "inactive."
     )
     n = f"{extent(rows, 'n_entities')} test entities; method {scope.method}"
     return _told(Panel(key, title, sql, rows, caption, n, ""), [_carried(list(some)) for _, some in latents])

@@ -143,7 +143,7 @@ def _lives(scope: Scope) -> Panel:
         draw=_draw_lives,
         caption="Ablated features of the last SAE whose views disagree most. Before a feature's own layer: r2 under ridge and causal "
         "agreement with 95 % intervals by document, r2 of the identity and, where there is one, of the Jacobian, and the cosine "
-        "of the nearest decoder row. Behind it decoder rows alone. Values below -1 are drawn at -1.",
+        "of the nearest decoder row. In later layers decoder rows only. Values below -1 are drawn at -1.",
         n=f"{len({(row['sae'], row['feature_id']) for row in rows})} features",
         alt=f"Feature {rows[0]['feature_id']}: {seen}.",
     )

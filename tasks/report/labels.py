@@ -38,7 +38,7 @@ def panels(scope: Scope) -> list[Panel]:
 
 
 def _findings(scope: Scope) -> Panel:
-    key, title = "label-findings", "Labels: do descriptions tell when features fire?"
+    key, title = "label-findings", "Labels: do descriptions predict when features fire?"
     sql = f"""with scores as (
     select * from label_scores where {scope.of_collection} and tier = 'all'
 ),
@@ -63,12 +63,12 @@ where s.source <> 'neurons' and s.control = 'none'
 order by s.layer, s.sae, s.judge, list_position({list(SCORERS)}, s.scorer)"""
     rows = scope.ask(sql)
     if not rows:
-        return absent(key, title, sql, f"no description was put to the test, {COMMAND}")
+        return absent(key, title, sql, f"no description was tested, {COMMAND}")
     caption = (
         "Mean over features with the 95 % interval of the spread between features. Detection and fuzzing: balanced accuracy of the judge "
-        "on documents that no description was made from, with silent texts of all tiers. The control is the same test with another "
+        "on documents that no description was made from, with inactive texts of all tiers. The control is the same test with another "
         "feature's description; neurons are MLP neurons of the same layer. Intervals that overlap are not called a difference. A label "
-        "fails if its own interval of detection reaches down to chance, or there is no description."
+        "fails unless its own interval of detection lies above chance, or there is no description."
     )
     n = f"{extent(rows, 'n_scored')} features of an SAE and test"
     body = "<ul>" + "".join(f"<li>{escape(_sentence(row))}</li>" for row in rows) + "</ul>"
@@ -113,7 +113,7 @@ def _given_away(r: dict[str, Any]) -> str:
     """A caution where the control is better than chance."""
     if r["shuffled_low"] is None or r["shuffled_low"] <= r["chance"]:
         return ""
-    return " The control is above chance: something besides the description gives answers away."
+    return " The control is above chance: something other than the description gives the answers away."
 
 
 def _tiers(scope: Scope) -> Panel:
@@ -135,7 +135,8 @@ order by layer, judge, list_position({list(SCORERS)}, scorer), list_position({li
         sql,
         rows,
         draw=_draw_tiers,
-        caption="Mean score over features with the 95 % interval of the spread between them, by test and by where silent texts are from: "
+        caption="Mean score over features with the 95 % interval of the spread between them, by test and by the "
+        "source of the inactive texts: "
         "any text (random), text like that the feature fires on (same stratum), and where its neighbours fire (near miss). Dashes are "
         "chance. Another's description is the control.",
         n=f"{extent(rows, 'n_scored')} features a point",
@@ -214,7 +215,7 @@ order by layer, sae, place"""
     caption = (
         "Share of the sum of the sizes of all measured effects of an SAE's features that the first labels cover. Dashes and band: as many "
         "of these features in random order, expected and in 95 % of such orders. Nothing is known of features whose effect was not "
-        f"measured. The order is by the effects that are summed, so that noise in them favours it. {told}."
+        f"measured. The order is by the effects that are summed, so noise in them favours it. {told}."
     )
     n = f"{extent(last, 'place')} labels of an SAE"
     alt = f"Curves of the effect covered by the first labels, beside a random order: {told}."
@@ -253,7 +254,7 @@ order by place, layer, sae
 limit {N_LABELS}"""
     rows = scope.ask(sql)
     if not rows:
-        return absent(key, title, sql, f"nothing was described, {COMMAND}")
+        return absent(key, title, sql, f"no descriptions yet, {COMMAND}")
     columns = (
         "place",
         "feature",

@@ -35,7 +35,7 @@ def panels(scope: Scope) -> list[Panel]:
 
 
 def _findings(scope: Scope) -> Panel:
-    key, title = "sae-findings", "SAE study: what differs by more than seeds do"
+    key, title = "sae-findings", "SAE study: differences beyond the variation over seeds"
     listed = ", ".join(f"'{name}'" for name in METRICS)
     sql = f"""select layer, site, target_site, has_skip,
     metric, k, d_sae, architecture, source, place, n_seeds, mean, sd, l0, next_architecture, next_mean,
@@ -50,8 +50,8 @@ order by layer, site, target_site nulls first, has_skip, d_sae, k, list_position
     caption = (
         "The best architecture of each layer, width and k, its mean over seeds with their standard deviation (sd), beside the next "
         "best and the best baseline. Spread: square root of the sum of the squared standard deviations of both. A difference "
-        "within the spread is not a finding, one seed tells nothing of the spread, and at unequal L0 (by more than a tenth) "
-        "error and sparsity cannot be told apart."
+        "within the spread is not a finding, a single seed has no spread, and at unequal L0 (by more than a tenth) "
+        "error and sparsity are confounded."
     )
     n = f"{extent(rows, 'n_seeds')} seeds of a kind"
     return _told(Panel(key, title, sql, rows, caption, n, ""), [_compared(r) for r in rows])
@@ -248,7 +248,7 @@ order by list_position(['fvu', 'ce_recovered', 'kl', 'layer_cosine'], metric), n
     caption = (
         "Innovation SAEs rebuild y as T x + b and what they decode of the rest, beside plain SAEs of equal k, of as many features "
         "and of as many parameters (T and b count). Several layers are replaced at once, the first by the same plain SAE. "
-        "Difference: innovation less plain, 95 % intervals paired by document; of cosines by feature. Baseline: T x + b without "
+        "Difference: innovation minus plain, 95 % intervals paired by document; of cosines by feature. Baseline: T x + b without "
         "features; of cosines random directions in place of the layer before."
     )
     title = "SAE study: innovation SAEs beside plain ones"
@@ -274,7 +274,7 @@ order by c.layer, c.architecture, c.k, c.label, c.sae, c.step"""
         sql,
         rows,
         draw=_draw_emergence,
-        caption="Share of features whose decoder row stays near its final self from here on, against the tokens of training; "
+        caption="Share of features whose decoder row stays close to its final direction from here on, against the tokens of training; "
         f"a point is a snapshot, solid lines the smallest k, dashed ones the others. {' '.join(told)}",
         n=f"{extent(rows, 'n_features')} features of an SAE, followed on {extent(rows, 'n_tokens')} held-out tokens",
         alt="Share of emerged features over training. " + " ".join(told),

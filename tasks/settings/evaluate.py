@@ -21,7 +21,8 @@ class EvaluateSettings(StageSettings):
         0.7, le=1, description="Verdict transported: lower end of the r2 interval at or above this threshold"
     )
     synthesised_below: float = Field(
-        0.3, description="Verdict synthesised (computed): upper end of the r2 interval at or below this threshold"
+        0.3,
+        description="Verdict computed (`synthesised` in tables): upper end of the r2 interval at or below this threshold",
     )
 
     @model_validator(mode="after")

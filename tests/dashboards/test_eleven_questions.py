@@ -12,7 +12,7 @@ import pytest
 from dashboards.screenshots.browser import served, settled
 from tests.dashboards.visited_pages import keep, parameters
 from tests.dashboards.whole_study import STOPPING
-from tests.tasks.reported_study import N_FEATURES, PAIRS, SAES
+from tests.tasks.reported_study import N_FEATURES, PAIRS, SAES, SELECTED
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 MOST = 3
@@ -171,7 +171,7 @@ def test_g_two_things_stand_side_by_side(researcher):
 
 
 def test_h_a_number_leads_to_its_rows_their_text_and_document(visit):
-    page = visit(f"features?sae={SAES[4]}&feature_id={N_FEATURES - 1}")
+    page = visit(f"features?sae={SAES[4]}&feature_id={min(SELECTED)}")
     researcher = Researcher(page)
     examples = researcher.panel("Activating examples")
     link = examples.get_by_role("link", name=re.compile("document .*, position"))
@@ -199,7 +199,8 @@ def test_j_a_sentence_of_ones_own_is_asked_on_the_page_of_a_feature(visit):
     researcher = Researcher(page)
     researcher.type("Sentence", "The war is over.")
     assert parameters(page)["sentence"] == "The war is over."
-    assert "The war is over." in page.get_by_test_id("stMain").inner_text()
+    said = researcher.panel("A sentence of your own").inner_text()
+    assert "ato activations" in said or "token" in said, "its activations, or the command where the model is not here"
     assert researcher.clicks <= 1
 
 

@@ -16,6 +16,14 @@ from tests.dashboards.visited_pages import keep, parameters
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 ROW_MARKER = {"x": 16, "y": 52}
 """Where the first row of a table is selected."""
+CUT_LABELS = """() => [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].flatMap(chart => {
+    const edge = chart.getBoundingClientRect();
+    return [...chart.querySelectorAll('.role-legend-label text, .role-axis-label text')].filter(label => {
+        const box = label.getBoundingClientRect();
+        return box.width && (box.left < edge.left - 2 || box.right > edge.right + 2);
+    }).map(label => label.textContent);
+})"""
+"""Labels of charts that begin or end outside of their chart."""
 
 
 @pytest.fixture(scope="module")
@@ -95,5 +103,6 @@ def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, tmp_path, name):
     page = visit("" if name == next(iter(PAGES)) else name, width=400, height=860, color_scheme="dark")
     keep(page, f"phone-{name}", tmp_path)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, "nothing hangs out"
+    assert page.evaluate(CUT_LABELS) == [], "a legend or an axis is cut"
     shades = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
     assert max(map(int, re.findall(r"\d+", shades)[:3])) < 64

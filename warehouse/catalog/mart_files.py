@@ -116,15 +116,15 @@ def stored_marts(
     entries: Mapping[str, Entry], runs: Collection[StageRun], texts: Mapping[str, str] | None = None
 ) -> Stored:
     """The files among ``entries`` (path -> entry) that hold what the tables hold now, with their recorded size."""
-    due = mart_keys(runs, texts or mart_texts())
+    expected = mart_keys(runs, texts or mart_texts())
     there: dict[tuple[str, str, str], MartFile] = {}
     for path in sorted(entries):
         file = mart_file(path)
         if file is not None and entries[path].bytes == file.bytes:
             there.setdefault((file.mart, file.collection, file.key), file)
-    complete = [key for key, of in due.items() if all((mart, key, of[mart]) in there for mart in MATERIALISED)]
-    files = {mart: [there[mart, key, due[key][mart]] for key in complete] for mart in MATERIALISED}
-    return Stored(files, frozenset(due.keys() - set(complete)))
+    complete = [key for key, of in expected.items() if all((mart, key, of[mart]) in there for mart in MATERIALISED)]
+    files = {mart: [there[mart, key, expected[key][mart]] for key in complete] for mart in MATERIALISED}
+    return Stored(files, frozenset(expected.keys() - set(complete)))
 
 
 def _hash(texts: Iterable[str]) -> str:

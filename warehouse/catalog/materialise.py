@@ -25,8 +25,8 @@ def materialise(warehouse: Warehouse, collection: str) -> list[MartFile]:
     """
     texts = mart_texts()
     runs, unreadable = manifests_and_damage(warehouse)
-    due = mart_keys(runs, texts).get(collection)
-    if due is None or collection not in stored_marts(warehouse.storage.entries(FOLDER), runs, texts).rest:
+    expected = mart_keys(runs, texts).get(collection)
+    if expected is None or collection not in stored_marts(warehouse.storage.entries(FOLDER), runs, texts).rest:
         return []
     tables = [table for table in TABLES.values() if table.name in tables_read(texts)]
     contents = contents_of(warehouse, [table.name for table in tables], runs, unreadable)
@@ -44,7 +44,7 @@ def materialise(warehouse: Warehouse, collection: str) -> list[MartFile]:
                 staging = folder / "rows.parquet"
                 target = quoted_text(str(staging))
                 connection.execute(f"copy {quoted_name(mart)} to {target} (format parquet, compression zstd)")
-                file = MartFile(mart, collection, due[mart], staging.stat().st_size, file_sha256(staging))
+                file = MartFile(mart, collection, expected[mart], staging.stat().st_size, file_sha256(staging))
                 warehouse.storage.publish(file.path, partial(os.replace, staging), digest=lambda _: file.sha256)  # noqa: B023
                 written.append(file)
     return written

@@ -81,7 +81,9 @@ def read_csv(stream: BinaryIO, file: Path, reader: FieldReader, delimiter: str =
                     raise reader.no_column(lacking[0], where, [name for name in names if names.count(name) == 1])
             elif len(cells) != len(names):
                 cure = "quote cells that hold a delimiter or a line break"
-                raise CorpusError(f"a row has {len(cells)} cells where {len(names)} are due", where=where, cure=cure)
+                raise CorpusError(
+                    f"a row has {len(cells)} cells where {len(names)} are expected", where=where, cure=cure
+                )
             else:
                 record = dict(zip(names, cells)) if reader.columns else None
                 yield Found(f"{file.name}, line {rows.line_num}", cells[column], record)

@@ -1,4 +1,4 @@
--- one entity of the set that was labelled last, with its label; of the set made last, with label NULL, where none is labelled
+-- one entity of the most recently labelled set, with its label; of the set made last, with label NULL, where none is labelled
 with latest as (
     select collection, result as labelling, entity_set
     from latest_entity_results

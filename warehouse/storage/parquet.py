@@ -142,12 +142,12 @@ def _to_array(table: Table, column: Column, values: Any) -> pa.Array:
         raise DataError(f"column {column.name} is not {expected}: {error}", where=f"table {table.name}") from error
 
 
-def _infer(due: pa.DataType, values: Any) -> pa.Array:
+def _infer(declared: pa.DataType, values: Any) -> pa.Array:
     """Values as an array of their inferred type: with a given type, Arrow would silently truncate 2.5 to 2."""
-    if pa.types.is_map(due):
-        return pa.array([sorted(v.items()) if isinstance(v, Mapping) else v for v in values], due)
-    if pa.types.is_timestamp(due) or (pa.types.is_list(due) and pa.types.is_struct(due.value_type)):
-        return pa.array(values, due, from_pandas=False)
+    if pa.types.is_map(declared):
+        return pa.array([sorted(v.items()) if isinstance(v, Mapping) else v for v in values], declared)
+    if pa.types.is_timestamp(declared) or (pa.types.is_list(declared) and pa.types.is_struct(declared.value_type)):
+        return pa.array(values, declared, from_pandas=False)
     return pa.array(values, from_pandas=False)
 
 

@@ -1,4 +1,4 @@
-"""Tables: entities, what the model says about them, and the SAE features that tell known from unknown ones."""
+"""Tables: entities, what the model says about them, and the SAE features that separate known from unknown ones."""
 
 import pyarrow as pa
 

@@ -211,7 +211,7 @@ TABLES = (
             Column("target", int32, "node that is acted on", minimum=0),
             Column("weight", float64, "direct effect: part of the target's pre-activation or logit that comes from the source"),
             Column("transport_weight", float64, "the same edge by the operator between the two layers, 0 between different positions; NULL if no operator joins the layers or the nodes are no features", nullable=True),
-            share("transport_share", "transport_weight over weight, cut to 0 ... 1; NULL where either is missing or weight is 0"),
+            share("transport_share", "transport_weight over weight, clipped to [0, 1]; NULL where either is missing or weight is 0"),
             Column("ablation", float64, "change of the target in the real model that removing the source makes, with its sign reversed; NULL if the edge was not sampled", nullable=True),
         ),
         (*KEY, "source", "target"),

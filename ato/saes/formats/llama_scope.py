@@ -126,7 +126,7 @@ def _factor(settings: Settings, weights: Weights, d_in: int) -> float:
         )
     if not norms or norms[0] <= 0 or any(norm != norms[0] for norm in norms):
         raise SAEError(
-            f"dataset_average_activation_norm is {norms or 'missing'}, one positive norm of reading and writing was due",
+            f"dataset_average_activation_norm is {norms or 'missing'}, expected one positive norm of reading and writing",
             where=settings.where,
             cure="copy the configuration again: without it the scale of the residuals is not known",
         )

@@ -35,8 +35,8 @@ where collection = $collection and source_layer = $source_layer and target_layer
 order by delta_log_ppl"""
 
 WHAT = """The residual at the target layer is replaced by: `transport`, the operator's prediction; `identity`, the
-source residual; `mean`, the mean residual; `bias`, the operator's bias; `random_rotation`, the residual itself
-turned by a random rotation; `zero`, zero. Added loss is against the unedited model on the same sequences."""
+source residual; `mean`, the mean residual; `bias`, the operator's bias; `random_rotation`, the residual under
+a random rotation; `zero`, zero. Added loss is against the unedited model on the same sequences."""
 
 
 def by_intervention(pair: dict[str, Any], edited: object, measure: str) -> None:
@@ -121,8 +121,8 @@ def by_positions(pair: dict[str, Any], measure: str) -> None:
         f"Cost against edited positions, layer {pair['source_layer']} → {pair['target_layer']}",
         filled(DOSES, **pair),
         partial(_doses, measure),
-        note="One point per set of edited positions, ordered by positions replaced per sequence; sets of equal size lie "
-        f"beside each other, so no line joins them. {SCALE}",
+        note="One point per set of edited positions, ordered by positions replaced per sequence; sets of equal size are not joined by a "
+        f"line. {SCALE}",
         empty=EMPTY,
     )
 

@@ -49,8 +49,8 @@ def against_rivals(collection: str, method: object, edited: object, measure: str
         filled(sql, **own, rival=rival),
         partial(_draw, measure),
         note="Both replace the same positions of the same sequences: each point is the mean of paired differences, left "
-        "of 0 transport costs less. Whiskers are 95 % intervals by document, blue where they exclude 0; of pairs "
-        "without a difference about one in twenty would. p: of the added loss over the whole sequence, two-sided, by "
+        "of 0 transport costs less. Whiskers are 95 % intervals by document, blue where they exclude 0; about one pair in twenty would by "
+        "chance. p: of the added loss over the whole sequence, two-sided, by "
         f"flipping the signs of whole documents. The scale is linear up to {LINEAR_BELOW} nats and logarithmic beyond.",
         empty="Transport and its rivals have not been compared yet: run `ato run causal`.",
     )

@@ -54,10 +54,10 @@ def baselines(about: dict[str, object]) -> None:
         filled(BESIDE, **about),
         partial(_baselines, *classes(about)),
         empty=EMPTY,
-        note="AUROC on test entities with 95 % intervals by entity; 0.5 is chance. What needs no SAE: number of tokens "
+        note="AUROC on test entities with 95 % intervals by entity; 0.5 is chance. Baselines without an SAE: number of tokens "
         "and of characters of the name, popularity (inhabitants, votes), mean log-frequency of its tokens in the corpus, "
         "the model's confidence in its greedy answers (mean log-probability of a token), and a linear probe on the "
-        "residual of each layer. Each is oriented on train, so that it can fall below 0.5.",
+        "residual of each layer. The direction of each is chosen on train, so it can fall below 0.5.",
     )
 
 

@@ -30,8 +30,8 @@ def classifiers(about: dict[str, object]) -> None:
         note=f"Predicting {first} by one number: the feature that separates best on train, the probe of the layer that is "
         "best on validation, or the mean log-probability of the greedy answer. Threshold (best F1) and logistic calibration "
         "are chosen on validation; AUROC, with 95 % intervals by entity, and all else are of test. `F1 of always` and "
-        f"`Brier of always`: what always saying {first}, or always giving its share, reaches; a number that does no better "
-        "tells nothing. Calibration error: mean gap between predicted and true share, ten bins of equal width; small also "
+        f"`Brier of always`: what always saying {first}, or always giving its share, reaches; a predictor that does no better is "
+        "uninformative. Calibration error: mean gap between predicted and true share, ten bins of equal width; small also "
         "where all predictions are alike.",
     )
 

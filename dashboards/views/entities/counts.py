@@ -43,8 +43,8 @@ def counts(collection: str) -> None:
         filled(COUNTS, collection=collection),
         _counts,
         empty=EMPTY,
-        note="Entities of the set that was labelled last, by type and label, which follows from the model's graded "
-        "answers; nobody can know invented ones, and where no question has an answer on file nothing was asked. Hover for "
+        note="Entities of the most recently labelled set, by type and label, which follows from the model's graded "
+        "answers; invented ones cannot be known, and entities without a recorded answer were not asked about. Hover for "
         "the shares of right and withheld answers, the mean number of tokens of the names and the counts of each split: "
         "features are chosen on train, strengths on validation, and what is published is from test.",
     )

@@ -49,7 +49,7 @@ def interventions(collection: str) -> None:
         filled(EFFECTS, collection=collection, outcome=outcome),
         partial(_effects, str(outcome)),
         empty=EMPTY,
-        note="The latent that was ranked first for known or unknown is steered (added, in units of the residual's norm), "
+        note="The top-ranked latent for known or unknown is steered (added, in units of the residual's norm), "
         "ablated, or removed from the weights (orthogonalise). Mean change on test entities against the same entities "
         "unedited, with paired 95 % intervals by entity; strengths were chosen on validation. Grey band: random features of "
         "the same layer, nearest in firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "

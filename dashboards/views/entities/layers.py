@@ -25,7 +25,7 @@ def layers(about: dict[str, object]) -> None:
         note="|Separation|: share of one class of train entities on which a feature is active, minus that of the other. "
         "Lines: mean of the layer's five best features that are rarely active on ordinary text; bands: their range. A "
         "feature's separation over `all` types is that of its worst type, 0 if types disagree; the dashed MaxMin line is "
-        "the best of these. The best of many features lies above 0 by chance too: see q and the test scores below.",
+        "the best of these. The best of many features exceeds 0 by chance as well: see q and the test scores below.",
     )
 
 

@@ -78,7 +78,7 @@ def one_entity(about: dict[str, object]) -> None:
             _active,
             empty="No ranked feature is active on it here; activations come from `ato run entities`.",
             note="Ranked features that are active on it at the chosen prompt and position, for the class that they favour "
-            "on train; all others are silent there, or it was not read. Tick a row to open the feature.",
+            "on train; all others are inactive there, or were not recorded. Tick a row to open the feature.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Page ``entities``: which entities the model knows, and the features that tell known from unknown ones."""
+"""Page ``entities``: which entities the model knows, and the features that separate known from unknown ones."""
 
 import polars as pl
 import streamlit as st

@@ -71,7 +71,8 @@ def transport(about: dict[str, object]) -> None:
             note="Share of the variance of the feature's activation over test entities that its value at a lower layer "
             "predicts: by the operator into its layer, or by the source residual itself (identity). Grey: the same "
             f"operator on ordinary text, where the feature is active. Values below {LEAST_R2:g} are drawn at the lower "
-            "edge; where operator and identity agree far below 0, both find the feature silent. Bars: 95 % intervals, by entity or "
+            "edge; where operator and identity agree far below 0, both predict that the feature is inactive. Bars: "
+            "95 % intervals, by entity or "
             "document.",
         )
     with right:

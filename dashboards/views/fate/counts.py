@@ -12,7 +12,7 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
-EMPTY = "No feature was followed yet: run `ato run fate`."
+EMPTY = "No feature fates yet: run `ato run fate`."
 
 COUNTS = """select source_layer || ' → ' || target_layer as pair, source_layer, target_layer, fate,
     count(*) as n_features, count(*) filter (views_disagree) as n_disagreeing

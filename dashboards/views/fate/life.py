@@ -42,9 +42,10 @@ def life(about: dict[str, Any]) -> None:
         "Life of a feature",
         filled(LIFE, **about),
         _life,
-        note="Layers before its own: r2 (95 % interval by document) of what predicts it there, the nearest decoder row, the nearest "
-        "after the operator, and the agreement of ablations. Layers behind: decoder rows alone. Dotted: 0.95 quantile of "
-        f"the nearest cosine by chance. Values below {LOWEST:g} are drawn at the edge.",
+        note="Earlier layers: r2 (95 % interval by document) of what predicts it there, the nearest decoder row, the nearest "
+        "after the operator, and the agreement of ablations. Later layers: decoder rows only. Dotted: 0.95 quantile "
+        "of the nearest cosine under random "
+        f"rotations. Values below {LOWEST:g} are drawn at the edge.",
         empty=EMPTY,
     )
 

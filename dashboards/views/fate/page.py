@@ -39,7 +39,7 @@ def page() -> None:
     start = "0" if first.is_empty() else str(first["feature_id"][0])
     text = typed("Feature", "feature_id", start=start, where=number)
     if not text.strip().isdecimal():
-        st.warning("A feature is a number from 0.")
+        st.warning("Enter a feature id, counted from 0.")
         return
     about = {"collection": key, "sae": sae, "feature_id": int(text)}
     life(about)

@@ -28,7 +28,7 @@ def causal_effect(about: dict[str, Any]) -> None:
         _effect,
         note="Change of the log-perplexity (nats per token) when only this feature is replaced by its transported "
         "value (feature_transport) or ablated (feature_zero) where it is active; 95 % intervals by document. Near 0 "
-        "for transport and above 0 for ablation: the feature matters, and transport keeps it. Stored by layer and "
+        "for transport and above 0 for ablation: the feature matters, and transport preserves it. Stored by layer and "
         "feature id, so SAEs of one layer share these rows.",
         empty="No intervention on this feature: `ato run causal` edits the best few features of each SAE.",
     )

@@ -15,7 +15,7 @@ from dashboards.ui.reading import ask, filled
 from dashboards.views.features.labelled import LATEST_EVIDENCE
 from dashboards.views.features.search import open_feature
 
-EMPTY = "Not looked at yet: `ato run label`."
+EMPTY = "Not measured yet: run `ato run label`."
 SHOWN_PARTS = 30
 
 HISTOGRAM = f"""with {LATEST_EVIDENCE}
@@ -34,8 +34,8 @@ def histogram(about: dict[str, Any]) -> None:
         "Activation histogram",
         filled(HISTOGRAM, **about),
         _histogram,
-        note="Active tokens by activation, over all tokens looked at; ranges are a quarter of an octave of activation, silent tokens are "
-        "left out.",
+        note="Active tokens by activation, over all tokens read; ranges are a quarter of an octave of activation, inactive tokens are "
+        "omitted.",
         empty=EMPTY,
     )
 

@@ -78,7 +78,7 @@ def windows(about: dict[str, Any]) -> None:
         filled(WINDOWS, **about),
         partial(_tabs, about),
         note=f"At most {SHOWN_WINDOWS} of a kind, train documents first: descriptions are made from these. {COLOURS_MEAN}",
-        empty="It fires nowhere in the text that was looked at.",
+        empty="It never fires in the text that was read.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What judges say that a feature means, and how well that tells when it fires, beside neurons, control and chance."""
+"""What judges say that a feature means, and how well that predicts when it fires, beside neurons, control and chance."""
 
 import html
 from typing import Any
@@ -33,7 +33,7 @@ def label(about: dict[str, Any]) -> None:
         filled(LABELS, **about),
         _labels,
         note="Each judge described the feature from train documents and was then asked on other documents. Detection: balanced accuracy, "
-        "0.5 is chance; a label fails if its 95 % interval reaches down there. Intruder needs no description.",
+        "0.5 is chance; a label fails unless its 95 % interval lies above 0.5. Intruder needs no description.",
         empty="Not labelled: `ato run label` labels the features of `label.features`, or the first ones by `label.order`.",
     )
 
@@ -46,7 +46,11 @@ def _labels(rows: pl.DataFrame) -> None:
 
 
 def _said(row: dict[str, Any]) -> list[str]:
-    verdicts = {True: "FAILS", False: "tells when it fires", None: "not known whether it tells when it fires"}
+    verdicts = {
+        True: "FAILS",
+        False: "predicts when it fires",
+        None: "not tested whether it predicts where the feature fires",
+    }
     parts = [f"judge {row['judge']}", verdicts[row["failed"]]]
     for name in ("detection", "fuzzing"):
         if row[name] is not None:
@@ -92,10 +96,11 @@ def label_scores(about: dict[str, Any]) -> None:
         "Scores of the label",
         filled(SCORES, **about),
         _scores,
-        note="Points with 95 % intervals by test and by where the silent texts are from; black lines are what a guess reaches. Another's "
-        "description is the control. Neurons: mean over the labelled MLP neurons of the layer with the spread between them, if "
-        "`label.n_neurons` had some labelled.",
-        empty="This judge has not been asked about it: `ato run label`.",
+        note="Points with 95 % intervals by test and by the source of the inactive texts; black lines are chance level. Another's "
+        "description is the control. Neurons: mean over the labelled MLP neurons of the layer with the spread "
+        "between them, if `label.n_neurons` is "
+        "set.",
+        empty="This judge has not scored it: `ato run label`.",
     )
 
 

@@ -61,7 +61,7 @@ def measures(about: dict[str, Any]) -> None:
         _measures,
         note="The score combines low token entropy, vocabulary focus, causal effect, low redundancy and low inactive "
         "share, each scaled over the features of the SAE. Vocabulary focus: largest logit of the decoder row, in "
-        "standard deviations above the mean. Causal effect: rise of the next-token loss after ablating the feature, "
+        "standard deviations above the mean. Causal effect: increase in next-token loss after ablating the feature, "
         "with its 95 % interval by document; measured for the candidates (best by pre-score) only, so other features "
         "have no score.",
     )

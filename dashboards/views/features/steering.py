@@ -41,9 +41,10 @@ def steering(about: dict[str, Any]) -> None:
         "Steer and find",
         filled(STEERING, **about),
         _steering,
-        note="`ato steer` holds the feature at a value while the model writes, beside the unedited text; `--to` stands at the "
-        "largest activation that was measured, and several `--feature` may be named. `ato find` ranks features by how well "
-        "they tell texts with a phrase from texts without it, beside random phrases.",
+        note="`ato steer` clamps the feature to a value during generation, beside the unedited text; `--to` is set to the largest measured "
+        "activation, and several `--feature` may be named. `ato find` ranks features by how well they separate texts "
+        "with a phrase from texts without "
+        "it, beside random phrases.",
     )
     for found in ask(filled(STUDIED, **about)).iter_rows(named=True):
         link("This SAE among others: SAE study", "sae_study", layer=found["layer"], studied=found["label"])

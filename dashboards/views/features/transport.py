@@ -111,7 +111,7 @@ def _stops(rows: pl.DataFrame) -> None:
                     delta="does not stop" if at is None else f"stops at leap {at}: {row['stops_as']}",
                     delta_color="off",
                     delta_arrow="off",
-                    help="Largest leap up to which it is transported without a gap",
+                    help="Largest leap such that it is transported over all leaps up to it",
                 )
 
 

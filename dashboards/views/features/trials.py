@@ -91,7 +91,7 @@ def _trial(texts: list[dict[str, Any]], scorer: str, about: dict[str, Any]) -> N
         )
         for row in texts:
             if row["tokens"] is None:
-                st.caption("The text of this trial is not in the warehouse any more.")
+                st.caption("The text of this trial is no longer in the warehouse.")
                 continue
             number = f"Text {row['text_number'] + 1}: " if scorer == "intruder" else ""
             st.html(coloured(row["tokens"], row["activations"], row["largest"], marked=row["marked"] or ()))

@@ -59,7 +59,7 @@ def edges(about: dict[str, Any]) -> None:
         filled(EDGES, **about),
         _edges,
         note=f"At most {SHOWN} rows by size. Weight: direct effect on the target's pre-activation or logit; transport: the same edge by "
-        "the operator between the two layers; share: transport over weight, cut to 0 ... 1; ablation: change in the real model when the "
+        "the operator between the two layers; share: transport over weight, clipped to [0, 1]; ablation: change in the real model when the "
         "source is removed, with its sign reversed, of sampled edges. –: no operator joins the two, or not sampled.",
         empty="This graph has no edges.",
     )

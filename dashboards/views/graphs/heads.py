@@ -80,7 +80,7 @@ def heads(about: dict[str, Any], node_id: str) -> None:
         empty="No heads of these edges were measured: those of the `graphs.n_traced_edges` strongest edges are.",
     )
     panel(
-        "What these heads asked, and what answered",
+        "Query and key components of these heads",
         filled(PAIRS, **about),
         _pairs,
         note=f"At most {SHOWN} rows. Weight: part of the score that is the product of what the one node writes into the query and the "

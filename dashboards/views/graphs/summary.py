@@ -57,7 +57,7 @@ def _checks(rows: pl.DataFrame) -> None:
         for label, text in shown.items():
             st.metric(label, text, width="content")
     if of["balanced"] is False:
-        st.warning("The books of this graph do not balance: do not read it.")
+        st.warning("The edges of this graph do not sum to its values: do not interpret it.")
 
 
 def _number(value: float | None, format: str = ".2f") -> str:

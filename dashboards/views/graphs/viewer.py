@@ -60,7 +60,7 @@ def viewer(about: dict[str, Any]) -> None:
         filled(NODES, **about),
         partial(_draw, about),
         note="Layers upwards, tokens to the right. A node's colour is the share of the effect on it that is transport, an edge's the share "
-        "of its own: blue is carried by an operator as it is, orange is computed on the way, grey was not compared; of a transport "
+        "of its own: blue is carried by an operator, orange is computed on the way, grey was not compared; of a transport "
         "graph what the operator misses is orange. Dashed edges are negative, wide ones strong. Sliders keep the nodes and edges with "
         "that share of the influence. Hover a node for its edges, click to pin it; with the keyboard, arrows move and Enter pins.",
         empty=EMPTY,

@@ -12,8 +12,8 @@ EMPTY = "No labels yet: run `ato run label`."
 ALL = "all"
 TESTS = {
     "detection": "detection: does it fire in this text?",
-    "fuzzing": "fuzzing: are the marked tokens those?",
-    "intruder": "intruder: which text is the odd one?",
+    "fuzzing": "fuzzing: are the marked tokens the active ones?",
+    "intruder": "intruder: which text is the odd one out?",
     "embedding": "embedding: how similar is the text?",
 }
 """Scorer -> the question it asks, in the order of the field."""

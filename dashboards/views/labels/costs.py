@@ -24,9 +24,9 @@ def costs(about: dict[str, Any]) -> None:
         "Cost of the judge",
         filled(COSTS, **about),
         _costs,
-        note="Calls of all labellings of the collection; an answer from the cache is no call. Requests: repeated ones included. Cost: by "
-        "the prices of the settings. Modes: how the server was asked for the schema. Judges that call nobody have no row.",
-        empty="No language model was asked: the judges `overlap` and `embedding` need none. Choose one with `label.judge=chat`, then "
+        note="Calls of all labellings of the collection; cached answers are not counted. Requests: repeated ones included. Cost: by "
+        "the prices of the settings. Modes: how the server was asked for the schema. Judges that call no model have no row.",
+        empty="No language model was called: the judges `overlap` and `embedding` need none. Choose one with `label.judge=chat`, then "
         "`ato run label --dry-run` says what it would cost.",
     )
 

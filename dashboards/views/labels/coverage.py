@@ -29,9 +29,10 @@ def coverage(about: dict[str, Any]) -> None:
         "Effect covered by the first labels",
         filled(COVERAGE, **about),
         _coverage,
-        note="Share of the sum of the sizes of all measured effects of the SAE's features. Grey: the same number of these features in "
-        "random order, with the range of 95 % of such orders. Only features whose effect was measured count: hover for how many of the "
-        "active ones. The order is by the effects that are summed, so that noise in them favours it.",
+        note="Share of the sum of the sizes of all measured effects of the SAE's features. Grey: the same number of "
+        "these features in random order, with a 95 % range over "
+        "orders. Only features whose effect was measured count: hover for how many of the "
+        "active ones. The order is by the effects that are summed, so noise in them favours it.",
         empty="No labels in the order of a measured effect: `ato run label --set label.order=causal_effect` (or `attribution`).",
     )
 

@@ -31,8 +31,9 @@ from label_scores
 where collection = $collection and scorer = $scorer and {kept}
 order by layer, judge, list_position({tiers}, tier), source, control, sae"""
 NOTE = (
-    "A point is the mean over the labelled features of an SAE, its bar the 95 % interval of the spread between features; the "
-    "dashed line is what a guess reaches. `shuffled`: the same test with another feature's description, which must be near chance. "
+    "A point is the mean over the labelled features of an SAE, its bar the 95 % interval of the spread between "
+    "features; the dashed line is chance "
+    "level. `shuffled`: the same test with another feature's description, which must be near chance. "
     "`neurons`: MLP neurons of the layer, the baseline. Features without a score are left out of the mean: hover for how many."
 )
 
@@ -49,7 +50,7 @@ def by_judge(about: dict[str, Any]) -> None:
 
 
 def by_tier(about: dict[str, Any]) -> None:
-    """Mean score by where the silent texts are from."""
+    """Mean score by the source of the inactive texts."""
     kept = "judge = $judge and ($layer is null or layer = $layer)"
     note = (
         "Texts without the feature are from anywhere (`random`), from text like that it fires on (`same_stratum`), or from where its "

@@ -42,7 +42,7 @@ FAILING = """select
     end as fault,
     place, layer, feature_id, description, detection, detection_low, detection_high, intruder,
     case
-        when failed and description is not null then 'its interval reaches down to 0.5'
+        when failed and description is not null then 'its interval is not above 0.5'
         else reason
     end as why,
     promoted[:5] as promotes, source, sae
@@ -77,9 +77,9 @@ def labelled(about: dict[str, Any]) -> None:
         note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval (`from`, `to`), 0.5 is "
         "chance; near miss: against texts on which neighbours fire; shuffled: with another feature's description. Intruder needs no "
         "description. Place: the order in which features were labelled. Tick a row to open the feature with its trials.",
-        empty=f"No labelled feature has these words. {EMPTY}"
+        empty=f"No labelled feature matches these words. {EMPTY}"
         if words
-        else f"None of the list is labelled. {EMPTY}"
+        else f"No feature on the list is labelled. {EMPTY}"
         if list_
         else EMPTY,
     )
@@ -91,9 +91,10 @@ def failing(about: dict[str, Any]) -> None:
         "Labels that fail",
         filled(FAILING.format(shown=SHOWN), **about),
         partial(_failing, about["judge"]),
-        note=f"At most {SHOWN} rows. A description fails if the 95 % interval of its detection reaches down to chance; where too little "
-        "text was found to ask about, nothing is known of it. Tick a row to open the feature with its trials.",
-        empty="No label fails here, or none was made: `ato run label`.",
+        note=f"At most {SHOWN} rows. A description fails unless the 95 % interval of its detection lies above chance; with "
+        f"too little text to test, the outcome is "
+        "unknown. Tick a row to open the feature with its trials.",
+        empty="No failing labels, or no labels yet: run `ato run label`.",
     )
 
 

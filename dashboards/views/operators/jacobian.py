@@ -5,6 +5,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.operators.fitting import HEIGHT
@@ -79,4 +80,4 @@ def _convergence(rows: pl.DataFrame) -> None:
     )
     rule = alt.Chart(rows).mark_rule(strokeDash=[4, 4], color="#808080").encode(y=alt.Y("max(tolerance):Q"))
     chart = alt.layer(lines, rule).properties(height=HEIGHT)
-    st.altair_chart(chart, alt="Relative error of the mean Jacobian and its change against train tokens")
+    draw_chart(chart, alt="Relative error of the mean Jacobian and its change against train tokens")

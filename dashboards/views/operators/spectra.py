@@ -45,8 +45,9 @@ def spectrum(**chosen: object) -> None:
         filled(SPECTRUM, **chosen),
         _spectrum,
         empty="The identity and the mean have no spectrum.",
-        note="Modes of the operator's matrix, largest first, on logarithmic axes, thinned to about 300. Modes that are "
-        "zero to rounding are left out.",
+        note="Modes of the operator's matrix, largest first, on logarithmic axes, thinned to about 300. Modes that "
+        "are zero up to rounding are "
+        "omitted.",
     )
 
 

@@ -35,7 +35,7 @@ def agreement(about: dict[str, Any]) -> None:
         "Agreement between seeds",
         filled(AGREEMENT, **about),
         _agreement,
-        empty="No two SAEs of this layer differ by their seed alone: name several in `sae_study.seeds`, then "
+        empty="No two SAEs of this layer differ only in their seed: list several in `sae_study.seeds`, then "
         "`ato run sae_study`.",
         note="A cell is a pair of SAEs with equal settings but their seeds: mean decoder cosine of features matched one to "
         "one, features that never fire left out. Hover for the share of pairs with a cosine of 0.9 or more, and for what a "

@@ -54,14 +54,14 @@ def attribution(about: dict[str, Any]) -> None:
         empty=NOT_LOOKED_AT,
         note="Loss that removing a feature adds, in nats per token on which it fires: across, what the gradient says to first "
         "order (minus gradient times activation); up, what ablation gives. On the dashed line both agree. Rank agreement: "
-        "Spearman's correlation of the two. Features that were not ablated are in the table alone.",
+        "Spearman's correlation of the two. Features that were not ablated are only in the table.",
     )
 
 
 def _attribution(rows: pl.DataFrame) -> None:
     known = rows.filter(pl.col("ablation_effect").is_not_null())
     if known.is_empty():
-        st.info("No feature was ablated: gradients alone are in the table.")
+        st.info("No feature was ablated: the table has gradients only.")
     else:
         x = partial(alt.X, title="by the gradient (nats)")
         y = partial(alt.Y, title="by ablation (nats)")

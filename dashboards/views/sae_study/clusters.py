@@ -26,8 +26,9 @@ def clusters(about: dict[str, Any]) -> None:
         _clusters,
         empty=NOT_LOOKED_AT,
         note="Of decoder rows, the largest first; without a number: in none. Stability of a cluster: mean over other seeds of "
-        "its largest Jaccard index with one of theirs; of the whole clustering: mean adjusted Rand index. A cluster counts as "
-        "stable if both are 0.6 or more; of others say nothing. Tokens: those that most of its features fire on.",
+        "its largest Jaccard index with one of theirs; of the whole clustering: mean adjusted Rand index. A cluster "
+        "counts as stable if both are 0.6 or more; draw no conclusions from "
+        "others. Tokens: those that most of its features fire on.",
     )
 
 
@@ -38,7 +39,7 @@ def _clusters(rows: pl.DataFrame) -> None:
     if numbered.is_empty():
         st.info("No feature is in a cluster.")
     elif unstable.height == numbered.height:
-        st.warning("No cluster is stable: other seeds of the clustering group the features otherwise.")
+        st.warning("No cluster is stable: other seeds of the clustering group the features differently.")
     st.dataframe(
         rows,
         hide_index=True,

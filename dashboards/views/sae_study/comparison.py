@@ -32,8 +32,9 @@ def comparison(about: dict[str, Any]) -> None:
         "recovered at equal L0 only. `from`, `to`: 95 % interval by document. Dead: features that fired on no held-out token; "
         "high frequency: on more than a tenth of them. Shrinkage: slope of x on its reconstruction, 1 is none. Redundancy: "
         "largest decoder cosine to another feature, mean. Seed agreement: mean cosine of features matched with those of the "
-        "other seeds. Probes: mean AUROC of one and of five features, 0.5 is chance. – is not measured. Whether a difference "
-        "is more than seeds make is told below.",
+        "other seeds. Probes: mean AUROC of one and of five features, 0.5 is chance. –: not measured. Whether a "
+        "difference exceeds the variation over seeds is shown "
+        "below.",
     )
 
 

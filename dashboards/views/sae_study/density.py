@@ -38,8 +38,9 @@ def density(about: dict[str, Any]) -> None:
         filled(DENSITY, **about),
         _density,
         empty=NOT_MEASURED,
-        note="Features by share of held-out tokens on which they fire, bins in log10. Features that never fire have no "
-        "place on the axis: they are counted below.",
+        note="Features by share of held-out tokens on which they fire, bins in log10. Features that never fire "
+        "cannot be drawn on a log axis; they are counted "
+        "below.",
     )
 
 

@@ -68,7 +68,7 @@ def emergence(about: dict[str, Any]) -> None:
         filled(CURVE, **about),
         _curve,
         empty=NOT_LOOKED_AT,
-        note="Share of features whose decoder row stays near its final self from here on (cosine of at least "
+        note="Share of features whose decoder row stays close to its final direction from here on (cosine of at least "
         "`sae_study.looking.emerged_cosine`). A point is a snapshot; the last is the finished SAE, in which each has emerged.",
     )
 
@@ -114,8 +114,8 @@ def events(about: dict[str, Any]) -> None:
         filled(EVENTS_BY_STEP, **about),
         _events,
         empty=NOT_LOOKED_AT,
-        note="Features of the SAE at each snapshot: emerged for good; fire on held-out text for the first time; fire no more "
-        "from here on.",
+        note="Features of the SAE at each snapshot: emerged for good; fire on held-out text for the first time; never fire "
+        "again.",
     )
 
 
@@ -148,7 +148,7 @@ def summary(about: dict[str, Any]) -> None:
         empty=NOT_LOOKED_AT,
         note="Split: features that share the nearest feature of the first snapshot with others. Drift: 1 - share of tokens on "
         "which a feature fires both when it emerges and in the end. Entropy of the token ids that it fires on, in nats, when "
-        "it is born and in the end; a fall is specialisation.",
+        "it is born and in the end; a decrease means specialisation.",
     )
 
 

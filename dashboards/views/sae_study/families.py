@@ -49,15 +49,16 @@ def families(about: dict[str, Any]) -> None:
         note="Each feature beside the one of a lower layer with the nearest decoder row. Medians of decoder cosine; of the cosine "
         "after the operator between the layers; of r2, the variance along the feature's direction that the source's activation "
         "explains; of Jaccard, tokens on which both fire of those on which either does. `of these together`: of the features "
-        "with a cosine of 0.9 or more, those with a Jaccard of 0.5 or more: the cosine alone misleads.",
+        "with a cosine of 0.9 or more, those with a Jaccard of 0.5 or more: cosine alone is misleading.",
     )
     panel(
         "Alike by direction, alike by activity?",
         filled(FEATURES, **about, shown=SHOWN),
         _features,
         empty=EMPTY,
-        note=f"Features of the chosen SAE, the {SHOWN:,} nearest by decoder cosine. Lower right: directions alike, but active "
-        "on different tokens.",
+        note=f"Features of the chosen SAE, the {SHOWN:,} nearest by decoder cosine. Lower right: similar directions, "
+        f"but active on different "
+        "tokens.",
     )
 
 

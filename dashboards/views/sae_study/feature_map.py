@@ -41,9 +41,10 @@ def feature_map(about: dict[str, Any]) -> None:
         filled(MAP, **about, shown=SHOWN, named=NAMED_CLUSTERS),
         _map,
         empty=NOT_LOOKED_AT,
-        note="Features by their decoder rows: near ones point alike, distances of far ones mean nothing. Hover for the tokens "
+        note="Features by their decoder rows: nearby points have similar directions, large distances are not "
+        "meaningful. Hover for the tokens "
         "on which a feature fires most, and for the feature whose decoder row is nearest. Colours: the largest clusters; hollow "
-        "points are in none, or in one that another seed of the clustering does not find again.",
+        "points are in none, or in one that another seed of the clustering does not reproduce.",
     )
 
 

@@ -15,7 +15,7 @@ from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
 EMPTY = (
-    "Nothing was probed: the text needs strata (a topic, a decade) and `sae_study.judging.probing_k` a number; probes come "
+    "No probes: the text needs strata (a topic, a decade) and `sae_study.judging.probing_k` a number; probes come "
     "from `ato run sae_study`."
 )
 READERS = {"best": CATEGORIES[0], "random": ARCHITECTURES["random"], "dense": CATEGORIES[5]}
@@ -53,7 +53,7 @@ def probing(about: dict[str, Any]) -> None:
             filled(PROBES, **chosen),
             _probing,
             empty=EMPTY,
-            note="Telling documents of one class from all others: mean AUROC over the classes that have enough documents "
+            note="Classifying documents of one class against all others: mean AUROC over the classes that have enough documents "
             "(point), its worst and best class (bar); 0.5 is chance. Best: features chosen on train documents; random: as many "
             "random ones; dense: the whole mean residual, without an SAE.",
         )

@@ -74,8 +74,8 @@ def spread(about: dict[str, Any]) -> None:
         empty=NOT_MEASURED,
         note="Mean over seeds (point) and range (bar) of each architecture at equal width and k, the best first. Spread: "
         "square root of the sum of the squared standard deviations over seeds of a kind and of the next best one; a smaller "
-        "difference is not a finding, and one seed tells nothing of the spread. L0 is unequal where it differs by more than "
-        "a tenth. Baselines have no seeds unless something is drawn.",
+        "difference is not a finding, and a single seed has no spread. L0 is unequal where it differs by more than "
+        "a tenth. Baselines have no seeds unless they are random.",
     )
 
 

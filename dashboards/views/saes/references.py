@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
@@ -60,7 +61,8 @@ def _references(rows: pl.DataFrame) -> None:
     for place, measure in zip(st.columns(len(MEASURES)), MEASURES):
         known = rows.filter(pl.col(measure.column).is_not_null())
         if not known.is_empty():
-            place.altair_chart(_chart(known, measure), alt=f"{measure.title} of SAEs and references")
+            with place:
+                draw_chart(_chart(known, measure), alt=f"{measure.title} of SAEs and references")
     score = partial(st.column_config.NumberColumn, format="%.3f")
     st.dataframe(
         rows.select(

@@ -31,7 +31,7 @@ MEASURES = {
 OF_SELECTED = {"mean r2": "mean_r2_selected", "r2 of the whole residual": "r2_test"}
 """The measures that there are for the selected features alone."""
 
-ROOM = 12
+LABELLED_UP_TO = 12
 """Number of sources or targets up to which cells show their value."""
 
 WORSE, BETTER = "#D55E00", "#0072B2"
@@ -129,7 +129,7 @@ def page() -> None:
         "Source x target",
         sql,
         lambda rows: _map(rows, measure),
-        note=f"{MEANINGS[measure.column]} Click a cell to open its operator. – is not scored: no SAE at the target "
+        note=f"{MEANINGS[measure.column]} Click a cell to open its operator. –: not scored, no SAE at the target "
         "has been evaluated. Colours are clipped to the scale.",
     )
     left, right = st.columns(2)
@@ -194,7 +194,7 @@ def _map(rows: pl.DataFrame, measure: Measure) -> None:
         base.mark_rect(**tile, color="#999999", opacity=0.25).add_params(cell),
         base.mark_rect(**tile).encode(color=colour),
     ]
-    if max(n_sources, n_targets) <= ROOM:
+    if max(n_sources, n_targets) <= LABELLED_UP_TO:
         label = base.transform_calculate(shown=f"{known} ? format(datum.{column}, '.2f') : '–'")
         ink = (
             alt.when(f"!{known}")
@@ -204,7 +204,9 @@ def _map(rows: pl.DataFrame, measure: Measure) -> None:
             .otherwise(alt.value("black"))
         )
         layers.append(label.mark_text(cursor="pointer", fontSize=11).encode(text="shown:N", color=ink))
-    chart = alt.layer(*layers).properties(height=max(220, 34 * min(n_sources, ROOM) + 90, 12 * n_sources + 90))
+    chart = alt.layer(*layers).properties(
+        height=max(220, 34 * min(n_sources, LABELLED_UP_TO) + 90, 12 * n_sources + 90)
+    )
     found = draw_chart(
         chart, on_select="rerun", key="map", alt=f"Heat map of {measure.title} by source and target layer"
     )

@@ -305,7 +305,7 @@ def test_each_line_of_a_text_may_be_a_document(tmp_path):
     [
         ("a.csv", 'n,text\n1,"open\n', r"not valid CSV .*line 2.*close the last"),
         ("a.csv", 'n,text\n1,"a"b\n', r"not valid CSV .*line 2"),
-        ("a.csv", "n,text\n1,a,b\n", r"a row has 3 cells where 2 are due .*line 2.*quote cells"),
+        ("a.csv", "n,text\n1,a,b\n", r"a row has 3 cells where 2 are expected .*line 2.*quote cells"),
         ("a.csv", "text,text\n1,a\n", "2 columns are named text"),
         ("a.csv", "n;text\n1;a\n", r"no text in field text .*one of n;text"),
         ("a.json", '[{"text": "a"},\n {"text" "b"}]', r"not valid JSON .*line 2"),

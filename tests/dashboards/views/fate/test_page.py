@@ -25,5 +25,5 @@ def test_the_life_of_the_feature_in_the_address_is_shown_with_its_own_layer_and_
 
 def test_what_is_no_number_is_said_and_nothing_is_drawn(study):
     app = open_page("fate", feature_id="first")
-    assert [box.value for box in app.warning] == ["A feature is a number from 0."]
+    assert [box.value for box in app.warning] == ["Enter a feature id, counted from 0."]
     assert "Life of a feature" not in panels(app)

@@ -42,7 +42,7 @@ def test_each_judge_says_its_description_with_scores_and_verdict(labelled, shown
     assert shown["Label"].rows["judge"].to_list() == list(JUDGES), "the better one first"
     said = [text for text in html(labelled) if DESCRIPTIONS[4] in text]
     assert len(said) == len(JUDGES)
-    assert "tells when it fires · detection 0.75 [" in said[0]
+    assert "predicts when it fires · detection 0.75 [" in said[0]
     assert "FAILS" in said[1]
     assert "category: domain" in said[0]
 

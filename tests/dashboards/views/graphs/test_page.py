@@ -77,7 +77,7 @@ def test_heads_of_an_edge_stand_beside_what_they_asked_and_what_answered(shown):
     of = heads.row(0, named=True)
     assert of["contribution"] + heads["contribution"][1] == pytest.approx(0.75 * of["weight"])
     assert (of["looked_at"], of["score"]) == (TOKENS[0], 3.0)
-    pairs = shown["What these heads asked, and what answered"].rows
+    pairs = shown["Query and key components of these heads"].rows
     assert pairs.select("asked", "answered", "weight").rows()[0] == ("L1/3 at 0", "constant at 0", 2.0)
 
 

@@ -75,7 +75,7 @@ def test_labels_that_fail_say_why(shown):
     assert faults == {UNDESCRIBED: "no description", 1: "no better than chance"}
     why = dict(rows.select("feature_id", "why").rows())
     assert why[UNDESCRIBED] == "no example: it fires in no train document"
-    assert why[1] == "its interval reaches down to 0.5"
+    assert why[1] == "its interval is not above 0.5"
 
 
 def test_classes_agreement_and_cost_are_counted(shown):
@@ -95,7 +95,7 @@ def test_a_search_finds_features_with_all_its_words_in_description_tokens_or_cla
     assert not app.error
     rows = panels(app)["Labelled features"].rows
     assert set(rows.filter(pl.col("sae") == SAE)["feature_id"]) == found if found else rows.is_empty()
-    assert bool(found) or any("No labelled feature has these words" in text for text in messages(app))
+    assert bool(found) or any("No labelled feature matches these words" in text for text in messages(app))
 
 
 def test_a_search_by_meaning_takes_the_place_of_the_one_by_words(study, monkeypatch):

@@ -1,0 +1,42 @@
+"""What all charts have by their theme, and what the browser makes of it."""
+
+import altair as alt
+import pytest
+
+from dashboards.screenshots.browser import served, settled
+from dashboards.ui.chart_theme import fitting_columns
+
+BESIDE = """() => {
+    const chart = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].at(-1);
+    const middle = thing => { const box = thing.getBoundingClientRect(); return (box.top + box.bottom) / 2; };
+    const labels = [...chart.querySelectorAll('.role-axis-label text')].filter(label => label.textContent.includes('→'));
+    const marks = [...chart.querySelectorAll("path[aria-roledescription='point']")];
+    return labels.map(label => Math.min(...marks.map(mark => Math.abs(middle(mark) - middle(label)))));
+}"""
+"""How many pixels the label of each category is above or below the nearest mark."""
+
+
+@pytest.fixture(scope="module")
+def address(study_root, tmp_path_factory):
+    """Of the pages over the small study."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(study_root))
+        with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
+            yield found
+
+
+def test_charts_take_the_theme():
+    chart = alt.Chart(alt.Data(values=[])).mark_point().to_dict()
+    assert alt.theme.active == "ato"
+    assert chart["config"]["legend"]["columns"] == fitting_columns(130)
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_label_of_the_first_category_stands_beside_its_mark(visit, width):
+    page = visit("causal", width=width)
+    page.evaluate("document.querySelectorAll('[data-testid=stVegaLiteChart]').length")
+    settled(page)
+    found = page.evaluate(BESIDE.replace(".at(-1)", "[1]"))
+    assert len(found) >= 2
+    assert max(found) < 2
