@@ -63,7 +63,7 @@ class GraphSettings(StageSettings):
     )
     precision: Literal["float32", "float64", "bfloat16"] = Field(
         "float32",
-        description="Precision of the model and the SAEs in graphs; in bfloat16 none can be repeated, nor its sums checked: its rows say so",
+        description="Precision of the model and the SAEs in graphs; in bfloat16 none can be repeated, nor its sums checked: rows say so",
     )
     node_threshold: float = Field(
         0.8, gt=0, le=1, description="Share of all influence that the nodes of a pruned graph keep"
