@@ -44,7 +44,7 @@ def test_a_reader_makes_a_list_and_a_note_and_another_reader_sees_them(visit, ro
     page.get_by_role("button", name="Add note").click()
     page.get_by_text(text).first.wait_for()
     settled(page)
-    keep(page, tmp_path, f"lists-{width}")
+    keep(page, f"lists-{width}", tmp_path)
     store = Warehouse(root)
     assert name in {row["list"] for row in rows(store, "from list_members where feature_id = 3")}
     assert text in {row["text"] for row in rows(store, "from notes")}
