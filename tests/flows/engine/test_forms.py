@@ -50,7 +50,18 @@ def test_every_common_setting_changes_the_one_that_it_names():
 
 def test_names_that_prefect_makes_up_are_told_from_those_that_people_type():
     assert all(is_generated(generate_slug(2)) for _ in range(2000))
-    for typed in ("my first run", "war", "layer-12", "collect smollm2-135m L4-16 sotu", "gpt2-run", "x-y"):
+    assert all(is_generated(name) for name in ("alpha-aquarii", "sigma6-leonis-majoris", "tau812-sato-void"))
+    for typed in (
+        "alpha",
+        "alpha 3",
+        "alphabet-soup",
+        "my first run",
+        "war",
+        "layer-12",
+        "collect smollm2-135m L4-16 sotu",
+        "gpt2-run",
+        "x-y",
+    ):
         assert not is_generated(typed)
 
 
