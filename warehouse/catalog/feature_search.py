@@ -23,7 +23,8 @@ _DIGITS = 5
 """Of a query's vector within a statement."""
 
 _WHOLE = "regexp_matches(lower(text), '(^|[^\\pL\\pN])' || regexp_escape(lower({word})) || '([^\\pL\\pN]|$)')"
-_NAMED = """    select sae, layer, feature_id, 'id' as kind, 'id' as source, feature_id::varchar as text, 0 as place, 1 as number, true as whole
+_NAMED = """    select
+        sae, layer, feature_id, 'id' as kind, 'id' as source, feature_id::varchar as text, 0 as place, 1 as number, true as whole
     from feature_stats
     where {filters} and {named}
     union all
