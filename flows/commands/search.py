@@ -104,12 +104,11 @@ def _table(text: str, found: Sequence[dict[str, Any]], meaning: bool, width: int
     table.add_column("found in", no_wrap=True)
     table.add_column("text", no_wrap=True)
     several = len({(one["layer"], one["sae"]) for one in found}) > len({one["layer"] for one in found})
-    for one in found:
-        name = f"{one['sae'] if several else 'L' + str(one['layer'])}/{one['feature_id']}"
+    names = [f"{one['sae'] if several else 'L' + str(one['layer'])}/{one['feature_id']}" for one in found]
+    taken = BESIDE + max(map(len, names)) + max(len(one["kind"]) for one in found) + 13 * len(numbers)
+    for name, one in zip(names, found, strict=True):
         shown = Text(_one_line(one["text"]))
-        shown.truncate(
-            max(width - BESIDE - len(name) - len(one["kind"]) - 13 * len(numbers), SHORTEST), overflow="ellipsis"
-        )
+        shown.truncate(max(width - taken, SHORTEST), overflow="ellipsis")
         table.add_row(name, *(f"{one[column]:.3f}" for column in numbers), one["kind"], shown)
     return table
 

@@ -1,5 +1,6 @@
 """The form of a run: its parameters, what they change of the settings, and the name of the run."""
 
+import re
 from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -57,6 +58,10 @@ Stages: type[StageSettings] = create_model(
 )
 """All settings by stage, each group None where it stays as it is."""
 Stages.__doc__ = "All settings, by stage."
+_STAR = re.compile(
+    r"(alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi|psi|omega)"
+    r"\d*-[a-z]+(-[a-z]+){0,2}"
+)
 HELP = {
     "profile": "A built-in profile, or the settings with which the form was deployed. What is filled in below changes it",
     "estimate": "Only estimate time, memory and disk: the run ends within seconds with a table among its artifacts, and starts nothing",
@@ -120,9 +125,13 @@ def name_of(flow: str, settings: Settings, collection: str | None) -> str:
 
 
 def is_generated(name: str) -> bool:
-    """Whether Prefect made a run's name up: an adjective and an animal, such as ``wise-otter``."""
+    """Whether Prefect made a run's name up.
+
+    Its server takes an adjective and an animal (``wise-otter``), the page of a form a star, by its Greek letter
+    (``alpha3-aquarii``, ``sigma-leonis-void``): a name that a person types like a star's is taken for one.
+    """
     words = name.split("-")
-    return len(words) > 1 and all(word in _made_up() for word in words)
+    return bool(_STAR.fullmatch(name)) or (len(words) > 1 and all(word in _made_up() for word in words))
 
 
 @lru_cache(maxsize=1)

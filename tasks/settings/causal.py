@@ -25,7 +25,9 @@ class CausalSettings(StageSettings):
         None, description="(source layer, target layer) pairs; default: all pairs that end at a layer with an SAE"
     )
     method: Method = Field("ridge", description="Method of the operator under test")
-    n_sequences: int = Field(100, ge=1, description="Number of full-length test sequences")
+    n_sequences: int = Field(
+        100, ge=1, description="Number of full-length test sequences that interventions are made in"
+    )
     positions: Annotated[list[PositionSet], Distinct] = Field(
         ["10,50,70,100,120", "11,51,71,101,121", "12,52,72,102,122", "10", "50", "100", "all"],
         min_length=1,
@@ -34,7 +36,7 @@ class CausalSettings(StageSettings):
     interventions: Annotated[list[Intervention], Distinct] = Field(
         list(INTERVENTIONS),
         min_length=1,
-        description="Replacements of the residual: the transported one (transport) and controls",
+        description="Interventions: the residual is replaced by the transported one (transport) or by a control",
     )
     n_features: int = Field(
         4, ge=0, description="Number of best features per target SAE that are also edited one by one"

@@ -22,7 +22,7 @@ class CompareSettings(StageSettings):
     collections: Annotated[list[Name], Distinct] = Field(
         [], description="Keys of finished collections of the same text to compare with"
     )
-    method: Method = Field("ridge", description="Method of the operators compared")
+    method: Method = Field("ridge", description="Method of the operators that are compared between models")
     false_discovery: float = Field(
         0.05, gt=0, lt=1, description="False discovery rate at which a feature's difference of r2 counts"
     )

@@ -26,7 +26,7 @@ class ExplainSettings(StageSettings):
     bulk_url: str = Field(
         "https://neuronpedia-datasets.s3.us-east-1.amazonaws.com",
         pattern=ADDRESS,
-        description="Address of the public dataset",
+        description="Address of Neuronpedia's public dataset, read in mode bulk",
     )
     all_features: bool = Field(False, description="Explain all features instead of the selected ones")
     min_alignment: float = Field(
@@ -35,5 +35,5 @@ class ExplainSettings(StageSettings):
         le=1,
         description="Minimum share of published top tokens found in our logit lens for an explanation to be trusted",
     )
-    timeout: float = Field(20.0, gt=0, description="Request timeout, in seconds")
+    timeout: float = Field(20.0, gt=0, description="Time after which a request is given up, in seconds")
     max_attempts: int = Field(6, ge=1, description="Maximum number of attempts per request, with exponential back-off")

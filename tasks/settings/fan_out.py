@@ -13,5 +13,5 @@ class FanOutSettings(StageSettings):
         description="Dask scheduler, such as tcp://host:8786; local: start workers here; empty: this process",
     )
     workers: int = Field(
-        2, ge=1, description="Number of worker processes that scheduler=local starts; they share the cores"
+        2, ge=1, description="Number of worker processes that `fan_out.scheduler=local` starts; they share the cores"
     )

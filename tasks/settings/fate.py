@@ -13,9 +13,9 @@ class FateSettings(StageSettings):
     n_features: int = Field(
         16, ge=0, description="Best features per SAE that are ablated in the running model, by the stage `features`"
     )
-    n_sequences: int = Field(100, ge=1, description="Number of test sequences that they are ablated in")
+    n_sequences: int = Field(100, ge=1, description="Number of test sequences in which features are ablated")
     n_tokens: int = Field(
-        4, ge=1, description="Active tokens of a sequence that a feature is ablated at, one at a time, at most"
+        4, ge=1, description="Active tokens of a sequence at which a feature is ablated, one at a time, at most"
     )
     same_above: float = Field(
         0.7, gt=0, le=1, description="Decoder cosine from which two features of two layers have the same direction"

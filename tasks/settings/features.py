@@ -23,7 +23,9 @@ class FeatureSettings(StageSettings):
         description="Number of validation sequences per ablated candidate, each of another document as far as it is "
         "active in so many",
     )
-    ablation_tokens: int = Field(64, ge=2, description="Tokens of each such sequence, around its strongest activation")
+    ablation_tokens: int = Field(
+        64, ge=2, description="Tokens of each sequence in which a feature is ablated, around its strongest activation"
+    )
     n_lens_tokens: int = Field(10, ge=1, description="Number of promoted and of suppressed tokens of the logit lens")
     n_examples: int = Field(10, ge=1, description="Number of top examples per selected feature")
     n_random: int = Field(5, ge=0, description="Number of random examples per selected feature")

@@ -26,16 +26,16 @@ class GraphSettings(StageSettings):
     """Which prompts have graphs, between which features, and how far these are cut down and checked."""
 
     prompts: list[PromptSettings] = Field(
-        [PromptSettings(text="The capital of France is")], description="Prompts with a graph each"
+        [PromptSettings(text="The capital of France is")], description="Prompts that a graph is made of, one each"
     )
     prompts_from: str | None = Field(
         None,
         description="A folder of .txt files, or one file, with further prompts; the last token of each is its target",
     )
     target_probability: float = Field(
-        0.95, gt=0, le=1, description="Total probability of the likely tokens of a prompt that names no target"
+        0.95, gt=0, le=1, description="Total probability of the target tokens of a prompt that names none"
     )
-    max_targets: int = Field(10, ge=1, description="Likely tokens of such a prompt at most")
+    max_targets: int = Field(10, ge=1, description="Target tokens of a prompt that names none, at most")
     kinds: Annotated[list[GraphKind], Distinct] = Field(
         ["attribution", "transport"],
         min_length=1,
@@ -56,15 +56,21 @@ class GraphSettings(StageSettings):
         "base model's MLPs (base_path), or between features alone, what those MLPs give being error (features_only)",
     )
     max_features: int = Field(
-        300, ge=1, description="Features with edges of an attribution graph, most influential first"
+        300, ge=1, description="Features of an attribution graph whose edges are computed, the most influential first"
     )
-    batch_size: int = Field(32, ge=1, description="Targets in one backward pass; the graph does not depend on it")
+    batch_size: int = Field(
+        32, ge=1, description="Targets of a graph in one backward pass; the graph does not depend on it"
+    )
     precision: Literal["float32", "float64", "bfloat16"] = Field(
         "float32",
-        description="Of the model and the SAEs; graphs in bfloat16 cannot be repeated, nor their sums checked: their rows say so",
+        description="Precision of the model and the SAEs in graphs; in bfloat16 none can be repeated, nor its sums checked: rows say so",
     )
-    node_threshold: float = Field(0.8, gt=0, le=1, description="Share of all influence that the kept nodes have")
-    edge_threshold: float = Field(0.98, gt=0, le=1, description="Share of the edges' scores that the kept edges have")
+    node_threshold: float = Field(
+        0.8, gt=0, le=1, description="Share of all influence that the nodes of a pruned graph keep"
+    )
+    edge_threshold: float = Field(
+        0.98, gt=0, le=1, description="Share of the edges' scores that the edges of a pruned graph keep"
+    )
     repeat: bool = Field(
         True,
         description="Compute each attribution graph once more, in batches of another size, and record the difference",
@@ -72,17 +78,19 @@ class GraphSettings(StageSettings):
     n_ablations: int = Field(
         48, ge=0, description="Random edges of each attribution graph that are compared with an ablation; 0: none"
     )
-    seed: Seed = Field(0, description="Seed of the edges that are ablated")
+    seed: Seed = Field(0, description="Seed of the random edges of a graph that are ablated")
     n_traced_edges: int = Field(
         20,
         ge=0,
         description="Strongest kept edges from features of which each attention head's part is computed; 0: none",
     )
     n_traced_scores: int = Field(
-        6, ge=0, description="Scores of the strongest of these heads that are traced to pairs of features; 0: none"
+        6, ge=0, description="Attention scores of the strongest heads that are traced to pairs of features; 0: none"
     )
     n_pairs: int = Field(
-        20, ge=1, description="Pairs of each traced score that are kept, the largest; the rest is one sum"
+        20,
+        ge=1,
+        description="Largest pairs of features that are kept of each traced attention score; the rest is one sum",
     )
     supernode_cosine: float | None = Field(
         0.7,

@@ -17,4 +17,4 @@ class ReportSettings(StageSettings):
     features: Features = Field(
         "all", description="Features that maps and figures average over: all scored ones, or the selected ones"
     )
-    n_example_features: int = Field(12, ge=0, description="Number of features whose examples are shown")
+    n_example_features: int = Field(12, ge=0, description="Number of features whose examples the report shows")

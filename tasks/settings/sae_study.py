@@ -23,7 +23,7 @@ class StudiedSAE(StageSettings):
 
     layer: LayerNumber = Field(description="Layer whose residuals it reads")
     architecture: TrainableName = Field("topk", description="Architecture that is trained")
-    d_sae: int = Field(1024, ge=1, description="Number of features")
+    d_sae: int = Field(1024, ge=1, description="Number of features of each SAE")
     k: int = Field(32, ge=1, description="Number of active features per token: exact (TopK) or on average (others)")
     seed: Seed = Field(0, description="Seed of the initial weights")
     path: str | None = Field(None, description="Folder or file to load instead of training")
@@ -65,15 +65,15 @@ class StudiedSAE(StageSettings):
 class SAETrainingSettings(StageSettings):
     """How the SAEs of a study are trained; all of a layer see the same batches."""
 
-    n_tokens: int = Field(200_000, ge=1, description="Number of training tokens, repeats included")
-    batch_size: int = Field(1024, ge=1, description="Tokens per training step")
-    lr: float = Field(3e-3, gt=0, description="Learning rate")
+    n_tokens: int = Field(200_000, ge=1, description="Number of tokens that each SAE is trained on, repeats included")
+    batch_size: int = Field(1024, ge=1, description="Number of tokens per training step of an SAE")
+    lr: float = Field(3e-3, gt=0, description="Peak learning rate of SAE training (Adam)")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="Of the matrix products; auto: bfloat16 where the processor multiplies it natively, else float32",
+        description="Precision of products in SAE training; auto: bfloat16 where the processor multiplies it natively, else float32",
     )
-    buffer_rows: int = Field(131_072, ge=1, description="Size of the shuffle buffer, in tokens")
-    seed: Seed = Field(0, description="Seed of the token order")
+    buffer_rows: int = Field(131_072, ge=1, description="Size of the buffer that shuffles training tokens, in tokens")
+    seed: Seed = Field(0, description="Seed of the order of the training tokens")
     dead_features: Literal["auxiliary", "resample", "none"] = Field(
         "auxiliary",
         description="What revives dead features: each architecture's own auxiliary loss, if it has one, or resampling",
@@ -87,27 +87,37 @@ class SAETrainingSettings(StageSettings):
         lt=1,
         description="Activation rate in the window below which a feature is dead; default: 0.001 where dead features are resampled, else 0",
     )
-    resample_every: int = Field(50_000, ge=1, description="Tokens between two resamplings")
+    resample_every: int = Field(50_000, ge=1, description="Training tokens between two resamplings of dead features")
     lr_decay: Literal["constant", "linear", "cosine"] = Field(
-        "linear", description="How the learning rate falls in the last steps"
+        "linear", description="Shape of the fall of the learning rate in the last steps"
     )
-    warm_up_share: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the learning rate rises")
-    decay_share: float = Field(0.3, ge=0, lt=1, description="Share of the steps over which it falls")
+    warm_up_share: float = Field(
+        0.05, ge=0, lt=1, description="Share of the steps over which the learning rate rises, at the start"
+    )
+    decay_share: float = Field(
+        0.3, ge=0, lt=1, description="Share of the steps over which the learning rate falls, at the end"
+    )
     max_grad_norm: float | None = Field(
         1.0, gt=0, description="Norm to which all gradients together are clipped at each step; null: no clipping"
     )
     held_out_every: int | None = Field(
-        None, ge=1, description="Steps between two measurements of the FVU on the val split; null: no early stopping"
+        None,
+        ge=1,
+        description="Training steps between two measurements of the FVU on the val split; null: no early stopping",
     )
     patience: int = Field(
         3, ge=1, description="Measurements without a lower FVU after which the training of an SAE stops"
     )
-    checkpoint_every: int = Field(500, ge=1, description="Steps between two checkpoints")
+    checkpoint_every: int = Field(500, ge=1, description="Training steps between two checkpoints")
     track: Annotated[list[Literal["mlflow", "wandb"]], Distinct] = Field(
         ["mlflow"],
-        description="Where curves are logged too: a run of MLflow, or of Weights & Biases in offline mode, for each SAE",
+        description="Where training curves are logged too: a run of MLflow, or of Weights & Biases in offline mode, for each SAE",
     )
-    n_snapshots: int = Field(8, ge=0, description="Snapshots on the way, evenly spaced in log steps; 0: no emergence")
+    n_snapshots: int = Field(
+        8,
+        ge=0,
+        description="Snapshots of an SAE in training, evenly spaced in log steps; 0: none, and no emergence of features",
+    )
 
 
 class SAEJudgingSettings(StageSettings):
@@ -141,7 +151,7 @@ class SAELookingSettings(StageSettings):
     cluster_method: Literal["auto", "hdbscan", "kmeans"] = Field(
         "auto", description="How features are clustered; auto: HDBSCAN"
     )
-    n_clusters: int = Field(20, ge=2, description="Number of clusters of k-means")
+    n_clusters: int = Field(20, ge=2, description="Number of clusters of features where these are made by k-means")
     attribution_sequences: int = Field(
         16, ge=0, description="Number of test sequences for effects of features on the loss; 0 leaves them out"
     )
@@ -154,16 +164,24 @@ class SAEStudySettings(StageSettings):
     """Many sparse autoencoders, compared: the grid below, and those that are listed one by one."""
 
     layers: Annotated[list[LayerNumber], Distinct] | None = Field(
-        None, description="Layers of the grid; default: those of `saes.layers`"
+        None, description="Layers of the grid of studied SAEs; default: those of `saes.layers`"
     )
     architectures: Annotated[list[TrainableName], Distinct] = Field(
         ["topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", "gated", "standard"],
-        description="Architectures of the grid",
+        description="Architectures of the grid of studied SAEs",
     )
-    d_sae: Annotated[list[Positive], Distinct] = Field([1024], description="Numbers of features of the grid")
-    k: Annotated[list[Positive], Distinct] = Field([16, 64], description="Numbers of active features of the grid")
-    seeds: Annotated[list[Seed], Distinct] = Field([0, 1], description="Seeds of the grid")
-    saes: Annotated[list[StudiedSAE], Distinct] = Field([], description="Further SAEs, each by itself")
+    d_sae: Annotated[list[Positive], Distinct] = Field(
+        [1024], description="Numbers of features of the grid of studied SAEs"
+    )
+    k: Annotated[list[Positive], Distinct] = Field(
+        [16, 64], description="Numbers of active features per token of the grid of studied SAEs"
+    )
+    seeds: Annotated[list[Seed], Distinct] = Field(
+        [0, 1], description="Seeds of the initial weights of the grid of studied SAEs"
+    )
+    saes: Annotated[list[StudiedSAE], Distinct] = Field(
+        [], description="Further SAEs of the study, each with its own layer, architecture, width, k and seed"
+    )
     paths: dict[LayerNumber, str] = Field(
         {}, description="Layer -> folder or file of a further SAE, as in `saes.paths`"
     )

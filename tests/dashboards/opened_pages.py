@@ -46,7 +46,9 @@ def read_page(name: str, **address: object) -> AppTest:
 def _contents() -> Hashable:
     """Which warehouse the pages show, and what is in it."""
     storage = warehouse.Warehouse().storage
-    return storage.url(""), frozenset((storage.entries("stage_runs") | storage.entries("marts")).items())
+    return storage.url(""), frozenset(
+        (storage.entries("stage_runs") | storage.entries("marts") | storage.entries("list_changes")).items()
+    )
 
 
 @lru_cache(60)

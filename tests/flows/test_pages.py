@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.engine.forms import chosen
 from flows.local.deployments import declared
 from flows.settings import Settings, load_settings
 from tests.flows.hostile_page import READ, SOCKETS, WRITTEN, attack, hostile_server, nothing_happened
@@ -177,10 +178,11 @@ def test_a_person_starts_the_pipeline_from_its_form_watches_it_and_a_collection_
     person.submit()
     run = person.watch("pipeline")
     asked = run["parameters"]
-    if "settings" in expected:  # the form sends what the deployment leaves out, at its default
-        assert Settings.model_validate(asked["settings"]) == Settings.model_validate(expected["settings"])
-    else:
-        assert asked["profile"] == expected["profile"]
+    assert {name: asked[name] for name in expected} == expected
+    deployed = Settings.model_validate(there.deployment("pipeline")["parameters"]["settings"])
+    assert Settings.model_validate(asked["settings"]) == deployed
+    made = chosen(deployed, asked["profile"], asked.get("common"), asked.get("stages"))
+    assert made.collect.n_tokens == (N_TOKENS if study == "tiny" else load_settings("demo").collect.n_tokens)
     assert re.fullmatch(r"pipeline [\w-]+ L\d+-\d+ [\w-]+-[0-9a-f]{8}", run["name"])
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("Results of").first.click()
@@ -212,10 +214,10 @@ def test_a_person_starts_the_pipeline_from_its_form_watches_it_and_a_collection_
 def fill_in_tiny(person: Person) -> dict:
     """Fewer tokens than the form shows."""
     tokens = person.field("n_tokens")
-    assert tokens.input_value() == "12000", "the form shows the settings that were deployed"
+    assert tokens.input_value() == "", "an empty field leaves the value that was deployed"
+    person.page.get_by_text("Deployed: 12000").first.wait_for()
     tokens.fill(str(N_TOKENS))
-    settings = person.there.deployment("pipeline")["parameters"]["settings"]
-    return {"settings": settings | {"collect": settings["collect"] | {"n_tokens": N_TOKENS}}}
+    return {"common": {"collect_n_tokens": N_TOKENS}}
 
 
 def fill_in_demo(person: Person) -> dict:

@@ -22,17 +22,20 @@ _LISTED = """
 _DIGITS = 5
 """Of a query's vector within a statement."""
 
-_NAMED = """    select sae, layer, feature_id, 'id' as kind, 'id' as source, feature_id::varchar as text, 0 as place, 1 as number
+_WHOLE = "regexp_matches(lower(text), '(^|[^\\pL\\pN])' || regexp_escape(lower({word})) || '([^\\pL\\pN]|$)')"
+_NAMED = """    select
+        sae, layer, feature_id, 'id' as kind, 'id' as source, feature_id::varchar as text, 0 as place, 1 as number, true as whole
     from feature_stats
     where {filters} and {named}
     union all
-    select sae, layer, feature_id, 'id', 'id', feature_id::varchar, 0, 1
+    select sae, layer, feature_id, 'id', 'id', feature_id::varchar, 0, 1, true
     from feature_texts
     where {filters} and {named}
     union all
 """
 _BY_WORDS = """with matches as (
-{by_name}    select sae, layer, feature_id, kind, source, text, list_position({kinds}, kind) as place, number
+{by_name}    select sae, layer, feature_id, kind, source, text, list_position({kinds}, kind) as place, number,
+        {whole} as whole
     from feature_texts
     where {filters} and {words}
 )
@@ -40,9 +43,9 @@ _BY_WORDS = """with matches as (
 select layer, feature_id, kind, source, text, sae, count(*) over () as n_found
 from (
     from matches{listed}
-    qualify row_number() over (partition by sae, feature_id order by place, number) = 1
+    qualify row_number() over (partition by sae, feature_id order by whole desc, place, number) = 1
 )
-order by place, layer, sae, feature_id
+order by whole desc, place, layer, sae, feature_id
 limit {shown}"""
 
 _BY_MEANING = """with query as (
@@ -116,6 +119,8 @@ def by_words(
 ) -> str:
     """The statement that finds features of which one text has all the words, whatever the case, or that the text names.
 
+    Texts with them as whole words come first.
+
     Args:
         text: one or more words, or a feature: its number, ``12/658`` or ``KEY/658``.
         collection: its key.
@@ -130,7 +135,14 @@ def by_words(
     if not text.split():
         raise InputError("there is nothing to search for", cure="give some words")
     words = " and ".join(f"contains(lower(text), lower({quoted_text(word)}))" for word in text.split())
-    own = {"words": words, "kinds": list(KINDS), "shown": shown, "listed": listed_only(collection, list_)}
+    whole = " and ".join(_WHOLE.format(word=quoted_text(word)) for word in text.split())
+    own = {
+        "words": words,
+        "whole": whole,
+        "kinds": list(KINDS),
+        "shown": shown,
+        "listed": listed_only(collection, list_),
+    }
     filters, named = _filters(collection, saes, layer), feature_name(text)
     by_name = "" if named is None else _NAMED.format(filters=filters, named=_named(named))
     return _BY_WORDS.format(filters=filters, by_name=by_name, **own)

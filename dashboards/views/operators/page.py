@@ -74,7 +74,7 @@ where kind = 'operator' and collection = $collection and list = $list"""
 
 def _listed(key: str, fitted: pl.DataFrame) -> pl.DataFrame:
     """The rows of ``FITTED`` on the chosen list; all without one, or if it has none of this collection."""
-    name = choose_list("operator", label="Operators on list", name="operators_list")
+    name = choose_list("operator", where=st.columns(4)[0], label="Operators on list", name="operators_list")
     if name is None:
         return fitted
     found = fitted.filter(

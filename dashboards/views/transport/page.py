@@ -142,7 +142,7 @@ def page() -> None:
         verdicts(sql)
     with right:
         distribution(features, **chosen)
-    if (list_ := choose_list("feature")) is not None:
+    if (list_ := choose_list("feature", where=st.columns(4)[0])) is not None:
         listed_features(list_, **chosen)
     compositions(**chosen)
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from ato.errors import AtoError
-from flows.engine.forms import HELP
+from flows.engine.forms import COMMON_SETTINGS, HELP
 from flows.local import deployments
 from flows.local.deployments import POOLS, ROOT, check_server, declared, occasions
 from flows.settings import load_settings, profile_names
@@ -58,22 +58,50 @@ def test_schedules_are_said_with_their_state():
     assert list(occasions(DEPLOYMENTS["collect"])) == ["nightly: 0 2 * * * UTC, switched off"]
 
 
-def test_the_form_shows_the_profile_first_and_explains_every_parameter():
+def test_the_form_shows_the_profile_first_then_the_estimate_the_common_settings_and_a_closed_group_a_stage():
+    settings = load_settings("demo")
     for deployment in DEPLOYMENTS.values():
-        properties = deployment.form["properties"]
-        assert min(properties, key=lambda name: properties[name]["position"]) == "profile"
+        form = deployment.form(settings)
+        properties = form["properties"]
+        order = sorted(properties, key=lambda name: properties[name]["position"])
+        assert order[:3] == ["profile", "estimate", "common"]
+        assert order[-1] == "stages"
+        assert "settings" not in properties, "a run is sent those of the deployment"
         assert all(properties[name]["description"] == HELP[name] for name in properties)
-        assert "required" not in deployment.form or not deployment.form["required"]
+        assert "required" not in form or not form["required"]
+        common = properties["common"]["properties"]
+        assert [field["title"] for field in common.values()] == list(COMMON_SETTINGS)
+        assert len(common) == 10
+        assert not any("default" in field for field in common.values()), "empty: as the profile has it"
+        for group in properties["stages"]["properties"].values():
+            closed, opened = group["anyOf"]
+            assert closed["type"] == "null", "the page draws the first alternative"
+            assert opened["properties"]
 
 
-def test_the_form_calls_every_setting_by_its_own_name_and_explains_it():
-    groups = DEPLOYMENTS["pipeline"].form["definitions"]
-    assert {name for group in groups.values() for name in group["properties"]} >= {"n_tokens", "d_sae", "leaps"}
-    for group in groups.values():
-        assert group["description"]
-        for name, field in group["properties"].items():
-            assert field["title"] == name
-            assert field.get("description") or "$ref" in str(field), name
+def test_a_form_has_the_groups_that_matter_to_its_flow():
+    settings = load_settings("demo")
+    groups = {
+        name: list(DEPLOYMENTS[name].form(settings)["properties"]["stages"]["properties"]) for name in DEPLOYMENTS
+    }
+    assert groups["label"] == ["model", "collect", "saes", "features", "label", "fan_out"]
+    assert {"operators", "evaluate", "report"} < set(groups["collect"]), "its events hand the settings on"
+    assert "graphs" not in groups["pipeline"]
+
+
+def test_the_form_calls_every_setting_by_its_own_name_explains_it_and_shows_the_deployed_value():
+    settings = load_settings("gpt2")
+    found = set()
+    for deployment in DEPLOYMENTS.values():
+        for stage, group in deployment.form(settings)["properties"]["stages"]["properties"].items():
+            assert group["description"]
+            values = getattr(settings, stage).model_dump(mode="json")
+            for name, field in group["anyOf"][1]["properties"].items():
+                assert field["title"] == name
+                assert field.get("description") or "$ref" in str(field), name
+                assert field["default"] == values.get(name, field["default"])
+                found.add(f"{stage}.{name}")
+    assert found >= {f"{stage}.{name}" for stage, of in settings for name in type(of).model_fields}
 
 
 @pytest.mark.parametrize("address", ["", "http://127.0.0.1:9/api"])

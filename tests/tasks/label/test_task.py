@@ -28,6 +28,8 @@ from tests.tasks.label.planted_study import (
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.lookups import sae_rows
 from warehouse.datasets.sequences import stored_sequences
+from warehouse.lists import changes
+from warehouse.lists.items import find_items
 from warehouse.storage.manifests import manifests
 from warehouse.storage.warehouse import Warehouse
 
@@ -189,3 +191,18 @@ def test_an_order_that_nothing_tells_says_what_to_run(study):
     settings, collection, sae = study
     with pytest.raises(InputError, match="ato run features"):
         label(settings, collection, sae, features={}, order="causal_effect")
+
+
+def test_features_on_a_list_are_labelled_and_no_others_whatever_the_list_is_called(study):
+    settings, collection, sae = study
+    warehouse = Warehouse()
+    changes.add(warehouse, "mine", find_items(warehouse, collection, [f"{sae}/{PLACES}", f"{sae}/{WORD}"]))
+    keys = label(settings, collection, sae, features={}, list="mine")
+    found = rows(None, "select feature_id from feature_descriptions where labelling = ?", [keys[0]])
+    assert {row["feature_id"] for row in found} == {WORD, PLACES}
+    changes.rename(warehouse, "mine", "yours")
+    assert label(settings, collection, sae, features={}, list="yours") == keys, "the key is of what is on it"
+    changes.remove(warehouse, "yours", find_items(warehouse, collection, [f"{sae}/{PLACES}"]))
+    assert label(settings, collection, sae, features={}, list="yours") != keys
+    with pytest.raises(InputError, match="the list 'mine' has no feature"):
+        label(settings, collection, sae, features={}, list="mine")

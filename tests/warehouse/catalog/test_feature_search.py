@@ -1,5 +1,6 @@
 """Searches for features: by meaning as NumPy ranks them, beside the null; by words as their texts have them."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -123,3 +124,15 @@ def test_planted_embeddings_pass_every_check_and_longer_vectors_do_not(root, tmp
     files = write(warehouse, {"feature_embeddings": [own]}, "e")
     found = failures(check_stage(warehouse, "embed", "e", COLLECTION, files))
     assert "vectors have length 1" in {one["expectation"] for one in found}
+
+
+def test_whole_words_come_before_parts_of_words_and_a_feature_is_found_by_its_full_name(asked):
+    found = asked(by_words("state", COLLECTION))
+    whole = [re.search(r"\bstate\b", one["text"].lower()) is not None for one in found]
+    assert whole == sorted(whole, reverse=True)
+    for name in (f"{SAE}/3", "4/3", "L4/3"):
+        assert [(one["sae"], one["feature_id"], one["kind"]) for one in asked(by_words(name, COLLECTION))] == [
+            (SAE, 3, "id")
+        ]
+    assert asked(by_words("9/3", COLLECTION)) == []
+    assert asked(by_words("it's (a", COLLECTION)) == []

@@ -129,7 +129,7 @@ def test_marts_are_declared_once_and_each_is_by_collection():
     texts = mart_texts()
     assert set(MATERIALISED) <= texts.keys()
     assert all(order_of(texts[mart]).startswith("collection, ") for mart in MATERIALISED)
-    by_collection = {name for name, table in TABLES.items() if table.partition[0] == "collection"}
+    by_collection = {name for name, table in TABLES.items() if table.partition[:1] == ("collection",)}
     assert tables_read(texts) <= by_collection | {"stage_runs"}
 
 
