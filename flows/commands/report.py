@@ -8,6 +8,7 @@ from ato.errors import DataError, UnavailableError
 from tasks.report.files import write_files
 from tasks.report.markdown import markdown
 from tasks.report.opening import opening
+from tasks.report.overview import sae_table
 from tasks.report.task import opened_report, report_parts, write_report
 from tasks.settings import ReportSettings
 from tasks.settings.report import Features
@@ -49,7 +50,7 @@ def _write_files(collection: str, features: Features, folder: Path, report: Path
     """Figures and tables as files, and the report in Markdown that shows them."""
     with opened_report(Warehouse(), collection, features) as scope:
         parts = report_parts(scope, ReportSettings(features=features))
-        write_files(folder, scope, [panel for some in parts.values() for panel in some], today())
+        write_files(folder, scope, [sae_table(scope), *(panel for some in parts.values() for panel in some)], today())
         if report is not None:
             beside = Path(os.path.relpath(folder, report.parent)).as_posix()
             text = markdown(opening(scope), parts, beside)

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from tasks.report.panels import Rows, Scope, number, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, with_interval
 
 _SAES = '<h2 id="saes">Sparse autoencoders</h2>'
 
@@ -15,7 +15,7 @@ def head(scope: Scope) -> str:
     """
     (c,) = scope.ask(f"from collections where {scope.of_collection}")
     (o,) = scope.ask(f"from collection_overview where {scope.of_collection}")
-    saes = scope.ask(f"from saes where {scope.of_collection} order by layer, sae")
+    saes = sae_table(scope).rows
     dropped = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in c["dropped_by_reason"].items()) or "none"
     splits = ", ".join(
         f"{name} {o[f'n_tokens_{name}']:,} of {o[f'n_documents_{name}']:,} documents"
@@ -33,6 +33,21 @@ def head(scope: Scope) -> str:
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
     return f"<dl>{listed}</dl>{_saes(saes)}{_flags(scope, c, saes)}"
+
+
+def sae_table(scope: Scope) -> Panel:
+    """The autoencoders as rows of one statement."""
+    sql = f"""select layer, sae, site, architecture, d_sae, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low,
+    ce_recovered_high, dead_share, n_tokens, trusted, distrust_reason, warning
+from saes
+where {scope.of_collection}
+order by layer, sae"""
+    rows = scope.ask(sql)
+    if not rows:
+        return absent("saes", "Sparse autoencoders", sql, "no SAEs yet, run `ato run saes`")
+    caption = "FVU: share of the residual's variance that the SAE does not explain, on held-out tokens; 95 % intervals by document."
+    n = f"{len(rows)} SAEs, {extent(rows, 'n_tokens')} tokens"
+    return Panel("saes", "Sparse autoencoders", sql, rows, caption, n, "Table of the SAEs.")
 
 
 def _saes(saes: Rows) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.entities.counts import EMPTY, LABELS
@@ -70,9 +71,10 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
     ends = (min(0.0, *drawn), max(0.0, *drawn))  # the same of both classes
     for label, column in zip(labels, st.columns(len(labels))):
         column.markdown("ordinary text" if label == TEXT else f"**{label}** entities")
-        column.altair_chart(
-            _chart(rows.filter(pl.col("label") == label), title, ends), alt=f"{title}, {label}, by intervention"
-        )
+        with column:
+            draw_chart(
+                _chart(rows.filter(pl.col("label") == label), title, ends), alt=f"{title}, {label}, by intervention"
+            )
     entities = rows.filter(pl.col("label") != TEXT)
     if not entities.is_empty():
         n, draws = max(entities["n_entities"].to_list()), max(entities["n_draws"].to_list())

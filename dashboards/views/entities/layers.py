@@ -5,6 +5,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number, numbered, whole
+from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.entities.counts import EMPTY
@@ -38,7 +39,8 @@ def _layers(rows: pl.DataFrame) -> None:
     for direction, column in zip(directions, st.columns(len(directions))):
         own = rows.filter(pl.col("direction") == direction)
         column.markdown(f"higher on **{direction}**")
-        column.altair_chart(_chart(own), alt=f"Best separation of each layer, features that favour {direction}")
+        with column:
+            draw_chart(_chart(own), alt=f"Best separation of each layer, features that favour {direction}")
 
 
 def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:

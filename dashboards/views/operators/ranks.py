@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ato.evaluation.colours import RANK_CURVES
+from ato.evaluation.colours import RANK_CURVES as COLOURS
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -13,16 +13,16 @@ from dashboards.ui.reading import filled
 from dashboards.views.operators.curves import Curves, curve_colours, folded
 
 RANK_CURVES: Curves = {
-    "ceiling_in_sample": ("ceiling, in sample", RANK_CURVES["ceiling_in_sample"]),
-    "ceiling_held_out": ("ceiling, held out", RANK_CURVES["ceiling_held_out"]),
-    "ceiling_null": ("permutation null", RANK_CURVES["ceiling_null"]),
-    "r2_svd_paper": ("as published", RANK_CURVES["as_published"]),
-    "r2_rrr": ("best map", RANK_CURVES["best_map"]),
+    "ceiling_in_sample": ("ceiling, in sample", COLOURS["ceiling_in_sample"]),
+    "ceiling_held_out": ("ceiling, held out", COLOURS["ceiling_held_out"]),
+    "ceiling_null": ("permutation null", COLOURS["ceiling_null"]),
+    "r2_svd_paper": ("as published", COLOURS["as_published"]),
+    "r2_rrr": ("best map", COLOURS["best_map"]),
 }
 
 EFFICIENCY_CURVES: Curves = {
-    "efficiency_paper": ("as published", RANK_CURVES["as_published"]),
-    "efficiency": ("best map", RANK_CURVES["best_map"]),
+    "efficiency_paper": ("as published", COLOURS["as_published"]),
+    "efficiency": ("best map", COLOURS["best_map"]),
 }
 
 LOWEST, LOWEST_R2 = -1.0, -0.2

@@ -38,5 +38,5 @@ def test_figures_are_drawn_the_same_each_time_and_stand_on_the_page(shown):
         if panel.draw is not None:
             assert svg(panel.key, panel.draw, panel.rows) == svg(panel.key, panel.draw, panel.rows)
             assert png(panel.key, panel.draw, panel.rows)[1:4] == b"PNG"
-    text = page("t", "", [], list(shown.values()))
+    text = page("t", "", [], {"part": list(shown.values())})
     assert all(f'id="{key}"' in text for key in shown)

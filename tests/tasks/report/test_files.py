@@ -15,7 +15,7 @@ from ato.errors import UnavailableError
 from flows.commands.report import make_report
 from tasks.report.files import FIGURES, TABLES, write_files
 from tasks.report.markdown import from_html, markdown
-from tasks.report.overview import head
+from tasks.report.overview import head, sae_table
 from tasks.report.panels import open_scope
 from tasks.report.task import report_parts, report_title
 from tasks.settings import ReportSettings
@@ -139,3 +139,9 @@ def test_the_command_writes_markdown_and_its_files_side_by_side(scope, tmp_path,
     assert "](study_files/transport-map.svg)" in Path(found).read_text(encoding="utf-8")
     make_report(COLLECTION, tmp_path / "other.md", format_="md", figures=tmp_path / "deep" / "figures")
     assert "](deep/figures/transport-map.svg)" in (tmp_path / "other.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_saes_is_a_file_too(scope, tmp_path):
+    write_files(tmp_path, scope, [sae_table(scope)], DAY)
+    assert pq.read_table(tmp_path / "saes.parquet").to_pylist() == sae_table(scope).rows != []
+    assert "fvu [low, high]" in table((tmp_path / "saes.tex").read_text())[1]

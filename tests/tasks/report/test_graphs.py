@@ -25,7 +25,7 @@ def test_the_table_has_each_prompt_once_with_its_planted_share_of_transport(ware
     shown, picture = panels(open_scope(warehouse, COLLECTION))
     assert {row["prompt"] for row in shown.rows} == set(FACTORS)
     assert len(shown.rows) == len(FACTORS)
-    text = page("t", "", [], [shown])
+    text = page("t", "", [], {"part": [shown]})
     for row in shown.rows:
         assert row["transport_share"] == pytest.approx(1 / FACTORS[row["prompt"]], abs=0.02), (
             "one edge is not transport"
@@ -34,4 +34,4 @@ def test_the_table_has_each_prompt_once_with_its_planted_share_of_transport(ware
         assert f"<td>{row['transport_share']:.0%}</td>" in text
         assert "<td>–</td>" in text, "nothing was ablated"
     assert picture.rows
-    assert "<svg" in page("t", "", [], [picture])
+    assert "<svg" in page("t", "", [], {"part": [picture]})

@@ -136,7 +136,7 @@ def test_the_sql_of_each_panel_runs_as_it_stands(root, shown):
 
 
 def test_the_section_is_on_the_page_with_its_pictures(shown):
-    text = page("title", "", [], list(shown.values()))
+    text = page("title", "", [], {"part": list(shown.values())})
     assert "No data" not in text
     assert text.count("<svg") == 2
 
