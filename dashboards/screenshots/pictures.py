@@ -1,4 +1,4 @@
-"""Screenshots of three pages for README and docs: ``python -m dashboards.screenshots.pictures FOLDER``."""
+"""Screenshots of four pages for README and docs: ``python -m dashboards.screenshots.pictures FOLDER``."""
 
 import argparse
 import io
@@ -18,10 +18,12 @@ MARGIN = 8
 """Margin around a part of a page, in pixels."""
 COLOURS = 256
 """Colours of a picture; keeps it below 150 kB."""
+FINDINGS = ("How far features travel", "Features: operator against identity", "What replacing residuals costs")
+"""The first card of each row that the picture of the findings shows."""
 
 
 def make_pictures(folder: Path) -> list[Path]:
-    """Write ``dashboard-transport.png``, ``dashboard-feature.png`` and, of a warehouse with graphs, ``dashboard-graph.png``.
+    """Write ``dashboard-findings.png``, ``-transport.png``, ``-feature.png`` and, of a warehouse with graphs, ``-graph.png``.
 
     The feature is the best selected one with examples that is transported far and then stops, the graph the one of which
     least is an error; its most influential feature is pinned.
@@ -39,6 +41,7 @@ def make_pictures(folder: Path) -> list[Path]:
     graphs = warehouse.run_select(warehouse.connect(), GRAPH).pl().to_dicts()
     about = urlencode({"collection": collection, "sae": sae, "feature_id": feature_id})
     shown: dict[str, tuple[str, dict[str, int | None]]] = {
+        "findings": (f"?{urlencode({'collection': collection})}", dict.fromkeys(FINDINGS)),
         "transport": (f"transport?{urlencode({'collection': collection})}", {"Source x target": None, "By leap": None}),
         "feature": (
             f"features?{about}",

@@ -165,12 +165,9 @@ def _architectures(rows: Rows) -> str:
 def _innovations(rows: Rows) -> str:
     (row,) = _headline(rows)
     return (
-        f"At layer {row['target_layer']}, an SAE of what the operator from layer {row['source_layer']} does not predict leaves "
-        f"{interval(row)} more of the variance unexplained than a plain SAE ({row['subject']}, {row['note']}; {_n([row])})."
-        if row["value"] >= 0
-        else f"At layer {row['target_layer']}, an SAE of what the operator from layer {row['source_layer']} does not predict "
-        f"changes the variance left unexplained by {interval(row)} against a plain SAE ({row['subject']}, {row['note']}; "
-        f"{_n([row])})."
+        f"At layer {row['target_layer']}, an SAE of what the operator from layer {row['source_layer']} does not predict leaves a "
+        f"fraction of variance unexplained that differs by {interval(row)} from that of a plain SAE ({row['subject']}, "
+        f"{row['note']}; {_n([row])})."
     )
 
 
@@ -229,7 +226,7 @@ def _models(rows: Rows) -> str:
     found, changed = own["mean_difference"], own["n_changed"]
     return (
         f"In {found['subject']}, features of layer {found['target_layer']} are predicted from layer {found['source_layer']} with "
-        f"an r² that differs by {interval(found)} on average; it changed for {_count(changed['value'])} of {_n([found])}."
+        f"an r² that differs from the one here by {interval(found)} on average; it changed for {_count(changed['value'])} of {_n([found])}."
     )
 
 

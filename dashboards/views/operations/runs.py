@@ -26,7 +26,8 @@ COMMON = {
 
 
 STAGES = """select case state when 'fresh' then '✓' when 'missing' then '–' else '✗' end || ' ' || state as state, stage, reason,
-    n_runs, n_failed, n_replaced, rows, bytes, seconds, cpu_seconds, peak_memory, last_started_at, made_by, flow_run_id
+    n_runs, n_failed, n_replaced, rows, bytes, seconds, cpu_seconds, peak_memory, last_started_at, made_by, flow_run_id,
+    sum(seconds) over () as all_seconds, sum(cpu_seconds) over () as all_cpu_seconds, sum(bytes) over () / 1e6 as all_megabytes
 from stage_lineage
 where collection = $collection
 order by place nulls last, stage"""
@@ -57,8 +58,17 @@ def _linked(rows: pl.DataFrame, flow_runs: str | None) -> pl.DataFrame:
 
 
 def _stages(rows: pl.DataFrame, flow_runs: str | None) -> None:
+    of_all = rows.row(0, named=True)
+    with st.container(horizontal=True):
+        for label, name, unit in (
+            ("Wall time", "all_seconds", "s"),
+            ("CPU time", "all_cpu_seconds", "s"),
+            ("Disk", "all_megabytes", "MB"),
+        ):
+            text = "–" if of_all[name] is None else f"{of_all[name]:,.0f} {unit}"
+            st.metric(label, text, width="content")
     st.dataframe(
-        _linked(rows, flow_runs),
+        _linked(rows.drop("all_seconds", "all_cpu_seconds", "all_megabytes"), flow_runs),
         hide_index=True,
         height="content",
         column_config=COMMON

@@ -106,7 +106,9 @@ def _intervals(finding: Finding, measures: Sequence[str]) -> Picture | None:
     drawn = [row for row in finding.rows if row["measure"] in measures]
     if not drawn:
         return None
-    shown = {}  # label -> its rows; the rows of one pair or subject stand on one line
+    shown: dict[
+        str, list[Mapping[str, Any]]
+    ] = {}  # label -> its rows; the rows of one pair or subject stand on one line
     for row in drawn:
         shown.setdefault(label(row), []).append(row)
     ends = [row[name] for row in drawn for name in ("value", "low", "high") if row[name] is not None]

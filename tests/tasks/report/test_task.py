@@ -29,7 +29,8 @@ from tests.tasks.reported_study import (
     mean_r2,
 )
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
-from warehouse.catalog.catalog import connect
+from warehouse.catalog.catalog import connect, rows
+from warehouse.catalog.finding_texts import OF_COLLECTION, findings_of
 from warehouse.catalog.query import run_select
 from warehouse.storage.warehouse import Warehouse
 
@@ -136,6 +137,15 @@ def test_the_sql_on_the_page_runs_as_it_stands_and_gives_what_is_drawn(study, sc
         if panel.draw:
             assert again == panel.rows
         assert len(again) == len(panel.rows)
+
+
+def test_findings_stand_first_in_the_words_of_the_page_and_the_terminal(study):
+    text = study[1].read_text(encoding="utf-8")
+    found = findings_of(rows(study[0], OF_COLLECTION, {"collection": COLLECTION}))
+    assert len(found) > 4
+    section = unescape(text.split('<section id="findings">')[1].split("</section>")[0])
+    assert all(finding.text in section and finding.topic in section for finding in found)
+    assert text.index('id="findings"') < text.index("<dl>") < text.index('id="claims"')
 
 
 def test_the_figures_show_the_planted_numbers(panels):
