@@ -55,6 +55,7 @@ def test_every_ato_command_is_listed_and_exists():
         "steer",
         "graph",
         "fate",
+        "compare",
         "up",
         "deploy",
         "gc",

@@ -84,7 +84,7 @@ def _print_part(console: Console, part: Part, found: list[dict[str, Any]]) -> No
         return
     columns = [name for name in found[0] if any(row[name] is not None for row in found) and name not in HIDDEN]
     table = _table(*(name.replace("_", " ") for name in columns))
-    shown = _of_both(found)
+    shown = [_with_text(row) for row in _of_both(found)]
     for row in shown:
         table.add_row(*(_cell(row[name]) for name in columns))
     console.print(table)
@@ -92,6 +92,8 @@ def _print_part(console: Console, part: Part, found: list[dict[str, Any]]) -> No
         console.print(Text(f"{len(shown)} of {len(found)} rows; all: --format json"))
 
 
+BEFORE = 6
+"""Tokens of a window that are printed before its peak."""
 HIDDEN = {
     "activations",
     "start",
@@ -112,6 +114,14 @@ def _of_both(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if "side" not in found[0]:
         return found[:ROWS]
     return [row for side in ("left", "right") for row in [row for row in found if row["side"] == side][:ROWS]]
+
+
+def _with_text(row: dict[str, Any]) -> dict[str, Any]:
+    """A window of text with the words around its peak in place of its tokens; other rows as they are."""
+    if "activations" not in row:
+        return row
+    peak = row["position"] - row["start"]
+    return row | {"tokens": "".join(row["tokens"][max(peak - BEFORE, 0) : peak + 2])}
 
 
 def _cell(value: Any) -> str:

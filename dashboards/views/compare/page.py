@@ -17,6 +17,8 @@ def page() -> None:
     """Draw the page: any two things, or what `ato run compare` found."""
     key = collection()
     asked = "left" in st.query_params or ask(filled(HAS_MODELS, collection=key)).is_empty()
+    if "left" in st.query_params and "show" not in st.query_params:
+        st.session_state["show"] = TWO  # a link to two things, whatever was shown before
     part = choose(
         "Compare",
         "show",

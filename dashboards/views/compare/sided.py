@@ -101,14 +101,16 @@ def curves(
     points: bool = True,
 ) -> alt.LayerChart:
     """A line a side, with points or without, and intervals where there are columns ``y_low`` and ``y_high``."""
-    axis = {"title": title} | ({} if scale is None else {"scale": scale})
+    scale = alt.Scale() if scale is None else scale
     base = alt.Chart(rows).encode(x=x, color=side_colour(), tooltip=["side:N", *tooltip])
-    layers = [base.mark_line().encode(y=alt.Y(f"{y}:Q", **axis))]
+    vertical = alt.Y(f"{y}:Q", title=title, scale=scale)
+    layers = [base.mark_line().encode(y=vertical)]
     if points:
-        layers.append(base.mark_point(filled=True, size=35, opacity=1).encode(y=alt.Y(f"{y}:Q", **axis)))
+        layers.append(base.mark_point(filled=True, size=35, opacity=1).encode(y=vertical))
     if f"{y}_low" in rows.columns:
-        layers.append(base.mark_rule(opacity=0.6).encode(y=alt.Y(f"{y}_low:Q", **axis), y2=f"{y}_high:Q"))
-    return alt.layer(*layers).properties(height=300)
+        ends = alt.Y(f"{y}_low:Q", title=title, scale=scale)
+        layers.append(base.mark_rule(opacity=0.6).encode(y=ends, y2=f"{y}_high:Q"))
+    return alt.LayerChart(layer=layers, height=300)
 
 
 def scatter(rows: pl.DataFrame, left: str, right: str, title: str, tooltip: list[Any]) -> None:

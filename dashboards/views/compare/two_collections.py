@@ -1,6 +1,8 @@
 """Panels of two collections."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -62,7 +64,7 @@ def _difference(rows: pl.DataFrame) -> None:
     draw_chart(shown.properties(height=320), alt="Difference of mean r2 by source and target layer")
 
 
-def _cells(rows: pl.DataFrame, layers: dict[str, list[int]], tooltip: list[object]) -> alt.Chart:
+def _cells(rows: pl.DataFrame, layers: dict[str, list[int]], tooltip: Sequence[Any]) -> alt.Chart:
     """Cells of a map, on axes that hold the layers of both sides."""
     x, y = LAYERS
     return alt.Chart(rows).encode(

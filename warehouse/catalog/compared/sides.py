@@ -68,9 +68,7 @@ def resolve(text: str, collection: str | None, ask: Ask, *, kind: str | None = N
     also = " or name = $id or entity_id = $id" if of.name == "entity" else ""
     row = _only(of, id_, ask(filled(f"from ({of.known}) where id = $id{also}", id=id_)), where, collection)
     values = {key: value for key, value in row.items() if key != "id"}
-    title = {"operator": f"{row['shown']}, {row['id']}", "sae": row["id"], "collection": row["id"]}.get(
-        of.name, row["shown"]
-    )
+    title = f"{row['shown']}, {row['id']}" if of.name == "operator" else str(row["shown"])
     return Side(of.name, row["collection"], row["id"], title, values)
 
 

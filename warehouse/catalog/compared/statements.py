@@ -105,11 +105,14 @@ paired as (
 {paired}
 ),
 
+-- NULL where the documents of one of them are not known.
 in_common as (
-    select count(*) as n from (
-        select document_id from sequences where collection = $left_collection
-        intersect
-        select document_id from sequences where collection = $right_collection
+    select if(bool_or(in_left) and bool_or(in_right), count(*) filter (where in_left and in_right), null) as n
+    from (
+        select document_id, bool_or(collection = $left_collection) as in_left, bool_or(collection = $right_collection) as in_right
+        from sequences
+        where collection in ($left_collection, $right_collection)
+        group by document_id
     )
 ),
 

@@ -60,6 +60,15 @@ def test_without_an_address_the_first_two_things_stand_side_by_side(study):
     assert "Differences" in panels(app)
 
 
+def test_a_link_to_two_things_shows_them_after_the_models_were_looked_at(study):
+    app = open_page("compare")
+    assert "Transport in other models" in panels(app)
+    for name, text in address("operator").items():
+        app.query_params[name] = text
+    app.run()
+    assert "Spectra" in panels(app)
+
+
 def test_sides_swap_and_the_difference_turns_its_sign(study):
     app = open_page("compare", **address("operator"))
     before = dict(panels(app)["Differences"].rows.select("quantity", "difference").iter_rows())

@@ -87,6 +87,14 @@ def test_without_common_documents_the_limits_come_from_both_intervals(compared):
     assert found["paired_by"] == "no document in common"
 
 
+def test_where_the_documents_of_one_side_are_not_known_nothing_counts_as_independent(with_models):
+    def ask(sql):
+        return rows(with_models, sql)
+
+    left, right = pair(f"collection:{COLLECTION}", f"collection-{MODELS[1]}", COLLECTION, ask)
+    assert {one["paired_by"] for one in ask(fill(parts(left, right)[0].sql, left, right))} <= {None, "document"}
+
+
 def test_of_the_same_documents_there_is_no_interval_that_is_not_paired(compared):
     found = compared("feature:L4/3", "L4/8")["Differences"]["r2 from layer 2, ridge"]
     assert found["left_low"] is not None
