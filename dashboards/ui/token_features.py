@@ -92,7 +92,8 @@ def _encoded(
         return {}
     column = table["residual"].combine_chunks()
     x = torch.from_numpy(np.array(column.flatten()).reshape(table.num_rows, -1).astype(np.float32))
-    tokens = features_of_tokens(stored_sae(path, weights_hash).active(x), most=x.shape[1])
+    sae = stored_sae(path, weights_hash)
+    tokens = features_of_tokens(sae.active(x), most=sae.d_sae)
     found: dict[int, EncodedSequence] = {}
     for sequence, position, norm, of in zip(
         *(table[name].to_pylist() for name in ("sequence_id", "position", "norm")), tokens
