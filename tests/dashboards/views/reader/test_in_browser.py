@@ -48,7 +48,7 @@ def test_from_an_example_one_click_leads_to_its_token_in_the_document(visit, tmp
     page.wait_for_url("**/reader?**")  # and a row leads back to its place in the text
     settled(page)
     assert parameters(page)["sequence"] == "0"
-    assert page.locator(".piece.marked").count() == 1
+    page.locator(".piece.marked").wait_for()
 
 
 def test_a_click_on_a_token_lists_its_features_and_highlights_one(visit, planted_root, tmp_path):
@@ -67,6 +67,7 @@ def test_a_click_on_a_token_lists_its_features_and_highlights_one(visit, planted
     rows.first.get_by_role("button", name="highlight").click()
     page.wait_for_url(f"**features={SAE}%2F{dense.argmax()}**")
     settled(page)
+    page.locator(".piece.known[style*=background]").first.wait_for()
     assert "background" in page.locator(".piece.known").nth(5).get_attribute("style")
     page.locator(".piece.known").nth(5).click()
     page.locator(".panel a").first.click()
