@@ -168,7 +168,9 @@ def _details(facts: TokenFacts, token: int, tokens: Sequence[str], shown: set[in
 
 
 def _address(facts: TokenFacts, number: int) -> str:
-    return "features?" + urlencode({"collection": facts.collection, "sae": facts.sae, "feature_id": number})
+    return "features?" + urlencode(
+        {"collection": facts.collection, "sae": facts.sae, "feature_id": number, "tokens": "on"}
+    )
 
 
 def _nothing() -> None:

@@ -87,7 +87,8 @@ def _tabs(about: dict[str, Any], rows: pl.DataFrame) -> None:
     every = feature_in_reader(about) is not None and switch(
         "Features of each token",
         "tokens",
-        help="Hover over a token for its three strongest features, click it for more; from the stored residuals.",
+        help="Hover over a token for its three strongest features, click it for more; from the stored residuals, else from the "
+        "model if it is small.",
         where=controls,
         stays=True,
     )

@@ -10,7 +10,7 @@ import streamlit as st
 from ato.errors import AtoError
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import CATEGORIES
-from dashboards.ui.feature_names import names_of
+from dashboards.ui.feature_names import FeatureName, names_of
 from dashboards.ui.loaded import small_model, stored_operator, stored_sae
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -51,19 +51,22 @@ def own_text(about: dict[str, Any]) -> None:
         )
         feature = ["--feature", f"{about['sae']}/{about['feature_id']}"]
         st.code(shlex.join(["ato", "activations", text.strip() or "Does it fire on this?", *feature]), language="sh")
-        with st.popover("Steer with this", icon=":material/tune:", disabled=not text.strip()):
-            largest = names_of(about["collection"], about["sae"], [about["feature_id"]])
-            known = largest[about["feature_id"]].largest if largest else None
-            st.caption(
-                "Continues the sentence with the feature held at a value, beside the unedited text: here the largest activation that was "
-                "measured, or VALUE where none was."
-            )
-            to = "VALUE" if known is None else f"{known:.3g}"
-            st.code(
-                shlex.join(["ato", "steer", *feature, "--to", to, "--prompt", text.strip()]),
-                language="sh",
-                wrap_lines=True,
-            )
+        if text.strip():
+            _steer(about, feature, text.strip())
+
+
+def _steer(about: dict[str, Any], feature: list[str], text: str) -> None:
+    """The command that continues the sentence with the feature held at its largest activation."""
+    with st.popover("Steer with this", icon=":material/tune:"):
+        known = names_of(about["collection"], about["sae"], [about["feature_id"]]).get(
+            about["feature_id"], FeatureName()
+        )
+        st.caption(
+            "Continues the sentence with the feature held at a value, beside the unedited text: here the largest activation that was "
+            "measured, or VALUE where none was."
+        )
+        to = "VALUE" if known.largest is None else f"{known.largest:.3g}"
+        st.code(shlex.join(["ato", "steer", *feature, "--to", to, "--prompt", text]), language="sh", wrap_lines=True)
 
 
 def _read_and_show(about: dict[str, Any], text: str) -> None:

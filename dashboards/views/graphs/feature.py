@@ -32,10 +32,10 @@ examples as (
         e.collection, e.sae, e.feature_id, e.rank, e.tokens, e.activations, e.position - e.start as peak, e.sequence_id, e.position,
         s.document_id, c.corpus
     from feature_examples as e
-    left join sequences as s using (collection, sequence_id)
-    left join collections as c using (collection)
     semi join latest using (collection, sae, scoring)
     semi join clicked using (collection, sae, feature_id)
+    left join sequences as s using (collection, sequence_id)
+    left join collections as c using (collection)
     where e.kind = 'top' and e.rank <= {SHOWN}
 )
 

@@ -27,8 +27,8 @@ found as (
         any_value(split) as split,
         count(*) as n_sequences,
         sum(n_tokens)::bigint as n_tokens,
-        arg_min(sequence_id, (not contains(lower(text), lower($first)), start)) as sequence_id,
-        arg_min(text, (not contains(lower(text), lower($first)), start)) as text
+        arg_min(sequence_id, {first}) as sequence_id,
+        arg_min(text, {first}) as text
     from sequences
     where collection = $collection
     group by document_id
@@ -55,6 +55,8 @@ where $value is null or exists (
 )
 order by f.document
 limit $shown"""
+FIRST = "(not contains(lower(text), lower($first)), start)"
+"""What the excerpt is chosen by: the first sequence, if it can be with the first word."""
 WORD = "bool_or(contains(lower(text), lower($word{i})))"
 
 
@@ -68,7 +70,8 @@ def documents(collection: str) -> None:
     values = strata.filter(pl.col("stratum") == stratum)["value"].to_list()
     value = choose("Value", "value", values, where=third) if values else None
     each = {f"word{i}": word for i, word in enumerate(words)}
-    sql = DOCUMENTS.format(words=" and ".join(WORD.format(i=i) for i in range(len(words))) or "true")
+    having = " and ".join(WORD.format(i=i) for i in range(len(words))) or "true"
+    sql = DOCUMENTS.format(words=having, first=FIRST if words else "start")
     panel(
         "Documents",
         filled(

@@ -9,15 +9,23 @@ from dashboards.ui.reading import ask, filled
 from dashboards.views.reader.document import document
 from dashboards.views.reader.documents import documents
 
-WANTED = """with own as (
-    select document_id, sequence_id, row_number() over (partition by document_id order by start, sequence_id) - 1 as place
+WANTED = """with wanted as (
+    select any_value(document_id) as document_id
     from sequences
+    where collection = $collection
+        and ($document_id is null or document_id = $document_id) and ($sequence_id is null or sequence_id = $sequence_id)
+),
+
+own as (
+    select document_id, sequence_id, row_number() over (order by start, sequence_id) - 1 as place
+    from sequences
+    semi join wanted using (document_id)
     where collection = $collection
 )
 
 select document_id, if($sequence_id is null, null, place) as place
 from own
-where ($document_id is null or document_id = $document_id) and ($sequence_id is null or sequence_id = $sequence_id)
+where $sequence_id is null or sequence_id = $sequence_id
 limit 1"""
 
 

@@ -35,10 +35,10 @@ order by layer, sae"""
 SEQUENCE = """select sequence_id, document_id, split, start, n_tokens, text
 from sequences
 where collection = $collection and sequence_id = $sequence_id"""
-TOKENS = """select a.position, a.token_id, a.layer, a.norm
-from activations as a
-where a.collection = $collection and a.sequence_id = $sequence_id
-order by a.position, a.layer"""
+TOKENS = """select sequence_id, position, token_id, layer, norm
+from activations
+where collection = $collection and sequence_id = $sequence_id
+order by position, layer"""
 NOTHING = "nothing"
 NORM, LOSS = "norm of the residual", "loss on the next token (nats)"
 GREY = "#999999"

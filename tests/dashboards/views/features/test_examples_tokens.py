@@ -44,3 +44,12 @@ def test_what_is_not_stored_is_said_and_the_examples_stay(study):
     assert not app.error
     assert any("Features of each token are not known here" in text for text in messages(app))
     assert sum("pre-wrap" in block.proto.body for block in app.get("html")) > 0
+
+
+@pytest.mark.usefixtures("planted")
+def test_the_switch_stands_in_the_address():
+    app = open_page("features", sae=SAE, feature_id=FEATURE)
+    app = app.toggle(key="tokens").set_value(True).run()
+    assert not app.exception
+    assert examples(app)
+    assert app.query_params["tokens"] in ("on", ["on"])

@@ -81,7 +81,7 @@ def test_a_click_lists_the_features_of_plain_encoding_strongest_first(planted):
             float(planted.residuals(LAYER, ids)[token].norm()), rel=1e-4
         )
     number = str(first["pieces"][1]["details"][0]["rows"][0][0])
-    assert first["names"][number]["href"] == f"features?collection={COLLECTION}&sae={SAE}&feature_id={number}"
+    assert first["names"][number]["href"] == f"features?collection={COLLECTION}&sae={SAE}&feature_id={number}&tokens=on"
 
 
 def test_features_that_fire_more_often_than_the_slider_says_are_not_listed(planted):
