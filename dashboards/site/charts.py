@@ -9,7 +9,7 @@ from dashboards.ui.charts import CATEGORIES, number
 ROWS = alt.NamedData(name="rows")
 
 
-def specification(chart: alt.Chart | alt.LayerChart, height: int | None = 280) -> dict[str, Any]:
+def specification(chart: Any, height: int | None = 280) -> dict[str, Any]:
     """Vega-Lite without data, as wide as its place."""
     sized = (
         chart.properties(width="container") if height is None else chart.properties(width="container", height=height)

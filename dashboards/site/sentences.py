@@ -27,7 +27,7 @@ def finding_sentences(
 
     rows = []
     for collection in collections:
-        numbers = connection.execute(OF_COLLECTION, {"collection": collection}).to_arrow_table().to_pylist()
+        numbers = connection.execute(OF_COLLECTION, {"collection": collection}).pl().to_dicts()
         rows += [
             (collection, place, finding.topic, finding.text, finding.page, finding.name)
             for place, finding in enumerate(findings_of(numbers))

@@ -1,5 +1,7 @@
 """Page ``causal``: cost of patching transported residuals into the running model, beside its controls."""
 
+from typing import Any
+
 import altair as alt
 
 from dashboards.site.charts import ROWS, estimate, intervals, specification
@@ -142,7 +144,11 @@ def _by_leap() -> dict[str, object]:
         color=_colour(alt.Legend(title=None, orient="top", columns=3)),
         tooltip=_tooltip(),
     )
-    across = {"title": "cost (nats per token)", "axis": alt.Axis(values=TICKS, format="~g"), "scale": _scale()}
+    across: dict[str, Any] = {
+        "title": "cost (nats per token)",
+        "axis": alt.Axis(values=TICKS, format="~g"),
+        "scale": _scale(),
+    }
     return specification(
         alt.layer(
             base.mark_line(opacity=0.6).encode(y=alt.Y("cost:Q", **across)),
