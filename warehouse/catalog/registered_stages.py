@@ -56,7 +56,7 @@ REGISTERED_STAGES = (
     RegisteredStage("embed", _SAES, ("embed",)),
     RegisteredStage("graphs", (*_SAES, "operators"), ("graphs", "graph_motifs")),
     RegisteredStage("fate", (*_SAES, "operators", "evaluate"), ("fate",)),
-    RegisteredStage("compare", ("collect", "saes", "operators"), ("compare",)),
+    RegisteredStage("compare", ("collect", "saes", "operators"), ("compare", "watch")),
 )
 """In the order of the pipeline; behind it those on demand."""
 

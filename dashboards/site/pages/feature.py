@@ -130,7 +130,7 @@ def page(with_text: bool) -> Page:
         Panel(
             "The feature in numbers",
             MEASURES,
-            note="Activity on test text. Causal effect: rise of the next-token loss after ablating it, with its 95 % interval by "
+            note="Activity on test text. Causal effect: increase in next-token loss after ablating it, with its 95 % interval by "
             "document; measured for the candidates only, and no other feature has a score.",
             empty=NOTHING,
             view="facts",
@@ -141,7 +141,7 @@ def page(with_text: bool) -> Page:
             "Label",
             LABELS,
             note="Each judge described the feature from train documents and was then asked on other documents. Detection: balanced "
-            "accuracy, 0.5 is chance; a label fails if its 95 % interval reaches down there.",
+            "accuracy, 0.5 is chance; a label fails unless its 95 % interval lies above 0.5.",
             empty="Not labelled.",
             columns=(
                 Column("description", "description"),

@@ -4,6 +4,7 @@ import pytest
 
 from tasks.report.drawing import png, svg
 from tasks.report.fate import panels
+from tasks.report.opening import Opening
 from tasks.report.page import page
 from tasks.report.panels import open_scope
 from tests.tasks.reported_study import COLLECTION, N_FEATURES, PAIRS, SAES, build_study
@@ -38,5 +39,5 @@ def test_figures_are_drawn_the_same_each_time_and_stand_on_the_page(shown):
         if panel.draw is not None:
             assert svg(panel.key, panel.draw, panel.rows) == svg(panel.key, panel.draw, panel.rows)
             assert png(panel.key, panel.draw, panel.rows)[1:4] == b"PNG"
-    text = page("t", "", [], {"part": list(shown.values())})
+    text = page(Opening("t", "", "", [], []), {"part": list(shown.values())})
     assert all(f'id="{key}"' in text for key in shown)

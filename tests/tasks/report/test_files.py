@@ -9,15 +9,15 @@ from xml.etree import ElementTree
 import pyarrow.parquet as pq
 import pypdfium2
 import pytest
-from tasks.report.findings import findings
 
 from ato.errors import UnavailableError
 from flows.commands.report import make_report
 from tasks.report.files import FIGURES, TABLES, write_files
 from tasks.report.markdown import from_html, markdown
-from tasks.report.overview import head, sae_table
+from tasks.report.opening import opening
+from tasks.report.overview import sae_table
 from tasks.report.panels import open_scope
-from tasks.report.task import report_parts, report_title
+from tasks.report.task import report_parts
 from tasks.settings import ReportSettings
 from tests.tasks.reported_study import COLLECTION, build_study
 from tests.warehouse.exports.latex_reader import table, typeset
@@ -113,14 +113,14 @@ def test_a_folder_that_cannot_be_made_is_one_line(scope, tmp_path):
 
 
 def test_markdown_says_what_the_page_says(scope, parts, panels):
-    claims = findings(scope)
-    text = markdown(report_title(COLLECTION), head(scope), claims, parts, "files")
+    opened = opening(scope)
+    text = markdown(opened, parts, "files")
     for panel in panels:
         assert f"(#{panel.key})" in text
         assert f'<a id="{panel.key}"></a>' in text
         assert f"```sql\n{panel.sql}\n```" in text
         assert (f"](files/{panel.key}.svg)" in text) == (panel.draw is not None)
-    assert text.count("**yes") + text.count(": yes**") == sum(claim.answer == "yes" for claim in claims)
+    assert text.count("**yes") + text.count(": yes**") == sum(claim.answer == "yes" for claim in opened.claims)
     assert "0.79" in text
     assert "1 of 2 SAEs fail a quality threshold" in text
     assert 'title="' not in text

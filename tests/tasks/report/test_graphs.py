@@ -3,6 +3,7 @@
 import pytest
 
 from tasks.report.graphs import panels
+from tasks.report.opening import Opening
 from tasks.report.page import page
 from tasks.report.panels import open_scope
 from tests.tasks.reported_study import COLLECTION
@@ -25,7 +26,7 @@ def test_the_table_has_each_prompt_once_with_its_planted_share_of_transport(ware
     shown, picture = panels(open_scope(warehouse, COLLECTION))
     assert {row["prompt"] for row in shown.rows} == set(FACTORS)
     assert len(shown.rows) == len(FACTORS)
-    text = page("t", "", [], {"part": [shown]})
+    text = page(Opening("t", "", "", [], []), {"part": [shown]})
     for row in shown.rows:
         assert row["transport_share"] == pytest.approx(1 / FACTORS[row["prompt"]], abs=0.02), (
             "one edge is not transport"
@@ -34,4 +35,4 @@ def test_the_table_has_each_prompt_once_with_its_planted_share_of_transport(ware
         assert f"<td>{row['transport_share']:.0%}</td>" in text
         assert "<td>–</td>" in text, "nothing was ablated"
     assert picture.rows
-    assert "<svg" in page("t", "", [], {"part": [picture]})
+    assert "<svg" in page(Opening("t", "", "", [], []), {"part": [picture]})

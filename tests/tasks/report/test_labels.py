@@ -5,6 +5,7 @@ import pytest
 from ato.autointerp.scores import balanced_accuracy
 from tasks.report.drawing import png, svg
 from tasks.report.labels import _against, _given_away, panels
+from tasks.report.opening import Opening
 from tasks.report.page import page
 from tasks.report.panels import open_scope
 from tasks.report.task import report_panels
@@ -105,7 +106,7 @@ def test_the_sql_of_each_panel_runs_as_it_stands(root, shown):
 
 
 def test_the_section_is_on_the_page_with_its_picture(root, shown):
-    text = page("title", "", [], {"part": list(shown.values())})
+    text = page(Opening("title", "", "", [], []), {"part": list(shown.values())})
     assert "No data" not in text
     assert text.count("<svg") == 2
     of_report = report_panels(open_scope(Warehouse(root), COLLECTION), ReportSettings())

@@ -3,6 +3,7 @@
 import pytest
 
 from tasks.report.drawing import png, svg
+from tasks.report.opening import Opening
 from tasks.report.page import page
 from tasks.report.panels import open_scope
 from tasks.report.sae_study import panels
@@ -136,7 +137,7 @@ def test_the_sql_of_each_panel_runs_as_it_stands(root, shown):
 
 
 def test_the_section_is_on_the_page_with_its_pictures(shown):
-    text = page("title", "", [], {"part": list(shown.values())})
+    text = page(Opening("title", "", "", [], []), {"part": list(shown.values())})
     assert "No data" not in text
     assert text.count("<svg") == 2
 

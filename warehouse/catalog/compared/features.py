@@ -182,7 +182,7 @@ select source || coalesce(', ' || explainer, ''), description, null, null, null,
 order by side, detection desc nulls last, source, description
 limit 20""",
     note="Descriptions by judges, with their detection on other documents (balanced accuracy, 0.5 is chance, 95 % interval), and published "
-    "explanations; a label fails if the interval reaches down to chance, an explanation if its top tokens are others.",
+    "explanations; a label fails unless the interval lies above chance, an explanation if its top tokens are others.",
     empty="Neither has a label: `ato run label`, or `ato run explain`.",
 )
 
