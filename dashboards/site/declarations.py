@@ -59,7 +59,7 @@ class Panel:
     columns: tuple[Column, ...] = ()
     """Of a table or card; default: all."""
     link: Link | None = None
-    """Where a row or a mark leads."""
+    """Where a row, or a mark of the chart, leads."""
     wide: bool = True
     """Whether it takes the whole width; others stand in pairs."""
     of_text: bool = False
