@@ -18,7 +18,7 @@ def fitting_columns(width: int) -> dict[str, str]:
 @alt.theme.register("ato", enable=True)
 def ato() -> alt.theme.ThemeConfig:
     """Labels of categories beside their marks; legends in full colour, one below the other, in as many columns as fit."""
-    config: dict[str, Any] = {
+    config: Any = {  # Altair types neither expressions nor all of the axes
         "axisXBand": UNMOVED,
         "axisYBand": UNMOVED | {"labelBaseline": "middle"},
         "legend": {
