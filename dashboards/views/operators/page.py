@@ -56,9 +56,9 @@ def page() -> None:
                 draw(**chosen)
     spectrum_in_numbers(**chosen)
     features(**chosen)
-    notes(key, operator=chosen["operator"])
     origin(**chosen)
     lineage(**chosen)
+    notes(key, operator=chosen["operator"])
 
 
 LISTED_OPERATORS = """select operator from list_members
