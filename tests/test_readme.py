@@ -43,6 +43,8 @@ def test_every_ato_command_is_listed_and_exists():
     listed = set(re.findall(r"^\| `ato ([a-z-]+)\b", COMMANDS, re.MULTILINE))
     assert listed == {
         "run",
+        "list",
+        "note",
         "settings",
         "sql",
         "tables",
