@@ -44,6 +44,8 @@ def test_every_ato_command_is_listed_and_exists():
     assert listed == {
         "run",
         "publish",
+        "list",
+        "note",
         "settings",
         "sql",
         "tables",
@@ -52,9 +54,6 @@ def test_every_ato_command_is_listed_and_exists():
         "export",
         "find",
         "search",
-        "list",
-        "note",
-        "publish",
         "activations",
         "steer",
         "graph",

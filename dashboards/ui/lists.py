@@ -26,10 +26,10 @@ ON = """select list from list_members
 where kind = $kind and collection = $collection and sae is not distinct from $sae
     and feature_id is not distinct from $feature_id and operator is not distinct from $operator
 order by list"""
-NOTES = """select note, text, author, noted_at from notes
+NOTES = """select note, text, author, strftime(timezone('UTC', noted_at), '%Y-%m-%d %H:%M') as noted_at from notes as n
 where kind = $kind and collection = $collection and sae is not distinct from $sae
     and feature_id is not distinct from $feature_id and operator is not distinct from $operator
-order by noted_at, note"""
+order by n.noted_at, note"""
 LISTED = """
     semi join (
         select sae, feature_id from list_members
@@ -133,7 +133,7 @@ def _notes(item: dict[str, Any], changeable: bool, rows: pl.DataFrame) -> None:
     for row in rows.iter_rows(named=True):
         said, button = st.columns([12, 1], vertical_alignment="center")
         text = html.escape(visible(row["text"], keep="\n"))
-        about = f"{row['noted_at']:%Y-%m-%d %H:%M}" + (f", {row['author']}" if row["author"] else "")
+        about = row["noted_at"] + (f", {row['author']}" if row["author"] else "")
         said.html(
             f"<p style='margin:0;white-space:pre-wrap;overflow-wrap:anywhere'>{text}</p>"
             f"<small style='opacity:.7'>{html.escape(visible(about))}</small>"

@@ -111,7 +111,7 @@ def run_name() -> str:
     now = flow_run.name
     if now and not is_generated(now):
         return now
-    values = flow_run.parameters
+    values: Any = flow_run.parameters
     settings = Settings.model_validate(values.get("settings", DEMO))
     settings = chosen(settings, values.get("profile", FORM), values.get("common"), values.get("stages"))
     name = name_of(flow_run.flow_name, settings, values.get("collection"))

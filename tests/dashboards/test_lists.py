@@ -91,7 +91,7 @@ def test_a_feature_is_put_on_a_list_and_taken_off_and_the_page_says_so_at_once(o
 
 def test_a_note_is_written_shown_and_removed(own):
     app = open_page("features", sae=SAES[4], feature_id=3)
-    app.text_area(key=f"new note on {SAES[4]}/3").set_value("<b>fires</b> on $5").run()
+    app.text_area(key=f"new note on {SAES[4]}/3").set_value("<b>fires</b> on $5")
     (button,) = [one for one in app.button if one.label == "Add note"]
     button.click().run()
     assert check_numbers(app)["Notes"].rows["text"].to_list() == ["<b>fires</b> on $5"]

@@ -270,7 +270,16 @@ def build_study(root: Path) -> Warehouse:
     """Write the study; its collection is ``small_warehouse.COLLECTION``."""
     warehouse = Warehouse(root)
     saes = [
-        row("saes", layer=layer, sae=sae, d_sae=N_FEATURES + 2, l0=4.0, trusted=layer == 4, **interval("fvu", 0.2))
+        row(
+            "saes",
+            layer=layer,
+            sae=sae,
+            d_sae=N_FEATURES + 2,
+            l0=4.0,
+            trusted=layer == 4,
+            weights_hash="x" if layer == 4 else sae,  # that of the SAE that a study loads
+            **interval("fvu", 0.2),
+        )
         for layer, sae in SAES.items()
     ]
     commit_stage(warehouse, "collect", write(warehouse, collect_rows()))

@@ -63,9 +63,9 @@ def page() -> None:
     if chosen["method"] == "jacobian":
         convergence(**chosen)
     spectrum_in_numbers(**chosen)
-    notes(key, operator=chosen["operator"])
     origin(**chosen)
     lineage(**chosen)
+    notes(key, operator=chosen["operator"])
 
 
 LISTED_OPERATORS = """select operator from list_members

@@ -34,7 +34,7 @@ def test_leaps_are_those_that_lead_to_the_chosen_sae(study):
 
 def test_an_id_that_is_no_number_is_said(study):
     assert messages(read_page("features", search="war", look_in="ids"))[0].startswith(
-        "Feature ids are numbers, not 'war'"
+        "Feature ids are numbers, or 12/658 or KEY/658, not 'war'"
     )
 
 
