@@ -20,7 +20,7 @@ from tasks.report.panels import open_scope
 from tasks.report.task import report_parts
 from tasks.settings import ReportSettings
 from tests.tasks.reported_study import COLLECTION, build_study
-from tests.warehouse.exports.latex_reader import table, typeset
+from tests.warehouse.exports.latex_reader import table
 
 DAY = date(2026, 1, 2)
 
@@ -70,7 +70,7 @@ def test_tables_hold_the_rows_of_the_report(folder, panels, scope):
         assert (beside["dc:source"], beside["dc:extent"]) == (panel.sql, panel.n)
         caption, _, cells = table((folder / f"{panel.key}.tex").read_text())
         assert len(cells) == len(rows)
-        assert typeset(caption)
+        assert caption.startswith(panel.title[:3])
 
 
 def test_numbers_of_the_map_are_those_of_the_page(folder, scope):
