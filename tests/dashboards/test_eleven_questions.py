@@ -198,6 +198,8 @@ def test_j_a_sentence_of_ones_own_is_asked_on_the_page_of_a_feature(visit):
     page = visit(f"features?sae={SAES[4]}&feature_id=5")
     researcher = Researcher(page)
     researcher.type("Sentence", "The war is over.")
+    page.wait_for_url("**sentence=**")
+    settled(page)
     assert parameters(page)["sentence"] == "The war is over."
     said = researcher.panel("A sentence of your own").inner_text()
     assert "ato activations" in said or "token" in said, "its activations, or the command where the model is not here"
