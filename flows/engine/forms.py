@@ -111,7 +111,7 @@ def run_name() -> str:
     now = flow_run.name
     if now and not is_generated(now):
         return now
-    values: Any = flow_run.parameters
+    values = flow_run.parameters
     settings = Settings.model_validate(values.get("settings", DEMO))
     settings = chosen(settings, values.get("profile", FORM), values.get("common"), values.get("stages"))
     name = name_of(flow_run.flow_name, settings, values.get("collection"))
@@ -139,7 +139,8 @@ def _made_up() -> frozenset[str]:
     """Words of which Prefect's server makes names."""
     from coolname.data import config
 
-    lists = [one.get("words", ()) for one in config.values()]
-    phrases = [phrase for one in config.values() for phrase in one.get("phrases", ())]
+    parts: list[Any] = list(config.values())
+    lists = [one.get("words", ()) for one in parts]
+    phrases = [phrase for one in parts for phrase in one.get("phrases", ())]
     words = [word for phrase in phrases for word in (phrase.split() if isinstance(phrase, str) else phrase)]
     return frozenset([*(word for words in lists for word in words), *words, "of", "from"])
