@@ -115,22 +115,25 @@ class _Reader(HTMLParser):
         self._cells: list[str] = []
         self._lines: list[list[str]] = []
         self._anchor: str | None = None
+        self._in_code = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in ("p", "li", "dd", "dt", "h2", "h3", "td", "th"):
             self._words = []
+        self._in_code = tag == "code"
         if tag == "h2":
             self._anchor = dict(attrs).get("id")
         self._words += {"strong": ["**"], "code": ["`"]}.get(tag, [])
 
     def handle_data(self, data: str) -> None:
-        code = bool(self._words) and self._words[-1] == "`"
-        self._words.append(
-            data.replace("`", "'").replace("\n", "↵") if code else _plain(data) if data.strip() else data
-        )
+        if self._in_code:
+            self._words.append(data.replace("`", "'").replace("\n", "↵"))
+        else:
+            self._words.append(_plain(data) if data.strip() else data)
 
     def handle_endtag(self, tag: str) -> None:
         said = "".join(self._words).strip()
+        self._in_code = False
         if tag in ("strong", "code"):
             self._words.append("**" if tag == "strong" else "`")
         elif tag == "p" and said:
