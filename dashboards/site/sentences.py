@@ -27,7 +27,7 @@ def finding_sentences(
 
     rows = []
     for collection in collections:
-        numbers = connection.execute(OF_COLLECTION, {"collection": collection}).pl().to_dicts()
+        numbers = connection.sql(OF_COLLECTION, params={"collection": collection}).pl().to_dicts()
         rows += [
             (collection, place, finding.topic, finding.text, finding.page, finding.name)
             for place, finding in enumerate(findings_of(numbers))
