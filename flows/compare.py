@@ -24,7 +24,7 @@ def compare(
     pair_keys: list[str] | None = None,
 ) -> list[str]:
     """Collect what is compared, fit its operators, compare; returns a key per other collection, in order."""
-    judge(settings, "compare", alone=True)
+    judge(settings, "compare", only_stage=True)
     models = compared_models(settings.model, settings.compare)
     finished = {key: settings_of_collection(settings.model, key) for key in settings.compare.collections}
     given = {"collection": collection, "sae_keys": sae_keys, "pair_keys": pair_keys}

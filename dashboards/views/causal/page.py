@@ -41,10 +41,10 @@ def page() -> None:
     )
     by_pair(key, method, edited, measure)
     against_rivals(key, method, edited, measure)
-    fields = st.columns(2)
-    target = choose("Target layer", "target_layer", done["target_layer"].unique().sort().to_list(), where=fields[0])
+    left, right = st.columns(2)
+    target = choose("Target layer", "target_layer", done["target_layer"].unique().sort().to_list(), where=left)
     done = done.filter(pl.col("target_layer") == target)
-    source = choose("Source layer", "source_layer", done["source_layer"].unique().sort().to_list(), where=fields[1])
+    source = choose("Source layer", "source_layer", done["source_layer"].unique().sort().to_list(), where=right)
     pair = {"collection": key, "source_layer": source, "target_layer": target, "method": method}
     name_tab(f"{source} → {target}", "Causal")
     by_intervention(pair, edited, measure)

@@ -156,4 +156,4 @@ def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart:
             )
         )
     layers.append(base.mark_point(filled=True, size=80, opacity=1).encode(x=x))
-    return alt.layer(*layers).properties(height=alt.Step(24))
+    return alt.LayerChart(layer=layers).properties(height=alt.Step(24))

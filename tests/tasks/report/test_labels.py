@@ -71,7 +71,7 @@ def test_a_difference_within_the_intervals_is_none_and_a_control_above_chance_is
     assert _against(row | {"x_high": 0.55}, "x") == "above"
     assert _against(row | {"x_low": 0.81}, "x") == "below"
     assert _against(row | {"x_low": None}, "x") == "one feature cannot say whether more than"
-    assert "gives answers away" in _given_away({"shuffled_low": 0.51, "chance": 0.5})
+    assert "gives the answers away" in _given_away({"shuffled_low": 0.51, "chance": 0.5})
     assert _given_away({"shuffled_low": 0.5, "chance": 0.5}) == _given_away({"shuffled_low": None, "chance": 0.5}) == ""
 
 
