@@ -8,6 +8,7 @@ import streamlit as st
 sys.path.insert(0, str(Path(__file__).parents[1]))  # streamlit puts this file's folder there, not the one above
 
 from ato.errors import AtoError
+from dashboards.site.download import share
 from dashboards.ui import chart_theme  # noqa: F401 (its import gives the charts their theme)
 from dashboards.ui.address import choose_collection
 from dashboards.ui.navigation import SITE, link, name_tab, pages
@@ -19,8 +20,10 @@ name_tab(current.title)
 title, help_, chosen = st.columns([4, 2, 4], vertical_alignment="bottom")
 title.title(current.title, anchor=False)
 try:
-    choose_collection(chosen)
-    with help_.container(horizontal=True):
+    shown = choose_collection(chosen)
+    with help_.container(horizontal=True) as aside:
+        if shown is not None:
+            share(shown, aside)
         link("Glossary", "reference", part="Glossary")
         link("Settings", "reference", part="Settings")
     current.run()
