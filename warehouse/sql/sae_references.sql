@@ -2,7 +2,7 @@
 --
 -- kind: sae, of the collection; published, as its authors or SAE Lens measured it on another model and text; trivial, by definition.
 -- Published: explained variance and loss recovered from metrics.json and README files on huggingface.co (column reference); of 6,144
--- tokens where they say so. SAE Lens averages the explained variance token by token, so its FVU may differ a little from ours.
+-- tokens where they say so. Older versions of SAE Lens averaged the explained variance token by token, so that FVU may differ a little from ours.
 with published (label, architecture, model, layer, n_layers, site, d_sae, l0, fvu, ce_recovered, n_tokens, reference) as (
     values
         ('OpenAI, GPT-2 small, layer 1', 'topk', 'gpt2', 1, 12, 'resid_mid', 32768, 32.0, 1 - 0.960833, 0.999437, 6144, 'jbloom/GPT2-Small-OAI-v5-32k-resid-mid-SAEs'),
