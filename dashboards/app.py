@@ -21,9 +21,9 @@ title, help_, chosen = st.columns([4, 2, 4], vertical_alignment="bottom")
 title.title(current.title, anchor=False)
 try:
     shown = choose_collection(chosen)
-    with help_.container(horizontal=True) as aside:
+    with help_.container(horizontal=True):
         if shown is not None:
-            share(shown, aside)
+            share(shown)
         link("Glossary", "reference", part="Glossary")
         link("Settings", "reference", part="Settings")
     current.run()

@@ -43,6 +43,14 @@ def _the_disk_is_not_waited_for():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _the_main_module_stays():
+    """Streamlit leaves its script as the main module, which every process that is spawned later would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory):
     """A temporary Prefect server of this test process, with the heartbeat of flows off."""

@@ -5,7 +5,8 @@ import tempfile
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+import streamlit as st
 
 HELP = (
     "Download this study as a static site, text of the corpus included: unpack it and copy it to any web server, or run "
@@ -13,14 +14,9 @@ HELP = (
 )
 
 
-def share(collection: str, where: Any) -> None:
-    """Draw the button.
-
-    Args:
-        collection: key of what is shared.
-        where: container of the button.
-    """
-    where.download_button(
+def share(collection: str) -> None:
+    """Draw the button of a collection, named by its key."""
+    st.download_button(
         "Share",
         partial(site_as_zip, collection),
         f"{collection}.zip",

@@ -43,15 +43,11 @@ def test_the_search_shows_what_is_on_a_list(own):
         (SAES[6], STOPPING),
         (SAES[4], FEATURES[0]),
     }
-    shown = check_numbers(open_page("features", list=LIST, sae=SAES[6], search=f"6/{STOPPING}"))["Features found"].rows
-    assert shown["feature_id"].to_list() == [STOPPING]
 
 
 @pytest.mark.parametrize("text", [f"{SAES[6]}/{STOPPING}", f"6/{STOPPING}", f"L6/{STOPPING}"])
 def test_a_feature_is_found_by_its_full_name_in_the_one_field(own, text):
-    shown = check_numbers(open_page("features", search=text))["Features found"].rows
-    assert shown.select("sae", "feature_id", "found_in").row(0) == (SAES[6], STOPPING, "id")
-    assert shown.filter(found_in="id").height == 1
+    assert f"Feature {STOPPING} of {SAES[6]}" in check_numbers(open_page("features", search=text))
 
 
 def test_a_search_by_meaning_is_one_click_from_a_search_by_words(own, monkeypatch):

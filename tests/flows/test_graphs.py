@@ -62,7 +62,7 @@ def test_one_prompt_is_shown_with_its_nodes_edges_and_files_and_made_once(copy, 
     for expected in (
         "attribution: the 5 most influential",
         "transport: the 5 strongest edges",
-        "the 5 largest parts of edges that pass a head",
+        "the 5 largest contributions of edges through a head",
         "Plain transport",
         "Files for",
     ):

@@ -277,7 +277,7 @@ def build_study(root: Path) -> Warehouse:
             d_sae=N_FEATURES + 2,
             l0=4.0,
             trusted=layer == 4,
-            weights_hash="x" if layer == 4 else sae,  # that of the SAE that a study loads
+            weights_hash="x" if layer == 6 else sae,  # that of the SAE that a study loads
             **interval("fvu", 0.2),
         )
         for layer, sae in SAES.items()

@@ -11,7 +11,7 @@ from tests.tasks.reported_study import SAES, SELECTED
 @pytest.mark.parametrize("feature_id", [0, ABLATED, 7, STOPPING, UNSCORED])
 def test_numbers_of_a_feature_are_those_of_its_sql(study, feature_id):
     shown = check_numbers(read_feature(feature_id))
-    assert len(shown) == 9
+    assert len(shown) == 10
     assert f"Feature {feature_id} of {SAES[6]}" in shown
 
 
