@@ -156,7 +156,7 @@ def test_e_which_sae_is_good_against_thresholds_and_published_ones(researcher, t
 
 def test_f_what_is_seen_can_be_sent_to_a_colleague_without_this_machine(researcher, tmp_path):
     with researcher.page.expect_download() as download:
-        researcher.click(researcher.page.get_by_role("button", name="Share"))
+        researcher.click(researcher.page.get_by_role("button", name=re.compile("Share$")))
     download.value.save_as(tmp_path / "site.zip")
     with ZipFile(tmp_path / "site.zip") as site:
         assert site.testzip() is None
@@ -180,9 +180,9 @@ def test_h_a_number_leads_to_its_rows_their_text_and_document(visit):
     researcher = Researcher(page)
     examples = researcher.panel("Activating examples")
     researcher.click(examples.get_by_role("link", name=re.compile("document .*, position")).first)
-    page.wait_for_url("**/reader?**document=**")
+    page.wait_for_url(re.compile(r"/reader\?"))
     settled(page)
-    assert "position" in parameters(page)
+    assert {"sequence", "position"} <= set(parameters(page))
     assert researcher.clicks <= 2
 
 
@@ -207,10 +207,10 @@ def test_j_a_sentence_of_ones_own_is_asked_on_the_page_of_a_feature(visit):
 
 def test_k_a_chart_as_svg_and_a_table_as_latex(researcher):
     researcher.go("Transport map")
+    researcher.clicks = 0  # of the reader who sees the chart
     researcher.click(researcher.panel("Source x target").get_by_role("button", name="Export"))
     for name, begins in (("SVG", b"<"), ("LaTeX", b"%")):
         with researcher.page.expect_download() as download:
             researcher.page.get_by_role("button", name=name, exact=True).click()
         assert Path(download.value.path()).read_bytes().startswith(begins)
-    researcher.clicks += 1
-    assert researcher.clicks <= 2, "to either file"
+    assert researcher.clicks <= 1, "and one more to either file"
