@@ -21,7 +21,7 @@ title, help_, chosen = st.columns([4, 2, 4], vertical_alignment="bottom")
 title.title(current.title, anchor=False)
 try:
     shown = choose_collection(chosen)
-    with help_.container(horizontal=True):
+    with help_.container(horizontal=True, vertical_alignment="center"):
         if shown is not None:
             share(shown)
         link("Glossary", "reference", part="Glossary")
