@@ -35,7 +35,7 @@ def watch(settings: Settings = DEMO) -> list[str]:
     run_stages(stages_of(WATCH.name, settings), settings, keys)
     notes = _notes(settings, keys)
     sums = {row["comparison"]: row for row in rows(None, _SUMS, [keys["collection"]])}
-    untold = {key: sums[key] for key, note in notes.items() if key in sums and not note.complete}
+    untold = {key: sums[key] for key, note in notes.items() if not note.complete}
     for row in untold.values():
         say("watch", f"{row['other_model']}: {row['n_changed']} of {row['n_features']} features changed")
     conclude(WATCH.name, settings, keys["collection"])

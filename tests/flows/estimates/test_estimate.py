@@ -104,6 +104,7 @@ def test_a_flow_is_estimated_as_the_stages_that_it_runs(name, method, monkeypatc
     ends = [f"flows.{flow}.conclude" for flow in FLOWS]
     for silent in (*ends, "flows.report.show_link", "flows.pipeline.show_results", "flows.pipeline.rows"):
         monkeypatch.setattr(silent, lambda *_: None)
+    monkeypatch.setattr("flows.watch._notes", lambda *_: {})  # nothing was compared, so there is nothing to tell
     settings = load_settings("demo", [f"operators.methods=[ridge, {method}]", "compare.models=[smollm2-135m]"])
     FLOWS[name].load()(settings)
     assert [stage for stage in run if STAGES[stage].cost] == list(estimate(settings, name, rates=SLOW).by_stage)[1:]
