@@ -10,7 +10,8 @@ import pytest
 
 from ato.models.shapes import KNOWN
 from dashboards.ui.navigation import PAGES
-from flows import cli
+from flows.cli.results import ShownStage
+from flows.cli.run import FlowName
 from flows.engine.forms import HELP
 from flows.estimates.stage_costs import work_of
 from flows.settings import Settings, load_settings
@@ -105,9 +106,9 @@ def test_pages_of_stages_exist():
 
 
 def test_the_command_line_offers_every_flow_and_shows_every_main_table():
-    assert typing.get_args(cli.FlowName) == tuple(FLOWS)
+    assert typing.get_args(FlowName) == tuple(FLOWS)
     shown = ("findings", *(name for name, stage in STAGES.items() if stage.query))
-    assert typing.get_args(cli.ShownStage) == shown
+    assert typing.get_args(ShownStage) == shown
 
 
 def test_every_cost_can_be_worked_out():
