@@ -46,9 +46,8 @@ def test_the_pipeline_leaves_out_studies_on_demand_which_no_event_starts_and_no_
     assert not on_demand & {needed for stage in STAGES.values() for needed in stage.needs}
 
 
-def test_marts_know_each_stage_as_the_registry_has_it():
-    known = [(stage.name, stage.reads, stage.commits) for stage in REGISTERED_STAGES]
-    assert known == [(name, stage.needs, stage.commits) for name, stage in STAGES.items()]
+def test_every_stage_of_the_warehouse_has_a_flow():
+    assert list(STAGES) == [stage.name for stage in REGISTERED_STAGES]
 
 
 def test_the_registry_imports_nothing_heavy():
