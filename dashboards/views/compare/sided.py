@@ -72,11 +72,6 @@ def differences(rows: pl.DataFrame) -> None:
     )
 
 
-def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None = None) -> None:
-    """Rows as they are, with the names and formats of some columns."""
-    st.dataframe(rows, hide_index=True, placeholder="–", column_order=order, column_config=columns)
-
-
 def histograms(
     rows: pl.DataFrame, x: alt.X, upper: str, y_title: str, tooltip: Iterable[Any], *, height: int = 300
 ) -> alt.Chart:
@@ -165,6 +160,5 @@ __all__ = [
     "side_by_side",
     "side_colour",
     "span",
-    "table",
     "whole",
 ]

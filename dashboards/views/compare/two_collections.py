@@ -9,7 +9,8 @@ import polars as pl
 
 from dashboards.ui.charts import map_scale, number
 from dashboards.ui.drawing import draw_chart
-from dashboards.views.compare.sided import COLOURS, side_by_side, table
+from dashboards.ui.tables import table
+from dashboards.views.compare.sided import COLOURS, side_by_side
 
 LAYERS = ("source_layer", "target_layer")
 

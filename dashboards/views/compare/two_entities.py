@@ -3,7 +3,8 @@
 import polars as pl
 import streamlit as st
 
-from dashboards.views.compare.sided import score, table
+from dashboards.ui.tables import table
+from dashboards.views.compare.sided import score
 
 
 def _answers(rows: pl.DataFrame) -> None:

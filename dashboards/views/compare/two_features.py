@@ -11,8 +11,9 @@ import streamlit as st
 from ato.text.display import visible
 from dashboards.ui.charts import number
 from dashboards.ui.drawing import draw_chart
+from dashboards.ui.tables import table
 from dashboards.ui.windows import coloured, leads_to_text
-from dashboards.views.compare.sided import COLOURS, curves, histograms, score, side_by_side, side_colour, span, table
+from dashboards.views.compare.sided import COLOURS, curves, histograms, score, side_by_side, side_colour, span
 
 LEAST_R2 = -1.0
 """Lowest possible end of the axis of r2."""

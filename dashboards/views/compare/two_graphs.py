@@ -4,7 +4,8 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
-from dashboards.views.compare.sided import scatter, score, table, whole
+from dashboards.ui.tables import table
+from dashboards.views.compare.sided import scatter, score, whole
 
 
 def _overlap(rows: pl.DataFrame) -> None:

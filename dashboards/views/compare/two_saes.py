@@ -6,7 +6,8 @@ import streamlit as st
 
 from dashboards.ui.charts import number
 from dashboards.ui.drawing import draw_chart
-from dashboards.views.compare.sided import histograms, score, table, whole
+from dashboards.ui.tables import table
+from dashboards.views.compare.sided import histograms, score, whole
 
 
 def _density(rows: pl.DataFrame) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import score
 from dashboards.views.entities.counts import EMPTY, classes
 
 RANKING = """select
@@ -40,7 +41,6 @@ def ranking(about: dict[str, object]) -> None:
 def _ranking(first: str, second: str, rows: pl.DataFrame) -> None:
     if rows["auroc_cross_type"].is_null().all():
         rows = rows.drop([name for name in rows.columns if name.startswith("auroc_cross_type")])
-    score = partial(st.column_config.NumberColumn, format="%.3f")
     clicked = st.dataframe(
         rows,
         hide_index=True,

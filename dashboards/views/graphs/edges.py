@@ -9,6 +9,7 @@ import streamlit as st
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
 
 SHOWN = 200
 """Rows at most; the SQL page has all."""
@@ -67,11 +68,9 @@ def edges(about: dict[str, Any]) -> None:
 
 def _edges(rows: pl.DataFrame) -> None:
     value = partial(st.column_config.NumberColumn, format="%.3g", width="small")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "weight": value("weight"),
             "transport_weight": value("transport"),
             "transport_share": st.column_config.NumberColumn("share", format="percent", width="small"),

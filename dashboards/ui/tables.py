@@ -1,0 +1,21 @@
+"""Tables that show rows as they are: names and formats of their columns, a dash for what is missing."""
+
+from functools import partial
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+score = partial(st.column_config.NumberColumn, format="%.3f")
+"""A column of scores, to three decimals."""
+
+
+def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None = None) -> None:
+    """Draw rows.
+
+    Args:
+        rows: to draw.
+        columns: column -> its heading, or its heading and format; others keep their names.
+        order: columns that are shown; default: all.
+    """
+    st.dataframe(rows, hide_index=True, placeholder="–", column_order=order, column_config=columns)
