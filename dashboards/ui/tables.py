@@ -19,3 +19,24 @@ def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None =
         order: columns that are shown; default: all.
     """
     st.dataframe(rows, hide_index=True, placeholder="–", column_order=order, column_config=columns)
+
+
+def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> dict[str, Any] | None:
+    """Draw rows of which one can be ticked; returns that one.
+
+    Args:
+        rows: to draw.
+        columns: as of ``table``; None: a column that is not shown.
+        key: of the table on its page.
+    """
+    clicked = st.dataframe(
+        rows,
+        hide_index=True,
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+        placeholder="–",
+        column_config=columns,
+    )
+    found = clicked["selection"]["rows"]
+    return rows.row(found[0], named=True) if found else None

@@ -9,7 +9,7 @@ from dashboards.ui.navigation import go, link
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.tables import score, table
+from dashboards.ui.tables import score, table, ticked
 from dashboards.views.entities.counts import EMPTY
 
 OFFERED = 2000
@@ -113,14 +113,9 @@ def _answers(rows: pl.DataFrame) -> None:
 
 
 def _active(rows: pl.DataFrame) -> None:
-    clicked = st.dataframe(
+    picked = ticked(
         rows,
-        hide_index=True,
-        key="active features",
-        on_select="rerun",
-        selection_mode="single-row",
-        placeholder="–",
-        column_config={
+        {
             "direction": "higher on",
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "layer": st.column_config.NumberColumn("layer", format="%d"),
@@ -128,6 +123,7 @@ def _active(rows: pl.DataFrame) -> None:
             "auroc": score("AUROC, test"),
             "top_tokens": st.column_config.ListColumn("promotes"),
         },
+        key="active features",
     )
-    for place in clicked["selection"]["rows"]:
-        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place])
+    if picked is not None:
+        go("features", sae=picked["sae"], feature_id=picked["feature_id"])
