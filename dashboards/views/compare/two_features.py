@@ -1,6 +1,7 @@
 """Panels of two features."""
 
 import html
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -110,7 +111,7 @@ def _links(rows: pl.DataFrame) -> None:
     table(rows, {"value": score("value"), "low": score("from"), "high": score("to")})
 
 
-DRAW = {
+DRAW: dict[str, Callable[[pl.DataFrame], None]] = {
     "r2 by source layer": _transport,
     "Activations": _activations,
     "Logit lens": _logits,
