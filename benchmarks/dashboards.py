@@ -18,7 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 from ato.errors import InputError
-from benchmarks.generated_warehouse import study_key, write_study
+from benchmarks.generated.studies import study_key, write_study
 from benchmarks.measurement import Measurement, plain, within
 from benchmarks.program import run
 from benchmarks.timing import seconds

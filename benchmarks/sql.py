@@ -17,7 +17,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.generated_warehouse import METHODS, SOURCES, TARGETS, add_studies, study_key, write_study
+from benchmarks.generated.pairs import METHODS, SOURCES, TARGETS
+from benchmarks.generated.studies import add_studies, study_key, write_study
 from benchmarks.measurement import Measurement, plain, speedup, within
 from benchmarks.program import run
 from benchmarks.timing import median_seconds, seconds, side_by_side

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.commands.show import ENTITY_EXAMPLES, EXAMPLES, STUDY_EXAMPLES
+from flows.commands.summary.queries import ENTITY_EXAMPLES, EXAMPLES, STUDY_EXAMPLES
 from flows.settings import Settings, load_settings
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import run_select

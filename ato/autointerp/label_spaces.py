@@ -20,8 +20,6 @@ from typing import Any
 
 from ato.errors import SettingsError
 
-FEATURE_CATEGORIES = "feature-categories"
-"""The label space that comes with the package: language, domain, reasoning or uninterpretable, and what follows."""
 _OWN = Path(__file__).parent / "spaces"
 
 

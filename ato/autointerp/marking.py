@@ -1,6 +1,6 @@
 """How an excerpt is written with some of its tokens marked: one format for examples and for trials."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -52,13 +52,3 @@ def mark(tokens: Sequence[str], marked: Collection[int], marks: Marks | None = N
     visible = [(index in held, token) for index, token in enumerate(tokens) if token]
     parts = ((inside, "".join(token for _, token in run)) for inside, run in groupby(visible, lambda pair: pair[0]))
     return "".join(f"{marks.open}{text}{marks.close}" if inside else text for inside, text in parts)
-
-
-def marked_spans(text: str, marks: Marks) -> Iterator[tuple[int, int]]:
-    """Character spans, begin and end, that were marked, in the text without its marks: what ``mark`` wrote, read back."""
-    place = 0
-    for number, part in enumerate(text.split(marks.open)):
-        inside, close, after = part.partition(marks.close)
-        if number and close:
-            yield place, place + len(inside)
-        place += len(inside) + len(after)

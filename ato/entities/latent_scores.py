@@ -67,11 +67,6 @@ class TypeScores:
         lowest, highest = self.separation_min, self.separation_max
         return np.where(np.isnan(lowest), 0, np.where(lowest >= -highest, 1, -1)).astype(np.int8)
 
-    @property
-    def n_types_used(self) -> int:
-        """Types that have both classes."""
-        return int(((self.n_first > 0) & (self.n_second > 0)).sum())
-
 
 class LatentScores:
     """Accumulates how often, and how strongly, each latent of one SAE is active in each class, type and split.
@@ -170,11 +165,6 @@ class LatentScores:
         for name in ("_n_active", "_sum", "_squares", "_seen", "_first_active"):
             setattr(total, name, getattr(self, name) + getattr(other, name))
         return total
-
-    @property
-    def n_seen(self) -> int:
-        """Entities taken into account, those of neither class included."""
-        return int(self._seen.sum())
 
     def n_entities(self, split: str) -> np.ndarray:
         """[2, types] int64 entities seen, the second class at index 0."""

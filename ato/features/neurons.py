@@ -13,10 +13,11 @@ from ato.numerics.counter_rng import uniforms
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.position_policies import Layer
 from ato.saes.autoencoder import ActiveFeatures
+from ato.saes.decoder_rows import DecoderRows
 
 
 @dataclass(frozen=True, eq=False)
-class MLPNeurons:
+class MLPNeurons(DecoderRows):
     """The hidden layer of one MLP, with what statistics ask of a ``SparseAutoencoder``.
 
     It reads the site ``mlp_neurons``. A neuron is *active* where its value exceeds its threshold, and its activation is that
@@ -50,17 +51,6 @@ class MLPNeurons:
     def d_in(self) -> int:
         """Width of what is read: the number of neurons."""
         return self.d_sae
-
-    @cached_property
-    def decoder_norms(self) -> torch.Tensor:
-        """[d_mlp] norms of the rows of ``W_dec``."""
-        norms: torch.Tensor = self.W_dec.norm(dim=1)
-        return norms
-
-    @cached_property
-    def decoder_directions(self) -> torch.Tensor:
-        """[d_mlp, d_model] rows of ``W_dec`` scaled to length 1; a row of zeros stays a row of zeros."""
-        return self.W_dec / self.decoder_norms.clamp_min(torch.finfo(self.W_dec.dtype).tiny)[:, None]
 
     @cached_property
     def weights_hash(self) -> str:

@@ -33,11 +33,6 @@ class HeadContributions:
     direct: float
     """Part of the weight on paths that pass no head."""
 
-    @property
-    def contribution(self) -> np.ndarray:
-        """[l, heads] part of the weight on paths whose last head this is; with ``direct`` they sum to the weight."""
-        return self.by_key.sum(2)
-
 
 def head_contributions(made: Attribution, edges: Sequence[int]) -> Iterator[HeadContributions]:
     """Parts of each edge that pass each attention head between its ends, in the frozen model.

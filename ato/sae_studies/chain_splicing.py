@@ -15,7 +15,8 @@ from ato.models.forward import Edit
 from ato.models.language_model import LanguageModel
 from ato.sae_studies.innovation import InnovationSAE
 from ato.saes.autoencoder import SparseAutoencoder
-from ato.saes.splicing import Hidden, SpliceBatch, Spliced, SpliceLosses, edited_losses, edited_tokens, norm_limits
+from ato.saes.edited_losses import Hidden, SpliceBatch, Spliced, SpliceLosses, edited_losses
+from ato.saes.splicing import edited_tokens, norm_limits
 
 if TYPE_CHECKING:
     from ato.text.sequences import TokenSequence

@@ -1,8 +1,8 @@
 """What splicing an SAE in costs, and what it leaves of an innovation, as metrics of the comparison."""
 
 from ato.sae_studies.metrics import Metric
+from ato.saes.loss_recovered import CERecovered
 from ato.saes.quality import Reconstruction
-from ato.saes.splicing import CERecovered
 
 
 def splice_metrics(recovered: CERecovered) -> list[Metric]:

@@ -17,8 +17,8 @@ from ato.residuals.blocks import ResidualBlock
 from ato.sae_studies.chain_splicing import Coder
 from ato.sae_studies.dictionaries import largest_cosines
 from ato.sae_studies.innovation import InnovationSAE
+from ato.saes.edited_losses import SpliceLosses
 from ato.saes.quality import CONSTANT, DOCUMENT_GROUPS
-from ato.saes.splicing import SpliceLosses
 
 _NULL_STREAM = 1904
 """Seed of random directions."""
@@ -143,7 +143,7 @@ class _LossSums:
 
 
 def compared_losses(losses: SpliceLosses, innovation: str, plain: str, baseline: str) -> dict[str, Compared]:
-    """``ce_recovered`` and ``kl`` of replaced layers, see ``ato.saes.splicing.ce_recovered``, and their differences.
+    """``ce_recovered`` and ``kl`` of replaced layers, see ``ato.saes.loss_recovered.ce_recovered``, and their differences.
 
     Args:
         losses: with KL, of names that replace the same layers.

@@ -31,14 +31,6 @@ class MetricKind:
     range: tuple[float | None, float | None] = (0.0, None)
     """Smallest and largest possible value; None for no limit."""
 
-    def difference_is_better(self, first: float, second: float) -> bool | None:
-        """Whether the first value is better than the second; None for a metric that only describes, and for equal ones."""
-        distances = {"more": (-first, -second), "less": (first, second), "one": (abs(first - 1), abs(second - 1))}
-        if self.better == "none" or first == second:
-            return None
-        of_first, of_second = distances[self.better]
-        return None if of_first == of_second else of_first < of_second
-
 
 _SHARE = (0.0, 1.0)
 

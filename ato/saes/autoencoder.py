@@ -12,6 +12,7 @@ from ato.errors import SAEError
 from ato.models.sites import SITES, Hook, parse_hook
 from ato.saes.architectures import Architecture, find_architecture
 from ato.saes.architectures.architecture import ENCODER_AND_DECODER
+from ato.saes.decoder_rows import DecoderRows
 from ato.saes.places import Place, agreed_place, check_place, claim_of_hook
 
 
@@ -57,7 +58,7 @@ class ActiveFeatures:
 
 
 @dataclass(frozen=True, eq=False)
-class SparseAutoencoder:
+class SparseAutoencoder(DecoderRows):
     """A sparse autoencoder that takes raw residuals.
 
     ``pre = (x - b_dec) W_enc + b_enc`` (without ``b_dec`` where ``apply_b_dec_to_input`` is false); the gate of its
@@ -177,17 +178,6 @@ class SparseAutoencoder:
             SAEError: another site or layer, or a place that is not read here.
         """
         check_place(self.place, site, layer)
-
-    @cached_property
-    def decoder_norms(self) -> torch.Tensor:
-        """[d_sae] norms of the decoder rows."""
-        norms: torch.Tensor = self.W_dec.norm(dim=1)
-        return norms
-
-    @cached_property
-    def decoder_directions(self) -> torch.Tensor:
-        """[d_sae, d_in] decoder rows scaled to length 1; a row of zeros stays a row of zeros."""
-        return self.W_dec / self.decoder_norms.clamp_min(torch.finfo(self.W_dec.dtype).tiny)[:, None]
 
     @cached_property
     def weights_hash(self) -> str:

@@ -11,6 +11,7 @@ from ato.errors import SAEError
 from ato.models.sites import Hook, parse_hook
 from ato.saes.architectures import Architecture, find_architecture
 from ato.saes.autoencoder import ActiveFeatures
+from ato.saes.decoder_rows import DecoderRows
 
 TRANSCODER_ARCHITECTURES = ("standard", "topk", "jumprelu")
 """Gates that transcoders have here; BatchTopK ones are trained to ``jumprelu``."""
@@ -25,7 +26,7 @@ _SHAPES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Transcoder:
+class Transcoder(DecoderRows):
     """A transcoder that takes raw values x of the site it reads.
 
     ``a = gate(x W_enc + b_enc)``, with the gates of ``ato.saes.architectures``; the output is
@@ -130,17 +131,6 @@ class Transcoder:
                 if str(name).endswith("ln2.hook_normalized"):
                     cure = "fold the norm's gain and bias into it with ato.saes.transcoder.with_norm"
                 raise SAEError(f"the transcoder has {key} = {name}, but is used at {where}", cure=cure)
-
-    @cached_property
-    def decoder_norms(self) -> torch.Tensor:
-        """[d_sae] norms of the decoder rows."""
-        norms: torch.Tensor = self.W_dec.norm(dim=1)
-        return norms
-
-    @cached_property
-    def decoder_directions(self) -> torch.Tensor:
-        """[d_sae, d_out] decoder rows scaled to length 1; a row of zeros stays a row of zeros."""
-        return self.W_dec / self.decoder_norms.clamp_min(torch.finfo(self.W_dec.dtype).tiny)[:, None]
 
     @cached_property
     def weights_hash(self) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ato.models.forward import Edit
 from ato.models.language_model import LanguageModel
-from ato.saes.splicing import Hidden, SpliceBatch, Spliced, SpliceLosses, edited_losses
+from ato.saes.edited_losses import Hidden, SpliceBatch, Spliced, SpliceLosses, edited_losses
 from ato.saes.transcoder import Transcoder
 
 if TYPE_CHECKING:

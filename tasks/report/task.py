@@ -124,11 +124,6 @@ def report_parts(scope: Scope, settings: ReportSettings) -> dict[str, list[Panel
     }
 
 
-def report_panels(scope: Scope, settings: ReportSettings) -> list[Panel]:
-    """All panels of the report, in the study's order."""
-    return [panel for panels in report_parts(scope, settings).values() for panel in panels]
-
-
 def _fill(text: str, drawn: list[Panel], folder: Path) -> None:
     """Write the page and the pictures into an empty folder."""
     for panel in drawn:

@@ -13,7 +13,7 @@ from ato.residuals import run_pass
 from ato.sae_studies.chain_splicing import Coder, chain_losses
 from ato.sae_studies.innovation import InnovationSAE, n_parameters, without_features
 from ato.sae_studies.innovation_comparison import Compared, PairedErrors, compared_losses, compared_redundancy
-from ato.saes.splicing import SpliceLosses
+from ato.saes.edited_losses import SpliceLosses
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model, sae_device
 from tasks.engine.progress import phase

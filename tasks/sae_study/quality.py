@@ -16,8 +16,9 @@ from ato.sae_studies.innovation import InnovationSAE
 from ato.sae_studies.metrics import Metric
 from ato.sae_studies.stream_quality import StreamQuality
 from ato.saes import SharedEncoding
+from ato.saes.loss_recovered import CERecovered, ce_recovered
 from ato.saes.quality import SAEQuality
-from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
+from ato.saes.splicing import splice_losses
 from ato.saes.transcoder import Transcoder
 from ato.saes.transcoder_splicing import transcoder_splice
 from tasks.engine.model_cache import language_model, sae_device

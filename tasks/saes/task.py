@@ -12,9 +12,10 @@ from ato.numerics.intervals import number_or_none
 from ato.residuals import run_pass
 from ato.saes import SharedEncoding, SparseAutoencoder, load_sae, save_sae
 from ato.saes.files import check_sae
+from ato.saes.loss_recovered import CERecovered, ce_recovered
 from ato.saes.pretrained import load_pretrained, split_release
 from ato.saes.quality import QualityLimits, Reconstruction, SAEQuality, l0_warning
-from ato.saes.splicing import CERecovered, ce_recovered, splice_losses
+from ato.saes.splicing import splice_losses
 from ato.saes.training.trainer import train_sae, training_place
 from tasks.collect.sources import residual_source
 from tasks.engine.columns import estimate_columns

@@ -21,28 +21,31 @@ def test_every_public_name_is_there_and_says_what_it_is(name):
     assert len(documentation.split()) > 4
 
 
-def test_an_unknown_name_is_an_attribute_error():
+@pytest.mark.parametrize("package", [ato, warehouse])
+def test_an_unknown_name_is_an_attribute_error(package):
     with pytest.raises(AttributeError, match="nonesuch"):
-        _ = ato.nonesuch
+        _ = package.nonesuch
 
 
-def test_importing_the_package_imports_nothing_heavy():
-    code = "import ato, sys; print(sorted({'torch', 'transformers', 'sklearn', 'numpy'} & set(sys.modules)))"
+def test_importing_the_packages_imports_nothing_heavy():
+    heavy = {"torch", "transformers", "sklearn", "numpy", "duckdb", "pyarrow", "mlflow"}
+    code = f"import ato, warehouse, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_type_checkers_and_the_interpreter_find_each_public_name_in_the_same_module():
+@pytest.mark.parametrize("package", [ato, warehouse])
+def test_type_checkers_and_the_interpreter_find_each_public_name_in_the_same_module(package):
     """Three lists must agree: the imports that type checkers read, the table of lazy imports, and ``__all__``."""
-    (checked,) = (node for node in ast.parse(Path(ato.__file__).read_text(encoding="utf-8")).body if _checked(node))
+    (checked,) = (node for node in ast.parse(Path(package.__file__).read_text(encoding="utf-8")).body if _checked(node))
     for_checkers = {
         alias.asname or alias.name: node.module
         for node in checked.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert for_checkers == {name: f"ato.{module}" for name, module in ato._HOME.items()}
-    assert sorted(for_checkers) == sorted(ato.__all__) == dir(ato)
+    assert for_checkers == {name: f"{package.__name__}.{module}" for name, module in package._HOME.items()}
+    assert sorted(for_checkers) == sorted(package.__all__) == dir(package)
 
 
 @pytest.mark.parametrize("package", [ato, warehouse])

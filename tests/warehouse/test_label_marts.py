@@ -10,7 +10,7 @@ from tests.warehouse.label_rows import FEATURES, JUDGES, RIGHT, UNDESCRIBED, WOR
 from tests.warehouse.small_warehouse import build, commit_stage, row, write
 from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.marts import mart_texts
-from warehouse.quality.checks import check_stage, failures
+from warehouse.quality.checks import check_stages, failures
 from warehouse.storage.manifests import manifests
 
 
@@ -32,7 +32,7 @@ def planted(root):
 def test_planted_rows_pass_every_check(root):
     for run in manifests(root):
         if run.stage.startswith("label"):
-            assert failures(check_stage(root, run.stage, run.key, run.collection, run.files)) == []
+            assert failures(check_stages(root, [(run.stage, run.key)], run.collection, run.files)) == []
 
 
 def test_each_judge_has_a_row_a_feature_in_the_order_of_labelling(planted):

@@ -68,7 +68,7 @@ def empty(tmp_path_factory):
 def test_every_mart_opens_with_its_meaning_and_is_empty_with_columns_on_an_empty_warehouse(mart, empty):
     assert MARTS[mart].read_text(encoding="utf-8").startswith("-- ")
     relation = empty.sql(f"from {mart}")
-    assert len(relation.columns) > 5
+    assert len(relation.columns) > 2
     assert relation.fetchall() == []
 
 

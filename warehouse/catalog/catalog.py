@@ -14,7 +14,6 @@ from warehouse.catalog.marts import (
     MATERIALISED,
     closure,
     create_mart_views,
-    create_marts,
     mart_texts,
     order_of,
     quoted_name,
@@ -29,7 +28,7 @@ from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES, Column, Table
 from warehouse.tables.lists import LIST_CHANGES
 
-__all__ = ["connect", "create_marts", "create_views", "duckdb_type", "rows", "run_select"]
+__all__ = ["connect", "create_views", "duckdb_type", "rows", "run_select"]
 
 COMPUTED = "computed"
 """Schema with the tables and marts of the collections whose materialised marts are not all in files."""

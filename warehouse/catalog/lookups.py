@@ -97,19 +97,6 @@ def collection_row(warehouse: Warehouse, collection: str) -> CollectionRow:
     return CollectionRow(**found[0])
 
 
-def latest_collection(warehouse: Warehouse | None = None) -> str:
-    """Key of the collection that was completed last.
-
-    Raises:
-        InputError: there is none.
-    """
-    warehouse = warehouse or Warehouse()
-    found = rows(warehouse, "select collection from collections order by created_at desc limit 1")
-    if not found:
-        raise InputError("no collection yet", where=warehouse.root, cure="start with `ato run pipeline --profile demo`")
-    return found[0]["collection"]
-
-
 def sae_rows(warehouse: Warehouse, keys: Collection[str]) -> list[SAERow]:
     """The rows of SAEs with these keys, by layer."""
     select = f"select {_columns(SAERow)} from saes where list_contains(?, sae) order by layer, sae"

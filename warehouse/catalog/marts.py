@@ -23,17 +23,6 @@ _WORD = re.compile(r"\w+")
 _ORDER = re.compile(r"\norder by (?P<order>[^()]+)\Z")
 
 
-def create_marts(connection: duckdb.DuckDBPyConnection, folder: Any) -> None:
-    """Create one view for each ``<mart>.sql`` of a folder: one select, its first comment line is its meaning.
-
-    Marts may read other marts in any order.
-
-    Raises:
-        InputError: a file is not one select, is named like a table, or does not fit the tables.
-    """
-    create_mart_views(connection, mart_texts(folder))
-
-
 def mart_texts(folder: Any = None) -> dict[str, str]:
     """Mart -> its SQL, of a folder (default: those of the warehouse).
 
@@ -67,7 +56,9 @@ def create_mart_views(
     stored: Mapping[str, str] | None = None,
     as_tables: bool = False,
 ) -> None:
-    """Create the marts whose SQL is given; arguments and errors as for ``create_marts``.
+    """Create one view for each mart: one select, the first comment line of its SQL being its meaning.
+
+    Marts may read other marts in any order.
 
     Args:
         connection: with the tables.
@@ -75,6 +66,9 @@ def create_mart_views(
         comments: whether each view carries its meaning.
         stored: mart -> another select of the same rows, from which its view is made.
         as_tables: make tables instead of views of those in ``MATERIALISED``: their rows are computed here, once.
+
+    Raises:
+        InputError: the SQL of a mart is not one select, has the name of a table, or does not fit the tables.
     """
     # Those that others read come first: an attempt that fails costs as much as the view.
     waiting = {

@@ -14,7 +14,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.lists.items import Item
 from warehouse.storage.change_log import append, locked
 from warehouse.storage.warehouse import Warehouse
-from warehouse.tables.lists import ADD, CREATE, DELETE, LIST_CHANGES, NOTE, REMOVE, RENAME, TAKE_BACK
+from warehouse.tables.lists import ADD, CREATE, DELETE, NOTE, REMOVE, RENAME, TAKE_BACK
 
 VARIABLE = "ATO_READ_ONLY"
 """Environment variable under which lists and notes are not changed."""
@@ -25,11 +25,7 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
 )  # fmt: skip
 
 LISTS = "select list, list_key from lists order by created_at, list_key"
-MEMBERS = f"""select kind, weights_hash, feature_id, collection, operator from {LIST_CHANGES}
-where list = ? and action in ('add', 'remove')
-qualify row_number() over (
-    partition by kind, weights_hash, feature_id, collection, operator order by change desc, number desc
-) = 1 and action = 'add'"""
+MEMBERS = "select kind, weights_hash, feature_id, collection, operator from listed_items where list = ?"
 
 
 def add(

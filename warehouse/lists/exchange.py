@@ -32,24 +32,15 @@ COLUMNS = (
 _RECORDS = ("list", "member", "note")
 _SIMPLE = {"list", "item"}
 
-EXPORTED = f"""with last_listed as (
-    select * from {LIST_CHANGES}
-    where action in ('add', 'remove')
-    qualify row_number() over (
-        partition by list, kind, weights_hash, feature_id, collection, operator order by change desc, number desc
-    ) = 1
-),
-
-records as (
+EXPORTED = f"""with records as (
     select 'list' as record, list, description as text, null as kind, null as weights_hash, null::int as feature_id, null as sae,
         null::int as layer, null as collection, null as operator, null as note, author, created_at as made_at
     from lists
     union all
     select 'member', l.list, null, m.kind, m.weights_hash, m.feature_id, m.sae, m.layer, m.collection, m.operator, null,
         m.author, coalesce(m.made_at, m.changed_at)
-    from last_listed as m
+    from listed_items as m
     inner join lists as l on l.list_key = m.list
-    where m.action = 'add'
     union all
     select 'note', null, n.text, n.kind, n.weights_hash, n.feature_id, n.sae, n.layer, n.collection, n.operator, n.note,
         n.author, coalesce(n.made_at, n.changed_at)
@@ -74,7 +65,8 @@ def exported(warehouse: Warehouse, names: Sequence[str] = ()) -> list[dict[str, 
     with open_database(warehouse, [LIST_CHANGES]) as connection:
         contents = contents_of(warehouse, [LIST_CHANGES], [], [])
         create_tables(connection, warehouse, [TABLES[LIST_CHANGES]], contents, comments=False)
-        create_mart_views(connection, {"lists": mart_texts()["lists"]}, comments=False)
+        texts = mart_texts()
+        create_mart_views(connection, {mart: texts[mart] for mart in ("listed_items", "lists")}, comments=False)
         found = connection.sql(EXPORTED, params={"names": list(names) or None}).to_arrow_table().to_pylist()
     return [row | {"made_at": row["made_at"].astimezone(UTC).isoformat()} for row in found]
 

@@ -30,11 +30,6 @@ SAMPLE_RESIDUAL_BYTES = 32 << 20
 _WHOLE = "warehouse"
 
 
-def check_stage(warehouse: Warehouse, stage: str, key: str, collection: str, files: Sequence[FileRecord]) -> list[Row]:
-    """Check the output of one stage; see ``check_stages``."""
-    return check_stages(warehouse, [(stage, key)], collection, files)
-
-
 def check_stages(
     warehouse: Warehouse, keys: Sequence[tuple[str, str]], collection: str, files: Sequence[FileRecord]
 ) -> list[Row]:

@@ -1,11 +1,5 @@
 -- texts that say what a feature is about: descriptions, strongest examples and promoted tokens, with the stage that made each
-with run_times as (
-    select collection, key, max(started_at) as made_at
-    from stage_runs
-    group by collection, key
-),
-
-looked_at as (
+with looked_at as (
     select distinct collection, evidence as key, sae, 'label' as source from labelled_features
     union all
     select distinct collection, scoring, sae, 'features' from feature_scores

@@ -2,16 +2,10 @@
 --
 -- share_computed: what is left of the compared effect between features when plain transport is taken away.
 -- balanced: the books balance to the precision of the computation; NULL without targets, or in bfloat16.
-with run_times as (
-    select collection, key as graph_set, max(started_at) as made_at
-    from stage_runs
-    group by collection, key
-),
-
-latest as (
+with latest as (
     select g.*, t.made_at
     from graphs as g
-    left join run_times as t using (collection, graph_set)
+    left join run_times as t on t.collection = g.collection and t.key = g.graph_set
     qualify row_number() over (
         partition by g.collection, g.prompt, g.graph_kind
         order by t.made_at desc nulls last, g.graph_set

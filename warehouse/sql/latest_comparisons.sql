@@ -2,19 +2,13 @@
 --
 -- place: of the other model among those that this collection is compared with, from 0: by the numbers in its name, so that
 -- checkpoints stand in the order of their steps whatever was compared first. share_changed: features whose r2 changed, of those scored in both models.
-with run_times as (
-    select collection, key as comparison, max(started_at) as compared_at
-    from stage_runs
-    group by collection, key
-),
-
-latest as (
-    select c.*, t.compared_at
+with latest as (
+    select c.*, t.made_at as compared_at
     from comparisons as c
-    left join run_times as t using (collection, comparison)
+    left join run_times as t on t.collection = c.collection and t.key = c.comparison
     qualify dense_rank() over (
         partition by c.collection, c.other_collection
-        order by t.compared_at desc nulls last, c.comparison
+        order by t.made_at desc nulls last, c.comparison
     ) = 1
 ),
 

@@ -1,12 +1,5 @@
 -- the embeddings of each SAE; is_latest marks the one of its kind of texts that started last
-with run_times as (
-    select collection, key as embedding, max(started_at) as made_at
-    from stage_runs
-    where stage = 'embed'
-    group by collection, key
-),
-
-embeddings as (
+with embeddings as (
     select collection, embedding, sae, layer, kind, encoder, count(*) as n_queries
     from embedding_nulls
     group by all
@@ -21,7 +14,7 @@ final as (
             order by t.made_at desc nulls last, e.embedding
         ) = 1 as is_latest
     from embeddings as e
-    left join run_times as t using (collection, embedding)
+    left join run_times as t on t.collection = e.collection and t.key = e.embedding
 )
 
 select * from final

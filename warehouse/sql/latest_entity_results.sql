@@ -2,13 +2,7 @@
 --
 -- entity_set and latent_scoring: what it stands on, by the inputs of stage runs; NULL where they do not tell.
 -- of_latest_set: false if that is another set than the one labelled last, which entity_knowledge describes.
-with run_times as (
-    select collection, key as result, max(started_at) as made_at
-    from stage_runs
-    group by collection, key
-),
-
-run_inputs as (
+with run_inputs as (
     select distinct collection, key, unnest(inputs) as input from stage_runs
 ),
 
@@ -69,7 +63,7 @@ ranked as (
             order by t.made_at desc nulls last, m.result
         ) = 1 as is_latest
     from made as m
-    left join run_times as t using (collection, result)
+    left join run_times as t on t.collection = m.collection and t.key = m.result
 ),
 
 final as (

@@ -1,11 +1,5 @@
 -- every evaluation and its subject; is_latest marks the one that started last
-with run_times as (
-    select collection, key as evaluation, max(started_at) as evaluated_at
-    from stage_runs
-    group by collection, key
-),
-
-judged as (
+with judged as (
     -- An operator has one pair, policy and method: grouping millions of rows by its key alone takes half the time.
     select
         collection, 'feature_transport' as kind, evaluation, sae, operator,
@@ -54,14 +48,14 @@ judged as (
 final as (
     select
         j.*,
-        t.evaluated_at,
+        t.made_at as evaluated_at,
         row_number() over (
             partition by
                 j.collection, j.kind, j.sae, j.operator, j.source_layer, j.target_layer, j.position_policy, j.method, j.part
-            order by t.evaluated_at desc nulls last, j.evaluation
+            order by t.made_at desc nulls last, j.evaluation
         ) = 1 as is_latest
     from judged as j
-    left join run_times as t using (collection, evaluation)
+    left join run_times as t on t.collection = j.collection and t.key = j.evaluation
 )
 
 select * from final

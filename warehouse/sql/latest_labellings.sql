@@ -1,12 +1,5 @@
 -- the labellings of each SAE; is_latest marks the one of a judge that started last
-with run_times as (
-    select collection, key as labelling, max(started_at) as made_at
-    from stage_runs
-    where stage = 'label'
-    group by collection, key
-),
-
-labellings as (
+with labellings as (
     select collection, labelling, evidence, sae, layer, judge from feature_descriptions
     union
     select collection, labelling, evidence, sae, layer, judge from description_scores
@@ -21,7 +14,7 @@ final as (
             order by t.made_at desc nulls last, l.labelling
         ) = 1 as is_latest
     from labellings as l
-    left join run_times as t using (collection, labelling)
+    left join run_times as t on t.collection = l.collection and t.key = l.labelling
 )
 
 select * from final

@@ -1,13 +1,7 @@
 -- the SAEs of the latest complete study of a collection; where none is complete, of the latest one, with is_complete false
 --
 -- A study is complete if each of its SAEs has been judged. It was made when the stage run with its key began.
-with run_times as (
-    select collection, key as study, max(started_at) as made_at
-    from stage_runs
-    group by collection, key
-),
-
-judged as (
+with judged as (
     select distinct collection, sae from sae_quality
 ),
 
@@ -20,7 +14,7 @@ studies as (
         count(j.sae) as n_judged
     from sae_studies as s
     left join judged as j using (collection, sae)
-    left join run_times as t using (collection, study)
+    left join run_times as t on t.collection = s.collection and t.key = s.study
     group by s.collection, s.study
 ),
 

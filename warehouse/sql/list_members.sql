@@ -8,21 +8,10 @@ with saes_here as (
     select collection, sae, layer, weights_hash from studied_saes
 ),
 
-last_listed as (
-    select *
-    from list_changes
-    where action in ('add', 'remove')
-    qualify row_number() over (
-        partition by list, kind, weights_hash, feature_id, collection, operator
-        order by change desc, number desc
-    ) = 1
-),
-
 members as (
-    select l.list, m.* exclude (list, name)
-    from last_listed as m
+    select l.list, m.* exclude (list)
+    from listed_items as m
     inner join lists as l on l.list_key = m.list
-    where m.action = 'add'
 ),
 
 final as (

@@ -21,23 +21,12 @@ created as (
     group by list
 ),
 
-last_listed as (
-    select list, kind, action
-    from list_changes
-    where action in ('add', 'remove')
-    qualify row_number() over (
-        partition by list, kind, weights_hash, feature_id, collection, operator
-        order by change desc, number desc
-    ) = 1
-),
-
 counted as (
     select
         list,
         count(*) filter (where kind = 'feature') as n_features,
         count(*) filter (where kind = 'operator') as n_operators
-    from last_listed
-    where action = 'add'
+    from listed_items
     group by list
 ),
 

@@ -1,9 +1,8 @@
 -- each metric of each kind of SAE of the latest study over its seeds, and whether it differs from the next best kind by more than seeds do
 --
 -- A kind: one architecture, width and k at one layer, SAEs and transcoders apart, those with a skip connection too; trained here, or one loaded SAE, or a baseline.
--- spread: sqrt(sd^2 + next sd^2), how far single trainings of the two lie apart by their seeds alone, as in
--- ato/sae_studies/seeds.py; NULL where one of the two has a single seed, which tells nothing of it. A baseline in which nothing is
--- drawn adds 0.
+-- spread: sqrt(sd^2 + next sd^2), how far single trainings of the two lie apart by their seeds alone; NULL where one of the two has a
+-- single seed, which tells nothing of it. A baseline in which nothing is drawn adds 0.
 -- exceeds_spread: the two means differ by more than the spread; smaller differences are not findings.
 -- at_equal_l0: mean L0 of the two differ by at most a tenth of the smaller: else the kinds are not compared at equal sparsity.
 -- Kinds compete at equal layer, site, target site, skip, width and k; baselines, which have widths of their own, at equal layer, site and k.

@@ -1,39 +1,15 @@
 -- what each stage reads: how many of its standing runs read another stage, and how many of them read what has been made anew since
 --
--- A run stands if none of its name, with inputs of the same names, came later: other settings give them other hashes. n_runs is 0
--- where a stage is declared to read another and no run has yet. The report reads every stage.
+-- run_versions says which runs stand. n_runs is 0 where a stage is declared to read another and no run has yet. The report reads
+-- every stage.
 with registered (place, stage, reads, commits, made_by) as (
     values
         $stages
 ),
 
--- What two stages commit, such as strata, stands for itself.
-owners as (
-    select part, any_value(stage) as stage
-    from (select unnest(commits) as part, stage from registered)
-    group by part
-    having count(*) = 1
-),
-
-runs as (
-    select
-        r.collection,
-        coalesce(o.stage, r.stage) as stage,
-        r.key,
-        r.inputs,
-        r.started_at,
-        row_number() over (
-            partition by
-                r.collection, r.stage, list_transform(list_prepend(r.key, r.inputs), lambda k: regexp_replace(k, '-[0-9a-f]{8}$', ''))
-            order by r.started_at desc, r.key
-        ) = 1 as stands
-    from stage_runs as r
-    left join owners as o on o.part = r.stage
-),
-
 reading as (
     select collection, stage, key, started_at, unnest(inputs) as input
-    from runs
+    from run_versions
     where stands
 ),
 
@@ -42,12 +18,12 @@ reads as (
         r.collection, r.stage, i.stage as input, r.key,
         not i.stands as replaced, i.started_at > r.started_at as made_again
     from reading as r
-    inner join runs as i on i.collection = r.collection and i.key = r.input
+    inner join run_versions as i on i.collection = r.collection and i.key = r.input
     where r.stage <> 'report'
     union all
     select r.collection, r.stage, i.stage, r.key, false, i.started_at > r.started_at
-    from runs as r
-    inner join runs as i on i.collection = r.collection and i.stage <> 'report'
+    from run_versions as r
+    inner join run_versions as i on i.collection = r.collection and i.stage <> 'report'
     where r.stage = 'report' and r.stands
 ),
 

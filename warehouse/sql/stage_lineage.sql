@@ -1,30 +1,11 @@
 -- each stage of a collection: fresh, stale, failed or missing, why, the command that makes it, and what it took
 --
--- stale: a standing run (see stage_inputs) reads what has been made again, or with other settings, since; or the stage reads one that
+-- stale: a standing run (see run_versions) reads what has been made again, or with other settings, since; or the stage reads one that
 -- is stale. failed: what a standing run wrote did not pass its checks and is hidden. n_replaced: runs of whose name a later one
 -- stands. seconds: wall time, in which runs that shared a pass have their shares, so that nothing counts twice; NULL cost: unknown.
 with recursive registered (place, stage, reads, commits, made_by) as (
     values
         $stages
-),
-
-owners as (
-    select part, any_value(stage) as stage
-    from (select unnest(commits) as part, stage from registered)
-    group by part
-    having count(*) = 1
-),
-
-runs as (
-    select
-        r.* replace (coalesce(o.stage, r.stage) as stage),
-        row_number() over (
-            partition by
-                r.collection, r.stage, list_transform(list_prepend(r.key, r.inputs), lambda k: regexp_replace(k, '-[0-9a-f]{8}$', ''))
-            order by r.started_at desc, r.key
-        ) = 1 as stands
-    from stage_runs as r
-    left join owners as o on o.part = r.stage
 ),
 
 made as (
@@ -41,7 +22,7 @@ made as (
         sum(seconds) as seconds,
         sum(cpu_seconds) as cpu_seconds,
         max(peak_memory) as peak_memory
-    from runs
+    from run_versions
     group by collection, stage
 ),
 

@@ -17,7 +17,7 @@ final as (
         sum(cpu_seconds) as cpu_seconds,
         max(peak_memory) as peak_memory,
         max(started_at) as last_started_at,
-        arg_max(key, started_at) as last_key
+        arg_max(key, (started_at, key)) as last_key  -- runs of one pass start at once
     from runs
     group by stage
 )

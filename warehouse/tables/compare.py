@@ -2,6 +2,7 @@
 
 from warehouse.tables.declarations import (
     COLLECTION,
+    FEATURE,
     PAIR,
     POLICY,
     Column,
@@ -9,7 +10,6 @@ from warehouse.tables.declarations import (
     Table,
     boolean,
     float64,
-    int32,
     int64,
     score,
     string,
@@ -65,7 +65,7 @@ TABLES = (
         "transport of one feature in another model, beside this collection's, on the tokens where each model has it active",
         (
             *COMPARED,
-            Column("feature_id", int32, "index of the feature in the SAE", minimum=0),
+            FEATURE,
             Column("n_active", int64, "test tokens on which the feature is active in this collection", unit="tokens", minimum=0),
             Column("other_n_active", int64, "the same in the other", unit="tokens", minimum=0),
             *score("r2", "R2 of the decoder-row projection in this model, by its operator"),

@@ -65,6 +65,11 @@ def score(name: str, meaning: str, *, maximum: float | None = 1.0) -> tuple[Colu
     )
 
 
+def share(name: str, meaning: str) -> Column:
+    """A share; NULL where there is nothing to take it of."""
+    return Column(name, float64, meaning, nullable=True, minimum=0, maximum=1)
+
+
 COLLECTION = Column("collection", string, "key of the collection: readable slug and hash of settings and inputs")
 LAYER = Column("layer", int32, "residual stream after this block (0 = first block)", minimum=0)
 PAIR = (
@@ -72,7 +77,10 @@ PAIR = (
     Column("leap", int32, "blocks from source to target", unit="blocks", minimum=1),
     Column("target_layer", int32, "target layer L + leap", minimum=1),
 )
-
+METHOD = Column("method", string, "method of the operator")
+OPERATOR = Column("operator", string, "key of the operator")
+SAE = Column("sae", string, "key of the SAE")
+FEATURE = Column("feature_id", int32, "index of the feature in the SAE", minimum=0)
 EVALUATION = Column("evaluation", string, "key of the evaluation: layer pair, SAE and settings")
 POLICY = Column(
     "position_policy",

@@ -3,7 +3,9 @@
 from warehouse.tables.declarations import (
     COLLECTION,
     EVALUATION,
+    FEATURE,
     LAYER,
+    METHOD,
     PAIR,
     Column,
     Rule,
@@ -14,8 +16,6 @@ from warehouse.tables.declarations import (
     score,
     string,
 )
-
-FEATURE = Column("feature_id", int32, "index of the feature in the SAE", minimum=0)
 
 
 def _verdict(name: str, of: str, *, nullable: bool = False) -> Column:
@@ -48,7 +48,7 @@ TABLES = (
             Column("other_sae", string, "key of the SAE at the other layer"),
             Column("other_layer", int32, "layer of that SAE", minimum=0),
             Column("operator", string, "key of the operator from the earlier layer to the later one"),
-            Column("method", string, "method of the operator"),
+            METHOD,
             Column("nearest_feature", int32, "feature of the other SAE with the largest decoder cosine; NULL: a decoder row is zero", nullable=True, minimum=0),
             _cosine("decoder_cosine", "cosine of the two decoder rows"),
             _cosine("decoder_cosine_chance", "null: quantile 0.95, over the features, of the largest cosine after a random rotation of all decoder rows"),
@@ -85,7 +85,7 @@ TABLES = (
             FEATURE,
             *PAIR,
             Column("operator", string, "key of the operator whose prediction is tested"),
-            Column("method", string, "method of the operator"),
+            METHOD,
             Column("direction", string, "ablated at the source: pullback (T'u, where the operator reads the feature), matched (what source_feature writes), random (control: as much along a random direction)"),
             Column("source_feature", int32, "feature of the source layer's SAE with the largest decoder cosine; NULL for other directions", nullable=True, minimum=0),
             Column("n_tokens", int64, "active test tokens at which something was taken out, one at a time", unit="tokens", minimum=0),

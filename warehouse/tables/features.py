@@ -4,7 +4,9 @@ import pyarrow as pa
 
 from warehouse.tables.declarations import (
     COLLECTION,
+    FEATURE,
     LAYER,
+    SAE,
     SCORING,
     Column,
     Rule,
@@ -26,9 +28,9 @@ TABLES = (
         "activation statistics of one SAE feature over the collection's test split",
         (
             COLLECTION,
-            Column("sae", string, "key of the SAE"),
+            SAE,
             LAYER,
-            Column("feature_id", int32, "index of the feature in the SAE", minimum=0),
+            FEATURE,
             Column("n_tokens", int64, "tokens in the sample", unit="tokens", minimum=0),
             Column("n_active", int64, "tokens on which the feature is active", unit="tokens", minimum=0),
             Column("activation_rate", float64, "n_active / n_tokens", minimum=0, maximum=1),
@@ -62,9 +64,9 @@ TABLES = (
         (
             COLLECTION,
             SCORING,
-            Column("sae", string, "key of the SAE"),
+            SAE,
             LAYER,
-            Column("feature_id", int32, "index of the feature in the SAE", minimum=0),
+            FEATURE,
             Column("n_tokens", int64, "tokens in the sample", unit="tokens", minimum=0),
             Column("n_active", int64, "tokens on which the feature is active", unit="tokens", minimum=0),
             Column("activation_rate", float64, "n_active / n_tokens", minimum=0, maximum=1),
@@ -114,9 +116,9 @@ TABLES = (
         (
             COLLECTION,
             SCORING,
-            Column("sae", string, "key of the SAE"),
+            SAE,
             LAYER,
-            Column("feature_id", int32, "index of the feature in the SAE", minimum=0),
+            FEATURE,
             Column("kind", string, "top, quantile or random"),
             Column("rank", int32, "number of the example within its kind, from 1", minimum=1),
             Column("quantile", float64, "upper end of the activation quantile bin; NULL for other kinds", nullable=True, minimum=0, maximum=1),
@@ -150,9 +152,9 @@ TABLES = (
         "one natural-language explanation of a feature, and whether it matches this feature",
         (
             COLLECTION,
-            Column("sae", string, "key of the SAE"),
+            SAE,
             LAYER,
-            Column("feature_id", int32, "index of the feature in the SAE", minimum=0),
+            FEATURE,
             Column("source", string, "neuronpedia or judge"),
             Column("neuronpedia_id", string, "model/source on Neuronpedia that the explanation was published for", nullable=True),
             Column("explanation_id", string, "identifier at its source"),

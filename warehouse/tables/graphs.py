@@ -1,4 +1,4 @@
-"""Tables: graphs of prompts, by attribution and by transport operators, with their checks; edges that recur over prompts."""
+"""Tables: attribution and transport graphs of prompts, and what several of them share."""
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from warehouse.tables.declarations import (
     float64,
     int32,
     int64,
+    share,
     string,
 )
 
@@ -24,18 +25,13 @@ GRAPH = (
     Column("graph_kind", string, "attribution (gradients of the locally linear model) or transport (operators)"),
 )
 KEY = ("collection", "graph_set", "prompt", "graph_kind")
-_KEY = ", ".join(KEY)
-_TOLERANCE = "case precision when 'float64' then 1e-9 when 'float32' then 1e-4 else 'infinity'::double end"
+KEY_LIST = ", ".join(KEY)
+TOLERANCE = "case precision when 'float64' then 1e-9 when 'float32' then 1e-4 else 'infinity'::double end"
 
 
 def count(name: str, meaning: str) -> Column:
     """A number of things."""
     return Column(name, int64, meaning, minimum=0)
-
-
-def share(name: str, meaning: str) -> Column:
-    """A share; NULL where there is nothing to share."""
-    return Column(name, float64, meaning, nullable=True, minimum=0, maximum=1)
 
 
 def correlation(name: str, meaning: str) -> tuple[Column, ...]:
@@ -49,7 +45,7 @@ def correlation(name: str, meaning: str) -> tuple[Column, ...]:
 def of_a_graph(table: str) -> Rule:
     """Every row belongs to a graph."""
     return Rule(
-        "graph is in graphs", _KEY, f"select distinct {_KEY} from {table} anti join known_graphs using ({_KEY})"
+        "graph is in graphs", KEY_LIST, f"select distinct {KEY_LIST} from {table} anti join known_graphs using ({KEY_LIST})"
     )
 
 
@@ -59,17 +55,7 @@ def one_of(table: str, column: str, *values: str) -> Rule:
     return Rule(
         f"{column} is {', '.join(values[:-1])} or {values[-1]}",
         column,
-        f"select distinct {_KEY}, {column} from {table} where {column} not in ({listed})",
-    )
-
-
-def side(name: str) -> tuple[Column, ...]:
-    """What of the prompt writes into a query or a key."""
-    return (
-        Column(f"{name}_kind", string, f"kind of the node that writes into the {name}: feature, error, token or constant"),
-        Column(f"{name}_layer", int32, "its layer; -1 for tokens and the constant", minimum=-1),
-        Column(f"{name}_node_position", int32, "its position, which may be an earlier one; 0 for the constant", minimum=0),
-        Column(f"{name}_feature_id", int32, "its number; NULL for what is no feature", nullable=True, minimum=0),
+        f"select distinct {KEY_LIST}, {column} from {table} where {column} not in ({listed})",
     )
 
 
@@ -122,20 +108,20 @@ TABLES = (
             Rule(
                 "conservation_residual is at most 1e-9 in float64 and 1e-4 in float32",
                 "conservation_residual",
-                f"select {_KEY}, precision, conservation_residual from graphs where conservation_residual > {_TOLERANCE}",
+                f"select {KEY_LIST}, precision, conservation_residual from graphs where conservation_residual > {TOLERANCE}",
             ),
             Rule(
                 "n_nodes and n_edges are the rows of graph_nodes and graph_edges",
                 "n_nodes, n_edges",
-                f"""with n as (select {_KEY}, count(*) as n from known_graph_nodes group by {_KEY}),
-                m as (select {_KEY}, count(*) as m from known_graph_edges group by {_KEY})
-                select {_KEY}, n_nodes, n, n_edges, m from graphs left join n using ({_KEY}) left join m using ({_KEY})
+                f"""with n as (select {KEY_LIST}, count(*) as n from known_graph_nodes group by {KEY_LIST}),
+                m as (select {KEY_LIST}, count(*) as m from known_graph_edges group by {KEY_LIST})
+                select {KEY_LIST}, n_nodes, n, n_edges, m from graphs left join n using ({KEY_LIST}) left join m using ({KEY_LIST})
                 where n_nodes <> coalesce(n, 0) or n_edges <> coalesce(m, 0)""",
             ),
             Rule(
                 "no more nodes and edges are kept than there are",
                 "n_nodes, n_edges",
-                f"select {_KEY}, n_nodes, n_nodes_whole, n_edges, n_edges_whole from graphs "
+                f"select {KEY_LIST}, n_nodes, n_nodes_whole, n_edges, n_edges_whole from graphs "
                 "where n_nodes > n_nodes_whole or n_edges > n_edges_whole",
             ),
         ),
@@ -172,31 +158,31 @@ TABLES = (
             Rule(
                 "features have a feature_id and an activation, others no feature_id",
                 "feature_id, activation",
-                f"select {_KEY}, node, kind, feature_id, activation from graph_nodes "
+                f"select {KEY_LIST}, node, kind, feature_id, activation from graph_nodes "
                 "where (kind = 'feature') <> (feature_id is not null) or (kind = 'feature' and activation is null)",
             ),
             Rule(
                 "edges of a whole graph sum to the totals of their targets",
                 "total",
                 f"""with whole as (
-                    select {_KEY}, {_TOLERANCE} as tolerance from known_graphs where n_edges = n_edges_whole
+                    select {KEY_LIST}, {TOLERANCE} as tolerance from known_graphs where n_edges = n_edges_whole
                 ),
                 added as (
-                    select {_KEY}, target as node, sum(weight) as added, sum(abs(weight)) as size
-                    from known_graph_edges semi join whole using ({_KEY}) group by all
+                    select {KEY_LIST}, target as node, sum(weight) as added, sum(abs(weight)) as size
+                    from known_graph_edges semi join whole using ({KEY_LIST}) group by all
                 )
-                select {_KEY}, node, total, added
-                from graph_nodes inner join whole using ({_KEY}) left join added using ({_KEY}, node)
+                select {KEY_LIST}, node, total, added
+                from graph_nodes inner join whole using ({KEY_LIST}) left join added using ({KEY_LIST}, node)
                 where total is not null
                     and abs(coalesce(added, 0) - total) > tolerance * greatest(abs(total), coalesce(size, 0))""",
             ),
             Rule(
                 "kept edges and what was pruned sum to the totals of their targets",
                 "total",
-                f"""with added as (select {_KEY}, target as node, sum(weight) as added from known_graph_edges group by all)
-                select {_KEY}, node, total, coalesce(added, 0) + pruned_weight as added
-                from graph_nodes inner join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
-                left join added using ({_KEY}, node)
+                f"""with added as (select {KEY_LIST}, target as node, sum(weight) as added from known_graph_edges group by all)
+                select {KEY_LIST}, node, total, coalesce(added, 0) + pruned_weight as added
+                from graph_nodes inner join (select {KEY_LIST}, {TOLERANCE} as tolerance from known_graphs) using ({KEY_LIST})
+                left join added using ({KEY_LIST}, node)
                 where pruned_weight is not null and abs(coalesce(added, 0) + pruned_weight - total)
                     > tolerance * greatest(abs(total), absolute_weight)""",
             ),
@@ -220,22 +206,22 @@ TABLES = (
             Rule(
                 "source and target are in graph_nodes",
                 "source, target",
-                f"""select {_KEY}, source, target from graph_edges as e
+                f"""select {KEY_LIST}, source, target from graph_edges as e
                 anti join known_graph_nodes as n on {" and ".join(f"n.{c} = e.{c}" for c in KEY)} and n.node = e.source
                 union all
-                select {_KEY}, source, target from graph_edges as e
+                select {KEY_LIST}, source, target from graph_edges as e
                 anti join known_graph_nodes as n on {" and ".join(f"n.{c} = e.{c}" for c in KEY)} and n.node = e.target""",
             ),
             Rule(
                 "no node acts on itself",
                 "source, target",
-                f"select {_KEY}, source, target from graph_edges where source = target",
+                f"select {KEY_LIST}, source, target from graph_edges where source = target",
             ),
             Rule(
                 "transport stays at its position",
                 "source, target",
-                f"""select {_KEY}, e.source, e.target from graph_edges as e
-                inner join known_graph_nodes as s using ({_KEY}) inner join known_graph_nodes as t using ({_KEY})
+                f"""select {KEY_LIST}, e.source, e.target from graph_edges as e
+                inner join known_graph_nodes as s using ({KEY_LIST}) inner join known_graph_nodes as t using ({KEY_LIST})
                 where graph_kind = 'transport' and s.node = e.source and t.node = e.target and s.position <> t.position""",
             ),
         ),
@@ -259,95 +245,14 @@ TABLES = (
                 "a supernode has two nodes or more, all of them features of its position, each in one supernode",
                 "nodes",
                 f"""with members as (
-                    select {_KEY}, supernode, position as at, unnest(nodes) as node, unnest(node_ids) as node_id, len(nodes) as n
+                    select {KEY_LIST}, supernode, position as at, unnest(nodes) as node, unnest(node_ids) as node_id, len(nodes) as n
                     from graph_supernodes
                 )
-                select {_KEY}, m.supernode, m.node from members as m
-                left join known_graph_nodes as g using ({_KEY}, node)
+                select {KEY_LIST}, m.supernode, m.node from members as m
+                left join known_graph_nodes as g using ({KEY_LIST}, node)
                 where m.n < 2 or g.kind is distinct from 'feature' or g.position <> m.at or g.node_id <> m.node_id
                 union all
-                select {_KEY}, min(supernode), node from members group by {_KEY}, node having count(*) > 1""",
-            ),
-        ),
-    ),
-    Table(
-        "graph_heads",
-        "what of an edge of a graph passes an attention head, and where the head looked",
-        (
-            *GRAPH,
-            Column("source", int32, "node that acts", minimum=0),
-            Column("target", int32, "node that is acted on", minimum=0),
-            Column("layer", int32, "block of the head", minimum=0),
-            Column("head", int32, "number of the head in its block", minimum=0),
-            Column("contribution", float64, "part of the edge's weight on paths whose last head this is: those of all heads and direct sum to the weight"),
-            Column("through", float64, "part of the edge's weight on all paths through the head; paths through several heads count for each"),
-            Column("direct", float64, "part of the edge's weight on paths that pass no head, the same in each row of an edge"),
-            Column("key_position", int32, "position that most of the contribution was read at", minimum=0),
-            Column("key_contribution", float64, "part of the contribution that was read there"),
-            Column("attention", float64, "attention weight of the head from the target's position to it", minimum=0, maximum=1),
-            Column("score", float64, "scaled product of query and key of the two positions, before soft cap and mask; NULL where it was not traced", nullable=True),
-            Column("mean_score", float64, "mean of the scores of all positions up to the target's: what the head's look is relative to", nullable=True),
-            Column("rest", float64, "sum of the parts of the score that are not in graph_qk", nullable=True),
-        ),
-        (*KEY, "source", "target", "layer", "head"),
-        ("collection",),
-        rules=(
-            Rule(
-                "parts of heads and the direct path sum to the edge",
-                "contribution",
-                f"""with added as (
-                    select {_KEY}, source, target, sum(contribution) as added, sum(abs(contribution)) as size,
-                        min(direct) as direct, max(direct) as largest
-                    from graph_heads group by all
-                )
-                select {_KEY}, source, target, e.weight, added, direct from added
-                left join known_graph_edges as e using ({_KEY}, source, target)
-                left join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
-                where e.weight is null or direct <> largest
-                    or abs(added + direct - e.weight) > tolerance * greatest(abs(e.weight), size + abs(direct))""",
-            ),
-            Rule(
-                "the parts of a traced score sum to it",
-                "score",
-                f"""with parts as (
-                    select {_KEY}, layer, head, query_position, key_position, sum(weight) as added, sum(abs(weight)) as size
-                    from known_graph_qk group by all
-                )
-                select {_KEY}, h.layer, h.head, h.key_position, h.score, p.added, h.rest from graph_heads as h
-                inner join known_graph_nodes as t using ({_KEY})
-                left join parts as p using ({_KEY})
-                left join (select {_KEY}, {_TOLERANCE} as tolerance from known_graphs) using ({_KEY})
-                where t.node = h.target and p.layer = h.layer and p.head = h.head and p.query_position = t.position
-                    and p.key_position = h.key_position and h.score is not null
-                    and abs(p.added + h.rest - h.score) > tolerance * greatest(abs(h.score), p.size + abs(h.rest))""",
-            ),
-        ),
-    ),
-    Table(
-        "graph_qk",
-        "a pair of nodes that makes a part of an attention score: what asked, and what answered",
-        (
-            *GRAPH,
-            Column("layer", int32, "block of the head", minimum=0),
-            Column("head", int32, "number of the head in its block", minimum=0),
-            Column("query_position", int32, "position that looked", minimum=0),
-            Column("key_position", int32, "position that was looked at", minimum=0),
-            Column("pair", int32, "rank of the pair by magnitude, from 0", minimum=0),
-            Column("weight", float64, "part of the score: product of what the two nodes write into query and key"),
-            *side("query"),
-            *side("key"),
-        ),
-        (*KEY, "layer", "head", "query_position", "key_position", "pair"),
-        ("collection",),
-        rules=(
-            one_of("graph_qk", "query_kind", "feature", "error", "token", "constant"),
-            one_of("graph_qk", "key_kind", "feature", "error", "token", "constant"),
-            Rule(
-                "the score is that of a head in graph_heads",
-                "layer, head",
-                f"""select distinct {_KEY}, layer, head, query_position, key_position from graph_qk as q
-                anti join known_graph_heads as h on {" and ".join(f"h.{c} = q.{c}" for c in KEY)} and h.layer = q.layer
-                    and h.head = q.head and h.key_position = q.key_position and h.score is not null""",
+                select {KEY_LIST}, min(supernode), node from members group by {KEY_LIST}, node having count(*) > 1""",
             ),
         ),
     ),

@@ -12,6 +12,7 @@ from warehouse.tables.declarations import (
     float64,
     int32,
     int64,
+    share,
     string,
 )
 
@@ -31,11 +32,6 @@ def of_labelled_features(table: str) -> Rule:
         f"""select distinct t.collection, t.evidence, t.feature_id from {table} as t
         anti join known_labelled_features using (collection, evidence, feature_id)""",
     )
-
-
-def share(name: str, meaning: str) -> Column:
-    """A share; NULL where there is nothing to take it of."""
-    return Column(name, float64, meaning, nullable=True, minimum=0, maximum=1)
 
 
 TABLES = (

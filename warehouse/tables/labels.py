@@ -12,10 +12,11 @@ from warehouse.tables.declarations import (
     float64,
     int32,
     int64,
+    share,
     string,
     timestamp,
 )
-from warehouse.tables.label_evidence import EVIDENCE, FEATURE, SAE, TIERS, of_labelled_features, share
+from warehouse.tables.label_evidence import EVIDENCE, FEATURE, SAE, TIERS, of_labelled_features
 
 # fmt: off
 LABELLING = Column("labelling", string, "key of the labelling: evidence, judge and how it is asked")

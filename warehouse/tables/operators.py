@@ -3,6 +3,8 @@
 from ato.operators.methods import METHODS
 from warehouse.tables.declarations import (
     COLLECTION,
+    METHOD,
+    OPERATOR,
     PAIR,
     POLICY,
     Column,
@@ -26,7 +28,7 @@ TABLES = (
         "one fitted transport operator (or baseline) and its scores on held-out tokens",
         (
             COLLECTION,
-            Column("operator", string, "key of the operator"),
+            OPERATOR,
             *PAIR,
             POLICY,
             Column("method", string, ANY_METHOD),
@@ -62,7 +64,7 @@ TABLES = (
         "held-out R2 of one alpha on one fold",
         (
             COLLECTION,
-            Column("operator", string, "key of the operator"),
+            OPERATOR,
             *PAIR,
             Column("method", string, "method that was cross-validated"),
             Column("alpha", float64, "regularisation", minimum=0),
@@ -86,10 +88,10 @@ TABLES = (
         "one singular value and one eigenvalue of an operator's matrix",
         (
             COLLECTION,
-            Column("operator", string, "key of the operator"),
+            OPERATOR,
             *PAIR,
             POLICY,
-            Column("method", string, "method of the operator"),
+            METHOD,
             Column("mode", int32, "number of the mode, from 1; singular values and eigenvalues by descending magnitude", minimum=1),
             Column("singular_value", float64, "singular value of T", minimum=0),
             Column("eigenvalue_real", float64, "real part of the eigenvalue; NULL unless T is square", nullable=True),

@@ -4,6 +4,7 @@ from ato.models.sites import SITES
 from warehouse.tables.declarations import (
     COLLECTION,
     LAYER,
+    SAE,
     Column,
     Rule,
     Table,
@@ -22,7 +23,7 @@ TABLES = (
         "one sparse autoencoder and its reconstruction quality on held-out residuals",
         (
             COLLECTION,
-            Column("sae", string, "key of the SAE"),
+            SAE,
             LAYER,
             Column("site", string, f"site that it reads: {', '.join(SITES)}"),
             Column("source", string, "trained, or the path or release it was loaded from"),
@@ -66,7 +67,7 @@ TABLES = (
         "one logged step of an SAE's training",
         (
             COLLECTION,
-            Column("sae", string, "key of the SAE"),
+            SAE,
             Column("architecture", string, "how features become active, such as topk or jumprelu"),
             Column("step", int64, "optimiser step", minimum=0),
             Column("tokens", int64, "tokens seen so far, repeats included", unit="tokens", minimum=0),

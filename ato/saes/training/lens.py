@@ -166,11 +166,6 @@ class PenaltyTrainer(LensTrainer):
         self._k = start.k if given is None else None
         self._rate = max(self.RATE, self.REACH / start.schedule.n_steps)
 
-    @property
-    def coefficient(self) -> float:
-        """Of the L1 penalty, as it is now."""
-        return float(self.coefficients["l1"].current_value)
-
     def step(self, x: Tensor) -> LensStep:
         """Change the weights by one batch, then the coefficient."""
         done = super().step(x)

@@ -12,6 +12,7 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import ticked
 from dashboards.views.compare.about import EMPTY
 
 SHOWN = 200
@@ -84,14 +85,9 @@ def changed(about: dict[str, Any]) -> None:
 
 def _changed(rows: pl.DataFrame) -> None:
     column, score = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="%.3f", width=80)
-    clicked = st.dataframe(
+    picked = ticked(
         rows,
-        hide_index=True,
-        key="changed features",
-        on_select="rerun",
-        selection_mode="single-row",
-        placeholder="–",
-        column_config={
+        {
             "feature_id": column("feature", format="%d", width=70),
             "difference": score("difference"),
             "difference_low": score("from"),
@@ -108,7 +104,7 @@ def _changed(rows: pl.DataFrame) -> None:
             "promotes": st.column_config.ListColumn("promotes"),
             "sae": "SAE",
         },
+        key="changed features",
     )
-    if picked := clicked["selection"]["rows"]:
-        row = rows.row(picked[0], named=True)
-        go("features", sae=row["sae"], feature_id=row["feature_id"])
+    if picked is not None:
+        go("features", sae=picked["sae"], feature_id=picked["feature_id"])

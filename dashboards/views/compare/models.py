@@ -10,6 +10,7 @@ from dashboards.ui.charts import number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
 from dashboards.views.compare.about import EMPTY
 
 TRAJECTORY = """select place, other_model, source_layer || '-' || target_layer as layers, sae, n_features, n_documents,
@@ -78,11 +79,9 @@ def distances(collection: str) -> None:
 
 def _table(rows: pl.DataFrame) -> None:
     column, score = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="%.3f", width=80)
-    st.dataframe(
+    table(
         rows.drop("place", "other_collection"),
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "other_model": "other model",
             "source_layer": column("from layer", format="%d", width=80),
             "target_layer": column("to layer", format="%d", width=80),

@@ -72,6 +72,24 @@ def differences(rows: pl.DataFrame) -> None:
     )
 
 
+def histograms(
+    rows: pl.DataFrame, x: alt.X, upper: str, y_title: str, tooltip: Iterable[Any], *, height: int = 300
+) -> alt.Chart:
+    """Bars of ``share`` over the bins of each side, which begin at ``x`` and end at ``upper``, both sides one over the other."""
+    return (
+        alt.Chart(rows, height=height)
+        .mark_bar(opacity=0.55)
+        .encode(
+            x=x,
+            x2=f"{upper}:Q",
+            y=alt.Y("share:Q", title=y_title, stack=None, axis=alt.Axis(format="%")),
+            y2=alt.datum(0),
+            color=side_colour(),
+            tooltip=["side:N", *tooltip],
+        )
+    )
+
+
 def side_by_side(rows: pl.DataFrame, draw: Callable[[pl.DataFrame], None]) -> None:
     """The rows of each side in a column of its own."""
     for side, place in zip(SIDES, st.columns(2)):
@@ -135,6 +153,7 @@ __all__ = [
     "COLOURS",
     "curves",
     "differences",
+    "histograms",
     "number",
     "scatter",
     "score",

@@ -6,10 +6,10 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import map_scale, number
 from dashboards.ui.drawing import draw_chart
+from dashboards.ui.tables import table
 from dashboards.views.compare.sided import COLOURS, side_by_side
 
 LAYERS = ("source_layer", "target_layer")
@@ -75,7 +75,7 @@ def _cells(rows: pl.DataFrame, layers: dict[str, list[int]], tooltip: Sequence[A
 
 
 def _text(rows: pl.DataFrame) -> None:
-    st.dataframe(rows, hide_index=True, placeholder="–", column_config={"n_documents_in_common": "documents in common"})
+    table(rows, {"n_documents_in_common": "documents in common"})
 
 
 DRAW = {"Transport maps": _maps, "Difference of the maps": _difference, "Model and text": _text}

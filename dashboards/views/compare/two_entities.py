@@ -3,15 +3,20 @@
 import polars as pl
 import streamlit as st
 
+from dashboards.ui.tables import table
 from dashboards.views.compare.sided import score
 
 
 def _answers(rows: pl.DataFrame) -> None:
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_order=[
+        {
+            "right_answer": "right answer",
+            "completion": st.column_config.TextColumn("completion", width="medium"),
+            "p_correct": score("p correct"),
+            "log_probability": score("log-probability (nats)"),
+        },
+        order=[
             "attribute",
             "family",
             "side",
@@ -21,25 +26,16 @@ def _answers(rows: pl.DataFrame) -> None:
             "p_correct",
             "log_probability",
         ],
-        column_config={
-            "right_answer": "right answer",
-            "completion": st.column_config.TextColumn("completion", width="medium"),
-            "p_correct": score("p correct"),
-            "log_probability": score("log-probability (nats)"),
-        },
     )
 
 
 def _latents(rows: pl.DataFrame) -> None:
-    whole = st.column_config.NumberColumn
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "direction": "higher on",
-            "layer": whole("layer", format="%d"),
-            "feature_id": whole("feature", format="%d"),
+            "layer": st.column_config.NumberColumn("layer", format="%d"),
+            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "left_activation": score("activation, left"),
             "right_activation": score("activation, right"),
             "difference": score("right less left"),

@@ -1,6 +1,7 @@
 """Panels of two features."""
 
 import html
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,9 @@ import streamlit as st
 from ato.text.display import visible
 from dashboards.ui.charts import number
 from dashboards.ui.drawing import draw_chart
+from dashboards.ui.tables import table
 from dashboards.ui.windows import coloured, leads_to_text
-from dashboards.views.compare.sided import COLOURS, curves, score, side_by_side, side_colour, span
+from dashboards.views.compare.sided import COLOURS, curves, histograms, score, side_by_side, side_colour, span
 
 LEAST_R2 = -1.0
 """Lowest possible end of the axis of r2."""
@@ -46,30 +48,20 @@ def _transport(rows: pl.DataFrame) -> None:
 
 
 def _activations(rows: pl.DataFrame) -> None:
-    chart = (
-        alt.Chart(rows, height=260)
-        .mark_bar(opacity=0.55)
-        .encode(
-            x=alt.X(
-                "low:Q",
-                title="activation",
-                scale=alt.Scale(type="log", nice=False),
-                axis=alt.Axis(format="~g", grid=False),
-            ),
-            x2="high:Q",
-            y=alt.Y("share:Q", title="share of active tokens", stack=None, axis=alt.Axis(format="%")),
-            y2=alt.datum(0),
-            color=side_colour(),
-            tooltip=[
-                "side:N",
-                number("low", "from", ".3~g"),
-                number("high", "to", ".3~g"),
-                number("share", "share", ".1%"),
-                number("n", "tokens", ",d"),
-                number("n_active", "active tokens", ",d"),
-            ],
-        )
+    x = alt.X(
+        "low:Q",
+        title="activation",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(format="~g", grid=False),
     )
+    tooltip = [
+        number("low", "from", ".3~g"),
+        number("high", "to", ".3~g"),
+        number("share", "share", ".1%"),
+        number("n", "tokens", ",d"),
+        number("n_active", "active tokens", ",d"),
+    ]
+    chart = histograms(rows, x, "high", "share of active tokens", tooltip, height=260)
     draw_chart(chart, alt="Histograms: active tokens of both features by activation")
 
 
@@ -95,18 +87,10 @@ def _logits_of_one(domain: list[float], rows: pl.DataFrame) -> None:
         )
 
 
-def _windows(rows: pl.DataFrame) -> None:
-    side_by_side(rows, _windows_of_one)
-
-
 def _windows_of_one(rows: pl.DataFrame) -> None:
     for row in rows.iter_rows(named=True):
         st.html(coloured(row["tokens"], row["activations"], row["largest"], row["position"] - row["start"]))
         leads_to_text(row, row["collection"], f"{row['activation']:.3f}, ")
-
-
-def _labels(rows: pl.DataFrame) -> None:
-    side_by_side(rows, _labels_of_one)
 
 
 def _labels_of_one(rows: pl.DataFrame) -> None:
@@ -124,19 +108,14 @@ def _said(row: dict[str, Any]) -> list[str]:
 
 
 def _links(rows: pl.DataFrame) -> None:
-    st.dataframe(
-        rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={"value": score("value"), "low": score("from"), "high": score("to")},
-    )
+    table(rows, {"value": score("value"), "low": score("from"), "high": score("to")})
 
 
-DRAW = {
+DRAW: dict[str, Callable[[pl.DataFrame], None]] = {
     "r2 by source layer": _transport,
     "Activations": _activations,
     "Logit lens": _logits,
-    "Strongest examples": _windows,
-    "Labels": _labels,
+    "Strongest examples": partial(side_by_side, draw=_windows_of_one),
+    "Labels": partial(side_by_side, draw=_labels_of_one),
     "What links them": _links,
 }

@@ -4,15 +4,14 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.tables import table
 from dashboards.views.compare.sided import scatter, score, whole
 
 
 def _overlap(rows: pl.DataFrame) -> None:
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "n_left": whole("left"),
             "n_right": whole("right"),
             "n_both": whole("both"),
@@ -23,11 +22,9 @@ def _overlap(rows: pl.DataFrame) -> None:
 
 
 def _nodes(rows: pl.DataFrame) -> None:
-    st.dataframe(
+    table(
         rows.drop("sae", "feature_id", "n_shared"),
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "name": "node",
             "layer": st.column_config.NumberColumn("layer", format="%d"),
             "left_influence": score("influence, left"),

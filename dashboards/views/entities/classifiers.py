@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import score, table
 from dashboards.views.entities.counts import EMPTY, classes
 
 CLASSIFIERS = """select
@@ -37,12 +38,9 @@ def classifiers(about: dict[str, object]) -> None:
 
 
 def _classifiers(first: str, second: str, rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "score": "predicted by",
             "layer": st.column_config.NumberColumn("layer", format="%d"),
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),

@@ -1,7 +1,5 @@
 """Panels of the page ``entities``: one entity, its answers and its active features."""
 
-from functools import partial
-
 import polars as pl
 import streamlit as st
 
@@ -11,6 +9,7 @@ from dashboards.ui.navigation import go, link
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import score, table, ticked
 from dashboards.views.entities.counts import EMPTY
 
 OFFERED = 2000
@@ -102,12 +101,9 @@ def _facts(rows: pl.DataFrame) -> None:
 
 
 def _answers(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "value": "right answer",
             "completion": st.column_config.TextColumn("completion", width="medium"),
             "log_probability": score("log-probability"),
@@ -117,15 +113,9 @@ def _answers(rows: pl.DataFrame) -> None:
 
 
 def _active(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    clicked = st.dataframe(
+    picked = ticked(
         rows,
-        hide_index=True,
-        key="active features",
-        on_select="rerun",
-        selection_mode="single-row",
-        placeholder="–",
-        column_config={
+        {
             "direction": "higher on",
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "layer": st.column_config.NumberColumn("layer", format="%d"),
@@ -133,6 +123,7 @@ def _active(rows: pl.DataFrame) -> None:
             "auroc": score("AUROC, test"),
             "top_tokens": st.column_config.ListColumn("promotes"),
         },
+        key="active features",
     )
-    for place in clicked["selection"]["rows"]:
-        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place])
+    if picked is not None:
+        go("features", sae=picked["sae"], feature_id=picked["feature_id"])

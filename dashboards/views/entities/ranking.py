@@ -8,6 +8,7 @@ import streamlit as st
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import score, ticked
 from dashboards.views.entities.counts import EMPTY, classes
 
 RANKING = """select
@@ -40,15 +41,9 @@ def ranking(about: dict[str, object]) -> None:
 def _ranking(first: str, second: str, rows: pl.DataFrame) -> None:
     if rows["auroc_cross_type"].is_null().all():
         rows = rows.drop([name for name in rows.columns if name.startswith("auroc_cross_type")])
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    clicked = st.dataframe(
+    picked = ticked(
         rows,
-        hide_index=True,
-        key="ranked entity features",
-        on_select="rerun",
-        selection_mode="single-row",
-        placeholder="–",
-        column_config={
+        {
             "direction": "higher on",
             "layer": st.column_config.NumberColumn("layer", format="%d"),
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
@@ -72,6 +67,7 @@ def _ranking(first: str, second: str, rows: pl.DataFrame) -> None:
             "n_positive": st.column_config.NumberColumn(f"{first}, test"),
             "n_negative": st.column_config.NumberColumn(f"{second}, test"),
         },
+        key="ranked entity features",
     )
-    for place in clicked["selection"]["rows"]:
-        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place])
+    if picked is not None:
+        go("features", sae=picked["sae"], feature_id=picked["feature_id"])

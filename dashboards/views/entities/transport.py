@@ -11,6 +11,7 @@ from dashboards.ui.charts import CATEGORIES, coloured, number, whole
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import score
 from dashboards.views.entities.counts import EMPTY
 
 SERIES = {
@@ -126,7 +127,6 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
 
 
 def _carried(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
     st.dataframe(
         rows,
         hide_index=True,

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table, ticked
 
 SHOWN = 200
 """Rows at most; the SQL page has all."""
@@ -67,11 +68,9 @@ def edges(about: dict[str, Any]) -> None:
 
 def _edges(rows: pl.DataFrame) -> None:
     value = partial(st.column_config.NumberColumn, format="%.3g", width="small")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "weight": value("weight"),
             "transport_weight": value("transport"),
             "transport_share": st.column_config.NumberColumn("share", format="percent", width="small"),
@@ -96,14 +95,9 @@ def motifs(about: dict[str, Any]) -> None:
 
 def _motifs(rows: pl.DataFrame) -> None:
     whole = partial(st.column_config.NumberColumn, format="%d", width="small")
-    clicked = st.dataframe(
+    picked = ticked(
         rows,
-        hide_index=True,
-        key="motifs",
-        on_select="rerun",
-        selection_mode="single-row",
-        placeholder="–",
-        column_config={
+        {
             "source_layer": whole("source layer"),
             "source_feature": whole("feature"),
             "target_layer": whole("target layer"),
@@ -118,7 +112,7 @@ def _motifs(rows: pl.DataFrame) -> None:
             "source_sae": None,
             "target_sae": None,
         },
+        key="motifs",
     )
-    if clicked.selection.rows:
-        row = rows.row(clicked.selection.rows[0], named=True)
-        go("features", sae=row["target_sae"], feature_id=row["target_feature"])
+    if picked is not None:
+        go("features", sae=picked["target_sae"], feature_id=picked["target_feature"])

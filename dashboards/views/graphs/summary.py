@@ -9,6 +9,7 @@ import streamlit as st
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import ticked
 from dashboards.views.graphs.about import EMPTY
 
 SHOWN = 500
@@ -84,14 +85,9 @@ def all_graphs(collection: str) -> None:
 def _table(rows: pl.DataFrame) -> None:
     score = partial(st.column_config.NumberColumn, format="%.2f", width="small")
     whole = partial(st.column_config.NumberColumn, format="localized", width="small")
-    clicked = st.dataframe(
+    picked = ticked(
         rows,
-        hide_index=True,
-        key="all graphs",
-        on_select="rerun",
-        selection_mode="single-row",
-        placeholder="–",
-        column_config={
+        {
             "graph_kind": "kind",
             "n_tokens": whole("tokens"),
             "n_features": whole("features"),
@@ -107,7 +103,7 @@ def _table(rows: pl.DataFrame) -> None:
             "pearson_control": score("control"),
             "seconds": score("seconds"),
         },
+        key="all graphs",
     )
-    if clicked.selection.rows:
-        row = rows.row(clicked.selection.rows[0], named=True)
-        go("graphs", prompt=row["prompt"], graph_kind=row["graph_kind"])
+    if picked is not None:
+        go("graphs", prompt=picked["prompt"], graph_kind=picked["graph_kind"])

@@ -1,6 +1,5 @@
 """Panels of the page ``labels``: into which classes judges put features, and how far they agree."""
 
-from functools import partial
 from typing import Any
 
 import altair as alt
@@ -12,6 +11,7 @@ from dashboards.ui.charts import CATEGORIES
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import score, table
 
 EMPTY = "Nothing classified yet: run `ato run label --set label.label_space=feature-categories`."
 
@@ -84,12 +84,9 @@ def agreement(about: dict[str, Any]) -> None:
 
 
 def _agreement(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "other_judge": "other judge",
             "n": st.column_config.NumberColumn("features", format="%d"),
             "agreement": st.column_config.NumberColumn("agreement", format="percent"),

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
 
 COSTS = """select
     judge, purpose, status, count(*) as n_calls, sum(n_attempts)::bigint as n_requests, sum(prompt_tokens)::bigint as prompt_tokens,
@@ -33,11 +34,9 @@ def costs(about: dict[str, Any]) -> None:
 
 def _costs(rows: pl.DataFrame) -> None:
     whole = partial(st.column_config.NumberColumn, format="localized")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "n_calls": whole("calls"),
             "n_requests": whole("requests"),
             "prompt_tokens": whole("prompt tokens"),

@@ -12,6 +12,7 @@ from dashboards.ui.meaning import by_meaning_panel
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import ticked
 from dashboards.views.labels.about import EMPTY
 
 SHOWN = 200
@@ -107,14 +108,9 @@ def _failing(judge: str, rows: pl.DataFrame) -> None:
 
 def _table(key: str, judge: str, rows: pl.DataFrame) -> None:
     score = partial(st.column_config.NumberColumn, format="%.3f", width=80)
-    clicked = st.dataframe(
+    picked = ticked(
         rows,
-        hide_index=True,
-        key=key,
-        on_select="rerun",
-        selection_mode="single-row",
-        placeholder="–",
-        column_config={
+        {
             "place": st.column_config.NumberColumn("place", format="%d", width=60),
             "layer": st.column_config.NumberColumn("layer", format="%d", width=60),
             "feature_id": st.column_config.NumberColumn("feature", format="%d", width=70),
@@ -134,9 +130,10 @@ def _table(key: str, judge: str, rows: pl.DataFrame) -> None:
             "value": st.column_config.NumberColumn("its value", format="%.4g"),
             "sae": "SAE",
         },
+        key=key,
     )
-    for place in clicked["selection"]["rows"]:
-        _open(judge, rows["sae"][place], rows["feature_id"][place])
+    if picked is not None:
+        _open(judge, picked["sae"], picked["feature_id"])
 
 
 def _open(judge: str, sae: str, feature_id: int) -> None:

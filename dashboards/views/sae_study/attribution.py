@@ -11,6 +11,7 @@ from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 ATTRIBUTION = """with features as (
@@ -93,11 +94,9 @@ def _numbers(rows: pl.DataFrame) -> None:
         width="content",
     )
     score = partial(st.column_config.NumberColumn, format="%.4f")
-    st.dataframe(
+    table(
         rows.select("feature_id", "tokens", "n_active", "predicted", "ablation_effect"),
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "tokens": st.column_config.ListColumn("fires most on"),
             "n_active": st.column_config.NumberColumn("active tokens", format="localized"),

@@ -1,6 +1,5 @@
 """Panel of the page ``sae_study``: groups of features, and whether they are found again."""
 
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -8,6 +7,7 @@ import streamlit as st
 
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import score, table
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 CLUSTERS = """select
@@ -33,18 +33,15 @@ def clusters(about: dict[str, Any]) -> None:
 
 
 def _clusters(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
     numbered = rows.filter(pl.col("cluster").is_not_null())
     unstable = numbered.filter(~pl.col("stable").fill_null(False))
     if numbered.is_empty():
         st.info("No feature is in a cluster.")
     elif unstable.height == numbered.height:
         st.warning("No cluster is stable: other seeds of the clustering group the features differently.")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "cluster": st.column_config.NumberColumn("cluster", format="%d"),
             "n_features": st.column_config.NumberColumn("features"),
             "stable": st.column_config.CheckboxColumn("stable"),

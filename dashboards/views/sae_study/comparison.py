@@ -9,6 +9,7 @@ import streamlit as st
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import score, table
 from dashboards.views.sae_study.about import EMPTY
 
 COMPARISON = """select
@@ -40,13 +41,10 @@ def comparison(about: dict[str, Any]) -> None:
 
 def _comparison(rows: pl.DataFrame) -> None:
     share = partial(st.column_config.NumberColumn, format="percent")
-    score = partial(st.column_config.NumberColumn, format="%.3f")
     whole = partial(st.column_config.NumberColumn, format="localized")
-    st.dataframe(
+    table(
         rows.drop("architecture", "study"),
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "label": st.column_config.TextColumn("SAE", pinned=True),
             "d_sae": whole("features"),
             "l0": score("L0", format="%.1f"),

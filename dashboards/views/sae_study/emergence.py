@@ -12,6 +12,7 @@ from dashboards.ui.charts import CATEGORIES, coloured, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import score, table
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 SHOWN = 200
@@ -153,13 +154,10 @@ def summary(about: dict[str, Any]) -> None:
 
 
 def _summary(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
     whole = partial(st.column_config.NumberColumn, format="localized")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "label": st.column_config.TextColumn("SAE", pinned=True),
             "n_features": whole("features"),
             "median_emerged_tokens": whole("tokens until half emerged"),
@@ -191,12 +189,9 @@ def fates(about: dict[str, Any]) -> None:
 
 
 def _fates(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "tokens": st.column_config.ListColumn("fires most on"),
             "emerged_step": "emerged",

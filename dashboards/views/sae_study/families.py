@@ -1,6 +1,5 @@
 """Panels of the page ``sae_study``: features of two layers that are alike, by three measures side by side."""
 
-from functools import partial
 from typing import Any
 
 import altair as alt
@@ -11,6 +10,7 @@ from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import score, table
 
 EMPTY = (
     "No features of a lower layer to compare with: name several in `sae_study.layers`, then `ato run sae_study`. The third "
@@ -63,12 +63,9 @@ def families(about: dict[str, Any]) -> None:
 
 
 def _summary(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    table(
         rows.drop("sae", "source_sae"),
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "label": st.column_config.TextColumn("SAE", pinned=True),
             "source_label": "beside",
             "source_layer": st.column_config.NumberColumn("layer", format="%d"),
@@ -109,12 +106,9 @@ def _features(rows: pl.DataFrame) -> None:
         )
     )
     draw_chart(points.properties(height=340), alt="Jaccard of active tokens against decoder cosine of each feature")
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "feature_id": st.column_config.NumberColumn("feature", format="%d"),
             "source_label": "beside",
             "source_layer": st.column_config.NumberColumn("layer", format="%d"),

@@ -13,6 +13,7 @@ from dashboards.ui.charts import CATEGORIES, coloured, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import score, table
 
 EMPTY = (
     "No probes: the text needs strata (a topic, a decade) and `sae_study.judging.probing_k` a number; probes come "
@@ -103,12 +104,9 @@ def _probing(rows: pl.DataFrame) -> None:
 
 
 def _classes(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f")
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "value": "class",
             "reader": "reads",
             "k": "numbers",

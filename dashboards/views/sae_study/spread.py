@@ -13,6 +13,7 @@ from dashboards.ui.charts import coloured, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import table
 from dashboards.views.sae_study.about import NOT_MEASURED
 
 NAMES = {
@@ -107,11 +108,9 @@ def _spread(axis: str, rows: pl.DataFrame) -> None:
 
 def _table(rows: pl.DataFrame) -> None:
     score = partial(st.column_config.NumberColumn, format="%.4f")
-    st.dataframe(
+    table(
         rows.drop("architecture", "k", "d_sae", "n_saes", "min", "max", "source"),
-        hide_index=True,
-        placeholder="–",
-        column_config={
+        {
             "n_seeds": st.column_config.NumberColumn("seeds"),
             "mean": score("mean"),
             "sd": score("sd over seeds"),

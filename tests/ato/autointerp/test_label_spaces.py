@@ -5,7 +5,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ato.autointerp.label_spaces import FEATURE_CATEGORIES, label_space, parse_label_space
+from ato.autointerp.label_spaces import label_space, parse_label_space
 from ato.errors import SettingsError
 
 ANIMALS = """
@@ -38,7 +38,7 @@ def test_a_file_of_one_s_own_is_read(tmp_path):
 
 
 def test_the_categories_of_the_package_have_what_follows_from_each():
-    space = label_space(FEATURE_CATEGORIES)
+    space = label_space("feature-categories")
     assert {of.name: [value.name for value in of.values] for of in space.properties} == {
         "category": ["language", "domain", "reasoning", "uninterpretable"],
         "confidence": ["high", "medium", "low"],

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ato.autointerp.marking import Marks, mark, marked_spans, marks_for, whole_characters
+from ato.autointerp.marking import Marks, mark, marks_for, whole_characters
+from tests.ato.autointerp.marked_text import marked_spans
 
 TOKENS = st.lists(st.sampled_from(["a", " b", "<", "<<", ">", ">>", "[", "]]", "{", "⟦", "", " ", "é", "\n", "ab"]))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ato.autointerp.label_spaces import FEATURE_CATEGORIES, label_space
+from ato.autointerp.label_spaces import label_space
 from ato.autointerp.overlap_judge import Background, OverlapJudge
 from ato.autointerp.questions import (
     ClassificationQuestion,
@@ -160,10 +160,10 @@ def test_words_of_the_background_count_less_for_the_intruder():
 
 
 def test_features_are_classified_by_listed_words_or_not_at_all():
-    judge = OverlapJudge(spaces={FEATURE_CATEGORIES: label_space(FEATURE_CATEGORIES)})
+    judge = OverlapJudge(spaces={"feature-categories": label_space("feature-categories")})
 
     def labels(*examples):
-        return value(ClassificationQuestion(1, examples, FEATURE_CATEGORIES), judge)
+        return value(ClassificationQuestion(1, examples, "feature-categories"), judge)
 
     assert labels(*(excerpt("the prime integer", "prime integer", i) for i in range(5))) == {
         "category": "domain",

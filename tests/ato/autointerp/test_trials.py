@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ato.autointerp.excerpts import FeatureEvidence
-from ato.autointerp.marking import mark, marked_spans, marks_for
+from ato.autointerp.marking import mark, marks_for
 from ato.autointerp.trials import (
     DETECTION,
     EMBEDDING,
@@ -20,6 +20,7 @@ from ato.autointerp.trials import (
 )
 from ato.errors import InputError, QualityError
 from ato.features.excerpts import Excerpt
+from tests.ato.autointerp.marked_text import marked_spans
 from tests.ato.autointerp.planted_features import documents, evidence, excerpt, of_animals, origin
 
 

@@ -108,7 +108,6 @@ def test_a_type_without_one_class_is_missing_and_said_and_the_others_count():
     assert np.isnan(found.separation[1]).all()
     assert np.isfinite(found.f_first[1]).all()
     assert np.isnan(found.f_second[1]).all()
-    assert found.n_types_used == 2
     np.testing.assert_array_equal(found.separation_min, found.separation[[0, 2]].min(0))
     assert np.isnan(scores.null_maxima().by_type[1]).all()
     assert np.isfinite(scores.null_maxima().over_types).all()
@@ -182,7 +181,7 @@ def test_no_entity_and_no_active_latent_are_no_failure():
     nothing = triplets(np.zeros((groups.n, D_SAE), dtype=np.float32))
     scores = LatentScores(D_SAE, groups, PERMUTATIONS)
     scores.update(np.zeros(0, dtype=int), triplets(np.zeros((0, D_SAE))))
-    assert scores.n_seen == 0
+    assert not scores.n_entities("train").any()
     assert np.isnan(scores.scores().strength).all()
     scores.update(np.arange(groups.n), nothing)
     assert not scores.scores().strength.any()

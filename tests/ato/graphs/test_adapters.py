@@ -102,7 +102,7 @@ def test_heads_and_scores_are_traced_too(model, base_path):
     made = made_of(model, base_path)
     edge = int(np.flatnonzero(made.graph.kind[made.graph.source] == "feature")[-1])
     (found,) = head_contributions(made, [edge])
-    assert found.contribution.sum() + found.direct == pytest.approx(made.graph.weight[edge], rel=1e-9, abs=1e-12)
+    assert found.by_key.sum() + found.direct == pytest.approx(made.graph.weight[edge], rel=1e-9, abs=1e-12)
     (score,) = trace_scores(made, [Look(model.n_layers - 1, 0, 6, 2)])
     assert score.residual <= 1e-9
 

@@ -37,7 +37,7 @@ def sample(made, n=6):
 def test_parts_of_all_heads_and_the_direct_path_sum_to_the_edge(made):
     for found in head_contributions(made, sample(made)):
         weight = made.graph.weight[found.edge]
-        assert found.contribution.sum() + found.direct == pytest.approx(weight, rel=1e-9, abs=1e-11)
+        assert found.by_key.sum() + found.direct == pytest.approx(weight, rel=1e-9, abs=1e-11)
         ends = made.graph.position[[made.graph.source[found.edge], made.graph.target[found.edge]]]
         if ends[0] != ends[1]:
             assert found.direct == pytest.approx(0, abs=1e-11), "between positions all passes attention"
@@ -82,7 +82,7 @@ def test_each_part_is_what_forward_passes_with_other_heads_held_give(made):
                 # Its own change, with every other head as without the source.
                 last = Watch(False, nothing.noted | {(layer, head): alone.noted[layer, head]})
                 part = forward(made, found.edge, last) - zero
-                assert part == pytest.approx(found.contribution[number, head], rel=1e-8, abs=1e-10)
+                assert part == pytest.approx(found.by_key[number, head].sum(), rel=1e-8, abs=1e-10)
                 # All but its own change.
                 others = forward(made, found.edge, Watch(True, {(layer, head): nothing.noted[layer, head]}))
                 assert weight - others == pytest.approx(found.through[number, head], rel=1e-8, abs=1e-10)

@@ -10,7 +10,8 @@ from ato.operators import TransportOperator
 from ato.sae_studies.chain_splicing import chain_losses
 from ato.sae_studies.innovation import InnovationSAE, without_features
 from ato.saes.autoencoder import SparseAutoencoder
-from ato.saes.splicing import SpliceBatch, splice_losses
+from ato.saes.edited_losses import SpliceBatch
+from ato.saes.splicing import splice_losses
 from tests.ato.models.test_sites import sequences as random_sequences
 from tests.tiny_models import save_tiny_model
 
@@ -130,7 +131,9 @@ def test_few_hidden_states_are_held_at_once_whatever_the_number_of_chains_and_a_
         return sums(self, plain, changed, **options)
 
     monkeypatch.setattr(SpliceBatch, "sums", counted)
-    monkeypatch.setattr("ato.saes.splicing._HIDDEN_NUMBERS", 2 * 20 * D * len(held_out))  # two, of the widest batch
+    monkeypatch.setattr(
+        "ato.saes.edited_losses._HIDDEN_NUMBERS", 2 * 20 * D * len(held_out)
+    )  # two, of the widest batch
     found = chain_losses(model, chains, held_out)
     assert set(held) == {2}
     for name in chains:

@@ -2,7 +2,7 @@
 
 from ato.numerics.intervals import Estimate
 from ato.sae_studies.comparison import splice_metrics
-from ato.saes.splicing import CERecovered
+from ato.saes.loss_recovered import CERecovered
 
 
 def test_what_splicing_recovers_becomes_rows_and_what_is_missing_says_why():

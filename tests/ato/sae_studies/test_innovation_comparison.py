@@ -13,7 +13,8 @@ from ato.operators import TransportOperator
 from ato.residuals import MemorySource, run_pass
 from ato.sae_studies.innovation import InnovationSAE, without_features
 from ato.sae_studies.innovation_comparison import PairedErrors, compared_losses, compared_redundancy
-from ato.saes.splicing import SpliceLosses, ce_recovered
+from ato.saes.edited_losses import SpliceLosses
+from ato.saes.loss_recovered import ce_recovered
 from tests.ato.saes.random_saes import D_IN, random_sae
 
 SOURCE, TARGET = 1, 3

@@ -27,12 +27,3 @@ def test_a_metric_of_another_name_or_missing_without_a_reason_is_refused():
         Metric("fvu", Estimate(None), 0)
     missing = Metric("fvu", Estimate(None), 0, reason="no token")
     assert missing.kind.title == "FVU"
-
-
-def test_better_is_more_less_or_near_one_and_nothing_for_what_only_describes():
-    assert METRICS["ce_recovered"].difference_is_better(0.9, 0.8) is True
-    assert METRICS["fvu"].difference_is_better(0.9, 0.8) is False
-    assert METRICS["shrinkage"].difference_is_better(1.1, 1.3) is True
-    assert METRICS["shrinkage"].difference_is_better(0.75, 1.25) is None
-    assert METRICS["l0"].difference_is_better(10, 20) is None
-    assert METRICS["fvu"].difference_is_better(0.5, 0.5) is None

@@ -11,8 +11,10 @@ from ato.models import LanguageModel, load_model
 from ato.numerics.intervals import Estimate
 from ato.residuals import MemorySource, ResidualBlock, run_pass
 from ato.saes import ActiveFeatures, SparseAutoencoder
+from ato.saes.edited_losses import SpliceLosses
+from ato.saes.loss_recovered import ce_recovered
 from ato.saes.quality import QualityLimits, SAEQuality
-from ato.saes.splicing import SpliceLosses, ce_recovered, splice_losses
+from ato.saes.splicing import splice_losses
 from ato.text import TokenSequence
 from tests.tiny_models import save_tiny_model
 

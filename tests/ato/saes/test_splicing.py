@@ -9,7 +9,9 @@ import torch
 from ato.models import LanguageModel, load_model
 from ato.models.losses import losses_and_kl_of
 from ato.numerics.intervals import Estimate
-from ato.saes.splicing import SpliceLosses, ce_recovered, splice_losses
+from ato.saes.edited_losses import SpliceLosses
+from ato.saes.loss_recovered import ce_recovered
+from ato.saes.splicing import splice_losses
 from ato.text import TokenSequence
 from tests.ato.saes.test_quality import dead_sae, identity_sae, random_sae
 from tests.tiny_models import save_tiny_model
@@ -76,7 +78,7 @@ def test_asking_for_kl_changes_no_loss_and_batches_and_padding_change_nothing(mo
     plain = splice_losses(model, saes, sequences, batch_size=2)
     assert plain.kl == plain.kl_zero == {}
     with_kl = splice_losses(model, saes, sequences, batch_size=6, kl=True)
-    monkeypatch.setattr("ato.saes.splicing._HIDDEN_NUMBERS", 1)  # one edit at a time
+    monkeypatch.setattr("ato.saes.edited_losses._HIDDEN_NUMBERS", 1)  # one edit at a time
     alone = splice_losses(model, saes, sequences, batch_size=1, kl=True)
     for name, (layer, _) in saes.items():
         for other in (with_kl, alone):

@@ -6,7 +6,7 @@ import torch
 
 from ato.errors import SAEError
 from ato.models import load_model
-from ato.saes.splicing import ce_recovered
+from ato.saes.loss_recovered import ce_recovered
 from ato.saes.transcoder import Transcoder
 from ato.saes.transcoder_splicing import transcoder_splice
 from tests.ato.models.test_sites import sequences as random_sequences

@@ -15,7 +15,7 @@ from ato.saes.adapter_files import save_adapter
 from tasks.engine.stage import Stage
 from tests.tasks.scored_study import random_sae
 from tests.warehouse.small_warehouse import row
-from warehouse.catalog.lookups import latest_collection
+from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,8 @@ def own_operator(steering_root):
     matrix = np.eye(d) + rng.normal(size=(d, d)) / 10
     operator = TransportOperator(matrix, np.zeros(d), "ridge", **pair, weights_hash=model.identity.weights_hash)
     warehouse = Warehouse(steering_root / "warehouse")
-    key = latest_collection(warehouse)
+    (latest,) = rows(warehouse, "select collection from collections order by created_at desc limit 1")
+    key = latest["collection"]
     stage = Stage(warehouse, "operators", "planted", settings={}, inputs=[key], collection=key)
     path = f"artifacts/operators/{stage.key}/ridge.safetensors"
     scores = {"method": "ridge", "operator": f"ridge-{stage.key}", "r2_val": 0.5}

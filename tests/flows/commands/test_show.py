@@ -5,17 +5,10 @@ from collections import defaultdict
 
 import pytest
 
-from flows.commands.show import (
-    EXAMPLES,
-    _efficiency,
-    _extremes,
-    draw_summary,
-    folded_command,
-    show_findings,
-    show_stage,
-    show_summary,
-)
+from flows.commands.show import draw_summary, show_findings, show_stage, show_summary
 from flows.commands.sql import MAX_SHOWN_ROWS
+from flows.commands.summary.operators import best_and_worst, efficiency_tables
+from flows.commands.summary.queries import EXAMPLES, folded_command
 from flows.stages import STAGES
 from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.finding_texts import OF_COLLECTION, findings_of
@@ -77,15 +70,17 @@ def test_every_pair_has_its_best_operator_shown_unless_they_are_more_than_six(n_
         {"source_layer": i, "target_layer": i + 1, "method": "ridge", "position_policy": "same", **scores}
         for i in range(n_pairs)
     ]
-    monkeypatch.setattr("flows.commands.show.rows", lambda *_: found)
-    (pairs, *_) = _extremes("collection").columns
+    monkeypatch.setattr("flows.commands.summary.operators.rows", lambda *_: found)
+    (pairs, *_) = best_and_worst("collection").columns
     shown = [*range(n_pairs)] if n_pairs <= 6 else [0, 1, 2, 6, 7, 8]
     assert [*pairs.cells] == [f"{i} → {i + 1}" for i in shown]
 
 
 def test_measures_at_a_rank_that_no_pair_was_evaluated_at_are_not_shown(monkeypatch):
-    monkeypatch.setattr("flows.commands.show.rows", lambda *_: [defaultdict(lambda: None, leap=1, n_pairs=2)])
-    (table,) = _efficiency("collection", 80)
+    monkeypatch.setattr(
+        "flows.commands.summary.operators.rows", lambda *_: [defaultdict(lambda: None, leap=1, n_pairs=2)]
+    )
+    (table,) = efficiency_tables("collection", 80)
     (measures, *_) = table.columns
     assert not [cell for cell in measures.cells if "64" in str(cell)]
     assert "efficiency at full rank" in [*measures.cells]

@@ -100,14 +100,13 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
 
 @pytest.fixture
 def checked() -> None:
-    """Asks for the data-quality checks and the marts, which take most of a stage's time here."""
+    """Asks for the data-quality checks, which take most of a stage's time here."""
 
 
 @pytest.fixture(autouse=True)
 def _bare(request, monkeypatch) -> None:
     if "checked" not in request.fixturenames:
-        monkeypatch.setattr("warehouse.quality.checks.check_stage", lambda *_: [])
-        monkeypatch.setattr("warehouse.catalog.catalog.create_marts", lambda *_: None)
+        monkeypatch.setattr("warehouse.quality.checks.check_stages", lambda *_: [])
 
 
 @pytest.fixture

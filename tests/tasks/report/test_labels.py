@@ -8,8 +8,8 @@ from tasks.report.labels import _against, _given_away, panels
 from tasks.report.opening import Opening
 from tasks.report.page import page
 from tasks.report.panels import open_scope
-from tasks.report.task import report_panels
 from tasks.settings import ReportSettings
+from tests.tasks.report.flat_report import report_panels
 from tests.tasks.reported_study import COLLECTION
 from tests.warehouse.label_rows import (
     DESCRIPTIONS,

@@ -7,8 +7,8 @@ from tasks.report.opening import Opening
 from tasks.report.page import page
 from tasks.report.panels import open_scope
 from tasks.report.sae_study import panels
-from tasks.report.task import report_panels
 from tasks.settings import ReportSettings
+from tests.tasks.report.flat_report import report_panels
 from tests.tasks.reported_study import COLLECTION, build_study
 from tests.warehouse.sae_study_rows import (
     SAES,

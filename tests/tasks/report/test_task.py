@@ -14,8 +14,9 @@ from tasks.report.claims import claims
 from tasks.report.drawing import _figure, _style, svg
 from tasks.report.features import _window
 from tasks.report.panels import open_scope, spread
-from tasks.report.task import report_panels, write_report
+from tasks.report.task import write_report
 from tasks.settings import ReportSettings
+from tests.tasks.report.flat_report import report_panels
 from tests.tasks.reported_study import (
     COLLECTION,
     COST,

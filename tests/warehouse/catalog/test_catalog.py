@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from ato.errors import DamagedFileError, InputError
-from warehouse.catalog.catalog import connect, create_marts, duckdb_type, rows
+from warehouse.catalog.catalog import connect, duckdb_type, rows
+from warehouse.catalog.marts import create_mart_views, mart_texts
 from warehouse.catalog.published import publish
 from warehouse.catalog.query import run_select
 from warehouse.storage.manifests import FAILED, manifest_path
@@ -116,7 +117,7 @@ def test_missing_file_is_named_also_through_plain_duckdb_and_through_a_mart(stor
     ):
         db.sql("from sae_training").fetchall()
     (tmp_path / "steps.sql").write_text("select max(step) as steps from sae_training")
-    create_marts(db, tmp_path)
+    create_mart_views(db, mart_texts(tmp_path))
     with pytest.raises(DamagedFileError, match="part-saes-1"):
         run_select(db, "from steps")
     with pytest.raises(DamagedFileError, match="part-saes-1"):
@@ -182,14 +183,14 @@ def test_marts_may_read_marts_and_wrong_ones_are_named(store, tmp_path):
     db = connect(store.create())
     (tmp_path / "a.sql").write_text("-- the second\nselect x + 1 as y from b;\n")
     (tmp_path / "b.sql").write_text("-- the first\nselect 1 as x\n")
-    create_marts(db, tmp_path)
+    create_mart_views(db, mart_texts(tmp_path))
     assert db.sql("from a").fetchall() == [(2,)]
     assert db.sql("select comment from duckdb_views() where view_name = 'a'").fetchall() == [("the second",)]
     (tmp_path / "a.sql").unlink()
     (tmp_path / "b.sql").unlink()
     (tmp_path / "wrong.sql").write_text("select nothing from sae_training")
     with pytest.raises(InputError, match=r"mart does not fit the tables: .*nothing.*wrong\.sql"):
-        create_marts(db, tmp_path)
+        create_mart_views(db, mart_texts(tmp_path))
     (tmp_path / "operators.sql").write_text("select 1")
     with pytest.raises(InputError, match=r"name of a table \(operators\.sql\)"):
-        create_marts(db, tmp_path)
+        create_mart_views(db, mart_texts(tmp_path))

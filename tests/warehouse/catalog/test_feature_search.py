@@ -14,7 +14,7 @@ from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, row
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.feature_search import by_meaning, by_words
 from warehouse.catalog.query import run_select
-from warehouse.quality.checks import check_stage, failures
+from warehouse.quality.checks import check_stages, failures
 from warehouse.storage.manifests import commit, manifests
 from warehouse.storage.warehouse import Warehouse
 
@@ -118,11 +118,11 @@ def test_texts_of_a_labelled_feature_are_those_of_its_labelling_and_of_others_th
 def test_planted_embeddings_pass_every_check_and_longer_vectors_do_not(root, tmp_path):
     for run in manifests(root):
         if run.stage == "embed" and run.key != "old":
-            assert failures(check_stage(root, run.stage, run.key, run.collection, run.files)) == []
+            assert failures(check_stages(root, [(run.stage, run.key)], run.collection, run.files)) == []
     warehouse = Warehouse(tmp_path)
     own = row("feature_embeddings", layer=4, number=1, vector=[1.0, 1.0], embedding="e")
     files = write(warehouse, {"feature_embeddings": [own]}, "e")
-    found = failures(check_stage(warehouse, "embed", "e", COLLECTION, files))
+    found = failures(check_stages(warehouse, [("embed", "e")], COLLECTION, files))
     assert "vectors have length 1" in {one["expectation"] for one in found}
 
 

@@ -13,7 +13,6 @@ from warehouse.catalog.lookups import (
     SAERow,
     best_features,
     collection_row,
-    latest_collection,
     latest_scores,
     sae_rows,
     selected_features,
@@ -63,18 +62,6 @@ def test_a_collection_knows_its_median_norms_by_layer_and_its_settings(tmp_path)
 def test_a_collection_that_is_not_there_is_named_with_the_cure(tmp_path):
     with pytest.raises(InputError, match=r"no complete collection 'nothing'.*ato run collect"):
         collection_row(Warehouse(tmp_path), "nothing")
-    with pytest.raises(InputError, match="no collection yet"):
-        latest_collection(Warehouse(tmp_path))
-
-
-def test_the_latest_collection_is_the_one_that_was_completed_last(tmp_path):
-    warehouse = Warehouse(tmp_path)
-    for i, name in enumerate(("a", "c", "b")):
-        made = row("collections", collection=name, created_at=STARTED + timedelta(days=i))
-        commit_stage(
-            warehouse, "collect", [warehouse.write_rows("collections", [made], "k", collection=name)], key=name
-        )
-    assert latest_collection(warehouse) == "b"
 
 
 def test_saes_come_by_layer_and_unknown_keys_are_left_out(tmp_path):

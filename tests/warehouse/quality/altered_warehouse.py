@@ -13,7 +13,7 @@ from tests.warehouse.small_warehouse import (
     write,
     write_activations,
 )
-from warehouse.quality.checks import check_stage, failures
+from warehouse.quality.checks import check_stages, failures
 from warehouse.storage.warehouse import Warehouse
 
 PAIR = {"source_layer": 2, "leap": 2, "target_layer": 4}
@@ -31,8 +31,8 @@ def examples(found):
 
 
 def checked(warehouse, tables, more=()):
-    """Rows of ``check_stage`` on freshly written tables."""
-    return check_stage(warehouse, "stage", "key", COLLECTION, [*write(warehouse, tables), *more])
+    """Rows of ``check_stages`` on freshly written tables."""
+    return check_stages(warehouse, [("stage", "key")], COLLECTION, [*write(warehouse, tables), *more])
 
 
 def collected(root):

@@ -13,7 +13,7 @@ from tests.warehouse.small_warehouse import (
     commit_stage,
     row,
 )
-from warehouse.quality.checks import check_all, check_stage, failures, quality_error
+from warehouse.quality.checks import check_all, check_stages, failures, quality_error
 from warehouse.storage.parquet import to_table
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
@@ -43,7 +43,7 @@ def test_results_of_a_stage_can_be_stored_and_have_unique_keys(tmp_path):
 def test_the_error_names_table_expectation_and_offending_keys(base):
     rows = [row("operators", operator="too-good", **PAIR, r2_val=2.0)]
     file = base.write_rows("operators", rows, "error", collection=COLLECTION)
-    error = quality_error(check_stage(base, "stage", "key", COLLECTION, [file]))
+    error = quality_error(check_stages(base, [("stage", "key")], COLLECTION, [file]))
     assert isinstance(error, QualityError)
     for part in ("operators.r2_val", "is at most 1", "operator=too-good", "quality_results"):
         assert part in str(error)

@@ -18,7 +18,7 @@ from tests.warehouse.small_warehouse import (
     row,
     write,
 )
-from warehouse.quality.checks import check_stage, failures
+from warehouse.quality.checks import check_stages, failures
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES
 
@@ -146,7 +146,7 @@ def test_a_fault_in_one_row_fails_one_expectation_and_names_the_row(fault, base,
     # Written into the complete warehouse under a name of its own: what keys refer to is there.
     part = {name: rows[0][name] for name in TABLES[table].partition[1:]}
     file = base.write_rows(table, rows, fault.replace(" ", "-"), collection=COLLECTION, **part)
-    found = check_stage(base, "stage", "key", COLLECTION, [file])
+    found = check_stages(base, [("stage", "key")], COLLECTION, [file])
     assert failed(found) == {(table, expectation, column)}
     (example, *_) = examples(found)
     shared = set(TABLES[table].key) & example.keys()
@@ -218,7 +218,7 @@ def test_activations_with_another_token_or_norm_are_named(tmp_path):
 def test_keys_that_join_nothing_fail(change, expectation, base):
     row_ = analysis_rows()["feature_transport"][1] | change
     file = base.write_rows("feature_transport", [row_], "joins", collection=COLLECTION, sae=row_["sae"])
-    (failure,) = failures(check_stage(base, "stage", "key", COLLECTION, [file]))
+    (failure,) = failures(check_stages(base, [("stage", "key")], COLLECTION, [file]))
     assert failure["expectation"] == expectation
 
 
@@ -251,9 +251,9 @@ def test_strata_of_no_document_or_without_a_reason_are_named(base, number, chang
     rows = [row("document_strata", **STRATUM, document_id=key, document=n) for key, n in STRATA]
     own = {"collection": COLLECTION}
     assert (
-        failed(check_stage(base, "s", "k", COLLECTION, [base.write_rows("document_strata", rows, "right", **own)]))
+        failed(check_stages(base, [("s", "k")], COLLECTION, [base.write_rows("document_strata", rows, "right", **own)]))
         == set()
     )
     rows[number] |= change
-    found = check_stage(base, "s", "k", COLLECTION, [base.write_rows("document_strata", rows, "wrong", **own)])
+    found = check_stages(base, [("s", "k")], COLLECTION, [base.write_rows("document_strata", rows, "wrong", **own)])
     assert {name for _, name, _ in failed(found)} == {expectation}

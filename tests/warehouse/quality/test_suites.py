@@ -9,7 +9,7 @@ from tests.warehouse.small_warehouse import (
     COLLECTION,
     row,
 )
-from warehouse.quality.checks import check_stage, failures
+from warehouse.quality.checks import check_stages, failures
 from warehouse.quality.suites import FINITE, VALUE_SETS, Finding, check_rows, non_finite_rows, plain, promises
 from warehouse.tables import TABLES
 
@@ -31,7 +31,7 @@ def test_suites_find_null_and_nan_that_a_writer_let_through():
 def test_at_most_five_examples_are_kept_but_all_rows_are_counted(base):
     rows = [row("operators", operator=f"bad{i}", **PAIR, r2_val=2.0) for i in range(7)]
     file = base.write_rows("operators", rows, "many", collection=COLLECTION)
-    found = check_stage(base, "stage", "key", COLLECTION, [file])
+    found = check_stages(base, [("stage", "key")], COLLECTION, [file])
     assert [r["n_unexpected"] for r in failures(found)] == [7]
     assert len(examples(found)) == 5
 

@@ -75,4 +75,4 @@ def test_a_given_l1_coefficient_is_kept_and_one_that_is_not_given_moves():
         trainer = TRAINABLE["standard"].trainer(start(l1_coefficient=given))
         for step in range(STEPS):
             trainer.step(batch(step))
-        assert (trainer.coefficient == 0.25) is (given is not None)
+        assert (trainer.coefficients["l1"].current_value == 0.25) is (given is not None)

@@ -1,4 +1,4 @@
-"""The command line of ``ato list``: shows lists, changes them, writes them to files and reads them."""
+"""``ato list``: shows lists, changes them, writes them to files and reads them."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,0 +1,42 @@
+"""Tables that show rows as they are: names and formats of their columns, a dash for what is missing."""
+
+from functools import partial
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+score = partial(st.column_config.NumberColumn, format="%.3f")
+"""A column of scores, to three decimals."""
+
+
+def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None = None) -> None:
+    """Draw rows.
+
+    Args:
+        rows: to draw.
+        columns: column -> its heading, or its heading and format; others keep their names.
+        order: columns that are shown; default: all.
+    """
+    st.dataframe(rows, hide_index=True, placeholder="–", column_order=order, column_config=columns)
+
+
+def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> dict[str, Any] | None:
+    """Draw rows of which one can be ticked; returns that one.
+
+    Args:
+        rows: to draw.
+        columns: as of ``table``; None: a column that is not shown.
+        key: of the table on its page.
+    """
+    clicked = st.dataframe(
+        rows,
+        hide_index=True,
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+        placeholder="–",
+        column_config=columns,
+    )
+    found = clicked["selection"]["rows"]
+    return rows.row(found[0], named=True) if found else None

@@ -1,0 +1,1 @@
+"""The parts of the summary that ``ato show`` prints, by subject."""
