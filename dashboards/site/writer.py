@@ -16,6 +16,7 @@ from dashboards.site.pages import pages
 from dashboards.site.sentences import COLUMNS, MEANING, finding_sentences
 from dashboards.site.tables import PublishedTable, known_tables, wanted_tables, write_rows, write_table
 from warehouse.catalog.catalog import connect
+from warehouse.catalog.sql_errors import running
 from warehouse.storage.staging import disk_full_reported, staging_name
 from warehouse.tables import SCHEMA_VERSION
 
@@ -64,6 +65,7 @@ def write_site(
 
     Raises:
         InputError: the folder has other files.
+        DamagedFileError: a file of the warehouse cannot be read; the folder is as it was.
         DiskFullError: no space left; the folder is as it was.
     """
     folder = Path(folder).absolute()
@@ -100,7 +102,7 @@ def _write(
 ) -> tuple[PublishedTable, ...]:
     for part in ("app", "data", "libraries"):
         (folder / part).mkdir(parents=True)
-    with connect(threads=1) as connection:
+    with connect(threads=1) as connection, running(connection):
         known = known_tables(connection)
         sentences = finding_sentences(connection, known, collections)
         declared = pages([*known, *([] if sentences is None else [SENTENCES])], with_text)

@@ -1,6 +1,7 @@
 """The files of a published site: what they hold, what they leave out, and that they replace nothing else."""
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouse
-from ato.errors import InputError
+from ato.errors import DamagedFileError, InputError
 from dashboards.site.pages import pages
 from dashboards.site.tables import LEFT_OUT, known_tables, wanted_tables
 from dashboards.site.writer import write_site
@@ -87,8 +88,7 @@ def test_a_folder_with_other_files_is_refused_and_a_site_is_replaced(site, study
     with pytest.raises(InputError, match="other files than a site"):
         write_site(tmp_path / "mine", [COLLECTION])
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
-    (tmp_path / "site").mkdir()
-    write_site(tmp_path / "site", [COLLECTION])
+    shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site" / "data" / "old.parquet").write_bytes(b"of a former study")
     replaced = write_site(tmp_path / "site", [COLLECTION], with_text=False)
     assert not (replaced.folder / "data" / "old.parquet").exists()
@@ -96,8 +96,7 @@ def test_a_folder_with_other_files_is_refused_and_a_site_is_replaced(site, study
 
 
 def test_a_failure_leaves_the_earlier_site_as_it_was(site, study, tmp_path, monkeypatch):
-    folder = write_site(tmp_path / "site", [COLLECTION]).folder
-    before = contents(folder)
+    folder = Path(shutil.copytree(site, tmp_path / "site"))
 
     def fails(place):
         raise OSError(28, "No space left on device")
@@ -105,7 +104,7 @@ def test_a_failure_leaves_the_earlier_site_as_it_was(site, study, tmp_path, monk
     monkeypatch.setattr("dashboards.site.writer.write_libraries", fails)
     with pytest.raises(Exception, match="no space left"):
         write_site(folder, [COLLECTION], with_text=False)
-    assert contents(folder) == before
+    assert contents(folder) == contents(site)
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
@@ -114,3 +113,18 @@ def test_large_tables_are_published_only_where_a_page_reads_them(study):
     names = wanted_tables(pages(known, with_text=True), known)
     assert {"feature_profile", "transport_map"} <= set(names)
     assert not {"activations", "feature_transport", "sequences", "stage_runs"} & set(names)
+
+
+def test_a_file_that_cannot_be_read_is_named_in_one_line_and_the_earlier_site_stays(
+    site, study_root, tmp_path, monkeypatch
+):
+    root = Path(shutil.copytree(study_root, tmp_path / "warehouse"))
+    monkeypatch.setenv("ATO_WAREHOUSE", str(root))
+    folder = Path(shutil.copytree(site, tmp_path / "site"))
+    file = next((root / "operators").rglob("*.parquet"))
+    whole = file.read_bytes()
+    for damaged in (b"PAR1" + bytes(len(whole) - 8) + b"PAR1", whole[:100]):  # of its size: only reading tells
+        file.write_bytes(damaged)
+        with pytest.raises(DamagedFileError, match=rf"^[^\n]*{file.name}[^\n]*ato run[^\n]*$"):
+            write_site(folder, [COLLECTION])
+    assert contents(folder) == contents(site)
