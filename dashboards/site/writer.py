@@ -130,7 +130,7 @@ def _write(
         "libraries": versions(),
         "with_text": with_text,
         "collections": list(collections),
-        "pages": [asdict(page) for page in declared],
+        "pages": [described(page) for page in declared],
         "tables": described,
     }
     (folder / "site.json").write_text(json.dumps(site, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -101,7 +101,7 @@ R2_NOTE = (
 )
 
 
-def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> dict[str, object]:
+def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> alt.LayerChart:
     """r2 by leap, a line for each value of a column."""
     tooltip = [
         alt.Tooltip(f"{by}:N", title=by_title),

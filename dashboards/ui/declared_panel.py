@@ -1,0 +1,72 @@
+"""Draws a declared panel in the dashboard: its chart over the rows of its statement, and its columns as a table."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import polars as pl
+import polars.selectors as cs
+import streamlit as st
+
+from dashboards.ui.declared import Column, Panel
+from dashboards.ui.drawing import draw_chart
+from dashboards.ui.navigation import go
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+
+PAGES = {"feature": "features"}
+"""Page of the site -> page of the dashboard, where their names differ."""
+FORMATS = {"integer": "localized", "percent": "percent", "signed": "%+.4g"}
+
+
+def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = None, **values: object) -> None:
+    """Draw a panel with its placeholders filled.
+
+    Args:
+        declared: the panel.
+        draw: draws the rows; default: the chart, then the table.
+        values: name of a placeholder -> value.
+    """
+    drawn = draw or partial(draw_rows, declared)
+    panel(declared.title, filled(declared.sql, **values), drawn, note=declared.note, empty=declared.empty)
+
+
+def draw_rows(declared: Panel, rows: pl.DataFrame) -> None:
+    """Draw the chart of a panel and the columns that it names."""
+    if declared.chart is not None:
+        draw_chart(of_rows(declared.chart, rows), alt=declared.alt)
+    if declared.chart is None or declared.columns:
+        draw_table(declared, rows)
+
+
+def of_rows(chart: Any, rows: pl.DataFrame) -> Any:
+    """The chart over these rows; lists are not drawn."""
+    found = chart.copy(deep=False)
+    found.data = rows.select(~cs.nested())
+    return found
+
+
+def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
+    """Draw the named columns; if rows lead somewhere, a ticked one is followed."""
+    columns = declared.columns or tuple(Column(name, name.replace("_", " ")) for name in rows.columns)
+    shown: dict[str, Any] = {
+        "data": rows.select([column.name for column in columns]),
+        "hide_index": True,
+        "placeholder": "–",
+        "column_config": {column.name: _configured(column, rows.schema[column.name]) for column in columns},
+    }
+    if declared.link is None:
+        st.dataframe(**shown)
+        return
+    link = declared.link
+    clicked = st.dataframe(**shown, key=f"rows: {declared.title}", on_select="rerun", selection_mode="single-row")
+    for place in clicked["selection"]["rows"]:
+        row = rows.row(place, named=True)
+        go(PAGES.get(link.page, link.page), **{choice: row[column] for choice, column in link.columns.items()})
+
+
+def _configured(column: Column, kind: pl.DataType) -> Any:
+    if kind.is_numeric():
+        plain = "%.4g" if kind.is_float() else "%d"
+        return st.column_config.NumberColumn(column.title, format=FORMATS.get(column.format, plain))
+    return st.column_config.ListColumn(column.title) if kind.is_nested() else column.title
