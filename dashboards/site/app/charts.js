@@ -11,13 +11,13 @@ export function followTheSystem(draw) {
   dark.addEventListener("change", draw);
 }
 
-export async function chartOf({ rows }, { chart, alt, link, collection }) {
+export function chartOf({ rows }, { chart, alt, link, collection, pages }) {
   const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
   const draw = async () => {
     const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
     const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
     view.addEventListener("click", (_, item) => {
-      const address = item?.datum ? target(link, item.datum, collection) : null;
+      const address = item?.datum ? target(link, item.datum, { collection, pages }) : null;
       if (address) location.hash = address;
     });
   };
@@ -30,7 +30,7 @@ function presentOnly(part, rows) {
   if (part === null || typeof part !== "object") return part;
   const kept = Object.fromEntries(Object.entries(part).map(([name, item]) => [name, presentOnly(item, rows)]));
   const { field, type, scale } = kept;
-  if (type !== "nominal" || !scale?.domain || !scale.range) return kept;
+  if (type !== "nominal" || !scale?.domain || !scale.range || !(field in rows[0])) return kept;
   const isThere = scale.domain.map((value) => rows.some((row) => row[field] === value));
   const filtered = (values) => values.filter((_, i) => isThere[i]);
   return { ...kept, scale: { ...scale, domain: filtered(scale.domain), range: filtered(scale.range) } };

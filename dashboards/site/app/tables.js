@@ -7,20 +7,20 @@ const SHOWN_ROWS = 200;
 const [WEAKEST, STRONGEST] = [0.12, 0.6];
 const KINDS = { top: "strongest", quantile: "by quantile", random: "random" };
 
-/* Where a row leads, as an address; null where the row lacks something. */
-export function target(link, row, collection) {
-  if (!link) return null;
+/* Where a row leads, as an address; null where the row lacks something, or the site the page. */
+export function target(link, row, { collection, pages }) {
+  if (!link || !pages.has(link.page)) return null;
   const chosen = Object.entries(link.columns).map(([choice, column]) => [choice, row[column] ?? null]);
   if (chosen.some(([, value]) => value === null)) return null;
   return write(link.page, { collection, ...Object.fromEntries(chosen) });
 }
 
-export function tableOf({ columns, rows }, { declared = [], link = null, collection = null } = {}) {
+export function tableOf({ columns, rows }, { declared = [], link = null, collection = null, pages = new Map() } = {}) {
   const kinds = Object.fromEntries(columns.map(({ name, kind }) => [name, kind]));
   const kept = declared.length ? declared : columns.map(({ name }) => ({ name, title: name, format: "auto" }));
   const heads = kept.map(({ name, title }) => make("th", { scope: "col", class: isNumeric(kinds[name]) ? "number" : null }, title));
   const lines = rows.slice(0, SHOWN_ROWS).map((row) => {
-    const address = target(link, row, collection);
+    const address = target(link, row, { collection, pages });
     const cells = kept.map(({ name, format }, i) => {
       const text = shown(row[name], kinds[name], format);
       const long = ["text", "nested"].includes(kinds[name]) && text.length > 28;
@@ -38,11 +38,11 @@ export function tableOf({ columns, rows }, { declared = [], link = null, collect
   return make("div", {}, make("div", { class: "scroll", tabindex: "0" }, table), cut);
 }
 
-export function cardsOf({ columns, rows }, { declared, link, collection }) {
+export function cardsOf({ columns, rows }, { declared, link, collection, pages }) {
   const kinds = Object.fromEntries(columns.map(({ name, kind }) => [name, kind]));
   const words = { feature: "Its page", compare: "Compare with another feature" };
   const cards = rows.map((row) => {
-    const address = target(link, row, collection);
+    const address = target(link, row, { collection, pages });
     const facts = declared.map(({ name, title, format }) =>
       make("div", {}, make("dt", {}, title), make("dd", {}, shown(row[name], kinds[name], format))),
     );

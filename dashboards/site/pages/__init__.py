@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from dashboards.site.declarations import Page
-from dashboards.site.pages import causal, compare, feature, features, findings, operators, saes, transport
+from dashboards.site.pages import causal, compare, fate, feature, features, findings, graphs, operators, saes, transport
 
 
 def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
@@ -17,9 +17,11 @@ def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
         findings.page(known),
         transport.page(),
         operators.page(),
+        fate.page(),
         features.page(with_text),
         feature.page(with_text),
         compare.page(with_text),
         causal.page(),
+        graphs.page(known),
         saes.page(),
     )
