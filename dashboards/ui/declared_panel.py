@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from typing import Any
 
+import altair as alt
 import polars as pl
 import polars.selectors as cs
 import streamlit as st
@@ -40,10 +42,26 @@ def draw_rows(declared: Panel, rows: pl.DataFrame) -> None:
 
 
 def of_rows(chart: Any, rows: pl.DataFrame) -> Any:
-    """The chart over these rows; lists are not drawn."""
-    found = chart.copy(deep=False)
+    """The chart over these rows; lists are not drawn, and legends name what the rows have."""
+    found = chart.copy()
     found.data = rows.select(~cs.nested())
+    for part in getattr(found, "layer", [found]):
+        _name_present(part.encoding.color, rows)
     return found
+
+
+def _name_present(colour: Any, rows: pl.DataFrame) -> None:
+    """Keep the fixed colours of the names that there are; names without one take what is left of the range in turn."""
+    if not isinstance(colour, alt.Color) or not isinstance(colour.shorthand, str) or colour.scale is alt.Undefined:
+        return
+    field, scale = colour.shorthand.partition(":")[0], colour.scale
+    if field not in rows.columns or alt.Undefined in (scale.domain, scale.range):
+        return
+    there = set(rows[field].drop_nulls())
+    fixed = {name: shade for name, shade in zip(scale.domain, scale.range) if name in there}
+    others = dict(zip(sorted(there - fixed.keys()), cycle(scale.range[len(scale.domain) :] or scale.range)))
+    colour.scale = scale.copy()
+    colour.scale.domain, colour.scale.range = list(fixed | others), list((fixed | others).values())
 
 
 def draw_table(declared: Panel, rows: pl.DataFrame) -> None:

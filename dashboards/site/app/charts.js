@@ -24,16 +24,19 @@ export function chartOf({ rows }, { chart, alt, link, collection, pages }) {
   return { place, draw };
 }
 
-/* The legend names what the rows have. */
+/* The legend names what the rows have; names without a colour of their own take what is left of the range in turn. */
 function presentOnly(part, rows) {
   if (Array.isArray(part)) return part.map((item) => presentOnly(item, rows));
   if (part === null || typeof part !== "object") return part;
   const kept = Object.fromEntries(Object.entries(part).map(([name, item]) => [name, presentOnly(item, rows)]));
   const { field, type, scale } = kept;
   if (type !== "nominal" || !scale?.domain || !scale.range || !(field in rows[0])) return kept;
-  const isThere = scale.domain.map((value) => rows.some((row) => row[field] === value));
-  const filtered = (values) => values.filter((_, i) => isThere[i]);
-  return { ...kept, scale: { ...scale, domain: filtered(scale.domain), range: filtered(scale.range) } };
+  const there = new Set(rows.map((row) => row[field]).filter((value) => value !== null));
+  const fixed = scale.domain.map((value, i) => [value, scale.range[i]]).filter(([value]) => there.has(value));
+  const left = scale.range.length > scale.domain.length ? scale.range.slice(scale.domain.length) : scale.range;
+  const others = [...there].filter((value) => !scale.domain.includes(value)).sort().map((value, i) => [value, left[i % left.length]]);
+  const named = [...fixed, ...others];
+  return { ...kept, scale: { ...scale, domain: named.map(([value]) => value), range: named.map(([, colour]) => colour) } };
 }
 
 function colours() {

@@ -3,7 +3,21 @@
 from collections.abc import Collection
 
 from dashboards.site.declarations import Page
-from dashboards.site.pages import causal, compare, fate, feature, features, findings, graphs, operators, saes, transport
+from dashboards.site.pages import (
+    causal,
+    compare,
+    entities,
+    fate,
+    feature,
+    features,
+    findings,
+    graphs,
+    labels,
+    operators,
+    sae_study,
+    saes,
+    transport,
+)
 
 
 def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
@@ -20,8 +34,11 @@ def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
         fate.page(),
         features.page(with_text),
         feature.page(with_text),
+        labels.page(),
         compare.page(with_text),
         causal.page(),
         graphs.page(known),
+        entities.page(),
         saes.page(),
+        sae_study.page(),
     )
