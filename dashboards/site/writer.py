@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from ato.errors import InputError
-from dashboards.site import graphs, sentences
+from dashboards.site import graphs, sentences, texts
 from dashboards.site.bundled import versions, write_libraries
 from dashboards.site.declarations import described
 from dashboards.site.pages import pages
@@ -109,7 +109,7 @@ def _write(
         (folder / part).mkdir(parents=True)
     with connect(threads=1) as connection, running(connection):
         known = known_tables(connection)
-        own = _own_tables(connection, known, collections)
+        own = _own_tables(connection, known, collections, with_text)
         offered = pages([*known, *own], with_text)
         declared = [
             page for page in offered if page.needs is None or has_rows(connection, page.needs, known, collections)
@@ -148,13 +148,15 @@ def _write(
 
 
 def _own_tables(
-    connection: duckdb.DuckDBPyConnection, known: Collection[str], collections: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, known: Collection[str], collections: Sequence[str], with_text: bool
 ) -> dict[str, tuple[pa.Table, str, list[str]]]:
     """Tables that no mart holds: name -> rows, meaning and types."""
     made = {
         "finding_sentences": (sentences.finding_sentences, sentences.MEANING, sentences.COLUMNS),
         "graph_edge_influence": (graphs.edge_influence, graphs.MEANING, graphs.COLUMNS),
     }
+    if with_text:
+        made["example_texts"] = (texts.example_texts, texts.MEANING, texts.COLUMNS)
     found = {
         name: (make(connection, known, collections), meaning, types) for name, (make, meaning, types) in made.items()
     }

@@ -71,7 +71,7 @@ async function panelsOf(page, { chosen, collection, choices, panels, own }) {
 function navigation(page, collection, chosen) {
   const kept = [...pages.values()].filter(({ listed }) => listed);
   const links = kept.map(({ name, title }) => {
-    const isHere = name === page.name || (name === "features" && page.name === "feature");
+    const isHere = name === page.name || (name === "features" && ["feature", "text"].includes(page.name));
     return make("a", { href: write(name, { collection }), "aria-current": isHere ? "page" : null }, title);
   });
   document.querySelector("nav").replaceChildren(...links);

@@ -60,11 +60,11 @@ export function sentencesOf({ rows }, { pages, collection }) {
   return make("ul", { class: "sentences" }, lines);
 }
 
-export function windowsOf({ rows }) {
-  return make("div", { class: "scroll", tabindex: "0" }, rows.map(windowOf));
+export function windowsOf({ rows }, { link, collection, pages }) {
+  return make("div", { class: "scroll", tabindex: "0" }, rows.map((row) => windowOf(row, target(link, row, { collection, pages }))));
 }
 
-function windowOf(row) {
+function windowOf(row, address) {
   const spans = row.tokens.map((token, i) => {
     const activation = row.activations[i];
     const span = make("span", activation > 0 ? { title: activation.toFixed(3) } : {}, activation > 0 ? tokenText(token) : token.replaceAll("\n", "↵"));
@@ -74,5 +74,5 @@ function windowOf(row) {
   });
   const quantile = row.quantile === null ? "" : `, quantile ${row.quantile}`;
   const from = `${KINDS[row.kind] ?? row.kind}, ${row.activation.toFixed(3)}${quantile}, position ${row.position} of sequence ${row.sequence_id}`;
-  return make("div", {}, make("p", { class: "window" }, spans), make("p", { class: "from" }, from));
+  return make("div", {}, make("p", { class: "window" }, spans), make("p", { class: "from" }, address ? make("a", { href: address }, from) : from));
 }

@@ -16,6 +16,7 @@ from dashboards.site.pages import (
     operators,
     sae_study,
     saes,
+    text,
     transport,
 )
 
@@ -34,6 +35,7 @@ def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
         fate.page(),
         features.page(with_text),
         feature.page(with_text),
+        *([text.page()] if text.TEXTS in known else []),
         labels.page(),
         compare.page(with_text),
         causal.page(),

@@ -1,6 +1,8 @@
 """Page ``labels``: how far descriptions of features can be trusted, and which fail."""
 
-from dashboards.site.declarations import Choice, Page
+from dataclasses import replace
+
+from dashboards.site.declarations import Choice, Link, Page, Panel
 from dashboards.views.labels.about import TESTS
 from dashboards.views.labels.classes import CLASSES_BY_JUDGE, JUDGES_AGREE, PROPERTIES
 from dashboards.views.labels.coverage import EFFECT_COVERED
@@ -24,6 +26,13 @@ group by layer
 order by layer"""
 
 
+def _of_saes(panel: Panel) -> Panel:
+    """Only features of SAEs lead to their page: neurons have none here."""
+    with_page = "if(sae in (select sae from saes where collection = $collection), sae, null) as sae_with_page"
+    link = Link("feature", {"sae": "sae_with_page", "feature_id": "feature_id"})
+    return replace(panel, sql=panel.sql.replace("source, sae\n", f"source, sae, {with_page}\n"), link=link)
+
+
 def page() -> Page:
     """Scores of descriptions, the labelled features, and what judges make of them."""
     return Page(
@@ -42,8 +51,8 @@ def page() -> Page:
             BY_TIER,
             BY_JUDGE,
             EFFECT_COVERED,
-            LABELLED_FEATURES,
-            LABELS_THAT_FAIL,
+            _of_saes(LABELLED_FEATURES),
+            _of_saes(LABELS_THAT_FAIL),
             CLASSES_BY_JUDGE,
             JUDGES_AGREE,
         ),

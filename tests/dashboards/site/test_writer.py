@@ -14,7 +14,8 @@ from dashboards.site.pages import pages
 from dashboards.site.tables import LEFT_OUT, known_tables, wanted_tables
 from dashboards.site.writer import write_site
 from dashboards.ui.reading import filled
-from tests.warehouse.small_warehouse import COLLECTION
+from tests.warehouse.small_warehouse import COLLECTION, collect_rows, commit_stage, write
+from warehouse.storage.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_every_table_has_the_rows_and_types_of_the_warehouse(site, study):
     connection = warehouse.connect()
     for name, table in json.loads((site / "site.json").read_text())["tables"].items():
-        if name == "finding_sentences":
+        if name in ("finding_sentences", "graph_edge_influence", "example_texts"):
             continue
         listed = ", ".join(f'"{column["name"]}"' for column in table["columns"])
         here = connection.sql(f"select {listed} from {name} where collection = '{COLLECTION}' order by all")
@@ -53,6 +54,26 @@ def test_every_statement_of_the_pages_runs_as_it_is_in_the_warehouse(study):
             warehouse.run_select(connection, filled(sql, **values))
 
 
+def test_only_the_texts_of_examples_are_published(site, study):
+    found = pq.read_table(site / "data" / "example_texts.parquet").to_pylist()
+    sql = """select distinct collection, sequence_id, document, text
+from sequences
+semi join feature_examples using (collection, sequence_id)"""
+    assert found == warehouse.connect().sql(sql).to_arrow_table().to_pylist()
+
+
+def test_a_page_without_rows_is_left_out(site, study, tmp_path, monkeypatch):
+    listed = {page["name"] for page in json.loads((site / "site.json").read_text())["pages"]}
+    assert {"fate", "graphs", "entities", "labels", "sae_study"} <= listed
+    warehouse_ = Warehouse(tmp_path / "warehouse")
+    commit_stage(warehouse_, "collect", write(warehouse_, collect_rows()))
+    monkeypatch.setenv("ATO_WAREHOUSE", str(warehouse_.root))
+    monkeypatch.setattr("dashboards.site.writer.write_libraries", lambda folder: None)
+    bare = write_site(tmp_path / "bare", [COLLECTION]).folder
+    left = {page["name"] for page in json.loads((bare / "site.json").read_text())["pages"]}
+    assert listed - left == {"fate", "graphs", "entities", "labels", "sae_study", "text"}
+
+
 def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
     again = write_site(tmp_path / "again", [COLLECTION]).folder
     assert contents(again) == contents(site)
@@ -61,7 +82,7 @@ def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
 def test_without_text_no_file_holds_a_token_window_of_the_corpus(site, study, tmp_path):
     bare = write_site(tmp_path / "bare", [COLLECTION], with_text=False).folder
     assert "data/feature_examples.parquet" in contents(site)
-    assert not any("feature_examples" in name for name in contents(bare))
+    assert not any("feature_examples" in name or "example_texts" in name for name in contents(bare))
     texts = {
         text for (text,) in warehouse.connect().sql("select text from sequences where length(text) > 8").fetchall()
     }
