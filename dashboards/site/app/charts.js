@@ -4,6 +4,7 @@ import { embedChart } from "../libraries/libraries.js";
 import { make } from "./elements.js";
 import { target } from "./tables.js";
 
+const STACKED = { anchor: "start", direction: "vertical" }; // legends, one below the other
 const ERRORS = 1; // of Vega's levels
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -45,7 +46,7 @@ function colours() {
   const words = { labelColor: ink, titleColor: ink, titleFontWeight: "normal", labelFontSize: 11 };
   return {
     axis: { ...words, gridColor: line, domainColor: muted, tickColor: muted, gridOpacity: 0.6 },
-    legend: { ...words, labelLimit: 260 },
+    legend: { ...words, labelLimit: 260, columns: { expr: "max(1, floor(width / 150))" }, layout: { top: STACKED, bottom: STACKED } },
     text: { color: ink },
     view: { stroke: null },
     font: "system-ui, sans-serif",

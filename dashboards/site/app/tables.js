@@ -4,6 +4,7 @@ import { write } from "./address.js";
 import { isNumeric, make, shown, tokenText } from "./elements.js";
 
 const SHOWN_ROWS = 200;
+const LONG = 60; // characters of a fact that takes a line of its own
 const [WEAKEST, STRONGEST] = [0.12, 0.6];
 const KINDS = { top: "strongest", quantile: "by quantile", random: "random" };
 
@@ -43,9 +44,10 @@ export function cardsOf({ columns, rows }, { declared, link, collection, pages }
   const words = { feature: "Its page", compare: "Compare with another feature" };
   const cards = rows.map((row) => {
     const address = target(link, row, { collection, pages });
-    const facts = declared.map(({ name, title, format }) =>
-      make("div", {}, make("dt", {}, title), make("dd", {}, shown(row[name], kinds[name], format))),
-    );
+    const facts = declared.map(({ name, title, format }) => {
+      const text = shown(row[name], kinds[name], format);
+      return make("div", { class: text.length > LONG ? "long" : null }, make("dt", {}, title), make("dd", {}, text));
+    });
     const more = address ? make("p", {}, make("a", { href: address }, words[link.page] ?? "More")) : null;
     return make("div", { class: "card" }, make("dl", {}, facts), more);
   });
