@@ -46,22 +46,24 @@ def of_rows(chart: Any, rows: pl.DataFrame) -> Any:
     found = chart.copy()
     found.data = rows.select(~cs.nested())
     for part in getattr(found, "layer", [found]):
-        _name_present(part.encoding.color, rows)
+        _name_present(part.encoding["color"], rows)
     return found
 
 
 def _name_present(colour: Any, rows: pl.DataFrame) -> None:
     """Keep the fixed colours of the names that there are; names without one take what is left of the range in turn."""
-    if not isinstance(colour, alt.Color) or not isinstance(colour.shorthand, str) or colour.scale is alt.Undefined:
+    if not isinstance(colour, alt.Color) or not isinstance(colour["scale"], alt.Scale):
         return
-    field, scale = colour.shorthand.partition(":")[0], colour.scale
-    if field not in rows.columns or alt.Undefined in (scale.domain, scale.range):
+    field, scale = str(colour["shorthand"]).partition(":")[0], colour["scale"].copy()
+    names, shades = scale["domain"], scale["range"]
+    if field not in rows.columns or not isinstance(names, list) or not isinstance(shades, list):
         return
     there = set(rows[field].drop_nulls())
-    fixed = {name: shade for name, shade in zip(scale.domain, scale.range) if name in there}
-    others = dict(zip(sorted(there - fixed.keys()), cycle(scale.range[len(scale.domain) :] or scale.range)))
-    colour.scale = scale.copy()
-    colour.scale.domain, colour.scale.range = list(fixed | others), list((fixed | others).values())
+    fixed = {name: shade for name, shade in zip(names, shades) if name in there}
+    others = dict(zip(sorted(there - fixed.keys()), cycle(shades[len(names) :] or shades)))
+    named = fixed | others
+    scale["domain"], scale["range"] = list(named), list(named.values())
+    colour["scale"] = scale
 
 
 def draw_table(declared: Panel, rows: pl.DataFrame) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ato.sae_studies.colours import ARCHITECTURES
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.charts import CATEGORIES, coloured, number
 from dashboards.ui.declared import ROWS, Column, Panel
 from dashboards.ui.declared_panel import draw_panel, draw_rows
@@ -82,7 +82,7 @@ def _chart(first: int = 1000) -> alt.Chart:
                 axis=alt.Axis(format="~s", tickCount=6),
             ),
             y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=coloured("architecture", ARCHITECTURES, "architecture").legend(orient="bottom"),
+            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
             detail="sae:N",
             tooltip=[

@@ -4,7 +4,7 @@ from functools import partial
 
 import altair as alt
 
-from ato.sae_studies.colours import ARCHITECTURES
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.declared import ROWS, Panel
 from dashboards.views.sae_study.about import NOT_MEASURED
@@ -31,7 +31,7 @@ ROLES = {"SAE": "circle", "transcoder": "circle", "skip transcoder": "triangle-u
 
 
 def _chart(metric: str, axis: str) -> alt.LayerChart:
-    colour = coloured("architecture", ARCHITECTURES, "architecture").legend(orient="bottom")
+    colour = coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom")
     x = partial(alt.X, title="L0 (active features per token)", scale=alt.Scale(type="log", padding=20, nice=False))
     y = partial(alt.Y, title=axis, scale=alt.Scale(zero=False, padding=10))
     base = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from ato.sae_studies.colours import ARCHITECTURES
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.declared import ROWS, Column, Panel
@@ -75,7 +75,7 @@ def _chart(axis: str) -> alt.LayerChart:
     x = partial(alt.X, title=axis, scale=alt.Scale(zero=False, padding=10))
     base = alt.Chart(ROWS).encode(
         y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),
-        color=coloured("architecture", ARCHITECTURES, "architecture").legend(None),
+        color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(None),
         tooltip=[
             "kind:N",
             number("mean", "mean"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from ato.sae_studies.colours import ARCHITECTURES
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.declared import ROWS, Panel
@@ -53,7 +53,7 @@ def _chart(curve: str) -> alt.Chart:
         .encode(
             x=alt.X("tokens:Q", title="tokens", axis=alt.Axis(format="~s", tickCount=6)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve == "dead_share")),
-            color=coloured("architecture", ARCHITECTURES, "architecture").legend(orient="bottom"),
+            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
             detail="sae:N",
             tooltip=[
