@@ -18,7 +18,7 @@ NAMED_CLUSTERS = 6
 SMALLER, NOISE = "smaller clusters", "in no cluster"
 
 MAP = f"""select
-    m.feature_id, m.x, m.y, m.activation_rate, m.max_activation, array_to_string(m.tokens[:8], ' | ') as tokens, m.nearest,
+    m.feature_id, m.x, m.y, m.activation_rate, m.max_activation, nullif(array_to_string(m.tokens[:8], ' | '), '') as tokens, m.nearest,
     m.nearest_cosine, c.cluster,
     case
         when c.cluster is null then 'in no cluster'

@@ -241,7 +241,7 @@ def test_each_page_shows_what_was_planted(visit, tmp_path):
     shown = {
         f"fate?sae={SAES[4]}&feature_id={DIED}": ("Life of a feature", "died"),
         "labels": ("Labelled features", DESCRIPTIONS[0]),
-        "entities?entity=City <1> (city)": ("Its answers", "country 1"),
+        "entities?entity=city-01": ("Its answers", "country 1"),
         "sae_study": ("Comparison", f"{FVU['topk']:.2f}"),
         "graphs?prompt=river": ("Strongest edges", f"{100 / FACTORS['river']:g} %"),
     }
