@@ -1,22 +1,11 @@
-"""Charts of the published site: Vega-Lite of the rows named ``rows``, in the dashboard's colours."""
+"""Charts that several pages of the published site have, of the rows of their statements, in the dashboard's colours."""
 
 from typing import Any
 
 import altair as alt
 
 from dashboards.ui.charts import CATEGORIES, number
-
-ROWS = alt.NamedData(name="rows")
-
-
-def specification(chart: Any, height: int | None = 280) -> dict[str, Any]:
-    """Vega-Lite without data, as wide as its place."""
-    sized = (
-        chart.properties(width="container") if height is None else chart.properties(width="container", height=height)
-    )
-    found: dict[str, Any] = sized.to_dict()
-    kept = {name: value for name, value in found.items() if name not in ("config", "$schema")}
-    return kept | {"autosize": {"type": "fit-x", "contains": "padding"}}
+from dashboards.ui.declared import ROWS
 
 
 def lines(
@@ -29,7 +18,7 @@ def lines(
     by_title: str | None,
     tooltip: list[Any],
     colours: dict[str, str] | None = None,
-) -> dict[str, Any]:
+) -> alt.LayerChart:
     """Points joined by lines with the intervals ``{y}_low`` to ``{y}_high``, a colour for each value of ``by``.
 
     Args:
@@ -51,18 +40,16 @@ def lines(
         tooltip=tooltip,
     )
     low, value = (alt.Y(f"{y}{end}:Q", title=y_title, scale=alt.Scale(zero=False)) for end in ("_low", ""))
-    return specification(
-        alt.layer(
-            base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=low, y2=f"{y}_high:Q"),
-            base.mark_line().encode(y=value),
-            base.mark_point(filled=True, size=45, opacity=1).encode(y=value),
-        )
+    return alt.layer(
+        base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=low, y2=f"{y}_high:Q"),
+        base.mark_line().encode(y=value),
+        base.mark_point(filled=True, size=45, opacity=1).encode(y=value),
     )
 
 
 def intervals(
     x: str, name: str, *, tooltip: list[Any], colour: alt.Color | None = None, **across: Any
-) -> dict[str, Any]:
+) -> alt.LayerChart:
     """A line for each row with its point and interval ``{x}_low`` to ``{x}_high``, in the order of the rows.
 
     Args:
@@ -81,7 +68,7 @@ def intervals(
         base.mark_rule(strokeWidth=2).encode(x=alt.X(f"{x}_low:Q", **across), x2=f"{x}_high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X(f"{x}:Q", **across)),
     )
-    return specification(chart.properties(height=alt.Step(28)), height=None)
+    return chart.properties(height=alt.Step(28))
 
 
 def estimate(name: str, title: str, format: str = ".3f") -> list[alt.Tooltip]:

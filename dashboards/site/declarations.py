@@ -1,22 +1,16 @@
-"""What a page of the published site is made of: choices, which stand in its address, and panels of one statement each.
+"""What a page of the published site is made of: choices, which stand in its address, and declared panels.
 
-Statements have ``$name`` placeholders, filled in the browser with the choices of the page, as ``dashboards.ui.reading.filled``
-does; an empty choice is NULL. A statement computes all that its panel shows.
+The placeholders of statements are filled in the browser with the choices of the page; an empty choice is NULL.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-Format = Literal["auto", "integer", "percent", "signed", "list"]
+from dashboards.ui.declared import Column, Link, Panel
 
-
-@dataclass(frozen=True)
-class Link:
-    """Where a row leads."""
-
-    page: str
-    columns: dict[str, str]
-    """Choice of that page -> column of the row."""
+__all__ = ["Choice", "Column", "Link", "Page", "Panel", "described"]
+HEIGHT = 280
+"""Of a chart that names none."""
 
 
 @dataclass(frozen=True)
@@ -28,42 +22,10 @@ class Choice:
     options: str | tuple[str, ...] = ()
     """A statement whose first column holds the options and whose second, if there is one, their labels; it may name choices
     above it. Or the options. The first is the default."""
-    kind: Literal["list", "text", "number"] = "list"
+    kind: Literal["list", "text", "number", "state"] = "list"
+    """``state``: what a panel keeps in the address; it has no field."""
     empty: str | None = None
     """Label of the option that chooses nothing, the default if there is one; of a text its placeholder."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table that is shown."""
-
-    name: str
-    title: str
-    format: Format = "auto"
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A title, the rows of one statement, and how to read them."""
-
-    title: str
-    sql: str
-    note: str
-    empty: str
-    view: Literal["chart", "table", "facts", "windows", "sentences"] = "table"
-    """``facts``: a card a row; ``windows``: texts whose tokens are coloured; ``sentences``: a list."""
-    chart: dict[str, Any] | None = None
-    """Vega-Lite, of the data named ``rows``."""
-    alt: str = ""
-    """What the chart shows, in words."""
-    columns: tuple[Column, ...] = ()
-    """Of a table or card; default: all."""
-    link: Link | None = None
-    """Where a row, or a mark of the chart, leads."""
-    wide: bool = True
-    """Whether it takes the whole width; others stand in pairs."""
-    of_text: bool = False
-    """Whether it shows text of the corpus, and so is left out with it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +41,24 @@ class Page:
     panels: tuple[Panel, ...] = ()
     listed: bool = True
     """Whether it stands in the navigation."""
+    needs: str | None = None
+    """Table or mart without whose rows the page says nothing, and is left out."""
 
     def statements(self) -> list[str]:
         """All SQL of the page."""
         return [c.options for c in self.choices if isinstance(c.options, str)] + [panel.sql for panel in self.panels]
+
+
+def described(page: Page) -> dict[str, Any]:
+    """The page as the site has it: charts as Vega-Lite without data, as wide as their place."""
+    found = asdict(replace(page, panels=tuple(replace(panel, chart=None) for panel in page.panels)))
+    for written, panel in zip(found["panels"], page.panels, strict=True):
+        if panel.chart is not None:
+            written["chart"] = _specification(panel.chart)
+    return found
+
+
+def _specification(chart: Any) -> dict[str, Any]:
+    found: dict[str, Any] = chart.to_dict()
+    kept = {name: value for name, value in found.items() if name not in ("config", "$schema")}
+    return {"height": HEIGHT} | kept | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}

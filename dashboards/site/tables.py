@@ -66,6 +66,16 @@ def wanted_tables(pages: Iterable[Page], known: Collection[str]) -> list[str]:
     return sorted((read | set(FOR_SQL)) & set(known))
 
 
+def has_rows(
+    connection: duckdb.DuckDBPyConnection, name: str, known: Collection[str], collections: Sequence[str]
+) -> bool:
+    """Whether a table or mart has rows of these collections."""
+    if name not in known:
+        return False
+    sql = f"select 1 from {quoted_name(name)} where list_contains($keys, collection) limit 1"
+    return connection.execute(sql, {"keys": list(collections)}).fetchone() is not None
+
+
 def write_table(
     connection: duckdb.DuckDBPyConnection, name: str, meaning: str, collections: Sequence[str], folder: Path
 ) -> PublishedTable:
@@ -92,14 +102,14 @@ def write_table(
     return _written(connection.sql(statement).to_arrow_table(), name, meaning, columns, folder)
 
 
-def write_rows(rows: pa.Table, name: str, meaning: str, types: Sequence[str], folder: Path) -> PublishedTable:
+def write_rows(rows: pa.Table, meaning: str, types: Sequence[str], name: str, folder: Path) -> PublishedTable:
     """Write rows that no mart holds, such as sentences.
 
     Args:
         rows: of the table.
-        name: of the table.
         meaning: of one row.
         types: of DuckDB, one for each column.
+        name: of the table.
         folder: of the site.
     """
     columns = tuple({"name": n, "type": t, "meaning": ""} for n, t in zip(rows.column_names, types, strict=True))

@@ -5,17 +5,23 @@ The folder is complete or as it was: the site is written beside it and takes its
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata, resources
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+
 from ato.errors import InputError
+from dashboards.site import graphs, sentences, texts
 from dashboards.site.bundled import versions, write_libraries
+from dashboards.site.declarations import described
 from dashboards.site.pages import pages
-from dashboards.site.sentences import COLUMNS, MEANING, finding_sentences
-from dashboards.site.tables import PublishedTable, known_tables, wanted_tables, write_rows, write_table
+from dashboards.site.tables import PublishedTable, has_rows, known_tables, wanted_tables, write_rows, write_table
+from dashboards.views.graphs.viewer import viewer_files
 from warehouse.catalog.catalog import connect
+from warehouse.catalog.sql_errors import running
 from warehouse.storage.staging import disk_full_reported, staging_name
 from warehouse.tables import SCHEMA_VERSION
 
@@ -26,6 +32,7 @@ APP = (
     "choices.js",
     "database.js",
     "elements.js",
+    "graph.js",
     "main.js",
     "panels.js",
     "site.css",
@@ -34,7 +41,6 @@ APP = (
 )
 PARTS = {"pages": ("app", "index.html", "site.json"), "data": ("data",), "libraries": ("libraries",)}
 """Part of a site -> its files and folders."""
-SENTENCES = "finding_sentences"
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ def write_site(
 
     Raises:
         InputError: the folder has other files.
+        DamagedFileError: a file of the warehouse cannot be read; the folder is as it was.
         DiskFullError: no space left; the folder is as it was.
     """
     folder = Path(folder).absolute()
@@ -100,24 +107,29 @@ def _write(
 ) -> tuple[PublishedTable, ...]:
     for part in ("app", "data", "libraries"):
         (folder / part).mkdir(parents=True)
-    with connect(threads=1) as connection:
+    with connect(threads=1) as connection, running(connection):
         known = known_tables(connection)
-        sentences = finding_sentences(connection, known, collections)
-        declared = pages([*known, *([] if sentences is None else [SENTENCES])], with_text)
+        own = _own_tables(connection, known, collections, with_text)
+        offered = pages([*known, *own], with_text)
+        declared = [
+            page for page in offered if page.needs is None or has_rows(connection, page.needs, known, collections)
+        ]
         names = wanted_tables(declared, known)
         written = []
         for done, name in enumerate(names):
             at(name, done, len(names) + 1)
             written.append(write_table(connection, name, known[name], collections, folder))
-    if sentences is not None:
-        written.append(write_rows(sentences, SENTENCES, MEANING, list(COLUMNS.values()), folder))
+    for name, table in own.items():
+        written.append(write_rows(*table, name, folder))
     at("libraries", len(names), len(names) + 1)
     write_libraries(folder / "libraries")
     app = resources.files("dashboards").joinpath("site", "app")
     for name in APP:
         (folder / "app" / name).write_bytes(app.joinpath(name).read_bytes())
+    for suffix, text in viewer_files().items():
+        (folder / "app" / f"viewer.{suffix}").write_text(text, encoding="utf-8")
     (folder / "index.html").write_bytes(app.joinpath("index.html").read_bytes())
-    described = {
+    meanings = {
         table.name: {name: value for name, value in asdict(table).items() if name not in ("name", "bytes")}
         for table in written
     }
@@ -128,11 +140,31 @@ def _write(
         "libraries": versions(),
         "with_text": with_text,
         "collections": list(collections),
-        "pages": [asdict(page) for page in declared],
-        "tables": described,
+        "pages": [described(page) for page in declared],
+        "tables": meanings,
     }
     (folder / "site.json").write_text(json.dumps(site, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return tuple(written)
+
+
+def _own_tables(
+    connection: duckdb.DuckDBPyConnection, known: Collection[str], collections: Sequence[str], with_text: bool
+) -> dict[str, tuple[pa.Table, str, list[str]]]:
+    """Tables that no mart holds: name -> rows, meaning and types."""
+    made = {
+        "finding_sentences": (sentences.finding_sentences, sentences.MEANING, sentences.COLUMNS),
+        "graph_edge_influence": (graphs.edge_influence, graphs.MEANING, graphs.COLUMNS),
+    }
+    if with_text:
+        made["example_texts"] = (texts.example_texts, texts.MEANING, texts.COLUMNS)
+    found = {
+        name: (make(connection, known, collections), meaning, types) for name, (make, meaning, types) in made.items()
+    }
+    return {
+        name: (rows, meaning, list(types.values()))
+        for name, (rows, meaning, types) in found.items()
+        if rows is not None
+    }
 
 
 def _replace(folder: Path, staging: Path) -> None:

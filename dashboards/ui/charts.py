@@ -41,9 +41,10 @@ def map_scale() -> alt.Scale:
     return alt.Scale(domain=places, range=list(ANCHORS), interpolate="rgb", clamp=True)
 
 
-def coloured(field: str, colours: dict[str, str], title: str) -> alt.Color:
-    """A fixed colour for each listed name; others get colours of their own."""
-    return alt.Color(f"{field}:N", title=title, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
+def coloured(field: str, colours: dict[str, str], title: str, others: Sequence[str] = ()) -> alt.Color:
+    """A fixed colour for each listed name; others get colours of their own, in a declared panel these."""
+    scale = alt.Scale(domain=list(colours), range=[*colours.values(), *others])
+    return alt.Color(f"{field}:N", title=title, scale=scale)
 
 
 def verdict_name(verdict: str) -> str:

@@ -21,13 +21,16 @@ def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None =
     st.dataframe(rows, hide_index=True, placeholder="–", column_order=order, column_config=columns)
 
 
-def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> dict[str, Any] | None:
+def ticked(
+    rows: pl.DataFrame, columns: dict[str, Any], key: str, order: list[str] | None = None
+) -> dict[str, Any] | None:
     """Draw rows of which one can be ticked; returns that one.
 
     Args:
         rows: to draw.
         columns: as of ``table``; None: a column that is not shown.
         key: of the table on its page.
+        order: as of ``table``.
     """
     clicked = st.dataframe(
         rows,
@@ -36,6 +39,7 @@ def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> dict[str, A
         on_select="rerun",
         selection_mode="single-row",
         placeholder="–",
+        column_order=order,
         column_config=columns,
     )
     found = clicked["selection"]["rows"]

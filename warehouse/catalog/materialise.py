@@ -7,6 +7,7 @@ from warehouse.catalog.catalog import create_tables, open_database
 from warehouse.catalog.contents import contents_of
 from warehouse.catalog.mart_files import FOLDER, MartFile, mart_folder, mart_keys, stored_marts, tables_read
 from warehouse.catalog.marts import MATERIALISED, closure, create_mart_views, mart_texts, quoted_name, quoted_text
+from warehouse.catalog.sql_errors import running
 from warehouse.storage.manifests import manifests_and_damage
 from warehouse.storage.staging import file_sha256
 from warehouse.storage.warehouse import Warehouse
@@ -21,6 +22,7 @@ def materialise(warehouse: Warehouse, collection: str) -> list[MartFile]:
     ``ato gc``. Nothing is written while a table that a mart reads has a missing or short file: reading the mart raises.
 
     Raises:
+        DamagedFileError: a file has its size, but cannot be read.
         DiskFullError: no space left; nothing is left behind.
     """
     texts = mart_texts()
@@ -34,7 +36,7 @@ def materialise(warehouse: Warehouse, collection: str) -> list[MartFile]:
         return []
     own = {name: of_table.of({collection}) for name, of_table in contents.items()}
     named = {word for mart in MATERIALISED for word in closure(mart, texts)}
-    with open_database(warehouse, [table.name for table in tables]) as connection:
+    with open_database(warehouse, [table.name for table in tables]) as connection, running():
         create_tables(connection, warehouse, tables, own, comments=False)
         marts = {mart: sql for mart, sql in texts.items() if mart in named}
         create_mart_views(connection, marts, comments=False, as_tables=True)

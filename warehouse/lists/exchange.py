@@ -17,6 +17,7 @@ from ato.errors import InputError
 from warehouse.catalog.catalog import create_tables, open_database
 from warehouse.catalog.contents import contents_of
 from warehouse.catalog.marts import create_mart_views, mart_texts
+from warehouse.catalog.sql_errors import running
 from warehouse.lists.changes import changing, checked_name, checked_text, members, write
 from warehouse.lists.items import Item, find_items
 from warehouse.storage.warehouse import Warehouse
@@ -62,7 +63,7 @@ def exported(warehouse: Warehouse, names: Sequence[str] = ()) -> list[dict[str, 
     Raises:
         DamagedFileError: a change is missing or short.
     """
-    with open_database(warehouse, [LIST_CHANGES]) as connection:
+    with open_database(warehouse, [LIST_CHANGES]) as connection, running():
         contents = contents_of(warehouse, [LIST_CHANGES], [], [])
         create_tables(connection, warehouse, [TABLES[LIST_CHANGES]], contents, comments=False)
         texts = mart_texts()

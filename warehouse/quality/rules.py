@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from warehouse.catalog.catalog import duckdb_type
 from warehouse.catalog.sources import place_of, settings, table_rows
+from warehouse.catalog.sql_errors import running
 from warehouse.quality.suites import MAX_EXAMPLES, Finding, plain
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import FileRecord, Warehouse
@@ -53,8 +54,11 @@ def check_rules(
         known: files of complete stages that keys may refer to.
         activations: the sample to check of the activations: their columns, ``residual`` replaced by
             ``residual_norm``; None if there are none.
+
+    Raises:
+        DamagedFileError: a file cannot be read.
     """
-    with duckdb.connect(config={**settings(), "threads": 2}) as connection:
+    with duckdb.connect(config={**settings(), "threads": 2}) as connection, running():
         if isinstance(warehouse.storage, ObjectStorage):
             tables = {f.table_name for f in (*fresh, *known)} - {"artifacts", "activations"}
             connection.register_filesystem(warehouse.storage.snapshot(sorted(tables)))

@@ -4,6 +4,7 @@ import { embedChart } from "../libraries/libraries.js";
 import { make } from "./elements.js";
 import { target } from "./tables.js";
 
+const STACKED = { anchor: "start", direction: "vertical" }; // legends, one below the other
 const ERRORS = 1; // of Vega's levels
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -11,29 +12,32 @@ export function followTheSystem(draw) {
   dark.addEventListener("change", draw);
 }
 
-export async function chartOf({ rows }, { chart, alt, link, collection }) {
+export function chartOf({ rows }, { chart, alt, link, collection, pages }) {
   const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
   const draw = async () => {
     const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
     const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
     view.addEventListener("click", (_, item) => {
-      const address = item?.datum ? target(link, item.datum, collection) : null;
+      const address = item?.datum ? target(link, item.datum, { collection, pages }) : null;
       if (address) location.hash = address;
     });
   };
   return { place, draw };
 }
 
-/* The legend names what the rows have. */
+/* The legend names what the rows have; names without a colour of their own take what is left of the range in turn. */
 function presentOnly(part, rows) {
   if (Array.isArray(part)) return part.map((item) => presentOnly(item, rows));
   if (part === null || typeof part !== "object") return part;
   const kept = Object.fromEntries(Object.entries(part).map(([name, item]) => [name, presentOnly(item, rows)]));
   const { field, type, scale } = kept;
-  if (type !== "nominal" || !scale?.domain || !scale.range) return kept;
-  const isThere = scale.domain.map((value) => rows.some((row) => row[field] === value));
-  const filtered = (values) => values.filter((_, i) => isThere[i]);
-  return { ...kept, scale: { ...scale, domain: filtered(scale.domain), range: filtered(scale.range) } };
+  if (type !== "nominal" || !scale?.domain || !scale.range || !(field in rows[0])) return kept;
+  const there = new Set(rows.map((row) => row[field]).filter((value) => value !== null));
+  const fixed = scale.domain.map((value, i) => [value, scale.range[i]]).filter(([value]) => there.has(value));
+  const left = scale.range.length > scale.domain.length ? scale.range.slice(scale.domain.length) : scale.range;
+  const others = [...there].filter((value) => !scale.domain.includes(value)).sort().map((value, i) => [value, left[i % left.length]]);
+  const named = [...fixed, ...others];
+  return { ...kept, scale: { ...scale, domain: named.map(([value]) => value), range: named.map(([, colour]) => colour) } };
 }
 
 function colours() {
@@ -42,7 +46,7 @@ function colours() {
   const words = { labelColor: ink, titleColor: ink, titleFontWeight: "normal", labelFontSize: 11 };
   return {
     axis: { ...words, gridColor: line, domainColor: muted, tickColor: muted, gridOpacity: 0.6 },
-    legend: { ...words, labelLimit: 260 },
+    legend: { ...words, labelLimit: 260, columns: { expr: "max(1, floor(width / 150))" }, layout: { top: STACKED, bottom: STACKED } },
     text: { color: ink },
     view: { stroke: null },
     font: "system-ui, sans-serif",

@@ -25,7 +25,7 @@ async function optionsOf({ options }, values, database) {
 }
 
 function valueOf({ kind, empty }, options, wanted) {
-  if (kind === "text") return wanted ?? null;
+  if (kind === "text" || (kind === "state" && options.length === 0)) return wanted ?? null;
   if (kind === "number" && /^\d{1,9}$/.test(wanted ?? "")) return Number(wanted);
   const named = options.find(({ value }) => String(value) === wanted);
   if (named) return named.value;
@@ -34,7 +34,7 @@ function valueOf({ kind, empty }, options, wanted) {
 
 export function fieldsOf(page, { values, fields }) {
   const change = (name) => (event) => go(page.name, { ...values, [name]: event.target.value });
-  return fields.map(({ choice, options }) => {
+  return fields.filter(({ choice }) => choice.kind !== "state").map(({ choice, options }) => {
     const { name, label, kind, empty } = choice;
     if (kind !== "list") {
       const type = kind === "text" ? "text" : "number";

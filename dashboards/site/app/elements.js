@@ -32,7 +32,7 @@ function numberText(value) {
 }
 
 export function tokenText(token) {
-  return token === null ? "–" : token.replaceAll(" ", "·").replaceAll("\n", "↵").replaceAll("\t", "⇥");
+  return token === null ? "–" : String(token).replaceAll(" ", "·").replaceAll("\n", "↵").replaceAll("\t", "⇥");
 }
 
 export function isNumeric(kind) {

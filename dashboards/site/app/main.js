@@ -55,14 +55,23 @@ async function panelsOf(page, { chosen, collection, choices, panels, own }) {
   choices.replaceChildren(...fieldsOf(page, resolved));
   const places = page.panels.map((panel) => make("section", { class: panel.wide ? "panel" : "panel half" }));
   panels.replaceChildren(...places);
-  const about = { database, values: resolved.values, pages };
+  const about = { database, values: resolved.values, pages, keep };
   await Promise.all(page.panels.map((panel, i) => fill(places[i], panel, about)));
+
+  /* Keep what a panel says of itself in the address, and draw again the panels that ask for it. */
+  async function keep(changes) {
+    const changed = Object.keys(changes).filter((name) => changes[name] !== about.values[name]);
+    about.values = { ...about.values, ...changes };
+    history.replaceState(null, "", write(page.name, about.values));
+    const asks = ({ sql, view }) => view !== "graph" && changed.some((name) => new RegExp(`\\$${name}\\b`).test(sql));
+    await Promise.all(page.panels.map((panel, i) => own === shown && asks(panel) && fill(places[i], panel, about)));
+  }
 }
 
 function navigation(page, collection, chosen) {
   const kept = [...pages.values()].filter(({ listed }) => listed);
   const links = kept.map(({ name, title }) => {
-    const isHere = name === page.name || (name === "features" && page.name === "feature");
+    const isHere = name === page.name || (name === "features" && ["feature", "text"].includes(page.name));
     return make("a", { href: write(name, { collection }), "aria-current": isHere ? "page" : null }, title);
   });
   document.querySelector("nav").replaceChildren(...links);

@@ -3,37 +3,39 @@
 import { filled, write } from "./address.js";
 import { chartOf } from "./charts.js";
 import { make } from "./elements.js";
+import { graphOf } from "./graph.js";
 import { cardsOf, sentencesOf, tableOf, windowsOf } from "./tables.js";
 
-export async function fill(place, panel, { database, values, pages }) {
+export async function fill(place, panel, { database, values, pages, keep }) {
   const sql = filled(panel.sql, values);
   const body = make("div", {}, make("p", { class: "message", role: "status" }, "Loading …"));
   const link = write("sql", { collection: values.collection, sql });
   const numbers = make("div");
   const statement = make("details", {}, make("summary", {}, "SQL and rows"), make("pre", {}, make("code", {}, sql)), make("a", { href: link }, "Open in the SQL page"), numbers);
-  place.append(make("h2", {}, panel.title), body, make("p", { class: "note" }, marked(panel.note)), statement);
+  place.replaceChildren(make("h2", {}, panel.title), body, make("p", { class: "note" }, marked(panel.note)), statement);
   try {
     const found = await database.query(sql);
-    const about = { ...panel, declared: panel.columns, collection: values.collection, pages };
+    const about = { ...panel, declared: panel.columns, collection: values.collection, values, pages, keep };
     statement.addEventListener("toggle", () => statement.open && numbers.replaceChildren(tableOf(found)));
     statement.querySelector("summary").textContent = `SQL and rows (${found.rows.length.toLocaleString("en")})`;
-    if (found.rows.length === 0) body.replaceChildren(make("p", { class: "message" }, panel.empty));
+    if (found.rows.length === 0) body.replaceChildren(make("p", { class: "message" }, marked(panel.empty)));
     else await draw(body, found, about);
   } catch (error) {
     body.replaceChildren(make("p", { class: "wrong", role: "alert" }, String(error.message ?? error).trim()));
   }
 }
 
-/* `names` in a note are set as code. */
+/* `names` in a text are set as code. */
 function marked(text) {
   return text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 }
 
 async function draw(body, found, about) {
-  if (about.view === "chart") {
-    const { place, draw } = await chartOf(found, about);
+  if (about.view === "chart" || about.view === "graph") {
+    const { place, draw } = about.view === "chart" ? chartOf(found, about) : graphOf(found, about);
     body.replaceChildren(place);
     await draw();
+    if (about.view === "graph") return;
     if (about.columns.length) body.append(tableOf(found, about));
     return;
   }

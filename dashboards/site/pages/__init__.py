@@ -3,7 +3,22 @@
 from collections.abc import Collection
 
 from dashboards.site.declarations import Page
-from dashboards.site.pages import causal, compare, feature, features, findings, operators, saes, transport
+from dashboards.site.pages import (
+    causal,
+    compare,
+    entities,
+    fate,
+    feature,
+    features,
+    findings,
+    graphs,
+    labels,
+    operators,
+    sae_study,
+    saes,
+    text,
+    transport,
+)
 
 
 def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
@@ -17,9 +32,15 @@ def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
         findings.page(known),
         transport.page(),
         operators.page(),
+        fate.page(),
         features.page(with_text),
         feature.page(with_text),
+        *([text.page()] if text.TEXTS in known else []),
+        labels.page(),
         compare.page(with_text),
         causal.page(),
+        graphs.page(known),
+        entities.page(),
         saes.page(),
+        sae_study.page(),
     )

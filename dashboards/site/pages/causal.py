@@ -4,10 +4,11 @@ from typing import Any
 
 import altair as alt
 
-from dashboards.site.charts import ROWS, estimate, intervals, specification
+from dashboards.site.charts import estimate, intervals
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.measures import chosen_column
 from dashboards.ui.charts import number
+from dashboards.ui.declared import ROWS
 from dashboards.views.causal.ablations import ABLATIONS
 from dashboards.views.causal.costs import COSTS, INTERVENTIONS, LEAPS, LINEAR_BELOW, MEASURES, SCALE, TICKS, WHAT
 
@@ -138,7 +139,7 @@ def _tooltip() -> list[alt.Tooltip]:
     ]
 
 
-def _by_leap() -> dict[str, object]:
+def _by_leap() -> alt.TopLevelMixin:
     base = alt.Chart(ROWS).encode(
         x=alt.X("leap:O", title="leap (blocks)", axis=alt.Axis(labelAngle=0)),
         color=_colour(alt.Legend(title=None, orient="top", columns=3)),
@@ -149,11 +150,8 @@ def _by_leap() -> dict[str, object]:
         "axis": alt.Axis(values=TICKS, format="~g"),
         "scale": _scale(),
     }
-    return specification(
-        alt.layer(
-            base.mark_line(opacity=0.6).encode(y=alt.Y("cost:Q", **across)),
-            base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("cost_low:Q", **across), y2="cost_high:Q"),
-            base.mark_point(filled=True, size=50, opacity=1).encode(y=alt.Y("cost:Q", **across)),
-        ),
-        height=360,
-    )
+    return alt.layer(
+        base.mark_line(opacity=0.6).encode(y=alt.Y("cost:Q", **across)),
+        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("cost_low:Q", **across), y2="cost_high:Q"),
+        base.mark_point(filled=True, size=50, opacity=1).encode(y=alt.Y("cost:Q", **across)),
+    ).properties(height=360)

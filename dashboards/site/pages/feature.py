@@ -52,7 +52,8 @@ from latest_feature_scores
 where {OF_FEATURE}
 order by place"""
 EXAMPLES = f"""select
-    kind, rank, quantile, sequence_id, position, activation, start, tokens, activations, max(list_max(activations)) over () as largest
+    kind, rank, quantile, sequence_id, position, activation, start, tokens, activations, max(list_max(activations)) over () as largest,
+    sae, feature_id
 from feature_examples
 where {OF_FEATURE}
 qualify scoring = max(scoring) over ()
@@ -101,7 +102,7 @@ R2_NOTE = (
 )
 
 
-def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> dict[str, object]:
+def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> alt.LayerChart:
     """r2 by leap, a line for each value of a column."""
     tooltip = [
         alt.Tooltip(f"{by}:N", title=by_title),
@@ -249,8 +250,9 @@ def windows(title: str, sql: str, *, wide: bool = True) -> Panel:
         title,
         sql,
         note="Deeper colour: larger activation, relative to the largest one shown; the underlined token is the peak. Train text. `·` is "
-        "a space and `↵` a line break in a coloured token.",
+        "a space and `↵` a line break in a coloured token. The line below a window leads to its text.",
         empty="No examples: they are stored for the selected features.",
         view="windows",
+        link=Link("text", {name: name for name in ("sequence_id", "sae", "feature_id")}),
         wide=wide,
     )

@@ -2,10 +2,11 @@
 
 import altair as alt
 
-from dashboards.site.charts import ROWS, intervals, specification
+from dashboards.site.charts import intervals
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.measures import chosen_column, drawn
 from dashboards.ui.charts import number
+from dashboards.ui.declared import ROWS
 from dashboards.views.operators.page import LEADERBOARD, LOWEST, SCORES
 from dashboards.views.operators.ranks import EFFICIENCY_CURVES, LOWEST_R2, RANK_CURVES, RANKS
 
@@ -172,7 +173,7 @@ def page() -> Page:
     )
 
 
-def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> dict[str, object]:
+def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> alt.TopLevelMixin:
     colours = dict(curves.values())
     base = alt.Chart(ROWS).encode(
         x=alt.X(
@@ -199,10 +200,8 @@ def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> dict[str, object
     )
     y = alt.Y("drawn:Q", title=title)
     ends = base.mark_rule(strokeWidth=1.5, opacity=0.7)
-    return specification(
-        alt.layer(
-            ends.encode(y=alt.Y("drawn_low:Q", title=title), y2="drawn_high:Q"),
-            base.mark_line().encode(y=y),
-            base.mark_point(filled=True, size=25, opacity=1).encode(y=y),
-        )
+    return alt.layer(
+        ends.encode(y=alt.Y("drawn_low:Q", title=title), y2="drawn_high:Q"),
+        base.mark_line().encode(y=y),
+        base.mark_point(filled=True, size=25, opacity=1).encode(y=y),
     )

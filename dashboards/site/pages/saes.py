@@ -2,10 +2,11 @@
 
 import altair as alt
 
-from dashboards.site.charts import ROWS, estimate, specification
+from dashboards.site.charts import estimate
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.pages.features import SAES
 from dashboards.ui.charts import CATEGORIES, number
+from dashboards.ui.declared import ROWS
 from dashboards.views.saes.quality import DEAD, QUALITY, RATES
 
 STATES = ("never active", "in fewer than 10 documents", "in 10 documents or more")
@@ -79,7 +80,7 @@ def page() -> Page:
     )
 
 
-def _sparsity() -> dict[str, object]:
+def _sparsity() -> alt.TopLevelMixin:
     trusted = alt.Scale(domain=[True, False], range=[CATEGORIES[0], CATEGORIES[1]])
     base = alt.Chart(ROWS).encode(
         x=alt.X(
@@ -98,18 +99,16 @@ def _sparsity() -> dict[str, object]:
         ],
     )
     error = alt.Y("fvu:Q", title="FVU (variance unexplained)", scale=alt.Scale(zero=False, padding=20))
-    return specification(
-        alt.layer(
-            base.mark_rule(strokeWidth=1.5).encode(
-                y=alt.Y("fvu_low:Q", title="FVU (variance unexplained)"), y2="fvu_high:Q"
-            ),
-            base.mark_point(filled=True, size=90, opacity=1).encode(y=error),
-            base.mark_text(align="left", dx=9).encode(y=error, text="label:N"),
-        )
+    return alt.layer(
+        base.mark_rule(strokeWidth=1.5).encode(
+            y=alt.Y("fvu_low:Q", title="FVU (variance unexplained)"), y2="fvu_high:Q"
+        ),
+        base.mark_point(filled=True, size=90, opacity=1).encode(y=error),
+        base.mark_text(align="left", dx=9).encode(y=error, text="label:N"),
     )
 
 
-def _dead() -> dict[str, object]:
+def _dead() -> alt.TopLevelMixin:
     bars = alt.Chart(ROWS).mark_bar()
     chart = bars.encode(
         y=alt.Y("sae:N", title=None, sort=None, axis=alt.Axis(labelLimit=140)),
@@ -125,10 +124,10 @@ def _dead() -> dict[str, object]:
         order=alt.Order("place:O"),
         tooltip=["sae:N", "state:N", number("n_features", "features", ",d"), number("share", "share", ".2%")],
     )
-    return specification(chart.properties(height=alt.Step(34)), height=None)
+    return chart.properties(height=alt.Step(34))
 
 
-def _rates() -> dict[str, object]:
+def _rates() -> alt.TopLevelMixin:
     bars = alt.Chart(ROWS).mark_bar(color=CATEGORIES[0])
     rate = alt.X(
         "rate_from:Q",
@@ -136,16 +135,14 @@ def _rates() -> dict[str, object]:
         scale=alt.Scale(type="log"),
         axis=alt.Axis(format="~g", grid=False),
     )
-    return specification(
-        bars.encode(
-            x=rate,
-            x2="rate_to",
-            y=alt.Y("n_features:Q", title="features"),
-            y2=alt.datum(0),
-            tooltip=[
-                number("rate_from", "from", ".3~g"),
-                number("rate_to", "to", ".3~g"),
-                number("n_features", "features", ",d"),
-            ],
-        )
+    return bars.encode(
+        x=rate,
+        x2="rate_to",
+        y=alt.Y("n_features:Q", title="features"),
+        y2=alt.datum(0),
+        tooltip=[
+            number("rate_from", "from", ".3~g"),
+            number("rate_to", "to", ".3~g"),
+            number("n_features", "features", ",d"),
+        ],
     )

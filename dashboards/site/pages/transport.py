@@ -3,10 +3,11 @@
 import altair as alt
 
 from ato.evaluation.map_colours import DARK_BELOW
-from dashboards.site.charts import ROWS, estimate, lines, specification
+from dashboards.site.charts import estimate, lines
 from dashboards.site.declarations import Choice, Link, Page, Panel
 from dashboards.site.measures import chosen_column
 from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, map_scale, number
+from dashboards.ui.declared import ROWS
 from dashboards.views.transport.features import LOWEST, NOT_EVALUATED, SPREAD
 from dashboards.views.transport.page import INTERVALS, MAP, R2, SAES
 
@@ -158,7 +159,7 @@ def _sizes() -> list[alt.Tooltip]:
     return [number(name, title, ",d") for name, title in (names | {"n_test_documents": "test documents"}).items()]
 
 
-def _map() -> dict[str, object]:
+def _map() -> alt.TopLevelMixin:
     known = "isValid(datum.shown)"
     base = alt.Chart(ROWS).encode(
         x=alt.X("target_layer:O", title="target layer", axis=alt.Axis(labelAngle=0)),
@@ -179,37 +180,33 @@ def _map() -> dict[str, object]:
         base.mark_rect(cursor="pointer").encode(color=colour),
         text.mark_text(cursor="pointer", fontSize=11).encode(text="said:N", color=ink),
     )
-    return specification(chart.properties(height=alt.Step(34)), height=None)
+    return chart.properties(height=alt.Step(34))
 
 
-def _along(x: str, x_title: str, by: str, by_title: str) -> dict[str, object]:
+def _along(x: str, x_title: str, by: str, by_title: str) -> alt.TopLevelMixin:
     tooltip = [*_pair(), *estimate("shown", "measure"), *_sizes()]
     return lines(x, "shown", x_title=x_title, y_title="measure", by=by, by_title=by_title, tooltip=tooltip)
 
 
-def _verdicts() -> dict[str, object]:
+def _verdicts() -> alt.TopLevelMixin:
     colours = alt.Scale(domain=["transported", "undetermined", "computed"], range=["#0072B2", "#999999", "#E69F00"])
     bars = alt.Chart(ROWS).mark_bar()
-    return specification(
-        bars.encode(
-            x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
-            xOffset=alt.XOffset("target_layer:O"),
-            y=alt.Y(
-                "share:Q", title="share of scored features", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
-            ),
-            color=alt.Color("verdict:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
-            order="place:Q",
-            tooltip=[
-                "verdict:N",
-                *estimate("share", "share", ".1%"),
-                *_pair(),
-                number("n_features_scored", "features", ",d"),
-            ],
-        )
+    return bars.encode(
+        x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
+        xOffset=alt.XOffset("target_layer:O"),
+        y=alt.Y("share:Q", title="share of scored features", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("verdict:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
+        order="place:Q",
+        tooltip=[
+            "verdict:N",
+            *estimate("share", "share", ".1%"),
+            *_pair(),
+            number("n_features_scored", "features", ",d"),
+        ],
     )
 
 
-def _spread() -> dict[str, object]:
+def _spread() -> alt.TopLevelMixin:
     base = alt.Chart(ROWS).encode(
         x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("target_layer:O"),
@@ -227,10 +224,8 @@ def _spread() -> dict[str, object]:
         ],
     )
     at = {q: alt.Y(f"drawn_q{q:02d}:Q", title="r2 of features") for q in (5, 25, 50)}
-    return specification(
-        alt.layer(
-            base.mark_rule(strokeWidth=1.5).encode(y=at[5], y2="drawn_q95:Q"),
-            base.mark_bar(size=7, opacity=0.55).encode(y=at[25], y2="drawn_q75:Q"),
-            base.mark_point(filled=True, size=50, opacity=1).encode(y=at[50]),
-        )
+    return alt.layer(
+        base.mark_rule(strokeWidth=1.5).encode(y=at[5], y2="drawn_q95:Q"),
+        base.mark_bar(size=7, opacity=0.55).encode(y=at[25], y2="drawn_q75:Q"),
+        base.mark_point(filled=True, size=50, opacity=1).encode(y=at[50]),
     )

@@ -1,17 +1,16 @@
 """Panel of the page ``entities``: the best features beside lengths, fame, confidence and a probe."""
 
-from functools import partial
+from dataclasses import replace
 
 import altair as alt
 import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
+from dashboards.ui.declared import ONE, ROWS, Panel
+from dashboards.ui.declared_panel import draw_rows
 from dashboards.ui.plain import plain
-from dashboards.ui.reading import filled
-from dashboards.views.entities.counts import EMPTY, classes
+from dashboards.views.entities.counts import EMPTY
 
 BESIDE = """with latest as (
     select result as latent_scoring
@@ -47,48 +46,57 @@ order by auroc desc nulls last, name"""
 COLOURS = {"feature": CATEGORIES[0], "baseline": CATEGORIES[6], "probe": CATEGORIES[3]}
 
 
-def baselines(about: dict[str, object]) -> None:
-    """AUROC on the same test entities of the best features and of all that needs no SAE."""
-    panel(
-        "Best features beside baselines",
-        filled(BESIDE, **about),
-        partial(_baselines, *classes(about)),
-        empty=EMPTY,
-        note="AUROC on test entities with 95 % intervals by entity; 0.5 is chance. Baselines without an SAE: number of tokens "
-        "and of characters of the name, popularity (inhabitants, votes), mean log-frequency of its tokens in the corpus, "
-        "the model's confidence in its greedy answers (mean log-probability of a token), and a linear probe on the "
-        "residual of each layer. The direction of each is chosen on train, so it can fall below 0.5.",
-    )
-
-
-def _baselines(first: str, second: str, rows: pl.DataFrame) -> None:
-    _warning(rows)
-    known = rows.filter(pl.col("auroc").is_not_null())
-    if known.is_empty():
-        st.info("Not scored: a class has no test entities.")
-        return
+def _chart(first: str, second: str) -> alt.LayerChart:
     title = "AUROC, test"
     scale = alt.Scale(zero=False, padding=10)
-    base = alt.Chart(known).encode(
-        y=alt.Y("name:N", title=None, sort=known["name"].to_list(), axis=alt.Axis(labelLimit=260)),
-        color=alt.Color(
-            "kind:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None, title="kind"
-        ),
-        tooltip=[
-            "name:N",
-            number("auroc", "AUROC"),
-            number("auroc_low", "95 % from"),
-            number("auroc_high", "to"),
-            number("n_positive", first, ",d"),
-            number("n_negative", second, ",d"),
-        ],
+    base = (
+        alt.Chart(ROWS)
+        .transform_filter("isValid(datum.auroc)")
+        .encode(
+            y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=260)),
+            color=alt.Color(
+                "kind:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None, title="kind"
+            ),
+            tooltip=[
+                "name:N",
+                number("auroc", "AUROC"),
+                number("auroc_low", "95 % from"),
+                number("auroc_high", "to"),
+                number("n_positive", first, ",d"),
+                number("n_negative", second, ",d"),
+            ],
+        )
     )
-    chart = alt.layer(
-        alt.Chart(known.head(1)).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
+    return alt.layer(
+        alt.Chart(ONE).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
         base.mark_rule(strokeWidth=2).encode(x=alt.X("auroc_low:Q", title=title, scale=scale), x2="auroc_high:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("auroc:Q", title=title, scale=scale)),
-    )
-    draw_chart(chart.properties(height=alt.Step(32)), alt="AUROC of the best features and of every baseline")
+        data=ROWS,
+    ).properties(height=alt.Step(32))
+
+
+BEST_BESIDE_BASELINES = Panel(
+    "Best features beside baselines",
+    BESIDE,
+    note="AUROC on test entities with 95 % intervals by entity; 0.5 is chance. Baselines without an SAE: number of tokens "
+    "and of characters of the name, popularity (inhabitants, votes), mean log-frequency of its tokens in the corpus, "
+    "the model's confidence in its greedy answers (mean log-probability of a token), and a linear probe on the "
+    "residual of each layer. The direction of each is chosen on train, so it can fall below 0.5.",
+    empty=EMPTY,
+    view="chart",
+    chart=_chart("of the first class", "of the second class"),
+    alt="AUROC of the best features and of every baseline",
+    wide=False,
+)
+
+
+def draw_baselines(first: str, second: str, rows: pl.DataFrame) -> None:
+    """A warning where a baseline tells the classes apart, and the chart."""
+    _warning(rows)
+    if rows["auroc"].null_count() == rows.height:
+        st.info("Not scored: a class has no test entities.")
+        return
+    draw_rows(replace(BEST_BESIDE_BASELINES, chart=_chart(first, second)), rows)
 
 
 def _warning(rows: pl.DataFrame) -> None:

@@ -1,14 +1,9 @@
 """Panel of the page ``entities``: one class predicted by one number, on test."""
 
-from functools import partial
+from dataclasses import replace
 
-import polars as pl
-import streamlit as st
-
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
-from dashboards.ui.tables import score, table
-from dashboards.views.entities.counts import EMPTY, classes
+from dashboards.ui.declared import Column, Panel, interval
+from dashboards.views.entities.counts import EMPTY
 
 CLASSIFIERS = """select
     case score when 'latent' then 'best feature' when 'probe' then 'linear probe' else 'confidence of the answers' end as score,
@@ -19,43 +14,39 @@ where collection = $collection and contrast = $contrast and template = $template
     and entity_type = $entity_type
 order by auroc desc nulls last, score"""
 
+PREDICTED_CLASSES = Panel(
+    "One class against the other",
+    CLASSIFIERS,
+    note="Predicting the first class by one number: the feature that separates best on train, the probe of the layer that is "
+    "best on validation, or the mean log-probability of the greedy answer. Threshold (best F1) and logistic calibration "
+    "are chosen on validation; AUROC, with 95 % intervals by entity, and all else are of test. `F1 of always` and "
+    "`Brier of always`: what always saying the first class, or always giving its share, reaches; a predictor that does no better is "
+    "uninformative. Calibration error: mean gap between predicted and true share, ten bins of equal width; small also "
+    "where all predictions are alike.",
+    empty=EMPTY,
+    columns=(
+        Column("score", "predicted by"),
+        Column("layer", "layer"),
+        Column("feature_id", "feature"),
+        *interval("auroc", "AUROC"),
+        Column("f1", "F1"),
+        Column("f1_constant", "F1 of always"),
+        Column("precision", "precision"),
+        Column("recall", "recall"),
+        Column("threshold", "threshold"),
+        Column("brier", "Brier"),
+        Column("brier_constant", "Brier of always"),
+        Column("calibration_error", "calibration error"),
+        Column("n_positive", "first class, test", "integer"),
+        Column("n_negative", "second class, test", "integer"),
+    ),
+)
 
-def classifiers(about: dict[str, object]) -> None:
-    """AUROC, F1 and calibration of the best feature, a probe and the model's confidence."""
-    first, second = classes(about)
-    panel(
-        "Right against wrong answers" if first == "correct" else "Known against unknown",
-        filled(CLASSIFIERS, **about),
-        partial(_classifiers, first, second),
-        empty=EMPTY,
-        note=f"Predicting {first} by one number: the feature that separates best on train, the probe of the layer that is "
-        "best on validation, or the mean log-probability of the greedy answer. Threshold (best F1) and logistic calibration "
-        "are chosen on validation; AUROC, with 95 % intervals by entity, and all else are of test. `F1 of always` and "
-        f"`Brier of always`: what always saying {first}, or always giving its share, reaches; a predictor that does no better is "
-        "uninformative. Calibration error: mean gap between predicted and true share, ten bins of equal width; small also "
-        "where all predictions are alike.",
-    )
 
-
-def _classifiers(first: str, second: str, rows: pl.DataFrame) -> None:
-    table(
-        rows,
-        {
-            "score": "predicted by",
-            "layer": st.column_config.NumberColumn("layer", format="%d"),
-            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
-            "auroc": score("AUROC"),
-            "auroc_low": score("from"),
-            "auroc_high": score("to"),
-            "f1": score("F1"),
-            "f1_constant": score("F1 of always"),
-            "precision": score("precision"),
-            "recall": score("recall"),
-            "threshold": score("threshold"),
-            "brier": score("Brier"),
-            "brier_constant": score("Brier of always"),
-            "calibration_error": score("calibration error"),
-            "n_positive": st.column_config.NumberColumn(f"{first}, test"),
-            "n_negative": st.column_config.NumberColumn(f"{second}, test"),
-        },
-    )
+def of_classes(first: str, second: str) -> Panel:
+    """The panel with the names of the classes."""
+    title = "Right against wrong answers" if first == "correct" else "Known against unknown"
+    named = {"n_positive": f"{first}, test", "n_negative": f"{second}, test"}
+    columns = tuple(replace(c, title=named.get(c.name, c.title)) for c in PREDICTED_CLASSES.columns)
+    note = PREDICTED_CLASSES.note.replace("the first class", first)
+    return replace(PREDICTED_CLASSES, title=title, columns=columns, note=note)

@@ -5,10 +5,9 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_rows
 from dashboards.ui.plain import plain
-from dashboards.ui.reading import filled
 
 EMPTY = "No entities yet: run `ato run entities`."
 LABELS = {"known": "#0072B2", "between": "#999999", "unknown": "#E69F00", "invented": "#CC79A7", "not asked": "#56B4E9"}
@@ -36,29 +35,14 @@ def classes(about: dict[str, object]) -> tuple[str, str]:
     return first, second
 
 
-def counts(collection: str) -> None:
-    """Entities of each type by label."""
-    panel(
-        "What the model knows",
-        filled(COUNTS, collection=collection),
-        _counts,
-        empty=EMPTY,
-        note="Entities of the most recently labelled set, by type and label, which follows from the model's graded "
-        "answers; invented ones cannot be known, and entities without a recorded answer were not asked about. Hover for "
-        "the shares of right and withheld answers, the mean number of tokens of the names and the counts of each split: "
-        "features are chosen on train, strengths on validation, and what is published is from test.",
-    )
-
-
-def _counts(rows: pl.DataFrame) -> None:
-    colours = {label: colour for label, colour in LABELS.items() if label in rows["label"]}
+def _counts() -> alt.Chart:
     bars = (
-        alt.Chart(rows)
+        alt.Chart(ROWS)
         .mark_bar()
         .encode(
-            y=alt.Y("entity_type:N", title=None),
+            y=alt.Y("entity_type:N", title=None, sort=None),
             x=alt.X("n_entities:Q", title="entities", axis=alt.Axis(tickMinStep=1)),
-            color=coloured("label", colours, "label").legend(orient="top"),
+            color=coloured("label", LABELS, "label").legend(orient="top"),
             order=alt.Order("place:Q"),
             tooltip=[
                 "entity_type:N",
@@ -74,7 +58,26 @@ def _counts(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    draw_chart(bars.properties(height=alt.Step(38)), alt="Entities of each type: known, between, unknown, invented")
+    return bars.properties(height=alt.Step(38))
+
+
+ENTITIES_BY_LABEL = Panel(
+    "What the model knows",
+    COUNTS,
+    note="Entities of the most recently labelled set, by type and label, which follows from the model's graded "
+    "answers; invented ones cannot be known, and entities without a recorded answer were not asked about. Hover for "
+    "the shares of right and withheld answers, the mean number of tokens of the names and the counts of each split: "
+    "features are chosen on train, strengths on validation, and what is published is from test.",
+    empty=EMPTY,
+    view="chart",
+    chart=_counts(),
+    alt="Entities of each type: known, between, unknown, invented",
+)
+
+
+def draw_counts(rows: pl.DataFrame) -> None:
+    """The chart, and the rule by which entities are labelled."""
+    draw_rows(ENTITIES_BY_LABEL, rows)
     rules = rows["rule"].drop_nulls()
     if not rules.is_empty():
         st.caption(f"Rule: {plain(rules[0])}. Set: `{rows['entity_set'][0]}`.")

@@ -8,8 +8,9 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
+from dashboards.ui.declared import ONE, ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel, of_rows
 from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.entities.counts import EMPTY, LABELS
 
@@ -28,7 +29,11 @@ DRAWN = ("change", "change_low", "change_high", "control_low", "control_high")
 FEWEST_DRAWS = 19
 """With fewer random draws no change can be told from theirs: p is above 0.05 whatever comes out."""
 
-DONE = "select distinct outcome from entity_intervention_summary where collection = $collection and change is not null"
+DONE = """select outcome
+from entity_intervention_summary
+where collection = $collection and change is not null
+group by outcome
+order by list_position(['correct', 'wrong', 'abstain', 'self_report', 'attention', 'kl'], outcome)"""
 
 EFFECTS = """select
     intervention || ' ' || direction || coalesce(': layer ' || layer || ', latent ' || feature_id, '')
@@ -41,25 +46,65 @@ where collection = $collection and outcome = $outcome
 order by label, intervention, direction, position"""
 
 
+def _chart(title: str, scale: alt.Scale, **more: alt.YOffset) -> alt.LayerChart:
+    x = partial(alt.X, title=title, scale=scale)
+    base = (
+        alt.Chart(ROWS)
+        .transform_filter("isValid(datum.change)")
+        .encode(
+            y=alt.Y("edit:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),
+            tooltip=[
+                "edit:N",
+                number("change", "change"),
+                number("change_low", "95 % from"),
+                number("change_high", "to"),
+                number("unedited", "unedited"),
+                number("strength", "strength", ".2f"),
+                number("control_mean", "controls, mean"),
+                number("control_sd", "controls, sd"),
+                number("n_draws", "draws", "d"),
+                number("p_control", "p"),
+                number("n_entities", "entities (KL: sequences)", ",d"),
+                "position:N",
+            ],
+            **more,
+        )
+    )
+    colour = coloured("label", LABELS, "label")
+    point = base.encode(color=colour.legend(orient="top", title=None) if more else colour.legend(None))
+    return alt.layer(
+        alt.Chart(ONE).mark_rule(color="#888888").encode(x=alt.datum(0)),
+        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(x=x("control_low:Q"), x2="control_high:Q"),
+        point.mark_rule(strokeWidth=2).encode(x=x("change_low:Q"), x2="change_high:Q"),
+        point.mark_point(filled=True, size=80, opacity=1).encode(x=x("change:Q")),
+        data=ROWS,
+    ).properties(height=alt.Step(38))
+
+
+BESIDE_CONTROLS = Panel(
+    "Interventions beside controls",
+    EFFECTS,
+    note="The top-ranked latent for known or unknown is steered (added, in units of the residual's norm), "
+    "ablated, or removed from the weights (orthogonalise). Mean change on test entities against the same entities "
+    "unedited, with paired 95 % intervals by entity; strengths were chosen on validation. Grey band: random features of "
+    "the same layer, nearest in firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "
+    "(1 + draws that change as much) / (1 + draws). Fewer right answers together with more withheld ones are damage, "
+    "not control.",
+    empty=EMPTY,
+    view="chart",
+    chart=_chart("change", alt.Scale(), yOffset=alt.YOffset("label:N")),
+    alt="Change of the outcome by intervention and class, beside random features",
+)
+
+
 def interventions(collection: str) -> None:
     """Change of one outcome under each intervention, for known and for unknown entities."""
     done = ask(filled(DONE, collection=collection))["outcome"].to_list()
     outcome = choose("Outcome", "outcome", [name for name in OUTCOMES if name in done], widget="segmented_control")
-    panel(
-        "Interventions beside controls",
-        filled(EFFECTS, collection=collection, outcome=outcome),
-        partial(_effects, str(outcome)),
-        empty=EMPTY,
-        note="The top-ranked latent for known or unknown is steered (added, in units of the residual's norm), "
-        "ablated, or removed from the weights (orthogonalise). Mean change on test entities against the same entities "
-        "unedited, with paired 95 % intervals by entity; strengths were chosen on validation. Grey band: random features of "
-        "the same layer, nearest in firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "
-        "(1 + draws that change as much) / (1 + draws). Fewer right answers together with more withheld ones are damage, "
-        "not control.",
-    )
+    draw_panel(BESIDE_CONTROLS, partial(_draw_effects, str(outcome)), collection=collection, outcome=outcome)
 
 
-def _effects(outcome: str, rows: pl.DataFrame) -> None:
+def _draw_effects(outcome: str, rows: pl.DataFrame) -> None:
     title = f"change of {OUTCOMES[outcome]}"
     damage = rows.filter(pl.col("is_damage"))
     rows = rows.filter(pl.col("change").is_not_null())
@@ -69,11 +114,13 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
     labels = rows["label"].unique(maintain_order=True).to_list()
     drawn = [value for name in DRAWN for value in rows[name].drop_nulls()]
     ends = (min(0.0, *drawn), max(0.0, *drawn))  # the same of both classes
+    scale = alt.Scale(domain=list(ends), nice=True) if ends[0] < ends[1] else alt.Scale()
     for label, column in zip(labels, st.columns(len(labels))):
         column.markdown("ordinary text" if label == TEXT else f"**{label}** entities")
         with column:
             draw_chart(
-                _chart(rows.filter(pl.col("label") == label), title, ends), alt=f"{title}, {label}, by intervention"
+                of_rows(_chart(title, scale), rows.filter(pl.col("label") == label)),
+                alt=f"{title}, {label}, by intervention",
             )
     entities = rows.filter(pl.col("label") != TEXT)
     if not entities.is_empty():
@@ -87,33 +134,3 @@ def _effects(outcome: str, rows: pl.DataFrame) -> None:
     if not damage.is_empty():
         told = "; ".join(f"{row['edit']} on {row['label']} entities" for row in damage.iter_rows(named=True))
         st.warning(f"Damage (fewer right answers and more withheld ones): {told}.")
-
-
-def _chart(rows: pl.DataFrame, title: str, ends: tuple[float, float]) -> alt.LayerChart | alt.FacetChart:
-    scale = alt.Scale(domain=list(ends), nice=True) if ends[0] < ends[1] else alt.Scale()
-    x = partial(alt.X, title=title, scale=scale)
-    base = alt.Chart(rows).encode(
-        y=alt.Y("edit:N", title=None, sort=rows["edit"].to_list(), axis=alt.Axis(labelLimit=300)),
-        tooltip=[
-            "edit:N",
-            number("change", "change"),
-            number("change_low", "95 % from"),
-            number("change_high", "to"),
-            number("unedited", "unedited"),
-            number("strength", "strength", ".2f"),
-            number("control_mean", "controls, mean"),
-            number("control_sd", "controls, sd"),
-            number("n_draws", "draws", "d"),
-            number("p_control", "p"),
-            number("n_entities", "entities (KL: sequences)", ",d"),
-            "position:N",
-        ],
-    )
-    labels = {label: LABELS[label] for label in rows["label"].unique() if label in LABELS}
-    point = base.encode(color=coloured("label", labels, "label").legend(None))
-    return alt.layer(
-        alt.Chart(rows.head(1)).mark_rule(color="#888888").encode(x=alt.datum(0)),
-        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(x=x("control_low:Q"), x2="control_high:Q"),
-        point.mark_rule(strokeWidth=2).encode(x=x("change_low:Q"), x2="change_high:Q"),
-        point.mark_point(filled=True, size=80, opacity=1).encode(x=x("change:Q")),
-    ).properties(height=alt.Step(38))

@@ -5,21 +5,21 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.compare_link import compare_with
-from dashboards.ui.navigation import go, link
-from dashboards.ui.panels import panel
+from dashboards.ui.declared import TO_FEATURE, Column, Panel
+from dashboards.ui.declared_panel import draw_panel
+from dashboards.ui.navigation import link
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.tables import score, table, ticked
 from dashboards.views.entities.counts import EMPTY
 
 OFFERED = 2000
 """Entities of the list; the SQL page has all."""
 
-ENTITIES = """select entity_id, name || ' (' || entity_type || ')' as shown
+ENTITIES = f"""select entity_id, name || ' (' || entity_type || ')' as shown
 from entity_knowledge
 where collection = $collection and ($entity_type is null or $entity_type = 'all' or entity_type = $entity_type)
 order by label is null, label in ('invented', 'not_asked'), popularity desc nulls last, name, entity_id
-limit $offered"""
+limit {OFFERED}"""
 
 FACTS = """select
     entity_type, name, replace(coalesce(label, 'not_asked'), '_', ' ') as label, n_right, n_asked, share_correct, share_abstain, confidence,
@@ -50,35 +50,84 @@ inner join ranked as r using (collection, latent_scoring, contrast, template, po
 where a.collection = $collection and a.entity_id = $entity_id and a.activation > 0
 order by r.direction, r.rank"""
 
+ONE_ENTITY = Panel(
+    "One entity",
+    FACTS,
+    note="Label: whether the model knows it, by its graded answers.",
+    empty=EMPTY,
+    view="facts",
+    columns=(
+        Column("name", "name"),
+        Column("entity_type", "type"),
+        Column("label", "label"),
+        Column("n_right", "attributes known", "integer"),
+        Column("n_asked", "attributes asked", "integer"),
+        Column("share_correct", "right answers", "percent"),
+        Column("share_abstain", "withheld answers", "percent"),
+        Column("confidence", "confidence (nats per token)"),
+        Column("popularity", "popularity", "integer"),
+        Column("n_tokens", "tokens", "integer"),
+        Column("n_characters", "characters", "integer"),
+        Column("split", "split"),
+        Column("source", "source"),
+        Column("rule", "rule"),
+    ),
+)
+ITS_ANSWERS = Panel(
+    "Its answers",
+    ANSWERS,
+    note="Completions without their prompts; sample 0 is greedy. `p correct`: probability of the right answer "
+    "against distractors. Log-probability: sum over the tokens of the completion, in nats.",
+    empty=EMPTY,
+    columns=(
+        Column("attribute", "attribute"),
+        Column("value", "right answer"),
+        Column("family", "family"),
+        Column("template", "template"),
+        Column("sample", "sample"),
+        Column("completion", "completion"),
+        Column("grade", "grade"),
+        Column("log_probability", "log-probability"),
+        Column("p_correct", "p correct"),
+        Column("grader", "grader"),
+    ),
+    wide=False,
+)
+ITS_FEATURES = Panel(
+    "Its active features",
+    ACTIVE,
+    note="Ranked features that are active on it at the chosen prompt and position, for the class that they favour "
+    "on train; all others are inactive there, or were not recorded. Choose a row to open the feature.",
+    empty="No ranked feature is active on it here; activations come from `ato run entities`.",
+    columns=(
+        Column("direction", "higher on"),
+        Column("rank", "rank"),
+        Column("layer", "layer"),
+        Column("feature_id", "feature"),
+        Column("activation", "activation"),
+        Column("auroc", "AUROC, test"),
+        Column("top_tokens", "promotes", "list"),
+        Column("sae", "SAE"),
+    ),
+    link=TO_FEATURE,
+    wide=False,
+)
+
 
 def one_entity(about: dict[str, object]) -> None:
     """Facts, answers and features of the entity that the address names."""
-    offered = ask(filled(ENTITIES, collection=about["collection"], entity_type=about["entity_type"], offered=OFFERED))
+    offered = ask(filled(ENTITIES, collection=about["collection"], entity_type=about["entity_type"]))
     names = dict(offered.rows())
     entity_id = choose("Entity", "entity", list(names), format=lambda entity: names.get(entity, entity))
     if entity_id is not None:
         compare_with("entity", names[str(entity_id)])
     own = {"collection": about["collection"], "entity_id": entity_id}
-    panel("One entity", filled(FACTS, **own), _facts, empty=EMPTY)
+    draw_panel(ONE_ENTITY, _facts, **own)
     left, right = st.columns([3, 2])
     with left:
-        panel(
-            "Its answers",
-            filled(ANSWERS, **own),
-            _answers,
-            empty=EMPTY,
-            note="Completions without their prompts; sample 0 is greedy. `p correct`: probability of the right answer "
-            "against distractors. Log-probability: sum over the tokens of the completion, in nats.",
-        )
+        draw_panel(ITS_ANSWERS, **own)
     with right:
-        panel(
-            "Its active features",
-            filled(ACTIVE, **about, entity_id=entity_id),
-            _active,
-            empty="No ranked feature is active on it here; activations come from `ato run entities`.",
-            note="Ranked features that are active on it at the chosen prompt and position, for the class that they favour "
-            "on train; all others are inactive there, or were not recorded. Tick a row to open the feature.",
-        )
+        draw_panel(ITS_FEATURES, **about, entity_id=entity_id)
 
 
 def _facts(rows: pl.DataFrame) -> None:
@@ -98,32 +147,3 @@ def _facts(rows: pl.DataFrame) -> None:
             st.metric(label, "–" if row[name] is None else f"{row[name]:{format}}", width="content")
     st.caption(plain(f"{row['name']}: {row['entity_type']}, {row['split']}; from {row['source']}."))
     link("Documents of the corpus that name it", "reader", words=row["name"])
-
-
-def _answers(rows: pl.DataFrame) -> None:
-    table(
-        rows,
-        {
-            "value": "right answer",
-            "completion": st.column_config.TextColumn("completion", width="medium"),
-            "log_probability": score("log-probability"),
-            "p_correct": score("p correct"),
-        },
-    )
-
-
-def _active(rows: pl.DataFrame) -> None:
-    picked = ticked(
-        rows,
-        {
-            "direction": "higher on",
-            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
-            "layer": st.column_config.NumberColumn("layer", format="%d"),
-            "activation": score("activation"),
-            "auroc": score("AUROC, test"),
-            "top_tokens": st.column_config.ListColumn("promotes"),
-        },
-        key="active features",
-    )
-    if picked is not None:
-        go("features", sae=picked["sae"], feature_id=picked["feature_id"])

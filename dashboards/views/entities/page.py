@@ -1,18 +1,21 @@
 """Page ``entities``: which entities the model knows, and the features that separate known from unknown ones."""
 
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, collection
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.reading import ask, filled
-from dashboards.views.entities.baselines import baselines
-from dashboards.views.entities.classifiers import classifiers
-from dashboards.views.entities.counts import counts
+from dashboards.views.entities.baselines import BEST_BESIDE_BASELINES, draw_baselines
+from dashboards.views.entities.classifiers import of_classes
+from dashboards.views.entities.counts import ENTITIES_BY_LABEL, classes, draw_counts
 from dashboards.views.entities.interventions import interventions
-from dashboards.views.entities.layers import layers
+from dashboards.views.entities.layers import SEPARATION, draw_layers
 from dashboards.views.entities.one_entity import one_entity
-from dashboards.views.entities.ranking import ranking
-from dashboards.views.entities.scatter import scatter
+from dashboards.views.entities.ranking import BEST_FEATURES, draw_ranking
+from dashboards.views.entities.scatter import ACTIVITY, draw_activity
 from dashboards.views.entities.transport import transport
 
 CONTRASTS = "`known_unknown` compares entities, `correct_wrong` answers: where the question ends, before the answer."
@@ -33,17 +36,18 @@ KINDS = {"latents": "feature scores", "interventions": "interventions"}
 def page() -> None:
     """Draw the page."""
     key = collection()
-    counts(key)
+    draw_panel(ENTITIES_BY_LABEL, draw_counts, collection=key)
     _other_sets(key)
     about = _chosen(key)
-    layers(about)
+    named = classes(about)
+    draw_panel(SEPARATION, draw_layers, **about)
     left, right = st.columns([2, 3])
     with left:
-        scatter(about)
+        draw_panel(ACTIVITY, partial(draw_activity, *named), **about)
     with right:
-        baselines(about)
-    ranking(about)
-    classifiers(about)
+        draw_panel(BEST_BESIDE_BASELINES, partial(draw_baselines, *named), **about)
+    draw_panel(BEST_FEATURES, partial(draw_ranking, *named), **about)
+    draw_panel(of_classes(*named), **about)
     interventions(key)
     transport(about)
     one_entity(about)

@@ -1,21 +1,20 @@
 """Panel of the page ``entities``: how often features are active on either class of test entities."""
 
-from functools import partial
+from dataclasses import replace
 
 import altair as alt
 import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
-from dashboards.views.entities.counts import EMPTY, classes
+from dashboards.ui.declared import ONE, ROWS, Panel
+from dashboards.ui.declared_panel import draw_rows
+from dashboards.views.entities.counts import EMPTY
 
 GRID = 40
 """Squares of the picture along each side: SAEs have more features than a browser draws."""
 
-ACTIVE = """with features as (
+ACTIVE = f"""with features as (
     select l.*
     from entity_latents as l
     semi join latest_entity_results as r
@@ -28,7 +27,7 @@ ACTIVE = """with features as (
 
 others as (
     select
-        least(floor($grid * f_positive), $grid - 1) as across, least(floor($grid * f_negative), $grid - 1) as up,
+        least(floor({GRID} * f_positive), {GRID} - 1) as across, least(floor({GRID} * f_negative), {GRID} - 1) as up,
         count(*) as n_features, max(n_positive) as n_positive, max(n_negative) as n_negative
     from features
     where rank is null
@@ -37,7 +36,7 @@ others as (
 
 select
     'other' as direction, null::integer as rank, null::integer as layer, null::integer as feature_id, n_features,
-    (across + 0.5) / $grid as f_positive, (up + 0.5) / $grid as f_negative, n_positive, n_negative
+    (across + 0.5) / {GRID} as f_positive, (up + 0.5) / {GRID} as f_negative, n_positive, n_negative
 from others
 union all
 select direction, rank, layer, feature_id, 1, f_positive, f_negative, n_positive, n_negative
@@ -46,28 +45,15 @@ where rank is not null
 order by rank desc nulls first, direction, f_positive, f_negative"""
 
 
-def scatter(about: dict[str, object]) -> None:
-    """Share of active entities of one class against that of the other, on test."""
-    panel(
-        "Activity on either class, test",
-        filled(ACTIVE, **about, grid=GRID),
-        partial(_scatter, *classes(about)),
-        empty=EMPTY,
-        note="Coloured: the ranked features, chosen on train. Grey squares: all others, counted on a grid, darker where "
-        "more lie. On the diagonal a feature is active equally often on both classes.",
-    )
-
-
-def _scatter(first: str, second: str, rows: pl.DataFrame) -> None:
+def _chart(first: str, second: str) -> alt.LayerChart:
     x = alt.X("f_positive:Q", title=f"active on {first}", scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("f_negative:Q", title=f"active on {second}", scale=alt.Scale(domain=[0, 1]))
-    ranked = rows.filter(pl.col("rank").is_not_null())
-    directions = ranked["direction"].unique().sort().to_list()
-    chart = alt.layer(
-        alt.Chart(rows.head(1))
+    return alt.layer(
+        alt.Chart(ONE)
         .mark_rule(strokeDash=[4, 4], color="#888888")
         .encode(x=alt.datum(0), y=alt.datum(0), x2=alt.datum(1), y2=alt.datum(1)),
-        alt.Chart(rows.filter(pl.col("rank").is_null()))
+        alt.Chart(ROWS)
+        .transform_filter("!isValid(datum.rank)")
         .mark_square(size=50, color="#999999")
         .encode(
             x=x,
@@ -75,7 +61,8 @@ def _scatter(first: str, second: str, rows: pl.DataFrame) -> None:
             opacity=alt.Opacity("n_features:Q", scale=alt.Scale(type="log", range=[0.2, 0.9]), legend=None),
             tooltip=[number("n_features", "features", ",d")],
         ),
-        alt.Chart(ranked)
+        alt.Chart(ROWS)
+        .transform_filter("isValid(datum.rank)")
         .mark_point(filled=True, size=90, opacity=1)
         .encode(
             x=x,
@@ -83,7 +70,7 @@ def _scatter(first: str, second: str, rows: pl.DataFrame) -> None:
             color=alt.Color(
                 "direction:N",
                 title="higher on",
-                scale=alt.Scale(domain=directions, range=list(CATEGORIES[: len(directions)])),
+                scale=alt.Scale(range=list(CATEGORIES)),
                 legend=alt.Legend(orient="top"),
             ),
             tooltip=[
@@ -95,8 +82,26 @@ def _scatter(first: str, second: str, rows: pl.DataFrame) -> None:
                 number("f_negative", f"active on {second}"),
             ],
         ),
+        data=ROWS,
         height=420,
     )
-    draw_chart(chart, alt="Share of active test entities of both classes for each feature, best ones coloured")
+
+
+ACTIVITY = Panel(
+    "Activity on either class, test",
+    ACTIVE,
+    note="Coloured: the ranked features, chosen on train. Grey squares: all others, counted on a grid, darker where "
+    "more lie. On the diagonal a feature is active equally often on both classes.",
+    empty=EMPTY,
+    view="chart",
+    chart=_chart("the first class", "the second class"),
+    alt="Share of active test entities of both classes for each feature, best ones coloured",
+    wide=False,
+)
+
+
+def draw_activity(first: str, second: str, rows: pl.DataFrame) -> None:
+    """The chart, and how many entities it is about."""
+    draw_rows(replace(ACTIVITY, chart=_chart(first, second)), rows)
     whole = rows.row(0, named=True)
     st.caption(f"Test: {whole['n_positive']:,} {first}, {whole['n_negative']:,} {second}.")

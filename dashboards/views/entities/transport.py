@@ -8,10 +8,10 @@ import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, coloured, number, whole
+from dashboards.ui.declared import ROWS, Column, Panel, interval
+from dashboards.ui.declared_panel import draw_panel, of_rows
 from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.tables import score
 from dashboards.views.entities.counts import EMPTY
 
 SERIES = {
@@ -56,55 +56,10 @@ where r2_text is not null
 order by method, series, source_layer"""
 
 
-def transport(about: dict[str, object]) -> None:
-    """One feature's r2 from each source layer, and the verdicts on all."""
-    place = {name: value for name, value in about.items() if name != "entity_type"}
-    found = ask(filled(LATENTS, **place)).rows()
-    chosen = choose("Feature", "latent", found, format=_name)
-    sae, feature_id = (None, None) if chosen is None else chosen[3:]
-    left, right = st.columns([2, 3])
-    with left:
-        panel(
-            "Carried from below?",
-            filled(CURVES, **place, sae=sae, feature_id=feature_id),
-            _curves,
-            empty=EMPTY,
-            note="Share of the variance of the feature's activation over test entities that its value at a lower layer "
-            "predicts: by the operator into its layer, or by the source residual itself (identity). Grey: the same "
-            f"operator on ordinary text, where the feature is active. Values below {LEAST_R2:g} are drawn at the lower "
-            "edge; where operator and identity agree far below 0, both predict that the feature is inactive. Bars: "
-            "95 % intervals, by entity or "
-            "document.",
-        )
-    with right:
-        panel(
-            "Carried or computed",
-            filled(CARRIED, **place),
-            _carried,
-            empty=EMPTY,
-            note="`computed`: the interval of r2 at entities lies at or below 0.3. `carried`: it lies at or above 0.7, or "
-            "above 0.3 and above that of the identity. Else `unclear`.",
-        )
-
-
-def _name(latent: tuple[str, int, int, str, int]) -> str:
-    direction, rank, layer, _, feature_id = latent
-    return f"{direction} {rank}: layer {layer}, feature {feature_id}"
-
-
-def _curves(rows: pl.DataFrame) -> None:
-    methods = rows["method"].unique(maintain_order=True).to_list()
-    for method in methods:
-        if len(methods) > 1:
-            st.markdown(f"**{method}**")
-        draw_chart(_chart(rows.filter(pl.col("method") == method)), alt=f"r2 by source layer, {method}")
-
-
-def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
-    lowest = max(LEAST_R2, min(0.0, *rows["r2_low"].drop_nulls(), *rows["r2"].drop_nulls()))
+def _chart(lowest: float = LEAST_R2, **more: alt.StrokeDash) -> alt.LayerChart:
     scale = alt.Scale(domain=[lowest, 1], clamp=True, nice=False)
     y = partial(alt.Y, title="r2 of the activation", scale=scale)
-    base = alt.Chart(rows).encode(
+    base = alt.Chart(ROWS).encode(
         x=whole("source_layer", "source layer"),
         color=coloured("series", SERIES, "series").legend(orient="top", title=None, columns=1),
         tooltip=[
@@ -117,6 +72,7 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
             number("n", "n", ",d"),
             "verdict:N",
         ],
+        **more,
     )
     return alt.layer(
         base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=y("r2_low:Q"), y2="r2_high:Q"),
@@ -126,27 +82,71 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     )
 
 
-def _carried(rows: pl.DataFrame) -> None:
-    st.dataframe(
-        rows,
-        hide_index=True,
-        placeholder="–",
-        height=400,
-        column_config={
-            "direction": "higher on",
-            "target_layer": st.column_config.NumberColumn("layer", format="%d"),
-            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
-            "source_layer": st.column_config.NumberColumn("source layer", format="%d"),
-            "carried": "at entities",
-            "r2": score("r2"),
-            "r2_low": score("from"),
-            "r2_high": score("to"),
-            "r2_identity": score("identity"),
-            "r2_identity_low": score("from "),
-            "r2_identity_high": score("to "),
-            "r2_text": score("r2, text"),
-            "verdict_text": "on ordinary text",
-            "n_entities": "entities",
-            "n_active_text": "active tokens of text",
-        },
-    )
+CARRIED_FROM_BELOW = Panel(
+    "Carried from below?",
+    CURVES,
+    note="Share of the variance of the feature's activation over test entities that its value at a lower layer "
+    "predicts: by the operator into its layer, or by the source residual itself (identity). Grey: the same "
+    f"operator on ordinary text, where the feature is active. Values below {LEAST_R2:g} are drawn at the lower "
+    "edge; where operator and identity agree far below 0, both predict that the feature is inactive. Bars: "
+    "95 % intervals, by entity or "
+    "document.",
+    empty=EMPTY,
+    view="chart",
+    chart=_chart(strokeDash=alt.StrokeDash("method:N", title=None, legend=alt.Legend(orient="top"))),
+    alt="r2 of the feature by source layer, a line for each predictor",
+    wide=False,
+)
+CARRIED_OR_COMPUTED = Panel(
+    "Carried or computed",
+    CARRIED,
+    note="`computed`: the interval of r2 at entities lies at or below 0.3. `carried`: it lies at or above 0.7, or "
+    "above 0.3 and above that of the identity. Else `unclear`.",
+    empty=EMPTY,
+    columns=(
+        Column("direction", "higher on"),
+        Column("rank", "rank"),
+        Column("target_layer", "layer"),
+        Column("feature_id", "feature"),
+        Column("source_layer", "source layer"),
+        Column("leap", "leap"),
+        Column("method", "method"),
+        Column("carried", "at entities"),
+        *interval("r2", "r2"),
+        *interval("r2_identity", "identity"),
+        Column("r2_text", "r2, text"),
+        Column("verdict_text", "on ordinary text"),
+        Column("n_entities", "entities", "integer"),
+        Column("n_active_text", "active tokens of text", "integer"),
+        Column("sae", "SAE"),
+    ),
+    wide=False,
+)
+
+
+def transport(about: dict[str, object]) -> None:
+    """One feature's r2 from each source layer, and the verdicts on all."""
+    place = {name: value for name, value in about.items() if name != "entity_type"}
+    found = ask(filled(LATENTS, **place)).rows()
+    chosen = choose("Feature", "latent", found, format=_name)
+    sae, feature_id = (None, None) if chosen is None else chosen[3:]
+    left, right = st.columns([2, 3])
+    with left:
+        draw_panel(CARRIED_FROM_BELOW, _draw_curves, **place, sae=sae, feature_id=feature_id)
+    with right:
+        draw_panel(CARRIED_OR_COMPUTED, **place)
+
+
+def _name(latent: tuple[str, int, int, str, int]) -> str:
+    direction, rank, layer, _, feature_id = latent
+    return f"{direction} {rank}: layer {layer}, feature {feature_id}"
+
+
+def _draw_curves(rows: pl.DataFrame) -> None:
+    methods = rows["method"].unique(maintain_order=True).to_list()
+    for method in methods:
+        if len(methods) > 1:
+            st.markdown(f"**{method}**")
+        own = rows.filter(pl.col("method") == method)
+        lowest = max(LEAST_R2, min(0.0, *own["r2_low"].drop_nulls(), *own["r2"].drop_nulls()))
+        draw_chart(of_rows(_chart(lowest), own), alt=f"r2 by source layer, {method}")

@@ -1,7 +1,7 @@
 """Panel of the page ``fate``: one feature through all layers that have SAEs."""
 
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
 import altair as alt
 import polars as pl
@@ -9,9 +9,8 @@ import streamlit as st
 
 from ato.evaluation.colours import VIEWS
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Column, Panel
+from dashboards.ui.declared_panel import draw_rows
 from dashboards.views.fate.counts import EMPTY
 
 LOWEST = -1.0
@@ -36,87 +35,73 @@ where l.collection = $collection and l.sae = $sae and l.feature_id = $feature_id
 order by l.layer"""
 
 
-def life(about: dict[str, Any]) -> None:
-    """Every view of one feature, by layer."""
-    panel(
-        "Life of a feature",
-        filled(LIFE, **about),
-        _life,
-        note="Earlier layers: r2 (95 % interval by document) of what predicts it there, the nearest decoder row, the nearest "
-        "after the operator, and the agreement of ablations. Later layers: decoder rows only. Dotted: 0.95 quantile "
-        "of the nearest cosine under random "
-        f"rotations. Values below {LOWEST:g} are drawn at the edge.",
-        empty=EMPTY,
+def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart:
+    title = "r2, cosine or agreement"
+    scale = alt.Scale(domain=[LOWEST, 1], clamp=True, nice=False)
+    axis = alt.Axis(tickMinStep=1, format="d")
+    x = alt.X("layer:Q", title="layer", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=20))
+    named = " : ".join(f"datum.column == '{name}' ? '{words}'" for name, words in known.items()) + " : ''"
+    folded = alt.Chart(ROWS).transform_fold(list(known), ["column", "value"]).transform_calculate(view=named)
+    base = folded.transform_filter("isValid(datum.value)").encode(
+        x=x,
+        y=alt.Y("value:Q", title=title, scale=scale),
+        color=coloured("view", {words: VIEWS[name] for name, words in known.items()}, "").legend(orient="top"),
+        tooltip=["view:N", number("layer", "layer", "d"), number("value", "value"), "fate:N"],
     )
+    bars = (
+        alt.Chart(ROWS)
+        .mark_rule(strokeWidth=1.5, opacity=0.6)
+        .encode(
+            x=x,
+            y=alt.Y(f"{name}_low:Q", scale=scale, title=title),
+            y2=f"{name}_high:Q",
+            color=alt.value(VIEWS[name]),
+        )
+        for name in ("r2", "agreement")
+    )
+    chance = alt.Chart(ROWS).mark_line(strokeDash=[2, 3], color="#888888")
+    chance = chance.encode(x=x, y=alt.Y("decoder_cosine_chance:Q", scale=scale, title=title))
+    names = alt.Chart(ROWS).mark_text(dy=-6, color="#888888").encode(x=x, y=alt.value(0), text="fate:N")
+    return alt.layer(
+        chance, *bars, base.mark_line(), base.mark_point(filled=True, size=50, opacity=1), names
+    ).properties(height=380)
 
 
-def _life(rows: pl.DataFrame) -> None:
+LIFE_OF_A_FEATURE = Panel(
+    "Life of a feature",
+    LIFE,
+    note="Earlier layers: r2 (95 % interval by document) of what predicts it there, the nearest decoder row, the nearest "
+    "after the operator, and the agreement of ablations. Later layers: decoder rows only. Dotted: 0.95 quantile "
+    "of the nearest cosine under random "
+    f"rotations. Values below {LOWEST:g} are drawn at the edge.",
+    empty=EMPTY,
+    view="chart",
+    chart=_chart(),
+    alt="Views of one feature by layer: a line each",
+    columns=(
+        Column("layer", "layer"),
+        Column("fate", "fate"),
+        *(Column(name, title) for name, title in LINES.items()),
+        Column("r2_null", "r2, shuffled documents"),
+        Column("ceiling", "ceiling"),
+        Column("nearest_feature", "nearest"),
+        Column("transport_feature", "nearest after the operator"),
+        Column("through", "through the nearest"),
+        Column("through_transported", "through the one after the operator"),
+        Column("not_transported", "not transported"),
+        Column("slope", "share of the predicted change"),
+        Column("views_disagree", "views disagree"),
+        Column("born_at", "transported from layer"),
+        Column("lives_until", "recognised up to layer"),
+    ),
+)
+
+
+def draw_life(rows: pl.DataFrame) -> None:
+    """The two ends of a life, and the panel with the views that were measured."""
     first = rows.row(0, named=True)
     with st.container(horizontal=True):
         st.metric("Transported from layer", str(first["born_at"]), width="content")
         st.metric("Recognised up to layer", str(first["lives_until"]), width="content")
     known = {name: title for name, title in LINES.items() if rows[name].null_count() < rows.height}
-    if known:
-        draw_chart(_chart(rows, known), alt="Views of one feature by layer: a line each")
-    score = partial(st.column_config.NumberColumn, format="%.2f")
-    shown = [
-        "layer",
-        "fate",
-        *LINES,
-        "r2_null",
-        "ceiling",
-        "nearest_feature",
-        "transport_feature",
-        "through",
-        "through_transported",
-    ]
-    st.dataframe(
-        rows.select([*shown, "not_transported", "slope", "views_disagree"]),
-        hide_index=True,
-        placeholder="–",
-        column_config={name: score(title) for name, title in LINES.items()}
-        | {
-            "r2_null": score("r2, shuffled documents"),
-            "ceiling": score("ceiling"),
-            "nearest_feature": st.column_config.NumberColumn("nearest", format="%d"),
-            "transport_feature": st.column_config.NumberColumn("nearest after the operator", format="%d"),
-            "through": score("through the nearest"),
-            "through_transported": score("through the one after the operator"),
-            "not_transported": score("not transported"),
-            "slope": score("share of the predicted change"),
-            "views_disagree": "views disagree",
-        },
-    )
-
-
-def _chart(rows: pl.DataFrame, known: dict[str, str]) -> alt.LayerChart | alt.FacetChart:
-    scale = alt.Scale(domain=[LOWEST, 1], clamp=True, nice=False)
-    axis = alt.Axis(values=rows["layer"].to_list(), format="d")
-    x = alt.X("layer:Q", title="layer", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=20))
-    colours = {title: VIEWS[name] for name, title in LINES.items()}
-    named = " : ".join(f"datum.column == '{name}' ? '{title}'" for name, title in known.items()) + " : ''"
-    folded = alt.Chart(rows).transform_fold(list(known), ["column", "value"]).transform_calculate(view=named)
-    folded = folded.transform_filter("isValid(datum.value)")
-    base = folded.encode(
-        x=x,
-        y=alt.Y("value:Q", title="r2, cosine or agreement", scale=scale),
-        color=coloured("view", {title: colours[title] for title in known.values()}, "").legend(orient="top"),
-        tooltip=["view:N", number("layer", "layer", "d"), number("value", "value"), "fate:N"],
-    )
-    bars = (
-        alt.Chart(rows)
-        .mark_rule(strokeWidth=1.5, opacity=0.6)
-        .encode(
-            x=x,
-            y=alt.Y(f"{name}_low:Q", scale=scale, title="r2, cosine or agreement"),
-            y2=f"{name}_high:Q",
-            color=alt.value(colours[LINES[name]]),
-        )
-        for name in ("r2", "agreement")
-    )
-    chance = alt.Chart(rows).mark_line(strokeDash=[2, 3], color="#888888")
-    chance = chance.encode(x=x, y=alt.Y("decoder_cosine_chance:Q", scale=scale, title="r2, cosine or agreement"))
-    names = alt.Chart(rows).mark_text(dy=-6, color="#888888").encode(x=x, y=alt.value(0), text="fate:N")
-    return alt.layer(
-        chance, *bars, base.mark_line(), base.mark_point(filled=True, size=50, opacity=1), names
-    ).properties(height=380)
+    draw_rows(replace(LIFE_OF_A_FEATURE, chart=_chart(known) if known else None), rows)

@@ -3,11 +3,12 @@
 import streamlit as st
 
 from dashboards.ui.address import choose, collection, typed
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.navigation import link
 from dashboards.ui.reading import ask, filled
-from dashboards.views.fate.counts import agreement, counts
-from dashboards.views.fate.life import life
-from dashboards.views.fate.scatter import scatter
+from dashboards.views.fate.counts import FATES_BY_PAIR, VIEWS_AGREE
+from dashboards.views.fate.life import LIFE_OF_A_FEATURE, draw_life
+from dashboards.views.fate.scatter import PREDICTED_AND_CAUSED
 
 SAES = """select distinct l.layer, l.sae
 from feature_links as l
@@ -26,10 +27,10 @@ def page() -> None:
     key = collection()
     left, right = st.columns([2, 3])
     with left:
-        counts(key)
+        draw_panel(FATES_BY_PAIR, collection=key)
     with right:
-        agreement(key)
-    scatter(key)
+        draw_panel(VIEWS_AGREE, collection=key)
+    draw_panel(PREDICTED_AND_CAUSED, collection=key)
     saes = ask(filled(SAES, collection=key))["sae"].to_list()
     if not saes:
         return
@@ -42,5 +43,5 @@ def page() -> None:
         st.warning("Enter a feature id, counted from 0.")
         return
     about = {"collection": key, "sae": sae, "feature_id": int(text)}
-    life(about)
+    draw_panel(LIFE_OF_A_FEATURE, draw_life, **about)
     link("All about this feature", "features", sae=sae, feature_id=about["feature_id"])

@@ -1,13 +1,10 @@
 """Panel of the page ``fate``: is what is predicted also caused?"""
 
 import altair as alt
-import polars as pl
 
 from ato.evaluation.colours import FATES
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, TO_FEATURE, Panel
 from dashboards.views.fate.counts import EMPTY
 
 LOWEST = -1.0
@@ -20,24 +17,10 @@ where collection = $collection and r2 is not null and agreement is not null
 order by target_layer, source_layer, feature_id"""
 
 
-def scatter(key: str) -> None:
-    """r2 under ridge against causal agreement."""
-    panel(
-        "Predicted, and caused?",
-        filled(SCATTER, collection=key),
-        _scatter,
-        note="Across: r2 of the feature under the ridge operator. Up: agreement, 1 - sum (measured - predicted)^2 / sum measured^2, of "
-        "the feature's change when the direction that the operator reads it from is moved to its mean at an active token of "
-        "the source layer: 1 where the model does what the operator says, 0 where no change would be as good a prediction. "
-        f"Lower right: predicted, not carried. Values below {LOWEST:g} are drawn at the edge.",
-        empty=EMPTY,
-    )
-
-
-def _scatter(rows: pl.DataFrame) -> None:
+def _scatter() -> alt.Chart:
     scale = alt.Scale(domain=[LOWEST, 1], clamp=True, nice=False)
-    chart = (
-        alt.Chart(rows)
+    return (
+        alt.Chart(ROWS)
         .mark_point(filled=True, size=45, opacity=0.7)
         .encode(
             x=alt.X("r2:Q", title="r2 under ridge", scale=scale),
@@ -59,7 +42,20 @@ def _scatter(rows: pl.DataFrame) -> None:
                 number("n_ablated_documents", "documents", ",d"),
             ],
         )
+        .properties(height=380)
     )
-    draw_chart(
-        chart.properties(height=380), alt="Causal agreement against r2 under ridge, a point per feature and pair"
-    )
+
+
+PREDICTED_AND_CAUSED = Panel(
+    "Predicted, and caused?",
+    SCATTER,
+    note="Across: r2 of the feature under the ridge operator. Up: agreement, 1 - sum (measured - predicted)^2 / sum measured^2, of "
+    "the feature's change when the direction that the operator reads it from is moved to its mean at an active token of "
+    "the source layer: 1 where the model does what the operator says, 0 where no change would be as good a prediction. "
+    f"Lower right: predicted, not carried. Values below {LOWEST:g} are drawn at the edge.",
+    empty=EMPTY,
+    view="chart",
+    chart=_scatter(),
+    alt="Causal agreement against r2 under ridge, a point per feature and pair",
+    link=TO_FEATURE,
+)

@@ -1,13 +1,6 @@
 """Panels of the page ``graphs``: through which attention heads edges pass, and what made these look where they looked."""
 
-from functools import partial
-from typing import Any
-
-import polars as pl
-import streamlit as st
-
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import Column, Panel
 
 SHOWN = 100
 """Rows at most; the SQL page has all."""
@@ -27,7 +20,7 @@ _HEADS = """heads as (
     inner join nodes as s on s.node = h.source
     inner join nodes as t on t.node = h.target
     where collection = $collection and graph_set = $graph_set and prompt = $prompt and graph_kind = $graph_kind
-        and $node_id in ('', s.node_id, t.node_id)
+        and coalesce($node_id, '') in ('', s.node_id, t.node_id)
 )"""
 
 HEADS = f"""with {_NODES},
@@ -66,55 +59,37 @@ inner join looks using (collection, graph_set, prompt, graph_kind, layer, head, 
 order by abs(weight) desc, layer, head, query_position, key_position, pair
 limit {SHOWN}"""
 
-
-def heads(about: dict[str, Any], node_id: str) -> None:
-    """Heads of the strongest edges of a node, or of all where none is clicked, and the pairs behind their scores."""
-    about = about | {"node_id": node_id}
-    panel(
-        "Attention heads of edges",
-        filled(HEADS, **about),
-        _heads,
-        note=f"At most {SHOWN} rows, of edges of the clicked node or of any. Contribution: part of the edge's weight on paths whose "
-        "last head this is; those of all heads and the direct path sum to the weight. Through: all paths with this head. Looked at: "
-        "the position that most of it was read at. Score: of query and key before soft cap and mask, beside the mean over all positions.",
-        empty="No heads of these edges were measured: those of the `graphs.n_traced_edges` strongest edges are.",
-    )
-    panel(
-        "Query and key components of these heads",
-        filled(PAIRS, **about),
-        _pairs,
-        note=f"At most {SHOWN} rows. Weight: part of the score that is the product of what the one node writes into the query and the "
-        "other into the key. The parts that are not listed are in the column `rest` of `graph_heads`.",
-        empty="No score of these heads was traced.",
-    )
-
-
-def _heads(rows: pl.DataFrame) -> None:
-    value = partial(st.column_config.NumberColumn, format="%.3g", width="small")
-    names = ("weight", "contribution", "through", "attention", "score")
-    st.dataframe(
-        rows,
-        hide_index=True,
-        placeholder="–",
-        column_config={name: value(name) for name in names}
-        | {
-            "looked_at": "looked at",
-            "key_position": st.column_config.NumberColumn("position", width="small"),
-            "key_contribution": value("of it there"),
-            "mean_score": value("mean score"),
-        },
-    )
-
-
-def _pairs(rows: pl.DataFrame) -> None:
-    value = partial(st.column_config.NumberColumn, format="%.3g", width="small")
-    st.dataframe(
-        rows,
-        hide_index=True,
-        column_config={
-            "query_position": "from position",
-            "key_position": "to position",
-            "score": value("score"),
-            "weight": value("weight"),
-        },
-    )
+HEADS_OF_EDGES = Panel(
+    "Attention heads of edges",
+    HEADS,
+    note=f"At most {SHOWN} rows, of edges of the clicked node or of any. Contribution: part of the edge's weight on paths whose "
+    "last head this is; those of all heads and the direct path sum to the weight. Through: all paths with this head. Looked at: "
+    "the position that most of it was read at. Score: of query and key before soft cap and mask, beside the mean over all positions.",
+    empty="No heads of these edges were measured: those of the `graphs.n_traced_edges` strongest edges are.",
+    columns=(
+        *(Column(name, name) for name in ("source", "target", "layer", "head", "weight", "contribution", "through")),
+        Column("attention", "attention"),
+        Column("looked_at", "looked at"),
+        Column("key_position", "position"),
+        Column("key_contribution", "of it there"),
+        Column("score", "score"),
+        Column("mean_score", "mean score"),
+    ),
+)
+PAIRS_OF_HEADS = Panel(
+    "Query and key components of these heads",
+    PAIRS,
+    note=f"At most {SHOWN} rows. Weight: part of the score that is the product of what the one node writes into the query and the "
+    "other into the key. The parts that are not listed are in the column `rest` of `graph_heads`.",
+    empty="No score of these heads was traced.",
+    columns=(
+        Column("layer", "layer"),
+        Column("head", "head"),
+        Column("query_position", "from position"),
+        Column("key_position", "to position"),
+        Column("score", "score"),
+        Column("weight", "weight"),
+        Column("asked", "asked"),
+        Column("answered", "answered"),
+    ),
+)

@@ -1,15 +1,11 @@
 """Panels of the page ``graphs``: the graphs there are, and the checks of the chosen one."""
 
-from functools import partial
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.navigation import go
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
-from dashboards.ui.tables import ticked
+from dashboards.ui.declared import Column, Link, Panel, interval
 from dashboards.views.graphs.about import EMPTY
 
 SHOWN = 500
@@ -27,22 +23,55 @@ where collection = $collection
 order by prompt, graph_kind
 limit {SHOWN}"""
 
+CHECKS_OF_GRAPH = Panel(
+    "Checks",
+    CHECKS,
+    note="Residual: the largest gap between the sum of a node's incoming edges and its value. Pearson: a random sample of edges "
+    "against ablations of their sources in the real model, with the 95 % interval; control: the same ablations against other edges. "
+    "Replacement and completeness: how much influence is not from what SAEs leave out. Transport: share of the compared effect "
+    "between features that operators carry. –: not measured.",
+    empty=EMPTY,
+    view="facts",
+    columns=(
+        Column("n_features", "features", "integer"),
+        Column("n_edges", "edges", "integer"),
+        Column("replacement", "replacement"),
+        Column("completeness", "completeness"),
+        Column("transport_share", "transport", "percent"),
+        Column("conservation_residual", "residual"),
+        Column("balanced", "edges sum to the values"),
+        *interval("pearson", "Pearson"),
+        Column("pearson_control", "control"),
+    ),
+)
+ALL_GRAPHS = Panel(
+    "Graphs of this collection",
+    GRAPHS,
+    note=f"At most {SHOWN} rows, the latest graph of each prompt and kind. Choose a row to open the graph.",
+    empty=EMPTY,
+    columns=(
+        Column("prompt", "prompt"),
+        Column("graph_kind", "kind"),
+        Column("target", "target"),
+        Column("n_tokens", "tokens", "integer"),
+        Column("n_features", "features", "integer"),
+        Column("n_edges", "edges", "integer"),
+        Column("replacement", "replacement"),
+        Column("completeness", "completeness"),
+        Column("error_share", "from errors"),
+        Column("transport_share", "transport"),
+        Column("conservation_residual", "residual"),
+        Column("balanced", "balanced"),
+        *interval("pearson", "Pearson"),
+        Column("pearson_control", "control"),
+        Column("seconds", "seconds"),
+    ),
+    link=Link("graphs", {"prompt": "prompt", "graph_kind": "graph_kind"}),
+)
 
-def checks(about: dict[str, Any]) -> None:
+
+def draw_checks(rows: pl.DataFrame) -> None:
     """Numbers of the chosen graph."""
-    panel(
-        "Checks",
-        filled(CHECKS, **about),
-        _checks,
-        note="Residual: the largest gap between the sum of a node's incoming edges and its value. Pearson: a random sample of edges "
-        "against ablations of their sources in the real model, with the 95 % interval; control: the same ablations against other edges. "
-        "Replacement and completeness: how much influence is not from what SAEs leave out. Transport: share of the compared effect "
-        "between features that operators carry. –: not measured.",
-        empty=EMPTY,
-    )
-
-
-def _checks(rows: pl.DataFrame) -> None:
     of = rows.row(0, named=True)
     shown = {
         "features": f"{of['n_features']:,d}",
@@ -69,41 +98,3 @@ def _interval(of: dict[str, Any]) -> str:
     if of["pearson"] is None or of["pearson_low"] is None:
         return _number(of["pearson"])
     return f"{of['pearson']:.2f} [{of['pearson_low']:.2f}, {of['pearson_high']:.2f}]"
-
-
-def all_graphs(collection: str) -> None:
-    """A row a graph; a ticked one is opened."""
-    panel(
-        "Graphs of this collection",
-        filled(GRAPHS, collection=collection),
-        _table,
-        note=f"At most {SHOWN} rows, the latest graph of each prompt and kind. Tick a row to open the graph.",
-        empty=EMPTY,
-    )
-
-
-def _table(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.2f", width="small")
-    whole = partial(st.column_config.NumberColumn, format="localized", width="small")
-    picked = ticked(
-        rows,
-        {
-            "graph_kind": "kind",
-            "n_tokens": whole("tokens"),
-            "n_features": whole("features"),
-            "n_edges": whole("edges"),
-            "replacement": score("replacement"),
-            "completeness": score("completeness"),
-            "error_share": score("from errors"),
-            "transport_share": score("transport"),
-            "conservation_residual": st.column_config.NumberColumn("residual", format="scientific", width="small"),
-            "pearson": score("Pearson"),
-            "pearson_low": score("from"),
-            "pearson_high": score("to"),
-            "pearson_control": score("control"),
-            "seconds": score("seconds"),
-        },
-        key="all graphs",
-    )
-    if picked is not None:
-        go("graphs", prompt=picked["prompt"], graph_kind=picked["graph_kind"])

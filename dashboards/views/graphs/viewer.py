@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.graphs.about import EMPTY
 from dashboards.views.graphs.feature import feature
-from dashboards.views.graphs.heads import heads
+from dashboards.views.graphs.heads import HEADS_OF_EDGES, PAIRS_OF_HEADS
 from dashboards.views.graphs.packing import packed
 from dashboards.views.graphs.view_state import NAMES, GraphView, from_parameters, from_viewer
 
@@ -40,16 +41,26 @@ from graph_nodes
 left join incoming using (node)
 where {OF_GRAPH}
 order by node"""
+READING = (
+    "Layers upwards, tokens to the right. A node's colour is the share of the effect on it that is transport, an edge's the share "
+    "of its own: blue is carried by an operator, orange is computed on the way, grey was not compared; of a transport "
+    "graph what the operator misses is orange. Dashed edges are negative, wide ones strong. Sliders keep the nodes and edges with "
+    "that share of the influence. Hover a node for its edges, click to pin it; with the keyboard, arrows move and Enter pins."
+)
 TOKENS = f"select tokens from graphs where {OF_GRAPH}"
 SUPERNODES = f"select name, node_ids from graph_supernodes where {OF_GRAPH} order by supernode"
+
+
+def viewer_files() -> dict[str, str]:
+    """The viewer's program, a module, and its style."""
+    parts = [(FILES / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    return {"js": "\n".join(parts), "css": (FILES / "viewer.css").read_text(encoding="utf-8")}
 
 
 @cache
 def _component() -> Any:
     """The viewer, registered once a process."""
-    parts = [(FILES / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-    style = (FILES / "viewer.css").read_text(encoding="utf-8")
-    return st.components.v2.component("ato_graph_viewer", css=style, js="\n".join(parts))
+    return st.components.v2.component("ato_graph_viewer", **viewer_files())
 
 
 @st.fragment
@@ -59,16 +70,14 @@ def viewer(about: dict[str, Any]) -> None:
         "Graph",
         filled(NODES, **about),
         partial(_draw, about),
-        note="Layers upwards, tokens to the right. A node's colour is the share of the effect on it that is transport, an edge's the share "
-        "of its own: blue is carried by an operator, orange is computed on the way, grey was not compared; of a transport "
-        "graph what the operator misses is orange. Dashed edges are negative, wide ones strong. Sliders keep the nodes and edges with "
-        "that share of the influence. Hover a node for its edges, click to pin it; with the keyboard, arrows move and Enter pins.",
+        note=READING,
         empty=EMPTY,
     )
     clicked = st.query_params.get("clicked", "")
     feature(about, clicked)
     if about["graph_kind"] == "attribution":
-        heads(about, clicked)
+        for declared in (HEADS_OF_EDGES, PAIRS_OF_HEADS):
+            draw_panel(declared, **about, node_id=clicked)
 
 
 def _draw(about: dict[str, Any], rows: pl.DataFrame) -> None:

@@ -3,15 +3,12 @@
 from typing import Any
 
 import altair as alt
-import polars as pl
-import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
+from dashboards.ui.declared import ROWS, Column, Panel, interval
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.tables import score, table
 
 EMPTY = "Nothing classified yet: run `ato run label --set label.label_space=feature-categories`."
 
@@ -42,57 +39,60 @@ def classes(about: dict[str, Any]) -> None:
     """Features in each class, by judge, for one property of a label space."""
     properties = ask(filled(PROPERTIES, collection=about["collection"]))["shown"].to_list()
     shown = choose("Property", "property", properties) if properties else None
-    panel(
-        "Classes",
-        filled(CLASSES, **about, shown=shown),
-        _classes,
-        note="Features of the latest labelling of each judge by the class it chose; `none`: it gave no class.",
-        empty=EMPTY,
-    )
+    draw_panel(CLASSES_BY_JUDGE, **about, shown=shown)
 
 
-def _classes(rows: pl.DataFrame) -> None:
-    judges = rows["judge"].unique(maintain_order=True).to_list()
-    chart = (
-        alt.Chart(rows, height=alt.Step(16))
+def _classes() -> alt.Chart:
+    return (
+        alt.Chart(ROWS, height=alt.Step(16))
         .mark_bar()
         .encode(
             x=alt.X("n_features:Q", title="features"),
             y=alt.Y("class:N", title=None, sort="-x"),
-            yOffset=alt.YOffset("judge:N", sort=judges),
+            yOffset=alt.YOffset("judge:N"),
             color=alt.Color(
                 "judge:N",
-                scale=alt.Scale(domain=judges, range=list(CATEGORIES)),
+                scale=alt.Scale(range=list(CATEGORIES)),
                 legend=alt.Legend(orient="top", title=None),
             ),
             tooltip=["judge:N", "class:N", alt.Tooltip("n_features:Q", title="features"), "reason:N"],
         )
     )
-    draw_chart(chart, alt="Bars: features in each class, by judge")
 
 
 def agreement(about: dict[str, Any]) -> None:
     """Agreement and Cohen's kappa of two judges on the same features."""
-    panel(
-        "Agreement between judges",
-        filled(AGREEMENT, **about),
-        _agreement,
-        note="Of the features that both judges put into a class: share with the same class, and Cohen's kappa, the agreement beyond "
-        "that of judges who guess at their own rates (0), with its 95 % interval (`from`, `to`).",
-        empty="No two judges classified the same features: set `label.label_space` and `label.second_judge`, then `ato run label`.",
-    )
+    draw_panel(JUDGES_AGREE, **about)
 
 
-def _agreement(rows: pl.DataFrame) -> None:
-    table(
-        rows,
-        {
-            "other_judge": "other judge",
-            "n": st.column_config.NumberColumn("features", format="%d"),
-            "agreement": st.column_config.NumberColumn("agreement", format="percent"),
-            "kappa": score("kappa"),
-            "kappa_low": score("from"),
-            "kappa_high": score("to"),
-            "sae": "SAE",
-        },
-    )
+CLASSES_BY_JUDGE = Panel(
+    "Classes",
+    CLASSES,
+    note="Features of the latest labelling of each judge by the class it chose; `none`: it gave no class.",
+    empty=EMPTY,
+    view="chart",
+    chart=_classes(),
+    alt="Bars: features in each class, by judge",
+    wide=False,
+)
+
+JUDGES_AGREE = Panel(
+    "Agreement between judges",
+    AGREEMENT,
+    note="Of the features that both judges put into a class: share with the same class, and Cohen's kappa, the agreement beyond "
+    "that of judges who guess at their own rates (0), with its 95 % interval (`from`, `to`).",
+    empty="No two judges classified the same features: set `label.label_space` and `label.second_judge`, then `ato run label`.",
+    columns=(
+        Column("judge", "judge"),
+        Column("other_judge", "other judge"),
+        Column("layer", "layer"),
+        Column("space", "space"),
+        Column("property", "property"),
+        Column("n", "features", "integer"),
+        Column("agreement", "agreement", "percent"),
+        *interval("kappa", "kappa"),
+        Column("reason", "reason"),
+        Column("sae", "SAE"),
+    ),
+    wide=False,
+)

@@ -4,12 +4,10 @@ from functools import partial
 from typing import Any
 
 import altair as alt
-import polars as pl
 
 from dashboards.ui.charts import CATEGORIES, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel
 
 COVERAGE = """with evidence as (
     select distinct collection, evidence from latest_labellings
@@ -25,21 +23,11 @@ order by layer, sae, ordered_by, place"""
 
 def coverage(about: dict[str, Any]) -> None:
     """Share of the measured effect of an SAE's features that is covered by the first n labels."""
-    panel(
-        "Effect covered by the first labels",
-        filled(COVERAGE, **about),
-        _coverage,
-        note="Share of the sum of the sizes of all measured effects of the SAE's features. Grey: the same number of "
-        "these features in random order, with a 95 % range over "
-        "orders. Only features whose effect was measured count: hover for how many of the "
-        "active ones. The order is by the effects that are summed, so noise in them favours it.",
-        empty="No labels in the order of a measured effect: `ato run label --set label.order=causal_effect` (or `attribution`).",
-    )
+    draw_panel(EFFECT_COVERED, **about)
 
 
-def _coverage(rows: pl.DataFrame) -> None:
-    saes = rows["sae"].unique(maintain_order=True).to_list()
-    base = alt.Chart(rows, height=260).encode(
+def _coverage() -> alt.LayerChart:
+    base = alt.Chart(ROWS, height=260).encode(
         x=alt.X("place:Q", title="labels, in their order"),
         detail="sae:N",
         tooltip=[
@@ -55,12 +43,24 @@ def _coverage(rows: pl.DataFrame) -> None:
         ],
     )
     y = partial(alt.Y, title="share of the effect", scale=alt.Scale(domain=[0, 1]))
-    colour = alt.Color(
-        "sae:N", scale=alt.Scale(domain=saes, range=list(CATEGORIES)), legend=alt.Legend(orient="top", title=None)
-    )
-    chart = alt.layer(
+    colour = alt.Color("sae:N", scale=alt.Scale(range=list(CATEGORIES)), legend=alt.Legend(orient="top", title=None))
+    return alt.layer(
         base.mark_area(opacity=0.15, color="#888888").encode(y=y("random_low:Q"), y2="random_high:Q"),
         base.mark_line(strokeDash=[5, 4], color="#888888").encode(y=y("random:Q")),
-        base.mark_line(point=rows.height <= 20).encode(y=y("covered:Q"), color=colour),
+        base.mark_line().encode(y=y("covered:Q"), color=colour),
     )
-    draw_chart(chart, alt="Lines: share of the effect covered by the first labels, beside a random order")
+
+
+EFFECT_COVERED = Panel(
+    "Effect covered by the first labels",
+    COVERAGE,
+    note="Share of the sum of the sizes of all measured effects of the SAE's features. Grey: the same number of "
+    "these features in random order, with a 95 % range over "
+    "orders. Only features whose effect was measured count: hover for how many of the "
+    "active ones. The order is by the effects that are summed, so noise in them favours it.",
+    empty="No labels in the order of a measured effect: `ato run label --set label.order=causal_effect` (or `attribution`).",
+    view="chart",
+    chart=_coverage(),
+    alt="Lines: share of the effect covered by the first labels, beside a random order",
+    wide=False,
+)

@@ -9,15 +9,15 @@ from dashboards.views.labels.about import chosen
 from dashboards.views.labels.classes import agreement, classes
 from dashboards.views.labels.costs import costs
 from dashboards.views.labels.coverage import coverage
-from dashboards.views.labels.scores import by_judge, by_layer, by_tier
+from dashboards.views.labels.scores import BY_JUDGE, BY_LAYER, BY_TIER, scores
 from dashboards.views.labels.table import failing, labelled
 
 
 def page() -> None:
     """Draw the page."""
     about = chosen(collection())
-    _beside(lambda: by_layer(about), lambda: by_tier(about))
-    _beside(lambda: by_judge(about), lambda: coverage(about))
+    _beside(lambda: scores(BY_LAYER, about), lambda: scores(BY_TIER, about))
+    _beside(lambda: scores(BY_JUDGE, about), lambda: coverage(about))
     labelled(about)
     failing(about)
     _beside(lambda: classes(about), lambda: agreement(about))

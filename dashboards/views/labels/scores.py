@@ -10,9 +10,8 @@ import streamlit as st
 from ato.evaluation.colours import DESCRIBED
 from ato.features.excerpts import TIERS
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.labels.about import EMPTY
 
 COLOURS = DESCRIBED | {
@@ -38,45 +37,27 @@ NOTE = (
 )
 
 
-def by_layer(about: dict[str, Any]) -> None:
-    """Mean score at each layer, of the chosen judge and test."""
-    _panel("Scores by layer", about, "judge = $judge and tier = 'all'", "layer", NOTE)
+AT_LAYER = "($layer is null or layer = $layer)"
 
 
-def by_judge(about: dict[str, Any]) -> None:
-    """Mean score of each judge, at the chosen layers."""
-    kept = "tier = 'all' and ($layer is null or layer = $layer)"
-    _panel("Scores by judge", about, kept, "judge", "The same for every judge, at the layer chosen above.")
+def scores(declared: Panel, about: dict[str, Any]) -> None:
+    """Draw one of the panels of scores."""
+    draw_panel(declared, partial(_draw, declared), **about)
 
 
-def by_tier(about: dict[str, Any]) -> None:
-    """Mean score by the source of the inactive texts."""
-    kept = "judge = $judge and ($layer is null or layer = $layer)"
-    note = (
-        "Texts without the feature are from anywhere (`random`), from text like that it fires on (`same_stratum`), or from where its "
-        "neighbours fire (`near_miss`): the last are the hardest. The intruder test has one tier."
-    )
-    _panel("Scores by tier", about, kept, "tier", note)
-
-
-def _panel(title: str, about: dict[str, Any], kept: str, by: str, note: str) -> None:
-    panel(
-        title,
-        filled(SCORES.format(kept=kept, tiers=list(TIERS_TOLD)), **about),
-        partial(_draw, by),
-        note=note,
-        empty=EMPTY,
-    )
-
-
-def _draw(by: str, rows: pl.DataFrame) -> None:
+def _draw(declared: Panel, rows: pl.DataFrame) -> None:
     if rows["mean_score"].null_count() == rows.height:
         st.info(f"Nothing could be scored: {next(iter(rows['usual_reason'].drop_nulls()), 'no answers')}.")
         return
-    order = TIERS_TOLD if by == "tier" else sorted(rows[by].unique())
+    draw_rows(declared, rows)
+
+
+def _chart(by: str) -> alt.LayerChart:
     offset = alt.XOffset("what:N", sort=list(COLOURS))
-    base = alt.Chart(rows, height=300).encode(
-        x=alt.X(f"{by}:O", title=by, sort=list(order), axis=alt.Axis(labelAngle=0)),
+    base = alt.Chart(ROWS, height=300).encode(
+        x=alt.X(
+            f"{by}:O", title=by, sort=list(TIERS_TOLD) if by == "tier" else "ascending", axis=alt.Axis(labelAngle=0)
+        ),
         tooltip=[
             "what:N",
             "judge:N",
@@ -92,14 +73,41 @@ def _draw(by: str, rows: pl.DataFrame) -> None:
             "sae:N",
         ],
     )
-    kinds = {name: colour for name, colour in COLOURS.items() if name in set(rows["what"])}
-    colour = coloured("what", kinds, "what").legend(orient="top", title=None)
+    colour = coloured("what", COLOURS, "what").legend(orient="top", title=None)
     y = partial(alt.Y, title="mean score", scale=alt.Scale(zero=False, padding=8))
-    chart = alt.layer(
+    return alt.layer(
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(
             y=y("mean_low:Q"), y2="mean_high:Q", xOffset=offset, color=colour
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y("mean_score:Q"), xOffset=offset, color=colour),
         base.mark_rule(strokeDash=[5, 4], color="#888888").encode(x=alt.X(), y=y("chance:Q")),
     )
-    draw_chart(chart, alt=f"Points with intervals: mean score of descriptions by {by}, beside controls and chance")
+
+
+def _panel(title: str, kept: str, by: str, note: str) -> Panel:
+    return Panel(
+        title,
+        SCORES.format(kept=kept, tiers=list(TIERS_TOLD)),
+        note=note,
+        empty=EMPTY,
+        view="chart",
+        chart=_chart(by),
+        alt=f"Points with intervals: mean score of descriptions by {by}, beside controls and chance",
+        wide=False,
+    )
+
+
+BY_LAYER = _panel("Scores by layer", "judge = $judge and tier = 'all'", "layer", NOTE)
+BY_TIER = _panel(
+    "Scores by tier",
+    f"judge = $judge and {AT_LAYER}",
+    "tier",
+    "Texts without the feature are from anywhere (`random`), from text like that it fires on (`same_stratum`), or from where its "
+    "neighbours fire (`near_miss`): the last are the hardest. The intruder test has one tier.",
+)
+BY_JUDGE = _panel(
+    "Scores by judge",
+    f"tier = 'all' and {AT_LAYER}",
+    "judge",
+    "The same for every judge, at the layer chosen above.",
+)

@@ -1,5 +1,6 @@
 """Panels of the page ``labels``: the labelled features with a search by words or by meaning, and those whose label fails."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -7,12 +8,13 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, typed
+from dashboards.ui.declared import TO_FEATURE, Column, Link, Panel, interval
+from dashboards.ui.declared_panel import draw_panel, draw_table
 from dashboards.ui.lists import LISTED, choose_list
 from dashboards.ui.meaning import by_meaning_panel
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
-from dashboards.ui.tables import ticked
 from dashboards.views.labels.about import EMPTY
 
 SHOWN = 200
@@ -35,7 +37,7 @@ WORD = """
     and contains(lower(concat_ws(' ', description, array_to_string(promoted, ' '), array_to_string(map_values(classes), ' '))),
         lower($word{i}))"""
 
-FAILING = """select
+FAILING = f"""select
     case
         when description is null then 'no description'
         when failed then 'no better than chance'
@@ -50,7 +52,7 @@ FAILING = """select
 from feature_labelled
 where collection = $collection and judge = $judge and ($layer is null or layer = $layer) and failed is distinct from false
 order by fault, place, layer, sae
-limit {shown}"""
+limit {SHOWN}"""
 
 
 def labelled(about: dict[str, Any]) -> None:
@@ -72,12 +74,10 @@ def labelled(about: dict[str, Any]) -> None:
     of_words = "".join(WORD.format(i=i) for i in range(len(words)))
     sql = LABELLED.format(listed=LISTED if list_ else "", words=of_words, order=ORDERS[order], shown=SHOWN)
     panel(
-        "Labelled features",
+        LABELLED_FEATURES.title,
         filled(sql, **about, list=list_, **{f"word{i}": word for i, word in enumerate(words)}),
-        partial(_table, "labelled features", about["judge"]),
-        note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval (`from`, `to`), 0.5 is "
-        "chance; near miss: against texts on which neighbours fire; shuffled: with another feature's description. Intruder needs no "
-        "description. Place: the order in which features were labelled. Tick a row to open the feature with its trials.",
+        partial(_table, LABELLED_FEATURES, about["judge"]),
+        note=LABELLED_FEATURES.note,
         empty=f"No labelled feature matches these words. {EMPTY}"
         if words
         else f"No feature on the list is labelled. {EMPTY}"
@@ -88,54 +88,80 @@ def labelled(about: dict[str, Any]) -> None:
 
 def failing(about: dict[str, Any]) -> None:
     """Features without a label that tells when they fire, and why."""
-    panel(
-        "Labels that fail",
-        filled(FAILING.format(shown=SHOWN), **about),
-        partial(_failing, about["judge"]),
-        note=f"At most {SHOWN} rows. A description fails unless the 95 % interval of its detection lies above chance; with "
-        f"too little text to test, the outcome is "
-        "unknown. Tick a row to open the feature with its trials.",
-        empty="No failing labels, or no labels yet: run `ato run label`.",
-    )
+    draw_panel(LABELS_THAT_FAIL, partial(_failing, about["judge"]), **about)
 
 
 def _failing(judge: str, rows: pl.DataFrame) -> None:
     with st.container(horizontal=True):
         for fault, n in rows.group_by("fault", maintain_order=True).len().iter_rows():
             st.caption(f"{fault}: {n:,}")
-    _table("failing labels", judge, rows)
+    _table(LABELS_THAT_FAIL, judge, rows)
 
 
-def _table(key: str, judge: str, rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.3f", width=80)
-    picked = ticked(
-        rows,
-        {
-            "place": st.column_config.NumberColumn("place", format="%d", width=60),
-            "layer": st.column_config.NumberColumn("layer", format="%d", width=60),
-            "feature_id": st.column_config.NumberColumn("feature", format="%d", width=70),
-            "description": st.column_config.TextColumn("description", width="medium"),
-            "detection": score("detection"),
-            "detection_low": score("from"),
-            "detection_high": score("to"),
-            "detection_near_miss": score("near miss"),
-            "detection_shuffled": score("shuffled"),
-            "fuzzing": score("fuzzing"),
-            "intruder": score("intruder"),
-            "failed": st.column_config.CheckboxColumn("fails", width=60),
-            "classes": st.column_config.ListColumn("classes"),
-            "promotes": st.column_config.ListColumn("promotes", help="Top tokens of the logit lens"),
-            "activation_rate": st.column_config.NumberColumn("activation rate", format="percent"),
-            "ordered_by": "ordered by",
-            "value": st.column_config.NumberColumn("its value", format="%.4g"),
-            "sae": "SAE",
-        },
-        key=key,
-    )
-    if picked is not None:
-        _open(judge, picked["sae"], picked["feature_id"])
+def _table(declared: Panel, judge: str, rows: pl.DataFrame) -> None:
+    """A ticked row opens the feature with the trials of the judge."""
+    link = Link("feature", {"sae": "sae", "feature_id": "feature_id", "judge": "judge"})
+    draw_table(replace(declared, link=link), rows.with_columns(pl.lit(judge).alias("judge")))
 
 
 def _open(judge: str, sae: str, feature_id: int) -> None:
     """Go to the page of a feature."""
     go("features", sae=sae, feature_id=feature_id, judge=judge)
+
+
+SCORES = (
+    *interval("detection", "detection"),
+    Column("detection_near_miss", "near miss"),
+    Column("detection_shuffled", "shuffled"),
+    Column("fuzzing", "fuzzing"),
+    Column("intruder", "intruder"),
+)
+FOUND = (
+    "($words is null or contains(lower(concat_ws(' ', description, array_to_string(promoted, ' '))), lower($words)))"
+)
+LABELLED_FEATURES = Panel(
+    "Labelled features",
+    LABELLED.format(listed="", words=f"\n    and {FOUND}", order="place", shown=SHOWN),
+    note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval (`from`, `to`), 0.5 is "
+    "chance; near miss: against texts on which neighbours fire; shuffled: with another feature's description. Intruder needs no "
+    "description. Place: the order in which features were labelled. Choose a row to open the feature.",
+    empty="No labelled feature matches these words.",
+    columns=(
+        Column("place", "place"),
+        Column("layer", "layer"),
+        Column("feature_id", "feature"),
+        Column("description", "description"),
+        *SCORES,
+        Column("failed", "fails"),
+        Column("classes", "classes", "list"),
+        Column("promotes", "promotes", "list"),
+        Column("activation_rate", "activation rate", "percent"),
+        Column("ordered_by", "ordered by"),
+        Column("value", "its value"),
+        Column("source", "source"),
+        Column("sae", "SAE"),
+    ),
+    link=TO_FEATURE,
+)
+LABELS_THAT_FAIL = Panel(
+    "Labels that fail",
+    FAILING,
+    note=f"At most {SHOWN} rows. A description fails unless the 95 % interval of its detection lies above chance; with "
+    f"too little text to test, the outcome is "
+    "unknown. Choose a row to open the feature.",
+    empty="No failing labels, or no labels yet: run `ato run label`.",
+    columns=(
+        Column("fault", "fault"),
+        Column("place", "place"),
+        Column("layer", "layer"),
+        Column("feature_id", "feature"),
+        Column("description", "description"),
+        *interval("detection", "detection"),
+        Column("intruder", "intruder"),
+        Column("why", "why"),
+        Column("promotes", "promotes", "list"),
+        Column("source", "source"),
+        Column("sae", "SAE"),
+    ),
+    link=TO_FEATURE,
+)

@@ -3,25 +3,23 @@
 from typing import Any
 
 import altair as alt
-import polars as pl
 
 from ato.evaluation.map_colours import ANCHORS
 from dashboards.ui.charts import number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 N_FEATURES, N_TOKENS = 24, 5
 """Rows of the heat map, and strongest tokens of each."""
 
-CELLS = """with cells as (
+CELLS = f"""with cells as (
     select
         feature_id, token, max_activation, min(place) as place, max(activation) as activation
     from (
         select
-            feature_id, max_activation, unnest(tokens[:$tokens]) as token, unnest(activations[:$tokens]) as activation,
-            unnest(range(1, least(len(tokens), $tokens) + 1)) as place
+            feature_id, max_activation, unnest(tokens[:{N_TOKENS}]) as token, unnest(activations[:{N_TOKENS}]) as activation,
+            unnest(range(1, least(len(tokens), {N_TOKENS}) + 1)) as place
         from feature_map
         where collection = $collection and sae = $sae and activations is not null
     )
@@ -37,7 +35,7 @@ shown as (
     from sharing
     group by feature_id
     order by n_shared desc, max(max_activation) desc nulls last, feature_id
-    limit $features
+    limit {N_FEATURES}
 )
 
 select
@@ -51,26 +49,16 @@ order by c.cluster nulls last, s.feature_id, s.place"""
 
 def activations(about: dict[str, Any]) -> None:
     """Activations of features on the tokens on which they fire most."""
-    panel(
-        "Activations on tokens",
-        filled(CELLS, **about, features=N_FEATURES, tokens=N_TOKENS),
-        _activations,
-        empty="No activations by token. " + NOT_LOOKED_AT,
-        note=f"The {N_FEATURES} features that have most of their {N_TOKENS} strongest tokens in common with others, by "
-        "cluster. Colour: the feature's largest activation on the token as a share of its largest on any. A blank cell is a "
-        "token that is not among the feature's strongest; it need not be silent there.",
-    )
+    draw_panel(ON_TOKENS, **about)
 
 
-def _activations(rows: pl.DataFrame) -> None:
-    features = rows["feature_id"].unique(maintain_order=True).to_list()
-    tokens = rows["token"].unique(maintain_order=True).to_list()
+def _activations() -> alt.Chart:
     cells = (
-        alt.Chart(rows)
+        alt.Chart(ROWS)
         .mark_rect()
         .encode(
-            x=alt.X("token:N", title="token", sort=tokens, axis=alt.Axis(labelLimit=90, labelAngle=-60)),
-            y=alt.Y("feature_id:O", title="feature", sort=features, axis=alt.Axis(labelOverlap=False)),
+            x=alt.X("token:N", title="token", sort=None, axis=alt.Axis(labelLimit=90, labelAngle=-60)),
+            y=alt.Y("feature_id:O", title="feature", sort=None, axis=alt.Axis(labelOverlap=False)),
             color=alt.Color(
                 "share:Q",
                 title="of its largest",
@@ -87,4 +75,17 @@ def _activations(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    draw_chart(cells.properties(height=alt.Step(16)), alt="Activations of features on their strongest tokens")
+    return cells.properties(height=alt.Step(16))
+
+
+ON_TOKENS = Panel(
+    "Activations on tokens",
+    CELLS,
+    note=f"The {N_FEATURES} features that have most of their {N_TOKENS} strongest tokens in common with others, by "
+    "cluster. Colour: the feature's largest activation on the token as a share of its largest on any. A blank cell is a "
+    "token that is not among the feature's strongest; it need not be silent there.",
+    empty="No activations by token. " + NOT_LOOKED_AT,
+    view="chart",
+    chart=_activations(),
+    alt="Activations of features on their strongest tokens",
+)

@@ -3,12 +3,10 @@
 from typing import Any
 
 import altair as alt
-import polars as pl
 
 from dashboards.ui.charts import map_scale, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel
 
 AGREEMENT = """with pairs as (
     select collection, study, sae, other_sae, n_matched, mean_cosine, share_same, null_mean_cosine from sae_agreement
@@ -31,23 +29,18 @@ order by a.architecture, a.d_sae, a.k, a.seed, b.seed"""
 
 def agreement(about: dict[str, Any]) -> None:
     """Mean cosine of matched features between the seeds of each setting."""
-    panel(
-        "Agreement between seeds",
-        filled(AGREEMENT, **about),
-        _agreement,
-        empty="No two SAEs of this layer differ only in their seed: list several in `sae_study.seeds`, then "
-        "`ato run sae_study`.",
-        note="A cell is a pair of SAEs with equal settings but their seeds: mean decoder cosine of features matched one to "
-        "one, features that never fire left out. Hover for the share of pairs with a cosine of 0.9 or more, and for what a "
-        "random dictionary in place of the other reaches.",
-    )
+    draw_panel(SEED_AGREEMENT, **about)
 
 
-def _agreement(rows: pl.DataFrame) -> None:
-    others = rows.sort("other_seed")["other"].unique(maintain_order=True).to_list()
-    base = alt.Chart(rows).encode(
-        x=alt.X("other:N", title="matched with", sort=others, axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("label:N", title=None, sort=rows["label"].unique(maintain_order=True).to_list()),
+def _agreement() -> alt.LayerChart:
+    base = alt.Chart(ROWS).encode(
+        x=alt.X(
+            "other:N",
+            title="matched with",
+            sort=alt.EncodingSortField("other_seed", op="min"),
+            axis=alt.Axis(labelAngle=0),
+        ),
+        y=alt.Y("label:N", title=None, sort=None),
         tooltip=[
             "label:N",
             alt.Tooltip("other_label:N", title="matched with"),
@@ -58,10 +51,22 @@ def _agreement(rows: pl.DataFrame) -> None:
         ],
     )
     ink = alt.condition("datum.mean_cosine < 0.6", alt.value("#ffffff"), alt.value("#000000"))
-    chart = alt.layer(
+    return alt.layer(
         base.mark_rect().encode(color=alt.Color("mean_cosine:Q", title="mean cosine", scale=map_scale())),
         base.mark_text().encode(text=alt.Text("mean_cosine:Q", format=".2f"), color=ink),
-    )
-    draw_chart(
-        chart.properties(height=alt.Step(24)), alt="Mean cosine of matched features between seeds of the same settings"
-    )
+    ).properties(height=alt.Step(24))
+
+
+SEED_AGREEMENT = Panel(
+    "Agreement between seeds",
+    AGREEMENT,
+    note="A cell is a pair of SAEs with equal settings but their seeds: mean decoder cosine of features matched one to "
+    "one, features that never fire left out. Hover for the share of pairs with a cosine of 0.9 or more, and for what a "
+    "random dictionary in place of the other reaches.",
+    empty="No two SAEs of this layer differ only in their seed: list several in `sae_study.seeds`, then "
+    "`ato run sae_study`.",
+    view="chart",
+    chart=_agreement(),
+    alt="Mean cosine of matched features between seeds of the same settings",
+    wide=False,
+)

@@ -1,5 +1,6 @@
 """Panel of the page ``sae_study``: what a gradient says of a feature's effect on the loss, beside its removal."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,10 +9,8 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
-from dashboards.ui.tables import table
+from dashboards.ui.declared import ROWS, Column, Panel
+from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 ATTRIBUTION = """with features as (
@@ -48,44 +47,39 @@ limit 500"""
 
 def attribution(about: dict[str, Any]) -> None:
     """Loss that removing a feature adds: to first order, and as measured."""
-    panel(
-        "Attribution: gradient against ablation",
-        filled(ATTRIBUTION, **about),
-        _attribution,
-        empty=NOT_LOOKED_AT,
-        note="Loss that removing a feature adds, in nats per token on which it fires: across, what the gradient says to first "
-        "order (minus gradient times activation); up, what ablation gives. On the dashed line both agree. Rank agreement: "
-        "Spearman's correlation of the two. Features that were not ablated are only in the table.",
+    draw_panel(GRADIENT_AND_ABLATION, _attribution, **about)
+
+
+def _chart() -> alt.LayerChart:
+    known = alt.Chart(ROWS).transform_filter("isValid(datum.ablation_effect)")
+    x = partial(alt.X, title="by the gradient (nats)")
+    y = partial(alt.Y, title="by ablation (nats)")
+    diagonal = (
+        known.transform_window(place="row_number()")
+        .transform_filter("datum.place === 1")
+        .mark_rule(strokeDash=[4, 4], color="#888888")
     )
+    points = known.mark_point(filled=True, size=50, opacity=0.8, color=CATEGORIES[0])
+    return alt.layer(
+        diagonal.encode(x=x("diagonal_low:Q"), y=y("diagonal_low:Q"), x2="diagonal_high:Q", y2="diagonal_high:Q"),
+        points.encode(
+            x=x("predicted:Q"),
+            y=y("ablation_effect:Q"),
+            tooltip=[
+                number("feature_id", "feature", "d"),
+                number("predicted", "by the gradient", ".4f"),
+                number("ablation_effect", "by ablation", ".4f"),
+                number("n_active", "active tokens", ",d"),
+            ],
+        ),
+    ).properties(height=340)
 
 
 def _attribution(rows: pl.DataFrame) -> None:
-    known = rows.filter(pl.col("ablation_effect").is_not_null())
-    if known.is_empty():
+    none_ablated = rows["ablation_effect"].null_count() == rows.height
+    if none_ablated:
         st.info("No feature was ablated: the table has gradients only.")
-    else:
-        x = partial(alt.X, title="by the gradient (nats)")
-        y = partial(alt.Y, title="by ablation (nats)")
-        diagonal = alt.Chart(known.drop("tokens").head(1)).mark_rule(strokeDash=[4, 4], color="#888888")
-        points = alt.Chart(known.drop("tokens")).mark_point(filled=True, size=50, opacity=0.8, color=CATEGORIES[0])
-        chart = alt.layer(
-            diagonal.encode(x=x("diagonal_low:Q"), y=y("diagonal_low:Q"), x2="diagonal_high:Q", y2="diagonal_high:Q"),
-            points.encode(
-                x=x("predicted:Q"),
-                y=y("ablation_effect:Q"),
-                tooltip=[
-                    number("feature_id", "feature", "d"),
-                    number("predicted", "by the gradient", ".4f"),
-                    number("ablation_effect", "by ablation", ".4f"),
-                    number("n_active", "active tokens", ",d"),
-                ],
-            ),
-        )
-        draw_chart(chart.properties(height=340), alt="Effect on the loss by ablation against that by the gradient")
-    _numbers(rows)
-
-
-def _numbers(rows: pl.DataFrame) -> None:
+    draw_rows(replace(GRADIENT_AND_ABLATION, chart=None) if none_ablated else GRADIENT_AND_ABLATION, rows)
     first = rows.row(0, named=True)
     st.metric(
         "Rank agreement",
@@ -93,14 +87,24 @@ def _numbers(rows: pl.DataFrame) -> None:
         help=f"over {first['n_ablated']:,} ablated features of {first['n_scored']:,}",
         width="content",
     )
-    score = partial(st.column_config.NumberColumn, format="%.4f")
-    table(
-        rows.select("feature_id", "tokens", "n_active", "predicted", "ablation_effect"),
-        {
-            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
-            "tokens": st.column_config.ListColumn("fires most on"),
-            "n_active": st.column_config.NumberColumn("active tokens", format="localized"),
-            "predicted": score("by the gradient"),
-            "ablation_effect": score("by ablation"),
-        },
-    )
+
+
+GRADIENT_AND_ABLATION = Panel(
+    "Attribution: gradient against ablation",
+    ATTRIBUTION,
+    note="Loss that removing a feature adds, in nats per token on which it fires: across, what the gradient says to first "
+    "order (minus gradient times activation); up, what ablation gives. On the dashed line both agree. Rank agreement: "
+    "Spearman's correlation of the two. Features that were not ablated are only in the table.",
+    empty=NOT_LOOKED_AT,
+    view="chart",
+    chart=_chart(),
+    alt="Effect on the loss by ablation against that by the gradient",
+    wide=False,
+    columns=(
+        Column("feature_id", "feature"),
+        Column("tokens", "fires most on", "list"),
+        Column("n_active", "active tokens", "integer"),
+        Column("predicted", "by the gradient"),
+        Column("ablation_effect", "by ablation"),
+    ),
+)

@@ -5,9 +5,8 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
-from dashboards.ui.tables import score, table
+from dashboards.ui.declared import Column, Panel
+from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 CLUSTERS = """select
@@ -20,16 +19,7 @@ limit 500"""
 
 def clusters(about: dict[str, Any]) -> None:
     """The clusters of the chosen SAE's decoder rows."""
-    panel(
-        "Clusters",
-        filled(CLUSTERS, **about),
-        _clusters,
-        empty=NOT_LOOKED_AT,
-        note="Of decoder rows, the largest first; without a number: in none. Stability of a cluster: mean over other seeds of "
-        "its largest Jaccard index with one of theirs; of the whole clustering: mean adjusted Rand index. A cluster "
-        "counts as stable if both are 0.6 or more; draw no conclusions from "
-        "others. Tokens: those that most of its features fire on.",
-    )
+    draw_panel(CLUSTERS_OF_FEATURES, _clusters, **about)
 
 
 def _clusters(rows: pl.DataFrame) -> None:
@@ -39,16 +29,28 @@ def _clusters(rows: pl.DataFrame) -> None:
         st.info("No feature is in a cluster.")
     elif unstable.height == numbered.height:
         st.warning("No cluster is stable: other seeds of the clustering group the features differently.")
-    table(
-        rows,
-        {
-            "cluster": st.column_config.NumberColumn("cluster", format="%d"),
-            "n_features": st.column_config.NumberColumn("features"),
-            "stable": st.column_config.CheckboxColumn("stable"),
-            "cluster_stability": score("its stability"),
-            "stability": score("of the clustering"),
-            "tokens": st.column_config.ListColumn("fires most on"),
-            "features": st.column_config.ListColumn("such as"),
-            "mean_activation_rate": st.column_config.NumberColumn("mean rate", format="percent"),
-        },
-    )
+    draw_rows(CLUSTERS_OF_FEATURES, rows)
+
+
+CLUSTERS_OF_FEATURES = Panel(
+    "Clusters",
+    CLUSTERS,
+    note="Of decoder rows, the largest first; without a number: in none. Stability of a cluster: mean over other seeds of "
+    "its largest Jaccard index with one of theirs; of the whole clustering: mean adjusted Rand index. A cluster "
+    "counts as stable if both are 0.6 or more; draw no conclusions from "
+    "others. Tokens: those that most of its features fire on.",
+    empty=NOT_LOOKED_AT,
+    columns=(
+        Column("cluster", "cluster"),
+        Column("n_features", "features", "integer"),
+        Column("stable", "stable"),
+        Column("cluster_stability", "its stability"),
+        Column("stability", "of the clustering"),
+        Column("tokens", "fires most on", "list"),
+        Column("features", "such as", "list"),
+        Column("mean_activation_rate", "mean rate", "percent"),
+        Column("method", "method"),
+        Column("versions", "versions"),
+    ),
+    wide=False,
+)

@@ -8,9 +8,8 @@ import streamlit as st
 
 from ato.evaluation.map_colours import ANCHORS
 from dashboards.ui.charts import number, rates_histogram
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT, NOT_MEASURED
 
 DENSITY = """select
@@ -33,15 +32,7 @@ order by d.step, d.bin"""
 
 def density(about: dict[str, Any]) -> None:
     """Histogram of the activation rates of the chosen SAE's features."""
-    panel(
-        "Activation rates of the SAE",
-        filled(DENSITY, **about),
-        _density,
-        empty=NOT_MEASURED,
-        note="Features by share of held-out tokens on which they fire, bins in log10. Features that never fire "
-        "cannot be drawn on a log axis; they are counted "
-        "below.",
-    )
+    draw_panel(RATES_OF_SAE, _density, **about)
 
 
 def _density(rows: pl.DataFrame) -> None:
@@ -49,27 +40,20 @@ def _density(rows: pl.DataFrame) -> None:
     if fire.is_empty():
         st.info("No feature of this SAE fires.")
     else:
-        draw_chart(rates_histogram(fire), alt="Number of features of the SAE by activation rate")
+        draw_rows(RATES_OF_SAE, fire)
     whole = rows.row(0, named=True)
     st.caption(f"{whole['n_never'] or 0:,} of {whole['n_all']:,} features never fire.")
 
 
 def density_over_training(about: dict[str, Any]) -> None:
     """The same at every snapshot, as a heat map."""
-    panel(
-        "Activation rates over training",
-        filled(OVER_TRAINING, **about),
-        _over_training,
-        empty=NOT_LOOKED_AT,
-        note="A column is a snapshot, a cell the share of all features in that bin of rates; the lowest row holds features "
-        "that never fire.",
-    )
+    draw_panel(RATES_OVER_TRAINING, **about)
 
 
-def _over_training(rows: pl.DataFrame) -> None:
-    order = rows.sort("bin", descending=True)["rate_from"].unique(maintain_order=True).to_list()
+def _over_training() -> alt.Chart:
+    order = alt.EncodingSortField("bin", op="max", order="descending")
     cells = (
-        alt.Chart(rows)
+        alt.Chart(ROWS)
         .mark_rect()
         .encode(
             x=alt.X("step:O", title="step"),
@@ -89,4 +73,30 @@ def _over_training(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    draw_chart(cells.properties(height=330), alt="Share of features by activation rate at each snapshot of training")
+    return cells.properties(height=330)
+
+
+RATES_OF_SAE = Panel(
+    "Activation rates of the SAE",
+    DENSITY,
+    note="Features by share of held-out tokens on which they fire, bins in log10. Features that never fire "
+    "cannot be drawn on a log axis; they are counted "
+    "below.",
+    empty=NOT_MEASURED,
+    view="chart",
+    chart=rates_histogram(ROWS),
+    alt="Number of features of the SAE by activation rate",
+    wide=False,
+)
+
+RATES_OVER_TRAINING = Panel(
+    "Activation rates over training",
+    OVER_TRAINING,
+    note="A column is a snapshot, a cell the share of all features in that bin of rates; the lowest row holds features "
+    "that never fire.",
+    empty=NOT_LOOKED_AT,
+    view="chart",
+    chart=_over_training(),
+    alt="Share of features by activation rate at each snapshot of training",
+    wide=False,
+)

@@ -1,18 +1,15 @@
 """Panels of the page ``sae_study``: when features emerge in training, and what becomes of them."""
 
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import polars as pl
-import streamlit as st
 
-from ato.sae_studies.colours import architecture_colours
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.charts import CATEGORIES, coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
-from dashboards.ui.tables import score, table
+from dashboards.ui.declared import ROWS, Column, Panel
+from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 SHOWN = 200
@@ -52,34 +49,30 @@ where collection = $collection and sae in (
 )
 order by architecture, d_sae, k, seed, label, sae"""
 
-FATES = """select
+FATES = f"""select
     e.feature_id, m.tokens[:6] as tokens, e.emerged_step, e.born_step, e.died_step, e.split_from, e.drift, e.first_cosine,
     e.first_jaccard, e.token_entropy_first, e.token_entropy, e.stratum_entropy
 from feature_emergence as e
 left join feature_map as m using (collection, sae, feature_id)
 where e.collection = $collection and e.sae = $sae
 order by e.split_from nulls last, e.drift desc nulls last, e.feature_id
-limit $shown"""
+limit {SHOWN}"""
 
 
 def emergence(about: dict[str, Any]) -> None:
     """Share of features that have emerged, over the tokens of training."""
-    panel(
-        "Emergence",
-        filled(CURVE, **about),
-        _curve,
-        empty=NOT_LOOKED_AT,
-        note="Share of features whose decoder row stays close to its final direction from here on (cosine of at least "
-        "`sae_study.looking.emerged_cosine`). A point is a snapshot; the last is the finished SAE, in which each has emerged.",
-    )
+    draw_panel(EMERGENCE, _curve, **about)
 
 
 def _curve(rows: pl.DataFrame) -> None:
-    colours = architecture_colours(rows["architecture"].unique())
     # Below the first tokens counted the axis is linear: the first snapshot is of none.
     first = next(iter(rows.filter(pl.col("tokens") > 0)["tokens"].sort().to_list()), 1)
+    draw_rows(replace(EMERGENCE, chart=_chart(first)), rows)
+
+
+def _chart(first: int = 1000) -> alt.Chart:
     line = (
-        alt.Chart(rows)
+        alt.Chart(ROWS)
         .mark_line(point=alt.OverlayMarkDef(size=25), opacity=0.85)
         .encode(
             x=alt.X(
@@ -89,7 +82,7 @@ def _curve(rows: pl.DataFrame) -> None:
                 axis=alt.Axis(format="~s", tickCount=6),
             ),
             y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=coloured("architecture", colours, "architecture").legend(orient="bottom"),
+            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
             detail="sae:N",
             tooltip=[
@@ -105,24 +98,17 @@ def _curve(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    draw_chart(line.properties(height=340), alt="Share of features that have emerged, over training")
+    return line.properties(height=340)
 
 
 def events(about: dict[str, Any]) -> None:
     """Features of the chosen SAE that emerge, are born and die at each snapshot."""
-    panel(
-        "Emerged, born, died",
-        filled(EVENTS_BY_STEP, **about),
-        _events,
-        empty=NOT_LOOKED_AT,
-        note="Features of the SAE at each snapshot: emerged for good; fire on held-out text for the first time; never fire "
-        "again.",
-    )
+    draw_panel(EMERGED_BORN_DIED, **about)
 
 
-def _events(rows: pl.DataFrame) -> None:
+def _events() -> alt.Chart:
     bars = (
-        alt.Chart(rows)
+        alt.Chart(ROWS)
         .mark_bar()
         .encode(
             x=alt.X("step:O", title="step"),
@@ -137,72 +123,89 @@ def _events(rows: pl.DataFrame) -> None:
             ],
         )
     )
-    draw_chart(bars.properties(height=340), alt="Features that emerge, are born and die at each snapshot")
+    return bars.properties(height=340)
 
 
 def summary(about: dict[str, Any]) -> None:
     """What became of the features, one row an SAE."""
-    panel(
-        "What became of features",
-        filled(SUMMARY, **about),
-        _summary,
-        empty=NOT_LOOKED_AT,
-        note="Split: features that share the nearest feature of the first snapshot with others. Drift: 1 - share of tokens on "
-        "which a feature fires both when it emerges and in the end. Entropy of the token ids that it fires on, in nats, when "
-        "it is born and in the end; a decrease means specialisation.",
-    )
-
-
-def _summary(rows: pl.DataFrame) -> None:
-    whole = partial(st.column_config.NumberColumn, format="localized")
-    table(
-        rows,
-        {
-            "label": st.column_config.TextColumn("SAE", pinned=True),
-            "n_features": whole("features"),
-            "median_emerged_tokens": whole("tokens until half emerged"),
-            "n_never_born": whole("never fire"),
-            "n_died": whole("died"),
-            "n_split": whole("split"),
-            "n_split_sources": whole("from"),
-            "mean_drift": score("drift"),
-            "mean_first_cosine": score("cosine, first to final"),
-            "mean_first_jaccard": score("same tokens, first to final"),
-            "mean_token_entropy_first": score("token entropy at birth"),
-            "mean_token_entropy": score("in the end"),
-            "mean_entropy_change": score("change"),
-            "n_entropy_change": whole("features with both"),
-            "mean_stratum_entropy": score("stratum entropy"),
-        },
-    )
+    draw_panel(WHAT_BECAME, **about)
 
 
 def fates(about: dict[str, Any]) -> None:
     """Features of the chosen SAE that were split or have drifted."""
-    panel(
-        "Split and drifted features",
-        filled(FATES, **about, shown=SHOWN),
-        _fates,
-        empty=NOT_LOOKED_AT,
-        note=f"Features with a common origin first, then those whose tokens changed most since they emerged; {SHOWN} at most.",
-    )
+    draw_panel(SPLIT_AND_DRIFTED, **about)
 
 
-def _fates(rows: pl.DataFrame) -> None:
-    table(
-        rows,
-        {
-            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
-            "tokens": st.column_config.ListColumn("fires most on"),
-            "emerged_step": "emerged",
-            "born_step": "born",
-            "died_step": "died",
-            "split_from": st.column_config.NumberColumn("split from", format="%d"),
-            "drift": score("drift"),
-            "first_cosine": score("cosine, first to final"),
-            "first_jaccard": score("same tokens, first to final"),
-            "token_entropy_first": score("token entropy at birth"),
-            "token_entropy": score("in the end"),
-            "stratum_entropy": score("stratum entropy"),
-        },
-    )
+EMERGENCE = Panel(
+    "Emergence",
+    CURVE,
+    note="Share of features whose decoder row stays close to its final direction from here on (cosine of at least "
+    "`sae_study.looking.emerged_cosine`). A point is a snapshot; the last is the finished SAE, in which each has emerged.",
+    empty=NOT_LOOKED_AT,
+    view="chart",
+    chart=_chart(),
+    alt="Share of features that have emerged, over training",
+    wide=False,
+)
+
+EMERGED_BORN_DIED = Panel(
+    "Emerged, born, died",
+    EVENTS_BY_STEP,
+    note="Features of the SAE at each snapshot: emerged for good; fire on held-out text for the first time; never fire "
+    "again.",
+    empty=NOT_LOOKED_AT,
+    view="chart",
+    chart=_events(),
+    alt="Features that emerge, are born and die at each snapshot",
+    wide=False,
+)
+
+WHAT_BECAME = Panel(
+    "What became of features",
+    SUMMARY,
+    note="Split: features that share the nearest feature of the first snapshot with others. Drift: 1 - share of tokens on "
+    "which a feature fires both when it emerges and in the end. Entropy of the token ids that it fires on, in nats, when "
+    "it is born and in the end; a decrease means specialisation.",
+    empty=NOT_LOOKED_AT,
+    columns=(
+        Column("label", "SAE"),
+        Column("n_features", "features", "integer"),
+        Column("median_emerged_tokens", "tokens until half emerged", "integer"),
+        Column("n_never_born", "never fire", "integer"),
+        Column("n_died", "died", "integer"),
+        Column("n_split", "split", "integer"),
+        Column("n_split_sources", "from", "integer"),
+        Column("mean_drift", "drift"),
+        Column("mean_first_cosine", "cosine, first to final"),
+        Column("mean_first_jaccard", "same tokens, first to final"),
+        Column("mean_token_entropy_first", "token entropy at birth"),
+        Column("mean_token_entropy", "in the end"),
+        Column("mean_entropy_change", "change", "signed"),
+        Column("n_entropy_change", "features with both", "integer"),
+        Column("mean_stratum_entropy", "stratum entropy"),
+        Column("sae", "key"),
+    ),
+    wide=False,
+)
+
+SPLIT_AND_DRIFTED = Panel(
+    "Split and drifted features",
+    FATES,
+    note=f"Features with a common origin first, then those whose tokens changed most since they emerged; {SHOWN} at most.",
+    empty=NOT_LOOKED_AT,
+    columns=(
+        Column("feature_id", "feature"),
+        Column("tokens", "fires most on", "list"),
+        Column("emerged_step", "emerged"),
+        Column("born_step", "born"),
+        Column("died_step", "died"),
+        Column("split_from", "split from"),
+        Column("drift", "drift"),
+        Column("first_cosine", "cosine, first to final"),
+        Column("first_jaccard", "same tokens, first to final"),
+        Column("token_entropy_first", "token entropy at birth"),
+        Column("token_entropy", "in the end"),
+        Column("stratum_entropy", "stratum entropy"),
+    ),
+    wide=False,
+)

@@ -7,9 +7,8 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
 SHOWN = 2000
@@ -18,12 +17,12 @@ NAMED_CLUSTERS = 6
 """Clusters with a colour of their own; the largest come first."""
 SMALLER, NOISE = "smaller clusters", "in no cluster"
 
-MAP = """select
-    m.feature_id, m.x, m.y, m.activation_rate, m.max_activation, array_to_string(m.tokens[:8], ' | ') as tokens, m.nearest,
+MAP = f"""select
+    m.feature_id, m.x, m.y, m.activation_rate, m.max_activation, nullif(array_to_string(m.tokens[:8], ' | '), '') as tokens, m.nearest,
     m.nearest_cosine, c.cluster,
     case
         when c.cluster is null then 'in no cluster'
-        when c.cluster < $named then 'cluster ' || c.cluster
+        when c.cluster < {NAMED_CLUSTERS} then 'cluster ' || c.cluster
         else 'smaller clusters'
     end as shown_cluster,
     if(coalesce(c.stable, false), 'stable', 'not stable') as stability, m.method, m.versions, count(*) over () as n_features
@@ -31,29 +30,19 @@ from feature_map as m
 left join feature_clusters as c using (collection, sae, feature_id)
 where m.collection = $collection and m.sae = $sae
 order by m.activation_rate > 0 desc, md5(m.feature_id::varchar)
-limit $shown"""
+limit {SHOWN}"""
 
 
 def feature_map(about: dict[str, Any]) -> None:
     """Where each feature of the chosen SAE lies among the others."""
-    panel(
-        "Feature map",
-        filled(MAP, **about, shown=SHOWN, named=NAMED_CLUSTERS),
-        _map,
-        empty=NOT_LOOKED_AT,
-        note="Features by their decoder rows: nearby points have similar directions, large distances are not "
-        "meaningful. Hover for the tokens "
-        "on which a feature fires most, and for the feature whose decoder row is nearest. Colours: the largest clusters; hollow "
-        "points are in none, or in one that another seed of the clustering does not reproduce.",
-    )
+    draw_panel(FEATURE_MAP, _map, **about)
 
 
-def _map(rows: pl.DataFrame) -> None:
-    named = rows.filter(pl.col("cluster") < NAMED_CLUSTERS).sort("cluster")["shown_cluster"]
-    colours = dict(zip(named.unique(maintain_order=True), CATEGORIES)) | {SMALLER: CATEGORIES[6], NOISE: "#C4C8CF"}
-    colours = {name: colour for name, colour in colours.items() if name in rows["shown_cluster"]}
+def _chart() -> alt.LayerChart:
+    named = {f"cluster {i}": CATEGORIES[i] for i in range(NAMED_CLUSTERS)}
+    colours = named | {SMALLER: CATEGORIES[6], NOISE: "#C4C8CF"}
     blank = alt.Axis(labels=False, ticks=False, grid=False)
-    base = alt.Chart(rows).encode(
+    base = alt.Chart(ROWS).encode(
         x=alt.X("x:Q", title=None, axis=blank, scale=alt.Scale(zero=False)),
         y=alt.Y("y:Q", title=None, axis=blank, scale=alt.Scale(zero=False)),
         color=alt.Color(
@@ -73,10 +62,27 @@ def _map(rows: pl.DataFrame) -> None:
             "stability:N",
         ],
     )
-    chart = alt.layer(
+    return alt.layer(
         base.transform_filter("datum.stability === 'stable'").mark_point(filled=True, size=45, opacity=0.9),
         base.transform_filter("datum.stability !== 'stable'").mark_point(filled=False, size=35, opacity=0.8),
-    )
-    draw_chart(chart.properties(height=480), alt="Map of the features of the SAE, coloured by cluster")
+    ).properties(height=480)
+
+
+def _map(rows: pl.DataFrame) -> None:
+    draw_rows(FEATURE_MAP, rows)
     first = rows.row(0, named=True)
     st.caption(f"{rows.height:,} of {first['n_features']:,} features, those that fire first; {first['method']}.")
+
+
+FEATURE_MAP = Panel(
+    "Feature map",
+    MAP,
+    note="Features by their decoder rows: nearby points have similar directions, large distances are not "
+    "meaningful. Hover for the tokens "
+    "on which a feature fires most, and for the feature whose decoder row is nearest. Colours: the largest clusters; hollow "
+    "points are in none, or in one that another seed of the clustering does not reproduce.",
+    empty=NOT_LOOKED_AT,
+    view="chart",
+    chart=_chart(),
+    alt="Map of the features of the SAE, coloured by cluster",
+)

@@ -1,17 +1,12 @@
 """Panels of the page ``sae_study``: error and loss recovered against L0, each seed a point, baselines in the same chart."""
 
 from functools import partial
-from typing import Any
 
 import altair as alt
-import polars as pl
-import streamlit as st
 
-from ato.sae_studies.colours import architecture_colours
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
 from dashboards.views.sae_study.about import NOT_MEASURED
 
 FRONTIER = """select
@@ -35,50 +30,33 @@ ROLES = {"SAE": "circle", "transcoder": "circle", "skip transcoder": "triangle-u
 """What a point is -> its shape."""
 
 
-def frontier(about: dict[str, Any], metric: str) -> None:
-    """A metric of ``METRICS`` against L0."""
-    title, axis, reading = METRICS[metric]
-    panel(
-        title,
-        filled(FRONTIER.format(metric=metric), **about),
-        partial(_frontier, metric, axis),
-        empty=NOT_MEASURED,
-        note=f"{reading} A point is one seed, its bar the 95 % interval by document; lines join the means over seeds of one "
-        "architecture and width. Diamonds are baselines at equal L0: principal components, random directions, the "
-        "residual's own basis; the dashed line is the linear map beside "
-        "transcoders and innovation SAEs, which has no features. Where bars and points of two lines mix, neither is better.",
-    )
-
-
-def _frontier(metric: str, axis: str, rows: pl.DataFrame) -> None:
-    colours = architecture_colours(rows["architecture"].unique())
-    colour = coloured("architecture", colours, "architecture").legend(orient="bottom")
+def _chart(metric: str, axis: str) -> alt.LayerChart:
+    colour = coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom")
     x = partial(alt.X, title="L0 (active features per token)", scale=alt.Scale(type="log", padding=20, nice=False))
     y = partial(alt.Y, title=axis, scale=alt.Scale(zero=False, padding=10))
-    known = rows.filter(pl.col("l0") > 0)
-    if known.is_empty():
-        st.info("No SAE has an active feature.")
-        return
-    base = alt.Chart(known).encode(
-        color=colour,
-        tooltip=[
-            "label:N",
-            number("l0", "L0", ".1f"),
-            number(metric, axis),
-            number(f"{metric}_low", "95 % from"),
-            number(f"{metric}_high", "to"),
-            number("mean_value", "mean over seeds"),
-            number("n_seeds", "seeds", "d"),
-            number("d_sae", "features", ",d"),
-            number("n_tokens", "tokens", ",d"),
-            number("n_documents", "documents", ",d"),
-        ],
+    base = (
+        alt.Chart(ROWS)
+        .transform_filter("datum.l0 > 0")
+        .encode(
+            color=colour,
+            tooltip=[
+                "label:N",
+                number("l0", "L0", ".1f"),
+                number(metric, axis),
+                number(f"{metric}_low", "95 % from"),
+                number(f"{metric}_high", "to"),
+                number("mean_value", "mean over seeds"),
+                number("n_seeds", "seeds", "d"),
+                number("d_sae", "features", ",d"),
+                number("n_tokens", "tokens", ",d"),
+                number("n_documents", "documents", ",d"),
+            ],
+        )
     )
-    drawn = [role for role in ROLES if role in known["role"]]
-    shapes = alt.Scale(domain=drawn, range=[ROLES[role] for role in drawn])
+    shapes = alt.Scale(domain=list(ROLES), range=list(ROLES.values()))
     shape = alt.Shape("role:N", title=None, scale=shapes)
-    without = alt.Chart(rows.filter(pl.col("l0") == 0, pl.col("role") == "baseline"))
-    chart = alt.layer(
+    without = alt.Chart(ROWS).transform_filter("datum.l0 === 0 && datum.role === 'baseline'")
+    return alt.layer(
         without.mark_rule(strokeDash=[5, 4]).encode(
             y=y(f"{metric}:Q"),
             color=colour,
@@ -96,5 +74,24 @@ def _frontier(metric: str, axis: str, rows: pl.DataFrame) -> None:
             y=y(f"{metric}:Q"),
             shape=shape.legend(orient="bottom"),
         ),
+    ).properties(height=380)
+
+
+def _panel(metric: str) -> Panel:
+    title, axis, reading = METRICS[metric]
+    return Panel(
+        title,
+        FRONTIER.format(metric=metric),
+        note=f"{reading} A point is one seed, its bar the 95 % interval by document; lines join the means over seeds of one "
+        "architecture and width. Diamonds are baselines at equal L0: principal components, random directions, the "
+        "residual's own basis; the dashed line is the linear map beside "
+        "transcoders and innovation SAEs, which has no features. Where bars and points of two lines mix, neither is better.",
+        empty=NOT_MEASURED,
+        view="chart",
+        chart=_chart(metric, axis),
+        alt=f"{axis} of each SAE and baseline against its L0",
+        wide=False,
     )
-    draw_chart(chart.properties(height=380), alt=f"{axis} of each SAE and baseline against its L0")
+
+
+FRONTIERS = {metric: _panel(metric) for metric in METRICS}

@@ -1,15 +1,15 @@
 """Panel of the page ``sae_study``: innovation SAEs beside plain ones, alone and with several layers replaced at once."""
 
 from functools import partial
-from typing import Any
 
 import altair as alt
 import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.declared import Column, Panel, interval
+from dashboards.ui.declared_panel import draw_panel, draw_table
 from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
 INNOVATIONS = """select
@@ -28,16 +28,7 @@ def innovations(collection: str) -> None:
     """Loss recovered of both, and every metric in a table; nothing where no study has innovation SAEs."""
     if ask(filled(ANY, collection=collection)).is_empty():
         return
-    panel(
-        "Innovation against plain",
-        filled(INNOVATIONS, collection=collection),
-        _innovations,
-        note="Innovation SAEs rebuild y as T x + b and what they decode of the rest. Of one layer, x is the model's own; in a "
-        "chain all layers are replaced at once, the first by the same plain SAE in both, and x is what took its place. "
-        "Chart: loss recovered with 95 % intervals by document. Difference: innovation minus plain, paired by document (of "
-        "layer_cosine Welch's, by feature). Baseline: T x + b without features; of layer_cosine random directions in place of "
-        "the layer before. L0 and parameters are sums over the layers; T and b count.",
-    )
+    draw_panel(INNOVATION_AND_PLAIN, _innovations, collection=collection)
 
 
 def _innovations(rows: pl.DataFrame) -> None:
@@ -46,7 +37,7 @@ def _innovations(rows: pl.DataFrame) -> None:
         st.info("Zeroing these layers does not raise the loss.")
     else:
         _recovered(recovered)
-    _numbers(rows.drop("line"))
+    draw_table(INNOVATION_AND_PLAIN, rows)
 
 
 def _recovered(rows: pl.DataFrame) -> None:
@@ -86,27 +77,32 @@ def _recovered(rows: pl.DataFrame) -> None:
     draw_chart(chart.properties(height=alt.Step(14)), alt="Loss recovered by innovation SAEs and by plain ones")
 
 
-def _numbers(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.4f")
-    whole = partial(st.column_config.NumberColumn, format="localized")
-    ends: dict[str, Any] = {}
-    for side in ("innovation", "plain", "difference"):
-        ends |= {side: score(side), f"{side}_low": score(f"{side} from"), f"{side}_high": score(f"{side} to")}
-    st.dataframe(
-        rows,
-        hide_index=True,
-        placeholder="–",
-        column_config=ends
-        | {
-            "scope": st.column_config.TextColumn("scope", pinned=True),
-            "metric": st.column_config.TextColumn("metric", pinned=True),
-            "layers": st.column_config.ListColumn("layers"),
-            "d_sae": whole("features"),
-            "plain_d_sae": whole("features, plain"),
-            "baseline": score("baseline"),
-            "l0": score("L0", format="%.1f"),
-            "plain_l0": score("L0, plain", format="%.1f"),
-            "n_parameters": whole("parameters"),
-            "plain_n_parameters": whole("parameters, plain"),
-        },
-    )
+INNOVATION_AND_PLAIN = Panel(
+    "Innovation against plain",
+    INNOVATIONS,
+    note="Innovation SAEs rebuild y as T x + b and what they decode of the rest. Of one layer, x is the model's own; in a "
+    "chain all layers are replaced at once, the first by the same plain SAE in both, and x is what took its place. "
+    "Chart: loss recovered with 95 % intervals by document. Difference: innovation minus plain, paired by document (of "
+    "layer_cosine Welch's, by feature). Baseline: T x + b without features; of layer_cosine random directions in place of "
+    "the layer before. L0 and parameters are sums over the layers; T and b count.",
+    empty="No study has innovation SAEs.",
+    columns=(
+        Column("scope", "scope"),
+        Column("metric", "metric"),
+        Column("layers", "layers", "list"),
+        Column("architecture", "architecture"),
+        Column("k", "k"),
+        Column("seed", "seed"),
+        *interval("innovation", "innovation"),
+        *interval("plain", "plain"),
+        *interval("difference", "difference"),
+        Column("baseline", "baseline"),
+        Column("n", "n", "integer"),
+        Column("d_sae", "features", "integer"),
+        Column("plain_d_sae", "features, plain", "integer"),
+        Column("l0", "L0"),
+        Column("plain_l0", "L0, plain"),
+        Column("n_parameters", "parameters", "integer"),
+        Column("plain_n_parameters", "parameters, plain", "integer"),
+    ),
+)

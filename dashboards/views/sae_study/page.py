@@ -1,11 +1,13 @@
 """Page ``sae_study``: many SAEs compared, watched in training, and looked into."""
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from ato.models.sites import SITES
 from dashboards.ui.address import collection
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.navigation import link
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -19,7 +21,7 @@ from dashboards.views.sae_study.density import density, density_over_training
 from dashboards.views.sae_study.emergence import emergence, events, fates, summary
 from dashboards.views.sae_study.families import families
 from dashboards.views.sae_study.feature_map import feature_map
-from dashboards.views.sae_study.frontiers import frontier
+from dashboards.views.sae_study.frontiers import FRONTIERS
 from dashboards.views.sae_study.innovations import innovations
 from dashboards.views.sae_study.probing import probing
 from dashboards.views.sae_study.spread import spread
@@ -40,7 +42,7 @@ def page() -> None:
     incomplete(found)
     about = chosen_place(key, found)
     comparison(about)
-    _beside(lambda: frontier(about, "fvu"), lambda: frontier(about, "ce_recovered"))
+    _beside(*(partial(draw_panel, declared, **about) for declared in FRONTIERS.values()))
     spread(about)
     innovations(key)
     _beside(lambda: training(about), lambda: agreement(about))

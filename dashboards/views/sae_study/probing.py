@@ -10,10 +10,9 @@ import streamlit as st
 from ato.sae_studies.colours import ARCHITECTURES
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
+from dashboards.ui.declared import ONE, ROWS, Column, Panel, interval
+from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.tables import score, table
 
 EMPTY = (
     "No probes: the text needs strata (a topic, a decade) and `sae_study.judging.probing_k` a number; probes come "
@@ -49,74 +48,80 @@ def probing(about: dict[str, Any]) -> None:
     chosen = about | {"stratum": stratum, "k": k}
     left, right = st.columns(2)
     with left:
-        panel(
-            "Probing",
-            filled(PROBES, **chosen),
-            _probing,
-            empty=EMPTY,
-            note="Classifying documents of one class against all others: mean AUROC over the classes that have enough documents "
-            "(point), its worst and best class (bar); 0.5 is chance. Best: features chosen on train documents; random: as many "
-            "random ones; dense: the whole mean residual, without an SAE.",
-        )
+        draw_panel(PROBES_OF_SAES, _probing, **chosen)
     with right:
-        panel(
-            "Classes, chosen SAE",
-            filled(CLASSES, **chosen),
-            _classes,
-            empty=EMPTY,
-            note="AUROC on test documents with 95 % intervals by document. A class that has too few documents is not scored.",
-        )
+        draw_panel(CLASSES_OF_SAE, **chosen)
 
 
 def _probing(rows: pl.DataFrame) -> None:
-    known = rows.filter(pl.col("auroc").is_not_null())
-    if known.is_empty():
+    if rows["auroc"].null_count() == rows.height:
         st.info("No class has enough documents.")
         return
+    draw_rows(PROBES_OF_SAES, rows)
+
+
+def _chart() -> alt.LayerChart:
     x = partial(alt.X, title="AUROC, test", scale=alt.Scale(zero=False, padding=10))
-    base = alt.Chart(known).encode(
-        y=alt.Y(
-            "label:N",
-            title=None,
-            sort=known["label"].unique(maintain_order=True).to_list(),
-            axis=alt.Axis(labelLimit=220),
-        ),
-        yOffset=alt.YOffset("reader:N", sort=list(READERS)),
-        color=coloured("reader", READERS, "reads").legend(orient="bottom"),
-        tooltip=[
-            "label:N",
-            alt.Tooltip("reader:N", title="reads"),
-            number("k", "numbers read", "d"),
-            number("auroc", "mean AUROC"),
-            number("auroc_worst", "worst class"),
-            number("auroc_best", "best class"),
-            number("n_scored", "classes scored", "d"),
-            number("n_classes", "of", "d"),
-            number("n_test", "test documents", ",d"),
-        ],
+    base = (
+        alt.Chart(ROWS)
+        .transform_filter("isValid(datum.auroc)")
+        .encode(
+            y=alt.Y(
+                "label:N",
+                title=None,
+                sort=None,
+                axis=alt.Axis(labelLimit=220),
+            ),
+            yOffset=alt.YOffset("reader:N", sort=list(READERS)),
+            color=coloured("reader", READERS, "reads").legend(orient="bottom"),
+            tooltip=[
+                "label:N",
+                alt.Tooltip("reader:N", title="reads"),
+                number("k", "numbers read", "d"),
+                number("auroc", "mean AUROC"),
+                number("auroc_worst", "worst class"),
+                number("auroc_best", "best class"),
+                number("n_scored", "classes scored", "d"),
+                number("n_classes", "of", "d"),
+                number("n_test", "test documents", ",d"),
+            ],
+        )
     )
-    chart = alt.layer(
-        alt.Chart(known.head(1)).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
+    return alt.layer(
+        alt.Chart(ONE).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
         base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=x("auroc_worst:Q"), x2="auroc_best:Q"),
         base.mark_point(filled=True, size=50, opacity=1).encode(x=x("auroc:Q")),
-    )
-    draw_chart(chart.properties(height=alt.Step(12)), alt="AUROC of probes of each SAE, by what they read")
+        data=ROWS,
+    ).properties(height=alt.Step(12))
 
 
-def _classes(rows: pl.DataFrame) -> None:
-    table(
-        rows,
-        {
-            "value": "class",
-            "reader": "reads",
-            "k": "numbers",
-            "auroc": score("AUROC"),
-            "auroc_low": score("from"),
-            "auroc_high": score("to"),
-            "n_train": "train",
-            "n_test": "test",
-            "n_others": "others",
-            "features": st.column_config.ListColumn("features"),
-            "reason": "why not",
-        },
-    )
+PROBES_OF_SAES = Panel(
+    "Probing",
+    PROBES,
+    note="Classifying documents of one class against all others: mean AUROC over the classes that have enough documents "
+    "(point), its worst and best class (bar); 0.5 is chance. Best: features chosen on train documents; random: as many "
+    "random ones; dense: the whole mean residual, without an SAE.",
+    empty=EMPTY,
+    view="chart",
+    chart=_chart(),
+    alt="AUROC of probes of each SAE, by what they read",
+    wide=False,
+)
+CLASSES_OF_SAE = Panel(
+    "Classes, chosen SAE",
+    CLASSES,
+    note="AUROC on test documents with 95 % intervals by document. A class that has too few documents is not scored.",
+    empty=EMPTY,
+    columns=(
+        Column("value", "class"),
+        Column("reader", "reads"),
+        Column("k", "numbers"),
+        *interval("auroc", "AUROC"),
+        Column("n_train", "train", "integer"),
+        Column("n_test", "test", "integer"),
+        Column("n_others", "others", "integer"),
+        Column("features", "features", "list"),
+        Column("reason", "why not"),
+    ),
+    wide=False,
+)

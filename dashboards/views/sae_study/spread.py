@@ -1,19 +1,17 @@
 """Panel of the page ``sae_study``: differences between architectures beside the spread over seeds."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import altair as alt
-import polars as pl
-import streamlit as st
 
-from ato.sae_studies.colours import architecture_colours
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
+from dashboards.ui.declared import ROWS, Column, Panel
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.reading import ask, filled
-from dashboards.ui.tables import table
 from dashboards.views.sae_study.about import NOT_MEASURED
 
 NAMES = {
@@ -68,25 +66,16 @@ def spread(about: dict[str, Any]) -> None:
     """One metric of each kind of SAE: mean and range over seeds, and whether the next best one differs by more."""
     measured = ask(filled(MEASURED, **about))["metric"].to_list()
     metric = choose("Metric", "metric", [name for name in NAMES if name in measured], format=lambda name: NAMES[name])
-    panel(
-        "Is one better?",
-        filled(SPREAD, **about, metric=metric),
-        partial(_spread, NAMES.get(str(metric), "")),
-        empty=NOT_MEASURED,
-        note="Mean over seeds (point) and range (bar) of each architecture at equal width and k, the best first. Spread: "
-        "square root of the sum of the squared standard deviations over seeds of a kind and of the next best one; a smaller "
-        "difference is not a finding, and a single seed has no spread. L0 is unequal where it differs by more than "
-        "a tenth. Baselines have no seeds unless they are random.",
-    )
+    axis = NAMES.get(str(metric), "")
+    chosen = replace(IS_ONE_BETTER, chart=_chart(axis), alt=f"{axis} of each kind of SAE, with its range over seeds")
+    draw_panel(chosen, **about, metric=metric)
 
 
-def _spread(axis: str, rows: pl.DataFrame) -> None:
-    order = rows["kind"].unique(maintain_order=True).to_list()
-    colours = architecture_colours(rows["architecture"].unique())
+def _chart(axis: str) -> alt.LayerChart:
     x = partial(alt.X, title=axis, scale=alt.Scale(zero=False, padding=10))
-    base = alt.Chart(rows).encode(
-        y=alt.Y("kind:N", title=None, sort=order, axis=alt.Axis(labelLimit=300)),
-        color=coloured("architecture", colours, "architecture").legend(None),
+    base = alt.Chart(ROWS).encode(
+        y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),
+        color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(None),
         tooltip=[
             "kind:N",
             number("mean", "mean"),
@@ -98,30 +87,37 @@ def _spread(axis: str, rows: pl.DataFrame) -> None:
             "better_than_next:N",
         ],
     )
-    chart = alt.layer(
+    return alt.layer(
         base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=x("min:Q"), x2="max:Q"),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=x("mean:Q")),
-    )
-    draw_chart(chart.properties(height=alt.Step(26)), alt=f"{axis} of each kind of SAE, with its range over seeds")
-    _table(rows)
+    ).properties(height=alt.Step(26))
 
 
-def _table(rows: pl.DataFrame) -> None:
-    score = partial(st.column_config.NumberColumn, format="%.4f")
-    table(
-        rows.drop("architecture", "k", "d_sae", "n_saes", "min", "max", "source"),
-        {
-            "n_seeds": st.column_config.NumberColumn("seeds"),
-            "mean": score("mean"),
-            "sd": score("sd over seeds"),
-            "l0": score("L0", format="%.1f"),
-            "next_architecture": "next best",
-            "difference": score("difference to it"),
-            "spread": score("spread"),
-            "better_than_next": "better than the next?",
-            "best_baseline": "best baseline",
-            "baseline_difference": score("difference to it "),
-            "baseline_spread": score("spread "),
-            "beats_baselines": "beats baselines?",
-        },
-    )
+IS_ONE_BETTER = Panel(
+    "Is one better?",
+    SPREAD,
+    note="Mean over seeds (point) and range (bar) of each architecture at equal width and k, the best first. Spread: "
+    "square root of the sum of the squared standard deviations over seeds of a kind and of the next best one; a smaller "
+    "difference is not a finding, and a single seed has no spread. L0 is unequal where it differs by more than "
+    "a tenth. Baselines have no seeds unless they are random.",
+    empty=NOT_MEASURED,
+    view="chart",
+    chart=_chart("metric"),
+    alt="The metric of each kind of SAE, with its range over seeds",
+    columns=(
+        Column("kind", "kind"),
+        Column("n_seeds", "seeds"),
+        Column("mean", "mean"),
+        Column("sd", "sd over seeds"),
+        Column("l0", "L0"),
+        Column("place", "place"),
+        Column("next_architecture", "next best"),
+        Column("difference", "difference to it"),
+        Column("spread", "spread"),
+        Column("better_than_next", "better than the next?"),
+        Column("best_baseline", "best baseline"),
+        Column("baseline_difference", "difference to it"),
+        Column("baseline_spread", "spread"),
+        Column("beats_baselines", "beats baselines?"),
+    ),
+)

@@ -1,17 +1,15 @@
 """Panel of the page ``sae_study``: training curves of all its SAEs."""
 
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
-import polars as pl
 
-from ato.sae_studies.colours import architecture_colours
+from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.address import choose
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.panels import panel
-from dashboards.ui.reading import filled
+from dashboards.ui.declared import ROWS, Panel
+from dashboards.ui.declared_panel import draw_panel
 
 CURVES = {
     "fvu": "FVU on the batch",
@@ -21,12 +19,12 @@ CURVES = {
 POINTS = 2000
 """Points of the chart, shared by all SAEs."""
 
-TRAINING = """with steps as (
+TRAINING = f"""with steps as (
     select
         t.*, s.label, s.d_sae, s.k, s.seed,
         row_number() over (partition by t.sae order by t.step) as place,
         count(*) over (partition by t.sae) as n_steps,
-        $points / (select count(distinct sae) from latest_sae_study where collection = $collection and layer = $layer and
+        {POINTS} / (select count(distinct sae) from latest_sae_study where collection = $collection and layer = $layer and
             site = $site and target_site is not distinct from $target_site) as share
     from sae_training as t
     inner join latest_sae_study as s on s.collection = t.collection and s.sae = t.sae
@@ -42,25 +40,20 @@ order by label, sae, step"""
 def training(about: dict[str, Any]) -> None:
     """One quantity of the training log against the tokens seen."""
     curve = choose("Curve", "curve", list(CURVES), widget="segmented_control") or "fvu"
-    panel(
-        "Training curves",
-        filled(TRAINING, **about, points=POINTS),
-        partial(_training, curve),
-        empty="No SAE of this layer was trained here: curves come from `ato run sae_study`.",
-        note="A line is one SAE, measured on the training batch; all of a layer see the same batches. At most "
-        f"{POINTS:,} points in all, evenly spaced.",
+    chosen = replace(
+        TRAINING_CURVES, chart=_chart(curve), alt=f"{CURVES[curve]} of each SAE against the tokens that it has seen"
     )
+    draw_panel(chosen, **about)
 
 
-def _training(curve: str, rows: pl.DataFrame) -> None:
-    colours = architecture_colours(rows["architecture"].unique())
+def _chart(curve: str) -> alt.Chart:
     line = (
-        alt.Chart(rows)
+        alt.Chart(ROWS)
         .mark_line(strokeWidth=1.5, opacity=0.8)
         .encode(
             x=alt.X("tokens:Q", title="tokens", axis=alt.Axis(format="~s", tickCount=6)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve == "dead_share")),
-            color=coloured("architecture", colours, "architecture").legend(orient="bottom"),
+            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
             detail="sae:N",
             tooltip=[
@@ -71,4 +64,17 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
             ],
         )
     )
-    draw_chart(line.properties(height=360), alt=f"{CURVES[curve]} of each SAE against the tokens that it has seen")
+    return line.properties(height=360)
+
+
+TRAINING_CURVES = Panel(
+    "Training curves",
+    TRAINING,
+    note="A line is one SAE, measured on the training batch; all of a layer see the same batches. At most "
+    f"{POINTS:,} points in all, evenly spaced.",
+    empty="No SAE of this layer was trained here: curves come from `ato run sae_study`.",
+    view="chart",
+    chart=_chart("fvu"),
+    alt="FVU of each SAE against the tokens that it has seen",
+    wide=False,
+)

@@ -10,16 +10,40 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote
 
+import duckdb
 import pytest
 
 import warehouse
 from dashboards.site.writer import write_site
 from tests.dashboards.site.published import drawn, file_server
+from tests.tasks.reported_study import SAES
+from tests.warehouse.fate_rows import DIED
+from tests.warehouse.graph_rows import FACTORS
+from tests.warehouse.label_rows import DESCRIPTIONS
+from tests.warehouse.sae_study_rows import FVU
 from warehouse.catalog.catalog import rows
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
-LISTED = ("findings", "transport", "operators", "features", "compare", "causal", "saes", "sql")
+OF_SITE_ALONE = ("finding_sentences", "graph_edge_influence", "example_texts")
+"""Tables of the site that no warehouse has."""
+LISTED = (
+    "findings",
+    "transport",
+    "operators",
+    "fate",
+    "features",
+    "labels",
+    "compare",
+    "causal",
+    "graphs",
+    "entities",
+    "saes",
+    "sae_study",
+    "sql",
+)
+planted = pytest.mark.skipif("ATO_TEST_WAREHOUSE" in os.environ, reason="its values are not planted")
 OF_SITE = """async sql => {
     const { database } = await import(new URL("app/main.js", location.href.split("#")[0]));
     return (await database.query(sql)).rows;
@@ -121,7 +145,7 @@ def test_all_pages_open_by_the_navigation_and_their_rows_are_those_of_ato_sql(vi
         keep(page, name, tmp_path)
         assert page.title() == f"{titles[name]} · Activation transport"
         for sql in page.locator("details pre code").all_text_contents():
-            if "finding_sentences" in sql:
+            if any(name in sql for name in OF_SITE_ALONE):
                 continue
             expected = [plain(row) for row in warehouse.run_select(connection, sql).pl().to_dicts()]
             assert page.evaluate(OF_SITE, sql) == expected, sql
@@ -210,6 +234,52 @@ def test_writing_wrong_and_networked_statements_fail_in_one_message_and_the_next
             page.locator("#result tbody td").first.wait_for()
         else:
             assert told in page.locator("#result .wrong", has_text=told).inner_text()
+
+
+@planted
+def test_each_page_shows_what_was_planted(visit, tmp_path):
+    shown = {
+        f"fate?sae={SAES[4]}&feature_id={DIED}": ("Life of a feature", "died"),
+        "labels": ("Labelled features", DESCRIPTIONS[0]),
+        "entities?entity=city-01": ("Its answers", "country 1"),
+        "sae_study": ("Comparison", f"{FVU['topk']:.2f}"),
+        "graphs?prompt=river": ("Strongest edges", f"{100 / FACTORS['river']:g} %"),
+    }
+    for at, (title, value) in shown.items():
+        page = visit(at)
+        panel = page.locator(".panel", has=page.get_by_role("heading", name=title, exact=True))
+        assert value in panel.inner_text(), (at, panel.inner_text())
+
+
+@planted
+def test_a_graph_is_drawn_by_the_viewer_and_a_clicked_node_stands_in_the_address_and_leads_to_its_feature(
+    visit, tmp_path
+):
+    page = visit("graphs")
+    assert page.locator(".graph .node").count() > 10
+    page.locator(".graph .node.feature").last.click()
+    clicked = page.locator(".panel", has_text="Feature of the clicked node")
+    clicked.get_by_text("Its page").wait_for()
+    (chosen,) = re.findall(r"clicked=([^&]+)", page.url)
+    copied = visit(page.url.split("#/")[1])
+    copied.locator(".graph .node.clicked").wait_for()
+    assert copied.locator(".graph .node.clicked").get_attribute("data-id") == unquote(chosen)
+    keep(copied, "graph-clicked", tmp_path)
+    clicked.get_by_text("Its page").click()
+    drawn(page, "feature")
+
+
+@planted
+def test_an_example_leads_to_its_text_and_the_features_with_examples_in_it(visit, site, tmp_path):
+    page = visit(f"feature?sae={SAES[4]}&feature_id=0")
+    page.locator(".from a").first.click()
+    drawn(page, "text")
+    rows = site.folder / "data" / "example_texts.parquet"
+    texts = [text for (text,) in duckdb.sql(f"select text from read_parquet('{rows}')").fetchall()]
+    assert any(" ".join(text.split()) in " ".join(page.locator(".card").inner_text().split()) for text in texts)
+    keep(page, "text", tmp_path)
+    page.locator("tbody tr a").first.click()
+    drawn(page, "feature")
 
 
 @pytest.mark.parametrize("name", LISTED)

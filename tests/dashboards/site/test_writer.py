@@ -1,6 +1,7 @@
 """The files of a published site: what they hold, what they leave out, and that they replace nothing else."""
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -8,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import warehouse
-from ato.errors import InputError
+from ato.errors import DamagedFileError, InputError
 from dashboards.site.pages import pages
 from dashboards.site.tables import LEFT_OUT, known_tables, wanted_tables
 from dashboards.site.writer import write_site
 from dashboards.ui.reading import filled
-from tests.warehouse.small_warehouse import COLLECTION
+from tests.warehouse.small_warehouse import COLLECTION, collect_rows, commit_stage, write
+from warehouse.storage.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_every_table_has_the_rows_and_types_of_the_warehouse(site, study):
     connection = warehouse.connect()
     for name, table in json.loads((site / "site.json").read_text())["tables"].items():
-        if name == "finding_sentences":
+        if name in ("finding_sentences", "graph_edge_influence", "example_texts"):
             continue
         listed = ", ".join(f'"{column["name"]}"' for column in table["columns"])
         here = connection.sql(f"select {listed} from {name} where collection = '{COLLECTION}' order by all")
@@ -52,6 +54,26 @@ def test_every_statement_of_the_pages_runs_as_it_is_in_the_warehouse(study):
             warehouse.run_select(connection, filled(sql, **values))
 
 
+def test_only_the_texts_of_examples_are_published(site, study):
+    found = pq.read_table(site / "data" / "example_texts.parquet").to_pylist()
+    sql = """select distinct collection, sequence_id, document, text
+from sequences
+semi join feature_examples using (collection, sequence_id)"""
+    assert found == warehouse.connect().sql(sql).to_arrow_table().to_pylist()
+
+
+def test_a_page_without_rows_is_left_out(site, study, tmp_path, monkeypatch):
+    listed = {page["name"] for page in json.loads((site / "site.json").read_text())["pages"]}
+    assert {"fate", "graphs", "entities", "labels", "sae_study"} <= listed
+    warehouse_ = Warehouse(tmp_path / "warehouse")
+    commit_stage(warehouse_, "collect", write(warehouse_, collect_rows()))
+    monkeypatch.setenv("ATO_WAREHOUSE", str(warehouse_.root))
+    monkeypatch.setattr("dashboards.site.writer.write_libraries", lambda folder: None)
+    bare = write_site(tmp_path / "bare", [COLLECTION]).folder
+    left = {page["name"] for page in json.loads((bare / "site.json").read_text())["pages"]}
+    assert listed - left == {"fate", "graphs", "entities", "labels", "sae_study", "text"}
+
+
 def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
     again = write_site(tmp_path / "again", [COLLECTION]).folder
     assert contents(again) == contents(site)
@@ -60,7 +82,7 @@ def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
 def test_without_text_no_file_holds_a_token_window_of_the_corpus(site, study, tmp_path):
     bare = write_site(tmp_path / "bare", [COLLECTION], with_text=False).folder
     assert "data/feature_examples.parquet" in contents(site)
-    assert not any("feature_examples" in name for name in contents(bare))
+    assert not any("feature_examples" in name or "example_texts" in name for name in contents(bare))
     texts = {
         text for (text,) in warehouse.connect().sql("select text from sequences where length(text) > 8").fetchall()
     }
@@ -87,8 +109,7 @@ def test_a_folder_with_other_files_is_refused_and_a_site_is_replaced(site, study
     with pytest.raises(InputError, match="other files than a site"):
         write_site(tmp_path / "mine", [COLLECTION])
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
-    (tmp_path / "site").mkdir()
-    write_site(tmp_path / "site", [COLLECTION])
+    shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site" / "data" / "old.parquet").write_bytes(b"of a former study")
     replaced = write_site(tmp_path / "site", [COLLECTION], with_text=False)
     assert not (replaced.folder / "data" / "old.parquet").exists()
@@ -96,8 +117,7 @@ def test_a_folder_with_other_files_is_refused_and_a_site_is_replaced(site, study
 
 
 def test_a_failure_leaves_the_earlier_site_as_it_was(site, study, tmp_path, monkeypatch):
-    folder = write_site(tmp_path / "site", [COLLECTION]).folder
-    before = contents(folder)
+    folder = Path(shutil.copytree(site, tmp_path / "site"))
 
     def fails(place):
         raise OSError(28, "No space left on device")
@@ -105,7 +125,7 @@ def test_a_failure_leaves_the_earlier_site_as_it_was(site, study, tmp_path, monk
     monkeypatch.setattr("dashboards.site.writer.write_libraries", fails)
     with pytest.raises(Exception, match="no space left"):
         write_site(folder, [COLLECTION], with_text=False)
-    assert contents(folder) == before
+    assert contents(folder) == contents(site)
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
@@ -114,3 +134,18 @@ def test_large_tables_are_published_only_where_a_page_reads_them(study):
     names = wanted_tables(pages(known, with_text=True), known)
     assert {"feature_profile", "transport_map"} <= set(names)
     assert not {"activations", "feature_transport", "sequences", "stage_runs"} & set(names)
+
+
+def test_a_file_that_cannot_be_read_is_named_in_one_line_and_the_earlier_site_stays(
+    site, study_root, tmp_path, monkeypatch
+):
+    root = Path(shutil.copytree(study_root, tmp_path / "warehouse"))
+    monkeypatch.setenv("ATO_WAREHOUSE", str(root))
+    folder = Path(shutil.copytree(site, tmp_path / "site"))
+    file = next((root / "operators").rglob("*.parquet"))
+    whole = file.read_bytes()
+    for damaged in (b"PAR1" + bytes(len(whole) - 8) + b"PAR1", whole[:100]):  # of its size: only reading tells
+        file.write_bytes(damaged)
+        with pytest.raises(DamagedFileError, match=rf"^[^\n]*{file.name}[^\n]*ato run[^\n]*$"):
+            write_site(folder, [COLLECTION])
+    assert contents(folder) == contents(site)

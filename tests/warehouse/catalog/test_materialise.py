@@ -222,6 +222,14 @@ def test_a_mart_over_a_damaged_table_raises_although_there_is_a_file(study):
     assert materialise(study, COLLECTION) == []
 
 
+def test_a_file_of_its_size_that_cannot_be_read_is_named_in_one_line(study):
+    damaged = next(Path(study.root, p) for p in study.storage.names("feature_transport") if COLLECTION in p)
+    damaged.write_bytes(b"PAR1" + bytes(damaged.stat().st_size - 8) + b"PAR1")
+    with pytest.raises(DamagedFileError, match=rf"^[^\n]*{damaged.name}[^\n]*ato run[^\n]*$"):
+        materialise(study, COLLECTION)
+    assert not marts_of(study)
+
+
 def test_a_writer_that_dies_leaves_nothing_that_a_reader_takes(study, views, monkeypatch):
     calls, real = [2], type(study.storage).publish
 

@@ -1,0 +1,88 @@
+"""Draws a declared panel in the dashboard: its chart over the rows of its statement, and its columns as a table."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
+from typing import Any
+
+import altair as alt
+import polars as pl
+import polars.selectors as cs
+import streamlit as st
+
+from dashboards.ui.declared import Column, Panel
+from dashboards.ui.drawing import draw_chart
+from dashboards.ui.navigation import go
+from dashboards.ui.panels import panel
+from dashboards.ui.reading import filled
+from dashboards.ui.tables import table, ticked
+
+PAGES = {"feature": "features"}
+"""Page of the site -> page of the dashboard, where their names differ."""
+FORMATS = {"integer": "localized", "percent": "percent", "signed": "%+.4g"}
+
+
+def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = None, **values: object) -> None:
+    """Draw a panel with its placeholders filled.
+
+    Args:
+        declared: the panel.
+        draw: draws the rows; default: the chart, then the table.
+        values: name of a placeholder -> value.
+    """
+    drawn = draw or partial(draw_rows, declared)
+    panel(declared.title, filled(declared.sql, **values), drawn, note=declared.note, empty=declared.empty)
+
+
+def draw_rows(declared: Panel, rows: pl.DataFrame) -> None:
+    """Draw the chart of a panel and the columns that it names."""
+    if declared.chart is not None:
+        draw_chart(of_rows(declared.chart, rows), alt=declared.alt)
+    if declared.chart is None or declared.columns:
+        draw_table(declared, rows)
+
+
+def of_rows(chart: Any, rows: pl.DataFrame) -> Any:
+    """The chart over these rows; lists are not drawn, and legends name what the rows have."""
+    found = chart.copy()
+    found.data = rows.select(~cs.nested())
+    for part in getattr(found, "layer", [found]):
+        _name_present(part.encoding["color"], rows)
+    return found
+
+
+def _name_present(colour: Any, rows: pl.DataFrame) -> None:
+    """Keep the fixed colours of the names that there are; names without one take what is left of the range in turn."""
+    if not isinstance(colour, alt.Color) or not isinstance(colour["scale"], alt.Scale):
+        return
+    field, scale = str(colour["shorthand"]).partition(":")[0], colour["scale"].copy()
+    names, shades = scale["domain"], scale["range"]
+    if field not in rows.columns or not isinstance(names, list) or not isinstance(shades, list):
+        return
+    there = set(rows[field].drop_nulls())
+    fixed = {name: shade for name, shade in zip(names, shades) if name in there}
+    others = dict(zip(sorted(there - fixed.keys()), cycle(shades[len(names) :] or shades)))
+    named = fixed | others
+    scale["domain"], scale["range"] = list(named), list(named.values())
+    colour["scale"] = scale
+
+
+def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
+    """Draw the named columns; if rows lead somewhere, a ticked one is followed."""
+    columns = declared.columns or tuple(Column(name, name.replace("_", " ")) for name in rows.columns)
+    order = [column.name for column in columns]
+    configured = {column.name: _configured(column, rows.schema[column.name]) for column in columns}
+    if declared.link is None:
+        table(rows.select(order), configured)
+        return
+    row = ticked(rows, configured, f"rows: {declared.title}", order)
+    if row is not None:
+        link = declared.link
+        go(PAGES.get(link.page, link.page), **{choice: row[column] for choice, column in link.columns.items()})
+
+
+def _configured(column: Column, kind: pl.DataType) -> Any:
+    if kind.is_numeric():
+        plain = "%.4g" if kind.is_float() else "%d"
+        return st.column_config.NumberColumn(column.title, format=FORMATS.get(column.format, plain))
+    return st.column_config.ListColumn(column.title) if kind.is_nested() else column.title
