@@ -15,7 +15,7 @@ from warehouse.tables.declarations import Column
 
 VERDICTS = ("transported", "synthesised", "undetermined")
 JUDGES, SCORERS = ("overlap", "a language model"), ("detection", "fuzzing", "intruder", "embedding")
-N_WINDOWS, N_TRIALS, N_PROPERTIES = 30, 20, 3
+N_ABLATED, N_WINDOWS, N_TRIALS, N_PROPERTIES = 16, 30, 20, 3
 TYPES = ("all", "city", "movie", "person")
 N_ENTITIES, N_RANKED = 1_000, 10
 N_PROMPTS, N_NODES, N_EDGES, N_TOKENS = 6, 800, 20_000, 16
@@ -101,15 +101,25 @@ def _fates(n: int) -> Any:
         key, others = f"fate-{layer}", (*SOURCES, *(other for other in TARGETS if other != layer))
         own = {"evaluation": key, "sae": _sae(layer), "layer": layer, "method": "ridge"}
         links: Rows = [
-            ("feature_links", n, own | {"other_sae": _sae(other), "other_layer": other, "feature_id": np.arange(n)} | said)
+            (
+                "feature_links",
+                n,
+                own | {"other_sae": _sae(other), "other_layer": other, "feature_id": np.arange(n)} | said,
+            )
             for other in others
-            for said in [{f"{of}_verdict": _of(VERDICTS, np.arange(n) % 3) for of in ("decoder", "transport", "pathway")}]
+            for said in [
+                {f"{of}_verdict": _of(VERDICTS, np.arange(n) % 3) for of in ("decoder", "transport", "pathway")}
+            ]
         ]
-        ids, directions = _cross(_n_chosen(n), 3)
+        ids, directions = _cross(N_ABLATED, 3)
         tried = {"feature_id": ids, "direction": _of(("pullback", "matched", "random"), directions)}
         tried["verdict"] = _of(VERDICTS, ids % 3)
         links += [
-            ("feature_ablations", len(ids), own | tried | {"source_layer": source, "leap": layer - source, "target_layer": layer})
+            (
+                "feature_ablations",
+                len(ids),
+                own | tried | {"source_layer": source, "leap": layer - source, "target_layer": layer},
+            )
             for source in SOURCES
         ]
         yield "fate", key, (), links
@@ -123,21 +133,52 @@ def _labels(n: int) -> Any:
         ids, windows = _cross(chosen, N_WINDOWS)
         kinds = _of(("top", "quantile", "random", "silent"), windows % 4)
         splits, tiers = _of(("train", "val", "test"), windows % 3), np.where(windows % 4 == 3, "random", None)
-        shown = {"feature_id": ids, "window_id": windows, "kind": kinds, "split": splits, "tier": tiers, "rank": windows + 1}
-        numbers = {"quantile": None, "position": 4, "start": 0, "sequence_id": ids % N_SEQUENCES, "document": ids % N_SEQUENCES}
+        shown = {
+            "feature_id": ids,
+            "window_id": windows,
+            "kind": kinds,
+            "split": splits,
+            "tier": tiers,
+            "rank": windows + 1,
+        }
+        numbers = {
+            "quantile": None,
+            "position": 4,
+            "start": 0,
+            "sequence_id": ids % N_SEQUENCES,
+            "document": ids % N_SEQUENCES,
+        }
         places = np.arange(1, chosen + 1)
         bins, near = _cross(chosen, 20), _cross(chosen, 2, 5)
-        yield "label_evidence", evidence, (), [
-            ("labelled_features", chosen, of | {"source": "sae", "feature_id": places - 1, "place": places, "ordered_by": "score"}),
-            ("example_windows", len(ids), of | shown | numbers),
-            ("feature_histograms", len(bins[0]), of | {"feature_id": bins[0], "bin": bins[1], "low": bins[1], "high": bins[1] + 1}),
-            ("feature_strata", len(bins[0]), of | {"feature_id": bins[0], "stratum": "topic", "value": _named("topic", bins[1])}),
-            (
-                "feature_neighbours",
-                len(near[0]),
-                of | {"feature_id": near[0], "method": _of(("coactivation", "decoder"), near[1]), "rank": near[2] + 1},
-            ),
-        ]
+        yield (
+            "label_evidence",
+            evidence,
+            (),
+            [
+                (
+                    "labelled_features",
+                    chosen,
+                    of | {"source": "sae", "feature_id": places - 1, "place": places, "ordered_by": "score"},
+                ),
+                ("example_windows", len(ids), of | shown | numbers),
+                (
+                    "feature_histograms",
+                    len(bins[0]),
+                    of | {"feature_id": bins[0], "bin": bins[1], "low": bins[1], "high": bins[1] + 1},
+                ),
+                (
+                    "feature_strata",
+                    len(bins[0]),
+                    of | {"feature_id": bins[0], "stratum": "topic", "value": _named("topic", bins[1])},
+                ),
+                (
+                    "feature_neighbours",
+                    len(near[0]),
+                    of
+                    | {"feature_id": near[0], "method": _of(("coactivation", "decoder"), near[1]), "rank": near[2] + 1},
+                ),
+            ],
+        )
         for judge in JUDGES:
             key = f"label-{layer}-{JUDGES.index(judge)}"
             said = of | {"labelling": key, "judge": judge}
@@ -147,16 +188,36 @@ def _labels(n: int) -> Any:
             asked["answered"] = (trials + features) % 2
             scored, tests, tiers_, against = _cross(chosen, len(SCORERS), 4, 2)
             known = {"feature_id": scored, "scorer": _of(SCORERS, tests), "control": _of(("none", "shuffled"), against)}
-            known |= {"tier": _of(("all", "random", "same_stratum", "near_miss"), tiers_), "measure": "balanced_accuracy"}
+            known |= {
+                "tier": _of(("all", "random", "same_stratum", "near_miss"), tiers_),
+                "measure": "balanced_accuracy",
+            }
             labelled, properties = _cross(chosen, N_PROPERTIES)
-            classes = {"feature_id": labelled, "property": _named("property", properties), "value": _named("class", labelled % 7)}
-            yield "label", key, (evidence,), [
-                ("feature_descriptions", chosen, said | {"feature_id": places - 1, "candidate": 0, "chosen": True, "origin": "judge"}),
-                ("detection_trials", len(features), said | asked),
-                ("description_scores", len(scored), said | known | {"chance": 0.5}),
-                ("feature_labels", len(labelled), said | classes | {"space": "a space"}),
-                ("llm_calls", 5 * chosen, said | {"call": _named("call", np.arange(5 * chosen)), "status": "answered"}),
-            ]
+            classes = {
+                "feature_id": labelled,
+                "property": _named("property", properties),
+                "value": _named("class", labelled % 7),
+            }
+            yield (
+                "label",
+                key,
+                (evidence,),
+                [
+                    (
+                        "feature_descriptions",
+                        chosen,
+                        said | {"feature_id": places - 1, "candidate": 0, "chosen": True, "origin": "judge"},
+                    ),
+                    ("detection_trials", len(features), said | asked),
+                    ("description_scores", len(scored), said | known | {"chance": 0.5}),
+                    ("feature_labels", len(labelled), said | classes | {"space": "a space"}),
+                    (
+                        "llm_calls",
+                        5 * chosen,
+                        said | {"call": _named("call", np.arange(5 * chosen)), "status": "answered"},
+                    ),
+                ],
+            )
 
 
 def _named(what: str, numbers: np.ndarray) -> np.ndarray:
@@ -172,15 +233,25 @@ def _entities(n: int) -> Any:
     asked = {"entity_id": _named("entity", facts), "attribute": _named("attribute", attributes)}
     graded = {"grade": _of(("correct", "wrong", "abstain"), facts % 3), "family": "continuation", "sample": 0}
     own = {"entity_type": kinds, "split": splits, "invented": invented, "name": _named("Name", number)}
-    yield "entity_set", "set", (), [
-        ("entities", N_ENTITIES, {"entity_set": "set"} | entity | own),
-        ("entity_attributes", len(facts), {"entity_set": "set"} | asked),
-    ]
+    yield (
+        "entity_set",
+        "set",
+        (),
+        [
+            ("entities", N_ENTITIES, {"entity_set": "set"} | entity | own),
+            ("entity_attributes", len(facts), {"entity_set": "set"} | asked),
+        ],
+    )
     answers = ("entity_answers", len(facts), {"answering": "answers"} | asked | graded | {"log_probability": -1.0})
     yield "entity_answers", "answers", ("set",), [answers]
     yield "entity_answers", "answers-part", ("set", "answers"), []
     labels = {"labelling": "knownness", "answering": "answers", "label": label, "rule": "most are right"}
-    yield "entity_labels", "knownness", ("answers",), [("entity_labels", N_ENTITIES, labels | entity | {"confidence": -1.0})]
+    yield (
+        "entity_labels",
+        "knownness",
+        ("answers",),
+        [("entity_labels", N_ENTITIES, labels | entity | {"confidence": -1.0})],
+    )
     place = {"latent_scoring": "latents", "contrast": "known_unknown", "template": "bare", "position": "entity_last"}
     latents: Rows = []
     for layer in TARGETS:
@@ -195,7 +266,9 @@ def _entities(n: int) -> Any:
     types, numbers = _cross(len(TYPES), 5)
     names = _of(("n_tokens", "n_characters", "popularity", "confidence", "probe"), numbers)
     layers = np.where(names == "probe", TARGETS[-1], None)
-    latents.append(("entity_baselines", len(types), place | {"entity_type": _of(TYPES, types), "baseline": names, "layer": layers}))
+    latents.append(
+        ("entity_baselines", len(types), place | {"entity_type": _of(TYPES, types), "baseline": names, "layer": layers})
+    )
     types, numbers = _cross(len(TYPES), 3)
     scores = {"entity_type": _of(TYPES, types), "score": _of(("latent", "probe", "confidence"), numbers)}
     latents.append(("entity_classifiers", len(types), place | scores | {"sae": _sae(TARGETS[-1])}))
@@ -209,18 +282,35 @@ def _entities(n: int) -> Any:
     yield "entity_latents", "latents", ("knownness",), latents
     edits = ("none", "steer", "ablate", "orthogonalise")
     who, which, draws = _cross(N_ENTITIES // 5, len(edits), 3)
-    done = {"entity_id": _named("entity", who), "intervention": _of(edits, which), "draw": np.where(which == 0, 0, draws)}
+    done = {
+        "entity_id": _named("entity", who),
+        "intervention": _of(edits, which),
+        "draw": np.where(which == 0, 0, draws),
+    }
     done |= {"direction": np.where(which == 0, "", _of(("known", "unknown", "random_latent_for_known"), draws))}
-    done |= {"position": np.where((which == 0) | (which == 3), "", "entity_last"), "attribute": _named("attribute", draws)}
-    done |= {"sae": _sae(target), "layer": target, "label": _of(("known", "unknown"), who % 2), "grade": _of(VERDICTS, who % 3)}
+    done |= {
+        "position": np.where((which == 0) | (which == 3), "", "entity_last"),
+        "attribute": _named("attribute", draws),
+    }
+    done |= {
+        "sae": _sae(target),
+        "layer": target,
+        "label": _of(("known", "unknown"), who % 2),
+        "grade": _of(VERDICTS, who % 3),
+    }
     said, which, directions, outcomes = _cross(2, 3, 2, 4)
     effects = {"label": _of(("known", "unknown"), said), "intervention": _of(edits[1:], which), "n_draws": 20}
     effects |= {"direction": _of(("known", "unknown"), directions), "position": np.where(which == 2, "", "entity_last")}
     effects["outcome"] = _of(("correct", "wrong", "abstain", "self_report"), outcomes)
-    yield "entity_interventions", "interventions", ("latents",), [
-        ("entity_interventions", len(who), {"intervening": "interventions"} | done),
-        ("entity_intervention_effects", len(said), {"intervening": "interventions"} | effects),
-    ]
+    yield (
+        "entity_interventions",
+        "interventions",
+        ("latents",),
+        [
+            ("entity_interventions", len(who), {"intervening": "interventions"} | done),
+            ("entity_intervention_effects", len(said), {"intervening": "interventions"} | effects),
+        ],
+    )
 
 
 def _graphs(rng: np.random.Generator) -> Any:
@@ -240,7 +330,13 @@ def _graphs(rng: np.random.Generator) -> Any:
             source, target = (side.astype(np.int32) for side in np.divmod(pairs, N_NODES))
             ends = {"source": source, "target": target, "weight": rng.normal(size=N_EDGES)}
             ends["ablation"] = np.where(np.arange(N_EDGES) % 100 == 0, ends["weight"], None)
-            about = {"n_nodes": N_NODES, "n_edges": N_EDGES, "precision": "float32", "n_tokens": LIST_LENGTH, "path": None}
+            about = {
+                "n_nodes": N_NODES,
+                "n_edges": N_EDGES,
+                "precision": "float32",
+                "n_tokens": LIST_LENGTH,
+                "path": None,
+            }
             heads = {name: ends[name][:2_000] for name in ("source", "target")} | {"layer": 19, "head": 0}
             rows += [
                 ("graphs", 1, of | about),
@@ -260,28 +356,55 @@ def _sae_study(n: int) -> Any:
     saes = [f"studied-{i}" for i in range(N_STUDIED)]
     for i, sae in enumerate(saes):
         architecture = ("topk", "batchtopk")[i % 2]
-        own = {"sae": sae, "label": f"{architecture} k=32 seed {i // 2}", "architecture": architecture, "source": "trained"}
-        own |= {"layer": TARGETS[0], "site": "resid_post", "target_site": None, "has_skip": False, "d_sae": n, "k": 32, "seed": i // 2}
+        own = {
+            "sae": sae,
+            "label": f"{architecture} k=32 seed {i // 2}",
+            "architecture": architecture,
+            "source": "trained",
+        }
+        own |= {
+            "layer": TARGETS[0],
+            "site": "resid_post",
+            "target_site": None,
+            "has_skip": False,
+            "d_sae": n,
+            "k": 32,
+            "seed": i // 2,
+        }
         yield "sae_study_weights", f"weights-{sae}", (), [("studied_saes", 1, own)]
         names = np.array(METRICS, dtype=object)
         strata, readers, widths = _cross(8, 3, 3)
         probed = {"sae": sae, "stratum": "topic", "value": _named("topic", strata), "k": _of((1, 5, 25), widths)}
         probed["reader"] = _of(("best", "random", "dense"), readers)
-        yield "sae_study_quality", f"quality-{sae}", (), [
-            ("sae_quality", len(names), {"sae": sae, "metric": names, "detail": ""}),
-            ("sae_density", N_BINS, {"sae": sae} | _bins(np.arange(N_BINS))),
-            ("studied_features", n, {"sae": sae, "feature_id": np.arange(n)}),
-            ("sae_probing", len(strata), probed),
-        ]
+        yield (
+            "sae_study_quality",
+            f"quality-{sae}",
+            (),
+            [
+                ("sae_quality", len(names), {"sae": sae, "metric": names, "detail": ""}),
+                ("sae_density", N_BINS, {"sae": sae} | _bins(np.arange(N_BINS))),
+                ("studied_features", n, {"sae": sae, "feature_id": np.arange(n)}),
+                ("sae_probing", len(strata), probed),
+            ],
+        )
         if i < 2:
             yield "sae_study_looks", f"looks-{sae}", (), _looks(sae, n)
     others = {"study": "study", "sae": saes[0], "other_sae": np.array(saes[1:], dtype=object), "layer": TARGETS[0]}
     looked_at = np.arange(N_STUDIED) < 2
-    yield "sae_studies", "study", (), [
-        ("sae_studies", N_STUDIED, {"study": "study", "sae": np.array(saes, dtype=object), "looked_at": looked_at}),
-        ("sae_agreement", N_STUDIED - 1, others),
-        ("feature_families", n, {"study": "study", "sae": saes[0], "source_sae": saes[1], "feature_id": np.arange(n)}),
-    ]
+    yield (
+        "sae_studies",
+        "study",
+        (),
+        [
+            ("sae_studies", N_STUDIED, {"study": "study", "sae": np.array(saes, dtype=object), "looked_at": looked_at}),
+            ("sae_agreement", N_STUDIED - 1, others),
+            (
+                "feature_families",
+                n,
+                {"study": "study", "sae": saes[0], "source_sae": saes[1], "feature_id": np.arange(n)},
+            ),
+        ],
+    )
 
 
 def _looks(sae: str, n: int) -> Rows:
@@ -290,7 +413,11 @@ def _looks(sae: str, n: int) -> Rows:
     seen = {f"{what}_step": np.arange(n) % N_SNAPSHOTS for what in ("emerged", "born")} | {"died_step": None}
     clusters = {"method": "kmeans", "cluster": np.arange(n) % 40, "cluster_size": n // 40 + 1}
     return [
-        ("sae_snapshots", N_SNAPSHOTS, {"sae": sae, "step": np.arange(N_SNAPSHOTS), "tokens": np.arange(N_SNAPSHOTS) * 1_000}),
+        (
+            "sae_snapshots",
+            N_SNAPSHOTS,
+            {"sae": sae, "step": np.arange(N_SNAPSHOTS), "tokens": np.arange(N_SNAPSHOTS) * 1_000},
+        ),
         ("sae_snapshot_density", len(steps), {"sae": sae, "step": steps} | _bins(bins)),
         ("feature_emergence", n, own | seen),
         ("feature_clusters", n, own | clusters),
@@ -306,7 +433,12 @@ def _bins(number: np.ndarray) -> dict[str, Any]:
 def _jacobians() -> Any:
     for target in TARGETS:
         for source in SOURCES:
-            own = {"jacobian": f"jacobian-{source}-{target}", "source_layer": source, "leap": target - source, "target_layer": target}
+            own = {
+                "jacobian": f"jacobian-{source}-{target}",
+                "source_layer": source,
+                "leap": target - source,
+                "target_layer": target,
+            }
             parts = ("jacobian_convergence", 20, own | {"part": np.arange(20)})
             yield "jacobians", own["jacobian"], (), [("jacobians", 1, own | {"positions": "same"}), parts]
 
@@ -316,12 +448,25 @@ def _comparisons(n: int) -> Any:
         for target in TARGETS:
             key, rows = f"compare-{model}-{target}", []
             for source in SOURCES:
-                of = {"comparison": key, "other_collection": f"{model}-corpus", "other_model": model, "sae": _sae(target)}
+                of = {
+                    "comparison": key,
+                    "other_collection": f"{model}-corpus",
+                    "other_model": model,
+                    "sae": _sae(target),
+                }
                 of |= {"source_layer": source, "leap": target - source, "target_layer": target}
-                of |= {"position_policy": "same", "method": "ridge", "operator": f"ridge-L{source:02d}-k{target - source:02d}"}
+                of |= {
+                    "position_policy": "same",
+                    "method": "ridge",
+                    "operator": f"ridge-L{source:02d}-k{target - source:02d}",
+                }
                 said = {"verdict": _of(VERDICTS, np.arange(n) % 3), "other_verdict": _of(VERDICTS, np.arange(n) % 3)}
                 rows += [
                     ("comparisons", 1, of | {"n_features": n, "other_operator": "ridge"}),
-                    ("feature_comparisons", n, {k: v for k, v in of.items() if k != "operator"} | {"feature_id": np.arange(n)} | said),
+                    (
+                        "feature_comparisons",
+                        n,
+                        {k: v for k, v in of.items() if k != "operator"} | {"feature_id": np.arange(n)} | said,
+                    ),
                 ]
             yield "compare", key, (), rows

@@ -29,9 +29,14 @@ def _warm() -> None:
     """
     import altair as alt
     import pandas as pd
+    from altair.utils import schemapi
 
+    from dashboards.ui import drawing
     from dashboards.ui.navigation import PAGES
     from dashboards.ui.reading import ask
+
+    drawing.CHECKED = False
+    schemapi.disable_debug_mode()
 
     alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x="x:Q").to_dict()
     with suppress(AtoError):
