@@ -214,7 +214,8 @@ def _labels(n: int) -> Any:
                     (
                         "llm_calls",
                         5 * chosen,
-                        said | {"call": _named("call", np.arange(5 * chosen)), "status": "answered"},
+                        said
+                        | {"call": _named("call", np.arange(5 * chosen)), "purpose": "detection", "status": "answered"},
                     ),
                 ],
             )

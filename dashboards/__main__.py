@@ -29,16 +29,13 @@ def _warm() -> None:
     """
     import altair as alt
     import pandas as pd
-    from altair.utils import schemapi
 
-    from dashboards.ui import drawing
+    from dashboards.ui.drawing import draw_quickly
     from dashboards.ui.navigation import PAGES
     from dashboards.ui.reading import ask
 
-    drawing.CHECKED = False
-    schemapi.disable_debug_mode()
-
     alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x="x:Q").to_dict()
+    draw_quickly()
     with suppress(AtoError):
         ask("from collections limit 0")
         for page in PAGES.values():

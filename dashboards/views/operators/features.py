@@ -5,11 +5,11 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import pyarrow as pa
 import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours, verdict_name
+from dashboards.ui.compact import compact
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list
 from dashboards.ui.navigation import go
@@ -250,13 +250,6 @@ def _features(chosen: dict[str, Any]) -> None:
     )
 
 
-def _compact(rows: pl.DataFrame) -> pa.Table:
-    """The same rows in half the bytes: verdicts as numbers of a dictionary, texts without the 16 bytes of a view."""
-    verdicts = pl.Enum(rows["verdict"].unique())
-    table = rows.with_columns(pl.col("verdict").cast(verdicts)).to_arrow(compat_level=pl.CompatLevel.oldest())
-    return table.set_column(table.column_names.index("about"), "about", table["about"].cast(pa.string()))
-
-
 def _table(sae: str, rows: pl.DataFrame) -> None:
     st.markdown(f"**{rows.height:,}** features")
     column = st.column_config.NumberColumn
@@ -277,7 +270,7 @@ def _table(sae: str, rows: pl.DataFrame) -> None:
         "features of the operator",
         lambda number: go("features", sae=sae, feature_id=rows["feature_id"][number]),
         titles=ORDERS,
-        sent=_compact,
+        sent=compact,
         placeholder="not scored",
         column_config=columns,
     )
