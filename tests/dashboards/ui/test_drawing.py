@@ -33,5 +33,5 @@ def test_a_chart_that_is_drawn_quickly_is_the_same_chart(quick):
 
 def test_tests_hold_charts_against_the_schema():
     assert drawing.CHECKED
-    with pytest.raises(Exception, match="not a valid value|Invalid"):
+    with pytest.raises(Exception, match="no such scale"):
         alt.Chart(ROWS).mark_point().encode(x=alt.X("x:Q", scale=alt.Scale(type="no such scale"))).to_dict()
