@@ -16,7 +16,7 @@ from warehouse.storage.warehouse import Warehouse
 VERDICTS = ("transported", "synthesised", "undetermined")
 JUDGES, SCORERS = ("overlap", "a language model"), ("detection", "fuzzing", "intruder", "embedding")
 N_ABLATED, N_WINDOWS, N_TRIALS, N_PROPERTIES = 16, 30, 20, 3
-N_PROMPTS, N_NODES, N_EDGES, N_TOKENS = 6, 800, 20_000, 16
+N_PROMPTS, N_NODES, N_EDGES, N_TOKENS = 6, 500, 10_000, 16
 OTHER_MODELS = ("model-step1000", "model-step8000")
 
 
