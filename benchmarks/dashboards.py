@@ -1,9 +1,9 @@
 """The dashboard on a study of 50 operators x 16,384 features: how long each page takes, and what the browser is sent.
 
 A fresh server, a fresh headless Chromium: the first page counts from asking for its address to its last chart, the others
-from the click in the menu, each twice: at first its SQL runs, then the answers are remembered. Bytes are those of the
-page's own messages; the program of the pages, which a browser keeps, is not among them. Without Chromium or playwright the
-pages run without a browser: no drawing, no bytes.
+from the click in the menu, each twice: at first its SQL runs, then the answers are remembered. Behind them come places within
+pages: one feature, one document, two things of a kind. Bytes are those of the page's own messages; the program of the pages, which
+a browser keeps, is not among them. Without Chromium or playwright the pages run without a browser: no drawing, no bytes.
 """
 
 import os
@@ -16,8 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import parse_qsl
 
 from ato.errors import InputError
+from benchmarks.generated.further_stages import write_stages
+from benchmarks.generated.pairs import TARGETS
 from benchmarks.generated.studies import study_key, write_study
 from benchmarks.measurement import Measurement, plain, within
 from benchmarks.program import run
@@ -37,8 +40,15 @@ WHY_FIRST = (
     "the second browser, for which the server has every answer ready. Imports and the first connection are done before the "
     "visit, and marts are read from files"
 )
-COMPARED = {"operator": "Operators", "sae": "SAEs", "collection": "Collections"}
-"""Kind of thing -> its name in the field that chooses it, of those that the study has; the page starts with features."""
+PLACES = {
+    "one feature": ("features", f"sae=sae-layer{TARGETS[-1]}&feature_id=7"),
+    "one document": ("reader", "sequence=8"),
+    **{f"two {kind}s": ("compare", f"left={kind}:") for kind in ("feature", "operator", "sae", "graph")},
+    "two entities": ("compare", "left=entity:"),
+}
+"""What a place within a page shows -> the page, and what its address says."""
+BETWEEN = "reference"
+"""Page that is left for each of these places."""
 DRAWN = """title => {
     const app = document.querySelector('[data-testid="stApp"]'), heading = document.querySelector('h1');
     return heading?.innerText === title && app?.dataset.testScriptState === 'notRunning'
@@ -58,6 +68,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "warehouse")
         write_study(Warehouse(root), n_features)
+        write_stages(Warehouse(root), n_features)
         materialise(Warehouse(root), study_key(0))  # as the flow that ends a study does
         size = f"50 operators x {n_features:,} features"
         with ExitStack() as open_things:
@@ -99,19 +110,17 @@ def _in_browser(chromium: Any, address: str, size: str, n_pages: int | None) -> 
     for name, title in titles.items():
         taken = seconds(lambda: _visit(page, name, title, None))[0]  # noqa: B023
         yield plain(f"page {name}, further visit, {size}", "s", taken)
-    if "compare" in titles:
-        yield from _comparisons(page, received, size)
+    if BETWEEN in titles:
+        yield from _places(page, titles, received, size)
 
 
-def _comparisons(page: Any, received: list[int], size: str) -> Iterator[Measurement]:
-    """The page that compares two features at first, with each other kind of which there is anything."""
-    for kind, label in COMPARED.items():
+def _places(page: Any, titles: dict[str, str], received: list[int], size: str) -> Iterator[Measurement]:
+    for what, (name, parameters) in PLACES.items():
+        _visit(page, BETWEEN, titles[BETWEEN], None)
         received[0] = 0
-        taken = seconds(lambda: _choose_kind(page, kind, label))[0]  # noqa: B023
-        yield within(f"page compare, two {kind}s, first visit, {size}", "s", taken, at_most=LIMIT, why_missed=WHY)
-        yield within(
-            f"page compare, two {kind}s, sent to the browser, {size}", "bytes", received[0], at_most=BYTES_LIMIT
-        )
+        taken = seconds(lambda: _follow(page, name, titles[name], parameters))[0]  # noqa: B023
+        yield within(f"{what} (page {name}), first visit, {size}", "s", taken, at_most=LIMIT, why_missed=WHY)
+        yield within(f"{what} (page {name}), sent to the browser, {size}", "bytes", received[0], at_most=BYTES_LIMIT)
 
 
 def _visit(page: Any, name: str, title: str, address: str | None) -> None:
@@ -120,6 +129,10 @@ def _visit(page: Any, name: str, title: str, address: str | None) -> None:
         page.goto(address, wait_until="commit")
     else:
         _link(page, title).click()
+    _wait(page, name, title)
+
+
+def _wait(page: Any, name: str, title: str) -> None:
     page.wait_for_function(DRAWN, arg=title, timeout=TIMEOUT * 1000)
     assert not page.locator('[data-testid="stException"]').count(), f"page {name} fails"
 
@@ -135,15 +148,14 @@ def _link(page: Any, title: str) -> Any:
     return page.get_by_test_id("stTopNavDropdownLink").filter(has_text=named)
 
 
-def _choose_kind(page: Any, kind: str, label: str) -> None:
-    """Choose a kind on the page ``compare``, and wait until its first two stand there."""
-    if not page.get_by_role("combobox", name="Kind").count():
-        _visit(page, "compare", _titles()["compare"], None)
-    page.get_by_role("combobox", name="Kind").click()
-    page.get_by_role("option", name=label, exact=True).click()
-    page.wait_for_url(f"**left={kind}%3A?**")
-    page.wait_for_function(DRAWN, arg=_titles()["compare"], timeout=TIMEOUT * 1000)
-    assert not page.locator('[data-testid="stException"]').count(), "page compare fails"
+def _follow(page: Any, name: str, title: str, parameters: str) -> None:
+    """Go to a place within a page as a link does: the program of the pages stays."""
+    collection = f"collection={study_key(0)}"
+    page.evaluate(
+        "address => { history.pushState(null, '', address); dispatchEvent(new PopStateEvent('popstate')); }",
+        f"/{name}?{collection}&{parameters}",
+    )
+    _wait(page, name, title)
 
 
 def _without_browser(size: str, n_pages: int | None) -> Iterator[Measurement]:
@@ -151,12 +163,15 @@ def _without_browser(size: str, n_pages: int | None) -> Iterator[Measurement]:
 
     from dashboards.ui.navigation import PAGES
 
-    for place, (name, page) in enumerate(islice(PAGES.items(), n_pages)):
-        app = AppTest.from_string(SCRIPT.format(module=page.module), default_timeout=TIMEOUT)
+    visits = {f"page {name}": (name, "") for name in islice(PAGES, n_pages)} | ({} if n_pages else PLACES)
+    for place, (what, (name, parameters)) in enumerate(visits.items()):
+        app = AppTest.from_string(SCRIPT.format(module=PAGES[name].module), default_timeout=TIMEOUT)
+        for key, value in parse_qsl(parameters, keep_blank_values=True):
+            app.query_params[key] = value
         taken = seconds(app.run)[0]
-        assert not app.exception, f"page {name} fails"
-        what = f"first page ({name})" if place == 0 else f"page {name}, first visit"
-        yield within(f"{what}, no browser, {size}", "s", taken, at_most=FIRST_LIMIT if place == 0 else LIMIT)
+        assert not app.exception, f"{what} fails"
+        at_most = FIRST_LIMIT if place == 0 else LIMIT
+        yield within(f"{what}, first visit, no browser, {size}", "s", taken, at_most=at_most)
 
 
 def _titles() -> dict[str, str]:

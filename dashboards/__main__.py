@@ -30,10 +30,12 @@ def _warm() -> None:
     import altair as alt
     import pandas as pd
 
+    from dashboards.ui.drawing import draw_quickly
     from dashboards.ui.navigation import PAGES
     from dashboards.ui.reading import ask
 
     alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x="x:Q").to_dict()
+    draw_quickly()
     with suppress(AtoError):
         ask("from collections limit 0")
         for page in PAGES.values():

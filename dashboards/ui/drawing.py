@@ -19,6 +19,9 @@ class Drawn(NamedTuple):
     """Its text alternative."""
 
 
+CHECKED = True
+"""Whether charts are held against the schema of Vega-Lite; see ``draw_quickly``."""
+
 _drawn: ContextVar[list[Drawn] | None] = ContextVar("charts of the panel that is being drawn", default=None)
 _altair = Lock()
 """What Altair does with data is one setting for all threads, and Streamlit changes it while it takes a chart."""
@@ -30,7 +33,33 @@ def draw_chart(chart: Any, *, alt: str, **options: Any) -> Any:
     if found is not None:
         found.append(Drawn(chart, alt))
     with _altair:
-        return st.altair_chart(chart, alt=alt, **options)
+        return st.altair_chart(chart if CHECKED else _Unchecked(chart), alt=alt, **options)
+
+
+class _Unchecked(NamedTuple):
+    """A chart as Streamlit asks for it, without the check."""
+
+    chart: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.chart.to_dict(validate=False)
+        return found
+
+
+def draw_quickly() -> None:
+    """From now on draw charts without what Altair does for people who explore: most of the time of a finished page's charts.
+
+    They are no longer held against the schema (tests do), and the table of Altair's classes, by which it finds the one that a name
+    of a field stands for, is made once instead of for each name.
+    """
+    global CHECKED
+    from altair.utils import schemapi
+    from altair.vegalite.schema import core
+
+    CHECKED = False
+    schemapi.disable_debug_mode()
+    classes = schemapi._FromDict(core.VegaLiteSchema._default_wrapper_classes())
+    schemapi._FromDict = lambda _: classes  # type: ignore[assignment, misc]
 
 
 @contextmanager

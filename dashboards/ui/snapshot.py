@@ -18,6 +18,8 @@ FRESH_SECONDS = 30
 """Interval between listings of manifests and marts while pages are in use."""
 
 
+HELD = ("collections", "operators", "saes", "stage_runs")
+"""Tables of few rows in many files, which most statements read: the snapshot holds them in memory."""
 _LISTS = re.compile(rf"\b({LIST_CHANGES}|lists|list_members|notes)\b")
 
 
@@ -91,9 +93,21 @@ class Live:
     def _taken(self, files: dict[str, Entry]) -> Snapshot:
         changes = warehouse.Warehouse(self._root).storage.entries(LIST_CHANGES)
         connection = warehouse.connect(self._root, must_exist=False)
+        for table in HELD:
+            _hold(connection, table)
         now = datetime.now(UTC)
         return Snapshot(connection, now, files, changes, now)
 
     def _files(self) -> dict[str, Entry]:
         storage = warehouse.Warehouse(self._root).storage
         return storage.entries("stage_runs") | storage.entries("marts")
+
+
+def _hold(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Put the rows of a table in the place of the view of its files, unless they are damaged: statements then say so."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"create table held as from {table}")
+    except duckdb.Error:
+        return
+    cursor.execute(f"begin; drop view {table}; alter table held rename to {table}; commit")

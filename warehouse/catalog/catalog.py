@@ -1,5 +1,6 @@
 """The catalog: one DuckDB view per table over the files of complete stages, then the marts; no data are copied."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -281,9 +282,11 @@ def _catalog_view(connection: duckdb.DuckDBPyConnection) -> Iterable[str]:
         f"where not v.internal and v.schema_name = 'main' and v.view_name not in ({', '.join(map(quoted_text, TABLES))}) "
         "order by v.view_name, c.column_index"
     ).fetchall()
-    values = ", ".join(f"({', '.join(map(quoted_text, row))})" for row in described)
-    columns = "kind, table_name, table_meaning, column_name, type, unit, meaning"
-    yield f"create view catalog as from (values {values}) t({columns})"
+    columns = ("kind", "table_name", "table_meaning", "column_name", "type", "unit", "meaning")
+    # One literal: as VALUES each statement that reads the view would plan thousands of expressions.
+    rows = quoted_text(json.dumps([dict(zip(columns, row)) for row in described], ensure_ascii=False))
+    structure = quoted_text(json.dumps([dict.fromkeys(columns, "VARCHAR")]))
+    yield f"create view catalog as select unnest(from_json({rows}, {structure}), recursive := true)"
     yield "comment on view catalog is 'one row: a column of a table or mart with its type, unit and meaning'"
 
 

@@ -13,8 +13,41 @@ from ato.operators.methods import BASELINES
 from warehouse.catalog.registered_stages import as_values
 from warehouse.tables import TABLES
 
-MATERIALISED = ("latest_evaluations", "feature_catalog", "feature_depth", "transport_map", "findings")
-"""Marts whose rows are kept in a file a collection: they group or join all rows of ``feature_transport``, or read most tables.
+MATERIALISED = (
+    "latest_evaluations",
+    "feature_catalog",
+    "feature_depth",
+    "transport_map",
+    "findings",
+    "causal_summary",
+    "latest_sae_study",
+    "sae_metrics",
+    "sae_comparison",
+    "sae_frontier",
+    "sae_probing_summary",
+    "emergence_curve",
+    "emergence_summary",
+    "feature_cluster_overview",
+    "feature_family_overview",
+    "latest_labellings",
+    "label_scores",
+    "label_coverage",
+    "feature_labelled",
+    "latest_entity_results",
+    "entity_knowledge",
+    "entity_latent_ranking",
+    "entity_latent_transport",
+    "entity_layer_curves",
+    "entity_classification",
+    "entity_intervention_summary",
+    "graph_summary",
+    "graph_edge_kinds",
+    "graph_attention",
+    "feature_fate",
+    "latest_comparisons",
+)
+"""Marts whose rows are kept in a file a collection: they group or join all rows of a large table, or stand on so many others that
+planning them takes longer than reading what they give.
 
 Each is by collection: its rows of a collection are made of that collection's rows of the tables alone, it has the column
 ``collection``, and its SQL ends with an order that begins with it.

@@ -37,9 +37,9 @@ summed as (
         avg(sensitivity) as mean_sensitivity,
         avg(specificity) as mean_specificity,
         count(*) filter (score_low <= chance) as n_at_chance,
-        sum(n_positive) as n_positive,
-        sum(n_negative) as n_negative,
-        sum(n_unanswered) as n_unanswered,
+        sum(n_positive)::bigint as n_positive,
+        sum(n_negative)::bigint as n_negative,
+        sum(n_unanswered)::bigint as n_unanswered,
         mode(reason) as usual_reason
     from scores
     group by all

@@ -20,7 +20,7 @@ with final as (
         avg(p.auroc) as auroc,
         min(p.auroc) as auroc_worst,
         max(p.auroc) as auroc_best,
-        sum(p.n_test) as n_test,
+        sum(p.n_test)::bigint as n_test,
         any_value(p.reason) as reason
     from latest_sae_study as s
     inner join sae_probing as p using (collection, sae)

@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.charts import number
+from dashboards.ui.compact import compact
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
@@ -22,10 +23,12 @@ LEAST = -1.0
 OF_PAIR = """from compared_features
 where collection = $collection and other_collection = $other and source_layer = $source_layer
     and target_layer = $target_layer and sae = $sae and difference is not null"""
-SCATTER = f"""select feature_id, greatest(r2, {LEAST}) as here, greatest(other_r2, {LEAST}) as there, r2, other_r2,
-    difference, difference_low, difference_high, q, if(changed, 'changed', 'not changed') as what, top_tokens[:3] as promotes
+SCATTER = f"""select feature_id, r2::float as r2, other_r2::float as other_r2, difference::float as difference,
+    difference_low::float as difference_low, difference_high::float as difference_high, q::float as q,
+    if(changed, 'changed', 'not changed') as what, array_to_string(top_tokens[:3], ' ') as promotes
 {OF_PAIR}
 order by changed, feature_id"""
+"""Half-size numbers: all features of an SAE are sent."""
 CHANGED = f"""select feature_id, difference, difference_low, difference_high, q, r2, other_r2, r2_transferred, loss, n_active,
     other_n_active, replace(verdict, 'synthesised', 'computed') as verdict,
     replace(other_verdict, 'synthesised', 'computed') as other_verdict, top_tokens[:5] as promotes, sae
@@ -48,8 +51,7 @@ def scatter(about: dict[str, Any]) -> None:
 
 
 def _scatter(rows: pl.DataFrame) -> None:
-    line = alt.Chart(rows).mark_line(strokeDash=[4, 4], opacity=0.5, color="#888888")
-    points = alt.Chart(rows).mark_circle(size=28, opacity=0.7)
+    points = alt.Chart(compact(rows, ("what",), ("promotes",))).mark_circle(size=28, opacity=0.7)
     tooltip = [
         number("feature_id", "feature", "d"),
         number("r2", "r2 here"),
@@ -60,14 +62,19 @@ def _scatter(rows: pl.DataFrame) -> None:
         number("q", "q"),
         "promotes:N",
     ]
-    x, y = alt.X("here:Q", title="r2 in this model"), alt.Y("there:Q", title="r2 in the other model")
+    least = max(LEAST, min([0.0, *(rows[name].min() for name in ("r2", "other_r2"))]))
+    scale = alt.Scale(domain=[least, 1], clamp=True)
+    x = alt.X("r2:Q", title="r2 in this model", scale=scale)
+    y = alt.Y("other_r2:Q", title="r2 in the other model", scale=scale)
     colour = alt.Color(
         "what:N",
         title=None,
         scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())),
         legend=alt.Legend(orient="top"),
     )
-    chart = alt.layer(line.encode(x=x, y=alt.Y("here:Q")), points.encode(x=x, y=y, color=colour, tooltip=tooltip))
+    line = alt.Chart(rows.select("feature_id").head(1)).mark_rule(strokeDash=[4, 4], opacity=0.5, color="#888888")
+    ends = {"x": alt.datum(least), "y": alt.datum(least), "x2": alt.datum(1), "y2": alt.datum(1)}
+    chart = alt.layer(line.encode(**ends), points.encode(x=x, y=y, color=colour, tooltip=tooltip))
     draw_chart(chart.properties(height=360), alt="r2 of each feature in both models")
 
 

@@ -5,14 +5,15 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import pyarrow as pa
 import streamlit as st
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours, verdict_name
+from dashboards.ui.compact import compact
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list
 from dashboards.ui.navigation import go
+from dashboards.ui.paged import PAGE_ROWS, paged
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
 
@@ -26,6 +27,19 @@ LIMITS = (
     "little train text look the same; the ceiling says how much any combination of the pair's maps predicts."
 )
 
+ORDERS = {
+    "feature_id": "feature",
+    "verdict": "verdict",
+    "r2": "r2",
+    "r2_low": "r2, lower end of the interval",
+    "r2_high": "r2, upper end of the interval",
+    "ceiling": "ceiling",
+    "skill": "skill",
+    "n_active": "active test tokens",
+    "n_documents": "documents",
+    "about": "about",
+}
+"""Column by which the table can be sorted -> its name in the field."""
 NOT_EVALUATED = "No features evaluated for this operator: run `ato run evaluate` (the target layer needs an SAE)."
 
 
@@ -229,39 +243,34 @@ def _features(chosen: dict[str, Any]) -> None:
         empty="No feature of this SAE on the list has this verdict."
         if list_
         else "No such feature: choose another verdict or all features. `ato run features` selects features.",
-        note="All rows; click a column's name to sort by it, tick a row to open it. r2 with its 95 % interval by document. "
+        note=f"All rows, {PAGE_ROWS} a page; the export has all. Click a column's name to sort the page, tick a row to open it. "
+        "r2 with its 95 % interval by document. "
         "Ceiling: r2 of the best linear combination of the pair's predictions, on the same tokens. Skill: 1 - squared error / "
         "squared error of the identity map. About: its explanation, else its promoted tokens.",
     )
 
 
-def _compact(rows: pl.DataFrame) -> pa.Table:
-    """The same rows in half the bytes: verdicts as numbers of a dictionary, texts without the 16 bytes of a view."""
-    verdicts = pl.Enum(rows["verdict"].unique())
-    table = rows.with_columns(pl.col("verdict").cast(verdicts)).to_arrow(compat_level=pl.CompatLevel.oldest())
-    return table.set_column(table.column_names.index("about"), "about", table["about"].cast(pa.string()))
-
-
 def _table(sae: str, rows: pl.DataFrame) -> None:
     st.markdown(f"**{rows.height:,}** features")
-    decimals = dict.fromkeys(("r2", "r2_low", "r2_high", "ceiling", "skill"), "%.3f")
-    found = st.dataframe(
-        _compact(rows),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="features of the operator",
+    column = st.column_config.NumberColumn
+    columns = {
+        "feature_id": column("feature", format="%d", width=80),
+        "verdict": st.column_config.TextColumn("verdict", width=110),
+        "r2": column("r2", format="%.3f", width=80),
+        "r2_low": column("r2, 95 % from", format="%.3f", width=100),
+        "r2_high": column("to", format="%.3f", width=80),
+        "ceiling": column("ceiling", format="%.3f", width=80),
+        "skill": column("skill", format="%.3f", width=80),
+        "n_active": column("active test tokens", format="localized", width=120),
+        "n_documents": column("documents", format="localized", width=100),
+        "about": st.column_config.TextColumn("about", width="large"),
+    }
+    paged(
+        rows,
+        "features of the operator",
+        lambda number: go("features", sae=sae, feature_id=rows["feature_id"][number]),
+        titles=ORDERS,
+        sent=compact,
         placeholder="not scored",
-        column_config={name: st.column_config.NumberColumn(format=form, width=80) for name, form in decimals.items()}
-        | {
-            "feature_id": st.column_config.NumberColumn("feature", format="%d", width=80),
-            "verdict": st.column_config.TextColumn(width=110),
-            "r2_low": st.column_config.NumberColumn("r2, 95 % from", format="%.3f", width=100),
-            "r2_high": st.column_config.NumberColumn("to", format="%.3f", width=80),
-            "n_active": st.column_config.NumberColumn("active test tokens", format="localized", width=120),
-            "n_documents": st.column_config.NumberColumn("documents", format="localized", width=100),
-            "about": st.column_config.TextColumn(width="large"),
-        },
+        column_config=columns,
     )
-    if found["selection"]["rows"]:
-        go("features", sae=sae, feature_id=rows["feature_id"][found["selection"]["rows"][0]])
