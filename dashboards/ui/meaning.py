@@ -10,10 +10,20 @@ from ato.autointerp.sentence_encoder import SentenceEncoder
 from ato.errors import AtoError
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
+from dashboards.ui.reading import ask, filled
 from warehouse.catalog.feature_search import by_meaning
 
 SHOWN = 50
 """Rows of the result."""
+EMBEDDED = """select true
+from latest_embeddings
+where collection = $collection and encoder = $encoder and is_latest and ($sae is null or sae = $sae)
+limit 1"""
+
+
+def is_embedded(collection: str, sae: str | None = None) -> bool:
+    """Whether texts of features of a collection, or of one of its SAEs, are embedded."""
+    return not ask(filled(EMBEDDED, collection=collection, encoder=SentenceEncoder.name, sae=sae)).is_empty()
 
 
 def by_meaning_panel(
