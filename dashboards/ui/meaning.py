@@ -76,7 +76,7 @@ def _table(open_: Callable[[str, int], None], rows: pl.DataFrame) -> None:
         key="found by meaning",
         on_select="rerun",
         selection_mode="single-row",
-        column_order=["feature_id", "layer", "similarity", "p", "quantile", "kind", "text", "source", "sae"],
+        column_order=["feature_id", "layer", "similarity", "p", "text", "kind", "quantile", "source", "sae"],
         column_config={
             "feature_id": st.column_config.NumberColumn("feature", format="%d", width=70),
             "layer": st.column_config.NumberColumn("layer", format="%d", width=60),

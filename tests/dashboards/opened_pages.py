@@ -137,8 +137,13 @@ def without_export(app: AppTest) -> list[str]:
     return [
         f"{leaf.type} of {_nearby(blocks)}"
         for leaf, blocks in _with_blocks(app.main)
-        if DRAWN.search(leaf.type) and not any(map(_has_export, blocks[1:]))
+        if DRAWN.search(leaf.type) and not _is_empty(leaf) and not any(map(_has_export, blocks[1:]))
     ]
+
+
+def _is_empty(leaf: Any) -> bool:
+    """A statement that returned nothing has a table without rows, and nothing to export."""
+    return leaf.type == "dataframe" and leaf.value.empty
 
 
 def _with_blocks(block: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
@@ -151,11 +156,12 @@ def _with_blocks(block: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any,
 
 
 def _has_export(block: Any) -> bool:
-    """Whether the button stands in the block or in its head; that of a block within is for what is there."""
+    """Whether the button stands in the block or in its head, for that of a block within is for what is there; or its files do."""
     beside = [child for child in block.children.values() if hasattr(child, "children")]
     inner = [child for one in beside if one.type == "flex_container" for child in one.children.values()]
     popovers = [one for one in (*beside, *inner) if one.type == "popover"]
-    return any(one.proto.popover.label == "Export" for one in popovers)
+    files = any(leaf.type == "download_button" for leaf in _leaves(block))
+    return files or any(one.proto.popover.label == "Export" for one in popovers)
 
 
 def _nearby(blocks: tuple[Any, ...]) -> str:

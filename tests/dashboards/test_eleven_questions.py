@@ -249,8 +249,9 @@ def test_j_a_sentence_of_ones_own_is_asked_on_the_page_of_a_feature(researcher, 
     page.wait_for_url("**sentence=**")
     settled(page)
     assert parameters(page)["sentence"] == "The war is over."
-    said = researcher.panel("A sentence of your own").inner_text()
-    assert "ato activations" in said or "token" in said, "its activations, or the command where the model is not here"
+    answered = re.compile(r"Fires on \d+ of \d+ tokens|the model is not on this machine")
+    researcher.panel("A sentence of your own").get_by_text(answered).wait_for()
+    assert "ato activations" in researcher.panel("A sentence of your own").inner_text()
     keep(page, "question-j", tmp_path)
 
 

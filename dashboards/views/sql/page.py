@@ -65,7 +65,8 @@ def page() -> None:
         )
         rows = _ran(sql)
     if rows is not None:
-        _result(rows, sql)
+        with st.container():
+            _result(rows, sql)
 
 
 def _ran(sql: str) -> pl.DataFrame | None:
