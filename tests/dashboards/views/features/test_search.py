@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dashboards.ui import meaning
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels, read_page
 from tests.dashboards.whole_study import STOPPING
 from tests.tasks.reported_study import SAES
@@ -90,5 +91,6 @@ def test_without_the_sentence_encoder_too_the_line_says_how_to_get_both(study, m
 
 def test_without_the_sentence_encoder_a_search_by_meaning_says_how_to_get_it(study, monkeypatch):
     monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
+    meaning._encoder.clear()
     said = messages(open_page("features", search="a word of its own", look_in="meaning"))
     assert any("no-such-package is not installed" in text and "pip install" in text for text in said)
