@@ -27,7 +27,7 @@ test-platform: $(VENV)/.installed-dev  ## what starts servers, workers, a browse
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "platform and not demo" \
 		tests/flows tests/dashboards
 
-test-demo: $(VENV)/.installed-dev  ## the demo started from its form in a browser, then the chain of events: twenty minutes, pictures in data/pages
+test-demo: $(VENV)/.installed-dev  ## the demo started from its form in a browser, the chain of events, eleven questions: up to half an hour, pictures in data/
 	ATO_TEST_ARTIFACTS=data $(BIN)/python -m pytest -m demo tests/flows
 
 check: $(VENV)/.installed  ## quality expectations over the whole warehouse

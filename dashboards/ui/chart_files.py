@@ -21,18 +21,30 @@ INK, LINES = "#1a1c1f", "#d5d8dd"
 
 
 def chart_file(chart: Any, kind: str, about: About) -> bytes:
-    """A chart as a file of one of ``FORMATS``; the browser and the network are not needed."""
+    """A chart of Altair, or an SVG, as a file of one of ``FORMATS``; the browser and the network are not needed."""
     import vl_convert
 
     _register_font()
-    spec = specification(chart)
-    spec["config"] = _merged(_config(spec), spec.get("config", {}))
-    svg = vl_convert.vegalite_to_svg(_json(spec), allowed_base_urls=[])
+    svg = _on_paper(chart) if isinstance(chart, str) else _drawn(chart)
     if kind == "svg":
         return svg_file(svg, about)
     if kind == "pdf":
         return pdf_file(vl_convert.svg_to_pdf(svg), about)
     return png_file(vl_convert.svg_to_png(svg, ppi=PNG_DPI), about)
+
+
+def _drawn(chart: Any) -> str:
+    import vl_convert
+
+    spec = specification(chart)
+    spec["config"] = _merged(_config(spec), spec.get("config", {}))
+    return str(vl_convert.vegalite_to_svg(_json(spec), allowed_base_urls=[]))
+
+
+def _on_paper(svg: str) -> str:
+    """An SVG of the pages on white, in the font of all figures."""
+    head, body = svg.replace('font-family="sans-serif"', f'font-family="{FONT}"').split(">", 1)
+    return f'{head}><rect width="100%" height="100%" fill="white"/>{body}'
 
 
 def _json(spec: dict[str, Any]) -> str:

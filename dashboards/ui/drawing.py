@@ -14,7 +14,7 @@ class Drawn(NamedTuple):
     """A chart of a panel."""
 
     chart: Any
-    """As Altair has it."""
+    """As Altair has it, or an SVG as text."""
     alt: str
     """Its text alternative."""
 
@@ -29,9 +29,7 @@ _altair = Lock()
 
 def draw_chart(chart: Any, *, alt: str, **options: Any) -> Any:
     """Draw an Altair chart; arguments and result are those of ``st.altair_chart``."""
-    found = _drawn.get()
-    if found is not None:
-        found.append(Drawn(chart, alt))
+    _know(Drawn(chart, alt))
     with _altair:
         return st.altair_chart(chart if CHECKED else _Unchecked(chart), alt=alt, **options)
 
@@ -62,15 +60,27 @@ def draw_quickly() -> None:
     schemapi._FromDict = lambda _: classes  # type: ignore[assignment, misc]
 
 
+def draw_picture(svg: str, *, alt: str, **options: Any) -> Any:
+    """Draw an SVG; arguments and result are those of ``st.image``."""
+    _know(Drawn(svg, alt))
+    return st.image(svg, alt=alt, **options)
+
+
 @contextmanager
 def drawn_charts() -> Iterator[list[Drawn]]:
-    """The charts that ``draw_chart`` draws until the block ends, in order."""
+    """The charts and pictures that are drawn by this module until the block ends, in order."""
     found: list[Drawn] = []
     token = _drawn.set(found)
     try:
         yield found
     finally:
         _drawn.reset(token)
+
+
+def _know(drawn: Drawn) -> None:
+    found = _drawn.get()
+    if found is not None:
+        found.append(drawn)
 
 
 def specification(chart: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def export(
     Args:
         title: of the panel.
         note: of the panel, in Markdown.
-        sql: its statement.
+        sql: its statement, or the command that prints its rows.
         rows: all that the statement returned.
         charts: those that the panel has drawn.
         tables: whether the rows are offered too.

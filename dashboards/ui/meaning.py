@@ -6,14 +6,33 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from ato.autointerp.sentence_encoder import SentenceEncoder
-from ato.errors import AtoError
+from ato.autointerp.sentence_encoder import SentenceEncoder, installed_archive
+from ato.errors import AtoError, UnavailableError
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
+from dashboards.ui.reading import ask, filled
 from warehouse.catalog.feature_search import by_meaning
 
 SHOWN = 50
 """Rows of the result."""
+EMBEDDED = """select true
+from latest_embeddings
+where collection = $collection and encoder = $encoder and is_latest and ($sae is null or sae = $sae)
+limit 1"""
+
+
+def is_embedded(collection: str, sae: str | None = None) -> bool:
+    """Whether texts of features of a collection, or of one of its SAEs, are embedded."""
+    return not ask(filled(EMBEDDED, collection=collection, encoder=SentenceEncoder.name, sae=sae)).is_empty()
+
+
+def how_to_embed() -> str:
+    """What to run for a search by meaning where nothing is embedded, as Markdown."""
+    try:
+        installed_archive()
+    except UnavailableError as error:
+        return f"To find features by meaning too, {error.cure}, then `ato run embed`."
+    return "To find features by meaning too, embed their texts once: `ato run embed`."
 
 
 def by_meaning_panel(
@@ -66,7 +85,7 @@ def _table(open_: Callable[[str, int], None], rows: pl.DataFrame) -> None:
         key="found by meaning",
         on_select="rerun",
         selection_mode="single-row",
-        column_order=["feature_id", "layer", "similarity", "p", "quantile", "kind", "text", "source", "sae"],
+        column_order=["feature_id", "layer", "similarity", "p", "text", "kind", "quantile", "source", "sae"],
         column_config={
             "feature_id": st.column_config.NumberColumn("feature", format="%d", width=70),
             "layer": st.column_config.NumberColumn("layer", format="%d", width=60),

@@ -23,10 +23,15 @@ from dashboards.ui.navigation import PAGES
 from dashboards.ui.panels import SHOWN_ROWS
 
 APP = Path(dashboards.__file__).with_name("app.py")
+DRAWN = re.compile("dataframe|arrow|vega_lite|imgs|image|table")
+"""Types of what is drawn of rows: charts, tables and pictures."""
 
 
 def open_page(name: str, **address: object) -> AppTest:
-    """The whole app as it stands on a page that was opened by its address; fails on an exception of the page."""
+    """The whole app as it stands on a page that was opened by its address.
+
+    Fails on an exception of the page, and where it shows a chart or a table without its export.
+    """
     app = AppTest.from_file(APP, default_timeout=60)
     # AppTest.switch_page knows only pages that are files; this is the hash that the browser would send.
     app._page_hash = "" if name == next(iter(PAGES)) else calc_hash(name)
@@ -35,6 +40,7 @@ def open_page(name: str, **address: object) -> AppTest:
     app.run()
     app._page_hash = ""  # from now on the page that it is on, also after a link has led elsewhere
     assert not app.exception, [e.value for e in app.exception]
+    assert not (lacking := without_export(app)), f"no Export beside {lacking}"
     return app
 
 
@@ -124,6 +130,43 @@ def check_numbers(app: AppTest) -> dict[str, Shown]:
         for metric in panel.metrics:
             assert _is_rounding(metric, values), (panel.title, metric)
     return found
+
+
+def without_export(app: AppTest) -> list[str]:
+    """Charts, tables and pictures that stand in no block with an Export of its own, by what is near them."""
+    return [
+        f"{leaf.type} of {_nearby(blocks)}"
+        for leaf, blocks in _with_blocks(app.main)
+        if DRAWN.search(leaf.type) and not _is_empty(leaf) and not any(map(_has_export, blocks[1:]))
+    ]
+
+
+def _is_empty(leaf: Any) -> bool:
+    """A statement that returned nothing has a table without rows, and nothing to export."""
+    return leaf.type == "dataframe" and leaf.value.empty
+
+
+def _with_blocks(block: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Each leaf with the blocks around it, the page first."""
+    for child in block.children.values():
+        if hasattr(child, "children"):
+            yield from _with_blocks(child, (*above, block))
+        else:
+            yield child, (*above, block)
+
+
+def _has_export(block: Any) -> bool:
+    """Whether the button stands in the block or in its head, for that of a block within is for what is there; or its files do."""
+    beside = [child for child in block.children.values() if hasattr(child, "children")]
+    inner = [child for one in beside if one.type == "flex_container" for child in one.children.values()]
+    popovers = [one for one in (*beside, *inner) if one.type == "popover"]
+    files = any(leaf.type == "download_button" for leaf in _leaves(block))
+    return files or any(one.proto.popover.label == "Export" for one in popovers)
+
+
+def _nearby(blocks: tuple[Any, ...]) -> str:
+    texts = [leaf.value for leaf in _leaves(blocks[-1]) if leaf.type in ("subheader", "markdown", "caption")]
+    return repr(texts[0][:60] if texts else "?")
 
 
 def _linked(value: Any) -> Any:

@@ -50,15 +50,6 @@ def test_a_feature_is_found_by_its_full_name_in_the_one_field(own, text):
     assert f"Feature {STOPPING} of {SAES[6]}" in check_numbers(open_page("features", search=text))
 
 
-def test_a_search_by_meaning_is_one_click_from_a_search_by_words(own, monkeypatch):
-    app = open_page("features", search="war")
-    (button,) = [one for one in app.button if one.label == "Search by meaning"]
-    monkeypatch.setattr("dashboards.ui.meaning._vector", lambda text: [1.0] + [0.0] * 7)
-    button.click().run()
-    assert "Features by meaning" in panels(app)
-    assert app.query_params["look_in"] in ("meaning", ["meaning"])
-
-
 def test_labels_operators_and_the_map_show_what_is_on_a_list(own):
     labelled = check_numbers(open_page("labels", list=LIST, layer=LAYER))["Labelled features"].rows
     assert labelled["feature_id"].to_list() == [FEATURES[0]]

@@ -6,6 +6,8 @@ The pictures are kept in the folder that ATO_TEST_ARTIFACTS names, else in the t
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +17,13 @@ from flows.engine.forms import chosen
 from flows.local.deployments import declared
 from flows.settings import Settings, load_settings
 from tests.flows.hostile_page import READ, SOCKETS, WRITTEN, attack, hostile_server, nothing_happened
-from tests.flows.running_platform import Platform, platform
+from tests.flows.running_platform import ROOT, Platform, platform
 from tests.flows.tiny_study import tiny_settings
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MISSING = "no Chromium: apt-get install -y --no-install-recommends chromium fonts-dejavu; make install"
+WALK = ROOT / "tests" / "dashboards" / "test_eleven_questions.py"
 N_TOKENS = 9_000
 FOLLOWERS = [deployment.name for deployment in declared() if deployment.triggers]
 
@@ -209,6 +212,23 @@ def test_a_person_starts_the_pipeline_from_its_form_watches_it_and_a_collection_
     person.picture("chain")
     strangers = [url for url in person.outside if url.startswith("http") and "//127.0.0.1:" not in url]
     assert strangers == [], "pages ask nobody outside"
+
+
+@pytest.mark.demo
+def test_the_eleven_questions_are_answered_on_what_the_demo_has_made(there):
+    embedded = there.ato("run", "embed", "--profile", "demo")
+    assert embedded.returncode == 0, embedded.stderr
+    environment = os.environ | {"ATO_TEST_WAREHOUSE": str(there.data / "warehouse")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-m", "platform", "-rP", str(WALK)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
 
 
 def fill_in_tiny(person: Person) -> dict:

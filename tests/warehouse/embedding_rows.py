@@ -1,4 +1,4 @@
-"""Embeddings of two SAEs with planted vectors: of eight numbers, random but for those that a test wants alike."""
+"""Embeddings of two SAEs with planted vectors: eight random numbers, then zeros up to the length of the encoder's."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse
 
 ENCODER = "all-MiniLM-L6-v2"
-D, N_FEATURES, N_QUERIES = 8, 12, 20
+D, N_RANDOM, N_FEATURES, N_QUERIES = 384, 8, 12, 20
 KINDS = {"description": 1, "example": 2, "tokens": 1}
 """Kind -> texts of each feature."""
 OF = {"sae-layer02-bbbb1111": 2, "sae-layer04-aaaa0000": 4}
@@ -28,7 +28,8 @@ def embedded_rows(saes: dict[str, int]) -> list[dict[str, Any]]:
     found = []
     for sae, layer in saes.items():
         for kind, n in KINDS.items():
-            vectors = unit(rng.standard_normal((N_FEATURES, n, D)))
+            vectors = np.zeros((N_FEATURES, n, D), np.float32)
+            vectors[..., :N_RANDOM] = unit(rng.standard_normal((N_FEATURES, n, N_RANDOM)))
             vectors[1] = vectors[0]
             for feature in range(N_FEATURES):
                 for number in range(1, n + 1):

@@ -21,7 +21,7 @@ class About:
     n: str
     """Sample sizes."""
     sql: str
-    """The statement whose rows it shows; it runs unchanged in ``ato sql``."""
+    """The statement whose rows it shows, which runs unchanged in ``ato sql``; where there is none, the command that prints them."""
     collection: str
     """Key of the collection; empty if it is of none."""
     day: date

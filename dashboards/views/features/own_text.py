@@ -10,6 +10,7 @@ import streamlit as st
 from ato.errors import AtoError
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import CATEGORIES
+from dashboards.ui.export import export
 from dashboards.ui.feature_names import FeatureName, names_of
 from dashboards.ui.loaded import small_model, stored_operator, stored_sae
 from dashboards.ui.plain import plain
@@ -25,6 +26,7 @@ LONGEST = 2000
 """Characters of the longest sentence."""
 COLOURS = {"activation": CATEGORIES[1], "predicted": CATEGORIES[0], "loss": CATEGORIES[3]}
 """What tokens are coloured by."""
+TITLE = "A sentence of your own"
 LOSS = "loss on the next token (nats)"
 
 RUN_WITH = """select s.path, s.site, s.weights_hash, c.model, c.revision, c.weights_hash as model_hash, c.site as collected_site,
@@ -38,19 +40,24 @@ where s.collection = $collection and s.sae = $sae"""
 def own_text(about: dict[str, Any]) -> None:
     """A field for a sentence, and the sentence token by token: activation, transport, loss, and the other features."""
     with st.container(border=True):
-        st.subheader("A sentence of your own", anchor=False)
+        head = st.container(horizontal=True, wrap=False, vertical_alignment="center")
+        head.subheader(TITLE, anchor=False)
         text = typed("Sentence", "sentence", max_chars=LONGEST, placeholder="Does it fire on this?")
+        feature = ["--feature", f"{about['sae']}/{about['feature_id']}"]
+        command = shlex.join(["ato", "activations", text.strip() or "Does it fire on this?", *feature])
         if text.strip():
             try:
-                _read_and_show(about, text)
+                told, fires = _read_and_show(about, text)
+                if not fires.is_empty():
+                    with head:
+                        export(TITLE, told, command, fires, [])
             except AtoError as error:
                 st.warning(plain(error))
         st.caption(
             "The first sentence loads the model, the others take well under a second for a small one. Click a token for its features. A "
             "model that is large or not on this machine is not run by a page; on a machine that has it:"
         )
-        feature = ["--feature", f"{about['sae']}/{about['feature_id']}"]
-        st.code(shlex.join(["ato", "activations", text.strip() or "Does it fire on this?", *feature]), language="sh")
+        st.code(command, language="sh")
         if text.strip():
             _steer(about, feature, text.strip())
 
@@ -69,7 +76,8 @@ def _steer(about: dict[str, Any], feature: list[str], text: str) -> None:
         st.code(shlex.join(["ato", "steer", *feature, "--to", to, "--prompt", text]), language="sh", wrap_lines=True)
 
 
-def _read_and_show(about: dict[str, Any], text: str) -> None:
+def _read_and_show(about: dict[str, Any], text: str) -> tuple[str, pl.DataFrame]:
+    """Show what the model reads; returns what is said of it, and the tokens on which the feature fires."""
     row = ask(filled(RUN_WITH, **about)).row(0, named=True)
     first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
     operator = _operator(about, row, first)
@@ -77,7 +85,7 @@ def _read_and_show(about: dict[str, Any], text: str) -> None:
     choices = token_choices(third.container())
     reading = _reading(about, row, operator, text, choices.special)
     _show(about, reading, str(colour), choices)
-    _table(about, reading, operator)
+    return _table(reading, operator)
 
 
 def _operator(about: dict[str, Any], row: dict[str, Any], where: Any) -> dict[str, Any] | None:
@@ -122,7 +130,7 @@ def _show(about: dict[str, Any], reading: "TextReading", colour: str, choices: T
     )
 
 
-def _table(about: dict[str, Any], reading: "TextReading", operator: dict[str, Any] | None) -> None:
+def _table(reading: "TextReading", operator: dict[str, Any] | None) -> tuple[str, pl.DataFrame]:
     """The tokens on which the feature fires, in numbers, and what is to be said of all."""
     predicted = reading.predicted or (None,) * len(reading.tokens)
     columns = zip(reading.tokens, reading.activations, predicted, reading.transported, reading.losses, strict=True)
@@ -138,12 +146,13 @@ def _table(about: dict[str, Any], reading: "TextReading", operator: dict[str, An
         )
     cut = f" The last {reading.n_cut} tokens were cut off." if reading.n_cut else ""
     unread = "" if n_read == len(reading.tokens) else " The first token and special ones are not read."
-    st.caption(f"Fires on {n} of {n_read} tokens{most}.{carried}{unread}{cut}")
+    st.caption(told := f"Fires on {n} of {n_read} tokens{most}.{carried}{unread}{cut}")
+    names = ["position", "token", "activation", "predicted", "transported", "loss"]
+    rows = pl.DataFrame(fires, schema=names, orient="row", infer_schema_length=None)
     if fires:
-        names = ("position", "token", "activation", "predicted", "transported", "loss")
         number = partial(st.column_config.NumberColumn, format="%.3f")
         st.dataframe(
-            pl.DataFrame(fires, schema=list(names), orient="row", infer_schema_length=None),
+            rows,
             hide_index=True,
             placeholder="–",
             height=min(250, 36 * (n + 1) + 2),
@@ -154,6 +163,7 @@ def _table(about: dict[str, Any], reading: "TextReading", operator: dict[str, An
                 "loss": number(LOSS),
             },
         )
+    return told, rows
 
 
 def _reading(

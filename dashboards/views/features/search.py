@@ -1,4 +1,4 @@
-"""Search for features by id, explanation, promoted word or token of an example."""
+"""Search for features by id, explanation, promoted word or token of an example, and beside these by meaning."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ import streamlit as st
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import verdict_name
 from dashboards.ui.lists import choose_list
-from dashboards.ui.meaning import by_meaning_panel
+from dashboards.ui.meaning import by_meaning_panel, how_to_embed, is_embedded
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -16,7 +16,6 @@ from dashboards.views.features.query import ANY, Search, statement
 
 SHOWN = 200
 """Rows of the result."""
-MEANING = "Features whose descriptions, examples or promoted tokens mean the same, whatever the words"
 WHERE = ("everything", "explanations", "examples", "promoted words", "ids", "meaning")
 VERDICTS = (ANY, "transported", "undetermined", "synthesised")
 
@@ -31,11 +30,9 @@ order by leap"""
 def controls(collection: str, saes: list[str]) -> Search:
     """The search form; its fields are kept in the address."""
     first, second, third = st.columns([2, 1, 1])
-    text = typed("Search", "search", where=first, placeholder="id such as 12/658, words or token").strip()
+    text = typed("Search", "search", where=first, placeholder="id such as 12/658, words, or what it means").strip()
     look_in = choose("Look in", "look_in", WHERE, where=second)
     sae = choose("SAE", "sae", [ANY, *saes] if len(saes) > 1 else saes, where=third)
-    if text and look_in != "meaning":
-        st.button("Search by meaning", icon=":material/psychology:", on_click=_by_meaning, help=MEANING)
     first, second, third, fourth = st.columns([2, 1, 1, 1])
     shown = choose("Features", "features", ("all", "selected"), where=first, widget="segmented_control")
     leaps = ask(filled(LEAPS, collection=collection, saes=saes if sae == ANY else [sae]))["leap"].to_list()
@@ -54,20 +51,33 @@ def controls(collection: str, saes: list[str]) -> Search:
     )
 
 
-def _by_meaning() -> None:
-    st.query_params["look_in"] = "meaning"
-
-
 def results(search: Search) -> None:
-    """The matching features, best matches first."""
+    """The matching features, best matches first: by words, and where texts are embedded by meaning beside them."""
     if search.look_in == "ids" and search.text and search.named is None:
         st.info(
             f"Feature ids are numbers, or 12/658 or KEY/658, not {plain(repr(search.text))}. Look in everything to search for text."
         )
         return
-    if search.look_in == "meaning" and search.text:
-        by_meaning_panel(search.text, search.collection, _open_found, sae=search.sae, list_=search.list)
-        return
+    if search.text and search.look_in == "meaning":
+        _by_meaning(search)
+    elif not search.text or search.look_in != "everything" or search.named is not None:
+        _by_words(search)
+    elif not is_embedded(search.collection, search.sae):
+        st.caption(how_to_embed())
+        _by_words(search)
+    else:
+        words, meaning = st.columns(2)
+        with words:
+            _by_words(search)
+        with meaning:
+            _by_meaning(search)
+
+
+def _by_meaning(search: Search) -> None:
+    by_meaning_panel(search.text, search.collection, _open_found, sae=search.sae, list_=search.list)
+
+
+def _by_words(search: Search) -> None:
     panel(
         "Features found" if search.text else "Features by score",
         statement(search),

@@ -1,8 +1,11 @@
 """Cards of the page ``overview``: a finding each, in a sentence with its numbers, a small picture, and where there is more."""
 
+import polars as pl
 import streamlit as st
 
 from ato.errors import AtoError
+from dashboards.ui.drawing import draw_picture, drawn_charts
+from dashboards.ui.export import export
 from dashboards.ui.navigation import PAGES, link
 from dashboards.ui.panels import statement
 from dashboards.ui.plain import plain
@@ -21,25 +24,29 @@ def cards(collection: str) -> None:
     If a table that the mart reads is damaged, its error takes the place of the cards; the rest of the page is unaffected.
     """
     try:
-        found = findings_of(ask(filled(OF_COLLECTION, collection=collection)).iter_rows(named=True))
+        rows = ask(filled(OF_COLLECTION, collection=collection))
     except AtoError as error:
         st.error(plain(error))
         return
+    found = findings_of(rows.iter_rows(named=True))
     if not found:
         st.info(EMPTY)
     for start in range(0, len(found), A_ROW):
         for column, finding in zip(st.columns(A_ROW), found[start : start + A_ROW]):
             with column:
-                _card(finding, collection)
+                _card(finding, rows.filter(pl.col("finding") == finding.name), collection)
 
 
-def _card(finding: Finding, collection: str) -> None:
+def _card(finding: Finding, rows: pl.DataFrame, collection: str) -> None:
     sql = filled(OF_FINDING, collection=collection, finding=finding.name)
     with st.container(border=True, height="stretch"):
-        st.subheader(finding.topic, anchor=False)
+        head = st.container(horizontal=True, wrap=False, vertical_alignment="center")
+        head.subheader(finding.topic, anchor=False)
         st.markdown(plain(finding.text))
-        drawn = picture(finding)
-        if drawn is not None:
-            st.image(drawn.svg, width="stretch", alt=drawn.alt)
+        with drawn_charts() as charts:
+            if (drawn := picture(finding)) is not None:
+                draw_picture(drawn.svg, width="stretch", alt=drawn.alt)
+        with head:
+            export(finding.topic, plain(finding.text), sql, rows, charts)
         link(PAGES[finding.page].title, finding.page)
-        statement(finding.topic, sql, lambda: ask(sql))
+        statement(finding.topic, sql, lambda: rows)

@@ -65,7 +65,8 @@ def page() -> None:
         )
         rows = _ran(sql)
     if rows is not None:
-        _result(rows, sql)
+        with st.container():
+            _result(rows, sql)
 
 
 def _ran(sql: str) -> pl.DataFrame | None:
@@ -177,8 +178,12 @@ def _browser() -> None:
     )
     table = choose("Columns of", "table", list(meanings), help="All tables and marts (views over tables)")
     if table is not None:
-        st.caption(f"{meanings[table]}.")
-        st.dataframe(ask(filled(COLUMNS, table=table)), hide_index=True, height=175)
+        sql = filled(COLUMNS, table=table)
+        rows = ask(sql)
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
+            st.caption(f"{meanings[table]}.")
+            export(f"Columns of {table}", f"{meanings[table]}.", sql, rows, [])
+        st.dataframe(rows, hide_index=True, height=175)
 
 
 def _select(name: str, by_collection: bool) -> str:

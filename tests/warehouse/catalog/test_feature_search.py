@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ato.errors import InputError
-from tests.warehouse.embedding_rows import ENCODER, OF, embedded_rows, null_rows, unit, write_embeddings
+from tests.warehouse.embedding_rows import ENCODER, N_RANDOM, OF, D, embedded_rows, null_rows, unit, write_embeddings
 from tests.warehouse.label_rows import DESCRIPTIONS, write_labelling
 from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, row, write
 from warehouse.catalog.catalog import connect
@@ -18,7 +18,7 @@ from warehouse.quality.checks import check_stages, failures
 from warehouse.storage.manifests import commit, manifests
 from warehouse.storage.warehouse import Warehouse
 
-QUERY = unit(np.random.default_rng(5).standard_normal(8))
+QUERY = np.pad(unit(np.random.default_rng(5).standard_normal(N_RANDOM)), (0, D - N_RANDOM))
 SAES = sorted(OF)
 
 

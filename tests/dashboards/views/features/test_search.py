@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dashboards.ui import meaning
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels, read_page
 from tests.dashboards.whole_study import STOPPING
 from tests.tasks.reported_study import SAES
@@ -62,7 +63,34 @@ def test_a_search_by_meaning_ranks_features_beside_the_null(study, monkeypatch):
     assert rows["p"].min() >= 1 / (1 + N_QUERIES)
 
 
+def test_a_search_finds_by_words_and_by_meaning_beside_one_another(study, monkeypatch):
+    monkeypatch.setattr("dashboards.ui.meaning._vector", lambda text: [1.0] + [0.0] * (D - 1))
+    shown = check_numbers(open_page("features", search="war"))
+    assert {"Features found", "Features by meaning"} <= set(shown)
+    assert shown["Features by meaning"].rows["similarity"].max() > 0.5
+
+
+@pytest.mark.parametrize("address", [{"search": "war", "look_in": "examples"}, {"search": "4/3", "sae": SAES[6]}, {}])
+def test_what_looks_for_something_else_is_not_searched_by_meaning(study, address):
+    assert "Features by meaning" not in panels(read_page("features", **address))
+
+
+def test_without_embeddings_one_line_says_how_to_get_them(study):
+    app = read_page("features", search="war", sae=SAES[6])
+    assert "Features by meaning" not in panels(app)
+    assert sum("`ato run embed`" in one.value for one in app.caption) == 1
+
+
+def test_without_the_sentence_encoder_too_the_line_says_how_to_get_both(study, monkeypatch):
+    monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
+    (said,) = [
+        one.value for one in open_page("features", search="war", sae=SAES[6]).caption if "ato run embed" in one.value
+    ]
+    assert "pip install" in said
+
+
 def test_without_the_sentence_encoder_a_search_by_meaning_says_how_to_get_it(study, monkeypatch):
     monkeypatch.setattr("ato.autointerp.sentence_encoder.PACKAGE", "no-such-package")
+    meaning._encoder.clear()
     said = messages(open_page("features", search="a word of its own", look_in="meaning"))
     assert any("no-such-package is not installed" in text and "pip install" in text for text in said)

@@ -33,6 +33,15 @@ def test_each_card_links_to_the_page_that_shows_more(found):
     assert "operations" in links
 
 
+def test_what_is_searched_for_on_the_first_page_is_searched_on_that_of_features(study, monkeypatch):
+    asked = []
+    monkeypatch.setattr("dashboards.views.overview.page.go", lambda name, **address: asked.append((name, address)))
+    app = open_page("overview")
+    app.text_input[0].input(" war ")
+    next(one for one in app.button if one.proto.is_form_submitter).click().run()
+    assert asked == [("features", {"search": "war"})]
+
+
 def test_a_study_that_has_found_nothing_says_what_to_run(tmp_path, monkeypatch):
     store = warehouse.Warehouse(tmp_path / "warehouse")
     commit_stage(store, "collect", write(store, collect_rows()), key=COLLECTION)
