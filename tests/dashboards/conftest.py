@@ -11,6 +11,8 @@ from dashboards.screenshots.browser import browser, settled
 from dashboards.ui.loaded import small_model, stored_operator, stored_sae, vocabulary
 from tests.dashboards.planted_texts import plant_texts
 from tests.dashboards.whole_study import build_whole_study
+from tests.warehouse.small_warehouse import COLLECTION
+from warehouse.catalog.materialise import materialise
 
 PROBES = re.compile(r"/_stcore/(health|host-config)")
 """Streamlit asks for these below a deep address first, and finds them at the root."""
@@ -34,8 +36,10 @@ def _all_statements_are_shown(monkeypatch):
 
 @pytest.fixture(scope="session")
 def study_root(tmp_path_factory):
-    """Folder of the small study; nobody writes to it."""
-    return build_whole_study(tmp_path_factory.mktemp("study")).root
+    """Folder of the small study with its materialised marts, as every flow leaves them; nobody writes to it."""
+    warehouse = build_whole_study(tmp_path_factory.mktemp("study"))
+    assert materialise(warehouse, COLLECTION)
+    return warehouse.root
 
 
 @pytest.fixture

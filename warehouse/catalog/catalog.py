@@ -1,15 +1,16 @@
 """The catalog: one DuckDB view per table over the files of complete stages, then the marts; no data are copied."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from warehouse.catalog.contents import Contents, contents_of
+from warehouse.catalog.copied_views import copy_views, file_of_views
 from warehouse.catalog.mart_files import FOLDER, Stored, stored_marts
 from warehouse.catalog.marts import (
     MATERIALISED,
@@ -21,41 +22,19 @@ from warehouse.catalog.marts import (
     quoted_text,
 )
 from warehouse.catalog.query import run_select
-from warehouse.catalog.sources import Place, literal_pattern, mart_rows, place_of, settings, table_rows
+from warehouse.catalog.sources import Place, literal_pattern, mart_rows, place_of, settings
 from warehouse.catalog.sql_errors import running
-from warehouse.storage.manifests import ADDED_LATER, manifests_and_damage
+from warehouse.catalog.table_views import create_tables, duckdb_type
+from warehouse.storage.manifests import manifests_and_damage
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import Warehouse
 from warehouse.tables import TABLES, Column, Table
 from warehouse.tables.lists import LIST_CHANGES
 
-__all__ = ["connect", "create_views", "duckdb_type", "rows", "run_select"]
+__all__ = ["connect", "create_tables", "create_views", "duckdb_type", "rows", "run_select"]
 
 COMPUTED = "computed"
 """Schema with the tables and marts of the collections whose materialised marts are not all in files."""
-
-_SCALARS: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
-    (pa.types.is_string, "VARCHAR"),
-    (pa.types.is_int64, "BIGINT"),
-    (pa.types.is_int32, "INTEGER"),
-    (pa.types.is_float64, "DOUBLE"),
-    (pa.types.is_float32, "FLOAT"),
-    (pa.types.is_boolean, "BOOLEAN"),
-    (pa.types.is_timestamp, "TIMESTAMP WITH TIME ZONE"),
-)
-
-
-def duckdb_type(type_: pa.DataType) -> str:
-    """The DuckDB type of a declared Arrow type."""
-    if pa.types.is_map(type_):
-        return f"MAP({duckdb_type(type_.key_type)}, {duckdb_type(type_.item_type)})"
-    if pa.types.is_struct(type_):
-        return f"STRUCT({', '.join(f'{quoted_name(f.name)} {duckdb_type(f.type)}' for f in type_)})"
-    if pa.types.is_fixed_size_list(type_):
-        return f"{duckdb_type(type_.value_type)}[{type_.list_size}]"
-    if pa.types.is_list(type_):
-        return f"{duckdb_type(type_.value_type)}[]"
-    return next(name for matches, name in _SCALARS if matches(type_))
 
 
 def connect(
@@ -119,8 +98,21 @@ def create_views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, pl
         warehouse: of their files.
         place: how the views name the files; default: where they are now.
     """
-    _create(connection, warehouse, TABLES.values(), mart_texts(), comments=True, place=place)
-    connection.execute(";\n".join(_catalog_view(connection)))
+    marts = mart_texts()
+    copy_views(connection, _views_without_files(tuple(TABLES.values()), tuple(marts.items())))
+    _create(connection, warehouse, TABLES.values(), marts, comments=True, place=place, copied=True)
+
+
+@lru_cache(2)
+def _views_without_files(tables: tuple[Table, ...], marts: tuple[tuple[str, str], ...]) -> bytes:
+    """All views of a warehouse without files: marts are bound once a process, which takes longer than all else."""
+
+    def make(connection: duckdb.DuckDBPyConnection) -> None:
+        create_tables(connection, None, tables, {table.name: Contents() for table in tables}, comments=True)
+        create_mart_views(connection, dict(marts))
+        connection.execute(";\n".join(_catalog_view(connection)))
+
+    return file_of_views(make)
 
 
 def renew_lists(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
@@ -165,12 +157,17 @@ def _create(
     *,
     comments: bool,
     place: Place | None = None,
+    copied: bool = False,
 ) -> None:
-    """Create views of tables and of marts that read no others; materialised marts are read from files where possible."""
+    """Create views of tables and of marts that read no others; materialised marts are read from files where possible.
+
+    ``copied``: those of a warehouse without files are there, and only what has files is created.
+    """
     tables, place = list(tables), place or place_of(warehouse)
     runs, unreadable = manifests_and_damage(warehouse)
     contents = contents_of(warehouse, [table.name for table in tables], runs, unreadable)
-    create_tables(connection, warehouse, tables, contents, comments=comments, place=place)
+    filled = [table for table in tables if contents[table.name].paths or contents[table.name].problem is not None]
+    create_tables(connection, warehouse, filled if copied else tables, contents, comments=comments, place=place)
     kept = [mart for mart in MATERIALISED if mart in marts]
     read = {word for mart in kept for word in closure(mart, marts)}
     stored: dict[str, str] = {}
@@ -186,6 +183,9 @@ def _create(
             create_tables(connection, warehouse, own, rest, comments=False, place=place)
             create_mart_views(connection, {mart: marts[mart] for mart in marts if mart in read}, comments=False)
             connection.execute(f"use {main}")
+    if copied:
+        connection.execute(";\n".join(f"drop view {quoted_name(mart)}" for mart in stored))
+        marts = {mart: marts[mart] for mart in stored}
     create_mart_views(connection, marts, comments=comments, stored=stored)
 
 
@@ -195,78 +195,6 @@ def _stored_select(found: Stored, mart: str, sql: str, place: Place) -> str:
     if not found.rest:
         return select
     return f"from ({select} union all from {COMPUTED}.{quoted_name(mart)}) order by {order_of(sql)}"
-
-
-def create_tables(
-    connection: duckdb.DuckDBPyConnection,
-    warehouse: Warehouse,
-    tables: Iterable[Table],
-    contents: Mapping[str, Contents],
-    *,
-    comments: bool,
-    place: Place | None = None,
-) -> None:
-    """Create a view for each table over these files."""
-    place = place or place_of(warehouse)
-    script = [
-        statement
-        for table in tables
-        for statement in _table_view(warehouse, table, contents[table.name], place, comments=comments)
-    ]
-    # One transaction: each statement of its own would be flushed to the disk when the catalog is published.
-    connection.execute(";\n".join(["begin", *script, "commit"]))
-
-
-def _table_view(
-    warehouse: Warehouse, table: Table, contents: Contents, place: Place, *, comments: bool
-) -> Iterable[str]:
-    paths, problem = contents.paths, contents.problem
-    residual = _residual_type(warehouse, paths) if table.name == "activations" and problem is None else "FLOAT[]"
-    types = {c.name: residual if c.type is None else duckdb_type(c.type) for c in table.columns}
-    if problem is not None or not paths:
-        # The error stands in the FROM clause, so that it is raised whichever columns are asked for; columns are made of
-        # it, as a comparison with a constant NULL would let DuckDB answer without looking.
-        value = "null" if problem is None else "e"
-        columns = ", ".join(f"cast({value} as {type_}) as {quoted_name(name)}" for name, type_ in types.items())
-        source = (
-            "(select 1) where false"
-            if problem is None
-            else f"(select error({quoted_text(problem)})::varchar e) where e is null"
-        )
-        selects = [f"select {columns} from {source}"]
-    else:
-        kept = {
-            n: f"{quoted_name(n)}::{t} as {quoted_name(n)}" if n == "residual" else quoted_name(n)
-            for n, t in types.items()
-        }
-        absent = {n: f"null::{types[n]} as {quoted_name(n)}" for n in ADDED_LATER if n in types}
-        older = [path for path in paths if path in contents.older]
-        selects = [
-            f"select {', '.join(columns.values())} from {table_rows(table, types, files, place)}"
-            for columns, files in ((kept, [p for p in paths if p not in contents.older]), (kept | absent, older))
-            if files
-        ]
-    yield f"create or replace view {quoted_name(table.name)} as {' union all '.join(selects)}"
-    if not comments:
-        return
-    yield f"comment on view {quoted_name(table.name)} is {quoted_text('one row: ' + table.meaning)}"
-    for column in table.columns:
-        yield f"comment on column {quoted_name(table.name)}.{quoted_name(column.name)} is {quoted_text(_comment(column))}"
-
-
-def _comment(column: Column) -> str:
-    return f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
-
-
-def _residual_type(warehouse: Warehouse, paths: list[str]) -> str:
-    """FLOAT[d] if all collections share one d_model (Parquet itself does not keep the width), else FLOAT[]."""
-    widths = set()
-    for path in {path.split("/")[1]: path for path in paths}.values():
-        try:
-            widths.add(pq.read_schema(warehouse.storage.open(path)).field("residual").type.list_size)
-        except (pa.ArrowException, OSError, KeyError, AttributeError):
-            return "FLOAT[]"
-    return f"FLOAT[{widths.pop()}]" if len(widths) == 1 else "FLOAT[]"
 
 
 def _catalog_view(connection: duckdb.DuckDBPyConnection) -> Iterable[str]:

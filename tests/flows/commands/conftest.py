@@ -12,13 +12,14 @@ from flows.cli import app
 from tests.dashboards.whole_study import build_whole_study
 from tests.tasks.scored_study import add_sae, collected, random_sae
 from tests.warehouse.small_warehouse import COLLECTION, build
+from warehouse.catalog.materialise import materialise
 from warehouse.storage.warehouse import Warehouse
 
 
 @pytest.fixture(scope="session")
 def study_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("commands") / "warehouse"
-    build_whole_study(root)
+    assert materialise(build_whole_study(root), COLLECTION), "as every flow leaves it"
     return root
 
 

@@ -1,0 +1,40 @@
+"""Views that are copied from database to database: DuckDB copies a catalog as it stands, without binding its statements."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from warehouse.catalog.marts import quoted_name, quoted_text
+from warehouse.catalog.sources import settings
+from warehouse.storage.staging import staging_name
+
+_ATTACHED = "ato_copied_views"
+
+
+def file_of_views(make: Callable[[duckdb.DuckDBPyConnection], None]) -> bytes:
+    """A database with the views that ``make`` creates in a connection."""
+    with _file() as file:
+        with duckdb.connect(config=settings()) as connection:
+            connection.execute(f"attach {quoted_text(str(file))} as {_ATTACHED} (block_size 16384); use {_ATTACHED}")
+            make(connection)
+            connection.execute(f"use memory; detach {_ATTACHED}")
+        return file.read_bytes()
+
+
+def copy_views(connection: duckdb.DuckDBPyConnection, views: bytes) -> None:
+    """Create the views of ``file_of_views`` in the database that a connection uses; none of them may be there."""
+    with _file() as file:
+        file.write_bytes(views)
+        ((used,),) = connection.execute("select current_database()").fetchall()
+        connection.execute(f"attach {quoted_text(str(file))} as {_ATTACHED} (read_only)")
+        connection.execute(f"copy from database {_ATTACHED} to {quoted_name(used)}; detach {_ATTACHED}")
+
+
+@contextmanager
+def _file() -> Iterator[Path]:
+    # In a folder whose name has no character that DuckDB reads as more than a letter, such as the ? of a URL.
+    with tempfile.TemporaryDirectory(prefix=staging_name("ato-")) as folder:
+        yield Path(folder, "views.duckdb")
