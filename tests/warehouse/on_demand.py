@@ -9,16 +9,34 @@ from warehouse.tables import (
     compare,
     embeddings,
     entities,
+    entity_latents,
     fate,
+    graph_attention,
     graphs,
     jacobians,
     label_evidence,
     labels,
     lists,
+    sae_looks,
     sae_study,
     steering,
 )
 
-_ROOMS = (entities, steering, sae_study, label_evidence, labels, lists, embeddings, graphs, jacobians, fate, compare)
+_ROOMS = (
+    entities,
+    entity_latents,
+    steering,
+    sae_study,
+    sae_looks,
+    label_evidence,
+    labels,
+    lists,
+    embeddings,
+    graphs,
+    graph_attention,
+    jacobians,
+    fate,
+    compare,
+)
 ON_DEMAND = (*(table for room in _ROOMS for table in room.TABLES), TABLES["document_strata"])
 """As declared."""
