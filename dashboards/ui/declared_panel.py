@@ -21,7 +21,7 @@ PAGES = {"feature": "features"}
 FORMATS = {"integer": "localized", "percent": "percent", "signed": "%+.4g"}
 
 
-def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = None, **values: object) -> None:
+def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = None, /, **values: object) -> None:
     """Draw a panel with its placeholders filled.
 
     Args:

@@ -102,7 +102,7 @@ R2_NOTE = (
 )
 
 
-def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> alt.LayerChart:
+def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> alt.LayerChart | alt.FacetChart:
     """r2 by leap, a line for each value of a column."""
     tooltip = [
         alt.Tooltip(f"{by}:N", title=by_title),
