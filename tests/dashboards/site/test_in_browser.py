@@ -252,12 +252,12 @@ def test_each_page_shows_what_was_planted(visit, tmp_path):
 
 
 @planted
-def test_a_graph_is_drawn_by_the_viewer_and_a_clicked_node_stands_in_the_address_and_leads_to_its_feature(
-    visit, tmp_path
-):
+def test_a_node_of_a_graph_is_pinned_by_the_keyboard_stands_in_the_address_and_leads_to_its_feature(visit, tmp_path):
     page = visit("graphs")
     assert page.locator(".graph .node").count() > 10
-    page.locator(".graph .node.feature").last.click()
+    node = page.locator(".graph .node.feature").last
+    node.focus()
+    node.press("Enter")
     clicked = page.locator(".panel", has_text="Feature of the clicked node")
     clicked.get_by_text("Its page").wait_for()
     (chosen,) = re.findall(r"clicked=([^&]+)", page.url)
