@@ -44,9 +44,11 @@ def draw_rows(declared: Panel, rows: pl.DataFrame) -> None:
 def of_rows(chart: Any, rows: pl.DataFrame) -> Any:
     """The chart over these rows; lists are not drawn, and legends name what the rows have."""
     found = chart.copy()
-    found.data = rows.select(~cs.nested())
     for part in getattr(found, "layer", [found]):
         _name_present(part.encoding["color"], rows)
+        if isinstance(part["data"], alt.NamedData):  # it takes those of the whole chart
+            part["data"] = alt.Undefined
+    found.data = rows.select(~cs.nested())
     return found
 
 
