@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from dashboards.ui.charts import coloured
+from dashboards.ui.charts import coloured, map_scale
 from dashboards.ui.declared import ONE, ROWS
 from dashboards.ui.declared_panel import of_rows
 
@@ -22,6 +22,11 @@ def test_the_legend_names_what_there_is_and_the_unlisted_take_the_colours_that_a
     drawn = of_rows(POINTS, rows)
     assert scale_of(drawn) == {"known": "#000001", "new": "#000003"}
     assert drawn.data.columns == ["x", "kind"], "lists are not drawn"
+
+
+def test_a_scale_of_numbers_is_not_one_of_names():
+    chart = alt.Chart(ROWS).mark_rect().encode(color=alt.Color("x:Q", scale=map_scale()))
+    assert scale_of(of_rows(chart, pl.DataFrame({"x": [0.6, 0.7]}))) == scale_of(chart)
 
 
 def test_a_declaration_stays_as_it_is():
