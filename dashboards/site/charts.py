@@ -18,7 +18,7 @@ def lines(
     by_title: str | None,
     tooltip: list[Any],
     colours: dict[str, str] | None = None,
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """Points joined by lines with the intervals ``{y}_low`` to ``{y}_high``, a colour for each value of ``by``.
 
     Args:
@@ -49,7 +49,7 @@ def lines(
 
 def intervals(
     x: str, name: str, *, tooltip: list[Any], colour: alt.Color | None = None, **across: Any
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """A line for each row with its point and interval ``{x}_low`` to ``{x}_high``, in the order of the rows.
 
     Args:

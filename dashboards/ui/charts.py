@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
-import polars as pl
 
 from ato.evaluation.map_colours import ANCHORS
 from ato.operators.methods import METHODS
@@ -68,7 +67,7 @@ def with_intervals(
     line: bool = True,
     tooltip: list[Any] | None = None,
     zero: bool = False,
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """Points (and a line) with their 95 % intervals: columns ``y``, ``y_low`` and ``y_high``; NULL is not drawn.
 
     A frame without the columns of the interval gives points (and a line) alone.
@@ -114,7 +113,7 @@ def whole(field: str, title: str) -> alt.X:
     return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickMinStep=1, format="d"))
 
 
-def rates_histogram(rows: pl.DataFrame) -> alt.Chart:
+def rates_histogram(rows: Any) -> alt.Chart:
     """Bars of ``n_features`` from ``rate_from`` to ``rate_to``, on a logarithmic axis of activation rates."""
     return (
         alt.Chart(rows)

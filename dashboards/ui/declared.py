@@ -27,6 +27,7 @@ class Link:
 
 
 TO_FEATURE = Link("feature", {"sae": "sae", "feature_id": "feature_id"})
+TO_OPERATOR = Link("operators", {name: name for name in ("source_layer", "target_layer", "method", "position_policy")})
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ PAGES = {"feature": "features"}
 FORMATS = {"integer": "localized", "percent": "percent", "signed": "%+.4g"}
 
 
-def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = None, **values: object) -> None:
+def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = None, /, **values: object) -> None:
     """Draw a panel with its placeholders filled.
 
     Args:
@@ -45,26 +45,30 @@ def draw_rows(declared: Panel, rows: pl.DataFrame) -> None:
 def of_rows(chart: Any, rows: pl.DataFrame) -> Any:
     """The chart over these rows; lists are not drawn, and legends name what the rows have."""
     found = chart.copy()
-    found.data = rows.select(~cs.nested())
     for part in getattr(found, "layer", [found]):
-        _name_present(part.encoding["color"], rows)
+        for channel in ("color", "shape"):
+            _name_present(part.encoding[channel], rows)
+        if isinstance(part["data"], alt.NamedData):  # it takes those of the whole chart
+            part["data"] = alt.Undefined
+    found.data = rows.select(~cs.nested())
     return found
 
 
-def _name_present(colour: Any, rows: pl.DataFrame) -> None:
-    """Keep the fixed colours of the names that there are; names without one take what is left of the range in turn."""
-    if not isinstance(colour, alt.Color) or not isinstance(colour["scale"], alt.Scale):
+def _name_present(channel: Any, rows: pl.DataFrame) -> None:
+    """Keep the fixed looks of the names that there are; names without one take what is left of the range in turn."""
+    if not isinstance(channel, alt.Color | alt.Shape) or not isinstance(channel["scale"], alt.Scale):
         return
-    field, scale = str(colour["shorthand"]).partition(":")[0], colour["scale"].copy()
-    names, shades = scale["domain"], scale["range"]
-    if field not in rows.columns or not isinstance(names, list) or not isinstance(shades, list):
+    field, _, kind = str(channel["shorthand"]).partition(":")
+    scale = channel["scale"].copy()
+    names, looks = scale["domain"], scale["range"]
+    if field not in rows.columns or kind != "N" or not isinstance(names, list) or not isinstance(looks, list):
         return
     there = set(rows[field].drop_nulls())
-    fixed = {name: shade for name, shade in zip(names, shades) if name in there}
-    others = dict(zip(sorted(there - fixed.keys()), cycle(shades[len(names) :] or shades)))
+    fixed = {name: look for name, look in zip(names, looks) if name in there}
+    others = dict(zip(sorted(there - fixed.keys()), cycle(looks[len(names) :] or looks)))
     named = fixed | others
     scale["domain"], scale["range"] = list(named), list(named.values())
-    colour["scale"] = scale
+    channel["scale"] = scale
 
 
 def draw_table(declared: Panel, rows: pl.DataFrame) -> None:

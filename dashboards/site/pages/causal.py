@@ -5,10 +5,10 @@ from typing import Any
 import altair as alt
 
 from dashboards.site.charts import estimate, intervals
-from dashboards.site.declarations import Choice, Column, Link, Page, Panel
+from dashboards.site.declarations import Choice, Column, Page, Panel
 from dashboards.site.measures import chosen_column
 from dashboards.ui.charts import number
-from dashboards.ui.declared import ROWS
+from dashboards.ui.declared import ROWS, TO_FEATURE, interval
 from dashboards.views.causal.ablations import ABLATIONS
 from dashboards.views.causal.costs import COSTS, INTERVENTIONS, LEAPS, LINEAR_BELOW, MEASURES, SCALE, TICKS, WHAT
 
@@ -79,12 +79,8 @@ def page() -> Page:
                 alt="Cost of each intervention with its interval",
                 columns=(
                     Column("intervention", "intervention"),
-                    Column("cost", "cost"),
-                    Column("cost_low", "95 % from"),
-                    Column("cost_high", "to"),
-                    Column("difference", "transport less it"),
-                    Column("difference_low", "95 % from"),
-                    Column("difference_high", "to"),
+                    *interval("cost", "cost"),
+                    *interval("difference", "transport less it"),
                     Column("n_sequences", "sequences", "integer"),
                     Column("n_documents", "documents", "integer"),
                 ),
@@ -106,16 +102,12 @@ def page() -> Page:
                 empty="No single-feature results.",
                 columns=(
                     Column("feature_id", "feature"),
-                    Column("zeroed", "zeroed"),
-                    Column("zeroed_low", "95 % from"),
-                    Column("zeroed_high", "to"),
-                    Column("transported", "transported"),
-                    Column("transported_low", "95 % from"),
-                    Column("transported_high", "to"),
+                    *interval("zeroed", "zeroed"),
+                    *interval("transported", "transported"),
                     Column("n_sequences", "sequences", "integer"),
                     Column("n_documents", "documents", "integer"),
                 ),
-                link=Link("feature", {"sae": "sae", "feature_id": "feature_id"}),
+                link=TO_FEATURE,
             ),
         ),
     )

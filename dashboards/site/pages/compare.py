@@ -1,9 +1,10 @@
 """Page ``compare``: two features side by side."""
 
-from dashboards.site.declarations import Choice, Column, Link, Page, Panel
+from dashboards.site.declarations import Choice, Column, Page, Panel
 from dashboards.site.measures import drawn
 from dashboards.site.pages.feature import COLUMNS, EXAMPLES, IDS, MEASURES, R2_NOTE, profile, windows
 from dashboards.site.pages.features import SAES
+from dashboards.ui.declared import TO_FEATURE, interval
 from dashboards.views.features.transport import LEAST_R2
 
 SECOND = IDS.replace("$sae", "$other_sae").replace(
@@ -60,7 +61,7 @@ def page(with_text: bool) -> Page:
             empty="No such features.",
             view="facts",
             columns=COLUMNS,
-            link=Link("feature", {"sae": "sae", "feature_id": "feature_id"}),
+            link=TO_FEATURE,
         ),
         Panel(
             "r2 by leap",
@@ -79,12 +80,8 @@ def page(with_text: bool) -> Page:
             empty="No operators into these layers evaluated.",
             columns=(
                 Column("leap", "leap", "integer"),
-                Column("r2_first", "r2, first"),
-                Column("r2_first_low", "95 % from"),
-                Column("r2_first_high", "to"),
-                Column("r2_second", "r2, second"),
-                Column("r2_second_low", "95 % from"),
-                Column("r2_second_high", "to"),
+                *interval("r2_first", "r2, first"),
+                *interval("r2_second", "r2, second"),
                 Column("difference", "difference", "signed"),
                 Column("verdict_first", "verdict, first"),
                 Column("verdict_second", "verdict, second"),

@@ -8,6 +8,7 @@ from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.measures import drawn
 from dashboards.site.pages.features import SAES
 from dashboards.ui.charts import method_colours, number
+from dashboards.ui.declared import TO_FEATURE, TO_OPERATOR, interval
 from dashboards.views.features.causal import EFFECT
 from dashboards.views.features.label import LABELS
 from dashboards.views.features.transport import LEAST_R2
@@ -40,9 +41,7 @@ COLUMNS = (
     Column("token_entropy", "token entropy (nats)"),
     Column("focus_z", "vocabulary focus (sd)"),
     Column("redundancy", "redundancy"),
-    Column("causal_effect", "causal effect (nats)"),
-    Column("causal_effect_low", "95 % from"),
-    Column("causal_effect_high", "to"),
+    *interval("causal_effect", "causal effect (nats)"),
     Column("n_ablated_documents", "ablated documents", "integer"),
 )
 LENS = f"""select
@@ -102,7 +101,7 @@ R2_NOTE = (
 )
 
 
-def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> alt.LayerChart:
+def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> alt.LayerChart | alt.FacetChart:
     """r2 by leap, a line for each value of a column."""
     tooltip = [
         alt.Tooltip(f"{by}:N", title=by_title),
@@ -147,9 +146,7 @@ def page(with_text: bool) -> Page:
             columns=(
                 Column("description", "description"),
                 Column("judge", "judge"),
-                Column("detection", "detection"),
-                Column("detection_low", "95 % from"),
-                Column("detection_high", "to"),
+                *interval("detection", "detection"),
                 Column("fuzzing", "fuzzing"),
                 Column("failed", "fails"),
             ),
@@ -167,16 +164,12 @@ def page(with_text: bool) -> Page:
                 Column("leap", "leap", "integer"),
                 Column("method", "method"),
                 Column("verdict", "verdict"),
-                Column("r2", "r2"),
-                Column("r2_low", "95 % from"),
-                Column("r2_high", "to"),
+                *interval("r2", "r2"),
                 Column("skill", "skill"),
                 Column("ceiling", "ceiling"),
                 Column("n_active", "active test tokens", "integer"),
             ),
-            link=Link(
-                "operators", {name: name for name in ("source_layer", "target_layer", "method", "position_policy")}
-            ),
+            link=TO_OPERATOR,
         ),
         Panel(
             "Logit lens",
@@ -203,7 +196,7 @@ def page(with_text: bool) -> Page:
                 Column("promotes", "promotes", "list"),
                 Column("score", "quality score"),
             ),
-            link=Link("feature", {"sae": "sae", "feature_id": "feature_id"}),
+            link=TO_FEATURE,
         ),
         Panel(
             "Causal effect",
@@ -214,9 +207,7 @@ def page(with_text: bool) -> Page:
                 Column("leap", "leap", "integer"),
                 Column("method", "method"),
                 Column("intervention", "edit"),
-                Column("delta_log_ppl", "change"),
-                Column("delta_log_ppl_low", "95 % from"),
-                Column("delta_log_ppl_high", "to"),
+                *interval("delta_log_ppl", "change"),
                 Column("n_sequences", "sequences", "integer"),
                 Column("n_documents", "documents", "integer"),
             ),

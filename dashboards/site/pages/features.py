@@ -1,6 +1,7 @@
 """Page ``features``: search for features of the SAEs."""
 
-from dashboards.site.declarations import Choice, Column, Link, Page, Panel
+from dashboards.site.declarations import Choice, Column, Page, Panel
+from dashboards.ui.declared import TO_FEATURE
 
 SAES = """select sae, 'layer ' || layer || ': ' || sae
 from saes
@@ -94,7 +95,7 @@ def page(with_text: bool) -> Page:
                     Column("label", "label or explanation"),
                     Column("sae", "SAE"),
                 ),
-                link=Link("feature", {"sae": "sae", "feature_id": "feature_id"}),
+                link=TO_FEATURE,
             ),
         ),
     )

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from dashboards.site.declarations import Column, Link, Page, Panel
+from dashboards.site.declarations import Column, Page, Panel
+from dashboards.ui.declared import TO_OPERATOR, interval
 
 FINDINGS = """select topic, sentence, page, finding
 from finding_sentences
@@ -80,18 +81,14 @@ def page(known: Collection[str]) -> Page:
             Column("target_layer", "target", "integer"),
             Column("leap", "leap", "integer"),
             Column("method", "method"),
-            Column("r2_test", "r2"),
-            Column("r2_test_low", "95 % from"),
-            Column("r2_test_high", "to"),
-            Column("mean_r2", "mean r2 of features"),
-            Column("mean_r2_low", "95 % from"),
-            Column("mean_r2_high", "to"),
+            *interval("r2_test", "r2"),
+            *interval("mean_r2", "mean r2 of features"),
             Column("n_features_scored", "features", "integer"),
             Column("share_transported", "transported", "percent"),
             Column("n_test", "test tokens", "integer"),
             Column("n_test_documents", "test documents", "integer"),
         ),
-        link=Link("operators", {name: name for name in ("source_layer", "target_layer", "method", "position_policy")}),
+        link=TO_OPERATOR,
     )
     panels = ((listed,) if "finding_sentences" in known else ()) + (study, best)
     return Page("findings", "Findings", "What was found, in which study?", panels=panels)

@@ -3,10 +3,10 @@
 import altair as alt
 
 from dashboards.site.charts import intervals
-from dashboards.site.declarations import Choice, Column, Link, Page, Panel
+from dashboards.site.declarations import Choice, Column, Page, Panel
 from dashboards.site.measures import chosen_column, drawn
 from dashboards.ui.charts import number
-from dashboards.ui.declared import ROWS
+from dashboards.ui.declared import ROWS, TO_FEATURE, interval
 from dashboards.views.operators.page import LEADERBOARD, LOWEST, SCORES
 from dashboards.views.operators.ranks import EFFICIENCY_CURVES, LOWEST_R2, RANK_CURVES, RANKS
 
@@ -156,9 +156,7 @@ def page() -> Page:
                 empty="No features evaluated for this operator (its target needs an SAE).",
                 columns=(
                     Column("feature_id", "feature"),
-                    Column("r2", "r2"),
-                    Column("r2_low", "95 % from"),
-                    Column("r2_high", "to"),
+                    *interval("r2", "r2"),
                     Column("verdict", "verdict"),
                     Column("skill", "skill"),
                     Column("ceiling", "ceiling"),
@@ -167,7 +165,7 @@ def page() -> Page:
                     Column("promotes", "promotes", "list"),
                     Column("sae", "SAE"),
                 ),
-                link=Link("feature", {"sae": "sae", "feature_id": "feature_id"}),
+                link=TO_FEATURE,
             ),
         ),
     )

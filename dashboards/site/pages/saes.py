@@ -6,7 +6,7 @@ from dashboards.site.charts import estimate
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.pages.features import SAES
 from dashboards.ui.charts import CATEGORIES, number
-from dashboards.ui.declared import ROWS
+from dashboards.ui.declared import ROWS, interval
 from dashboards.views.saes.quality import DEAD, QUALITY, RATES
 
 STATES = ("never active", "in fewer than 10 documents", "in 10 documents or more")
@@ -33,12 +33,8 @@ def page() -> Page:
                     Column("architecture", "architecture"),
                     Column("d_sae", "features", "integer"),
                     Column("l0", "L0"),
-                    Column("fvu", "FVU"),
-                    Column("fvu_low", "95 % from"),
-                    Column("fvu_high", "to"),
-                    Column("ce_recovered", "loss recovered"),
-                    Column("ce_recovered_low", "95 % from"),
-                    Column("ce_recovered_high", "to"),
+                    *interval("fvu", "FVU"),
+                    *interval("ce_recovered", "loss recovered"),
                     Column("dead_share", "dead", "percent"),
                     Column("trusted", "trusted"),
                     Column("distrust_reason", "why not"),

@@ -4,10 +4,10 @@ import altair as alt
 
 from ato.evaluation.map_colours import DARK_BELOW
 from dashboards.site.charts import estimate, lines
-from dashboards.site.declarations import Choice, Link, Page, Panel
+from dashboards.site.declarations import Choice, Page, Panel
 from dashboards.site.measures import chosen_column
 from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, map_scale, number
-from dashboards.ui.declared import ROWS
+from dashboards.ui.declared import ROWS, TO_OPERATOR
 from dashboards.views.transport.features import LOWEST, NOT_EVALUATED, SPREAD
 from dashboards.views.transport.page import INTERVALS, MAP, R2, SAES
 
@@ -74,7 +74,6 @@ METHODS = """select distinct method
 from operators
 where collection = $collection
 order by method <> 'ridge', method"""
-TO_OPERATOR = Link("operators", {name: name for name in ("source_layer", "target_layer", "method", "position_policy")})
 
 
 def page() -> Page:

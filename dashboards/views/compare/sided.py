@@ -117,7 +117,7 @@ def curves(
     *,
     scale: alt.Scale | None = None,
     points: bool = True,
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """A line a side, with points or without, and intervals where there are columns ``y_low`` and ``y_high``."""
     scale = alt.Scale() if scale is None else scale
     base = alt.Chart(rows).encode(x=x, color=side_colour(), tooltip=["side:N", *tooltip])

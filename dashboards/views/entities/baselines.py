@@ -46,7 +46,7 @@ order by auroc desc nulls last, name"""
 COLOURS = {"feature": CATEGORIES[0], "baseline": CATEGORIES[6], "probe": CATEGORIES[3]}
 
 
-def _chart(first: str, second: str) -> alt.LayerChart:
+def _chart(first: str, second: str) -> alt.LayerChart | alt.FacetChart:
     title = "AUROC, test"
     scale = alt.Scale(zero=False, padding=10)
     base = (

@@ -1,6 +1,7 @@
 """Panel of the page ``entities``: what steering and ablation change, beside random features."""
 
 from functools import partial
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -46,7 +47,7 @@ where collection = $collection and outcome = $outcome
 order by label, intervention, direction, position"""
 
 
-def _chart(title: str, scale: alt.Scale, **more: alt.YOffset) -> alt.LayerChart:
+def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.FacetChart:
     x = partial(alt.X, title=title, scale=scale)
     base = (
         alt.Chart(ROWS)

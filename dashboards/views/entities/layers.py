@@ -1,6 +1,7 @@
 """Panel of the page ``entities``: the best separation of each layer, by entity type."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -18,7 +19,7 @@ where collection = $collection and contrast = $contrast and template = $template
 order by direction, entity_type, layer"""
 
 
-def _chart(kinds: Sequence[str] = (), **more: alt.StrokeDash) -> alt.LayerChart:
+def _chart(kinds: Sequence[str] = (), **more: Any) -> alt.LayerChart | alt.FacetChart:
     colour = numbered("entity_type", "entity type", len(kinds))
     colour = colour.legend(orient="top")
     title = "|separation|, train"

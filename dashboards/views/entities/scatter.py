@@ -45,7 +45,7 @@ where rank is not null
 order by rank desc nulls first, direction, f_positive, f_negative"""
 
 
-def _chart(first: str, second: str) -> alt.LayerChart:
+def _chart(first: str, second: str) -> alt.LayerChart | alt.FacetChart:
     x = alt.X("f_positive:Q", title=f"active on {first}", scale=alt.Scale(domain=[0, 1]))
     y = alt.Y("f_negative:Q", title=f"active on {second}", scale=alt.Scale(domain=[0, 1]))
     return alt.layer(

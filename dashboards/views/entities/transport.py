@@ -1,6 +1,7 @@
 """Panels of the page ``entities``: whether what the best features say is carried from below or computed."""
 
 from functools import partial
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -56,7 +57,7 @@ where r2_text is not null
 order by method, series, source_layer"""
 
 
-def _chart(lowest: float = LEAST_R2, **more: alt.StrokeDash) -> alt.LayerChart:
+def _chart(lowest: float = LEAST_R2, **more: Any) -> alt.LayerChart | alt.FacetChart:
     scale = alt.Scale(domain=[lowest, 1], clamp=True, nice=False)
     y = partial(alt.Y, title="r2 of the activation", scale=scale)
     base = alt.Chart(ROWS).encode(

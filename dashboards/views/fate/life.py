@@ -35,7 +35,7 @@ where l.collection = $collection and l.sae = $sae and l.feature_id = $feature_id
 order by l.layer"""
 
 
-def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart:
+def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart | alt.FacetChart:
     title = "r2, cosine or agreement"
     scale = alt.Scale(domain=[LOWEST, 1], clamp=True, nice=False)
     axis = alt.Axis(tickMinStep=1, format="d")

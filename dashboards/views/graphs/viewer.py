@@ -60,7 +60,8 @@ def viewer_files() -> dict[str, str]:
 @cache
 def _component() -> Any:
     """The viewer, registered once a process."""
-    return st.components.v2.component("ato_graph_viewer", **viewer_files())
+    files = viewer_files()
+    return st.components.v2.component("ato_graph_viewer", js=files["js"], css=files["css"])
 
 
 @st.fragment

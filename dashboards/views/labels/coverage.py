@@ -26,7 +26,7 @@ def coverage(about: dict[str, Any]) -> None:
     draw_panel(EFFECT_COVERED, **about)
 
 
-def _coverage() -> alt.LayerChart:
+def _coverage() -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(ROWS, height=260).encode(
         x=alt.X("place:Q", title="labels, in their order"),
         detail="sae:N",

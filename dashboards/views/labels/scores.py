@@ -52,7 +52,7 @@ def _draw(declared: Panel, rows: pl.DataFrame) -> None:
     draw_rows(declared, rows)
 
 
-def _chart(by: str) -> alt.LayerChart:
+def _chart(by: str) -> alt.LayerChart | alt.FacetChart:
     offset = alt.XOffset("what:N", sort=list(COLOURS))
     base = alt.Chart(ROWS, height=300).encode(
         x=alt.X(

@@ -32,7 +32,7 @@ def agreement(about: dict[str, Any]) -> None:
     draw_panel(SEED_AGREEMENT, **about)
 
 
-def _agreement() -> alt.LayerChart:
+def _agreement() -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(ROWS).encode(
         x=alt.X(
             "other:N",

@@ -50,7 +50,7 @@ def attribution(about: dict[str, Any]) -> None:
     draw_panel(GRADIENT_AND_ABLATION, _attribution, **about)
 
 
-def _chart() -> alt.LayerChart:
+def _chart() -> alt.LayerChart | alt.FacetChart:
     known = alt.Chart(ROWS).transform_filter("isValid(datum.ablation_effect)")
     x = partial(alt.X, title="by the gradient (nats)")
     y = partial(alt.Y, title="by ablation (nats)")

@@ -80,8 +80,7 @@ RATES_OF_SAE = Panel(
     "Activation rates of the SAE",
     DENSITY,
     note="Features by share of held-out tokens on which they fire, bins in log10. Features that never fire "
-    "cannot be drawn on a log axis; they are counted "
-    "below.",
+    "cannot be drawn on a log axis.",
     empty=NOT_MEASURED,
     view="chart",
     chart=rates_histogram(ROWS),

@@ -38,7 +38,7 @@ def feature_map(about: dict[str, Any]) -> None:
     draw_panel(FEATURE_MAP, _map, **about)
 
 
-def _chart() -> alt.LayerChart:
+def _chart() -> alt.LayerChart | alt.FacetChart:
     named = {f"cluster {i}": CATEGORIES[i] for i in range(NAMED_CLUSTERS)}
     colours = named | {SMALLER: CATEGORIES[6], NOISE: "#C4C8CF"}
     blank = alt.Axis(labels=False, ticks=False, grid=False)

@@ -30,7 +30,7 @@ ROLES = {"SAE": "circle", "transcoder": "circle", "skip transcoder": "triangle-u
 """What a point is -> its shape."""
 
 
-def _chart(metric: str, axis: str) -> alt.LayerChart:
+def _chart(metric: str, axis: str) -> alt.LayerChart | alt.FacetChart:
     colour = coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom")
     x = partial(alt.X, title="L0 (active features per token)", scale=alt.Scale(type="log", padding=20, nice=False))
     y = partial(alt.Y, title=axis, scale=alt.Scale(zero=False, padding=10))

@@ -60,7 +60,7 @@ def _probing(rows: pl.DataFrame) -> None:
     draw_rows(PROBES_OF_SAES, rows)
 
 
-def _chart() -> alt.LayerChart:
+def _chart() -> alt.LayerChart | alt.FacetChart:
     x = partial(alt.X, title="AUROC, test", scale=alt.Scale(zero=False, padding=10))
     base = (
         alt.Chart(ROWS)

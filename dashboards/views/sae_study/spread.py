@@ -71,7 +71,7 @@ def spread(about: dict[str, Any]) -> None:
     draw_panel(chosen, **about, metric=metric)
 
 
-def _chart(axis: str) -> alt.LayerChart:
+def _chart(axis: str) -> alt.LayerChart | alt.FacetChart:
     x = partial(alt.X, title=axis, scale=alt.Scale(zero=False, padding=10))
     base = alt.Chart(ROWS).encode(
         y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),

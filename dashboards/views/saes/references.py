@@ -111,7 +111,7 @@ def _references(rows: pl.DataFrame) -> None:
     )
 
 
-def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart:
+def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart | alt.FacetChart:
     x = alt.X(
         f"{measure.column}:Q",
         title=measure.title,

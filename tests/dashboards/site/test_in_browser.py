@@ -114,6 +114,11 @@ def keep(page, name, tmp_path):
     assert page.locator(".wrong").count() == 0, page.locator(".wrong").all_inner_texts()
 
 
+def titles_of(site):
+    """Name of each page of the site that is declared -> its title."""
+    return {p["name"]: p["title"] for p in json.loads((site.folder / "site.json").read_text())["pages"]}
+
+
 def follow(page, title, name):
     """Click a page's link in the navigation."""
     page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
@@ -133,9 +138,9 @@ def plain(value):
 
 def test_all_pages_open_by_the_navigation_and_their_rows_are_those_of_ato_sql(visit, site, tmp_path):
     page = visit()
-    titles = {p["name"]: p["title"] for p in json.loads((site.folder / "site.json").read_text())["pages"]}
+    titles = titles_of(site)
     connection, compared = warehouse.connect(), 0
-    for name in (*LISTED[:-1], "feature"):
+    for name in (*(name for name in LISTED if name in titles), "feature"):
         if name == "feature":
             follow(page, titles["features"], "features")
             page.locator("tbody tr a").first.click()
@@ -252,12 +257,12 @@ def test_each_page_shows_what_was_planted(visit, tmp_path):
 
 
 @planted
-def test_a_graph_is_drawn_by_the_viewer_and_a_clicked_node_stands_in_the_address_and_leads_to_its_feature(
-    visit, tmp_path
-):
+def test_a_node_of_a_graph_is_pinned_by_the_keyboard_stands_in_the_address_and_leads_to_its_feature(visit, tmp_path):
     page = visit("graphs")
     assert page.locator(".graph .node").count() > 10
-    page.locator(".graph .node.feature").last.click()
+    node = page.locator(".graph .node.feature").last
+    node.focus()
+    node.press("Enter")
     clicked = page.locator(".panel", has_text="Feature of the clicked node")
     clicked.get_by_text("Its page").wait_for()
     (chosen,) = re.findall(r"clicked=([^&]+)", page.url)
@@ -283,7 +288,9 @@ def test_an_example_leads_to_its_text_and_the_features_with_examples_in_it(visit
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, tmp_path, name):
+def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, site, tmp_path, name):
+    if name not in titles_of(site) and name != "sql":
+        pytest.skip("this warehouse has no results for it")
     page = visit(name, width=400, height=860, color_scheme="dark")
     keep(page, f"phone-{name}", tmp_path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "nothing hangs out"

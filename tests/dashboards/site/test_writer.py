@@ -26,6 +26,12 @@ def site(study_root, tmp_path_factory):
         return write_site(tmp_path_factory.mktemp("published") / "site", [COLLECTION]).folder
 
 
+@pytest.fixture
+def without_libraries(monkeypatch):
+    """They take as long as the data, and are the same in every site."""
+    monkeypatch.setattr("dashboards.site.writer.write_libraries", lambda folder: None)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Relative path -> bytes."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
@@ -62,13 +68,12 @@ semi join feature_examples using (collection, sequence_id)"""
     assert found == warehouse.connect().sql(sql).to_arrow_table().to_pylist()
 
 
-def test_a_page_without_rows_is_left_out(site, study, tmp_path, monkeypatch):
+def test_a_page_without_rows_is_left_out(site, study, tmp_path, monkeypatch, without_libraries):
     listed = {page["name"] for page in json.loads((site / "site.json").read_text())["pages"]}
     assert {"fate", "graphs", "entities", "labels", "sae_study"} <= listed
     warehouse_ = Warehouse(tmp_path / "warehouse")
     commit_stage(warehouse_, "collect", write(warehouse_, collect_rows()))
     monkeypatch.setenv("ATO_WAREHOUSE", str(warehouse_.root))
-    monkeypatch.setattr("dashboards.site.writer.write_libraries", lambda folder: None)
     bare = write_site(tmp_path / "bare", [COLLECTION]).folder
     left = {page["name"] for page in json.loads((bare / "site.json").read_text())["pages"]}
     assert listed - left == {"fate", "graphs", "entities", "labels", "sae_study", "text"}
@@ -79,7 +84,7 @@ def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
     assert contents(again) == contents(site)
 
 
-def test_without_text_no_file_holds_a_token_window_of_the_corpus(site, study, tmp_path):
+def test_without_text_no_file_holds_a_token_window_of_the_corpus(site, study, tmp_path, without_libraries):
     bare = write_site(tmp_path / "bare", [COLLECTION], with_text=False).folder
     assert "data/feature_examples.parquet" in contents(site)
     assert not any("feature_examples" in name or "example_texts" in name for name in contents(bare))
@@ -103,7 +108,7 @@ def test_no_column_says_where_things_lie_on_this_machine(site, study_root):
         assert not LEFT_OUT & set(pq.read_schema(file).names)
 
 
-def test_a_folder_with_other_files_is_refused_and_a_site_is_replaced(site, study, tmp_path):
+def test_a_folder_with_other_files_is_refused_and_a_site_is_replaced(site, study, tmp_path, without_libraries):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="other files than a site"):
