@@ -167,7 +167,9 @@ def test_f_what_is_seen_can_be_sent_to_a_colleague_without_this_machine(research
 def test_g_two_things_stand_side_by_side(researcher, tmp_path):
     researcher.go("SAEs")
     researcher.click(researcher.page.get_by_role("link", name=re.compile("^Compare with")).first)
-    researcher.page.wait_for_url(re.compile(r"/compare\?(?=.*left=)(?=.*right=)"))  # the page chooses the other side itself
+    researcher.page.wait_for_url(
+        re.compile(r"/compare\?(?=.*left=)(?=.*right=)")
+    )  # the page chooses the other side itself
     settled(researcher.page)
     sides = parameters(researcher.page)
     assert sides["left"] != sides["right"]
