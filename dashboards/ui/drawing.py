@@ -33,7 +33,8 @@ def draw_chart(chart: Any, *, alt: str, **options: Any) -> Any:
     if found is not None:
         found.append(Drawn(chart, alt))
     with _altair:
-        return st.altair_chart(chart if CHECKED else _Unchecked(chart), alt=alt, **options)
+        asked: Any = chart if CHECKED else _Unchecked(chart)
+        return st.altair_chart(asked, alt=alt, **options)
 
 
 class _Unchecked(NamedTuple):
