@@ -31,7 +31,8 @@ def draw_chart(chart: Any, *, alt: str, **options: Any) -> Any:
     """Draw an Altair chart; arguments and result are those of ``st.altair_chart``."""
     _know(Drawn(chart, alt))
     with _altair:
-        return st.altair_chart(chart if CHECKED else _Unchecked(chart), alt=alt, **options)
+        asked: Any = chart if CHECKED else _Unchecked(chart)
+        return st.altair_chart(asked, alt=alt, **options)
 
 
 class _Unchecked(NamedTuple):

@@ -62,7 +62,7 @@ def _scatter(rows: pl.DataFrame) -> None:
         number("q", "q"),
         "promotes:N",
     ]
-    least = max(LEAST, min([0.0, *(rows[name].min() for name in ("r2", "other_r2"))]))
+    least = max(LEAST, min(0.0, *rows["r2"], *rows["other_r2"]))
     scale = alt.Scale(domain=[least, 1], clamp=True)
     x = alt.X("r2:Q", title="r2 in this model", scale=scale)
     y = alt.Y("other_r2:Q", title="r2 in the other model", scale=scale)
