@@ -33,6 +33,7 @@ NAMES = (
     "compare",
     "collection",
     "storage",
+    "busy_processor",
     "sql",
     "pipeline",
     "estimate",

@@ -29,7 +29,7 @@ COUNTS = """select source_layer, target_layer, count(*) as features, count(*) fi
 from feature_fate where collection = ? and r2 is not null group by all order by target_layer, source_layer"""
 AGREEMENT = """select view, against, n, n_features, agreed, by_chance, kappa, kappa_low, kappa_high
 from fate_agreement where collection = ? and target_layer is null"""
-WIDTH = 120
+WIDTH = 140
 """Width where the output is no terminal, in characters."""
 EMPTY = "run `ato run fate` first"
 
@@ -176,7 +176,7 @@ def _life_tables(found: dict[str, Any]) -> list[Any]:
 def _table(*heads: str) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for head in heads:
-        table.add_column(head, no_wrap=True)
+        table.add_column(head)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Environment of every process of the platform: no telemetry, all files below one data folder."""
+"""Environment of every process of the platform: no telemetry, threads that share a processor, all files below one data folder."""
 
 import ctypes
 import os
@@ -18,6 +18,7 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "true",
+    "GOMP_SPINCOUNT": "1000",  # threads that wait for one another sleep: spinning, they starve beside any other process
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1800",
     "PREFECT_API_REQUEST_TIMEOUT": "300",
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",

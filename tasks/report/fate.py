@@ -189,7 +189,8 @@ def _draw_lives(figure: "Figure", rows: Rows) -> None:
     for axes, ((_, feature), life) in zip(grid.flat, lives.items()):
         draw_life(axes, life)
         axes.set_title(f"feature {feature} of layer {life[0]['home_layer']}")
-    grid[0, 0].legend(fontsize=6.5)
+    views = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*views, fontsize=6.5, ncols=len(views[1]), loc="outside lower center")
 
 
 def draw_life(axes: Any, life: Rows) -> None:

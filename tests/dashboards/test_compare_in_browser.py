@@ -3,7 +3,7 @@
 import pytest
 
 from dashboards.screenshots.browser import served, settled
-from tests.dashboards.visited_pages import keep, parameters
+from tests.dashboards.visited_pages import arrived, keep, parameters
 from tests.tasks.reported_study import SAES
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
@@ -21,9 +21,7 @@ def address(study_root, tmp_path_factory):
 def test_a_feature_leads_to_its_comparison_where_another_is_typed_and_the_sides_swap(visit, tmp_path):
     page = visit(f"features?sae={SAES[4]}&feature_id=1")
     page.get_by_text("Compare with ...").click()
-    page.wait_for_url("**/compare?**")
-    settled(page)
-    assert parameters(page)["left"] == f"feature:{SAES[4]}/1"
+    assert arrived(page, "compare", "left", "right")["left"] == f"feature:{SAES[4]}/1"
     field = page.get_by_role("combobox", name="Right")
     field.fill("L6/2")
     field.press("Enter")

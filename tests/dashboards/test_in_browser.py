@@ -11,7 +11,7 @@ import pytest
 
 from dashboards.screenshots.browser import served, settled
 from dashboards.ui.navigation import PAGES
-from tests.dashboards.visited_pages import keep, parameters
+from tests.dashboards.visited_pages import arrived, keep, parameters
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 ROW_MARKER = {"x": 16, "y": 52}
@@ -72,25 +72,19 @@ def test_clicks_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql(visit, 
     page = visit("transport")
     cell = page.locator("[data-testid=stVegaLiteChart] path[aria-roledescription='rect mark']").last
     cell.click(force=True)
-    page.wait_for_url("**/operators?**")
-    settled(page)
-    chosen = parameters(page)
+    chosen = arrived(page, "operators", "collection", "source_layer", "target_layer")
     assert int(chosen["source_layer"]) < int(chosen["target_layer"])
-    assert chosen["collection"]
     keep(page, "click-operator", tmp_path)
     table = page.locator(".st-key-features-of-the-operator [data-testid=stDataFrame]")
     table.scroll_into_view_if_needed()
     table.click(position=ROW_MARKER)
-    page.wait_for_url("**/features?**")
-    settled(page)
-    assert parameters(page)["feature_id"].isdigit()
+    assert arrived(page, "features", "feature_id")["feature_id"].isdigit()
     keep(page, "click-feature", tmp_path)
     page.get_by_test_id("stExpander").filter(has_text="SQL").first.click()
     page.get_by_role("link", name="Open in the SQL page").first.click()
-    page.wait_for_url("**/sql_bench?**")
-    settled(page)
-    assert "select" in parameters(page)["sql"]
-    assert parameters(page)["sql"] in page.locator("textarea").first.input_value()
+    statement = arrived(page, "sql_bench", "sql")["sql"]
+    assert "select" in statement
+    assert statement in page.locator("textarea").first.input_value()
     keep(page, "click-sql", tmp_path)
     page.go_back()
     page.wait_for_url("**/features?**")

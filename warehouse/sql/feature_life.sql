@@ -27,7 +27,8 @@ with earlier as (
         f.agreement,
         f.agreement_low,
         f.agreement_high,
-        f.n_active
+        f.n_active,
+        f.verdict_ridge = 'transported' as transported
     from feature_fate as f
     where f.source_sae is not null
 ),
@@ -87,7 +88,7 @@ every as (
 chained as (
     select
         *,
-        bool_and(fate in ('carried', 'rewritten', 'home')) over (
+        bool_and(coalesce(transported, false) or fate in ('carried', 'rewritten', 'home')) over (
             partition by collection, sae, feature_id, layer <= home_layer
             order by abs(layer - home_layer)
         ) as unbroken
@@ -96,7 +97,7 @@ chained as (
 
 final as (
     select
-        * exclude (unbroken),
+        * exclude (unbroken, transported),
         min(layer) filter (where unbroken and layer <= home_layer) over whole as born_at,
         coalesce(bool_or(fate = 'computed') over whole, false) as birth_seen,
         coalesce(max(layer) filter (where unbroken and layer > home_layer) over whole, home_layer) as lives_until

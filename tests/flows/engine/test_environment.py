@@ -1,6 +1,8 @@
 """The environment that every command prepares for itself."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -28,6 +30,14 @@ def test_the_server_that_a_run_starts_for_itself_asks_for_a_random_key_that_its_
         environment.pop(name, None)
     prepare_environment()
     assert environment["PREFECT_API_AUTH_STRING"] != key
+
+
+def test_threads_that_wait_for_one_another_sleep_rather_than_spin():
+    program = "from flows.engine.environment import prepare_environment as p; p(); import torch"
+    shown = os.environ | {"OMP_DISPLAY_ENV": "verbose"}
+    shown.pop("GOMP_SPINCOUNT", None)
+    done = subprocess.run([sys.executable, "-c", program], env=shown, capture_output=True, text=True, check=True)
+    assert "GOMP_SPINCOUNT = '1000'" in done.stderr, "what OpenMP itself read when torch loaded it"
 
 
 def test_a_server_that_somebody_else_runs_keeps_its_own_key(environment):

@@ -7,7 +7,7 @@ import pytest
 from dashboards.screenshots.browser import served, settled
 from tests.dashboards.planted_texts import FEATURE, LAYER, SAE, TEXTS
 from tests.dashboards.views.graphs.test_in_browser import ACTIVE
-from tests.dashboards.visited_pages import keep, parameters
+from tests.dashboards.visited_pages import arrived, keep, parameters
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 ROW_MARKER = {"x": 16, "y": 52}
@@ -31,10 +31,8 @@ def texts(page):
 def test_from_an_example_one_click_leads_to_its_token_in_the_document(visit, tmp_path):
     page = visit(f"features?sae={SAE}&feature_id={FEATURE}", height=700)
     page.get_by_role("link", name=re.compile("planted, document union")).click()
-    page.wait_for_url("**/reader?**")
-    settled(page)
+    at = int(arrived(page, "reader", "position")["position"])
     assert texts(page) == list(TEXTS["union"])
-    at = int(parameters(page)["position"])
     marked = page.locator(".piece.marked")
     assert marked.text_content() == TEXTS["union"][0][at]
     page.wait_for_timeout(1500)  # until it has scrolled
@@ -42,12 +40,9 @@ def test_from_an_example_one_click_leads_to_its_token_in_the_document(visit, tmp
     assert f"L{LAYER}/{FEATURE}" in marked.get_attribute("title")
     keep(page, "reader-marked", tmp_path)
     page.get_by_role("link", name="Its tokens").first.click()
-    page.wait_for_url("**/sql_bench?**")
-    settled(page)
+    arrived(page, "sql_bench", "sql")
     page.locator("[data-testid=stDataFrame]").last.click(position=ROW_MARKER)
-    page.wait_for_url("**/reader?**")  # and a row leads back to its place in the text
-    settled(page)
-    assert parameters(page)["sequence"] == "0"
+    assert arrived(page, "reader", "sequence")["sequence"] == "0", "a row leads back to its place in the text"
     page.locator(".piece.marked").wait_for()
 
 
