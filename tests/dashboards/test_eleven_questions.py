@@ -15,7 +15,7 @@ from zipfile import ZipFile
 import pytest
 
 from dashboards.screenshots.browser import served, settled
-from tests.dashboards.visited_pages import keep, parameters
+from tests.dashboards.visited_pages import arrived, keep
 from tests.dashboards.walked_study import Stopping, WalkedStudy, look_up
 from tests.dashboards.whole_study import STOPPING
 from tests.tasks.reported_study import COLLECTION, N_FEATURES, PAIRS, SAES, SELECTED
@@ -128,18 +128,17 @@ def test_what_is_looked_up_is_what_was_planted(study_root):
     assert look_up(study_root) == PLANTED
 
 
-def _open_pair(researcher: Researcher, known: WalkedStudy) -> None:
+def _open_pair(researcher: Researcher, known: WalkedStudy) -> dict[str, str]:
+    """Click the pair where the feature stops on the map of all pairs; returns what the address of the operator says."""
     researcher.go("Transport map")
     layers = f"[aria-label*='target layer: {known.stopping.target_layer};'][aria-label*='source layer: {known.stopping.source_layer};']"
     tile = f"path[aria-roledescription='rect mark']{layers}"
     researcher.click(researcher.page.locator("[data-testid=stVegaLiteChart]").first.locator(tile).last, force=True)
-    researcher.page.wait_for_url("**/operators?**")
-    settled(researcher.page)
+    return arrived(researcher.page, "operators", "source_layer", "target_layer")
 
 
 def test_a_which_features_are_carried_from_a_layer_and_which_computed(researcher, known, tmp_path):
-    _open_pair(researcher, known)
-    chosen = parameters(researcher.page)
+    chosen = _open_pair(researcher, known)
     assert (chosen["source_layer"], chosen["target_layer"]) == (
         str(known.stopping.source_layer),
         str(known.stopping.target_layer),
@@ -167,9 +166,7 @@ def test_b_whether_that_is_believable_stands_on_the_same_page(researcher, known)
 def test_c_what_a_feature_is_about_and_where_it_stops(researcher, known, tmp_path):
     stopping = known.stopping
     researcher.type("Search features", f"{stopping.target_layer}/{stopping.feature_id}")
-    researcher.page.wait_for_url("**feature_id=**")
-    settled(researcher.page)
-    chosen = parameters(researcher.page)
+    chosen = arrived(researcher.page, "features", "sae", "feature_id")
     assert (chosen["sae"], chosen["feature_id"]) == (stopping.sae, str(stopping.feature_id))
     for about in ("Activating examples", "Logit lens", "Label"):
         researcher.panel(about)
@@ -210,30 +207,22 @@ def test_f_what_is_seen_can_be_sent_to_a_colleague_without_this_machine(research
 def test_g_two_things_stand_side_by_side(researcher, tmp_path):
     researcher.go("SAEs")
     researcher.click(researcher.page.get_by_role("link", name=re.compile("^Compare with")).first)
-    researcher.page.wait_for_url(
-        re.compile(r"/compare\?(?=.*left=)(?=.*right=)")
-    )  # the page chooses the other side itself
-    settled(researcher.page)
-    sides = parameters(researcher.page)
+    sides = arrived(researcher.page, "compare", "left", "right")  # the page chooses the other side itself
     assert sides["left"] != sides["right"]
     assert researcher.page.get_by_test_id("stVegaLiteChart").count() >= 1
     keep(researcher.page, "question-g", tmp_path)
 
 
 def test_h_a_number_leads_to_its_rows_their_text_and_document(researcher, known):
-    page = researcher.page
     researcher.is_at("features?sae={}&feature_id={}".format(*known.shown))
     examples = researcher.panel("Activating examples")
     researcher.click(examples.get_by_role("link", name=re.compile("document .*, position")).first)
-    page.wait_for_url(re.compile(r"/reader\?"))
-    settled(page)
-    assert {"sequence", "position"} <= set(parameters(page))
+    arrived(researcher.page, "reader", "sequence", "position")
 
 
 def test_i_features_are_found_by_words_and_by_meaning(researcher, known, tmp_path):
     researcher.type("Search features", "war")
-    researcher.page.wait_for_url("**search=war**")
-    settled(researcher.page)
+    assert arrived(researcher.page, "features", "search")["search"] == "war"
     assert researcher.rows("Features found") > 0
     if known.is_embedded:
         assert researcher.rows("Features by meaning") > 0
@@ -246,9 +235,7 @@ def test_j_a_sentence_of_ones_own_is_asked_on_the_page_of_a_feature(researcher, 
     page = researcher.page
     researcher.is_at("features?sae={}&feature_id={}".format(*known.shown))
     researcher.type("Sentence", "The war is over.")
-    page.wait_for_url("**sentence=**")
-    settled(page)
-    assert parameters(page)["sentence"] == "The war is over."
+    assert arrived(page, "features", "sentence")["sentence"] == "The war is over."
     answered = re.compile(r"Fires on \d+ of \d+ tokens|the model is not on this machine")
     researcher.panel("A sentence of your own").get_by_text(answered).wait_for()
     assert "ato activations" in researcher.panel("A sentence of your own").inner_text()
