@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -258,10 +259,14 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _know_packages() -> None:
-    """What MLflow asks of the environment in each process: the modules of all packages, and its own migrations."""
+    """What each process would find out anew: for MLflow the modules of all packages and its migrations, the bound marts."""
     from mlflow.utils import requirements_utils
 
+    from warehouse.catalog.catalog import connect
     from warehouse.registry import database
+
+    with tempfile.TemporaryDirectory() as folder:
+        connect(folder, must_exist=False).close()
 
     requirements_utils._init_packages_to_modules_map()
     database._schemas()
