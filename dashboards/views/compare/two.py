@@ -1,5 +1,8 @@
 """The part of the page ``compare`` about any two things: their fields, and a panel for each part of their comparison."""
 
+from collections.abc import Callable
+
+import polars as pl
 import streamlit as st
 
 from dashboards.ui.navigation import link, name_tab
@@ -12,7 +15,7 @@ from warehouse.catalog.compared.comparisons import parts
 from warehouse.catalog.compared.sides import Side, fill
 from warehouse.catalog.compared.statements import SIDES
 
-DRAW = {
+DRAW: dict[str, dict[str, Callable[[pl.DataFrame], None]]] = {
     "feature": two_features.DRAW,
     "operator": two_operators.DRAW,
     "sae": two_saes.DRAW,
