@@ -1,6 +1,6 @@
 """The part of the page ``compare`` about any two things: their fields, and a panel for each part of their comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import polars as pl
 import streamlit as st
@@ -15,7 +15,7 @@ from warehouse.catalog.compared.comparisons import parts
 from warehouse.catalog.compared.sides import Side, fill
 from warehouse.catalog.compared.statements import SIDES
 
-DRAW: dict[str, dict[str, Callable[[pl.DataFrame], None]]] = {
+DRAW: dict[str, Mapping[str, Callable[[pl.DataFrame], None]]] = {
     "feature": two_features.DRAW,
     "operator": two_operators.DRAW,
     "sae": two_saes.DRAW,
@@ -38,7 +38,7 @@ def any_two(collection: str) -> None:
             _head(name, side, collection)
     if left == right:
         st.info("Both sides are the same: every difference is 0.")
-    draw = {"Differences": differences} | DRAW[left.kind]
+    draw = {"Differences": differences, **DRAW[left.kind]}
     for part in parts(left, right):
         panel(part.title, fill(part.sql, left, right), draw[part.title], note=part.note, empty=part.empty)
 
