@@ -97,6 +97,7 @@ def _table(open_: Callable[[str, int], None], rows: pl.DataFrame) -> None:
             "source": "from",
             "sae": "SAE",
         },
+        placeholder="–",
     )
     for place in clicked["selection"]["rows"]:
         open_(rows["sae"][place], rows["feature_id"][place])

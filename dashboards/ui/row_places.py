@@ -47,6 +47,7 @@ def rows_with_places(rows: pl.DataFrame, key: str, shown: pl.DataFrame | None = 
         options: of ``st.dataframe``.
     """
     drawn = rows if shown is None else shown
+    options = {"placeholder": "–"} | options
     if not has_places(rows.columns):
         st.dataframe(drawn, hide_index=True, **options)
         return

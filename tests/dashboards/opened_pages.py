@@ -30,7 +30,8 @@ DRAWN = re.compile("dataframe|arrow|vega_lite|imgs|image|table")
 def open_page(name: str, **address: object) -> AppTest:
     """The whole app as it stands on a page that was opened by its address.
 
-    Fails on an exception of the page, and where it shows a chart or a table without its export.
+    Fails on an exception of the page, where it shows a chart or a table without its export, and where a table would show None
+    for what is missing.
     """
     app = AppTest.from_file(APP, default_timeout=60)
     # AppTest.switch_page knows only pages that are files; this is the hash that the browser would send.
@@ -41,6 +42,8 @@ def open_page(name: str, **address: object) -> AppTest:
     app._page_hash = ""  # from now on the page that it is on, also after a link has led elsewhere
     assert not app.exception, [e.value for e in app.exception]
     assert not (lacking := without_export(app)), f"no Export beside {lacking}"
+    bare = [table.value.columns.tolist() for table in app.dataframe if not table.proto.placeholder]
+    assert not bare, f"tables say None where a value is missing: {bare}"
     return app
 
 

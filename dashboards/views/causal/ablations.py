@@ -60,6 +60,7 @@ def _ablations(pair: dict[str, object], rows: pl.DataFrame) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key="ablated features",
+        placeholder="–",
     )
     if clicked["selection"]["rows"]:
         found = rows.row(clicked["selection"]["rows"][0], named=True)

@@ -163,5 +163,6 @@ def _collections(rows: pl.DataFrame) -> None:
             "bytes": st.column_config.NumberColumn("bytes", format="bytes"),
             "best_r2_test": st.column_config.NumberColumn("best test r2", format="%.3f"),
         },
+        placeholder="–",
     )
     compare_two("collection", [rows["collection"][place] for place in ticked["selection"]["rows"]])

@@ -80,6 +80,7 @@ def _stages(rows: pl.DataFrame, flow_runs: str | None) -> None:
             "n_failed": "failed",
             "n_replaced": "replaced",
         },
+        placeholder="–",
     )
 
 
@@ -111,7 +112,7 @@ def _quality(rows: pl.DataFrame) -> None:
         st.error(f"{n_failed:,} of {rows['n_expectations'][0]:,} checks failed.")
     else:
         st.success(f"All {rows['n_expectations'][0]:,} checks passed.")
-    st.dataframe(rows.drop("n_expectations", "n_expectations_failed"), hide_index=True, height=300)
+    st.dataframe(rows.drop("n_expectations", "n_expectations_failed"), hide_index=True, height=300, placeholder="–")
 
 
 RUNS = """select started_at, stage, key, quality, rows, bytes, seconds, cpu_seconds, batch_stages, batch_seconds, peak_memory,
@@ -133,7 +134,7 @@ def latest_runs(collection: str, flow_runs: str | None) -> None:
 
 
 def _runs(rows: pl.DataFrame, flow_runs: str | None) -> None:
-    st.dataframe(_linked(rows, flow_runs), hide_index=True, height=300, column_config=COMMON)
+    st.dataframe(_linked(rows, flow_runs), hide_index=True, height=300, column_config=COMMON, placeholder="–")
 
 
 BENCHMARKS = """select case when met then '✓ met' else '✗ missed' end as state, benchmark, what, ours, unit, against, ratio, bound,
@@ -169,4 +170,5 @@ def _benchmarks(rows: pl.DataFrame) -> None:
             "change": st.column_config.NumberColumn("change", format="percent"),
             "measured_at": st.column_config.DatetimeColumn("measured", format="distance"),
         },
+        placeholder="–",
     )

@@ -154,7 +154,7 @@ def _beside(rows: pl.DataFrame) -> None:
     share = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "share" in name}
     wrong = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "wrong" in name}
     score = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns if name.startswith("mean_")}
-    st.dataframe(rows.drop("method"), hide_index=True, column_config=share | wrong | score)
+    st.dataframe(rows.drop("method"), hide_index=True, column_config=share | wrong | score, placeholder="–")
 
 
 HISTOGRAM = """with scored as (

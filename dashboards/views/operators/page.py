@@ -189,4 +189,5 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
         column_config={
             name: st.column_config.NumberColumn(format="%.3f") for name in [*SCORES.values(), "r2_over_identity"]
         },
+        placeholder="–",
     )

@@ -29,7 +29,7 @@ def origin(**chosen: object) -> None:
 
 def _origin(rows: pl.DataFrame) -> None:
     left, right = st.columns([2, 3])
-    left.dataframe(rows, hide_index=True)
+    left.dataframe(rows, hide_index=True, placeholder="–")
     right.code(_snippet(dict(rows.iter_rows())), language="python")
 
 
@@ -89,4 +89,5 @@ def _lineage(rows: pl.DataFrame) -> None:
             "seconds": st.column_config.NumberColumn(format="%.1f s"),
             "started_at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
+        placeholder="–",
     )

@@ -102,4 +102,5 @@ def _news(rows: pl.DataFrame) -> None:
             name: st.column_config.NumberColumn(format="%.3g")
             for name in ("value_before", "low_before", "high_before", "value", "low", "high")
         },
+        placeholder="–",
     )

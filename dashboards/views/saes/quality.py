@@ -61,6 +61,7 @@ def _quality(rows: pl.DataFrame) -> None:
             "trusted": st.column_config.CheckboxColumn("trusted"),
             "distrust_reason": "why not",
         },
+        placeholder="–",
     )
 
 

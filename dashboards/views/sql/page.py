@@ -183,7 +183,7 @@ def _browser() -> None:
         with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
             st.caption(f"{meanings[table]}.")
             export(f"Columns of {table}", f"{meanings[table]}.", sql, rows, [])
-        st.dataframe(rows, hide_index=True, height=175)
+        st.dataframe(rows, hide_index=True, height=175, placeholder="–")
 
 
 def _select(name: str, by_collection: bool) -> str:

@@ -70,6 +70,7 @@ def _profiles(list_: str, rows: pl.DataFrame) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={name: st.column_config.NumberColumn(format="%.3f") for name in ("r2", "r2_low", "r2_high")},
+        placeholder="–",
     )
     for place in found["selection"]["rows"]:
         go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place])
