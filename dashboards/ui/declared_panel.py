@@ -74,14 +74,14 @@ def _name_present(channel: Any, rows: pl.DataFrame) -> None:
 def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
     """Draw the named columns; if rows lead somewhere, a ticked one is followed."""
     columns = declared.columns or tuple(Column(name, name.replace("_", " ")) for name in rows.columns)
-    order = [column.name for column in columns]
+    drawn = rows.select([column.name for column in columns])
     configured = {column.name: _configured(column, rows.schema[column.name]) for column in columns}
     if declared.link is None:
-        table(rows.select(order), configured)
+        table(drawn, configured)
         return
-    row = ticked(rows, configured, f"rows: {declared.title}", order)
-    if row is not None:
-        link = declared.link
+    number = ticked(drawn, configured, f"rows: {declared.title}")
+    if number is not None:
+        row, link = rows.row(number, named=True), declared.link
         go(PAGES.get(link.page, link.page), **{choice: row[column] for choice, column in link.columns.items()})
 
 

@@ -21,16 +21,13 @@ def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None =
     st.dataframe(rows, hide_index=True, placeholder="–", column_order=order, column_config=columns)
 
 
-def ticked(
-    rows: pl.DataFrame, columns: dict[str, Any], key: str, order: list[str] | None = None
-) -> dict[str, Any] | None:
-    """Draw rows of which one can be ticked; returns that one.
+def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:
+    """Draw rows of which one can be ticked; returns the number of that one.
 
     Args:
         rows: to draw.
         columns: as of ``table``; None: a column that is not shown.
         key: of the table on its page.
-        order: as of ``table``.
     """
     clicked = st.dataframe(
         rows,
@@ -39,8 +36,6 @@ def ticked(
         on_select="rerun",
         selection_mode="single-row",
         placeholder="–",
-        column_order=order,
         column_config=columns,
     )
-    found = clicked["selection"]["rows"]
-    return rows.row(found[0], named=True) if found else None
+    return next(iter(clicked["selection"]["rows"]), None)

@@ -92,7 +92,7 @@ def changed(about: dict[str, Any]) -> None:
 
 def _changed(rows: pl.DataFrame) -> None:
     column, score = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="%.3f", width=80)
-    picked = ticked(
+    place = ticked(
         rows,
         {
             "feature_id": column("feature", format="%d", width=70),
@@ -113,5 +113,5 @@ def _changed(rows: pl.DataFrame) -> None:
         },
         key="changed features",
     )
-    if picked is not None:
-        go("features", sae=picked["sae"], feature_id=picked["feature_id"])
+    if place is not None:
+        go("features", sae=rows["sae"][place], feature_id=rows["feature_id"][place])

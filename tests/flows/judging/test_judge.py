@@ -12,7 +12,7 @@ import yaml
 
 from ato.errors import CorpusError, SettingsError
 from ato.models.shapes import model_shape
-from flows import cli
+from flows.cli.run import run
 from flows.collect import collect
 from flows.judging.faults import FaultySettings
 from flows.judging.judge import faults_of, judge, judge_text
@@ -318,7 +318,7 @@ def test_every_stage_with_settings_has_a_judge():
 @pytest.mark.parametrize("estimate", [True, False])
 def test_run_and_estimate_refuse_alike(profile, estimate):
     with pytest.raises(FaultySettings, match=r"saes\.k = 25"):
-        cli.run("pipeline", profile=profile, set_=["saes.k=25"], preset=None, estimate=estimate)
+        run("pipeline", profile=profile, set_=["saes.k=25"], preset=None, estimate=estimate)
 
 
 def test_the_command_line_says_all_faults_and_makes_nothing(profile, tmp_path):
