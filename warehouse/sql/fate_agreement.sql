@@ -89,5 +89,5 @@ final as (
     from shared
 )
 
-select * exclude (place, against_place) from final
+select * from final
 order by collection, target_layer nulls first, source_layer, place, against_place

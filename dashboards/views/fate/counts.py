@@ -16,13 +16,11 @@ where collection = $collection and r2 is not null
 group by all
 order by target_layer, source_layer, fate"""
 
-ORDER = "ridge identity jacobian decoder pathway causal"
-"""Views, in the order of the mart."""
-AGREEMENT = f"""select view, against, n, n_features, both_transported, first_only, second_only, neither, agreed, by_chance,
+AGREEMENT = """select view, against, n, n_features, both_transported, first_only, second_only, neither, agreed, by_chance,
     kappa, kappa_low, kappa_high
 from fate_agreement
 where collection = $collection and target_layer is null
-order by strpos('{ORDER}', view), strpos('{ORDER}', against)"""
+order by place, against_place"""
 
 
 def _counts() -> alt.Chart:
