@@ -91,12 +91,14 @@ def _draw(about: dict[str, Any], rows: pl.DataFrame) -> None:
         "kind": about["graph_kind"],
         "proposed": [[name, *ids] for name, ids in ask(filled(SUPERNODES, **about)).rows()],
         "view": asdict(from_parameters(address, known)),
+        "heard": st.session_state.get(f"{key} heard", 0),  # else a view that comes back would look unchanged, and stay unsent
     }
     _component()(key=key, data=data, default={"view": None}, on_view_change=partial(_note, key, known))
 
 
 def _note(key: str, known: list[str]) -> None:
     """Write what the reader did into the address."""
+    st.session_state[f"{key} heard"] = st.session_state.get(f"{key} heard", 0) + 1
     sent = st.session_state[key].get("view")
     view = from_viewer(sent, known) if isinstance(sent, dict) else GraphView()
     for name, text in (dict.fromkeys(NAMES) | view.parameters()).items():

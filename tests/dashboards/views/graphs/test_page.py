@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+import streamlit as st
 
+from dashboards.views.graphs import viewer
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
 from tests.warehouse.graph_rows import FACTORS, TOKENS
-from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
+from tests.warehouse.small_warehouse import COLLECTION, collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
 N_PANELS = 8
@@ -94,3 +96,21 @@ def test_heads_are_those_of_the_edges_of_the_clicked_node(study, shown):
 
 def _name(node: dict[str, Any]) -> str:
     return f"L{node['layer']}/{node['feature_id']:.0f} at {node['position']} {node['token']}"
+
+
+def test_what_the_viewer_is_given_after_it_told_of_a_view_differs_even_if_the_view_is_the_old_one(study, monkeypatch):
+    """A reader who goes back before the answer to a click has come would else see what the address does not say."""
+    given = []
+    nodes = panels(open_page("graphs", prompt="river"))["Graph"].rows
+    about = {"collection": COLLECTION, "graph_set": "graphs-1", "prompt": "river", "graph_kind": "attribution"}
+    key = f"{viewer.KEY} graphs-1 attribution"
+    monkeypatch.setattr(st, "session_state", {key: {"view": {"pinned": [nodes["node_id"][0]]}}})
+    monkeypatch.setattr(st, "query_params", {})
+    monkeypatch.setattr(viewer, "_component", lambda: lambda **options: given.append(options["data"]))
+    viewer._draw(about, nodes)
+    viewer._note(key, nodes["node_id"].to_list())
+    st.query_params.clear()
+    viewer._draw(about, nodes)
+    before, after = given
+    assert before["view"] == after["view"]
+    assert before != after
