@@ -125,7 +125,7 @@ def _against_polars(warehouse: Warehouse, size: str) -> Measurement:
         averages = [pl.col(name).filter(pl.col("r2").is_not_null()).mean().alias(f"mean_{name}") for name in means]
         shares = [
             (pl.col("r2").is_not_null() & (pl.col("verdict") == verdict)).sum().alias(verdict)
-            for verdict in ("transported", "synthesised", "undetermined")
+            for verdict in ("transported", "computed", "undetermined")
         ]
         median = pl.col("r2").median().alias("median_r2")
         return scored.group_by(keys).agg(pl.len(), *averages, *shares, median).sort(keys).collect()
@@ -133,7 +133,7 @@ def _against_polars(warehouse: Warehouse, size: str) -> Measurement:
     aggregate = f"""select {", ".join(keys)}, count(*) as len,
         {", ".join(f"avg({name}) filter (where r2 is not null) as mean_{name}" for name in means)},
         count(*) filter (where r2 is not null and verdict = 'transported') as transported,
-        count(*) filter (where r2 is not null and verdict = 'synthesised') as synthesised,
+        count(*) filter (where r2 is not null and verdict = 'computed') as computed,
         count(*) filter (where r2 is not null and verdict = 'undetermined') as undetermined,
         median(r2) as median_r2 from feature_transport group by all order by all"""
     connection = connect(warehouse)

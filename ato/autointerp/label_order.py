@@ -6,7 +6,7 @@ import numpy as np
 
 from ato.errors import InputError
 
-VERDICT_ORDER = ("synthesised", "undetermined", "transported")
+VERDICT_ORDER = ("computed", "undetermined", "transported")
 """Features that a layer computes come before those that it receives, which the layer before may explain."""
 
 

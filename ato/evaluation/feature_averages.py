@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ato.evaluation.feature_scores import R2Sums, r2
-from ato.evaluation.verdicts import SYNTHESISED, TRANSPORTED, UNDETERMINED
+from ato.evaluation.verdicts import COMPUTED, TRANSPORTED, UNDETERMINED
 from ato.numerics.intervals import EstimateArray, Jackknife, degrees_of_freedom, from_left_out, left_out
 from ato.numerics.scales import PLAIN, SHARE, UNEXPLAINED
 from ato.numerics.sums import total
@@ -46,7 +46,7 @@ class FeatureAveraging:
         n_groups: documents, or groups of them.
         n_operators: number of operators.
         transported_above: threshold of the verdict.
-        synthesised_below: likewise.
+        computed_below: likewise.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class FeatureAveraging:
         n_operators: int,
         *,
         transported_above: float = 0.7,
-        synthesised_below: float = 0.3,
+        computed_below: float = 0.3,
     ):
         self._chosen, self._n_features = chosen, 0
-        self._thresholds = UNEXPLAINED.forward(np.array([transported_above, synthesised_below]))
+        self._thresholds = UNEXPLAINED.forward(np.array([transported_above, computed_below]))
         self._signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(N_SIGNS, n_groups))
         self._rows = np.zeros(n_groups)
         self._value = np.zeros(n_operators)
@@ -122,7 +122,7 @@ class FeatureAveraging:
             differences=difference.interval(),
             shares={
                 TRANSPORTED: _share(shares[0], moved[0], freedom, n),
-                SYNTHESISED: _share(shares[1], moved[1], freedom, n),
+                COMPUTED: _share(shares[1], moved[1], freedom, n),
                 UNDETERMINED: _share(1 - shares.sum(0), 1 - moved.sum(0), freedom, n),
             },
         )

@@ -14,14 +14,14 @@ def judged_only(found: Jackknife, value: np.ndarray, judged: np.ndarray) -> Jack
     return replace(found, value=np.where(known, value, np.nan), error=np.where(known, found.error, np.nan))
 
 
-def q_values(r2: Jackknife, *, transported_above: float = 0.7, synthesised_below: float = 0.3) -> dict[str, np.ndarray]:
-    """The columns ``q_transported`` and ``q_synthesised`` [d_sae] of the features of one SAE under one operator.
+def q_values(r2: Jackknife, *, transported_above: float = 0.7, computed_below: float = 0.3) -> dict[str, np.ndarray]:
+    """The columns ``q_transported`` and ``q_computed`` [d_sae] of the features of one SAE under one operator.
 
     q of a feature is the smallest share expected to be wrong of a list of features that holds it (Benjamini and
     Hochberg, 1995). It comes from the one-sided p of "r2 is above ``transported_above``" (or below
-    ``synthesised_below``), from the same t statistic as the interval; NaN without an interval.
+    ``computed_below``), from the same t statistic as the interval; NaN without an interval.
     """
     return {
         "q_transported": benjamini_hochberg(r2.p_above(transported_above)),
-        "q_synthesised": benjamini_hochberg(r2.p_below(synthesised_below)),
+        "q_computed": benjamini_hochberg(r2.p_below(computed_below)),
     }

@@ -42,7 +42,7 @@ class FeatureScores:
     mean_squared_log_ratio: np.ndarray
     q_transported: np.ndarray
     """See ``ato.evaluation.feature_q_values``."""
-    q_synthesised: np.ndarray
+    q_computed: np.ndarray
     verdict: np.ndarray
     """One of ``ato.evaluation.verdicts``."""
 

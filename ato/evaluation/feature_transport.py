@@ -155,7 +155,7 @@ class FeatureTransport:
         *,
         min_active: int = 30,
         transported_above: float = 0.7,
-        synthesised_below: float = 0.3,
+        computed_below: float = 0.3,
     ) -> dict[str, FeatureScores]:
         """Name of each operator -> its scores.
 
@@ -181,7 +181,7 @@ class FeatureTransport:
             del known["r2"]
             of_r2 = judged_only(by_operator[row], scores["r2"], judged)
             estimate = of_r2.interval()
-            limits = {"transported_above": transported_above, "synthesised_below": synthesised_below}
+            limits = {"transported_above": transported_above, "computed_below": computed_below}
             results[name] = FeatureScores(
                 feature_id=np.arange(self._sae.d_sae, dtype=np.int32),
                 n_active=n_active,
@@ -201,12 +201,12 @@ class FeatureTransport:
         *,
         min_active: int = 30,
         transported_above: float = 0.7,
-        synthesised_below: float = 0.3,
+        computed_below: float = 0.3,
     ) -> dict[str, FeatureAverages]:
         """Averages over the scored features among each choice [d_sae] bool, operators in the order of the constructor."""
         scored = self._sums.by_group.n.sum(0).cpu().numpy() >= max(min_active, 2)
         seen = self._seen()
-        limits = {"transported_above": transported_above, "synthesised_below": synthesised_below}
+        limits = {"transported_above": transported_above, "computed_below": computed_below}
         of = {
             name: FeatureAveraging(mask & scored, len(seen), len(self._sources), **limits)
             for name, mask in chosen.items()

@@ -5,14 +5,14 @@ import numpy as np
 from ato.errors import SettingsError
 from ato.numerics.intervals import EstimateArray
 
-TRANSPORTED, SYNTHESISED, UNDETERMINED = "transported", "synthesised", "undetermined"
+TRANSPORTED, COMPUTED, UNDETERMINED = "transported", "computed", "undetermined"
 
 
-def verdicts(r2: EstimateArray, *, transported_above: float = 0.7, synthesised_below: float = 0.3) -> np.ndarray:
+def verdicts(r2: EstimateArray, *, transported_above: float = 0.7, computed_below: float = 0.3) -> np.ndarray:
     """Verdicts [n] from the interval of r2, never from the point estimate.
 
-    ``transported`` where the whole interval lies at or above ``transported_above``, ``synthesised`` where it lies at
-    or below ``synthesised_below``, else ``undetermined``; so too where there is no interval (NaN).
+    ``transported`` where the whole interval lies at or above ``transported_above``, ``computed`` where it lies at
+    or below ``computed_below``, else ``undetermined``; so too where there is no interval (NaN).
 
     Args:
         r2: of n features.
@@ -20,14 +20,14 @@ def verdicts(r2: EstimateArray, *, transported_above: float = 0.7, synthesised_b
     Raises:
         SettingsError: the thresholds are not in order.
     """
-    if not synthesised_below < transported_above <= 1:
+    if not computed_below < transported_above <= 1:
         raise SettingsError(
-            f"synthesised_below = {synthesised_below} and transported_above = {transported_above} are not in order",
-            cure="choose synthesised_below < transported_above <= 1",
+            f"computed_below = {computed_below} and transported_above = {transported_above} are not in order",
+            cure="choose computed_below < transported_above <= 1",
         )
     known = np.isfinite(r2.low) & np.isfinite(r2.high)
     return np.select(
-        [known & (r2.low >= transported_above), known & (r2.high <= synthesised_below)],
-        [TRANSPORTED, SYNTHESISED],
+        [known & (r2.low >= transported_above), known & (r2.high <= computed_below)],
+        [TRANSPORTED, COMPUTED],
         default=UNDETERMINED,
     )

@@ -24,7 +24,7 @@ from benchmarks.generated.studies import study_key
 from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse
 
-VERDICTS = ("transported", "synthesised", "undetermined")
+VERDICTS = ("transported", "computed", "undetermined")
 JUDGES, SCORERS = ("overlap", "a language model"), ("detection", "fuzzing", "intruder", "embedding")
 N_ABLATED, N_WINDOWS, N_TRIALS, N_PROPERTIES = 16, 30, 20, 3
 N_PROMPTS, N_NODES, N_EDGES, N_TOKENS = 6, 500, 10_000, 16

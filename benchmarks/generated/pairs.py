@@ -64,7 +64,7 @@ def pair_stages(write: Write, rng: np.random.Generator, source: int, target: int
         "mean_relative_error",
     )
     measured |= {column: pa.array(rng.random(m), mask=unscored) for column in others}
-    verdict = np.select([unscored, r2 > 0.8, r2 < 0.2], ["undetermined", "transported", "synthesised"], "undetermined")
+    verdict = np.select([unscored, r2 > 0.8, r2 < 0.2], ["undetermined", "transported", "computed"], "undetermined")
     curve = np.linspace(0.1, 0.9, len(RANKS))
     return {
         ("operators", name): [

@@ -11,11 +11,11 @@ from dashboards.ui.chart_theme import fitting_columns
 
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 """Okabe and Ito's palette; readable on white and on black."""
-VERDICTS = {"transported": "#0072B2", "undetermined": "#999999", "synthesised": "#E69F00"}
-"""Verdict as the tables store it -> its colour."""
+VERDICTS = {"transported": "#0072B2", "undetermined": "#999999", "computed": "#E69F00"}
+"""Verdict -> its colour."""
 VERDICT_MEANINGS = (
-    "Transported: the 95 % interval of r2 lies above the upper threshold (default 0.7). Computed (`synthesised` in the "
-    "tables): it lies below the lower threshold (default 0.3). Undetermined: neither."
+    "Transported: the 95 % interval of r2 lies above the upper threshold (default 0.7). Computed: it lies below the lower "
+    "threshold (default 0.3). Undetermined: neither."
 )
 
 
@@ -40,21 +40,15 @@ def map_scale() -> alt.Scale:
     return alt.Scale(domain=places, range=list(ANCHORS), interpolate="rgb", clamp=True)
 
 
-def coloured(field: str, colours: dict[str, str], title: str, others: Sequence[str] = ()) -> alt.Color:
+def coloured(field: str, colours: dict[str, str], title: str | None, others: Sequence[str] = ()) -> alt.Color:
     """A fixed colour for each listed name; others get colours of their own, in a declared panel these."""
     scale = alt.Scale(domain=list(colours), range=[*colours.values(), *others])
     return alt.Color(f"{field}:N", title=title, scale=scale)
 
 
-def verdict_name(verdict: str) -> str:
-    """The term for a stored verdict: the tables say `synthesised` where the field says computed."""
-    return "computed" if verdict == "synthesised" else verdict
-
-
 def verdict_colours() -> alt.Color:
     """The colour of each verdict, with a legend."""
-    label = "datum.label == 'synthesised' ? 'computed' : datum.label"
-    return coloured("verdict", VERDICTS, "verdict").legend(orient="top", labelExpr=label, columns=fitting_columns(100))
+    return coloured("verdict", VERDICTS, "verdict").legend(orient="top", columns=fitting_columns(100))
 
 
 def with_intervals(

@@ -163,7 +163,7 @@ def _life_tables(found: dict[str, Any]) -> list[Any]:
         said = {name.removeprefix("verdict_"): row[name] for name in row if name.startswith("verdict_")}
         if row["views_disagree"]:
             for_, against = (
-                [view for view, word in said.items() if word == one] for one in ("transported", "synthesised")
+                [view for view, word in said.items() if word == one] for one in ("transported", "computed")
             )
             parts.append(
                 Text(

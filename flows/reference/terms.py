@@ -60,10 +60,9 @@ TERMS = (
     ),
     Term(
         "computed",
-        "A feature that the source layer does not predict linearly: the blocks in between made it. In tables the verdict "
-        "is called `synthesised`.",
+        "A feature that the source layer does not predict linearly: the blocks in between made it.",
         ("feature_transport.verdict",),
-        ("evaluate.synthesised_below",),
+        ("evaluate.computed_below",),
     ),
     Term(
         "document, interval by document",
@@ -243,14 +242,14 @@ TERMS = (
         "undetermined",
         "The data decide neither: the interval of r2 reaches between the limits, or there is none.",
         ("feature_transport.verdict",),
-        ("evaluate.transported_above", "evaluate.synthesised_below"),
+        ("evaluate.transported_above", "evaluate.computed_below"),
     ),
     Term(
         "verdict",
         "Transported, computed or undetermined, from the interval of a feature's r2 and never from the value alone. It "
         "holds for one operator, one SAE and one text; the limits are conventions.",
         ("feature_transport.verdict",),
-        ("evaluate.transported_above", "evaluate.synthesised_below"),
+        ("evaluate.transported_above", "evaluate.computed_below"),
     ),
     Term(
         "absorption_fraction",
@@ -415,7 +414,7 @@ TERMS = (
         "What has become of it on its way from an earlier layer: carried (the operator transports it, and so does the identity), "
         "rewritten (the operator does, the identity does not), computed (the operator does not) or undetermined.",
         ("feature_transport.verdict", "feature_links.decoder_cosine"),
-        ("evaluate.transported_above", "evaluate.synthesised_below", "fate.same_above"),
+        ("evaluate.transported_above", "evaluate.computed_below", "fate.same_above"),
     ),
     Term(
         "causal agreement",

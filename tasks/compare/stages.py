@@ -122,7 +122,7 @@ def settings_of_collection(own: ModelSettings, collection: str) -> ModelSettings
 
 def judging_of(evaluate: EvaluateSettings) -> dict[str, Any]:
     """What of the evaluation's settings decides on scores and verdicts."""
-    return evaluate.model_dump(include={"min_active", "transported_above", "synthesised_below"})
+    return evaluate.model_dump(include={"min_active", "transported_above", "computed_below"})
 
 
 def only_method(operators: OperatorSettings, method: str) -> OperatorSettings:

@@ -110,7 +110,7 @@ class FeatureEvaluation:
 
     def commit(self, on_stage: Callable[[], None]) -> None:
         """Write the scores, a stage for each pair and SAE."""
-        judging = self._settings.model_dump(include={"min_active", "transported_above", "synthesised_below"})
+        judging = self._settings.model_dump(include={"min_active", "transported_above", "computed_below"})
         for key in [*self._transports]:
             transport = self._transports.pop(key)
             results, averages = transport.result(**judging), transport.averages(self._choices[key], **judging)

@@ -23,7 +23,7 @@ def link_columns(
     """Columns of ``feature_links`` of the first SAE's features beside the second one, with shares beside an earlier layer."""
     own, other = ends
     n = len(links.feature)
-    limits = {"transported_above": plan.own.same_above, "synthesised_below": plan.own.other_below}
+    limits = {"transported_above": plan.own.same_above, "computed_below": plan.own.other_below}
     named = {
         "collection": of.stage.collection,
         "evaluation": of.stage.key,
@@ -101,7 +101,7 @@ def ablation_columns(
 
 
 def _limits(plan: FatePlan) -> dict[str, float]:
-    return plan.evaluate.model_dump(include={"transported_above", "synthesised_below"})
+    return plan.evaluate.model_dump(include={"transported_above", "computed_below"})
 
 
 def _missing_as_null(columns: Columns) -> Columns:

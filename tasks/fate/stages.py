@@ -11,7 +11,7 @@ from tasks.settings import EvaluateSettings, FateSettings, OperatorSettings
 from warehouse.catalog.lookups import SAERow, best_features, sae_rows
 
 SITE = "resid_post"
-JUDGING = {"min_active", "transported_above", "synthesised_below"}
+JUDGING = {"min_active", "transported_above", "computed_below"}
 
 
 @dataclass(frozen=True)

@@ -261,8 +261,7 @@ def _carried(rows: Rows) -> str:
     for r in rows:
         ordinary = ""
         if r["verdict_text"] is not None:
-            verdict = "computed" if r["verdict_text"] == "synthesised" else r["verdict_text"]
-            ordinary = f"; on ordinary text {number(r['r2_text'])}, {verdict}"
+            ordinary = f"; on ordinary text {number(r['r2_text'])}, {r['verdict_text']}"
         parts.append(
             f"from layer {r['source_layer']} {r['carried']} (r² {with_interval(r, 'r2')}, identity "
             f"{with_interval(r, 'r2_identity')}{ordinary})"

@@ -20,16 +20,16 @@ class EvaluateSettings(StageSettings):
     transported_above: float = Field(
         0.7, le=1, description="Verdict transported: lower end of the r2 interval at or above this threshold"
     )
-    synthesised_below: float = Field(
+    computed_below: float = Field(
         0.3,
-        description="Verdict computed (`synthesised` in tables): upper end of the r2 interval at or below this threshold",
+        description="Verdict computed: upper end of the r2 interval at or below this threshold",
     )
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> "EvaluateSettings":
-        if self.synthesised_below >= self.transported_above:
+        if self.computed_below >= self.transported_above:
             raise ValueError(
-                f"synthesised_below {self.synthesised_below:g} must be smaller than transported_above "
+                f"computed_below {self.computed_below:g} must be smaller than transported_above "
                 f"{self.transported_above:g}: the defaults are 0.3 and 0.7"
             )
         return self

@@ -7,10 +7,10 @@ from typing import Any
 from warehouse.catalog.catalog import rows
 
 LATEST = "select collection from collections order by created_at desc, collection limit 1"
-STOPS = """select sae, feature_id, source_layer, target_layer, stops_at_leap, replace(stops_as, 'synthesised', 'computed') as stops_as
+STOPS = """select sae, feature_id, source_layer, target_layer, stops_at_leap, stops_as
 from feature_profile
 where collection = ? and method = 'ridge' and position_policy = 'same' and leap = stops_at_leap and transported_leap is not null
-order by feature_profile.stops_as <> 'synthesised', target_layer desc, leap desc, feature_id
+order by feature_profile.stops_as <> 'computed', target_layer desc, leap desc, feature_id
 limit 1"""
 JUDGED = """select count(*) as n from feature_transport as t
 semi join latest_evaluations as l on l.evaluation = t.evaluation and l.sae = t.sae and l.operator = t.operator and l.is_latest

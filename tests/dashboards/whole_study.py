@@ -143,7 +143,7 @@ def _evaluations() -> dict[str, list[dict[str, Any]]]:
         own = pair(source, target) | {"evaluation": f"evaluate-{source}-{target}"}
         judged = own | {"operator": f"ridge-{source}-{target}", "sae": SAES[target], "sae_trusted": target == 4}
         if target == 6:
-            carried, verdict = (0.9, "transported") if target - source <= 2 else (0.1, "synthesised")
+            carried, verdict = (0.9, "transported") if target - source <= 2 else (0.1, "computed")
             features += [
                 row(
                     "feature_transport",

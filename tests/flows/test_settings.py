@@ -56,7 +56,7 @@ def test_override_values_are_read_as_yaml():
         ("collect", "write --set stage.setting=value"),
         ("colect.n_tokens=5", "did you mean collect?"),
         ("operators.leaps=[0]", "operators.leaps.0 = 0"),
-        ("evaluate.synthesised_below=0.9", "must be smaller"),
+        ("evaluate.computed_below=0.9", "must be smaller"),
     ],
 )
 def test_a_wrong_override_is_one_line_with_a_hint(override, message):

@@ -20,7 +20,7 @@ def write_fates(warehouse: Warehouse, saes: Mapping[int, str], n_features: int) 
     shared = {"evaluation": KEY, "operator": f"ridge-{low}-{high}"}
 
     def link(own: int, other: int, feature: int, cosine: float) -> dict:
-        verdict = "transported" if cosine >= 0.7 else "synthesised" if cosine <= 0.3 else "undetermined"
+        verdict = "transported" if cosine >= 0.7 else "computed" if cosine <= 0.3 else "undetermined"
         back = other < own
         shares = (
             {
@@ -69,7 +69,7 @@ def write_fates(warehouse: Warehouse, saes: Mapping[int, str], n_features: int) 
             agreement_low=agreement - 0.05,
             agreement_high=agreement + 0.05,
             slope=agreement,
-            verdict="transported" if agreement >= 0.75 else "synthesised" if agreement <= 0.25 else "undetermined",
+            verdict="transported" if agreement >= 0.75 else "computed" if agreement <= 0.25 else "undetermined",
         )
 
     tables = {

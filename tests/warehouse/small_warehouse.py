@@ -138,7 +138,7 @@ def analysis_rows() -> dict[str, list[dict[str, Any]]]:
                 sae_trusted=True,
             )
             for i, (r2, low, verdict) in enumerate(
-                [(None, None, "undetermined"), (0.9, 0.8, "transported"), (0.1, -0.2, "synthesised")]
+                [(None, None, "undetermined"), (0.9, 0.8, "transported"), (0.1, -0.2, "computed")]
             )
         ],
         "efficiency": [

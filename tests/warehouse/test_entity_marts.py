@@ -223,7 +223,7 @@ def test_transport_at_entities_stands_beside_that_of_the_same_feature_on_ordinar
     found = rows(planted, "from entity_latent_transport order by contrast, feature_id")
     assert {f["operator"] for f in found} == {"ridge-2-4"}
     by_feature = {f["feature_id"]: (f["r2_text"], f["verdict_text"]) for f in found}
-    assert by_feature == {0: (None, "undetermined"), 1: (0.9, "transported"), 2: (0.1, "synthesised")}
+    assert by_feature == {0: (None, "undetermined"), 1: (0.9, "transported"), 2: (0.1, "computed")}
 
 
 def test_effects_beyond_controls_need_an_interval_without_0_and_few_draws_as_large(tmp_path):

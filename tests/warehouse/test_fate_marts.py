@@ -23,17 +23,17 @@ OTHER = "sae-layer02-bbbb0000"
 PAIR = {"source_layer": 2, "leap": 2, "target_layer": 4}
 SAID = [  # ridge, identity, causal; feature by feature
     ("transported", "transported", "transported"),
-    ("transported", "synthesised", "transported"),
-    ("transported", "synthesised", "synthesised"),
-    ("synthesised", "synthesised", "synthesised"),
-    ("synthesised", "transported", "synthesised"),
-    ("undetermined", "synthesised", "transported"),
-    ("synthesised", "undetermined", None),
+    ("transported", "computed", "transported"),
+    ("transported", "computed", "computed"),
+    ("computed", "computed", "computed"),
+    ("computed", "transported", "computed"),
+    ("undetermined", "computed", "transported"),
+    ("computed", "undetermined", None),
 ]
 
 
 def scores(method: str, feature: int, verdict: str) -> dict:
-    r2 = {"transported": 0.9, "synthesised": 0.1, "undetermined": 0.5}[verdict]
+    r2 = {"transported": 0.9, "computed": 0.1, "undetermined": 0.5}[verdict]
     return row(
         "feature_transport",
         **PAIR,

@@ -76,7 +76,7 @@ def test_limits_that_belong_to_fewer_features_are_not_taken(found):
 
 def test_shares_of_verdicts_are_those_of_the_longest_leap_with_interval_and_threshold(tmp_path):
     warehouse = Warehouse(tmp_path)
-    verdicts = ("transported",) * 4 + ("synthesised",) * 3 + ("undetermined",) * 3
+    verdicts = ("transported",) * 4 + ("computed",) * 3 + ("undetermined",) * 3
     own = {"evaluation": "evaluate-1", "operator": "ridge-2-4", **PAIR}
     features = [
         row("feature_transport", **own, feature_id=f, r2=0.5, verdict=verdict, sae_trusted=True)
@@ -94,7 +94,7 @@ def test_shares_of_verdicts_are_those_of_the_longest_leap_with_interval_and_thre
             value_low=share - 0.1,
             value_high=share + 0.1,
         )
-        for name, share in (("transported", 0.4), ("synthesised", 0.3), ("undetermined", 0.3))
+        for name, share in (("transported", 0.4), ("computed", 0.3), ("undetermined", 0.3))
     ]
     tables = {
         **collect_rows(),
@@ -107,7 +107,7 @@ def test_shares_of_verdicts_are_those_of_the_longest_leap_with_interval_and_thre
         "evaluate",
         "evaluate-1",
         collection=COLLECTION,
-        settings={"transported_above": 0.75, "synthesised_below": 0.25},
+        settings={"transported_above": 0.75, "computed_below": 0.25},
         files=write(warehouse, tables),
         started_at=STARTED,
         seconds=1.0,

@@ -37,7 +37,7 @@ def life(*fates: tuple[int, str, str]) -> list[tuple]:
     ("fates", "born", "seen"),
     [
         ([(12, "transported", "undetermined"), (8, "transported", "rewritten")], 8, False),
-        ([(12, "transported", "undetermined"), (8, "synthesised", "computed")], 12, True),
+        ([(12, "transported", "undetermined"), (8, "computed", "computed")], 12, True),
         ([(12, "undetermined", "undetermined"), (8, "transported", "rewritten")], 16, False),
         (
             [(12, "transported", "carried"), (8, "undetermined", "undetermined"), (4, "transported", "carried")],

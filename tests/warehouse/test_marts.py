@@ -80,7 +80,7 @@ def test_transport_map_averages_scored_features_and_counts_the_others(tmp_path):
             transport(0, None, ceiling=0.1, skill=0.9),
             transport(1, 0.9, verdict="transported", ceiling=0.95, skill=0.5),
             transport(2, 0.8, verdict="transported", ceiling=0.85, skill=0.3),
-            transport(3, 0.1, verdict="synthesised", ceiling=0.3, skill=-0.2),
+            transport(3, 0.1, verdict="computed", ceiling=0.3, skill=-0.2),
             transport(4, 0.2, ceiling=0.5, skill=None),
         ],
     )
@@ -90,19 +90,19 @@ def test_transport_map_averages_scored_features_and_counts_the_others(tmp_path):
     assert found["median_r2"] == pytest.approx(0.5)
     assert found["mean_skill"] == pytest.approx(0.2)
     assert found["mean_ceiling"] == pytest.approx(0.65)
-    assert (found["share_transported"], found["share_synthesised"], found["share_undetermined"]) == (0.5, 0.25, 0.25)
+    assert (found["share_transported"], found["share_computed"], found["share_undetermined"]) == (0.5, 0.25, 0.25)
     assert found["sae_trusted"]
     assert (found["rank"], found["position_policy"]) == (6, "same")
 
 
 def test_transport_map_says_which_share_of_the_verdicts_is_expected_to_be_wrong(tmp_path):
     features = [
-        transport(0, 0.95, verdict="transported", q_transported=0.001, q_synthesised=1.0),
-        transport(1, 0.85, verdict="transported", q_transported=0.03, q_synthesised=1.0),
-        transport(2, 0.5, q_transported=0.6, q_synthesised=0.9),
+        transport(0, 0.95, verdict="transported", q_transported=0.001, q_computed=1.0),
+        transport(1, 0.85, verdict="transported", q_transported=0.03, q_computed=1.0),
+        transport(2, 0.5, q_transported=0.6, q_computed=0.9),
     ]
     (found,) = rows(warehouse_of(tmp_path, operators=[operator()], feature_transport=features), "from transport_map")
-    assert (found["expected_wrong_transported"], found["expected_wrong_synthesised"]) == (0.03, None)
+    assert (found["expected_wrong_transported"], found["expected_wrong_computed"]) == (0.03, None)
 
 
 def test_transport_map_has_no_averages_where_no_feature_was_scored(tmp_path):
@@ -252,7 +252,7 @@ def test_feature_profile_follows_a_feature_back_until_it_is_no_longer_transporte
     def pair(leap):
         return {"source_layer": 8 - leap, "leap": leap, "target_layer": 8}
 
-    verdicts = {1: ("transported", 0.9), 2: ("transported", 0.8), 3: ("synthesised", 0.1), 4: ("transported", 0.75)}
+    verdicts = {1: ("transported", 0.9), 2: ("transported", 0.8), 3: ("computed", 0.1), 4: ("transported", 0.75)}
     warehouse = warehouse_of(
         tmp_path,
         operators=[
@@ -261,7 +261,7 @@ def test_feature_profile_follows_a_feature_back_until_it_is_no_longer_transporte
         ],
         feature_transport=[
             *(transport(7, r2, verdict=v, operator=f"ridge-{k}", **pair(k)) for k, (v, r2) in verdicts.items()),
-            transport(7, 0.2, verdict="synthesised", operator="ridge-1-worse", **pair(1)),
+            transport(7, 0.2, verdict="computed", operator="ridge-1-worse", **pair(1)),
             transport(9, None, operator="ridge-1", **pair(1)),
         ],
     )
@@ -270,7 +270,7 @@ def test_feature_profile_follows_a_feature_back_until_it_is_no_longer_transporte
     assert [f["transported_so_far"] for f in found] == [True, True, False, False]
     assert [f["r2_change"] for f in found] == pytest.approx([None, -0.1, -0.7, 0.65])
     assert {(f["transported_from"], f["transported_leap"], f["stops_at_leap"], f["stops_as"]) for f in found} == {
-        (6, 2, 3, "synthesised")
+        (6, 2, 3, "computed")
     }
     (unscored,) = rows(warehouse, "from feature_profile where feature_id = 9")
     assert (unscored["transported_from"], unscored["stops_at_leap"], unscored["stops_as"]) == (None, 1, "undetermined")
@@ -539,14 +539,14 @@ def test_feature_catalog_joins_scores_best_explanation_and_verdicts_of_each_leap
         ],
         feature_transport=[
             transport(1, 0.9, verdict="transported"),
-            transport(1, 0.1, verdict="synthesised", operator="ridge-1-4", **far),
+            transport(1, 0.1, verdict="computed", operator="ridge-1-4", **far),
         ],
     )
     found = rows(warehouse, "from feature_catalog")
     assert [f["feature_id"] for f in found] == [1, 0]
     known, unknown = found
     assert (known["explanation"], known["n_explanations"], known["aligned"]) == ("believed", 2, True)
-    assert known["verdict_by_leap"] == {2: "transported", 3: "synthesised"}
+    assert known["verdict_by_leap"] == {2: "transported", 3: "computed"}
     assert (known["transported_leap"], known["stops_at_leap"], known["top_tokens"]) == (2, 3, [" a"])
     assert (unknown["selected"], unknown["score"], unknown["n_explanations"]) == (False, None, 0)
     assert unknown["verdict_by_leap"] is None

@@ -29,12 +29,12 @@ CAUSAL_EDITS = (NONE, *INTERVENTIONS, *FEATURE_INTERVENTIONS)
 
 VALUE_SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("sequences", "split"): ("train", "val", "test"),
-    ("feature_transport", "verdict"): ("transported", "synthesised", "undetermined"),
+    ("feature_transport", "verdict"): ("transported", "computed", "undetermined"),
     ("feature_transport_averages", "features"): ("all", "selected"),
     ("feature_transport_averages", "statistic"): (
         "mean_r2",
         "share_transported",
-        "share_synthesised",
+        "share_computed",
         "share_undetermined",
     ),
     ("feature_transport_differences", "features"): ("all", "selected"),

@@ -4,7 +4,7 @@
 --   computed  the interval of r2 lies at or below 0.3;
 --   carried   it lies at or above 0.7, whatever the identity reaches, or it lies above 0.3 and above the identity's interval;
 --   unclear   neither, or there is no interval.
--- 0.7 and 0.3 are the thresholds of the verdicts on ordinary text (ato/evaluation/verdicts.py); there `synthesised` is computed.
+-- 0.7 and 0.3 are the thresholds of the verdicts on ordinary text (ato/evaluation/verdicts.py).
 with ranked as (
     select * from entity_latent_ranking
     qualify row_number() over (

@@ -42,9 +42,9 @@ counted as (
         count(*) as n,
         count(distinct a.sae || ' ' || a.feature_id) as n_features,
         count(*) filter (where a.verdict = 'transported' and b.verdict = 'transported') as both_transported,
-        count(*) filter (where a.verdict = 'transported' and b.verdict = 'synthesised') as first_only,
-        count(*) filter (where a.verdict = 'synthesised' and b.verdict = 'transported') as second_only,
-        count(*) filter (where a.verdict = 'synthesised' and b.verdict = 'synthesised') as neither
+        count(*) filter (where a.verdict = 'transported' and b.verdict = 'computed') as first_only,
+        count(*) filter (where a.verdict = 'computed' and b.verdict = 'transported') as second_only,
+        count(*) filter (where a.verdict = 'computed' and b.verdict = 'computed') as neither
     from decided as a
     inner join decided as b
         on

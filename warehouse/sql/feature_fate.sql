@@ -2,7 +2,7 @@
 --
 -- fate, from the two verdicts on r2: carried (the ridge operator transports it, and so does the identity), rewritten (the
 -- operator transports it, the identity does not: another direction holds it at the source), computed (the operator does not)
--- or undetermined. A view is one of the verdicts; views disagree where one says transported and another synthesised.
+-- or undetermined. A view is one of the verdicts; views disagree where one says transported and another computed.
 with chosen_operators as (
     select collection, operator
     from operators
@@ -174,8 +174,8 @@ joined as (
         c.verdict_causal,
         case
             when b.verdict_ridge = 'transported' and b.verdict_identity = 'transported' then 'carried'
-            when b.verdict_ridge = 'transported' and b.verdict_identity = 'synthesised' then 'rewritten'
-            when b.verdict_ridge = 'synthesised' then 'computed'
+            when b.verdict_ridge = 'transported' and b.verdict_identity = 'computed' then 'rewritten'
+            when b.verdict_ridge = 'computed' then 'computed'
             else 'undetermined'
         end as fate,
         [
@@ -196,8 +196,8 @@ final as (
     select
         * exclude (verdicts),
         len(list_filter(verdicts, lambda v: v = 'transported')) as n_views_transported,
-        len(list_filter(verdicts, lambda v: v = 'synthesised')) as n_views_synthesised,
-        n_views_transported > 0 and n_views_synthesised > 0 as views_disagree
+        len(list_filter(verdicts, lambda v: v = 'computed')) as n_views_computed,
+        n_views_transported > 0 and n_views_computed > 0 as views_disagree
     from joined
 )
 

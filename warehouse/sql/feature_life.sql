@@ -50,7 +50,7 @@ later as (
         case
             when f.decoder_verdict = 'transported' then 'carried'
             when f.transport_verdict = 'transported' then 'rewritten'
-            when f.decoder_verdict = 'synthesised' and f.transport_verdict = 'synthesised' then 'died'
+            when f.decoder_verdict = 'computed' and f.transport_verdict = 'computed' then 'died'
             else 'undetermined'
         end as fate,
         f.nearest_feature,

@@ -48,7 +48,7 @@ thresholds as (
     select
         collection, key as evaluation,
         any_value((settings::json ->> 'transported_above')::double) as transported_above,
-        any_value((settings::json ->> 'synthesised_below')::double) as synthesised_below
+        any_value((settings::json ->> 'computed_below')::double) as computed_below
     from stage_runs
     where stage = 'evaluate'
     group by collection, key
@@ -70,8 +70,8 @@ verdicts as (
                 'high': f.share_transported_high, 'threshold': t.transported_above
             },
             {
-                'measure': 'share_computed', 'value': f.share_synthesised, 'low': f.share_synthesised_low,
-                'high': f.share_synthesised_high, 'threshold': t.synthesised_below
+                'measure': 'share_computed', 'value': f.share_computed, 'low': f.share_computed_low,
+                'high': f.share_computed_high, 'threshold': t.computed_below
             },
             {
                 'measure': 'share_undetermined', 'value': f.share_undetermined, 'low': f.share_undetermined_low,

@@ -31,11 +31,11 @@ per_operator as (
         -- On the tokens of r2, of those scored features that have one.
         avg(ceiling) filter (where r2 is not null) as mean_ceiling,
         count(*) filter (where r2 is not null and verdict = 'transported') as n_transported,
-        count(*) filter (where r2 is not null and verdict = 'synthesised') as n_synthesised,
+        count(*) filter (where r2 is not null and verdict = 'computed') as n_computed,
         count(*) filter (where r2 is not null and verdict = 'undetermined') as n_undetermined,
         -- q of the least certain one: the share of them all that is expected to be wrong.
         max(q_transported) filter (where verdict = 'transported') as expected_wrong_transported,
-        max(q_synthesised) filter (where verdict = 'synthesised') as expected_wrong_synthesised
+        max(q_computed) filter (where verdict = 'computed') as expected_wrong_computed
     from feature_transport
     group by collection, evaluation, sae, operator
 ),
@@ -68,8 +68,8 @@ averages as (
         max(value_high) filter (where statistic = 'mean_r2') as mean_r2_high,
         max(value_low) filter (where statistic = 'share_transported') as share_transported_low,
         max(value_high) filter (where statistic = 'share_transported') as share_transported_high,
-        max(value_low) filter (where statistic = 'share_synthesised') as share_synthesised_low,
-        max(value_high) filter (where statistic = 'share_synthesised') as share_synthesised_high,
+        max(value_low) filter (where statistic = 'share_computed') as share_computed_low,
+        max(value_high) filter (where statistic = 'share_computed') as share_computed_high,
         max(value_low) filter (where statistic = 'share_undetermined') as share_undetermined_low,
         max(value_high) filter (where statistic = 'share_undetermined') as share_undetermined_high
     from feature_transport_averages
@@ -105,16 +105,16 @@ final as (
         m.mean_skill,
         m.mean_ceiling,
         m.n_transported / nullif(m.n_features_scored, 0) as share_transported,
-        m.n_synthesised / nullif(m.n_features_scored, 0) as share_synthesised,
+        m.n_computed / nullif(m.n_features_scored, 0) as share_computed,
         m.n_undetermined / nullif(m.n_features_scored, 0) as share_undetermined,
         a.share_transported_low,
         a.share_transported_high,
-        a.share_synthesised_low,
-        a.share_synthesised_high,
+        a.share_computed_low,
+        a.share_computed_high,
         a.share_undetermined_low,
         a.share_undetermined_high,
         m.expected_wrong_transported,
-        m.expected_wrong_synthesised
+        m.expected_wrong_computed
     from per_operator as m
     left join operator_settings as o using (collection, operator)
     left join per_operator_selected as s using (collection, evaluation, sae, operator)

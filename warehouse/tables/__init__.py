@@ -30,7 +30,7 @@ from warehouse.tables.declarations import Column, Rule, Table
 
 __all__ = ["SCHEMA_VERSION", "TABLES", "Column", "Rule", "Table"]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised when a column changes; a warehouse of another version is refused. A new table does not raise it."""
 
 _ROOMS = (

@@ -76,7 +76,7 @@ TABLES = (
             Column("changed", boolean, "q is within `compare.false_discovery` and the difference at least `compare.smallest_change`; NULL without q", nullable=True),
             Column("r2_transferred", float64, "R2 in the other model by this collection's operator", nullable=True, maximum=1),
             *score("loss", "other_r2 - r2_transferred: what the other model loses by this collection's operator", maximum=None),
-            Column("verdict", string, "verdict of r2 in this model: transported, synthesised (computed) or undetermined"),
+            Column("verdict", string, "verdict of r2 in this model: transported, computed or undetermined"),
             Column("other_verdict", string, "the same in the other"),
         ),
         ("collection", "comparison", "sae", "source_layer", "target_layer", "feature_id"),

@@ -22,7 +22,7 @@ from warehouse.tables.declarations import (
 # fmt: off
 Q_VALUES = (
     Column("q_transported", float64, "share expected to be wrong of a list of transported features of the SAE and operator that reaches down to this one", nullable=True, minimum=0, maximum=1),
-    Column("q_synthesised", float64, "the same of synthesised features", nullable=True, minimum=0, maximum=1),
+    Column("q_computed", float64, "the same of computed features", nullable=True, minimum=0, maximum=1),
 )
 FEATURES = Column("features", string, "all: every scored feature; selected: those that the features stage selected")
 AVERAGED = (
@@ -67,7 +67,7 @@ TABLES = (
             Column("mad_ratio", float64, "mean |a_hat - mean a_hat| / mean |a - mean a|", nullable=True, minimum=0),
             Column("mean_relative_error", float64, "mean |a_hat - a| / |a|", nullable=True, minimum=0),
             Column("mean_squared_log_ratio", float64, "mean of log(|a_hat| / |a|) squared", nullable=True, minimum=0),
-            Column("verdict", string, "transported, synthesised (computed) or undetermined, from the 95 % interval of r2"),
+            Column("verdict", string, "transported, computed or undetermined, from the 95 % interval of r2"),
             *Q_VALUES,
         ),
         ("collection", "evaluation", "operator", "sae", "feature_id"),
@@ -108,7 +108,7 @@ TABLES = (
             POLICY,
             METHOD,
             FEATURES,
-            Column("statistic", string, "mean_r2, share_transported, share_synthesised or share_undetermined"),
+            Column("statistic", string, "mean_r2, share_transported, share_computed or share_undetermined"),
             *score("value", "the average"),
             *AVERAGED,
         ),

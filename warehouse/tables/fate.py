@@ -19,7 +19,7 @@ from warehouse.tables.declarations import (
 
 
 def _verdict(name: str, of: str, *, nullable: bool = False) -> Column:
-    return Column(name, string, f"transported, synthesised (computed) or undetermined, from {of}", nullable=nullable)
+    return Column(name, string, f"transported, computed or undetermined, from {of}", nullable=nullable)
 
 
 def _cosine(name: str, meaning: str) -> Column:

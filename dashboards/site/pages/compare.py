@@ -19,7 +19,7 @@ order by f.sae = $sae and f.feature_id = $feature_id desc"""
 )
 PROFILES = f"""select
     f.sae || ' / ' || f.feature_id as feature, f.method, f.source_layer, f.target_layer, f.leap, f.r2, f.r2_low, f.r2_high,
-    replace(f.verdict, 'synthesised', 'computed') as verdict, f.n_active, {drawn("f.r2", LEAST_R2)}
+    f.verdict, f.n_active, {drawn("f.r2", LEAST_R2)}
 from feature_profile as f
 where f.collection = $collection and f.position_policy = 'same' and f.method = $method and {BOTH}
 order by f.sae = $sae and f.feature_id = $feature_id desc, f.leap"""
@@ -37,8 +37,7 @@ second as (
 
 select
     leap, a.r2 as r2_first, a.r2_low as r2_first_low, a.r2_high as r2_first_high, b.r2 as r2_second, b.r2_low as r2_second_low,
-    b.r2_high as r2_second_high, b.r2 - a.r2 as difference, replace(a.verdict, 'synthesised', 'computed') as verdict_first,
-    replace(b.verdict, 'synthesised', 'computed') as verdict_second
+    b.r2_high as r2_second_high, b.r2 - a.r2 as difference, a.verdict as verdict_first, b.verdict as verdict_second
 from first as a
 full join second as b using (leap)
 order by leap"""

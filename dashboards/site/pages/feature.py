@@ -63,7 +63,7 @@ where {OF_FEATURE}
 order by aligned desc nulls last, score desc nulls last, source, explanation_id"""
 PROFILE = f"""select
     method, position_policy, source_layer, target_layer, leap, r2, r2_low, r2_high, ceiling, skill,
-    replace(verdict, 'synthesised', 'computed') as verdict, n_active, transported_leap, stops_at_leap,
+    verdict, n_active, transported_leap, stops_at_leap,
     {drawn("r2", LEAST_R2)}
 from feature_profile
 where {OF_FEATURE} and position_policy = coalesce($position_policy, 'same')

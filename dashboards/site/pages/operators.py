@@ -66,7 +66,7 @@ FEATURES = f"""with chosen as (
 )
 
 select
-    p.feature_id, p.r2, p.r2_low, p.r2_high, replace(p.verdict, 'synthesised', 'computed') as verdict, p.skill, p.ceiling, p.n_active,
+    p.feature_id, p.r2, p.r2_low, p.r2_high, p.verdict, p.skill, p.ceiling, p.n_active,
     c.activation_rate, c.score, c.top_tokens[:5] as promotes, p.sae
 from feature_profile as p
 semi join chosen using (operator)

@@ -6,7 +6,7 @@ from ato.evaluation.map_colours import DARK_BELOW
 from dashboards.site.charts import estimate, lines
 from dashboards.site.declarations import Choice, Page, Panel
 from dashboards.site.measures import chosen_column
-from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, map_scale, number
+from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, VERDICTS, coloured, map_scale, number
 from dashboards.ui.declared import ROWS, TO_OPERATOR
 from dashboards.views.transport.features import LOWEST, NOT_EVALUATED, SPREAD
 from dashboards.views.transport.page import INTERVALS, MAP, R2, SAES
@@ -18,7 +18,7 @@ MEASURES = {
     "mean skill against the identity": "mean_skill",
     "share transported": "share_transported",
     "share undetermined": "share_undetermined",
-    "share computed": "share_synthesised",
+    "share computed": "share_computed",
     "r2 of the whole residual": "r2_test",
 }
 """Measure -> column of the map."""
@@ -42,7 +42,7 @@ select
 from pairs
 order by target_layer, source_layer"""
 DRAWN = SHOWN.replace("from pairs\norder by", "from pairs\nwhere shown is not null\norder by")
-VERDICTS = f"""with pairs as (
+SHARES = f"""with pairs as (
 {PAIRS}
 )
 
@@ -50,9 +50,9 @@ select
     source_layer, target_layer, leap, sae, n_features_scored,
     unnest(['transported', 'undetermined', 'computed']) as verdict,
     unnest([1, 2, 3]) as place,
-    unnest([share_transported, share_undetermined, share_synthesised]) as share,
-    unnest([share_transported_low, share_undetermined_low, share_synthesised_low]) as share_low,
-    unnest([share_transported_high, share_undetermined_high, share_synthesised_high]) as share_high
+    unnest([share_transported, share_undetermined, share_computed]) as share,
+    unnest([share_transported_low, share_undetermined_low, share_computed_low]) as share_low,
+    unnest([share_transported_high, share_undetermined_high, share_computed_high]) as share_high
 from pairs
 where n_features_scored > 0
 order by leap, target_layer, place"""
@@ -126,7 +126,7 @@ def page() -> Page:
             ),
             Panel(
                 "Verdicts by leap",
-                VERDICTS,
+                SHARES,
                 note=f"Of all scored features, one bar per target layer. {VERDICT_MEANINGS}",
                 empty=NOT_EVALUATED,
                 view="chart",
@@ -188,13 +188,12 @@ def _along(x: str, x_title: str, by: str, by_title: str) -> alt.TopLevelMixin:
 
 
 def _verdicts() -> alt.TopLevelMixin:
-    colours = alt.Scale(domain=["transported", "undetermined", "computed"], range=["#0072B2", "#999999", "#E69F00"])
     bars = alt.Chart(ROWS).mark_bar()
     return bars.encode(
         x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("target_layer:O"),
         y=alt.Y("share:Q", title="share of scored features", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-        color=alt.Color("verdict:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
+        color=coloured("verdict", VERDICTS, None).legend(orient="top"),
         order="place:Q",
         tooltip=[
             "verdict:N",

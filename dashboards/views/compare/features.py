@@ -30,8 +30,7 @@ SCATTER = f"""select feature_id, r2::float as r2, other_r2::float as other_r2, d
 order by changed, feature_id"""
 """Half-size numbers: all features of an SAE are sent."""
 CHANGED = f"""select feature_id, difference, difference_low, difference_high, q, r2, other_r2, r2_transferred, loss, n_active,
-    other_n_active, replace(verdict, 'synthesised', 'computed') as verdict,
-    replace(other_verdict, 'synthesised', 'computed') as other_verdict, top_tokens[:5] as promotes, sae
+    other_n_active, verdict, other_verdict, top_tokens[:5] as promotes, sae
 {OF_PAIR} and changed
 order by abs(difference) desc, feature_id
 limit {SHOWN}"""

@@ -30,8 +30,8 @@ order by rank, direction"""
 
 CARRIED = """select
     direction, rank, target_layer, feature_id, source_layer, leap, method, carried, r2, r2_low, r2_high, r2_identity,
-    r2_identity_low, r2_identity_high, r2_text, replace(verdict_text, 'synthesised', 'computed') as verdict_text,
-    n_entities, n_active_text, sae
+    r2_identity_low, r2_identity_high, r2_text, verdict_text, n_entities, n_active_text,
+    sae
 from entity_latent_transport
 where collection = $collection and contrast = $contrast and template = $template and position = $position
 order by direction, rank, method, leap"""

@@ -100,7 +100,7 @@ found as (
 ),
 
 here as (
-    select sae, feature_id, r2, replace(verdict, 'synthesised', 'computed') as verdict
+    select sae, feature_id, r2, verdict
     from feature_transport
     semi join judged using (evaluation, sae, operator)
     semi join found using (sae, feature_id)
@@ -108,7 +108,7 @@ here as (
 ),
 
 verdicts as (
-    select sae, feature_id, list(leap || ': ' || replace(verdict, 'synthesised', 'computed') order by leap) as verdicts
+    select sae, feature_id, list(leap || ': ' || verdict order by leap) as verdicts
     from feature_transport
     semi join judged using (evaluation, sae, operator)
     semi join found using (sae, feature_id)

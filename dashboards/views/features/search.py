@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, typed
-from dashboards.ui.charts import verdict_name
+from dashboards.ui.charts import VERDICTS
 from dashboards.ui.lists import choose_list
 from dashboards.ui.meaning import by_meaning_panel, how_to_embed, is_embedded
 from dashboards.ui.panels import panel
@@ -17,7 +17,6 @@ from dashboards.views.features.query import ANY, Search, statement
 SHOWN = 200
 """Rows of the result."""
 WHERE = ("everything", "explanations", "examples", "promoted words", "ids", "meaning")
-VERDICTS = (ANY, "transported", "undetermined", "synthesised")
 
 
 LEAPS = """select distinct leap
@@ -37,7 +36,7 @@ def controls(collection: str, saes: list[str]) -> Search:
     shown = choose("Features", "features", ("all", "selected"), where=first, widget="segmented_control")
     leaps = ask(filled(LEAPS, collection=collection, saes=saes if sae == ANY else [sae]))["leap"].to_list()
     leap = choose("Leap (layers)", "leap", leaps, where=second)
-    verdict = choose("Verdict at this leap", "verdict", VERDICTS, where=third, format=verdict_name) if leaps else ANY
+    verdict = choose("Verdict at this leap", "verdict", [ANY, *VERDICTS], where=third) if leaps else ANY
     list_ = choose_list("feature", where=fourth)
     return Search(
         collection,

@@ -28,8 +28,8 @@ where collection = $collection and target_layer = $layer
 order by position_policy = 'same' desc, position_policy"""
 
 PROFILE = """select method, leap, source_layer, target_layer, position_policy, operator, n_active, r2, r2_low, r2_high, ceiling,
-    ceiling_low, ceiling_high, skill, replace(verdict, 'synthesised', 'computed') as verdict, transported_from,
-    transported_leap, stops_at_leap, replace(stops_as, 'synthesised', 'computed') as stops_as
+    ceiling_low, ceiling_high, skill, verdict, transported_from, transported_leap,
+    stops_at_leap, stops_as
 from feature_profile
 where collection = $collection and sae = $sae and feature_id = $feature_id and position_policy = $position_policy
 order by method <> 'ridge', method, leap"""

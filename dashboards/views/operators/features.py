@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
-from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours, verdict_name
+from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours
 from dashboards.ui.compact import compact
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list
@@ -89,14 +89,14 @@ def features(**chosen: Any) -> None:
 VERDICT_COUNTS = """with limits as (
     select
         (settings ->> 'transported_above')::double as transported_above,
-        (settings ->> 'synthesised_below')::double as computed_below,
+        (settings ->> 'computed_below')::double as computed_below,
         (settings ->> 'min_active')::bigint as min_active
     from stage_runs
     where stage = 'evaluate' and collection = $collection and key = $evaluation
     limit 1
 )
 
-select if(r2 is null, 'not scored', replace(verdict, 'synthesised', 'computed')) as verdict, count(*) as n_features,
+select if(r2 is null, 'not scored', verdict) as verdict, count(*) as n_features,
     count(*) / sum(count(*)) over () as share, any_value(transported_above) as transported_above,
     any_value(computed_below) as computed_below, any_value(min_active) as min_active
 from feature_transport left join limits on true
@@ -106,7 +106,7 @@ order by n_features desc"""
 
 
 def _verdicts(rows: pl.DataFrame) -> None:
-    order = [*map(verdict_name, VERDICTS), "not scored"]
+    order = [*VERDICTS, "not scored"]
     found = sorted(rows.iter_rows(named=True), key=lambda row: order.index(row["verdict"]))
     with st.container(horizontal=True):
         for row in found:
@@ -122,9 +122,7 @@ def _verdicts(rows: pl.DataFrame) -> None:
 BESIDE = """select if(count(*) over (partition by method) > 1, operator, method) as name, method,
     n_features_scored, mean_r2, mean_r2_low, mean_r2_high, mean_ceiling, mean_skill,
     share_transported, share_transported_low, share_transported_high, share_undetermined,
-    share_synthesised as share_computed, share_synthesised_low as share_computed_low,
-    share_synthesised_high as share_computed_high, expected_wrong_transported,
-    expected_wrong_synthesised as expected_wrong_computed
+    share_computed, share_computed_low, share_computed_high, expected_wrong_transported, expected_wrong_computed
 from transport_map
 where collection = $collection and source_layer = $source_layer and target_layer = $target_layer
     and position_policy = $position_policy and sae = $sae and is_latest and n_features_scored > 0
@@ -133,10 +131,9 @@ order by mean_r2 desc nulls last, name"""
 
 def _beside(rows: pl.DataFrame) -> None:
     """Shares of the verdicts by operator, and the numbers with their intervals."""
-    shares = alt.Chart(rows).transform_fold([f"share_{verdict_name(name)}" for name in VERDICTS], ["part", "share"])
+    shares = alt.Chart(rows).transform_fold([f"share_{name}" for name in VERDICTS], ["part", "share"])
     named = shares.transform_calculate(
-        verdict="replace(substring(datum.part, 6), 'computed', 'synthesised')",
-        place=f"indexof({list(VERDICTS)}, replace(substring(datum.part, 6), 'computed', 'synthesised'))",
+        verdict="substring(datum.part, 6)", place=f"indexof({list(VERDICTS)}, substring(datum.part, 6))"
     )
     bars = named.mark_bar().encode(
         y=alt.Y("name:N", title=None, sort=rows["name"].to_list(), axis=alt.Axis(labelLimit=190)),
@@ -165,7 +162,7 @@ HISTOGRAM = """with scored as (
 )
 select 10 ** (rate_bin / 8) as rate_from, 10 ** ((rate_bin + 1) / 8) as rate_to, r2_bin / 20 as r2_from, (r2_bin + 1) / 20 as r2_to,
     count(*) as n_features, count(*) filter (where verdict = 'transported') as n_transported,
-    count(*) filter (where verdict = 'synthesised') as n_synthesised
+    count(*) filter (where verdict = 'computed') as n_computed
 from scored
 group by rate_bin, r2_bin
 order by rate_bin, r2_bin"""
@@ -186,7 +183,7 @@ def _histogram(rows: pl.DataFrame) -> None:
             tooltip=[
                 number("n_features", "features", ",d"),
                 number("n_transported", "transported", ",d"),
-                number("n_synthesised", "computed", ",d"),
+                number("n_computed", "computed", ",d"),
                 number("r2_from", "r2 from", ".2f"),
                 number("r2_to", "to", ".2f"),
                 number("rate_from", "rate from", ".2~g"),
@@ -212,7 +209,7 @@ explained as (
     ) = 1
 ),
 judged as (
-    select *, if(r2 is null, 'not scored', replace(verdict, 'synthesised', 'computed')) as shown_verdict
+    select *, if(r2 is null, 'not scored', verdict) as shown_verdict
     from feature_transport
     where collection = $collection and operator = $operator and sae = $sae and evaluation = $evaluation
 )
@@ -235,10 +232,10 @@ def _features(chosen: dict[str, Any]) -> None:
     list_ = choose_list("feature", where=right)
     sql = FEATURES + (OF_LIST if list_ else "") + BEST_FIRST
     only = which == "selected" and list_ is None  # a list is a selection of its own
-    verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control", format=verdict_name)
+    verdict = choose("Verdict", "verdict", SHOWN, widget="segmented_control")
     panel(
         "Features",
-        filled(sql, **chosen, selected=only, verdict=verdict_name(verdict or ANY), list=list_),
+        filled(sql, **chosen, selected=only, verdict=verdict or ANY, list=list_),
         partial(_table, chosen["sae"]),
         empty="No feature of this SAE on the list has this verdict."
         if list_

@@ -38,7 +38,7 @@ SHARES = {
     "feature_verdicts": {
         "share_transported": VERDICTS["transported"],
         "share_undetermined": VERDICTS["undetermined"],
-        "share_computed": VERDICTS["synthesised"],
+        "share_computed": VERDICTS["computed"],
     },
     "feature_fates": {
         "share_carried": "#0072B2",

@@ -138,7 +138,7 @@ from catalog
 where table_name = $table"""
 
 QUESTIONS = {
-    "Which pairs are transported best": """select source_layer, target_layer, mean_r2, share_transported, share_synthesised
+    "Which pairs are transported best": """select source_layer, target_layer, mean_r2, share_transported, share_computed
 from transport_map
 where method = 'ridge'
 order by mean_r2 desc

@@ -24,7 +24,7 @@ MEASURES = {
     "mean skill against the identity": "mean_skill",
     "share transported": "share_transported",
     "share undetermined": "share_undetermined",
-    "share computed": "share_synthesised",
+    "share computed": "share_computed",
     "r2 of the whole residual": "r2_test",
 }
 """Measure of the map over all scored features -> its column."""
@@ -58,7 +58,7 @@ MEANINGS = {
     "mean_skill": "Skill: 1 - squared error / squared error of the identity map; 0 is no better than the identity.",
     "share_transported": f"Features whose 95 % interval of r2 lies above the upper threshold (default 0.7). {SHARES}",
     "share_undetermined": f"Features whose 95 % interval of r2 lies neither above nor below the thresholds. {SHARES}",
-    "share_synthesised": f"Features whose 95 % interval of r2 lies below the lower threshold (default 0.3). {SHARES}",
+    "share_computed": f"Features whose 95 % interval of r2 lies below the lower threshold (default 0.3). {SHARES}",
     "r2_test": "r2 of the whole residual on test tokens, averaged over its dimensions; it needs no SAE.",
 }
 
@@ -102,7 +102,7 @@ select f.source_layer, f.target_layer, f.leap, f.method, f.position_policy, oper
     s.n_features, s.n_features_scored, s.n_features_selected, s.median_r2, s.mean_r2, s.mean_r2_low, s.mean_r2_high,
     s.mean_r2_selected, s.mean_r2_selected_low, s.mean_r2_selected_high, round(s.mean_skill, 9) as mean_skill,
     s.share_transported, s.share_transported_low, s.share_transported_high, s.share_undetermined, s.share_undetermined_low,
-    s.share_undetermined_high, s.share_synthesised, s.share_synthesised_low, s.share_synthesised_high,
+    s.share_undetermined_high, s.share_computed, s.share_computed_low, s.share_computed_high,
     f.r2_test, f.r2_test_low, f.r2_test_high
 from fitted as f left join scored as s using (operator)
 order by f.target_layer, f.source_layer"""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from warehouse.catalog.catalog import rows
 
 EXAMPLES = (
-    "select source_layer, target_layer, mean_r2, share_transported, share_synthesised from transport_map "
+    "select source_layer, target_layer, mean_r2, share_transported, share_computed from transport_map "
     "where method = 'ridge' order by mean_r2 desc limit 5",
     "select target_layer, leap, verdict, count(*) as features from feature_transport where method = 'ridge' group by all order by all",
     "select rank, avg(efficiency) as efficiency, avg(efficiency_paper) as as_published from efficiency_curves "

@@ -24,7 +24,7 @@ def test_the_order_is_that_of_sorting_tuples(sizes):
 
 
 def test_verdicts_come_in_their_order_and_unknown_ones_last():
-    verdicts = ["transported", None, "synthesised", "undetermined", "synthesised", "odd"]
+    verdicts = ["transported", None, "computed", "undetermined", "computed", "odd"]
     assert order_by_verdict(verdicts, np.array([5, 1, 4, 2, 3, 0])).tolist() == [4, 2, 3, 0, 5, 1]
     assert order_by_verdict(verdicts, first=["transported"]).tolist() == [0, 1, 2, 3, 4, 5]
 

@@ -11,7 +11,7 @@ from ato.evaluation.feature_scores import R2Sums
 from ato.numerics.intervals import MIN_DOCUMENTS
 from tests.ato.evaluation.test_feature_transport import Case
 
-THRESHOLDS = {"transported_above": 0.7, "synthesised_below": 0.3}
+THRESHOLDS = {"transported_above": 0.7, "computed_below": 0.3}
 
 
 def averaged(case: Case, **options):
@@ -134,7 +134,7 @@ def test_limits_of_averages_differences_and_shares_hold_the_truth():
     r2, difference = [f.mean_r2[0] for f in found], [f.differences[0, 1] for f in found]
     assert held([e.low for e in r2], [e.high for e in r2], 1 - error.mean()) >= 0.87
     assert held([e.low for e in difference], [e.high for e in difference], 0.1 * error.mean()) >= 0.87
-    for verdict in ("transported", "synthesised", "undetermined"):
+    for verdict in ("transported", "computed", "undetermined"):
         shares = [f.shares[verdict][0] for f in found]
         expected = float(np.mean([s.value for s in shares]))
         assert held([s.low for s in shares], [s.high for s in shares], expected) >= 0.85

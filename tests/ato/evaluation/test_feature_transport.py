@@ -264,7 +264,7 @@ def test_independent_layers_are_never_transported(seed):
     run_pass(MemorySource(residuals, document=case.document[1500:]), [scores])
     verdict = scores.result()["fit"].verdict
     assert "transported" not in verdict
-    assert "synthesised" in verdict
+    assert "computed" in verdict
 
 
 def planted(n: int = 6000, seed: int = 0):
@@ -300,7 +300,7 @@ def test_planted_features_are_told_apart_by_the_operator_and_not_by_the_identity
     results = scores.result()
     assert roc_auc_score(carried, results["ridge"].r2.value) == 1
     assert set(results["ridge"].verdict[carried]) == {"transported"}
-    assert set(results["ridge"].verdict[~carried]) == {"synthesised"}
+    assert set(results["ridge"].verdict[~carried]) == {"computed"}
     assert results["identity"].r2.value[carried].max() < 0.3
     assert "transported" not in results["identity"].verdict
 

@@ -1,9 +1,10 @@
-"""What charts share: intervals where there are some, one colour a name, stored verdicts under their usual term."""
+"""What charts share: intervals where there are some, one colour a name, one legend of verdicts."""
 
 import altair as alt
 import polars as pl
 import pytest
 
+from ato.evaluation.verdicts import COMPUTED, TRANSPORTED, UNDETERMINED
 from ato.operators.methods import METHODS
 from dashboards.ui.charts import (
     CATEGORIES,
@@ -13,7 +14,6 @@ from dashboards.ui.charts import (
     method_colours,
     numbered,
     verdict_colours,
-    verdict_name,
     with_intervals,
 )
 
@@ -35,11 +35,11 @@ def test_more_layers_than_colours_take_a_sequential_scheme():
     assert numbered("layer", "layer", len(CATEGORIES) + 1).to_dict()["scale"] == {"scheme": "viridis"}
 
 
-def test_a_verdict_is_named_by_its_usual_term_and_keeps_its_stored_value():
-    assert [verdict_name(verdict) for verdict in VERDICTS] == ["transported", "undetermined", "computed"]
+def test_charts_show_verdicts_in_the_words_of_the_tables():
+    assert sorted(VERDICTS) == sorted((TRANSPORTED, COMPUTED, UNDETERMINED))
     spec = verdict_colours().to_dict()
     assert spec["scale"]["domain"] == list(VERDICTS)
-    assert "computed" in spec["legend"]["labelExpr"]
+    assert "labelExpr" not in spec["legend"]
 
 
 def test_a_method_has_its_colour_and_others_take_what_is_left():

@@ -65,7 +65,7 @@ def test_a_carried_feature_is_seen_by_every_view(planted):
         assert row[share] == pytest.approx(1, abs=0.02), share
         assert row[f"{share}_low"] <= row[share] <= row[f"{share}_high"]
     assert row["not_transported"] == pytest.approx(0, abs=0.02)
-    assert (row["n_views_transported"], row["n_views_synthesised"]) == (5, 0)
+    assert (row["n_views_transported"], row["n_views_computed"]) == (5, 0)
     assert not row["views_disagree"]
 
 
@@ -79,7 +79,7 @@ def test_a_rewritten_feature_comes_through_another_one_and_views_disagree(plante
     said = {name: row[f"verdict_{name}"] for name in ("ridge", "identity", "decoder", "pathway", "causal")}
     assert said == {
         "ridge": "transported",
-        "identity": "synthesised",
+        "identity": "computed",
         "decoder": "transported",
         "pathway": "transported",
         "causal": "transported",
@@ -93,7 +93,7 @@ def test_a_computed_feature_does_not_change_as_any_operator_says(planted):
     assert row["r2"] < 0.3
     assert row["not_transported"] > 0.5
     assert row["agreement"] < 0.3
-    assert row["verdict_causal"] == "synthesised"
+    assert row["verdict_causal"] == "computed"
     assert row["measured"] > 3 * row["predicted"]
 
 
@@ -127,7 +127,7 @@ def test_kappa_is_that_of_the_table_of_verdicts(planted):
         pairs = [
             (fate[f"verdict_{row['view']}"], fate[f"verdict_{row['against']}"])
             for fate in fates
-            if {fate[f"verdict_{row['view']}"], fate[f"verdict_{row['against']}"]} <= {"transported", "synthesised"}
+            if {fate[f"verdict_{row['view']}"], fate[f"verdict_{row['against']}"]} <= {"transported", "computed"}
         ]
         assert row["n"] == row["n_features"] == len(pairs)
         if row["kappa"] is None:

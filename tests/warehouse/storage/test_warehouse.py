@@ -53,7 +53,7 @@ def test_artifact_folders_are_published_file_by_file_and_can_be_rebuilt(store):
 def test_warehouse_of_another_schema_is_refused(store, training_rows):
     write_training(store, training_rows())
     Path(store.root, "warehouse.json").write_text('{"schema_version": 0}')
-    with pytest.raises(SchemaVersionError, match=r"written with schema 0, this version reads 5.*ATO_WAREHOUSE"):
+    with pytest.raises(SchemaVersionError, match=r"written with schema 0, this version reads 6.*ATO_WAREHOUSE"):
         Warehouse(store.root)
 
 

@@ -71,7 +71,7 @@ TRANSPORT = Part(
 {
         both(
             f'''select source_layer, target_layer, leap, r2, r2_low, r2_high, ceiling, ceiling_low, ceiling_high, n_active,
-    replace(verdict, 'synthesised', 'computed') as verdict, operator
+    verdict, operator
 from feature_profile
 where {OWN} and position_policy = 'same' and method = 'ridge' '''.rstrip()
         )

@@ -52,8 +52,7 @@ of_right as (
 shared as (
     select l.sae, l.feature_id, l.r2 as left_r2, l.r2_low as left_r2_low, l.r2_high as left_r2_high, r.r2 as right_r2,
         r.r2_low as right_r2_low, r.r2_high as right_r2_high, l.n_active as left_n_active, r.n_active as right_n_active,
-        replace(l.verdict, 'synthesised', 'computed') as left_verdict,
-        replace(r.verdict, 'synthesised', 'computed') as right_verdict, r.r2 - l.r2 as difference
+        l.verdict as left_verdict, r.verdict as right_verdict, r.r2 - l.r2 as difference
     from of_left as l
     inner join same_sae as s on s.left_sae = l.sae
     inner join of_right as r on r.sae = s.right_sae and r.feature_id = l.feature_id

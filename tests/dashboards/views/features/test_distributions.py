@@ -16,4 +16,4 @@ def test_verdicts_add_up_to_all_features_of_the_ridge_operators(study):
     rows = panels(read_page("features", sae=SAES[6]))["Verdicts by leap"].rows
     sql = f"select count(*) from feature_transport where method = 'ridge' and sae = '{SAES[6]}'"
     assert rows["n_features"].sum() == warehouse.connect().sql(sql).fetchall()[0][0] > 0
-    assert set(rows["verdict"]) <= {"transported", "undetermined", "synthesised"}
+    assert set(rows["verdict"]) <= {"transported", "undetermined", "computed"}

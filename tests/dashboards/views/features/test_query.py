@@ -47,7 +47,7 @@ def test_without_a_text_the_best_scores_come_first_and_features_without_one_last
 
 def test_filters_keep_the_selected_and_those_of_a_verdict_at_a_leap(study):
     assert [feature for feature, _ in found(sae=SAES[4], selected=True)] == list(SELECTED)
-    assert found(sae=SAES[6], leap=3, verdict="synthesised") == [(STOPPING, None)]
+    assert found(sae=SAES[6], leap=3, verdict="computed") == [(STOPPING, None)]
     assert STOPPING in dict(found(sae=SAES[6], leap=2, verdict="transported"))
 
 

@@ -60,7 +60,7 @@ def build_fitted_study(root: Path) -> Warehouse:
             feature_id=f,
             n_active=int(1e4 * rate),
             activation_rate=rate,
-            verdict="transported" if r2 > 0.7 else "synthesised",
+            verdict="transported" if r2 > 0.7 else "computed",
             **interval("r2", r2, 0),
         )
         for f, (rate, r2) in enumerate(zip(RATES, R2S))

@@ -60,7 +60,7 @@ def test_the_thresholds_of_the_evaluation_stand_beside_its_verdicts(study, tmp_p
     root = copytree(study, tmp_path / "judged")
     monkeypatch.setenv("ATO_WAREHOUSE", str(root))
     evaluation = "evaluate-own"
-    settings = {"transported_above": 0.8, "synthesised_below": 0.2, "min_active": 40}
+    settings = {"transported_above": 0.8, "computed_below": 0.2, "min_active": 40}
     own = row("feature_transport", **pair(1, 4), operator="ridge-1-4", evaluation=evaluation, sae=SAES[4], feature_id=1)
     warehouse = Warehouse(root)
     commit(

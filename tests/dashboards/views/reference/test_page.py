@@ -14,7 +14,7 @@ def test_the_glossary_says_what_a_verdict_is_with_its_limits(study):
     shown = _text(read_page("reference", find="verdict"))
     assert shown.startswith("#### verdict")
     assert "`evaluate.transported_above`, by default `0.7`" in shown
-    assert "`evaluate.synthesised_below`, by default `0.3`" in shown
+    assert "`evaluate.computed_below`, by default `0.3`" in shown
 
 
 def test_settings_are_found_by_a_word_of_their_meaning(study):
