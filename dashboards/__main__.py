@@ -34,7 +34,7 @@ def _warm() -> None:
     from dashboards.ui.navigation import PAGES
     from dashboards.ui.reading import ask
 
-    alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x="x:Q").to_dict()
+    alt.Chart(pd.DataFrame({"x": [0]})).mark_point().encode(x=alt.X("x:Q")).to_dict()
     draw_quickly()
     with suppress(AtoError):
         ask("from collections limit 0")

@@ -4,6 +4,8 @@ import errno
 import hashlib
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from ato.errors import DiskFullError, UnavailableError
@@ -61,3 +63,10 @@ class ResponseCache:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError("no space left to cache a response", where=path, cure="free some space") from error
             raise UnavailableError(f"cannot cache a response: {error.strerror}", where=path) from error
+
+    def remove_older(self, seconds: float) -> None:
+        """Remove the bodies that were cached longer ago than this, as far as the folder lets us."""
+        for path in self._folder.glob("*/*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > seconds:
+                    path.unlink()

@@ -16,7 +16,7 @@ def lines(
     y_title: str,
     by: str,
     by_title: str | None,
-    tooltip: list[Any],
+    tooltip: list[alt.Tooltip],
     colours: dict[str, str] | None = None,
 ) -> alt.LayerChart | alt.FacetChart:
     """Points joined by lines with the intervals ``{y}_low`` to ``{y}_high``, a colour for each value of ``by``.
@@ -41,14 +41,14 @@ def lines(
     )
     low, value = (alt.Y(f"{y}{end}:Q", title=y_title, scale=alt.Scale(zero=False)) for end in ("_low", ""))
     return alt.layer(
-        base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=low, y2=f"{y}_high:Q"),
+        base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(y=low, y2=alt.Y2(f"{y}_high:Q")),
         base.mark_line().encode(y=value),
         base.mark_point(filled=True, size=45, opacity=1).encode(y=value),
     )
 
 
 def intervals(
-    x: str, name: str, *, tooltip: list[Any], colour: alt.Color | None = None, **across: Any
+    x: str, name: str, *, tooltip: list[alt.Tooltip], colour: alt.Color | None = None, **across: Any
 ) -> alt.LayerChart | alt.FacetChart:
     """A line for each row with its point and interval ``{x}_low`` to ``{x}_high``, in the order of the rows.
 
@@ -61,11 +61,11 @@ def intervals(
     """
     base = alt.Chart(ROWS).encode(
         y=alt.Y(f"{name}:N", title=None, sort=None, axis=alt.Axis(labelLimit=200)),
-        color=alt.value(CATEGORIES[0]) if colour is None else colour,
+        color=alt.ColorValue(CATEGORIES[0]) if colour is None else colour,
         tooltip=tooltip,
     )
     chart = alt.layer(
-        base.mark_rule(strokeWidth=2).encode(x=alt.X(f"{x}_low:Q", **across), x2=f"{x}_high:Q"),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X(f"{x}_low:Q", **across), x2=alt.X2(f"{x}_high:Q")),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X(f"{x}:Q", **across)),
     )
     return chart.properties(height=alt.Step(28))

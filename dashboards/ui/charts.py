@@ -59,7 +59,7 @@ def with_intervals(
     y_title: str,
     colour: Any = None,
     line: bool = True,
-    tooltip: list[Any] | None = None,
+    tooltip: list[alt.Tooltip] | None = None,
     zero: bool = False,
 ) -> alt.LayerChart | alt.FacetChart:
     """Points (and a line) with their 95 % intervals: columns ``y``, ``y_low`` and ``y_high``; NULL is not drawn.
@@ -82,7 +82,7 @@ def with_intervals(
     layers = [base.mark_point(filled=True, size=45, opacity=1).encode(y=vertical)]
     if f"{y}_low" in rows.columns:
         ends = base.mark_rule(strokeWidth=1.5, opacity=0.7)
-        layers.insert(0, ends.encode(y=alt.Y(f"{y}_low:Q", title=y_title), y2=f"{y}_high:Q"))
+        layers.insert(0, ends.encode(y=alt.Y(f"{y}_low:Q", title=y_title), y2=alt.Y2(f"{y}_high:Q")))
     if line:
         layers.append(base.mark_line().encode(y=vertical))
     return alt.LayerChart(layer=layers)
@@ -119,9 +119,9 @@ def rates_histogram(rows: Any) -> alt.Chart:
                 scale=alt.Scale(type="log"),
                 axis=alt.Axis(format="~g", grid=False),
             ),
-            x2="rate_to",
+            x2=alt.X2("rate_to"),
             y=alt.Y("n_features:Q", title="features"),
-            y2=alt.datum(0),
+            y2=alt.Y2Datum(0),
             tooltip=[
                 number("rate_from", "from", ".3~g"),
                 number("rate_to", "to", ".3~g"),

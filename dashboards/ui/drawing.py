@@ -48,17 +48,13 @@ class _Unchecked(NamedTuple):
 def draw_quickly() -> None:
     """From now on draw charts without what Altair does for people who explore: most of the time of a finished page's charts.
 
-    They are no longer held against the schema (tests do), and the table of Altair's classes, by which it finds the one that a name
-    of a field stands for, is made once instead of for each name.
+    They are no longer held against the schema: tests do that.
     """
     global CHECKED
     from altair.utils import schemapi
-    from altair.vegalite.schema import core
 
     CHECKED = False
     schemapi.disable_debug_mode()
-    classes = schemapi._FromDict(core.VegaLiteSchema._default_wrapper_classes())
-    schemapi._FromDict = lambda _: classes  # type: ignore[assignment, misc]
 
 
 def draw_picture(svg: str, *, alt: str, **options: Any) -> Any:

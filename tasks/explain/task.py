@@ -1,12 +1,12 @@
 """Stage ``explain``: explanations that others published of the SAEs' features, and whether they can be believed."""
 
-import os
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ato.errors import DamagedFileError, DiskFullError, InputError, UnavailableError
+from ato.io.user_cache import user_cache
 from ato.neuronpedia.alignment import token_alignment, variant_difference
 from ato.neuronpedia.client import Neuronpedia
 from ato.neuronpedia.records import PublishedFeature, SourceId
@@ -66,7 +66,7 @@ def cache_folder(warehouse: Warehouse) -> Path:
     """Where answers are kept: within a local warehouse, beside an object store in the user's cache."""
     if warehouse.storage.is_local:
         return warehouse.artifact_path("neuronpedia")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ato", "neuronpedia")
+    return user_cache("neuronpedia")
 
 
 def _explain(study: Study, row: SAERow, neuronpedia_id: str, client: Neuronpedia, settings: ExplainSettings) -> None:

@@ -1,6 +1,5 @@
 """Judges by the settings: words, sentence embeddings, or a language model on a server, whose calls are kept."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from ato.autointerp.call_cache import CallRecord, CallStore, taken_by
 from ato.autointerp.label_spaces import LabelSpace
 from ato.autointerp.questions import Judge
 from ato.features.excerpts import Excerpt, Origin
+from ato.io.user_cache import user_cache
 from ato.numerics.evenly import evenly_spaced
 from tasks.engine.parallel_parts import split_evenly
 from tasks.label.stages import AskedJudge, LabelStudy
@@ -95,7 +95,7 @@ def calls_folder(warehouse: Warehouse) -> Path:
     """Where exchanges with servers are kept: within a local warehouse, beside an object store in the user's cache."""
     if warehouse.storage.is_local:
         return warehouse.artifact_path("llm_calls")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ato", "llm_calls")
+    return user_cache("llm_calls")
 
 
 def budget_of(chat: ChatSettings, made: Iterable[CallRecord] = ()) -> "Budget":

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.catalog.contents import Contents, contents_of
-from warehouse.catalog.copied_views import copy_views, file_of_views
+from warehouse.catalog.copied_views import copy_views, kept_views
 from warehouse.catalog.mart_files import FOLDER, Stored, stored_marts
 from warehouse.catalog.marts import (
     MATERIALISED,
@@ -24,7 +26,7 @@ from warehouse.catalog.marts import (
 from warehouse.catalog.query import run_select
 from warehouse.catalog.sources import Place, literal_pattern, mart_rows, place_of, settings
 from warehouse.catalog.sql_errors import running
-from warehouse.catalog.table_views import create_tables, duckdb_type
+from warehouse.catalog.table_views import create_tables, duckdb_type, table_script
 from warehouse.storage.manifests import manifests_and_damage
 from warehouse.storage.object_storage import ObjectStorage
 from warehouse.storage.warehouse import Warehouse
@@ -105,14 +107,17 @@ def create_views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, pl
 
 @lru_cache(2)
 def _views_without_files(tables: tuple[Table, ...], marts: tuple[tuple[str, str], ...]) -> bytes:
-    """All views of a warehouse without files: marts are bound once a process, which takes longer than all else."""
+    """All views of a warehouse without files: binding the marts takes longer than all else, so it is done once and kept."""
+    script = table_script(None, tables, {table.name: Contents() for table in tables}, comments=True)
 
     def make(connection: duckdb.DuckDBPyConnection) -> None:
-        create_tables(connection, None, tables, {table.name: Contents() for table in tables}, comments=True)
+        connection.execute(script)
         create_mart_views(connection, dict(marts))
         connection.execute(";\n".join(_catalog_view(connection)))
 
-    return file_of_views(make)
+    programs = sorted(resources.files("warehouse.catalog").iterdir(), key=lambda file: file.name)
+    sources = (file.read_text(encoding="utf-8") for file in programs if file.name.endswith(".py"))
+    return kept_views([script, *chain.from_iterable(marts), *sources], make)
 
 
 def renew_lists(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:

@@ -19,6 +19,7 @@ THREADS = 4
 
 def main() -> None:
     """Answer requests."""
+    os.nice(5)  # pages come first
     setting = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may stand between the answers
@@ -59,7 +60,6 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(5)  # pages come first
 
 
 def _run(connection: Any, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

@@ -34,7 +34,8 @@ LOOK_SECONDS = 0.25
 class StatementWorker:
     """Runs the statements of one visitor, one after the other, each within limits.
 
-    The process starts with the first statement, ends when it is idle or stopped, and starts again when needed.
+    The process starts with the first statement, or when that is to be expected; it ends when it is idle or stopped, and starts
+    again when needed.
 
     Args:
         root: of the warehouse, as in ``warehouse.connect``.
@@ -44,7 +45,16 @@ class StatementWorker:
     def __init__(self, root: str | Path | None, memory: int):
         self.root, self._memory = None if root is None else str(root), memory
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
         self._lock = Lock()
+
+    def prepare(self) -> None:
+        """Let the process start meanwhile, so that the next statement need not wait for it; does not wait itself."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._launched()
+            finally:
+                self._lock.release()
 
     def run(
         self,
@@ -122,8 +132,28 @@ class StatementWorker:
         )
 
     def _started(self, waiting: Callable[[], object]) -> subprocess.Popen[bytes]:
+        process = self._launched()
+        if self._ready:
+            return process
+        try:
+            header, _ = _answer(process, monotonic() + START_SECONDS, waiting)
+        except (TimeoutError, EOFError):
+            self.stop()
+            raise UnavailableError("the process for statements does not start", cure="see `ato doctor`") from None
+        except BaseException:
+            self.stop()
+            raise
+        if "error" in header:
+            self.stop()
+            raise _raised(header["error"])
+        self._ready = True
+        return process
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        """The process, which may not yet have said that it is ready."""
         if self._process is not None and self._process.poll() is None:
             return self._process
+        self._ready = False
         setting = json.dumps({"root": self.root, "memory": self._memory})
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         # Fewer pools, since what they only reserve counts as address space.
@@ -136,17 +166,6 @@ class StatementWorker:
             env=os.environ | pools | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         weakref.finalize(self, _end, self._process)
-        try:
-            header, _ = _answer(self._process, monotonic() + START_SECONDS, waiting)
-        except (TimeoutError, EOFError):
-            self.stop()
-            raise UnavailableError("the process for statements does not start", cure="see `ato doctor`") from None
-        except BaseException:
-            self.stop()
-            raise
-        if "error" in header:
-            self.stop()
-            raise _raised(header["error"])
         return self._process
 
 

@@ -47,6 +47,18 @@ def create_tables(
     place: Place | None = None,
 ) -> None:
     """Create a view for each table over these files; without a warehouse there are none."""
+    connection.execute(table_script(warehouse, tables, contents, comments=comments, place=place))
+
+
+def table_script(
+    warehouse: Warehouse | None,
+    tables: Iterable[Table],
+    contents: Mapping[str, Contents],
+    *,
+    comments: bool,
+    place: Place | None = None,
+) -> str:
+    """The statements of ``create_tables``."""
     place = place or (Place(quoted_text) if warehouse is None else place_of(warehouse))
     script = [
         statement
@@ -54,7 +66,7 @@ def create_tables(
         for statement in _table_view(warehouse, table, contents[table.name], place, comments=comments)
     ]
     # One transaction: each statement of its own would be flushed to the disk when the catalog is published.
-    connection.execute(";\n".join(["begin", *script, "commit"]))
+    return ";\n".join(["begin", *script, "commit"])
 
 
 def _table_view(

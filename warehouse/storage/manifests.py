@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from ato.errors import DamagedFileError, InputError, SchemaVersionError
 from warehouse.storage.warehouse import FileRecord, Warehouse
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))
 PASSED, FAILED = "passed", "failed"
 REBUILD = "run the `ato run` that made it again, with the same settings: it rebuilds this stage"
 """Cure of damaged files; a run removes what is altered when it meets it, see ``warehouse.maintenance.repair``."""
@@ -205,7 +207,11 @@ def _parse(path: str, data: bytes) -> StageRun:
     With more manifests than the cache holds, each connection would parse all of them.
     """
     # ParquetFile, not read_table: the latter would add the hive partition of the path as a dictionary column.
-    row = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False).to_pylist()[0]
+    table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
+    row = table.drop_columns("started_at").to_pylist()[0]
+    # By hand: Arrow imports pandas to make one time, which takes as long as opening the warehouse.
+    microseconds = table["started_at"].cast(pa.int64())[0].as_py()
+    row["started_at"] = _EPOCH + timedelta(microseconds=microseconds)
     row["files"] = tuple(FileRecord(**file) for file in row["files"])
     row["inputs"] = tuple(row["inputs"])
     return StageRun(stage=path.split("/")[1].removeprefix("stage="), **row)

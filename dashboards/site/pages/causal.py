@@ -144,6 +144,6 @@ def _by_leap() -> alt.TopLevelMixin:
     }
     return alt.layer(
         base.mark_line(opacity=0.6).encode(y=alt.Y("cost:Q", **across)),
-        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("cost_low:Q", **across), y2="cost_high:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("cost_low:Q", **across), y2=alt.Y2("cost_high:Q")),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=alt.Y("cost:Q", **across)),
     ).properties(height=360)

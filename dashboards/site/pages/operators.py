@@ -80,7 +80,7 @@ NOT_EVALUATED = "Not evaluated for this pair."
 def page() -> Page:
     """The page of a layer pair and method."""
     tooltip = [
-        "name:N",
+        alt.Tooltip("name:N"),
         number("shown", "score"),
         number("shown_low", "95 % from"),
         number("shown_high", "to"),
@@ -188,7 +188,7 @@ def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> alt.TopLevelMixi
         ),
         tooltip=[
             number("rank", "rank", "d"),
-            "curve:N",
+            alt.Tooltip("curve:N"),
             number("value", title),
             number("value_low", "95 % from"),
             number("value_high", "to"),
@@ -199,7 +199,7 @@ def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> alt.TopLevelMixi
     y = alt.Y("drawn:Q", title=title)
     ends = base.mark_rule(strokeWidth=1.5, opacity=0.7)
     return alt.layer(
-        ends.encode(y=alt.Y("drawn_low:Q", title=title), y2="drawn_high:Q"),
+        ends.encode(y=alt.Y("drawn_low:Q", title=title), y2=alt.Y2("drawn_high:Q")),
         base.mark_line().encode(y=y),
         base.mark_point(filled=True, size=25, opacity=1).encode(y=y),
     )

@@ -87,8 +87,8 @@ def _sparsity() -> alt.TopLevelMixin:
         ),
         color=alt.Color("trusted:N", title="trusted", scale=trusted, legend=alt.Legend(orient="top")),
         tooltip=[
-            "sae:N",
-            "architecture:N",
+            alt.Tooltip("sae:N"),
+            alt.Tooltip("architecture:N"),
             number("l0", "L0", ".1f"),
             *estimate("fvu", "FVU"),
             number("n_tokens", "tokens", ",d"),
@@ -97,10 +97,10 @@ def _sparsity() -> alt.TopLevelMixin:
     error = alt.Y("fvu:Q", title="FVU (variance unexplained)", scale=alt.Scale(zero=False, padding=20))
     return alt.layer(
         base.mark_rule(strokeWidth=1.5).encode(
-            y=alt.Y("fvu_low:Q", title="FVU (variance unexplained)"), y2="fvu_high:Q"
+            y=alt.Y("fvu_low:Q", title="FVU (variance unexplained)"), y2=alt.Y2("fvu_high:Q")
         ),
         base.mark_point(filled=True, size=90, opacity=1).encode(y=error),
-        base.mark_text(align="left", dx=9).encode(y=error, text="label:N"),
+        base.mark_text(align="left", dx=9).encode(y=error, text=alt.Text("label:N")),
     )
 
 
@@ -118,7 +118,12 @@ def _dead() -> alt.TopLevelMixin:
             scale=alt.Scale(domain=list(STATES), range=[CATEGORIES[5], CATEGORIES[1], CATEGORIES[0]]),
         ),
         order=alt.Order("place:O"),
-        tooltip=["sae:N", "state:N", number("n_features", "features", ",d"), number("share", "share", ".2%")],
+        tooltip=[
+            alt.Tooltip("sae:N"),
+            alt.Tooltip("state:N"),
+            number("n_features", "features", ",d"),
+            number("share", "share", ".2%"),
+        ],
     )
     return chart.properties(height=alt.Step(34))
 
@@ -133,9 +138,9 @@ def _rates() -> alt.TopLevelMixin:
     )
     return bars.encode(
         x=rate,
-        x2="rate_to",
+        x2=alt.X2("rate_to"),
         y=alt.Y("n_features:Q", title="features"),
-        y2=alt.datum(0),
+        y2=alt.Y2Datum(0),
         tooltip=[
             number("rate_from", "from", ".3~g"),
             number("rate_to", "to", ".3~g"),

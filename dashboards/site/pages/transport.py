@@ -166,18 +166,13 @@ def _map() -> alt.TopLevelMixin:
         tooltip=[*_pair(), *estimate("shown", "measure"), *_sizes(), alt.Tooltip("sae:N", title="SAE")],
     )
     colour = alt.Color("shown:Q", scale=map_scale(), legend=alt.Legend(orient="top", title=None, gradientLength=180))
-    ink = (
-        alt.when(f"!{known}")
-        .then(alt.value("#808080"))
-        .when(f"datum.shown < {DARK_BELOW}")
-        .then(alt.value("white"))
-        .otherwise(alt.value("black"))
-    )
+    shades = [{"test": f"!{known}", "value": "#808080"}, {"test": f"datum.shown < {DARK_BELOW}", "value": "white"}]
+    ink = alt.ColorValue("black", condition=shades)
     text = base.transform_calculate(said=f"{known} ? format(datum.shown, '.2f') : '–'")
     chart = alt.layer(
         base.mark_rect(cursor="pointer", color="#999999", opacity=0.25),
         base.mark_rect(cursor="pointer").encode(color=colour),
-        text.mark_text(cursor="pointer", fontSize=11).encode(text="said:N", color=ink),
+        text.mark_text(cursor="pointer", fontSize=11).encode(text=alt.Text("said:N"), color=ink),
     )
     return chart.properties(height=alt.Step(34))
 
@@ -194,9 +189,9 @@ def _verdicts() -> alt.TopLevelMixin:
         xOffset=alt.XOffset("target_layer:O"),
         y=alt.Y("share:Q", title="share of scored features", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=coloured("verdict", VERDICTS, None).legend(orient="top"),
-        order="place:Q",
+        order=alt.Order("place:Q"),
         tooltip=[
-            "verdict:N",
+            alt.Tooltip("verdict:N"),
             *estimate("share", "share", ".1%"),
             *_pair(),
             number("n_features_scored", "features", ",d"),
@@ -223,7 +218,7 @@ def _spread() -> alt.TopLevelMixin:
     )
     at = {q: alt.Y(f"drawn_q{q:02d}:Q", title="r2 of features") for q in (5, 25, 50)}
     return alt.layer(
-        base.mark_rule(strokeWidth=1.5).encode(y=at[5], y2="drawn_q95:Q"),
-        base.mark_bar(size=7, opacity=0.55).encode(y=at[25], y2="drawn_q75:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(y=at[5], y2=alt.Y2("drawn_q95:Q")),
+        base.mark_bar(size=7, opacity=0.55).encode(y=at[25], y2=alt.Y2("drawn_q75:Q")),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=at[50]),
     )

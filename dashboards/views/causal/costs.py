@@ -63,7 +63,7 @@ def _interventions(measure: str, rows: pl.DataFrame) -> None:
     order = alt.Y("intervention:N", title=None, sort=alt.EncodingSortField(measure), axis=alt.Axis(labelLimit=200))
     base = alt.Chart(known).encode(y=order, color=intervention_colour(known, legend=False), tooltip=tooltip(measure))
     chart = alt.layer(
-        base.mark_rule(strokeWidth=2).encode(x=cost_axis(measure, alt.X, "_low"), x2=f"{measure}_high"),
+        base.mark_rule(strokeWidth=2).encode(x=cost_axis(measure, alt.X, "_low"), x2=alt.X2(f"{measure}_high")),
         base.mark_point(filled=True, size=90, opacity=1).encode(x=cost_axis(measure, alt.X)),
         base.mark_text(align="left", dx=8, dy=-8, color=alt.Undefined).encode(
             x=cost_axis(measure, alt.X), text=alt.Text(f"{measure}:Q", format=".4f")
@@ -145,7 +145,7 @@ def _points(measure: str, rows: pl.DataFrame, x: alt.X, what: str, *more: alt.To
     lines = [base.mark_line(opacity=0.6).encode(y=cost_axis(measure, alt.Y))] if joined else []
     chart = alt.layer(
         *lines,
-        base.mark_rule(strokeWidth=1.5).encode(y=cost_axis(measure, alt.Y, "_low"), y2=f"{measure}_high"),
+        base.mark_rule(strokeWidth=1.5).encode(y=cost_axis(measure, alt.Y, "_low"), y2=alt.Y2(f"{measure}_high")),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=cost_axis(measure, alt.Y)),
     )
     draw_chart(chart.properties(height=380), alt=f"Added loss of each intervention against the {what}")

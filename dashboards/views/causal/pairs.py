@@ -48,10 +48,12 @@ def _pairs(measure: str, rows: pl.DataFrame) -> None:
             axis=alt.Axis(labelOverlap=False),
         ),
         color=intervention_colour(known),
-        tooltip=["pair:N", *tooltip(measure)],
+        tooltip=[alt.Tooltip("pair:N"), *tooltip(measure)],
     )
     chart = alt.layer(
-        base.mark_rule(strokeWidth=2, opacity=0.8).encode(x=cost_axis(measure, alt.X, "_low"), x2=f"{measure}_high"),
+        base.mark_rule(strokeWidth=2, opacity=0.8).encode(
+            x=cost_axis(measure, alt.X, "_low"), x2=alt.X2(f"{measure}_high")
+        ),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=cost_axis(measure, alt.X)),
     )
     draw_chart(chart.properties(height=alt.Step(30)), alt="Added loss of each intervention on every layer pair")

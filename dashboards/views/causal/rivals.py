@@ -66,7 +66,7 @@ def _draw(measure: str, rows: pl.DataFrame) -> None:
         y=alt.Y(
             "pair:N", title="source → target layer", sort=rows["pair"].to_list(), axis=alt.Axis(labelOverlap=False)
         ),
-        color=alt.condition("datum.excludes_zero", alt.value(EXCLUDES), alt.value(INCLUDES)),
+        color=alt.ColorValue(INCLUDES, condition={"test": "datum.excludes_zero", "value": EXCLUDES}),
         tooltip=[
             alt.Tooltip("pair:N"),
             number("difference", "difference", ".4f"),
@@ -78,8 +78,10 @@ def _draw(measure: str, rows: pl.DataFrame) -> None:
         ],
     )
     chart = alt.layer(
-        alt.Chart(rows.head(1)).mark_rule(color="#808080").encode(x=alt.datum(0, **axis)),
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("difference_low:Q", title=title, **axis), x2="difference_high:Q"),
+        alt.Chart(rows.head(1)).mark_rule(color="#808080").encode(x=alt.XDatum(0, **axis)),
+        base.mark_rule(strokeWidth=2).encode(
+            x=alt.X("difference_low:Q", title=title, **axis), x2=alt.X2("difference_high:Q")
+        ),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=alt.X("difference:Q", title=title, **axis)),
     )
     draw_chart(chart.properties(height=alt.Step(26)), alt="Transport minus the rival, of every layer pair")

@@ -129,7 +129,7 @@ def _distribution(rows: pl.DataFrame) -> None:
         .mark_bar(color=CATEGORIES[0])
         .encode(
             x=axis,
-            x2="bin_to",
+            x2=alt.X2("bin_to"),
             y=alt.Y("n_sequences:Q", title="sequences", axis=alt.Axis(tickMinStep=1)),
             tooltip=[
                 number("bin_from", "from", ".4f"),

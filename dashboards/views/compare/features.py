@@ -59,7 +59,7 @@ def _scatter(rows: pl.DataFrame) -> None:
         number("difference_low", "from"),
         number("difference_high", "to"),
         number("q", "q"),
-        "promotes:N",
+        alt.Tooltip("promotes:N"),
     ]
     least = max(LEAST, min(0.0, *rows["r2"], *rows["other_r2"]))
     scale = alt.Scale(domain=[least, 1], clamp=True)
@@ -72,7 +72,7 @@ def _scatter(rows: pl.DataFrame) -> None:
         legend=alt.Legend(orient="top"),
     )
     line = alt.Chart(rows.select("feature_id").head(1)).mark_rule(strokeDash=[4, 4], opacity=0.5, color="#888888")
-    ends = {"x": alt.datum(least), "y": alt.datum(least), "x2": alt.datum(1), "y2": alt.datum(1)}
+    ends = {"x": alt.XDatum(least), "y": alt.YDatum(least), "x2": alt.X2Datum(1), "y2": alt.Y2Datum(1)}
     chart = alt.layer(line.encode(**ends), points.encode(x=x, y=y, color=colour, tooltip=tooltip))
     draw_chart(chart.properties(height=360), alt="r2 of each feature in both models")
 

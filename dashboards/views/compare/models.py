@@ -43,8 +43,8 @@ def _trajectory(rows: pl.DataFrame) -> None:
         x=x,
         color=alt.Color("layers:N", title="layers", legend=alt.Legend(orient="top")),
         tooltip=[
-            "other_model:N",
-            "layers:N",
+            alt.Tooltip("other_model:N"),
+            alt.Tooltip("layers:N"),
             number("mean_difference", "mean difference of r2"),
             number("mean_difference_low", "from"),
             number("mean_difference_high", "to"),
@@ -53,13 +53,13 @@ def _trajectory(rows: pl.DataFrame) -> None:
             number("share_changed", "share changed", ".1%"),
         ],
     )
-    zero = base.mark_rule(strokeDash=[4, 4], opacity=0.6, color="#888888").encode(y=alt.datum(0))
+    zero = base.mark_rule(strokeDash=[4, 4], opacity=0.6, color="#888888").encode(y=alt.YDatum(0))
     chart = alt.layer(
         zero,
         base.mark_rule(opacity=0.6).encode(
-            y=alt.Y("mean_difference_low:Q", title="mean difference of r2"), y2="mean_difference_high:Q"
+            y=alt.Y("mean_difference_low:Q", title="mean difference of r2"), y2=alt.Y2("mean_difference_high:Q")
         ),
-        base.mark_line(point=True).encode(y="mean_difference:Q"),
+        base.mark_line(point=True).encode(y=alt.Y("mean_difference:Q")),
     )
     draw_chart(chart.properties(height=280), alt="Mean difference of r2 in each other model, by pair of layers")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 import altair as alt
 import polars as pl
@@ -73,7 +72,7 @@ def differences(rows: pl.DataFrame) -> None:
 
 
 def histograms(
-    rows: pl.DataFrame, x: alt.X, upper: str, y_title: str, tooltip: Iterable[Any], *, height: int = 300
+    rows: pl.DataFrame, x: alt.X, upper: str, y_title: str, tooltip: Iterable[alt.Tooltip], *, height: int = 300
 ) -> alt.Chart:
     """Bars of ``share`` over the bins of each side, which begin at ``x`` and end at ``upper``, both sides one over the other."""
     return (
@@ -81,11 +80,11 @@ def histograms(
         .mark_bar(opacity=0.55)
         .encode(
             x=x,
-            x2=f"{upper}:Q",
+            x2=alt.X2(f"{upper}:Q"),
             y=alt.Y("share:Q", title=y_title, stack=None, axis=alt.Axis(format="%")),
-            y2=alt.datum(0),
+            y2=alt.Y2Datum(0),
             color=side_colour(),
-            tooltip=["side:N", *tooltip],
+            tooltip=[alt.Tooltip("side:N"), *tooltip],
         )
     )
 
@@ -113,30 +112,32 @@ def curves(
     x: alt.X,
     y: str,
     title: str,
-    tooltip: Iterable[Any],
+    tooltip: Iterable[alt.Tooltip],
     *,
     scale: alt.Scale | None = None,
     points: bool = True,
 ) -> alt.LayerChart | alt.FacetChart:
     """A line a side, with points or without, and intervals where there are columns ``y_low`` and ``y_high``."""
     scale = alt.Scale() if scale is None else scale
-    base = alt.Chart(rows).encode(x=x, color=side_colour(), tooltip=["side:N", *tooltip])
+    base = alt.Chart(rows).encode(x=x, color=side_colour(), tooltip=[alt.Tooltip("side:N"), *tooltip])
     vertical = alt.Y(f"{y}:Q", title=title, scale=scale)
     layers = [base.mark_line().encode(y=vertical)]
     if points:
         layers.append(base.mark_point(filled=True, size=35, opacity=1).encode(y=vertical))
     if f"{y}_low" in rows.columns:
         ends = alt.Y(f"{y}_low:Q", title=title, scale=scale)
-        layers.append(base.mark_rule(opacity=0.6).encode(y=ends, y2=f"{y}_high:Q"))
+        layers.append(base.mark_rule(opacity=0.6).encode(y=ends, y2=alt.Y2(f"{y}_high:Q")))
     return alt.LayerChart(layer=layers, height=300)
 
 
-def scatter(rows: pl.DataFrame, left: str, right: str, title: str, tooltip: list[Any]) -> None:
+def scatter(rows: pl.DataFrame, left: str, right: str, title: str, tooltip: list[alt.Tooltip]) -> None:
     """One point a row, left against right on axes of one length, with the line on which nothing differs."""
     ends = span(rows, left, right)
     domain = alt.Scale(domain=ends)
     line = alt.Chart(pl.DataFrame({"from": ends[:1], "to": ends[1:]}))
-    diagonal = line.mark_rule(strokeDash=[4, 4], color="#888888").encode(x="from:Q", y="from:Q", x2="to:Q", y2="to:Q")
+    diagonal = line.mark_rule(strokeDash=[4, 4], color="#888888").encode(
+        x=alt.X("from:Q"), y=alt.Y("from:Q"), x2=alt.X2("to:Q"), y2=alt.Y2("to:Q")
+    )
     points = (
         alt.Chart(rows)
         .mark_circle(size=28, opacity=0.6, color=CATEGORIES[2])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import altair as alt
 import polars as pl
@@ -28,8 +27,8 @@ def _map(layers: dict[str, list[int]], rows: pl.DataFrame) -> None:
             number("mean_r2_low", "95 % from"),
             number("mean_r2_high", "to"),
             number("n_features_scored", "features", ",d"),
-            "sae:N",
-            "operator:N",
+            alt.Tooltip("sae:N"),
+            alt.Tooltip("operator:N"),
         ],
     )
     chart = base.mark_rect().encode(
@@ -46,7 +45,7 @@ def _difference(rows: pl.DataFrame) -> None:
         number("difference", "right less left"),
         number("difference_low", "95 % from"),
         number("difference_high", "to"),
-        "paired_by:N",
+        alt.Tooltip("paired_by:N"),
         number("n_paired", "pairs", ",d"),
         number("left_n", "features left", ",d"),
         number("right_n", "features right", ",d"),
@@ -64,7 +63,7 @@ def _difference(rows: pl.DataFrame) -> None:
     draw_chart(shown.properties(height=320), alt="Difference of mean r2 by source and target layer")
 
 
-def _cells(rows: pl.DataFrame, layers: dict[str, list[int]], tooltip: Sequence[Any]) -> alt.Chart:
+def _cells(rows: pl.DataFrame, layers: dict[str, list[int]], tooltip: Sequence[alt.Tooltip]) -> alt.Chart:
     """Cells of a map, on axes that hold the layers of both sides."""
     x, y = LAYERS
     return alt.Chart(rows).encode(

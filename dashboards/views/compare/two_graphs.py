@@ -1,5 +1,6 @@
 """Panels of two graphs."""
 
+import altair as alt
 import polars as pl
 import streamlit as st
 
@@ -48,8 +49,8 @@ def _edges(rows: pl.DataFrame) -> None:
         "right_weight",
         "direct effect",
         [
-            "source:N",
-            "target:N",
+            alt.Tooltip("source:N"),
+            alt.Tooltip("target:N"),
             number("left_weight", "left"),
             number("right_weight", "right"),
             number("difference", "right less left"),

@@ -58,7 +58,7 @@ def _chart(first: str, second: str) -> alt.LayerChart | alt.FacetChart:
                 "kind:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), legend=None, title="kind"
             ),
             tooltip=[
-                "name:N",
+                alt.Tooltip("name:N"),
                 number("auroc", "AUROC"),
                 number("auroc_low", "95 % from"),
                 number("auroc_high", "to"),
@@ -68,8 +68,10 @@ def _chart(first: str, second: str) -> alt.LayerChart | alt.FacetChart:
         )
     )
     return alt.layer(
-        alt.Chart(ONE).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("auroc_low:Q", title=title, scale=scale), x2="auroc_high:Q"),
+        alt.Chart(ONE).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.XDatum(0.5)),
+        base.mark_rule(strokeWidth=2).encode(
+            x=alt.X("auroc_low:Q", title=title, scale=scale), x2=alt.X2("auroc_high:Q")
+        ),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("auroc:Q", title=title, scale=scale)),
         data=ROWS,
     ).properties(height=alt.Step(32))

@@ -45,8 +45,8 @@ def _counts() -> alt.Chart:
             color=coloured("label", LABELS, "label").legend(orient="top"),
             order=alt.Order("place:Q"),
             tooltip=[
-                "entity_type:N",
-                "label:N",
+                alt.Tooltip("entity_type:N"),
+                alt.Tooltip("label:N"),
                 number("n_entities", "entities", ",d"),
                 number("n_train", "train", ",d"),
                 number("n_validation", "validation", ",d"),

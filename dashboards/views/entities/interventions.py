@@ -55,7 +55,7 @@ def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.Fa
         .encode(
             y=alt.Y("edit:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),
             tooltip=[
-                "edit:N",
+                alt.Tooltip("edit:N"),
                 number("change", "change"),
                 number("change_low", "95 % from"),
                 number("change_high", "to"),
@@ -66,7 +66,7 @@ def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.Fa
                 number("n_draws", "draws", "d"),
                 number("p_control", "p"),
                 number("n_entities", "entities (KL: sequences)", ",d"),
-                "position:N",
+                alt.Tooltip("position:N"),
             ],
             **more,
         )
@@ -74,9 +74,9 @@ def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.Fa
     colour = coloured("label", LABELS, "label")
     point = base.encode(color=colour.legend(orient="top", title=None) if more else colour.legend(None))
     return alt.layer(
-        alt.Chart(ONE).mark_rule(color="#888888").encode(x=alt.datum(0)),
-        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(x=x("control_low:Q"), x2="control_high:Q"),
-        point.mark_rule(strokeWidth=2).encode(x=x("change_low:Q"), x2="change_high:Q"),
+        alt.Chart(ONE).mark_rule(color="#888888").encode(x=alt.XDatum(0)),
+        base.mark_bar(color="#999999", opacity=0.35, size=18).encode(x=x("control_low:Q"), x2=alt.X2("control_high:Q")),
+        point.mark_rule(strokeWidth=2).encode(x=x("change_low:Q"), x2=alt.X2("change_high:Q")),
         point.mark_point(filled=True, size=80, opacity=1).encode(x=x("change:Q")),
         data=ROWS,
     ).properties(height=alt.Step(38))

@@ -26,8 +26,8 @@ def _chart(kinds: Sequence[str] = (), **more: Any) -> alt.LayerChart | alt.Facet
     base = alt.Chart(ROWS).encode(
         x=whole("layer", "layer"),
         tooltip=[
-            "layer:Q",
-            "entity_type:N",
+            alt.Tooltip("layer:Q"),
+            alt.Tooltip("entity_type:N"),
             number("top5_mean", "mean of five"),
             number("top5_min", "smallest"),
             number("top5_max", "largest"),
@@ -39,7 +39,7 @@ def _chart(kinds: Sequence[str] = (), **more: Any) -> alt.LayerChart | alt.Facet
     mean = base.encode(color=colour, y=alt.Y("top5_mean:Q", title=title))
     largest = base.transform_filter("isValid(datum.maxmin)").encode(y=alt.Y("maxmin:Q", title=title))
     return alt.layer(
-        base.mark_area(opacity=0.18).encode(color=colour, y=alt.Y("top5_min:Q", title=title), y2="top5_max:Q"),
+        base.mark_area(opacity=0.18).encode(color=colour, y=alt.Y("top5_min:Q", title=title), y2=alt.Y2("top5_max:Q")),
         mean.mark_line(),
         mean.mark_point(filled=True, size=45, opacity=1),
         largest.mark_line(strokeDash=[6, 4], color="#888888"),

@@ -51,7 +51,7 @@ def _chart(first: str, second: str) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(
         alt.Chart(ONE)
         .mark_rule(strokeDash=[4, 4], color="#888888")
-        .encode(x=alt.datum(0), y=alt.datum(0), x2=alt.datum(1), y2=alt.datum(1)),
+        .encode(x=alt.XDatum(0), y=alt.YDatum(0), x2=alt.X2Datum(1), y2=alt.Y2Datum(1)),
         alt.Chart(ROWS)
         .transform_filter("!isValid(datum.rank)")
         .mark_square(size=50, color="#999999")
@@ -74,9 +74,9 @@ def _chart(first: str, second: str) -> alt.LayerChart | alt.FacetChart:
                 legend=alt.Legend(orient="top"),
             ),
             tooltip=[
-                "direction:N",
-                "rank:Q",
-                "layer:Q",
+                alt.Tooltip("direction:N"),
+                alt.Tooltip("rank:Q"),
+                alt.Tooltip("layer:Q"),
                 alt.Tooltip("feature_id:Q", title="feature"),
                 number("f_positive", f"active on {first}"),
                 number("f_negative", f"active on {second}"),

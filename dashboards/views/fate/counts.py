@@ -30,8 +30,8 @@ def _counts() -> alt.Chart:
         x=alt.X("n_features:Q", title="features"),
         color=coloured("fate", FATES, "").legend(orient="top"),
         tooltip=[
-            "pair:N",
-            "fate:N",
+            alt.Tooltip("pair:N"),
+            alt.Tooltip("fate:N"),
             number("n_features", "features", ",d"),
             number("n_disagreeing", "views disagree", ",d"),
         ],

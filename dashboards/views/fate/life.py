@@ -46,7 +46,7 @@ def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart | alt.FacetChart:
         x=x,
         y=alt.Y("value:Q", title=title, scale=scale),
         color=coloured("view", {words: VIEWS[name] for name, words in known.items()}, "").legend(orient="top"),
-        tooltip=["view:N", number("layer", "layer", "d"), number("value", "value"), "fate:N"],
+        tooltip=[alt.Tooltip("view:N"), number("layer", "layer", "d"), number("value", "value"), alt.Tooltip("fate:N")],
     )
     bars = (
         alt.Chart(ROWS)
@@ -54,14 +54,14 @@ def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart | alt.FacetChart:
         .encode(
             x=x,
             y=alt.Y(f"{name}_low:Q", scale=scale, title=title),
-            y2=f"{name}_high:Q",
-            color=alt.value(VIEWS[name]),
+            y2=alt.Y2(f"{name}_high:Q"),
+            color=alt.ColorValue(VIEWS[name]),
         )
         for name in ("r2", "agreement")
     )
     chance = alt.Chart(ROWS).mark_line(strokeDash=[2, 3], color="#888888")
     chance = chance.encode(x=x, y=alt.Y("decoder_cosine_chance:Q", scale=scale, title=title))
-    names = alt.Chart(ROWS).mark_text(dy=-6, color="#888888").encode(x=x, y=alt.value(0), text="fate:N")
+    names = alt.Chart(ROWS).mark_text(dy=-6, color="#888888").encode(x=x, y=alt.YValue(0), text=alt.Text("fate:N"))
     return alt.layer(
         chance, *bars, base.mark_line(), base.mark_point(filled=True, size=50, opacity=1), names
     ).properties(height=380)

@@ -27,9 +27,9 @@ def _scatter() -> alt.Chart:
             y=alt.Y("agreement:Q", title="causal agreement", scale=scale),
             color=coloured("fate", FATES, "").legend(orient="top"),
             tooltip=[
-                "pair:N",
+                alt.Tooltip("pair:N"),
                 number("feature_id", "feature", "d"),
-                "fate:N",
+                alt.Tooltip("fate:N"),
                 number("r2", "r2"),
                 number("agreement", "agreement"),
                 number("agreement_low", "95 % from"),

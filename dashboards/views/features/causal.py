@@ -45,15 +45,15 @@ def _effect(rows: pl.DataFrame) -> None:
         line=False,
         zero=True,
         tooltip=[
-            "intervention",
-            "method",
-            "source_layer",
+            alt.Tooltip("intervention"),
+            alt.Tooltip("method"),
+            alt.Tooltip("source_layer"),
             number("delta_log_ppl", "change (nats)", ".4f"),
             number("delta_log_ppl_low", "95 % from", ".4f"),
             number("delta_log_ppl_high", "to", ".4f"),
             number("kl", "KL divergence (nats)", ".4f"),
-            "n_sequences",
-            "n_documents",
+            alt.Tooltip("n_sequences"),
+            alt.Tooltip("n_documents"),
         ],
     )
     draw_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")

@@ -73,9 +73,9 @@ def _rates(rows: pl.DataFrame) -> None:
             x=alt.X(
                 "rate_low:Q", title="activation rate (share of test tokens)", scale=alt.Scale(type="log", nice=False)
             ),
-            x2="rate_high:Q",
+            x2=alt.X2("rate_high:Q"),
             y=alt.Y("r2_low:Q", title="r2 on active tokens", scale=alt.Scale(domain=[-1, 1])),
-            y2="r2_high:Q",
+            y2=alt.Y2("r2_high:Q"),
             color=alt.Color(
                 "n_features:Q", title="features", scale=alt.Scale(type="log"), legend=alt.Legend(orient="top")
             ),
@@ -121,8 +121,8 @@ def _verdicts(rows: pl.DataFrame) -> None:
             y=alt.Y("n_features:Q", title="features, summed over target layers"),
             color=verdict_colours(),
             tooltip=[
-                "leap",
-                "verdict",
+                alt.Tooltip("leap"),
+                alt.Tooltip("verdict"),
                 alt.Tooltip("n_features:Q", title="features", format=","),
                 alt.Tooltip("n_pairs:Q", title="layer pairs"),
             ],

@@ -51,9 +51,9 @@ def _histogram(rows: pl.DataFrame) -> None:
                 scale=alt.Scale(type="log", nice=False),
                 axis=alt.Axis(format="~g", grid=False),
             ),
-            x2="high:Q",
+            x2=alt.X2("high:Q"),
             y=alt.Y("n:Q", title="tokens"),
-            y2=alt.datum(0),
+            y2=alt.Y2Datum(0),
             tooltip=[number("low", "from", ".3~g"), number("high", "to", ".3~g"), number("n", "tokens", ",d")],
         )
     )
@@ -97,7 +97,7 @@ def _parts(rows: pl.DataFrame) -> None:
     for column, (name, colour) in zip(st.columns(2), (("density", CATEGORIES[0]), ("share", CATEGORIES[2]))):
         base = alt.Chart(rows, height=alt.Step(18)).encode(
             tooltip=[
-                "value:N",
+                alt.Tooltip("value:N"),
                 number("density", "density", ".3%"),
                 number("share", "share", ".1%"),
                 number("n_active", "active tokens", ",d"),

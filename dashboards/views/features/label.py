@@ -113,15 +113,15 @@ def _scores(rows: pl.DataFrame) -> None:
     base = alt.Chart(rows, height=300).encode(
         x=alt.X("test:N", title=None, sort=None, axis=alt.Axis(labelAngle=-30)),
         tooltip=[
-            "test:N",
-            "what:N",
+            alt.Tooltip("test:N"),
+            alt.Tooltip("what:N"),
             number("score", "score"),
             number("score_low", "95 % from"),
             number("score_high", "to"),
             number("chance", "chance"),
             number("n_trials", "answered trials", ",d"),
             number("n_unanswered", "unanswered", ",d"),
-            "reason:N",
+            alt.Tooltip("reason:N"),
         ],
     )
     offset = alt.XOffset("what:N", sort=list(COLOURS))
@@ -130,7 +130,7 @@ def _scores(rows: pl.DataFrame) -> None:
     chart = alt.layer(
         base.mark_tick(color="#888888", thickness=2).encode(y=alt.Y("chance:Q", title="score"), xOffset=offset),
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(
-            y=alt.Y("score_low:Q", title="score"), y2="score_high:Q", xOffset=offset, color=colour
+            y=alt.Y("score_low:Q", title="score"), y2=alt.Y2("score_high:Q"), xOffset=offset, color=colour
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y, xOffset=offset, color=colour),
     )

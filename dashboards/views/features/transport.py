@@ -148,29 +148,31 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
         x=x,
         color=coloured("method", colours, "method").legend(legend),
         tooltip=[
-            "method",
-            "source_layer",
-            "leap",
+            alt.Tooltip("method"),
+            alt.Tooltip("source_layer"),
+            alt.Tooltip("leap"),
             number("r2", "r2"),
             number("r2_low", "95 % from"),
             number("r2_high", "to"),
             number("ceiling", "ceiling"),
             number("ceiling_low", "ceiling, 95 % from"),
             number("ceiling_high", "to"),
-            "verdict",
+            alt.Tooltip("verdict"),
             alt.Tooltip("n_active:Q", title="active test tokens", format=","),
         ],
     )
     ceiling = alt.Chart(own).encode(x=x, y=alt.Y("ceiling:Q", title="r2 on active test tokens", scale=scale))
-    band = ceiling.encode(y=alt.Y("ceiling_low:Q", title="r2 on active test tokens", scale=scale), y2="ceiling_high:Q")
+    band = ceiling.encode(
+        y=alt.Y("ceiling_low:Q", title="r2 on active test tokens", scale=scale), y2=alt.Y2("ceiling_high:Q")
+    )
     layers = [
         band.mark_area(opacity=0.15, color=GREY, clip=True),
         ceiling.mark_line(strokeDash=[6, 4], color=GREY, clip=True),
         alt.Chart(own.head(1))
         .mark_text(align="left", dy=-8, color=GREY)
-        .encode(x=x, y=ceiling.encoding.y, text=alt.value("ceiling")),
+        .encode(x=x, y=ceiling.encoding.y, text=alt.TextValue("ceiling")),
         base.mark_line(opacity=0.8, clip=True).encode(y=y),
-        base.mark_rule(strokeWidth=1.5, opacity=0.7, clip=True).encode(y=low, y2="r2_high:Q"),
+        base.mark_rule(strokeWidth=1.5, opacity=0.7, clip=True).encode(y=low, y2=alt.Y2("r2_high:Q")),
         base.mark_point(filled=True, size=50, opacity=1, clip=True).encode(
             y=y, shape=alt.Shape("method:N", legend=legend)
         ),
@@ -178,6 +180,6 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     ]
     if not (stop := own.filter(own["leap"] == own["stops_at_leap"])).is_empty():
         at = alt.Chart(stop).encode(x=x)
-        said = at.mark_text(align="left", dx=4, color=GREY).encode(y=alt.value(8), text=alt.value(f"{main} stops"))
+        said = at.mark_text(align="left", dx=4, color=GREY).encode(y=alt.YValue(8), text=alt.TextValue(f"{main} stops"))
         layers = [at.mark_rule(strokeDash=[2, 3], color=GREY), said, *layers]
     return alt.layer(*layers, height=420)

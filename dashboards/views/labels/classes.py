@@ -55,7 +55,12 @@ def _classes() -> alt.Chart:
                 scale=alt.Scale(range=list(CATEGORIES)),
                 legend=alt.Legend(orient="top", title=None),
             ),
-            tooltip=["judge:N", "class:N", alt.Tooltip("n_features:Q", title="features"), "reason:N"],
+            tooltip=[
+                alt.Tooltip("judge:N"),
+                alt.Tooltip("class:N"),
+                alt.Tooltip("n_features:Q", title="features"),
+                alt.Tooltip("reason:N"),
+            ],
         )
     )
 

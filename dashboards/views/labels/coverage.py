@@ -29,9 +29,9 @@ def coverage(about: dict[str, Any]) -> None:
 def _coverage() -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(ROWS, height=260).encode(
         x=alt.X("place:Q", title="labels, in their order"),
-        detail="sae:N",
+        detail=alt.Detail("sae:N"),
         tooltip=[
-            "sae:N",
+            alt.Tooltip("sae:N"),
             number("place", "labels", "d"),
             number("covered", "covered", ".3f"),
             number("random", "random order", ".3f"),
@@ -45,7 +45,7 @@ def _coverage() -> alt.LayerChart | alt.FacetChart:
     y = partial(alt.Y, title="share of the effect", scale=alt.Scale(domain=[0, 1]))
     colour = alt.Color("sae:N", scale=alt.Scale(range=list(CATEGORIES)), legend=alt.Legend(orient="top", title=None))
     return alt.layer(
-        base.mark_area(opacity=0.15, color="#888888").encode(y=y("random_low:Q"), y2="random_high:Q"),
+        base.mark_area(opacity=0.15, color="#888888").encode(y=y("random_low:Q"), y2=alt.Y2("random_high:Q")),
         base.mark_line(strokeDash=[5, 4], color="#888888").encode(y=y("random:Q")),
         base.mark_line().encode(y=y("covered:Q"), color=colour),
     )

@@ -59,10 +59,10 @@ def _chart(by: str) -> alt.LayerChart | alt.FacetChart:
             f"{by}:O", title=by, sort=list(TIERS_TOLD) if by == "tier" else "ascending", axis=alt.Axis(labelAngle=0)
         ),
         tooltip=[
-            "what:N",
-            "judge:N",
-            "layer:O",
-            "tier:N",
+            alt.Tooltip("what:N"),
+            alt.Tooltip("judge:N"),
+            alt.Tooltip("layer:O"),
+            alt.Tooltip("tier:N"),
             number("mean_score", "mean score"),
             number("mean_low", "95 % from"),
             number("mean_high", "to"),
@@ -70,14 +70,14 @@ def _chart(by: str) -> alt.LayerChart | alt.FacetChart:
             number("n_scored", "features scored", "d"),
             number("n_features", "of", "d"),
             number("n_at_chance", "no better than chance", "d"),
-            "sae:N",
+            alt.Tooltip("sae:N"),
         ],
     )
     colour = coloured("what", COLOURS, "what").legend(orient="top", title=None)
     y = partial(alt.Y, title="mean score", scale=alt.Scale(zero=False, padding=8))
     return alt.layer(
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(
-            y=y("mean_low:Q"), y2="mean_high:Q", xOffset=offset, color=colour
+            y=y("mean_low:Q"), y2=alt.Y2("mean_high:Q"), xOffset=offset, color=colour
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y("mean_score:Q"), xOffset=offset, color=colour),
         base.mark_rule(strokeDash=[5, 4], color="#888888").encode(x=alt.X(), y=y("chance:Q")),

@@ -96,7 +96,7 @@ def _tokens(rows: pl.DataFrame) -> None:
     )
     # The number stands above the bar's start: a bar may be too short to see, or to hold it.
     chart = base.mark_bar(height=8, yOffset=8) + base.mark_text(align="left", yOffset=-6, color="#808080").encode(
-        x=alt.value(2), text=alt.Text("tokens:Q", format=",d")
+        x=alt.XValue(2), text=alt.Text("tokens:Q", format=",d")
     )
     draw_chart(chart.properties(height=HEIGHT), alt="Tokens kept, and dropped by reason")
 

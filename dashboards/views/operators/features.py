@@ -144,8 +144,13 @@ def _beside(rows: pl.DataFrame) -> None:
             scale=alt.Scale(domain=[0, 1]),
         ),
         color=verdict_colours(),
-        order="place:Q",
-        tooltip=["name:N", "verdict:N", number("share", "share", ".1%"), number("n_features_scored", "n", ",d")],
+        order=alt.Order("place:Q"),
+        tooltip=[
+            alt.Tooltip("name:N"),
+            alt.Tooltip("verdict:N"),
+            number("share", "share", ".1%"),
+            number("n_features_scored", "n", ",d"),
+        ],
     )
     draw_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
     share = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "share" in name}
@@ -176,9 +181,9 @@ def _histogram(rows: pl.DataFrame) -> None:
         .mark_rect()
         .encode(
             x=rate.scale(type="log", nice=False).axis(format="~g"),
-            x2="rate_to:Q",
+            x2=alt.X2("rate_to:Q"),
             y=alt.Y("r2_from:Q", title="r2 of the feature", scale=alt.Scale(domain=[-1, 1])),
-            y2="r2_to:Q",
+            y2=alt.Y2("r2_to:Q"),
             color=count.legend(orient="top", gradientLength=180),
             tooltip=[
                 number("n_features", "features", ",d"),

@@ -38,7 +38,7 @@ def _regularisation(rows: pl.DataFrame) -> None:
     kind: Literal["symlog", "log"] = "symlog" if (rows["alpha"] == 0).any() else "log"
     x = alt.X("alpha:Q", title="alpha", scale=alt.Scale(type=kind), axis=alt.Axis(format="~g", tickCount=6))
     y = alt.Scale(zero=False)
-    colour: Any = alt.value(CATEGORIES[0])
+    colour: Any = alt.ColorValue(CATEGORIES[0])
     if rows["l1_ratio"].drop_nulls().n_unique() > 1:
         colour = numbered("l1_ratio", "L1 ratio", rows["l1_ratio"].n_unique())
     base = alt.Chart(rows).encode(
@@ -90,7 +90,7 @@ def _scaling(rows: pl.DataFrame) -> None:
         y_title="r2 on test tokens",
         colour=coloured("method", colours, "method").legend(orient="top"),
         tooltip=[
-            "method:N",
+            alt.Tooltip("method:N"),
             number("fraction", "share of train tokens", ".1%"),
             number("fraction_asked", "share asked for", ".0%"),
             number("n_train", "train tokens", ",d"),

@@ -70,7 +70,7 @@ def _convergence(rows: pl.DataFrame) -> None:
         y=y,
         color=coloured("measure", colours, "").legend(orient="top"),
         tooltip=[
-            "measure:N",
+            alt.Tooltip("measure:N"),
             number("value", "share of the norm", ".4f"),
             number("n_tokens", "train tokens", ",d"),
             number("n_documents", "documents", ",d"),

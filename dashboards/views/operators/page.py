@@ -166,9 +166,9 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
     scale = alt.Scale(domainMin=max(LOWEST, min([*ends, 0.0])), clamp=True)
     base = alt.Chart(rows.filter(pl.col(column).is_not_null())).encode(
         y=alt.Y("name:N", title=None, sort=rows["name"].to_list(), axis=alt.Axis(labelLimit=220)),
-        color=alt.condition(f"datum.operator == '{operator}'", alt.value("#0072B2"), alt.value("#999999")),
+        color=alt.ColorValue("#999999", condition={"test": f"datum.operator == '{operator}'", "value": "#0072B2"}),
         tooltip=[
-            "name:N",
+            alt.Tooltip("name:N"),
             number(column, score),
             number(f"{column}_low", "95 % low"),
             number(f"{column}_high", "95 % high"),
@@ -178,7 +178,7 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
     )
     chart = alt.layer(
         base.mark_rule(strokeWidth=2).encode(
-            x=alt.X(f"{column}_low:Q", title=score, scale=scale), x2=f"{column}_high:Q"
+            x=alt.X(f"{column}_low:Q", title=score, scale=scale), x2=alt.X2(f"{column}_high:Q")
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X(f"{column}:Q", title=score, scale=scale)),
     )

@@ -1,7 +1,5 @@
 """Panels of the page ``operators``: whitened r2 and transport efficiency by rank."""
 
-from typing import Any
-
 import altair as alt
 import polars as pl
 
@@ -68,7 +66,7 @@ def _ranks(rows: pl.DataFrame) -> None:
     band = (
         alt.Chart(rows)
         .mark_area(opacity=0.25, color=CATEGORIES[2])
-        .encode(x=_rank(), y=alt.Y("ceiling_held_out:Q", title="whitened r2"), y2="ceiling_in_sample:Q")
+        .encode(x=_rank(), y=alt.Y("ceiling_held_out:Q", title="whitened r2"), y2=alt.Y2("ceiling_in_sample:Q"))
     )
     curves = _by_rank(rows, RANK_CURVES, "whitened r2", LOWEST_R2)
     draw_chart(alt.layer(band, *curves).properties(height=HEIGHT), alt="Whitened r2 against rank, with its ceiling")
@@ -88,9 +86,9 @@ def _by_rank(rows: pl.DataFrame, curves: Curves, title: str, lowest: float) -> l
     """One line per column against rank; ceilings are dashed, the last column has its interval and lies on top."""
     least = min([0.0, *(value for column in curves for value in rows[column].drop_nulls())])
     y, scale = alt.Y("value:Q", title=title), alt.Scale(domainMin=max(lowest, least), clamp=True)
-    tooltip: list[Any] = [
+    tooltip: list[alt.Tooltip] = [
         number("rank", "rank", "d"),
-        "curve:N",
+        alt.Tooltip("curve:N"),
         number("value", title),
         number("low", "95 % low"),
         number("high", "95 % high"),
@@ -101,6 +99,6 @@ def _by_rank(rows: pl.DataFrame, curves: Curves, title: str, lowest: float) -> l
     lines = folded(rows, curves).encode(x=_rank(), y=y.scale(scale), color=curve_colours(curves), tooltip=tooltip)
     *_, last = curves
     bars = alt.Chart(rows).mark_rule(strokeWidth=1.5, opacity=0.7, color=curves[last][1])
-    ends = bars.encode(x=_rank(), y=alt.Y(f"{last}_low:Q", title=title, scale=scale), y2=f"{last}_high:Q")
-    dash = alt.condition("indexof(datum.part, 'ceiling') == 0", alt.value([5, 3]), alt.value([1, 0]))
+    ends = bars.encode(x=_rank(), y=alt.Y(f"{last}_low:Q", title=title, scale=scale), y2=alt.Y2(f"{last}_high:Q"))
+    dash = alt.StrokeDashValue([1, 0], condition={"test": "indexof(datum.part, 'ceiling') == 0", "value": [5, 3]})
     return [lines.mark_line().encode(strokeDash=dash), ends, lines.mark_point(filled=True, size=22, opacity=1)]

@@ -90,7 +90,7 @@ def _by_mode(rows: pl.DataFrame, curves: Curves, title: str, scale: Literal["log
             ),
             y=alt.Y("value:Q", title=title, scale=alt.Scale(type=scale), axis=alt.Axis(format="~g", tickCount=5)),
             color=curve_colours(curves),
-            tooltip=[number("mode", "mode", "d"), "curve:N", number("value", title, ".4~g")],
+            tooltip=[number("mode", "mode", "d"), alt.Tooltip("curve:N"), number("value", title, ".4~g")],
         )
     )
     draw_chart(chart.properties(height=HEIGHT), alt=f"{title} of every mode")

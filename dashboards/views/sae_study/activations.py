@@ -67,7 +67,7 @@ def _activations() -> alt.Chart:
             ),
             tooltip=[
                 number("feature_id", "feature", "d"),
-                "token:N",
+                alt.Tooltip("token:N"),
                 number("activation", "activation", ".2f"),
                 number("share", "of its largest", ".0%"),
                 number("cluster", "cluster", "d"),

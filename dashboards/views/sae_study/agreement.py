@@ -42,7 +42,7 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
         ),
         y=alt.Y("label:N", title=None, sort=None),
         tooltip=[
-            "label:N",
+            alt.Tooltip("label:N"),
             alt.Tooltip("other_label:N", title="matched with"),
             number("mean_cosine", "mean cosine"),
             number("share_same", "cosine of 0.9 or more", ".0%"),
@@ -50,7 +50,7 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
             number("null_mean_cosine", "with a random dictionary"),
         ],
     )
-    ink = alt.condition("datum.mean_cosine < 0.6", alt.value("#ffffff"), alt.value("#000000"))
+    ink = alt.ColorValue("#000000", condition={"test": "datum.mean_cosine < 0.6", "value": "#ffffff"})
     return alt.layer(
         base.mark_rect().encode(color=alt.Color("mean_cosine:Q", title="mean cosine", scale=map_scale())),
         base.mark_text().encode(text=alt.Text("mean_cosine:Q", format=".2f"), color=ink),

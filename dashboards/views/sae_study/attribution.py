@@ -61,7 +61,9 @@ def _chart() -> alt.LayerChart | alt.FacetChart:
     )
     points = known.mark_point(filled=True, size=50, opacity=0.8, color=CATEGORIES[0])
     return alt.layer(
-        diagonal.encode(x=x("diagonal_low:Q"), y=y("diagonal_low:Q"), x2="diagonal_high:Q", y2="diagonal_high:Q"),
+        diagonal.encode(
+            x=x("diagonal_low:Q"), y=y("diagonal_low:Q"), x2=alt.X2("diagonal_high:Q"), y2=alt.Y2("diagonal_high:Q")
+        ),
         points.encode(
             x=x("predicted:Q"),
             y=y("ablation_effect:Q"),

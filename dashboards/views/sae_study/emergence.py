@@ -84,9 +84,9 @@ def _chart(first: int = 1000) -> alt.Chart:
             y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
-            detail="sae:N",
+            detail=alt.Detail("sae:N"),
             tooltip=[
-                "label:N",
+                alt.Tooltip("label:N"),
                 number("tokens", "tokens", ",d"),
                 number("step", "step", ",d"),
                 number("emerged_share", "emerged", ".1%"),
@@ -118,7 +118,7 @@ def _events() -> alt.Chart:
             tooltip=[
                 number("step", "step", ",d"),
                 number("tokens", "tokens", ",d"),
-                "event:N",
+                alt.Tooltip("event:N"),
                 number("n", "features", ",d"),
             ],
         )

@@ -59,7 +59,7 @@ def _chart() -> alt.LayerChart | alt.FacetChart:
             number("nearest", "nearest feature", "d"),
             number("nearest_cosine", "its cosine"),
             number("cluster", "cluster", "d"),
-            "stability:N",
+            alt.Tooltip("stability:N"),
         ],
     )
     return alt.layer(

@@ -40,7 +40,7 @@ def _chart(metric: str, axis: str) -> alt.LayerChart | alt.FacetChart:
         .encode(
             color=colour,
             tooltip=[
-                "label:N",
+                alt.Tooltip("label:N"),
                 number("l0", "L0", ".1f"),
                 number(metric, axis),
                 number(f"{metric}_low", "95 % from"),
@@ -61,14 +61,14 @@ def _chart(metric: str, axis: str) -> alt.LayerChart | alt.FacetChart:
             y=y(f"{metric}:Q"),
             color=colour,
             tooltip=[
-                "label:N",
+                alt.Tooltip("label:N"),
                 number(metric, axis),
                 number(f"{metric}_low", "95 % from"),
                 number(f"{metric}_high", "to"),
             ],
         ),
-        base.mark_line(opacity=0.6).encode(x=x("mean_l0:Q"), y=y("mean_value:Q"), detail="line:N"),
-        base.mark_rule(strokeWidth=1.5).encode(x=x("l0:Q"), y=y(f"{metric}_low:Q"), y2=f"{metric}_high:Q"),
+        base.mark_line(opacity=0.6).encode(x=x("mean_l0:Q"), y=y("mean_value:Q"), detail=alt.Detail("line:N")),
+        base.mark_rule(strokeWidth=1.5).encode(x=x("l0:Q"), y=y(f"{metric}_low:Q"), y2=alt.Y2(f"{metric}_high:Q")),
         base.mark_point(filled=True, size=70, opacity=1).encode(
             x=x("l0:Q", axis=alt.Axis(format="~g", tickCount=5)),
             y=y(f"{metric}:Q"),

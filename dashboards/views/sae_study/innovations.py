@@ -61,8 +61,8 @@ def _recovered(rows: pl.DataFrame) -> None:
         yOffset=alt.YOffset("side:N", sort=list(SIDES)),
         color=alt.Color("side:N", title=None, scale=alt.Scale(domain=list(SIDES), range=list(SIDES.values()))),
         tooltip=[
-            "side:N",
-            "line:N",
+            alt.Tooltip("side:N"),
+            alt.Tooltip("line:N"),
             number("value", "loss recovered"),
             number("low", "95 % from"),
             number("high", "to"),
@@ -71,7 +71,7 @@ def _recovered(rows: pl.DataFrame) -> None:
     )
     x = partial(alt.X, title="loss recovered", scale=alt.Scale(zero=False, padding=10))
     chart = alt.layer(
-        base.mark_rule(strokeWidth=1.5).encode(x=x("low:Q"), x2="high:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(x=x("low:Q"), x2=alt.X2("high:Q")),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=x("value:Q")),
     )
     draw_chart(chart.properties(height=alt.Step(14)), alt="Loss recovered by innovation SAEs and by plain ones")

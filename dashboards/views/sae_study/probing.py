@@ -75,7 +75,7 @@ def _chart() -> alt.LayerChart | alt.FacetChart:
             yOffset=alt.YOffset("reader:N", sort=list(READERS)),
             color=coloured("reader", READERS, "reads").legend(orient="bottom"),
             tooltip=[
-                "label:N",
+                alt.Tooltip("label:N"),
                 alt.Tooltip("reader:N", title="reads"),
                 number("k", "numbers read", "d"),
                 number("auroc", "mean AUROC"),
@@ -88,8 +88,8 @@ def _chart() -> alt.LayerChart | alt.FacetChart:
         )
     )
     return alt.layer(
-        alt.Chart(ONE).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.datum(0.5)),
-        base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=x("auroc_worst:Q"), x2="auroc_best:Q"),
+        alt.Chart(ONE).mark_rule(strokeDash=[4, 4], color="#888888").encode(x=alt.XDatum(0.5)),
+        base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=x("auroc_worst:Q"), x2=alt.X2("auroc_best:Q")),
         base.mark_point(filled=True, size=50, opacity=1).encode(x=x("auroc:Q")),
         data=ROWS,
     ).properties(height=alt.Step(12))

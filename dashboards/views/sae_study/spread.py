@@ -77,18 +77,18 @@ def _chart(axis: str) -> alt.LayerChart | alt.FacetChart:
         y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),
         color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(None),
         tooltip=[
-            "kind:N",
+            alt.Tooltip("kind:N"),
             number("mean", "mean"),
             number("sd", "sd over seeds"),
             number("min", "smallest"),
             number("max", "largest"),
             number("n_seeds", "seeds", "d"),
             number("l0", "L0", ".1f"),
-            "better_than_next:N",
+            alt.Tooltip("better_than_next:N"),
         ],
     )
     return alt.layer(
-        base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=x("min:Q"), x2="max:Q"),
+        base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=x("min:Q"), x2=alt.X2("max:Q")),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=x("mean:Q")),
     ).properties(height=alt.Step(26))
 

@@ -55,9 +55,9 @@ def _chart(curve: str) -> alt.Chart:
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve == "dead_share")),
             color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
             strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
-            detail="sae:N",
+            detail=alt.Detail("sae:N"),
             tooltip=[
-                "label:N",
+                alt.Tooltip("label:N"),
                 number("tokens", "tokens", ",d"),
                 number("step", "step", ",d"),
                 number(curve, CURVES[curve]),

@@ -105,9 +105,9 @@ def _sparsity(rows: pl.DataFrame) -> None:
     )
     error = alt.Y("fvu:Q", title="FVU (variance unexplained)", scale=alt.Scale(zero=False, padding=20))
     chart = alt.layer(
-        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("fvu_low:Q"), y2="fvu_high:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("fvu_low:Q"), y2=alt.Y2("fvu_high:Q")),
         base.mark_point(filled=True, size=90, opacity=1).encode(y=error),
-        base.mark_text(align="left", dx=9).encode(y=error, text="label:N"),
+        base.mark_text(align="left", dx=9).encode(y=error, text=alt.Text("label:N")),
     )
     draw_chart(chart.properties(height=320), alt="FVU of each SAE against its L0")
 

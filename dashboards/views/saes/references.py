@@ -127,8 +127,8 @@ def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart | alt.FacetCh
             legend=alt.Legend(columns=2),
         ),
         tooltip=[
-            "label:N",
-            "kind:N",
+            alt.Tooltip("label:N"),
+            alt.Tooltip("kind:N"),
             number(measure.column, measure.title),
             *(
                 [number(f"{measure.column}_{end}", f"95 % {end}") for end in ("low", "high")]
@@ -152,7 +152,7 @@ def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart | alt.FacetCh
     if measure.has_interval:
         layers.append(
             base.mark_rule(strokeWidth=2).encode(
-                x=alt.X(f"{measure.column}_low:Q", title=measure.title), x2=f"{measure.column}_high"
+                x=alt.X(f"{measure.column}_low:Q", title=measure.title), x2=alt.X2(f"{measure.column}_high")
             )
         )
     layers.append(base.mark_point(filled=True, size=80, opacity=1).encode(x=x))

@@ -67,6 +67,7 @@ def page() -> None:
     if rows is not None:
         with st.container():
             _result(rows, sql)
+    worker().prepare()
 
 
 def _ran(sql: str) -> pl.DataFrame | None:
@@ -74,6 +75,8 @@ def _ran(sql: str) -> pl.DataFrame | None:
     if not sql.strip():
         st.info("Write a statement or choose a saved one.")
         return None
+    if sql == START:
+        return ask(START)  # not the visitor's: it needs no process of its own, which takes a second to start
     place, started = st.empty(), monotonic()
 
     def waiting() -> None:  # streamlit leaves the page's function here if the visitor has moved on

@@ -48,8 +48,8 @@ def _compositions(rows: pl.DataFrame) -> None:
         ),
         color=coloured("steps", steps, "").legend(orient="top"),
         tooltip=[
-            "way:N",
-            "steps:N",
+            alt.Tooltip("way:N"),
+            alt.Tooltip("steps:N"),
             number("r2", "weighted r2"),
             number("low", "95 % low"),
             number("high", "95 % high"),
@@ -61,7 +61,7 @@ def _compositions(rows: pl.DataFrame) -> None:
         ],
     )
     chart = alt.layer(
-        base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title="weighted r2"), x2="high:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title="weighted r2"), x2=alt.X2("high:Q")),
         base.mark_point(filled=True, size=45, opacity=1).encode(
             x=alt.X("r2:Q", title="weighted r2", scale=alt.Scale(zero=False))
         ),

@@ -46,20 +46,20 @@ def _verdicts(rows: pl.DataFrame) -> None:
         **place,
         y=alt.Y("share:Q", title="share of scored features", axis=axis, scale=alt.Scale(domain=[0, 1])),
         color=verdict_colours(),
-        order="place:Q",
+        order=alt.Order("place:Q"),
         tooltip=[
-            "verdict:N",
+            alt.Tooltip("verdict:N"),
             number("share", "share", ".1%"),
             number("source_layer", "source layer", "d"),
             number("target_layer", "target layer", "d"),
             number("n_features_scored", "features scored", ",d"),
-            "sae:N",
+            alt.Tooltip("sae:N"),
         ],
     )
     layers = [bars]
     if judged.height <= LABELLED:
         head = alt.Chart(judged).mark_text(dy=-7, fontSize=11, color="#808080")
-        layers.append(head.encode(**place, y=alt.datum(1), text="target_layer:N"))
+        layers.append(head.encode(**place, y=alt.YDatum(1), text=alt.Text("target_layer:N")))
     draw_chart(alt.layer(*layers).properties(height=300), alt="Shares of the verdicts by leap and target layer")
 
 
@@ -94,15 +94,15 @@ def _spread(rows: pl.DataFrame) -> None:
             *[number(f"r2_q{q:02d}", f"{q} % quantile") for q in (5, 25, 50, 75, 95)],
             number("mean_r2", "mean"),
             number("n_features", "features scored", ",d"),
-            "sae:N",
+            alt.Tooltip("sae:N"),
         ],
     )
     least = min([0.0, *rows["r2_q05"]])
     scale = alt.Scale(domain=[max(LOWEST, least), 1], clamp=True, nice=False)
     vertical = {q: alt.Y(f"r2_q{q:02d}:Q", title="r2 of features", scale=scale) for q in (5, 25, 50)}
     chart = alt.layer(
-        base.mark_rule(strokeWidth=1.5).encode(y=vertical[5], y2="r2_q95:Q"),
-        base.mark_bar(size=7, opacity=0.55).encode(y=vertical[25], y2="r2_q75:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(y=vertical[5], y2=alt.Y2("r2_q95:Q")),
+        base.mark_bar(size=7, opacity=0.55).encode(y=vertical[25], y2=alt.Y2("r2_q75:Q")),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=vertical[50]),
     )
     draw_chart(chart.properties(height=300), alt="Quantiles of the features' r2 by leap and target layer")

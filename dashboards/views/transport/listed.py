@@ -40,20 +40,20 @@ def _profiles(list_: str, rows: pl.DataFrame) -> None:
         x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
         color=verdict_colours(),
         tooltip=[
-            "feature:N",
+            alt.Tooltip("feature:N"),
             number("source_layer", "source layer", "d"),
             number("target_layer", "target layer", "d"),
             number("r2", "r2"),
             number("r2_low", "95 % low"),
             number("r2_high", "95 % high"),
             number("n_active", "active test tokens", ",d"),
-            "sae:N",
+            alt.Tooltip("sae:N"),
         ],
     )
     scale = alt.Scale(domain=[min(0.0, LOWEST), 1], clamp=True)
     chart = alt.layer(
         base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(
-            y=alt.Y("r2_low:Q", title="r2", scale=scale), y2="r2_high:Q"
+            y=alt.Y("r2_low:Q", title="r2", scale=scale), y2=alt.Y2("r2_high:Q")
         ),
         base.mark_point(filled=True, size=50, opacity=1).encode(y=alt.Y("r2:Q", title="r2", scale=scale)),
     ).properties(width=150, height=130)

@@ -184,7 +184,7 @@ def _map(rows: pl.DataFrame, measure: Measure) -> None:
     base = alt.Chart(rows).encode(
         x=alt.X("target_layer:O", title="target layer", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("source_layer:O", title="source layer"),
-        tooltip=[*_pair(), number(column, measure.title), *_sizes(), "sae:N", "operator:N"],
+        tooltip=[*_pair(), number(column, measure.title), *_sizes(), alt.Tooltip("sae:N"), alt.Tooltip("operator:N")],
     )
     colour = alt.Color(
         f"{column}:Q", scale=scale, legend=alt.Legend(orient="top", title=measure.title, gradientLength=180)
@@ -196,14 +196,9 @@ def _map(rows: pl.DataFrame, measure: Measure) -> None:
     ]
     if max(n_sources, n_targets) <= LABELLED_UP_TO:
         label = base.transform_calculate(shown=f"{known} ? format(datum.{column}, '.2f') : '–'")
-        ink = (
-            alt.when(f"!{known}")
-            .then(alt.value("#808080"))
-            .when(dark)
-            .then(alt.value("white"))
-            .otherwise(alt.value("black"))
-        )
-        layers.append(label.mark_text(cursor="pointer", fontSize=11).encode(text="shown:N", color=ink))
+        shades = [{"test": f"!{known}", "value": "#808080"}, {"test": dark, "value": "white"}]
+        ink = alt.ColorValue("black", condition=shades)
+        layers.append(label.mark_text(cursor="pointer", fontSize=11).encode(text=alt.Text("shown:N"), color=ink))
     chart = alt.layer(*layers).properties(
         height=max(220, 34 * min(n_sources, LABELLED_UP_TO) + 90, 12 * n_sources + 90)
     )

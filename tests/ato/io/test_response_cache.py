@@ -1,5 +1,8 @@
 """Responses on disk: found by their request, whole or not at all."""
 
+import os
+import time
+
 import pytest
 
 from ato.errors import DiskFullError, UnavailableError
@@ -38,3 +41,13 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UnavailableError, match="cannot cache a response"):
         ResponseCache(tmp_path / "file").put("request", b"body")
+
+
+def test_old_responses_are_removed_and_new_ones_stay(tmp_path):
+    cache = ResponseCache(tmp_path)
+    for request, age in (("GET /old", 100), ("GET /new", 10)):
+        cache.put(request, b"body")
+        os.utime(cache.path(request), (time.time() - age,) * 2)
+    cache.remove_older(50)
+    assert cache.get("GET /old") is None
+    assert cache.get("GET /new") == b"body"

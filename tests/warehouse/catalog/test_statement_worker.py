@@ -152,6 +152,28 @@ def test_one_that_has_ended_by_itself_starts_again_and_none_outlives_its_owner(r
     assert not psutil.pid_exists(pid)
 
 
+def test_a_process_that_was_prepared_runs_the_first_statement(root):
+    worker = StatementWorker(root, MEMORY)
+    worker.prepare()
+    prepared = worker._process
+    worker.prepare()
+    assert run(worker, "select 1 as one").to_pylist() == [{"one": 1}]
+    assert worker._process is prepared
+    worker.stop()
+
+
+def test_preparing_does_not_wait_for_a_statement_that_runs(worker):
+    prepared = []
+
+    def waiting():
+        worker.prepare()
+        prepared.append(True)
+
+    with pytest.raises(InputError, match="stopped after 1 s"):
+        run(worker, "select count(*) from range(10000000) a, range(10000000) b", waiting=waiting)
+    assert prepared
+
+
 def test_two_visitors_do_not_wait_for_each_other(root, worker):
     other = StatementWorker(root, MEMORY)
     run(other, "select 1")

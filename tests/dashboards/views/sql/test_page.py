@@ -42,6 +42,15 @@ def test_it_starts_with_a_list_of_all_tables_and_marts(study):
     assert set(shown(app)["table_name"]) >= {"operators", "feature_transport", "transport_map", "stage_runs"}
 
 
+def test_the_page_stands_before_a_process_for_statements_does(study, process, monkeypatch):
+    asked = []
+    monkeypatch.setattr(process, "run", lambda *_, **__: pytest.fail("the page waits for the process"))
+    monkeypatch.setattr(process, "prepare", lambda: asked.append("to start meanwhile"))
+    app = open_page("sql_bench")
+    assert not shown(app).empty
+    assert asked == ["to start meanwhile"]
+
+
 def test_the_statement_of_the_address_is_run_as_it_stands(study):
     app = read_page("sql_bench", sql=MAP)
     expected = warehouse.run_select(warehouse.connect(), MAP).pl()
