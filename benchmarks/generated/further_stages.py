@@ -108,6 +108,7 @@ def _labels(n: int) -> Any:
             evidence,
             (),
             [
+                ("labelled_sources", 1, of | {"source": "sae", "d_sae": 16_384}),
                 (
                     "labelled_features",
                     chosen,

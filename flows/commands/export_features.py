@@ -19,11 +19,13 @@ from warehouse.tables import TABLES
 FORMATS = ("expanded", "circuit-tracer", "neuronpedia")
 SETS = ("shown", "selected", "all")
 _SAES = "select sae, layer, d_sae, neuronpedia_id from saes where collection = ?"
-_LABELLED = """select sae, layer, coalesce(any_value(t.d_sae), max(feature_id) + 1) as d_sae, null as neuronpedia_id
+_LABELLED = """select sae, layer, coalesce(max(s.d_sae), max(t.d_sae), max(feature_id) + 1) as d_sae, null as neuronpedia_id
 from labelled_features
+left join labelled_sources as s using (collection, evidence, sae, layer)
 left join studied_saes as t using (collection, sae, layer)
 anti join saes using (collection, sae)
 where collection = ? group by sae, layer"""
+"""Features that were labelled before ``labelled_sources`` was, of neurons or an adapter, end with the last labelled one."""
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
 LARGEST_RANGE = 10_000_000
 

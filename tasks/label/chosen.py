@@ -28,6 +28,8 @@ _VALUES = {
         select feature_id, abs(gradient_x_activation) as value from feature_attribution semi join alike using (sae)
         where collection = $collection
         qualify row_number() over (partition by feature_id order by sae) = 1""",
+    "influence": """select feature_id, influence as value from feature_influence
+        where collection = $collection and sae = $sae""",
     "transport": """select feature_id, map_values(r2_by_leap)[1] as value, map_values(verdict_by_leap)[1] as verdict
         from feature_catalog where collection = $collection and sae = $sae""",
 }
@@ -46,6 +48,7 @@ _FROM = {
     "score": "`ato run features`",
     "causal_effect": "`ato run features`",
     "attribution": "`ato run sae_study` with this SAE among those that are looked at",
+    "influence": "`ato run graphs` with this SAE",
     "transport": "`ato run evaluate`",
 }
 

@@ -160,4 +160,6 @@ def _write(stage: Stage, collected: _Collected, shown: Shown) -> None:
         n = len(np.asarray(columns["feature_id"]))
         if n:
             stage.write(table, {**columns, **{name: [value] * n for name, value in own.items()}}, sae=member.key)
+    read = {"source": member.source, "site": member.site, "d_sae": len(evidence.histograms.counts)}
+    stage.write("labelled_sources", [own | read | {"sae": member.key, "folder": member.adapter}], sae=member.key)
     say("label", f"{member.slug}: {len(member.chosen.feature_id)} features, {len(evidence.windows):,} windows")

@@ -9,7 +9,7 @@ from tasks.settings.base import Distinct, LayerNumber, OneOf, Seed, StageSetting
 from tasks.settings.explain import ADDRESS
 
 JUDGES = ("overlap", "embedding", "chat")
-ORDERS = ("score", "causal_effect", "attribution", "transport", "random")
+ORDERS = ("score", "causal_effect", "attribution", "influence", "transport", "random")
 JudgeName = Annotated[str, OneOf(JUDGES)]
 Scorer = Annotated[str, OneOf(SCORERS)]
 
@@ -103,8 +103,8 @@ class LabelSettings(StageSettings):
     n_features: int = Field(50, ge=1, description="Features labelled per SAE, the first by `label.order`")
     order: Annotated[str, OneOf(ORDERS)] = Field(
         "score",
-        description="What puts a feature first: its score, its causal effect, its attribution (of a study of SAEs), the leap over "
-        "which it is transported, or chance",
+        description="What puts a feature first: its score, its causal effect, its attribution (of a study of SAEs), its influence in "
+        "the graphs of prompts, the leap over which it is transported, or chance",
     )
     features: FeaturesOfLayers = Field(
         {}, description="Layer -> features of its SAE that are labelled instead of the first by `label.order`"

@@ -40,6 +40,7 @@ def labelling_rows(evidence: str, labelling: dict[str, str]) -> dict[str, Rows]:
         labelling: judge -> key of its labelling.
     """
     made: dict[str, Rows] = {
+        "labelled_sources": [row("labelled_sources", evidence=evidence, layer=LAYER, source="sae", d_sae=5)],
         "labelled_features": [_feature(evidence, place, f) for place, f in enumerate(FEATURES, start=1)],
         "example_windows": [found for f in FEATURES for found in _windows(evidence, f)],
         "feature_histograms": [
@@ -108,6 +109,7 @@ def write_labelling(warehouse: Warehouse, name: str = "1", hour: int = 2) -> dic
 
 
 _EVIDENCE_TABLES = (
+    "labelled_sources",
     "labelled_features",
     "example_windows",
     "feature_histograms",

@@ -20,9 +20,17 @@ def write_neurons(warehouse: Warehouse) -> None:
         kept = [r | {"sae": NEURONS} for r in rows if r.get("judge", JUDGE) == JUDGE and table != "label_agreement"]
         if kept:
             own[table] = kept
+    own["labelled_sources"][0]["source"] = "neurons"
     for row in own["labelled_features"]:
         row.update(source="neurons", ordered_by="random", value=None, covered=None)
-    evidence = {"labelled_features", "example_windows", "feature_histograms", "feature_strata", "feature_neighbours"}
+    evidence = {
+        "labelled_sources",
+        "labelled_features",
+        "example_windows",
+        "feature_histograms",
+        "feature_strata",
+        "feature_neighbours",
+    }
     started = STARTED + timedelta(hours=3)
     shared = {"collection": COLLECTION, "settings": {}, "started_at": started, "seconds": 2.0}
     for stage, key, names in (("label_evidence", EVIDENCE, evidence), ("label", LABELLING, own.keys() - evidence)):

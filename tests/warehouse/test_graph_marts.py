@@ -53,6 +53,20 @@ def offended(root, tables):
     return {f.expectation for f in findings if not f.success}
 
 
+def test_the_influence_of_a_feature_is_its_mean_share_over_the_latest_graphs_of_all_prompts(planted):
+    expected: dict[tuple[int, int], float] = {}
+    for prompt in FACTORS:
+        graph = attribution_of(prompt)
+        shares = influence(graph) / influence(graph).sum()
+        for node in np.flatnonzero(graph.kind == "feature"):
+            key = int(graph.layer[node]), int(graph.feature[node])
+            expected[key] = expected.get(key, 0) + shares[node] / len(FACTORS)
+    found = rows(planted, "from feature_influence")
+    assert {(one["layer"], one["feature_id"]): one["influence"] for one in found} == pytest.approx(expected, abs=1e-9)
+    assert {one["sae"] for one in found} == {"sae-layer1", "sae-layer3"}
+    assert {one["n_prompts"] for one in found} == {len(FACTORS)}
+
+
 def is_feature(node):
     return node["kind"] == "feature"
 

@@ -1,4 +1,4 @@
--- share of an SAE's causal effect, or attribution, that its first labelled features have, beside a random order of its features
+-- share of an SAE's causal effect, attribution or influence that its first labelled features have, beside a random order of its features
 --
 -- n_features: those whose effect was measured, of the n_active_features; nothing is known of the others. random: the expected share of
 -- as many of them in random order, place / n_features; random_low, random_high: 95 % of such orders (normal approximation).
@@ -18,6 +18,8 @@ sizes as (
     from feature_attribution as a
     inner join same_weights as w on w.collection = a.collection and w.studied = a.sae
     qualify row_number() over (partition by w.collection, w.sae, a.feature_id order by a.sae) = 1
+    union all
+    select collection, sae, 'influence', feature_id, influence from feature_influence
 ),
 
 counted as (

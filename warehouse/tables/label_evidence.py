@@ -20,6 +20,7 @@ from warehouse.tables.declarations import (
 EVIDENCE = Column("evidence", string, "key of the evidence: SAE, chosen features, how windows are drawn")
 SAE = Column("sae", string, "key of the SAE, in saes or studied_saes; of MLP neurons, their layer: neurons-L12; of an adapter, layer and model: adapter-L12-0f3a9c1e")
 FEATURE = Column("feature_id", int32, "index of the feature in the SAE, or of the neuron in its layer", minimum=0)
+SOURCE = Column("source", string, "sae, transcoder, adapter (a layer of a transcoder adapter) or neurons (the baseline)")
 OF_EVIDENCE = (COLLECTION, EVIDENCE, SAE, LAYER, FEATURE)
 TIERS = "random: from any text; same_stratum: from text like that it fires on; near_miss: where its neighbours fire"
 
@@ -36,13 +37,38 @@ def of_labelled_features(table: str) -> Rule:
 
 TABLES = (
     Table(
+        "labelled_sources",
+        "what the features of an evidence are read from: an SAE, a transcoder, a layer of an adapter, or the neurons of a layer",
+        (
+            COLLECTION,
+            EVIDENCE,
+            SAE,
+            LAYER,
+            SOURCE,
+            Column("site", string, "what it reads at the layer: resid_post, mlp_in, mlp_neurons and so on"),
+            Column("d_sae", int32, "features that it has, labelled or not", minimum=1),
+            Column("folder", string, "checkpoint of an adapter; NULL for others", nullable=True),
+        ),
+        ("collection", "evidence"),
+        ("collection", "sae"),
+        rules=(
+            Rule(
+                "features are among d_sae",
+                "evidence, d_sae",
+                """select s.collection, s.evidence, max(f.feature_id) as feature_id from labelled_sources as s
+                inner join known_labelled_features as f using (collection, evidence)
+                group by s.collection, s.evidence having max(f.feature_id) >= any_value(s.d_sae)""",
+            ),
+        ),
+    ),
+    Table(
         "labelled_features",
         "a feature that is labelled, and why it comes when it does",
         (
             *OF_EVIDENCE,
-            Column("source", string, "sae, transcoder, adapter (a layer of a transcoder adapter) or neurons (the baseline)"),
+            SOURCE,
             Column("place", int32, "its place in the order in which features are labelled, from 1", minimum=1),
-            Column("ordered_by", string, "score, causal_effect, attribution, transport (its verdict), random, or named: by the settings"),
+            Column("ordered_by", string, "score, causal_effect, attribution, influence, transport (its verdict), random, or named: by the settings"),
             Column("value", float64, "what it is ordered by; of transport the R2 over the shortest leap; NULL where it has none", nullable=True),
             share("covered", "share of the sum of |value| over the SAE's features that is labelled up to this place; NULL but for effects"),
             Column("n_tokens", int64, "tokens looked at, of all splits", unit="tokens", minimum=0),

@@ -58,7 +58,7 @@ EFFECT_COVERED = Panel(
     "these features in random order, with a 95 % range over "
     "orders. Only features whose effect was measured count: hover for how many of the "
     "active ones. The order is by the effects that are summed, so noise in them favours it.",
-    empty="No labels in the order of a measured effect: `ato run label --set label.order=causal_effect` (or `attribution`).",
+    empty="No labels in the order of a measured effect: `ato run label --set label.order=causal_effect` (or `attribution`, `influence`).",
     view="chart",
     chart=_coverage(),
     alt="Lines: share of the effect covered by the first labels, beside a random order",

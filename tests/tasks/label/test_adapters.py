@@ -1,18 +1,21 @@
 """Features of a transcoder adapter: read from the adapted model of its checkpoint, labelled and exported as others are."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from ato.errors import LayerError, MismatchError, SAEError
+from ato.features.exports.packed import PackedFeatures
 from ato.models import load_model
 from ato.models.language_model import pad
 from ato.saes.adapter import AdapterLayer, TranscoderAdapter, adapted
 from ato.saes.adapter_files import save_adapter
 from flows.commands.export_features import export_features
 from tasks.label.task import label_features
+from tests.ato.features.exports.test_sae_dashboard import read_as_dashboard, read_by_its_own_reader
 from tests.tasks.label.planted_study import D_MODEL, collected, planted_settings
 from tests.tiny_models import save_tiny_model
 from warehouse.catalog.catalog import rows
@@ -89,13 +92,32 @@ def test_named_features_and_others_drawn_at_random_are_described_scored_and_show
     assert {one["n"] for one in lens} == {15}
 
 
-def test_they_are_exported_like_others(study, tmp_path):
-    _, collection, _ = study
-    sae = rows(None, "select any_value(sae) as sae from labelled_features where layer = 1")[0]["sae"]
-    (metadata,) = export_features(collection, tmp_path, "expanded", saes=[sae])
-    files = sorted(metadata.parent.glob("features/*.json"))
-    assert len(files) == len(NAMED)
-    assert all(json.loads(file.read_text())["examples_quantiles"] for file in files)
+def test_they_are_exported_in_every_format_and_a_viewer_finds_all_features_that_a_layer_has(study, tmp_path):
+    settings, collection, _ = study
+    read = rows(
+        None, "select sae, layer, site, d_sae, folder from labelled_sources where source = 'adapter' order by layer"
+    )
+    assert [(one["layer"], one["site"], one["d_sae"]) for one in read] == [(1, "mlp_in", 12), (2, "mlp_in", 12)]
+    assert {one["folder"] for one in read} == {str(Path(settings.label.adapter).resolve())}
+    saes = [one["sae"] for one in read]
+    (metadata,) = export_features(collection, tmp_path / "expanded", "expanded", saes=saes)
+    files = [json.loads(file.read_text()) for file in metadata.parent.glob("features/*.json")]
+    shown = {(one["layer"], one["feature"]): one for one in files}
+    assert {feature for layer, feature in shown if layer == 1} == set(NAMED)
+    assert all(one["examples_quantiles"] for one in files)
+    (index,) = export_features(collection, tmp_path / "packed", "circuit-tracer", saes=saes)
+    packed = PackedFeatures(index.parent)
+    assert packed.widths == {1: N_FEATURES, 2: N_FEATURES}
+    assert all(packed.read(*place) == content for place, content in shown.items())
+    assert all(packed.read(layer, feature) for layer in (1, 2) for feature in range(N_FEATURES))
+    batches = export_features(collection, tmp_path / "batches", "neuronpedia", saes=saes)
+    assert [path.parent.name for path in batches] == [f"{one['layer']}-{one['sae']}" for one in read]
+    for path, layer in zip(batches, (1, 2), strict=True):
+        of_layer = sorted(feature for of, feature in shown if of == layer)
+        assert [one["feature_index"] for one in read_as_dashboard(path)["features"]] == of_layer
+        assert [one.feature_index for one in read_by_its_own_reader(path).features] == of_layer
+        skipped = json.loads((path.parent / "skipped_indexes.json").read_bytes())["skipped_indexes"]
+        assert sorted(of_layer + skipped) == list(range(N_FEATURES))
 
 
 def test_a_second_run_does_nothing(study):

@@ -7,14 +7,17 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from ato.autointerp.embedding_judge import EmbeddingJudge
 from ato.errors import InputError
+from ato.features.exports.packed import PackedFeatures
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource
 from ato.saes.transcoder_files import load_transcoder_folder
+from flows.commands.export_features import export_features
 from flows.settings import Settings
 from tasks.collect.sources import residual_source
 from tasks.engine.model_cache import language_model
 from tasks.label.task import label_features
 from tasks.saes.task import load_judged_sae
+from tests.ato.features.exports.test_sae_dashboard import read_as_dashboard
 from tests.tasks.label.planted_study import (
     DEAD,
     LABEL,
@@ -159,7 +162,7 @@ def test_the_embedding_judge_tests_the_words_of_the_overlap_judge(study, monkeyp
     assert found[0]["embedding"] > 0.9
 
 
-def test_transcoders_of_a_study_are_labelled_by_what_they_read(study):
+def test_transcoders_of_a_study_are_labelled_by_what_they_read_and_exported_in_every_format(study, tmp_path):
     settings, collection, sae = study
     key = add_transcoder(Warehouse(), collection)
     label(settings, collection, sae, studied=[key], layers=[], features={}, order="random", n_features=4)
@@ -177,6 +180,11 @@ def test_transcoders_of_a_study_are_labelled_by_what_they_read(study):
     np.testing.assert_allclose(
         first["activations"], dense[first["start"] : first["start"] + len(first["tokens"])], atol=1e-4
     )
+    labelled = sorted(row["feature_id"] for row in found)
+    (index,) = export_features(collection, tmp_path / "packed", "circuit-tracer", saes=[key])
+    assert PackedFeatures(index.parent).widths == {LAYER: 6}
+    (batch,) = export_features(collection, tmp_path / "batches", "neuronpedia", saes=[key])
+    assert [one["feature_index"] for one in read_as_dashboard(batch)["features"]] == labelled
     with pytest.raises(InputError, match="no study of the collection has an SAE 'nothing'"):
         label(settings, collection, sae, studied=["nothing"])
 

@@ -1,8 +1,10 @@
 """Batches for Neuronpedia: SAEDashboard's rules for reading them hold, and our own importer finds the descriptions."""
 
 import gzip
+import importlib.util
 import json
 from dataclasses import replace
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,15 @@ def read_as_dashboard(path: Path) -> dict[str, Any]:
     return batch
 
 
+def read_by_its_own_reader(path: Path) -> Any:
+    """A batch, as SAEDashboard reads it; the package is here as data, since it needs older versions than ours."""
+    file = distribution("sae-dashboard").locate_file("sae_dashboard/neuronpedia/neuronpedia_dashboard.py")
+    spec = importlib.util.spec_from_file_location("neuronpedia_dashboard", str(file))
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    return reader.NeuronpediaDashboardBatch(**json.loads(path.read_bytes()))
+
+
 def _has_fields(found: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert found.keys() == wanted.keys()
     for name, kind in wanted.items():
@@ -71,6 +82,16 @@ def test_features_go_into_batches_and_the_others_are_listed_as_skipped(tmp_path)
     skipped = json.loads((tmp_path / "skipped_indexes.json").read_bytes())
     assert skipped["skipped_indexes"] == [1, 4, 5, 6, 9]
     assert (skipped["model_id"], skipped["layer"], skipped["sae_set"]) == ("tiny", "1", "sae-1")
+
+
+def test_sae_dashboards_own_reader_accepts_a_batch_and_writes_it_back(tmp_path):
+    (path,) = write_batches([page(i) for i in (0, 7)], SOURCE, tmp_path, d_sae=8)
+    read, content = read_by_its_own_reader(path), json.loads(path.read_bytes())
+    assert [feature.feature_index for feature in read.features] == [0, 7]
+    for feature, written in zip(read.features, content["features"], strict=True):
+        found = feature.to_dict()
+        assert found["activations"] == written["activations"]
+        assert {name: value for name, value in written.items() if name in found} == found
 
 
 def test_a_feature_shows_its_statistics_and_tokens():
