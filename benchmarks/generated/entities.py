@@ -93,6 +93,7 @@ def entity_stages(n: int) -> Any:
     done |= {
         "sae": sae_of(target),
         "layer": target,
+        "feature_id": draws,  # one each way: the best of its ranking
         "label": names_of(("known", "unknown"), who % 2),
         "grade": names_of(GRADES, who % 3),
     }

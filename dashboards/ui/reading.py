@@ -7,9 +7,9 @@ import duckdb
 import polars as pl
 import streamlit as st
 
-import warehouse
 from dashboards.ui.snapshot import Live, Snapshot
 from warehouse.catalog.literals import filled, literal
+from warehouse.catalog.sql_errors import running
 
 __all__ = ["ask", "filled", "literal", "snapshot"]
 
@@ -33,7 +33,9 @@ def _live(root: str | None) -> Live:
 
 
 def ask(sql: str) -> pl.DataFrame:
-    """The rows of one read-only statement.
+    """The rows of one statement of the pages, in which ``filled`` has put what readers chose.
+
+    It is not checked again: what readers write themselves runs in a ``StatementWorker``.
 
     Raises:
         InputError: wrong SQL.
@@ -45,4 +47,5 @@ def ask(sql: str) -> pl.DataFrame:
 
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False)
 def _answer(sql: str, as_of: datetime, _connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    return warehouse.run_select(_connection, sql).pl()
+    with running(_connection, sql):
+        return _connection.cursor().sql(sql).pl()

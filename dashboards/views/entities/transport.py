@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
-from dashboards.ui.charts import CATEGORIES, coloured, number, whole
+from dashboards.ui.charts import CATEGORIES, coloured, in_method_order, number, whole
 from dashboards.ui.declared import ROWS, Column, Panel, interval
 from dashboards.ui.declared_panel import draw_panel, of_rows
 from dashboards.ui.drawing import draw_chart
@@ -144,10 +144,8 @@ def _name(latent: tuple[str, int, int, str, int]) -> str:
 
 
 def _draw_curves(rows: pl.DataFrame) -> None:
-    methods = rows["method"].unique(maintain_order=True).to_list()
-    for method in methods:
-        if len(methods) > 1:
-            st.markdown(f"**{method}**")
-        own = rows.filter(pl.col("method") == method)
-        lowest = max(LEAST_R2, min(0.0, *own["r2_low"].drop_nulls(), *own["r2"].drop_nulls()))
-        draw_chart(of_rows(_chart(lowest), own), alt=f"r2 by source layer, {method}")
+    methods = in_method_order(rows["method"].unique())
+    method = choose("Method", "method", methods) if len(methods) > 1 else methods[0]
+    own = rows.filter(pl.col("method") == method)
+    lowest = max(LEAST_R2, min(0.0, *own["r2_low"].drop_nulls(), *own["r2"].drop_nulls()))
+    draw_chart(of_rows(_chart(lowest), own), alt=f"r2 by source layer, {method}")

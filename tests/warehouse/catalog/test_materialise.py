@@ -1,6 +1,7 @@
 """Materialised marts: the rows, types and order of the views, never stale, whoever writes, dies or removes meanwhile."""
 
 import os
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -131,6 +132,26 @@ def test_marts_are_declared_once_and_each_is_by_collection():
     assert all(order_of(texts[mart]).startswith("collection, ") for mart in MATERIALISED)
     by_collection = {name for name, table in TABLES.items() if table.partition[:1] == ("collection",)}
     assert tables_read(texts) <= by_collection | {"stage_runs"}
+
+
+def planned_with(mart: str, texts: dict[str, str]) -> set[str]:
+    """The marts that DuckDB plans with one, where those of the list are read from files."""
+    read = re.findall(r"\w+", re.sub(r"--.*", "", texts[mart]))
+    own = {word for word in read if word in texts and word != mart and word not in MATERIALISED}
+    return own.union(*(planned_with(word, texts) for word in own))
+
+
+def test_the_list_leaves_no_mart_that_stands_on_more_than_two_which_are_not_in_files():
+    texts = mart_texts()
+    others = {mart: planned_with(mart, texts) for mart in texts if mart not in MATERIALISED}
+    assert {mart: read for mart, read in others.items() if len(read) > 2} == {}
+
+
+def test_each_of_the_list_stands_on_another_mart_and_brings_rows_of_several_together():
+    texts = mart_texts()
+    for mart in MATERIALISED:
+        assert (closure(texts[mart], texts) & texts.keys()) - {mart}, mart
+        assert re.search(r"\b(group by|over|join)\b", texts[mart]), mart
 
 
 @pytest.mark.parametrize("collections", [(COLLECTION,), (OTHER,), (COLLECTION, OTHER)])
