@@ -42,6 +42,30 @@ class Condition:
         return self.yes if holds else self.no
 
 
+FEATURES_FIRST = Condition(
+    "needs_features", "ato.operators-follow", yes="features", no="collect", meaning="a method needs selected features"
+)
+CAN_INTERVENE = Condition(
+    "can_intervene",
+    "ato.can-intervene",
+    yes="yes",
+    no="no",
+    meaning="transported residuals can be put back",
+    otherwise="only residual streams at the same position can be put back",
+)
+JACOBIANS_FIRST = Condition(
+    "needs_jacobians", "ato.needs-jacobians", yes="yes", no="no", meaning="a method is measured in the running model"
+)
+INNOVATIONS = Condition(
+    "studies_innovations",
+    "ato.innovations",
+    yes="yes",
+    no="no",
+    meaning="a study has SAEs of what an operator does not predict",
+)
+CONDITIONS = (FEATURES_FIRST, JACOBIANS_FIRST, CAN_INTERVENE, INNOVATIONS)
+
+
 @dataclass(frozen=True)
 class Trigger:
     """The event that starts a flow: these stages are complete, and the condition, if any, is as it should be."""
@@ -122,6 +146,8 @@ class StageSpec(FlowSpec):
     """Address of the dashboard's page with its results. Empty: it has none."""
     cost: Cost | None = None
     """What it takes; None: nobody can say beforehand."""
+    query: str = ""
+    """Its main table: ``ato show NAME`` and the artifact of its run; ``?`` is the collection. Empty: it has none."""
     judge: str = ""
     """``module:function`` that finds faults of its settings before any work, see ``flows.judging``. Empty: each value is fine."""
 
@@ -134,11 +160,6 @@ class StageSpec(FlowSpec):
     def commits(self) -> tuple[str, ...]:
         """Names under which it commits its parts to the warehouse."""
         return _REGISTERED[self.name].commits
-
-    @property
-    def query(self) -> str:
-        """Its main table, ``?`` being the collection. Empty: it has none."""
-        return _REGISTERED[self.name].query
 
 
 _REGISTERED = {stage.name: stage for stage in REGISTERED_STAGES}

@@ -7,34 +7,21 @@ A stage has the same name everywhere: ``tasks/NAME/``, ``flows/NAME.py`` with a 
 
 from typing import TYPE_CHECKING
 
-from flows.stage_specs import Condition, Cost, FlowSpec, StageSpec, Trigger
+from flows.stage_specs import (
+    CAN_INTERVENE,
+    CONDITIONS,
+    FEATURES_FIRST,
+    INNOVATIONS,
+    JACOBIANS_FIRST,
+    Cost,
+    FlowSpec,
+    StageSpec,
+    Trigger,
+)
 from warehouse.catalog.registered_stages import REGISTERED_STAGES
 
 if TYPE_CHECKING:
     from flows.settings import Settings
-
-FEATURES_FIRST = Condition(
-    "needs_features", "ato.operators-follow", yes="features", no="collect", meaning="a method needs selected features"
-)
-CAN_INTERVENE = Condition(
-    "can_intervene",
-    "ato.can-intervene",
-    yes="yes",
-    no="no",
-    meaning="transported residuals can be put back",
-    otherwise="only residual streams at the same position can be put back",
-)
-JACOBIANS_FIRST = Condition(
-    "needs_jacobians", "ato.needs-jacobians", yes="yes", no="no", meaning="a method is measured in the running model"
-)
-INNOVATIONS = Condition(
-    "studies_innovations",
-    "ato.innovations",
-    yes="yes",
-    no="no",
-    meaning="a study has SAEs of what an operator does not predict",
-)
-CONDITIONS = (FEATURES_FIRST, JACOBIANS_FIRST, CAN_INTERVENE, INNOVATIONS)
 
 _STAGES = (
     StageSpec(
@@ -46,6 +33,7 @@ _STAGES = (
         page="operations",
         cost=Cost(13.7, 1.30, "flows.estimates.stage_costs:collect_work"),
         judge="flows.judging.collect:judge",
+        query="select * exclude (settings) from collections where collection = ?",
     ),
     StageSpec(
         name="saes",
@@ -56,6 +44,7 @@ _STAGES = (
         page="saes",
         cost=Cost(2.4, 1.61, "flows.estimates.stage_costs:saes_work"),
         judge="flows.judging.saes:judge",
+        query="select * exclude (collection, path, weights_hash) from saes where collection = ? order by layer",
     ),
     StageSpec(
         name="features",
@@ -65,6 +54,9 @@ _STAGES = (
         page="features",
         cost=Cost(6.3, 1.34, "flows.estimates.stage_costs:features_work"),
         judge="flows.judging.saes:judge_features",
+        query="""select sae, count(*) as features, count(*) filter (n_active = 0) as dead,
+            avg(activation_rate) as mean_rate, max(max_activation) as max_activation
+            from feature_stats where collection = ? group by sae order by sae""",
     ),
     StageSpec(
         name="explain",
@@ -74,6 +66,8 @@ _STAGES = (
         cron="0 5 * * 0",
         page="features",
         judge="flows.judging.saes:judge_explain",
+        query="""select sae, feature_id, description, explainer, score, alignment, aligned
+            from explanations where collection = ? order by all""",
     ),
     StageSpec(
         name="jacobians",
@@ -83,6 +77,8 @@ _STAGES = (
         page="operators",
         cost=Cost(3.0, 1.2, "flows.estimates.stage_costs:jacobians_work"),
         judge="flows.judging.jacobians:judge",
+        query="""select source_layer, leap, target_layer, positions, n_tokens, n_documents, probes, relative_error,
+            converged, identity_cosine, seconds from jacobians where collection = ? order by all""",
     ),
     StageSpec(
         name="operators",
@@ -97,6 +93,8 @@ _STAGES = (
         page="operators",
         cost=Cost(5.1, 1.62, "flows.estimates.stage_costs:operators_work"),
         judge="flows.judging.operators:judge",
+        query="""select source_layer, leap, target_layer, position_policy, method, alpha, rank, r2_test, r2_weighted,
+            r2_whitened, r2_update, skill, cosine from operators where collection = ? order by all""",
     ),
     StageSpec(
         name="evaluate",
@@ -106,6 +104,7 @@ _STAGES = (
         page="transport",
         cost=Cost(2.2, 2.08, "flows.estimates.stage_costs:evaluate_work"),
         judge="flows.judging.causal:judge_evaluate",
+        query="select * exclude (collection) from transport_map where collection = ? order by all",
     ),
     StageSpec(
         name="causal",
@@ -116,6 +115,10 @@ _STAGES = (
         page="causal",
         cost=Cost(2.6, 1.03, "flows.estimates.stage_costs:causal_work"),
         judge="flows.judging.causal:judge_causal",
+        query="""select source_layer, target_layer, method, intervention, position_set, feature_id, n_sequences,
+            delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, kl,
+            difference, difference_low, difference_high, difference_p
+            from causal_summary where collection = ? order by all""",
     ),
     StageSpec(
         name="report",
@@ -132,6 +135,10 @@ _STAGES = (
         page="entities",
         cost=Cost(10.0, 1.0, "flows.estimates.stage_costs:entities_work"),
         judge="flows.judging.entities:judge",
+        query="""select contrast, template || ', ' || position as read_at, direction, rank, layer,
+            feature_id, auroc, auroc_low, auroc_high, q, best_baseline, best_baseline_auroc, beats_baselines
+            from entity_latent_ranking where collection = ? and entity_type = 'all' and rank <= 5
+            order by contrast = 'known_unknown' desc, contrast, template, position, direction, rank""",
     ),
     StageSpec(
         name="sae_study",
@@ -142,6 +149,9 @@ _STAGES = (
         page="sae_study",
         cost=Cost(8.0, 1.2, "flows.estimates.sae_study_costs:sae_study_work"),
         judge="flows.judging.sae_study:judge",
+        query="""select layer, label, l0, fvu, ce_recovered, kl, dead_share, matched_cosine
+            from sae_comparison where collection = ?
+            order by layer, site, target_site nulls first, is_baseline, architecture, k, seed, label""",
     ),
     StageSpec(
         name="label",
@@ -151,6 +161,8 @@ _STAGES = (
         page="labels",
         cost=Cost(6.0, 1.2, "flows.estimates.label_costs:label_work"),
         judge="flows.judging.label:judge",
+        query="""select sae, feature_id, judge, description, detection, detection_low, detection_high, intruder,
+            failed from feature_labelled where collection = ? order by layer, sae, judge, place""",
     ),
     StageSpec(
         name="embed",
@@ -160,6 +172,9 @@ _STAGES = (
         page="labels",
         cost=Cost(6.0, 1.2, "flows.estimates.embed_costs:embed_work"),
         judge="flows.judging.embed:judge",
+        query="""select sae, kind, encoder, count(*) as texts, count(distinct feature_id) as features
+            from feature_embeddings semi join (from latest_embeddings where is_latest) using (collection, embedding)
+            where collection = ? group by layer, sae, kind, encoder order by layer, sae, kind""",
     ),
     StageSpec(
         name="graphs",
@@ -169,6 +184,9 @@ _STAGES = (
         page="graphs",
         cost=Cost(6.0, 1.2, "flows.estimates.graph_costs:graphs_work"),
         judge="flows.judging.graphs:judge",
+        query="""select prompt, graph_kind, likeliest_token, n_features, n_edges, replacement, completeness, transport_share,
+            conservation_residual, pearson, pearson_low, pearson_high, pearson_control, seconds
+            from graph_summary where collection = ? order by prompt, graph_kind""",
     ),
     StageSpec(
         name="fate",
@@ -178,6 +196,10 @@ _STAGES = (
         page="fate",
         cost=Cost(6.0, 1.2, "flows.estimates.fate_costs:fate_work"),
         judge="flows.judging.fate:judge",
+        query="""select target_layer, source_layer, fate, count(*) as features, count(agreement) as ablated,
+            avg(r2) as r2, avg(r2_identity) as r2_identity, avg(decoder_cosine) as decoder_cosine, avg(agreement) as agreement,
+            count(*) filter (views_disagree) as disagreeing
+            from feature_fate where collection = ? group by all order by all""",
     ),
     StageSpec(
         name="compare",
@@ -188,6 +210,9 @@ _STAGES = (
         page="compare",
         cost=Cost(6.0, 1.4, "flows.estimates.compare_costs:compare_work"),
         judge="flows.judging.compare:judge",
+        query="""select place, other_model, source_layer, target_layer, sae, n_features, n_changed, n_verdicts_changed,
+            mean_difference, mean_difference_low, mean_difference_high, mean_loss, relative_distance
+            from latest_comparisons where collection = ? order by place, source_layer, target_layer, sae""",
     ),
 )
 

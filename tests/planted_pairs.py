@@ -72,3 +72,11 @@ def r2(source: ResidualSource, key: int, target: int = 4) -> float:
 
 def r2_under(source, policy: str, pair=PAIR) -> float:
     return r2(PairedSource(source, [pair], policy), source_key(*pair, policy), pair[1])
+
+
+def correlated(n: int, d_in: int, d_out: int, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows x [n, d_in] and y [n, d_out] with correlated columns and large means; y is linear in x, plus noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d_in)) @ rng.standard_normal((d_in, d_in)) + 20 * rng.standard_normal(d_in)
+    y = x @ rng.standard_normal((d_in, d_out)) / d_in + noise * rng.standard_normal((n, d_out)) + 7
+    return x, y

@@ -14,7 +14,7 @@ import warehouse
 
 # X [n, d_in] and Y [n, d_out]: residuals of the same tokens at two layers, NumPy or torch
 fit = ato.fit_operator(X, Y, method="ridge", alphas=[0.1, 1, 10], cv_folds=5)
-print(fit.alpha, fit.cv_scores)  # the strength chosen, and held-out r2 [alphas, folds] as GridSearchCV gives it
+print(fit.alpha, fit.cv_scores)  # the alpha chosen, and held-out r2 [alphas, folds] as GridSearchCV gives it
 predicted = fit.operator(X_new)  # [m, d_out]
 rank_8 = fit.operator.truncated(rank=8)
 ceiling = ato.ceiling(X, Y, ranks=[1, 8, 64])

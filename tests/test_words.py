@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 INSTEAD = {
+    "synthesised": "computed",
     "surely high": "95 % interval above 0.7",
     "from drawing test documents again": "from resampling test documents",
     "have none in the tables": "no intervals for",

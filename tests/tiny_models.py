@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ato.models import LanguageModel
+from ato.text import TokenSequence
 from benchmarks import shaped_model
 
 FAMILIES = ("gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3")
@@ -120,3 +122,17 @@ def plant_linear_blocks(blocks: torch.nn.ModuleList, matrices: Sequence[np.ndarr
         raise ValueError(f"{len(matrices)} matrices for {len(blocks)} blocks")
     for i, matrix in enumerate(matrices):
         blocks[i] = LinearBlock(torch.as_tensor(matrix, dtype=torch.float32))
+
+
+def sequences_of(lengths: Sequence[int], seed: int = 0) -> list[TokenSequence]:
+    """Random train sequences of these lengths, a document each."""
+    rng = np.random.default_rng(seed)
+    return [
+        TokenSequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
+        for i, n in enumerate(lengths)
+    ]
+
+
+def n_hooks(model: LanguageModel) -> int:
+    """Hooks that the modules of a model have."""
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.module.modules())

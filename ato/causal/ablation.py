@@ -14,6 +14,7 @@ from ato.errors import InputError
 from ato.models.cached_run import CachedRun, cached_run, rerun
 from ato.models.language_model import LanguageModel, pad
 from ato.numerics.intervals import EstimateArray, document_interval
+from ato.numerics.ratios import ratio
 from ato.saes.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
@@ -236,4 +237,4 @@ def _summarise(
 
 
 def _mean_rise(sums: _RiseSums) -> np.ndarray:
-    return np.divide(sums.rise, sums.n, out=np.full(sums.n.shape, np.nan), where=sums.n > 0)
+    return ratio(sums.rise, sums.n)

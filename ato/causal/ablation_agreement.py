@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ato.numerics.intervals import EstimateArray, document_interval
+from ato.numerics.ratios import ratio
 from ato.numerics.scales import PLAIN, UNEXPLAINED
 
 
@@ -49,7 +50,7 @@ def agreements(sums: ChangeSums) -> list[AblationAgreement]:
         document_interval(sums, _slope, sums.n, PLAIN),
     )
     n, n_documents = sums.n.sum(0), (sums.n > 0).sum(0)
-    predicted, measured = (np.sqrt(_ratio(squares.sum(0), n)) for squares in (sums.pp, sums.mm))
+    predicted, measured = (np.sqrt(ratio(squares.sum(0), n)) for squares in (sums.pp, sums.mm))
     return [
         AblationAgreement(
             n[d].astype(np.int64),
@@ -62,17 +63,13 @@ def agreements(sums: ChangeSums) -> list[AblationAgreement]:
     ]
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
-
-
 def _agreement(s: ChangeSums) -> np.ndarray:
-    return 1 - _ratio(s.mm - 2 * s.pm + s.pp, s.mm)
+    return 1 - ratio(s.mm - 2 * s.pm + s.pp, s.mm)
 
 
 def _agreement_identity(s: ChangeSums) -> np.ndarray:
-    return 1 - _ratio(s.mm - 2 * s.qm + s.qq, s.mm)
+    return 1 - ratio(s.mm - 2 * s.qm + s.qq, s.mm)
 
 
 def _slope(s: ChangeSums) -> np.ndarray:
-    return _ratio(s.pm, s.pp)
+    return ratio(s.pm, s.pp)

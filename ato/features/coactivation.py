@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ato.errors import InputError, MismatchError
+from ato.numerics.ratios import ratio
 from ato.saes.autoencoder import ActiveFeatures
 
 _ROWS = 256
@@ -32,7 +33,7 @@ class CoFiring:
     def jaccard(self) -> np.ndarray:
         """[c, d_sae] tokens of both / tokens of either; NaN where neither ever fires."""
         either = self.n_active[self.features][:, None] + self.n_active - self.n_both
-        return np.divide(self.n_both, either, out=np.full(either.shape, np.nan), where=either > 0)
+        return ratio(self.n_both, either)
 
     @property
     def phi(self) -> np.ndarray:
@@ -43,7 +44,7 @@ class CoFiring:
         n, n_g = float(self.n_tokens), self.n_active.astype(np.float64)
         n_f = n_g[self.features][:, None]
         scale = np.sqrt(n_f * (n - n_f)) * np.sqrt(n_g * (n - n_g))
-        return np.divide(n * self.n_both - n_f * n_g, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+        return ratio(n * self.n_both - n_f * n_g, scale)
 
 
 class CoFiringCounts:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ato.errors import MismatchError
 from ato.features.strata import Stratum
+from ato.numerics.ratios import ratio
 from ato.residuals.blocks import ResidualBlock
 from ato.saes.autoencoder import ActiveFeatures
 
@@ -25,7 +26,7 @@ class RatesOfStratum:
     @property
     def density(self) -> np.ndarray:
         """[d_sae, v] n_active / n_tokens: comparable between parts; NaN for a part without tokens."""
-        return _quotient(self.n_active, self.n_tokens)
+        return ratio(self.n_active, self.n_tokens)
 
     @property
     def share(self) -> np.ndarray:
@@ -33,7 +34,7 @@ class RatesOfStratum:
 
         NaN for a feature that has none.
         """
-        return _quotient(self.n_active, self.n_active.sum(axis=1, keepdims=True))
+        return ratio(self.n_active, self.n_active.sum(axis=1, keepdims=True))
 
 
 class StrataRates:
@@ -88,7 +89,3 @@ class StrataRates:
             s.name: RatesOfStratum(s.name, s.values, tokens.copy(), active.reshape(self._d_sae, -1).copy())
             for s, tokens, active in counts
         }
-
-
-def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.divide(a, b, out=np.full(a.shape, np.nan), where=np.broadcast_to(b > 0, a.shape))

@@ -14,6 +14,7 @@ from scipy import sparse
 from ato.errors import MismatchError
 from ato.graphs.adjacency import adjacency, check_graph
 from ato.graphs.graph import Graph
+from ato.numerics.ratios import ratio
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class EdgeComparison:
     @property
     def total_share(self) -> float:
         """Share of the compared absolute effect that is transport; NaN where there is none."""
-        return _ratio(np.nansum(np.abs(self.effect) * self.share), np.abs(self.effect).sum())
+        return float(ratio(np.nansum(np.abs(self.effect) * self.share), np.abs(self.effect).sum()))
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,3 @@ def _entries(matrix: sparse.csr_array, rows: np.ndarray, columns: np.ndarray) ->
     asked = rows * matrix.shape[1] + columns
     at = np.minimum(np.searchsorted(key, asked), len(key) - 1)
     return np.where(key[at] == asked, values[at], 0.0)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole > 0 else float("nan")

@@ -13,6 +13,7 @@ from scipy import sparse
 from ato.errors import InputError, SettingsError
 from ato.graphs.adjacency import ERRORS, check_graph, subgraph
 from ato.graphs.graph import Graph
+from ato.numerics.ratios import ratio
 
 _SMALLEST_SUM = 1e-10
 """Incoming edges that sum to less are divided by this."""
@@ -202,8 +203,5 @@ def _scores(graph: Graph, shares: np.ndarray, reached: np.ndarray, weights: np.n
     explained, missed = reached[inputs].sum(), reached[errors].sum()
     not_error = 1 - np.bincount(graph.target, shares * errors[graph.source], minlength=n)
     standing = reached + weights
-    return Scores(_share(explained, explained + missed), _share(not_error @ standing, standing.sum()))
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole > 0 else float("nan")
+    replacement, completeness = ratio([explained, not_error @ standing], [explained + missed, standing.sum()])
+    return Scores(float(replacement), float(completeness))

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from ato.errors import InputError, SettingsError
+from ato.numerics.ratios import ratio
 from ato.sae_studies.canonical import CanonicalRows, canonical_rows, library_versions, one_thread, principal_coordinates
 from ato.saes.autoencoder import SparseAutoencoder
 
@@ -249,16 +250,16 @@ class _Groups:
     def within(self) -> np.ndarray:
         """(|sum u|^2 - n) / (n (n - 1))."""
         n = self.size.astype(np.float64)
-        return _ratio(np.square(self._sums).sum(1) - n, n * (n - 1))
+        return ratio(np.square(self._sums).sum(1) - n, n * (n - 1))
 
     def outside(self) -> np.ndarray:
         n = self.size.astype(np.float64)
         products = np.einsum("cd,cd->c", self._sums, self._whole - self._sums)
-        return _ratio(products, n * (self._weight.sum() - n))
+        return ratio(products, n * (self._weight.sum() - n))
 
     def similarity(self) -> float:
         n = self._weight.sum()
-        return float(_ratio(np.array(self._whole @ self._whole - n), np.array(n * (n - 1))))
+        return float(ratio(self._whole @ self._whole - n, n * (n - 1)))
 
     def nearest(self) -> float:
         """Of a row that several features share it is 1."""
@@ -279,7 +280,3 @@ class _Groups:
             members = np.flatnonzero(self._labels == cluster)
             found[cluster] = first[members[(self._rows[members] @ self._sums[cluster]).argmax()]]
         return found
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ato.errors import MismatchError
+from ato.numerics.ratios import ratio
 from ato.operators.operator import TransportOperator
 from ato.saes.autoencoder import SparseAutoencoder
 
@@ -102,11 +103,7 @@ def direction_matches(
         found[name] = DirectionMatch(
             source_feature=np.where(v.any(1), feature, -1),
             cosine=np.where(known, np.einsum("fd,fd->f", v, u[feature]), np.nan).clip(-1, 1),
-            transport_cosine=_ratio(product, np.where(known, length[feature], 0)).clip(-1, 1),
-            transport_share=_ratio(np.square(product), np.where(known, pulled, 0)).clip(0, 1),
+            transport_cosine=ratio(product, np.where(known, length[feature], 0)).clip(-1, 1),
+            transport_share=ratio(np.square(product), np.where(known, pulled, 0)).clip(0, 1),
         )
     return found
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)

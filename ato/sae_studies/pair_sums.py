@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ato.numerics.ratios import ratio
 from ato.saes.autoencoder import ActiveFeatures
 
 _CONSTANT = 1e-12
@@ -102,7 +103,7 @@ class PairSums:
 
 def agreement(sums: PairSums) -> np.ndarray:
     """Jaccard index of active tokens; NaN where neither is ever active."""
-    return _ratio(sums.both, sums.n_target + sums.n_source - sums.both)
+    return ratio(sums.both, sums.n_target + sums.n_source - sums.both)
 
 
 def correlation(sums: PairSums) -> np.ndarray:
@@ -121,7 +122,7 @@ def rank_correlation(values: np.ndarray, against: np.ndarray) -> np.ndarray:
 
     a, b = rankdata(values, axis=1), rankdata(np.broadcast_to(against, values.shape), axis=1)
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
-    return _ratio((a * b).sum(1), np.sqrt((a * a).sum(1) * (b * b).sum(1)))
+    return ratio((a * b).sum(1), np.sqrt((a * a).sum(1) * (b * b).sum(1)))
 
 
 def _correlation(
@@ -132,11 +133,7 @@ def _correlation(
         covariance = ab - a[0] * b[0] / n
     constant = [~(variance > _CONSTANT * squares) for variance, (_, squares) in zip(variances, (a, b))]
     below = np.where(constant[0] | constant[1], 0.0, variances[0] * variances[1])
-    return _ratio(covariance, np.sqrt(below)).clip(-1, 1)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+    return ratio(covariance, np.sqrt(below)).clip(-1, 1)
 
 
 def _arrays(active: ActiveFeatures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ import torch
 
 from ato.features.document_sets import DocumentsOfFeatures
 from ato.numerics.intervals import EstimateArray, document_interval
+from ato.numerics.ratios import ratio
 from ato.operators.operator import TransportOperator
 from ato.residuals.blocks import ResidualBlock
 from ato.residuals.position_policies import Layer
@@ -136,5 +137,4 @@ class Pathways:
 
 def _share(pair: np.ndarray) -> np.ndarray:
     """Of sums [b, 2, ...]: the first over the second where that is positive."""
-    part, whole = pair[:, 0], pair[:, 1]
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return ratio(pair[:, 0], pair[:, 1])

@@ -4,6 +4,8 @@ Statements have ``$name`` placeholders, filled as ``dashboards.ui.reading.filled
 panel shows; a chart is of the data named ``rows``, which each of the two puts in its place.
 """
 
+import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +44,12 @@ class Column:
 def interval(name: str, title: str) -> tuple[Column, Column, Column]:
     """A number and the ends of its 95 % interval."""
     return Column(name, title), Column(f"{name}_low", "95 % from"), Column(f"{name}_high", "to")
+
+
+def names(columns: Iterable[Column]) -> str:
+    """The names of columns, as a statement selects them."""
+    listed = ", ".join(column.name for column in columns)
+    return textwrap.fill(listed, 120, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 @dataclass(frozen=True)

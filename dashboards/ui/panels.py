@@ -48,6 +48,13 @@ def panel(
         statement(title, sql, lambda: rows)
 
 
+def beside(left: Callable[[], None], right: Callable[[], None]) -> None:
+    """Draw two panels side by side."""
+    for place, draw in zip(st.columns(2), (left, right)):
+        with place:
+            draw()
+
+
 def statement(title: str, sql: str, rows: Callable[[], pl.DataFrame]) -> None:
     """The statement of a panel and its rows, sent on request only: the browser draws tables that are hidden, too.
 

@@ -1,11 +1,14 @@
 """Commands about single features, in the tables or in the running model: search, notes, steering, graphs, fates."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flows.cli.options import CollectionOption, JsonOption, ProfileOption, SetOption
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
 
 app = typer.Typer()
 
@@ -33,17 +36,14 @@ def find(
     format_: JsonOption = "table",
 ) -> None:
     """Find the features of a concept: chosen on half of the texts, measured on the other half, beside a null."""
-    from flows.engine.collections import chosen_collection
-
-    key = chosen_collection(collection)
+    study = _study(collection, profile, set_)
     from ato.features.search import SearchSettings
     from flows.commands.find import read_texts, show_found
-    from flows.settings import load_settings
     from tasks.steering.find import Wanted
 
     how = SearchSettings(n_found=top, reduce=reduce, tokens=tokens, seed=seed)
     wanted = Wanted(concept, read_texts(with_), read_texts(without), how)
-    show_found(load_settings(profile, set_ or []), key, wanted, (sae or [], layer or []), format_)
+    show_found(*study, wanted, (sae or [], layer or []), format_)
 
 
 @app.command(epilog='Example: ato search "dates and months"')
@@ -101,13 +101,10 @@ def activations(
     format_: JsonOption = "table",
 ) -> None:
     """Run the model on a text of your own: a feature's activation at every token, its transport, and the losses."""
-    from flows.engine.collections import chosen_collection
-
-    key = chosen_collection(collection)
+    study = _study(collection, profile, set_)
     from flows.commands.activations import show_activations
-    from flows.settings import load_settings
 
-    show_activations(load_settings(profile, set_ or []), key, text, feature, (source, adapter), format_)
+    show_activations(*study, text, feature, (source, adapter), format_)
 
 
 @app.command(epilog='Example: ato steer --feature L12/345 --to 8 --prompt "The bridge"')
@@ -137,16 +134,13 @@ def steer(
     format_: JsonOption = "table",
 ) -> None:
     """Generate text with edited features beside the unedited text, with what the edit costs."""
-    from flows.engine.collections import chosen_collection
-
-    key = chosen_collection(collection)
+    study = _study(collection, profile, set_)
     from flows.commands.steer import amount_of, show_steered
-    from flows.settings import load_settings
 
     decoding = {"max_new_tokens": max_new_tokens, "n_samples": samples, "temperature": temperature, "seed": seed}
     run = {"prompts": tuple(prompt), "part": tokens, "decoding": decoding}
     default = amount_of(to, add, scale, ablate, unit)
-    show_steered(load_settings(profile, set_ or []), key, feature, default, run, format_)
+    show_steered(*study, feature, default, run, format_)
 
 
 @app.command(epilog='Example: ato graph "The capital of France is" --target " Paris"')
@@ -170,15 +164,12 @@ def graph(
     format_: JsonOption = "table",
 ) -> None:
     """Which features of a prompt make its next token: graphs by gradients and by operators, checked, with their files."""
-    from flows.engine.collections import chosen_collection
-
-    key = chosen_collection(collection)
+    study = _study(collection, profile, set_)
     from flows.commands.graph import show_graph
-    from flows.settings import load_settings
     from tasks.settings.graphs import PromptSettings
 
     wanted = PromptSettings(text=prompt, targets=target or [], against=against)
-    graph_set = show_graph(load_settings(profile, set_ or []), key, wanted, sae or [], top, format_)
+    graph_set = show_graph(*study, wanted, sae or [], top, format_)
     if picture is not None:
         from tasks.report.graph_picture import save_picture
 
@@ -221,3 +212,13 @@ def compare(
     from flows.engine.collections import chosen_collection
 
     show_comparison(chosen_collection(collection), left, right, format_)
+
+
+def _study(collection: str | None, profile: str, overrides: list[str] | None) -> tuple["Settings", str]:
+    """Settings and collection of a command that runs the model. It is asked before the command's imports, which take long."""
+    from flows.engine.collections import chosen_collection
+
+    key = chosen_collection(collection)
+    from flows.settings import load_settings
+
+    return load_settings(profile, overrides or []), key

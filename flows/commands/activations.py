@@ -18,6 +18,7 @@ from ato.text.display import visible
 from flows.settings import Settings
 from tasks.engine.model_cache import language_model
 from tasks.engine.study import Study
+from tasks.report.numbers import number
 from tasks.steering.saes import sae_of
 from warehouse.catalog.lookups import operators_into
 
@@ -56,16 +57,16 @@ def show_activations(
         AtoError: the feature cannot be read, no operator from that layer, or what ``read_text`` and ``sae_of`` raise.
     """
     source, adapter = chosen
-    name, _, number = feature.rpartition("/")
-    if not name or not number.isdecimal():
+    name, _, feature_id = feature.rpartition("/")
+    if not name or not feature_id.isdecimal():
         raise SettingsError(f"cannot read the feature {feature!r}", cure=FORM)
     study = settings.study(collection)
     with _searched(study, name, adapter) as (model, sae):
         row, operator = _operator(study, sae, source)
         bos = bool(study.row.made_with["prepend_bos"])
-        reading = read_text(model, sae, int(number), text, operator=operator, prepend_bos=bos)
+        reading = read_text(model, sae, int(feature_id), text, operator=operator, prepend_bos=bos)
     if format_ == "json":
-        found = {"sae": sae.key, "layer": sae.layer, "feature_id": int(number), "n_cut": reading.n_cut}
+        found = {"sae": sae.key, "layer": sae.layer, "feature_id": int(feature_id), "n_cut": reading.n_cut}
         operated = {name: row.get(name) for name in ("operator", "method", "source_layer")}
         json.dump(found | operated | {"tokens": _rows(reading)}, sys.stdout, ensure_ascii=False, indent=1)
         print()
@@ -75,9 +76,9 @@ def show_activations(
     console.print("activation  predicted  loss (nats)  token", markup=False)
     for token in _rows(reading):
         if token["activation"]:
-            numbers = f"{token['activation']:10.3f}  {_number(token['predicted']):>9}  {_number(token['loss']):>11}"
+            numbers = f"{token['activation']:10.3f}  {number(token['predicted'], 3):>9}  {number(token['loss'], 3):>11}"
             console.print(f"{numbers}  {visible(token['token'])!r}", markup=False, soft_wrap=True)
-    console.print(_summary(reading, f"L{sae.layer}/{number}", row), markup=False, soft_wrap=True)
+    console.print(_summary(reading, f"L{sae.layer}/{feature_id}", row), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -134,16 +135,12 @@ def _rows(reading: TextReading) -> list[dict[str, Any]]:
             "features": None
             if features is None
             else [
-                {"feature_id": number, "activation": value}
-                for number, value in zip(features.features[:SHOWN_FEATURES], features.activations)
+                {"feature_id": feature_id, "activation": value}
+                for feature_id, value in zip(features.features[:SHOWN_FEATURES], features.activations)
             ],
         }
         for token, activation, there, transported, loss, features in zip(*columns, strict=True)
     ]
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _coloured(reading: TextReading) -> Text:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ato.errors import InputError
 from ato.text.display import visible
+from tasks.report.numbers import number, with_interval
 from warehouse.catalog.catalog import rows
 
 SAES = """select sae, layer, d_sae from saes
@@ -112,13 +113,13 @@ def _overview_tables(found: dict[str, Any]) -> list[Any]:
     )
     for row in found["fates"]:
         numbers = [f"{row[name]:,}" for name in ("features", "carried", "rewritten", "computed", "undetermined")]
-        more = f"{row['views_disagree']:,}", f"{row['ablated']:,}", _number(row["median_agreement"])
+        more = f"{row['views_disagree']:,}", f"{row['ablated']:,}", number(row["median_agreement"])
         fates.add_row(f"{row['source_layer']} → {row['target_layer']}", *numbers, *more)
     views = _table("view", "against", "n", "features", "agree", "by chance", "kappa")
     for row in found["agreement"]:
         shares = f"{row['agreed']:.2f}", f"{row['by_chance']:.2f}"
         views.add_row(
-            row["view"], row["against"], f"{row['n']:,}", f"{row['n_features']:,}", *shares, _interval(row, "kappa")
+            row["view"], row["against"], f"{row['n']:,}", f"{row['n_features']:,}", *shares, with_interval(row, "kappa")
         )
     return [
         Text("Fates of the scored features; agreement: median over those ablated", style="bold"),
@@ -144,12 +145,12 @@ def _life_tables(found: dict[str, Any]) -> list[Any]:
         table.add_row(
             str(row["layer"]),
             row["fate"],
-            _interval(row, "r2"),
-            *(_number(seen.get(name)) for name in ("r2_identity", "r2_jacobian", "r2_null")),
+            with_interval(row, "r2"),
+            *(number(seen.get(name)) for name in ("r2_identity", "r2_jacobian", "r2_null")),
             _nearest(row, "decoder_cosine", "nearest_feature"),
             _nearest(row, "transport_cosine", "transport_feature"),
-            _number(seen.get("through")),
-            _interval(row, "agreement"),
+            number(seen.get("through")),
+            with_interval(row, "agreement"),
         )
     born = (
         f"Transported from layer {first['born_at']} on"
@@ -178,15 +179,6 @@ def _table(*heads: str) -> Table:
     for head in heads:
         table.add_column(head)
     return table
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _interval(row: dict[str, Any], name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return _number(row[name]) + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
 
 
 def _nearest(row: dict[str, Any], cosine: str, feature: str) -> str:

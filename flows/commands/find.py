@@ -13,6 +13,7 @@ from rich.text import Text
 from ato.errors import InputError
 from ato.text.display import visible
 from flows.settings import Settings
+from tasks.report.numbers import number, with_interval
 from tasks.steering.find import Wanted, find
 from tasks.steering.saes import chosen_saes
 from warehouse.catalog.catalog import rows
@@ -68,11 +69,10 @@ def _table(found: Sequence[dict[str, Any]]) -> Table:
     table.add_column("promotes", overflow="ellipsis", no_wrap=True, max_width=24)
     several = len({(one["layer"], one["sae"]) for one in found}) > len({one["layer"] for one in found})
     for one in found:
-        limits = "" if one["auroc_low"] is None else f" [{one['auroc_low']:.2f}, {one['auroc_high']:.2f}]"
         name = f"{one['sae'] if several else 'L' + str(one['layer'])}/{one['feature_id']}"
         shares = (one[c] for c in ("share_with", "share_without"))
         others = (one[c] for c in ("auroc_elsewhere", "share_on_phrase", "auroc_own_words"))
-        cells = [name, f"{_number(one['auroc'])}{limits}", _number(one["p"], 3), *map(_number, (*shares, *others))]
+        cells = [name, with_interval(one, "auroc"), number(one["p"], 3), *map(number, (*shares, *others))]
         table.add_row(*map(Text, cells), Text(visible(" ".join(token.strip() for token in one["top_tokens"] or []))))
     return table
 
@@ -101,10 +101,6 @@ def _about(one: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _number(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
 def read_texts(path: Path | None) -> tuple[str, ...]:
     """Texts of a file, one a line; of a ``.jsonl`` file the field ``text`` of each line. Blank lines are left out.
 
@@ -122,14 +118,14 @@ def read_texts(path: Path | None) -> tuple[str, ...]:
     if path.suffix.lower() != ".jsonl":
         return tuple(lines)
     found = []
-    for number, line in enumerate(lines, 1):
+    for place, line in enumerate(lines, 1):
         try:
             text = json.loads(line)["text"]
         except (ValueError, KeyError, TypeError):
             text = None
         if not isinstance(text, str) or not text.strip():
             raise InputError(
-                "a line has no text", where=f"{path}, line {number}", cure='write {"text": "..."} on each line'
+                "a line has no text", where=f"{path}, line {place}", cure='write {"text": "..."} on each line'
             )
         found.append(text)
     return tuple(found)

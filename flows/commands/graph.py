@@ -12,6 +12,7 @@ from rich.text import Text
 from ato.text.display import visible
 from flows.settings import Settings
 from tasks.graphs.task import make_graphs
+from tasks.report.numbers import number, with_interval
 from tasks.settings.graphs import PromptSettings
 from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
@@ -182,14 +183,14 @@ def _name(one: dict[str, Any], end: str = "") -> str:
 
 def _about(one: dict[str, Any]) -> list[str]:
     """What the graph stands on, a line each."""
-    scores = [f"{name} {_number(one[name])}" for name in ("replacement", "completeness")]
+    scores = [f"{name} {number(one[name])}" for name in ("replacement", "completeness")]
     books = f"edges into each node sum to its value within {one['conservation_residual']:.1e} ({one['precision']})"
     again = "" if one["repeat_difference"] is None else f"; computed again it differs by {one['repeat_difference']:.1e}"
     lines = [f"{', '.join(scores)}; {books}{again}."]
     if one["pearson"] is not None:
         lines.append(
-            f"Ablation of {one['n_ablated']} random edges in the model itself: correlation {_interval(one, 'pearson')}, of other "
-            f"edges into the same targets {_interval(one, 'pearson_control')}."
+            f"Ablation of {one['n_ablated']} random edges in the model itself: correlation {with_interval(one, 'pearson')}, of other "
+            f"edges into the same targets {with_interval(one, 'pearson_control')}."
         )
     if one["transport_share"] is not None:
         lines.append(
@@ -197,12 +198,3 @@ def _about(one: dict[str, Any]) -> list[str]:
             f"{one['same_position_share']:.0%} of that effect stays at one position."
         )
     return lines
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _interval(one: dict[str, Any], name: str) -> str:
-    limits = "" if one[f"{name}_low"] is None else f" [{one[f'{name}_low']:.2f}, {one[f'{name}_high']:.2f}]"
-    return _number(one[name]) + limits

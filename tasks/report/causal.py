@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ato.causal.intervention_names import SHOWN, STUDY, in_shown_order
 from ato.evaluation.colours import INTERVENTIONS
 from tasks.report.drawing import COLOURS, INK, MUTED, WIDTH, grid_shape
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, spread, text, with_interval
+from tasks.report.numbers import extent, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent, spread, text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,8 @@ import numpy as np
 from ato.causal.intervention_names import RIVALS, STUDY, STUDY_SETS
 from ato.numerics.intervals import Estimate, document_interval
 from tasks.report.causal import shown
-from tasks.report.panels import Rows, Scope, text, with_interval
+from tasks.report.numbers import with_interval
+from tasks.report.panels import Rows, Scope, text
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from tasks.report.drawing import COLOURS, MUTED, interval_bars
-from tasks.report.panels import Panel, Rows, Scope, extent, with_interval
+from tasks.report.numbers import extent, with_interval
+from tasks.report.panels import Panel, Rows, Scope
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from ato.evaluation.colours import RANK_CURVES
 from tasks.report.drawing import MUTED, WIDTH
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, spread
+from tasks.report.numbers import extent, number
+from tasks.report.panels import Panel, Rows, Scope, absent, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

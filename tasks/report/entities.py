@@ -1,11 +1,10 @@
 """What the model knows about entities, which features say so, and what they change: in sentences, whatever comes out."""
 
-from dataclasses import replace
-from html import escape
 from itertools import groupby
 from typing import Any
 
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, text, with_interval
+from tasks.report.numbers import extent, number, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent, in_sentences, text
 
 COMMAND = "run `ato run entities`"
 LENGTHS = ("n_tokens", "n_characters")
@@ -37,12 +36,6 @@ def panels(scope: Scope) -> list[Panel]:
     return [_knowledge(scope), _latents(scope), _classifiers(scope), _interventions(scope), _transport(scope)]
 
 
-def _told(panel: Panel, sentences: list[str]) -> Panel:
-    """The panel with sentences in place of a figure."""
-    body = "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
-    return replace(panel, alt=f"{panel.title}, in sentences.", body=body)
-
-
 def _knowledge(scope: Scope) -> Panel:
     key, title = "entity-knowledge", "What the model knows about entities"
     sql = f"""select entity_type, label, count(*) as n_entities, count(*) filter (where split = 'test') as n_test,
@@ -59,7 +52,7 @@ order by entity_type, list_position(['known', 'between', 'unknown', 'invented'],
         sentences.append(f"{kind}: {', '.join(map(_counted, some))}.")
     n = f"{sum(r['n_entities'] for r in rows):,} entities, {sum(r['n_test'] for r in rows):,} of them in the test split"
     caption = f"Labels follow from graded answers. Rule: {rows[0]['rule']}."
-    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
+    return in_sentences(Panel(key, title, sql, rows, caption, n, ""), sentences)
 
 
 def _counted(r: dict[str, Any]) -> str:
@@ -97,7 +90,7 @@ order by contrast = 'known_unknown' desc, contrast, template = 'name' desc, temp
         "permutations whose best feature separates as well. The best baseline is the best on the same test entities."
     )
     n = f"{extent(rows, 'n_positive')} test entities of the first class, {extent(rows, 'n_negative')} of the second"
-    return _told(Panel(key, title, sql, rows, caption, n, ""), sentences)
+    return in_sentences(Panel(key, title, sql, rows, caption, n, ""), sentences)
 
 
 def _first_of_each(rows: Rows) -> Rows:
@@ -155,7 +148,7 @@ order by contrast = 'correct_wrong' desc, contrast, template, position, list_pos
         "In brackets: F1 of always naming the first class. Calibration error: mean gap between predicted and true share."
     )
     n = f"{extent(rows, 'n_positive')} test answers or entities of the first class, {extent(rows, 'n_negative')} of the second"
-    return _told(Panel(key, title, sql, rows, caption, n, ""), [_predicted(list(some)) for _, some in places])
+    return in_sentences(Panel(key, title, sql, rows, caption, n, ""), [_predicted(list(some)) for _, some in places])
 
 
 def _predicted(rows: Rows) -> str:
@@ -193,7 +186,9 @@ order by label = 'text', label, intervention, direction, position, outcome"""
         "0.05. Fewer right answers with more withheld ones are damage."
     )
     n = f"{extent(of_entities, 'n_entities')} test entities a class, {extent(of_entities, 'n_draws')} random draws"
-    return _told(Panel(key, title, sql, rows, caption, n, ""), [*caution, *(_edit(list(some)) for _, some in edits)])
+    return in_sentences(
+        Panel(key, title, sql, rows, caption, n, ""), [*caution, *(_edit(list(some)) for _, some in edits)]
+    )
 
 
 KL = "kl"
@@ -251,7 +246,7 @@ order by contrast = 'known_unknown' desc, contrast, template, position, directio
         "inactive."
     )
     n = f"{extent(rows, 'n_entities')} test entities; method {scope.method}"
-    return _told(Panel(key, title, sql, rows, caption, n, ""), [_carried(list(some)) for _, some in latents])
+    return in_sentences(Panel(key, title, sql, rows, caption, n, ""), [_carried(list(some)) for _, some in latents])
 
 
 def _carried(rows: Rows) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ato.evaluation.colours import FATES, VIEWS
 from tasks.report.drawing import INK, WIDTH, grid_shape, interval_bars, png
+from tasks.report.numbers import extent, number, with_interval
 from tasks.report.overview import html_table
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, text, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent, text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,8 @@ from typing import Any
 
 from ato.text.display import visible
 from ato.text.token_texts import whole_characters
-from tasks.report.panels import Panel, Rows, Scope, absent, number, with_interval
+from tasks.report.numbers import number, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent
 
 EXAMPLES = 3
 """Examples per feature."""

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.report.graph_picture import FEATURES, draw, edges_sql
+from tasks.report.numbers import extent, number, with_interval
 from tasks.report.overview import html_table
-from tasks.report.panels import Panel, Rows, Scope, extent, number, with_interval
+from tasks.report.panels import Panel, Rows, Scope
 
 SHOWN = 20
 """Prompts in the table at most; the SQL gives all."""

@@ -11,8 +11,9 @@ from ato.autointerp.questions import SCORERS
 from ato.evaluation.colours import DESCRIBED
 from ato.features.excerpts import TIERS
 from tasks.report.drawing import COLOURS, INK, MUTED, grid_shape, interval_bars
+from tasks.report.numbers import extent, number, with_interval
 from tasks.report.overview import html_table
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from tasks.report.drawing import COLOURS, MUTED, WIDTH, interval_bars
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, spread, with_interval
+from tasks.report.numbers import extent, number, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,7 +3,8 @@
 from html import escape
 from typing import Any
 
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, with_interval
+from tasks.report.numbers import extent, number, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent
 
 _SAES = '<h2 id="saes">Sparse autoencoders</h2>'
 

@@ -1,12 +1,14 @@
 """A panel of the report: one SQL statement, its rows, and how they are drawn."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import duckdb
 import polars as pl
 
+from ato.numerics.evenly import evenly_spaced
 from ato.operators.methods import BASELINES
 from tasks.report.drawing import Draw
 from tasks.settings.report import Features
@@ -111,28 +113,10 @@ def text(value: str) -> str:
 
 def spread(values: Iterable[Any], n: int) -> list[Any]:
     """At most n distinct values, sorted and evenly spaced, both ends included."""
-    found = sorted(set(values))
-    if len(found) <= n:
-        return found
-    return [found[round(i * (len(found) - 1) / (n - 1))] for i in range(n)] if n > 1 else found[:1]
+    return evenly_spaced(sorted(set(values)), n)
 
 
-def extent(rows: Sequence[dict[str, Any]], name: str) -> str:
-    """Smallest to largest value of a column of counts: ``120`` or ``80 to 120``."""
-    values = [row[name] for row in rows if row[name] is not None]
-    if not values:
-        return "no"
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A number for the page; a dash where it was not measured."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def with_interval(row: dict[str, Any], name: str, digits: int = 2) -> str:
-    """A score with its interval: ``0.81 [0.78, 0.84]``."""
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    bounds = "" if low is None or high is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return number(row[name], digits) + bounds
+def in_sentences(panel: Panel, sentences: Iterable[str]) -> Panel:
+    """The panel with sentences in place of a figure."""
+    body = "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
+    return replace(panel, alt=f"{panel.title}, in sentences.", body=body)

@@ -1,16 +1,15 @@
 """Many SAEs compared: what differs by more than seeds do, in sentences; frontiers, the table and emergence."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
-from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ato.sae_studies.colours import architecture_colours
 from tasks.report.drawing import INK, interval_bars
+from tasks.report.numbers import extent, number, with_interval
 from tasks.report.overview import html_table
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number, spread, with_interval
+from tasks.report.panels import Panel, Rows, Scope, absent, in_sentences, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,13 +53,7 @@ order by layer, site, target_site nulls first, has_skip, d_sae, k, list_position
         "error and sparsity are confounded."
     )
     n = f"{extent(rows, 'n_seeds')} seeds of a kind"
-    return _told(Panel(key, title, sql, rows, caption, n, ""), [_compared(r) for r in rows])
-
-
-def _told(panel: Panel, sentences: list[str]) -> Panel:
-    """The panel with sentences in place of a figure."""
-    body = "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
-    return replace(panel, alt=f"{panel.title}, in sentences.", body=body)
+    return in_sentences(Panel(key, title, sql, rows, caption, n, ""), [_compared(r) for r in rows])
 
 
 def _compared(r: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from ato.evaluation.map_colours import ANCHORS, map_ink
 from tasks.report.drawing import COLOURS, INK, WIDTH, grid_shape, interval_bars
-from tasks.report.panels import Panel, Rows, Scope, absent, extent, number
+from tasks.report.numbers import extent, number
+from tasks.report.panels import Panel, Rows, Scope, absent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

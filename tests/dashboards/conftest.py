@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.components.v2 import manifest_scanner
 
-from dashboards.screenshots.browser import browser, settled
+from dashboards.screenshots.browser import browser, served, settled
 from dashboards.ui.loaded import small_model, stored_operator, stored_sae, vocabulary
 from tests.dashboards.planted_texts import plant_texts
 from tests.dashboards.whole_study import build_whole_study
@@ -76,6 +76,15 @@ def chromium():
     """One browser for all tests."""
     with browser() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def address(study_root, tmp_path_factory):
+    """Of the pages over the small study."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(study_root))
+        with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
+            yield found
 
 
 @pytest.fixture

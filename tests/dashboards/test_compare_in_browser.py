@@ -2,20 +2,11 @@
 
 import pytest
 
-from dashboards.screenshots.browser import served, settled
+from dashboards.screenshots.browser import settled
 from tests.dashboards.visited_pages import arrived, keep, parameters
 from tests.tasks.reported_study import SAES
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def address(study_root, tmp_path_factory):
-    """Of the pages over the study."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATO_WAREHOUSE", str(study_root))
-        with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
-            yield found
 
 
 def test_a_feature_leads_to_its_comparison_where_another_is_typed_and_the_sides_swap(visit, tmp_path):

@@ -11,7 +11,7 @@ import pypdfium2
 import pytest
 
 import dashboards
-from dashboards.screenshots.browser import served, settled
+from dashboards.screenshots.browser import settled
 from dashboards.ui import panels
 from dashboards.ui.chart_files import chart_file
 from dashboards.ui.export import export as offered
@@ -72,15 +72,6 @@ def test_every_chart_and_every_table_of_a_page_is_a_file(study, monkeypatch, nam
         monkeypatch.setattr(module, "export", export)
     open_page(name)
     assert made or name == "reference"
-
-
-@pytest.fixture(scope="module")
-def address(study_root, tmp_path_factory):
-    """Of the pages over the small study."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATO_WAREHOUSE", str(study_root))
-        with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
-            yield found
 
 
 @pytest.mark.platform

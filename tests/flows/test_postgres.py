@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.flows.running_platform import free_port
 
 FLOWS = """
 from prefect import flow, task
@@ -32,12 +33,6 @@ def squares(n: int):
 with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
     assert squares(20) == 2470
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def binary(name: str) -> str:

@@ -15,7 +15,8 @@ from flows.cli.run import FlowName
 from flows.engine.forms import HELP
 from flows.estimates.stage_costs import work_of
 from flows.settings import Settings, load_settings
-from flows.stages import CONDITIONS, FLOWS, STAGES, joint_triggers, labels, stages_of, stages_table
+from flows.stage_specs import CONDITIONS
+from flows.stages import FLOWS, STAGES, joint_triggers, labels, stages_of, stages_table
 from warehouse.catalog.catalog import rows
 from warehouse.catalog.registered_stages import REGISTERED_STAGES
 

@@ -306,3 +306,10 @@ def build(root: Path) -> Warehouse:
     for stage, tables in stages.items():
         commit_stage(warehouse, stage, write(warehouse, {t: rows[t] for t in tables}))
     return warehouse
+
+
+def warehouse_of(root, **tables):
+    """A warehouse whose stage `evaluate` has committed rows of these tables."""
+    warehouse = Warehouse(root)
+    commit_stage(warehouse, "evaluate", write(warehouse, tables))
+    return warehouse

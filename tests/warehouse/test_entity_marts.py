@@ -3,7 +3,7 @@
 import pytest
 
 from tests.warehouse.entity_rows import ATTRIBUTES, N_INVENTED, N_REAL, entity_rows, write_entities
-from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, commit_stage, row, write
+from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, row, warehouse_of, write
 from warehouse.catalog.catalog import rows
 from warehouse.quality.checks import check_all, failures
 from warehouse.storage.manifests import commit
@@ -19,12 +19,6 @@ def planted(tmp_path_factory):
     warehouse = build(tmp_path_factory.mktemp("entities"))
     for run in (2, 1):
         write_entities(warehouse, SAES, N_FEATURES, PAIRS, run)
-    return warehouse
-
-
-def warehouse_of(root, **tables):
-    warehouse = Warehouse(root)
-    commit_stage(warehouse, "evaluate", write(warehouse, tables))
     return warehouse
 
 

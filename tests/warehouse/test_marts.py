@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from ato.operators.methods import BASELINES
-from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, collect_rows, commit_stage, row, write
+from tests.warehouse.small_warehouse import (
+    COLLECTION,
+    SAE,
+    STARTED,
+    build,
+    collect_rows,
+    commit_stage,
+    row,
+    warehouse_of,
+    write,
+)
 from warehouse.catalog.catalog import connect, rows
 from warehouse.quality.checks import check_all, failures
 from warehouse.storage.manifests import commit
@@ -46,12 +56,6 @@ def efficiency(rank, value, **values):
     return row(
         "efficiency", **{"evaluation": "evaluate-1", **PAIR, "rank": rank, "d_kept": 8, "efficiency": value, **values}
     )
-
-
-def warehouse_of(root, **tables):
-    warehouse = Warehouse(root)
-    commit_stage(warehouse, "evaluate", write(warehouse, tables))
-    return warehouse
 
 
 def test_there_are_marts():

@@ -56,18 +56,33 @@ class Table:
         return {c.name: c for c in self.columns}[name]
 
 
+def interval(name: str, by: str = " by document", *, unit: str = "") -> tuple[Column, Column]:
+    """The ends of the 95 % interval of a number."""
+    low, high = (f"{end} end of the 95 % interval{by} of {name}" for end in ("lower", "upper"))
+    return (
+        Column(f"{name}_low", float64, low, unit=unit, nullable=True),
+        Column(f"{name}_high", float64, high, unit=unit, nullable=True),
+    )
+
+
 def score(name: str, meaning: str, *, maximum: float | None = 1.0) -> tuple[Column, ...]:
     """A score with its 95 % interval by document."""
-    return (
-        Column(name, float64, meaning, nullable=True, maximum=maximum),
-        Column(f"{name}_low", float64, f"lower end of the 95 % interval by document of {name}", nullable=True),
-        Column(f"{name}_high", float64, f"upper end of the 95 % interval by document of {name}", nullable=True),
-    )
+    return Column(name, float64, meaning, nullable=True, maximum=maximum), *interval(name)
 
 
 def share(name: str, meaning: str) -> Column:
     """A share; NULL where there is nothing to take it of."""
     return Column(name, float64, meaning, nullable=True, minimum=0, maximum=1)
+
+
+def cosine(name: str, meaning: str) -> Column:
+    """A cosine; NULL where a vector is zero or missing."""
+    return Column(name, float64, meaning, nullable=True, minimum=-1, maximum=1)
+
+
+def count(name: str, meaning: str, unit: str = "") -> Column:
+    """A number of things."""
+    return Column(name, int64, meaning, unit=unit, minimum=0)
 
 
 COLLECTION = Column("collection", string, "key of the collection: readable slug and hash of settings and inputs")

@@ -22,6 +22,8 @@ SET = Column("entity_set", string, "key of the set of entities: sources, numbers
 ANSWERING = Column("answering", string, "key of the answers: set, attributes, prompt family and decoding")
 LABELLING = Column("labelling", string, "key of the labels: answers and rule")
 READING = Column("reading", string, "key of the residuals at entities: set, templates, positions and layers")
+ASKED = Column("attribute", string, "what was asked")
+GRADE = Column("grade", string, "correct, wrong or abstain")
 PLACE = (
     Column("template", string, "prompt that the entity stands in: name, or an attribute of its type"),
     Column("position", string, "named position of the prompt: entity_first, entity_last, question_end or last_eoi"),
@@ -80,12 +82,12 @@ TABLES = (
             COLLECTION,
             ANSWERING,
             ENTITY,
-            Column("attribute", string, "what was asked"),
+            ASKED,
             Column("family", string, "prompt family: continuation, chat_prefill or chat_free"),
             Column("sample", int32, "0: greedy; 1 and up: drawn at the temperature of the settings", minimum=0),
             Column("template", string, "name of the prompt template"),
             Column("completion", string, "generated text, without the prompt"),
-            Column("grade", string, "correct, wrong or abstain"),
+            GRADE,
             Column("grader", string, "name and version of the grader"),
             Column("log_probability", float64, "sum over the generated tokens of their log-probability", unit="nats", maximum=0.001),
             Column("n_tokens", int32, "generated tokens, the one that ends it included", unit="tokens", minimum=1),
@@ -113,8 +115,8 @@ TABLES = (
             Column("label", string, "known, unknown or between; invented for invented entities, not_asked where no attribute has a question"),
             Column("n_asked", int32, "attributes asked", minimum=0),
             Column("n_right", int32, "attributes that it knows: enough samples are right", minimum=0),
-            Column("share_correct", float64, "share of all samples that are right", nullable=True, minimum=0, maximum=1),
-            Column("share_abstain", float64, "share of all samples that abstain", nullable=True, minimum=0, maximum=1),
+            share("share_correct", "share of all samples that are right"),
+            share("share_abstain", "share of all samples that abstain"),
             Column("confidence", float64, "mean log-probability per token of the greedy answers", unit="nats", nullable=True, maximum=0.001),
             Column("rule", string, "the rule in words"),
         ),

@@ -12,13 +12,14 @@ from warehouse.tables.declarations import (
     Rule,
     Table,
     boolean,
+    count,
     float64,
     int32,
-    int64,
+    interval,
     share,
     string,
 )
-from warehouse.tables.entities import ENTITY, PLACE, in_entities
+from warehouse.tables.entities import ASKED, ENTITY, GRADE, PLACE, in_entities
 
 # fmt: off
 SCORING = Column("latent_scoring", string, "key of the latent scores: labels, residuals, SAEs and settings")
@@ -30,11 +31,7 @@ DIRECTION = Column("direction", string, "class on whose train entities the score
 
 def by_entity(name: str, meaning: str) -> tuple[Column, ...]:
     """A number with its 95 % interval by entity."""
-    return (
-        Column(name, float64, meaning, nullable=True),
-        Column(f"{name}_low", float64, f"lower end of the 95 % interval by entity of {name}", nullable=True),
-        Column(f"{name}_high", float64, f"upper end of the 95 % interval by entity of {name}", nullable=True),
-    )
+    return Column(name, float64, meaning, nullable=True), *interval(name, " by entity")
 
 
 TABLES = (
@@ -50,8 +47,8 @@ TABLES = (
             LAYER,
             TYPE,
             FEATURE,
-            Column("n_positive_train", int64, "train entities of the first class (known, correct)", minimum=0),
-            Column("n_negative_train", int64, "train entities of the second class (unknown, wrong)", minimum=0),
+            count("n_positive_train", "train entities of the first class (known, correct)"),
+            count("n_negative_train", "train entities of the second class (unknown, wrong)"),
             share("f_positive_train", "share of the first class on which the feature is active, train, all types pooled in their row"),
             share("f_negative_train", "the same of the second class"),
             Column("separation", float64, "f_positive_train - f_negative_train; for all types the one nearest to 0 if all have one sign, else 0", nullable=True, minimum=-1, maximum=1),
@@ -64,8 +61,8 @@ TABLES = (
             share("p_max", "share of label permutations, within types, whose largest |separation| over all features reaches this one"),
             share("q", "Benjamini-Hochberg q-value over all features of the same test, train"),
             Column("rank", int32, "place among the features of its direction that pass the filter, all SAEs together; NULL if not among the best", nullable=True, minimum=1),
-            Column("n_positive", int64, "test entities of the first class", minimum=0),
-            Column("n_negative", int64, "test entities of the second class", minimum=0),
+            count("n_positive", "test entities of the first class"),
+            count("n_negative", "test entities of the second class"),
             share("f_positive", "share of the first class on which it is active, test"),
             share("f_negative", "the same of the second class"),
             *by_entity("test_separation", "f_positive - f_negative, for all types the mean over types; interval for ranked features only"),
@@ -95,8 +92,8 @@ TABLES = (
             Column("baseline", string, "n_tokens, n_characters, popularity, token_frequency, confidence or probe"),
             Column("layer", int32, "layer of the probe's residual; NULL for the others", nullable=True, minimum=0),
             DIRECTION,
-            Column("n_positive", int64, "test entities of the first class that have the number", minimum=0),
-            Column("n_negative", int64, "the same of the second class", minimum=0),
+            count("n_positive", "test entities of the first class that have the number"),
+            count("n_negative", "the same of the second class"),
             *by_entity("auroc", "AUROC on the same test entities, oriented on train"),
             Column("matched", boolean, "whether classes are matched on token count"),
             Column("confounded", boolean, "this baseline alone exceeds the limit of the settings"),
@@ -134,8 +131,8 @@ TABLES = (
             Column("feature_id", int32, "the latent", nullable=True, minimum=0),
             Column("layer", int32, "layer of the latent or the probe", nullable=True, minimum=0),
             Column("threshold", float64, "from this value on the first class is predicted: best F1 on validation", nullable=True),
-            Column("n_positive", int64, "test answers of the first class", minimum=0),
-            Column("n_negative", int64, "test answers of the second class", minimum=0),
+            count("n_positive", "test answers of the first class"),
+            count("n_negative", "test answers of the second class"),
             *by_entity("auroc", "AUROC, test"),
             share("precision", "of predicted right answers, test"),
             share("recall", "of right answers, test"),
@@ -159,7 +156,7 @@ TABLES = (
             *PAIR,
             METHOD,
             OPERATOR,
-            Column("n_entities", int64, "test entities", minimum=0),
+            count("n_entities", "test entities"),
             *by_entity("r2", "1 - squared error of the activation predicted by the operator over that of its mean"),
             *by_entity("r2_identity", "the same with the source residual itself in place of its transport"),
         ),
@@ -182,11 +179,11 @@ TABLES = (
             Column("feature_id", int32, "the latent; NULL for random directions and none", nullable=True, minimum=0),
             Column("strength", float64, "multiple of the residual's norm that is added; NULL unless steered", nullable=True),
             Column("position", string, "edited positions of the prompt; empty for none and for weights"),
-            Column("attribute", string, "what was asked"),
+            ASKED,
             Column("completion", string, "greedy answer"),
-            Column("grade", string, "correct, wrong or abstain"),
+            GRADE,
             Column("self_report", float64, "logit of Yes minus logit of No to being asked whether it knows the entity", nullable=True),
-            Column("attention", float64, "attention from the last token to the entity, mean over heads and layers; NULL if not read", nullable=True, minimum=0, maximum=1),
+            share("attention", "attention from the last token to the entity, mean over heads and layers; NULL if not read"),
         ),
         ("collection", "intervening", "entity_id", "intervention", "direction", "draw", "position", "attribute"),
         ("collection",),
@@ -212,10 +209,10 @@ TABLES = (
             Column("position", string, "edited positions of the prompt; empty for weights"),
             Column("strength", float64, "chosen on validation entities; NULL unless steered", nullable=True),
             Column("outcome", string, "correct, wrong, abstain (shares), self_report (logits), attention (share) or kl (nats, on ordinary text)"),
-            Column("n_entities", int64, "test entities; for kl, sequences", minimum=0),
+            count("n_entities", "test entities; for kl, sequences"),
             Column("unedited", float64, "mean without the intervention", nullable=True),
             *by_entity("change", "mean change against the same entities unedited"),
-            Column("n_draws", int64, "random draws of the same kind of edit", minimum=0),
+            count("n_draws", "random draws of the same kind of edit"),
             Column("control_mean", float64, "mean change over random latents of the same SAE, nearest in firing rate and decoder norm", nullable=True),
             Column("control_sd", float64, "standard deviation of it over draws", nullable=True, minimum=0),
             share("p_control", "(1 + draws whose change is at least as large in size) / (1 + draws)"),

@@ -10,6 +10,7 @@ from warehouse.tables.declarations import (
     Column,
     Rule,
     Table,
+    cosine,
     float64,
     int32,
     int64,
@@ -20,10 +21,6 @@ from warehouse.tables.declarations import (
 
 def _verdict(name: str, of: str, *, nullable: bool = False) -> Column:
     return Column(name, string, f"transported, computed or undetermined, from {of}", nullable=nullable)
-
-
-def _cosine(name: str, meaning: str) -> Column:
-    return Column(name, float64, meaning, nullable=True, minimum=-1, maximum=1)
 
 
 def _in_saes(table: str) -> Rule:
@@ -50,12 +47,12 @@ TABLES = (
             Column("operator", string, "key of the operator from the earlier layer to the later one"),
             METHOD,
             Column("nearest_feature", int32, "feature of the other SAE with the largest decoder cosine; NULL: a decoder row is zero", nullable=True, minimum=0),
-            _cosine("decoder_cosine", "cosine of the two decoder rows"),
-            _cosine("decoder_cosine_chance", "null: quantile 0.95, over the features, of the largest cosine after a random rotation of all decoder rows"),
+            cosine("decoder_cosine", "cosine of the two decoder rows"),
+            cosine("decoder_cosine_chance", "null: quantile 0.95, over the features, of the largest cosine after a random rotation of all decoder rows"),
             _verdict("decoder_verdict", "decoder_cosine and the settings `fate.same_above` and `fate.other_below`"),
             Column("transport_feature", int32, "feature of the other SAE with the largest cosine of the later decoder row with the earlier one after the operator", nullable=True, minimum=0),
-            _cosine("transport_cosine", "that cosine"),
-            _cosine("transport_cosine_chance", "null: as decoder_cosine_chance"),
+            cosine("transport_cosine", "that cosine"),
+            cosine("transport_cosine_chance", "null: as decoder_cosine_chance"),
             _verdict("transport_verdict", "transport_cosine and the same settings"),
             Column("n_active", int64, "test tokens on which the feature is active; NULL beside a later layer, as are the shares", unit="tokens", nullable=True, minimum=0),
             Column("n_documents", int64, "documents of these tokens", nullable=True, minimum=0),

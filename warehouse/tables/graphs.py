@@ -9,6 +9,7 @@ from warehouse.tables.declarations import (
     Rule,
     Table,
     boolean,
+    count,
     float64,
     int32,
     int64,
@@ -27,11 +28,6 @@ GRAPH = (
 KEY = ("collection", "graph_set", "prompt", "graph_kind")
 KEY_LIST = ", ".join(KEY)
 TOLERANCE = "case precision when 'float64' then 1e-9 when 'float32' then 1e-4 else 'infinity'::double end"
-
-
-def count(name: str, meaning: str) -> Column:
-    """A number of things."""
-    return Column(name, int64, meaning, minimum=0)
 
 
 def correlation(name: str, meaning: str) -> tuple[Column, ...]:

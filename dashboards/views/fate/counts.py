@@ -4,7 +4,7 @@ import altair as alt
 
 from ato.evaluation.colours import FATES
 from dashboards.ui.charts import coloured, number
-from dashboards.ui.declared import ROWS, Column, Panel, interval
+from dashboards.ui.declared import ROWS, Column, Panel, interval, names
 
 EMPTY = "No feature fates yet: run `ato run fate`."
 
@@ -16,8 +16,20 @@ where collection = $collection and r2 is not null
 group by all
 order by target_layer, source_layer, fate"""
 
-AGREEMENT = """select view, against, n, n_features, both_transported, first_only, second_only, neither, agreed, by_chance,
-    kappa, kappa_low, kappa_high
+AGREEING = (
+    Column("view", "view"),
+    Column("against", "against"),
+    Column("n", "decided by both", "integer"),
+    Column("n_features", "features", "integer"),
+    Column("both_transported", "both: transported"),
+    Column("first_only", "only the first"),
+    Column("second_only", "only the second"),
+    Column("neither", "both: computed"),
+    Column("agreed", "agreed"),
+    Column("by_chance", "by chance"),
+    *interval("kappa", "kappa"),
+)
+AGREEMENT = f"""select {names(AGREEING)}
 from fate_agreement
 where collection = $collection and target_layer is null
 order by place, against_place"""
@@ -60,18 +72,6 @@ VIEWS_AGREE = Panel(
     "after an ablation against the operator's prediction. Cohen's kappa is 0 at chance and 1 where they always agree; "
     "its limits count distinct features.",
     empty=EMPTY,
-    columns=(
-        Column("view", "view"),
-        Column("against", "against"),
-        Column("n", "decided by both", "integer"),
-        Column("n_features", "features", "integer"),
-        Column("both_transported", "both: transported"),
-        Column("first_only", "only the first"),
-        Column("second_only", "only the second"),
-        Column("neither", "both: computed"),
-        Column("agreed", "agreed"),
-        Column("by_chance", "by chance"),
-        *interval("kappa", "kappa"),
-    ),
+    columns=AGREEING,
     wide=False,
 )

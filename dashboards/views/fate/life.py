@@ -24,6 +24,9 @@ LINES = {
 }
 """Column -> its name in the legend."""
 
+ENDS = (Column("born_at", "transported from layer"), Column("lives_until", "recognised up to layer"))
+"""The same in all rows of a feature."""
+
 LIFE = """select l.layer, l.fate, l.r2, l.r2_low, l.r2_high, l.r2_identity, f.r2_jacobian, f.r2_null, f.ceiling, l.nearest_feature,
     l.decoder_cosine, l.decoder_cosine_chance, l.transport_feature, l.transport_cosine, l.transport_cosine_chance,
     f.through, f.through_transported, f.not_transported, l.agreement, l.agreement_low, l.agreement_high, f.slope, f.views_disagree,
@@ -91,17 +94,17 @@ LIFE_OF_A_FEATURE = Panel(
         Column("not_transported", "not transported"),
         Column("slope", "share of the predicted change"),
         Column("views_disagree", "views disagree"),
-        Column("born_at", "transported from layer"),
-        Column("lives_until", "recognised up to layer"),
+        *ENDS,
     ),
 )
 
 
 def draw_life(rows: pl.DataFrame) -> None:
-    """The two ends of a life, and the panel with the views that were measured."""
+    """The two ends of a life, and the panel without them and with the views that were measured."""
     first = rows.row(0, named=True)
     with st.container(horizontal=True):
-        st.metric("Transported from layer", str(first["born_at"]), width="content")
-        st.metric("Recognised up to layer", str(first["lives_until"]), width="content")
+        for end in ENDS:
+            st.metric(end.title.capitalize(), str(first[end.name]), width="content")
     known = {name: title for name, title in LINES.items() if rows[name].null_count() < rows.height}
-    draw_rows(replace(LIFE_OF_A_FEATURE, chart=_chart(known) if known else None), rows)
+    columns = tuple(column for column in LIFE_OF_A_FEATURE.columns if column not in ENDS)
+    draw_rows(replace(LIFE_OF_A_FEATURE, chart=_chart(known) if known else None, columns=columns), rows)

@@ -6,7 +6,7 @@ import altair as alt
 
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES
-from dashboards.ui.declared import ROWS, Column, Panel, interval
+from dashboards.ui.declared import ROWS, Column, Panel, interval, names
 from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.reading import ask, filled
 
@@ -29,7 +29,19 @@ where collection = $collection and space || ': ' || property = $shown and ($laye
 group by judge, value
 order by judge, n_features desc, class"""
 
-AGREEMENT = """select judge, other_judge, layer, space, property, n, agreement, kappa, kappa_low, kappa_high, reason, sae
+AGREEING = (
+    Column("judge", "judge"),
+    Column("other_judge", "other judge"),
+    Column("layer", "layer"),
+    Column("space", "space"),
+    Column("property", "property"),
+    Column("n", "features", "integer"),
+    Column("agreement", "agreement", "percent"),
+    *interval("kappa", "kappa"),
+    Column("reason", "reason"),
+    Column("sae", "SAE"),
+)
+AGREEMENT = f"""select {names(AGREEING)}
 from label_agreement
 where collection = $collection and ($layer is null or layer = $layer)
 order by layer, sae, space, property, judge, other_judge, comparison"""
@@ -87,17 +99,6 @@ JUDGES_AGREE = Panel(
     note="Of the features that both judges put into a class: share with the same class, and Cohen's kappa, the agreement beyond "
     "that of judges who guess at their own rates (0), with its 95 % interval (`from`, `to`).",
     empty="No two judges classified the same features: set `label.label_space` and `label.second_judge`, then `ato run label`.",
-    columns=(
-        Column("judge", "judge"),
-        Column("other_judge", "other judge"),
-        Column("layer", "layer"),
-        Column("space", "space"),
-        Column("property", "property"),
-        Column("n", "features", "integer"),
-        Column("agreement", "agreement", "percent"),
-        *interval("kappa", "kappa"),
-        Column("reason", "reason"),
-        Column("sae", "SAE"),
-    ),
+    columns=AGREEING,
     wide=False,
 )

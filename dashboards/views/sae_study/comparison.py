@@ -5,16 +5,38 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.declared import Column, Panel, interval
+from dashboards.ui.declared import Column, Panel, interval, names
 from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.ui.plain import plain
 from dashboards.views.sae_study.about import EMPTY
 
-COMPARISON = """select
-    label, architecture, d_sae, k, seed, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low, ce_recovered_high, kl,
-    dead_share, high_frequency_share, shrinkage, decoder_redundancy, absorption_fraction, matched_cosine, probe_auroc_1,
-    probe_auroc_5, attribution_rank_agreement, explained_variance, source, n_tokens_trained, n_tokens, n_documents, sae,
-    study
+COLUMNS = (
+    Column("label", "SAE"),
+    Column("d_sae", "features", "integer"),
+    Column("k", "k"),
+    Column("seed", "seed"),
+    Column("l0", "L0"),
+    *interval("fvu", "FVU"),
+    *interval("ce_recovered", "loss recovered"),
+    Column("kl", "KL (nats)"),
+    Column("dead_share", "dead", "percent"),
+    Column("high_frequency_share", "high frequency", "percent"),
+    Column("shrinkage", "shrinkage"),
+    Column("decoder_redundancy", "redundancy"),
+    Column("absorption_fraction", "absorption"),
+    Column("matched_cosine", "seed agreement"),
+    Column("probe_auroc_1", "probe, 1"),
+    Column("probe_auroc_5", "probe, 5"),
+    Column("attribution_rank_agreement", "gradient ~ ablation"),
+    Column("explained_variance", "explained variance"),
+    Column("source", "source"),
+    Column("n_tokens_trained", "tokens trained", "integer"),
+    Column("n_tokens", "tokens judged", "integer"),
+    Column("n_documents", "documents", "integer"),
+    Column("sae", "key"),
+)
+COMPARISON = f"""select {names(COLUMNS)},
+    architecture, study
 from sae_comparison
 where collection = $collection and layer = $layer and site = $site and target_site is not distinct from $target_site
 order by is_baseline, k nulls last, d_sae, fvu nulls last, label, sae"""
@@ -41,29 +63,5 @@ EVERY_SAE = Panel(
     "difference exceeds the variation over seeds is shown "
     "below.",
     empty=EMPTY,
-    columns=(
-        Column("label", "SAE"),
-        Column("d_sae", "features", "integer"),
-        Column("k", "k"),
-        Column("seed", "seed"),
-        Column("l0", "L0"),
-        *interval("fvu", "FVU"),
-        *interval("ce_recovered", "loss recovered"),
-        Column("kl", "KL (nats)"),
-        Column("dead_share", "dead", "percent"),
-        Column("high_frequency_share", "high frequency", "percent"),
-        Column("shrinkage", "shrinkage"),
-        Column("decoder_redundancy", "redundancy"),
-        Column("absorption_fraction", "absorption"),
-        Column("matched_cosine", "seed agreement"),
-        Column("probe_auroc_1", "probe, 1"),
-        Column("probe_auroc_5", "probe, 5"),
-        Column("attribution_rank_agreement", "gradient ~ ablation"),
-        Column("explained_variance", "explained variance"),
-        Column("source", "source"),
-        Column("n_tokens_trained", "tokens trained", "integer"),
-        Column("n_tokens", "tokens judged", "integer"),
-        Column("n_documents", "documents", "integer"),
-        Column("sae", "key"),
-    ),
+    columns=COLUMNS,
 )

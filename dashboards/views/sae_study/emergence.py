@@ -8,7 +8,7 @@ import polars as pl
 
 from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.charts import CATEGORIES, coloured, number
-from dashboards.ui.declared import ROWS, Column, Panel
+from dashboards.ui.declared import ROWS, Column, Panel, names
 from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
 
@@ -37,10 +37,25 @@ from (
 )
 order by step, list_position(['emerged', 'born', 'died'], event)"""
 
-SUMMARY = """select
-    label, n_features, median_emerged_tokens, n_never_born, n_died, n_split, n_split_sources, mean_drift, mean_first_cosine,
-    mean_first_jaccard, mean_token_entropy_first, mean_token_entropy, mean_entropy_change, n_entropy_change,
-    mean_stratum_entropy, sae
+OF_SAES = (
+    Column("label", "SAE"),
+    Column("n_features", "features", "integer"),
+    Column("median_emerged_tokens", "tokens until half emerged", "integer"),
+    Column("n_never_born", "never fire", "integer"),
+    Column("n_died", "died", "integer"),
+    Column("n_split", "split", "integer"),
+    Column("n_split_sources", "from", "integer"),
+    Column("mean_drift", "drift"),
+    Column("mean_first_cosine", "cosine, first to final"),
+    Column("mean_first_jaccard", "same tokens, first to final"),
+    Column("mean_token_entropy_first", "token entropy at birth"),
+    Column("mean_token_entropy", "in the end"),
+    Column("mean_entropy_change", "change", "signed"),
+    Column("n_entropy_change", "features with both", "integer"),
+    Column("mean_stratum_entropy", "stratum entropy"),
+    Column("sae", "key"),
+)
+SUMMARY = f"""select {names(OF_SAES)}
 from emergence_summary
 where collection = $collection and sae in (
     select sae from latest_sae_study
@@ -49,13 +64,25 @@ where collection = $collection and sae in (
 )
 order by architecture, d_sae, k, seed, label, sae"""
 
-FATES = f"""select
-    e.feature_id, m.tokens[:6] as tokens, e.emerged_step, e.born_step, e.died_step, e.split_from, e.drift, e.first_cosine,
-    e.first_jaccard, e.token_entropy_first, e.token_entropy, e.stratum_entropy
-from feature_emergence as e
-left join feature_map as m using (collection, sae, feature_id)
-where e.collection = $collection and e.sae = $sae
-order by e.split_from nulls last, e.drift desc nulls last, e.feature_id
+OF_FEATURES = (
+    Column("feature_id", "feature"),
+    Column("tokens", "fires most on", "list"),
+    Column("emerged_step", "emerged"),
+    Column("born_step", "born"),
+    Column("died_step", "died"),
+    Column("split_from", "split from"),
+    Column("drift", "drift"),
+    Column("first_cosine", "cosine, first to final"),
+    Column("first_jaccard", "same tokens, first to final"),
+    Column("token_entropy_first", "token entropy at birth"),
+    Column("token_entropy", "in the end"),
+    Column("stratum_entropy", "stratum entropy"),
+)
+FATES = f"""select {names(OF_FEATURES)}
+from feature_emergence
+left join (select collection, sae, feature_id, tokens[:6] as tokens from feature_map) using (collection, sae, feature_id)
+where collection = $collection and sae = $sae
+order by split_from nulls last, drift desc nulls last, feature_id
 limit {SHOWN}"""
 
 
@@ -167,24 +194,7 @@ WHAT_BECAME = Panel(
     "which a feature fires both when it emerges and in the end. Entropy of the token ids that it fires on, in nats, when "
     "it is born and in the end; a decrease means specialisation.",
     empty=NOT_LOOKED_AT,
-    columns=(
-        Column("label", "SAE"),
-        Column("n_features", "features", "integer"),
-        Column("median_emerged_tokens", "tokens until half emerged", "integer"),
-        Column("n_never_born", "never fire", "integer"),
-        Column("n_died", "died", "integer"),
-        Column("n_split", "split", "integer"),
-        Column("n_split_sources", "from", "integer"),
-        Column("mean_drift", "drift"),
-        Column("mean_first_cosine", "cosine, first to final"),
-        Column("mean_first_jaccard", "same tokens, first to final"),
-        Column("mean_token_entropy_first", "token entropy at birth"),
-        Column("mean_token_entropy", "in the end"),
-        Column("mean_entropy_change", "change", "signed"),
-        Column("n_entropy_change", "features with both", "integer"),
-        Column("mean_stratum_entropy", "stratum entropy"),
-        Column("sae", "key"),
-    ),
+    columns=OF_SAES,
     wide=False,
 )
 
@@ -193,19 +203,6 @@ SPLIT_AND_DRIFTED = Panel(
     FATES,
     note=f"Features with a common origin first, then those whose tokens changed most since they emerged; {SHOWN} at most.",
     empty=NOT_LOOKED_AT,
-    columns=(
-        Column("feature_id", "feature"),
-        Column("tokens", "fires most on", "list"),
-        Column("emerged_step", "emerged"),
-        Column("born_step", "born"),
-        Column("died_step", "died"),
-        Column("split_from", "split from"),
-        Column("drift", "drift"),
-        Column("first_cosine", "cosine, first to final"),
-        Column("first_jaccard", "same tokens, first to final"),
-        Column("token_entropy_first", "token entropy at birth"),
-        Column("token_entropy", "in the end"),
-        Column("stratum_entropy", "stratum entropy"),
-    ),
+    columns=OF_FEATURES,
     wide=False,
 )

@@ -9,6 +9,7 @@ from ato.models.sites import SITES
 from dashboards.ui.address import collection
 from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.navigation import link
+from dashboards.ui.panels import beside
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.sae_study.about import chosen_place, chosen_sae, incomplete, members
@@ -42,29 +43,20 @@ def page() -> None:
     incomplete(found)
     about = chosen_place(key, found)
     comparison(about)
-    _beside(*(partial(draw_panel, declared, **about) for declared in FRONTIERS.values()))
+    beside(*(partial(draw_panel, declared, **about) for declared in FRONTIERS.values()))
     spread(about)
     innovations(key)
-    _beside(lambda: training(about), lambda: agreement(about))
-    _beside(lambda: emergence(about), lambda: summary(about))
+    beside(lambda: training(about), lambda: agreement(about))
+    beside(lambda: emergence(about), lambda: summary(about))
     own = about | {"sae": chosen_sae(about, found)}
     _elsewhere(own)
-    _beside(lambda: density(own), lambda: density_over_training(own))
+    beside(lambda: density(own), lambda: density_over_training(own))
     probing(own)
-    _beside(lambda: events(own), lambda: fates(own))
+    beside(lambda: events(own), lambda: fates(own))
     feature_map(own)
     activations(own)
-    _beside(lambda: clusters(own), lambda: attribution(own))
+    beside(lambda: clusters(own), lambda: attribution(own))
     families(own)
-
-
-def _beside(left: Any, right: Any) -> None:
-    """Two panels side by side."""
-    columns = st.columns(2)
-    with columns[0]:
-        left()
-    with columns[1]:
-        right()
 
 
 def _elsewhere(own: dict[str, Any]) -> None:

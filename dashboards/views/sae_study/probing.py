@@ -10,7 +10,7 @@ import streamlit as st
 from ato.sae_studies.colours import ARCHITECTURES
 from dashboards.ui.address import choose
 from dashboards.ui.charts import CATEGORIES, coloured, number
-from dashboards.ui.declared import ONE, ROWS, Column, Panel, interval
+from dashboards.ui.declared import ONE, ROWS, Column, Panel, interval, names
 from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.ui.reading import ask, filled
 
@@ -32,7 +32,18 @@ where collection = $collection and layer = $layer and site = $site and $target_s
     and stratum = $stratum and (k = $k or reader = 'dense')
 order by is_baseline, max(auroc) filter (where reader = 'best') over (partition by sae) desc nulls last, label, sae, reader"""
 
-CLASSES = """select value, reader, k, auroc, auroc_low, auroc_high, n_train, n_test, n_others, features, reason
+PROBED = (
+    Column("value", "class"),
+    Column("reader", "reads"),
+    Column("k", "numbers"),
+    *interval("auroc", "AUROC"),
+    Column("n_train", "train", "integer"),
+    Column("n_test", "test", "integer"),
+    Column("n_others", "others", "integer"),
+    Column("features", "features", "list"),
+    Column("reason", "why not"),
+)
+CLASSES = f"""select {names(PROBED)}
 from sae_probing
 where collection = $collection and sae = $sae and stratum = $stratum and (k = $k or reader = 'dense')
 order by value, reader"""
@@ -112,16 +123,6 @@ CLASSES_OF_SAE = Panel(
     CLASSES,
     note="AUROC on test documents with 95 % intervals by document. A class that has too few documents is not scored.",
     empty=EMPTY,
-    columns=(
-        Column("value", "class"),
-        Column("reader", "reads"),
-        Column("k", "numbers"),
-        *interval("auroc", "AUROC"),
-        Column("n_train", "train", "integer"),
-        Column("n_test", "test", "integer"),
-        Column("n_others", "others", "integer"),
-        Column("features", "features", "list"),
-        Column("reason", "why not"),
-    ),
+    columns=PROBED,
     wide=False,
 )

@@ -12,7 +12,7 @@ from ato.operators import TransportOperator
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.saes import SparseAutoencoder
 from ato.text import TokenSequence
-from tests.tiny_models import FAMILIES, plant_linear_blocks, save_identity_model, save_tiny_model
+from tests.tiny_models import FAMILIES, n_hooks, plant_linear_blocks, save_identity_model, save_tiny_model
 
 LENGTH = 20
 SETS = [PositionSet.parse(text) for text in ("3,9,14", "10", "all")]
@@ -48,10 +48,6 @@ def exact(d: int, source: int, matrix: np.ndarray | None = None) -> TransportOpe
 def random_sae(d: int) -> SparseAutoencoder:
     decoder = torch.tensor(np.random.default_rng(1).normal(size=(6, d)), dtype=torch.float32)
     return SparseAutoencoder("topk", decoder.T.contiguous(), torch.zeros(6), decoder, torch.zeros(d), k=1)
-
-
-def n_hooks(model: LanguageModel) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.module.modules())
 
 
 def log_probabilities(model: LanguageModel, ids: torch.Tensor, layer: int, residual: torch.Tensor) -> torch.Tensor:

@@ -2,17 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from ato.errors import MismatchError
 from ato.features.redundancy import CoActivations
-from ato.saes import ActiveFeatures
-
-
-def triplets(dense: np.ndarray) -> ActiveFeatures:
-    token, feature = np.nonzero(dense)
-    value = torch.tensor(dense[token, feature], dtype=torch.float32)
-    return ActiveFeatures(len(dense), torch.from_numpy(token), torch.from_numpy(feature), value)
+from tests.ato.entities.planted_entities import triplets
 
 
 def sparse(n: int, d: int, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ato.models import LanguageModel, load_model, pad
-from tests.tiny_models import FAMILIES, plant_linear_blocks, save_identity_model, save_tiny_model
+from tests.tiny_models import FAMILIES, n_hooks, plant_linear_blocks, save_identity_model, save_tiny_model
 
 LENGTHS = [24, 17, 5]
 
@@ -20,10 +20,6 @@ def model(request, tmp_path_factory) -> LanguageModel:
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(0)
     return pad([rng.integers(3, 259, n) for n in LENGTHS])
-
-
-def n_hooks(model: LanguageModel) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.module.modules())
 
 
 def test_residuals_are_the_models_own_hidden_states_before_the_final_norm(model, batch):

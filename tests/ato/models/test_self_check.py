@@ -4,18 +4,14 @@ import pytest
 import torch
 
 from ato.errors import ModelError
-from ato.models import LanguageModel, load_model
+from ato.models import load_model
 from ato.models.self_check import self_check
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import n_hooks, save_tiny_model
 
 
 @pytest.fixture
 def copy(tmp_path):
     return save_tiny_model(tmp_path)
-
-
-def n_hooks(model: LanguageModel) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.module.modules())
 
 
 def test_loading_with_its_self_check_leaves_no_hook(tmp_path):

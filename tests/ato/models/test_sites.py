@@ -8,8 +8,7 @@ from ato.errors import LayerError, ModelError, SettingsError
 from ato.models import LanguageModel, load_model, pad
 from ato.models.sites import SITES, Hook, parse_hook
 from ato.residuals.live import LiveSource
-from ato.text import TokenSequence
-from tests.tiny_models import FAMILIES, byte_tokenizer, plant_linear_blocks, save_tiny_model
+from tests.tiny_models import FAMILIES, byte_tokenizer, plant_linear_blocks, save_tiny_model, sequences_of
 
 LENGTHS = [24, 17, 5]
 
@@ -29,14 +28,6 @@ def folder(tmp_path_factory):
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(0)
     return pad([rng.integers(3, 259, n) for n in LENGTHS])
-
-
-def sequences(lengths, seed=0):
-    rng = np.random.default_rng(seed)
-    return [
-        TokenSequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
-        for i, n in enumerate(lengths)
-    ]
 
 
 def test_what_attention_and_mlp_add_sums_to_the_next_residual(model, batch):
@@ -71,7 +62,7 @@ def test_heads_wider_than_the_stream_give_a_wider_attn_z(tmp_path, batch):
     byte_tokenizer().save_pretrained(tmp_path)
     model = load_model(tmp_path, device="cpu", dtype="float32")
     assert (model.d_model, model.width("attn_z"), model.width("attn_out")) == (32, 48, 32)
-    live = LiveSource(model, sequences([9, 12]), [1], n_folds=2, site="attn_z")
+    live = LiveSource(model, sequences_of([9, 12]), [1], n_folds=2, site="attn_z")
     assert live.d_model == next(live.blocks()).residuals[1].shape[1] == 48
 
 
@@ -154,7 +145,7 @@ def test_attention_without_eager_is_refused_on_one_line_with_the_cure(folder, ba
     model = load_model(folder, device="cpu", dtype="float32")
     for ask in (
         lambda: model.read(*batch, [0], attention=[1]),
-        lambda: LiveSource(model, sequences([9, 9]), [0], n_folds=2, attention_layers=[1]),
+        lambda: LiveSource(model, sequences_of([9, 9]), [0], n_folds=2, attention_layers=[1]),
     ):
         with pytest.raises(
             SettingsError, match=r"does not return attention weights.*: --set model.attention=eager"

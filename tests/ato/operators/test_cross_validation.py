@@ -8,15 +8,9 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedS
 
 from ato.operators.cross_validation import contiguous_folds, document_folds
 from ato.operators.fitting import fit_operator
+from tests.planted_pairs import correlated
 
 STRENGTHS = [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0]
-
-
-def correlated(n: int, d_in: int, d_out: int, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((n, d_in)) @ rng.standard_normal((d_in, d_in)) + 20 * rng.standard_normal(d_in)
-    y = x @ rng.standard_normal((d_in, d_out)) / d_in + noise * rng.standard_normal((n, d_out)) + 7
-    return x, y
 
 
 def grid_search(x, y, cv, strengths=STRENGTHS, **settings):

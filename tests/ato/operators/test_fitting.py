@@ -10,13 +10,7 @@ from ato.errors import DataError, InputError, LayerError, NonFiniteError, Settin
 from ato.moments import Moments
 from ato.operators.fitting import fit_operator, fit_operator_from_moments
 from ato.operators.methods import ALPHAS, METHODS
-
-
-def correlated(n: int, d_in: int, d_out: int, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((n, d_in)) @ rng.standard_normal((d_in, d_in)) + 20 * rng.standard_normal(d_in)
-    y = x @ rng.standard_normal((d_in, d_out)) / d_in + noise * rng.standard_normal((n, d_out)) + 7
-    return x, y
+from tests.planted_pairs import correlated
 
 
 def test_constant_and_duplicate_source_columns_change_nothing():

@@ -11,7 +11,7 @@ from ato.residuals.live import LiveSource, median_norms
 from ato.residuals.pairing import PairedSource
 from ato.residuals.position_policies import source_key
 from ato.text import TokenSequence
-from tests.tiny_models import FAMILIES, save_tiny_model
+from tests.tiny_models import FAMILIES, save_tiny_model, sequences_of
 
 
 def test_most_attended_positions_are_the_largest_kept_weights():
@@ -111,14 +111,6 @@ def test_in_a_real_model_a_feature_moved_by_a_previous_token_head_is_found_under
 def eager_model(request, tmp_path_factory) -> LanguageModel:
     folder = save_tiny_model(tmp_path_factory.mktemp(request.param), request.param)
     return load_model(folder, device="cpu", dtype="float32", attention="eager")
-
-
-def sequences_of(lengths, seed=0):
-    rng = np.random.default_rng(seed)
-    return [
-        TokenSequence(i, f"{i:016x}", i, "train", i % 2, 0, rng.integers(3, 259, n).astype(np.int32), "")
-        for i, n in enumerate(lengths)
-    ]
 
 
 def test_live_blocks_hold_the_site_and_the_attended_kept_positions_of_each_token(eager_model):

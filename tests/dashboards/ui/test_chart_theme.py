@@ -3,7 +3,7 @@
 import altair as alt
 import pytest
 
-from dashboards.screenshots.browser import served, settled
+from dashboards.screenshots.browser import settled
 from dashboards.ui.chart_theme import fitting_columns
 
 BESIDE = """() => {
@@ -14,15 +14,6 @@ BESIDE = """() => {
     return labels.map(label => Math.min(...marks.map(mark => Math.abs(middle(mark) - middle(label)))));
 }"""
 """How many pixels the label of each category is above or below the nearest mark."""
-
-
-@pytest.fixture(scope="module")
-def address(study_root, tmp_path_factory):
-    """Of the pages over the small study."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATO_WAREHOUSE", str(study_root))
-        with served(tmp_path_factory.mktemp("server") / "dashboard.log") as found:
-            yield found
 
 
 def test_charts_take_the_theme():

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from dashboards.ui.charts import coloured, map_scale
-from dashboards.ui.declared import ONE, ROWS
+from dashboards.ui.declared import ONE, ROWS, Column, interval, names
 from dashboards.ui.declared_panel import of_rows
 
 COLOURS = {"known": "#000001", "absent": "#000002"}
@@ -41,3 +41,10 @@ def test_a_line_that_stands_for_itself_keeps_its_own_row():
     rule, points = drawn["layer"]
     assert len(drawn["datasets"][rule["data"]["name"]]) == 1
     assert "data" not in points
+
+
+def test_a_statement_selects_the_columns_that_its_table_shows_on_lines_that_can_be_read():
+    columns = [*interval("r2", "r2"), *(Column(f"number_of_features_{n}", "features") for n in range(20))]
+    listed = names(columns)
+    assert listed.replace("\n    ", " ").split(", ") == [column.name for column in columns]
+    assert max(map(len, listed.splitlines())) <= 120

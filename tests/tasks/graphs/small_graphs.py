@@ -9,6 +9,7 @@ from ato.operators import TransportOperator
 from flows.settings import Settings
 from tasks.collect.task import collect_residuals
 from tasks.engine.stage import Stage
+from tasks.graphs.task import make_graphs
 from tests.flows.tiny_study import tiny_settings
 from tests.tasks.scored_study import add_sae, random_sae
 from tests.warehouse.small_warehouse import row
@@ -64,3 +65,9 @@ def add_operator(warehouse: Warehouse, collection: str, source: int, target: int
         path = f"artifacts/operators/{name}.safetensors"
         stage.write("operators", [row("operators", **values, collection=collection, path=path)])
     return name
+
+
+def graphs(settings: Settings, collection: str, saes: list[str], **changes: object) -> list[str]:
+    """Keys of the graphs that the stage makes with other settings of its own."""
+    changed = settings.model_validate(settings.model_dump() | {"graphs": settings.graphs.model_dump() | changes})
+    return make_graphs.fn(settings.study(collection), saes, changed.graphs)

@@ -13,9 +13,8 @@ from ato.saes.transcoder_files import save_transcoder
 from flows.settings import Settings
 from tasks.collect.task import collect_residuals
 from tasks.engine.stage import Stage
-from tasks.graphs.task import make_graphs
 from tests.ato.graphs.planted import random_transcoder
-from tests.tasks.graphs.small_graphs import D_MODEL, collected, graph_settings
+from tests.tasks.graphs.small_graphs import D_MODEL, collected, graph_settings, graphs
 from tests.warehouse.small_warehouse import row
 from warehouse.catalog.catalog import rows
 from warehouse.quality.checks import check_all, failures
@@ -63,11 +62,6 @@ def study(tmp_path_factory):
         collection, saes = collected(settings)
         coders = {layer: add_transcoder(Warehouse(), collection, layer) for layer in (0, 1, 2, 4)}
         yield settings, collection, saes, coders
-
-
-def graphs(settings: Settings, collection: str, saes: list[str], **changes: object) -> list[str]:
-    changed = settings.model_validate(settings.model_dump() | {"graphs": settings.graphs.model_dump() | changes})
-    return make_graphs.fn(settings.study(collection), saes, changed.graphs)
 
 
 def test_a_set_of_transcoders_with_a_gap_is_refused_in_one_line_that_names_the_layer(study):

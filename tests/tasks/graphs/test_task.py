@@ -7,9 +7,7 @@ from ato.errors import InputError
 from ato.graphs.circuit_tracer import METADATA, read_graph
 from ato.graphs.json_files import read_json
 from ato.graphs.supernodes import load_view, save_view
-from flows.settings import Settings
-from tasks.graphs.task import make_graphs
-from tests.tasks.graphs.small_graphs import collected, graph_settings
+from tests.tasks.graphs.small_graphs import collected, graph_settings, graphs
 from warehouse.catalog.catalog import rows
 from warehouse.quality.checks import check_all, failures
 from warehouse.storage.manifests import manifests
@@ -27,11 +25,6 @@ def study(tmp_path_factory):
         settings = graph_settings(folder)
         collection, saes = collected(settings)
         yield settings, collection, saes, graphs(settings, collection, saes)
-
-
-def graphs(settings: Settings, collection: str, saes: list[str], **changes: object) -> list[str]:
-    changed = settings.model_validate(settings.model_dump() | {"graphs": settings.graphs.model_dump() | changes})
-    return make_graphs.fn(settings.study(collection), saes, changed.graphs)
 
 
 def test_each_prompt_has_an_attribution_and_a_transport_graph_that_conserve(study):

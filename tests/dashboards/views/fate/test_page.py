@@ -27,3 +27,12 @@ def test_what_is_no_number_is_said_and_nothing_is_drawn(study):
     app = open_page("fate", feature_id="first")
     assert [box.value for box in app.warning] == ["Enter a feature id, counted from 0."]
     assert "Life of a feature" not in panels(app)
+
+
+def test_the_ends_of_a_life_stand_above_its_table_and_not_in_every_row(study):
+    life = panels(read_page("fate", sae=SAES[4], feature_id="1"))["Life of a feature"]
+    first = life.rows.row(0, named=True)
+    assert life.metrics == (str(first["born_at"]), str(first["lives_until"]))
+    (table,) = [drawn for drawn in life.drawn if "home_layer" not in drawn.columns]
+    assert "r2" in table.columns
+    assert not {"born_at", "lives_until"} & set(table.columns)
