@@ -16,7 +16,7 @@ from dashboards.ui.row_places import rows_with_places
 SHOWN_ROWS = 1000
 """Rows in the table below a panel's statement; the SQL page shows more."""
 OPENED = False
-"""Whether panels start with their statements shown."""
+"""Whether panels start with their statements and their code shown."""
 
 
 def panel(
@@ -68,6 +68,20 @@ def statement(title: str, sql: str, rows: Callable[[], pl.DataFrame]) -> None:
             st.code(sql, language="sql", wrap_lines=True)
             link("Open in the SQL page", "sql_bench", sql=sql)
             rows_with_places(rows().head(SHOWN_ROWS), f"rows of {title}")
+
+
+def code(label: str, *texts: str, language: str) -> None:
+    """Code to take along, sent on request only: to colour the first that it shows, a browser loads 1.5 MB.
+
+    Args:
+        label: of what opens it, unique on its page.
+        texts: a block each.
+        language: as in ``st.code``.
+    """
+    with st.expander(label, expanded=OPENED, key=f"code: {label}", icon=":material/code:", on_change="rerun") as shown:
+        if shown.open:
+            for text in texts:
+                st.code(text, language=language)
 
 
 def _drawn(sql: str, draw: Callable[[pl.DataFrame], None], empty: str) -> pl.DataFrame:

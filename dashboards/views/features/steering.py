@@ -7,7 +7,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.navigation import link
-from dashboards.ui.panels import panel
+from dashboards.ui.panels import code, panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.features.latest import LATEST_SCORES
 
@@ -53,7 +53,8 @@ def steering(about: dict[str, Any]) -> None:
 def _steering(rows: pl.DataFrame) -> None:
     row = rows.row(0, named=True)
     to = "VALUE" if row["max_activation"] is None else f"{row['max_activation']:.3g}"
-    st.code(f'ato steer --feature L{row["layer"]}/{row["feature_id"]} --to {to} --prompt "I think that"', language="sh")
-    st.code(f"ato find {shlex.quote(row['top_token'] or 'Golden Gate Bridge')}", language="sh")
+    steer = f'ato steer --feature L{row["layer"]}/{row["feature_id"]} --to {to} --prompt "I think that"'
+    find = f"ato find {shlex.quote(row['top_token'] or 'Golden Gate Bridge')}"
+    code("Commands", steer, find, language="sh")
     if row["max_activation"] is None:
         st.caption("VALUE: no activation of this feature was measured; `ato run features` does.")

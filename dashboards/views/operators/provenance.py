@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.panels import panel
+from dashboards.ui.panels import code, panel
 from dashboards.ui.reading import filled
 
 ORIGIN = """with own as (
@@ -30,7 +30,8 @@ def origin(**chosen: object) -> None:
 def _origin(rows: pl.DataFrame) -> None:
     left, right = st.columns([2, 3])
     left.dataframe(rows, hide_index=True, placeholder="–")
-    right.code(_snippet(dict(rows.iter_rows())), language="python")
+    with right:
+        code("Load it in Python", _snippet(dict(rows.iter_rows())), language="python")
 
 
 def _snippet(own: dict[str, str]) -> str:

@@ -38,3 +38,17 @@ def test_a_statement_that_fails_shows_its_error_in_place_of_the_chart(empty):
 
 def test_the_statement_is_sent_on_request_only(empty):
     assert not drawn("select 1 as one", opened="False").code
+
+
+def test_code_is_sent_on_request_only():
+    script = """
+from dashboards.ui import panels
+panels.OPENED = {opened}
+panels.code("Load it", "import ato", "ato.load_operator(path)", language="python")
+"""
+    closed, opened = (
+        AppTest.from_string(script.format(opened=opened), default_timeout=60).run() for opened in (False, True)
+    )
+    assert [expander.label for expander in closed.expander] == ["Load it"]
+    assert not closed.code
+    assert [block.value for block in opened.code] == ["import ato", "ato.load_operator(path)"]
