@@ -1,4 +1,4 @@
-"""How often 95 % intervals by document hold the truth, and how wide they are: ours against resampled documents.
+"""Coverage and width of 95 % intervals by document: ours against resampled documents.
 
 Documents are of unequal size (lognormal), tokens of one document are correlated (0.6; canonical modes 0.3), and documents
 differ in spread, so that contributions have heavy tails. The table of ``docs/statistics.md`` is what this prints.
@@ -237,7 +237,7 @@ def _value_and_left_out(case: Case, sums: Sums) -> tuple[np.ndarray, np.ndarray]
 
 
 def coverage(limits: Limits, truth: float) -> tuple[float, float]:
-    """Share of the intervals that hold the truth, in percent, and their median width; NaN where none is given."""
+    """Share of the intervals that cover the true value, in percent, and their median width; NaN where none is given."""
     low, high = limits
     given = np.isfinite(low) & np.isfinite(high)
     if not given.any():

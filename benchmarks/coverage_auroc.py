@@ -1,4 +1,4 @@
-"""How often 95 % intervals of AUROC by entity hold the truth, and how wide they are: ours against the normal one of DeLong.
+"""Coverage and width of 95 % intervals of AUROC by entity: ours against the normal one of DeLong.
 
 Scores of both classes are normal and a shift apart, as they are or as those of a feature that is silent below 0.5 (most
 entities are then ties). The second table of ``docs/statistics.md`` is what this prints.

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from ato.errors import SettingsError
 from ato.residuals.position_policies import parse_policy
 from flows.judging.faults import LONGEST_VALUE, NOT_SHOWN, Fault, FaultySettings
+from flows.plain_yaml import read_yaml
 from flows.presets import apply_preset
 from tasks.settings import (
     CausalSettings,
@@ -38,8 +38,6 @@ from tasks.settings import (
 if TYPE_CHECKING:
     from tasks.engine.study import Study
 
-MOST_VALUES = 100_000
-"""Values of one settings file, with aliases written out."""
 PROFILES = Path(__file__).parent / "profiles"
 
 
@@ -153,7 +151,7 @@ def load_settings(profile: str = "demo", overrides: Sequence[str] = (), presets:
             inner = inner.setdefault(step, {})
             if not isinstance(inner, dict):
                 raise SettingsError(f"{step} is a value, not a group of settings", where=f"--set {override}")
-        inner[last] = _read_yaml(text, where=f"--set {override[:100]}")
+        inner[last] = read_yaml(text, where=f"--set {override[:100]}")
     return settings_of(values)
 
 
@@ -193,7 +191,7 @@ def profile_values(profile: str, above: tuple[Path, ...] = ()) -> dict[str, Any]
     path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
     if not path.is_file():
         raise SettingsError(f"no profile {profile!r}", cure=f"use one of {', '.join(profile_names())}, or a .yaml file")
-    values = _read_yaml(path.read_text(encoding="utf-8"), where=path) or {}
+    values = read_yaml(path.read_text(encoding="utf-8"), where=path) or {}
     if not isinstance(values, dict):
         raise SettingsError("a profile is a mapping of stages to settings", where=path)
     if path in above:
@@ -209,49 +207,6 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         below = merged.get(name)
         merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _read_yaml(text: str, *, where: object) -> Any:
-    try:
-        return yaml.load(text, Loader=_PlainLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None or "\n" not in text.strip() else f", line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error)
-        raise SettingsError(f"not valid YAML: {' '.join(problem.split())}", where=f"{where}{line}") from None
-    except (ValueError, RecursionError) as error:  # dates and numbers that do not exist, nesting without end
-        problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise SettingsError(f"not valid YAML: {problem}", where=where) from None
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without tags of Python's, with aliases only as far as they stay small, and with each key once."""
-
-    def get_single_node(self) -> Any:
-        node = super().get_single_node()
-        if node is not None and _size(node, {}) > MOST_VALUES:
-            raise yaml.constructor.ConstructorError(None, None, f"more than {MOST_VALUES:,} values", node.start_mark)
-        return node
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen if isinstance(key, yaml.ScalarNode) else False:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return super().construct_mapping(node, deep)
-
-
-def _size(node: Any, known: dict[int, int | None]) -> int:
-    """Values of a YAML node with all aliases written out."""
-    if id(node) not in known:
-        known[id(node)] = None
-        inner = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
-        inner = [] if isinstance(node, yaml.ScalarNode) else inner
-        known[id(node)] = 1 + sum(_size(part, known) for part in inner)
-    if (size := known[id(node)]) is None:
-        raise yaml.constructor.ConstructorError(None, None, "an alias contains itself", node.start_mark)
-    return size
 
 
 def _faults(error: ValidationError) -> FaultySettings:

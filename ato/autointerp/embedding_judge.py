@@ -1,4 +1,4 @@
-"""The embedding judge: compares texts with descriptions by the similarity of their embeddings, and calls nobody."""
+"""The embedding judge: compares texts with descriptions by the similarity of their embeddings; it calls no model server."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

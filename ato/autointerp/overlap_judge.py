@@ -1,4 +1,4 @@
-"""The token overlap judge: compares words, knows no meaning and calls nobody. What it scores is the floor for others."""
+"""The token overlap judge: compares words, knows no meaning and calls no model. Its scores are a lower bound for others."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -71,7 +71,7 @@ class Answer:
     """That the answer is yes (detection, fuzzing), or of the given answer; None where the judge has none."""
     reason: str | None = None
     call: str | None = None
-    """Key of the call in ``llm_calls``; None for judges that call nobody."""
+    """Key of the call in ``llm_calls``; None for judges that call no model."""
 
 
 class Judge(Protocol):

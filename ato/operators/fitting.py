@@ -1,4 +1,4 @@
-"""Fitting transport operators, from rows or from moments, with the strength chosen by cross-validation."""
+"""Fitting transport operators, from rows or from moments, with the regularisation chosen by cross-validation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +77,7 @@ def fit_operator(
     decoder: Rows | None = None,
     l1_ratios: Sequence[float] | None = None,
 ) -> OperatorFit:
-    """Fit y_hat = T x + b on rows, the strength chosen by exact cross-validation.
+    """Fit y_hat = T x + b on rows, the regularisation chosen by exact cross-validation.
 
     Args:
         X: source rows [n, d_in], NumPy or torch.

@@ -48,7 +48,7 @@ def scaling_fits(
     method: str = "ridge",
     alphas: Sequence[float] | None = None,
 ) -> list[ScalingFit]:
-    """Fit on each share of the train documents, the strength chosen by the exact R2 on ``val``.
+    """Fit on each share of the train documents, the regularisation chosen by the exact R2 on ``val``.
 
     Go through the targets of one source before the next source: its factorisations are kept and shared.
 

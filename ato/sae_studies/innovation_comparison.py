@@ -6,6 +6,7 @@ makes a document hard for both cancels; cosines of decoder rows are of features,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ato.sae_studies.innovation import InnovationSAE
 from ato.saes.edited_losses import SpliceLosses
 from ato.saes.quality import CONSTANT, DOCUMENT_GROUPS
 
+Sums = TypeVar("Sums", "_ErrorSums", "_LossSums")
 _NULL_STREAM = 1904
 """Seed of random directions."""
 
@@ -104,19 +106,8 @@ class PairedErrors:
         Raises:
             DataError: no token was seen.
         """
-        sums = self._sums.sums()
-        first, second, third = (self._at(name) for name in (innovation, plain, baseline))
-
-        def of(estimator: Callable[[np.ndarray], np.ndarray], scale: Scale) -> Estimate:
-            return document_interval(sums, lambda part: estimator(_fvus(part)), sums.n, scale).item()
-
-        return Compared(
-            of(lambda fvus: fvus[:, first], RATIO),
-            of(lambda fvus: fvus[:, second], RATIO),
-            of(lambda fvus: fvus[:, first] - fvus[:, second], PLAIN),
-            of(lambda fvus: fvus[:, third], RATIO),
-            len(self._documents),
-        )
+        at = [self._at(name) for name in (innovation, plain, baseline)]
+        return _compared(self._sums.sums(), lambda sums: _fvus(sums)[:, at], RATIO, len(self._documents))
 
     def _at(self, name: str) -> int:
         return list(self._coders).index(name)
@@ -164,19 +155,25 @@ def compared_losses(losses: SpliceLosses, innovation: str, plain: str, baseline:
     summed.add(segments.documents, _LossSums(*parts))
     sums = summed.sums()
 
-    def compared(estimator: Callable[[_LossSums], np.ndarray], scale: Scale) -> Compared:
-        def of(pick: Callable[[np.ndarray], np.ndarray], on: Scale) -> Estimate:
-            return document_interval(sums, lambda part: pick(estimator(part)), sums.n, on).item()
+    return {
+        "ce_recovered": _compared(sums, _recovered, PLAIN, len(sums.n)),
+        "kl": _compared(sums, lambda part: part.kl / part.n[:, None], RATIO, len(sums.n)),
+    }
 
-        return Compared(
-            of(lambda found: found[:, 0], scale),
-            of(lambda found: found[:, 1], scale),
-            of(lambda found: found[:, 0] - found[:, 1], PLAIN),
-            of(lambda found: found[:, 2], scale),
-            len(sums.n),
-        )
 
-    return {"ce_recovered": compared(_recovered, PLAIN), "kl": compared(lambda part: part.kl / part.n[:, None], RATIO)}
+def _compared(sums: Sums, estimator: Callable[[Sums], np.ndarray], scale: Scale, n: int) -> Compared:
+    """A metric of the innovation SAEs, the plain ones and the baseline, which the estimator gives as [b, 3]."""
+
+    def of(pick: Callable[[np.ndarray], np.ndarray], on: Scale) -> Estimate:
+        return document_interval(sums, lambda part: pick(estimator(part)), sums.n, on).item()
+
+    return Compared(
+        of(lambda found: found[:, 0], scale),
+        of(lambda found: found[:, 1], scale),
+        of(lambda found: found[:, 0] - found[:, 1], PLAIN),
+        of(lambda found: found[:, 2], scale),
+        n,
+    )
 
 
 def _recovered(sums: _LossSums) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Stage ``entity_latents``: features that tell two classes apart, chosen on train entities and judged on test entities."""
+"""Stage ``entity_latents``: features that separate two classes, chosen on train entities and judged on test entities."""
 
 from tasks.engine.progress import Progress, say
 from tasks.entities.contrasts import Contrast, contrasts

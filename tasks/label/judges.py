@@ -63,7 +63,7 @@ class OpenJudge:
     describer: Judge | None = None
     """Who writes the descriptions, where the judge writes none."""
     calls: NotedCalls | None = None
-    """None for judges that call nobody."""
+    """None for judges that call no model."""
 
     def take_calls(self) -> list[CallRecord]:
         """The calls noted since they were taken last."""

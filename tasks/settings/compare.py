@@ -15,7 +15,7 @@ class CompareSettings(StageSettings):
 
     models: Annotated[list[Name], Distinct] = Field(
         [],
-        description="Models to compare with: names, folders, or a folder of checkpoints, which stands for all of them; each is "
+        description="Models to compare with: names, folders, or a folder of checkpoints, for all of them; each is "
         "collected and has operators fitted with the settings of this study. Pages and tables put them in the order of the "
         "numbers in their names",
     )

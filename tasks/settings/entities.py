@@ -71,7 +71,7 @@ class LatentSettings(StageSettings):
     )
     uncertainty: bool = Field(
         True,
-        description="Also look for latents that tell right from wrong answers, at the end of each question that was asked",
+        description="Also look for latents that separate right from wrong answers, at the end of each question that was asked",
     )
     match_tokens: bool = Field(
         True, description="Compare known and unknown entities whose names have equally many tokens, leaving others out"
@@ -86,7 +86,7 @@ class LatentSettings(StageSettings):
         0.02, gt=0, le=1, description="Largest share of ordinary text on which a ranked latent may be active"
     )
     n_permutations: int = Field(
-        200, ge=19, description="Permutations of the labels that the best separation is held against"
+        200, ge=19, description="Permutations of the labels that the best separation is compared with"
     )
     n_ranked: int = Field(
         20, ge=1, description="Best latents, of the known and of the unknown, that are judged on test entities"
@@ -115,7 +115,7 @@ class EntityInterventionSettings(StageSettings):
     n_random: int = Field(
         20,
         ge=1,
-        description="Random latents, and random directions, edited instead as controls; fewer than 19 cannot tell",
+        description="Random latents, and random directions, edited instead as controls; fewer than 19 cannot reach p = 0.05",
     )
     orthogonalise: bool = Field(
         True, description="Also ask the model after its weights were made orthogonal to the latents' directions"

@@ -136,7 +136,7 @@ class SAEJudgingSettings(StageSettings):
 
 
 class SAELookingSettings(StageSettings):
-    """What is looked at in the SAEs of a study beside their quality."""
+    """Analyses of the SAEs of a study beside their quality."""
 
     seeds: Annotated[list[Seed], Distinct] | None = Field(
         None,

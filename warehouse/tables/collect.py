@@ -134,7 +134,7 @@ TABLES = (
             Column("strata", string, "key of the reading: collection, fields and all values"),
             Column("document_id", string, "SHA-256 of the document's bytes, first 16 hex digits"),
             Column("document", int64, "number of the document within its collection", minimum=0),
-            Column("stratum", string, "what is told apart: topic, decade, president, folder, or a field as collect.strata names it"),
+            Column("stratum", string, "what documents are compared by: topic, decade, president, folder, or a field as collect.strata names it"),
             Column("value", string, "its value, up to 200 characters; NULL without a single one", nullable=True),
             Column("reason", string, "why value is NULL: missing (no record of the document has one) or several (different ones)", nullable=True),
         ),

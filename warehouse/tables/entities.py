@@ -25,7 +25,7 @@ READING = Column("reading", string, "key of the residuals at entities: set, temp
 ASKED = Column("attribute", string, "what was asked")
 GRADE = Column("grade", string, "correct, wrong or abstain")
 PLACE = (
-    Column("template", string, "prompt that the entity stands in: name, or an attribute of its type"),
+    Column("template", string, "prompt that contains the entity: name, or an attribute of its type"),
     Column("position", string, "named position of the prompt: entity_first, entity_last, question_end or last_eoi"),
 )
 
@@ -50,7 +50,7 @@ TABLES = (
             Column("entity_type", string, "city, country, movie, person, work, or a user's type"),
             Column("name", string, "its name, as prompts have it"),
             Column("source", string, "where it comes from: package or file, and licence"),
-            Column("invented", boolean, "made by recombining parts of names: nobody can know it"),
+            Column("invented", boolean, "made by recombining parts of names: it cannot be known"),
             Column("split", string, "train, validation or test, by hash of entity_id"),
             Column("popularity", float64, "inhabitants, votes or the like; NULL where unknown", nullable=True, minimum=0),
             Column("n_tokens", int64, "tokens of its name in the prompt that holds the name alone", unit="tokens", minimum=1),
@@ -126,7 +126,7 @@ TABLES = (
     ),
     Table(
         "entity_positions",
-        "where an entity stands in a prompt, and which of its tokens is read",
+        "where an entity is in a prompt, and which of its tokens is read",
         (
             COLLECTION,
             READING,

@@ -37,7 +37,7 @@ def by_entity(name: str, meaning: str) -> tuple[Column, ...]:
 TABLES = (
     Table(
         "entity_latents",
-        "how well an SAE feature tells two classes of entities or answers apart: chosen on train, judged on test",
+        "how well an SAE feature separates two classes of entities or answers: chosen on train, judged on test",
         (
             COLLECTION,
             SCORING,
@@ -82,7 +82,7 @@ TABLES = (
     ),
     Table(
         "entity_baselines",
-        "what tells the same classes apart without any SAE: lengths, fame, confidence, a linear probe",
+        "what separates the same classes without any SAE: lengths, fame, confidence, a linear probe",
         (
             COLLECTION,
             SCORING,
@@ -119,7 +119,7 @@ TABLES = (
     ),
     Table(
         "entity_classifiers",
-        "telling right from wrong answers by one number: threshold and calibration from validation, scores on test",
+        "classifying answers as right or wrong by one number: threshold and calibration from validation, scores on test",
         (
             COLLECTION,
             SCORING,

@@ -85,7 +85,7 @@ TABLES = (
             Column("layer", int32, "block of the head", minimum=0),
             Column("head", int32, "number of the head in its block", minimum=0),
             Column("query_position", int32, "position that looked", minimum=0),
-            Column("key_position", int32, "position that was looked at", minimum=0),
+            Column("key_position", int32, "position that was attended to", minimum=0),
             Column("pair", int32, "rank of the pair by magnitude, from 0", minimum=0),
             Column("weight", float64, "part of the score: product of what the two nodes write into query and key"),
             *side("query"),

@@ -71,7 +71,7 @@ TABLES = (
             Column("ordered_by", string, "score, causal_effect, attribution, influence, transport (its verdict), random, or named: by the settings"),
             Column("value", float64, "what it is ordered by; of transport the R2 over the shortest leap; NULL where it has none", nullable=True),
             share("covered", "share of the sum of |value| over the SAE's features that is labelled up to this place; NULL but for effects"),
-            Column("n_tokens", int64, "tokens looked at, of all splits", unit="tokens", minimum=0),
+            Column("n_tokens", int64, "tokens read, of all splits", unit="tokens", minimum=0),
             Column("n_active", int64, "tokens on which it fires", unit="tokens", minimum=0),
             Column("max_activation", float64, "largest activation; NULL if it never fires", nullable=True, minimum=0),
             Column("promoted", pa.list_(string), "tokens that its decoder row promotes most (logit lens, with the final norm's gain)"),

@@ -23,7 +23,7 @@ from warehouse.tables.label_evidence import EVIDENCE, FEATURE, SAE, TIERS, of_la
 LABELLING = Column("labelling", string, "key of the labelling: evidence, judge and how it is asked")
 JUDGE = Column("judge", string, "who answers: overlap, embedding, or the name of a language model")
 OF_LABELLING = (COLLECTION, LABELLING, EVIDENCE, SAE, LAYER, FEATURE, JUDGE)
-CALL = Column("call", string, "key of its call in llm_calls; NULL for judges that call nobody", nullable=True)
+CALL = Column("call", string, "key of its call in llm_calls; NULL for judges that call no model", nullable=True)
 CONTROL = Column("control", string, "none; shuffled: the description is another feature's")
 
 
@@ -102,11 +102,11 @@ TABLES = (
     ),
     Table(
         "description_scores",
-        "how well a judge tells with a description when its feature fires: recomputed from detection_trials",
+        "how well a judge predicts with a description when its feature fires: recomputed from detection_trials",
         (
             *OF_LABELLING,
             Column("scorer", string, "detection, fuzzing, intruder or embedding"),
-            Column("tier", string, f"silent texts that it is told from; all: every tier. {TIERS}"),
+            Column("tier", string, f"silent texts that it is compared with; all: every tier. {TIERS}"),
             CONTROL,
             Column("measure", string, "balanced_accuracy, accuracy (intruder) or auroc (embedding)"),
             Column("n_positive", int64, "answered trials whose right answer is yes; of intruder all", minimum=0),
@@ -117,7 +117,7 @@ TABLES = (
             share("score", "value of the measure; NULL with a reason"),
             share("score_low", "lower end of its 95 % interval"),
             share("score_high", "upper end of its 95 % interval"),
-            share("chance", "the measure of one who guesses"),
+            share("chance", "the measure at chance"),
             Column("reason", string, "why score is NULL", nullable=True),
         ),
         SCORE_KEY,

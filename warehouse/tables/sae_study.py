@@ -47,7 +47,7 @@ def in_studies(table: str) -> Rule:
 TABLES = (
     Table(
         "studied_saes",
-        "an SAE of a study, or a baseline that stands beside them",
+        "an SAE of a study, or a baseline beside them",
         (
             COLLECTION,
             SAE,
@@ -192,12 +192,12 @@ TABLES = (
     ),
     Table(
         "sae_probing",
-        "how well a few features of an SAE tell a stratum's documents from others",
+        "how well a few features of an SAE classify documents by stratum",
         (
             COLLECTION,
             SAE,
             Column("stratum", string, "what divides the documents, such as decade or topic"),
-            Column("value", string, "the class told from all others"),
+            Column("value", string, "the class, against all others"),
             Column("k", int32, "numbers that the probe reads", minimum=1),
             Column("reader", string, "best: the k features chosen on train documents; random: k random ones; dense: the whole mean residual"),
             share("auroc", "area under the ROC curve on test documents; chance is 0.5"),
@@ -214,7 +214,7 @@ TABLES = (
     ),
     Table(
         "sae_agreement",
-        "how far two SAEs of a study with equal settings but their seeds have the same features",
+        "how far two SAEs of a study that differ only in their seeds have the same features",
         (
             COLLECTION,
             STUDY,

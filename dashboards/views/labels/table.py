@@ -87,7 +87,7 @@ def labelled(about: dict[str, Any]) -> None:
 
 
 def failing(about: dict[str, Any]) -> None:
-    """Features without a label that tells when they fire, and why."""
+    """Features without a label that predicts when they fire, and why."""
     draw_panel(LABELS_THAT_FAIL, partial(_failing, about["judge"]), **about)
 
 
