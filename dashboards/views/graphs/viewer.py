@@ -91,7 +91,9 @@ def _draw(about: dict[str, Any], rows: pl.DataFrame) -> None:
         "kind": about["graph_kind"],
         "proposed": [[name, *ids] for name, ids in ask(filled(SUPERNODES, **about)).rows()],
         "view": asdict(from_parameters(address, known)),
-        "heard": st.session_state.get(f"{key} heard", 0),  # else a view that comes back would look unchanged, and stay unsent
+        "heard": st.session_state.get(
+            f"{key} heard", 0
+        ),  # else a view that comes back would look unchanged, and stay unsent
     }
     _component()(key=key, data=data, default={"view": None}, on_view_change=partial(_note, key, known))
 

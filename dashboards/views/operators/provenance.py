@@ -5,6 +5,7 @@ import streamlit as st
 
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
 
 ORIGIN = """with own as (
     select o.operator, o.registry_uri, o.path, o.source_layer, o.target_layer, o.position_policy, o.method, o.alpha,
@@ -30,7 +31,7 @@ def origin(**chosen: object) -> None:
 def _origin(rows: pl.DataFrame) -> None:
     left, right = st.columns([2, 3])
     left.dataframe(rows, hide_index=True, placeholder="–")
-    right.code(_snippet(dict(rows.iter_rows())), language="python")
+    right.code(_snippet(dict(rows.iter_rows())), language="python", wrap_lines=True)
 
 
 def _snippet(own: dict[str, str]) -> str:
@@ -81,13 +82,11 @@ def lineage(**chosen: object) -> None:
 
 
 def _lineage(rows: pl.DataFrame) -> None:
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        column_config={
-            "settings": st.column_config.JsonColumn(width="large"),
-            "seconds": st.column_config.NumberColumn(format="%.1f s"),
-            "started_at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+        {
+            "settings": st.column_config.JsonColumn("settings", width="large"),
+            "seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
+            "started_at": st.column_config.DatetimeColumn("started", format="YYYY-MM-DD HH:mm"),
         },
-        placeholder="–",
     )
