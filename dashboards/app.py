@@ -17,7 +17,7 @@ from dashboards.ui.plain import plain
 st.set_page_config(page_title=SITE, page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
 current = st.navigation(list(pages().values()), position="top")
 name_tab(current.title)
-title, help_, chosen = st.columns([4, 2, 4], vertical_alignment="bottom")
+title, help_, chosen = st.columns([3, 3, 4], vertical_alignment="bottom")
 title.title(current.title, anchor=False)
 try:
     shown = choose_collection(chosen)

@@ -10,10 +10,10 @@ ARCHITECTURES = {
     "gated": "#56B4E9",
     "standard": "#D55E00",
     "transcoder": "#8C6D1F",
-    "skip_transcoder": "#4B3F8F",
-    "pca": "#555555",
+    "skip_transcoder": "#6A5ACD",
+    "pca": "#666666",
     "random": "#8A8F98",
-    "basis": "#B9BEC6",
+    "basis": "#AEB3BA",
     "linear": "#6B7078",
 }
 """Okabe and Ito's palette for what is trained on a residual, two darker colours for transcoders, greys for baselines."""
@@ -25,7 +25,7 @@ def architecture_colours(names: Iterable[str]) -> dict[str, str]:
     """Architecture -> its colour, in the order of the palette; those without one come last, by name.
 
     >>> architecture_colours(["pca", "topk"])
-    {'topk': '#0072B2', 'pca': '#555555'}
+    {'topk': '#0072B2', 'pca': '#666666'}
     """
     found = set(names)
     known = {name: colour for name, colour in ARCHITECTURES.items() if name in found}

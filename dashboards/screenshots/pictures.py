@@ -42,7 +42,7 @@ def make_pictures(folder: Path) -> list[Path]:
     about = urlencode({"collection": collection, "sae": sae, "feature_id": feature_id})
     shown: dict[str, tuple[str, dict[str, int | None]]] = {
         "findings": (f"?{urlencode({'collection': collection})}", dict.fromkeys(FINDINGS)),
-        "transport": (f"transport?{urlencode({'collection': collection})}", {"Source x target": None, "By leap": None}),
+        "transport": (f"transport?{urlencode({'collection': collection})}", {"Source × target": None, "By leap": None}),
         "feature": (
             f"features?{about}",
             {

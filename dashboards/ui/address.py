@@ -17,6 +17,7 @@ def choose(
     *,
     default: T | None = None,
     format: Callable[[T], str] = str,
+    shown: Callable[[T], str] | None = None,
     help: str | None = None,
     where: Any = st,
     widget: str = "selectbox",
@@ -29,7 +30,8 @@ def choose(
         name: of the parameter, and key of the widget in the session.
         options: to choose from; any other value in the address is ignored.
         default: what is chosen at first; None: the first option.
-        format: text of an option, in the field and in the address.
+        format: text of an option in the address, and in the field unless ``shown`` says another.
+        shown: text of an option in the field, where the address keeps a name of the tables.
         help: tooltip.
         where: a column or container.
         widget: ``selectbox``, ``segmented_control`` (for a few short options) or ``radio``.
@@ -46,7 +48,7 @@ def choose(
         label,
         list(options),
         key=name,
-        format_func=format,
+        format_func=shown or format,
         help=help,
         on_change=_note,
         args=(name, format),
@@ -55,6 +57,11 @@ def choose(
     if stays and name not in st.query_params:
         _note(name, format)
     return chosen
+
+
+def spaced(name: str) -> str:
+    """A name of the tables in words, for ``shown`` of ``choose``."""
+    return name.replace("_", " ")
 
 
 def typed(

@@ -21,6 +21,7 @@ def ato() -> alt.theme.ThemeConfig:
     config: Any = {  # Altair types neither expressions nor all of the axes
         "axisXBand": UNMOVED,
         "axisYBand": UNMOVED | {"labelBaseline": "middle"},
+        "axisXQuantitative": {"tickCount": {"expr": "ceil(width / 80)"}},
         "legend": {
             "orient": "top",
             "symbolOpacity": 1,

@@ -13,6 +13,10 @@ CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", 
 """Okabe and Ito's palette; readable on white and on black."""
 VERDICTS = {"transported": "#0072B2", "undetermined": "#999999", "computed": "#E69F00"}
 """Verdict -> its colour."""
+SPACED = "replace(datum.label, /_/g, ' ')"
+"""A label of a legend or an axis of names that the tables write with underscores."""
+THOUSANDS = "datum.value === 0 ? '0' : format(datum.value, '~s')"
+"""A label of an axis of large counts; d3 would write a zero among thousands as 0k."""
 VERDICT_MEANINGS = (
     "Transported: the 95 % interval of r2 lies above the upper threshold (default 0.7). Computed: it lies below the lower "
     "threshold (default 0.3). Undetermined: neither."
@@ -120,7 +124,7 @@ def rates_histogram(rows: Any) -> alt.Chart:
                 axis=alt.Axis(format="~g", grid=False),
             ),
             x2=alt.X2("rate_to"),
-            y=alt.Y("n_features:Q", title="features"),
+            y=alt.Y("n_features:Q", title="features", axis=alt.Axis(tickMinStep=1)),
             y2=alt.Y2Datum(0),
             tooltip=[
                 number("rate_from", "from", ".3~g"),

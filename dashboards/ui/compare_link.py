@@ -12,7 +12,7 @@ def compare_with(kind: str, id_: object) -> None:
         kind: ``feature``, ``operator``, ``sae``, ``collection``, ``entity`` or ``graph``.
         id_: as in addresses, see ``warehouse.catalog.compared.kinds``.
     """
-    link("Compare with ...", "compare", left=f"{kind}:{id_}")
+    link("Compare with …", "compare", left=f"{kind}:{id_}")
 
 
 def compare_two(kind: str, ids: Sequence[object]) -> None:

@@ -38,18 +38,19 @@ LISTED = """
 """Behind the FROM clause of rows with ``sae`` and ``feature_id``: only what is on the list ``$list``."""
 
 
-def choose_list(kind: str, where: Any = st, label: str = "On list", name: str = "list") -> str | None:
+def choose_list(kind: str, where: Any = None, label: str = "On list", name: str = "list") -> str | None:
     """A field for a list that filters; None for all. Without a list that holds something of the kind there is no field.
 
     Args:
         kind: feature or operator.
-        where: a column or container.
+        where: a column or container; None: a line of its own.
         label: of the field.
         name: of the parameter in the address.
     """
     known = [one for one in ask(filled(NAMED, kind=kind))["list"] if one != ANY]
     if not known:
         return None
+    where = st.container(width=280) if where is None else where
     chosen = choose(label, name, [ANY, *known], where=where, help="Only what is on this list: `ato list`")
     return None if chosen == ANY else chosen
 

@@ -35,6 +35,26 @@ def how_to_embed() -> str:
     return "To find features by meaning too, embed their texts once: `ato run embed`."
 
 
+def beside_meaning(
+    words: Callable[[], None], meaning: Callable[[], None], collection: str, sae: str | None = None
+) -> None:
+    """What a query finds by its words and, beside it, by its meaning; where no text is embedded, by words alone.
+
+    Args:
+        words: draws the first.
+        meaning: draws the second.
+        collection: its key.
+        sae: only this one is searched; None: all.
+    """
+    if not is_embedded(collection, sae):
+        st.caption(how_to_embed())
+        words()
+        return
+    for place, draw in zip(st.columns(2), (words, meaning)):
+        with place:
+            draw()
+
+
 def by_meaning_panel(
     text: str,
     collection: str,

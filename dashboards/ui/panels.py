@@ -81,7 +81,7 @@ def code(label: str, *texts: str, language: str) -> None:
     with st.expander(label, expanded=OPENED, key=f"code: {label}", icon=":material/code:", on_change="rerun") as shown:
         if shown.open:
             for text in texts:
-                st.code(text, language=language)
+                st.code(text, language=language, wrap_lines=True)
 
 
 def _drawn(sql: str, draw: Callable[[pl.DataFrame], None], empty: str) -> pl.DataFrame:

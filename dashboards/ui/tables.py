@@ -1,5 +1,6 @@
 """Tables that show rows as they are: names and formats of their columns, a dash for what is missing."""
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -10,15 +11,35 @@ score = partial(st.column_config.NumberColumn, format="%.3f")
 """A column of scores, to three decimals."""
 
 
+def heading(name: str) -> str:
+    """The heading of a column that is given none, in words; the ends of an interval stand beside what it is of.
+
+    >>> heading("n_features_scored"), heading("mean_r2_low"), heading("mean_r2_high")
+    ('features scored', '95 % from', 'to')
+    """
+    if name.endswith("_low"):
+        return "95 % from"
+    return "to" if name.endswith("_high") else name.removeprefix("n_").replace("_", " ")
+
+
+def headings(names: Iterable[str], format: str | None = None) -> dict[str, Any]:
+    """Headings in words of columns of this format, for ``column_config``."""
+    if format is None:
+        return {name: heading(name) for name in names}
+    return {name: st.column_config.NumberColumn(heading(name), format=format) for name in names}
+
+
 def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None = None) -> None:
     """Draw rows.
 
     Args:
         rows: to draw.
-        columns: column -> its heading, or its heading and format; others keep their names.
+        columns: column -> its heading, or its heading and format; others are headed by their names, in words.
         order: columns that are shown; default: all.
     """
-    st.dataframe(rows, hide_index=True, placeholder="–", column_order=order, column_config=columns)
+    st.dataframe(
+        rows, hide_index=True, placeholder="–", column_order=order, column_config=headings(rows.columns) | columns
+    )
 
 
 def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:
@@ -36,6 +57,6 @@ def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:
         on_select="rerun",
         selection_mode="single-row",
         placeholder="–",
-        column_config=columns,
+        column_config=headings(rows.columns) | columns,
     )
     return next(iter(clicked["selection"]["rows"]), None)

@@ -246,7 +246,7 @@ def test_j_a_sentence_of_ones_own_is_asked_on_the_page_of_a_feature(researcher, 
 
 def test_k_a_chart_as_svg_and_a_table_as_latex(researcher):
     researcher.is_at("transport")
-    researcher.click(researcher.panel("Source x target").get_by_role("button", name="Export"))
+    researcher.click(researcher.panel("Source × target").get_by_role("button", name="Export"))
     for name, begins in (("SVG", b"<"), ("LaTeX", b"%")):
         with researcher.page.expect_download() as download:
             researcher.page.get_by_role("button", name=name, exact=True).click()

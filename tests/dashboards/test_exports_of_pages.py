@@ -92,9 +92,9 @@ def test_two_clicks_lead_from_a_panel_to_its_chart_and_to_its_table(visit, tmp_p
     keep(page, "export", tmp_path)
     svg = ElementTree.fromstring(second_click("SVG").decode())
     statement = svg.find(".//{http://purl.org/dc/elements/1.1/}source").text
-    assert svg.find("{http://www.w3.org/2000/svg}title").text == "Source x target"
+    assert svg.find("{http://www.w3.org/2000/svg}title").text == "Source × target"
     caption, _, cells = table(second_click("LaTeX").decode())
-    assert caption.startswith("Source x target.")
+    assert caption.startswith("Source × target.")
     rows = pq.read_table(io.BytesIO(second_click("Parquet")))
     assert rows.num_rows == len(cells) > 0
     assert rows.schema.metadata[b"statement"].decode() == statement

@@ -154,10 +154,10 @@ def _saes(rows: Rows) -> str:
 
 def _architectures(rows: Rows) -> str:
     (row,) = _headline(rows)
-    size = abs(row["value"])
+    size, kinds = abs(row["value"]), row["subject"].replace(" before ", ", ahead of ", 1)
     spread = "" if row["low"] is None else f", spread of seeds {(row['high'] - row['low']) / 2:.3f}"
     return (
-        f"At layer {row['target_layer']} the fraction of variance unexplained is lowest for {row['subject']}: by "
+        f"At layer {row['target_layer']} the fraction of variance unexplained is lowest for {kinds}: by "
         f"{size:.3f}{spread} ({_n([row])}); {row['note']}."
     )
 
@@ -176,10 +176,11 @@ def _entities(rows: Rows) -> str:
     auroc, baseline = own["auroc"], own.get("baseline_auroc")
     text = (
         f"The feature of layer {auroc['target_layer']} chosen on train for {auroc['subject'].replace(': feature', ', feature')}, "
-        f"tells known from unknown entities with an AUROC of {interval(auroc)} ({_n([auroc])} of test)"
+        f"tells known from unknown entities with an AUROC of {interval(auroc)} ({_n([auroc])} of the test split)"
     )
     if baseline is not None:
-        text += f"; without SAEs {baseline['note'].replace('_', ' ')} reaches {interval(baseline)}: {auroc['note']}"
+        name = "a linear probe" if baseline["note"] == "probe" else baseline["note"].replace("_", " ")
+        text += f"; without an SAE, {name} reaches {interval(baseline)}: {auroc['note']}"
     return f"{text}."
 
 

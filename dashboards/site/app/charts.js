@@ -45,6 +45,7 @@ function colours() {
   const [ink, line, muted] = ["--ink", "--line", "--muted"].map((name) => style.getPropertyValue(name).trim());
   const words = { labelColor: ink, titleColor: ink, titleFontWeight: "normal", labelFontSize: 11 };
   return {
+    axisXQuantitative: { tickCount: { expr: "ceil(width / 80)" } },
     axis: { ...words, gridColor: line, domainColor: muted, tickColor: muted, gridOpacity: 0.6 },
     legend: { ...words, labelLimit: 260, columns: { expr: "max(1, floor(width / 150))" }, layout: { top: STACKED, bottom: STACKED } },
     text: { color: ink },

@@ -95,7 +95,7 @@ def page() -> Page:
         ),
         (
             Panel(
-                "Source x target",
+                "Source × target",
                 SHOWN,
                 note=f"{R2} Shares are of the scored features. A cell leads to its operator. – is not scored. Colours run from 0 to 1.",
                 empty="No operators in this collection.",

@@ -49,6 +49,10 @@ def ablations(pair: dict[str, object]) -> None:
 def _ablations(pair: dict[str, object], rows: pl.DataFrame) -> None:
     loss = partial(st.column_config.NumberColumn, format="%.4f")
     config = {
+        "feature_id": "feature",
+        "n_sequences": "sequences",
+        "n_documents": "documents",
+    } | {
         f"{kind}{end}": loss(f"{name}{title}")
         for kind, name in (("zeroed", "zeroed"), ("transported", "transported"))
         for end, title in (("", ""), ("_low", ", from"), ("_high", ", to"))

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from ato.evaluation.colours import INTERVENTIONS
-from dashboards.ui.charts import number
+from dashboards.ui.charts import SPACED, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -18,6 +18,8 @@ MEASURES = {
     "delta_edited_onwards": "added loss from the first edit on (nats per token)",
     "kl": "KL from the unedited model (nats per token)",
 }
+MEASURES_SHORT = {"delta_log_ppl": "added loss", "delta_edited_onwards": "from the first edit on", "kl": "KL"}
+"""Measure -> its name in the field that chooses one."""
 EMPTY = "No causal results yet: run `ato run causal`."
 TICKS = [-10, -3, -1, -0.3, -0.1, -0.03, -0.01, 0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]
 LINEAR_BELOW = 0.01
@@ -60,7 +62,12 @@ def _interventions(measure: str, rows: pl.DataFrame) -> None:
     known = measured(rows, measure)
     if known is None:
         return
-    order = alt.Y("intervention:N", title=None, sort=alt.EncodingSortField(measure), axis=alt.Axis(labelLimit=200))
+    order = alt.Y(
+        "intervention:N",
+        title=None,
+        sort=alt.EncodingSortField(measure),
+        axis=alt.Axis(labelLimit=200, labelExpr=SPACED),
+    )
     base = alt.Chart(known).encode(y=order, color=intervention_colour(known, legend=False), tooltip=tooltip(measure))
     chart = alt.layer(
         base.mark_rule(strokeWidth=2).encode(x=cost_axis(measure, alt.X, "_low"), x2=alt.X2(f"{measure}_high")),
@@ -94,7 +101,7 @@ def by_leap(pair: dict[str, Any], edited: object, measure: str) -> None:
 
 
 def _leaps(measure: str, rows: pl.DataFrame) -> None:
-    _points(measure, rows, alt.X("leap:O", title="leap (blocks)", axis=alt.Axis(labelAngle=0)), "leap")
+    _points(measure, rows, alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)), "leap")
 
 
 DOSES = """with edited as (
@@ -179,7 +186,7 @@ def intervention_colour(rows: pl.DataFrame, legend: bool = True) -> alt.Color:
     """The colour of each intervention, one on the whole page."""
     names = [name for name in INTERVENTIONS if name in rows["intervention"]]
     scale = alt.Scale(domain=names, range=[INTERVENTIONS[name] for name in names])
-    return alt.Color("intervention:N", scale=scale, legend=alt.Legend(title=None) if legend else None)
+    return alt.Color("intervention:N", scale=scale, legend=alt.Legend(title=None, labelExpr=SPACED) if legend else None)
 
 
 def counted(rows: pl.DataFrame) -> None:

@@ -9,7 +9,7 @@ from dashboards.ui.charts import in_method_order
 from dashboards.ui.navigation import name_tab
 from dashboards.ui.reading import ask, filled
 from dashboards.views.causal.ablations import ablations
-from dashboards.views.causal.costs import EMPTY, MEASURES, by_intervention, by_leap, by_positions
+from dashboards.views.causal.costs import EMPTY, MEASURES_SHORT, by_intervention, by_leap, by_positions
 from dashboards.views.causal.pairs import by_pair
 from dashboards.views.causal.rivals import against_rivals
 from dashboards.views.causal.sequences import sequences
@@ -37,7 +37,15 @@ def page() -> None:
     )
     done = done.filter(pl.col("position_set") == edited)
     measure = (
-        choose("Measure", "measure", list(MEASURES), where=fields[2], widget="segmented_control") or "delta_log_ppl"
+        choose(
+            "Measure",
+            "measure",
+            list(MEASURES_SHORT),
+            shown=MEASURES_SHORT.__getitem__,
+            where=fields[2],
+            widget="segmented_control",
+        )
+        or "delta_log_ppl"
     )
     by_pair(key, method, edited, measure)
     against_rivals(key, method, edited, measure)

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from ato.causal.intervention_names import RIVALS
-from dashboards.ui.address import choose
+from dashboards.ui.address import choose, spaced
 from dashboards.ui.charts import number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -41,11 +41,13 @@ def against_rivals(collection: str, method: object, edited: object, measure: str
     """Transport minus a chosen rival, the identity by default, pair by pair; arguments as for ``by_pair``."""
     own = {"collection": collection, "method": method, "position_set": edited}
     found = ask(filled(FOUND, **own))["intervention"].to_list()
-    rival = choose("Rival", "rival", [name for name in RIVALS if name in found], widget="segmented_control")
+    rival = choose(
+        "Rival", "rival", [name for name in RIVALS if name in found], widget="segmented_control", shown=spaced
+    )
     column = DIFFERENCES[measure]
     sql = PAIRED.replace("$column", column)
     panel(
-        f"Transport minus {(rival or RIVALS[0]).replace('_', ' ')}, all layer pairs",
+        f"Transport minus {spaced(rival or RIVALS[0])}, all layer pairs",
         filled(sql, **own, rival=rival),
         partial(_draw, measure),
         note="Both replace the same positions of the same sequences: each point is the mean of paired differences, left "

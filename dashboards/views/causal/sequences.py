@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from ato.causal.intervention_names import STUDY_SETS
-from dashboards.ui.address import choose
+from dashboards.ui.address import choose, spaced
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -95,7 +95,9 @@ where collection = $collection and source_layer = $source_layer and target_layer
 def sequences(pair: dict[str, Any], edited: object) -> None:
     """Distribution of the added loss over sequences, and the sequences at both ends."""
     found = ask(filled(FOUND, **pair, position_set=edited))["intervention"].to_list()
-    intervention = choose("Per-sequence effect of", "intervention", [name for name in INTERVENTIONS if name in found])
+    intervention = choose(
+        "Per-sequence effect of", "intervention", [name for name in INTERVENTIONS if name in found], shown=spaced
+    )
     if intervention is None:
         return
     values = pair | {"intervention": intervention, "position_set": edited, "study_sets": STUDY_SETS}
@@ -103,7 +105,7 @@ def sequences(pair: dict[str, Any], edited: object) -> None:
     left, right = st.columns([2, 3])
     with left:
         panel(
-            f"Added loss by sequence, {intervention}",
+            f"Added loss by sequence, {spaced(intervention)}",
             filled(DISTRIBUTION, **values),
             _distribution,
             empty=empty,
@@ -111,7 +113,7 @@ def sequences(pair: dict[str, Any], edited: object) -> None:
         )
     with right:
         panel(
-            f"Largest and smallest loss changes, {intervention}",
+            f"Largest and smallest loss changes, {spaced(intervention)}",
             filled(EXTREMES, **values, shown=SHOWN),
             _extremes,
             empty=empty,
@@ -149,12 +151,11 @@ def _extremes(rows: pl.DataFrame) -> None:
         rows,
         "loss changes",
         rows.select("delta_log_ppl", "text", "log_ppl_none", "log_ppl", "kl", "document", "sequence_id"),
-        height=400,
         column_config={
             "delta_log_ppl": loss("added loss", format="%.4f"),
             "log_ppl_none": loss("unedited loss"),
             "log_ppl": loss("edited loss"),
             "kl": loss("KL"),
-            "text": st.column_config.TextColumn(width="large"),
+            "text": st.column_config.TextColumn(width="medium"),
         },
     )

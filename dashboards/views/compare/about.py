@@ -25,7 +25,7 @@ def chosen(collection: str) -> dict[str, Any]:
         f"{source}-{target}"
         for source, target in rows.select("source_layer", "target_layer").unique(maintain_order=True).iter_rows()
     ]
-    pair = choose("Layers", "pair", pairs, where=columns[1])
+    pair = choose("Layers", "pair", pairs, shown=lambda pair: pair.replace("-", " → "), where=columns[1])
     source, target = map(int, pair.split("-")) if pair else (None, None)
     saes = rows.filter(rows["target_layer"] == target)["sae"].unique(maintain_order=True).to_list() if pair else []
     sae = choose("SAE", "sae", saes, where=columns[2])

@@ -13,7 +13,7 @@ from dashboards.ui.reading import filled
 from dashboards.ui.tables import table
 from dashboards.views.compare.about import EMPTY
 
-TRAJECTORY = """select place, other_model, source_layer || '-' || target_layer as layers, sae, n_features, n_documents,
+TRAJECTORY = """select place, other_model, source_layer || ' → ' || target_layer as layers, sae, n_features, n_documents,
     mean_difference, mean_difference_low, mean_difference_high, share_changed
 from latest_comparisons where collection = $collection
 order by source_layer, target_layer, sae, place"""
@@ -72,29 +72,29 @@ def distances(collection: str) -> None:
         _table,
         note="Changed: features whose r2 differs at the false discovery rate of the settings, by at least the smallest change. "
         "Loss: what r2 in the other model loses when this model's operator takes the place of its own. Distance: "
-        "|T_other - T| / |T| (Frobenius).",
+        "the Frobenius norm of the difference of the two operators, over that of this model's.",
         empty=EMPTY,
     )
 
 
 def _table(rows: pl.DataFrame) -> None:
-    column, score = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="%.3f", width=80)
+    column, score = st.column_config.NumberColumn, partial(st.column_config.NumberColumn, format="%.3f")
     table(
         rows.drop("place", "other_collection"),
         {
             "other_model": "other model",
-            "source_layer": column("from layer", format="%d", width=80),
-            "target_layer": column("to layer", format="%d", width=80),
+            "source_layer": column("source layer", format="%d"),
+            "target_layer": column("target layer", format="%d"),
             "n_features": column("features", format="localized"),
             "n_changed": column("changed", format="localized"),
             "share_changed": column("share changed", format="percent"),
             "n_verdicts_changed": column("verdicts changed", format="localized"),
             "mean_difference": score("mean difference"),
-            "mean_difference_low": score("from"),
+            "mean_difference_low": score("95 % from"),
             "mean_difference_high": score("to"),
             "mean_loss": score("mean loss"),
-            "mean_loss_low": score("from "),
-            "mean_loss_high": score("to "),
+            "mean_loss_low": score("95 % from"),
+            "mean_loss_high": score("to"),
             "relative_distance": score("distance"),
             "sae": "SAE",
         },

@@ -19,8 +19,8 @@ PREDICTED_CLASSES = Panel(
     CLASSIFIERS,
     note="Predicting the first class by one number: the feature that separates best on train, the probe of the layer that is "
     "best on validation, or the mean log-probability of the greedy answer. Threshold (best F1) and logistic calibration "
-    "are chosen on validation; AUROC, with 95 % intervals by entity, and all else are of test. `F1 of always` and "
-    "`Brier of always`: what always saying the first class, or always giving its share, reaches; a predictor that does no better is "
+    "are chosen on validation; AUROC, with 95 % intervals by entity, and all else are of test. F1 and Brier "
+    "score of a constant: what always saying the first class, or always giving its share, reaches; a predictor that does no better is "
     "uninformative. Calibration error: mean gap between predicted and true share, ten bins of equal width; small also "
     "where all predictions are alike.",
     empty=EMPTY,
@@ -30,12 +30,12 @@ PREDICTED_CLASSES = Panel(
         Column("feature_id", "feature"),
         *interval("auroc", "AUROC"),
         Column("f1", "F1"),
-        Column("f1_constant", "F1 of always"),
+        Column("f1_constant", "F1 of a constant"),
         Column("precision", "precision"),
         Column("recall", "recall"),
         Column("threshold", "threshold"),
         Column("brier", "Brier"),
-        Column("brier_constant", "Brier of always"),
+        Column("brier_constant", "Brier of a constant"),
         Column("calibration_error", "calibration error"),
         Column("n_positive", "first class, test", "integer"),
         Column("n_negative", "second class, test", "integer"),

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.address import choose
+from dashboards.ui.address import choose, spaced
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.declared import ONE, ROWS, Panel
 from dashboards.ui.declared_panel import draw_panel, of_rows
@@ -37,7 +37,7 @@ group by outcome
 order by list_position(['correct', 'wrong', 'abstain', 'self_report', 'attention', 'kl'], outcome)"""
 
 EFFECTS = """select
-    intervention || ' ' || direction || coalesce(': layer ' || layer || ', latent ' || feature_id, '')
+    intervention || ' ' || direction || coalesce(': layer ' || layer || ', feature ' || feature_id, '')
         || if(position != '' and min(nullif(position, '')) over () != max(position) over (), ' at ' || position, '') as edit,
     label, intervention, direction, layer, feature_id, position, strength, outcome, n_entities, unedited, change, change_low, change_high,
     n_draws, control_mean, control_sd, control_low, control_high, p_control, beyond_controls, is_damage,
@@ -85,7 +85,7 @@ def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.Fa
 BESIDE_CONTROLS = Panel(
     "Interventions beside controls",
     EFFECTS,
-    note="The top-ranked latent for known or unknown is steered (added, in units of the residual's norm), "
+    note="The top-ranked feature for known or unknown is steered (added, in units of the residual's norm), "
     "ablated, or removed from the weights (orthogonalise). Mean change on test entities against the same entities "
     "unedited, with paired 95 % intervals by entity; strengths were chosen on validation. Grey band: random features of "
     "the same layer, nearest in firing rate and decoder norm, mean of the draws and two of their standard deviations either way; p: "
@@ -101,7 +101,9 @@ BESIDE_CONTROLS = Panel(
 def interventions(collection: str) -> None:
     """Change of one outcome under each intervention, for known and for unknown entities."""
     done = ask(filled(DONE, collection=collection))["outcome"].to_list()
-    outcome = choose("Outcome", "outcome", [name for name in OUTCOMES if name in done], widget="segmented_control")
+    outcome = choose(
+        "Outcome", "outcome", [name for name in OUTCOMES if name in done], shown=spaced, widget="segmented_control"
+    )
     draw_panel(BESIDE_CONTROLS, partial(_draw_effects, str(outcome)), collection=collection, outcome=outcome)
 
 

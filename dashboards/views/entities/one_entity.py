@@ -97,7 +97,7 @@ ITS_FEATURES = Panel(
     "Its active features",
     ACTIVE,
     note="Ranked features that are active on it at the chosen prompt and position, for the class that they favour "
-    "on train; all others are inactive there, or were not recorded. Choose a row to open the feature.",
+    "on train; all others are inactive there, or were not recorded. Tick a row to open the feature.",
     empty="No ranked feature is active on it here; activations come from `ato run entities`.",
     columns=(
         Column("direction", "higher on"),

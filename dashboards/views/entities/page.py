@@ -5,7 +5,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.address import choose, collection
+from dashboards.ui.address import choose, collection, spaced
 from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.reading import ask, filled
 from dashboards.views.entities.baselines import BEST_BESIDE_BASELINES, draw_baselines
@@ -18,7 +18,9 @@ from dashboards.views.entities.ranking import BEST_FEATURES, draw_ranking
 from dashboards.views.entities.scatter import ACTIVITY, draw_activity
 from dashboards.views.entities.transport import transport
 
-CONTRASTS = "`known_unknown` compares entities, `correct_wrong` answers: where the question ends, before the answer."
+CONTRASTS = "Known against unknown compares entities; correct against wrong, answers: where the question ends, before the answer."
+SHOWN = {"contrast": lambda name: name.replace("_", " against ", 1)}
+"""Choice -> how its options are shown; those of others have spaces for underscores."""
 
 SCORED = """select distinct contrast, template, position, entity_type
 from entity_layer_curves
@@ -69,6 +71,13 @@ def _chosen(key: str) -> dict[str, object]:
     labels = {"contrast": "Contrast", "template": "Prompt", "position": "Position", "entity_type": "Entity type"}
     for (name, label), field in zip(labels.items(), fields):
         options = scored[name].unique(maintain_order=True).to_list()
-        chosen[name] = choose(label, name, options, where=field, help=CONTRASTS if name == "contrast" else None)
+        chosen[name] = choose(
+            label,
+            name,
+            options,
+            shown=SHOWN.get(name, spaced),
+            where=field,
+            help=CONTRASTS if name == "contrast" else None,
+        )
         scored = scored.filter(pl.col(name).eq_missing(chosen[name]))
     return chosen

@@ -26,7 +26,7 @@ BEST_FEATURES = Panel(
     "separates as well. A feature with a q above 0.05 may be chance. Test scores with 95 % intervals by entity "
     "(`from`, `to`). `beats baselines`: the paired interval of the difference to the best baseline is above 0; a "
     "feature that does not has found nothing new. With several types, choose one for the AUROC on it of the feature "
-    "chosen on the others. Choose a row to open the feature.",
+    "chosen on the others. Tick a row to open the feature.",
     empty=EMPTY,
     columns=(
         Column("direction", "higher on"),

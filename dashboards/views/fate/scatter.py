@@ -49,7 +49,7 @@ def _scatter() -> alt.Chart:
 PREDICTED_AND_CAUSED = Panel(
     "Predicted, and caused?",
     SCATTER,
-    note="Across: r2 of the feature under the ridge operator. Up: agreement, 1 - sum (measured - predicted)^2 / sum measured^2, of "
+    note="Across: r2 of the feature under the ridge operator. Up: agreement, 1 − Σ (measured − predicted)² / Σ measured², of "
     "the feature's change when the direction that the operator reads it from is moved to its mean at an active token of "
     "the source layer: 1 where the model does what the operator says, 0 where no change would be as good a prediction. "
     f"Lower right: predicted, not carried. Values below {LOWEST:g} are drawn at the edge.",

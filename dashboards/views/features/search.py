@@ -8,7 +8,7 @@ import streamlit as st
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import VERDICTS
 from dashboards.ui.lists import choose_list
-from dashboards.ui.meaning import by_meaning_panel, how_to_embed, is_embedded
+from dashboards.ui.meaning import beside_meaning, by_meaning_panel
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -61,15 +61,8 @@ def results(search: Search) -> None:
         _by_meaning(search)
     elif not search.text or search.look_in != "everything" or search.named is not None:
         _by_words(search)
-    elif not is_embedded(search.collection, search.sae):
-        st.caption(how_to_embed())
-        _by_words(search)
     else:
-        words, meaning = st.columns(2)
-        with words:
-            _by_words(search)
-        with meaning:
-            _by_meaning(search)
+        beside_meaning(partial(_by_words, search), partial(_by_meaning, search), search.collection, search.sae)
 
 
 def _by_meaning(search: Search) -> None:
@@ -107,7 +100,7 @@ def _table(rows: pl.DataFrame, search: Search) -> None:
         selection_mode="single-row",
         on_select=partial(_open, rows),
         column_order=order,
-        placeholder="not scored",
+        placeholder="–",
         column_config={
             "feature_id": st.column_config.NumberColumn("feature", format="%d", width=70),
             "layer": st.column_config.NumberColumn("layer", format="%d", width=60),

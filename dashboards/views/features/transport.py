@@ -79,7 +79,6 @@ def _profile(rows: pl.DataFrame) -> None:
         key="judged",
         on_select="rerun",
         selection_mode="single-row",
-        height=300,
         placeholder="not scored",
         column_config={
             "source_layer": st.column_config.NumberColumn("source layer", format="%d"),

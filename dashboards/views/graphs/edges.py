@@ -64,7 +64,7 @@ STRONGEST_EDGES = Panel(
 RECURRING_EDGES = Panel(
     "Edges that recur over prompts",
     MOTIFS,
-    note=f"At most {SHOWN} rows of the latest set of prompts, the most frequent first. Weight: mean over these edges. Choose a row "
+    note=f"At most {SHOWN} rows of the latest set of prompts, the most frequent first. Weight: mean over these edges. Tick a row "
     "to open the target's feature.",
     empty="No two prompts share an edge of this kind of graph.",
     columns=(

@@ -47,7 +47,7 @@ CHECKS_OF_GRAPH = Panel(
 ALL_GRAPHS = Panel(
     "Graphs of this collection",
     GRAPHS,
-    note=f"At most {SHOWN} rows, the latest graph of each prompt and kind. Choose a row to open the graph.",
+    note=f"At most {SHOWN} rows, the latest graph of each prompt and kind. Tick a row to open the graph.",
     empty=EMPTY,
     columns=(
         Column("prompt", "prompt"),

@@ -59,7 +59,7 @@ def _classes() -> alt.Chart:
         alt.Chart(ROWS, height=alt.Step(16))
         .mark_bar()
         .encode(
-            x=alt.X("n_features:Q", title="features"),
+            x=alt.X("n_features:Q", title="features", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("class:N", title=None, sort="-x"),
             yOffset=alt.YOffset("judge:N"),
             color=alt.Color(

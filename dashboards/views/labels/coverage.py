@@ -28,7 +28,7 @@ def coverage(about: dict[str, Any]) -> None:
 
 def _coverage() -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(ROWS, height=260).encode(
-        x=alt.X("place:Q", title="labels, in their order"),
+        x=alt.X("place:Q", title="labels, in their order", axis=alt.Axis(tickMinStep=1)),
         detail=alt.Detail("sae:N"),
         tooltip=[
             alt.Tooltip("sae:N"),

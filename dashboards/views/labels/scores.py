@@ -9,7 +9,7 @@ import streamlit as st
 
 from ato.evaluation.colours import DESCRIBED
 from ato.features.excerpts import TIERS
-from dashboards.ui.charts import coloured, number
+from dashboards.ui.charts import SPACED, coloured, number
 from dashboards.ui.declared import ROWS, Panel
 from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.labels.about import EMPTY
@@ -56,7 +56,10 @@ def _chart(by: str) -> alt.LayerChart | alt.FacetChart:
     offset = alt.XOffset("what:N", sort=list(COLOURS))
     base = alt.Chart(ROWS, height=300).encode(
         x=alt.X(
-            f"{by}:O", title=by, sort=list(TIERS_TOLD) if by == "tier" else "ascending", axis=alt.Axis(labelAngle=0)
+            f"{by}:O",
+            title=by,
+            sort=list(TIERS_TOLD) if by == "tier" else "ascending",
+            axis=alt.Axis(labelAngle=0, labelExpr=SPACED),
         ),
         tooltip=[
             alt.Tooltip("what:N"),
@@ -73,7 +76,7 @@ def _chart(by: str) -> alt.LayerChart | alt.FacetChart:
             alt.Tooltip("sae:N"),
         ],
     )
-    colour = coloured("what", COLOURS, "what").legend(orient="top", title=None)
+    colour = coloured("what", COLOURS, "what").legend(title=None, labelExpr="replace(datum.label, /^sae/, 'SAE')")
     y = partial(alt.Y, title="mean score", scale=alt.Scale(zero=False, padding=8))
     return alt.layer(
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(
@@ -102,8 +105,8 @@ BY_TIER = _panel(
     "Scores by tier",
     f"judge = $judge and {AT_LAYER}",
     "tier",
-    "Texts without the feature are from anywhere (`random`), from text like that it fires on (`same_stratum`), or from where its "
-    "neighbours fire (`near_miss`): the last are the hardest. The intruder test has one tier.",
+    "Texts without the feature are from anywhere (random), from text like that it fires on (same stratum), or from where its "
+    "neighbours fire (near miss): the last are the hardest. The intruder test has one tier.",
 )
 BY_JUDGE = _panel(
     "Scores by judge",

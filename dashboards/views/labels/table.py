@@ -1,4 +1,4 @@
-"""Panels of the page ``labels``: the labelled features with a search by words or by meaning, and those whose label fails."""
+"""Panels of the page ``labels``: the labelled features with a search by words and by meaning, and those whose label fails."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,12 +11,14 @@ from dashboards.ui.address import choose, typed
 from dashboards.ui.declared import TO_FEATURE, Column, Link, Panel, interval
 from dashboards.ui.declared_panel import draw_panel, draw_table
 from dashboards.ui.lists import LISTED, choose_list
-from dashboards.ui.meaning import by_meaning_panel
+from dashboards.ui.meaning import beside_meaning, by_meaning_panel
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.views.labels.about import EMPTY
 
+WHERE = ("everything", "labels", "meaning")
+"""Where to look for the words of a search; everything: by words, and by meaning beside them."""
 SHOWN = 200
 """Rows at most; the SQL page has all."""
 ORDERS = {
@@ -62,15 +64,30 @@ def labelled(about: dict[str, Any]) -> None:
         "Search labels",
         "words",
         where=first,
-        placeholder="words of a description, a promoted token or a class; or a meaning",
-    )
-    by = choose("Search by", "by", ("words", "meaning"), where=second)
+        placeholder="words of a description, a promoted token or a class; or what it means",
+    ).strip()
+    look_in = choose("Look in", "look_in", WHERE, where=second)
     order = choose("Order", "order", list(ORDERS), where=third) or next(iter(ORDERS))
     list_ = choose_list("feature", where=fourth)
-    if by == "meaning" and text.strip():
-        by_meaning_panel(text, about["collection"], partial(_open, about["judge"]), layer=about["layer"], list_=list_)
-        return
-    words = text.split()
+    words = partial(_by_words, about, text.split(), order, list_)
+    meaning = partial(
+        by_meaning_panel,
+        text,
+        about["collection"],
+        partial(_open, about["judge"]),
+        layer=about["layer"],
+        list_=list_,
+    )
+    if text and look_in == "meaning":
+        meaning()
+    elif text and look_in == "everything":
+        beside_meaning(words, meaning, about["collection"])
+    else:
+        words()
+
+
+def _by_words(about: dict[str, Any], words: list[str], order: str, list_: str | None) -> None:
+    """The labelled features that have all of the words."""
     of_words = "".join(WORD.format(i=i) for i in range(len(words)))
     sql = LABELLED.format(listed=LISTED if list_ else "", words=of_words, order=ORDERS[order], shown=SHOWN)
     panel(
@@ -124,7 +141,7 @@ LABELLED_FEATURES = Panel(
     LABELLED.format(listed="", words=f"\n    and {FOUND}", order="place", shown=SHOWN),
     note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval (`from`, `to`), 0.5 is "
     "chance; near miss: against texts on which neighbours fire; shuffled: with another feature's description. Intruder needs no "
-    "description. Place: the order in which features were labelled. Choose a row to open the feature.",
+    "description. Place: the order in which features were labelled. Tick a row to open the feature.",
     empty="No labelled feature matches these words.",
     columns=(
         Column("place", "place"),
@@ -148,7 +165,7 @@ LABELS_THAT_FAIL = Panel(
     FAILING,
     note=f"At most {SHOWN} rows. A description fails unless the 95 % interval of its detection lies above chance; with "
     f"too little text to test, the outcome is "
-    "unknown. Choose a row to open the feature.",
+    "unknown. Tick a row to open the feature.",
     empty="No failing labels, or no labels yet: run `ato run label`.",
     columns=(
         Column("fault", "fault"),

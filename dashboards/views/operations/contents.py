@@ -10,6 +10,7 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import headings
 
 HEIGHT = 300
 """Height of a chart, in pixels."""
@@ -124,7 +125,7 @@ def _disk(rows: pl.DataFrame) -> None:
         .encode(
             x=alt.X("megabytes:Q", title="MB"),
             y=alt.Y("table_name:N", title=None, sort="-x", axis=alt.Axis(labelOverlap=False)),
-            color=alt.Color("stage:N", title="written by", legend=alt.Legend(orient="bottom")),
+            color=alt.Color("stage:N", title="written by"),
             tooltip=[
                 alt.Tooltip("table_name:N", title="table"),
                 alt.Tooltip("stage:N", title="written by"),
@@ -158,6 +159,7 @@ def _collections(rows: pl.DataFrame) -> None:
         on_select="rerun",
         selection_mode="multi-row",
         column_config={
+            **headings(rows.columns),
             "created_at": st.column_config.DatetimeColumn("created", format="distance"),
             "share_dropped": st.column_config.NumberColumn("dropped", format="percent"),
             "bytes": st.column_config.NumberColumn("bytes", format="bytes"),

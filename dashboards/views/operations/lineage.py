@@ -18,7 +18,7 @@ cost as (
         when seconds < 120 then round(seconds)::int || ' s'
         when seconds < 7200 then round(seconds / 60)::int || ' min'
         else round(seconds / 3600, 1) || ' h'
-    end || ', ' || format_bytes(bytes)) as took
+    end || ', ' || formatReadableDecimalSize(bytes)) as took
     from shown
 )
 select s.stage, s.state, s.reason, s.made_by, c.took, s.seconds, s.cpu_seconds, s.bytes, i.input, i.n_runs, i.n_replaced, i.n_made_again

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import headings, table
 
 COMMON = {
     "bytes": st.column_config.NumberColumn("bytes", format="bytes"),
@@ -112,7 +113,7 @@ def _quality(rows: pl.DataFrame) -> None:
         st.error(f"{n_failed:,} of {rows['n_expectations'][0]:,} checks failed.")
     else:
         st.success(f"All {rows['n_expectations'][0]:,} checks passed.")
-    st.dataframe(rows.drop("n_expectations", "n_expectations_failed"), hide_index=True, height=300, placeholder="–")
+    table(rows.drop("n_expectations", "n_expectations_failed"), {})
 
 
 RUNS = """select started_at, stage, key, quality, rows, bytes, seconds, cpu_seconds, batch_stages, batch_seconds, peak_memory,
@@ -134,7 +135,7 @@ def latest_runs(collection: str, flow_runs: str | None) -> None:
 
 
 def _runs(rows: pl.DataFrame, flow_runs: str | None) -> None:
-    st.dataframe(_linked(rows, flow_runs), hide_index=True, height=300, column_config=COMMON, placeholder="–")
+    table(_linked(rows, flow_runs), COMMON)
 
 
 BENCHMARKS = """select case when met then '✓ met' else '✗ missed' end as state, benchmark, what, ours, unit, against, ratio, bound,
@@ -159,16 +160,11 @@ def benchmarks() -> None:
 
 
 def _benchmarks(rows: pl.DataFrame) -> None:
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        height=300,
-        column_config={
-            "ratio": st.column_config.NumberColumn(format="%.3g"),
-            "target": st.column_config.NumberColumn(format="%.3g"),
-            "ours": st.column_config.NumberColumn(format="%.3g"),
+        {
+            **headings(["ratio", "target", "ours"], "%.3g"),
             "change": st.column_config.NumberColumn("change", format="percent"),
             "measured_at": st.column_config.DatetimeColumn("measured", format="distance"),
         },
-        placeholder="–",
     )

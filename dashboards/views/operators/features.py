@@ -16,6 +16,7 @@ from dashboards.ui.navigation import go
 from dashboards.ui.paged import PAGE_ROWS, paged
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import headings, table
 
 ANY = "any"
 SHOWN = (ANY, *VERDICTS, "not scored")
@@ -153,10 +154,9 @@ def _beside(rows: pl.DataFrame) -> None:
         ],
     )
     draw_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
-    share = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "share" in name}
-    wrong = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns if "wrong" in name}
-    score = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns if name.startswith("mean_")}
-    st.dataframe(rows.drop("method"), hide_index=True, column_config=share | wrong | score, placeholder="–")
+    shares = [name for name in rows.columns if name.startswith(("share_", "expected_wrong_"))]
+    means = [name for name in rows.columns if name.startswith("mean_")]
+    table(rows.drop("method"), headings(shares, "percent") | headings(means, "%.3f"))
 
 
 HISTOGRAM = """with scored as (

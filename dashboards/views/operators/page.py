@@ -14,6 +14,7 @@ from dashboards.ui.lists import choose_list, notes, own_lists
 from dashboards.ui.navigation import name_tab
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import headings
 from dashboards.views.operators.features import features
 from dashboards.views.operators.fitting import regularisation, scaling
 from dashboards.views.operators.jacobian import convergence
@@ -74,7 +75,7 @@ where kind = 'operator' and collection = $collection and list = $list"""
 
 def _listed(key: str, fitted: pl.DataFrame) -> pl.DataFrame:
     """The rows of ``FITTED`` on the chosen list; all without one, or if it has none of this collection."""
-    name = choose_list("operator", where=st.columns(4)[0], label="Operators on list", name="operators_list")
+    name = choose_list("operator", label="Operators on list", name="operators_list")
     if name is None:
         return fitted
     found = fitted.filter(
@@ -186,8 +187,8 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
     st.dataframe(
         rows.select("place", "name", "rank", "alpha", *SCORES.values(), "r2_over_identity", "beats_identity"),
         hide_index=True,
-        column_config={
-            name: st.column_config.NumberColumn(format="%.3f") for name in [*SCORES.values(), "r2_over_identity"]
-        },
+        column_config=headings(["beats_identity"])
+        | headings(["r2_over_identity"], "%.3f")
+        | {name: st.column_config.NumberColumn(title, format="%.3f") for title, name in SCORES.items()},
         placeholder="–",
     )

@@ -5,6 +5,7 @@ import streamlit as st
 
 from dashboards.ui.panels import code, panel
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
 
 ORIGIN = """with own as (
     select o.operator, o.registry_uri, o.path, o.source_layer, o.target_layer, o.position_policy, o.method, o.alpha,
@@ -82,13 +83,11 @@ def lineage(**chosen: object) -> None:
 
 
 def _lineage(rows: pl.DataFrame) -> None:
-    st.dataframe(
+    table(
         rows,
-        hide_index=True,
-        column_config={
-            "settings": st.column_config.JsonColumn(width="large"),
-            "seconds": st.column_config.NumberColumn(format="%.1f s"),
-            "started_at": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+        {
+            "settings": st.column_config.JsonColumn("settings", width="large"),
+            "seconds": st.column_config.NumberColumn("seconds", format="%.1f"),
+            "started_at": st.column_config.DatetimeColumn("started", format="YYYY-MM-DD HH:mm"),
         },
-        placeholder="–",
     )

@@ -97,7 +97,6 @@ def _news(rows: pl.DataFrame) -> None:
     st.dataframe(
         rows.drop(*OF_BOTH),
         hide_index=True,
-        height=300,
         column_config={
             name: st.column_config.NumberColumn(format="%.3g")
             for name in ("value_before", "low_before", "high_before", "value", "low", "high")

@@ -12,8 +12,10 @@ from typing import Any
 from dashboards.ui.charts import CATEGORIES, VERDICTS
 from warehouse.catalog.finding_texts import Finding, interval
 
-WIDTH, LABEL, LINE, END = 420, 150, 15, 8
-"""Pixels: of the picture, of its labels, from a row to the next, and free at the right."""
+WIDTH, LINE, END, LETTER, GAP = 420, 15, 8, 6, 8
+"""Pixels: of the picture, from a row to the next, free at the right, a letter of a label, and from a label to the marks."""
+LONGEST = 36
+"""Letters of a label that stands beside its marks; longer ones stand above them."""
 MOST_ROWS = 12
 """Rows with labels; more are drawn closer, without."""
 CLOSE = 4
@@ -115,7 +117,7 @@ def _intervals(finding: Finding, measures: Sequence[str]) -> Picture | None:
     origin = CHANCE.get(measures[0], 0.0)
     low, high = min(origin, *ends), max(origin, *ends)
     close = len(shown) > MOST_ROWS
-    left, step = (END, CLOSE) if close else (LABEL, LINE)
+    left, step = (END, CLOSE) if close else _room(shown)
     scale = (WIDTH - left - END) / ((high - low) or 1)
 
     def x(value: float) -> float:
@@ -123,16 +125,14 @@ def _intervals(finding: Finding, measures: Sequence[str]) -> Picture | None:
 
     top = LINE * len(measures)
     height = top + step * len(shown) + LINE
-    marks = [
-        _text(left if close else LABEL, LINE * i + 11, f"● {WORDS[m]}", CATEGORIES[i]) for i, m in enumerate(measures)
-    ]
+    marks = [_legend(left, LINE * i + 11, "●", WORDS[m], CATEGORIES[i]) for i, m in enumerate(measures)]
     marks.append(
         f'<line x1="{x(origin):.1f}" x2="{x(origin):.1f}" y1="{top}" y2="{height - LINE}" stroke="{GREY}" stroke-dasharray="2 2"/>'
     )
     for place, (name, rows) in enumerate(shown.items()):
-        y = top + step * (place + 0.5)
+        y = top + step * (place + 1) - min(step, LINE) / 2
         if not close:
-            marks.append(_text(LABEL - 6, y + 4, _cut(name), GREY, anchor="end"))
+            marks.append(_label(left, y + 4, name))
         for row in rows:
             which = measures.index(row["measure"])
             apart = 0 if close else 5 * (which - (len(measures) - 1) / 2)
@@ -159,29 +159,41 @@ def _shares(finding: Finding, colours: Mapping[str, str]) -> Picture | None:
     if not shown:
         return None
     close = len(shown) > MOST_ROWS
-    left, step = (END, CLOSE) if close else (LABEL, LINE)
+    left, step = (END, CLOSE) if close else _room(shown)
     width, at, marks = WIDTH - left - END, float(END), []
     for measure, colour in colours.items():
-        marks.append(_text(at, 11, f"■ {WORDS[measure]}", colour))
+        marks.append(_legend(at, 11, "■", WORDS[measure], colour))
         at += 8.0 * len(WORDS[measure]) + 16
     for place, (name, rows) in enumerate(shown.items()):
-        y, x = LINE + step * place, float(left)
+        y, x = LINE + step * (place + 1) - min(step, LINE), float(left)
         if not close:
-            marks.append(_text(LABEL - 6, y + 11, _cut(name), GREY, anchor="end"))
+            marks.append(_label(left, y + 11, name))
         for measure, colour in colours.items():
             if measure in rows:
                 long = width * rows[measure]["value"]
                 title = f"<title>{escape(name)}: {WORDS[measure]} {interval(rows[measure], percent=True)}</title>"
                 marks.append(
-                    f'<rect x="{x:.1f}" y="{y + 2}" width="{long:.1f}" height="{step - 3}" fill="{colour}">{title}</rect>'
+                    f'<rect x="{x:.1f}" y="{y + 2}" width="{long:.1f}" height="{min(step, LINE) - 3}" fill="{colour}">{title}</rect>'
                 )
                 x += long
     alt = f"{finding.topic}: {', '.join(WORDS[m] for m in colours)}, of {len(shown)} rows"
     return Picture(_svg(LINE + step * len(shown) + 4, marks), alt)
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:23]}…"
+def _room(names: Iterable[str]) -> tuple[float, int]:
+    """Where the marks begin beside these labels, and how far it is from one row to the next."""
+    longest = max(map(len, names))
+    return (END, 2 * LINE) if longest > LONGEST else (END + GAP + LETTER * longest, LINE)
+
+
+def _label(left: float, y: float, name: str) -> str:
+    """The label of marks that begin here: beside them, or above."""
+    return _text(END, y - LINE, name, GREY) if left == END else _text(left - GAP, y, name, GREY, anchor="end")
+
+
+def _legend(x: float, y: float, sign: str, words: str, colour: str) -> str:
+    """The sign has the colour; words in it would be too faint to read on one of the two backgrounds."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{GREY}"><tspan fill="{colour}">{sign}</tspan> {escape(words)}</text>'
 
 
 def _text(x: float, y: float, text: str, colour: str, anchor: str = "start") -> str:

@@ -63,7 +63,7 @@ def _activations() -> alt.Chart:
                 "share:Q",
                 title="of its largest",
                 scale=alt.Scale(range=list(ANCHORS), interpolate="rgb", domain=[0, 1], clamp=True),
-                legend=alt.Legend(format="%"),
+                legend=alt.Legend(format="%", values=[0, 0.5, 1]),
             ),
             tooltip=[
                 number("feature_id", "feature", "d"),

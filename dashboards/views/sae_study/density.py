@@ -22,7 +22,7 @@ order by bin"""
 
 OVER_TRAINING = """select
     d.step, t.tokens, d.bin, d.log10_rate_low,
-    if(d.log10_rate_low is null, 'never', format('{:.4g}', 10 ** d.log10_rate_low)) as rate_from,
+    if(d.log10_rate_low is null, 'never', format('{:.2g}', 10 ** d.log10_rate_low)) as rate_from,
     d.n_features, d.n_features / sum(d.n_features) over (partition by d.step) as share
 from sae_snapshot_density as d
 left join sae_snapshots as t using (collection, sae, step)
@@ -56,7 +56,7 @@ def _over_training() -> alt.Chart:
         alt.Chart(ROWS)
         .mark_rect()
         .encode(
-            x=alt.X("step:O", title="step"),
+            x=alt.X("step:O", title="step", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("rate_from:N", title="activation rate from", sort=order),
             color=alt.Color(
                 "share:Q",

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from ato.sae_studies.colours import ARCHITECTURES, OTHERS
-from dashboards.ui.charts import CATEGORIES, coloured, number
+from dashboards.ui.charts import CATEGORIES, THOUSANDS, coloured, number
 from dashboards.ui.declared import ROWS, Column, Panel, names
 from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
@@ -106,11 +106,11 @@ def _chart(first: int = 1000) -> alt.Chart:
                 "tokens:Q",
                 title="tokens",
                 scale=alt.Scale(type="symlog", constant=first),
-                axis=alt.Axis(format="~s", tickCount=6),
+                axis=alt.Axis(labelExpr=THOUSANDS, tickCount=6),
             ),
             y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
-            strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
+            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
+            strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(symbolType="stroke")),
             detail=alt.Detail("sae:N"),
             tooltip=[
                 alt.Tooltip("label:N"),
@@ -138,10 +138,10 @@ def _events() -> alt.Chart:
         alt.Chart(ROWS)
         .mark_bar()
         .encode(
-            x=alt.X("step:O", title="step"),
+            x=alt.X("step:O", title="step", axis=alt.Axis(labelAngle=0)),
             xOffset=alt.XOffset("event:N", sort=list(EVENTS)),
             y=alt.Y("n:Q", title="features", axis=alt.Axis(tickMinStep=1)),
-            color=coloured("event", EVENTS, "event").legend(orient="bottom"),
+            color=coloured("event", EVENTS, "event"),
             tooltip=[
                 number("step", "step", ",d"),
                 number("tokens", "tokens", ",d"),

@@ -58,7 +58,7 @@ def _chart() -> alt.Chart:
         .encode(
             x=alt.X("decoder_cosine:Q", title="decoder cosine", scale=alt.Scale(domain=[-1, 1])),
             y=alt.Y("activation_jaccard:Q", title="Jaccard of active tokens", scale=alt.Scale(domain=[0, 1])),
-            shape=alt.Shape("source_label:N", title="beside", legend=alt.Legend(orient="bottom")),
+            shape=alt.Shape("source_label:N", title="beside"),
             tooltip=[
                 number("feature_id", "feature", "d"),
                 alt.Tooltip("source_label:N", title="beside"),

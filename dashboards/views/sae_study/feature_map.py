@@ -49,7 +49,6 @@ def _chart() -> alt.LayerChart | alt.FacetChart:
             "shown_cluster:N",
             title=None,
             scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-            legend=alt.Legend(orient="bottom"),
         ),
         tooltip=[
             number("feature_id", "feature", "d"),

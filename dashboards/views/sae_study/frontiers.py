@@ -7,7 +7,6 @@ import altair as alt
 from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.declared import ROWS, Panel
-from dashboards.views.sae_study.about import NOT_MEASURED
 
 FRONTIER = """select
     label, architecture,
@@ -20,7 +19,9 @@ from sae_comparison
 where collection = $collection and layer = $layer and site = $site and target_site is not distinct from $target_site
     and l0 is not null and {metric} is not null
 window same as (partition by source, kind, d_sae, k)
+qualify max(l0) over () > 0
 order by line, mean_l0, seed, label"""
+EMPTY = "No SAE here has an active feature, or none was measured: `ato run sae_study` trains and judges them."
 METRICS = {
     "fvu": ("L0 against error", "FVU (variance unexplained)", "Lower left is better."),
     "ce_recovered": ("L0 against loss", "loss recovered", "Upper left is better."),
@@ -31,7 +32,7 @@ ROLES = {"SAE": "circle", "transcoder": "circle", "skip transcoder": "triangle-u
 
 
 def _chart(metric: str, axis: str) -> alt.LayerChart | alt.FacetChart:
-    colour = coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom")
+    colour = coloured("architecture", ARCHITECTURES, "architecture", OTHERS)
     x = partial(alt.X, title="L0 (active features per token)", scale=alt.Scale(type="log", padding=20, nice=False))
     y = partial(alt.Y, title=axis, scale=alt.Scale(zero=False, padding=10))
     base = (
@@ -72,7 +73,7 @@ def _chart(metric: str, axis: str) -> alt.LayerChart | alt.FacetChart:
         base.mark_point(filled=True, size=70, opacity=1).encode(
             x=x("l0:Q", axis=alt.Axis(format="~g", tickCount=5)),
             y=y(f"{metric}:Q"),
-            shape=shape.legend(orient="bottom"),
+            shape=shape,
         ),
     ).properties(height=380)
 
@@ -86,7 +87,7 @@ def _panel(metric: str) -> Panel:
         "architecture and width. Diamonds are baselines at equal L0: principal components, random directions, the "
         "residual's own basis; the dashed line is the linear map beside "
         "transcoders and innovation SAEs, which has no features. Where bars and points of two lines mix, neither is better.",
-        empty=NOT_MEASURED,
+        empty=EMPTY,
         view="chart",
         chart=_chart(metric, axis),
         alt=f"{axis} of each SAE and baseline against its L0",

@@ -84,7 +84,7 @@ def _chart() -> alt.LayerChart | alt.FacetChart:
                 axis=alt.Axis(labelLimit=220),
             ),
             yOffset=alt.YOffset("reader:N", sort=list(READERS)),
-            color=coloured("reader", READERS, "reads").legend(orient="bottom"),
+            color=coloured("reader", READERS, "reads"),
             tooltip=[
                 alt.Tooltip("label:N"),
                 alt.Tooltip("reader:N", title="reads"),

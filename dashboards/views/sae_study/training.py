@@ -7,7 +7,7 @@ import altair as alt
 
 from ato.sae_studies.colours import ARCHITECTURES, OTHERS
 from dashboards.ui.address import choose
-from dashboards.ui.charts import coloured, number
+from dashboards.ui.charts import THOUSANDS, coloured, number
 from dashboards.ui.declared import ROWS, Panel
 from dashboards.ui.declared_panel import draw_panel
 
@@ -16,6 +16,8 @@ CURVES = {
     "l0": "active features per token",
     "dead_share": "share of features that have not fired recently",
 }
+NAMES = {"fvu": "FVU", "l0": "L0", "dead_share": "dead features"}
+"""Curve -> its name in the field that chooses one."""
 POINTS = 2000
 """Points of the chart, shared by all SAEs."""
 
@@ -39,7 +41,7 @@ order by label, sae, step"""
 
 def training(about: dict[str, Any]) -> None:
     """One quantity of the training log against the tokens seen."""
-    curve = choose("Curve", "curve", list(CURVES), widget="segmented_control") or "fvu"
+    curve = choose("Curve", "curve", list(CURVES), shown=NAMES.__getitem__, widget="segmented_control") or "fvu"
     chosen = replace(
         TRAINING_CURVES, chart=_chart(curve), alt=f"{CURVES[curve]} of each SAE against the tokens that it has seen"
     )
@@ -51,10 +53,10 @@ def _chart(curve: str) -> alt.Chart:
         alt.Chart(ROWS)
         .mark_line(strokeWidth=1.5, opacity=0.8)
         .encode(
-            x=alt.X("tokens:Q", title="tokens", axis=alt.Axis(format="~s", tickCount=6)),
+            x=alt.X("tokens:Q", title="tokens", axis=alt.Axis(labelExpr=THOUSANDS)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve == "dead_share")),
-            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(orient="bottom"),
-            strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(orient="bottom")),
+            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
+            strokeDash=alt.StrokeDash("k:N", title="k"),
             detail=alt.Detail("sae:N"),
             tooltip=[
                 alt.Tooltip("label:N"),

@@ -47,7 +47,8 @@ def _quality(rows: pl.DataFrame) -> None:
         rows.drop("site", "n_documents", "label"),
         hide_index=True,
         column_config={
-            "d_sae": st.column_config.NumberColumn("features"),
+            "sae": "SAE",
+            "d_sae": st.column_config.NumberColumn("features", format="localized"),
             "l0": score("L0", format="%.1f"),
             "l0_declared": score("L0 declared", format="%.0f"),
             "fvu": score("FVU"),
@@ -87,9 +88,9 @@ def _sparsity(rows: pl.DataFrame) -> None:
         ),
         color=alt.Color(
             "trusted:N",
-            title="trusted",
+            title=None,
             scale=alt.Scale(domain=[True, False], range=[CATEGORIES[0], CATEGORIES[1]]),
-            legend=alt.Legend(orient="bottom"),
+            legend=alt.Legend(labelExpr="datum.value ? 'trusted' : 'not trusted'"),
         ),
         tooltip=[
             alt.Tooltip("sae:N"),
@@ -155,7 +156,7 @@ def _dead(rows: pl.DataFrame) -> None:
             color=alt.Color(
                 "state:N",
                 title=None,
-                legend=alt.Legend(orient="bottom", columns=1),
+                legend=alt.Legend(columns=1),
                 scale=alt.Scale(
                     domain=["never active", "in fewer than 10 documents", "in 10 documents or more"],
                     range=[CATEGORIES[5], CATEGORIES[1], CATEGORIES[0]],

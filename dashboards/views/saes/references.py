@@ -93,7 +93,8 @@ def _references(rows: pl.DataFrame) -> None:
         placeholder="–",
         column_config={
             "label": "SAE",
-            "d_sae": st.column_config.NumberColumn("features"),
+            "d_sae": st.column_config.NumberColumn("features", format="localized"),
+            "n_documents": "documents",
             "l0": score("L0", format="%.1f"),
             "fvu": score("FVU"),
             "fvu_low": score("from"),
@@ -124,7 +125,7 @@ def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart | alt.FacetCh
             "kind:N",
             title=None,
             scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())),
-            legend=alt.Legend(columns=2),
+            legend=alt.Legend(columns=2, labelExpr="datum.value === 'sae' ? 'SAE' : datum.label"),
         ),
         tooltip=[
             alt.Tooltip("label:N"),

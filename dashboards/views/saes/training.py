@@ -18,6 +18,8 @@ CURVES = {
     "dead_share": "share of features that have not fired recently",
     "lr": "learning rate",
 }
+NAMES = {"fvu": "FVU", "l0": "L0", "dead_share": "dead features", "lr": "learning rate"}
+"""Curve -> its name in the field that chooses one."""
 STEPS = 200
 """Logged steps drawn for each SAE."""
 
@@ -38,7 +40,7 @@ order by s.layer, t.sae, t.step"""
 
 def training(collection: str) -> None:
     """One quantity of the training log against the step."""
-    curve = choose("Curve", "curve", list(CURVES), widget="segmented_control") or "fvu"
+    curve = choose("Curve", "curve", list(CURVES), shown=NAMES.__getitem__, widget="segmented_control") or "fvu"
     panel(
         "Training",
         filled(TRAINING, collection=collection, steps=STEPS),
@@ -55,9 +57,7 @@ def _training(curve: str, rows: pl.DataFrame) -> None:
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=6)),
             y=alt.Y(f"{curve}:Q", title=CURVES[curve], scale=alt.Scale(zero=curve in ("dead_share", "lr"))),
-            color=alt.Color(
-                "sae:N", title=None, sort=None, legend=alt.Legend(orient="bottom", columns=fitting_columns(200))
-            ),
+            color=alt.Color("sae:N", title=None, sort=None, legend=alt.Legend(columns=fitting_columns(200))),
             tooltip=[
                 alt.Tooltip("sae:N"),
                 number("step", "step", ",d"),

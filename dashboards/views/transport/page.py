@@ -126,7 +126,7 @@ def page() -> None:
     chosen = {"collection": key} | _choose_operators(key, fitted, places[2:])
     sql = filled(MAP, **chosen)
     panel(
-        "Source x target",
+        "Source × target",
         sql,
         lambda rows: _map(rows, measure),
         note=f"{MEANINGS[measure.column]} Click a cell to open its operator. –: not scored, no SAE at the target "
@@ -142,7 +142,7 @@ def page() -> None:
         verdicts(sql)
     with right:
         distribution(features, **chosen)
-    if (list_ := choose_list("feature", where=st.columns(4)[0])) is not None:
+    if (list_ := choose_list("feature")) is not None:
         listed_features(list_, **chosen)
     compositions(**chosen)
 

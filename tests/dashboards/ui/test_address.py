@@ -15,6 +15,13 @@ def test_the_collection_follows_the_address_and_stays_from_page_to_page(study):
     assert app.session_state["collection"] == COLLECTION, "a link from elsewhere is no error"
 
 
+def test_an_option_is_shown_in_words_while_the_address_keeps_its_name(study):
+    app = open_page("causal", measure="delta_edited_onwards", rival="random_rotation")
+    assert app.session_state["measure"] == "delta_edited_onwards"
+    assert "from the first edit on" in app.button_group(key="measure").options
+    assert "random rotation" in app.button_group(key="rival").options
+
+
 def test_every_address_names_the_collection_so_that_a_copied_link_shows_the_same_later(study):
     for name in ("overview", "operators", "reference"):
         assert open_page(name).query_params["collection"] in (COLLECTION, [COLLECTION])

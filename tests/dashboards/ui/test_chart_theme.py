@@ -22,6 +22,22 @@ def test_charts_take_the_theme():
     assert chart["config"]["legend"]["columns"] == fitting_columns(130)
 
 
+CROWDED = """() => [...document.querySelectorAll('[data-testid=stVegaLiteChart] .role-axis')].flatMap(axis => {
+    const labels = [...axis.querySelectorAll('.role-axis-label text')].map(label => label.getBoundingClientRect());
+    return labels.slice(1).filter((label, i) => Math.abs(label.top - labels[i].top) < 1 && label.left - labels[i].right < 8);
+}).length"""
+"""How many numbers below an axis are less than 8 pixels from the one before."""
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize("name", ["operators", "transport", "fate"])
+def test_numbers_below_a_wide_chart_are_few_enough_to_stand_apart(visit, name):
+    page = visit(name, height=5000)
+    axes = page.locator("[data-testid=stVegaLiteChart] .role-axis-label")
+    assert max(len(axis.query_selector_all("text")) for axis in axes.element_handles()) <= 16
+    assert page.evaluate(CROWDED) == 0
+
+
 @pytest.mark.platform
 @pytest.mark.parametrize("width", [400, 1280])
 def test_the_label_of_the_first_category_stands_beside_its_mark(visit, width):

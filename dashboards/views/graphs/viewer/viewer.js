@@ -6,6 +6,7 @@ class GraphViewer {
   constructor(root) {
     this.root = root;
     this.unticked = new Set();
+    this.unfolded = new Map(); // layer of the list -> whether the reader has it open
     this.sent = [];
     this.hovered = null;
     this.frame = 0;
@@ -160,6 +161,7 @@ class GraphViewer {
             choose: (i) => this.choose(i === this.graph.index.get(this.view.clicked) ? null : i),
             open: this.graph.index.get(this.view.clicked) ?? null,
             details: (i) => this.entry(i),
+            unfolded: this.unfolded,
           })
         : "",
     );

@@ -26,10 +26,10 @@ def test_the_panel_says_which_set_was_edited_where_and_against_how_many_draws(st
 
 def test_outcomes_that_were_not_measured_are_not_offered(study):
     (offered,) = (field for field in read_page("entities").button_group if field.key == "outcome")
-    assert offered.options == ["correct", "wrong", "abstain", "self_report"]
+    assert offered.options == ["correct", "wrong", "abstain", "self report"]
 
 
 def test_more_refusals_with_fewer_right_answers_are_called_damage(study):
     (line,) = (said for said in messages(read_page("entities")) if said.startswith("Damage"))
-    assert "steer unknown: layer 6, latent 1 on known entities" in line
+    assert "steer unknown: layer 6, feature 1 on known entities" in line
     assert "steer known" not in line

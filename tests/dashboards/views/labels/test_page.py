@@ -98,13 +98,22 @@ def test_a_search_finds_features_with_all_its_words_in_description_tokens_or_cla
     assert bool(found) or any("No labelled feature matches these words" in text for text in messages(app))
 
 
-def test_a_search_by_meaning_takes_the_place_of_the_one_by_words(study, monkeypatch):
+@pytest.mark.parametrize(
+    ("look_in", "found"),
+    [
+        ("everything", {"Labelled features", "Features by meaning"}),
+        ("labels", {"Labelled features"}),
+        ("meaning", {"Features by meaning"}),
+    ],
+)
+def test_a_search_finds_by_words_and_by_meaning_beside_one_another_or_by_one_alone(study, monkeypatch, look_in, found):
     monkeypatch.setattr("dashboards.ui.meaning._vector", lambda text: [1.0] + [0.0] * (D - 1))
-    app = open_page("labels", words="years", by="meaning", layer=LAYER)
+    app = open_page("labels", words="years", look_in=look_in, layer=LAYER)
     shown = panels(app)
     assert not app.error
-    assert "Labelled features" not in shown
-    assert set(shown["Features by meaning"].rows["layer"]) == {LAYER}
+    assert {"Labelled features", "Features by meaning"} & set(shown) == found
+    if "Features by meaning" in found:
+        assert set(shown["Features by meaning"].rows["layer"]) == {LAYER}
 
 
 def test_the_first_labels_cover_more_than_a_random_order_where_effects_were_measured(shown):

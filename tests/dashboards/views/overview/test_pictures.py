@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from dashboards.views.overview.pictures import END, LABEL, MEASURES, MOST_ROWS, SHARES, WIDTH, WORDS, picture
+from dashboards.views.overview.pictures import END, LINE, MEASURES, MOST_ROWS, SHARES, WIDTH, WORDS, _room, picture
 from tests.dashboards.whole_study import build_whole_study
 from tests.warehouse.small_warehouse import COLLECTION
 from warehouse.catalog.catalog import rows
@@ -37,11 +37,12 @@ def test_every_finding_has_a_picture_and_every_measure_a_name():
 def test_a_dot_stands_at_its_value_and_its_line_spans_the_interval():
     drawn = ET.fromstring(picture(by_leap([(0.5, 0.25, 0.75), (1.0, None, None)])).svg)
     first, second = drawn.findall(f"{SVG}g")
-    width = WIDTH - LABEL - END
-    assert float(first.find(f"{SVG}circle").get("cx")) == pytest.approx(LABEL + 0.5 * width, abs=0.1)
+    left, _ = _room(["0 → 90"])
+    width = WIDTH - left - END
+    assert float(first.find(f"{SVG}circle").get("cx")) == pytest.approx(left + 0.5 * width, abs=0.1)
     line = first.find(f"{SVG}line")
     assert [float(line.get(end)) for end in ("x1", "x2")] == pytest.approx(
-        [LABEL + s * width for s in (0.25, 0.75)], abs=0.1
+        [left + s * width for s in (0.25, 0.75)], abs=0.1
     )
     assert second.find(f"{SVG}line") is None, "no interval, no line"
     assert first.find(f"{SVG}title").text == "0 → 90: mean r² 0.50 [0.25, 0.75]"
@@ -53,9 +54,26 @@ def test_shares_are_bars_as_long_as_they_are():
         for name, share in (("transported", 0.5), ("computed", 0.25), ("undetermined", 0.25))
     ]
     bars = ET.fromstring(picture(finding("feature_verdicts", numbers)).svg).findall(f"{SVG}rect")
-    assert [float(bar.get("width")) / (WIDTH - LABEL - END) for bar in bars] == pytest.approx(
+    assert [float(bar.get("width")) / (WIDTH - _room(["1 → 2"])[0] - END) for bar in bars] == pytest.approx(
         [0.5, 0.25, 0.25], abs=0.01
     )
+
+
+@pytest.mark.parametrize("kinds", ["batchtopk before topk", "matryoshka_batchtopk before topk, k = 4, 12,288 features"])
+def test_labels_are_whole_beside_their_marks_or_above(kinds):
+    name = f"layer 4, {kinds}"
+    rows = [{"target_layer": 4, "subject": kinds, "measure": "fvu_difference", "value": -0.05}]
+    drawn = picture(finding("sae_architectures", rows)).svg
+    assert f">{name}</text>" in drawn
+    left, step = _room([name])
+    assert left <= WIDTH * 0.56, "half of the picture is left for the marks"
+    assert (step == LINE) == (left > END)
+
+
+def test_only_signs_are_coloured_in_a_legend():
+    drawn = ET.fromstring(picture(by_leap([(0.5, 0.4, 0.6)])).svg)
+    assert {text.get("fill") for text in drawn.iter(f"{SVG}text")} == {"#808080"}
+    assert [sign.get("fill") for sign in drawn.iter(f"{SVG}tspan")] == ["#0072B2"]
 
 
 def test_many_pairs_are_drawn_close_without_labels():

@@ -120,6 +120,21 @@ def test_a_single_sae_that_was_only_judged_and_metrics_that_are_null_are_shown(e
     assert len(found) == N_PANELS
 
 
+def test_saes_without_an_active_feature_have_no_frontier_and_the_page_says_so(empty):
+    silent = TRAINED[:2]
+    metrics = [
+        metric | ({"value": 0.0} if metric["metric"] == "l0" else {}) for one in silent for metric in quality(one)
+    ]
+    own = [found for found in study_rows("s")["studied_saes"] if found["sae"] in {one.sae for one in silent}]
+    begun(empty, studied_saes=own, sae_studies=membership("s", silent), sae_quality=metrics)
+    app = open_page("sae_study")
+    assert not app.error
+    for name in ("L0 against error", "L0 against loss"):
+        assert panels(app)[name].informed
+        assert not panels(app)[name].drawn
+    assert any("No SAE here has an active feature" in text for text in messages(app))
+
+
 def test_a_study_that_was_not_finished_says_so(empty):
     tables = study_rows("s")
     of_one = [metric for metric in tables["sae_quality"] if metric["sae"] == TRAINED[0].sae]

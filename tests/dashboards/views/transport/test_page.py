@@ -16,7 +16,7 @@ OTHER = "sae-layer04-cccc0000"
 
 
 PANELS = (
-    "Source x target",
+    "Source × target",
     "By leap",
     "By depth",
     "Verdicts by leap",
@@ -50,7 +50,7 @@ def doubled_root(tmp_path_factory):
 
 
 def _map(app) -> dict[tuple[int, int], dict]:
-    rows = panels(app)["Source x target"].rows
+    rows = panels(app)["Source × target"].rows
     return {(cell["source_layer"], cell["target_layer"]): cell for cell in rows.iter_rows(named=True)}
 
 
@@ -62,7 +62,7 @@ def test_each_number_equals_the_one_of_its_sql(study, address):
 @pytest.mark.parametrize("measure", MEASURES)
 def test_every_pair_with_the_measure_is_drawn(study, measure):
     found = panels(open_page("transport", measure=measure))
-    cells = found["Source x target"].drawn[0]
+    cells = found["Source × target"].drawn[0]
     assert sorted(cells.select("source_layer", "target_layer").iter_rows()) == sorted(PAIRS)
     known = cells.filter(pl.col(MEASURES[measure]).is_not_null()).height
     assert {found[profile].drawn[0].height for profile in ("By leap", "By depth")} == {known}
