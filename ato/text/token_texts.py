@@ -29,7 +29,7 @@ class TokenTexts:
 
     def of(self, token_ids: np.ndarray) -> list[str]:
         """The text of each token."""
-        return [self._text(int(token)) for token in token_ids]
+        return [self._text(token) for token in np.asarray(token_ids).tolist()]
 
 
 def token_text(tokenizer: Any, token: int) -> str:
@@ -56,13 +56,13 @@ def whole_characters(tokens: Sequence[str]) -> list[tuple[str, range]]:
     pieces: list[tuple[str, range]] = []
     at = 0
     while at < len(tokens):
-        stop = at + 1
-        if _BYTE.search(tokens[at]):
+        text, stop = tokens[at], at + 1
+        if _BYTE.search(text):
             # As far as the bytes make up characters; without such an end the token stays what it is.
-            ends = range(at + 1, min(at + _LONGEST, len(tokens)) + 1)
-            stop = next((end for end in ends if _joined(tokens[at:end]) is not None), stop)
-        text = _joined(tokens[at:stop])
-        pieces.append((tokens[at] if text is None else text, range(at, stop)))
+            ends = range(stop, min(at + _LONGEST, len(tokens)) + 1)
+            joined = ((whole, end) for end in ends if (whole := _joined(tokens[at:end])) is not None)
+            text, stop = next(joined, (text, stop))
+        pieces.append((text, range(at, stop)))
         at = stop
     return pieces
 
@@ -88,10 +88,10 @@ def window_texts(texts: TokenTexts, token_ids: np.ndarray, start: int, end: int)
         end: behind its last.
     """
     first = max(start - _LONGEST + 1, 0)
-    found: list[str] = []
-    for text, own in whole_characters(texts.of(token_ids[first : end + _LONGEST - 1])):
-        found += [text, *[""] * (len(own) - 1)]
-    return found[start - first : end - first]
+    shown: Sequence[str] = texts.of(token_ids[first : end + _LONGEST - 1])
+    if _BYTE.search("".join(shown)):
+        shown = whole_tokens(shown)
+    return list(shown[start - first : end - first])
 
 
 def _joined(tokens: Sequence[str]) -> str | None:

@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 
 from ato.errors import AtoError, MismatchError
 from flows.cli import app
+from flows.collect import collect
 from flows.compare import compare
 from flows.engine.running import complete_result
+from flows.settings import Settings
 from tests.flows.planted_checkpoints import AXIS, SOURCE, TARGET, D, add_checkpoint, checkpoint_settings
 from warehouse.catalog.catalog import rows
 
@@ -75,6 +77,20 @@ def test_a_finished_collection_is_compared_by_its_key(compared):
     by_key = checkpoint_settings(compared.folder, models=[], collections=[other_collection()])
     (key,) = compare(by_key)
     assert [key] == compared.keys  # the same two collections, operators and SAEs
+
+
+def test_the_same_model_in_another_precision_is_compared_by_its_collection_and_nothing_changed(compared):
+    halves = compared.settings.model_dump(exclude_unset=True)
+    halves["model"] |= {"dtype": "bfloat16"}
+    key = collect(Settings.model_validate(halves))
+    (comparison,) = compare(checkpoint_settings(compared.folder, models=[], collections=[key]))
+    precisions = rows(None, "select dtype from collections where collection = ?", [key])
+    assert precisions == [{"dtype": "bfloat16"}]
+    found = rows(None, "select difference, changed from feature_comparisons where comparison = ?", [comparison])
+    differences = [row["difference"] for row in found if row["difference"] is not None]
+    assert len(differences) > D
+    assert 0 < max(map(abs, differences)) < 0.05
+    assert not any(row["changed"] for row in found)
 
 
 def test_collections_of_other_text_are_refused(compared):
