@@ -70,28 +70,12 @@ def whole_characters(tokens: Sequence[str]) -> list[tuple[str, range]]:
 def whole_tokens(tokens: Sequence[str]) -> tuple[str, ...]:
     """As many texts as tokens, in which a character that several share stands at the first and the others are empty.
 
+    Windows of a sequence are slices of those of the whole: tokens that continue a character from before are empty.
+
     >>> whole_tokens(["a", "<0xC3>", "<0xA9>"])
     ('a', 'é', '')
     """
     return tuple(text for piece, own in whole_characters(tokens) for text in (piece, *[""] * (len(own) - 1)))
-
-
-def window_texts(texts: TokenTexts, token_ids: np.ndarray, start: int, end: int) -> list[str]:
-    """The texts of a window's tokens, joined its text: a character that several tokens share stands whole at the first.
-
-    The tokens that continue it are empty, also those at the window's beginning whose character began before it.
-
-    Args:
-        texts: of the tokenizer.
-        token_ids: [n] of the sequence.
-        start: first token of the window.
-        end: behind its last.
-    """
-    first = max(start - _LONGEST + 1, 0)
-    shown: Sequence[str] = texts.of(token_ids[first : end + _LONGEST - 1])
-    if _BYTE.search("".join(shown)):
-        shown = whole_tokens(shown)
-    return list(shown[start - first : end - first])
 
 
 def _joined(tokens: Sequence[str]) -> str | None:
