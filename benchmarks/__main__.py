@@ -30,6 +30,7 @@ NAMES = (
     "labels",
     "graphs",
     "jacobians",
+    "fates",
     "compare",
     "collection",
     "storage",

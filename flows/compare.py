@@ -10,6 +10,7 @@ from flows.judging.judge import judge
 from flows.settings import Settings
 from flows.stages import stages_of
 from flows.study_flow import study_flow
+from tasks.collect.task import gather_missing_moments
 from tasks.compare.stages import CompareStudy, compared_models, only_method, settings_of_collection
 from tasks.compare.task import compare_collections
 from tasks.engine.study import Study
@@ -44,5 +45,10 @@ def _study(settings: Settings, model: ModelSettings, collection: str | None = No
     operators = only_method(settings.operators, settings.compare.method)
     other = settings.model_copy(update={"model": model, "operators": operators})
     keys: dict[str, Any] = {"collection": collection}
+    if (
+        collection is not None
+    ):  # it may have been made for operators of other pairs, or with more moments than are needed here
+        with fan_out(other) as parts:
+            gather_missing_moments(other.study(collection), operators, parts)
     run_stages(stages_of("operators", other), other, keys)
     return other.study(keys["collection"])

@@ -17,7 +17,7 @@ from ato.errors import DamagedFileError, InputError, MismatchError
 KEYS = frozenset({"J", "n_prompts", "source_layers", "d_model"})
 MORE_KEYS = frozenset({"metadata"})
 """What TransformerLens adds: where the file comes from, in words and numbers."""
-_CURE = "use a file that jacobian-lens, TransformerLens or `ato export jacobian` wrote"
+_CURE = "use a file that jacobian-lens, TransformerLens or `ato export jacobians` wrote"
 
 
 @dataclass(frozen=True, eq=False)

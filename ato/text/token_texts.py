@@ -29,7 +29,7 @@ class TokenTexts:
 
     def of(self, token_ids: np.ndarray) -> list[str]:
         """The text of each token."""
-        return [self._text(int(token)) for token in token_ids]
+        return [self._text(token) for token in np.asarray(token_ids).tolist()]
 
 
 def token_text(tokenizer: Any, token: int) -> str:
@@ -56,13 +56,13 @@ def whole_characters(tokens: Sequence[str]) -> list[tuple[str, range]]:
     pieces: list[tuple[str, range]] = []
     at = 0
     while at < len(tokens):
-        stop = at + 1
-        if _BYTE.search(tokens[at]):
+        text, stop = tokens[at], at + 1
+        if _BYTE.search(text):
             # As far as the bytes make up characters; without such an end the token stays what it is.
-            ends = range(at + 1, min(at + _LONGEST, len(tokens)) + 1)
-            stop = next((end for end in ends if _joined(tokens[at:end]) is not None), stop)
-        text = _joined(tokens[at:stop])
-        pieces.append((tokens[at] if text is None else text, range(at, stop)))
+            ends = range(stop, min(at + _LONGEST, len(tokens)) + 1)
+            joined = ((whole, end) for end in ends if (whole := _joined(tokens[at:end])) is not None)
+            text, stop = next(joined, (text, stop))
+        pieces.append((text, range(at, stop)))
         at = stop
     return pieces
 
@@ -70,28 +70,12 @@ def whole_characters(tokens: Sequence[str]) -> list[tuple[str, range]]:
 def whole_tokens(tokens: Sequence[str]) -> tuple[str, ...]:
     """As many texts as tokens, in which a character that several share stands at the first and the others are empty.
 
+    Windows of a sequence are slices of those of the whole: tokens that continue a character from before are empty.
+
     >>> whole_tokens(["a", "<0xC3>", "<0xA9>"])
     ('a', 'é', '')
     """
     return tuple(text for piece, own in whole_characters(tokens) for text in (piece, *[""] * (len(own) - 1)))
-
-
-def window_texts(texts: TokenTexts, token_ids: np.ndarray, start: int, end: int) -> list[str]:
-    """The texts of a window's tokens, joined its text: a character that several tokens share stands whole at the first.
-
-    The tokens that continue it are empty, also those at the window's beginning whose character began before it.
-
-    Args:
-        texts: of the tokenizer.
-        token_ids: [n] of the sequence.
-        start: first token of the window.
-        end: behind its last.
-    """
-    first = max(start - _LONGEST + 1, 0)
-    found: list[str] = []
-    for text, own in whole_characters(texts.of(token_ids[first : end + _LONGEST - 1])):
-        found += [text, *[""] * (len(own) - 1)]
-    return found[start - first : end - first]
 
 
 def _joined(tokens: Sequence[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ato.errors import AtoError
+from ato.errors import AtoError, InputError
 from ato.models.checkpoints import checkpoint_folders
 from ato.models.shapes import ModelShape
 from ato.operators.methods import METHODS
@@ -10,10 +10,12 @@ from flows.judging.faults import Fault
 from flows.judging.layers import sae_layers
 from flows.judging.models import known_shape, missing_model
 from flows.settings import Settings
+from warehouse.catalog.lookups import collection_row
+from warehouse.storage.warehouse import Warehouse
 
 
 def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
-    """Something to compare with, of the same shape; a method that was fitted; an SAE that judges."""
+    """Something to compare with, that is there, of the same shape; a method that was fitted; an SAE that judges."""
     s, o = settings.compare, settings.operators
     if not s.models and not s.collections:
         yield Fault("compare.models", [], "there is nothing to compare with", "name models, checkpoints or collections")
@@ -25,6 +27,13 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     if not {target for _, target in o.pairs} & set(having := sae_layers(settings)):
         works = f"let operators.source_layers and leaps end at {having}" if having else "name some in saes.layers"
         yield Fault("saes.layers", having, "no SAE stands where an operator ends", works)
+    for key in s.collections:
+        try:
+            collection_row(Warehouse(), key)
+        except InputError as error:
+            yield Fault(
+                "compare.collections", key, error.what, "`ato sql 'select collection from collections'` lists the keys"
+            )
     for given in s.models:
         yield from _models(given, shape)
 

@@ -16,6 +16,7 @@ def judge(settings: Settings, shape: ModelShape | None) -> Iterator[Fault]:
     """Layers without an SAE, an unknown label space, tests that ask for more than there is, a budget without prices."""
     yield from _list(settings)
     yield from _layers(settings)
+    yield from _nothing(settings)
     yield from _space(settings)
     yield from _encoder(settings)
     yield from _trials(settings)
@@ -62,6 +63,13 @@ def _layers(settings: Settings) -> Iterator[Fault]:
             why = f"layers {', '.join(map(str, missing))} have no {what}"
             without = "name some in saes.layers" if what == "SAE" else "set label.adapter to a checkpoint"
             yield Fault(setting, layers, why, f"use layers of {sorted(set(known))}" if known else without)
+
+
+def _nothing(settings: Settings) -> Iterator[Fault]:
+    s = settings.label
+    if (s.layers == [] or not sae_layers(settings)) and not s.studied and s.adapter is None and s.list is None:
+        works = "name layers in saes.layers, SAEs of a study in label.studied, or label.adapter"
+        yield Fault("label.layers", s.layers, "there is no SAE whose features could be labelled", works)
 
 
 def _space(settings: Settings) -> Iterator[Fault]:

@@ -9,7 +9,6 @@ from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
 from tasks.engine.progress import phase, say
 from tasks.engine.study import Study
-from tasks.settings import CollectSettings
 from warehouse.catalog.catalog import rows
 from warehouse.datasets.corpora import corpus_hash
 from warehouse.datasets.corpus_files import is_hub
@@ -48,9 +47,7 @@ class _Reading:
 
     def __init__(self, study: Study):
         self._study = study
-        made_with = study.row.made_with
-        known = {name: value for name, value in made_with.items() if name in CollectSettings.model_fields}
-        self.settings = CollectSettings.model_validate(known)
+        self.settings = study.collecting
 
     @cached_property
     def rows(self) -> list[dict[str, object]]:

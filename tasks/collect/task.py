@@ -14,10 +14,10 @@ from tasks.collect.reading import chat_reader, check_text
 from tasks.collect.shard_source import facts_of, files_of
 from tasks.collect.work import CollectWork
 from tasks.engine.exclusive import exclusive
-from tasks.engine.looking import stage_task
+from tasks.engine.looking import stage_task, work_ahead
 from tasks.engine.progress import phase, say
 from tasks.engine.stage import Stage, checked_together
-from tasks.engine.study import check_layers
+from tasks.engine.study import Study, check_layers
 from tasks.settings import CollectSettings, ModelSettings, OperatorSettings
 from warehouse.datasets.corpus_files import corpus_label, short_name
 from warehouse.storage.warehouse import Warehouse
@@ -44,6 +44,28 @@ def collect_residuals(
         if not moments_stage(stage.warehouse, stage.key, operators).complete:
             gather_moments(work, parts)
     return stage.key
+
+
+@stage_task("moments")
+def gather_missing_moments(study: Study, operators: OperatorSettings, parts: int = 1) -> None:
+    """The moments of pairs that a complete collection lacks, whatever settings it was made for.
+
+    Args:
+        study: of the collection.
+        operators: name the pairs.
+        parts: tasks that share the shards.
+
+    Raises:
+        LayerError: a layer was not collected.
+        MismatchError: the collection was made with another model.
+    """
+    study.check_layers(operators.layers)
+    row = study.row
+    work = CollectWork(study.collection, study.model, study.collecting, tuple(row.layers), operators, row.dtype)
+    with exclusive(study.warehouse, "collect", study.collection):
+        if not moments_stage(study.warehouse, study.collection, operators).complete:
+            work_ahead()
+            gather_moments(work, parts)
 
 
 def _collection_stage(

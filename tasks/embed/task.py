@@ -1,5 +1,6 @@
 """Stage ``embed``: descriptions, examples and promoted tokens of features are embedded once, for the search by meaning."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,6 +11,7 @@ import numpy as np
 
 from tasks.engine.exclusive import one_at_a_time
 from tasks.engine.looking import stage_task
+from tasks.engine.parallel_parts import part_task, run_parts, split_by_size
 from tasks.engine.progress import Progress, say
 from tasks.engine.stage import Stage, checked_together
 from tasks.engine.study import Study
@@ -34,6 +36,11 @@ class _Texts:
     stage: Stage
 
     @property
+    def sae(self) -> str:
+        """Key of the SAE."""
+        return str(self.rows[0]["sae"])
+
+    @property
     def distinct(self) -> list[str]:
         """Each text once."""
         return list(dict.fromkeys(row["text"] for row in self.rows))
@@ -41,8 +48,13 @@ class _Texts:
 
 @stage_task("embed")
 @one_at_a_time("embed")
-def embed_features(study: Study, settings: EmbedSettings) -> None:
+def embed_features(study: Study, settings: EmbedSettings, parts: int = 1) -> None:
     """Embed the texts that there are of every SAE, transcoder and layer of neurons; those of an SAE are kept together.
+
+    Args:
+        study: the collection.
+        settings: of the stage.
+        parts: tasks that share the SAEs.
 
     Raises:
         UnavailableError: the sentence encoder is not installed.
@@ -51,14 +63,25 @@ def embed_features(study: Study, settings: EmbedSettings) -> None:
     found = _texts(study, settings)
     if not found:
         say("embed", "no feature has a text yet: run `ato run features` or `ato run label`")
-    missing = [one for one in found if not one.stage.skip()]
-    if not missing:
-        return
+    missing: Counter[str] = Counter()
+    for one in found:
+        if not one.stage.skip():
+            missing[one.sae] += len(one.distinct)
+    if missing and parts > 1:
+        run_parts("embed", embed_share, split_by_size(missing, parts), study, settings)
+    elif missing:
+        embed_share.fn([*missing], study, settings)
+
+
+@part_task("embed, part")
+def embed_share(own: list[str], study: Study, settings: EmbedSettings) -> None:
+    """The texts of some SAEs, one SAE after the other; those left out that an attempt before this one completed."""
     from ato.autointerp.sentence_encoder import SentenceEncoder
 
+    missing = [one for one in _texts(study, settings) if one.sae in own and not one.stage.complete]
     encoder = SentenceEncoder()
     with Progress("embed", sum(len(one.distinct) for one in missing), "texts") as progress:
-        for sae, some in groupby(missing, key=lambda one: one.rows[0]["sae"]):
+        for sae, some in groupby(missing, key=lambda one: one.sae):
             with checked_together():
                 told = [_embed(one, encoder, progress) for one in some]
             say("embed", f"{sae}: {', '.join(told)}")

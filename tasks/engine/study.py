@@ -9,7 +9,7 @@ from ato.errors import LayerError
 from ato.residuals.exclusion import ExclusionPolicy
 from tasks.engine.model_cache import check_same_model
 from tasks.engine.stage import Stage
-from tasks.settings import JacobianSettings, ModelSettings
+from tasks.settings import CollectSettings, JacobianSettings, ModelSettings
 from warehouse.catalog.lookups import CollectionRow, collection_row
 from warehouse.storage.warehouse import Warehouse
 
@@ -42,6 +42,12 @@ class Study:
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def collecting(self) -> CollectSettings:
+        """The settings that the collection was made with."""
+        own = CollectSettings.model_fields
+        return CollectSettings.model_validate({name: v for name, v in self.row.made_with.items() if name in own})
 
     @property
     def exclusion_policy(self) -> ExclusionPolicy:

@@ -10,7 +10,7 @@ from ato.features.activation_histograms import histogram_edges
 from ato.features.evidence_windows import SILENT, EvidenceWindows, LabelEvidence
 from ato.features.logit_lens import LogitLens
 from ato.text import TokenSequence
-from ato.text.token_texts import TokenTexts, window_texts
+from ato.text.token_texts import TokenTexts, whole_tokens
 from tasks.label.chosen import Chosen, chosen_columns
 from warehouse.storage.parquet import null_where, null_where_nan
 
@@ -70,10 +70,10 @@ def _windows(w: EvidenceWindows, shown: Shown) -> Columns:
     sequences = [shown.sequences[int(number)] for number in w.sequence_id]
     first = np.searchsorted(w.feature_id, w.feature_id)
     strata = [shown.stratum.get(int(document)) for document in w.document]
-    tokens = [
-        window_texts(shown.texts, sequence.token_ids, start, end)
-        for sequence, start, end in zip(sequences, w.start, w.end, strict=True)
-    ]
+    numbers = w.sequence_id.tolist()
+    whole = {n: list(whole_tokens(shown.texts.of(shown.sequences[n].token_ids))) for n in set(numbers)}
+    ends = zip(numbers, w.start.tolist(), w.end.tolist(), strict=True)
+    tokens = [whole[number][start:end] for number, start, end in ends]
     return {
         "feature_id": w.feature_id.astype(np.int32),
         "window_id": (np.arange(len(w)) - first).astype(np.int32),

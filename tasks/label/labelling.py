@@ -1,10 +1,11 @@
 """Labelling the features of one SAE by one judge, some at a time, from the evidence in the warehouse."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ato.autointerp.labelling import FittedJudge, LabelPlan, label_features
+from ato.autointerp.recorded_calls import BUDGET
 from ato.autointerp.trials import TrialPlan
 from tasks.engine.parallel_parts import split_evenly
 from tasks.engine.progress import Progress, say
@@ -67,8 +68,8 @@ def batches(ids: list[int], most: int) -> Iterator[list[int]]:
         yield [ids[i] for i in numbers]
 
 
-def told(tables: dict[str, Rows]) -> str:
-    """What came of it, in a line: how many are described, and the mean of each test."""
+def told(tables: Mapping[str, Rows]) -> str:
+    """What came of it, in a line: how many are described, the mean of each test, and what got no answer."""
     described = sum(row["chosen"] for row in tables["feature_descriptions"])
     parts = [f"{described} features described"]
     for scorer in dict.fromkeys(row["scorer"] for row in tables["description_scores"]):
@@ -77,6 +78,11 @@ def told(tables: dict[str, Rows]) -> str:
             if scores:
                 name = scorer if control == "none" else f"{scorer} with another's description"
                 parts.append(f"{name} {sum(scores) / len(scores):.2f} of {len(scores)}")
+    calls, asked = tables.get("llm_calls", []), ("feature_descriptions", "detection_trials", "feature_labels")
+    if rejected := sum(row["status"] == "rejected" for row in calls):
+        parts.append(f"{rejected} of {len(calls)} replies rejected")
+    if unasked := sum(row["reason"] == BUDGET for table in asked for row in tables.get(table, [])):
+        parts.append(f"{unasked} questions not asked: the budget is spent")
     return ", ".join(parts)
 
 

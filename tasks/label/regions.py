@@ -17,7 +17,6 @@ from tasks.collect.reading import field_reader
 from tasks.engine.model_cache import language_model
 from tasks.engine.progress import phase, say
 from tasks.engine.study import Study
-from tasks.settings import CollectSettings
 from warehouse.datasets.corpora import read_records
 from warehouse.datasets.corpus_conversations import Messages
 
@@ -82,8 +81,7 @@ def chat_regions(study: Study, sequences: Iterable[TokenSequence]) -> Stratum | 
 
 def _read(study: Study, wanted: frozenset[str]) -> _NotedChat:
     """The conversations of the corpus, read until all documents of the collection were seen."""
-    known = {name: value for name, value in study.row.made_with.items() if name in CollectSettings.model_fields}
-    settings, model = CollectSettings.model_validate(known), study.model
+    settings, model = study.collecting, study.model
     noted = _NotedChat(ChatTemplate(model.name, model.revision, model.trust_remote_code), wanted)
     unseen = set(wanted)
     with phase("label", "reading the corpus for conversations"):

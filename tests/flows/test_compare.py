@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 
 from ato.errors import AtoError, MismatchError
 from flows.cli import app
+from flows.collect import collect
 from flows.compare import compare
 from flows.engine.running import complete_result
+from flows.settings import Settings
 from tests.flows.planted_checkpoints import AXIS, SOURCE, TARGET, D, add_checkpoint, checkpoint_settings
 from warehouse.catalog.catalog import rows
 
@@ -154,3 +156,17 @@ def test_a_checkpoint_in_front_leaves_the_comparisons_behind_it_as_they_are(comp
     assert keys[0].startswith("compare-step-7-")
     places = rows(None, "select distinct other_model, place from latest_comparisons order by place")
     assert [row["other_model"] for row in places] == ["step-7", "step-50"]
+
+
+def test_the_same_model_in_another_precision_is_compared_by_its_collection_and_nothing_changed(compared):
+    halves = compared.settings.model_dump(exclude_unset=True)
+    halves["model"] |= {"dtype": "bfloat16"}
+    key = collect(Settings.model_validate(halves))
+    (comparison,) = compare(checkpoint_settings(compared.folder, models=[], collections=[key]))
+    precisions = rows(None, "select dtype from collections where collection = ?", [key])
+    assert precisions == [{"dtype": "bfloat16"}]
+    found = rows(None, "select difference, changed from feature_comparisons where comparison = ?", [comparison])
+    differences = [row["difference"] for row in found if row["difference"] is not None]
+    assert len(differences) > D
+    assert 0 < max(map(abs, differences)) < 0.05
+    assert not any(row["changed"] for row in found)

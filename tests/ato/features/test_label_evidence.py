@@ -17,7 +17,7 @@ from ato.models import load_model
 from ato.residuals.live import LiveSource
 from ato.text.documents import Document
 from ato.text.sequences import make_sequences
-from ato.text.token_texts import TokenTexts, window_texts
+from ato.text.token_texts import TokenTexts, whole_tokens
 from tests.ato.features.planted_text import D_SAE, LAYER, N_FOLDS, SILENT, D, PlantedText, planted_text
 from tests.tiny_models import save_tiny_model
 
@@ -248,7 +248,7 @@ def test_windows_of_a_running_model_are_text_of_its_sequences(tmp_path):
     for i in range(len(w)):
         sequence = own[w.sequence_id[i]]
         assert (sequence.split, sequence.document) == (w.split[i], w.document[i])
-        shown = window_texts(texts, sequence.token_ids, w.start[i], w.end[i])
+        shown = whole_tokens(texts.of(sequence.token_ids))[w.start[i] : w.end[i]]
         assert len(shown) == len(w.activations[i])
         # A sequence may begin or end within a character, whose bytes are shown as such.
         assert re.sub("<0x..>", "", "".join(shown)) in documents[int(sequence.document_id)].text

@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from ato.text.token_texts import TokenTexts, token_text, whole_characters, window_texts
+from ato.text.token_texts import TokenTexts, token_text, whole_characters, whole_tokens
 from tests.tiny_models import byte_tokenizer
 
 
@@ -81,13 +81,10 @@ def test_the_embedded_model_tells_every_token_apart_that_decodes_to_nothing_whol
     assert text_of([token_text(tokenizer, i) for i in ids]) == "日本語"
 
 
-def test_every_window_shows_characters_whole_at_their_first_token_and_nothing_at_the_others(tokenizer):
+def test_a_sequence_shows_characters_whole_at_their_first_token_and_nothing_at_the_others(tokenizer):
     text = "a 日本語 🙂 naïve"
     ids = np.array(tokenizer(text, add_special_tokens=False)["input_ids"])
-    texts = TokenTexts(tokenizer)
-    whole = window_texts(texts, ids, 0, len(ids))
-    assert "".join(whole) == text
-    assert len(whole) == len(ids)
-    for start in range(len(ids)):
-        for end in range(start, len(ids) + 1):
-            assert window_texts(texts, ids, start, end) == whole[start:end]
+    whole = whole_tokens(TokenTexts(tokenizer).of(ids))
+    firsts = np.cumsum([0, *(len(character.encode()) for character in text)])[:-1]  # a token a byte
+    expected = dict(zip(firsts.tolist(), text, strict=True))
+    assert whole == tuple(expected.get(place, "") for place in range(len(ids)))

@@ -160,6 +160,7 @@ def test_settings_of_entities_are_judged_where_entities_are_asked_for(profile, o
 
 LABEL = (
     ("label.layers=[0,2]", r"label.layers = \[0, 2\]: layers 0 have no SAE: use layers of \[2, 3\]"),
+    ("label.layers=[]", r"label.layers = \[\]: there is no SAE whose features could be labelled: name layers"),
     ("label.adapter=/nowhere", r"label.adapter = '/nowhere': no config.json in the folder"),
     ("label.adapter_layers=[1]", r"layers 1 have no adapter at work: set label.adapter"),
     ("label.features={1: [0]}", "layers 1 have no SAE"),
@@ -226,6 +227,7 @@ def test_settings_of_graphs_are_judged_where_graphs_are_made(profile, overrides,
 COMPARISONS = (
     ("compare.method=ridge", "there is nothing to compare with"),
     ("compare.models=[{folder}]", "no checkpoint in this folder"),
+    ("compare.collections=[gone]", "^compare.collections = 'gone': "),
     ("compare.models=[/nowhere]", "^compare.models = '/nowhere': model not found"),
     ("compare.models=[smollm2-135m]", "width 576 and 30 blocks, the study's model has 16 and 5"),
     ("compare.method=rrr_features", "has no counterpart in another: use ridge"),
