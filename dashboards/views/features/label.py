@@ -110,6 +110,19 @@ def _scores(rows: pl.DataFrame) -> None:
         st.info(f"Not scored: {next(iter(own['reason'].drop_nulls()), 'nothing was asked')}.")
         return
     kinds = {name: colour for name, colour in COLOURS.items() if name in set(rows["what"])}
+    draw_chart(
+        scores_chart(rows, kinds),
+        alt="Points with intervals: scores of the label by test, beside control, neurons and chance",
+    )
+
+
+def scores_chart(rows: Any, kinds: dict[str, str]) -> alt.LayerChart | alt.FacetChart:
+    """Scores by test with their intervals and chance.
+
+    Args:
+        rows: of ``SCORES``.
+        kinds: of scores -> colour.
+    """
     base = alt.Chart(rows, height=300).encode(
         x=alt.X("test:N", title=None, sort=None, axis=alt.Axis(labelAngle=-30)),
         tooltip=[
@@ -127,11 +140,10 @@ def _scores(rows: pl.DataFrame) -> None:
     offset = alt.XOffset("what:N", sort=list(COLOURS))
     colour = coloured("what", kinds, "what").legend(orient="top", title=None)
     y = alt.Y("score:Q", title="score", scale=alt.Scale(domain=[0, 1]))
-    chart = alt.layer(
+    return alt.layer(
         base.mark_tick(color="#888888", thickness=2).encode(y=alt.Y("chance:Q", title="score"), xOffset=offset),
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(
             y=alt.Y("score_low:Q", title="score"), y2="score_high:Q", xOffset=offset, color=colour
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y, xOffset=offset, color=colour),
     )
-    draw_chart(chart, alt="Points with intervals: scores of the label by test, beside control, neurons and chance")
