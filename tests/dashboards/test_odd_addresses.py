@@ -17,6 +17,7 @@ ENDLESS = "9" * 5000
         ("features", {"sae": SAES[4], "feature_id": ENDLESS}),
         ("features", {"sae": NEURONS, "feature_id": ENDLESS}),
         ("features", {"surprise": ENDLESS}),
+        ("features", {"search": f"4/{ENDLESS}"}),
         ("fate", {"sae": SAES[4], "feature_id": ENDLESS}),
         ("reader", {"sequence": ENDLESS}),
         ("reader", {"document": "0", "sequence": "0", "position": ENDLESS}),

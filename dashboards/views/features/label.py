@@ -16,7 +16,8 @@ from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
 LABELS = """select judge, description, detection, detection_low, detection_high, detection_near_miss, detection_shuffled, fuzzing,
-    fuzzing_low, fuzzing_high, intruder, intruder_chance, failed, reason, classes, place, ordered_by, value
+    fuzzing_low, fuzzing_high, intruder, intruder_chance, failed, reason, classes, place, ordered_by, value, sae,
+    feature_id
 from feature_labelled
 where collection = $collection and sae = $sae and feature_id = $feature_id
 order by detection desc nulls last, judge"""
