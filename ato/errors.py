@@ -19,6 +19,8 @@ AtoError
     └── DiskFullError        no space left to write
 """
 
+from errno import EACCES, EDQUOT, EEXIST, ENOENT, ENOSPC, EPERM, EROFS
+
 
 class AtoError(Exception):
     """Base of all errors with a message for the user: ``what (where): cure``, on one line.
@@ -101,6 +103,28 @@ class RefusedError(UnavailableError):
 
 class DiskFullError(UnavailableError):
     """No space left to write."""
+
+
+def file_error(error: OSError, path: object = None) -> UnavailableError:
+    """What the system says of a file that it refuses, as an error for the user.
+
+    Args:
+        error: of the system.
+        path: of the file, where the error does not name it.
+    """
+    cure = _FILE_CURES.get(error.errno or 0, "name another file or folder")
+    return UnavailableError((error.strerror or str(error)).lower(), where=error.filename or path, cure=cure)
+
+
+_FILE_CURES = {
+    ENOENT: "name a file or folder that there is",
+    EEXIST: "name a new file or folder",
+    EACCES: "name a file or folder of your own",
+    EPERM: "name a file or folder of your own",
+    EROFS: "name a file or folder of your own, on a disk that can be written",
+    ENOSPC: "free some space, or name a folder on a larger disk",
+    EDQUOT: "free some space, or name a folder on a larger disk",
+}
 
 
 def first_line(error: Exception) -> str:

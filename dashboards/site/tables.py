@@ -23,6 +23,7 @@ FOR_SQL = (
     "explanation_overview",
     "fate_agreement",
     "findings",
+    "judge_costs",
     "label_coverage",
     "label_scores",
     "latest_comparisons",

@@ -75,10 +75,10 @@ def write_site(
     """
     folder = Path(folder).absolute()
     _check(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(staging_name(folder.name))
     try:
-        with disk_full_reported(folder):
+        with disk_full_reported(folder, elsewhere="name a folder"):
+            folder.parent.mkdir(parents=True, exist_ok=True)
             tables = _write(staging, collections, with_text, at)
             _replace(folder, staging)
     finally:

@@ -1,5 +1,6 @@
 """Choices kept in a page's address, so that a link reproduces the page."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ import streamlit as st
 from dashboards.ui.reading import ask
 
 T = TypeVar("T")
+_WHOLE = re.compile(r"\d{1,18}")
 
 
 def choose(
@@ -95,6 +97,11 @@ def switch(label: str, name: str, *, help: str | None = None, where: Any = st, s
     """
     _follow(name, {"on": True, "off": False}, stays)
     return bool(where.toggle(label, key=name, help=help, on_change=_note, args=(name, _on_or_off)))
+
+
+def whole(text: str | None) -> int | None:
+    """The whole number from 0 that a text in an address says; None for any other text, or for more digits than any table counts."""
+    return int(text) if text is not None and _WHOLE.fullmatch(text.strip()) else None
 
 
 def _on_or_off(value: bool) -> str:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from ato.errors import AtoError, SettingsError
+from ato.errors import AtoError, SettingsError, file_error
 
 problems = Console(stderr=True, highlight=False)
 
@@ -40,6 +40,8 @@ def end_with(command: Callable[[], int | None]) -> NoReturn:
         _fail(None, "ended by SIGTERM: run the same command again to resume", code=143)
     except Exception as error:
         message = getattr(error, "format_message", lambda: "")()
+        if isinstance(error, OSError) and error.errno and error.filename:
+            _fail(error, str(file_error(error)))
         if message:  # a usage error of the command line
             _fail(None, f"{message} See: ato --help", code=2)
         _fail(error, f"{type(error).__name__}: {' '.join(str(error).split())} (run with --debug for the traceback)")

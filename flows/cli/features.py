@@ -179,7 +179,8 @@ def graph(
 @app.command(epilog="Example: ato fate L12/345")
 def fate(
     features: Annotated[
-        list[str] | None, typer.Argument(help="L12/345 or KEY/345; default: how often the views of all fates agree.")
+        list[str] | None,
+        typer.Argument(help="12/345, L12/345 or KEY/345; default: how often the views of all fates agree."),
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the lives of these features into this PNG file.")] = None,
     collection: CollectionOption = None,

@@ -20,6 +20,7 @@ from tasks.engine.model_cache import language_model
 from tasks.engine.study import Study
 from tasks.report.numbers import number
 from tasks.steering.saes import sae_of
+from warehouse.catalog.feature_names import layer_named
 from warehouse.catalog.lookups import operators_into
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ def _searched(study: Study, name: str, adapter: str | None) -> Iterator[tuple["L
     from tasks.label.adapters import adapted_model
     from tasks.label.stages import SITE_OF_ADAPTERS
 
-    if name[:1] not in "lL" or not name[1:].isdecimal():
+    layer = layer_named(name)
+    if layer is None:
         raise SettingsError(f"cannot read the layer {name!r} of the adapter", cure="write L12/345")
-    folder, layer = str(Path(adapter).expanduser().resolve()), int(name[1:])
+    folder = str(Path(adapter).expanduser().resolve())
     active = adapter_shape(folder).active_layers
     if layer not in active:
         what = f"layer {layer} has no adapter at work"

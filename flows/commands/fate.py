@@ -15,9 +15,10 @@ from ato.errors import InputError
 from ato.text.display import visible
 from tasks.report.numbers import number, with_interval
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.feature_names import feature_name
 
 SAES = """select sae, layer, d_sae from saes
-where collection = ? and (sae = ? or lower(?) = 'l' || layer) order by layer, sae"""
+where collection = ? and (sae = ? or layer = ?) order by layer, sae"""
 LIFE = (
     "select * exclude (collection) from feature_life where collection = ? and sae = ? and feature_id = ? order by layer"
 )
@@ -83,21 +84,25 @@ def _overview(collection: str) -> dict[str, Any]:
 
 
 def _life(collection: str, feature: str) -> dict[str, Any]:
-    name, _, number = feature.rpartition("/")
-    if not name or not number.isdecimal():
-        raise InputError(f"cannot read the feature {feature!r}", cure="write L12/345 or KEY/345")
-    saes = rows(None, SAES, [collection, name, name])
+    named = feature_name(feature)
+    if named is None or (named.layer is None and named.sae is None):
+        raise InputError(f"cannot read the feature {feature!r}", cure="write 12/345, L12/345 or KEY/345")
+    saes = rows(None, SAES, [collection, named.sae, named.layer])
     if len(saes) != 1:
         known = ", ".join(row["sae"] for row in saes or rows(None, "from saes where collection = ?", [collection]))
-        what = f"layer {name[1:]} has {len(saes)} SAEs" if saes else f"no SAE {name!r}"
+        what = (
+            f"no SAE {named.sae!r}"
+            if named.sae
+            else f"layer {named.layer} has {len(saes) or 'no'} SAE{'s' * bool(saes)}"
+        )
         raise InputError(what, where=collection, cure=f"name one: {known or 'none yet, run `ato run saes`'}")
-    sae, feature_id = saes[0]["sae"], int(number)
+    sae, feature_id = saes[0]["sae"], named.feature_id
     if feature_id >= saes[0]["d_sae"]:
-        raise InputError(f"{sae} has no feature {number}", cure=f"use 0 to {saes[0]['d_sae'] - 1}")
+        raise InputError(f"{sae} has no feature {feature_id}", cure=f"use 0 to {saes[0]['d_sae'] - 1}")
     own = [collection, sae, feature_id]
     life = rows(None, LIFE, own)
     if not life:
-        raise InputError(f"feature {number} of {sae} has no fate", where=collection, cure=EMPTY)
+        raise InputError(f"feature {feature_id} of {sae} has no fate", where=collection, cure=EMPTY)
     tokens = rows(None, TOKENS, own)
     about = {"sae": sae, "layer": saes[0]["layer"], "feature_id": feature_id}
     return about | {

@@ -56,7 +56,7 @@ def age(text: str) -> timedelta:
     Raises:
         InputError: anything else.
     """
-    found = re.fullmatch(r"(\d+)([hdw])", text.strip())
+    found = re.fullmatch(r"(\d{1,5})([hdw])", text.strip())
     if found is None:
         raise InputError(
             f"{text!r} is not an age", where="--older-than", cure="write hours, days or weeks: 12h, 30d, 2w"

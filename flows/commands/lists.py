@@ -114,8 +114,10 @@ def export_lists(file: Path, names: Sequence[str]) -> None:
         UnavailableError: the file cannot be written.
     """
     text = exchange.export_text(Warehouse(), file.suffix, names)
-    with disk_full_reported(file):
-        file.expanduser().write_text(text, encoding="utf-8")
+    path = file.expanduser()
+    with disk_full_reported(path, elsewhere="name a file in a folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     _say(f"written to {file}")
 
 

@@ -34,7 +34,7 @@ def publish_site(folder: Path, collections: list[str], *, with_text: bool = True
     from dashboards.site.writer import write_site
 
     keys = _chosen(collections)
-    with Progress("publish", 100, "%") as progress:
+    with Progress("publish", 100, "%", "the site") as progress:
 
         def at(name: str, done: int, total: int) -> None:
             progress.reach(100 * done / total)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from ato.errors import DataError, UnavailableError
+from ato.errors import DataError, file_error
 from tasks.report.files import write_files
 from tasks.report.markdown import markdown
 from tasks.report.opening import opening
@@ -58,7 +58,7 @@ def _write_files(collection: str, features: Features, folder: Path, report: Path
                 report.parent.mkdir(parents=True, exist_ok=True)
                 report.write_text(text, encoding="utf-8")
             except OSError as error:
-                raise UnavailableError(f"cannot write the report: {error.strerror}", where=report) from error
+                raise file_error(error, report) from error
 
 
 def _page(collection: str, output: Path | None, features: Features) -> str:

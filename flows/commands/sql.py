@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ato.errors import AtoError, InputError, UnavailableError
+from ato.errors import AtoError, InputError, file_error
 from ato.text.display import visible
 from warehouse.catalog.catalog import connect
 from warehouse.catalog.query import check_length, flat, run_select
@@ -98,7 +98,7 @@ def _write(files: dict[str, bytes], output: Path) -> None:
         for ending, content in files.items():
             output.with_name(output.name + ending).write_bytes(content)
     except OSError as error:
-        raise UnavailableError(f"cannot write the result: {error.strerror}", where=output) from error
+        raise file_error(error, output) from error
 
 
 def show_relation(relation: Any, title: str | None = None) -> None:

@@ -3,7 +3,7 @@
 from datetime import date
 from pathlib import Path
 
-from ato.errors import UnavailableError
+from ato.errors import file_error
 from tasks.report.drawing import pdf, png, svg_document
 from tasks.report.panels import Panel, Scope
 from warehouse.exports.about import About
@@ -38,7 +38,7 @@ def write_files(folder: Path, scope: Scope, panels: list[Panel], day: date) -> l
                     written.append(folder / name)
                     written[-1].write_bytes(content)
     except OSError as error:
-        raise UnavailableError(f"cannot write figures: {error.strerror}", where=folder) from error
+        raise file_error(error, folder) from error
     return written
 
 

@@ -9,6 +9,7 @@ from ato.models.sites import SITES
 from ato.saes import SparseAutoencoder, load_sae
 from tasks.engine.study import Study
 from warehouse.catalog.catalog import rows
+from warehouse.catalog.feature_names import layer_named
 
 JUDGED, STUDIED = "saes", "studied_saes"
 """Tables of SAEs with the columns collection, sae, layer, site and path. Those of studies are many: they are named one by one."""
@@ -44,17 +45,18 @@ def chosen_saes(study: Study, keys: Sequence[str] = (), layers: Sequence[int] = 
 
 
 def sae_of(study: Study, given: str) -> ChosenSAE:
-    """The SAE of a key (of stage ``saes`` or of a study), of a folder, or the only one at a layer such as L12.
+    """The SAE of a key (of stage ``saes`` or of a study), of a folder, or the only one at a layer, ``12`` or ``L12``.
 
     Raises:
         InputError: no SAE, or several, at the layer.
         SAEError: no such key or folder, or an SAE of another width or without a known place.
     """
-    if given[:1] in "lL" and given[1:].isdecimal():
-        found = _at_layer(study, int(given[1:]))
+    layer = layer_named(given)
+    if layer is not None:
+        found = _at_layer(study, layer)
         if len(found) > 1:
             cure = f"name one: {', '.join(one.key for one in found)}"
-            raise InputError(f"layer {given[1:]} has {len(found)} SAEs", where=study.collection, cure=cure)
+            raise InputError(f"layer {layer} has {len(found)} SAEs", where=study.collection, cure=cure)
         return found[0]
     for row in (*_rows(study), *_rows(study, STUDIED)):
         if row["sae"] == given:

@@ -92,6 +92,9 @@ def test_sigterm_ends_a_command_with_what_ends_at_exit_such_as_its_server():
         (("sql", "drop table operators"), "only read-only statements"),
         (("tables", "nonesuch"), "no table 'nonesuch'"),
         (("show",), "no collection yet"),
+        (("sql", "select 1", "--output", "/proc/none/x.csv"), "no such file or directory (/proc/none): name a file"),
+        (("list", "export", "/proc/none/x.csv"), "no such file or directory (/proc/none): name a file"),
+        (("list", "export", "/dev/null/x.csv"), "file exists (/dev/null): name a new file or folder"),
     ],
 )
 def test_a_mistake_is_one_line_on_standard_error(ato, arguments, message, tmp_path):

@@ -55,6 +55,16 @@ def test_scores_are_those_of_the_trials_and_what_is_no_better_than_chance_fails(
     assert found[0]["classes"] == [("category", "language")]
 
 
+def test_a_call_that_two_labellings_share_costs_once(tmp_path):
+    warehouse = build(tmp_path)
+    asked = {"call": "c", "judge": "j", "purpose": "detection", "status": "answered", "n_attempts": 2, "cost": 0.5}
+    calls = [row("llm_calls", labelling=name, **asked) for name in ("first", "second")]
+    calls.append(row("llm_calls", labelling="first", **asked | {"call": "other", "cost": None}))
+    commit_stage(warehouse, "explain", write(warehouse, {"llm_calls": calls}))
+    (found,) = rows(warehouse, "from judge_costs")
+    assert (found["n_calls"], found["n_requests"], found["cost"]) == (2, 4, 0.5)
+
+
 def test_means_over_features_leave_out_those_without_a_score_and_count_them(planted):
     (row,) = planted(
         "from label_scores where judge = 'overlap' and scorer = 'detection' and tier = 'all' and control = 'none'"

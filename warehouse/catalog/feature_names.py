@@ -29,5 +29,11 @@ def feature_name(text: str) -> FeatureName | None:
     feature, of = int(found["feature"]), found["of"]
     if of is None:
         return FeatureName(feature)
-    layer = _LAYER.fullmatch(of)
-    return FeatureName(feature, sae=of) if layer is None else FeatureName(feature, int(layer["layer"]))
+    layer = layer_named(of)
+    return FeatureName(feature, sae=of) if layer is None else FeatureName(feature, layer)
+
+
+def layer_named(text: str) -> int | None:
+    """The layer that ``12`` or ``L12`` names; None of any other text."""
+    found = _LAYER.fullmatch(text.strip())
+    return None if found is None else int(found["layer"])

@@ -7,6 +7,7 @@ features in every warehouse that has the SAE, and waits where there is none yet.
 import csv
 import io
 import json
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ COLUMNS = (
 """Of a file. ``text``: what a list is for, or what a note says. ``made_at``: UTC, ISO 8601."""
 _RECORDS = ("list", "member", "note")
 _SIMPLE = {"list", "item"}
+_FORMULA, _MARKED = re.compile(r"'*[=+\-@\t\r]"), re.compile(r"'+[=+\-@\t\r]")
 
 EXPORTED = f"""with records as (
     select 'list' as record, list, description as text, null as kind, null as weights_hash, null::int as feature_id, null as sae,
@@ -87,7 +89,7 @@ def export_text(warehouse: Warehouse, suffix: str, names: Sequence[str] = ()) ->
     text = io.StringIO()
     sheet = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     sheet.writeheader()
-    sheet.writerows(found)
+    sheet.writerows({name: _plain(value) for name, value in row.items()} for row in found)
     return text.getvalue()
 
 
@@ -138,6 +140,20 @@ def import_from(warehouse: Warehouse, source: str | Path, collection: str | None
     return made
 
 
+def _plain(value: Any) -> Any:
+    """A value of a sheet that no program takes for a formula: a text that begins like one gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def _sheet(text: str) -> list[Any]:
+    """The rows of a sheet, without the apostrophes of ``_plain``."""
+    lines = csv.DictReader(io.StringIO(text, newline=""))
+    return [
+        {name: value[1:] if isinstance(value, str) and _MARKED.match(value) else value for name, value in line.items()}
+        for line in lines
+    ]
+
+
 def _origin(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"author": record.get("author"), "made_at": record.get("made_at")}
 
@@ -163,8 +179,8 @@ def _read(warehouse: Warehouse, source: str, collection: str | None) -> list[dic
     else:
         _check_suffix(path.suffix)
         try:
-            text = path.read_text(encoding="utf-8-sig")
-            given = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
+            text = path.read_bytes().decode("utf-8-sig")  # line ends as they are
+            given = json.loads(text) if path.suffix == ".json" else _sheet(text)
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(
                 f"the file cannot be read ({type(error).__name__})",

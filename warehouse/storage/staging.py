@@ -47,8 +47,16 @@ def staging_name(name: str) -> str:
 
 
 @contextmanager
-def disk_full_reported(path: object, need: int | None = None) -> Iterator[None]:
-    """Turn a full disk or an exceeded quota, from Python or a native writer, into DiskFullError; likewise a refusal."""
+def disk_full_reported(
+    path: object, need: int | None = None, elsewhere: str = "point ATO_WAREHOUSE at a folder"
+) -> Iterator[None]:
+    """Turn a full disk or an exceeded quota, from Python or a native writer, into DiskFullError; likewise a refusal.
+
+    Args:
+        path: what is written.
+        need: its bytes, if they are known.
+        elsewhere: how the user chooses another place; begins the cure.
+    """
     try:
         yield
     except Exception as error:
@@ -56,7 +64,7 @@ def disk_full_reported(path: object, need: int | None = None) -> Iterator[None]:
             raise UnavailableError(
                 f"cannot be written: {os.strerror(error.errno)}",  # type: ignore[attr-defined]
                 where=path,
-                cure="point ATO_WAREHOUSE at a folder of your own",
+                cure=f"{elsewhere} of your own",
             ) from error
         full = getattr(error, "errno", None) in (ENOSPC, EDQUOT)
         # Native writers (safetensors, Arrow) raise their own exceptions, which carry only the system's text.
@@ -66,7 +74,7 @@ def disk_full_reported(path: object, need: int | None = None) -> Iterator[None]:
         raise DiskFullError(
             f"no space left to write {size}",
             where=path,
-            cure="free some space or point ATO_WAREHOUSE at a larger disk, then run the same command again",
+            cure=f"free some space or {elsewhere} on a larger disk, then run the same command again",
         ) from error
 
 

@@ -7,8 +7,13 @@ export function make(tag, attributes = {}, ...children) {
     else if (typeof value === "boolean") element.toggleAttribute(name, value);
     else if (value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null));
+  element.append(...children.flat().filter((child) => child !== null).map((child) => (typeof child === "string" ? visible(child) : child)));
   return element;
+}
+
+/* As ato.text.display.visible: control characters and changes of direction are shown instead of obeyed. */
+function visible(text) {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069\u0080-\u009f]/g, "\ufffd").replace(/[\0-\b\v-\x1f\x7f]/g, (c) => (c === "\x7f" ? "\u2421" : String.fromCharCode(0x2400 + c.charCodeAt(0))));
 }
 
 /* A value as text, as `ato sql` has it: four digits that count, a dash for NULL. */

@@ -9,6 +9,7 @@ import { fill } from "./panels.js";
 import { sqlPage } from "./sql.js";
 
 const SQL = { name: "sql", title: "SQL", about: "What else do the tables say?", choices: [], panels: [], listed: true };
+const OF = { feature: "features", text: "features", labelled: "labels" }; // pages that stand in the navigation under another
 const content = document.querySelector("main");
 let shown = 0; // pages begun; one that another has overtaken draws no further
 
@@ -31,8 +32,8 @@ async function draw() {
   const { page: name, chosen } = read();
   const page = pages.get(name || site.pages[0].name);
   const collection = site.collections.includes(chosen.collection) ? chosen.collection : site.collections[0];
-  if (page === undefined) return say(`There is no page ${name}.`);
   navigation(page, collection, chosen);
+  if (page === undefined) return say(`There is no page ${name}: choose one above.`);
   document.title = `${page.title} · Activation transport`;
   Object.assign(content.dataset, { state: "drawing", page: page.name });
   const choices = make("div", { class: "choices" });
@@ -42,7 +43,7 @@ async function draw() {
     if (page === SQL) await sqlPage(panels, { database, tables: site.tables, chosen, collection });
     else await panelsOf(page, { chosen, collection, choices, panels, own });
   } catch (error) {
-    say(String(error.message ?? error));
+    if (own === shown) say(String(error.message ?? error));
   }
   if (own === shown) content.dataset.state = "drawn";
 }
@@ -60,6 +61,7 @@ async function panelsOf(page, { chosen, collection, choices, panels, own }) {
 
   /* Keep what a panel says of itself in the address, and draw again the panels that ask for it. */
   async function keep(changes) {
+    if (own !== shown) return;
     const changed = Object.keys(changes).filter((name) => changes[name] !== about.values[name]);
     about.values = { ...about.values, ...changes };
     history.replaceState(null, "", write(page.name, about.values));
@@ -71,13 +73,13 @@ async function panelsOf(page, { chosen, collection, choices, panels, own }) {
 function navigation(page, collection, chosen) {
   const kept = [...pages.values()].filter(({ listed }) => listed);
   const links = kept.map(({ name, title }) => {
-    const isHere = name === page.name || (name === "features" && ["feature", "text"].includes(page.name));
+    const isHere = name === (OF[page?.name] ?? page?.name);
     return make("a", { href: write(name, { collection }), "aria-current": isHere ? "page" : null }, title);
   });
   document.querySelector("nav").replaceChildren(...links);
   if (site.collections.length < 2) return;
   const items = site.collections.map((key) => make("option", { value: key, selected: key === collection }, key));
-  const change = (event) => go(page.name, { ...chosen, collection: event.target.value });
+  const change = (event) => go(page?.name ?? "", { ...chosen, collection: event.target.value });
   document.querySelector("#collection").replaceChildren(make("label", {}, "Collection", make("select", { onchange: change }, items)));
 }
 

@@ -7,7 +7,8 @@ import { tableOf } from "./tables.js";
 const EXAMPLE = "select source_layer, target_layer, method, mean_r2, mean_r2_low, mean_r2_high, n_features_scored\nfrom transport_map\norder by mean_r2 desc nulls last\nlimit 10";
 
 export async function sqlPage(place, { database, tables, chosen, collection }) {
-  const text = make("textarea", { "aria-label": "Statement", spellcheck: "false" }, chosen.sql ?? EXAMPLE);
+  const text = make("textarea", { "aria-label": "Statement", spellcheck: "false" });
+  text.value = chosen.sql ?? EXAMPLE;
   const result = make("div", { id: "result" });
   const run = () => (text.value === chosen.sql ? answer() : go("sql", { collection, sql: text.value }));
   const save = make("button", { disabled: true, onclick: () => saveCsv(answered) }, "Save as CSV");

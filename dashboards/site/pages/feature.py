@@ -13,6 +13,8 @@ from dashboards.views.features.causal import EFFECT
 from dashboards.views.features.label import LABELS
 from dashboards.views.features.transport import LEAST_R2
 
+TO_TRIALS = Link("labelled", {name: name for name in ("sae", "feature_id", "judge")})
+
 IDS = """select feature_id
 from feature_catalog
 where collection = $collection and sae = $sae
@@ -141,7 +143,7 @@ def page(with_text: bool) -> Page:
             "Label",
             LABELS,
             note="Each judge described the feature from train documents and was then asked on other documents. Detection: balanced "
-            "accuracy, 0.5 is chance; a label fails unless its 95 % interval lies above 0.5.",
+            "accuracy, 0.5 is chance; a label fails unless its 95 % interval lies above 0.5. A row leads to its trials.",
             empty="Not labelled.",
             columns=(
                 Column("description", "description"),
@@ -150,6 +152,7 @@ def page(with_text: bool) -> Page:
                 Column("fuzzing", "fuzzing"),
                 Column("failed", "fails"),
             ),
+            link=TO_TRIALS,
         ),
         Panel(
             "Where does it stop being transported?",

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
-from dashboards.site.declarations import Choice, Link, Page, Panel
+from dashboards.site.declarations import Choice, Page, Panel
+from dashboards.site.pages.feature import TO_TRIALS
 from dashboards.views.labels.about import TESTS
 from dashboards.views.labels.classes import CLASSES_BY_JUDGE, JUDGES_AGREE, PROPERTIES
+from dashboards.views.labels.costs import JUDGE_COSTS
 from dashboards.views.labels.coverage import EFFECT_COVERED
 from dashboards.views.labels.scores import BY_JUDGE, BY_LAYER, BY_TIER
 from dashboards.views.labels.table import LABELLED_FEATURES, LABELS_THAT_FAIL
@@ -26,11 +28,9 @@ group by layer
 order by layer"""
 
 
-def _of_saes(panel: Panel) -> Panel:
-    """Only features of SAEs lead to their page: neurons have none here."""
-    with_page = "if(sae in (select sae from saes where collection = $collection), sae, null) as sae_with_page"
-    link = Link("feature", {"sae": "sae_with_page", "feature_id": "feature_id"})
-    return replace(panel, sql=panel.sql.replace("source, sae\n", f"source, sae, {with_page}\n"), link=link)
+def _with_trials(panel: Panel) -> Panel:
+    """Rows that lead to the label with its trials, of the judge that is chosen."""
+    return replace(panel, sql=panel.sql.replace("source, sae\n", "source, sae, judge\n"), link=TO_TRIALS)
 
 
 def page() -> Page:
@@ -51,10 +51,11 @@ def page() -> Page:
             BY_TIER,
             BY_JUDGE,
             EFFECT_COVERED,
-            _of_saes(LABELLED_FEATURES),
-            _of_saes(LABELS_THAT_FAIL),
+            _with_trials(LABELLED_FEATURES),
+            _with_trials(LABELS_THAT_FAIL),
             CLASSES_BY_JUDGE,
             JUDGES_AGREE,
+            JUDGE_COSTS,
         ),
         needs="label_scores",
     )

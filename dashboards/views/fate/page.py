@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards.ui.address import choose, collection, typed
+from dashboards.ui.address import choose, collection, typed, whole
 from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.navigation import link
 from dashboards.ui.reading import ask, filled
@@ -38,10 +38,10 @@ def page() -> None:
     sae = choose("SAE", "sae", saes, where=place)
     first = ask(filled(FIRST, collection=key, sae=sae))
     start = "0" if first.is_empty() else str(first["feature_id"][0])
-    text = typed("Feature", "feature_id", start=start, where=number)
-    if not text.strip().isdecimal():
+    feature_id = whole(typed("Feature", "feature_id", start=start, where=number))
+    if feature_id is None:
         st.warning("Enter a feature id, counted from 0.")
         return
-    about = {"collection": key, "sae": sae, "feature_id": int(text)}
+    about = {"collection": key, "sae": sae, "feature_id": feature_id}
     draw_panel(LIFE_OF_A_FEATURE, draw_life, **about)
     link("All about this feature", "features", sae=sae, feature_id=about["feature_id"])

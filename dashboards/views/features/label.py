@@ -16,7 +16,8 @@ from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
 LABELS = """select judge, description, detection, detection_low, detection_high, detection_near_miss, detection_shuffled, fuzzing,
-    fuzzing_low, fuzzing_high, intruder, intruder_chance, failed, reason, classes, place, ordered_by, value
+    fuzzing_low, fuzzing_high, intruder, intruder_chance, failed, reason, classes, place, ordered_by, value, sae,
+    feature_id
 from feature_labelled
 where collection = $collection and sae = $sae and feature_id = $feature_id
 order by detection desc nulls last, judge"""
@@ -110,6 +111,19 @@ def _scores(rows: pl.DataFrame) -> None:
         st.info(f"Not scored: {next(iter(own['reason'].drop_nulls()), 'nothing was asked')}.")
         return
     kinds = {name: colour for name, colour in COLOURS.items() if name in set(rows["what"])}
+    draw_chart(
+        scores_chart(rows, kinds),
+        alt="Points with intervals: scores of the label by test, beside control, neurons and chance",
+    )
+
+
+def scores_chart(rows: Any, kinds: dict[str, str]) -> alt.LayerChart | alt.FacetChart:
+    """Scores by test with their intervals and chance.
+
+    Args:
+        rows: of ``SCORES``.
+        kinds: of scores -> colour.
+    """
     base = alt.Chart(rows, height=300).encode(
         x=alt.X("test:N", title=None, sort=None, axis=alt.Axis(labelAngle=-30)),
         tooltip=[
@@ -127,11 +141,10 @@ def _scores(rows: pl.DataFrame) -> None:
     offset = alt.XOffset("what:N", sort=list(COLOURS))
     colour = coloured("what", kinds, "what").legend(orient="top", title=None)
     y = alt.Y("score:Q", title="score", scale=alt.Scale(domain=[0, 1]))
-    chart = alt.layer(
+    return alt.layer(
         base.mark_tick(color="#888888", thickness=2).encode(y=alt.Y("chance:Q", title="score"), xOffset=offset),
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(
             y=alt.Y("score_low:Q", title="score"), y2=alt.Y2("score_high:Q"), xOffset=offset, color=colour
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y, xOffset=offset, color=colour),
     )
-    draw_chart(chart, alt="Points with intervals: scores of the label by test, beside control, neurons and chance")

@@ -1,11 +1,9 @@
 """A search that names one feature: ``L16/658``, ``16/658`` or ``SAE/658``; a number alone where there is one SAE."""
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-NAME = re.compile(r"(?:(?P<where>.+)/)?(?P<feature_id>\d+)")
-LAYER = re.compile(r"[Ll]?(?P<layer>\d+)")
+from warehouse.catalog.feature_names import feature_name
 
 
 class KnownSAE(NamedTuple):
@@ -23,14 +21,11 @@ def named_feature(text: str, saes: Iterable[KnownSAE]) -> tuple[str, int] | None
         text: as typed.
         saes: of the collection.
     """
-    if (name := NAME.fullmatch(text.strip())) is None:
+    if (named := feature_name(text)) is None:
         return None
-    where, feature_id = name["where"], int(name["feature_id"])
-    layer = None if where is None else LAYER.fullmatch(where)
     found = [
         known.sae
         for known in saes
-        if feature_id < known.d_sae
-        and (where is None or known.sae == where or (layer is not None and known.layer == int(layer["layer"])))
+        if named.feature_id < known.d_sae and named.sae in (None, known.sae) and named.layer in (None, known.layer)
     ]
-    return (found[0], feature_id) if len(found) == 1 else None
+    return (found[0], named.feature_id) if len(found) == 1 else None

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.address import choose, collection
+from dashboards.ui.address import choose, collection, whole
 from dashboards.ui.compare_link import compare_with
 from dashboards.ui.lists import notes, own_lists
 from dashboards.ui.navigation import link, name_tab
@@ -94,13 +94,14 @@ def _wanted(key: str, saes: list[str]) -> tuple[str, int] | None:
         return None if drawn.is_empty() else (drawn["sae"][0], drawn["feature_id"][0])
     if text is None:
         return None
-    if not text.removeprefix("-").isdecimal():
-        st.warning(f"feature_id={plain(repr(text))} in the address is not a number.")
+    number = whole(text.removeprefix("-"))
+    if number is None:
+        st.warning(f"feature_id={plain(repr(text[:40]))} in the address is not the number of a feature.")
         return None
     if sae is None and len(saes) > 1:
         st.warning(f"The address names feature {text} but no SAE. Search for the id below.")
         return None
-    return sae or saes[0], int(text)
+    return sae or saes[0], -number if text.startswith("-") else number
 
 
 def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
@@ -136,11 +137,12 @@ def _labels_alone(key: str, of_key: dict[str, Any]) -> None:
     """What is known of a neuron, or of a feature of an SAE that has labels only."""
     sae, layer, source = of_key["sae"], of_key["layer"], of_key["source"]
     text = st.query_params.get("feature_id", "")
-    about = {"collection": key, "sae": sae, "feature_id": int(text) if text.isdecimal() else -1, "layer": layer}
+    number = whole(text)
+    about = {"collection": key, "sae": sae, "feature_id": -1 if number is None else number, "layer": layer}
     about["in_sae"] = False
     link("All labels", "labels")
     if not is_labelled(about):
-        st.warning(f"{plain(sae)} has no label of number {plain(repr(text))}. Choose one of the labels.")
+        st.warning(f"{plain(sae)} has no label of number {plain(repr(text[:40]))}. Choose one of the labels.")
         return
     what = "Neuron" if source == "neurons" else "Feature"
     name_tab(f"{what} {text} of {sae}", "Features")
@@ -185,7 +187,7 @@ def _leave() -> None:
 def _surprise() -> None:
     """Put the next number into the address; equal numbers give equal features."""
     seen = st.session_state.get("surprises", st.query_params.get("surprise", "0"))
-    following = int(seen) + 1 if str(seen).isdecimal() else 1
+    following = (whole(str(seen)) or 0) + 1
     st.session_state["surprises"] = following
     st.query_params.pop("feature_id", None)
     st.query_params["surprise"] = str(following)

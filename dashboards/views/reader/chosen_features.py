@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboards.ui.charts import CATEGORIES
 from dashboards.ui.plain import plain
+from warehouse.catalog.feature_names import FeatureName, feature_name
 
 COLOURS = (CATEGORIES[1], CATEGORIES[4], CATEGORIES[2], CATEGORIES[3], CATEGORIES[5], CATEGORIES[0])
 """One a feature, of Okabe and Ito's palette; grey is left for norms and losses."""
@@ -38,15 +39,14 @@ def read_features(text: str, saes: pl.DataFrame) -> list[ChosenFeature]:
     found: list[ChosenFeature] = []
     wrong = []
     for one in dict.fromkeys(filter(None, re.split(r"[,\s]+", text))):
-        name, _, number = one.rpartition("/")
-        layer = int(name[1:]) if re.fullmatch(r"[lL]\d+", name) else None
-        known = saes.filter((pl.col("sae") == name) | (pl.col("layer") == (-1 if layer is None else layer)))
-        if known.height != 1 or not number.isdecimal() or int(number) >= known["d_sae"][0]:
+        named = feature_name(one) or FeatureName(-1)
+        known = saes.filter(pl.col("sae").eq_missing(named.sae) | pl.col("layer").eq_missing(named.layer))
+        if known.height != 1 or named.feature_id >= known["d_sae"][0]:
             wrong.append(one)
             continue
         sae, at = known["sae"][0], known["layer"][0]
-        if len(found) < len(COLOURS) and (sae, int(number)) not in {(old.sae, old.feature_id) for old in found}:
-            found.append(ChosenFeature(sae, at, int(number), COLOURS[len(found)]))
+        if len(found) < len(COLOURS) and (sae, named.feature_id) not in {(old.sae, old.feature_id) for old in found}:
+            found.append(ChosenFeature(sae, at, named.feature_id, COLOURS[len(found)]))
     if wrong:
         st.warning(
             plain(f"No such feature: {', '.join(wrong)}. Write L12/345, or KEY/345 where a layer has several SAEs.")

@@ -5,6 +5,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
+from dashboards.ui.address import whole
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
@@ -69,8 +70,8 @@ def document(collection: str, document_id: str, place: int | None, sequence_id: 
         note="Splits are by document: operators and SAEs are fitted on train, strengths chosen on val, scores made on test.",
     )
     first = _first(place)
-    position = st.query_params.get("position", "")
-    marked = (sequence_id, int(position)) if sequence_id is not None and position.isdecimal() else None
+    position = whole(st.query_params.get("position"))
+    marked = (sequence_id, position) if sequence_id is not None and position is not None else None
     panel(
         "Text",
         filled(TEXT, collection=collection, document_id=document_id, first=first, shown=SHOWN),
@@ -84,8 +85,8 @@ def document(collection: str, document_id: str, place: int | None, sequence_id: 
 
 def _first(place: int | None) -> int:
     """Place of the first shown sequence: as the address says, else of the part with the sequence that it names."""
-    part = st.query_params.get("part", "")
-    return SHOWN * (int(part) if part.isdecimal() else (place or 0) // SHOWN)
+    part = whole(st.query_params.get("part"))
+    return SHOWN * ((place or 0) // SHOWN if part is None else part)
 
 
 def _facts(rows: pl.DataFrame) -> None:

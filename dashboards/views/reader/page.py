@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboards.ui.address import collection
+from dashboards.ui.address import collection, whole
 from dashboards.ui.navigation import name_tab
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
@@ -32,8 +32,7 @@ limit 1"""
 def page() -> None:
     """Draw the page: the document that the address names, itself or by one of its sequences, else the list."""
     key = collection()
-    document_id, sequence = st.query_params.get("document"), st.query_params.get("sequence", "")
-    sequence_id = int(sequence) if sequence.isdecimal() else None
+    document_id, sequence_id = st.query_params.get("document"), whole(st.query_params.get("sequence"))
     if document_id is None and sequence_id is None:
         documents(key)
         return

@@ -10,7 +10,7 @@ import os
 import re
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import duckdb
 import pytest
@@ -21,7 +21,8 @@ from tests.dashboards.site.published import drawn, file_server
 from tests.tasks.reported_study import SAES
 from tests.warehouse.fate_rows import DIED
 from tests.warehouse.graph_rows import FACTORS
-from tests.warehouse.label_rows import DESCRIPTIONS
+from tests.warehouse.label_rows import DESCRIPTIONS, LAYER
+from tests.warehouse.neuron_rows import NEURONS
 from tests.warehouse.sae_study_rows import FVU
 from warehouse.catalog.catalog import rows
 
@@ -246,6 +247,7 @@ def test_each_page_shows_what_was_planted(visit, tmp_path):
     shown = {
         f"fate?sae={SAES[4]}&feature_id={DIED}": ("Life of a feature", "died"),
         "labels": ("Labelled features", DESCRIPTIONS[0]),
+        "labels?judge=tiny-model": ("Cost of the judge", "tiny-model"),
         "entities?entity=city-01": ("Its answers", "country 1"),
         "sae_study": ("Comparison", f"{FVU['topk']:.2f}"),
         "graphs?prompt=river": ("Strongest edges", f"{100 / FACTORS['river']:g} %"),
@@ -254,6 +256,52 @@ def test_each_page_shows_what_was_planted(visit, tmp_path):
         page = visit(at)
         panel = page.locator(".panel", has=page.get_by_role("heading", name=title, exact=True))
         assert value in panel.inner_text(), (at, panel.inner_text())
+
+
+def test_an_unknown_page_leaves_the_navigation_and_odd_choices_are_ignored(visit, address):
+    page = visit("saes")
+    page.goto(f"{address}/#/nowhere?x=%E0%A4%A")
+    page.get_by_text("There is no page nowhere: choose one above.").wait_for()
+    assert page.locator("nav a").count() >= 2
+    page.goto(f"{address}/#/operators?source_layer={'9' * 500}&method=%00&features=';drop table x")
+    drawn(page, "operators")
+    assert page.locator(".wrong").count() == 0
+
+
+def test_the_page_that_was_asked_for_last_is_shown_however_fast_one_goes_back_and_forth(visit, address):
+    page = visit("")
+    for name in ("features", "labels", "graphs", "causal", "transport"):
+        page.evaluate("name => { location.hash = `/${name}` }", name)
+    for step in (-1, -1, 1, 1, -2):
+        page.evaluate("step => history.go(step)", step)
+    page.evaluate("location.hash = '/saes'")
+    drawn(page, "saes")
+    page.wait_for_timeout(1500)
+    assert page.locator("h1").inner_text() == "SAEs"
+    assert "#/saes" in page.url
+
+
+def test_text_of_a_site_cannot_reverse_what_stands_beside_it_nor_be_markup(visit):
+    page = visit("sql?" + urlencode({"sql": "select '\u202eabc<b>x</b>\x1b' as t"}))
+    assert page.locator("#result td").inner_text() == "\ufffdabc<b>x</b>\u241b"
+
+
+@planted
+def test_a_labelled_neuron_has_a_page_with_its_trials_and_a_feature_leads_on_to_its_own(visit, tmp_path):
+    page = visit("labels")
+    rows = page.locator(".panel", has=page.get_by_role("heading", name="Labelled features", exact=True)).locator(
+        "tbody"
+    )
+    rows.locator("tr", has_text=NEURONS).first.click()
+    drawn(page, "labelled")
+    assert DESCRIPTIONS[0] in page.locator(".panel", has_text="Label").all_inner_texts()[1]
+    trials = page.locator(".panel", has=page.get_by_role("heading", name="Trials", exact=True))
+    assert {"wrong", "right"} >= set(trials.locator("tbody tr td:first-child").all_inner_texts())
+    assert page.get_by_text("Its page").count() == 0, "of a neuron no more is known"
+    keep(page, "labelled", tmp_path)
+    of_feature = visit(f"labelled?sae={SAES[LAYER]}&feature_id=0")
+    of_feature.get_by_text("Its page").click()
+    drawn(of_feature, "feature")
 
 
 @planted

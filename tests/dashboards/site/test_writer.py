@@ -87,11 +87,16 @@ def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
 def test_without_text_no_file_holds_a_token_window_of_the_corpus(site, study, tmp_path, without_libraries):
     bare = write_site(tmp_path / "bare", [COLLECTION], with_text=False).folder
     assert "data/feature_examples.parquet" in contents(site)
-    assert not any("feature_examples" in name or "example_texts" in name for name in contents(bare))
+    of_text = ("feature_examples", "example_texts", "example_windows")
+    assert not any(name in file for name in of_text for file in contents(bare))
     texts = {
         text for (text,) in warehouse.connect().sql("select text from sequences where length(text) > 8").fetchall()
     }
-    windows = {tuple(tokens) for (tokens,) in warehouse.connect().sql("select tokens from feature_examples").fetchall()}
+    windows = {
+        tuple(tokens)
+        for table in ("feature_examples", "example_windows")
+        for (tokens,) in warehouse.connect().sql(f"select tokens from {table}").fetchall()
+    }
     assert windows
     for file in sorted(bare.rglob("*.parquet")):
         for column in pq.read_table(file).columns:
@@ -100,6 +105,12 @@ def test_without_text_no_file_holds_a_token_window_of_the_corpus(site, study, tm
                 assert not isinstance(value, str) or not any(text in value for text in texts), file.name
     statements = " ".join(sql for page in pages(["feature_examples"], with_text=False) for sql in page.statements())
     assert "feature_examples" not in statements
+
+
+def test_what_judges_cost_is_published_and_what_they_replied_is_not(site, study):
+    (found,) = pq.read_table(site / "data" / "judge_costs.parquet").to_pylist()
+    assert (found["n_calls"], found["cost"]) == (1, 0.01)
+    assert not (site / "data" / "llm_calls.parquet").exists()
 
 
 def test_no_column_says_where_things_lie_on_this_machine(site, study_root):

@@ -73,8 +73,9 @@ def test_without_a_feature_it_counts_fates_and_agreement(study):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["L6"], "write L12/345 or KEY/345"),
-        (["L5/1"], "no SAE 'L5'"),
+        (["L6"], "write 12/345, L12/345 or KEY/345"),
+        (["5/1"], "layer 5 has no SAE"),
+        (["nothing/1"], "no SAE 'nothing'"),
         ([f"L6/{10**6}"], "has no feature"),
     ],
 )

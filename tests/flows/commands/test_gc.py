@@ -33,3 +33,5 @@ def test_a_wrong_request_is_named(sound):
 
 def test_ages_are_hours_days_or_weeks():
     assert (age("12h"), age("30d"), age("2w")) == (timedelta(hours=12), timedelta(days=30), timedelta(days=14))
+    with pytest.raises(InputError, match="is not an age"):
+        age("9" * 30 + "d")  # no calendar reaches back so far

@@ -108,7 +108,7 @@ def test_equal_tables_give_equal_files(folder, scope, panels, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_line(scope, tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(UnavailableError, match="cannot write figures"):
+    with pytest.raises(UnavailableError, match="name a"):
         write_files(tmp_path / "taken", scope, [], DAY)
 
 

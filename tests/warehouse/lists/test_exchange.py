@@ -1,5 +1,6 @@
 """What was exported is imported as it was, again without effect, and from a warehouse of another version too."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def test_import_of_an_export_is_equal_and_once_more_changes_nothing(store, tmp_p
     assert import_from(store, file) == {"lists": 0, "members": 0, "notes": 0}
     assert len(other.storage.names("list_changes")) == 1
     assert rows(other, "select list from lists order by list") == rows(store, "select list from lists order by list")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "-1", "'=1+1", "''@x", "+a\r\nb", "'quoted'", "a = b"])
+def test_no_program_takes_a_text_of_a_sheet_for_a_formula(tmp_path, text):
+    store = build(tmp_path / "warehouse")
+    changes.add(store, text.splitlines()[0], [], description=text)
+    file, other = tmp_path / "lists.csv", Warehouse(tmp_path / "other").create()
+    file.write_bytes(export_text(store, ".csv").encode())
+    with file.open(encoding="utf-8", newline="") as sheet:
+        assert not [cell for line in csv.reader(sheet) for cell in line if cell[:1] in ("=", "+", "-", "@")]
+    import_from(other, file)
+    assert exported(other) == exported(store)
 
 
 def test_members_join_the_list_of_the_same_name(store, tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ato.errors import InputError
 from warehouse.catalog.compared.kinds import KINDS, Kind
+from warehouse.catalog.feature_names import feature_name
 from warehouse.catalog.literals import filled
 
 Row = dict[str, Any]
@@ -103,13 +104,13 @@ def _split_collection(kind: Kind, text: str, collection: str | None, ask: Ask) -
 
 
 def _feature(id_: str, where: str | None, collection: str | None, ask: Ask) -> Side:
-    name, _, number = id_.rpartition("/")
-    if not name or not number.isdecimal():
-        raise InputError(f"cannot read the feature {id_!r}", cure="write L12/345 or SAE/345")
-    known, layer = KINDS["feature"].known, name[1:]
-    if name[0] in "Ll" and layer.isdecimal():
+    named = feature_name(id_)
+    if named is None or (named.layer is None and named.sae is None):
+        raise InputError(f"cannot read the feature {id_!r}", cure="write 12/345, L12/345 or SAE/345")
+    known, layer = KINDS["feature"].known, named.layer
+    if layer is not None:
         sql = f"from ({known}) where layer = $layer and collection = $within and place < 3 order by place, id"
-        found = ask(filled(sql, layer=int(layer), within=where or collection))
+        found = ask(filled(sql, layer=layer, within=where or collection))
         found = [
             row for row in found if row["place"] == found[0]["place"]
         ]  # those of a study only where there are no others
@@ -119,10 +120,10 @@ def _feature(id_: str, where: str | None, collection: str | None, ask: Ask) -> S
                 f"layer {layer} has {len(found)} SAEs", where=where or collection, cure=f"name one: {told}"
             )
     else:
-        found = ask(filled(f"from ({known}) where id = $id", id=name))
-    row, feature_id = _only(KINDS["sae"], name, found, where, collection), int(number)
+        found = ask(filled(f"from ({known}) where id = $id", id=named.sae))
+    row, feature_id = _only(KINDS["sae"], named.sae or f"L{layer}", found, where, collection), named.feature_id
     if row["d_sae"] is not None and feature_id >= row["d_sae"]:
-        raise InputError(f"{row['sae']} has no feature {number}", cure=f"use 0 to {row['d_sae'] - 1}")
+        raise InputError(f"{row['sae']} has no feature {feature_id}", cure=f"use 0 to {row['d_sae'] - 1}")
     values = {name: row[name] for name in ("collection", "sae", "layer")} | {"feature_id": feature_id}
     title = f"feature {feature_id} of {row['sae']}"
     return Side("feature", row["collection"], f"{row['sae']}/{feature_id}", title, values)

@@ -36,7 +36,7 @@ def test_stages_that_have_not_run_are_named_with_their_command(study):
         ({"sae": SAES[4], "feature_id": 99999}, f"{SAES[4]} has no feature 99999: valid ids are 0 to 21."),
         ({"sae": SAES[4], "feature_id": -1}, f"{SAES[4]} has no feature -1: valid ids are 0 to 21."),
         ({"sae": "gone", "feature_id": 1}, "No SAE 'gone' in this collection. Choose one below."),
-        ({"sae": SAES[4], "feature_id": "--1"}, "feature_id='--1' in the address is not a number."),
+        ({"sae": SAES[4], "feature_id": "--1"}, "feature_id='--1' in the address is not the number of a feature."),
         ({"feature_id": 1}, "The address names feature 1 but no SAE. Search for the id below."),
     ],
 )

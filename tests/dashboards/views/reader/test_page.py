@@ -59,7 +59,7 @@ def test_highlights_are_the_activations_of_plain_encoding(planted):
     _, ids = planted.sequences[0]
     expected = planted.activations(ids)[:, FEATURE]
     expected[0] = 0  # not stored
-    first, _ = views(open_page("reader", document="union", features=f"L{LAYER}/{FEATURE}"))
+    first, _ = views(open_page("reader", document="union", features=f"{LAYER}/{FEATURE}"))
     assert [bool(piece["colours"]) for piece in first["pieces"]] == [value > 0 for value in expected]
     for piece, value in zip(first["pieces"][1:], expected[1:]):
         assert f"L{LAYER}/{FEATURE}: {value:.3f}" in piece["title"]

@@ -41,6 +41,11 @@ def test_the_right_side_may_leave_out_its_kind(ask):
     assert (left.values["feature_id"], right.values["feature_id"], right.collection) == (3, 5, OTHER)
 
 
+@pytest.mark.parametrize("name", ["4/3", "l4/3", f"{SAE}/3"])
+def test_a_feature_has_the_names_that_it_has_everywhere(ask, name):
+    assert resolve(f"feature:{name}", COLLECTION, ask) == resolve("feature:L4/3", COLLECTION, ask)
+
+
 def test_what_the_lists_offer_can_be_chosen(ask):
     for name in ("operator", "sae", "collection"):
         offered = ask(filled(KINDS[name].offered, collection=COLLECTION))
@@ -52,7 +57,7 @@ def test_what_the_lists_offer_can_be_chosen(ask):
     ("left", "right", "message"),
     [
         ("L4/3", "L4/4", "names no kind of thing"),
-        ("feature:L4", "L4/4", "write L12/345 or SAE/345"),
+        ("feature:L4", "L4/4", "write 12/345, L12/345 or SAE/345"),
         ("feature:L5/3", "L4/4", "no SAE 'L5'"),
         ("feature:nothing/3", "L4/4", "no SAE 'nothing'"),
         ("feature:L4/12", "L4/4", "has no feature 12"),
