@@ -43,6 +43,8 @@ WHY_FIRST = (
 PLACES = {
     "one feature": ("features", f"sae=sae-layer{TARGETS[-1]}&feature_id=7"),
     "one document": ("reader", "sequence=8"),
+    "fit of an operator": ("operators", "part=Fit%20and%20spectrum"),
+    "one SAE of a study": ("sae_study", "part=One%20SAE"),
     **{f"two {kind}s": ("compare", f"left={kind}:") for kind in ("feature", "operator", "sae", "graph")},
     "two entities": ("compare", "left=entity:"),
 }

@@ -23,6 +23,11 @@ from dashboards.ui.navigation import PAGES
 from dashboards.ui.panels import SHOWN_ROWS
 
 APP = Path(dashboards.__file__).with_name("app.py")
+OPENINGS: dict[str, tuple[str, dict[str, str]]] = {name: (name, {}) for name in PAGES} | {
+    "operators-fit": ("operators", {"part": "Fit and spectrum"}),
+    "sae_study-one": ("sae_study", {"part": "One SAE"}),
+}
+"""All pages, and the parts on which they do not open -> page, what its address says."""
 DRAWN = re.compile("dataframe|arrow|vega_lite|imgs|image|table")
 """Types of what is drawn of rows: charts, tables and pictures."""
 

@@ -15,10 +15,9 @@ from dashboards.screenshots.browser import settled
 from dashboards.ui import panels
 from dashboards.ui.chart_files import chart_file
 from dashboards.ui.export import export as offered
-from dashboards.ui.navigation import PAGES
 from dashboards.views.overview import cards
 from dashboards.views.sql import page as sql_page
-from tests.dashboards.opened_pages import open_page
+from tests.dashboards.opened_pages import OPENINGS, open_page
 from tests.dashboards.visited_pages import keep
 from tests.warehouse.exports.latex_reader import table
 from warehouse.exports.about import About, sizes
@@ -52,7 +51,7 @@ def test_pages_draw_charts_so_that_panels_know_them():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", OPENINGS)
 def test_every_chart_and_every_table_of_a_page_is_a_file(study, monkeypatch, name):
     made = []
 
@@ -70,7 +69,8 @@ def test_every_chart_and_every_table_of_a_page_is_a_file(study, monkeypatch, nam
 
     for module in (panels, cards, sql_page):
         monkeypatch.setattr(module, "export", export)
-    open_page(name)
+    page, about = OPENINGS[name]
+    open_page(page, **about)
     assert made or name == "reference"
 
 

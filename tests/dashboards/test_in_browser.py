@@ -6,11 +6,13 @@ ATO_TEST_ARTIFACTS names, else in the test's own folder.
 
 import os
 import re
+from urllib.parse import urlencode
 
 import pytest
 
 from dashboards.screenshots.browser import served, settled
 from dashboards.ui.navigation import PAGES
+from tests.dashboards.opened_pages import OPENINGS
 from tests.dashboards.visited_pages import arrived, keep, parameters
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
@@ -92,9 +94,11 @@ def test_clicks_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql(visit, 
     settled(page)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", OPENINGS)
 def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, tmp_path, name):
-    page = visit("" if name == next(iter(PAGES)) else name, width=400, height=860, color_scheme="dark")
+    path, about = OPENINGS[name]
+    address = f"{path}?{urlencode(about)}" if about else path
+    page = visit("" if name == next(iter(PAGES)) else address, width=400, height=860, color_scheme="dark")
     keep(page, f"phone-{name}", tmp_path)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, "nothing hangs out"
     assert page.evaluate(CUT_LABELS) == [], "a legend or an axis is cut"

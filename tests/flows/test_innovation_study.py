@@ -199,7 +199,8 @@ def test_page_and_report_show_each_number_beside_plain_saes(study, monkeypatch):
     assert "topk k=3 24 features seed 0 innovation from layer 2" in labels
     assert "linear innovation from layer 2" in labels
     assert len(labels) == 5
-    assert any("features of innovations have no page" in caption.value for caption in app.caption)
+    of_one = open_page("sae_study", part="One SAE", layer=3, site="resid_post less ridge of layer 2")
+    assert any("features of innovations have no page" in caption.value for caption in of_one.caption)
 
 
 def test_a_second_run_makes_nothing_anew(study):

@@ -11,7 +11,7 @@ from dashboards.ui.declared import ONE, ROWS, Panel
 from dashboards.ui.declared_panel import draw_rows
 from dashboards.views.entities.counts import EMPTY
 
-GRID = 40
+GRID = 30
 """Squares of the picture along each side: SAEs have more features than a browser draws."""
 
 ACTIVE = f"""with features as (

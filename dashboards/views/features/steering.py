@@ -47,7 +47,13 @@ def steering(about: dict[str, Any]) -> None:
         "it, beside random phrases.",
     )
     for found in ask(filled(STUDIED, **about)).iter_rows(named=True):
-        link("This SAE among others: SAE study", "sae_study", layer=found["layer"], studied=found["label"])
+        link(
+            "This SAE among others: SAE study",
+            "sae_study",
+            part="One SAE",
+            layer=found["layer"],
+            studied=found["label"],
+        )
 
 
 def _steering(rows: pl.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Page ``operators``: one transport operator beside the others of its pair, its fit and its provenance."""
+"""Page ``operators``: one transport operator beside the others of its pair, or its fit and its provenance."""
 
 from typing import Any
 
@@ -35,6 +35,9 @@ LOWEST = -1.0
 """Lower scores are drawn at this value."""
 
 
+SCORED, MADE = "Scores and features", "Fit and spectrum"
+"""Parts of the page."""
+
 FITTED = """select operator, source_layer, target_layer, method, position_policy,
     target_layer in (select layer from saes where collection = $collection) as has_sae
 from operators
@@ -43,7 +46,7 @@ order by source_layer, target_layer, method, r2_val desc nulls last, operator"""
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the page: what the operator transports, or what it was made of."""
     key = collection()
     fitted = ask(filled(FITTED, collection=key))
     if fitted.is_empty():
@@ -55,8 +58,15 @@ def page() -> None:
     with st.container(horizontal=True):
         own_lists(key, operator=chosen["operator"])
         compare_with("operator", chosen["operator"])
-    _scores(chosen)
-    features(**chosen)
+    if choose("Part", "part", (SCORED, MADE), widget="segmented_control") == SCORED:
+        _scores(chosen)
+        features(**chosen)
+        notes(key, operator=chosen["operator"])
+    else:
+        _fit(chosen)
+
+
+def _fit(chosen: dict[str, Any]) -> None:
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
         for place, draw in zip(st.columns(2), pair):
             with place:
@@ -66,7 +76,6 @@ def page() -> None:
     spectrum_in_numbers(**chosen)
     origin(**chosen)
     lineage(**chosen)
-    notes(key, operator=chosen["operator"])
 
 
 LISTED_OPERATORS = """select operator from list_members

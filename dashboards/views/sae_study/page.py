@@ -1,4 +1,4 @@
-"""Page ``sae_study``: many SAEs compared, watched in training, and looked into."""
+"""Page ``sae_study``: many SAEs compared and watched in training, or one of them looked into."""
 
 from functools import partial
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from ato.models.sites import SITES
-from dashboards.ui.address import collection
+from dashboards.ui.address import choose, collection
 from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.navigation import link
 from dashboards.ui.panels import beside
@@ -36,19 +36,33 @@ where s.collection = $collection and s.sae = $sae
 order by w.sae"""
 
 
+ALL, ONE = "All SAEs", "One SAE"
+
+
 def page() -> None:
-    """Draw the page: the comparison of a layer, then one of its SAEs."""
+    """Draw the page: the comparison of a layer, or one of its SAEs, at first where the address names one."""
     key = collection()
     found = members(key)
     incomplete(found)
+    first = ONE if "studied" in st.query_params else ALL
+    part = choose("Part", "part", (ALL, ONE), default=first, widget="segmented_control")
     about = chosen_place(key, found)
+    if part == ALL:
+        _compared(about)
+    else:
+        _one(about | {"sae": chosen_sae(about, found)})
+
+
+def _compared(about: dict[str, Any]) -> None:
     comparison(about)
     beside(*(partial(draw_panel, declared, **about) for declared in FRONTIERS.values()))
     spread(about)
-    innovations(key)
+    innovations(about["collection"])
     beside(lambda: training(about), lambda: agreement(about))
     beside(lambda: emergence(about), lambda: summary(about))
-    own = about | {"sae": chosen_sae(about, found)}
+
+
+def _one(own: dict[str, Any]) -> None:
     _elsewhere(own)
     beside(lambda: density(own), lambda: density_over_training(own))
     probing(own)

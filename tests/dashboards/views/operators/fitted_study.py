@@ -15,6 +15,8 @@ from warehouse.storage.warehouse import Warehouse
 FOLDS, STRENGTHS = range(3), (1.0, 10.0, 100.0)
 RATES, R2S = np.geomspace(1e-4, 0.5, 60), np.linspace(-3, 1, 60)
 MODES = 1000
+FIT = "Fit and spectrum"
+"""The other part of the page."""
 
 
 def build_fitted_study(root: Path) -> Warehouse:

@@ -7,7 +7,7 @@ import pytest
 
 from ato.operators import TransportOperator
 from tests.dashboards.opened_pages import check_numbers, panels, read_page
-from tests.dashboards.views.operators.fitted_study import build_fitted_study
+from tests.dashboards.views.operators.fitted_study import FIT, build_fitted_study
 from tests.tasks.reported_study import pair
 from tests.warehouse.small_warehouse import COLLECTION, D_MODEL, STARTED, row, write
 from warehouse.storage.manifests import commit
@@ -58,7 +58,7 @@ def _commit(
 
 def test_the_curve_is_that_of_the_operators_own_jacobian_with_its_tolerance(root, monkeypatch):
     monkeypatch.setenv("ATO_WAREHOUSE", str(root))
-    page = read_page("operators", operator="jacobian-l02-k02")
+    page = read_page("operators", operator="jacobian-l02-k02", part=FIT)
     rows = check_numbers(page)[TITLE].rows
     assert rows["jacobian"].unique().to_list() == ["j-own"]
     assert rows["relative_error"].to_list() == list(ERRORS)
@@ -69,4 +69,4 @@ def test_the_curve_is_that_of_the_operators_own_jacobian_with_its_tolerance(root
 
 def test_operators_of_other_methods_have_no_such_panel(root, monkeypatch):
     monkeypatch.setenv("ATO_WAREHOUSE", str(root))
-    assert TITLE not in panels(read_page("operators", operator="ridge-l02-k02"))
+    assert TITLE not in panels(read_page("operators", operator="ridge-l02-k02", part=FIT))

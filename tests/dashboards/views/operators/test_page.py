@@ -6,6 +6,7 @@ import pytest
 import streamlit as st
 
 from tests.dashboards.opened_pages import check_numbers, open_page, panels, read_page
+from tests.dashboards.views.operators.fitted_study import FIT
 from tests.tasks.reported_study import mean_r2, pair
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, row, write
 from warehouse.storage.warehouse import Warehouse
@@ -16,6 +17,9 @@ PANELS = (
     "Features",
     "Verdicts beside the baselines",
     "r2 against activation rate",
+    "Notes",
+)
+PANELS_OF_FIT = (
     "Regularisation (alpha)",
     "Amount of data",
     "Rank and ceiling",
@@ -25,7 +29,6 @@ PANELS = (
     "Spectrum in numbers",
     "Provenance and loading",
     "Lineage",
-    "Notes",
 )
 
 
@@ -35,10 +38,12 @@ PANELS = (
 )
 def test_each_number_equals_the_one_of_its_sql(study, address):
     assert tuple(check_numbers(read_page("operators", **address))) == PANELS
+    assert tuple(check_numbers(read_page("operators", part=FIT, **address))) == PANELS_OF_FIT
 
 
-def test_each_number_of_a_richer_operator_equals_the_one_of_its_sql(fitted):
-    assert [title for title, panel in check_numbers(fitted).items() if not panel.rows.height] == ["Notes"]
+def test_each_number_of_a_richer_operator_equals_the_one_of_its_sql(fitted, fit):
+    found = check_numbers(fitted) | check_numbers(fit)
+    assert [title for title, panel in found.items() if not panel.rows.height] == ["Notes"]
 
 
 def test_an_operator_in_the_address_names_its_pair_and_method(study):
@@ -74,7 +79,7 @@ def test_an_unknown_operator_and_a_missing_pair_are_ignored(study):
 
 def test_operators_of_one_pair_and_method_are_told_apart_by_their_keys(fitted):
     assert fitted.selectbox(key="operator").value == "ridge-l02-k02"
-    app = open_page("operators", operator="ridge-l02-k02")
+    app = open_page("operators", operator="ridge-l02-k02", part=FIT)
     app.selectbox(key="operator").set_value("ridge-2-4").run()
     assert dict(panels(app)["Provenance and loading"].rows.iter_rows())["operator"] == "ridge-2-4"
 
@@ -88,7 +93,7 @@ def test_missing_scores_are_said_to_be_missing(study):
 
 def test_stages_that_have_not_run_say_what_to_run(study):
     app = read_page("operators", operator="mean-1-4")
-    found = panels(app)
+    found = panels(app) | panels(read_page("operators", operator="mean-1-4", part=FIT))
     assert all(
         found[title].informed for title in ("Regularisation (alpha)", "Spectrum", "Spectrum in numbers", "Lineage")
     )

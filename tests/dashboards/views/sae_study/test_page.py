@@ -16,7 +16,8 @@ from tests.warehouse.sae_study_rows import (
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
-N_PANELS = 20
+N_PANELS = {"All SAEs": 8, "One SAE": 12}
+"""Part of the page -> its panels."""
 
 
 def begun(folder, **tables):
@@ -30,19 +31,26 @@ def begun(folder, **tables):
 def test_each_number_equals_the_one_of_its_sql(study):
     second = Planted("jumprelu", 8, 0).label
     for address in ({}, {"metric": "loss recovered", "curve": "dead_share", "probe_k": 5, "studied": second}):
-        app = read_page("sae_study", **address)
-        found = check_numbers(app)
-        assert not app.error
-        assert len(found) == N_PANELS
-        assert set(found["Comparison"].rows["label"]) == {planted.label for planted in (*TRAINED, *BASELINES)}
-        assert [name for name, panel in found.items() if not (panel.drawn or panel.metrics)] == []
+        for part, n_panels in N_PANELS.items():
+            app = read_page("sae_study", part=part, **address)
+            found = check_numbers(app)
+            assert not app.error
+            assert len(found) == n_panels
+            assert [name for name, panel in found.items() if not (panel.drawn or panel.metrics)] == []
+            if part == "All SAEs":
+                assert set(found["Comparison"].rows["label"]) == {planted.label for planted in (*TRAINED, *BASELINES)}
+
+
+def test_an_address_that_names_an_sae_shows_that_one_and_any_other_all(study):
+    assert set(panels(read_page("sae_study"))) >= {"Comparison", "Emergence"}
+    assert set(panels(read_page("sae_study", studied=LOOKED_AT[1].label))) >= {"Feature map", "Clusters"}
 
 
 def test_the_address_chooses_layer_sae_metric_and_curve(study):
     chosen = LOOKED_AT[1]
-    app = open_page("sae_study", layer=4, studied=chosen.label, metric="loss recovered", curve="l0", probe_k=5)
+    assert open_page("sae_study", curve="l0").session_state["curve"] == "l0"
+    app = open_page("sae_study", layer=4, studied=chosen.label, metric="loss recovered", probe_k=5)
     assert app.selectbox(key="studied").value == chosen.sae
-    assert app.session_state["curve"] == "l0"
     found = panels(app)
     assert set(found["Classes, chosen SAE"].rows["k"]) == {5, 6}
     assert chosen.sae in found["Feature map"].sql
@@ -57,19 +65,18 @@ def links(app):
 
 
 def test_an_sae_whose_weights_have_features_on_file_leads_to_them(study):
-    app = read_page("sae_study", layer=6)
-    assert set(panels(app)["Comparison"].rows["label"]) == {LOADED.label}
-    (found,) = links(app)
+    assert set(panels(read_page("sae_study", layer=6))["Comparison"].rows["label"]) == {LOADED.label}
+    (found,) = links(read_page("sae_study", part="One SAE", layer=6))
     assert f"sae={PIPELINE_SAES[6]}" in found
 
 
 def test_without_a_study_each_panel_says_how_to_begin(empty):
     begun(empty)
-    app = read_page("sae_study")
-    assert not app.error
-    assert len(panels(app)) == N_PANELS
-    assert len(app.info) == N_PANELS
-    assert all("ato run sae_study" in said.value for said in app.info)
+    for part, n_panels in N_PANELS.items():
+        app = read_page("sae_study", part=part)
+        assert not app.error
+        assert len(panels(app)) == len(app.info) == n_panels
+        assert all("ato run sae_study" in said.value for said in app.info)
 
 
 def at_places(folder):
@@ -101,6 +108,7 @@ def test_saes_of_each_site_and_transcoders_are_shown_apart(empty):
         found = check_numbers(app)
         for name in ("Comparison", "L0 against error"):
             assert set(found[name].rows["label"]) == labels, (place, name)
+        app = open_page("sae_study", part="One SAE", site=place)
         assert set(app.selectbox(key="studied").options) == labels
         (said,) = [caption.value for caption in app.caption if "logit lens" in caption.value]
         assert ("saes.paths" in said) == (" to " not in place)
@@ -117,7 +125,7 @@ def test_a_single_sae_that_was_only_judged_and_metrics_that_are_null_are_shown(e
     found = check_numbers(app)
     assert found["Comparison"].rows["fvu"].to_list() == [None]
     assert found["L0 against error"].informed, "nothing to draw"
-    assert len(found) == N_PANELS
+    assert len(found) == N_PANELS["All SAEs"]
 
 
 def test_saes_without_an_active_feature_have_no_frontier_and_the_page_says_so(empty):

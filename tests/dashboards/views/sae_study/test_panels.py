@@ -1,4 +1,4 @@
-"""What the panels of the page show, on planted differences: the page is opened once."""
+"""What the panels of the page show, on planted differences: each part of the page is opened once."""
 
 import polars as pl
 import pytest
@@ -20,17 +20,17 @@ from tests.warehouse.sae_study_rows import (
 
 @pytest.fixture(scope="module")
 def opened(study_root):
-    """The page, as it opens on the planted study."""
+    """Both parts of the page, as they open on the planted study."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATO_WAREHOUSE", str(study_root))
         patch.setattr("dashboards.ui.panels.OPENED", True)
-        return read_page("sae_study")
+        return [read_page("sae_study", part=part) for part in ("All SAEs", "One SAE")]
 
 
 @pytest.fixture(scope="module")
 def shown(opened):
     """Its panels."""
-    return panels(opened)
+    return {name: panel for part in opened for name, panel in panels(part).items()}
 
 
 def test_seeds_are_points_with_intervals_and_baselines_stand_in_the_same_chart(shown):
@@ -53,7 +53,8 @@ def test_an_architecture_has_one_colour_in_all_charts(opened):
         elif isinstance(node, list):
             list(map(collect, node))
 
-    list(map(collect, chart_specs(opened)))
+    for part in opened:
+        list(map(collect, chart_specs(part)))
     assert {colour for name, colour in found if name == "topk"} == {"#0072B2"}
     assert len({colour for name, colour in found if name in (*FVU, *BASELINE_FVU)}) == len(FVU) + len(BASELINE_FVU)
 
