@@ -96,7 +96,9 @@ def test_what_is_not_better_than_a_baseline_is_said_to_be_so():
         number(0.72, 0.62, 0.82, measure="baseline_auroc", note="token_frequency", **of),
     ]
     (finding,) = findings_of(given)
-    assert "without an SAE, token frequency reaches 0.72 [0.62, 0.82]: not better than the best baseline." in finding.text
+    assert (
+        "without an SAE, token frequency reaches 0.72 [0.62, 0.82]: not better than the best baseline." in finding.text
+    )
 
 
 def test_one_pair_is_no_range():
