@@ -108,7 +108,7 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
     """All panels about one feature."""
     name_tab(f"Feature {feature_id} of {sae}", "Features")
     about = {"collection": key, "sae": sae, "feature_id": feature_id, "layer": layer}
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Back to search", icon=":material/arrow_back:", on_click=_leave)
         st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
         own_lists(key, sae=sae, feature_id=feature_id)

@@ -55,7 +55,7 @@ def page() -> None:
     listed = _listed(key, fitted)
     chosen = _choose_operator(listed) | {"collection": key}
     name_tab(f"{chosen['method']} {chosen['source_layer']} → {chosen['target_layer']}", "Operators")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         own_lists(key, operator=chosen["operator"])
         compare_with("operator", chosen["operator"])
     if choose("Part", "part", (SCORED, MADE), widget="segmented_control") == SCORED:

@@ -46,11 +46,16 @@ def stage_costs(collection: str) -> Table:
     )
     for r in found:
         cpu, memory = (
-            "–" if r[name] is None else shown(r[name]) for name, shown in (("cpu", duration), ("memory", size))
+            "–" if r[name] is None else shown(r[name]) for name, shown in (("cpu", _short), ("memory", size))
         )
         tokens = f"{r['tokens']:,}" if r["tokens"] else ""
-        table.add_row(r["stage"], str(r["n"]), duration(r["seconds"]), cpu, memory, tokens, size(r["bytes"]))
+        table.add_row(r["stage"], str(r["n"]), _short(r["seconds"]), cpu, memory, tokens, size(r["bytes"]))
     return table
+
+
+def _short(seconds: float) -> str:
+    """A time in a row that leaves room for the long name of a stage in 80 characters."""
+    return duration(seconds).replace("minutes", "min")
 
 
 def warehouse_address(warehouse: Warehouse) -> str:

@@ -1,14 +1,17 @@
 """``ato show``: the summary, its picture and its queries, and the main table of each stage."""
 
+import io
 import re
 from collections import defaultdict
 
 import pytest
+from rich.console import Console
 
 from flows.commands.show import draw_summary, show_findings, show_stage, show_summary
 from flows.commands.sql import MAX_SHOWN_ROWS
 from flows.commands.summary.operators import best_and_worst, efficiency_tables
 from flows.commands.summary.queries import EXAMPLES, folded_command
+from flows.commands.summary.study import stage_costs
 from flows.stages import STAGES
 from warehouse.catalog.catalog import connect, rows
 from warehouse.catalog.finding_texts import OF_COLLECTION, findings_of
@@ -91,6 +94,16 @@ def test_what_each_stage_took_is_a_table_with_a_dash_for_what_nobody_noted(study
     _, table = capsys.readouterr().out.split("What each stage took")
     (saes,) = [line.split() for line in table.splitlines() if line.startswith("saes ")]
     assert saes[3:6] == ["s", "–", "–"]
+
+
+def test_no_cell_of_what_stages_took_is_cut_in_80_characters(monkeypatch):
+    took = {"n": 26, "seconds": 3000.0, "cpu": 3000.0, "memory": 2.4e9, "tokens": 21_318, "bytes": 140_000}
+    monkeypatch.setattr("flows.commands.summary.study.rows", lambda *_: [{"stage": "entity_interventions"} | took])
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(stage_costs("collection"))
+    printed = console.export_text()
+    assert "50 min" in printed
+    assert "…" not in printed
 
 
 def test_a_folded_command_is_the_same_command():
