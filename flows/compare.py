@@ -45,9 +45,8 @@ def _study(settings: Settings, model: ModelSettings, collection: str | None = No
     operators = only_method(settings.operators, settings.compare.method)
     other = settings.model_copy(update={"model": model, "operators": operators})
     keys: dict[str, Any] = {"collection": collection}
-    if (
-        collection is not None
-    ):  # it may have been made for operators of other pairs, or with more moments than are needed here
+    if collection is not None:
+        # It may have been made for operators of other pairs, or with other moments than are needed here.
         with fan_out(other) as parts:
             gather_missing_moments(other.study(collection), operators, parts)
     run_stages(stages_of("operators", other), other, keys)
