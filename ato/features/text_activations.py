@@ -79,7 +79,9 @@ def tokenize(
         counted = (np.arange(len(ids)) > 0) & ~np.isin(ids, list(special_ids))
         if not counted.any():
             raise InputError(
-                f"a text has no token but the first: {text[:60]!r}", where=f"text {i + 1}", cure="leave it out"
+                f"a text has no token but the first: {text[:60]!r}",
+                where=f"text {i + 1}",
+                cure="write a longer text, or leave it out",
             )
         for kept, value in ((found.token_ids, ids), (found.counted, counted), (found.in_span, inside)):
             kept.append(value)

@@ -76,7 +76,7 @@ def test_a_page_without_rows_is_left_out(site, study, tmp_path, monkeypatch, wit
     monkeypatch.setenv("ATO_WAREHOUSE", str(warehouse_.root))
     bare = write_site(tmp_path / "bare", [COLLECTION]).folder
     left = {page["name"] for page in json.loads((bare / "site.json").read_text())["pages"]}
-    assert listed - left == {"fate", "graphs", "entities", "labels", "sae_study", "text"}
+    assert listed - left == {"fate", "graphs", "entities", "labels", "labelled", "sae_study", "text"}
 
 
 def test_the_same_study_gives_the_same_bytes(site, study, tmp_path):
