@@ -9,6 +9,8 @@ import streamlit as st
 
 score = partial(st.column_config.NumberColumn, format="%.3f")
 """A column of scores, to three decimals."""
+_DIRECTIONS = r"[\u{202a}-\u{202e}\u{2066}-\u{2069}]"
+"""Characters that reverse what follows, as in ``ato.text.display``."""
 
 
 def heading(name: str) -> str:
@@ -38,7 +40,11 @@ def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None =
         order: columns that are shown; default: all.
     """
     st.dataframe(
-        rows, hide_index=True, placeholder="–", column_order=order, column_config=headings(rows.columns) | columns
+        undirected(rows),
+        hide_index=True,
+        placeholder="–",
+        column_order=order,
+        column_config=headings(rows.columns) | columns,
     )
 
 
@@ -51,7 +57,7 @@ def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:
         key: of the table on its page.
     """
     clicked = st.dataframe(
-        rows,
+        undirected(rows),
         hide_index=True,
         key=key,
         on_select="rerun",
@@ -60,3 +66,11 @@ def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:
         column_config=headings(rows.columns) | columns,
     )
     return next(iter(clicked["selection"]["rows"]), None)
+
+
+def undirected(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with changes of direction shown instead of obeyed: a token could make a cell read backwards."""
+    return rows.with_columns(
+        pl.col(pl.String).str.replace_all(_DIRECTIONS, "\ufffd"),
+        pl.col(pl.List(pl.String)).list.eval(pl.element().str.replace_all(_DIRECTIONS, "\ufffd")),
+    )
