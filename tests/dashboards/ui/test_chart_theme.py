@@ -46,3 +46,14 @@ def test_numbers_below_a_wide_chart_are_few_enough_to_stand_apart(visit, name):
     found = page.evaluate(NUMBERS)
     assert found
     assert max(found) <= 14
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_label_of_the_first_category_stands_beside_its_mark(visit, width):
+    page = visit("causal", width=width)
+    page.evaluate("document.querySelectorAll('[data-testid=stVegaLiteChart]').length")
+    settled(page)
+    found = page.evaluate(BESIDE.replace(".at(-1)", "[1]"))
+    assert len(found) >= 2
+    assert max(found) < 2
