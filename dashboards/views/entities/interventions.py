@@ -48,7 +48,7 @@ order by label, intervention, direction, position"""
 
 
 def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.FacetChart:
-    x = partial(alt.X, title=title, scale=scale)
+    x = partial(alt.X, title=title, scale=scale, axis=alt.Axis(titleAnchor="end"))  # beside long labels little is left
     base = (
         alt.Chart(ROWS)
         .transform_filter("isValid(datum.change)")
