@@ -102,7 +102,11 @@ def interventions(collection: str) -> None:
     """Change of one outcome under each intervention, for known and for unknown entities."""
     done = ask(filled(DONE, collection=collection))["outcome"].to_list()
     outcome = choose(
-        "Outcome", "outcome", [name for name in OUTCOMES if name in done], shown=spaced, widget="segmented_control"
+        "Outcome",
+        "outcome",
+        [name for name in OUTCOMES if name in done],
+        shown=lambda name: "KL" if name == "kl" else spaced(name),
+        widget="segmented_control",
     )
     draw_panel(BESIDE_CONTROLS, partial(_draw_effects, str(outcome)), collection=collection, outcome=outcome)
 

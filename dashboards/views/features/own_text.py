@@ -57,7 +57,7 @@ def own_text(about: dict[str, Any]) -> None:
             "The first sentence loads the model, the others take well under a second for a small one. Click a token for its features. A "
             "model that is large or not on this machine is not run by a page; on a machine that has it:"
         )
-        st.code(command, language="sh")
+        st.code(command, language="sh", wrap_lines=True)
         if text.strip():
             _steer(about, feature, text.strip())
 

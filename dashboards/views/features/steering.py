@@ -53,7 +53,11 @@ def steering(about: dict[str, Any]) -> None:
 def _steering(rows: pl.DataFrame) -> None:
     row = rows.row(0, named=True)
     to = "VALUE" if row["max_activation"] is None else f"{row['max_activation']:.3g}"
-    st.code(f'ato steer --feature L{row["layer"]}/{row["feature_id"]} --to {to} --prompt "I think that"', language="sh")
-    st.code(f"ato find {shlex.quote(row['top_token'] or 'Golden Gate Bridge')}", language="sh")
+    st.code(
+        f'ato steer --feature L{row["layer"]}/{row["feature_id"]} --to {to} --prompt "I think that"',
+        language="sh",
+        wrap_lines=True,
+    )
+    st.code(f"ato find {shlex.quote(row['top_token'] or 'Golden Gate Bridge')}", language="sh", wrap_lines=True)
     if row["max_activation"] is None:
         st.caption("VALUE: no activation of this feature was measured; `ato run features` does.")
