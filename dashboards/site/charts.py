@@ -36,7 +36,7 @@ def lines(
     across = alt.Scale(zero=False, nice=False, padding=14)
     base = alt.Chart(ROWS).encode(
         x=alt.X(f"{x}:Q", title=x_title, scale=across, axis=alt.Axis(tickMinStep=1, format="d")),
-        color=alt.Color(f"{by}:N", title=by_title, scale=named, legend=alt.Legend(orient="top", columns=3)),
+        color=alt.Color(f"{by}:N", title=by_title, scale=named),
         tooltip=tooltip,
     )
     low, value = (alt.Y(f"{y}{end}:Q", title=y_title, scale=alt.Scale(zero=False)) for end in ("_low", ""))

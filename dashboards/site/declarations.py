@@ -6,6 +6,7 @@ The placeholders of statements are filled in the browser with the choices of the
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from dashboards.ui.chart_theme import ato
 from dashboards.ui.declared import Column, Link, Panel
 
 __all__ = ["Choice", "Column", "Link", "Page", "Panel", "described"]
@@ -50,7 +51,7 @@ class Page:
 
 
 def described(page: Page) -> dict[str, Any]:
-    """The page as the site has it: charts as Vega-Lite without data, as wide as their place."""
+    """The page as the site has it: charts as Vega-Lite without data, as wide as their place, with the theme of all charts."""
     found = asdict(replace(page, panels=tuple(replace(panel, chart=None) for panel in page.panels)))
     for written, panel in zip(found["panels"], page.panels, strict=True):
         if panel.chart is not None:
@@ -61,4 +62,5 @@ def described(page: Page) -> dict[str, Any]:
 def _specification(chart: Any) -> dict[str, Any]:
     found: dict[str, Any] = chart.to_dict()
     kept = {name: value for name, value in found.items() if name not in ("config", "$schema")}
-    return {"height": HEIGHT} | kept | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    size = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    return {"height": HEIGHT} | kept | size | {"config": ato()["config"]}

@@ -17,11 +17,11 @@ def fitting_columns(width: int) -> dict[str, str]:
 
 @alt.theme.register("ato", enable=True)
 def ato() -> alt.theme.ThemeConfig:
-    """Labels of categories beside their marks; legends in full colour, one below the other, in as many columns as fit."""
+    """Labels of categories beside their marks, numbers with room; legends in full colour, one below the other, as many columns as fit."""
     config: Any = {  # Altair types neither expressions nor all of the axes
         "axisXBand": UNMOVED,
         "axisYBand": UNMOVED | {"labelBaseline": "middle"},
-        "axisXQuantitative": {"tickCount": {"expr": "ceil(width / 80)"}},
+        "axisXQuantitative": {"tickCount": {"expr": "ceil(width / 100)"}},
         "legend": {
             "orient": "top",
             "symbolOpacity": 1,

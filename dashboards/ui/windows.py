@@ -18,7 +18,7 @@ WHITESPACE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
 
 
 def leads_to_text(row: dict[str, Any], collection: str, before: str = "", features: str | None = None) -> None:
-    """A link to a window's place in its document, named by where it is from: corpus, document, sequence and position.
+    """A link to a window's place in its document, named by where it is from; a phone cuts off the end.
 
     Args:
         row: with ``corpus``, ``document_id``, ``sequence_id`` and ``position``; the first two may be None.
@@ -29,7 +29,7 @@ def leads_to_text(row: dict[str, Any], collection: str, before: str = "", featur
     corpus = "corpus unknown" if row["corpus"] is None else row["corpus"]
     document = "unknown" if row["document_id"] is None else row["document_id"]
     link(
-        plain(f"{before}{corpus}, document {document}, position {row['position']} of sequence {row['sequence_id']}"),
+        plain(f"{before}position {row['position']} of sequence {row['sequence_id']}, {corpus}, document {document}"),
         "reader",
         collection=collection,
         sequence=row["sequence_id"],

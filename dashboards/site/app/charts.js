@@ -4,7 +4,6 @@ import { embedChart } from "../libraries/libraries.js";
 import { make } from "./elements.js";
 import { target } from "./tables.js";
 
-const STACKED = { anchor: "start", direction: "vertical" }; // legends, one below the other
 const ERRORS = 1; // of Vega's levels
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -17,6 +16,7 @@ export function chartOf({ rows }, { chart, alt, link, collection, pages }) {
   const draw = async () => {
     const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
     const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
+    await view.resize().runAsync(); // a legend has as many columns as the chart has room for, which is known only now
     view.addEventListener("click", (_, item) => {
       const address = item?.datum ? target(link, item.datum, { collection, pages }) : null;
       if (address) location.hash = address;
@@ -40,14 +40,14 @@ function presentOnly(part, rows) {
   return { ...kept, scale: { ...scale, domain: named.map(([value]) => value), range: named.map(([, colour]) => colour) } };
 }
 
+/* What the theme of all charts, which each brings, leaves to the page. */
 function colours() {
   const style = getComputedStyle(document.documentElement);
   const [ink, line, muted] = ["--ink", "--line", "--muted"].map((name) => style.getPropertyValue(name).trim());
   const words = { labelColor: ink, titleColor: ink, titleFontWeight: "normal", labelFontSize: 11 };
   return {
-    axisXQuantitative: { tickCount: { expr: "ceil(width / 80)" } },
     axis: { ...words, gridColor: line, domainColor: muted, tickColor: muted, gridOpacity: 0.6 },
-    legend: { ...words, labelLimit: 260, columns: { expr: "max(1, floor(width / 150))" }, layout: { top: STACKED, bottom: STACKED } },
+    legend: { ...words, labelLimit: 260 },
     text: { color: ink },
     view: { stroke: null },
     font: "system-ui, sans-serif",

@@ -134,7 +134,7 @@ def _tooltip() -> list[alt.Tooltip]:
 def _by_leap() -> alt.TopLevelMixin:
     base = alt.Chart(ROWS).encode(
         x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
-        color=_colour(alt.Legend(title=None, orient="top", columns=3)),
+        color=_colour(alt.Legend(title=None)),
         tooltip=_tooltip(),
     )
     across: dict[str, Any] = {

@@ -33,10 +33,11 @@ OF_LATENT = CARRIED_FROM_BELOW.sql.replace(
 def _options(name: str) -> str:
     """The values of a choice under those before it."""
     before = "".join(f" and {other} = ${other}" for other in list(SCORED)[: list(SCORED).index(name)])
-    return f"""select {name}
+    words = "' against '" if name == "contrast" else "' '"
+    return f"""select {name}, replace({name}, '_', {words}) as shown
 from entity_layer_curves
 where collection = $collection{before}
-group by {name}
+group by all
 order by {SCORED[name]}"""
 
 

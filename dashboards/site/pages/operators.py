@@ -184,7 +184,6 @@ def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> alt.TopLevelMixi
             "curve:N",
             title=None,
             scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-            legend=alt.Legend(orient="top", columns=3),
         ),
         tooltip=[
             number("rank", "rank", "d"),

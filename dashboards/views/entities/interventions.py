@@ -48,7 +48,7 @@ order by label, intervention, direction, position"""
 
 
 def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.FacetChart:
-    x = partial(alt.X, title=title, scale=scale)
+    x = partial(alt.X, title=title, scale=scale, axis=alt.Axis(titleAnchor="end"))  # beside long labels little is left
     base = (
         alt.Chart(ROWS)
         .transform_filter("isValid(datum.change)")
@@ -102,7 +102,11 @@ def interventions(collection: str) -> None:
     """Change of one outcome under each intervention, for known and for unknown entities."""
     done = ask(filled(DONE, collection=collection))["outcome"].to_list()
     outcome = choose(
-        "Outcome", "outcome", [name for name in OUTCOMES if name in done], shown=spaced, widget="segmented_control"
+        "Outcome",
+        "outcome",
+        [name for name in OUTCOMES if name in done],
+        shown=lambda name: "KL" if name == "kl" else spaced(name),
+        widget="segmented_control",
     )
     draw_panel(BESIDE_CONTROLS, partial(_draw_effects, str(outcome)), collection=collection, outcome=outcome)
 

@@ -13,6 +13,7 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
+from dashboards.ui.tables import headings
 
 LEAST_R2 = -0.2
 """Lowest possible end of the vertical axis: baselines lie far below, and would squash what is of interest."""
@@ -84,10 +85,7 @@ def _profile(rows: pl.DataFrame) -> None:
             "source_layer": st.column_config.NumberColumn("source layer", format="%d"),
             "n_active": st.column_config.NumberColumn("active test tokens"),
         }
-        | {
-            name: st.column_config.NumberColumn(name, format="%.3f")
-            for name in ("r2", "r2_low", "r2_high", "skill", "ceiling")
-        },
+        | headings(["r2", "r2_low", "r2_high", "skill", "ceiling"], "%.3f"),
     )
     for place in clicked["selection"]["rows"]:
         row = rows.row(place, named=True)

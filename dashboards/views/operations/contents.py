@@ -125,7 +125,7 @@ def _disk(rows: pl.DataFrame) -> None:
         .encode(
             x=alt.X("megabytes:Q", title="MB"),
             y=alt.Y("table_name:N", title=None, sort="-x", axis=alt.Axis(labelOverlap=False)),
-            color=alt.Color("stage:N", title="written by"),
+            color=alt.Color("stage:N", title="written by", scale=alt.Scale(scheme="tableau20")),
             tooltip=[
                 alt.Tooltip("table_name:N", title="table"),
                 alt.Tooltip("stage:N", title="written by"),

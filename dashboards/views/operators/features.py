@@ -156,7 +156,8 @@ def _beside(rows: pl.DataFrame) -> None:
     draw_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
     shares = [name for name in rows.columns if name.startswith(("share_", "expected_wrong_"))]
     means = [name for name in rows.columns if name.startswith("mean_")]
-    table(rows.drop("method"), headings(shares, "percent") | headings(means, "%.3f"))
+    counts = headings(["n_features_scored"], "localized")
+    table(rows.drop("method"), counts | headings(shares, "percent") | headings(means, "%.3f"))
 
 
 HISTOGRAM = """with scored as (

@@ -7,6 +7,7 @@ import altair as alt
 import polars as pl
 
 from ato.sae_studies.colours import ARCHITECTURES, OTHERS
+from dashboards.ui.chart_theme import GREY
 from dashboards.ui.charts import CATEGORIES, THOUSANDS, coloured, number
 from dashboards.ui.declared import ROWS, Column, Panel, names
 from dashboards.ui.declared_panel import draw_panel, draw_rows
@@ -110,7 +111,7 @@ def _chart(first: int = 1000) -> alt.Chart:
             ),
             y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
-            strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(symbolType="stroke")),
+            strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(symbolType="stroke", symbolStrokeColor=GREY)),
             detail=alt.Detail("sae:N"),
             tooltip=[
                 alt.Tooltip("label:N"),

@@ -51,6 +51,16 @@ OF_SITE = """async sql => {
 }"""
 """The site's own answer to a statement, with all digits."""
 
+CUT = """() => [...document.querySelectorAll('.chart svg')].flatMap(chart => {
+    const edge = chart.getBoundingClientRect();
+    return [...chart.querySelectorAll('.role-legend-label text, .role-legend-title text, .role-axis-label text')].filter(label => {
+        const box = label.getBoundingClientRect();
+        const isWide = box.left < edge.left - 3 || box.right > edge.right + 3;
+        return box.width && (isWide || box.top < edge.top - 3 || box.bottom > edge.bottom + 3);
+    }).map(label => label.textContent);
+})"""
+"""Words of charts that begin or end outside of their chart."""
+
 
 @pytest.fixture(scope="module")
 def root(study_root):
@@ -342,6 +352,7 @@ def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, site, tmp_path, na
     page = visit(name, width=400, height=860, color_scheme="dark")
     keep(page, f"phone-{name}", tmp_path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "nothing hangs out"
+    assert page.evaluate(CUT) == [], "a legend or an axis is cut"
     shades = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", shades)[:3])) < 64
 

@@ -34,7 +34,7 @@ def test_examples_of_each_kind_lead_to_their_sequence(study):
     texts = panel.rows.select("corpus", "document_id", "position", "sequence_id").rows()
     links = [leaf.proto.label for leaf in app.get("page_link")]
     for corpus, document, position, sequence in texts:
-        origin = f"{corpus}, document {document}, position {position} of sequence {sequence}"
+        origin = f"position {position} of sequence {sequence}, {corpus}, document {document}"
         assert any(origin in label for label in links)
 
 

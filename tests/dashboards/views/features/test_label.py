@@ -70,7 +70,9 @@ def test_a_trial_shows_its_text_expected_answered_and_where_it_is_from(labelled,
     assert sum(text.startswith("WRONG: expected yes, answered no") for text in said) == N - RIGHT[4]
     assert sum("near miss" in text for text in said) == N - RIGHT[4]
     corpus, document = rows["corpus"][0], rows["document_id"][0]
-    assert any(f"{corpus}, document {document}, position 1 of sequence" in label for label in links(labelled))
+    assert any(
+        "position 1 of sequence" in label and f"{corpus}, document {document}" in label for label in links(labelled)
+    )
 
 
 def test_an_intruder_trial_shows_all_its_texts_and_which_was_named(study):
