@@ -154,10 +154,10 @@ def _beside(rows: pl.DataFrame) -> None:
         ],
     )
     draw_chart(bars.properties(height=alt.Step(26)), alt="Shares of the verdicts by operator of the pair")
-    shares = [name for name in rows.columns if name.startswith(("share_", "expected_wrong_"))]
+    parts = [name for name in rows.columns if name.startswith(("share_", "expected_wrong_"))]
     means = [name for name in rows.columns if name.startswith("mean_")]
     counts = headings(["n_features_scored"], "localized")
-    table(rows.drop("method"), counts | headings(shares, "percent") | headings(means, "%.3f"))
+    table(rows.drop("method"), counts | headings(parts, "percent") | headings(means, "%.3f"))
 
 
 HISTOGRAM = """with scored as (
