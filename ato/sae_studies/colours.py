@@ -11,7 +11,7 @@ ARCHITECTURES = {
     "standard": "#D55E00",
     "transcoder": "#8C6D1F",
     "skip_transcoder": "#6A5ACD",
-    "pca": "#666666",
+    "pca": "#737373",
     "random": "#8A8F98",
     "basis": "#AEB3BA",
     "linear": "#6B7078",
@@ -25,7 +25,7 @@ def architecture_colours(names: Iterable[str]) -> dict[str, str]:
     """Architecture -> its colour, in the order of the palette; those without one come last, by name.
 
     >>> architecture_colours(["pca", "topk"])
-    {'topk': '#0072B2', 'pca': '#666666'}
+    {'topk': '#0072B2', 'pca': '#737373'}
     """
     found = set(names)
     known = {name: colour for name, colour in ARCHITECTURES.items() if name in found}

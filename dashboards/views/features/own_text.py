@@ -13,7 +13,6 @@ from dashboards.ui.charts import CATEGORIES
 from dashboards.ui.export import export
 from dashboards.ui.feature_names import FeatureName, names_of
 from dashboards.ui.loaded import small_model, stored_operator, stored_sae
-from dashboards.ui.panels import code
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.ui.token_view import Highlight, TokenFacts, token_view
@@ -58,7 +57,7 @@ def own_text(about: dict[str, Any]) -> None:
             "The first sentence loads the model, the others take well under a second for a small one. Click a token for its features. A "
             "model that is large or not on this machine is not run by a page; on a machine that has it:"
         )
-        code("Command", command, language="sh")
+        st.text(command)  # as code it would wait for a click, see ``dashboards.ui.panels.code``
         if text.strip():
             _steer(about, feature, text.strip())
 

@@ -126,9 +126,11 @@ def _intervals(finding: Finding, measures: Sequence[str]) -> Picture | None:
     top = LINE * len(measures)
     height = top + step * len(shown) + LINE
     marks = [_legend(left, LINE * i + 11, "●", WORDS[m], CATEGORIES[i]) for i, m in enumerate(measures)]
-    marks.append(
-        f'<line x1="{x(origin):.1f}" x2="{x(origin):.1f}" y1="{top}" y2="{height - LINE}" stroke="{GREY}" stroke-dasharray="2 2"/>'
-    )
+    rows_end = [top + step * (place + 1) for place in range(len(shown))]
+    for above, below in ((end - LINE, end) for end in rows_end) if step > LINE else [(top, height - LINE)]:
+        marks.append(
+            f'<line x1="{x(origin):.1f}" x2="{x(origin):.1f}" y1="{above}" y2="{below}" stroke="{GREY}" stroke-dasharray="2 2"/>'
+        )
     for place, (name, rows) in enumerate(shown.items()):
         y = top + step * (place + 1) - min(step, LINE) / 2
         if not close:

@@ -58,7 +58,7 @@ def test_a_sentence_is_coloured_where_the_feature_fires(study, tiny, model):
         assert f"loss on the next token (nats): {loss:.3f}" in piece["title"]
     said = f"Fires on {len(fires)} of {len(TEXT) - 1} tokens, at most {max(fires):.3f}"
     assert any(caption.value.startswith(said) for caption in app.caption)
-    assert any(code.value == f"ato activations '{TEXT}' --feature {SAES[4]}/5" for code in app.code)
+    assert any(text.value == f"ato activations '{TEXT}' --feature {SAES[4]}/5" for text in app.text)
 
 
 def test_transport_of_each_active_token_stands_beside_its_activation(planted):
@@ -104,7 +104,7 @@ def test_a_model_that_is_not_there_is_one_line_and_the_command_stays(study):
     app = open_feature(5, sae=SAES[4], sentence="Is it here?")
     assert not app.error
     assert any("the model is not on this machine" in text and "\n" not in text for text in messages(app))
-    assert any(code.value.startswith("ato activations") for code in app.code)
+    assert any(text.value.startswith("ato activations") for text in app.text)
 
 
 def test_a_sentence_that_says_nothing_is_one_line(study, tiny):
