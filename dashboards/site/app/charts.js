@@ -16,7 +16,7 @@ export function chartOf({ rows }, { chart, alt, link, collection, pages }) {
   const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
   const draw = async () => {
     const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
-    const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
+    const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(place.clientWidth), tooltip: { theme: dark.matches ? "dark" : "light" } });
     view.addEventListener("click", (_, item) => {
       const address = item?.datum ? target(link, item.datum, { collection, pages }) : null;
       if (address) location.hash = address;
@@ -40,13 +40,14 @@ function presentOnly(part, rows) {
   return { ...kept, scale: { ...scale, domain: named.map(([value]) => value), range: named.map(([, colour]) => colour) } };
 }
 
-function colours() {
+/* The columns of a legend are a number: by an expression of the width its first rows were cut off on a phone. */
+function colours(width) {
   const style = getComputedStyle(document.documentElement);
   const [ink, line, muted] = ["--ink", "--line", "--muted"].map((name) => style.getPropertyValue(name).trim());
   const words = { labelColor: ink, titleColor: ink, titleFontWeight: "normal", labelFontSize: 11 };
   return {
     axis: { ...words, gridColor: line, domainColor: muted, tickColor: muted, gridOpacity: 0.6 },
-    legend: { ...words, labelLimit: 260, columns: { expr: "max(1, floor(width / 150))" }, layout: { top: STACKED, bottom: STACKED } },
+    legend: { ...words, labelLimit: 260, columns: Math.max(1, Math.floor((width - 60) / 150)), layout: { top: STACKED, bottom: STACKED } },
     text: { color: ink },
     view: { stroke: null },
     font: "system-ui, sans-serif",
