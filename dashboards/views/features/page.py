@@ -94,14 +94,14 @@ def _wanted(key: str, saes: list[str]) -> tuple[str, int] | None:
         return None if drawn.is_empty() else (drawn["sae"][0], drawn["feature_id"][0])
     if text is None:
         return None
-    size = whole(text.removeprefix("-"))
-    if size is None:
+    feature_id = whole(text.removeprefix("-"))
+    if feature_id is None:
         st.warning(f"feature_id={plain(repr(text[:40]))} in the address is not the number of a feature.")
         return None
     if sae is None and len(saes) > 1:
         st.warning(f"The address names feature {text} but no SAE. Search for the id below.")
         return None
-    return sae or saes[0], -size if text.startswith("-") else size
+    return sae or saes[0], -feature_id if text.startswith("-") else feature_id
 
 
 def _one(key: str, sae: str, feature_id: int, layer: int) -> None:

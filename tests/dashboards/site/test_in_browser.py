@@ -297,6 +297,15 @@ def test_text_of_a_site_cannot_reverse_what_stands_beside_it_nor_be_markup(visit
 
 
 @planted
+def test_no_row_of_a_legend_is_cut_off_on_a_phone(visit):
+    page = visit("labels", width=400)
+    chart = page.locator(".panel", has_text="Scores by layer").locator("svg").first
+    names = chart.locator(".role-legend-label text").all()
+    assert len(names) == 4
+    assert min(name.bounding_box()["y"] for name in names) >= chart.bounding_box()["y"]
+
+
+@planted
 def test_a_labelled_neuron_has_a_page_with_its_trials_and_a_feature_leads_on_to_its_own(visit, tmp_path):
     page = visit("labels")
     rows = page.locator(".panel", has=page.get_by_role("heading", name="Labelled features", exact=True)).locator(
