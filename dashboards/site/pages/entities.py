@@ -37,7 +37,7 @@ def _options(name: str) -> str:
     return f"""select {name}, replace({name}, '_', {words}) as shown
 from entity_layer_curves
 where collection = $collection{before}
-group by all
+group by {name}
 order by {SCORED[name]}"""
 
 

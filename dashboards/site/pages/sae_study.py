@@ -36,7 +36,7 @@ order by target_site nulls first"""
 METRICS = f"""select metric, [{", ".join(map(repr, NAMES.values()))}][list_position([{", ".join(map(repr, NAMES))}], metric)] as shown
 from sae_frontier
 where {OF_PLACE} and better is not null and mean is not null and metric in ({", ".join(map(repr, NAMES))})
-group by all
+group by metric
 order by list_position([{", ".join(map(repr, NAMES))}], metric)"""
 SAES = f"""select sae, any_value(label)
 from latest_sae_study
