@@ -4,6 +4,7 @@ from typing import Any
 
 import altair as alt
 
+from dashboards.ui.chart_theme import fitting_columns
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.declared import ROWS
 
@@ -18,6 +19,7 @@ def lines(
     by_title: str | None,
     tooltip: list[alt.Tooltip],
     colours: dict[str, str] | None = None,
+    name_width: int = 130,
 ) -> alt.LayerChart | alt.FacetChart:
     """Points joined by lines with the intervals ``{y}_low`` to ``{y}_high``, a colour for each value of ``by``.
 
@@ -30,13 +32,14 @@ def lines(
         by_title: title of the legend.
         tooltip: fields shown on hover.
         colours: of values of ``by``; default: the palette.
+        name_width: room for a value in the legend, in pixels.
     """
     palette = alt.Scale(range=list(CATEGORIES))
     named = palette if colours is None else alt.Scale(domain=list(colours), range=list(colours.values()))
     across = alt.Scale(zero=False, nice=False, padding=14)
     base = alt.Chart(ROWS).encode(
         x=alt.X(f"{x}:Q", title=x_title, scale=across, axis=alt.Axis(tickMinStep=1, format="d")),
-        color=alt.Color(f"{by}:N", title=by_title, scale=named),
+        color=alt.Color(f"{by}:N", title=by_title, scale=named, legend=alt.Legend(columns=fitting_columns(name_width))),
         tooltip=tooltip,
     )
     low, value = (alt.Y(f"{y}{end}:Q", title=y_title, scale=alt.Scale(zero=False)) for end in ("_low", ""))

@@ -5,6 +5,8 @@ import { make } from "./elements.js";
 import { target } from "./tables.js";
 
 const ERRORS = 1; // of Vega's levels
+const FITTING = /^max\(1, floor\(width \/ (\d+)\)\)$/; // as the theme of charts writes how many columns of this width fit
+const AXIS = 60; // pixels that the vertical axis may take of a chart
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export function followTheSystem(draw) {
@@ -14,9 +16,8 @@ export function followTheSystem(draw) {
 export function chartOf({ rows }, { chart, alt, link, collection, pages }) {
   const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
   const draw = async () => {
-    const spec = { ...presentOnly(chart, rows), data: { name: "rows", values: rows }, background: "transparent" };
+    const spec = { ...fitted(presentOnly(chart, rows), place.clientWidth), data: { name: "rows", values: rows }, background: "transparent" };
     const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
-    await view.resize().runAsync(); // a legend has as many columns as the chart has room for, which is known only now
     view.addEventListener("click", (_, item) => {
       const address = item?.datum ? target(link, item.datum, { collection, pages }) : null;
       if (address) location.hash = address;
@@ -38,6 +39,18 @@ function presentOnly(part, rows) {
   const others = [...there].filter((value) => !scale.domain.includes(value)).sort().map((value, i) => [value, left[i % left.length]]);
   const named = [...fixed, ...others];
   return { ...kept, scale: { ...scale, domain: named.map(([value]) => value), range: named.map(([, colour]) => colour) } };
+}
+
+/* Legends with as many columns as there is room for: by an expression of a width not yet known, Vega cuts off their first rows. */
+function fitted(part, width) {
+  if (Array.isArray(part)) return part.map((item) => fitted(item, width));
+  if (part === null || typeof part !== "object") return part;
+  return Object.fromEntries(
+    Object.entries(part).map(([name, item]) => {
+      const [, least] = name === "columns" ? item?.expr?.match(FITTING) ?? [] : [];
+      return [name, least ? Math.max(1, Math.floor((width - AXIS) / least)) : fitted(item, width)];
+    }),
+  );
 }
 
 /* What the theme of all charts, which each brings, leaves to the page. */

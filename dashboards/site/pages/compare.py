@@ -68,7 +68,7 @@ def page(with_text: bool) -> Page:
             note=R2_NOTE,
             empty="No operators into these layers evaluated.",
             view="chart",
-            chart=profile("feature", "feature"),
+            chart=profile("feature", "feature", name_width=200),
             alt="r2 of both features by leap",
         ),
         Panel(

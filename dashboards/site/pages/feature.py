@@ -1,5 +1,7 @@
 """Page ``feature``: everything known about one feature."""
 
+from typing import Any
+
 import altair as alt
 
 from ato.operators.methods import METHODS
@@ -103,8 +105,8 @@ R2_NOTE = (
 )
 
 
-def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> alt.LayerChart | alt.FacetChart:
-    """r2 by leap, a line for each value of a column."""
+def profile(by: str, by_title: str, **drawn: Any) -> alt.LayerChart | alt.FacetChart:
+    """r2 by leap, a line for each value of a column, ``drawn`` as ``lines`` takes it."""
     tooltip = [
         alt.Tooltip(f"{by}:N", title=by_title),
         number("source_layer", "source layer", "d"),
@@ -121,7 +123,7 @@ def profile(by: str, by_title: str, colours: dict[str, str] | None = None) -> al
         by=by,
         by_title=None,
         tooltip=tooltip,
-        colours=colours,
+        **drawn,
     )
 
 
@@ -160,7 +162,7 @@ def page(with_text: bool) -> Page:
             note=f"{R2_NOTE} Ceiling: r2 of the best linear combination of predictions. A row leads to its operator.",
             empty="No operators into this layer evaluated.",
             view="chart",
-            chart=profile("method", "method", method_colours(list(METHODS))),
+            chart=profile("method", "method", colours=method_colours(list(METHODS))),
             alt="r2 of the feature by leap, a line for each method",
             columns=(
                 Column("source_layer", "source", "integer"),
