@@ -6,6 +6,7 @@ address, is told that name: ``--server.allowedHosts lab.example.org``.
 
 import importlib
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -13,21 +14,26 @@ from threading import Thread
 from ato.errors import AtoError
 
 
+PATIENCE = 10
+"""Seconds after which the server answers though the warehouse is not yet open, as on a slow store."""
+
+
 def main() -> None:
-    """Serve until stopped."""
+    """Serve until stopped; whoever is answered need not wait for imports."""
     from streamlit.web import cli
 
-    for prepare in (_open, _import):
-        Thread(target=prepare, daemon=True).start()
+    prepared = [Thread(target=prepare, daemon=True) for prepare in (_open, _import)]
+    for thread in prepared:
+        thread.start()
+    end = time.monotonic() + PATIENCE
+    for thread in prepared:
+        thread.join(max(0, end - time.monotonic()))
     sys.argv = ["streamlit", "run", str(Path(__file__).with_name("served.py")), *sys.argv[1:]]
     cli.main()
 
 
 def _open() -> None:
-    """Open the warehouse, which is DuckDB's work, beside the imports; an error is left for the first visit to show.
-
-    Nothing more: it would take the time of the first visitor, who may be there already.
-    """
+    """Open the warehouse, which is DuckDB's work, beside the imports; an error is left for the first visit to show."""
     from dashboards.ui.reading import ask
 
     with suppress(AtoError):

@@ -1,6 +1,7 @@
 """``python -m dashboards``: hands its options to streamlit."""
 
 import sys
+from threading import Event
 
 import pytest
 
@@ -8,11 +9,19 @@ from dashboards import __main__ as entry
 
 
 @pytest.fixture
-def started(monkeypatch):
-    """The arguments that streamlit was started with; nothing is served or imported ahead."""
-    monkeypatch.setattr(entry.Thread, "start", lambda thread: None)
-    monkeypatch.setattr("streamlit.web.cli.main", lambda: None)
+def done(monkeypatch):
+    """What is done, in order; nothing is served or imported ahead."""
+    order = []
+    for name in ("_open", "_import"):
+        monkeypatch.setattr(entry, name, lambda name=name: order.append(name))
+    monkeypatch.setattr("streamlit.web.cli.main", lambda: order.append("served"))
     monkeypatch.setattr(sys, "argv", ["dashboards", "--server.port", "8600"])
+    return order
+
+
+@pytest.fixture
+def started(done):
+    """The arguments that streamlit was started with."""
     entry.main()
     return sys.argv
 
@@ -21,3 +30,17 @@ def test_options_are_those_of_streamlit_run(started):
     program, verb, app, *options = started
     assert (program, verb, options) == ("streamlit", "run", ["--server.port", "8600"])
     assert app.endswith("served.py")
+
+
+def test_the_server_answers_when_the_warehouse_is_open_and_the_pages_are_imported(done, started):
+    assert sorted(done[:-1]) == ["_import", "_open"]
+    assert done[-1] == "served"
+
+
+def test_a_store_that_does_not_answer_does_not_keep_the_server_from_starting(done, monkeypatch):
+    held = Event()
+    monkeypatch.setattr(entry, "_open", held.wait)
+    monkeypatch.setattr(entry, "PATIENCE", 0.1)
+    entry.main()
+    held.set()
+    assert done == ["_import", "served"]
