@@ -44,7 +44,8 @@ def own_text(about: dict[str, Any]) -> None:
         head.subheader(TITLE, anchor=False)
         text = typed("Sentence", "sentence", max_chars=LONGEST, placeholder="Does it fire on this?")
         feature = ["--feature", f"{about['sae']}/{about['feature_id']}"]
-        command = shlex.join(["ato", "activations", text.strip() or "Does it fire on this?", *feature])
+        own = text.strip() or "Does it fire on this?"
+        command = shlex.join(["ato", "activations", *feature, *(["--"] if own.startswith("-") else []), own])
         if text.strip():
             try:
                 told, fires = _read_and_show(about, text)

@@ -58,7 +58,12 @@ def test_a_sentence_is_coloured_where_the_feature_fires(study, tiny, model):
         assert f"loss on the next token (nats): {loss:.3f}" in piece["title"]
     said = f"Fires on {len(fires)} of {len(TEXT) - 1} tokens, at most {max(fires):.3f}"
     assert any(caption.value.startswith(said) for caption in app.caption)
-    assert any(text.value == f"ato activations '{TEXT}' --feature {SAES[4]}/5" for text in app.text)
+    assert any(text.value == f"ato activations --feature {SAES[4]}/5 '{TEXT}'" for text in app.text)
+
+
+def test_the_command_for_a_sentence_that_begins_with_a_dash_does_not_take_it_for_an_option(study, tiny):
+    app = open_feature(5, sae=SAES[4], sentence="- it")
+    assert any(text.value == f"ato activations --feature {SAES[4]}/5 -- '- it'" for text in app.text)
 
 
 def test_transport_of_each_active_token_stands_beside_its_activation(planted):
