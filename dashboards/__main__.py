@@ -13,7 +13,6 @@ from threading import Thread
 
 from ato.errors import AtoError
 
-
 PATIENCE = 10
 """Seconds after which the server answers though the warehouse is not yet open, as on a slow store."""
 

@@ -5,8 +5,8 @@ import torch
 
 from ato.models import LanguageModel, load_model
 from examples.adapters import fine_tuning
-from tests.ato.models.test_sites import sequences as random_sequences
 from tests.tiny_models import save_tiny_model
+from tests.tiny_models import sequences_of as random_sequences
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def scaling(**chosen: object) -> None:
         _scaling,
         empty="No scaling curve for this pair: run `ato run evaluate`.",
         note="r2 of the residual on the same test tokens, fitted on a share of the train documents, which are taken whole; "
-        "95 % intervals by document. A curve that still rises would gain from more data.",
+        "95 % intervals by document. A score still rising at the last fraction: more data would help.",
     )
 
 

@@ -9,8 +9,8 @@ from ato.models import load_model
 from ato.residuals.exclusion import ExclusionPolicy
 from ato.residuals.live import LiveSource, median_norms
 from ato.residuals.site_pairs import SitePairs, split_pairs
-from tests.ato.models.test_sites import sequences
 from tests.tiny_models import save_tiny_model
+from tests.tiny_models import sequences_of as sequences
 
 LENGTHS = [9, 14, 1, 14, 6]
 

@@ -12,8 +12,8 @@ from ato.sae_studies.innovation import InnovationSAE, without_features
 from ato.saes.autoencoder import SparseAutoencoder
 from ato.saes.edited_losses import SpliceBatch
 from ato.saes.splicing import splice_losses
-from tests.ato.models.test_sites import sequences as random_sequences
 from tests.tiny_models import save_tiny_model
+from tests.tiny_models import sequences_of as random_sequences
 
 D, N_LAYERS = 32, 4
 

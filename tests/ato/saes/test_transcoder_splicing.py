@@ -9,8 +9,8 @@ from ato.models import load_model
 from ato.saes.loss_recovered import ce_recovered
 from ato.saes.transcoder import Transcoder
 from ato.saes.transcoder_splicing import transcoder_splice
-from tests.ato.models.test_sites import sequences as random_sequences
 from tests.tiny_models import save_tiny_model
+from tests.tiny_models import sequences_of as random_sequences
 
 D = 32
 

@@ -41,11 +41,11 @@ operators l01-k01-9f2da2a8
 operators l01-k02-3e5c57cb
 operators l00-k02-features-99425bd2
 operators l01-k01-features-d5219af9
-evaluate features-l00-k02-3966aada
-evaluate features-l01-k01-f2969e23
-evaluate features-l00-k02-6dbe1ef7
-evaluate features-l01-k01-d454293f
-evaluate features-l01-k02-ca5091bc
+evaluate features-l00-k02-de7b7b7a
+evaluate features-l01-k01-fe9357af
+evaluate features-l00-k02-9788a79c
+evaluate features-l01-k01-33ba8798
+evaluate features-l01-k02-f0dac7c4
 evaluate ranks-l00-k01-d4eaf183
 evaluate ranks-l00-k02-f0c643c2
 evaluate ranks-l01-k01-bd135c2f

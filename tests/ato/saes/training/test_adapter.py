@@ -10,8 +10,8 @@ from ato.saes.adapter import AdapterLayer, adapted, new_adapter
 from ato.saes.adapter_files import adapter_shape, load_adapter, save_adapter
 from ato.saes.adapter_quality import judge_adapter
 from ato.saes.training.adapter import AdapterPlan, train_adapter
-from tests.ato.models.test_sites import sequences
 from tests.tiny_models import save_tiny_model
+from tests.tiny_models import sequences_of as sequences
 
 PLAN = AdapterPlan(n_features=24, l1=1e-3, lr=1e-2, batch_size=8, epochs=12)
 LENGTHS = [12, 9, 14, 10, 7, 12, 11, 6] * 8
