@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
 
 def test_a_feature_leads_to_its_comparison_where_another_is_typed_and_the_sides_swap(visit, tmp_path):
     page = visit(f"features?sae={SAES[4]}&feature_id=1")
-    page.get_by_text("Compare with ...").click()
+    page.get_by_text("Compare with …").click()
     assert arrived(page, "compare", "left", "right")["left"] == f"feature:{SAES[4]}/1"
     field = page.get_by_role("combobox", name="Right")
     field.fill("L6/2")

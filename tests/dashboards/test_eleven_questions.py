@@ -155,9 +155,7 @@ def test_a_which_features_are_carried_from_a_layer_and_which_computed(researcher
 def test_b_whether_that_is_believable_stands_on_the_same_page(researcher, known):
     _open_pair(researcher, known)
     beside = researcher.panel("Verdicts beside the baselines")
-    assert {"n_features_scored", "mean_r2", "mean_r2_low", "mean_r2_high"} <= set(
-        researcher.columns("Verdicts beside the baselines")
-    )
+    assert {"features scored", "mean r2", "95 % from", "to"} <= set(researcher.columns("Verdicts beside the baselines"))
     assert "permutation null" in beside.inner_text()
     assert "identity" in beside.inner_text()
     limits = researcher.panel("Verdicts").inner_text()
@@ -218,7 +216,7 @@ def test_g_two_things_stand_side_by_side(researcher, tmp_path):
 def test_h_a_number_leads_to_its_rows_their_text_and_document(researcher, known):
     researcher.is_at("features?sae={}&feature_id={}".format(*known.shown))
     examples = researcher.panel("Activating examples")
-    researcher.click(examples.get_by_role("link", name=re.compile("document .*, position")).first)
+    researcher.click(examples.get_by_role("link", name=re.compile("position .*, document")).first)
     arrived(researcher.page, "reader", "sequence", "position")
 
 

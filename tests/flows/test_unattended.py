@@ -34,6 +34,8 @@ def test_whatever_is_killed_one_collection_leads_to_the_report_by_events_and_the
     for process in there.processes(PREFECT__FLOW_RUN_ID=run):
         process.kill()
     there.wait_for(lambda: _running(there, "collect", attempt=2), "the killed run to go on by itself")
+    for process in there.processes(PREFECT__FLOW_RUN_ID=run):
+        process.suspend()  # else it might end before the platform is back
     os.kill(there.process.pid, signal.SIGKILL)  # nothing of it can clean up
     there.process.wait()
     there.start()
