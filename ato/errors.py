@@ -113,7 +113,8 @@ def file_error(error: OSError, path: object = None) -> UnavailableError:
         path: of the file, where the error does not name it.
     """
     cure = _FILE_CURES.get(error.errno or 0, "name another file or folder")
-    return UnavailableError((error.strerror or str(error)).lower(), where=error.filename or path, cure=cure)
+    kind = DiskFullError if error.errno in (ENOSPC, EDQUOT) else UnavailableError
+    return kind((error.strerror or str(error)).lower(), where=error.filename or path, cure=cure)
 
 
 _FILE_CURES = {

@@ -2,7 +2,7 @@
 
 _CONTROLS = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 """Control characters as their pictures; those of ISO 6429's second set have none."""
-_DIRECTIONS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
+DIRECTIONS = "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 """Characters that reverse what follows (Trojan Source, CVE-2021-42574)."""
 
 
@@ -12,5 +12,9 @@ def visible(text: str, keep: str = "") -> str:
     >>> visible("a\x1b[31mb\u202ec")
     'a\u241b[31mb\ufffdc'
     """
-    table = {code: shown for code, shown in (_CONTROLS | _DIRECTIONS).items() if chr(code) not in keep}
+    table = {
+        code: shown
+        for code, shown in (_CONTROLS | dict.fromkeys(map(ord, DIRECTIONS), 0xFFFD)).items()
+        if chr(code) not in keep
+    }
     return text.translate(table)

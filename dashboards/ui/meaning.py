@@ -8,7 +8,7 @@ import streamlit as st
 
 from ato.autointerp.sentence_encoder import SentenceEncoder, installed_archive
 from ato.errors import AtoError, UnavailableError
-from dashboards.ui.panels import panel
+from dashboards.ui.panels import beside, panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from warehouse.catalog.feature_search import by_meaning
@@ -50,9 +50,7 @@ def beside_meaning(
         st.caption(how_to_embed())
         words()
         return
-    for place, draw in zip(st.columns(2), (words, meaning)):
-        with place:
-            draw()
+    beside(words, meaning)
 
 
 def by_meaning_panel(

@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from ato.text.display import DIRECTIONS
+
 score = partial(st.column_config.NumberColumn, format="%.3f")
 """A column of scores, to three decimals."""
-_DIRECTIONS = r"[\u{202a}-\u{202e}\u{2066}-\u{2069}]"
-"""Characters that reverse what follows, as in ``ato.text.display``."""
 
 
 def heading(name: str) -> str:
@@ -71,6 +71,6 @@ def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:
 def undirected(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with changes of direction shown instead of obeyed: a token could make a cell read backwards."""
     return rows.with_columns(
-        pl.col(pl.String).str.replace_all(_DIRECTIONS, "\ufffd"),
-        pl.col(pl.List(pl.String)).list.eval(pl.element().str.replace_all(_DIRECTIONS, "\ufffd")),
+        pl.col(pl.String).str.replace_all(f"[{DIRECTIONS}]", "\ufffd"),
+        pl.col(pl.List(pl.String)).list.eval(pl.element().str.replace_all(f"[{DIRECTIONS}]", "\ufffd")),
     )

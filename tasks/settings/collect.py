@@ -33,7 +33,7 @@ class CollectSettings(StageSettings):
     )
     strata: Annotated[list[FieldName], Distinct] = Field(
         [],
-        description="Fields of the corpus's records by which documents are compared (topic, source, ...), named as text_field "
+        description="Fields of the corpus's records by which documents are grouped (topic, source, ...), named as text_field "
         "is; year:decade takes the decade of a year or date. Not part of the collection: it may change afterwards",
     )
     n_tokens: int = Field(220_000, ge=1, description="Number of tokens to run through the model")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from ato.errors import file_error
+from ato.errors import DiskFullError, file_error
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,8 @@ from ato.errors import file_error
 def test_a_refused_file_is_what_where_and_cure(number, told):
     assert str(file_error(OSError(number, os.strerror(number), "x"))) == told
     assert str(file_error(OSError(number, os.strerror(number)), "x")) == told
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_that_whoever_meets_it(number):
+    assert isinstance(file_error(OSError(number, os.strerror(number)), "x"), DiskFullError)

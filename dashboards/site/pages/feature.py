@@ -12,7 +12,7 @@ from dashboards.site.pages.features import SAES
 from dashboards.ui.charts import method_colours, number
 from dashboards.ui.declared import TO_FEATURE, TO_OPERATOR, interval
 from dashboards.views.features.causal import EFFECT
-from dashboards.views.features.label import LABELS
+from dashboards.views.features.label import JUDGED, LABELS
 from dashboards.views.features.transport import LEAST_R2
 
 TO_TRIALS = Link("labelled", {name: name for name in ("sae", "feature_id", "judge")})
@@ -144,8 +144,7 @@ def page(with_text: bool) -> Page:
         Panel(
             "Label",
             LABELS,
-            note="Each judge described the feature from train documents and was then asked on other documents. Detection: balanced "
-            "accuracy, 0.5 is chance; a label fails unless its 95 % interval lies above 0.5. A row leads to its trials.",
+            note=f"{JUDGED} A row leads to its trials.",
             empty="Not labelled.",
             columns=(
                 Column("description", "description"),

@@ -4,7 +4,7 @@ from ato.autointerp.questions import SCORERS
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.ui.declared import ROWS, interval
 from dashboards.views.features.examples import SHOWN_WINDOWS
-from dashboards.views.features.label import COLOURS, LABELS, SCORES, scores_chart
+from dashboards.views.features.label import COLOURS, JUDGED, LABELS, SCORES, scores_chart
 
 OF_ONE = "collection = $collection and sae = $sae and feature_id = $feature_id"
 SAES = """select sae, any_value(source) || ', layer ' || any_value(layer) || ': ' || sae
@@ -94,8 +94,7 @@ def page(with_text: bool) -> Page:
     label = Panel(
         "Label",
         LABELS,
-        note="Each judge described it from train documents and was then asked on other documents. Detection: balanced accuracy, 0.5 is "
-        "chance; a label fails unless its 95 % interval lies above 0.5.",
+        note=JUDGED,
         empty="Not labelled.",
         columns=(
             Column("description", "description"),

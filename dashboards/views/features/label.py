@@ -25,6 +25,11 @@ order by detection desc nulls last, judge"""
 JUDGES = """select judge from latest_labellings
 where collection = $collection and sae = $sae and is_latest
 order by judge"""
+JUDGED = (
+    "Each judge described the feature from train documents and was then asked on other documents. Detection: balanced accuracy, "
+    "0.5 is chance; a label fails unless its 95 % interval lies above 0.5."
+)
+"""What a label and its verdict rest on."""
 
 
 def label(about: dict[str, Any]) -> None:
@@ -33,8 +38,7 @@ def label(about: dict[str, Any]) -> None:
         "Label",
         filled(LABELS, **about),
         _labels,
-        note="Each judge described the feature from train documents and was then asked on other documents. Detection: balanced accuracy, "
-        "0.5 is chance; a label fails unless its 95 % interval lies above 0.5. Intruder needs no description.",
+        note=f"{JUDGED} Intruder needs no description.",
         empty="Not labelled: `ato run label` labels the features of `label.features`, or the first ones by `label.order`.",
     )
 

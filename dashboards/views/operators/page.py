@@ -1,5 +1,6 @@
 """Page ``operators``: one transport operator beside the others of its pair, or its fit and its provenance."""
 
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -12,7 +13,7 @@ from dashboards.ui.compare_link import compare_with
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list, notes, own_lists
 from dashboards.ui.navigation import name_tab
-from dashboards.ui.panels import panel
+from dashboards.ui.panels import beside, panel
 from dashboards.ui.reading import ask, filled
 from dashboards.ui.tables import headings
 from dashboards.views.operators.features import features
@@ -68,9 +69,7 @@ def page() -> None:
 
 def _fit(chosen: dict[str, Any]) -> None:
     for pair in ((regularisation, scaling), (ranks, efficiency), (spectrum, modes)):
-        for place, draw in zip(st.columns(2), pair):
-            with place:
-                draw(**chosen)
+        beside(*(partial(draw, **chosen) for draw in pair))
     if chosen["method"] == "jacobian":
         convergence(**chosen)
     spectrum_in_numbers(**chosen)
