@@ -315,7 +315,9 @@ def test_a_labelled_neuron_has_a_page_with_its_trials_and_a_feature_leads_on_to_
     drawn(page, "labelled")
     assert DESCRIPTIONS[0] in page.locator(".panel", has_text="Label").all_inner_texts()[1]
     trials = page.locator(".panel", has=page.get_by_role("heading", name="Trials", exact=True))
-    assert {"wrong", "right"} >= set(trials.locator("tbody tr td:first-child").all_inner_texts())
+    outcomes = set(trials.locator("tbody tr td:first-child").all_inner_texts())
+    assert outcomes
+    assert outcomes <= {"wrong", "right"}
     assert page.get_by_text("Its page").count() == 0, "of a neuron no more is known"
     keep(page, "labelled", tmp_path)
     of_feature = visit(f"labelled?sae={SAES[LAYER]}&feature_id=0")
