@@ -42,6 +42,7 @@ WHY_FIRST = (
 )
 PLACES = {
     "one feature": ("features", f"sae=sae-layer{TARGETS[-1]}&feature_id=7"),
+    "label of a feature": ("features", f"sae=sae-layer{TARGETS[-1]}&feature_id=7&part=What%20its%20label%20rests%20on"),
     "one document": ("reader", "sequence=8"),
     "fit of an operator": ("operators", "part=Fit%20and%20spectrum"),
     "one SAE of a study": ("sae_study", "part=One%20SAE"),

@@ -1,7 +1,7 @@
 """A researcher's eleven questions, answered on the pages in few clicks, in a real browser.
 
-The study is the planted one, or the latest of the warehouse that ATO_TEST_WAREHOUSE names. Questions begin on the first page,
-those about something that is seen where it is seen. One click is one action of the pointer; typing into one field counts as one.
+The study is the planted one, or the latest with causal runs of the warehouse that ATO_TEST_WAREHOUSE names. Questions begin on the
+first page, those about something that is seen where it is seen. One click is one action of the pointer; typing into a field is one.
 """
 
 import os
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from zipfile import ZipFile
 
 import pytest
@@ -68,12 +68,13 @@ class Researcher:
     """Somebody at a page, whose clicks are counted."""
 
     page: Any
+    collection: str
     clicks: int = 0
 
-    def is_at(self, path: str) -> None:
+    def is_at(self, path: str, **said: object) -> None:
         """Begin on another page than the first: where the researcher has seen what the question is about."""
         first = urlsplit(self.page.url)
-        self.page.goto(f"{first.scheme}://{first.netloc}/{path}")
+        self.page.goto(f"{first.scheme}://{first.netloc}/{path}?{urlencode({'collection': self.collection} | said)}")
         settled(self.page)
 
     def click(self, target: Any, **options: Any) -> None:
@@ -116,9 +117,9 @@ class Researcher:
 
 
 @pytest.fixture
-def researcher(visit, request, documented):
+def researcher(visit, known, request, documented):
     """On the first page, on a wide screen; in the end the question took as many clicks as the documentation says."""
-    somebody = Researcher(visit(width=1600))
+    somebody = Researcher(visit(f"?collection={known.collection}", width=1600), known.collection)
     yield somebody
     letter = request.node.name.split("_")[1]
     print(f"question {letter}: {somebody.clicks} clicks")
@@ -214,7 +215,7 @@ def test_g_two_things_stand_side_by_side(researcher, tmp_path):
 
 
 def test_h_a_number_leads_to_its_rows_their_text_and_document(researcher, known):
-    researcher.is_at("features?sae={}&feature_id={}".format(*known.shown))
+    researcher.is_at("features", sae=known.shown[0], feature_id=known.shown[1])
     examples = researcher.panel("Activating examples")
     researcher.click(examples.get_by_role("link", name=re.compile("position .*, document")).first)
     arrived(researcher.page, "reader", "sequence", "position")
@@ -233,7 +234,7 @@ def test_i_features_are_found_by_words_and_by_meaning(researcher, known, tmp_pat
 
 def test_j_a_sentence_of_ones_own_is_asked_on_the_page_of_a_feature(researcher, known, tmp_path):
     page = researcher.page
-    researcher.is_at("features?sae={}&feature_id={}".format(*known.shown))
+    researcher.is_at("features", sae=known.shown[0], feature_id=known.shown[1])
     researcher.type("Sentence", "The war is over.")
     assert arrived(page, "features", "sentence")["sentence"] == "The war is over."
     answered = re.compile(r"Fires on \d+ of \d+ tokens|the model is not on this machine")

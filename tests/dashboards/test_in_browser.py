@@ -12,6 +12,7 @@ import pytest
 
 from dashboards.screenshots.browser import served, settled
 from dashboards.ui.navigation import PAGES
+from dashboards.ui.warm_up import PARTS
 from tests.dashboards.opened_pages import OPENINGS
 from tests.dashboards.visited_pages import arrived, keep, parameters
 
@@ -68,6 +69,12 @@ def test_each_page_is_reached_by_the_navigation_and_shows_pictures(visit, tmp_pa
         )
         assert drawn.or_(page.locator("[data-testid=stMarkdown] li")).count() > 0
         assert parameters(page)["collection"]
+
+
+def test_the_program_of_charts_and_tables_is_loaded_while_the_first_page_is_read(visit):
+    page = visit()
+    loaded = "names => names.every(name => performance.getEntriesByType('resource').some(file => file.name.includes(`/js/${name}.`)))"
+    page.wait_for_function(loaded, arg=list(PARTS))
 
 
 def test_clicks_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql(visit, tmp_path):

@@ -6,7 +6,15 @@ from typing import Any
 
 from warehouse.catalog.catalog import rows
 
-LATEST = "select collection from collections order by created_at desc, collection limit 1"
+WALKED = """with intervened as (
+    select collection from causal_summary
+    where method = 'ridge' and intervention = 'identity' and feature_id is null
+)
+
+select collection from collections
+semi join intervened using (collection)
+order by created_at desc, collection
+limit 1"""
 STOPS = """select sae, feature_id, source_layer, target_layer, stops_at_leap, stops_as
 from feature_profile
 where collection = ? and method = 'ridge' and position_policy = 'same' and leap = stops_at_leap and transported_leap is not null
@@ -44,7 +52,7 @@ class Stopping:
 
 @dataclass(frozen=True)
 class WalkedStudy:
-    """The latest collection of a warehouse, which pages show first."""
+    """The latest collection of a warehouse in which transported residuals were put back."""
 
     collection: str
     stopping: Stopping
@@ -67,7 +75,7 @@ def look_up(root: str | Path) -> WalkedStudy:
         (row,) = rows(root, sql, list(asked))
         return row
 
-    collection = one(LATEST)["collection"]
+    collection = one(WALKED)["collection"]
     stopping = Stopping(**one(STOPS, collection))
     judged = one(JUDGED, collection, stopping.sae, stopping.source_layer, stopping.target_layer)
     intervened = one(INTERVENED, collection)

@@ -13,11 +13,11 @@ from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.views.features.causal import causal_effect
 from dashboards.views.features.distributions import distributions
-from dashboards.views.features.evidence import fires_with, histogram, strata
 from dashboards.views.features.examples import examples, windows
 from dashboards.views.features.explanations import explanations
-from dashboards.views.features.label import JUDGES, label, label_scores
+from dashboards.views.features.label import label
 from dashboards.views.features.labelled import is_labelled, labels_alone
+from dashboards.views.features.labelling import labelling
 from dashboards.views.features.logit_lens import logit_lens
 from dashboards.views.features.measures import measures
 from dashboards.views.features.named import KnownSAE, named_feature
@@ -26,7 +26,9 @@ from dashboards.views.features.own_text import own_text
 from dashboards.views.features.search import controls, open_feature, results
 from dashboards.views.features.steering import steering
 from dashboards.views.features.transport import transport
-from dashboards.views.features.trials import trials
+
+KNOWN, LABELLED = "What it does", "What its label rests on"
+"""Parts of the page of a labelled feature."""
 
 SAES = """select sae, layer, d_sae
 from saes
@@ -113,6 +115,21 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
         st.button("Random feature", icon=":material/casino:", on_click=_surprise, help="Open a random selected feature")
         own_lists(key, sae=sae, feature_id=feature_id)
         compare_with("feature", f"{sae}/{feature_id}")
+    if is_labelled(about) and _part() == LABELLED:
+        label(about)
+        labelling(about)
+    else:
+        _known(about)
+
+
+def _part() -> str | None:
+    """The chosen part; an address that names a judge or a test asks for the label."""
+    asked = LABELLED if {"judge", "test"} & set(st.query_params) else KNOWN
+    return choose("Part", "part", (KNOWN, LABELLED), default=asked, widget="segmented_control")
+
+
+def _known(about: dict[str, Any]) -> None:
+    """What is known of a feature apart from the judges' trials, and what one can try on it."""
     measures(about)
     left, right = st.columns([3, 2])
     with left:
@@ -121,14 +138,13 @@ def _one(key: str, sae: str, feature_id: int, layer: int) -> None:
         label(about)
         explanations(about)
         logit_lens(about)
-        notes(key, sae=sae, feature_id=feature_id)
+        notes(about["collection"], sae=about["sae"], feature_id=about["feature_id"])
     transport(about)
     left, right = st.columns(2)
     with left:
         causal_effect(about)
     with right:
         neighbours(about)
-    _labelling(about)
     own_text(about)
     steering(about)
 
@@ -157,23 +173,7 @@ def _labels_alone(key: str, of_key: dict[str, Any]) -> None:
         label(about)
         if listable:
             notes(key, sae=sae, feature_id=about["feature_id"])
-    _labelling(about)
-
-
-def _labelling(about: dict[str, Any]) -> None:
-    """What the label stands on: where the feature fires, how the label scores, and the trials; nothing if it has none."""
-    if not is_labelled(about):
-        return
-    left, right = st.columns(2)
-    with left:
-        histogram(about)
-        fires_with(about)
-    with right:
-        strata(about)
-    judges = ask(filled(JUDGES, **about))["judge"].to_list()
-    judged = about | {"judge": choose("Judge", "judge", judges)}
-    label_scores(judged)
-    trials(judged)
+    labelling(about)
 
 
 def _leave() -> None:

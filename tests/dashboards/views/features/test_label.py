@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from dashboards.views.features.page import KNOWN, LABELLED
 from tests.dashboards.opened_pages import check_numbers, messages, open_page, panels
 from tests.dashboards.views.features.opened_feature import open_feature
 from tests.tasks.reported_study import SAES
@@ -27,7 +28,7 @@ def labelled(study_root):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATO_WAREHOUSE", str(study_root))
         patch.setattr("dashboards.ui.panels.OPENED", True)
-        return open_feature(4, sae=SAE)
+        return open_feature(4, sae=SAE, part=LABELLED)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def shown(labelled, study_root):
 
 
 def test_each_judge_says_its_description_with_scores_and_verdict(labelled, shown):
-    assert set(shown) > {"Label", *OF_LABELS}
+    assert set(shown) == {"Label", *OF_LABELS}
     assert shown["Label"].rows["judge"].to_list() == list(JUDGES), "the better one first"
     said = [text for text in html(labelled) if DESCRIPTIONS[4] in text]
     assert len(said) == len(JUDGES)
@@ -95,11 +96,23 @@ def test_histogram_parts_and_neighbours_are_those_of_the_feature(shown):
 
 
 def test_a_feature_without_description_says_so_and_one_that_was_not_labelled_has_no_trials(study):
-    app = open_feature(UNDESCRIBED, sae=SAE)
+    app = open_feature(UNDESCRIBED, sae=SAE, part=LABELLED)
     assert any("no example: it fires in no train document" in text for text in html(app))
     assert "Not scored: no description." in messages(app)
     assert not set(OF_LABELS) & set(panels(open_feature(7, sae=SAES[6])))
     assert any("Not labelled: `ato run label`" in text for text in messages(open_feature(7, sae=SAES[6])))
+
+
+def test_what_a_label_rests_on_is_a_part_of_its_own_that_an_address_with_a_judge_or_a_test_opens(study):
+    assert set(panels(open_feature(4, sae=SAE))) >= {
+        "Label",
+        "Activating examples",
+        "Where does it stop being transported?",
+    }
+    assert not set(OF_LABELS) & set(panels(open_feature(4, sae=SAE)))
+    for address in ({"part": LABELLED}, {"judge": JUDGES[0]}, {"test": "intruder"}):
+        assert set(OF_LABELS) < set(panels(open_feature(4, sae=SAE, **address)))
+    assert not set(OF_LABELS) & set(panels(open_feature(4, sae=SAE, judge=JUDGES[0], part=KNOWN)))
 
 
 def test_a_neuron_has_a_page_of_its_label(study):
