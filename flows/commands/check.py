@@ -59,7 +59,9 @@ def cures(failed: Iterable[Mapping[str, Any]]) -> list[str]:
             "the same settings"
         )
     if marts:
-        found.append(f"delete the altered files of {MARTS}/: pages and statements do without, and the next run writes them")
+        found.append(
+            f"delete the altered files of {MARTS}/: pages and statements do without, and the next run writes them"
+        )
     if not found:
         found.append("no file is damaged: mend what wrote these rows, then run the stage again under a new version")
     return found

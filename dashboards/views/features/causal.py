@@ -47,13 +47,13 @@ def _effect(rows: pl.DataFrame) -> None:
         tooltip=[
             alt.Tooltip("intervention"),
             alt.Tooltip("method"),
-            alt.Tooltip("source_layer"),
+            alt.Tooltip("source_layer", title="source layer"),
             number("delta_log_ppl", "change (nats)", ".4f"),
             number("delta_log_ppl_low", "95 % from", ".4f"),
             number("delta_log_ppl_high", "to", ".4f"),
             number("kl", "KL divergence (nats)", ".4f"),
-            alt.Tooltip("n_sequences"),
-            alt.Tooltip("n_documents"),
+            alt.Tooltip("n_sequences", title="sequences"),
+            alt.Tooltip("n_documents", title="documents"),
         ],
     )
     draw_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")

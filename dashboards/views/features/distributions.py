@@ -58,7 +58,7 @@ def rates(search: Search) -> None:
         "Activation rate against r2",
         _filled(RATES, search),
         _rates,
-        empty=EMPTY,
+        empty="No scored feature at this leap: choose another, or run `ato run evaluate`.",
         note="Features per cell, at the leap chosen above. r2 of the ridge operator along the feature's direction, "
         "over the test tokens where the feature is active: 1 is perfect, 0 no better than the mean. Features active on "
         "too few tokens have no r2 and are left out; values below -1 are counted at the lower edge.",

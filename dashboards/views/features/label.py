@@ -101,7 +101,7 @@ def label_scores(about: dict[str, Any]) -> None:
         "Scores of the label",
         filled(SCORES, **about),
         _scores,
-        note="Points with 95 % intervals by test and by the source of the inactive texts; black lines are chance level. Another's "
+        note="Points with 95 % intervals by test and by the source of the inactive texts; the lines across are chance level. Another's "
         "description is the control. Neurons: mean over the labelled MLP neurons of the layer with the spread "
         "between them, if `label.n_neurons` is "
         "set.",
@@ -129,7 +129,12 @@ def scores_chart(rows: Any, kinds: dict[str, str]) -> alt.LayerChart | alt.Facet
         kinds: of scores -> colour.
     """
     base = alt.Chart(rows, height=300).encode(
-        x=alt.X("test:N", title=None, sort=None, axis=alt.Axis(labelAngle=-30)),
+        x=alt.X(
+            "test:N",
+            title=None,
+            sort=None,
+            axis=alt.Axis(labelAngle=0, labelLimit=0, labelExpr="split(datum.label, ', ')"),
+        ),
         tooltip=[
             alt.Tooltip("test:N"),
             alt.Tooltip("what:N"),
