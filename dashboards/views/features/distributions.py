@@ -77,7 +77,10 @@ def _rates(rows: pl.DataFrame) -> None:
             y=alt.Y("r2_low:Q", title="r2 on active tokens", scale=alt.Scale(domain=[-1, 1])),
             y2=alt.Y2("r2_high:Q"),
             color=alt.Color(
-                "n_features:Q", title="features", scale=alt.Scale(type="log"), legend=alt.Legend(orient="top")
+                "n_features:Q",
+                title="features",
+                scale=alt.Scale(type="log", scheme="viridis"),
+                legend=alt.Legend(orient="top"),
             ),
             tooltip=[
                 alt.Tooltip("rate_low:Q", title="rate from", format=".2~%"),

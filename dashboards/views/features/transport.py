@@ -135,7 +135,9 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     x = alt.X(
         "leap:Q",
         title="leap (layers)",
-        axis=alt.Axis(values=leaps, format="d"),
+        axis=alt.Axis(
+            values=leaps, format="d", tickMinStep=0.1
+        ),  # Vega leaves out values that are nearer than its step
         scale=alt.Scale(nice=False, zero=False, padding=25),
     )
     scale = alt.Scale(domain=[lowest, 1], nice=False)

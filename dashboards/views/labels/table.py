@@ -31,7 +31,7 @@ ORDERS = {
 LABELLED = """select
     place, layer, feature_id, description, detection, detection_low, detection_high, detection_near_miss, detection_shuffled,
     fuzzing, intruder, failed, map_values(classes) as classes, promoted[:5] as promotes, activation_rate,
-    replace(ordered_by, '_', ' ') as ordered_by, value, source, sae
+    replace(ordered_by, '_', ' ') as ordered_by, value, if(source = 'sae', 'SAE', source) as source, sae
 from feature_labelled{listed}
 where collection = $collection and judge = $judge and ($layer is null or layer = $layer){words}
 order by {order}, layer, sae
@@ -51,7 +51,7 @@ FAILING = f"""select
         when failed and description is not null then 'its interval is not above 0.5'
         else reason
     end as why,
-    promoted[:5] as promotes, source, sae
+    promoted[:5] as promotes, if(source = 'sae', 'SAE', source) as source, sae
 from feature_labelled
 where collection = $collection and judge = $judge and ($layer is null or layer = $layer) and failed is distinct from false
 order by fault, place, layer, sae
