@@ -144,10 +144,12 @@ def _saes(rows: Rows) -> str:
     (trusted,) = [row for row in rows if row["measure"] == "n_trusted"]
     fvu = sorted((row for row in rows if row["measure"] == "fvu"), key=lambda row: row["value"])
     recovered = sorted((row for row in rows if row["measure"] == "ce_recovered"), key=lambda row: row["value"])
-    text = f"{_count(trusted['value'])} of {trusted['n']} SAEs {'passes' if trusted['value'] == 1 else 'pass'} the quality thresholds."
+    alone = trusted["n"] == 1
+    passing = "passes" if trusted["value"] == 1 else "pass"
+    text = f"{_count(trusted['value'])} of {trusted['n']} SAE{'s' * (not alone)} {passing} the quality thresholds."
     if fvu:
-        text += f" They leave {_range(fvu)} of the variance unexplained"
-        text += f" and recover {_range(recovered)} of the loss" if recovered else ""
+        text += f" {'It leaves' if alone else 'They leave'} {_range(fvu)} of the variance unexplained"
+        text += f" and {'recovers' if alone else 'recover'} {_range(recovered)} of the loss" if recovered else ""
         text += f" ({_n([*fvu, *recovered])})."
     return text
 

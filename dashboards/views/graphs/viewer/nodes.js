@@ -73,7 +73,8 @@ function drawNodes(graph, layout, isShown, palette) {
     );
     if (nodes.kind[i] === "logit") {
       const text = `${textOf(nodes.token[i])}${isOneToken(graph, i) ? ` ${shareText(nodes.activation[i])}` : ""}`;
-      element.append(svg("text", { ...beside(layout, i), "font-size": Math.min(12, layout.pitch), "font-weight": 600 }, text));
+      const ink = { stroke: palette.paper, "stroke-width": 3, "paint-order": "stroke", "font-weight": 600 };
+      element.append(svg("text", { ...beside(layout, i), ...ink, "font-size": Math.min(12, layout.pitch) }, text));
     }
     elements.set(i, element);
     picture.append(element);
