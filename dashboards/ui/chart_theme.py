@@ -21,6 +21,7 @@ def ato() -> alt.theme.ThemeConfig:
     config: Any = {  # Altair types neither expressions nor all of the axes
         "axisXBand": UNMOVED,
         "axisYBand": UNMOVED | {"labelBaseline": "middle"},
+        "axisYQuantitative": {"labelFlush": False},  # Streamlit moves the labels of both ends from their lines
         "axisXQuantitative": {"tickCount": {"expr": "ceil(width / 100)"}},
         "legend": {
             "orient": "top",

@@ -71,7 +71,7 @@ def batches(ids: list[int], most: int) -> Iterator[list[int]]:
 def told(tables: Mapping[str, Rows]) -> str:
     """What came of it, in a line: how many are described, the mean of each test, and what got no answer."""
     described = sum(row["chosen"] for row in tables["feature_descriptions"])
-    parts = [f"{described} features described"]
+    parts = [f"{described} feature{'s' * (described != 1)} described"]
     for scorer in dict.fromkeys(row["scorer"] for row in tables["description_scores"]):
         for control in ("none", "shuffled"):
             scores = [row["score"] for row in tables["description_scores"] if _is_whole(row, scorer, control)]
@@ -80,9 +80,9 @@ def told(tables: Mapping[str, Rows]) -> str:
                 parts.append(f"{name} {sum(scores) / len(scores):.2f} of {len(scores)}")
     calls, asked = tables.get("llm_calls", []), ("feature_descriptions", "detection_trials", "feature_labels")
     if rejected := sum(row["status"] == "rejected" for row in calls):
-        parts.append(f"{rejected} of {len(calls)} replies rejected")
+        parts.append(f"{rejected} of {len(calls)} repl{'ies' if len(calls) != 1 else 'y'} rejected")
     if unasked := sum(row["reason"] == BUDGET for table in asked for row in tables.get(table, [])):
-        parts.append(f"{unasked} questions not asked: the budget is spent")
+        parts.append(f"{unasked} question{'s' * (unasked != 1)} not asked: the budget is spent")
     return ", ".join(parts)
 
 

@@ -36,7 +36,7 @@ def _residual_by_leap(scope: Scope) -> Claim:
 where {scope.where} and r2_test is not null
 qualify row_number() over (partition by source_layer, leap order by r2_val desc nulls last, operator) = 1
 order by source_layer, leap"""
-    return _falls("Residual r² falls with the leap, from every source", scope.ask(sql), "source_layer", "r2_test", sql)
+    return _falls("Residual r2 falls with the leap, from every source", scope.ask(sql), "source_layer", "r2_test", sql)
 
 
 def _features_by_leap(scope: Scope) -> Claim:
@@ -44,7 +44,7 @@ def _features_by_leap(scope: Scope) -> Claim:
 where {scope.where} and {scope.of_features}
 order by target_layer, sae, leap"""
     return _falls(
-        "Mean per-feature r² falls with the leap, at every target", scope.ask(sql), "target_layer", "mean_r2", sql
+        "Mean per-feature r2 falls with the leap, at every target", scope.ask(sql), "target_layer", "mean_r2", sql
     )
 
 
@@ -120,7 +120,7 @@ semi join latest_evaluations as l on l.kind = 'feature_transport' and l.is_lates
 where {scope.conditions("d")} and d.against_method = 'identity'
     and d.{scope.of_features}
 order by d.target_layer, d.source_layer, d.sae"""
-    claim, rows = "Mean per-feature r² is above that of the identity", scope.ask(sql)
+    claim, rows = "Mean per-feature r2 is above that of the identity", scope.ask(sql)
     if not rows:
         return Claim(claim, "inconclusive", "the identity has not been evaluated on features yet", sql)
     above = sum(row["difference_low"] is not None and row["difference_low"] > 0 for row in rows)

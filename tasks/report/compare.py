@@ -57,6 +57,7 @@ def _draw(figure: "Figure", rows: Rows) -> None:
         x = [models.index(row["other_model"]) for row in own]
         colour = COLOURS[place % len(COLOURS)]
         interval_bars(axes, x, own, "mean_difference", colour, fmt="o-", ms=4.5, label=f"{layers[0]} to {layers[1]}")
-    axes.set_xticks(range(len(models)), models)
+    crowded = sum(map(len, models)) > 90
+    axes.set_xticks(range(len(models)), models, rotation=30 if crowded else 0, ha="right" if crowded else "center")
     axes.set(ylabel="mean difference of r2", xlim=(-0.5, len(models) - 0.5))
     axes.legend(title="layers")

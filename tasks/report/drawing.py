@@ -17,6 +17,8 @@ MUTED = "#8a8f98"
 WIDTH = 8.6
 """Width of every figure, in inches."""
 DPI = 144
+LONGEST = 44
+"""Characters of a name on an axis, in a legend or a title; longer ones are cut in the middle."""
 
 Draw = Callable[["Figure", list[dict[str, Any]]], None]
 
@@ -61,7 +63,34 @@ def _figure(draw: Draw, rows: list[dict[str, Any]]) -> "Figure":
 
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     draw(figure, rows)
+    _shorten(figure)
     return figure
+
+
+def _shorten(figure: "Figure") -> None:
+    """Cut names that would leave no room for the axes: models, judges and SAEs may be called anything."""
+    from matplotlib.text import Text
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            names = [label.get_text() for label in axis.get_ticklabels()]
+            if any(
+                shortened(name) != name for name in names
+            ):  # ticks take their texts from the axis when they are drawn
+                axis.set_ticklabels([shortened(name) for name in names])
+    for text in figure.findobj(Text):
+        text.set_text(shortened(text.get_text()))
+
+
+def shortened(text: str) -> str:
+    """Each line of a text with at most ``LONGEST`` characters: its beginning and its end.
+
+    >>> shortened("a" * 50 + "z" * 50)
+    'aaaaaaaaaaaaaaaaaaaaaa…zzzzzzzzzzzzzzzzzzzzz'
+    """
+    half = LONGEST // 2
+    lines = text.split("\n")
+    return "\n".join(x if len(x) <= LONGEST else f"{x[:half]}…{x[1 - half :]}" for x in lines)
 
 
 def svg(key: str, draw: Draw, rows: list[dict[str, Any]]) -> str:

@@ -50,9 +50,9 @@ order by leap, rank"""
             sql,
             rows,
             draw=_draw,
-            caption="Top: whitened r² against rank r. The band runs from the held-out to the in-sample ceiling; dots "
+            caption="Top: whitened r2 against rank r. The band runs from the held-out to the in-sample ceiling; dots "
             "are the best map of that rank on test tokens, with 95 % intervals by document; dotted is the permutation "
-            "null (ceiling with documents shuffled). Bottom: transport efficiency, r² of the map over the ceiling. The "
+            "null (ceiling with documents shuffled). Bottom: transport efficiency, r2 of the map over the ceiling. The "
             "band runs from the in-sample to the held-out ceiling, with 95 % intervals; dashed is the published "
             "estimate (truncated SVD of ridge on test over the in-sample ceiling), clipped at -0.5. Rank axis is "
             "logarithmic.",
@@ -105,7 +105,7 @@ def _draw(figure: "Figure", rows: Rows) -> None:
         ticks = [tick for tick in (1, 4, 16, 64, 256, 1024, 4096) if tick <= max(ranks)]
         bottom.set_xticks(ticks, map(str, ticks))
         bottom.minorticks_off()
-    grid[0, 0].set_ylabel("whitened r²")
+    grid[0, 0].set_ylabel("whitened r2")
     grid[1, 0].set_ylabel("transport efficiency")
     for axes in grid[:, -1]:
         axes.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))

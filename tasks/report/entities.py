@@ -239,7 +239,7 @@ order by contrast = 'known_unknown' desc, contrast, template, position, directio
         rows, key=lambda r: (r["contrast"], r["template"], r["position"], r["direction"], r["feature_id"])
     )
     caption = (
-        "r² of the activation over test entities, predicted by the operator from a lower layer, with 95 % intervals by "
+        "r2 of the activation over test entities, predicted by the operator from a lower layer, with 95 % intervals by "
         "entity. Computed: the interval lies at or below 0.3. Carried: it lies at or above 0.7, or above 0.3 and above "
         "that of the identity, which takes the source residual itself. Else unclear. Where both agree far below 0, "
         "both predict that the feature is "
@@ -258,7 +258,7 @@ def _carried(rows: Rows) -> str:
         if r["verdict_text"] is not None:
             ordinary = f"; on ordinary text {number(r['r2_text'])}, {r['verdict_text']}"
         parts.append(
-            f"from layer {r['source_layer']} {r['carried']} (r² {with_interval(r, 'r2')}, identity "
+            f"from layer {r['source_layer']} {r['carried']} (r2 {with_interval(r, 'r2')}, identity "
             f"{with_interval(r, 'r2_identity')}{ordinary})"
         )
     return (

@@ -224,6 +224,7 @@ order by layer, sae, place"""
 
 
 def _draw_coverage(figure: "Figure", rows: Rows) -> None:
+    figure.set_size_inches(figure.get_figwidth(), 3.2 + 0.2 * len({r["sae"] for r in rows}))
     axes = figure.subplots()
     for colour, (_, some) in zip(cycle(COLOURS), groupby(rows, key=lambda r: r["sae"])):
         own = list(some)

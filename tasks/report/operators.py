@@ -40,7 +40,7 @@ def _by_pair(rows: Rows) -> list[tuple[str, str, Rows]]:
 
 
 def _scaling(scope: Scope) -> Panel:
-    key, title = "scaling", "r² against share of training data"
+    key, title = "scaling", "r2 against share of training data"
     sql = f"""select source_layer, target_layer, leap, fraction, fraction_asked, n_train, alpha, r2, r2_low, r2_high, r2_weighted,
     r2_weighted_low, r2_weighted_high, share_of_full_r2, n_test, n_test_documents
 from scaling_curves
@@ -60,7 +60,7 @@ order by leap, source_layer, fraction_asked"""
         sql,
         rows,
         draw=_draw_scaling,
-        caption="Residual r² (mean over dimensions) on the same test documents, of operators fitted on a growing share "
+        caption="Residual r2 (mean over dimensions) on the same test documents, of operators fitted on a growing share "
         "of the train tokens (of whole documents); regularisation chosen on the same validation documents. 95 % intervals "
         "by document.",
         n=f"{extent(rows, 'n_train')} train tokens; {extent(rows, 'n_test')} test tokens of "
@@ -73,7 +73,7 @@ def _draw_scaling(figure: "Figure", rows: Rows) -> None:
     axes = figure.subplots()
     for name, colour, some in _by_pair(rows):
         interval_bars(axes, [100 * row["fraction"] for row in some], some, "r2", colour, fmt="o-", ms=3.5, label=name)
-    axes.set(xlabel="share of the train tokens (%)", ylabel="residual r² on test")
+    axes.set(xlabel="share of the train tokens (%)", ylabel="residual r2 on test")
     axes.legend(title="pair", fontsize=7.5, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
@@ -159,7 +159,7 @@ limit 24"""
         sql,
         rows,
         draw=_draw_composition,
-        caption="Weighted r² on test tokens of the operator fitted directly from source to target, and of the product "
+        caption="Weighted r2 on test tokens of the operator fitted directly from source to target, and of the product "
         "of the two operators over a middle layer, with 95 % intervals by document. The gap is not linearly "
         "represented in the middle layer.",
         n=f"{len(rows)} triples of layers; {extent(rows, 'n_test')} test tokens of {extent(rows, 'n_test_documents')} "
@@ -186,5 +186,5 @@ def _draw_composition(figure: "Figure", rows: Rows) -> None:
         )
     names = [f"{row['source_layer']} → {row['middle_layer']} → {row['target_layer']}" for row in rows]
     axes.set_yticks(range(len(rows)), names)
-    axes.set(xlabel="weighted r² on test", ylabel="layers", ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel="weighted r2 on test", ylabel="layers", ylim=(len(rows) - 0.5, -0.5))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -25,7 +25,7 @@ def panels(scope: Scope) -> list[Panel]:
 
 
 def _by_depth(scope: Scope) -> Panel:
-    key, title = "feature-r2", "Per-feature r² by depth and leap (Fig. 2)"
+    key, title = "feature-r2", "Per-feature r2 by depth and leap (Fig. 2)"
     sql = f"""select target_layer, sae, leap, source_layer, features, n_features, n_active, mean_r2, mean_r2_low, mean_r2_high,
     r2_q05, r2_q25, r2_q50, r2_q75, r2_q95
 from feature_depth
@@ -45,8 +45,8 @@ order by target_layer, sae, leap"""
         sql,
         rows,
         draw=_draw_depth,
-        caption=f"Distribution of r² over {WHICH[scope.features]} SAE features of a target layer: dot median, diamond mean (bars: "
-        "95 % interval of the mean, by document), thick bar 25 to 75 %, thin bar 5 to 95 %. r² is on "
+        caption=f"Distribution of r2 over {WHICH[scope.features]} SAE features of a target layer: dot median, diamond mean (bars: "
+        "95 % interval of the mean, by document), thick bar 25 to 75 %, thin bar 5 to 95 %. r2 is on "
         "held-out tokens where the SAE has the feature active. The axis is clipped at -1; the numbers below are not.",
         n=f"{extent(rows, 'n_features')} features per box, each on {extent(rows, 'n_active')} active test tokens; "
         f"method {scope.method}, position policy {scope.position_policy}",
@@ -75,7 +75,7 @@ def _draw_depth(figure: "Figure", rows: Rows) -> None:
             axes.annotate(f"{row['n_features']}", (row["leap"], 1.02), ha="center", va="bottom", fontsize=6.5)
         axes.set(title=f"target layer {layer}", xlabel="leap k (blocks)", xticks=leaps, ylim=(floor, 1.12))
         axes.margins(x=0.12)
-    _finish(grid, len(groups), "per-feature r²")
+    _finish(grid, len(groups), "per-feature r2")
 
 
 def _finish(grid: Any, used: int, label: str) -> None:
@@ -111,8 +111,8 @@ order by o.source_layer, o.target_layer"""
         sql,
         rows,
         draw=_draw_map,
-        caption=f"Left: mean r² over {WHICH[scope.features]} features of the target's SAE on active held-out "
-        "tokens; each target has its own features, so do not compare across columns. Right: r² of the residual stream, "
+        caption=f"Left: mean r2 over {WHICH[scope.features]} features of the target's SAE on active held-out "
+        "tokens; each target has its own features, so do not compare across columns. Right: r2 of the residual stream, "
         "mean over dimensions. Rows are source layers, the lowest first, columns target layers; colour runs from "
         "0 (dark) to 1 (light). 95 % intervals by document are in the numbers below.",
         n=f"{len(rows)} operators; {extent([r for r in rows if r['feature_r2'] is not None], 'n_features')} features "
@@ -126,8 +126,8 @@ order by o.source_layer, o.target_layer"""
 def _draw_map(figure: "Figure", rows: Rows) -> None:
     figure.set_size_inches(WIDTH, 1.3 + 0.3 * max(len(_layers(rows, "source_layer")), 4))
     left, right = figure.subplots(1, 2, sharey=True)
-    _heat(left, rows, "feature_r2", "mean per-feature r²")
-    _heat(right, rows, "r2_test", "residual r²")
+    _heat(left, rows, "feature_r2", "mean per-feature r2")
+    _heat(right, rows, "r2_test", "residual r2")
     left.set_ylabel("source layer")
     left.invert_yaxis()  # the lowest source on top, as on the page and in the terminal; the right map shares the axis
 

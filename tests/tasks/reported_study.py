@@ -100,6 +100,7 @@ def _operators() -> dict[str, list[dict[str, Any]]]:
                 **evaluation,
                 feature_id=f,
                 n_active=30 + f,
+                activation_rate=(30 + f) / 1000,
                 sae_trusted=True,
                 verdict="transported",
                 **interval("r2", r2 + 0.02 * (f - 9.5) / 19, 0.005),

@@ -9,18 +9,18 @@ from tests.warehouse.graph_rows import rows_alone
 
 PROMPT = "large"
 N_NODES, N_EDGES = 500, 10_000
-N_TOKENS, LAYERS = 20, (2, 4, 6, 8)
+N_TOKENS, N_LOGITS, LAYERS = 20, 6, (2, 4, 6, 8)
 TOKENS = tuple(f" w{i}" for i in range(N_TOKENS))
 LAST_LAYER = 10
 
 
 def large_graph(seed: int = 0) -> Graph:
-    """Tokens, features at random positions of four layers, one logit; edges from lower layers, never to earlier positions."""
+    """Tokens, features at random positions of four layers, some logits; edges from lower layers, never to earlier positions."""
     rng = np.random.default_rng(seed)
-    n_features = N_NODES - N_TOKENS - 1
-    kind = np.array(["token"] * N_TOKENS + ["feature"] * n_features + ["logit"])
-    layer = np.concatenate([np.full(N_TOKENS, -1), np.sort(rng.choice(LAYERS, n_features)), [LAST_LAYER]])
-    position = np.concatenate([np.arange(N_TOKENS), rng.integers(0, N_TOKENS, n_features), [N_TOKENS - 1]])
+    n_features = N_NODES - N_TOKENS - N_LOGITS
+    kind = np.array(["token"] * N_TOKENS + ["feature"] * n_features + ["logit"] * N_LOGITS)
+    layer = np.concatenate([np.full(N_TOKENS, -1), np.sort(rng.choice(LAYERS, n_features)), [LAST_LAYER] * N_LOGITS])
+    position = np.concatenate([np.arange(N_TOKENS), rng.integers(0, N_TOKENS, n_features), [N_TOKENS - 1] * N_LOGITS])
     source, target = np.nonzero((layer[:, None] < layer) & (position[:, None] <= position))
     chosen = np.sort(rng.choice(len(source), N_EDGES, replace=False))
     source, target, weight = source[chosen], target[chosen], rng.standard_normal(N_EDGES)
@@ -29,8 +29,10 @@ def large_graph(seed: int = 0) -> Graph:
         kind=kind,
         layer=layer,
         position=position,
-        feature=np.concatenate([np.full(N_TOKENS, -1), np.arange(n_features), [7]]),
-        activation=np.concatenate([np.full(N_TOKENS, np.nan), rng.random(n_features), [0.8]]),
+        feature=np.concatenate([np.full(N_TOKENS, -1), np.arange(n_features), np.arange(7, 7 + N_LOGITS)]),
+        activation=np.concatenate(
+            [np.full(N_TOKENS, np.nan), rng.random(n_features), 0.5 ** np.arange(1, N_LOGITS + 1)]
+        ),
         influence=np.full(N_NODES, np.nan),
         source=source,
         target=target,

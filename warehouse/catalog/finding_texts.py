@@ -70,7 +70,7 @@ def _by_leap(rows: Rows) -> str:
     near, *far = sorted(_headline(rows), key=lambda row: -row["source_layer"])
     more = "".join(f", and of {interval(row)} from layer {row['source_layer']}" for row in far)
     return (
-        f"Features of layer {near['target_layer']} are predicted with a mean r² of {interval(near)} from layer "
+        f"Features of layer {near['target_layer']} are predicted with a mean r2 of {interval(near)} from layer "
         f"{near['source_layer']}{more} ({near['subject']}, {_n([near, *far])})."
     )
 
@@ -84,7 +84,7 @@ def _verdicts(rows: Rows) -> str:
     )
     return (
         f"Of {_n([carried])} of layer {carried['target_layer']}, {interval(carried, percent=True)} are transported from layer "
-        f"{carried['source_layer']} (95 % interval of r² {above}); {interval(computed, percent=True)} are computed on the way "
+        f"{carried['source_layer']} (95 % interval of r2 {above}); {interval(computed, percent=True)} are computed on the way "
         f"({below}) and {interval(unknown, percent=True)} are undetermined."
     )
 
@@ -92,7 +92,7 @@ def _verdicts(rows: Rows) -> str:
 def _features_over_identity(rows: Rows) -> str:
     return (
         f"{_name(rows)} predicts features better than the identity in {_counts(rows, 'n_above', 'n_below', 'worse')} "
-        f"(95 % interval of the paired difference in mean r²): {_extremes(rows)}."
+        f"(95 % interval of the paired difference in mean r2): {_extremes(rows)}."
     )
 
 
@@ -121,7 +121,7 @@ def _cost(rows: Rows) -> str:
 def _composed(rows: Rows) -> str:
     (most, *_) = sorted(_pairs(rows), key=lambda row: -row["value"])
     return (
-        f"A product of two operators over a middle layer has a lower r² than the direct operator in "
+        f"A product of two operators over a middle layer has a lower r2 than the direct operator in "
         f"{_counts(rows, 'n_above', 'n_below', 'a higher one')} (95 % interval of the difference): at most by {interval(most)}, "
         f"from layer {most['source_layer']} {most['subject']} to {most['target_layer']} ({_n([most])})."
     )
@@ -144,10 +144,12 @@ def _saes(rows: Rows) -> str:
     (trusted,) = [row for row in rows if row["measure"] == "n_trusted"]
     fvu = sorted((row for row in rows if row["measure"] == "fvu"), key=lambda row: row["value"])
     recovered = sorted((row for row in rows if row["measure"] == "ce_recovered"), key=lambda row: row["value"])
-    text = f"{_count(trusted['value'])} of {trusted['n']} SAEs {'passes' if trusted['value'] == 1 else 'pass'} the quality thresholds."
+    alone = trusted["n"] == 1
+    passing = "passes" if trusted["value"] == 1 else "pass"
+    text = f"{_count(trusted['value'])} of {trusted['n']} SAE{'s' * (not alone)} {passing} the quality thresholds."
     if fvu:
-        text += f" They leave {_range(fvu)} of the variance unexplained"
-        text += f" and recover {_range(recovered)} of the loss" if recovered else ""
+        text += f" {'It leaves' if alone else 'They leave'} {_range(fvu)} of the variance unexplained"
+        text += f" and {'recovers' if alone else 'recover'} {_range(recovered)} of the loss" if recovered else ""
         text += f" ({_n([*fvu, *recovered])})."
     return text
 
@@ -227,7 +229,7 @@ def _models(rows: Rows) -> str:
     found, changed = own["mean_difference"], own["n_changed"]
     return (
         f"In {found['subject']}, features of layer {found['target_layer']} are predicted from layer {found['source_layer']} with "
-        f"an r² that differs from the one here by {interval(found)} on average; it changed for {_count(changed['value'])} of {_n([found])}."
+        f"an r2 that differs from the one here by {interval(found)} on average; it changed for {_count(changed['value'])} of {_n([found])}."
     )
 
 

@@ -157,5 +157,6 @@ def _extremes(rows: pl.DataFrame) -> None:
             "log_ppl": loss("edited loss"),
             "kl": loss("KL"),
             "text": st.column_config.TextColumn(width="medium"),
+            "sequence_id": "sequence",
         },
     )

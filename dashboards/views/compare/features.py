@@ -56,7 +56,7 @@ def _scatter(rows: pl.DataFrame) -> None:
         number("r2", "r2 here"),
         number("other_r2", "r2 there"),
         number("difference", "difference"),
-        number("difference_low", "from"),
+        number("difference_low", "95 % from"),
         number("difference_high", "to"),
         number("q", "q"),
         alt.Tooltip("promotes:N"),
@@ -96,7 +96,7 @@ def _changed(rows: pl.DataFrame) -> None:
         {
             "feature_id": column("feature", format="%d", width=70),
             "difference": score("difference"),
-            "difference_low": score("from"),
+            "difference_low": score("95 % from"),
             "difference_high": score("to"),
             "q": column("q", format="%.4f"),
             "r2": score("r2 here"),

@@ -43,10 +43,10 @@ def _trajectory(rows: pl.DataFrame) -> None:
         x=x,
         color=alt.Color("layers:N", title="layers", legend=alt.Legend(orient="top")),
         tooltip=[
-            alt.Tooltip("other_model:N"),
+            alt.Tooltip("other_model:N", title="other model"),
             alt.Tooltip("layers:N"),
             number("mean_difference", "mean difference of r2"),
-            number("mean_difference_low", "from"),
+            number("mean_difference_low", "95 % from"),
             number("mean_difference_high", "to"),
             number("n_features", "features", ",d"),
             number("n_documents", "documents", ",d"),

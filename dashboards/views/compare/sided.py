@@ -13,7 +13,14 @@ from warehouse.catalog.compared.statements import SIDES
 
 COLOURS = dict(zip(SIDES, (CATEGORIES[0], CATEGORIES[1])))
 score = partial(st.column_config.NumberColumn, format="%.4g")
+VALUES = {"left_value": "left", "right_value": "right", "difference": "right less left"}
+"""Columns of counts and shares alike -> their headings."""
 whole = partial(st.column_config.NumberColumn, format="localized")
+
+
+def _exact(value: float) -> str:
+    """Counts to the last digit, other numbers to four significant ones."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
 
 
 def side_colour() -> alt.Color:
@@ -28,8 +35,9 @@ def side_colour() -> alt.Color:
 
 def differences(rows: pl.DataFrame) -> None:
     """Both values of each quantity, and their difference with its interval."""
+    shown = rows.to_pandas().style.format(_exact, subset=list(VALUES), na_rep="–")
     st.dataframe(
-        rows,
+        shown,
         hide_index=True,
         height="content",
         placeholder="–",
@@ -52,13 +60,12 @@ def differences(rows: pl.DataFrame) -> None:
             "n_of",
         ],
         column_config={
-            "quantity": st.column_config.TextColumn("quantity", width=230),
-            "left_value": score("left"),
-            "right_value": score("right"),
-            "difference": score("right less left"),
-            "difference_low": score("from", width=85),
-            "difference_high": score("to", width=85),
+            "quantity": st.column_config.TextColumn("quantity", width=270),
+            **VALUES,
+            "difference_low": score("95 % from", width=75),
+            "difference_high": score("to", width=75),
             "paired_by": "paired by",
+            "unit": st.column_config.TextColumn("unit", width=210),
             "n_paired": whole("pairs"),
             "left_low": score("left from"),
             "left_high": score("left to"),

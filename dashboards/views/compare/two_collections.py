@@ -45,7 +45,7 @@ def _difference(rows: pl.DataFrame) -> None:
         number("difference", "right less left"),
         number("difference_low", "95 % from"),
         number("difference_high", "to"),
-        alt.Tooltip("paired_by:N"),
+        alt.Tooltip("paired_by:N", title="paired by"),
         number("n_paired", "pairs", ",d"),
         number("left_n", "features left", ",d"),
         number("right_n", "features right", ",d"),

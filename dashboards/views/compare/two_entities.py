@@ -40,6 +40,7 @@ def _latents(rows: pl.DataFrame) -> None:
             "right_activation": score("activation, right"),
             "difference": score("right less left"),
             "promotes": st.column_config.ListColumn("promotes"),
+            "sae": "SAE",
         },
     )
 

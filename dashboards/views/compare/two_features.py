@@ -82,7 +82,7 @@ def _logits_of_one(domain: list[float], rows: pl.DataFrame) -> None:
         )
         colour = COLOURS[shown["side"][0]]
         draw_chart(
-            base.mark_bar(color=colour).properties(height=30 + 18 * shown.height),
+            base.mark_bar(color=colour).properties(height=alt.Step(18)),
             alt=f"Bars: logits of the tokens that are {direction}",
         )
 
@@ -108,7 +108,7 @@ def _said(row: dict[str, Any]) -> list[str]:
 
 
 def _links(rows: pl.DataFrame) -> None:
-    table(rows, {"value": score("value"), "low": score("from"), "high": score("to")})
+    table(rows, {"value": score("value"), "low": score("95 % from"), "high": score("to")})
 
 
 DRAW: dict[str, Callable[[pl.DataFrame], None]] = {

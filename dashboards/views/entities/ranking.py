@@ -23,8 +23,8 @@ BEST_FEATURES = Panel(
     note="Chosen by separation on train (share of the first class on which the feature is active, minus that of the "
     "second: negative for features that favour the second) among features that are rarely active on ordinary text "
     "(`text rate`). q: Benjamini-Hochberg over all features; p max: share of label permutations whose best feature "
-    "separates as well. A feature with a q above 0.05 may be chance. Test scores with 95 % intervals by entity "
-    "(`from`, `to`). `beats baselines`: the paired interval of the difference to the best baseline is above 0; a "
+    "separates as well. A feature with a q above 0.05 may be chance. Test scores with 95 % intervals by entity. "
+    "`beats baselines`: the paired interval of the difference to the best baseline is above 0; a "
     "feature that does not has found nothing new. With several types, choose one for the AUROC on it of the feature "
     "chosen on the others. Tick a row to open the feature.",
     empty=EMPTY,

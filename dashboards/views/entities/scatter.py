@@ -90,7 +90,7 @@ def _chart(first: str, second: str) -> alt.LayerChart | alt.FacetChart:
 ACTIVITY = Panel(
     "Activity on either class, test",
     ACTIVE,
-    note="Coloured: the ranked features, chosen on train. Grey squares: all others, counted on a grid, darker where "
+    note="Coloured: the ranked features, chosen on train. Grey squares: all others, counted on a grid, fuller where "
     "more lie. On the diagonal a feature is active equally often on both classes.",
     empty=EMPTY,
     view="chart",

@@ -20,14 +20,14 @@ AGREEING = (
     Column("view", "view"),
     Column("against", "against"),
     Column("n", "decided by both", "integer"),
-    Column("n_features", "features", "integer"),
+    *interval("kappa", "kappa"),
     Column("both_transported", "both: transported", "integer"),
     Column("first_only", "only the first", "integer"),
     Column("second_only", "only the second", "integer"),
     Column("neither", "both: computed", "integer"),
     Column("agreed", "agreed"),
     Column("by_chance", "by chance"),
-    *interval("kappa", "kappa"),
+    Column("n_features", "features", "integer"),
 )
 AGREEMENT = f"""select {names(AGREEING)}
 from fate_agreement

@@ -42,7 +42,7 @@ def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart | alt.FacetChart:
     title = "r2, cosine or agreement"
     scale = alt.Scale(domain=[LOWEST, 1], clamp=True, nice=False)
     axis = alt.Axis(tickMinStep=1, format="d")
-    x = alt.X("layer:Q", title="layer", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=20))
+    x = alt.X("layer:Q", title="layer", axis=axis, scale=alt.Scale(zero=False, nice=False, padding=40))
     named = " : ".join(f"datum.column == '{name}' ? '{words}'" for name, words in known.items()) + " : ''"
     folded = alt.Chart(ROWS).transform_fold(list(known), ["column", "value"]).transform_calculate(view=named)
     base = folded.transform_filter("isValid(datum.value)").encode(

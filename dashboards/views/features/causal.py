@@ -10,50 +10,51 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
-COLOURS = {"feature_transport": "#0072B2", "feature_zero": "#E69F00"}
+COLOURS = {"transported": "#0072B2", "ablated": "#E69F00"}
 
 
-EFFECT = """select method, leap, source_layer, intervention, position_set, n_sequences, n_documents, delta_log_ppl, delta_log_ppl_low,
-    delta_log_ppl_high, kl
+EFFECT = """select method, leap, source_layer, if(intervention = 'feature_zero', 'ablated', 'transported') as edit, position_set,
+    n_sequences, n_documents, delta_log_ppl, delta_log_ppl_low, delta_log_ppl_high, kl
 from causal_summary
 where collection = $collection and target_layer = $layer and feature_id = $feature_id
-order by method, leap, intervention"""
+order by method, leap, edit"""
 
 
 def causal_effect(about: dict[str, Any]) -> None:
-    """Change of the log-perplexity under the feature's interventions, by leap."""
+    """Added loss under the feature's interventions, by leap."""
     panel(
         "Causal effect",
         filled(EFFECT, **about),
         _effect,
-        note="Change of the log-perplexity (nats per token) when only this feature is replaced by its transported "
-        "value (feature_transport) or ablated (feature_zero) where it is active; 95 % intervals by document. Near 0 "
-        "for transport and above 0 for ablation: the feature matters, and transport preserves it. Stored by layer and "
+        note="Added loss (nats per token) when only this feature is replaced by its transported value, or ablated (set to "
+        "0), where it is active; 95 % intervals by document. Near 0 for transport and above 0 for ablation: the feature "
+        "matters, and transport preserves it. Stored by layer and "
         "feature id, so SAEs of one layer share these rows.",
         empty="No intervention on this feature: `ato run causal` edits the best few features of each SAE.",
     )
 
 
 def _effect(rows: pl.DataFrame) -> None:
-    colour = coloured("intervention", COLOURS, "edit").legend(orient="top", title=None)
+    colour = coloured("edit", COLOURS, "edit").legend(orient="top", title=None)
     chart = with_intervals(
         rows,
         x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
         y="delta_log_ppl",
-        y_title="change of log-perplexity (nats)",
+        y_title="added loss (nats per token)",
         colour=colour,
         line=False,
         zero=True,
         tooltip=[
-            alt.Tooltip("intervention"),
+            alt.Tooltip("edit"),
             alt.Tooltip("method"),
-            alt.Tooltip("source_layer"),
-            number("delta_log_ppl", "change (nats)", ".4f"),
+            alt.Tooltip("source_layer", title="source layer"),
+            number("delta_log_ppl", "added loss (nats)", ".4f"),
             number("delta_log_ppl_low", "95 % from", ".4f"),
             number("delta_log_ppl_high", "to", ".4f"),
             number("kl", "KL divergence (nats)", ".4f"),
-            alt.Tooltip("n_sequences"),
-            alt.Tooltip("n_documents"),
+            alt.Tooltip("n_sequences", title="sequences"),
+            alt.Tooltip("n_documents", title="documents"),
         ],
     )
-    draw_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")
+    chart = chart.encode(xOffset=alt.XOffset("edit:N"))
+    draw_chart(chart, alt="Points with intervals: added loss by leap and edit")

@@ -58,7 +58,7 @@ def rates(search: Search) -> None:
         "Activation rate against r2",
         _filled(RATES, search),
         _rates,
-        empty=EMPTY,
+        empty="No scored feature at this leap: choose another, or run `ato run evaluate`.",
         note="Features per cell, at the leap chosen above. r2 of the ridge operator along the feature's direction, "
         "over the test tokens where the feature is active: 1 is perfect, 0 no better than the mean. Features active on "
         "too few tokens have no r2 and are left out; values below -1 are counted at the lower edge.",
@@ -77,7 +77,10 @@ def _rates(rows: pl.DataFrame) -> None:
             y=alt.Y("r2_low:Q", title="r2 on active tokens", scale=alt.Scale(domain=[-1, 1])),
             y2=alt.Y2("r2_high:Q"),
             color=alt.Color(
-                "n_features:Q", title="features", scale=alt.Scale(type="log"), legend=alt.Legend(orient="top")
+                "n_features:Q",
+                title="features",
+                scale=alt.Scale(type="log", scheme="viridis"),
+                legend=alt.Legend(orient="top"),
             ),
             tooltip=[
                 alt.Tooltip("rate_low:Q", title="rate from", format=".2~%"),

@@ -66,7 +66,7 @@ def _said(row: dict[str, Any]) -> list[str]:
     return parts + [f"{name}: {value}" for name, value in (row["classes"] or {}).items()]
 
 
-COLOURS = {"this feature": "#0072B2", "another's description": "#999999", "neurons of the layer": "#E69F00"}
+COLOURS = {"its description": "#0072B2", "another's description": "#999999", "neurons of the layer": "#E69F00"}
 
 SCORES = f"""with latest as (
     select collection, labelling from latest_labellings
@@ -74,7 +74,7 @@ SCORES = f"""with latest as (
 ),
 
 own as (
-    select scorer, tier, if(control = 'none', 'this feature', 'another''s description') as what, score, score_low, score_high, chance,
+    select scorer, tier, if(control = 'none', 'its description', 'another''s description') as what, score, score_low, score_high, chance,
         n_positive + n_negative as n_trials, n_unanswered, reason
     from description_scores
     semi join latest using (collection, labelling)
@@ -92,7 +92,7 @@ neurons as (
 select scorer || if(tier = 'all', '', ', ' || replace(tier, '_', ' ')) as test, *
 from (from own union all from neurons)
 order by list_position({list(SCORERS)}, scorer),
-    list_position({["all", *TIERS]}, tier), what desc"""
+    list_position({["all", *TIERS]}, tier), what <> 'its description', what desc"""
 
 
 def label_scores(about: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ def label_scores(about: dict[str, Any]) -> None:
         "Scores of the label",
         filled(SCORES, **about),
         _scores,
-        note="Points with 95 % intervals by test and by the source of the inactive texts; black lines are chance level. Another's "
+        note="Points with 95 % intervals by test and by the source of the inactive texts; the lines across are chance level. Another's "
         "description is the control. Neurons: mean over the labelled MLP neurons of the layer with the spread "
         "between them, if `label.n_neurons` is "
         "set.",
@@ -110,7 +110,7 @@ def label_scores(about: dict[str, Any]) -> None:
 
 
 def _scores(rows: pl.DataFrame) -> None:
-    own = rows.filter(rows["what"] == "this feature")
+    own = rows.filter(rows["what"] == "its description")
     if own["score"].null_count() == own.height:
         st.info(f"Not scored: {next(iter(own['reason'].drop_nulls()), 'nothing was asked')}.")
         return
@@ -129,7 +129,12 @@ def scores_chart(rows: Any, kinds: dict[str, str]) -> alt.LayerChart | alt.Facet
         kinds: of scores -> colour.
     """
     base = alt.Chart(rows, height=300).encode(
-        x=alt.X("test:N", title=None, sort=None, axis=alt.Axis(labelAngle=-30)),
+        x=alt.X(
+            "test:N",
+            title=None,
+            sort=None,
+            axis=alt.Axis(labelAngle=0, labelLimit=0, labelExpr="split(datum.label, ', ')"),
+        ),
         tooltip=[
             alt.Tooltip("test:N"),
             alt.Tooltip("what:N"),

@@ -77,7 +77,7 @@ def _by_words(search: Search) -> None:
         note=f"At most {SHOWN} rows. Tick a row to open it. Whole-token matches come first, then by strength: the "
         "largest activation on the matching token in an example, or the logit of the promoted word. Without a query, "
         "by score; only candidates have one. r2 and verdict: of the ridge operator at the same position, at the leap "
-        "chosen above; all leaps are in the second-to-last column.",
+        "chosen above; `leap: verdict` has all leaps.",
         empty="No matches. Shorten the query, look in everything, or clear the filters. Examples and promoted words "
         "come from `ato run features`, explanations from `ato run explain`.",
     )

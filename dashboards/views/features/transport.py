@@ -135,7 +135,9 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     x = alt.X(
         "leap:Q",
         title="leap (layers)",
-        axis=alt.Axis(values=leaps, format="d"),
+        axis=alt.Axis(
+            values=leaps, format="d", tickMinStep=0.1
+        ),  # Vega leaves out values that are nearer than its step
         scale=alt.Scale(nice=False, zero=False, padding=25),
     )
     scale = alt.Scale(domain=[lowest, 1], nice=False)
@@ -146,7 +148,7 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
         color=coloured("method", colours, "method").legend(legend),
         tooltip=[
             alt.Tooltip("method"),
-            alt.Tooltip("source_layer"),
+            alt.Tooltip("source_layer", title="source layer"),
             alt.Tooltip("leap"),
             number("r2", "r2"),
             number("r2_low", "95 % from"),

@@ -71,7 +71,7 @@ HEADS_OF_EDGES = Panel(
         Column("attention", "attention"),
         Column("looked_at", "looked at"),
         Column("key_position", "position"),
-        Column("key_contribution", "of it there"),
+        Column("key_contribution", "read there"),
         Column("score", "score"),
         Column("mean_score", "mean score"),
     ),

@@ -47,7 +47,8 @@ CHECKS_OF_GRAPH = Panel(
 ALL_GRAPHS = Panel(
     "Graphs of this collection",
     GRAPHS,
-    note=f"At most {SHOWN} rows, the latest graph of each prompt and kind. Tick a row to open the graph.",
+    note=f"At most {SHOWN} rows, the latest graph of each prompt and kind. From errors: share of the influence that comes from what SAEs "
+    "leave out; the other columns as above. Tick a row to open the graph.",
     empty=EMPTY,
     columns=(
         Column("prompt", "prompt"),
@@ -58,8 +59,8 @@ ALL_GRAPHS = Panel(
         Column("n_edges", "edges", "integer"),
         Column("replacement", "replacement"),
         Column("completeness", "completeness"),
-        Column("error_share", "from errors"),
-        Column("transport_share", "transport"),
+        Column("error_share", "from errors", "percent"),
+        Column("transport_share", "transport", "percent"),
         Column("conservation_residual", "residual"),
         Column("balanced", "balanced"),
         *interval("pearson", "Pearson"),

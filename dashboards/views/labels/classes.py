@@ -97,7 +97,7 @@ JUDGES_AGREE = Panel(
     "Agreement between judges",
     AGREEMENT,
     note="Of the features that both judges put into a class: share with the same class, and Cohen's kappa, the agreement beyond "
-    "that of judges who guess at their own rates (0), with its 95 % interval (`from`, `to`).",
+    "that of judges who guess at their own rates (0), with its 95 % interval.",
     empty="No two judges classified the same features: set `label.label_space` and `label.second_judge`, then `ato run label`.",
     columns=AGREEING,
     wide=False,

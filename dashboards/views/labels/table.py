@@ -30,7 +30,8 @@ ORDERS = {
 
 LABELLED = """select
     place, layer, feature_id, description, detection, detection_low, detection_high, detection_near_miss, detection_shuffled,
-    fuzzing, intruder, failed, map_values(classes) as classes, promoted[:5] as promotes, activation_rate, ordered_by, value, source, sae
+    fuzzing, intruder, failed, map_values(classes) as classes, promoted[:5] as promotes, activation_rate,
+    replace(ordered_by, '_', ' ') as ordered_by, value, if(source = 'sae', 'SAE', source) as source, sae
 from feature_labelled{listed}
 where collection = $collection and judge = $judge and ($layer is null or layer = $layer){words}
 order by {order}, layer, sae
@@ -50,7 +51,7 @@ FAILING = f"""select
         when failed and description is not null then 'its interval is not above 0.5'
         else reason
     end as why,
-    promoted[:5] as promotes, source, sae
+    promoted[:5] as promotes, if(source = 'sae', 'SAE', source) as source, sae
 from feature_labelled
 where collection = $collection and judge = $judge and ($layer is null or layer = $layer) and failed is distinct from false
 order by fault, place, layer, sae
@@ -139,7 +140,7 @@ FOUND = (
 LABELLED_FEATURES = Panel(
     "Labelled features",
     LABELLED.format(listed="", words=f"\n    and {FOUND}", order="place", shown=SHOWN),
-    note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval (`from`, `to`), 0.5 is "
+    note=f"At most {SHOWN} rows with all the words. Detection: balanced accuracy with its 95 % interval, 0.5 is "
     "chance; near miss: against texts on which neighbours fire; shuffled: with another feature's description. Intruder needs no "
     "description. Place: the order in which features were labelled. Tick a row to open the feature.",
     empty="No labelled feature matches these words.",
@@ -147,6 +148,7 @@ LABELLED_FEATURES = Panel(
         Column("place", "place"),
         Column("layer", "layer"),
         Column("feature_id", "feature"),
+        Column("source", "of"),
         Column("description", "description"),
         *SCORES,
         Column("failed", "fails"),
@@ -155,7 +157,6 @@ LABELLED_FEATURES = Panel(
         Column("activation_rate", "activation rate", "percent"),
         Column("ordered_by", "ordered by"),
         Column("value", "its value"),
-        Column("source", "source"),
         Column("sae", "SAE"),
     ),
     link=TO_FEATURE,
@@ -172,12 +173,12 @@ LABELS_THAT_FAIL = Panel(
         Column("place", "place"),
         Column("layer", "layer"),
         Column("feature_id", "feature"),
+        Column("source", "of"),
         Column("description", "description"),
         *interval("detection", "detection"),
         Column("intruder", "intruder"),
         Column("why", "why"),
         Column("promotes", "promotes", "list"),
-        Column("source", "source"),
         Column("sae", "SAE"),
     ),
     link=TO_FEATURE,

@@ -160,6 +160,7 @@ def _collections(rows: pl.DataFrame) -> None:
         selection_mode="multi-row",
         column_config={
             **headings(rows.columns),
+            "n_saes": "SAEs",
             "created_at": st.column_config.DatetimeColumn("created", format="distance"),
             "share_dropped": st.column_config.NumberColumn("dropped", format="percent"),
             "bytes": st.column_config.NumberColumn("bytes", format="bytes"),

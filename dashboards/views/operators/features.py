@@ -176,7 +176,7 @@ order by rate_bin, r2_bin"""
 
 def _histogram(rows: pl.DataFrame) -> None:
     rate = alt.X("rate_from:Q", title="activation rate (share of test tokens)")
-    count = alt.Color("n_features:Q", title="features", scale=alt.Scale(type="log"))
+    count = alt.Color("n_features:Q", title="features", scale=alt.Scale(type="log", scheme="viridis"))
     chart = (
         alt.Chart(rows)
         .mark_rect()

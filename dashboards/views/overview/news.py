@@ -1,11 +1,14 @@
 """Panel of the page ``overview``: what this collection has that the one before had not, and numbers that moved."""
 
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
 
 SHOWN = 200
 """Numbers in the table; the SQL page has all."""
@@ -51,13 +54,14 @@ counted as (
         from compared
     )
 )
-select state, topic, measure, source_layer, target_layer, subject, value_before, low_before, high_before, n_before,
+select state, topic, replace(replace(replace(measure, '_', ' '), 'fvu', 'FVU'), 'auroc', 'AUROC') as measure, source_layer,
+    target_layer, subject, value_before, low_before, high_before, n_before,
     value, low, high, n, before_it.*, counted.*
 from before_it
 left join compared on true
 left join counted on true
-order by state in ('the same', 'within the intervals'), state not in ('higher', 'lower'), place, measure, target_layer, source_layer,
-    subject
+order by state in ('the same', 'within the intervals'), state not in ('higher', 'lower'), place, compared.measure, target_layer,
+    source_layer, subject
 limit {SHOWN}"""
 OF_BOTH = (
     "previous",
@@ -86,20 +90,26 @@ def news(collection: str) -> None:
 
 def _news(rows: pl.DataFrame) -> None:
     about = rows.row(0, named=True)
+    n_moved = about["n_moved"]
     said = [
         f"Before: {plain(about['previous_model'])} on {plain(about['previous_corpus'])}, {about['previous_made_at']:%d %B %Y} "
         f"(`{about['previous']}`).",
         f"New here: {about['new_topics']}." if about["new_topics"] else "",
         f"Not here: {about['gone_topics']}." if about["gone_topics"] else "",
-        f"{about['n_moved']:,} numbers moved, {about['n_unmoved']:,} are within their intervals.",
+        f"{n_moved:,} number{'s' * (n_moved != 1)} moved; within their intervals: {about['n_unmoved']:,}.",
     ]
     st.markdown(" ".join(filter(None, said)))
-    st.dataframe(
+    score, count = (partial(st.column_config.NumberColumn, format=format) for format in ("%.3g", "localized"))
+    table(
         rows.drop(*OF_BOTH),
-        hide_index=True,
-        column_config={
-            name: st.column_config.NumberColumn(format="%.3g")
-            for name in ("value_before", "low_before", "high_before", "value", "low", "high")
+        {
+            "value_before": score("before"),
+            "low_before": score("95 % from"),
+            "high_before": score("to"),
+            "n_before": count("n before"),
+            "value": score("here"),
+            "low": score("95 % from "),
+            "high": score("to "),
+            "n": count("n"),
         },
-        placeholder="–",
     )

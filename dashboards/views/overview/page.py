@@ -22,7 +22,7 @@ def page() -> None:
     left, middle, right = st.columns([4, 2, 1], vertical_alignment="center")
     left.markdown(
         f"What a study of **{plain(about['model'])}** found on **{about['n_kept']:,}** tokens of **{plain(about['corpus'])}**, "
-        f"between blocks {about['layers'][0]} and {about['layers'][-1]} of {about['n_layers']}. In brackets: 95 % intervals."
+        f"between blocks {about['layers'][0]} and {about['layers'][-1]} of {about['n_layers']}. In brackets: 95\u00a0% intervals."
     )
     with middle:
         _search()

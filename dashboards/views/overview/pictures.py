@@ -51,12 +51,12 @@ SHARES = {
 }
 """Finding -> its shares, from the left, with their colours."""
 WORDS = {
-    "mean_r2": "mean r²",
-    "difference": "r² above the identity's",
+    "mean_r2": "mean r2",
+    "difference": "r2 above the identity's",
     "skill": "skill against the identity",
     "less_identity": "nats: transport less identity",
     "added_loss": "nats added by transport",
-    "r2_lost": "r² lost over the middle layer",
+    "r2_lost": "r2 lost over the middle layer",
     "fvu": "fraction of variance unexplained",
     "fvu_difference": "difference in FVU",
     "auroc": "AUROC of the feature",
@@ -66,7 +66,7 @@ WORDS = {
     "pearson": "correlation with ablations",
     "pearson_control": "other edges",
     "transport_share": "share of plain transport",
-    "mean_difference": "r² there less r² here",
+    "mean_difference": "r2 there less r2 here",
     "share_transported": "transported",
     "share_computed": "computed",
     "share_undetermined": "undetermined",

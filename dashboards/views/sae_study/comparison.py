@@ -56,7 +56,7 @@ EVERY_SAE = Panel(
     "Comparison",
     COMPARISON,
     note="All on the same held-out tokens. L0: active features per token; compare FVU (variance unexplained) and loss "
-    "recovered at equal L0 only. `from`, `to`: 95 % interval by document. Dead: features that fired on no held-out token; "
+    "recovered at equal L0 only. Intervals are by document. Dead: features that fired on no held-out token; "
     "high frequency: on more than a tenth of them. Shrinkage: slope of x on its reconstruction, 1 is none. Redundancy: "
     "largest decoder cosine to another feature, mean. Seed agreement: mean cosine of features matched with those of the "
     "other seeds. Probes: mean AUROC of one and of five features, 0.5 is chance. –: not measured. Whether a "

@@ -84,7 +84,7 @@ def _chart(axis: str) -> alt.LayerChart | alt.FacetChart:
             number("max", "largest"),
             number("n_seeds", "seeds", "d"),
             number("l0", "L0", ".1f"),
-            alt.Tooltip("better_than_next:N"),
+            alt.Tooltip("better_than_next:N", title="better than next"),
         ],
     )
     return alt.layer(
@@ -113,11 +113,11 @@ IS_ONE_BETTER = Panel(
         Column("place", "place"),
         Column("next_architecture", "next best"),
         Column("difference", "difference to it"),
-        Column("spread", "spread"),
+        Column("spread", "spread of both"),
         Column("better_than_next", "better than the next?"),
         Column("best_baseline", "best baseline"),
         Column("baseline_difference", "difference to it"),
-        Column("baseline_spread", "spread"),
+        Column("baseline_spread", "spread of both"),
         Column("beats_baselines", "beats baselines?"),
     ),
 )

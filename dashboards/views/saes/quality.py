@@ -32,7 +32,7 @@ def quality(collection: str) -> None:
         _quality,
         empty=EMPTY,
         note="FVU: fraction of variance unexplained. Loss recovered: share of the loss increase from zero ablation "
-        "that splicing in the SAE avoids. `from` and `to`: 95 % interval by document. Dead: features that fired on no "
+        "that splicing in the SAE avoids. Intervals are by document. Dead: features that fired on no "
         "evaluated token. An SAE that fails a quality threshold is not trusted; a warning "
         "says where L0 is far from the declared one.",
     )
@@ -52,10 +52,10 @@ def _quality(rows: pl.DataFrame) -> None:
             "l0": score("L0", format="%.1f"),
             "l0_declared": score("L0 declared", format="%.0f"),
             "fvu": score("FVU"),
-            "fvu_low": score("from"),
+            "fvu_low": score("95 % from"),
             "fvu_high": score("to"),
             "ce_recovered": score("loss recovered"),
-            "ce_recovered_low": score("from "),
+            "ce_recovered_low": score("95 % from "),
             "ce_recovered_high": score("to "),
             "dead_share": share("dead"),
             "n_tokens": st.column_config.NumberColumn("tokens", format="localized"),

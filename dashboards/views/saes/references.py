@@ -12,7 +12,7 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
-KINDS = {"sae": CATEGORIES[0], "published": CATEGORIES[1], "trivial": CATEGORIES[6]}
+KINDS = {"SAE": CATEGORIES[0], "published": CATEGORIES[1], "trivial": CATEGORIES[6]}
 """Kind of a row -> its colour."""
 THRESHOLD = "#D55E00"
 
@@ -34,12 +34,13 @@ MEASURES = (
 )
 
 REFERENCES = """select
-    kind, if(kind = 'sae' and count(*) over (partition by kind, label) > 1, sae, label) as label, sae, model, layer, architecture,
-    d_sae, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low, ce_recovered_high, dead_share, trusted, distrust_reason,
-    max_fvu, min_ce_recovered, max_dead_share, n_tokens, n_documents, reference
-from sae_references
+    if(r.kind = 'sae', 'SAE', r.kind) as kind,
+    if(r.kind = 'sae' and count(*) over (partition by r.kind, r.label) > 1, sae, r.label) as label, sae, model, layer,
+    architecture, d_sae, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low, ce_recovered_high, dead_share, trusted,
+    distrust_reason, max_fvu, min_ce_recovered, max_dead_share, n_tokens, n_documents, reference
+from sae_references as r
 where collection = $collection
-order by kind = 'trivial', kind = 'published', layer, label"""
+order by r.kind = 'trivial', r.kind = 'published', layer, r.label"""
 
 
 def references(collection: str) -> None:
@@ -97,10 +98,10 @@ def _references(rows: pl.DataFrame) -> None:
             "n_documents": "documents",
             "l0": score("L0", format="%.1f"),
             "fvu": score("FVU"),
-            "fvu_low": score("from"),
+            "fvu_low": score("95 % from"),
             "fvu_high": score("to"),
             "ce_recovered": score("loss recovered"),
-            "ce_recovered_low": score("from "),
+            "ce_recovered_low": score("95 % from "),
             "ce_recovered_high": score("to "),
             "dead_share": st.column_config.NumberColumn("dead", format="percent"),
             "distrust_reason": "failed threshold",
@@ -125,7 +126,7 @@ def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart | alt.FacetCh
             "kind:N",
             title=None,
             scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())),
-            legend=alt.Legend(columns=2, labelExpr="datum.value === 'sae' ? 'SAE' : datum.label"),
+            legend=alt.Legend(columns=2),
         ),
         tooltip=[
             alt.Tooltip("label:N"),

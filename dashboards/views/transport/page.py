@@ -228,7 +228,7 @@ def _profile(rows: pl.DataFrame, measure: Measure, along: str, lines: str) -> No
         tooltip=[*_pair(), *_interval(rows, measure), *_sizes()],
     )
     draw_chart(
-        chart.properties(height=280), alt=f"{measure.title} against {titles[along]}, a line for each {titles[lines]}"
+        chart.properties(height=340), alt=f"{measure.title} against {titles[along]}, a line for each {titles[lines]}"
     )
 
 

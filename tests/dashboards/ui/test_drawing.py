@@ -58,3 +58,13 @@ def test_encodings_are_channels_since_altair_searches_all_its_classes_for_that_o
 def test_channels_of_charts_are_made_without_a_search(monkeypatch):
     monkeypatch.setattr(schemapi.SchemaBase, "from_dict", lambda *_, **__: pytest.fail("Altair searches its classes"))
     chart().to_dict(validate=False)
+
+
+def test_no_tooltip_shows_the_name_of_a_column_with_underscores():
+    found = []
+    for path in sorted(Path(dashboards.__file__).parent.rglob("*.py")):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            is_tooltip = ast.unparse(call.func) == "alt.Tooltip" and isinstance(call.args[0], ast.Constant)
+            if is_tooltip and "_" in call.args[0].value and "title" not in {word.arg for word in call.keywords}:
+                found.append(f"{path.name}:{call.lineno}")
+    assert not found

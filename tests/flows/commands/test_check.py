@@ -26,6 +26,25 @@ def test_a_value_replaced_by_nan_fails_loudly(sound, capsys):
     assert "To repair" in out
 
 
+def test_a_cut_file_needs_a_run_and_an_altered_one_is_deleted_first(sound, capsys):
+    files = sorted(Path(sound.root, "operators").rglob("*.parquet"))
+    cut, altered = files[0], next(Path(sound.root, "saes").rglob("*.parquet"))
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    assert not check_warehouse()
+    out = capsys.readouterr().out
+    assert "To repair: run the `ato run` that made the missing or cut files again" in out
+    assert "delete" not in out
+    cut.write_bytes(whole)
+    data = bytearray(altered.read_bytes())
+    data[len(data) // 2] ^= 1
+    altered.write_bytes(data)
+    assert not check_warehouse()
+    out = capsys.readouterr().out
+    assert "To repair: delete the files that were altered but kept their size" in out
+    assert "missing or cut" not in out
+
+
 def test_nothing_is_no_failure(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ATO_WAREHOUSE", str(tmp_path))
     assert check_warehouse()

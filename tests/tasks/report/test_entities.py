@@ -66,7 +66,7 @@ def test_counts_best_features_interventions_and_transport_are_told_in_sentences(
     )
     assert effects.count("This is damage, not control.") == 2
     carried = shown["entity-transport"].body
-    assert "from layer 5 carried (r² 0.80 [0.75, 0.85], identity 0.40 [0.35, 0.45]; on ordinary text" in carried
+    assert "from layer 5 carried (r2 0.80 [0.75, 0.85], identity 0.40 [0.35, 0.45]; on ordinary text" in carried
     assert "from layer 1 computed" in carried
 
 

@@ -173,7 +173,7 @@ def test_maps_and_claims_are_over_all_scored_features_and_over_the_selected_ones
         assert (deep["n_features"], deep["mean_r2"]) == (n, pytest.approx(expected))
     assert "all scored features" in panels["transport-map"].caption
     assert "the selected features" in few["transport-map"].caption
-    (claim,) = [claim for claim in claims(scope) if claim.claim.startswith("Mean per-feature r² falls")]
+    (claim,) = [claim for claim in claims(scope) if claim.claim.startswith("Mean per-feature r2 falls")]
     assert f"{of_selected:.2f} [" in claim.evidence
 
 
@@ -292,7 +292,7 @@ def test_a_deviation_is_stated_as_no(tmp_path):
     tables = {"operators": rising, "causal_perplexity": losses, "causal_effects": effects}
     commit_stage(warehouse, "evaluate", write(warehouse, tables))
     answers = {claim.claim: claim for claim in claims(open_scope(warehouse, COLLECTION))}
-    assert answers["Residual r² falls with the leap, from every source"].answer == "no"
+    assert answers["Residual r2 falls with the leap, from every source"].answer == "no"
     zero = answers["Transport costs less perplexity than zero"]
     assert (zero.answer, "+1.0000 [+1.0000, +1.0000]" in zero.evidence) == ("no", True)
     assert answers["Transport costs less perplexity than bias"].answer == "inconclusive"

@@ -69,7 +69,7 @@ def test_verdicts_are_told_as_shares_of_the_scored_features_with_their_threshold
     ]
     (finding,) = findings_of(given)
     assert finding.text == (
-        "Of 590 features of layer 16, 41 % [36, 46] are transported from layer 8 (95 % interval of r² above 0.7); 22 % [18, 26] "
+        "Of 590 features of layer 16, 41 % [36, 46] are transported from layer 8 (95 % interval of r2 above 0.7); 22 % [18, 26] "
         "are computed on the way (below 0.3) and 37 % [33, 41] are undetermined."
     )
 

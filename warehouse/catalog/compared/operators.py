@@ -167,8 +167,8 @@ select feature_id, left_r2, right_r2, greatest(left_r2, -1) as left_drawn, great
 from shared
 order by hash(sae, feature_id)
 limit {POINTS}""",
-    note=f"Each feature of the SAE that both operators are evaluated on, at most {POINTS} of them; scores below -1 are drawn at -1. On the "
-    "line nothing differs.",
+    note=f"Each feature of the SAE that both operators are evaluated on, at most {POINTS:,} of them; scores below -1 are drawn at "
+    "-1. On the line nothing differs.",
     empty="No feature is scored under both: they need one target layer and one SAE, and `ato run evaluate`.",
 )
 SPECTRA = Part(

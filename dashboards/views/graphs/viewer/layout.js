@@ -22,7 +22,8 @@ function layOut(graph, isShown, width) {
     if (!cells.has(key)) cells.set(key, []);
     cells.get(key).push(i);
   }
-  const { fit, stacked, counts } = fitted(cells, nTokens, width - SIZE.left);
+  const deepOf = (members, stacked) => (isOfLogits(graph, members) ? members.length : Math.min(stacked, members.length));
+  const { fit, stacked, counts } = fitted(cells, nTokens, width - SIZE.left, deepOf);
   const { pitch } = fit;
   const columns = [];
   let x = SIZE.left;
@@ -35,7 +36,7 @@ function layOut(graph, isShown, width) {
   const rows = layers.map(() => 1);
   for (const [key, members] of cells) {
     const row = Math.floor(key / nTokens);
-    rows[row] = Math.max(rows[row], Math.min(stacked, members.length));
+    rows[row] = Math.max(rows[row], deepOf(members, stacked));
   }
   const bands = [];
   let y = SIZE.top;
@@ -46,7 +47,7 @@ function layOut(graph, isShown, width) {
   const places = { x: new Float32Array(graph.n), y: new Float32Array(graph.n) };
   for (const [key, members] of cells) {
     const band = bands[Math.floor(key / nTokens)];
-    const across = Math.ceil(members.length / stacked);
+    const across = Math.ceil(members.length / deepOf(members, stacked));
     const deep = Math.ceil(members.length / across);
     members.forEach((i, place) => {
       places.x[i] = columns[key % nTokens].middle + ((place % across) - (across - 1) / 2) * pitch;
@@ -59,11 +60,11 @@ function layOut(graph, isShown, width) {
 }
 
 /* The widest fit and the least stacking that the width has room for; without any, the narrowest, which scrolls. */
-function fitted(cells, nTokens, room) {
+function fitted(cells, nTokens, room, deepOf) {
   let last = null;
   for (const fit of FITS) {
     for (let stacked = 1; stacked <= MOST_STACKED; stacked++) {
-      const counts = columnCounts(cells, nTokens, stacked);
+      const counts = columnCounts(cells, nTokens, (members) => deepOf(members, stacked));
       last = { fit, stacked, counts };
       if (counts.reduce((sum, count) => sum + widthOf(count, fit), 0) <= room) return last;
     }
@@ -71,10 +72,15 @@ function fitted(cells, nTokens, room) {
   return last;
 }
 
-function columnCounts(cells, nTokens, stacked) {
+/* Logits stand one below the other, since each has its token beside it. */
+function isOfLogits(graph, members) {
+  return members.every((i) => graph.nodes.kind[i] === "logit");
+}
+
+function columnCounts(cells, nTokens, deepOf) {
   const counts = new Array(nTokens).fill(1);
   for (const [key, members] of cells) {
-    counts[key % nTokens] = Math.max(counts[key % nTokens], Math.ceil(members.length / stacked));
+    counts[key % nTokens] = Math.max(counts[key % nTokens], Math.ceil(members.length / deepOf(members)));
   }
   return counts;
 }

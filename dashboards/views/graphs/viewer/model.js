@@ -78,7 +78,8 @@ function numberText(value) {
 }
 
 function shareText(value) {
-  return value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`;
+  if (value === null || value === undefined) return "–";
+  return value > 0 && value < 0.005 ? "<1 %" : `${Math.round(100 * value)} %`;
 }
 
 function shortened(text, length) {

@@ -73,13 +73,20 @@ function drawNodes(graph, layout, isShown, palette) {
     );
     if (nodes.kind[i] === "logit") {
       const text = `${textOf(nodes.token[i])}${isOneToken(graph, i) ? ` ${shareText(nodes.activation[i])}` : ""}`;
-      element.append(svg("text", { ...anchored(layout, i, text), y: -layout.radius - 5, "font-weight": 600 }, text));
+      const ink = { stroke: palette.paper, "stroke-width": 3, "paint-order": "stroke", "font-weight": 600 };
+      element.append(svg("text", { ...beside(layout, i), ...ink, "font-size": Math.min(12, layout.pitch) }, text));
     }
     elements.set(i, element);
     picture.append(element);
   }
   picture.append(names);
   return { picture, elements };
+}
+
+/* A text on that side of a node which has more room. */
+function beside(layout, i) {
+  const isLeft = layout.x[i] > layout.width / 2;
+  return { x: (isLeft ? -1 : 1) * (1.3 * layout.radius + 5), y: 4, "text-anchor": isLeft ? "end" : "start" };
 }
 
 /* A text above a node, which stays inside the picture. */

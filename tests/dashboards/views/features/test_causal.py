@@ -7,5 +7,5 @@ from tests.dashboards.whole_study import ABLATED
 
 def test_the_causal_effect_of_an_edited_feature_is_shown(study):
     rows = panels(read_feature(ABLATED))["Causal effect"].rows
-    assert set(rows["intervention"]) == {"feature_transport", "feature_zero"}
+    assert set(rows["edit"]) == {"transported", "ablated"}
     assert set(rows["leap"]) == {1, 2, 3, 4, 5}

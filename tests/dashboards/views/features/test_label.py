@@ -51,7 +51,7 @@ def test_each_judge_says_its_description_with_scores_and_verdict(labelled, shown
 def test_scores_stand_beside_another_description_and_neurons_of_the_layer(shown):
     rows = shown["Scores of the label"].rows
     detection = rows.filter(pl.col("test") == "detection")
-    assert detection["what"].to_list() == ["this feature", "neurons of the layer", "another's description"]
+    assert detection["what"].to_list() == ["its description", "neurons of the layer", "another's description"]
     assert detection["score"][0] == pytest.approx(RIGHT[4] / N)
     assert detection["score"][2] == pytest.approx(0.5)
     assert detection["n_trials"][0] == 4 * N

@@ -9,7 +9,7 @@ from dashboards.screenshots.browser import served, settled
 from dashboards.views.graphs.view_state import EDGES_SHOWN
 from tests.dashboards.visited_pages import keep
 from tests.warehouse.graph_rows import TOKENS, attribution_of, commit_graphs, write_graphs
-from tests.warehouse.large_graph import N_EDGES, N_NODES, PROMPT, large_graph, large_graph_rows
+from tests.warehouse.large_graph import N_EDGES, N_LOGITS, N_NODES, PROMPT, large_graph, large_graph_rows
 from tests.warehouse.small_warehouse import collect_rows, commit_stage, write
 from warehouse.storage.warehouse import Warehouse
 
@@ -71,6 +71,21 @@ def test_10_000_edges_and_500_nodes_are_drawn_and_thresholds_hide_the_weak_ones(
     wait_for_address(page, "nodes", "0.4")
     assert drawn(page, "nodes") < N_NODES
     assert drawn(page, "edges") < few
+
+
+BOXES = """parts => parts.map(part => part.getBoundingClientRect()).map(box => [box.left, box.right, box.top, box.bottom])"""
+"""Where elements stand."""
+
+
+def test_the_tokens_of_stacked_logits_are_all_read(opened, tmp_path):
+    page = opened(f"prompt={PROMPT}")
+    keep(page, "graphs-logits", tmp_path)
+    boxes = page.locator(".node.logit text, .node.logit .shape").evaluate_all(BOXES)
+    assert len(boxes) == 2 * N_LOGITS
+    for i, (left, right, top, bottom) in enumerate(boxes):
+        for other in boxes[:i]:
+            beside = right <= other[0] + 1 or other[1] <= left + 1
+            assert beside or bottom <= other[2] + 3 or other[3] <= top + 3, "letters have room above and below"
 
 
 def test_hovering_a_node_draws_its_edges_and_lists_both_weights(opened):

@@ -45,7 +45,7 @@ def test_a_dot_stands_at_its_value_and_its_line_spans_the_interval():
         [left + s * width for s in (0.25, 0.75)], abs=0.1
     )
     assert second.find(f"{SVG}line") is None, "no interval, no line"
-    assert first.find(f"{SVG}title").text == "0 → 90: mean r² 0.50 [0.25, 0.75]"
+    assert first.find(f"{SVG}title").text == "0 → 90: mean r2 0.50 [0.25, 0.75]"
 
 
 def test_shares_are_bars_as_long_as_they_are():
