@@ -43,7 +43,7 @@ def _trajectory(rows: pl.DataFrame) -> None:
         x=x,
         color=alt.Color("layers:N", title="layers", legend=alt.Legend(orient="top")),
         tooltip=[
-            alt.Tooltip("other_model:N"),
+            alt.Tooltip("other_model:N", title="other model"),
             alt.Tooltip("layers:N"),
             number("mean_difference", "mean difference of r2"),
             number("mean_difference_low", "from"),

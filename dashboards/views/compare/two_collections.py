@@ -45,12 +45,12 @@ def _difference(rows: pl.DataFrame) -> None:
         number("difference", "right less left"),
         number("difference_low", "95 % from"),
         number("difference_high", "to"),
-        alt.Tooltip("paired_by:N"),
+        alt.Tooltip("paired_by:N", title="paired by"),
         number("n_paired", "pairs", ",d"),
         number("left_n", "features left", ",d"),
         number("right_n", "features right", ",d"),
     ]
-    largest = max([1e-9, *(abs(value) for value in rows["difference"].drop_nulls())])
+    largest = max([0.01, *(abs(value) for value in rows["difference"].drop_nulls())])
     scale = alt.Scale(
         domain=[-largest, 0, largest], range=[COLOURS["left"], "#f4f4f4", COLOURS["right"]], interpolate="rgb"
     )

@@ -82,7 +82,7 @@ def _logits_of_one(domain: list[float], rows: pl.DataFrame) -> None:
         )
         colour = COLOURS[shown["side"][0]]
         draw_chart(
-            base.mark_bar(color=colour).properties(height=30 + 18 * shown.height),
+            base.mark_bar(color=colour).properties(height=alt.Step(18)),
             alt=f"Bars: logits of the tokens that are {direction}",
         )
 

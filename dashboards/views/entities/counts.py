@@ -45,7 +45,7 @@ def _counts() -> alt.Chart:
             color=coloured("label", LABELS, "label").legend(orient="top"),
             order=alt.Order("place:Q"),
             tooltip=[
-                alt.Tooltip("entity_type:N"),
+                alt.Tooltip("entity_type:N", title="entity type"),
                 alt.Tooltip("label:N"),
                 number("n_entities", "entities", ",d"),
                 number("n_train", "train", ",d"),

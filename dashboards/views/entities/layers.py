@@ -27,7 +27,7 @@ def _chart(kinds: Sequence[str] = (), **more: Any) -> alt.LayerChart | alt.Facet
         x=whole("layer", "layer"),
         tooltip=[
             alt.Tooltip("layer:Q"),
-            alt.Tooltip("entity_type:N"),
+            alt.Tooltip("entity_type:N", title="entity type"),
             number("top5_mean", "mean of five"),
             number("top5_min", "smallest"),
             number("top5_max", "largest"),

@@ -65,7 +65,7 @@ def _chart(lowest: float = LEAST_R2, **more: Any) -> alt.LayerChart | alt.FacetC
         color=coloured("series", SERIES, "series").legend(orient="top", title=None, columns=1),
         tooltip=[
             alt.Tooltip("series:N"),
-            alt.Tooltip("source_layer:Q"),
+            alt.Tooltip("source_layer:Q", title="source layer"),
             alt.Tooltip("leap:Q"),
             number("r2", "r2"),
             number("r2_low", "95 % from"),

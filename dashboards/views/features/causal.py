@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from dashboards.ui.charts import coloured, number, with_intervals
+from dashboards.ui.charts import SPACED, coloured, number, with_intervals
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -27,7 +27,7 @@ def causal_effect(about: dict[str, Any]) -> None:
         filled(EFFECT, **about),
         _effect,
         note="Change of the log-perplexity (nats per token) when only this feature is replaced by its transported "
-        "value (feature_transport) or ablated (feature_zero) where it is active; 95 % intervals by document. Near 0 "
+        "value (feature transport) or ablated (feature zero) where it is active; 95 % intervals by document. Near 0 "
         "for transport and above 0 for ablation: the feature matters, and transport preserves it. Stored by layer and "
         "feature id, so SAEs of one layer share these rows.",
         empty="No intervention on this feature: `ato run causal` edits the best few features of each SAE.",
@@ -35,7 +35,7 @@ def causal_effect(about: dict[str, Any]) -> None:
 
 
 def _effect(rows: pl.DataFrame) -> None:
-    colour = coloured("intervention", COLOURS, "edit").legend(orient="top", title=None)
+    colour = coloured("intervention", COLOURS, "edit").legend(orient="top", title=None, labelExpr=SPACED)
     chart = with_intervals(
         rows,
         x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
@@ -47,13 +47,13 @@ def _effect(rows: pl.DataFrame) -> None:
         tooltip=[
             alt.Tooltip("intervention"),
             alt.Tooltip("method"),
-            alt.Tooltip("source_layer"),
+            alt.Tooltip("source_layer", title="source layer"),
             number("delta_log_ppl", "change (nats)", ".4f"),
             number("delta_log_ppl_low", "95 % from", ".4f"),
             number("delta_log_ppl_high", "to", ".4f"),
             number("kl", "KL divergence (nats)", ".4f"),
-            alt.Tooltip("n_sequences"),
-            alt.Tooltip("n_documents"),
+            alt.Tooltip("n_sequences", title="sequences"),
+            alt.Tooltip("n_documents", title="documents"),
         ],
     )
     draw_chart(chart, alt="Points with intervals: change of log-perplexity by leap and edit")

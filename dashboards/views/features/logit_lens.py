@@ -51,5 +51,5 @@ def _logits(rows: pl.DataFrame) -> None:
             tooltip=[alt.Tooltip("token:N", title="token"), alt.Tooltip("logit:Q", format=".3f")],
         )
         if not shown.is_empty():
-            chart = base.mark_bar(color=colour).properties(height=30 + 18 * shown.height)
+            chart = base.mark_bar(color=colour).properties(height=alt.Step(18))
             draw_chart(chart, alt=f"Bars: logits of the tokens that are {direction}")

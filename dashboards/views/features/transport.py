@@ -146,7 +146,7 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
         color=coloured("method", colours, "method").legend(legend),
         tooltip=[
             alt.Tooltip("method"),
-            alt.Tooltip("source_layer"),
+            alt.Tooltip("source_layer", title="source layer"),
             alt.Tooltip("leap"),
             number("r2", "r2"),
             number("r2_low", "95 % from"),

@@ -67,7 +67,7 @@ def _over_training() -> alt.Chart:
             tooltip=[
                 number("step", "step", ",d"),
                 number("tokens", "tokens", ",d"),
-                alt.Tooltip("rate_from:N"),
+                alt.Tooltip("rate_from:N", title="activation rate from"),
                 number("n_features", "features", ",d"),
                 number("share", "share", ".1%"),
             ],

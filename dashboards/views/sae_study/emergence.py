@@ -7,7 +7,6 @@ import altair as alt
 import polars as pl
 
 from ato.sae_studies.colours import ARCHITECTURES, OTHERS
-from dashboards.ui.chart_theme import GREY
 from dashboards.ui.charts import CATEGORIES, THOUSANDS, coloured, number
 from dashboards.ui.declared import ROWS, Column, Panel, names
 from dashboards.ui.declared_panel import draw_panel, draw_rows
@@ -98,35 +97,35 @@ def _curve(rows: pl.DataFrame) -> None:
     draw_rows(replace(EMERGENCE, chart=_chart(first)), rows)
 
 
-def _chart(first: int = 1000) -> alt.Chart:
-    line = (
-        alt.Chart(ROWS)
-        .mark_line(point=alt.OverlayMarkDef(size=25), opacity=0.85)
-        .encode(
-            x=alt.X(
-                "tokens:Q",
-                title="tokens",
-                scale=alt.Scale(type="symlog", constant=first),
-                axis=alt.Axis(labelExpr=THOUSANDS, tickCount=6),
-            ),
-            y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
-            strokeDash=alt.StrokeDash("k:N", title="k", legend=alt.Legend(symbolType="stroke", symbolStrokeColor=GREY)),
-            detail=alt.Detail("sae:N"),
-            tooltip=[
-                alt.Tooltip("label:N"),
-                number("tokens", "tokens", ",d"),
-                number("step", "step", ",d"),
-                number("emerged_share", "emerged", ".1%"),
-                number("mean_final_cosine", "mean cosine to the final rows"),
-                number("dead_share", "dead", ".1%"),
-                number("high_frequency_share", "high frequency", ".1%"),
-                number("fvu", "FVU"),
-                number("l0", "L0", ".1f"),
-            ],
-        )
+def _chart(first: int = 1000) -> alt.LayerChart | alt.FacetChart:
+    base = alt.Chart(ROWS).encode(
+        x=alt.X(
+            "tokens:Q",
+            title="tokens",
+            scale=alt.Scale(type="symlog", constant=first),
+            axis=alt.Axis(labelExpr=THOUSANDS, tickCount=6, labelOverlap=True, labelSeparation=8),
+        ),
+        y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
+        detail=alt.Detail("sae:N"),
+        tooltip=[
+            alt.Tooltip("label:N"),
+            number("tokens", "tokens", ",d"),
+            number("step", "step", ",d"),
+            number("emerged_share", "emerged", ".1%"),
+            number("mean_final_cosine", "mean cosine to the final rows"),
+            number("dead_share", "dead", ".1%"),
+            number("high_frequency_share", "high frequency", ".1%"),
+            number("fvu", "FVU"),
+            number("l0", "L0", ".1f"),
+        ],
     )
-    return line.properties(height=340)
+    # Layers of their own: Vega-Lite leaves the lines of a legend of dashes out where points lie over the line.
+    chart = alt.layer(
+        base.mark_line(opacity=0.85).encode(strokeDash=alt.StrokeDash("k:N", title="k")),
+        base.mark_point(filled=True, size=25, opacity=1),
+    )
+    return chart.properties(height=340)
 
 
 def events(about: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 
-KINDS = {"sae": CATEGORIES[0], "published": CATEGORIES[1], "trivial": CATEGORIES[6]}
+KINDS = {"SAE": CATEGORIES[0], "published": CATEGORIES[1], "trivial": CATEGORIES[6]}
 """Kind of a row -> its colour."""
 THRESHOLD = "#D55E00"
 
@@ -34,12 +34,12 @@ MEASURES = (
 )
 
 REFERENCES = """select
-    kind, if(kind = 'sae' and count(*) over (partition by kind, label) > 1, sae, label) as label, sae, model, layer, architecture,
-    d_sae, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low, ce_recovered_high, dead_share, trusted, distrust_reason,
-    max_fvu, min_ce_recovered, max_dead_share, n_tokens, n_documents, reference
-from sae_references
+    replace(kind, 'sae', 'SAE') as kind, if(kind = 'sae' and count(*) over (partition by kind, label) > 1, sae, label) as label,
+    sae, model, layer, architecture, d_sae, l0, fvu, fvu_low, fvu_high, ce_recovered, ce_recovered_low, ce_recovered_high, dead_share,
+    trusted, distrust_reason, max_fvu, min_ce_recovered, max_dead_share, n_tokens, n_documents, reference
+from sae_references as r
 where collection = $collection
-order by kind = 'trivial', kind = 'published', layer, label"""
+order by r.kind = 'trivial', r.kind = 'published', layer, label"""
 
 
 def references(collection: str) -> None:
@@ -125,7 +125,7 @@ def _chart(rows: pl.DataFrame, measure: Measure) -> alt.LayerChart | alt.FacetCh
             "kind:N",
             title=None,
             scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())),
-            legend=alt.Legend(columns=2, labelExpr="datum.value === 'sae' ? 'SAE' : datum.label"),
+            legend=alt.Legend(columns=2),
         ),
         tooltip=[
             alt.Tooltip("label:N"),

@@ -25,9 +25,9 @@ def compositions(**chosen: object) -> None:
         _compositions,
         empty="No composed operators yet: run `ato run evaluate` (compares ridge operators whose two halves are fitted "
         "too).",
-        note="Weighted r2 of the whole residual on test tokens, with 95 % intervals by document: the direct operator "
-        "against the product of two shorter ones. The gap is not linearly represented in the middle layer. The 40 "
-        "largest losses.",
+        note="Source → middle → target layer. Weighted r2 of the whole residual on test tokens, with 95 % intervals by "
+        "document: the direct operator against the product of two shorter ones. The gap is not linearly "
+        "represented in the middle layer. The 40 largest losses.",
     )
 
 
@@ -42,7 +42,7 @@ def _compositions(rows: pl.DataFrame) -> None:
     base = named.encode(
         y=alt.Y(
             "way:N",
-            title="source → middle → target layer",
+            title=None,
             sort=rows["way"].to_list(),
             axis=alt.Axis(labelOverlap=False),
         ),

@@ -88,8 +88,9 @@ active as (
     group by all
 )
 
-select r.contrast, r.template, r.position, r.direction, r.rank, r.layer, r.feature_id, a.left_activation, a.right_activation,
-    a.right_activation - a.left_activation as difference, r.top_tokens[:3] as promotes, r.sae
+select replace(r.contrast, '_', ' ') as contrast, r.template, replace(r.position, '_', ' ') as position, r.direction, r.rank,
+    r.layer, r.feature_id, a.left_activation, a.right_activation, a.right_activation - a.left_activation as difference,
+    r.top_tokens[:3] as promotes, r.sae
 from active as a
 inner join ranked as r using (latent_scoring, contrast, template, position, sae, feature_id)
 order by r.contrast, r.template, r.position, greatest(coalesce(a.left_activation, 0), coalesce(a.right_activation, 0)) desc

@@ -15,8 +15,8 @@ TITLE = "Quality against thresholds and references"
 
 def test_each_sae_stands_beside_published_ones_with_their_source_and_beside_trivial_ones(study):
     rows = panels(read_page("saes"))[TITLE].rows
-    by_kind = {kind: rows.filter(rows["kind"] == kind) for kind in ("sae", "published", "trivial")}
-    assert set(by_kind["sae"]["sae"]) == set(SAES.values())
+    by_kind = {kind: rows.filter(rows["kind"] == kind) for kind in ("SAE", "published", "trivial")}
+    assert set(by_kind["SAE"]["sae"]) == set(SAES.values())
     assert by_kind["published"]["reference"].str.starts_with("https://huggingface.co/").all()
     assert by_kind["published"]["ce_recovered"].is_between(0.9, 1).all()
     trivial = {row["label"]: (row["fvu"], row["ce_recovered"]) for row in by_kind["trivial"].iter_rows(named=True)}
