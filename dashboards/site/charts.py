@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from dashboards.ui.chart_theme import fitting_columns
+from dashboards.ui.chart_theme import WHOLE, fitting_columns
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.declared import ROWS
 
@@ -38,7 +38,7 @@ def lines(
     named = palette if colours is None else alt.Scale(domain=list(colours), range=list(colours.values()))
     across = alt.Scale(zero=False, nice=False, padding=14)
     base = alt.Chart(ROWS).encode(
-        x=alt.X(f"{x}:Q", title=x_title, scale=across, axis=alt.Axis(tickMinStep=1, format="d")),
+        x=alt.X(f"{x}:Q", title=x_title, scale=across, axis=WHOLE),
         color=alt.Color(f"{by}:N", title=by_title, scale=named, legend=alt.Legend(columns=fitting_columns(name_width))),
         tooltip=tooltip,
     )

@@ -6,7 +6,7 @@ The placeholders of statements are filled in the browser with the choices of the
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from dashboards.ui.chart_theme import ato
+from dashboards.ui.chart_theme import ato, fitted_width
 from dashboards.ui.declared import Column, Link, Panel
 
 __all__ = ["Choice", "Column", "Link", "Page", "Panel", "described"]
@@ -52,7 +52,11 @@ class Page:
 
 def described(page: Page) -> dict[str, Any]:
     """The page as the site has it: charts as Vega-Lite without data, as wide as their place, with the theme of all charts."""
-    found = asdict(replace(page, panels=tuple(replace(panel, chart=None) for panel in page.panels)))
+    told = [
+        replace(panel, chart=None, note=panel.note.replace("Tick a row to open", "A row opens"))
+        for panel in page.panels
+    ]
+    found = asdict(replace(page, panels=tuple(told)))
     for written, panel in zip(found["panels"], page.panels, strict=True):
         if panel.chart is not None:
             written["chart"] = _specification(panel.chart)
@@ -63,4 +67,13 @@ def _specification(chart: Any) -> dict[str, Any]:
     found: dict[str, Any] = chart.to_dict()
     kept = {name: value for name, value in found.items() if name not in ("config", "$schema")}
     size = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
-    return {"height": HEIGHT} | kept | size | {"config": ato()["config"]}
+    return _with_widths({"height": HEIGHT} | kept | size | {"config": ato()["config"]})
+
+
+def _with_widths(part: Any) -> Any:
+    """The part with ``{"name_width": 130}`` for each number of columns of a legend, which the browser counts before Vega draws."""
+    if isinstance(part, list):
+        return [_with_widths(item) for item in part]
+    if (width := fitted_width(part)) is not None:
+        return {"name_width": width}
+    return {name: _with_widths(item) for name, item in part.items()} if isinstance(part, dict) else part

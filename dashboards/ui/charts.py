@@ -7,7 +7,7 @@ import altair as alt
 
 from ato.evaluation.map_colours import ANCHORS
 from ato.operators.methods import METHODS
-from dashboards.ui.chart_theme import fitting_columns
+from dashboards.ui.chart_theme import WHOLE, fitting_columns
 
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 """Okabe and Ito's palette; readable on white and on black."""
@@ -108,7 +108,7 @@ def numbered(field: str, title: str, n: int) -> alt.Color:
 def whole(field: str, title: str) -> alt.X:
     """A horizontal axis of whole numbers."""
     scale = alt.Scale(zero=False, nice=False, padding=14)
-    return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickMinStep=1, format="d"))
+    return alt.X(f"{field}:Q", title=title, scale=scale, axis=WHOLE)
 
 
 def rates_histogram(rows: Any) -> alt.Chart:

@@ -5,7 +5,6 @@ import { make } from "./elements.js";
 import { target } from "./tables.js";
 
 const ERRORS = 1; // of Vega's levels
-const FITTING = /^max\(1, floor\(width \/ (\d+)\)\)$/; // as the theme of charts writes how many columns of this width fit
 const AXIS = 60; // pixels that the vertical axis may take of a chart
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -13,10 +12,10 @@ export function followTheSystem(draw) {
   dark.addEventListener("change", draw);
 }
 
-export function chartOf({ rows }, { chart, alt, link, collection, pages }) {
+export function chartOf({ rows }, { chart, alt, link, collection, pages, said }) {
   const place = make("div", { class: link ? "chart leads" : "chart", role: "img", "aria-label": alt });
   const draw = async () => {
-    const spec = { ...fitted(presentOnly(chart, rows), place.clientWidth), data: { name: "rows", values: rows }, background: "transparent" };
+    const spec = { ...fitted(presentOnly(chart, rows), place.clientWidth, said), data: { name: "rows", values: rows }, background: "transparent" };
     const { view } = await embedChart(place, spec, { actions: false, ast: true, renderer: "svg", logLevel: ERRORS, config: colours(), tooltip: { theme: dark.matches ? "dark" : "light" } });
     view.addEventListener("click", (_, item) => {
       const address = item?.datum ? target(link, item.datum, { collection, pages }) : null;
@@ -41,15 +40,13 @@ function presentOnly(part, rows) {
   return { ...kept, scale: { ...scale, domain: named.map(([value]) => value), range: named.map(([, colour]) => colour) } };
 }
 
-/* Legends with as many columns as there is room for: by an expression of a width not yet known, Vega cuts off their first rows. */
-function fitted(part, width) {
-  if (Array.isArray(part)) return part.map((item) => fitted(item, width));
+/* Legends with as many columns of their `name_width` as there is room for, and titles that name a choice, `$measure`, with what was chosen. */
+function fitted(part, width, said) {
+  if (Array.isArray(part)) return part.map((item) => fitted(item, width, said));
   if (part === null || typeof part !== "object") return part;
+  if (part.name_width) return Math.max(1, Math.floor((width - AXIS) / part.name_width));
   return Object.fromEntries(
-    Object.entries(part).map(([name, item]) => {
-      const [, least] = name === "columns" ? item?.expr?.match(FITTING) ?? [] : [];
-      return [name, least ? Math.max(1, Math.floor((width - AXIS) / least)) : fitted(item, width)];
-    }),
+    Object.entries(part).map(([name, item]) => [name, name === "title" && item?.[0] === "$" ? said[item.slice(1)] : fitted(item, width, said)]),
   );
 }
 

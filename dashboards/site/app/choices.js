@@ -3,16 +3,18 @@
 import { filled, go } from "./address.js";
 import { make, shown } from "./elements.js";
 
-/* What is chosen: name -> value, with the collection. */
+/* What is chosen: name -> value, with the collection; and as the fields say it. */
 export async function resolve(page, chosen, collection, database) {
   const values = { collection };
   const fields = [];
+  const said = {};
   for (const choice of page.choices) {
     const options = await optionsOf(choice, values, database);
     values[choice.name] = valueOf(choice, options, chosen[choice.name]);
+    said[choice.name] = options.find(({ value }) => value === values[choice.name])?.label ?? String(values[choice.name]);
     fields.push({ choice, options });
   }
-  return { values, fields };
+  return { values, said, fields };
 }
 
 async function optionsOf({ options }, values, database) {

@@ -56,7 +56,7 @@ async function panelsOf(page, { chosen, collection, choices, panels, own }) {
   choices.replaceChildren(...fieldsOf(page, resolved));
   const places = page.panels.map((panel) => make("section", { class: panel.wide ? "panel" : "panel half" }));
   panels.replaceChildren(...places);
-  const about = { database, values: resolved.values, pages, keep };
+  const about = { database, values: resolved.values, said: resolved.said, pages, keep };
   await Promise.all(page.panels.map((panel, i) => fill(places[i], panel, about)));
 
   /* Keep what a panel says of itself in the address, and draw again the panels that ask for it. */

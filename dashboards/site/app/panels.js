@@ -2,11 +2,11 @@
 
 import { filled, write } from "./address.js";
 import { chartOf } from "./charts.js";
-import { make } from "./elements.js";
+import { make, marked } from "./elements.js";
 import { graphOf } from "./graph.js";
 import { cardsOf, sentencesOf, tableOf, windowsOf } from "./tables.js";
 
-export async function fill(place, panel, { database, values, pages, keep }) {
+export async function fill(place, panel, { database, values, said, pages, keep }) {
   const sql = filled(panel.sql, values);
   const body = make("div", {}, make("p", { class: "message", role: "status" }, "Loading …"));
   const link = write("sql", { collection: values.collection, sql });
@@ -15,7 +15,7 @@ export async function fill(place, panel, { database, values, pages, keep }) {
   place.replaceChildren(make("h2", {}, panel.title), body, make("p", { class: "note" }, marked(panel.note)), statement);
   try {
     const found = await database.query(sql);
-    const about = { ...panel, declared: panel.columns, collection: values.collection, values, pages, keep };
+    const about = { ...panel, declared: panel.columns, collection: values.collection, values, said, pages, keep };
     statement.addEventListener("toggle", () => statement.open && numbers.replaceChildren(tableOf(found)));
     statement.querySelector("summary").textContent = `SQL and rows (${found.rows.length.toLocaleString("en")})`;
     if (found.rows.length === 0) body.replaceChildren(make("p", { class: "message" }, marked(panel.empty)));
@@ -23,11 +23,6 @@ export async function fill(place, panel, { database, values, pages, keep }) {
   } catch (error) {
     body.replaceChildren(make("p", { class: "wrong", role: "alert" }, String(error.message ?? error).trim()));
   }
-}
-
-/* `names` in a text are set as code. */
-function marked(text) {
-  return text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 }
 
 async function draw(body, found, about) {

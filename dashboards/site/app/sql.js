@@ -1,7 +1,7 @@
 /* Page `sql`: any read-only statement over the tables of the site. */
 
 import { go } from "./address.js";
-import { make } from "./elements.js";
+import { make, marked } from "./elements.js";
 import { tableOf } from "./tables.js";
 
 const EXAMPLE = "select source_layer, target_layer, method, mean_r2, mean_r2_low, mean_r2_high, n_features_scored\nfrom transport_map\norder by mean_r2 desc nulls last\nlimit 10";
@@ -22,8 +22,7 @@ export async function sqlPage(place, { database, tables, chosen, collection }) {
       save.disabled = false;
       const types = await typesOf(database, statement);
       const declared = answered.columns.map(({ name }) => ({ name, title: types[name] ? `${name} ${types[name]}` : name, format: "auto" }));
-      const rows = answered.rows.length.toLocaleString("en");
-      result.replaceChildren(tableOf(answered, { declared }), make("p", { class: "count" }, `${rows} ${answered.rows.length === 1 ? "row" : "rows"}`));
+      result.replaceChildren(tableOf(answered, { declared }), make("p", { class: "count" }, counted(answered.rows.length)));
     } catch (error) {
       result.replaceChildren(make("p", { class: "wrong", role: "alert" }, String(error.message ?? error).trim()));
     }
@@ -44,10 +43,14 @@ async function typesOf(database, statement) {
 function tablesList(tables) {
   const entries = Object.entries(tables).map(([name, { meaning, rows, columns }]) => {
     const listed = columns.map((column) => make("tr", {}, make("td", {}, column.name), make("td", {}, column.type), make("td", { class: "text" }, column.meaning)));
-    const head = make("summary", {}, make("code", {}, name), ` ${rows.toLocaleString("en")} rows: ${meaning}`);
+    const head = make("summary", {}, make("code", {}, name), ` ${counted(rows)}: `, ...marked(meaning));
     return make("details", {}, head, make("div", { class: "scroll" }, make("table", {}, listed)));
   });
   return make("div", {}, make("h2", {}, "Tables"), entries);
+}
+
+function counted(rows) {
+  return `${rows.toLocaleString("en")} ${rows === 1 ? "row" : "rows"}`;
 }
 
 function saveCsv({ columns, rows }) {

@@ -7,6 +7,7 @@ import altair as alt
 from dashboards.site.charts import estimate, intervals
 from dashboards.site.declarations import Choice, Column, Page, Panel
 from dashboards.site.measures import chosen_column
+from dashboards.ui.address import spaced
 from dashboards.ui.charts import number
 from dashboards.ui.declared import ROWS, TO_FEATURE, interval
 from dashboards.views.causal.ablations import ABLATIONS
@@ -41,7 +42,7 @@ def _measured(sql: str, order: str) -> str:
 {sql}
 )
 
-select *, {cost} as cost, {low} as cost_low, {high} as cost_high
+select * replace (replace(intervention, '_', ' ') as intervention), {cost} as cost, {low} as cost_low, {high} as cost_high
 from costs
 where {cost} is not null
 order by {order}"""
@@ -70,11 +71,11 @@ def page() -> Page:
                 chart=intervals(
                     "cost",
                     "intervention",
-                    title="cost (nats per token)",
+                    title="$measure",
                     tooltip=_tooltip(),
                     colour=_colour(None),
                     scale=_scale(),
-                    axis=alt.Axis(values=TICKS, format="~g"),
+                    axis=alt.Axis(values=TICKS, format="~r", labelOverlap="greedy", labelSeparation=4),
                 ),
                 alt="Cost of each intervention with its interval",
                 columns=(
@@ -118,14 +119,14 @@ def _scale() -> alt.Scale:
 
 
 def _colour(legend: alt.Legend | None) -> alt.Color:
-    scale = alt.Scale(domain=list(INTERVENTIONS), range=list(INTERVENTIONS.values()))
+    scale = alt.Scale(domain=[spaced(name) for name in INTERVENTIONS], range=list(INTERVENTIONS.values()))
     return alt.Color("intervention:N", scale=scale, legend=legend)
 
 
 def _tooltip() -> list[alt.Tooltip]:
     return [
         alt.Tooltip("intervention:N"),
-        *estimate("cost", "cost", ".4f"),
+        *estimate("cost", "$measure", ".4f"),
         number("n_sequences", "sequences", "d"),
         number("n_documents", "documents", "d"),
     ]
@@ -138,8 +139,8 @@ def _by_leap() -> alt.TopLevelMixin:
         tooltip=_tooltip(),
     )
     across: dict[str, Any] = {
-        "title": "cost (nats per token)",
-        "axis": alt.Axis(values=TICKS, format="~g"),
+        "title": "$measure",
+        "axis": alt.Axis(values=TICKS, format="~r", labelOverlap="greedy", labelSeparation=4),
         "scale": _scale(),
     }
     return alt.layer(

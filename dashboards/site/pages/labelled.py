@@ -7,7 +7,7 @@ from dashboards.views.features.examples import SHOWN_WINDOWS
 from dashboards.views.features.label import COLOURS, JUDGED, LABELS, SCORES, scores_chart
 
 OF_ONE = "collection = $collection and sae = $sae and feature_id = $feature_id"
-SAES = """select sae, any_value(source) || ', layer ' || any_value(layer) || ': ' || sae
+SAES = """select sae, replace(any_value(source), 'sae', 'SAE') || ', layer ' || any_value(layer) || ': ' || sae
 from feature_labelled
 where collection = $collection
 group by sae
@@ -22,9 +22,10 @@ from feature_labelled
 where {OF_ONE}
 group by judge
 order by judge"""
-FACTS = f"""select any_value(source) as source, sae, any_value(layer) as layer, feature_id, any_value(activation_rate) as activation_rate,
-    any_value(n_active) as n_active, any_value(max_activation) as max_activation, any_value(promoted[:8]) as promotes,
-    any_value(place) as place, any_value(ordered_by) as ordered_by,
+FACTS = f"""select replace(any_value(source), 'sae', 'SAE') as source, sae, any_value(layer) as layer, feature_id,
+    any_value(activation_rate) as activation_rate, any_value(n_active) as n_active,
+    any_value(max_activation) as max_activation, any_value(promoted[:8]) as promotes,
+    any_value(place) as place, replace(any_value(ordered_by), '_', ' ') as ordered_by,
     if(sae in (select sae from saes where collection = $collection), sae, null) as sae_with_page
 from feature_labelled
 where {OF_ONE}

@@ -81,7 +81,7 @@ def page() -> Page:
     """The page of a layer pair and method."""
     tooltip = [
         alt.Tooltip("name:N"),
-        number("shown", "score"),
+        number("shown", "$score"),
         number("shown_low", "95 % from"),
         number("shown_high", "to"),
         number("n_test", "test tokens", ",d"),
@@ -107,7 +107,7 @@ def page() -> Page:
                 "between add. Skill: 1 - squared error / squared error of the identity map. Values below -1 are drawn at -1.",
                 empty=NOTHING,
                 view="chart",
-                chart=intervals("drawn", "name", title="score", tooltip=tooltip),
+                chart=intervals("drawn", "name", title="$score", tooltip=tooltip),
                 alt="The score of every operator of the pair, with its interval",
             ),
             Panel(

@@ -11,6 +11,8 @@ from dashboards.views.saes.quality import DEAD, QUALITY, RATES
 
 STATES = ("never active", "in fewer than 10 documents", "in 10 documents or more")
 
+TRUSTED = "datum.label === 'true' ? 'trusted' : 'not trusted'"
+
 
 def page() -> Page:
     """The page of all SAEs of a collection."""
@@ -85,7 +87,7 @@ def _sparsity() -> alt.TopLevelMixin:
             scale=alt.Scale(zero=False, padding=30),
             axis=alt.Axis(format="~g", tickCount=5),
         ),
-        color=alt.Color("trusted:N", title="trusted", scale=trusted, legend=alt.Legend(orient="top")),
+        color=alt.Color("trusted:N", title=None, scale=trusted, legend=alt.Legend(labelExpr=TRUSTED)),
         tooltip=[
             alt.Tooltip("sae:N"),
             alt.Tooltip("architecture:N"),
@@ -139,7 +141,7 @@ def _rates() -> alt.TopLevelMixin:
     return bars.encode(
         x=rate,
         x2=alt.X2("rate_to"),
-        y=alt.Y("n_features:Q", title="features"),
+        y=alt.Y("n_features:Q", title="features", axis=alt.Axis(tickMinStep=1)),
         y2=alt.Y2Datum(0),
         tooltip=[
             number("rate_from", "from", ".3~g"),

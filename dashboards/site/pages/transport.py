@@ -6,6 +6,7 @@ from ato.evaluation.map_colours import DARK_BELOW
 from dashboards.site.charts import estimate, lines
 from dashboards.site.declarations import Choice, Page, Panel
 from dashboards.site.measures import chosen_column
+from dashboards.ui.chart_theme import GREY
 from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, VERDICTS, coloured, map_scale, number
 from dashboards.ui.declared import ROWS, TO_OPERATOR
 from dashboards.views.transport.features import LOWEST, NOT_EVALUATED, SPREAD
@@ -127,7 +128,7 @@ def page() -> Page:
             Panel(
                 "Verdicts by leap",
                 SHARES,
-                note=f"Of all scored features, one bar per target layer. {VERDICT_MEANINGS}",
+                note=f"Of all scored features, one bar per target layer, labelled above it. {VERDICT_MEANINGS}",
                 empty=NOT_EVALUATED,
                 view="chart",
                 chart=_verdicts(),
@@ -163,9 +164,11 @@ def _map() -> alt.TopLevelMixin:
     base = alt.Chart(ROWS).encode(
         x=alt.X("target_layer:O", title="target layer", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("source_layer:O", title="source layer"),
-        tooltip=[*_pair(), *estimate("shown", "measure"), *_sizes(), alt.Tooltip("sae:N", title="SAE")],
+        tooltip=[*_pair(), *estimate("shown", "$measure"), *_sizes(), alt.Tooltip("sae:N", title="SAE")],
     )
-    colour = alt.Color("shown:Q", scale=map_scale(), legend=alt.Legend(orient="top", title=None, gradientLength=180))
+    colour = alt.Color(
+        "shown:Q", scale=map_scale(), legend=alt.Legend(orient="top", title="$measure", gradientLength=180)
+    )
     shades = [{"test": f"!{known}", "value": "#808080"}, {"test": f"datum.shown < {DARK_BELOW}", "value": "white"}]
     ink = alt.ColorValue("black", condition=shades)
     text = base.transform_calculate(said=f"{known} ? format(datum.shown, '.2f') : '–'")
@@ -178,15 +181,18 @@ def _map() -> alt.TopLevelMixin:
 
 
 def _along(x: str, x_title: str, by: str, by_title: str) -> alt.TopLevelMixin:
-    tooltip = [*_pair(), *estimate("shown", "measure"), *_sizes()]
-    return lines(x, "shown", x_title=x_title, y_title="measure", by=by, by_title=by_title, tooltip=tooltip)
+    tooltip = [*_pair(), *estimate("shown", "$measure"), *_sizes()]
+    return lines(
+        x, "shown", x_title=x_title, y_title="$measure", by=by, by_title=by_title, tooltip=tooltip, name_width=45
+    )
 
 
 def _verdicts() -> alt.TopLevelMixin:
-    bars = alt.Chart(ROWS).mark_bar()
-    return bars.encode(
+    base = alt.Chart(ROWS).encode(
         x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
-        xOffset=alt.XOffset("target_layer:O"),
+        xOffset=alt.XOffset("target_layer:O", scale=alt.Scale(paddingInner=0.15)),
+    )
+    bars = base.mark_bar().encode(
         y=alt.Y("share:Q", title="share of scored features", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=coloured("verdict", VERDICTS, None).legend(orient="top"),
         order=alt.Order("place:Q"),
@@ -197,6 +203,8 @@ def _verdicts() -> alt.TopLevelMixin:
             number("n_features_scored", "features", ",d"),
         ],
     )
+    named = base.transform_filter("datum.place === 1").mark_text(dy=-7, fontSize=11, color=GREY)
+    return bars + named.encode(y=alt.YDatum(1), text=alt.Text("target_layer:O"))
 
 
 def _spread() -> alt.TopLevelMixin:

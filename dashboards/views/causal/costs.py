@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from ato.evaluation.colours import INTERVENTIONS
+from dashboards.ui.chart_theme import fitting_columns
 from dashboards.ui.charts import SPACED, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -37,7 +38,7 @@ where collection = $collection and source_layer = $source_layer and target_layer
 order by delta_log_ppl"""
 
 WHAT = """The residual at the target layer is replaced by: `transport`, the operator's prediction; `identity`, the
-source residual; `mean`, the mean residual; `bias`, the operator's bias; `random_rotation`, the residual under
+source residual; `mean`, the mean residual; `bias`, the operator's bias; `random rotation`, the residual under
 a random rotation; `zero`, zero. Added loss is against the unedited model on the same sequences."""
 
 
@@ -101,7 +102,21 @@ def by_leap(pair: dict[str, Any], edited: object, measure: str) -> None:
 
 
 def _leaps(measure: str, rows: pl.DataFrame) -> None:
-    _points(measure, rows, alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)), "leap")
+    known = measured(rows, measure)
+    if known is None:
+        return
+    base = alt.Chart(known).encode(
+        x=alt.X("leap:O", title="leap (layers)", axis=alt.Axis(labelAngle=0)),
+        color=intervention_colour(known),
+        tooltip=tooltip(measure),
+    )
+    chart = alt.layer(
+        base.mark_line(opacity=0.6).encode(y=cost_axis(measure, alt.Y)),
+        base.mark_rule(strokeWidth=1.5).encode(y=cost_axis(measure, alt.Y, "_low"), y2=alt.Y2(f"{measure}_high")),
+        base.mark_point(filled=True, size=50, opacity=1).encode(y=cost_axis(measure, alt.Y)),
+    )
+    draw_chart(chart.properties(height=380), alt="Added loss of each intervention against the leap")
+    counted(known)
 
 
 DOSES = """with edited as (
@@ -128,34 +143,29 @@ def by_positions(pair: dict[str, Any], measure: str) -> None:
         f"Cost against edited positions, layer {pair['source_layer']} → {pair['target_layer']}",
         filled(DOSES, **pair),
         partial(_doses, measure),
-        note="One point per set of edited positions, ordered by positions replaced per sequence; sets of equal size are not joined by a "
-        f"line. {SCALE}",
+        note=f"A row per set of edited positions, fewest positions replaced per sequence first. {SCALE}",
         empty=EMPTY,
     )
 
 
 def _doses(measure: str, rows: pl.DataFrame) -> None:
-    axis = alt.Axis(labelAngle=-20, labelLimit=110)
-    x = alt.X(
-        "position_set:N", title="edited positions, fewest first", sort=alt.EncodingSortField("n_edited"), axis=axis
-    )
-    edited = number("n_edited", "positions edited per sequence", ".1f")
-    _points(measure, rows, x, "number of edited positions", edited, joined=False)
-
-
-def _points(measure: str, rows: pl.DataFrame, x: alt.X, what: str, *more: alt.Tooltip, joined: bool = True) -> None:
-    """Costs along an axis; joined by lines only where the axis is a quantity of which each value stands once."""
     known = measured(rows, measure)
     if known is None:
         return
-    base = alt.Chart(known).encode(x=x, color=intervention_colour(known), tooltip=[*tooltip(measure), *more])
-    lines = [base.mark_line(opacity=0.6).encode(y=cost_axis(measure, alt.Y))] if joined else []
-    chart = alt.layer(
-        *lines,
-        base.mark_rule(strokeWidth=1.5).encode(y=cost_axis(measure, alt.Y, "_low"), y2=alt.Y2(f"{measure}_high")),
-        base.mark_point(filled=True, size=50, opacity=1).encode(y=cost_axis(measure, alt.Y)),
+    order = alt.EncodingSortField("n_edited")
+    base = alt.Chart(known).encode(
+        y=alt.Y("position_set:N", title=None, sort=order, axis=alt.Axis(labelLimit=110, labelOverlap=False)),
+        color=intervention_colour(known),
+        tooltip=[*tooltip(measure), number("n_edited", "positions edited per sequence", ".1f")],
     )
-    draw_chart(chart.properties(height=380), alt=f"Added loss of each intervention against the {what}")
+    chart = alt.layer(
+        base.mark_rule(strokeWidth=1.5).encode(x=cost_axis(measure, alt.X, "_low"), x2=alt.X2(f"{measure}_high")),
+        base.mark_point(filled=True, size=50, opacity=1).encode(x=cost_axis(measure, alt.X)),
+    )
+    draw_chart(
+        chart.properties(height=alt.Step(30)),
+        alt="Added loss of each intervention against the number of edited positions",
+    )
     counted(known)
 
 
@@ -164,7 +174,7 @@ def cost_axis(measure: str, channel: type[alt.X] | type[alt.Y], suffix: str = ""
     return channel(
         f"{measure}{suffix}:Q",
         title=MEASURES[measure],
-        axis=alt.Axis(values=TICKS, format="~g"),
+        axis=alt.Axis(values=TICKS, format="~r", labelOverlap="greedy", labelSeparation=4),
         scale=alt.Scale(type="symlog", constant=LINEAR_BELOW),
     )
 
@@ -186,7 +196,11 @@ def intervention_colour(rows: pl.DataFrame, legend: bool = True) -> alt.Color:
     """The colour of each intervention, one on the whole page."""
     names = [name for name in INTERVENTIONS if name in rows["intervention"]]
     scale = alt.Scale(domain=names, range=[INTERVENTIONS[name] for name in names])
-    return alt.Color("intervention:N", scale=scale, legend=alt.Legend(title=None, labelExpr=SPACED) if legend else None)
+    return alt.Color(
+        "intervention:N",
+        scale=scale,
+        legend=alt.Legend(title=None, labelExpr=SPACED, columns=fitting_columns(115)) if legend else None,
+    )
 
 
 def counted(rows: pl.DataFrame) -> None:

@@ -50,7 +50,7 @@ def _difference(rows: pl.DataFrame) -> None:
         number("left_n", "features left", ",d"),
         number("right_n", "features right", ",d"),
     ]
-    largest = max([1e-9, *(abs(value) for value in rows["difference"].drop_nulls())])
+    largest = max([0.01, *(abs(value) for value in rows["difference"].drop_nulls())])
     scale = alt.Scale(
         domain=[-largest, 0, largest], range=[COLOURS["left"], "#f4f4f4", COLOURS["right"]], interpolate="rgb"
     )

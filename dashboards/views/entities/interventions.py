@@ -133,7 +133,7 @@ def _draw_effects(outcome: str, rows: pl.DataFrame) -> None:
     if not entities.is_empty():
         n, draws = max(entities["n_entities"].to_list()), max(entities["n_draws"].to_list())
         few = f": too few to tell a change from theirs, which takes {FEWEST_DRAWS}" if draws < FEWEST_DRAWS else ""
-        where = ", ".join(f"`{place}`" for place in entities["position"].unique(maintain_order=True) if place)
+        where = ", ".join(spaced(place) for place in entities["position"].unique(maintain_order=True) if place)
         st.caption(
             f"Up to {n:,} test entities a class of `{entities['entity_set'][0]}`; {draws:,} random draws{few}; "
             f"edited at {where or 'no position'}."

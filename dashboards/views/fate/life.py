@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from ato.evaluation.colours import VIEWS
+from dashboards.ui.chart_theme import fitting_columns
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.declared import ROWS, Column, Panel
 from dashboards.ui.declared_panel import draw_rows
@@ -48,7 +49,9 @@ def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart | alt.FacetChart:
     base = folded.transform_filter("isValid(datum.value)").encode(
         x=x,
         y=alt.Y("value:Q", title=title, scale=scale),
-        color=coloured("view", {words: VIEWS[name] for name, words in known.items()}, "").legend(orient="top"),
+        color=coloured("view", {words: VIEWS[name] for name, words in known.items()}, "").legend(
+            orient="top", columns=fitting_columns(165)
+        ),
         tooltip=[alt.Tooltip("view:N"), number("layer", "layer", "d"), number("value", "value"), alt.Tooltip("fate:N")],
     )
     bars = (
@@ -64,7 +67,7 @@ def _chart(known: Mapping[str, str] = LINES) -> alt.LayerChart | alt.FacetChart:
     )
     chance = alt.Chart(ROWS).mark_line(strokeDash=[2, 3], color="#888888")
     chance = chance.encode(x=x, y=alt.Y("decoder_cosine_chance:Q", scale=scale, title=title))
-    names = alt.Chart(ROWS).mark_text(dy=-6, color="#888888").encode(x=x, y=alt.YValue(0), text=alt.Text("fate:N"))
+    names = alt.Chart(ROWS).mark_text(dy=-10, color="#888888").encode(x=x, y=alt.YValue(0), text=alt.Text("fate:N"))
     return alt.layer(
         chance, *bars, base.mark_line(), base.mark_point(filled=True, size=50, opacity=1), names
     ).properties(height=380)

@@ -11,7 +11,7 @@ from dashboards.ui.reading import filled
 from dashboards.views.features.latest import LATEST_EVALUATIONS
 from dashboards.views.features.query import Search
 
-EMPTY = "No ridge operators evaluated yet: run `ato run evaluate`."
+EMPTY = "No feature scored by ridge operators at this leap: run `ato run evaluate`."
 
 
 def distributions(search: Search) -> None:

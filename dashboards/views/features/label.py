@@ -128,13 +128,8 @@ def scores_chart(rows: Any, kinds: dict[str, str]) -> alt.LayerChart | alt.Facet
         rows: of ``SCORES``.
         kinds: of scores -> colour.
     """
-    base = alt.Chart(rows, height=300).encode(
-        x=alt.X(
-            "test:N",
-            title=None,
-            sort=None,
-            axis=alt.Axis(labelAngle=0, labelLimit=0, labelExpr="split(datum.label, ', ')"),
-        ),
+    base = alt.Chart(rows).encode(
+        y=alt.Y("test:N", title=None, sort=None, axis=alt.Axis(labelLimit=170, labelOverlap=False)),
         tooltip=[
             alt.Tooltip("test:N"),
             alt.Tooltip("what:N"),
@@ -147,13 +142,14 @@ def scores_chart(rows: Any, kinds: dict[str, str]) -> alt.LayerChart | alt.Facet
             alt.Tooltip("reason:N"),
         ],
     )
-    offset = alt.XOffset("what:N", sort=list(COLOURS))
-    colour = coloured("what", kinds, "what").legend(orient="top", title=None)
-    y = alt.Y("score:Q", title="score", scale=alt.Scale(domain=[0, 1]))
-    return alt.layer(
-        base.mark_tick(color="#888888", thickness=2).encode(y=alt.Y("chance:Q", title="score"), xOffset=offset),
+    offset = alt.YOffset("what:N", sort=list(COLOURS))
+    colour = coloured("what", kinds, "what").legend(orient="top", title=None, columns=1)
+    x = alt.X("score:Q", title="score", scale=alt.Scale(domain=[0, 1]))
+    chart = alt.layer(
+        base.mark_tick(color="#888888", thickness=2).encode(x=alt.X("chance:Q", title="score"), yOffset=offset),
         base.mark_rule(strokeWidth=2, opacity=0.7).encode(
-            y=alt.Y("score_low:Q", title="score"), y2=alt.Y2("score_high:Q"), xOffset=offset, color=colour
+            x=alt.X("score_low:Q", title="score"), x2=alt.X2("score_high:Q"), yOffset=offset, color=colour
         ),
-        base.mark_point(filled=True, size=60, opacity=1).encode(y=y, xOffset=offset, color=colour),
+        base.mark_point(filled=True, size=60, opacity=1).encode(x=x, yOffset=offset, color=colour),
     )
+    return chart.properties(height=alt.Step(14, **{"for": "offset"}))

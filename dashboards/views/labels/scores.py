@@ -39,6 +39,9 @@ NOTE = (
 
 AT_LAYER = "($layer is null or layer = $layer)"
 
+LINES = "split(datum.label, '_')"
+"""A label of an axis with each word on a line of its own."""
+
 
 def scores(declared: Panel, about: dict[str, Any]) -> None:
     """Draw one of the panels of scores."""
@@ -59,7 +62,7 @@ def _chart(by: str) -> alt.LayerChart | alt.FacetChart:
             f"{by}:O",
             title=by,
             sort=list(TIERS_TOLD) if by == "tier" else "ascending",
-            axis=alt.Axis(labelAngle=0, labelExpr=SPACED),
+            axis=alt.Axis(labelAngle=0, labelExpr=LINES if by == "tier" else SPACED),
         ),
         tooltip=[
             alt.Tooltip("what:N"),

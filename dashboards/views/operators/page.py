@@ -191,7 +191,7 @@ def _draw_scores(rows: pl.DataFrame, score: str, operator: str) -> None:
         ),
         base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X(f"{column}:Q", title=score, scale=scale)),
     )
-    draw_chart(chart.properties(height=70 + 24 * rows.height), alt=f"{score} of every operator of the pair")
+    draw_chart(chart.properties(height=alt.Step(24)), alt=f"{score} of every operator of the pair")
     st.dataframe(
         rows.select("place", "name", "rank", "alpha", *SCORES.values(), "r2_over_identity", "beats_identity"),
         hide_index=True,

@@ -8,9 +8,11 @@ from dashboards.ui.reading import filled
 from dashboards.ui.tables import table
 
 ORIGIN = """with own as (
-    select o.operator, o.registry_uri, o.path, o.source_layer, o.target_layer, o.position_policy, o.method, o.alpha,
-        o.l1_ratio, o.rank, o.kept_rank, o.output_weight, o.n_train, o.n_test, o.n_test_documents, o.n_unpaired,
-        c.collection, c.model, c.revision, c.weights_hash, c.corpus, c.site, c.d_model, c.dtype
+    select o.operator, o.registry_uri as "registered as", o.path as file, o.source_layer as "source layer",
+        o.target_layer as "target layer", o.position_policy as "source position", o.method, o.alpha, o.l1_ratio as "L1 ratio", o.rank,
+        o.kept_rank as "kept rank", o.output_weight as "output weight", o.n_train as "train tokens", o.n_test as "test tokens",
+        o.n_test_documents as "test documents", o.n_unpaired as "tokens without a source", c.collection, c.model, c.revision,
+        c.weights_hash as "hash of the weights", c.corpus, c.site, c.d_model, c.dtype as precision
     from operators as o inner join collections as c using (collection)
     where o.collection = $collection and o.operator = $operator
 )
@@ -36,16 +38,16 @@ def _origin(rows: pl.DataFrame) -> None:
 
 
 def _snippet(own: dict[str, str]) -> str:
-    folders = ", ".join(f'"{part}"' for part in own["path"].split("/")[1:])
+    folders = ", ".join(f'"{part}"' for part in own["file"].split("/")[1:])
     lines = [
         "import ato",
         "from warehouse import Warehouse",
         "",
         f"operator = ato.load_operator(Warehouse().artifact_path({folders}))",
-        f"y_hat = operator(x)  # residuals [n, {own['d_model']}] after block {own['source_layer']} -> after block "
-        f"{own['target_layer']}",
+        f"y_hat = operator(x)  # residuals [n, {own['d_model']}] after block {own['source layer']} -> after block "
+        f"{own['target layer']}",
     ]
-    if "registry_uri" in own:
+    if "registered as" in own:
         lines += [
             "",
             "# or the registered version, through MLflow",
@@ -53,7 +55,7 @@ def _snippet(own: dict[str, str]) -> str:
             "from warehouse import registry_address",
             "",
             "mlflow.set_tracking_uri(registry_address())",
-            f'y_hat = mlflow.pyfunc.load_model("{own["registry_uri"]}").predict(x)',
+            f'y_hat = mlflow.pyfunc.load_model("{own["registered as"]}").predict(x)',
         ]
     return "\n".join(lines)
 

@@ -82,8 +82,8 @@ INNOVATION_AND_PLAIN = Panel(
     INNOVATIONS,
     note="Innovation SAEs rebuild y as T x + b and what they decode of the rest. Of one layer, x is the model's own; in a "
     "chain all layers are replaced at once, the first by the same plain SAE in both, and x is what took its place. "
-    "Chart: loss recovered with 95 % intervals by document. Difference: innovation minus plain, paired by document (of "
-    "layer_cosine Welch's, by feature). Baseline: T x + b without features; of layer_cosine random directions in place of "
+    "Chart: loss recovered with 95 % intervals by document. Difference: innovation minus plain, paired by document (of the "
+    "layer cosine: Welch's, by feature). Baseline: T x + b without features; of the layer cosine random directions in place of "
     "the layer before. L0 and parameters are sums over the layers; T and b count.",
     empty="No study has innovation SAEs.",
     columns=(

@@ -84,7 +84,7 @@ def _chart(axis: str) -> alt.LayerChart | alt.FacetChart:
             number("max", "largest"),
             number("n_seeds", "seeds", "d"),
             number("l0", "L0", ".1f"),
-            alt.Tooltip("better_than_next:N", title="better than next"),
+            alt.Tooltip("better_than_next:N", title="better than the next"),
         ],
     )
     return alt.layer(
@@ -102,7 +102,7 @@ IS_ONE_BETTER = Panel(
     "a tenth. Baselines have no seeds unless they are random.",
     empty=NOT_MEASURED,
     view="chart",
-    chart=_chart("metric"),
+    chart=_chart("$metric"),
     alt="The metric of each kind of SAE, with its range over seeds",
     columns=(
         Column("kind", "kind"),

@@ -107,7 +107,7 @@ from pairs as p
 left join by_documents as d using (source_layer, target_layer)
 left join by_features as f using (source_layer, target_layer)
 order by p.target_layer, p.source_layer""",
-    note="right less left, of layer pairs that both have. Paired by document where `ato run compare` has compared the two, by feature "
+    note="Right less left, of layer pairs that both have. Paired by document where `ato run compare` has compared the two, by feature "
     "where one SAE is in both; else the two SAEs have other features, and the means have no paired interval.",
     empty="No pair of layers is evaluated in both.",
 )

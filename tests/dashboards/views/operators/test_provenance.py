@@ -14,7 +14,7 @@ def test_lineage_names_what_made_the_operator_and_what_read_it(fitted, fit):
     rows = panels(fit)["Lineage"].rows
     assert dict(zip(rows["key"], rows["role"])) == {"l02-k02": "fitted by", "features-l02-k02": "read by"}
     assert json.loads(rows["settings"][0])["alphas"] == list(STRENGTHS)
-    assert dict(panels(fit)["Provenance and loading"].rows.iter_rows())["registry_uri"] == "models:/ato-x/7"
+    assert dict(panels(fit)["Provenance and loading"].rows.iter_rows())["registered as"] == "models:/ato-x/7"
     assert any("ten tokens" in warning.value for warning in fitted.warning)
 
 
