@@ -107,13 +107,9 @@ paired as (
 
 -- NULL where the documents of one of them are not known.
 in_common as (
-    select if(bool_or(in_left) and bool_or(in_right), count(*) filter (where in_left and in_right), null) as n
-    from (
-        select document_id, bool_or(collection = $left_collection) as in_left, bool_or(collection = $right_collection) as in_right
-        from sequences
-        where collection in ($left_collection, $right_collection)
-        group by document_id
-    )
+    select max(n_documents) as n
+    from common_documents
+    where left_collection = $left_collection and right_collection = $right_collection
 ),
 
 sides as (
