@@ -37,6 +37,8 @@ FOR_SQL = (
 """Marts that are there for the SQL page, whether or not a page reads them: small, and without text of the corpus."""
 LEFT_OUT = frozenset(("path", "registry_uri", "settings", "unread_files"))
 """Columns that say where things lie on the machine that made them."""
+OF_COLLECTION = frozenset(("collection", "left_collection", "right_collection"))
+"""Columns that say of which collection a row is."""
 LEVEL = 12
 """Of zstd."""
 
@@ -84,7 +86,7 @@ def write_table(
 
     Args:
         connection: with one thread, so that sums do not depend on the order of threads.
-        name: of a table or mart with the column ``collection``.
+        name: of a table or mart with the column ``collection``, or ``left_collection`` and ``right_collection``.
         meaning: of one row.
         collections: their keys.
         folder: of the site.
@@ -99,7 +101,8 @@ def write_table(
     )
     listed = ", ".join(quoted_name(column["name"]) for column in columns)
     keys = ", ".join(map(quoted_text, collections))
-    statement = f"select {listed} from {quoted_name(name)} where collection in ({keys}) order by all"
+    of_these = " and ".join(f"{column['name']} in ({keys})" for column in columns if column["name"] in OF_COLLECTION)
+    statement = f"select {listed} from {quoted_name(name)} where {of_these} order by all"
     return _written(connection.sql(statement).to_arrow_table(), name, meaning, columns, folder)
 
 

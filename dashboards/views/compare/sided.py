@@ -66,26 +66,18 @@ def histograms(x: alt.X, upper: str, y_title: str, tooltip: Iterable[alt.Tooltip
 
 def curves(
     x: alt.X, y: str, title: str, tooltip: Iterable[alt.Tooltip], *, scale: alt.Scale | None = None
-) -> alt.LayerChart | alt.FacetChart:
-    """A line a side."""
+) -> list[alt.Chart]:
+    """The layers of a line a side."""
     base = alt.Chart(ROWS).encode(x=x, color=side_colour(), tooltip=[alt.Tooltip("side:N"), *tooltip])
-    vertical = alt.Y(f"{y}:Q", title=title, scale=alt.Scale() if scale is None else scale)
-    return alt.layer(base.mark_line().encode(y=vertical), height=300)
+    return [base.mark_line().encode(y=alt.Y(f"{y}:Q", title=title, scale=alt.Scale() if scale is None else scale))]
 
 
-def curves_with_intervals(
-    x: alt.X, y: str, title: str, tooltip: Iterable[alt.Tooltip]
-) -> alt.LayerChart | alt.FacetChart:
-    """A line a side, with points and the intervals ``y_low`` to ``y_high``."""
-    chart = curves(x, y, title, tooltip)
-    base = alt.Chart(ROWS).encode(**{name: chart.layer[0].encoding[name] for name in ("x", "color", "tooltip")})
-    low, value = (alt.Y(f"{y}{end}:Q", title=title) for end in ("_low", ""))
-    return alt.layer(
-        *chart.layer,
-        base.mark_point(filled=True, size=35, opacity=1).encode(y=value),
-        base.mark_rule(opacity=0.6).encode(y=low, y2=alt.Y2(f"{y}_high:Q")),
-        height=300,
-    )
+def curves_with_intervals(x: alt.X, y: str, title: str, tooltip: Iterable[alt.Tooltip]) -> list[alt.Chart]:
+    """The layers of a line a side, with points and the intervals ``y_low`` to ``y_high``."""
+    (line,) = curves(x, y, title, tooltip)
+    points = line.mark_point(filled=True, size=35, opacity=1)
+    ends = line.mark_rule(opacity=0.6).encode(y=alt.Y(f"{y}_low:Q", title=title), y2=alt.Y2(f"{y}_high:Q"))
+    return [line, points, ends]
 
 
 def scatter(left: str, right: str, title: str, tooltip: list[alt.Tooltip]) -> alt.LayerChart | alt.FacetChart:

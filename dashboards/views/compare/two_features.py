@@ -34,7 +34,7 @@ def _transport() -> alt.LayerChart | alt.FacetChart:
     title = "r2 on active tokens"
     dashed = alt.Chart(ROWS).mark_line(strokeDash=[5, 3], opacity=0.7)
     ceiling = dashed.encode(x=x, y=alt.Y("drawn_ceiling:Q", title=title), color=side_colour())
-    return alt.layer(ceiling, *curves_with_intervals(x, "drawn", title, tooltip).layer, height=300)
+    return alt.layer(ceiling, *curves_with_intervals(x, "drawn", title, tooltip), height=300)
 
 
 def _activations() -> alt.Chart:

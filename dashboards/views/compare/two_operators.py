@@ -32,7 +32,8 @@ def _spectra() -> alt.LayerChart | alt.FacetChart:
         number("n_modes", "modes", ",d"),
     ]
     x = alt.X("mode:Q", title="mode", scale=scale, axis=axis)
-    return curves(x, "singular_value", "singular value", tooltip, scale=alt.Scale(type="log"))
+    layers = curves(x, "singular_value", "singular value", tooltip, scale=alt.Scale(type="log"))
+    return alt.layer(*layers, height=300)
 
 
 def _efficiency() -> alt.LayerChart | alt.FacetChart:
@@ -46,7 +47,7 @@ def _efficiency() -> alt.LayerChart | alt.FacetChart:
         number("n_test", "test tokens", ",d"),
     ]
     x = alt.X("rank:Q", title="rank", scale=scale, axis=alt.Axis(format="d"))
-    return curves_with_intervals(x, "drawn", "transport efficiency", tooltip)
+    return alt.layer(*curves_with_intervals(x, "drawn", "transport efficiency", tooltip), height=300)
 
 
 PANELS = (

@@ -1,6 +1,6 @@
 """Two features side by side: measures, transport from every source layer, activations, logit lens, windows and labels."""
 
-from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, measures
+from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, at_least, both, differences, drawn, measures
 
 TOKENS = 10
 """Promoted tokens shown of each."""
@@ -68,8 +68,7 @@ TRANSPORT = Part(
 {
         both(
             f'''select source_layer, target_layer, leap, r2, r2_low, r2_high, ceiling, ceiling_low, ceiling_high, n_active,
-    verdict, operator, greatest(r2, {LOWEST:g}) as drawn, greatest(r2_low, {LOWEST:g}) as drawn_low,
-    greatest(r2_high, {LOWEST:g}) as drawn_high, greatest(ceiling, {LOWEST:g}) as drawn_ceiling
+    verdict, operator, {drawn("r2", LOWEST)}, {at_least("ceiling", LOWEST)} as drawn_ceiling
 from feature_profile
 where {OWN} and position_policy = 'same' and method = 'ridge' '''.rstrip()
         )

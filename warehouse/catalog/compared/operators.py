@@ -1,7 +1,16 @@
 """Two operators side by side: residual scores, r2 of shared features, spectra, efficiency of their pairs, causal cost."""
 
 from warehouse.catalog.compared.intervals import MIN_UNITS, t_quantile
-from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, mean_of_pairs, measures
+from warehouse.catalog.compared.statements import (
+    DIFFERENCES_NOTE,
+    Part,
+    at_least,
+    both,
+    differences,
+    drawn,
+    mean_of_pairs,
+    measures,
+)
 
 POINTS = 1500
 """Features drawn at most: those with the smallest hash."""
@@ -142,7 +151,7 @@ by_documents as (
 FEATURES = Part(
     "r2 of shared features",
     f"""with {_SHARED}
-select feature_id, left_r2, right_r2, greatest(left_r2, {LOWEST:g}) as left_drawn, greatest(right_r2, {LOWEST:g}) as right_drawn,
+select feature_id, left_r2, right_r2, {at_least("left_r2", LOWEST)} as left_drawn, {at_least("right_r2", LOWEST)} as right_drawn,
     difference, left_r2_low, left_r2_high, right_r2_low, right_r2_high, left_n_active, right_n_active, left_verdict, right_verdict, sae,
     count(*) over () as n_features, least(min(left_drawn) over (), min(right_drawn) over (), 0) as lowest,
     greatest(max(left_drawn) over (), max(right_drawn) over (), 0) as highest
@@ -169,8 +178,7 @@ EFFICIENCY = Part(
 {
         both(
             f'''select rank, d_kept, n_train, n_test, efficiency, efficiency_low, efficiency_high, r2_rrr, ceiling_held_out,
-    greatest(efficiency, {LOWEST:g}) as drawn, greatest(efficiency_low, {LOWEST:g}) as drawn_low,
-    greatest(efficiency_high, {LOWEST:g}) as drawn_high
+    {drawn("efficiency", LOWEST)}
 from efficiency_curves
 where collection = $collection and source_layer = $source_layer and target_layer = $target_layer and position_policy = $position_policy
     and is_latest and efficiency is not null'''

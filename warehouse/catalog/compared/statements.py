@@ -60,6 +60,24 @@ def measures(base: str, rows: str) -> str:
     return f"select unnest([\n{listed}\n], recursive := true) from (\n{base}\n)"
 
 
+def drawn(column: str, lowest: float) -> str:
+    """A column with its interval as ``drawn``, ``drawn_low`` and ``drawn_high``: values below ``lowest`` stand there.
+
+    >>> drawn("r2", -1)
+    'if(r2 < -1, -1, r2) as drawn, if(r2_low < -1, -1, r2_low) as drawn_low, if(r2_high < -1, -1, r2_high) as drawn_high'
+    """
+    return ", ".join(f"{at_least(f'{column}{end}', lowest)} as drawn{end}" for end in ("", "_low", "_high"))
+
+
+def at_least(column: str, lowest: float) -> str:
+    """A column with ``lowest`` in place of values below it; NULL stays, which ``greatest`` would make a value.
+
+    >>> at_least("r2", -1)
+    'if(r2 < -1, -1, r2)'
+    """
+    return f"if({column} < {lowest:g}, {lowest:g}, {column})"
+
+
 def mean_of_pairs(pairs: str, paired_by: str, quantity: str) -> str:
     """A select of ``quantity, difference, difference_low, difference_high, n_paired, paired_by`` from ``difference`` of pairs.
 
