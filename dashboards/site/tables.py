@@ -127,8 +127,22 @@ def _written(
         return PublishedTable(name, meaning, columns, 0, None, 0)
     file = f"data/{name}.parquet"
     schema = pa.schema([field.with_type(_in_utc(field.type)) for field in rows.schema])
-    pq.write_table(rows.cast(schema), folder / file, compression="zstd", compression_level=LEVEL)
-    return PublishedTable(name, meaning, columns, rows.num_rows, file, (folder / file).stat().st_size)
+    content = min(_encoded(rows.cast(schema)), key=len)
+    (folder / file).write_bytes(content)
+    return PublishedTable(name, meaning, columns, rows.num_rows, file, len(content))
+
+
+def _encoded(rows: pa.Table) -> tuple[bytes, bytes]:
+    """A Parquet file, and one whose numbers are stored byte by byte: smaller by a quarter unless they recur."""
+    numbers = [field.name for field in rows.schema if pa.types.is_floating(field.type)]
+    others = [name for name in rows.column_names if name not in numbers]
+    files = []
+    for by_byte in (False, numbers):
+        file = pa.BufferOutputStream()
+        of_numbers: Any = {"use_byte_stream_split": by_byte, "use_dictionary": others if by_byte else True}
+        pq.write_table(rows, file, compression="zstd", compression_level=LEVEL, **of_numbers)
+        files.append(file.getvalue().to_pybytes())
+    return files[0], files[1]
 
 
 def _in_utc(type_: pa.DataType) -> Any:

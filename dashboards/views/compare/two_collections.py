@@ -48,7 +48,7 @@ def _difference() -> alt.LayerChart | alt.FacetChart:
         number("right_n", "features right", ",d"),
     ]
     scale = alt.Scale(domainMid=0, range=[COLOURS["left"], "#f4f4f4", COLOURS["right"]], interpolate="rgb")
-    legend = alt.Legend(orient="top")
+    legend = alt.Legend(orient="top", gradientOpacity=1)
     drawn, *ends = (
         alt.Color(f"{name}:Q", title="right less left", scale=scale, legend=legend)
         for name in ("difference", "lowest", "highest")
@@ -56,8 +56,8 @@ def _difference() -> alt.LayerChart | alt.FacetChart:
     base = _cells(tooltip)
     few = base.transform_filter("datum.n_cells <= 144")  # numbers of more are too small to read
     return alt.layer(
-        base.mark_rect().encode(color=drawn),
-        *(alt.Chart(ROWS).mark_point(opacity=0, size=1).encode(color=end) for end in ends),
+        *(alt.Chart(ROWS).mark_rect(opacity=0).encode(color=end) for end in ends),
+        base.mark_rect(opacity=1).encode(color=drawn),
         few.mark_text(color="#222222").encode(text=alt.Text("difference:Q", format="+.2f")),
         height=320,
     )
