@@ -27,6 +27,10 @@ class Choice:
     """``state``: what a panel keeps in the address; it has no field."""
     empty: str | None = None
     """Label of the option that chooses nothing, the default if there is one; of a text its placeholder."""
+    prefix: str = ""
+    """What its values begin with, options and those beyond them that the address names; readers may leave it out."""
+    unlike: str | None = None
+    """Choice before it from which it differs unless the address says so."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,12 @@ class Page:
     """Whether it stands in the navigation."""
     needs: str | None = None
     """Table or mart without whose rows the page says nothing, and is left out."""
+    kind: str | None = None
+    """Of pages ``name/kind``, which the address has as ``name``: what is chosen among them, named by the choice ``left``."""
+    sides: str | None = None
+    """Statement of a row for each ``side``, whose other columns fill the placeholders ``$left_`` and ``$right_`` of panels."""
+    compared: str | None = None
+    """What of the page can be compared with another, as addresses of comparisons have it, its choices as ``$name``."""
 
     def statements(self) -> list[str]:
         """All SQL of the page."""

@@ -17,13 +17,3 @@ def chosen_column(choice: str, columns: Mapping[str, str], end: str = "", withou
     """
     cases = [f"when '{name}' then {column}{end}" for name, column in columns.items() if column not in without]
     return f"case ${choice} {' '.join(cases)} end"
-
-
-def drawn(column: str, lowest: float) -> str:
-    """A column with its interval as ``drawn``, ``drawn_low`` and ``drawn_high``: values below ``lowest`` stand there.
-
-    >>> drawn("r2", -1)
-    'greatest(r2, -1) as drawn, greatest(r2_low, -1) as drawn_low, greatest(r2_high, -1) as drawn_high'
-    """
-    ends = ("", "_low", "_high")
-    return ", ".join(f"greatest({column}{end}, {lowest:g}) as drawn{end}" for end in ends)

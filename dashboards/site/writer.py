@@ -30,6 +30,7 @@ APP = (
     "address.js",
     "charts.js",
     "choices.js",
+    "compare.js",
     "database.js",
     "elements.js",
     "graph.js",
@@ -110,7 +111,7 @@ def _write(
     with connect(threads=1) as connection, running(connection):
         known = known_tables(connection)
         own = _own_tables(connection, known, collections, with_text)
-        offered = pages([*known, *own], with_text)
+        offered = pages([*known, *own], with_text, len(collections) > 1)
         declared = [
             page for page in offered if page.needs is None or has_rows(connection, page.needs, known, collections)
         ]
@@ -143,7 +144,8 @@ def _write(
         "pages": [described(page) for page in declared],
         "tables": meanings,
     }
-    (folder / "site.json").write_text(json.dumps(site, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(site, ensure_ascii=False, separators=(",", ":"))
+    (folder / "site.json").write_text(text + "\n", encoding="utf-8")
     return tuple(written)
 
 

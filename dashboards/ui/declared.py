@@ -70,5 +70,7 @@ class Panel:
     """Of a table or card; default: all."""
     link: Link | None = None
     """Where a row, or a mark of the chart, leads."""
+    sides: dict[str, str] | None = None
+    """Values of the column ``side`` -> colour: the rows of each stand beside those of the other, drawn alike."""
     wide: bool = True
     """Whether it takes the whole width; others stand in pairs."""

@@ -1,6 +1,7 @@
 """Draws a declared panel in the dashboard: its chart over the rows of its statement, and its columns as a table."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -16,6 +17,7 @@ from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
 from dashboards.ui.tables import table, ticked
+from dashboards.ui.windows import coloured, leads_to_text
 
 PAGES = {"feature": "features"}
 """Page of the site -> page of the dashboard, where their names differ."""
@@ -35,11 +37,36 @@ def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = No
 
 
 def draw_rows(declared: Panel, rows: pl.DataFrame) -> None:
-    """Draw the chart of a panel and the columns that it names."""
+    """Draw the chart of a panel and the columns that it names, or its windows of text."""
+    if declared.sides is not None:
+        _draw_sides(declared, declared.sides, rows)
+        return
+    if declared.view == "windows":
+        _draw_windows(rows)
+        return
     if declared.chart is not None:
         draw_chart(of_rows(declared.chart, rows), alt=declared.alt)
     if declared.chart is None or declared.columns:
         draw_table(declared, rows)
+
+
+def _draw_sides(declared: Panel, sides: dict[str, str], rows: pl.DataFrame) -> None:
+    """The rows of each side in a column of its own."""
+    for (side, colour), place in zip(sides.items(), st.columns(len(sides))):
+        own = rows.filter(rows["side"] == side)
+        with place:
+            st.html(f"<b style='color:{colour}'>■ {side}</b>")
+            if own.is_empty():
+                st.caption("Nothing is stored of it.")
+            else:
+                draw_rows(replace(declared, sides=None), own)
+
+
+def _draw_windows(rows: pl.DataFrame) -> None:
+    """Windows of text, each with the way to the text that it is from."""
+    for row in rows.iter_rows(named=True):
+        st.html(coloured(row["tokens"], row["activations"], row["largest"], row["position"] - row["start"]))
+        leads_to_text(row, row["collection"], f"{row['activation']:.3f}, ")
 
 
 def of_rows(chart: Any, rows: pl.DataFrame) -> Any:

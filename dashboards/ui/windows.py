@@ -21,15 +21,17 @@ def leads_to_text(row: dict[str, Any], collection: str, before: str = "", featur
     """A link to a window's place in its document, named by where it is from; a phone cuts off the end.
 
     Args:
-        row: with ``corpus``, ``document_id``, ``sequence_id`` and ``position``; the first two may be None.
+        row: with ``sequence_id`` and ``position``, and either both of ``corpus`` and ``document_id`` (which may be None) or none.
         collection: its key.
         before: what else the link says, first.
         features: to highlight there, as ``KEY/345``; several with commas.
     """
-    corpus = "corpus unknown" if row["corpus"] is None else row["corpus"]
-    document = "unknown" if row["document_id"] is None else row["document_id"]
+    said = f"{before}position {row['position']} of sequence {row['sequence_id']}"
+    if "document_id" in row:
+        corpus = "corpus unknown" if row["corpus"] is None else row["corpus"]
+        said += f", {corpus}, document {'unknown' if row['document_id'] is None else row['document_id']}"
     link(
-        plain(f"{before}position {row['position']} of sequence {row['sequence_id']}, {corpus}, document {document}"),
+        plain(said),
         "reader",
         collection=collection,
         sequence=row["sequence_id"],

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ato.text.display import visible
 from warehouse.catalog.catalog import rows
-from warehouse.catalog.compared.comparisons import parts
+from warehouse.catalog.compared.comparisons import PARTS
 from warehouse.catalog.compared.sides import Side, fill, pair
 from warehouse.catalog.compared.statements import Part
 
@@ -30,7 +30,7 @@ def show_comparison(collection: str, left: str, right: str, format_: str = "tabl
     """
     ask = partial(rows, None)
     one, other = pair(left, right, collection, ask)
-    found = [(part, ask(fill(part.sql, one, other))) for part in parts(one, other)]
+    found = [(part, ask(fill(part.sql, one, other))) for part in PARTS[one.kind]]
     if format_ == "json":
         sides = {"left": _about(one), "right": _about(other)}
         json.dump(
@@ -105,6 +105,15 @@ HIDDEN = {
     "source_kind",
     "target_kind",
     "evaluation",
+    "lowest",
+    "highest",
+    "drawn",
+    "drawn_low",
+    "drawn_high",
+    "drawn_ceiling",
+    "left_drawn",
+    "right_drawn",
+    "n_cells",
 }
 """Columns that only pictures need."""
 

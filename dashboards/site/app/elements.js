@@ -36,7 +36,7 @@ export function shown(value, kind, format = "auto") {
 }
 
 function numberText(value) {
-  if (value === 0) return "0";
+  if (Number.isInteger(value)) return value.toLocaleString("en", { useGrouping: Math.abs(value) >= 10_000 });
   const size = Math.abs(value);
   return size < 1e-3 || size >= 1e4 ? value.toPrecision(4).replace(/\.?0+(?=e|$)/, "") : String(Number(value.toFixed(4)));
 }

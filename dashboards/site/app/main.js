@@ -3,6 +3,7 @@
 import { go, read, write } from "./address.js";
 import { followTheSystem } from "./charts.js";
 import { fieldsOf, resolve } from "./choices.js";
+import { fieldsOfKinds, nameOf, pageOf, saidOf, wayToCompare } from "./compare.js";
 import { Database } from "./database.js";
 import { make } from "./elements.js";
 import { fill } from "./panels.js";
@@ -30,12 +31,12 @@ await draw();
 async function draw() {
   const own = ++shown;
   const { page: name, chosen } = read();
-  const page = pages.get(name || site.pages[0].name);
+  const page = pageOf(pages, name || site.pages[0].name, chosen);
   const collection = site.collections.includes(chosen.collection) ? chosen.collection : site.collections[0];
   navigation(page, collection, chosen);
   if (page === undefined) return say(`There is no page ${name}: choose one above.`);
   document.title = `${page.title} · Activation transport`;
-  Object.assign(content.dataset, { state: "drawing", page: page.name });
+  Object.assign(content.dataset, { state: "drawing", page: nameOf(page) });
   const choices = make("div", { class: "choices" });
   const panels = make("div", { class: "panels" });
   content.replaceChildren(make("h1", {}, page.title), make("p", { class: "about" }, page.about), choices, panels);
@@ -52,11 +53,16 @@ async function panelsOf(page, { chosen, collection, choices, panels, own }) {
   choices.append(make("p", { class: "message", role: "status" }, "Loading …"));
   const resolved = await resolve(page, chosen, collection, database);
   if (own !== shown) return;
-  history.replaceState(null, "", write(page.name, resolved.values)); // the address says what is shown, also by default
-  choices.replaceChildren(...fieldsOf(page, resolved));
+  const { values, given } = resolved;
+  history.replaceState(null, "", write(nameOf(page), values)); // the address says what is shown, also by default
+  const [kind, swap] = fieldsOfKinds(page, pages, values);
+  choices.replaceChildren(...kind, ...fieldsOf(page, resolved), ...swap, ...wayToCompare(page, pages, values));
+  const said = saidOf(page, values, given);
+  if (said !== null) choices.after(make("p", { class: said.wrong ? "wrong" : "message", role: said.wrong ? "alert" : "status" }, said.text));
+  if (said?.wrong) return;
   const places = page.panels.map((panel) => make("section", { class: panel.wide ? "panel" : "panel half" }));
   panels.replaceChildren(...places);
-  const about = { database, values: resolved.values, said: resolved.said, pages, keep };
+  const about = { database, values: given, said: resolved.said, pages, keep };
   await Promise.all(page.panels.map((panel, i) => fill(places[i], panel, about)));
 
   /* Keep what a panel says of itself in the address, and draw again the panels that ask for it. */
@@ -71,15 +77,13 @@ async function panelsOf(page, { chosen, collection, choices, panels, own }) {
 }
 
 function navigation(page, collection, chosen) {
-  const kept = [...pages.values()].filter(({ listed }) => listed);
-  const links = kept.map(({ name, title }) => {
-    const isHere = name === (OF[page?.name] ?? page?.name);
-    return make("a", { href: write(name, { collection }), "aria-current": isHere ? "page" : null }, title);
-  });
+  const here = page && (OF[page.name] ?? nameOf(page));
+  const titles = new Map([...pages.values()].filter(({ listed }) => listed).map((kept) => [nameOf(kept), kept.title]));
+  const links = [...titles].map(([name, title]) => make("a", { href: write(name, { collection }), "aria-current": name === here ? "page" : null }, title));
   document.querySelector("nav").replaceChildren(...links);
   if (site.collections.length < 2) return;
   const items = site.collections.map((key) => make("option", { value: key, selected: key === collection }, key));
-  const change = (event) => go(page?.name ?? "", { ...chosen, collection: event.target.value });
+  const change = (event) => go(page ? nameOf(page) : "", { ...chosen, collection: event.target.value });
   document.querySelector("#collection").replaceChildren(make("label", {}, "Collection", make("select", { onchange: change }, items)));
 }
 

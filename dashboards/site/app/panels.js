@@ -26,6 +26,7 @@ export async function fill(place, panel, { database, values, said, pages, keep }
 }
 
 async function draw(body, found, about) {
+  if (about.sides) return drawSides(body, found, about);
   if (about.view === "chart" || about.view === "graph") {
     const { place, draw } = about.view === "chart" ? chartOf(found, about) : graphOf(found, about);
     body.replaceChildren(place);
@@ -36,4 +37,15 @@ async function draw(body, found, about) {
   }
   const parts = { table: tableOf, facts: cardsOf, windows: windowsOf, sentences: sentencesOf };
   body.replaceChildren(parts[about.view](found, about));
+}
+
+/* The rows of each side in a place of its own, under its name in its colour. */
+async function drawSides(body, { columns, rows }, about) {
+  const halves = Object.entries(about.sides).map(([side, colour]) => {
+    const place = make("div", {}, make("p", { class: "message" }, "Nothing is stored of it."));
+    return { own: rows.filter((row) => row.side === side), place, half: make("div", {}, make("h3", {}, make("span", { style: `color: ${colour}` }, "■"), ` ${side}`), place) };
+  });
+  body.replaceChildren(make("div", { class: "sides" }, halves.map(({ half }) => half)));
+  const drawn = halves.filter(({ own }) => own.length > 0);
+  await Promise.all(drawn.map(({ own, place }) => draw(place, { columns, rows: own }, { ...about, sides: null })));
 }

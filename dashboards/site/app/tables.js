@@ -41,14 +41,13 @@ export function tableOf({ columns, rows }, { declared = [], link = null, collect
 
 export function cardsOf({ columns, rows }, { declared, link, collection, pages }) {
   const kinds = Object.fromEntries(columns.map(({ name, kind }) => [name, kind]));
-  const words = { feature: "Its page", compare: "Compare with another feature" };
   const cards = rows.map((row) => {
     const address = target(link, row, { collection, pages });
     const facts = declared.map(({ name, title, format }) => {
       const text = shown(row[name], kinds[name], format);
       return make("div", { class: text.length > LONG ? "long" : null }, make("dt", {}, title), make("dd", {}, text));
     });
-    const more = address ? make("p", {}, make("a", { href: address }, words[link.page] ?? "More")) : null;
+    const more = address ? make("p", {}, make("a", { href: address }, "Its page")) : null;
     return make("div", { class: "card" }, make("dl", {}, facts), more);
   });
   return make("div", { class: "cards" }, cards);

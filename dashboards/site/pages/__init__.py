@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dashboards.site.declarations import Page
 from dashboards.site.pages import (
     causal,
-    compare,
     entities,
     fate,
     feature,
@@ -20,14 +19,16 @@ from dashboards.site.pages import (
     text,
     transport,
 )
+from dashboards.site.pages.compare import compare_pages
 
 
-def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
+def pages(known: Collection[str], with_text: bool, several: bool = False) -> tuple[Page, ...]:
     """All pages.
 
     Args:
         known: names of the tables and marts that there are.
         with_text: whether pages may show text of the corpus.
+        several: whether there are several collections.
     """
     return (
         findings.page(known),
@@ -39,7 +40,7 @@ def pages(known: Collection[str], with_text: bool) -> tuple[Page, ...]:
         *([text.page()] if text.TEXTS in known else []),
         labels.page(),
         labelled.page(with_text),
-        compare.page(with_text),
+        *compare_pages(with_text, several),
         causal.page(),
         graphs.page(known),
         entities.page(),

@@ -1,107 +1,128 @@
-"""Page ``compare``: two features side by side."""
+"""Pages ``compare/KIND``: any two things of one kind side by side, in the panels of the dashboard.
 
-from dashboards.site.declarations import Choice, Column, Page, Panel
-from dashboards.site.measures import drawn
-from dashboards.site.pages.feature import COLUMNS, EXAMPLES, IDS, MEASURES, R2_NOTE, profile, windows
-from dashboards.site.pages.features import SAES
-from dashboards.ui.declared import TO_FEATURE, interval
-from dashboards.views.features.transport import LEAST_R2
+The address names them as there: ``left=KIND:ID&right=KIND:ID``, with ``@COLLECTION`` where a thing is of another one.
+"""
 
-SECOND = IDS.replace("$sae", "$other_sae").replace(
-    "\norder by", "\norder by feature_id = try_cast($feature_id as integer),"
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from dashboards.site.declarations import Choice, Column, Link, Page, Panel
+from dashboards.ui.declared import TO_FEATURE, TO_OPERATOR
+from dashboards.views.compare.fields import NAMES
+from dashboards.views.compare.two import PANELS
+from warehouse.catalog.compared.kinds import KINDS, Kind
+
+NEEDS = {
+    "feature": "feature_catalog",
+    "operator": "operators",
+    "sae": "saes",
+    "collection": "collections",
+    "entity": "entity_knowledge",
+    "graph": "graph_summary",
+}
+"""Kind -> table or mart without whose rows there is none of it."""
+LEADS = {
+    "feature": TO_FEATURE,
+    "operator": TO_OPERATOR,
+    "sae": Link("saes", {"sae": "sae"}),
+    "collection": Link("findings", {}),
+    "entity": Link("entities", {"entity": "entity_id"}),
+    "graph": Link("graphs", {"prompt": "prompt", "graph_kind": "graph_kind"}),
+}
+"""Kind -> the page of a thing; its collection is added."""
+WANTED = "(values ('left', $left::varchar), ('right', $right::varchar)) as w(side, address)"
+NEAREST = "row_number() over (partition by w.side order by k.collection <> $collection, k.collection) = 1"
+THINGS = f"""with known as (
+    select '{{kind}}:' || id as address, *
+    from (
+{{known}}
+    )
 )
-BOTH = "((f.sae = $sae and f.feature_id = $feature_id) or (f.sae = $other_sae and f.feature_id = $other_id))"
-FACTS = (
-    MEASURES.split("\nwhere")[0]
-    + f"""
-where f.collection = $collection and {BOTH}
-order by f.sae = $sae and f.feature_id = $feature_id desc"""
-)
-PROFILES = f"""select
-    f.sae || ' / ' || f.feature_id as feature, f.method, f.source_layer, f.target_layer, f.leap, f.r2, f.r2_low, f.r2_high,
-    f.verdict, f.n_active, {drawn("f.r2", LEAST_R2)}
-from feature_profile as f
-where f.collection = $collection and f.position_policy = 'same' and f.method = $method and {BOTH}
-order by f.sae = $sae and f.feature_id = $feature_id desc, f.leap"""
-DIFFERENCE = """with first as (
-    select leap, r2, r2_low, r2_high, verdict
-    from feature_profile
-    where collection = $collection and position_policy = 'same' and method = $method and sae = $sae and feature_id = $feature_id
+
+select w.side, {{title}} as title, {{values}}
+from {WANTED}
+inner join known as k on w.address in (k.address, k.address || '@' || k.collection{{or_by}})
+qualify {NEAREST}
+order by w.side"""
+FEATURES = f"""with known as (
+{{known}}
 ),
 
-second as (
-    select leap, r2, r2_low, r2_high, verdict
-    from feature_profile
-    where collection = $collection and position_policy = 'same' and method = $method and sae = $other_sae and feature_id = $other_id
+wanted as (
+    select side, regexp_extract(address, '^feature:(.+)/([0-9]+)(@.+)?$', ['sae', 'number', 'collection']) as name
+    from {WANTED}
 )
 
-select
-    leap, a.r2 as r2_first, a.r2_low as r2_first_low, a.r2_high as r2_first_high, b.r2 as r2_second, b.r2_low as r2_second_low,
-    b.r2_high as r2_second_high, b.r2 - a.r2 as difference, a.verdict as verdict_first, b.verdict as verdict_second
-from first as a
-full join second as b using (leap)
-order by leap"""
-METHODS = """select method
-from feature_profile
-where collection = $collection and sae = $sae
-group by method
-order by method <> 'ridge', method"""
-OTHER = EXAMPLES.replace("$sae", "$other_sae").replace("$feature_id", "$other_id")
-SHORT = "\nlimit 8"
+select w.side, {{title}} as title, {{values}}
+from (select side, name.sae as sae, try_cast(name.number as integer) as feature_id, name.collection as at from wanted) as w
+inner join known as k on w.sae in (k.sae, 'L' || k.layer) and w.at in ('', '@' || k.collection)
+where w.feature_id < coalesce(k.d_sae, w.feature_id + 1)
+qualify {NEAREST.replace("k.collection)", "k.collection, k.place)")}
+    and count(*) over (partition by w.side, k.collection, k.place) = 1
+order by w.side"""
+"""A layer names a feature where one SAE reads it."""
+TITLES = {
+    "feature": "'feature ' || w.feature_id || ' of ' || k.sae",
+    "operator": "k.shown || ', ' || k.id",
+}
+"""Kind -> what a thing is called; default: as it is offered."""
 
 
-def page(with_text: bool) -> Page:
-    """Two features of one collection."""
-    panels = [
-        Panel(
-            "In numbers",
-            FACTS,
-            note="Activity on test text. A click leads to the page of the feature.",
-            empty="No such features.",
-            view="facts",
-            columns=COLUMNS,
-            link=TO_FEATURE,
-        ),
-        Panel(
-            "r2 by leap",
-            PROFILES,
-            note=R2_NOTE,
-            empty="No operators into these layers evaluated.",
-            view="chart",
-            chart=profile("feature", "feature", name_width=200),
-            alt="r2 of both features by leap",
-        ),
-        Panel(
-            "Difference by leap",
-            DIFFERENCE,
-            note="r2 of the second feature less that of the first. The two are scored on different tokens, so the difference has no "
-            "paired interval; each r2 has its own.",
-            empty="No operators into these layers evaluated.",
-            columns=(
-                Column("leap", "leap", "integer"),
-                *interval("r2_first", "r2, first"),
-                *interval("r2_second", "r2, second"),
-                Column("difference", "difference", "signed"),
-                Column("verdict_first", "verdict, first"),
-                Column("verdict_second", "verdict, second"),
-            ),
-        ),
-    ]
-    if with_text:
-        panels += [
-            windows("Examples of the first", EXAMPLES + SHORT, wide=False),
-            windows("Examples of the second", OTHER + SHORT, wide=False),
-        ]
+def compare_pages(with_text: bool, several: bool) -> tuple[Page, ...]:
+    """A page for each kind of thing.
+
+    Args:
+        with_text: whether pages may show text of the corpus.
+        several: whether there are several collections, which can be compared.
+    """
+    return tuple(_page(kind, with_text) for kind in KINDS.values() if several or kind.name != "collection")
+
+
+def _page(kind: Kind, with_text: bool) -> Page:
+    panels = [replace(panel, sql=_published(panel.sql)) for panel in PANELS[kind.name]]
+    panels = [panel for panel in panels if with_text or panel.view != "windows"]
+    sides = _sides(kind, panels)
+    offered = kind.offered.replace("select ", f"select '{kind.name}:' || ", 1)
+    written = "text" if kind.name == "feature" else "list"
+    left = Choice("left", "Left", offered, written, empty=kind.example, prefix=f"{kind.name}:")
     return Page(
-        "compare",
+        f"compare/{kind.name}",
         "Compare",
-        "How do two features differ?",
+        f"What differs between two {kind.plural}, and is the difference larger than its interval?",
+        (left, replace(left, name="right", label="Right", unlike="left")),
         (
-            Choice("sae", "SAE of the first", SAES),
-            Choice("feature_id", "First feature", IDS, kind="number"),
-            Choice("other_sae", "SAE of the second", SAES.replace("order by", "order by sae <> $sae,")),
-            Choice("other_id", "Second feature", SECOND, kind="number"),
-            Choice("method", "Method", METHODS),
+            Panel(
+                "Left and right",
+                sides,
+                note="Other names can stand in the address: `left=KIND:ID`, with `@COLLECTION` where it is of another one.",
+                empty="Nothing of these names.",
+                view="facts",
+                columns=(Column("side", "side"), Column("title", "name"), Column("collection", "collection")),
+                link=replace(LEADS[kind.name], columns=LEADS[kind.name].columns | {"collection": "collection"}),
+            ),
+            *panels,
         ),
-        tuple(panels),
+        needs=NEEDS[kind.name],
+        kind=NAMES[kind.name],
+        sides=sides,
+    )
+
+
+def _published(sql: str) -> str:
+    """A statement over what is published of r2: of operators that differ in their strength alone the best one, in one mart."""
+    return re.sub(r"\b(from|join) feature_transport\b", r"\1 feature_profile", sql)
+
+
+def _sides(kind: Kind, panels: Iterable[Panel]) -> str:
+    """The statement of what the address names: a row a side, with all that statements about it name."""
+    asked = {name for panel in panels for name in re.findall(r"\$(?:left|right)_(\w+)", panel.sql)}
+    found = FEATURES if kind.name == "feature" else THINGS
+    of_side = {"feature_id": "w.feature_id"} if kind.name == "feature" else {}
+    return found.format(
+        kind=kind.name,
+        known=kind.known,
+        title=TITLES.get(kind.name, "k.shown"),
+        values=", ".join(of_side.get(name, f"k.{name}") for name in sorted(asked | {"collection"})),
+        or_by=", 'entity:' || k.entity_id" if kind.name == "entity" else "",
     )

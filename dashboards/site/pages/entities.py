@@ -71,4 +71,5 @@ def page() -> Page:
             *map(_of_entity, (ONE_ENTITY, ITS_ANSWERS, ITS_FEATURES)),
         ),
         needs="entity_knowledge",
+        compared="entity:$entity",
     )

@@ -7,13 +7,13 @@ import altair as alt
 from ato.operators.methods import METHODS
 from dashboards.site.charts import estimate, lines
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
-from dashboards.site.measures import drawn
 from dashboards.site.pages.features import SAES
 from dashboards.ui.charts import method_colours, number
 from dashboards.ui.declared import TO_FEATURE, TO_OPERATOR, interval
 from dashboards.views.features.causal import EFFECT
 from dashboards.views.features.label import JUDGED, LABELS
 from dashboards.views.features.transport import LEAST_R2
+from warehouse.catalog.compared.statements import drawn
 
 TO_TRIALS = Link("labelled", {name: name for name in ("sae", "feature_id", "judge")})
 
@@ -129,7 +129,6 @@ def profile(by: str, by_title: str, **drawn: Any) -> alt.LayerChart | alt.FacetC
 
 def page(with_text: bool) -> Page:
     """The page of a feature."""
-    compare = Link("compare", {"sae": "sae", "feature_id": "feature_id"})
     panels = [
         Panel(
             "The feature in numbers",
@@ -139,7 +138,6 @@ def page(with_text: bool) -> Page:
             empty=NOTHING,
             view="facts",
             columns=COLUMNS,
-            link=compare,
         ),
         Panel(
             "Label",
@@ -236,6 +234,7 @@ def page(with_text: bool) -> Page:
         ),
         tuple(panels),
         listed=False,
+        compared="feature:$sae/$feature_id",
     )
 
 

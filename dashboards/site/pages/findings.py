@@ -91,4 +91,6 @@ def page(known: Collection[str]) -> Page:
         link=TO_OPERATOR,
     )
     panels = ((listed,) if "finding_sentences" in known else ()) + (study, best)
-    return Page("findings", "Findings", "What was found, in which study?", panels=panels)
+    return Page(
+        "findings", "Findings", "What was found, in which study?", panels=panels, compared="collection:$collection"
+    )

@@ -101,4 +101,5 @@ def page(known: Collection[str]) -> Page:
         ),
         (CHECKS_OF_GRAPH, *drawn, OF_CLICKED, *of_heads, STRONGEST_EDGES, RECURRING_EDGES, ALL_GRAPHS),
         needs="graph_summary",
+        compared="graph:$prompt/$graph_kind",
     )

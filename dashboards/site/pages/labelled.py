@@ -152,5 +152,6 @@ def page(with_text: bool) -> Page:
         ),
         (facts, label, *([windows] if with_text else []), scores, trials),
         listed=False,
+        compared="feature:$sae/$feature_id",
         needs="label_scores",
     )

@@ -4,11 +4,12 @@ import altair as alt
 
 from dashboards.site.charts import intervals
 from dashboards.site.declarations import Choice, Column, Page, Panel
-from dashboards.site.measures import chosen_column, drawn
+from dashboards.site.measures import chosen_column
 from dashboards.ui.charts import number
 from dashboards.ui.declared import ROWS, TO_FEATURE, interval
 from dashboards.views.operators.page import LEADERBOARD, LOWEST, SCORES
 from dashboards.views.operators.ranks import EFFICIENCY_CURVES, LOWEST_R2, RANK_CURVES, RANKS
+from warehouse.catalog.compared.statements import drawn
 
 WITH_SAE = "(select layer from saes where collection = $collection)"
 SOURCES = f"""select source_layer
@@ -57,12 +58,13 @@ from ranks
 order by curve, rank"""
 
 
+CHOSEN = f"""select operator
+from operators
+where {OF_PAIR} and method = $method and position_policy = $position_policy
+order by r2_val desc nulls last, operator
+limit 1"""
 FEATURES = f"""with chosen as (
-    select operator
-    from operators
-    where {OF_PAIR} and method = $method and position_policy = $position_policy
-    order by r2_val desc nulls last, operator
-    limit 1
+{CHOSEN}
 )
 
 select
@@ -97,6 +99,7 @@ def page() -> Page:
             Choice("method", "Method", METHODS),
             Choice("position_policy", "Source position", POLICIES),
             Choice("score", "Score", tuple(SCORES)),
+            Choice("operator", "Operator", CHOSEN, kind="state"),
         ),
         (
             Panel(
@@ -168,6 +171,7 @@ def page() -> Page:
                 link=TO_FEATURE,
             ),
         ),
+        compared="operator:$operator",
     )
 
 

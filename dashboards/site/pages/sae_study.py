@@ -92,4 +92,5 @@ def page() -> Page:
             ALIKE_AND_ACTIVE,
         ),
         needs="latest_sae_study",
+        compared="sae:$sae",
     )

@@ -75,6 +75,7 @@ def page() -> Page:
                 alt="Number of features by activation rate",
             ),
         ),
+        compared="sae:$sae",
     )
 
 

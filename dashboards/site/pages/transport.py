@@ -11,6 +11,7 @@ from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, VERDICTS, coloure
 from dashboards.ui.declared import ROWS, TO_OPERATOR
 from dashboards.views.transport.features import LOWEST, NOT_EVALUATED, SPREAD
 from dashboards.views.transport.page import INTERVALS, MAP, R2, SAES
+from warehouse.catalog.compared.statements import at_least
 
 MEASURES = {
     "mean r2": "mean_r2",
@@ -58,7 +59,7 @@ from pairs
 where n_features_scored > 0
 order by leap, target_layer, place"""
 QUANTILES = (5, 25, 50, 75, 95)
-DRAWN_QUANTILES = ", ".join(f"greatest(r2_q{q:02d}, {LOWEST:g}) as drawn_q{q:02d}" for q in QUANTILES)
+DRAWN_QUANTILES = ", ".join(f"{at_least(f'r2_q{q:02d}', LOWEST)} as drawn_q{q:02d}" for q in QUANTILES)
 OF_ALL = SPREAD.replace("$features", "'all'").replace("$sae_layer", OF_SAE)
 SPREAD_DRAWN = f"""with spread as (
 {OF_ALL}

@@ -1,29 +1,26 @@
 """The part of the page ``compare`` about any two things: their fields, and a panel for each part of their comparison."""
 
-from collections.abc import Callable, Mapping
-
-import polars as pl
 import streamlit as st
 
+from dashboards.ui.declared import Panel
+from dashboards.ui.declared_panel import draw_panel
 from dashboards.ui.navigation import link, name_tab
-from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.views.compare import two_collections, two_entities, two_features, two_graphs, two_operators, two_saes
 from dashboards.views.compare.fields import chosen
-from dashboards.views.compare.sided import COLOURS, differences
-from warehouse.catalog.compared.comparisons import parts
-from warehouse.catalog.compared.sides import Side, fill
+from dashboards.views.compare.sided import COLOURS
+from warehouse.catalog.compared.sides import Side, values
 from warehouse.catalog.compared.statements import SIDES
 
-DRAW: dict[str, Mapping[str, Callable[[pl.DataFrame], None]]] = {
-    "feature": two_features.DRAW,
-    "operator": two_operators.DRAW,
-    "sae": two_saes.DRAW,
-    "collection": two_collections.DRAW,
-    "entity": two_entities.DRAW,
-    "graph": two_graphs.DRAW,
+PANELS: dict[str, tuple[Panel, ...]] = {
+    "feature": two_features.PANELS,
+    "operator": two_operators.PANELS,
+    "sae": two_saes.PANELS,
+    "collection": two_collections.PANELS,
+    "entity": two_entities.PANELS,
+    "graph": two_graphs.PANELS,
 }
-"""Kind -> title of a part -> what draws its rows."""
+"""Kind -> the panels of two of it."""
 
 
 def any_two(collection: str) -> None:
@@ -38,9 +35,8 @@ def any_two(collection: str) -> None:
             _head(name, side, collection)
     if left == right:
         st.info("Both sides are the same: every difference is 0.")
-    draw = {"Differences": differences, **DRAW[left.kind]}
-    for part in parts(left, right):
-        panel(part.title, fill(part.sql, left, right), draw[part.title], note=part.note, empty=part.empty)
+    for declared in PANELS[left.kind]:
+        draw_panel(declared, **values(left, right))
 
 
 def _head(name: str, side: Side, collection: str) -> None:

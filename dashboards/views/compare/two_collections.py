@@ -1,44 +1,41 @@
 """Panels of two collections."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable
 
 import altair as alt
-import polars as pl
 
 from dashboards.ui.charts import map_scale, number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.tables import table
-from dashboards.views.compare.sided import COLOURS, side_by_side
-
-LAYERS = ("source_layer", "target_layer")
+from dashboards.ui.declared import ROWS
+from dashboards.views.compare.sided import COLOURS, differences, shown
+from warehouse.catalog.compared import collections
 
 
-def _maps(rows: pl.DataFrame) -> None:
-    side_by_side(rows, partial(_map, {name: sorted(set(rows[name])) for name in LAYERS}))
-
-
-def _map(layers: dict[str, list[int]], rows: pl.DataFrame) -> None:
-    base = _cells(
-        rows,
-        layers,
-        [
-            number("mean_r2", "mean r2"),
-            number("mean_r2_low", "95 % from"),
-            number("mean_r2_high", "to"),
-            number("n_features_scored", "features", ",d"),
-            alt.Tooltip("sae:N"),
-            alt.Tooltip("operator:N"),
-        ],
+def _cells(tooltip: Iterable[alt.Tooltip]) -> alt.Chart:
+    """Cells of a map."""
+    return alt.Chart(ROWS).encode(
+        x=alt.X("source_layer:O", title="source layer", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("target_layer:O", title="target layer", sort="descending"),
+        tooltip=[number("source_layer", "from layer", "d"), number("target_layer", "to layer", "d"), *tooltip],
     )
-    chart = base.mark_rect().encode(
-        color=alt.Color("mean_r2:Q", title="mean r2", scale=map_scale(), legend=alt.Legend(orient="top"))
-    )
-    draw_chart(chart.properties(height=300), alt="Mean r2 by source and target layer")
 
 
-def _difference(rows: pl.DataFrame) -> None:
-    layers = {name: sorted(set(rows[name])) for name in LAYERS}
+def _map() -> alt.LayerChart | alt.FacetChart:
+    tooltip = [
+        number("mean_r2", "mean r2"),
+        number("mean_r2_low", "95 % from"),
+        number("mean_r2_high", "to"),
+        number("n_features_scored", "features", ",d"),
+        alt.Tooltip("sae:N"),
+        alt.Tooltip("operator:N"),
+    ]
+    base = _cells(tooltip)
+    colour = alt.Color("mean_r2:Q", title="mean r2", scale=map_scale(), legend=alt.Legend(orient="top"))
+    coloured = base.transform_filter("isValid(datum.mean_r2)").mark_rect().encode(color=colour)
+    return alt.layer(base.mark_rect(color="#999999", opacity=0.25), coloured, height=300)
+
+
+def _difference() -> alt.LayerChart | alt.FacetChart:
+    """Cells on colours from ``lowest`` to ``highest``, which lie as far from 0 as one another."""
     tooltip = [
         number("left_r2", "left"),
         number("right_r2", "right"),
@@ -50,31 +47,29 @@ def _difference(rows: pl.DataFrame) -> None:
         number("left_n", "features left", ",d"),
         number("right_n", "features right", ",d"),
     ]
-    largest = max([0.01, *(abs(value) for value in rows["difference"].drop_nulls())])
-    scale = alt.Scale(
-        domain=[-largest, 0, largest], range=[COLOURS["left"], "#f4f4f4", COLOURS["right"]], interpolate="rgb"
+    scale = alt.Scale(domainMid=0, range=[COLOURS["left"], "#f4f4f4", COLOURS["right"]], interpolate="rgb")
+    legend = alt.Legend(orient="top", gradientOpacity=1)
+    drawn, *ends = (
+        alt.Color(f"{name}:Q", title="right less left", scale=scale, legend=legend)
+        for name in ("difference", "lowest", "highest")
     )
-    base = _cells(rows, layers, tooltip)
-    chart = base.mark_rect().encode(
-        color=alt.Color("difference:Q", title="right less left", scale=scale, legend=alt.Legend(orient="top"))
-    )
-    text = base.mark_text(color="#222222").encode(text=alt.Text("difference:Q", format="+.2f"))
-    shown = chart + text if rows.height <= 144 else chart
-    draw_chart(shown.properties(height=320), alt="Difference of mean r2 by source and target layer")
-
-
-def _cells(rows: pl.DataFrame, layers: dict[str, list[int]], tooltip: Sequence[alt.Tooltip]) -> alt.Chart:
-    """Cells of a map, on axes that hold the layers of both sides."""
-    x, y = LAYERS
-    return alt.Chart(rows).encode(
-        x=alt.X(f"{x}:O", title="source layer", scale=alt.Scale(domain=layers[x]), axis=alt.Axis(labelAngle=0)),
-        y=alt.Y(f"{y}:O", title="target layer", scale=alt.Scale(domain=layers[y][::-1])),
-        tooltip=[number(x, "from layer", "d"), number(y, "to layer", "d"), *tooltip],
+    base = _cells(tooltip)
+    few = base.transform_filter("datum.n_cells <= 144")  # numbers of more are too small to read
+    return alt.layer(
+        *(alt.Chart(ROWS).mark_rect(opacity=0).encode(color=end) for end in ends),
+        base.mark_rect(opacity=1).encode(color=drawn),
+        few.mark_text(color="#222222").encode(text=alt.Text("difference:Q", format="+.2f")),
+        height=320,
     )
 
 
-def _text(rows: pl.DataFrame) -> None:
-    table(rows, {"n_documents_in_common": "documents in common"})
-
-
-DRAW = {"Transport maps": _maps, "Difference of the maps": _difference, "Model and text": _text}
+PANELS = (
+    differences(collections.DIFFERENCES),
+    shown(collections.MAPS, chart=_map(), alt="Mean r2 by source and target layer", sides=COLOURS),
+    shown(
+        collections.DIFFERENCE_MAP,
+        chart=_difference(),
+        alt="Difference of mean r2 by source and target layer",
+    ),
+    shown(collections.TEXT),
+)

@@ -1,48 +1,39 @@
 """Panels of two entities."""
 
-import polars as pl
-import streamlit as st
+from dashboards.ui.declared import Column
+from dashboards.views.compare.sided import differences, shown
+from warehouse.catalog.compared import entities
 
-from dashboards.ui.tables import table
-from dashboards.views.compare.sided import score
-
-
-def _answers(rows: pl.DataFrame) -> None:
-    table(
-        rows,
-        {
-            "right_answer": "right answer",
-            "completion": st.column_config.TextColumn("completion", width="medium"),
-            "p_correct": score("p correct"),
-            "log_probability": score("log-probability (nats)"),
-        },
-        order=[
-            "attribute",
-            "family",
-            "side",
-            "right_answer",
-            "completion",
-            "grade",
-            "p_correct",
-            "log_probability",
-        ],
-    )
-
-
-def _latents(rows: pl.DataFrame) -> None:
-    table(
-        rows,
-        {
-            "direction": "higher on",
-            "layer": st.column_config.NumberColumn("layer", format="%d"),
-            "feature_id": st.column_config.NumberColumn("feature", format="%d"),
-            "left_activation": score("activation, left"),
-            "right_activation": score("activation, right"),
-            "difference": score("right less left"),
-            "promotes": st.column_config.ListColumn("promotes"),
-            "sae": "SAE",
-        },
-    )
-
-
-DRAW = {"Answers": _answers, "Active features": _latents}
+PANELS = (
+    differences(entities.DIFFERENCES),
+    shown(
+        entities.ANSWERS,
+        columns=(
+            Column("attribute", "attribute"),
+            Column("family", "family"),
+            Column("side", "side"),
+            Column("right_answer", "right answer"),
+            Column("completion", "completion"),
+            Column("grade", "grade"),
+            Column("p_correct", "p correct"),
+            Column("log_probability", "log-probability (nats)"),
+        ),
+    ),
+    shown(
+        entities.LATENTS,
+        columns=(
+            Column("contrast", "contrast"),
+            Column("template", "prompt"),
+            Column("position", "position"),
+            Column("direction", "higher on"),
+            Column("rank", "rank"),
+            Column("layer", "layer"),
+            Column("feature_id", "feature"),
+            Column("left_activation", "activation, left"),
+            Column("right_activation", "activation, right"),
+            Column("difference", "right less left", "signed"),
+            Column("promotes", "promotes", "list"),
+            Column("sae", "SAE"),
+        ),
+    ),
+)

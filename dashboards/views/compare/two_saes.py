@@ -1,16 +1,14 @@
 """Panels of two SAEs."""
 
 import altair as alt
-import polars as pl
-import streamlit as st
 
 from dashboards.ui.charts import number
-from dashboards.ui.drawing import draw_chart
-from dashboards.ui.tables import table
-from dashboards.views.compare.sided import histograms, score, whole
+from dashboards.ui.declared import Column
+from dashboards.views.compare.sided import differences, histograms, shown
+from warehouse.catalog.compared import saes
 
 
-def _density(rows: pl.DataFrame) -> None:
+def _density() -> alt.Chart:
     x = alt.X(
         "rate_from:Q",
         title="activation rate (share of tokens)",
@@ -24,31 +22,35 @@ def _density(rows: pl.DataFrame) -> None:
         number("n_features", "features", ",d"),
         number("n_all", "of", ",d"),
     ]
-    chart = histograms(rows, x, "rate_to", "share of features", tooltip)
-    draw_chart(chart, alt="Histograms: share of the features of both SAEs by activation rate")
+    return histograms(x, "rate_to", "share of features", tooltip)
 
 
-def _agreement(rows: pl.DataFrame) -> None:
-    columns = {
-        "n_pairs": whole("pairs"),
-        "mean_cosine": score("mean cosine"),
-        "share_same": st.column_config.NumberColumn("at least 0.9", format="percent"),
-        "by_chance": score("by chance"),
-    }
-    table(rows, columns)
-
-
-def _matches(rows: pl.DataFrame) -> None:
-    columns = {
-        "left_feature": st.column_config.NumberColumn("left feature", format="%d"),
-        "right_feature": st.column_config.NumberColumn("right feature", format="%d"),
-        "decoder_cosine": score("decoder cosine"),
-        "by_chance": score("by chance"),
-        "left_promotes": st.column_config.ListColumn("left promotes"),
-        "right_promotes": st.column_config.ListColumn("right promotes"),
-    }
-    table(rows, columns, order=list(columns))
-    st.caption(f"n = {rows['n_pairs'][0]:,} pairs.")
-
-
-DRAW = {"Activation rates": _density, "Agreement": _agreement, "Matched features": _matches}
+PANELS = (
+    differences(saes.DIFFERENCES),
+    shown(
+        saes.DENSITY,
+        chart=_density(),
+        alt="Histograms: share of the features of both SAEs by activation rate",
+    ),
+    shown(
+        saes.AGREEMENT,
+        columns=(
+            Column("match", "match"),
+            Column("n_pairs", "pairs", "integer"),
+            Column("mean_cosine", "mean cosine"),
+            Column("share_same", "at least 0.9", "percent"),
+            Column("by_chance", "by chance"),
+        ),
+    ),
+    shown(
+        saes.MATCHES,
+        columns=(
+            Column("left_feature", "left feature"),
+            Column("right_feature", "right feature"),
+            Column("decoder_cosine", "decoder cosine"),
+            Column("by_chance", "by chance"),
+            Column("left_promotes", "left promotes", "list"),
+            Column("right_promotes", "right promotes", "list"),
+        ),
+    ),
+)

@@ -8,7 +8,7 @@ import csv
 import json
 import os
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlencode
 
@@ -19,11 +19,13 @@ import warehouse
 from dashboards.site.writer import write_site
 from tests.dashboards.site.published import drawn, file_server
 from tests.tasks.reported_study import SAES
+from tests.warehouse.catalog.compared.planted import OTHER, build
 from tests.warehouse.fate_rows import DIED
 from tests.warehouse.graph_rows import FACTORS
 from tests.warehouse.label_rows import DESCRIPTIONS, LAYER
 from tests.warehouse.neuron_rows import NEURONS
 from tests.warehouse.sae_study_rows import FVU
+from tests.warehouse.small_warehouse import COLLECTION
 from warehouse.catalog.catalog import rows
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
@@ -127,7 +129,7 @@ def keep(page, name, tmp_path):
 
 def titles_of(site):
     """Name of each page of the site that is declared -> its title."""
-    return {p["name"]: p["title"] for p in json.loads((site.folder / "site.json").read_text())["pages"]}
+    return {p["name"].split("/")[0]: p["title"] for p in json.loads((site.folder / "site.json").read_text())["pages"]}
 
 
 def follow(page, title, name):
@@ -139,12 +141,29 @@ def follow(page, title, name):
 def plain(value):
     """A value of the warehouse as JSON has it."""
     if isinstance(value, datetime):
-        return None  # instants are compared as text elsewhere
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
     return pytest.approx(value, rel=1e-12, abs=1e-300) if isinstance(value, float) else value
+
+
+def agree(page, connection):
+    """Assert that the statements of all panels give what `ato sql` gives; returns how many rows were compared."""
+    compared = 0
+    for sql in page.locator("details pre code").all_text_contents():
+        if any(name in sql for name in OF_SITE_ALONE):
+            continue
+        expected = [plain(row) for row in warehouse.run_select(connection, sql).pl().to_dicts()]
+        assert page.evaluate(OF_SITE, sql) == expected, sql
+        compared += len(expected)
+    return compared
+
+
+def panel_of(page, title):
+    """The panel of a title."""
+    return page.locator(".panel", has=page.get_by_role("heading", name=title, exact=True))
 
 
 def test_all_pages_open_by_the_navigation_and_their_rows_are_those_of_ato_sql(visit, site, tmp_path):
@@ -160,12 +179,7 @@ def test_all_pages_open_by_the_navigation_and_their_rows_are_those_of_ato_sql(vi
             follow(page, titles[name], name)
         keep(page, name, tmp_path)
         assert page.title() == f"{titles[name]} · Activation transport"
-        for sql in page.locator("details pre code").all_text_contents():
-            if any(name in sql for name in OF_SITE_ALONE):
-                continue
-            expected = [plain(row) for row in warehouse.run_select(connection, sql).pl().to_dicts()]
-            assert page.evaluate(OF_SITE, sql) == expected, sql
-            compared += len(expected)
+        compared += agree(page, connection)
     assert compared > 100
     assert page.locator(".chart svg").count() > 0
 
@@ -195,24 +209,94 @@ def test_links_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql_and_back
     drawn(page, "transport")
 
 
-def test_two_features_are_compared_and_a_copied_link_shows_the_same(visit, tmp_path):
-    page = visit("compare")
-    first, second = (page.locator(f"input[name={name}]").input_value() for name in ("feature_id", "other_id"))
-    assert first != second
-    assert page.locator(".card").count() == 2
-    other = next(str(i) for i in range(8) if str(i) not in (first, second))
-    page.locator("input[name=other_id]").fill(other)
-    page.locator("input[name=other_id]").press("Enter")
-    page.wait_for_url(re.compile(rf"other_id={other}"))
-    page.locator(".card").nth(1).get_by_text(other, exact=True).first.wait_for()
-    drawn(page, "compare")
-    keep(page, "two-features", tmp_path)
+@pytest.mark.parametrize("kind", ["feature", "operator", "sae", "entity", "graph"])
+def test_two_things_stand_side_by_side_with_the_rows_of_ato_sql_and_a_copied_link_shows_the_same(
+    visit, site, tmp_path, kind
+):
+    if f"compare/{kind}" not in {p["name"] for p in json.loads((site.folder / "site.json").read_text())["pages"]}:
+        pytest.skip("this warehouse has none")
+    page = visit(f"compare?left={kind}:")
+    assert page.locator("select[name=kind]").input_value() == f"{kind}:"
+    sides = dict(re.findall(r"(left|right)=([^&]+)", unquote(page.url)))
+    assert sides["left"] != sides["right"]
+    assert {side.partition(":")[0] for side in sides.values()} == {kind}
+    assert panel_of(page, "Left and right").locator(".card").count() == 2
+    assert panel_of(page, "Differences").locator("tbody tr").count() > 2
+    assert agree(page, warehouse.connect()) > 5
+    keep(page, f"compare-{kind}", tmp_path)
     shown = page.locator(".panel").all_inner_texts()
-    copied = visit(page.url.split("#/")[1])
-    assert copied.locator(".panel").all_inner_texts() == shown
-    page.go_back()
-    page.wait_for_url(re.compile(rf"other_id={second}"))
-    page.locator(".card").nth(1).get_by_text(second, exact=True).first.wait_for()
+    assert visit(page.url.split("#/")[1]).locator(".panel").all_inner_texts() == shown
+    page.get_by_role("button", name="Swap").click()
+    page.wait_for_url(lambda url: f"right={sides['left']}" in unquote(url))
+    drawn(page, "compare")
+    phone = visit(page.url.split("#/")[1], width=400, height=860, color_scheme="dark")
+    keep(phone, f"compare-{kind}-phone", tmp_path)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 400, "nothing hangs out"
+    assert phone.evaluate(CUT) == [], "a legend or an axis is cut"
+
+
+@planted
+def test_a_page_leads_to_its_comparison_where_another_is_typed_and_names_that_are_nothing_are_told(visit):
+    for at, left in {
+        f"feature?sae={SAES[4]}&feature_id=1": f"feature:{SAES[4]}/1",
+        "operators?source_layer=3&target_layer=6&method=identity": "operator:identity-3-6",
+        f"saes?sae={SAES[6]}": f"sae:{SAES[6]}",
+        "entities?entity=city-01": "entity:city-01",
+        "graphs?prompt=river": "graph:river/attribution",
+    }.items():
+        page = visit(at)
+        page.get_by_text("Compare with …").click()
+        drawn(page, "compare")
+        assert re.search(r"left=([^&]+)", unquote(page.url))[1] == left
+        assert page.locator(".wrong").count() == 0
+    page = visit(f"compare?left=feature:{SAES[4]}/1")
+    page.locator("input[name=right]").fill("L6/2")
+    page.locator("input[name=right]").press("Enter")
+    page.locator(".card", has_text=f"feature 2 of {SAES[6]}").wait_for()
+    page.locator("input[name=right]").fill("L6/99999")
+    page.locator("input[name=right]").press("Enter")
+    page.get_by_text("This site has no feature:L6/99999: choose another.").wait_for()
+    assert page.locator(".panel").count() == 0
+
+
+@planted
+def test_the_difference_of_two_operators_has_the_interval_that_was_planted(visit):
+    page = visit("compare?left=operator:identity-3-6&right=operator:ridge-3-6")
+    row = panel_of(page, "Differences").locator("tr", has_text="mean r2 of shared features").inner_text()
+    assert "+0.2" in row.split("\t")[3]
+    assert "document" in row
+    points = panel_of(page, "r2 of shared features").locator(
+        ".chart path[aria-roledescription=point], .mark-symbol path"
+    )
+    assert points.count() == 20
+
+
+@pytest.fixture(scope="module")
+def two_collections(tmp_path_factory):
+    """Folder of a warehouse of two collections, and its site."""
+    built = build(tmp_path_factory.mktemp("two"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATO_WAREHOUSE", str(built.root))
+        return built.root, write_site(tmp_path_factory.mktemp("www") / "two", [COLLECTION, OTHER])
+
+
+@planted
+def test_two_collections_and_things_of_either_are_compared(two_collections, chromium, monkeypatch, tmp_path):
+    root, site = two_collections
+    monkeypatch.setenv("ATO_WAREHOUSE", str(root))
+    connection = warehouse.connect()
+    with file_server(site.folder.parent) as address:
+        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        for name, at, said in (
+            ("collection", f"left=collection:{COLLECTION}&right=collection:{OTHER}", "feature"),
+            ("feature", f"left=feature:L4/3&right=feature:L4/8@{OTHER}", "no document in common"),
+        ):
+            page.goto(f"{address}/two/#/compare?{at}")
+            drawn(page, "compare")
+            keep(page, f"compare-two-{name}", tmp_path)
+            assert said in panel_of(page, "Differences").inner_text()
+            assert agree(page, connection) > 5
+        page.close()
 
 
 def test_a_statement_of_the_reader_gives_what_ato_sql_gives_with_types_and_dashes_for_null(visit, tmp_path):

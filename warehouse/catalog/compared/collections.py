@@ -1,6 +1,5 @@
 """Two collections side by side: their size, their transport maps on one scale, and the difference of the maps."""
 
-from warehouse.catalog.compared.sides import Side
 from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, mean_of_pairs, measures
 
 OWN = "collection = $collection"
@@ -87,26 +86,38 @@ select {_MEAN} || ', `ato run compare`', difference, difference_low, difference_
 )
 MAPS = Part(
     "Transport maps",
-    f"""select side, source_layer, target_layer, mean_r2, mean_r2_low, mean_r2_high, n_features_scored, sae, operator from (
+    f"""with cells as (
 {both(_CELLS)}
 )
-order by side, target_layer, source_layer""",
-    note="Mean r2 over the scored features of the SAE at each target, by the ridge operator from each source; one scale for both.",
+
+select s.side, p.source_layer, p.target_layer, c.mean_r2, c.mean_r2_low, c.mean_r2_high, c.n_features_scored, c.sae, c.operator
+from (select distinct source_layer, target_layer from cells) as p
+cross join (select distinct side from cells) as s
+left join cells as c on c.side = s.side and c.source_layer = p.source_layer and c.target_layer = p.target_layer
+order by s.side, p.target_layer, p.source_layer""",
+    note="Mean r2 over the scored features of the SAE at each target, by the ridge operator from each source; one scale for both. "
+    "Pairs of layers that only the other has are grey.",
     empty="No ridge operator is evaluated in either: run `ato run evaluate`.",
 )
 DIFFERENCE_MAP = Part(
     "Difference of the maps",
-    f"""with {_CTES}
-select p.source_layer, p.target_layer, p.left_r2, p.left_r2_low, p.left_r2_high, p.right_r2, p.right_r2_low, p.right_r2_high,
-    coalesce(d.difference, f.difference, p.right_r2 - p.left_r2) as difference,
-    if(d.difference is null, f.difference_low, d.difference_low) as difference_low,
-    if(d.difference is null, f.difference_high, d.difference_high) as difference_high,
-    coalesce(d.n_paired, f.n_paired) as n_paired, coalesce(d.paired_by, f.paired_by) as paired_by,
-    p.left_n, p.right_n, p.left_sae, p.right_sae
-from pairs as p
-left join by_documents as d using (source_layer, target_layer)
-left join by_features as f using (source_layer, target_layer)
-order by p.target_layer, p.source_layer""",
+    f"""with {_CTES},
+
+compared as (
+    select p.source_layer, p.target_layer, p.left_r2, p.left_r2_low, p.left_r2_high, p.right_r2, p.right_r2_low, p.right_r2_high,
+        coalesce(d.difference, f.difference, p.right_r2 - p.left_r2) as difference,
+        if(d.difference is null, f.difference_low, d.difference_low) as difference_low,
+        if(d.difference is null, f.difference_high, d.difference_high) as difference_high,
+        coalesce(d.n_paired, f.n_paired) as n_paired, coalesce(d.paired_by, f.paired_by) as paired_by,
+        p.left_n, p.right_n, p.left_sae, p.right_sae
+    from pairs as p
+    left join by_documents as d using (source_layer, target_layer)
+    left join by_features as f using (source_layer, target_layer)
+)
+
+select *, -highest as lowest, greatest(0.01, max(abs(difference)) over ()) as highest, count(*) over () as n_cells
+from compared
+order by target_layer, source_layer""",
     note="Right less left, of layer pairs that both have. Paired by document where `ato run compare` has compared the two, by feature "
     "where one SAE is in both; else the two SAEs have other features, and the means have no paired interval.",
     empty="No pair of layers is evaluated in both.",
@@ -116,24 +127,16 @@ TEXT = Part(
     f"""select * from (
 {
         both(
-            '''select c.collection, c.model, c.revision, c.corpus, c.site, c.layers, c.dtype, c.n_documents, c.n_tokens,
-    (select count(*) from (
-        select document_id from sequences where collection = $left_collection
-        intersect select document_id from sequences where collection = $right_collection
-    )) as n_documents_in_common, c.created_at
-from collections as c where c.collection = $collection'''.replace("$left_", "$LEFT").replace("$right_", "$RIGHT")
+            '''select collection, model, revision, corpus, site, layers, dtype, n_documents, n_tokens, created_at
+from collections where collection = $collection'''
         )
-        .replace("$left_LEFT", "$left_")
-        .replace("$right_LEFT", "$left_")
-        .replace("$left_RIGHT", "$right_")
-        .replace("$right_RIGHT", "$right_")
     }
 )
+left join (
+    select n_documents as n_documents_in_common from common_documents
+    where left_collection = $left_collection and right_collection = $right_collection
+) on true
 order by side""",
     note="Documents in common are equal to the byte.",
 )
-
-
-def parts(left: Side, right: Side) -> tuple[Part, ...]:
-    """What is shown of two collections."""
-    return DIFFERENCES, MAPS, DIFFERENCE_MAP, TEXT
+PARTS = DIFFERENCES, MAPS, DIFFERENCE_MAP, TEXT

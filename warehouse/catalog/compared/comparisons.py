@@ -1,19 +1,14 @@
 """The parts of a comparison by kind."""
 
 from warehouse.catalog.compared import collections, entities, features, graphs, operators, saes
-from warehouse.catalog.compared.sides import Side
 from warehouse.catalog.compared.statements import Part
 
-PARTS = {
-    "feature": features.parts,
-    "operator": operators.parts,
-    "sae": saes.parts,
-    "collection": collections.parts,
-    "entity": entities.parts,
-    "graph": graphs.parts,
+PARTS: dict[str, tuple[Part, ...]] = {
+    "feature": features.PARTS,
+    "operator": operators.PARTS,
+    "sae": saes.PARTS,
+    "collection": collections.PARTS,
+    "entity": entities.PARTS,
+    "graph": graphs.PARTS,
 }
-
-
-def parts(left: Side, right: Side) -> tuple[Part, ...]:
-    """What there is to show of two things of one kind, the table of differences first."""
-    return PARTS[left.kind](left, right)
+"""Kind -> what there is to show of two of it, the table of differences first."""

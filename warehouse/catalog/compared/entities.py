@@ -1,6 +1,5 @@
 """Two entities side by side: what the model knows of them, its answers, and the features that are active on both."""
 
-from warehouse.catalog.compared.sides import Side
 from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, mean_of_pairs, measures
 
 OWN = "collection = $collection and entity_id = $entity_id"
@@ -65,7 +64,7 @@ where a.collection = $collection and a.entity_id = $entity_id and a.sample = 0''
         )
     }
 )
-order by attribute, family, side""",
+order by attribute, family, side, completion""",
     note="The greedy answer to each question, without its prompt. p correct: probability of the right answer against distractors.",
     empty="Neither was asked: run `ato run entities --profile demo-entities`.",
 )
@@ -93,14 +92,11 @@ select replace(r.contrast, '_', ' against ') as contrast, replace(r.template, '_
     a.right_activation - a.left_activation as difference, r.top_tokens[:3] as promotes, r.sae
 from active as a
 inner join ranked as r using (latent_scoring, contrast, template, position, sae, feature_id)
-order by r.contrast, r.template, r.position, greatest(coalesce(a.left_activation, 0), coalesce(a.right_activation, 0)) desc
+order by r.contrast, r.template, r.position, greatest(coalesce(a.left_activation, 0), coalesce(a.right_activation, 0)) desc,
+    r.sae, r.feature_id
 limit 300""",
     note="Ranked features that are active on one of the two, each with its activation; –: silent there, or not read at "
     "that prompt and position.",
     empty="No ranked feature is active on either, or the two are of different collections, which have other features.",
 )
-
-
-def parts(left: Side, right: Side) -> tuple[Part, ...]:
-    """What is shown of two entities."""
-    return DIFFERENCES, ANSWERS, LATENTS
+PARTS = DIFFERENCES, ANSWERS, LATENTS

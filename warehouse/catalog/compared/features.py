@@ -1,12 +1,13 @@
 """Two features side by side: measures, transport from every source layer, activations, logit lens, windows and labels."""
 
-from warehouse.catalog.compared.sides import Side
-from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, measures
+from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, at_least, both, differences, drawn, measures
 
 TOKENS = 10
 """Promoted tokens shown of each."""
 WINDOWS_SHOWN = 5
 """Windows shown of each."""
+LOWEST = -1.0
+"""r2 below it is drawn there."""
 OWN = "collection = $collection and sae = $sae and feature_id = $feature_id"
 
 _MEASURED = measures(
@@ -40,7 +41,8 @@ from feature_profile
 where {OWN} and position_policy = 'same' and method = 'ridge'"""
 _STORED = """select * from feature_differences
 where left_collection = $left_collection and right_collection = $right_collection and sae = $left_sae and sae = $right_sae
-    and feature_id = $left_feature_id and feature_id = $right_feature_id"""
+    and feature_id = $left_feature_id and feature_id = $right_feature_id and $left_collection <> $right_collection"""
+"""One feature in two collections, which `ato run compare` may have compared."""
 _COMPARED = "'r2 from layer ' || source_layer || ' to ' || target_layer || ', ' || method || ', of `ato run compare`'"
 _MEASURED_IN_BOTH = "\nunion all\n".join(
     f"""select '{side}', 200 + source_layer, {_COMPARED}, 'share of variance on active tokens', {side}_r2, {side}_r2_low, {side}_r2_high,
@@ -48,12 +50,7 @@ _MEASURED_IN_BOTH = "\nunion all\n".join(
     for side in ("left", "right")
 )
 
-_NOTE = (
-    f"{DIFFERENCES_NOTE} What each document adds to a feature's r2 is not stored: it has a paired interval where `ato run compare` has "
-    "compared the two collections."
-)
-DIFFERENCES = Part("Differences", differences(f"{both(_MEASURED)}\nunion all\n{both(_R2)}"), note=_NOTE)
-DIFFERENCES_OF_ONE = Part(
+DIFFERENCES = Part(
     "Differences",
     differences(
         f"{both(_MEASURED)}\nunion all\n{both(_R2)}\nunion all\n{_MEASURED_IN_BOTH}",
@@ -62,16 +59,16 @@ DIFFERENCES_OF_ONE = Part(
 from stored""",
         ctes=f"stored as (\n{_STORED}\n),\n\n",
     ),
-    note=_NOTE,
+    note=f"{DIFFERENCES_NOTE} What each document adds to a feature's r2 is not stored: it has a paired interval where `ato run compare` "
+    "has compared the two collections.",
 )
-"""The same feature in two collections, which `ato run compare` may have compared."""
 TRANSPORT = Part(
     "r2 by source layer",
     f"""select * from (
 {
         both(
             f'''select source_layer, target_layer, leap, r2, r2_low, r2_high, ceiling, ceiling_low, ceiling_high, n_active,
-    verdict, operator
+    verdict, operator, {drawn("r2", LOWEST)}, {at_least("ceiling", LOWEST)} as drawn_ceiling
 from feature_profile
 where {OWN} and position_policy = 'same' and method = 'ridge' '''.rstrip()
         )
@@ -79,16 +76,16 @@ where {OWN} and position_policy = 'same' and method = 'ridge' '''.rstrip()
 )
 order by side, source_layer""",
     note="r2 of each feature from every source layer by the ridge operator of the token's own position, with 95 % intervals by document; "
-    "dashed: its ceiling, the best linear combination fitted on other documents. Each on the test tokens where it is active.",
+    "dashed: its ceiling, the best linear combination fitted on other documents. Each on the test tokens where it is active. "
+    f"Values below {LOWEST:g} are drawn there.",
     empty="Neither is evaluated: run `ato run evaluate`.",
 )
 _LATEST_EVIDENCE = """latest as (
     select f.collection, f.evidence
     from labelled_features as f
-    left join stage_runs as r on r.collection = f.collection and r.key = f.evidence
+    left join run_times as r on r.collection = f.collection and r.key = f.evidence
     where f.collection = $collection and f.sae = $sae and f.feature_id = $feature_id
-    group by f.collection, f.evidence
-    order by max(r.started_at) desc nulls last, f.evidence
+    order by r.made_at desc nulls last, f.evidence
     limit 1
 )"""
 ACTIVATIONS = Part(
@@ -113,7 +110,7 @@ order by side, bin""",
 )
 LOGIT_LENS = Part(
     "Logit lens",
-    f"""select * from (
+    f"""select *, least(min(logit) over (), 0) as lowest, greatest(max(logit) over (), 0) as highest from (
 {
         both(
             f'''with scores as (select * from latest_feature_scores where {OWN}),
@@ -130,7 +127,8 @@ where token is not null and place <= {TOKENS}'''
     }
 )
 order by side, direction, place""",
-    note="Logit of each token when the unembedding reads the decoder row, on one axis. `·` is a space, `↵` a line break.",
+    note="Logit of each token when the unembedding reads the decoder row, on one axis: promoted tokens, then suppressed ones. `·` is a "
+    "space, `↵` a line break.",
     empty="No logit lens yet: run `ato run features`.",
 )
 WINDOWS = Part(
@@ -144,20 +142,17 @@ scored as (
     where collection = $collection and sae = $sae and kind = 'feature_scores' and is_latest
 ),
 windows as (
-    select 1 as source, rank, collection, sequence_id, position, activation, start, tokens, activations
+    select 1 as source, kind, rank, quantile, collection, sae, feature_id, sequence_id, position, activation, start, tokens, activations
     from feature_examples semi join scored using (scoring)
     where {OWN} and kind = 'top' and rank <= {WINDOWS_SHOWN}
     union all
-    select 2, rank, collection, sequence_id, position, activation, start, tokens, activations
+    select 2, kind, rank, quantile, collection, null, feature_id, sequence_id, position, activation, start, tokens, activations
     from example_windows semi join latest using (collection, evidence)
     where feature_id = $feature_id and kind = 'top' and rank <= {WINDOWS_SHOWN}
 )
-select w.rank, c.corpus, s.document_id, w.collection, w.sequence_id, w.position, w.activation, w.start, w.tokens, w.activations,
-    max(list_max(w.activations)) over () as largest
-from windows as w
-left join (select collection, sequence_id, document_id from sequences) as s using (collection, sequence_id)
-left join collections as c using (collection)
-where w.source = (select min(source) from windows)'''
+select * exclude (source), max(list_max(activations)) over () as largest
+from windows
+where source = (select min(source) from windows)'''
         )
     }
 )
@@ -257,11 +252,4 @@ from found where value is not null group by link order by link""",
     "where there are any.",
     empty="No table says anything of these two together.",
 )
-
-
-def parts(left: Side, right: Side) -> tuple[Part, ...]:
-    """What is shown of two features."""
-    names = "sae", "feature_id"
-    one = left.collection != right.collection and all(left.values[name] == right.values[name] for name in names)
-    first = DIFFERENCES_OF_ONE if one else DIFFERENCES
-    return first, TRANSPORT, ACTIVATIONS, LOGIT_LENS, WINDOWS, LABELS, LINKS
+PARTS = DIFFERENCES, TRANSPORT, ACTIVATIONS, LOGIT_LENS, WINDOWS, LABELS, LINKS

@@ -1,6 +1,5 @@
 """Two graphs side by side: size and checks, nodes and edges that both have, by kind."""
 
-from warehouse.catalog.compared.sides import Side
 from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, measures
 
 SHOWN = 300
@@ -116,15 +115,12 @@ EDGES = Part(
     "Shared edges",
     f"""with {_CTES}
 select source, target, source_kind, target_kind, left_weight, right_weight, right_weight - left_weight as difference, left_edges,
-    right_edges, count(*) over () as n_shared
+    right_edges, count(*) over () as n_shared, least(min(left_weight) over (), min(right_weight) over (), 0) as lowest,
+    greatest(max(left_weight) over (), max(right_weight) over (), 0) as highest
 from shared_edges
 order by greatest(abs(left_weight), abs(right_weight)) desc, source, target
 limit {SHOWN}""",
     note=f"Sum of the direct effects over positions, at most {SHOWN} edges, the strongest first. On the line nothing differs.",
     empty="The two have no edge in common.",
 )
-
-
-def parts(left: Side, right: Side) -> tuple[Part, ...]:
-    """What is shown of two graphs."""
-    return DIFFERENCES, OVERLAP, NODES, EDGES
+PARTS = DIFFERENCES, OVERLAP, NODES, EDGES

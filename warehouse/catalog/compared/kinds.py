@@ -37,7 +37,7 @@ union all
 select s.collection, s.sae, s.layer, s.d_sae, 2 from studied_saes as s anti join saes using (collection, sae)
 union all
 select distinct c.other_collection, c.sae, c.target_layer, s.d_sae, 3
-from comparisons as c
+from latest_comparisons as c
 left join saes as s on s.collection = c.collection and s.sae = c.sae
 anti join saes as o on o.collection = c.other_collection and o.sae = c.sae
 union all

@@ -1,11 +1,21 @@
 """Two operators side by side: residual scores, r2 of shared features, spectra, efficiency of their pairs, causal cost."""
 
 from warehouse.catalog.compared.intervals import MIN_UNITS, t_quantile
-from warehouse.catalog.compared.sides import Side
-from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, mean_of_pairs, measures
+from warehouse.catalog.compared.statements import (
+    DIFFERENCES_NOTE,
+    Part,
+    at_least,
+    both,
+    differences,
+    drawn,
+    mean_of_pairs,
+    measures,
+)
 
 POINTS = 1500
 """Features drawn at most: those with the smallest hash."""
+LOWEST = -1.0
+"""Efficiencies and r2 below it are drawn there."""
 OWN = "collection = $collection and operator = $operator"
 MEAN = "mean r2 of shared features"
 
@@ -58,30 +68,12 @@ shared as (
     inner join of_right as r on r.sae = s.right_sae and r.feature_id = l.feature_id
 )"""
 _COST = "rise of the next-token loss, positions "
-_LOSSES = f"""costed as (
-    select collection, evaluation, part as positions from latest_evaluations where kind = 'causal_effects' and is_latest
-),
-
-losses as (
-    select 'left' as side, positions, document, sequence_id, log_ppl
-    from causal_perplexity as p
-    semi join costed as l on l.collection = p.collection and l.evaluation = p.evaluation and l.positions = p.positions
-    where p.collection = $left_collection and operator = $left_operator and intervention = 'transport' and feature_id is null
-        and log_ppl_edited_onwards is not null
-    union all
-    select 'right', positions, document, sequence_id, log_ppl
-    from causal_perplexity as p
-    semi join costed as l on l.collection = p.collection and l.evaluation = p.evaluation and l.positions = p.positions
-    where p.collection = $right_collection and operator = $right_operator and intervention = 'transport' and feature_id is null
-        and log_ppl_edited_onwards is not null
-),
-
--- On the same sequences of one collection the unedited loss cancels.
+_LOSSES = f"""-- On the same sequences of one collection the unedited loss cancels.
 by_document as (
     select positions, document, sum(r.log_ppl - l.log_ppl) as difference, count(*) as n
-    from (from losses where side = 'left') as l
-    inner join (from losses where side = 'right') as r using (positions, document, sequence_id)
-    where $left_collection = $right_collection
+    from (from transported_losses where collection = $left_collection and operator = $left_operator) as l
+    inner join (from transported_losses where collection = $right_collection and operator = $right_operator) as r
+        using (collection, positions, document, sequence_id)
     group by positions, document
 ),
 
@@ -102,20 +94,18 @@ jackknife as (
 
 costs as (
     select
-        '{_COST}' || if(positions = 'all', 'all', positions) as quantity, mean as difference,
+        '{_COST}' || positions as quantity, mean as difference,
         if(n_documents >= {MIN_UNITS} and freedom >= 1, mean - {t_quantile("freedom")} * error, null) as difference_low,
         if(n_documents >= {MIN_UNITS} and freedom >= 1, mean + {t_quantile("freedom")} * error, null) as difference_high,
         n_documents as n_paired, 'document' as paired_by
     from jackknife
 )"""
-_EFFECTS = f"""select 60 as place, '{_COST}' || if(positions = 'all', 'all', positions) as quantity, 'nats' as unit, delta_log_ppl as value,
+_EFFECTS = f"""select 60 as place, '{_COST}' || position_set as quantity, 'nats' as unit, delta_log_ppl as value,
     delta_log_ppl_low as low, delta_log_ppl_high as high, n_documents as n, 'documents' as n_of
-from causal_effects as e
-semi join latest_evaluations as l
-    on l.kind = 'causal_effects' and l.is_latest and l.collection = e.collection and l.evaluation = e.evaluation and l.part = e.positions
-where e.collection = $collection and e.intervention = 'transport' and e.feature_id is null and e.source_layer = $source_layer
-    and e.target_layer = $target_layer and e.method = $method
-    and exists (from causal_perplexity as p where p.collection = e.collection and p.evaluation = e.evaluation and p.operator = $operator)"""
+from causal_summary
+where collection = $collection and intervention = 'transport' and feature_id is null and source_layer = $source_layer
+    and target_layer = $target_layer and method = $method
+    and position_set in (select positions from transported_losses where collection = $collection and operator = $operator)"""
 
 DIFFERENCES = Part(
     "Differences",
@@ -161,27 +151,21 @@ by_documents as (
 FEATURES = Part(
     "r2 of shared features",
     f"""with {_SHARED}
-select feature_id, left_r2, right_r2, greatest(left_r2, -1) as left_drawn, greatest(right_r2, -1) as right_drawn, difference, left_r2_low,
-    left_r2_high, right_r2_low, right_r2_high, left_n_active, right_n_active, left_verdict, right_verdict, sae,
-    count(*) over () as n_features
+select feature_id, left_r2, right_r2, {at_least("left_r2", LOWEST)} as left_drawn, {at_least("right_r2", LOWEST)} as right_drawn,
+    difference, left_r2_low, left_r2_high, right_r2_low, right_r2_high, left_n_active, right_n_active, left_verdict, right_verdict, sae,
+    count(*) over () as n_features, least(min(left_drawn) over (), min(right_drawn) over (), 0) as lowest,
+    greatest(max(left_drawn) over (), max(right_drawn) over (), 0) as highest
 from shared
-order by hash(sae, feature_id)
+order by md5(sae || '/' || feature_id)
 limit {POINTS}""",
-    note=f"Each feature of the SAE that both operators are evaluated on, at most {POINTS:,} of them; scores below -1 are drawn at "
-    "-1. On the line nothing differs.",
+    note=f"Each feature of the SAE that both operators are evaluated on, at most {POINTS:,} of them; scores below {LOWEST:g} are drawn "
+    "there. On the line nothing differs.",
     empty="No feature is scored under both: they need one target layer and one SAE, and `ato run evaluate`.",
 )
 SPECTRA = Part(
     "Spectra",
     f"""select * from (
-{
-        both(
-            f'''with modes as (select mode, singular_value from operator_spectra where {OWN})
-select mode, singular_value, count(*) over () as n_modes from modes
-where singular_value > 1e-9 * (select max(singular_value) from modes)
-qualify mode <= 48 or mode % ceil(count(*) over () / 160) = 0'''
-        )
-    }
+{both(f"select mode, singular_value, n_modes from spectrum_curves where {OWN}")}
 )
 order by side, mode""",
     note="Singular values of both matrices, largest first, on logarithmic axes, thinned to about 200 each; those that are zero to rounding "
@@ -193,7 +177,8 @@ EFFICIENCY = Part(
     f"""select * from (
 {
         both(
-            '''select rank, d_kept, n_train, n_test, efficiency, efficiency_low, efficiency_high, r2_rrr, ceiling_held_out
+            f'''select rank, d_kept, n_train, n_test, efficiency, efficiency_low, efficiency_high, r2_rrr, ceiling_held_out,
+    {drawn("efficiency", LOWEST)}
 from efficiency_curves
 where collection = $collection and source_layer = $source_layer and target_layer = $target_layer and position_policy = $position_policy
     and is_latest and efficiency is not null'''
@@ -202,11 +187,8 @@ where collection = $collection and source_layer = $source_layer and target_layer
 )
 order by side, rank""",
     note="Of the layer pairs of both, not of the two maps: whitened r2 on test tokens of the best map of each rank over the ceiling "
-    "of that rank, with 95 % intervals by document; 1 is the most that a linear map can carry.",
+    "of that rank, with 95 % intervals by document; 1 is the most that a linear map can carry. Values below "
+    f"{LOWEST:g} are drawn there.",
     empty="No rank curves for either pair: run `ato run evaluate`.",
 )
-
-
-def parts(left: Side, right: Side) -> tuple[Part, ...]:
-    """What is shown of two operators."""
-    return DIFFERENCES, FEATURES, SPECTRA, EFFICIENCY
+PARTS = DIFFERENCES, FEATURES, SPECTRA, EFFICIENCY

@@ -1,6 +1,5 @@
 """Two SAEs side by side: quality, how often their features fire, and which features of the one are those of the other."""
 
-from warehouse.catalog.compared.sides import Side
 from warehouse.catalog.compared.statements import DIFFERENCES_NOTE, Part, both, differences, measures
 
 SHOWN = 300
@@ -120,8 +119,4 @@ order by match""",
     note="Mean decoder cosine of the matched pairs, and the share with at least 0.9; by chance: the same beside random directions.",
     empty="No table has matched these two: `ato run fate` does so between layers, SAE studies between seeds and in families.",
 )
-
-
-def parts(left: Side, right: Side) -> tuple[Part, ...]:
-    """What is shown of two SAEs."""
-    return DIFFERENCES, DENSITY, AGREEMENT, MATCHES
+PARTS = DIFFERENCES, DENSITY, AGREEMENT, MATCHES

@@ -87,10 +87,15 @@ def pair(left: str, right: str, collection: str | None, ask: Ask) -> tuple[Side,
     return first, second
 
 
+def values(left: Side, right: Side) -> Row:
+    """What the statements of a comparison are filled with: ``left_collection``, ``right_collection`` and so on."""
+    sides = {"left": left, "right": right}
+    return {f"{name}_{key}": value for name, side in sides.items() for key, value in side.values.items()}
+
+
 def fill(sql: str, left: Side, right: Side) -> str:
     """A statement of a comparison with the values of both sides."""
-    sides = {"left": left, "right": right}
-    return filled(sql, **{f"{name}_{key}": value for name, side in sides.items() for key, value in side.values.items()})
+    return filled(sql, **values(left, right))
 
 
 def _split_collection(kind: Kind, text: str, collection: str | None, ask: Ask) -> tuple[str, str | None]:

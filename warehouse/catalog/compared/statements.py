@@ -60,6 +60,24 @@ def measures(base: str, rows: str) -> str:
     return f"select unnest([\n{listed}\n], recursive := true) from (\n{base}\n)"
 
 
+def drawn(column: str, lowest: float) -> str:
+    """A column with its interval as ``drawn``, ``drawn_low`` and ``drawn_high``: values below ``lowest`` stand there.
+
+    >>> drawn("r2", -1)
+    'if(r2 < -1, -1, r2) as drawn, if(r2_low < -1, -1, r2_low) as drawn_low, if(r2_high < -1, -1, r2_high) as drawn_high'
+    """
+    return ", ".join(f"{at_least(f'{column}{end}', lowest)} as drawn{end}" for end in ("", "_low", "_high"))
+
+
+def at_least(column: str, lowest: float) -> str:
+    """A column with ``lowest`` in place of values below it; NULL stays, which ``greatest`` would make a value.
+
+    >>> at_least("r2", -1)
+    'if(r2 < -1, -1, r2)'
+    """
+    return f"if({column} < {lowest:g}, {lowest:g}, {column})"
+
+
 def mean_of_pairs(pairs: str, paired_by: str, quantity: str) -> str:
     """A select of ``quantity, difference, difference_low, difference_high, n_paired, paired_by`` from ``difference`` of pairs.
 
@@ -107,13 +125,9 @@ paired as (
 
 -- NULL where the documents of one of them are not known.
 in_common as (
-    select if(bool_or(in_left) and bool_or(in_right), count(*) filter (where in_left and in_right), null) as n
-    from (
-        select document_id, bool_or(collection = $left_collection) as in_left, bool_or(collection = $right_collection) as in_right
-        from sequences
-        where collection in ($left_collection, $right_collection)
-        group by document_id
-    )
+    select max(n_documents) as n
+    from common_documents
+    where left_collection = $left_collection and right_collection = $right_collection
 ),
 
 sides as (

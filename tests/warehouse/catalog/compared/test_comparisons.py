@@ -21,7 +21,7 @@ from tests.warehouse.catalog.compared.planted import (
 from tests.warehouse.compare_rows import GONE, LOST, MODELS, write_comparisons
 from tests.warehouse.small_warehouse import COLLECTION, SAE, STARTED, build, commit_stage, row, write
 from warehouse.catalog.catalog import rows
-from warehouse.catalog.compared.comparisons import parts
+from warehouse.catalog.compared.comparisons import PARTS
 from warehouse.catalog.compared.sides import fill, pair
 from warehouse.storage.manifests import commit
 from warehouse.storage.warehouse import Warehouse
@@ -92,7 +92,7 @@ def test_where_the_documents_of_one_side_are_not_known_nothing_counts_as_indepen
         return rows(with_models, sql)
 
     left, right = pair(f"collection:{COLLECTION}", f"collection-{MODELS[1]}", COLLECTION, ask)
-    assert {one["paired_by"] for one in ask(fill(parts(left, right)[0].sql, left, right))} <= {None, "document"}
+    assert {one["paired_by"] for one in ask(fill(PARTS[left.kind][0].sql, left, right))} <= {None, "document"}
 
 
 def test_of_the_same_documents_there_is_no_interval_that_is_not_paired(compared):
@@ -174,7 +174,7 @@ def test_the_same_feature_in_another_model_has_a_paired_interval(with_models):
         return rows(with_models, sql)
 
     left, right = pair(f"feature:{SAE}/1", f"{SAE}/1@collection-{MODELS[1]}", COLLECTION, ask)
-    found = {one["quantity"]: one for one in ask(fill(parts(left, right)[0].sql, left, right))}
+    found = {one["quantity"]: one for one in ask(fill(PARTS[left.kind][0].sql, left, right))}
     one = found["r2 from layer 2 to 4, ridge, of `ato run compare`"]
     assert limits(one) == pytest.approx((GONE, GONE - 0.02, GONE + 0.02))
     assert one["paired_by"] == "document"
@@ -209,6 +209,6 @@ def test_an_interval_by_document_stands_where_it_is_of_the_same_features(tmp_pat
         write(warehouse, {"feature_transport": scores, "feature_transport_differences": [stored]}),
     )
     left, right = pair("operator:identity-2-4", "ridge-2-4", COLLECTION, lambda sql: rows(warehouse, sql))
-    found = {one["quantity"]: one for one in rows(warehouse, fill(parts(left, right)[0].sql, left, right))}
+    found = {one["quantity"]: one for one in rows(warehouse, fill(PARTS[left.kind][0].sql, left, right))}
     one = found["mean r2 of shared features"]
     assert (limits(one), one["paired_by"], one["n_paired"]) == ((pytest.approx(0.4), 0.3, 0.6), "document", 30)
