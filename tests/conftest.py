@@ -15,6 +15,14 @@ SHARED = {"forks": "stages", "workers": "stages", "programs": "programs"}
 """Fixtures that start processes, which take ten seconds of imports and more -> the modules that they belong to."""
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Where only tests of the platform are asked for, files without any are not imported: half a minute of two processors."""
+    asked = config.getoption("markexpr").startswith("platform")
+    if asked and collection_path.suffix == ".py" and "platform" not in collection_path.read_text(encoding="utf-8"):
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(config, items):
     """Modules that share processes of a session go to one worker of xdist, every other module by itself.
 

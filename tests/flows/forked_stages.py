@@ -259,7 +259,7 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _know_packages() -> None:
-    """What each process would find out anew: for MLflow the modules of all packages and its migrations, the bound marts."""
+    """What each process would find out anew: the modules of all packages, MLflow's migrations and database, the bound marts."""
     from mlflow.utils import requirements_utils
 
     from warehouse.catalog.catalog import connect
@@ -267,6 +267,7 @@ def _know_packages() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         connect(folder, must_exist=False).close()
+        database._ensure_database(Path(folder, "mlflow.db"))
 
     requirements_utils._init_packages_to_modules_map()
     database._schemas()

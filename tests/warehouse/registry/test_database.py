@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from ato.errors import SettingsError
-from warehouse.registry.database import exists, tracking_uri
+from warehouse.registry.database import check_schema, database_uri, exists, open_client, tracking_uri
 from warehouse.registry.registry import Registry
 
 
@@ -31,6 +31,18 @@ def test_whoever_creates_the_database_second_keeps_the_first_one(tmp_path, monke
     Registry(tmp_path / "warehouse")
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         assert database.execute("select count(*) from sqlite_master where name = 'first'").fetchone() == (1,)
+
+
+def test_a_second_database_of_a_process_is_as_empty_as_the_first_and_shares_nothing_with_it(tmp_path):
+    first = tmp_path / "first" / "mlflow.db"
+    open_client(database_uri(first)).create_experiment("only here")
+    second = tmp_path / "second" / "mlflow.db"
+    names = [found.name for found in open_client(database_uri(second)).search_experiments()]
+    assert names == ["Default"]
+    check_schema(second)
+    for path in (first, second):
+        with sqlite3.connect(path) as database:
+            assert database.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
 def test_the_address_of_the_database_is_beside_the_warehouse_or_as_the_environment_says(tmp_path, monkeypatch):
