@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-Format = Literal["auto", "integer", "percent", "signed", "list"]
+Format = Literal["auto", "integer", "percent", "signed", "list", "exact"]
 ROWS = alt.NamedData(name="rows")
 """The rows of a statement, in a chart of a declared panel."""
 ONE = alt.InlineData(values=[{}])

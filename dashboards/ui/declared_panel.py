@@ -104,7 +104,7 @@ def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
     drawn = rows.select([column.name for column in columns])
     configured = {column.name: _configured(column, rows.schema[column.name]) for column in columns}
     if declared.link is None:
-        table(drawn, configured)
+        table(drawn, configured, exact=[column.name for column in columns if column.format == "exact"])
         return
     number = ticked(drawn, configured, f"rows: {declared.title}")
     if number is not None:
@@ -113,7 +113,7 @@ def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
 
 
 def _configured(column: Column, kind: pl.DataType) -> Any:
-    if kind.is_numeric():
+    if kind.is_numeric() and column.format != "exact":
         plain = "%.4g" if kind.is_float() else "%d"
         return st.column_config.NumberColumn(column.title, format=FORMATS.get(column.format, plain))
     return st.column_config.ListColumn(column.title) if kind.is_nested() else column.title

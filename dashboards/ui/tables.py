@@ -1,6 +1,6 @@
 """Tables that show rows as they are: names and formats of their columns, a dash for what is missing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,21 +31,31 @@ def headings(names: Iterable[str], format: str | None = None) -> dict[str, Any]:
     return {name: st.column_config.NumberColumn(heading(name), format=format) for name in names}
 
 
-def table(rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None = None) -> None:
+def table(
+    rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None = None, exact: Sequence[str] = ()
+) -> None:
     """Draw rows.
 
     Args:
         rows: to draw.
         columns: column -> its heading, or its heading and format; others are headed by their names, in words.
         order: columns that are shown; default: all.
+        exact: columns of counts and of other numbers alike, which write counts to the last digit.
     """
+    shown: Any = undirected(rows)
+    if exact:
+        shown = shown.to_pandas().style.format(_exact, subset=list(exact), na_rep="–")
     st.dataframe(
-        undirected(rows),
+        shown,
         hide_index=True,
         placeholder="–",
         column_order=order,
         column_config=headings(rows.columns) | columns,
     )
+
+
+def _exact(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
 
 
 def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:

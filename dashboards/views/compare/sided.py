@@ -25,9 +25,9 @@ def differences(part: Part) -> Panel:
         part,
         columns=(
             Column("quantity", "quantity"),
-            Column("left_value", "left"),
-            Column("right_value", "right"),
-            Column("difference", "right less left", "signed"),
+            Column("left_value", "left", "exact"),
+            Column("right_value", "right", "exact"),
+            Column("difference", "right less left", "exact"),
             Column("difference_low", "95 % from", "signed"),
             Column("difference_high", "to", "signed"),
             Column("paired_by", "paired by"),
