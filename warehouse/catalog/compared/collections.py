@@ -115,7 +115,7 @@ compared as (
     left join by_features as f using (source_layer, target_layer)
 )
 
-select *, -highest as lowest, greatest(0.01, max(abs(difference)) over ()) as highest, count(*) over () as n_cells
+select *, greatest(0.01, max(abs(difference)) over ()) as highest, -highest as lowest, count(*) over () as n_cells
 from compared
 order by target_layer, source_layer""",
     note="Right less left, of layer pairs that both have. Paired by document where `ato run compare` has compared the two, by feature "
