@@ -65,7 +65,7 @@ def differences(rows: pl.DataFrame) -> None:
             "difference_low": score("95 % from", width=75),
             "difference_high": score("to", width=75),
             "paired_by": "paired by",
-            "unit": st.column_config.TextColumn("unit", width=210),
+            "unit": st.column_config.TextColumn("unit", width=230),
             "n_paired": whole("pairs"),
             "left_low": score("left from"),
             "left_high": score("left to"),
