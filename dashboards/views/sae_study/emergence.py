@@ -87,7 +87,7 @@ limit {SHOWN}"""
 
 
 ROUNDED = "datum.value === 0 ? '0' : format(datum.value, '.2~s')"
-"""A label of the axis of tokens, whose places are powers of four times those of the first snapshot."""
+"""A label of the axis of tokens, which names places four times apart, from the first snapshot on, and the last."""
 
 
 def emergence(about: dict[str, Any]) -> None:
@@ -98,16 +98,18 @@ def emergence(about: dict[str, Any]) -> None:
 def _curve(rows: pl.DataFrame) -> None:
     # Below the first tokens counted the axis is linear: the first snapshot is of none.
     first = next(iter(rows.filter(pl.col("tokens") > 0)["tokens"].sort().to_list()), 1)
-    draw_rows(replace(EMERGENCE, chart=_chart(first)), rows)
+    draw_rows(replace(EMERGENCE, chart=_chart(first, max(rows["tokens"].drop_nulls().to_list(), default=0))), rows)
 
 
-def _chart(first: int = 1000) -> alt.LayerChart | alt.FacetChart:
+def _chart(first: int = 1000, last: int = 0) -> alt.LayerChart | alt.FacetChart:
+    powers = [first * 4**i for i in range(12)]
+    named = [0, *(tokens for tokens in powers if tokens < last / 2), last] if last else [0, *powers]
     base = alt.Chart(ROWS).encode(
         x=alt.X(
             "tokens:Q",
             title="tokens",
             scale=alt.Scale(type="symlog", constant=first),
-            axis=alt.Axis(labelExpr=ROUNDED, values=[0, *(first * 4**i for i in range(12))]),
+            axis=alt.Axis(labelExpr=ROUNDED, values=named),
         ),
         y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
