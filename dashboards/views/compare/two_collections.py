@@ -50,7 +50,7 @@ def _difference(rows: pl.DataFrame) -> None:
         number("left_n", "features left", ",d"),
         number("right_n", "features right", ",d"),
     ]
-    largest = max([1e-9, *(abs(value) for value in rows["difference"].drop_nulls())])
+    largest = max([0.01, *(abs(value) for value in rows["difference"].drop_nulls())])
     scale = alt.Scale(
         domain=[-largest, 0, largest], range=[COLOURS["left"], "#f4f4f4", COLOURS["right"]], interpolate="rgb"
     )
@@ -65,11 +65,11 @@ def _difference(rows: pl.DataFrame) -> None:
 
 def _cells(rows: pl.DataFrame, layers: dict[str, list[int]], tooltip: Sequence[alt.Tooltip]) -> alt.Chart:
     """Cells of a map, on axes that hold the layers of both sides."""
-    x, y = LAYERS
+    y, x = LAYERS  # as on the transport map
     return alt.Chart(rows).encode(
-        x=alt.X(f"{x}:O", title="source layer", scale=alt.Scale(domain=layers[x]), axis=alt.Axis(labelAngle=0)),
-        y=alt.Y(f"{y}:O", title="target layer", scale=alt.Scale(domain=layers[y][::-1])),
-        tooltip=[number(x, "from layer", "d"), number(y, "to layer", "d"), *tooltip],
+        x=alt.X(f"{x}:O", title="target layer", scale=alt.Scale(domain=layers[x]), axis=alt.Axis(labelAngle=0)),
+        y=alt.Y(f"{y}:O", title="source layer", scale=alt.Scale(domain=layers[y])),
+        tooltip=[number(y, "from layer", "d"), number(x, "to layer", "d"), *tooltip],
     )
 
 
