@@ -83,7 +83,7 @@ def _picture(page: Any, url: str, parts: dict[str, int | None], path: Path) -> P
     for i, cut in enumerate(cuts):
         whole.paste(cut, (0, sum(above.height for above in cuts[:i])))
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    whole.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
 
@@ -98,12 +98,15 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-FEATURE = """with shown as (select distinct collection, sae, feature_id from feature_examples)
+FEATURE = """with shown as (select distinct collection, sae, feature_id from feature_examples),
+
+whole as (select distinct collection from causal_summary)
 
 select p.collection, p.sae, p.feature_id
 from feature_profile as p
 inner join feature_catalog as f using (collection, sae, feature_id)
 semi join shown using (collection, sae, feature_id)
+semi join whole using (collection)
 where p.method = 'ridge' and p.position_policy = 'same' and p.stops_at_leap is not null and p.transported_leap is not null
     and f.selected and p.sae_trusted
 order by p.transported_leap desc, f.score desc, p.sae, p.feature_id

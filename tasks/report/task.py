@@ -39,7 +39,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 11
+VERSION = 12
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 

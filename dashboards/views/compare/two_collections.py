@@ -11,10 +11,10 @@ from warehouse.catalog.compared import collections
 
 
 def _cells(tooltip: Iterable[alt.Tooltip]) -> alt.Chart:
-    """Cells of a map."""
+    """Cells of a map, turned as the transport map is."""
     return alt.Chart(ROWS).encode(
-        x=alt.X("source_layer:O", title="source layer", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("target_layer:O", title="target layer", sort="descending"),
+        x=alt.X("target_layer:O", title="target layer", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("source_layer:O", title="source layer"),
         tooltip=[number("source_layer", "from layer", "d"), number("target_layer", "to layer", "d"), *tooltip],
     )
 

@@ -28,7 +28,8 @@ from entity_knowledge
 where collection = $collection and entity_id = $entity_id"""
 
 ANSWERS = """select
-    a.attribute, t.value, a.family, a.template, a.sample, a.completion, a.grade, a.log_probability, a.p_correct, a.grader
+    a.attribute, t.value, a.family, replace(a.template, '_', ' ') as template, a.sample, a.completion, a.grade,
+    a.log_probability, a.p_correct, a.grader
 from entity_answers as a
 inner join entity_knowledge as k
     on k.collection = a.collection and k.entity_id = a.entity_id and k.answering = a.answering

@@ -181,7 +181,7 @@ def _histogram(rows: pl.DataFrame) -> None:
         alt.Chart(rows)
         .mark_rect()
         .encode(
-            x=rate.scale(type="log", nice=False).axis(format="~g"),
+            x=rate.scale(type="log", nice=False).axis(format="~g", labelOverlap="greedy", labelSeparation=50),
             x2=alt.X2("rate_to:Q"),
             y=alt.Y("r2_from:Q", title="r2 of the feature", scale=alt.Scale(domain=[-1, 1])),
             y2=alt.Y2("r2_to:Q"),

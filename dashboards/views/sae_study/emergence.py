@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from ato.sae_studies.colours import ARCHITECTURES, OTHERS
-from dashboards.ui.charts import CATEGORIES, THOUSANDS, coloured, number
+from dashboards.ui.charts import CATEGORIES, coloured, number
 from dashboards.ui.declared import ROWS, Column, Panel, names
 from dashboards.ui.declared_panel import draw_panel, draw_rows
 from dashboards.views.sae_study.about import NOT_LOOKED_AT
@@ -86,6 +86,10 @@ order by split_from nulls last, drift desc nulls last, feature_id
 limit {SHOWN}"""
 
 
+ROUNDED = "datum.value === 0 ? '0' : format(datum.value, '.2~s')"
+"""A label of the axis of tokens, which names places four times apart, from the first snapshot on, and the last."""
+
+
 def emergence(about: dict[str, Any]) -> None:
     """Share of features that have emerged, over the tokens of training."""
     draw_panel(EMERGENCE, _curve, **about)
@@ -94,16 +98,18 @@ def emergence(about: dict[str, Any]) -> None:
 def _curve(rows: pl.DataFrame) -> None:
     # Below the first tokens counted the axis is linear: the first snapshot is of none.
     first = next(iter(rows.filter(pl.col("tokens") > 0)["tokens"].sort().to_list()), 1)
-    draw_rows(replace(EMERGENCE, chart=_chart(first)), rows)
+    draw_rows(replace(EMERGENCE, chart=_chart(first, max(rows["tokens"].drop_nulls().to_list(), default=0))), rows)
 
 
-def _chart(first: int = 1000) -> alt.LayerChart | alt.FacetChart:
+def _chart(first: int = 1000, last: int = 0) -> alt.LayerChart | alt.FacetChart:
+    powers = [first * 4**i for i in range(12)]
+    named = [0, *(tokens for tokens in powers if tokens < last / 2), last] if last else [0, *powers]
     base = alt.Chart(ROWS).encode(
         x=alt.X(
             "tokens:Q",
             title="tokens",
             scale=alt.Scale(type="symlog", constant=first),
-            axis=alt.Axis(labelExpr=THOUSANDS, tickCount=6, labelOverlap=True, labelSeparation=8),
+            axis=alt.Axis(labelExpr=ROUNDED, values=named),
         ),
         y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
@@ -123,7 +129,7 @@ def _chart(first: int = 1000) -> alt.LayerChart | alt.FacetChart:
     # Points of the lines themselves would leave the legend of dashes without its symbols.
     dashes = alt.StrokeDash("k:N", title="k")
     lines = base.mark_line(opacity=0.85).encode(strokeDash=dashes)
-    return alt.layer(lines, base.mark_point(filled=True, size=25, opacity=0.85), data=ROWS).properties(height=340)
+    return alt.layer(lines, base.mark_point(filled=True, size=25, opacity=0.85), data=ROWS).properties(height=420)
 
 
 def events(about: dict[str, Any]) -> None:

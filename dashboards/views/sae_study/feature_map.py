@@ -70,7 +70,9 @@ def _chart() -> alt.LayerChart | alt.FacetChart:
 def _map(rows: pl.DataFrame) -> None:
     draw_rows(FEATURE_MAP, rows)
     first = rows.row(0, named=True)
-    st.caption(f"{rows.height:,} of {first['n_features']:,} features, those that fire first; {first['method']}.")
+    st.caption(
+        f"{rows.height:,} of {first['n_features']:,} features, those that fire first; by {first['method'].upper()}."
+    )
 
 
 FEATURE_MAP = Panel(

@@ -75,7 +75,7 @@ def _chart(metric: str, axis: str) -> alt.LayerChart | alt.FacetChart:
             y=y(f"{metric}:Q"),
             shape=shape,
         ),
-    ).properties(height=380)
+    ).properties(height=440)
 
 
 def _panel(metric: str) -> Panel:

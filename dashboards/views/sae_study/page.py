@@ -59,7 +59,8 @@ def _compared(about: dict[str, Any]) -> None:
     spread(about)
     innovations(about["collection"])
     beside(lambda: training(about), lambda: agreement(about))
-    beside(lambda: emergence(about), lambda: summary(about))
+    emergence(about)
+    summary(about)
 
 
 def _one(own: dict[str, Any]) -> None:

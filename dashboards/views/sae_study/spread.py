@@ -36,7 +36,7 @@ where collection = $collection and layer = $layer and site = $site and target_si
 
 SPREAD = """select
     architecture || if(has_skip, ' skip', '') || if(target_site is null, '', ' transcoder') || ', k = ' || coalesce(k::varchar, '?')
-        || ', ' || d_sae || ' features' as kind,
+        || ', ' || format('{:,}', d_sae) || ' features' as kind,
     architecture, k, d_sae,
     n_seeds, n_saes, mean, sd, min, max, l0, place, next_architecture, difference, spread,
     case
