@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import duckdb
 import pyarrow as pa
 
+NAME = "example_texts"
 MEANING = "a sequence of the train text that an example of a feature is from"
 COLUMNS = {"collection": "VARCHAR", "sequence_id": "BIGINT", "document": "BIGINT", "text": "VARCHAR"}
 """Column -> type of DuckDB."""

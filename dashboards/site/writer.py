@@ -158,7 +158,7 @@ def _own_tables(
         "graph_edge_influence": (graphs.edge_influence, graphs.MEANING, graphs.COLUMNS),
     }
     if with_text:
-        made["example_texts"] = (texts.example_texts, texts.MEANING, texts.COLUMNS)
+        made[texts.NAME] = (texts.example_texts, texts.MEANING, texts.COLUMNS)
     found = {
         name: (make(connection, known, collections), meaning, types) for name, (make, meaning, types) in made.items()
     }

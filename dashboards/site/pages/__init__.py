@@ -20,6 +20,7 @@ from dashboards.site.pages import (
     transport,
 )
 from dashboards.site.pages.compare import compare_pages
+from dashboards.site.texts import NAME
 
 
 def pages(known: Collection[str], with_text: bool, several: bool = False) -> tuple[Page, ...]:
@@ -35,9 +36,9 @@ def pages(known: Collection[str], with_text: bool, several: bool = False) -> tup
         transport.page(),
         operators.page(),
         fate.page(),
-        features.page(with_text),
+        features.page(with_text, NAME in known),
         feature.page(with_text),
-        *([text.page()] if text.TEXTS in known else []),
+        *([text.page()] if NAME in known else []),
         labels.page(),
         labelled.page(with_text),
         *compare_pages(with_text, several),

@@ -84,8 +84,14 @@ def _page(kind: Kind, with_text: bool) -> Page:
     panels = [panel for panel in panels if with_text or panel.view != "windows"]
     sides = _sides(kind, panels)
     offered = kind.offered.replace("select ", f"select '{kind.name}:' || ", 1)
-    written = "text" if kind.name == "feature" else "list"
-    left = Choice("left", "Left", offered, written, empty=kind.example, prefix=f"{kind.name}:")
+    left = Choice(
+        "left",
+        "Left",
+        offered,
+        "text" if kind.name == "feature" else "list",
+        empty=kind.example,
+        prefix=f"{kind.name}:",
+    )
     return Page(
         f"compare/{kind.name}",
         "Compare",

@@ -1,6 +1,7 @@
 """Page ``features``: search for features of the SAEs."""
 
-from dashboards.site.declarations import Choice, Column, Page, Panel
+from dashboards.site.declarations import Choice, Column, Link, Page, Panel
+from dashboards.site.texts import NAME
 from dashboards.ui.declared import TO_FEATURE
 
 SAES = """select sae, 'layer ' || layer || ': ' || sae
@@ -63,9 +64,43 @@ where ($sae is null or c.sae = $sae) and (c.selected or $features = 'all')
 order by b.place, b.strength desc nulls last, c.score desc nulls last, c.sae, c.feature_id
 limit 200"""
 
+AROUND = "substr(t.text, greatest(1, instr(lower(t.text), lower($search)) - 60), 180)"
+TEXTS = f"""with examples as (
+    select sequence_id, count(distinct (sae, feature_id)) as n_features
+    from feature_examples
+    where collection = $collection
+    group by sequence_id
+)
 
-def page(with_text: bool) -> Page:
-    """The search."""
+select t.sequence_id, t.document, regexp_replace({AROUND}, '\\s+', ' ', 'g') as around, e.n_features, count(*) over () as n_found
+from {NAME} as t
+left join examples as e using (sequence_id)
+where t.collection = $collection and contains(lower(t.text), lower($search))
+order by e.n_features desc nulls last, t.sequence_id
+limit 100"""
+TEXTS_FOUND = Panel(
+    "Texts found",
+    TEXTS,
+    note="Sequences of the train text that say so, at most 100, those first in which the most features have examples. A row leads to the "
+    "text and to what is active in it.",
+    empty="Search for a word of a text. Only texts are published that an example is from.",
+    columns=(
+        Column("sequence_id", "sequence"),
+        Column("around", "text"),
+        Column("n_features", "features with examples", "integer"),
+        Column("document", "document"),
+    ),
+    link=Link("text", {"sequence_id": "sequence_id"}),
+)
+
+
+def page(with_text: bool, with_texts: bool) -> Page:
+    """The search.
+
+    Args:
+        with_text: whether it may look in tokens of examples.
+        with_texts: whether the texts are there that examples are from.
+    """
     looked = "ids, labels, explanations, promoted tokens" + (" and tokens of examples" if with_text else "")
     return Page(
         "features",
@@ -97,5 +132,6 @@ def page(with_text: bool) -> Page:
                 ),
                 link=TO_FEATURE,
             ),
+            *([TEXTS_FOUND] if with_texts else []),
         ),
     )

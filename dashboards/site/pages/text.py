@@ -2,17 +2,16 @@
 
 from dashboards.site.declarations import Choice, Column, Page, Panel
 from dashboards.site.pages.feature import EXAMPLES, windows
+from dashboards.site.texts import NAME
 from dashboards.ui.declared import TO_FEATURE
 
-TEXTS = "example_texts"
-"""Table of the site."""
 OF_SEQUENCE = "collection = $collection and sequence_id = $sequence_id"
 SEQUENCES = f"""select sequence_id
-from {TEXTS}
+from {NAME}
 where collection = $collection
 order by sequence_id"""
 TEXT = f"""select document, sequence_id, text
-from {TEXTS}
+from {NAME}
 where {OF_SEQUENCE}"""
 IN_IT = EXAMPLES.replace("qualify scoring", "    and sequence_id = $sequence_id\nqualify scoring")
 FEATURES = f"""with examples as (

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import altair as alt
 
 from dashboards.ui.charts import map_scale, number
-from dashboards.ui.declared import ROWS
+from dashboards.ui.declared import ROWS, Column
 from dashboards.views.compare.sided import COLOURS, differences, shown
 from warehouse.catalog.compared import collections
 
@@ -71,5 +71,21 @@ PANELS = (
         chart=_difference(),
         alt="Difference of mean r2 by source and target layer",
     ),
-    shown(collections.TEXT),
+    shown(
+        collections.TEXT,
+        columns=(
+            Column("side", "side"),
+            Column("model", "model"),
+            Column("revision", "revision"),
+            Column("corpus", "corpus"),
+            Column("n_documents", "documents", "integer"),
+            Column("n_documents_in_common", "documents in common", "integer"),
+            Column("n_tokens", "tokens", "integer"),
+            Column("site", "site"),
+            Column("layers", "layers"),
+            Column("dtype", "precision"),
+            Column("created_at", "collected at"),
+            Column("collection", "collection"),
+        ),
+    ),
 )

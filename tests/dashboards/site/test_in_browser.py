@@ -440,6 +440,20 @@ def test_an_example_leads_to_its_text_and_the_features_with_examples_in_it(visit
     drawn(page, "feature")
 
 
+@planted
+def test_a_word_is_found_in_texts_and_leads_to_one_with_the_features_that_have_examples_in_it(visit, site, tmp_path):
+    rows = site.folder / "data" / "example_texts.parquet"
+    sequence, text = duckdb.sql(f"select sequence_id, text from read_parquet('{rows}') order by all").fetchall()[0]
+    page = visit(f"features?{urlencode({'search': max(text.split(), key=len).upper()})}")
+    found = panel_of(page, "Texts found")
+    assert found.locator("tbody tr").count() >= 1
+    keep(page, "texts-found", tmp_path)
+    found.get_by_role("link", name=str(sequence), exact=True).first.click()
+    drawn(page, "text")
+    assert f"sequence_id={sequence}" in page.url
+    assert panel_of(page, "Features with examples in it").locator("tbody tr").count() >= 1
+
+
 @pytest.mark.parametrize("name", LISTED)
 def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, site, tmp_path, name):
     if name not in titles_of(site) and name != "sql":

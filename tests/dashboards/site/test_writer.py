@@ -73,7 +73,8 @@ semi join feature_examples using (collection, sequence_id)"""
 
 def test_a_page_without_rows_is_left_out(site, study, tmp_path, monkeypatch, without_libraries):
     listed = {page["name"] for page in json.loads((site / "site.json").read_text())["pages"]}
-    assert {"fate", "graphs", "entities", "labels", "sae_study"} <= listed
+    assert {"fate", "graphs", "entities", "labels", "sae_study", "compare/graph"} <= listed
+    assert "compare/collection" not in listed, "there is one"
     warehouse_ = Warehouse(tmp_path / "warehouse")
     commit_stage(warehouse_, "collect", write(warehouse_, collect_rows()))
     monkeypatch.setenv("ATO_WAREHOUSE", str(warehouse_.root))
