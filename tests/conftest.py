@@ -16,7 +16,7 @@ SHARED = {"forks": "stages", "workers": "stages", "programs": "programs"}
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Where only tests of the platform are asked for, files without any are not imported: half a minute of two processors."""
+    """Where only tests of the platform are asked for, files without any are not imported, which takes half of the time."""
     asked = config.getoption("markexpr").startswith("platform")
     if asked and collection_path.suffix == ".py" and "platform" not in collection_path.read_text(encoding="utf-8"):
         return True

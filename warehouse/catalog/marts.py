@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -74,11 +75,16 @@ def mart_texts(folder: Any = None) -> dict[str, str]:
 
 def closure(sql: str, marts: Mapping[str, str]) -> set[str]:
     """All words of a statement and, transitively, of the marts that it names: a superset of the tables it reads."""
-    words, new = set[str](), set(_WORD.findall(sql))
+    words, new = set[str](), set(_words(sql))
     while new:
         words |= new
-        new = {word for mart in new & marts.keys() for word in _WORD.findall(marts[mart])} - words
+        new = {word for mart in new & marts.keys() for word in _words(marts[mart])} - words
     return words
+
+
+@lru_cache(maxsize=1000)
+def _words(sql: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(sql))
 
 
 def create_mart_views(
