@@ -12,7 +12,7 @@ from dashboards.ui.drawing import draw_chart
 from warehouse.catalog.compared.statements import SIDES
 
 COLOURS = dict(zip(SIDES, (CATEGORIES[0], CATEGORIES[1])))
-score = partial(st.column_config.NumberColumn, format="%.4g")
+score = partial(st.column_config.NumberColumn, format="%.6g")
 whole = partial(st.column_config.NumberColumn, format="localized")
 
 

@@ -46,7 +46,7 @@ def any_two(collection: str) -> None:
 def _head(name: str, side: Side, collection: str) -> None:
     """What a side is, in its colour, with the way to its own page."""
     st.html(f"<b style='color:{COLOURS[name]}'>■ {name}</b>")
-    at = "" if side.collection == collection else f", in {side.collection}"
+    at = "" if side.collection == collection or side.kind == "collection" else f", in {side.collection}"
     page, address = _page(side)
     link(plain(f"{side.title}{at}"), page, collection=side.collection, **address)
 

@@ -135,7 +135,7 @@ def _chart(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     x = alt.X(
         "leap:Q",
         title="leap (layers)",
-        axis=alt.Axis(values=leaps, format="d"),
+        axis=alt.Axis(values=leaps, tickCount=len(leaps), format="d"),
         scale=alt.Scale(nice=False, zero=False, padding=25),
     )
     scale = alt.Scale(domain=[lowest, 1], nice=False)

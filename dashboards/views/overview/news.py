@@ -6,9 +6,14 @@ import streamlit as st
 from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
+from dashboards.ui.tables import table
+from dashboards.views.overview.pictures import WORDS
 
 SHOWN = 200
 """Numbers in the table; the SQL page has all."""
+_CASES = " ".join(f"when '{name}' then '{words}'" for name, words in WORDS.items() if "'" not in words)
+SAID = f"case measure {_CASES} else replace(measure, '_', ' ') end"
+"""A measure in the words of the pictures."""
 NEWS = f"""with ordered as (
     select collection, lag(collection) over (order by created_at, collection) as previous
     from collections
@@ -51,7 +56,7 @@ counted as (
         from compared
     )
 )
-select state, topic, measure, source_layer, target_layer, subject, value_before, low_before, high_before, n_before,
+select state, topic, {SAID} as measure, source_layer, target_layer, subject, value_before, low_before, high_before, n_before,
     value, low, high, n, before_it.*, counted.*
 from before_it
 left join compared on true
@@ -94,12 +99,13 @@ def _news(rows: pl.DataFrame) -> None:
         f"{about['n_moved']:,} numbers moved, {about['n_unmoved']:,} are within their intervals.",
     ]
     st.markdown(" ".join(filter(None, said)))
-    st.dataframe(
-        rows.drop(*OF_BOTH),
-        hide_index=True,
-        column_config={
-            name: st.column_config.NumberColumn(format="%.3g")
-            for name in ("value_before", "low_before", "high_before", "value", "low", "high")
-        },
-        placeholder="–",
-    )
+    columns = {
+        "value_before": "before",
+        "low_before": "95 % from",
+        "high_before": "to",
+        "value": "now",
+        "low": "95 % from",
+        "high": "to",
+    }
+    numbers = {name: st.column_config.NumberColumn(title, format="%.3g") for name, title in columns.items()}
+    table(rows.drop(*OF_BOTH), numbers | {"subject": "of", "n_before": "n before", "n": "n"})

@@ -52,7 +52,11 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
     )
     ink = alt.ColorValue("#000000", condition={"test": "datum.mean_cosine < 0.6", "value": "#ffffff"})
     return alt.layer(
-        base.mark_rect().encode(color=alt.Color("mean_cosine:Q", title="mean cosine", scale=map_scale())),
+        base.mark_rect().encode(
+            color=alt.Color(
+                "mean_cosine:Q", title="mean cosine", scale=map_scale(), legend=alt.Legend(gradientLength=90)
+            )
+        ),
         base.mark_text().encode(text=alt.Text("mean_cosine:Q", format=".2f"), color=ink),
     ).properties(height=alt.Step(24))
 

@@ -103,7 +103,7 @@ def _chart(first: int = 1000) -> alt.LayerChart | alt.FacetChart:
             "tokens:Q",
             title="tokens",
             scale=alt.Scale(type="symlog", constant=first),
-            axis=alt.Axis(labelExpr=THOUSANDS, tickCount=6, labelOverlap=True, labelSeparation=8),
+            axis=alt.Axis(labelExpr=THOUSANDS, tickCount=6, labelOverlap="greedy", labelSeparation=8),
         ),
         y=alt.Y("emerged_share:Q", title="emerged", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS),
