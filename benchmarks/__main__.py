@@ -28,6 +28,7 @@ NAMES = (
     "causal",
     "entities",
     "labels",
+    "embedding",
     "graphs",
     "jacobians",
     "fates",

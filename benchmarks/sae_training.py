@@ -5,7 +5,7 @@ everything that ``train_sae`` does (centring, shuffling, the log); sae-lens is h
 the time that the six products of a dense step (12 d_in d_sae FLOP a token) take at this machine's rate for one of them:
 ours makes one of the six and may exceed it. Weights after some float32 steps are compared. Four SAEs in one pass share what
 comes before their steps: from a model, its forward passes, which each of four runs makes again; from rows in memory next to
-nothing, which is said beside it, without a target.
+nothing, which is said beside it, without a target. SAEs of innovations y - T x - b stand beside plain ones of y.
 """
 
 import contextlib
@@ -19,8 +19,10 @@ import torch
 
 from ato.models import load_model
 from ato.numerics.devices import choose_device, choose_dtype
+from ato.operators import TransportOperator
 from ato.residuals import MemorySource, ResidualSource
 from ato.residuals.live import LiveSource
+from ato.sae_studies.innovation import Innovations
 from ato.saes.training.choices import PerBatch, PerToken
 from ato.saes.training.lens import trainer_config
 from ato.saes.training.plan import TrainingPlan
@@ -40,6 +42,8 @@ AT_LEAST = {"topk": 2.0, "batchtopk": 1.5}
 """Times faster than sae-lens' trainer that training of an architecture should be."""
 AT_MOST = 0.6
 """Of the time of four runs that one pass over the model's residuals should take."""
+INNOVATIONS_AT_MOST = 1.25
+"""Of the time of a plain SAE that one of innovations should take: what is added is T x, d products a number."""
 LARGEST_DIFFERENCE = 1e-3
 """Of a weight after the compared steps, relative to the largest: Adam divides by gradients that may be all rounding."""
 
@@ -72,6 +76,7 @@ def measure(quick: bool) -> Iterator[Measurement]:
             limit = BATCH / (6 * product_seconds(z, width, dtype))
             yield rate("tokens trained on", "tokens/s", n / own, "six dense products at the measured rate", limit)
     yield from one_pass(quick, source, settings, width, k)
+    yield innovations(quick, rows, settings, width, k)
 
 
 def one_pass(
@@ -93,6 +98,23 @@ def one_pass(
         in_one, apart = side_by_side(together, alone, rounds=1)
         what = f"four SAEs of {width:,} features in one pass, {name}, {settings['n_tokens']:,} tokens"
         yield growth(what, "s", in_one, "four runs", apart, at_most=AT_MOST if source is live else None)
+
+
+def innovations(quick: bool, rows: torch.Tensor, settings: dict[str, Any], width: int, k: int) -> Measurement:
+    """An SAE of y - T x - b against one of y, over the same rows in memory."""
+    d = rows.shape[1]
+    source = MemorySource({0: rows.flip(0), 1: rows})
+    operator = TransportOperator(0.5 * np.eye(d), np.zeros(d), "ridge", 0, 1)
+    both = (Innovations(source, operator), source)
+    own, plain = side_by_side(
+        *(
+            lambda read=read: train_sae(read, 1, architecture="topk", d_sae=width, k=k, lr=LR, **settings)
+            for read in both
+        ),
+        rounds=1 if quick else 3,
+    )
+    what = f"topk SAE of innovations, {width:,} features, d = {d}, {settings['n_tokens']:,} tokens"
+    return growth(what, "s", own, "a plain one of the target layer", plain, at_most=INNOVATIONS_AT_MOST)
 
 
 def live_source(quick: bool, n_tokens: int) -> tuple[LiveSource, int]:

@@ -130,3 +130,9 @@ def grid_shape(n: int, columns: int) -> tuple[int, int]:
     """Rows and columns of a grid of n charts."""
     width = max(1, min(n, columns))
     return -(-n // width), width
+
+
+def mark(name: str, colour: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], marker="o", ls="", color=colour, label=name.replace("_", " "))

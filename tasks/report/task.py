@@ -23,6 +23,7 @@ from tasks.report import (
     fate,
     features,
     graphs,
+    jacobians,
     labels,
     operators,
     sae_study,
@@ -38,7 +39,7 @@ from warehouse.catalog.catalog import rows
 from warehouse.storage.warehouse import Warehouse
 
 STAGE, PAGE, STAMP = "report", "report.html", "stamp.txt"
-VERSION = 10
+VERSION = 11
 """Raised whenever the drawing changes, so that older reports are drawn again."""
 
 
@@ -113,7 +114,7 @@ def report_parts(scope: Scope, settings: ReportSettings) -> dict[str, list[Panel
         "Transport": transport.panels(scope),
         "Transport efficiency": efficiency.panels(scope),
         "Causal check": causal.panels(scope),
-        "Operators": operators.panels(scope),
+        "Operators": [*operators.panels(scope), *jacobians.panels(scope)],
         "Features": features.panels(scope, settings.n_example_features),
         "Entities": entities.panels(scope),
         "SAE study": sae_study.panels(scope),

@@ -11,12 +11,13 @@ from ato.errors import AtoError
 from dashboards.ui.address import choose, typed
 from dashboards.ui.charts import CATEGORIES
 from dashboards.ui.export import export
-from dashboards.ui.feature_names import FeatureName, names_of
+from dashboards.ui.feature_names import names_of
 from dashboards.ui.loaded import small_model, stored_operator, stored_sae
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import ask, filled
 from dashboards.ui.token_view import Highlight, TokenFacts, token_view
 from dashboards.ui.token_view.controls import TokenChoices, token_choices
+from dashboards.views.features.continued_text import continued
 from warehouse.catalog.lookups import OPERATORS_INTO
 
 if TYPE_CHECKING:
@@ -60,26 +61,12 @@ def own_text(about: dict[str, Any]) -> None:
         )
         st.text(command)  # as code it would wait for a click, see ``dashboards.ui.panels.code``
         if text.strip():
-            _steer(about, feature, text.strip())
-
-
-def _steer(about: dict[str, Any], feature: list[str], text: str) -> None:
-    """The command that continues the sentence with the feature held at its largest activation."""
-    with st.popover("Steer with this", icon=":material/tune:"):
-        known = names_of(about["collection"], about["sae"], [about["feature_id"]]).get(
-            about["feature_id"], FeatureName()
-        )
-        st.caption(
-            "Continues the sentence with the feature held at a value, beside the unedited text: here the largest activation that was "
-            "measured, or VALUE where none was."
-        )
-        to = "VALUE" if known.largest is None else f"{known.largest:.3g}"
-        st.code(shlex.join(["ato", "steer", *feature, "--to", to, "--prompt", text]), language="sh", wrap_lines=True)
+            continued(about, _run_with(about), text.strip())
 
 
 def _read_and_show(about: dict[str, Any], text: str) -> tuple[str, pl.DataFrame]:
     """Show what the model reads; returns what is said of it, and the tokens on which the feature fires."""
-    row = ask(filled(RUN_WITH, **about)).row(0, named=True)
+    row = _run_with(about)
     first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
     operator = _operator(about, row, first)
     colour = choose("Colour", "shade", [*COLOURS] if operator else ["activation", "loss"], where=second)
@@ -87,6 +74,11 @@ def _read_and_show(about: dict[str, Any], text: str) -> tuple[str, pl.DataFrame]
     reading = _reading(about, row, operator, text, choices.special)
     _show(about, reading, str(colour), choices)
     return _table(reading, operator)
+
+
+def _run_with(about: dict[str, Any]) -> dict[str, Any]:
+    """The row of the SAE and of the model that it is of."""
+    return ask(filled(RUN_WITH, **about)).row(0, named=True)
 
 
 def _operator(about: dict[str, Any], row: dict[str, Any], where: Any) -> dict[str, Any] | None:

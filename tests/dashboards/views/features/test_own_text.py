@@ -3,14 +3,21 @@
 import json
 import shlex
 
+import numpy as np
 import pytest
 
+from ato.causal.feature_edits import FeatureEdit
+from ato.causal.steered import steer
 from ato.errors import MismatchError, UnavailableError
 from ato.features.text_activations import SearchedSAE
 from ato.features.text_reading import read_text
 from ato.models import load_model
+from ato.models.generation import Decoding
+from ato.text.token_texts import TokenTexts
 from dashboards.ui import loaded
+from dashboards.ui.windows import coloured
 from dashboards.views.features import own_text
+from dashboards.views.features.continued_text import NEW_TOKENS
 from tests.dashboards.opened_pages import messages, open_page
 from tests.dashboards.planted_texts import FEATURE, LAYER
 from tests.dashboards.planted_texts import SAE as PLANTED
@@ -96,13 +103,41 @@ def test_transport_of_each_active_token_stands_beside_its_activation(planted):
         ]
 
 
-def test_steering_starts_from_the_sentence_and_the_feature(planted):
-    app = open_page("features", sae=PLANTED, feature_id=FEATURE, sentence="It's here")
-    (command,) = [code.value for code in app.code if code.value.startswith("ato steer") and "here" in code.value]
+def test_the_sentence_is_continued_with_the_feature_held_at_a_value_beside_the_unedited_text(planted):
+    app = open_page("features", sae=PLANTED, feature_id=FEATURE, sentence="It's here", steer_to="40")
+    assert not app.error
+    ids = np.array(planted.model.tokenizer("It's here", add_special_tokens=False)["input_ids"])
+    edit = FeatureEdit(planted.sae, LAYER, FEATURE, "to", 40.0)
+    (expected,) = steer(planted.model, [ids], [edit], Decoding(max_new_tokens=NEW_TOKENS))
+    assert expected.edited.text != expected.unedited.text
+    largest = max(reading.before.max() for reading in expected.readings)
+    for is_edited, one in enumerate((expected.unedited, expected.edited)):
+        (before,) = (reading.before for reading in expected.readings if reading.of_edited == is_edited)
+        tokens = TokenTexts(planted.model.tokenizer).of(one.token_ids)
+        assert coloured(tokens, before[-len(tokens) :].tolist(), largest) in [
+            html.proto.body for html in app.get("html")
+        ]
+    said = [caption.value for caption in app.caption]
+    assert (
+        f"log p per token {expected.edited.log_p:.2f}, in the unedited model {expected.edited.log_p_other:.2f}" in said
+    )
+    assert any(f"{expected.kl_prompt:.3f} nats on the sentence, {expected.kl_continuation:.3f}" in one for one in said)
+    assert f"ato steer --feature {PLANTED}/{FEATURE} --to 40 --prompt 'It'\"'\"'s here'" in [
+        one.value for one in app.text
+    ]
+
+
+@pytest.mark.parametrize("value", ["", "much", "inf"])
+def test_without_a_number_nothing_is_continued_and_the_command_names_the_largest_activation(planted, value):
+    app = open_page("features", sae=PLANTED, feature_id=FEATURE, sentence="It's here", steer_to=value)
+    (command,) = [one.value for one in app.text if one.value.startswith("ato steer")]
     words = shlex.split(command)
     assert words[words.index("--prompt") + 1] == "It's here"
     assert words[words.index("--feature") + 1] == f"{PLANTED}/{FEATURE}"
     assert float(words[words.index("--to") + 1]) > 0
+    assert [text for text in messages(app) if "is not a number" in text] == [
+        f"'{value}' is not a number: write one such as 12.5."
+    ] * bool(value)
 
 
 def test_a_model_that_is_not_there_is_one_line_and_the_command_stays(study):
