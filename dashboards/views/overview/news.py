@@ -11,7 +11,8 @@ from dashboards.views.overview.pictures import WORDS
 
 SHOWN = 200
 """Numbers in the table; the SQL page has all."""
-_CASES = " ".join(f"when '{name}' then '{words}'" for name, words in WORDS.items() if "'" not in words)
+_QUOTED = {name: words.replace("'", "''") for name, words in WORDS.items()}
+_CASES = " ".join(f"when '{name}' then '{words}'" for name, words in _QUOTED.items())
 SAID = f"case measure {_CASES} else replace(measure, '_', ' ') end"
 """A measure in the words of the pictures."""
 NEWS = f"""with ordered as (
