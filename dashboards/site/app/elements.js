@@ -38,6 +38,7 @@ export function shown(value, kind, format = "auto") {
 function numberText(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
+  if (size < 1e-4) return value.toExponential(3).replace(/\.?0+(?=e)/, "");
   return size < 1e-3 || size >= 1e4 ? value.toPrecision(4).replace(/\.?0+(?=e|$)/, "") : String(Number(value.toFixed(4)));
 }
 
