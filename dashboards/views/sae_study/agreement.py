@@ -26,6 +26,9 @@ where p.collection = $collection and a.layer = $layer and a.site = $site
     and a.target_site is not distinct from $target_site and p.mean_cosine is not null
 order by a.architecture, a.d_sae, a.k, a.seed, b.seed"""
 
+LINES = "split(replace(datum.label, ' k=', '|k='), '|')"
+"""A label in two lines: the architecture, and what else tells SAEs apart."""
+
 
 def agreement(about: dict[str, Any]) -> None:
     """Mean cosine of matched features between the seeds of each setting."""
@@ -40,7 +43,7 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
             sort=alt.EncodingSortField("other_seed", op="min"),
             axis=alt.Axis(labelAngle=0),
         ),
-        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
+        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=240, labelExpr=LINES)),
         tooltip=[
             alt.Tooltip("label:N"),
             alt.Tooltip("other_label:N", title="matched with"),
@@ -58,7 +61,7 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
             )
         ),
         base.mark_text().encode(text=alt.Text("mean_cosine:Q", format=".2f"), color=ink),
-    ).properties(height=alt.Step(24))
+    ).properties(height=alt.Step(28))
 
 
 SEED_AGREEMENT = Panel(
