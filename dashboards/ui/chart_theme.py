@@ -34,7 +34,7 @@ def ato() -> alt.theme.ThemeConfig:
     config: Any = {  # Altair types neither expressions nor all of the axes
         "axisXBand": UNMOVED,
         "axisYBand": UNMOVED | {"labelBaseline": "middle"},
-        "axisXQuantitative": {"tickCount": {"expr": "ceil(width / 100)"}},
+        "axisXQuantitative": {"tickCount": {"expr": "max(3, ceil(width / 100))"}},
         "legend": {
             "orient": "top",
             "symbolOpacity": 1,

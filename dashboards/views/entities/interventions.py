@@ -55,7 +55,10 @@ def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.Fa
         .transform_filter("isValid(datum.change)")
         .encode(
             y=alt.Y(
-                "edit:N", title=None, sort=None, axis=alt.Axis(labelLimit=300, labelExpr="split(datum.label, ': ')")
+                "edit:N",
+                title=None,
+                sort=None,
+                axis=alt.Axis(labelLimit=300, labelExpr="split(datum.label, ': ')", labelOffset=-6),
             ),
             tooltip=[
                 alt.Tooltip("edit:N"),

@@ -43,7 +43,7 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
             sort=alt.EncodingSortField("other_seed", op="min"),
             axis=alt.Axis(labelAngle=0),
         ),
-        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=240, labelExpr=LINES)),
+        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=240, labelExpr=LINES, labelOffset=-6)),
         tooltip=[
             alt.Tooltip("label:N"),
             alt.Tooltip("other_label:N", title="matched with"),

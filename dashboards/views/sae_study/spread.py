@@ -78,7 +78,7 @@ LINES = "split(replace(datum.label, ', ', '|'), '|')"
 def _chart(axis: str) -> alt.LayerChart | alt.FacetChart:
     x = partial(alt.X, title=axis, scale=alt.Scale(zero=False, padding=10))
     base = alt.Chart(ROWS).encode(
-        y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300, labelExpr=LINES)),
+        y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300, labelExpr=LINES, labelOffset=-6)),
         color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(None),
         tooltip=[
             alt.Tooltip("kind:N"),
