@@ -4,7 +4,7 @@ import streamlit as st
 
 STYLE = """<style>
 @media (hover: none) { /* the buttons of a table are always shown, above it */
-  [data-testid=stElementContainer]:has([data-testid=stDataFrame]) { margin-top: 1.5rem; }
+  [data-testid=stElementContainer]:has([data-testid=stDataFrame]) { margin-top: 2rem; }
 }
 @media (max-width: 40rem) {
   [data-testid=stPageLink-NavLink] > span, [data-testid=stPageLink-NavLink] > span * { white-space: normal; overflow: visible; }

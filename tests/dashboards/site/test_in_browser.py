@@ -300,12 +300,12 @@ def test_text_of_a_site_cannot_reverse_what_stands_beside_it_nor_be_markup(visit
 @planted
 def test_axes_and_legends_are_titled_by_what_was_chosen_in_the_words_of_its_field(visit):
     page = visit("transport?measure=mean skill against the identity")
-    shown = set(page.locator(TITLES).all_inner_texts())
+    shown = set(page.locator(TITLES).all_text_contents())
     assert "mean skill against the identity" in shown
     page = visit("sae_study")
     chosen = page.locator("select[name=metric] option:checked").inner_text()
     panel = page.locator(".panel", has=page.get_by_role("heading", name="Is one better?", exact=True))
-    assert panel.locator(".role-axis-title text").all_inner_texts() == [chosen]
+    assert panel.locator(".role-axis-title text").all_text_contents() == [chosen]
 
 
 @planted
@@ -376,7 +376,7 @@ def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, site, tmp_path, na
     keep(page, f"phone-{name}", tmp_path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "nothing hangs out"
     assert page.evaluate(CUT) == [], "a legend or an axis is cut"
-    assert [title for title in page.locator(TITLES).all_inner_texts() if "_" in title or "$" in title] == []
+    assert [title for title in page.locator(TITLES).all_text_contents() if "_" in title or "$" in title] == []
     shades = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", shades)[:3])) < 64
 
