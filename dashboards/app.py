@@ -12,14 +12,14 @@ from dashboards.site.download import share
 from dashboards.ui import chart_theme  # noqa: F401 (its import gives the charts their theme)
 from dashboards.ui.address import choose_collection
 from dashboards.ui.navigation import SITE, link, name_tab, pages
+from dashboards.ui.phones import fit_phones
 from dashboards.ui.plain import plain
-from dashboards.ui.touch import fit_touch
 from dashboards.ui.warm_up import warm_up
 
 st.set_page_config(page_title=SITE, page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
 current = st.navigation(list(pages().values()), position="top")
 name_tab(current.title)
-fit_touch()
+fit_phones()
 title, help_, chosen = st.columns([3, 3, 4], vertical_alignment="bottom")
 title.title(current.title, anchor=False)
 try:

@@ -35,7 +35,7 @@ def ato() -> alt.theme.ThemeConfig:
         "axisXBand": UNMOVED,
         "axisYBand": UNMOVED | {"labelBaseline": "middle"},
         "axisYQuantitative": {"labelFlush": False},  # Streamlit moves the labels of both ends from their lines
-        "axisXQuantitative": {"tickCount": {"expr": "ceil(width / 100)"}},
+        "axisXQuantitative": {"tickCount": {"expr": "max(3, ceil(width / 100))"}},
         "legend": {
             "orient": "top",
             "symbolOpacity": 1,

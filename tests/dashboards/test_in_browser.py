@@ -27,6 +27,21 @@ CUT_LABELS = """() => [...document.querySelectorAll('[data-testid=stVegaLiteChar
     }).map(label => label.textContent);
 })"""
 """Labels of charts that begin or end outside of their chart."""
+RAW_TITLES = """() => [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].flatMap(chart =>
+    [...chart.querySelectorAll('.role-axis-title text, .role-legend-title text')].map(title => title.textContent)
+).filter(title => /[a-z]_[a-z]/.test(title))"""
+"""Titles of axes and legends that are names of columns."""
+CUT_LINKS = """() => [...document.querySelectorAll('[data-testid=stPageLink-NavLink] > span')]
+    .filter(words => words.scrollWidth > words.clientWidth + 1).map(words => words.textContent)"""
+"""Links whose words are cut."""
+COVERED = """() => [...document.querySelectorAll('[data-testid=stElementToolbar]')].flatMap(bar => {
+    const over = bar.getBoundingClientRect();
+    return [...document.querySelectorAll('[data-testid=stPopoverButton]')].filter(button => {
+        const box = button.getBoundingClientRect();
+        return over.width && box.left < over.right && over.left < box.right && box.top < over.bottom - 1 && over.top < box.bottom - 1;
+    }).map(button => button.textContent);
+})"""
+"""Buttons that lie below those of a table."""
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +120,14 @@ def test_clicks_lead_from_the_map_to_an_operator_to_a_feature_to_its_sql(visit, 
 def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, tmp_path, name):
     path, about = OPENINGS[name]
     address = f"{path}?{urlencode(about)}" if about else path
-    page = visit("" if name == next(iter(PAGES)) else address, width=400, height=860, color_scheme="dark")
+    page = visit(
+        "" if name == next(iter(PAGES)) else address, width=400, height=860, color_scheme="dark", has_touch=True
+    )
     keep(page, f"phone-{name}", tmp_path)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, "nothing hangs out"
     assert page.evaluate(CUT_LABELS) == [], "a legend or an axis is cut"
+    assert page.evaluate(RAW_TITLES) == []
+    assert page.evaluate(CUT_LINKS) == []
+    assert page.evaluate(COVERED) == [], "the buttons of a table lie over another"
     shades = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
     assert max(map(int, re.findall(r"\d+", shades)[:3])) < 64

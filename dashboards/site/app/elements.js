@@ -16,9 +16,9 @@ function visible(text) {
   return text.replace(/[\u202a-\u202e\u2066-\u2069\u0080-\u009f]/g, "\ufffd").replace(/[\0-\b\v-\x1f\x7f]/g, (c) => (c === "\x7f" ? "\u2421" : String.fromCharCode(0x2400 + c.charCodeAt(0))));
 }
 
-/* `names` in a text are set as code. */
+/* `names` in a text are set as code; a percent sign stays with its number. */
 export function marked(text) {
-  return text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
+  return text.replaceAll(" %", "\u00a0%").split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 }
 
 /* A value as text, as `ato sql` has it: four digits that count, a dash for NULL. */
@@ -38,6 +38,7 @@ export function shown(value, kind, format = "auto") {
 function numberText(value) {
   if (Number.isInteger(value)) return value.toLocaleString("en", { useGrouping: Math.abs(value) >= 10_000 });
   const size = Math.abs(value);
+  if (size < 1e-4) return value.toExponential(3).replace(/\.?0+(?=e)/, "");
   return size < 1e-3 || size >= 1e4 ? value.toPrecision(4).replace(/\.?0+(?=e|$)/, "") : String(Number(value.toFixed(4)));
 }
 

@@ -11,7 +11,7 @@ from dashboards.ui.address import spaced
 from dashboards.ui.charts import number
 from dashboards.ui.declared import ROWS, TO_FEATURE, interval
 from dashboards.views.causal.ablations import ABLATIONS
-from dashboards.views.causal.costs import COSTS, INTERVENTIONS, LEAPS, LINEAR_BELOW, MEASURES, SCALE, TICKS, WHAT
+from dashboards.views.causal.costs import AXIS, COSTS, INTERVENTIONS, LEAPS, LINEAR_BELOW, MEASURES, SCALE, WHAT
 
 DONE = "collection = $collection and feature_id is null"
 TARGETS = f"""select distinct target_layer
@@ -75,7 +75,7 @@ def page() -> Page:
                     tooltip=_tooltip(),
                     colour=_colour(None),
                     scale=_scale(),
-                    axis=alt.Axis(values=TICKS, format="~r", labelOverlap="greedy", labelSeparation=4),
+                    axis=AXIS,
                 ),
                 alt="Cost of each intervention with its interval",
                 columns=(
@@ -140,7 +140,7 @@ def _by_leap() -> alt.TopLevelMixin:
     )
     across: dict[str, Any] = {
         "title": "$measure",
-        "axis": alt.Axis(values=TICKS, format="~r", labelOverlap="greedy", labelSeparation=4),
+        "axis": AXIS,
         "scale": _scale(),
     }
     return alt.layer(

@@ -5,6 +5,7 @@ import altair as alt
 from dashboards.site.charts import intervals
 from dashboards.site.declarations import Choice, Column, Page, Panel
 from dashboards.site.measures import chosen_column
+from dashboards.ui.chart_theme import WHOLE
 from dashboards.ui.charts import number
 from dashboards.ui.declared import ROWS, TO_FEATURE, interval
 from dashboards.views.operators.page import LEADERBOARD, LOWEST, SCORES
@@ -182,7 +183,7 @@ def _by_rank(curves: dict[str, tuple[str, str]], title: str) -> alt.TopLevelMixi
             "rank:Q",
             title="rank",
             scale=alt.Scale(type="log", base=2, nice=False, padding=10),
-            axis=alt.Axis(format="d"),
+            axis=WHOLE,
         ),
         color=alt.Color(
             "curve:N",

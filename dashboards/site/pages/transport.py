@@ -6,7 +6,7 @@ from ato.evaluation.map_colours import DARK_BELOW
 from dashboards.site.charts import estimate, lines
 from dashboards.site.declarations import Choice, Page, Panel
 from dashboards.site.measures import chosen_column
-from dashboards.ui.chart_theme import GREY
+from dashboards.ui.chart_theme import GREY, fitting_columns
 from dashboards.ui.charts import CATEGORIES, VERDICT_MEANINGS, VERDICTS, coloured, map_scale, number
 from dashboards.ui.declared import ROWS, TO_OPERATOR
 from dashboards.views.transport.features import LOWEST, NOT_EVALUATED, SPREAD
@@ -216,7 +216,7 @@ def _spread() -> alt.TopLevelMixin:
             "target_layer:N",
             title="target layer",
             scale=alt.Scale(range=list(CATEGORIES)),
-            legend=alt.Legend(orient="top"),
+            legend=alt.Legend(columns=fitting_columns(45)),
         ),
         tooltip=[
             *_pair(),

@@ -13,7 +13,7 @@ from dashboards.ui.charts import number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import ask, filled
-from dashboards.views.causal.costs import LINEAR_BELOW, MEASURES, TICKS
+from dashboards.views.causal.costs import AXIS, LINEAR_BELOW, MEASURES
 
 DIFFERENCES = {
     "delta_log_ppl": "difference",
@@ -61,7 +61,7 @@ def against_rivals(collection: str, method: object, edited: object, measure: str
 def _draw(measure: str, rows: pl.DataFrame) -> None:
     title = f"transport minus rival: {MEASURES[measure]}"
     axis: dict[str, Any] = {
-        "axis": alt.Axis(values=TICKS, format="~g"),
+        "axis": AXIS,
         "scale": alt.Scale(type="symlog", constant=LINEAR_BELOW),
     }
     base = alt.Chart(rows).encode(

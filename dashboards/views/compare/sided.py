@@ -43,11 +43,6 @@ def differences(part: Part) -> Panel:
     )
 
 
-def _exact(value: float) -> str:
-    """Counts to the last digit, other numbers to four significant ones."""
-    return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
-
-
 def side_colour() -> alt.Color:
     """The colour of each side, with a legend."""
     return coloured("side", COLOURS, None).legend(orient="top")

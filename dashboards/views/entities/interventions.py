@@ -8,6 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose, spaced
+from dashboards.ui.chart_theme import fitting_columns
 from dashboards.ui.charts import coloured, number
 from dashboards.ui.declared import ONE, ROWS, Panel
 from dashboards.ui.declared_panel import draw_panel, of_rows
@@ -53,7 +54,12 @@ def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.Fa
         alt.Chart(ROWS)
         .transform_filter("isValid(datum.change)")
         .encode(
-            y=alt.Y("edit:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),
+            y=alt.Y(
+                "edit:N",
+                title=None,
+                sort=None,
+                axis=alt.Axis(labelLimit=300, labelExpr="split(datum.label, ': ')", labelOffset=-6),
+            ),
             tooltip=[
                 alt.Tooltip("edit:N"),
                 number("change", "change"),
@@ -72,7 +78,9 @@ def _chart(title: str, scale: alt.Scale, **more: Any) -> alt.LayerChart | alt.Fa
         )
     )
     colour = coloured("label", LABELS, "label")
-    point = base.encode(color=colour.legend(orient="top", title=None) if more else colour.legend(None))
+    point = base.encode(
+        color=colour.legend(orient="top", title=None, columns=fitting_columns(90)) if more else colour.legend(None)
+    )
     return alt.layer(
         alt.Chart(ONE).mark_rule(color="#888888").encode(x=alt.XDatum(0)),
         base.mark_bar(color="#999999", opacity=0.35, size=18).encode(x=x("control_low:Q"), x2=alt.X2("control_high:Q")),

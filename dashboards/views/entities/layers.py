@@ -39,7 +39,9 @@ def _chart(kinds: Sequence[str] = (), **more: Any) -> alt.LayerChart | alt.Facet
     mean = base.encode(color=colour, y=alt.Y("top5_mean:Q", title=title))
     largest = base.transform_filter("isValid(datum.maxmin)").encode(y=alt.Y("maxmin:Q", title=title))
     return alt.layer(
-        base.mark_area(opacity=0.18).encode(color=colour, y=alt.Y("top5_min:Q", title=title), y2=alt.Y2("top5_max:Q")),
+        base.mark_area(opacity=0.18).encode(
+            detail=alt.Detail("direction:N"), color=colour, y=alt.Y("top5_min:Q", title=title), y2=alt.Y2("top5_max:Q")
+        ),
         mean.mark_line(),
         mean.mark_point(filled=True, size=45, opacity=1),
         largest.mark_line(strokeDash=[6, 4], color="#888888"),

@@ -107,7 +107,7 @@ def _parts(rows: pl.DataFrame) -> None:
         axis = alt.Axis(format=".2~%", tickCount=4)
         bars = base.mark_bar(color=colour).encode(
             x=alt.X(f"{name}:Q", title=name, axis=axis),
-            y=alt.Y("value:N", title=None, sort=None, axis=alt.Axis(labelLimit=140)),
+            y=alt.Y("value:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)),
         )
         line = base.mark_rule(color="#888888", strokeDash=[4, 3]).encode(x=alt.X("of_all:Q", title=name))
         with column:

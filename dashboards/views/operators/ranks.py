@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from ato.evaluation.colours import RANK_CURVES as COLOURS
+from dashboards.ui.chart_theme import WHOLE
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -79,7 +80,7 @@ def _efficiency(rows: pl.DataFrame) -> None:
 
 def _rank() -> alt.X:
     scale = alt.Scale(type="log", base=2, nice=False, padding=10)
-    return alt.X("rank:Q", title="rank", scale=scale, axis=alt.Axis(format="d"))
+    return alt.X("rank:Q", title="rank", scale=scale, axis=WHOLE)
 
 
 def _by_rank(rows: pl.DataFrame, curves: Curves, title: str, lowest: float) -> list[alt.Chart]:

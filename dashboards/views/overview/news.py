@@ -9,9 +9,14 @@ from dashboards.ui.panels import panel
 from dashboards.ui.plain import plain
 from dashboards.ui.reading import filled
 from dashboards.ui.tables import table
+from dashboards.views.overview.pictures import WORDS
 
 SHOWN = 200
 """Numbers in the table; the SQL page has all."""
+_QUOTED = {name: words.replace("'", "''") for name, words in WORDS.items()}
+_CASES = " ".join(f"when '{name}' then '{words}'" for name, words in _QUOTED.items())
+SAID = f"case measure {_CASES} else replace(measure, '_', ' ') end"
+"""A measure in the words of the pictures."""
 NEWS = f"""with ordered as (
     select collection, lag(collection) over (order by created_at, collection) as previous
     from collections
@@ -54,8 +59,7 @@ counted as (
         from compared
     )
 )
-select state, topic, replace(replace(replace(measure, '_', ' '), 'fvu', 'FVU'), 'auroc', 'AUROC') as measure, source_layer,
-    target_layer, subject, value_before, low_before, high_before, n_before,
+select state, topic, {SAID} as measure, source_layer, target_layer, subject, value_before, low_before, high_before, n_before,
     value, low, high, n, before_it.*, counted.*
 from before_it
 left join compared on true
@@ -103,6 +107,7 @@ def _news(rows: pl.DataFrame) -> None:
     table(
         rows.drop(*OF_BOTH),
         {
+            "subject": "of",
             "value_before": score("before"),
             "low_before": score("95 % from"),
             "high_before": score("to"),

@@ -26,6 +26,9 @@ where p.collection = $collection and a.layer = $layer and a.site = $site
     and a.target_site is not distinct from $target_site and p.mean_cosine is not null
 order by a.architecture, a.d_sae, a.k, a.seed, b.seed"""
 
+LINES = "split(replace(datum.label, ' k=', '|k='), '|')"
+"""A label in two lines: the architecture, and what else tells SAEs apart."""
+
 
 def agreement(about: dict[str, Any]) -> None:
     """Mean cosine of matched features between the seeds of each setting."""
@@ -40,7 +43,7 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
             sort=alt.EncodingSortField("other_seed", op="min"),
             axis=alt.Axis(labelAngle=0),
         ),
-        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
+        y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=240, labelExpr=LINES, labelOffset=-6)),
         tooltip=[
             alt.Tooltip("label:N"),
             alt.Tooltip("other_label:N", title="matched with"),
@@ -52,9 +55,13 @@ def _agreement() -> alt.LayerChart | alt.FacetChart:
     )
     ink = alt.ColorValue("#000000", condition={"test": "datum.mean_cosine < 0.6", "value": "#ffffff"})
     return alt.layer(
-        base.mark_rect().encode(color=alt.Color("mean_cosine:Q", title="mean cosine", scale=map_scale())),
+        base.mark_rect().encode(
+            color=alt.Color(
+                "mean_cosine:Q", title="mean cosine", scale=map_scale(), legend=alt.Legend(gradientLength=90)
+            )
+        ),
         base.mark_text().encode(text=alt.Text("mean_cosine:Q", format=".2f"), color=ink),
-    ).properties(height=alt.Step(24))
+    ).properties(height=alt.Step(28))
 
 
 SEED_AGREEMENT = Panel(

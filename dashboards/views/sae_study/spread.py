@@ -71,10 +71,14 @@ def spread(about: dict[str, Any]) -> None:
     draw_panel(chosen, **about, metric=metric)
 
 
+LINES = "split(replace(datum.label, ', ', '|'), '|')"
+"""A label in two lines: the architecture, and what else tells kinds of SAEs apart."""
+
+
 def _chart(axis: str) -> alt.LayerChart | alt.FacetChart:
     x = partial(alt.X, title=axis, scale=alt.Scale(zero=False, padding=10))
     base = alt.Chart(ROWS).encode(
-        y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300)),
+        y=alt.Y("kind:N", title=None, sort=None, axis=alt.Axis(labelLimit=300, labelExpr=LINES, labelOffset=-6)),
         color=coloured("architecture", ARCHITECTURES, "architecture", OTHERS).legend(None),
         tooltip=[
             alt.Tooltip("kind:N"),
@@ -90,7 +94,7 @@ def _chart(axis: str) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(
         base.mark_rule(strokeWidth=3, opacity=0.6).encode(x=x("min:Q"), x2=alt.X2("max:Q")),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=x("mean:Q")),
-    ).properties(height=alt.Step(26))
+    ).properties(height=alt.Step(30))
 
 
 IS_ONE_BETTER = Panel(

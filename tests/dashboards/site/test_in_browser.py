@@ -62,6 +62,7 @@ CUT = """() => [...document.querySelectorAll('.chart svg')].flatMap(chart => {
     }).map(label => label.textContent);
 })"""
 """Words of charts that begin or end outside of their chart."""
+TITLES = ".chart .role-axis-title text, .chart .role-legend-title text"
 
 
 @pytest.fixture(scope="module")
@@ -381,6 +382,17 @@ def test_text_of_a_site_cannot_reverse_what_stands_beside_it_nor_be_markup(visit
 
 
 @planted
+def test_axes_and_legends_are_titled_by_what_was_chosen_in_the_words_of_its_field(visit):
+    page = visit("transport?measure=mean skill against the identity")
+    shown = set(page.locator(TITLES).all_text_contents())
+    assert "mean skill against the identity" in shown
+    page = visit("sae_study")
+    chosen = page.locator("select[name=metric] option:checked").inner_text()
+    panel = page.locator(".panel", has=page.get_by_role("heading", name="Is one better?", exact=True))
+    assert panel.locator(".role-axis-title text").all_text_contents() == [chosen]
+
+
+@planted
 def test_no_row_of_a_legend_is_cut_off_on_a_phone(visit):
     page = visit("labels", width=400)
     chart = page.locator(".panel", has_text="Scores by layer").locator("svg").first
@@ -454,14 +466,15 @@ def test_a_word_is_found_in_texts_and_leads_to_one_with_the_features_that_have_e
     assert panel_of(page, "Features with examples in it").locator("tbody tr").count() >= 1
 
 
-@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("name", [*LISTED, "feature", "labelled"])
 def test_a_page_fits_a_phone_and_follows_a_dark_system(visit, site, tmp_path, name):
     if name not in titles_of(site) and name != "sql":
         pytest.skip("this warehouse has no results for it")
-    page = visit(name, width=400, height=860, color_scheme="dark")
+    page = visit(name, width=400, height=860, color_scheme="dark", has_touch=True)
     keep(page, f"phone-{name}", tmp_path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "nothing hangs out"
     assert page.evaluate(CUT) == [], "a legend or an axis is cut"
+    assert [title for title in page.locator(TITLES).all_text_contents() if "_" in title or "$" in title] == []
     shades = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", shades)[:3])) < 64
 

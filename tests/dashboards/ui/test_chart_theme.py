@@ -4,7 +4,7 @@ import altair as alt
 import pytest
 
 from dashboards.screenshots.browser import settled
-from dashboards.ui.chart_theme import fitting_columns
+from dashboards.ui.chart_theme import fitted_width, fitting_columns
 
 BESIDE = """() => {
     const chart = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].at(-1);
@@ -20,6 +20,12 @@ def test_charts_take_the_theme():
     chart = alt.Chart(alt.Data(values=[])).mark_point().to_dict()
     assert alt.theme.active == "ato"
     assert chart["config"]["legend"]["columns"] == fitting_columns(130)
+
+
+def test_a_number_of_columns_is_known_by_the_width_that_it_was_asked_for():
+    assert fitted_width(fitting_columns(77)) == 77
+    assert fitted_width({"expr": "max(1, floor(width / 5))"}) is None
+    assert fitted_width(2) is None
 
 
 NUMBERS = """() => [...document.querySelectorAll('[data-testid=stVegaLiteChart] .role-axis')].flatMap(axis => {

@@ -27,6 +27,8 @@ def test_another_rival_and_measure_can_be_chosen(study, measure):
 
 
 def test_no_line_joins_position_sets_of_equal_size(study):
-    (doses,) = [spec for spec in chart_specs(read_page("causal", **PAIR)) if "fewest first" in json.dumps(spec)]
+    (doses,) = [
+        spec for spec in chart_specs(read_page("causal", **PAIR)) if "positions edited per sequence" in json.dumps(spec)
+    ]
     marks = {layer["mark"]["type"] for layer in doses["layer"]}
     assert marks == {"rule", "point"}

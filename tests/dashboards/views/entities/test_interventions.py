@@ -21,7 +21,7 @@ def test_changes_stand_with_the_band_of_their_controls(study):
 
 def test_the_panel_says_which_set_was_edited_where_and_against_how_many_draws(study):
     note = panel_starting(read_page("entities"), "Interventions").note
-    assert "Up to 6 test entities a class of `entity_set-1`; 20 random draws; edited at `entity_last`." in note
+    assert "Up to 6 test entities a class of `entity_set-1`; 20 random draws; edited at entity last." in note
 
 
 def test_outcomes_that_were_not_measured_are_not_offered(study):

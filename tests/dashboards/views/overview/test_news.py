@@ -64,7 +64,11 @@ def two(tmp_path, monkeypatch):
 def test_numbers_are_higher_or_lower_only_where_intervals_do_not_overlap(two):
     app = open_page("overview")
     news = check_numbers(app)["New since the last collection"].rows
-    states = {r["source_layer"]: r["state"] for r in news.iter_rows(named=True) if r["measure"] == "skill"}
+    states = {
+        r["source_layer"]: r["state"]
+        for r in news.iter_rows(named=True)
+        if r["measure"] == "skill against the identity"
+    }
     assert states == {1: "higher", 2: "lower", 3: "within the intervals"}
     moved = next(r for r in news.iter_rows(named=True) if r["source_layer"] == 1)
     assert (moved["value_before"], moved["value"], moved["previous"]) == (0.4, 0.7, "older")
