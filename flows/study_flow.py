@@ -2,40 +2,18 @@
 
 import inspect
 from collections.abc import Callable
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any
 
-from prefect import Flow, flows
+from prefect import flow as prefect_flow
 from prefect.artifacts import create_table_artifact
 from prefect.states import Completed
-from prefect.utilities.callables import ParameterSchema, parameter_schema
 
 from flows.engine.forms import FORM, Common, Profile, Stages, chosen, run_name
 from flows.estimates.estimate import duration, notes, print_estimate, quantity, size
 from flows.judging.judge import judge, judge_text
 from flows.settings import Settings
 from tasks.engine.server_calls import call_with_retry
-
-
-class StudyFlow(Flow[..., Any]):
-    """A flow that describes its form when somebody asks for it: a third of a second of a processor, for deployments only."""
-
-    def __init__(self, fn: Callable[..., Any], **options: Any) -> None:
-        flows.parameter_schema = _not_yet_described
-        try:
-            super().__init__(fn, **options)
-        finally:
-            flows.parameter_schema = parameter_schema
-        del self.parameters
-
-    @cached_property
-    def parameters(self) -> ParameterSchema:  # type: ignore[override]
-        """JSON schema of the parameters."""
-        return parameter_schema(self.fn)
-
-
-def _not_yet_described(fn: Callable[..., Any]) -> ParameterSchema:
-    return ParameterSchema()
 
 
 def study_flow(name: str) -> Callable[[Callable[..., Any]], Any]:
@@ -75,7 +53,7 @@ def study_flow(name: str) -> Callable[[Callable[..., Any]], Any]:
 
         run.__signature__ = own.replace(parameters=[*own.parameters.values(), *more])  # type: ignore[attr-defined]
         run.__annotations__ = {**function.__annotations__, **{n: a for n, (a, _) in added.items()}}
-        return StudyFlow(run, name=name, flow_run_name=run_name)
+        return prefect_flow(name=name, flow_run_name=run_name)(run)
 
     return made
 

@@ -1,7 +1,6 @@
 """Every flow's estimate: an artifact and a line, and nothing started; the form's fields change the settings of a run."""
 
 import pytest
-from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
@@ -47,21 +46,6 @@ def test_the_fields_of_the_form_reach_the_flow_and_a_name_that_was_typed_stays(m
     got.clear()
     tried(load_settings("demo"), profile="gpt2")
     assert got == [(load_settings("gpt2"), None)]
-
-
-def test_a_form_is_described_as_prefect_does_and_only_for_whom_asks():
-    @flow
-    def plain(settings: Settings, steps: int = 3) -> None:
-        """Prefect's own."""
-
-    @study_flow("collect")
-    def ours(settings: Settings, steps: int = 3) -> None:
-        """With the fields of the form."""
-
-    assert "parameters" not in vars(ours)
-    assert ours.with_options(name="another").parameters == ours.parameters
-    described = plain.parameters.properties
-    assert described == {name: ours.parameters.properties[name] for name in described}
 
 
 @pytest.mark.parametrize("name", FLOWS)

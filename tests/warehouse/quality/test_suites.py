@@ -1,7 +1,6 @@
 """Suites of single rows: NULL, NaN and values out of range."""
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -10,19 +9,8 @@ from tests.warehouse.small_warehouse import (
     COLLECTION,
     row,
 )
-from warehouse.quality import suites
 from warehouse.quality.checks import check_stages, failures
-from warehouse.quality.suites import (
-    FINITE,
-    VALUE_SETS,
-    Finding,
-    Promise,
-    breaking,
-    check_rows,
-    non_finite_rows,
-    plain,
-    promises,
-)
+from warehouse.quality.suites import FINITE, VALUE_SETS, Finding, check_rows, non_finite_rows, plain, promises
 from warehouse.tables import TABLES
 
 
@@ -38,59 +26,6 @@ def test_suites_find_null_and_nan_that_a_writer_let_through():
     assert found["has a value wherever one is expected"].examples[0]["missing"] == "n_test"
     (example,) = found["is finite"].examples
     assert (example["operator"], example["not_finite"]) == ("o2", "r2_val, mse")
-
-
-def between(column: str, low: float | None, high: float | None) -> Promise:
-    limits = {"column": column, "min_value": low, "max_value": high}
-    return Promise("", column, "ExpectColumnValuesToBeBetween", limits)
-
-
-OF_EVERY_KIND = (
-    between("r2", None, 1),
-    between("r2", 0, None),
-    between("count", 3, 7),
-    between("low", -1, 0.5),
-    Promise("", "word", "ExpectColumnValuesToBeInSet", {"column": "word", "value_set": ["train", "test"]}),
-    Promise(
-        "",
-        "low",
-        "ExpectColumnPairValuesAToBeGreaterThanB",
-        {"column_A": "high", "column_B": "low", "or_equal": True, "ignore_row_if": "either_value_is_missing"},
-    ),
-)
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("promise", OF_EVERY_KIND, ids=lambda promise: f"{promise.kind} {promise.column}")
-def test_rows_that_break_a_promise_are_those_that_great_expectations_finds(promise, seed):
-    from great_expectations import expectations
-
-    rng, n = np.random.default_rng(seed), 60
-
-    def with_gaps(values: list) -> list:
-        return [None if gap else value for value, gap in zip(values, rng.random(n) < 0.2)]
-
-    floats = {
-        name: with_gaps(rng.choice([-1, 0, 0.5, 1, np.nan, np.inf, -np.inf], n)) for name in ("r2", "low", "high")
-    }
-    others = {"count": with_gaps(rng.integers(0, 10, n)), "word": with_gaps(rng.choice(["train", "test", ""], n))}
-    frame = pa.table(floats | others).to_pandas()
-    batch = suites._frames().get_batch({"dataframe": frame})
-    asked = getattr(expectations, promise.kind)(**promise.arguments)
-    result = batch.validate(asked, result_format="COMPLETE")
-    assert np.flatnonzero(breaking(frame, promise)).tolist() == result.result["unexpected_index_list"]
-    assert result.success != breaking(frame, promise).any()
-
-
-def test_every_kind_of_promise_is_among_those_compared_with_great_expectations():
-    declared = {promise.kind for table in TABLES.values() for promise in promises(table)}
-    assert declared == {promise.kind for promise in OF_EVERY_KIND}
-
-
-def test_great_expectations_is_asked_what_the_type_of_a_column_leaves_open():
-    frame = pd.DataFrame({"r2": ["high", "low"]})
-    assert breaking(frame, between("r2", 0, 1)).all()
-    assert breaking(frame, between("not there", 0, 1)).all()
 
 
 def test_at_most_five_examples_are_kept_but_all_rows_are_counted(base):
