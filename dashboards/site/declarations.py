@@ -70,6 +70,8 @@ def described(page: Page) -> dict[str, Any]:
     for written, panel in zip(found["panels"], page.panels, strict=True):
         if panel.chart is not None:
             written["chart"] = _specification(panel.chart)
+        for column in written["columns"]:
+            del column["width"]  # the browser's own tables measure all rows
     return found
 
 

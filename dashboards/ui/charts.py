@@ -23,6 +23,10 @@ VERDICT_MEANINGS = (
 )
 
 
+COUNTS = alt.Scale(type="log", scheme=alt.SchemeParams(name="viridis", extent=[0.2, 1]))
+"""Colours of counts in tiles, from one on: the scheme's first ones are not seen in the dark."""
+
+
 def method_colours(names: Sequence[str]) -> dict[str, str]:
     """The colour of each method, which is one on all pages; those without one take what is left of the palette in turn."""
     colours = {name: METHODS[name].colour for name in names if name in METHODS}

@@ -39,6 +39,8 @@ class Column:
     name: str
     title: str
     format: Format = "auto"
+    width: int | None = None
+    """In pixels, in the dashboard, which else measures the first rows."""
 
 
 def interval(name: str, title: str) -> tuple[Column, Column, Column]:

@@ -115,5 +115,7 @@ def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
 def _configured(column: Column, kind: pl.DataType) -> Any:
     if kind.is_numeric() and column.format != "exact":
         plain = "%.4g" if kind.is_float() else "%d"
-        return st.column_config.NumberColumn(column.title, format=FORMATS.get(column.format, plain))
-    return st.column_config.ListColumn(column.title) if kind.is_nested() else column.title
+        return st.column_config.NumberColumn(column.title, width=column.width, format=FORMATS.get(column.format, plain))
+    if kind.is_nested():
+        return st.column_config.ListColumn(column.title, width=column.width)
+    return st.column_config.Column(column.title, width=column.width)

@@ -5,6 +5,7 @@ import altair as alt
 from dashboards.site.charts import estimate
 from dashboards.site.declarations import Choice, Column, Link, Page, Panel
 from dashboards.site.pages.features import SAES
+from dashboards.ui.chart_theme import GREY
 from dashboards.ui.charts import CATEGORIES, number
 from dashboards.ui.declared import ROWS, interval
 from dashboards.views.saes.quality import DEAD, QUALITY, RATES
@@ -103,7 +104,7 @@ def _sparsity() -> alt.TopLevelMixin:
             y=alt.Y("fvu_low:Q", title="FVU (variance unexplained)"), y2=alt.Y2("fvu_high:Q")
         ),
         base.mark_point(filled=True, size=90, opacity=1).encode(y=error),
-        base.mark_text(align="left", dx=9).encode(y=error, text=alt.Text("label:N")),
+        base.mark_text(align="left", dx=9).encode(y=error, text=alt.Text("label:N"), color=alt.ColorValue(GREY)),
     )
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from ato.evaluation.colours import INTERVENTIONS
-from dashboards.ui.chart_theme import fitting_columns
+from dashboards.ui.chart_theme import GREY, fitting_columns
 from dashboards.ui.charts import SPACED, number
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -44,6 +44,11 @@ source residual; `mean`, the mean residual; `bias`, the operator's bias; `random
 a random rotation; `zero`, zero. Added loss is against the unedited model on the same sequences."""
 
 
+def of_pair(pair: dict[str, Any]) -> str:
+    """A layer pair in a title, which is not broken over lines."""
+    return f"layer\u00a0{pair['source_layer']}\u00a0→\u00a0{pair['target_layer']}"
+
+
 def by_intervention(pair: dict[str, Any], edited: object, measure: str) -> None:
     """Cost of each intervention on one layer pair.
 
@@ -53,7 +58,7 @@ def by_intervention(pair: dict[str, Any], edited: object, measure: str) -> None:
         measure: a key of ``MEASURES``.
     """
     panel(
-        f"Cost of each intervention, layer {pair['source_layer']} → {pair['target_layer']}",
+        f"Cost of each intervention, {of_pair(pair)}",
         filled(COSTS, **pair, position_set=edited),
         partial(_interventions, measure),
         note=f"{WHAT} {SCALE}",
@@ -75,8 +80,8 @@ def _interventions(measure: str, rows: pl.DataFrame) -> None:
     chart = alt.layer(
         base.mark_rule(strokeWidth=2).encode(x=cost_axis(measure, alt.X, "_low"), x2=alt.X2(f"{measure}_high")),
         base.mark_point(filled=True, size=90, opacity=1).encode(x=cost_axis(measure, alt.X)),
-        base.mark_text(align="left", dx=8, dy=-8, color=alt.Undefined).encode(
-            x=cost_axis(measure, alt.X), text=alt.Text(f"{measure}:Q", format=".4f")
+        base.mark_text(align="left", dx=8, dy=-8).encode(
+            x=cost_axis(measure, alt.X), text=alt.Text(f"{measure}:Q", format=".4f"), color=alt.ColorValue(GREY)
         ),
     )
     draw_chart(chart.properties(height=alt.Step(38)), alt="Added loss of each intervention with its interval")
@@ -142,7 +147,7 @@ order by n_edited, position_set, intervention"""
 def by_positions(pair: dict[str, Any], measure: str) -> None:
     """Cost of each intervention against the number of edited positions."""
     panel(
-        f"Cost against edited positions, layer {pair['source_layer']} → {pair['target_layer']}",
+        f"Cost against edited positions, {of_pair(pair)}",
         filled(DOSES, **pair),
         partial(_doses, measure),
         note=f"A row per set of edited positions, fewest positions replaced per sequence first. {SCALE}",

@@ -24,15 +24,15 @@ def differences(part: Part) -> Panel:
     return shown(
         part,
         columns=(
-            Column("quantity", "quantity"),
-            Column("left_value", "left", "exact"),
-            Column("right_value", "right", "exact"),
-            Column("difference", "right less left", "exact"),
-            Column("difference_low", "95 % from", "signed"),
-            Column("difference_high", "to", "signed"),
+            Column("quantity", "quantity", width=230),
+            Column("left_value", "left", "exact", 105),
+            Column("right_value", "right", "exact", 105),
+            Column("difference", "right less left", "exact", 105),
+            Column("difference_low", "95 % from", "signed", 90),
+            Column("difference_high", "to", "signed", 90),
             Column("paired_by", "paired by"),
             Column("n_paired", "pairs", "integer"),
-            Column("unit", "unit"),
+            Column("unit", "unit", width=220),
             *(
                 Column(f"{side}_{name}", f"{side} {title}", "integer" if name == "n" else "auto")
                 for side in SIDES

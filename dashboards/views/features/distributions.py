@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
-from dashboards.ui.charts import VERDICT_MEANINGS, verdict_colours
+from dashboards.ui.charts import COUNTS, VERDICT_MEANINGS, verdict_colours
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
@@ -79,7 +79,7 @@ def _rates(rows: pl.DataFrame) -> None:
             color=alt.Color(
                 "n_features:Q",
                 title="features",
-                scale=alt.Scale(type="log", scheme="viridis"),
+                scale=COUNTS,
                 legend=alt.Legend(orient="top"),
             ),
             tooltip=[

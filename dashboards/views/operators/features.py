@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from dashboards.ui.address import choose
-from dashboards.ui.charts import VERDICT_MEANINGS, VERDICTS, number, verdict_colours
+from dashboards.ui.charts import COUNTS, VERDICT_MEANINGS, VERDICTS, number, verdict_colours
 from dashboards.ui.compact import compact
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.lists import choose_list
@@ -176,7 +176,7 @@ order by rate_bin, r2_bin"""
 
 def _histogram(rows: pl.DataFrame) -> None:
     rate = alt.X("rate_from:Q", title="activation rate (share of test tokens)")
-    count = alt.Color("n_features:Q", title="features", scale=alt.Scale(type="log", scheme="viridis"))
+    count = alt.Color("n_features:Q", title="features", scale=COUNTS)
     chart = (
         alt.Chart(rows)
         .mark_rect()

@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 import streamlit as st
 
+from dashboards.ui.chart_theme import GREY
 from dashboards.ui.charts import CATEGORIES, number, rates_histogram
 from dashboards.ui.drawing import draw_chart
 from dashboards.ui.panels import panel
@@ -108,7 +109,7 @@ def _sparsity(rows: pl.DataFrame) -> None:
     chart = alt.layer(
         base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("fvu_low:Q"), y2=alt.Y2("fvu_high:Q")),
         base.mark_point(filled=True, size=90, opacity=1).encode(y=error),
-        base.mark_text(align="left", dx=9).encode(y=error, text=alt.Text("label:N")),
+        base.mark_text(align="left", dx=9).encode(y=error, text=alt.Text("label:N"), color=alt.ColorValue(GREY)),
     )
     draw_chart(chart.properties(height=320), alt="FVU of each SAE against its L0")
 
