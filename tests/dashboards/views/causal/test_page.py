@@ -19,7 +19,7 @@ def test_each_number_equals_the_one_of_its_sql(study):
 
 def test_the_address_chooses_pair_positions_measure_and_intervention(study):
     app = open_page("causal", target_layer=4, source_layer=2, position_set="60,61", measure="kl", intervention="zero")
-    assert panel_starting(app, "Cost of each").title.endswith("layer 2 → 4")
+    assert panel_starting(app, "Cost of each").title.endswith("layer\u00a02\u00a0→\u00a04")
     assert panel_starting(app, "Cost of each").rows["position_set"].unique().to_list() == ["60,61"]
     assert app.selectbox(key="position_set").value == "60,61"
     assert app.session_state["measure"] == "kl"
