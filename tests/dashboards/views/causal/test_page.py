@@ -25,7 +25,7 @@ def test_the_address_chooses_pair_positions_measure_and_intervention(study):
     assert app.session_state["measure"] == "kl"
     app = app.selectbox(key="target_layer").set_value(6).run()
     assert app.query_params["target_layer"] == "6"
-    assert " → 6" in panel_starting(app, "Cost of each").title
+    assert "\u00a0→\u00a06" in panel_starting(app, "Cost of each").title
 
 
 def test_page_report_and_terminal_show_the_same_positions_and_method_at_first(empty, capsys):
