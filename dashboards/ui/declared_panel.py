@@ -16,12 +16,14 @@ from dashboards.ui.drawing import draw_chart
 from dashboards.ui.navigation import go
 from dashboards.ui.panels import panel
 from dashboards.ui.reading import filled
-from dashboards.ui.tables import table, ticked
+from dashboards.ui.tables import exact, signed, table, ticked
 from dashboards.ui.windows import coloured, leads_to_text
 
 PAGES = {"feature": "features"}
 """Page of the site -> page of the dashboard, where their names differ."""
 FORMATS = {"integer": "localized", "percent": "percent", "signed": "%+.4g"}
+WRITTEN = {"exact": exact, "signed": signed}
+"""How numbers are written in tables in which counts stand among others."""
 
 
 def draw_panel(declared: Panel, draw: Callable[[pl.DataFrame], None] | None = None, /, **values: object) -> None:
@@ -104,7 +106,9 @@ def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
     drawn = rows.select([column.name for column in columns])
     configured = {column.name: _configured(column, rows.schema[column.name]) for column in columns}
     if declared.link is None:
-        table(drawn, configured, exact=[column.name for column in columns if column.format == "exact"])
+        is_mixed = any(column.format == "exact" for column in columns)
+        written = {column.name: WRITTEN[column.format] for column in columns if column.format in WRITTEN}
+        table(drawn, configured, written=written if is_mixed else None)
         return
     number = ticked(drawn, configured, f"rows: {declared.title}")
     if number is not None:

@@ -1,6 +1,6 @@
 """Tables that show rows as they are: names and formats of their columns, a dash for what is missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,10 @@ def headings(names: Iterable[str], format: str | None = None) -> dict[str, Any]:
 
 
 def table(
-    rows: pl.DataFrame, columns: dict[str, Any], order: list[str] | None = None, exact: Sequence[str] = ()
+    rows: pl.DataFrame,
+    columns: dict[str, Any],
+    order: list[str] | None = None,
+    written: Mapping[str, Callable[[float], str]] | None = None,
 ) -> None:
     """Draw rows.
 
@@ -40,11 +43,11 @@ def table(
         rows: to draw.
         columns: column -> its heading, or its heading and format; others are headed by their names, in words.
         order: columns that are shown; default: all.
-        exact: columns of counts and of other numbers alike, which write counts to the last digit.
+        written: column -> how its numbers are written, where one format does not fit all, as ``exact``.
     """
     shown: Any = undirected(rows)
-    if exact:
-        shown = shown.to_pandas().style.format(_exact, subset=list(exact), na_rep="–")
+    if written:
+        shown = shown.to_pandas().style.format(dict(written), na_rep="–")
     st.dataframe(
         shown,
         hide_index=True,
@@ -54,8 +57,18 @@ def table(
     )
 
 
-def _exact(value: float) -> str:
+def exact(value: float) -> str:
+    """A count to the last digit, another number to four significant ones.
+
+    >>> exact(59904.0), exact(0.123456)
+    ('59,904', '0.1235')
+    """
     return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
+
+
+def signed(value: float) -> str:
+    """The same of a difference."""
+    return exact(value) if value <= 0 else f"+{exact(value)}"
 
 
 def ticked(rows: pl.DataFrame, columns: dict[str, Any], key: str) -> int | None:

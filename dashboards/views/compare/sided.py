@@ -27,7 +27,7 @@ def differences(part: Part) -> Panel:
             Column("quantity", "quantity", width=230),
             Column("left_value", "left", "exact", 105),
             Column("right_value", "right", "exact", 105),
-            Column("difference", "right less left", "exact", 105),
+            Column("difference", "right less left", "signed", 105),
             Column("difference_low", "95 % from", "signed", 90),
             Column("difference_high", "to", "signed", 90),
             Column("paired_by", "paired by"),

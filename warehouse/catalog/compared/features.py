@@ -246,10 +246,10 @@ union all
         )
     }
 )
-select link, any_value(value) as value, any_value(low) as low, any_value(high) as high, any_value(unit) as unit
-from found where value is not null group by link order by link""",
+select link, max(value) as value, arg_max_null(low, found.value) as low, arg_max_null(high, found.value) as high, unit
+from found where value is not null group by link, unit order by link""",
     note="What tables say of these two together: cosines of decoder rows, correlations, shared tokens, with 95 % intervals by document "
-    "where there are any.",
+    "where there are any; the largest where both say one, or several operators do.",
     empty="No table says anything of these two together.",
 )
 PARTS = DIFFERENCES, TRANSPORT, ACTIVATIONS, LOGIT_LENS, WINDOWS, LABELS, LINKS
