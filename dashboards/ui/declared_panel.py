@@ -104,11 +104,14 @@ def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
     """Draw the named columns; if rows lead somewhere, a ticked one is followed."""
     columns = declared.columns or tuple(Column(name, name.replace("_", " ")) for name in rows.columns)
     drawn = rows.select([column.name for column in columns])
-    configured = {column.name: _configured(column, rows.schema[column.name]) for column in columns}
+    is_mixed = any(column.format == "exact" for column in columns)
+    written = {column.name: WRITTEN[column.format] for column in columns if is_mixed and column.format in WRITTEN}
+    configured = {
+        column.name: _configured(column, None if column.name in written else rows.schema[column.name])
+        for column in columns
+    }
     if declared.link is None:
-        is_mixed = any(column.format == "exact" for column in columns)
-        written = {column.name: WRITTEN[column.format] for column in columns if column.format in WRITTEN}
-        table(drawn, configured, written=written if is_mixed else None)
+        table(drawn, configured, written=written)
         return
     number = ticked(drawn, configured, f"rows: {declared.title}")
     if number is not None:
@@ -116,8 +119,11 @@ def draw_table(declared: Panel, rows: pl.DataFrame) -> None:
         go(PAGES.get(link.page, link.page), **{choice: row[column] for choice, column in link.columns.items()})
 
 
-def _configured(column: Column, kind: pl.DataType) -> Any:
-    if kind.is_numeric() and column.format != "exact":
+def _configured(column: Column, kind: pl.DataType | None) -> Any:
+    """The heading and format of a column of this kind; None: its values are written already."""
+    if kind is None:
+        return st.column_config.Column(column.title, width=column.width)
+    if kind.is_numeric():
         plain = "%.4g" if kind.is_float() else "%d"
         return st.column_config.NumberColumn(column.title, width=column.width, format=FORMATS.get(column.format, plain))
     if kind.is_nested():

@@ -63,7 +63,7 @@ def exact(value: float) -> str:
     >>> exact(59904.0), exact(0.123456)
     ('59,904', '0.1235')
     """
-    return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def signed(value: float) -> str:
