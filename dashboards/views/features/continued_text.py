@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from ato.errors import AtoError
+from ato.errors import AtoError, InputError
 from ato.text.token_texts import TokenTexts
 from dashboards.ui.address import typed
 from dashboards.ui.feature_names import FeatureName, names_of
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 NEW_TOKENS = 32
 """Of each continuation, at most."""
-LONGEST = 256
-"""Tokens of the longest sentence that a page continues."""
 
 
 def continued(about: dict[str, Any], row: dict[str, Any], text: str) -> None:
@@ -108,11 +106,14 @@ def _run(
     """Both continuations, kept by the keys of model and SAE, the place of the feature, the text and the value."""
     from ato.causal.feature_edits import FeatureEdit
     from ato.causal.steered import steer
+    from ato.features.text_reading import MAX_TOKENS
     from ato.models.generation import Decoding
 
     site, layer, feature_id = where
     before = [_model.tokenizer.bos_token_id] if bos else []
-    ids = [*before, *_model.tokenizer(text, add_special_tokens=False)["input_ids"]][:LONGEST]
+    ids = [*before, *_model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
+    if len(ids) > MAX_TOKENS:
+        raise InputError(f"the sentence has {len(ids)} tokens", cure=f"shorten it to {MAX_TOKENS}, or use the command")
     edit = FeatureEdit(_sae, layer, feature_id, "to", value, site=site)
     (found,) = steer(_model, [np.array(ids, dtype=np.int64)], [edit], Decoding(max_new_tokens=NEW_TOKENS))
     return found

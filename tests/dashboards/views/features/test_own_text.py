@@ -127,6 +127,13 @@ def test_the_sentence_is_continued_with_the_feature_held_at_a_value_beside_the_u
     ]
 
 
+def test_a_sentence_that_would_be_cut_is_not_continued(planted):
+    app = open_page("features", sae=PLANTED, feature_id=FEATURE, sentence="x " * 200, steer_to="40")
+    assert [text for text in messages(app) if "shorten it" in text] == [
+        "the sentence has 399 tokens: shorten it to 256, or use the command"
+    ]
+
+
 @pytest.mark.parametrize("value", ["", "much", "inf"])
 def test_without_a_number_nothing_is_continued_and_the_command_names_the_largest_activation(planted, value):
     app = open_page("features", sae=PLANTED, feature_id=FEATURE, sentence="It's here", steer_to=value)
