@@ -162,6 +162,7 @@ def grid_shape(n: int, columns: int) -> tuple[int, int]:
 
 
 def mark(name: str, colour: str) -> Any:
+    """An entry of a legend: a dot of that colour."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], marker="o", ls="", color=colour, label=name.replace("_", " "))

@@ -16,19 +16,11 @@ DRAWN = 6
 
 def panels(scope: Scope) -> list[Panel]:
     """Standard error of each mean Jacobian against the text that it was measured on."""
-    sql = f"""with rules as (
-    select key as jacobian, (settings ->> '$.tolerance')::double as tolerance
-    from stage_runs
-    where stage = 'jacobians' and {scope.of_collection}
-)
-
-select c.source_layer, c.target_layer, c.leap, j.positions, c.part, c.n_tokens, c.n_documents, c.relative_error, c.change,
-    j.converged, j.probes, j.identity_cosine, r.tolerance, c.jacobian
-from jacobian_convergence as c
-inner join jacobians as j using (collection, jacobian)
-left join rules as r using (jacobian)
-where c.{scope.of_collection}
-order by c.leap, c.source_layer, j.positions, c.jacobian, c.part"""
+    sql = f"""select source_layer, target_layer, leap, positions, part, n_tokens, n_documents, relative_error, change, converged, probes,
+    identity_cosine, tolerance, jacobian
+from jacobian_curves
+where {scope.of_collection}
+order by leap, source_layer, positions, jacobian, part"""
     rows = scope.ask(sql)
     if not rows:
         return []

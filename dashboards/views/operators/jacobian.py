@@ -19,21 +19,13 @@ CONVERGENCE = """with fitted as (
             r.stage = 'operators' and r.collection = o.collection
             and list_contains(list_transform(r.files, lambda file: file.path), o.path)
     where o.collection = $collection and o.operator = $operator
-),
-
-rules as (
-    select key as jacobian, (settings ->> '$.tolerance')::double as tolerance
-    from stage_runs
-    where stage = 'jacobians' and collection = $collection
 )
 
-select c.part, c.n_tokens, c.n_documents, c.relative_error, c.change, r.tolerance, j.converged, j.probes, c.jacobian
-from jacobian_convergence as c
-inner join fitted as f using (jacobian)
-inner join jacobians as j using (collection, jacobian)
-left join rules as r using (jacobian)
-where c.collection = $collection
-order by c.jacobian, c.part"""
+select part, n_tokens, n_documents, relative_error, change, tolerance, converged, probes, jacobian
+from jacobian_curves
+semi join fitted using (jacobian)
+where collection = $collection
+order by jacobian, part"""
 
 
 def convergence(**chosen: object) -> None:
